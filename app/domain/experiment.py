@@ -1,0 +1,46 @@
+"""The configuration in force and the experiment it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment measures and promises; fixed when it begins.
+
+    `alpha` is the error rate; `min_effect` and `equivalence_margin` are in the units of the metric.
+    """
+
+    metric: str
+    alpha: float = 0.05
+    baseline: str | None = None
+    equivalence_margin: float | None = None
+    min_effect: float | None = None
+    reward_range: tuple[float, float] | None = (0.0, 1.0)
+    reward_triggered: bool = False
+    error_range: tuple[float, float] | None = None
+    labels_exogenous: bool = False
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of the split and its policy: a row of the store's `config`, never changed.
+
+    `epoch` numbers these rows; prediction ids carry it, and it gives the propensity of each version. 0 means that
+    the store could not be read at start: such answers are served and do not enter the experiment. `weights` are
+    normalised, over the versions that were on the shelf. `environment` is what the environment said when the server
+    last started, to tell a new word from an old one.
+    """
+
+    epoch: int
+    experiment_id: str
+    weights: Mapping[str, float]
+    policy: str = "weighted"
+    terms: ExperimentTerms
+    auto_decide: str = "rollback"
+    drift_threshold: float = 0.1
+    champion: str | None = None
+    created_at_us: int = 0
+    source: str = "environment"
+    environment: Mapping[str, object] = msgspec.field(default_factory=dict)

@@ -1,0 +1,57 @@
+"""What was asked and what was answered, as records that pass from the response path to the log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
+
+
+class Outputs(msgspec.Struct, frozen=True):
+    """One version's answers to n rows.
+
+    Classification: `class_ids` of shape (n,) and, where the model has them, `probabilities` of shape (n, classes),
+    columns by class id. Regression: `values` of shape (n,), float64.
+    """
+
+    class_ids: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    values: np.ndarray | None = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A version that was asked and could not answer."""
+
+    version: str
+    reason: str
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """One answered request of n rows: the recorder's queue holds these.
+
+    `chosen` is what the policy chose, with probability `propensity` (None where the choice was not random: forced);
+    `version` is what answered, another one after a fallback. `counts` is false for what must never enter the
+    experiment (forced). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds.
+    """
+
+    prediction_ids: list[str]
+    served_at_us: int
+    request_id: str
+    rows: np.ndarray
+    version: str
+    chosen: str
+    assignment: Assignment
+    propensity: float | None
+    epoch: int
+    counts: bool
+    user_hash: int
+    synthetic: bool
+    outputs: Outputs
+    latency_s: float
+    failures: tuple[Failure, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.prediction_ids)

@@ -1,0 +1,123 @@
+"""Signed prediction ids: 64 URL-safe characters that say what was served, to be believed without a look-up.
+
+Layout, 48 bytes, big-endian: served at (µs, 7) · process nonce (4) · counter (3) · format (1) · version ordinal (2)
+· epoch (4) · flags (1) · user hash (6) · answer (8) · keyed BLAKE2b of the other 36 (12). The alphabet is base64url
+reordered to ASCII order, so ids sort by time as text. 96 bits of tag: a forger has one chance in 2⁹⁶ a try.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import struct
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+
+from app.errors import UnknownPrediction
+
+FORMAT = 1
+ID_LENGTH = 64
+_BODY = struct.Struct(">7s4s3sBHIB6sd")
+_TAG_BYTES = 12
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_SORTED = bytes(sorted(_BASE64))
+_TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
+_FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
+_COUNTS, _RANDOMISED = 1, 2
+
+
+class ServedFact(msgspec.Struct, frozen=True):
+    """What a prediction id asserts.
+
+    `answer` is the class id, or the predicted number of a regression; `user_hash` is 0 where no user was named;
+    `epoch` is that of the weights and gives the propensity; `counts` is false for what never enters the experiment
+    (forced answers); `randomised` is false where chance did not choose what answered (forced, fallback), so that
+    rewards of it say nothing about the versions.
+    """
+
+    served_at_us: int
+    version_ordinal: int
+    epoch: int
+    counts: bool
+    randomised: bool
+    user_hash: int
+    answer: float
+
+
+class Signer:
+    """Makes and checks the ids of one deployment. `nonce` (4 bytes) tells processes apart; not to be shared."""
+
+    def __init__(self, key: bytes, nonce: bytes) -> None:
+        self._keyed = blake2b(key=key[:64], digest_size=_TAG_BYTES)
+        self._nonce = nonce
+        self._counter = int.from_bytes(blake2b(nonce, digest_size=3).digest(), "big")
+
+    def sign_all(
+        self,
+        *,
+        served_at_us: int,
+        version_ordinal: int,
+        epoch: int,
+        counts: bool,
+        randomised: bool,
+        user_hash: int,
+        answers: np.ndarray,
+    ) -> list[str]:
+        """One id for each answer of a request, in order."""
+        when = served_at_us.to_bytes(7, "big")
+        user = user_hash.to_bytes(6, "big")
+        flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
+        pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
+        counter = self._reserve(len(answers))
+        parts = []
+        for answer in answers.tolist():
+            counter = (counter + 1) & 0xFFFFFF
+            body = pack(when, nonce, counter.to_bytes(3, "big"), FORMAT, version_ordinal, epoch, flags, user, answer)
+            tag = keyed.copy()
+            tag.update(body)
+            parts.append(body)
+            parts.append(tag.digest())
+        text = base64.b64encode(b"".join(parts), b"-_").translate(_TO_SORTED).decode("ascii")
+        return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
+
+    def verify(self, prediction_id: str) -> ServedFact:
+        """What the id asserts. Raises `UnknownPrediction` where this deployment did not sign it."""
+        raw = _decoded(prediction_id)
+        body, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
+        expected = self._keyed.copy()
+        expected.update(body)
+        if not hmac.compare_digest(expected.digest(), tag):
+            raise UnknownPrediction("the prediction id was not issued by this deployment", field="prediction_id")
+        when, _nonce, _counter, _format, ordinal, epoch, flags, user, answer = _BODY.unpack(body)
+        return ServedFact(
+            served_at_us=int.from_bytes(when, "big"),
+            version_ordinal=ordinal,
+            epoch=epoch,
+            counts=bool(flags & _COUNTS),
+            randomised=bool(flags & _RANDOMISED),
+            user_hash=int.from_bytes(user, "big"),
+            answer=answer,
+        )
+
+    def _reserve(self, count: int) -> int:
+        # Threads of one worker share the counter; a rare race repeats numbers only within one microsecond.
+        start = self._counter
+        self._counter = (start + count) & 0xFFFFFF
+        return start
+
+
+def user_hash(salt: bytes, user_id: str) -> int:
+    """48 bits that stand for a user in ids and log; never 0, which means that no user was named."""
+    return int.from_bytes(blake2b(user_id.encode(), key=salt[:64], digest_size=6).digest(), "big") or 1
+
+
+def _decoded(prediction_id: str) -> bytes:
+    try:
+        if len(prediction_id) != ID_LENGTH:
+            raise ValueError(prediction_id)
+        raw = prediction_id.encode("ascii").translate(_FROM_SORTED)
+        return base64.b64decode(raw, b"-_", validate=True)
+    except ValueError:
+        raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id") from None

@@ -1,0 +1,144 @@
+"""Turn decoded JSON into rows that fit a feature contract, or say which feature is at fault and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from app.domain.contract import Feature, FeatureContract
+from app.errors import InvalidFeatures, InvalidRequest
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_NUMBERS = frozenset((float, int))
+_LONG_TEXT = 60
+
+
+class RowParser:
+    """Checks rows against one contract.
+
+    A row is a JSON array in column order, or an object by feature name. Rows come back as an array of shape
+    (n, features): float64 where every feature is numeric (a missing value is NaN), else of objects (float, str or
+    None). Raises `InvalidFeatures` that names the feature (and in a batch the row).
+    """
+
+    def __init__(self, contract: FeatureContract) -> None:
+        self._contract = contract
+        self._features = contract.features
+        self._names = contract.names
+        self._known = frozenset(self._names)
+        self._width = len(self._names)
+        self._plain = contract.all_numeric and not any(f.nullable for f in self._features)
+        self._dtype = np.float64 if contract.all_numeric else np.object_
+
+    def row(self, value: object) -> np.ndarray:
+        """One row as an array of shape (1, features)."""
+        values = self._in_order(value)
+        if self._plain:
+            for number in values:
+                if type(number) not in _NUMBERS or not -LARGEST_FLOAT32 <= number <= LARGEST_FLOAT32:
+                    break
+            else:
+                return np.array([values], dtype=np.float64)
+        return self._assemble([self._checked(values)])
+
+    def rows(self, values: list[Any]) -> np.ndarray:
+        """A batch as an array of shape (n, features); one bad row refuses all."""
+        if not values:
+            raise InvalidRequest("the batch is empty: give at least one row", field="instances")
+        if self._plain:
+            fast = self._numbers_at_once(values)
+            if fast is not None:
+                return fast
+        checked = []
+        for index, value in enumerate(values):
+            try:
+                checked.append(self._checked(self._in_order(value)))
+            except InvalidFeatures as error:
+                raise error.at(index) from None
+        return self._assemble(checked)
+
+    def _numbers_at_once(self, values: list[Any]) -> np.ndarray | None:
+        """The batch, checked by a few calls in C, or None where a row needs (or deserves) a closer look."""
+        if any(type(value) is not list for value in values) or set(map(len, values)) != {self._width}:
+            return None
+        if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))):
+            return None
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:
+            return None
+        return array if bool((np.abs(array) <= LARGEST_FLOAT32).all()) else None
+
+    def _in_order(self, value: object) -> list[Any]:
+        if type(value) is list:
+            if len(value) != self._width:
+                raise InvalidFeatures(f"expected {self._width} features ({', '.join(self._names)}), got {len(value)}")
+            return value
+        if isinstance(value, Mapping):
+            return self._by_name(value)
+        raise InvalidFeatures(f"features must be an array of {self._width} values or an object by feature name")
+
+    def _by_name(self, value: Mapping[str, Any]) -> list[Any]:
+        if len(value) == self._width:
+            try:
+                return [value[name] for name in self._names]
+            except KeyError:
+                pass
+        for name in self._names:
+            if name not in value:
+                raise InvalidFeatures(f"feature {name!r} is missing", field=name)
+        unknown = next(str(name) for name in value if name not in self._known)
+        raise InvalidFeatures(
+            f"unknown feature {_short(unknown)}; known are {', '.join(self._names)}", field=unknown[:_LONG_TEXT]
+        )
+
+    def _checked(self, values: list[Any]) -> list[Any]:
+        return [_checked_value(feature, value) for feature, value in zip(self._features, values, strict=True)]
+
+    def _assemble(self, rows: list[list[Any]]) -> np.ndarray:
+        if self._dtype is np.float64:
+            return np.array(rows, dtype=np.float64)
+        array = np.empty((len(rows), self._width), dtype=object)
+        array[:] = rows
+        return array
+
+
+def _checked_value(feature: Feature, value: object) -> float | str | None:
+    if value is None:
+        if not feature.nullable:
+            raise InvalidFeatures(f"feature {feature.name!r} must not be null", field=feature.name)
+        return float("nan") if feature.kind == "numeric" else None
+    return _checked_number(feature, value) if feature.kind == "numeric" else _checked_category(feature, value)
+
+
+def _checked_number(feature: Feature, value: object) -> float:
+    name = feature.name
+    if type(value) not in _NUMBERS:
+        raise InvalidFeatures(f"feature {name!r} must be a number, got {_kind(value)}", field=name)
+    assert isinstance(value, int | float)
+    if not -LARGEST_FLOAT32 <= value <= LARGEST_FLOAT32:
+        reason = "must be finite" if value != value or value in (float("inf"), float("-inf")) else "overflows float32"
+        raise InvalidFeatures(f"feature {name!r} {reason}", field=name)
+    return float(value)
+
+
+def _checked_category(feature: Feature, value: object) -> str:
+    name = feature.name
+    if type(value) is not str:
+        raise InvalidFeatures(f"feature {name!r} must be a string, got {_kind(value)}", field=name)
+    if value not in feature.categories and not feature.open_categories:
+        known = ", ".join(feature.categories[:10]) + (", …" if len(feature.categories) > 10 else "")
+        raise InvalidFeatures(f"feature {name!r} has no category {_short(value)}; known are {known}", field=name)
+    return value
+
+
+def _kind(value: object) -> str:
+    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", float: "a number"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _LONG_TEXT else text[:_LONG_TEXT] + "…")

@@ -1,0 +1,90 @@
+"""What the use cases need from the world outside, as protocols; `app.bootstrap` supplies the concrete things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.domain.prediction import Exposure, Outputs
+from app.domain.rows import RowParser
+
+
+class Runtime(Protocol):
+    """Runs one version. `rows` is what `RowParser` gives; raises anything when it cannot answer."""
+
+    def predict(self, rows: np.ndarray) -> Outputs: ...
+
+
+class LoadedVersion(msgspec.Struct, frozen=True):
+    """A version in memory, verified and warmed up. `manifest` is the signed manifest, as plain data for reports."""
+
+    name: str
+    ordinal: int
+    contract: FeatureContract
+    parser: RowParser
+    runtime: Runtime
+    runtime_name: str
+    sha256: str
+    manifest: Mapping[str, object]
+
+
+class RefusedVersion(msgspec.Struct, frozen=True):
+    """A version on the shelf that may not be served, and why."""
+
+    name: str
+    reason: str
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """The versions that serve, by name, in order of their ordinals; swapped as a whole, never changed.
+
+    `reference` is the version whose contract requests without a forced version are parsed against (the champion,
+    else the first); `peers` are the versions of a compatible contract, the only ones that routing and shadow use.
+    """
+
+    versions: Mapping[str, LoadedVersion]
+    reference: str | None
+    peers: tuple[str, ...]
+    aliases: Mapping[str, str]
+    refused: tuple[RefusedVersion, ...] = ()
+
+
+class Sink(Protocol):
+    """Takes what was served; never blocks and never raises."""
+
+    def record(self, exposure: Exposure) -> None: ...
+
+    def failed(self, version: str, reason: str) -> None: ...
+
+
+class ExposureLog(Protocol):
+    """The store's side of recording. Raises `StoreUnavailable`; a repeated id is ignored, so a retry is safe."""
+
+    def append(self, rows: Sequence[LoggedPrediction]) -> None: ...
+
+
+class LoggedPrediction(msgspec.Struct, frozen=True):
+    """One row of the `predictions` log. `features` and `answers` are JSON texts.
+
+    `features` is an array in the order of the contract. `answers` maps each version that answered (serving and
+    shadow) to `{"c": class id, "p": [probabilities]}` or `{"v": number}`.
+    """
+
+    prediction_id: str
+    served_at_us: int
+    request_id: str
+    epoch: int
+    version: str
+    chosen: str
+    assignment: str
+    propensity: float | None
+    counts: bool
+    synthetic: bool
+    user_hash: int
+    features: str
+    answers: str
+    latency_us: int

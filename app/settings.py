@@ -1,0 +1,214 @@
+"""The settings, read once from the environment: the only module that looks at it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from app.domain.contract import VERSION_NAME
+from app.domain.split import normalised
+from app.errors import InvalidRequest, SettingError
+
+METRICS = ("accuracy", "brier", "log_loss", "absolute_error", "reward")
+AUTO_DECIDE = ("off", "rollback", "promote", "both")
+_WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
+_DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting with its type; `.env.example` gives each variable's reason."""
+
+    host: str = "127.0.0.1"
+    api_port: int = 5000
+    ui_port: int = 8501
+    prometheus_port: int = 9090
+    model_dir: Path = Path("models")
+    data_dir: Path = Path("data")
+    database_url: str | None = None
+    workers: int = 2
+    threads: int = 8
+    api_url: str = "http://127.0.0.1:5000"
+    admin_token: str | None = None
+    api_token: str | None = None
+    weights: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_DEFAULT_WEIGHTS))
+    drift_threshold: float = 0.1
+    auto_decide: str = "rollback"
+    notify_webhook_url: str | None = None
+    labels_exogenous: bool = False
+    log_level: str = "INFO"
+    log_format: str = "auto"
+    experiment_metric: str | None = None
+    reward_range: tuple[float, float] | None = (0.0, 1.0)
+    reward_triggered: bool = False
+    error_range: tuple[float, float] | None = None
+    experiment_alpha: float = 0.05
+    equivalence_margin: float | None = None
+    min_effect: float | None = None
+    baseline: str | None = None
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_batch_rows: int = 100_000
+    recorder_queue_rows: int = 200_000
+    breaker_failures: int = 3
+    breaker_open_s: float = 60.0
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is, as SQLAlchemy wants it."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where the workers of one host share their metric values."""
+        return self.data_dir / "metrics"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings in `environ` (default: the process's). Raises `SettingError` that names the variable."""
+        env = os.environ if environ is None else environ
+        values = {
+            field: parse(env, variable) for field, (variable, parse) in _VARIABLES.items() if _given(env, variable)
+        }
+        values["weights"] = _weights(env)
+        values.setdefault("workers", os.cpu_count() or 1)
+        values.setdefault("api_url", f"http://127.0.0.1:{values.get('api_port', 5000)}")
+        return cls(**values)
+
+
+def _given(env: Mapping[str, str], variable: str) -> bool:
+    return env.get(variable, "").strip() != ""
+
+
+def _weights(env: Mapping[str, str]) -> dict[str, float]:
+    """The split as the environment has it: v1 and v2 at 50 unless told otherwise, others where they are named."""
+    weights = dict(_DEFAULT_WEIGHTS)
+    named = {}
+    for variable in sorted(env):
+        match = _WEIGHT_VARIABLE.fullmatch(variable)
+        if match and _given(env, variable):
+            version = match[1].lower()
+            weights[version] = _number(env, variable, minimum=0)
+            named[version] = variable
+    try:
+        normalised(weights)
+    except InvalidRequest as error:
+        culprit = ", ".join(named[version] for version in sorted(named)) or "MODEL_V1_WEIGHT"
+        raise SettingError(culprit, error.message) from error
+    return weights
+
+
+def _number(env: Mapping[str, str], variable: str, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+    text = env[variable].strip()
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingError(variable, f"{text!r} is not a number") from None
+    if not math.isfinite(value):
+        raise SettingError(variable, f"{text!r} is not a finite number")
+    if not minimum <= value <= maximum:
+        bound = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
+        raise SettingError(variable, f"{text} is not {bound}")
+    return value
+
+
+def _float(minimum: float = -math.inf, maximum: float = math.inf) -> Callable[[Mapping[str, str], str], float]:
+    return lambda env, variable: _number(env, variable, minimum, maximum)
+
+
+def _integer(minimum: int, maximum: int) -> Callable[[Mapping[str, str], str], int]:
+    def parse(env: Mapping[str, str], variable: str) -> int:
+        value = _number(env, variable, minimum, maximum)
+        if value != int(value):
+            raise SettingError(variable, f"{env[variable]!r} is not a whole number")
+        return int(value)
+
+    return parse
+
+
+def _text(env: Mapping[str, str], variable: str) -> str:
+    return env[variable].strip()
+
+
+def _path(env: Mapping[str, str], variable: str) -> Path:
+    return Path(env[variable].strip())
+
+
+def _flag(env: Mapping[str, str], variable: str) -> bool:
+    text = env[variable].strip().lower()
+    if text in ("1", "true", "yes", "on"):
+        return True
+    if text in ("0", "false", "no", "off"):
+        return False
+    raise SettingError(variable, f"{text!r} is neither true nor false")
+
+
+def _one_of(*choices: str, upper: bool = False) -> Callable[[Mapping[str, str], str], str]:
+    def parse(env: Mapping[str, str], variable: str) -> str:
+        text = env[variable].strip()
+        text = text.upper() if upper else text.lower()
+        if text not in choices:
+            raise SettingError(variable, f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
+    text = env[variable].strip()
+    if text.lower() == "none":
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise SettingError(variable, f"{text!r} is not two numbers with a comma, such as 0,1") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise SettingError(variable, f"{text!r}: the first number must be below the second, both finite")
+    return low, high
+
+
+def _version(env: Mapping[str, str], variable: str) -> str:
+    text = env[variable].strip()
+    if not VERSION_NAME.fullmatch(text):
+        raise SettingError(variable, f"{text!r} is not a version name (lower-case letters, digits and _)")
+    return text
+
+
+_PORT = _integer(1, 65535)
+_VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
+    "host": ("HOST", _text),
+    "api_port": ("API_PORT", _PORT),
+    "ui_port": ("UI_PORT", _PORT),
+    "prometheus_port": ("PROMETHEUS_PORT", _PORT),
+    "model_dir": ("MODEL_DIR", _path),
+    "data_dir": ("DATA_DIR", _path),
+    "database_url": ("DATABASE_URL", _text),
+    "workers": ("WEB_CONCURRENCY", _integer(1, 256)),
+    "threads": ("WEB_THREADS", _integer(1, 1024)),
+    "api_url": ("API_URL", _text),
+    "admin_token": ("ADMIN_TOKEN", _text),
+    "api_token": ("API_TOKEN", _text),
+    "drift_threshold": ("DRIFT_THRESHOLD", _float(0, 1)),
+    "auto_decide": ("AUTO_DECIDE", _one_of(*AUTO_DECIDE)),
+    "notify_webhook_url": ("NOTIFY_WEBHOOK_URL", _text),
+    "labels_exogenous": ("LABELS_EXOGENOUS", _flag),
+    "log_level": ("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True)),
+    "log_format": ("LOG_FORMAT", _one_of("auto", "json", "text")),
+    "experiment_metric": ("EXPERIMENT_METRIC", _one_of(*METRICS)),
+    "reward_range": ("REWARD_RANGE", _range),
+    "reward_triggered": ("REWARD_TRIGGERED", _flag),
+    "error_range": ("ERROR_RANGE", _range),
+    "experiment_alpha": ("EXPERIMENT_ALPHA", _float(1e-6, 0.5)),
+    "equivalence_margin": ("EQUIVALENCE_MARGIN", _float(0)),
+    "min_effect": ("MIN_EFFECT", _float(0)),
+    "baseline": ("BASELINE", _version),
+    "max_body_bytes": ("MAX_BODY_BYTES", _integer(1024, 128 * 1024 * 1024)),
+    "max_batch_rows": ("MAX_BATCH_ROWS", _integer(1, 10_000_000)),
+    "recorder_queue_rows": ("RECORDER_QUEUE_ROWS", _integer(1, 100_000_000)),
+    "breaker_failures": ("BREAKER_FAILURES", _integer(1, 1000)),
+    "breaker_open_s": ("BREAKER_OPEN_SECONDS", _float(0.1, 86400)),
+}
