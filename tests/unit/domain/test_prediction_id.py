@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.prediction_id import ID_LENGTH, Signer, user_hash
+from app.errors import UnknownPrediction
+
+KEY = b"k" * 32
+FACTS = {
+    "served_at_us": st.integers(0, 2**56 - 1),
+    "version_ordinal": st.integers(0, 2**16 - 1),
+    "epoch": st.integers(0, 2**32 - 1),
+    "counts": st.booleans(),
+    "randomised": st.booleans(),
+    "user_hash": st.integers(0, 2**48 - 1),
+}
+
+
+def one(signer=None, **facts):
+    facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True} | facts
+    return (signer or Signer(KEY, b"proc")).sign_all(**({"user_hash": 0, "answers": np.array([0])} | facts))[0]
+
+
+@given(**FACTS, answer=st.floats(allow_nan=False))
+def test_what_was_signed_is_what_is_read(answer, **facts):
+    fact = Signer(KEY, b"else").verify(one(answers=np.array([answer]), **facts))
+    assert fact.answer == answer
+    assert {name: getattr(fact, name) for name in facts} == facts
+
+
+@given(st.integers(0, ID_LENGTH - 1), st.sampled_from("AZaz09-_"))
+def test_a_changed_character_is_never_believed(position, character):
+    genuine = one()
+    forged = genuine[:position] + character + genuine[position + 1 :]
+    if forged == genuine:
+        return
+    with pytest.raises(UnknownPrediction):
+        Signer(KEY, b"proc").verify(forged)
+
+
+@given(st.text(max_size=80))
+def test_any_other_text_is_unknown(text):
+    with pytest.raises(UnknownPrediction):
+        Signer(KEY, b"proc").verify(text)
+
+
+def test_another_deployments_id_is_unknown():
+    with pytest.raises(UnknownPrediction):
+        Signer(b"other" * 6, b"proc").verify(one())
+
+
+@given(st.integers(0, 2**50), st.integers(0, 2**50))
+def test_ids_sort_by_time_as_text(first, second):
+    assert (one(served_at_us=first) <= one(served_at_us=second)) == (first <= second) or first == second
+
+
+def test_ids_are_distinct_and_safe_in_a_url():
+    signer = Signer(KEY, b"proc")
+    facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True, "user_hash": 0}
+    ids = signer.sign_all(**facts, answers=np.zeros(5000)) + signer.sign_all(**facts, answers=np.zeros(5000))
+    assert len(set(ids)) == 10_000
+    assert all(len(i) == ID_LENGTH and i.replace("-", "").replace("_", "").isalnum() for i in ids)
+
+
+def test_a_user_is_never_hashed_to_nobody():
+    assert len({user_hash(b"salt", f"u{i}") for i in range(1000)} - {0}) == 1000

@@ -1,0 +1,57 @@
+import pytest
+
+from app.errors import SettingError
+from app.settings import Settings
+
+
+def test_without_an_environment_v1_and_v2_share_equally():
+    settings = Settings.from_environ({})
+    assert settings.weights == {"v1": 50.0, "v2": 50.0}
+    assert (settings.host, settings.api_port) == ("127.0.0.1", 5000)
+
+
+def test_each_version_named_in_the_environment_has_its_weight():
+    settings = Settings.from_environ({"MODEL_V1_WEIGHT": "80", "MODEL_V3_BETA_WEIGHT": "1.5"})
+    assert settings.weights == {"v1": 80.0, "v2": 50.0, "v3_beta": 1.5}
+
+
+def test_an_empty_variable_is_as_good_as_none():
+    assert Settings.from_environ({"MODEL_V1_WEIGHT": "", "ADMIN_TOKEN": " "}).admin_token is None
+
+
+def test_the_ui_finds_the_api_at_its_port():
+    assert Settings.from_environ({"API_PORT": "6000"}).api_url == "http://127.0.0.1:6000"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MODEL_V1_WEIGHT", "-1"),
+        ("MODEL_V2_WEIGHT", "half"),
+        ("MODEL_V2_WEIGHT", "nan"),
+        ("MODEL_V2_WEIGHT", "inf"),
+        ("API_PORT", "0"),
+        ("API_PORT", "80.5"),
+        ("WEB_CONCURRENCY", "none"),
+        ("DRIFT_THRESHOLD", "1.1"),
+        ("AUTO_DECIDE", "yes"),
+        ("LABELS_EXOGENOUS", "maybe"),
+        ("LOG_LEVEL", "LOUD"),
+        ("EXPERIMENT_METRIC", "vibes"),
+        ("REWARD_RANGE", "1,0"),
+        ("REWARD_RANGE", "1"),
+        ("EXPERIMENT_ALPHA", "0"),
+        ("BASELINE", "V 1"),
+        ("MAX_BODY_BYTES", "1e99"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(variable, value):
+    with pytest.raises(SettingError) as refused:
+        Settings.from_environ({variable: value})
+    assert refused.value.variable == variable
+    assert str(refused.value).startswith(f"{variable}: ")
+
+
+def test_all_weights_zero_names_them():
+    with pytest.raises(SettingError, match="MODEL_V1_WEIGHT, MODEL_V2_WEIGHT: at least one weight"):
+        Settings.from_environ({"MODEL_V1_WEIGHT": "0", "MODEL_V2_WEIGHT": "0"})
