@@ -65,10 +65,15 @@ class Signer:
         user_hash: int,
         answers: np.ndarray,
     ) -> list[str]:
-        """One id for each answer of a request, in order."""
+        """One id for each answer of a request, in order.
+
+        One choice serves the whole batch, so only its first row is a fresh random assignment: `randomised` holds
+        for that one, and the others are not counted as if chance had chosen them anew.
+        """
         when = served_at_us.to_bytes(7, "big")
         user = user_hash.to_bytes(6, "big")
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
+        flags_of_the_rest = flags & ~_RANDOMISED
         pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
         counter = self._reserve(len(answers))
         parts = []
@@ -79,6 +84,7 @@ class Signer:
             tag.update(body)
             parts.append(body)
             parts.append(tag.digest())
+            flags = flags_of_the_rest
         text = base64.b64encode(b"".join(parts), b"-_").translate(_TO_SORTED).decode("ascii")
         return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
 

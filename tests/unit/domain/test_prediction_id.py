@@ -65,3 +65,11 @@ def test_ids_are_distinct_and_safe_in_a_url():
 
 def test_a_user_is_never_hashed_to_nobody():
     assert len({user_hash(b"salt", f"u{i}") for i in range(1000)} - {0}) == 1000
+
+
+def test_only_the_first_row_of_a_batch_is_a_fresh_random_assignment():
+    facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True, "user_hash": 0}
+    signer = Signer(KEY, b"proc")
+    read = [signer.verify(i) for i in signer.sign_all(**facts, answers=np.zeros(3))]
+    assert [fact.randomised for fact in read] == [True, False, False]
+    assert all(fact.counts for fact in read)
