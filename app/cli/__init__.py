@@ -24,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "publish": Command("app.cli.publish", "put your own fitted scikit-learn model on the shelf"),
     "models": Command("app.cli.models", "list the versions on the shelf"),
     "serve": Command("app.cli.serve", "run the api in the foreground"),
+    "simulate": Command("app.cli.simulate", "play real rows with true labels against the running service"),
 }
 
 

@@ -1,0 +1,150 @@
+"""`python -m app simulate`: play real rows of the served model's data set, with true labels, against the service."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.errors import BakeoffError, Unauthorised, Unavailable
+from app.settings import Settings
+from app.simulation import rows
+from app.simulation.client import Problem, Service
+from app.simulation.distortion import GRAMMAR, Distortion, parse
+from app.simulation.model import ServedModel, reference_of
+from app.simulation.plan import Terms, planned
+from app.simulation.play import Pace, Play
+from app.simulation.report import text_of
+from app.simulation.tally import Summary, Tally
+
+_INTERRUPTED = 130
+_LOOK_S = 0.1
+_LAST_ANSWERS_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--requests", type=_whole(1), default=5000, metavar="N", help="how many to send (5000)")
+    parser.add_argument(
+        "--label-rate", type=_number(0, 1), default=0.8, metavar="P", help="share that gets a label (0.8)"
+    )
+    parser.add_argument("--feedback-batch", type=_whole(1), default=50, metavar="N", help="labels told at a time (50)")
+    parser.add_argument(
+        "--rate", type=_number(1e-3), metavar="N", help="requests a second (default: as fast as it goes)"
+    )
+    parser.add_argument("--concurrency", type=_whole(1), default=4, metavar="N", help="connections (4)")
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="the same seed sends the same rows (0)")
+    parser.add_argument("--users", type=_whole(0), default=0, metavar="N", help="send ids of N users (default: none)")
+    parser.add_argument(
+        "--noise", type=_number(0), default=0.0, metavar="X", help="noise on each number, in its sd (0)"
+    )
+    parser.add_argument(
+        "--drift", type=_distortion, action="append", default=[], metavar="CHANGE", help=f"change a feature: {GRAMMAR}"
+    )
+    parser.add_argument("--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (0)")
+    parser.add_argument("--data", type=Path, metavar="CSV", help="the rows, where the model's own file is elsewhere")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Send, print the summary, and give 0 where everything was answered and every label was taken."""
+    settings = Settings.from_environ()
+    model = _served_model(settings)
+    data = rows.load(model.contract, model.source, args.data)
+    tally = Tally(args.requests, regression=model.contract.task == "regression")
+    if data.skipped:
+        tally.note(f"rows left out because they do not fit the model's features or classes: {data.skipped}")
+    pace = Pace(concurrency=args.concurrency, rate=args.rate, feedback_batch=args.feedback_batch)
+    play = Play(planned(data, _terms(args)), pace, lambda: Service(settings.api_url, settings.api_token), tally)
+    summary, interrupted = _played(play, tally, args.requests)
+    print(msgspec.json.encode(summary).decode() if args.json else text_of(summary))
+    if interrupted:
+        return _INTERRUPTED
+    return 0 if summary.complete else 1
+
+
+def _terms(args: argparse.Namespace) -> Terms:
+    return Terms(
+        requests=args.requests,
+        seed=args.seed,
+        label_rate=args.label_rate,
+        users=args.users,
+        noise=args.noise,
+        distortions=tuple(args.drift),
+        after=args.after,
+    )
+
+
+def _served_model(settings: Settings) -> ServedModel:
+    service = Service(settings.api_url, settings.api_token)
+    listing = service.models()
+    service.close()
+    if not isinstance(listing, Problem):
+        return reference_of(listing.models)
+    if listing.status == 0:
+        raise Unavailable(
+            f"nothing answers at {settings.api_url}: start it with `python -m app serve`, or set API_URL to where it is"
+        )
+    if listing.status in (401, 403):
+        raise Unauthorised(f"{settings.api_url} wants a token: set API_TOKEN to the server's ({listing.message})")
+    raise Unavailable(f"{settings.api_url}/models answered {listing.status}: {listing.message or listing.code}")
+
+
+def _played(play: Play, tally: Tally, requests: int) -> tuple[Summary, bool]:
+    """The summary of the run, and whether it was cut short by hand."""
+    console = Console(stderr=True)
+    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    started = time.monotonic()
+    interrupted = False
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("sending", total=requests)
+        play.start()
+        try:
+            while not play.wait(_LOOK_S):
+                progress.update(bar, completed=tally.sent)
+        except KeyboardInterrupt:
+            interrupted = True
+            play.stop()
+            play.wait(_LAST_ANSWERS_S)
+    return tally.summary(time.monotonic() - started), interrupted
+
+
+def _number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
+    def parse_number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not (minimum <= value <= maximum and math.isfinite(value)):
+            bound = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
+            raise argparse.ArgumentTypeError(f"{text} is not {bound}")
+        return value
+
+    return parse_number
+
+
+def _whole(minimum: int) -> Callable[[str], int]:
+    def parse_whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"{text} is not at least {minimum}")
+        return value
+
+    return parse_whole
+
+
+def _distortion(text: str) -> Distortion:
+    try:
+        return parse(text)
+    except BakeoffError as error:
+        raise argparse.ArgumentTypeError(error.message) from error

@@ -1,0 +1,142 @@
+"""Every metric: its name, kind, labels, buckets and meaning. `docs/metrics.md` says the same, and a test compares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from app import errors
+
+Kind = Literal["counter", "gauge", "histogram"]
+Across = Literal["livemax", "livesum"]
+
+# ONNX answers a row in tens of microseconds and scikit-learn in milliseconds: the buckets must tell both apart.
+LATENCY_BUCKETS_S = (
+    *(50e-6, 75e-6, 100e-6, 150e-6, 250e-6, 500e-6, 750e-6),
+    *(1e-3, 1.5e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+
+NO_VERSION = "none"
+OTHER_REASON = "other"
+CIRCUIT_OPEN = "circuit_open"
+MODEL_FAILED = "model_failed"
+# Closed sets: text that a client or a model chooses must never become a label.
+VERSION_REASONS = (MODEL_FAILED, CIRCUIT_OPEN)
+REFUSAL_REASONS = (
+    errors.InvalidRequest.code,
+    errors.MalformedJson.code,
+    errors.InvalidFeatures.code,
+    errors.UnknownVersion.code,
+    errors.TooLarge.code,
+    errors.Unauthorised.code,
+    errors.Forbidden.code,
+    errors.AdminDisabled.code,
+    errors.Unavailable.code,
+    errors.NotReady.code,
+    errors.Draining.code,
+    errors.StoreUnavailable.code,
+    errors.ModelFailed.code,
+    errors.BakeoffError.code,
+    OTHER_REASON,
+)
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """One metric. `across` says how the gauges of the live workers become one number (none for derived state)."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    across: Across | None = None
+
+
+PREDICTION_REQUESTS = Definition(
+    "prediction_requests_total", "counter", (), "Predict requests: those answered and those refused."
+)
+VERSION_REQUESTS = Definition(
+    "model_version_requests_total", "counter", ("version",), "Predict requests that this version answered."
+)
+LATENCY = Definition(
+    "prediction_latency_seconds",
+    "histogram",
+    ("version",),
+    "Time from the parsed request to the result, in seconds, by the version that answered.",
+)
+ERRORS = Definition(
+    "prediction_errors_total",
+    "counter",
+    ("version", "reason"),
+    'Failures of a version; under version="none" the requests that got no prediction.',
+)
+SHADOW_ERRORS = Definition(
+    "shadow_errors_total", "counter", ("version",), "Failures of a version that ran beside the one that answered."
+)
+BREAKER_OPEN = Definition(
+    "circuit_breaker_open", "gauge", ("version",), "1 while a worker does not ask this version.", "livemax"
+)
+MODEL_INFO = Definition(
+    "model_info", "gauge", ("version", "sha256"), "1 for each version loaded, with its artefact's checksum.", "livemax"
+)
+SHED = Definition("requests_shed_total", "counter", (), "Requests turned away because the service was overloaded.")
+DROPPED = Definition(
+    "predictions_dropped_total", "counter", (), "Answered predictions that were not recorded: the queue was full."
+)
+STORE_FAILURES = Definition(
+    "store_write_failures_total", "counter", (), "Writes of the recorder that the store did not take; they are retried."
+)
+QUEUE_ROWS = Definition(
+    "recorder_queue_rows", "gauge", (), "Rows answered and waiting to be recorded, over all workers.", "livesum"
+)
+STATE_FAILURES = Definition(
+    "monitor_state_failures_total", "counter", (), "Scrapes that could not read what the monitor derived."
+)
+
+WEIGHT = Definition("experiment_weight", "gauge", ("version",), "Share of the traffic that the split gives.")
+FEEDBACK = Definition(
+    "experiment_feedback_total", "counter", ("version",), "Accepted outcomes by the version that answered."
+)
+LABELLED_MEAN = Definition(
+    "experiment_labelled_mean", "gauge", ("version",), "Mean of the experiment's metric over labelled answers."
+)
+E_VALUE = Definition(
+    "experiment_e_value", "gauge", ("challenger",), "Evidence against the challenger being no better; +Inf if huge."
+)
+SAMPLE_RATIO_OK = Definition(
+    "experiment_sample_ratio_ok", "gauge", (), "0 once the realised split is proven to differ from the weights."
+)
+DRIFT_SCORE = Definition(
+    "model_drift_score", "gauge", (), "Share of the traffic that is displaced now, at least (0 to 1)."
+)
+FEATURE_DRIFT_SCORE = Definition(
+    "model_feature_drift_score", "gauge", ("feature",), "The same for one feature (0 to 1)."
+)
+DRIFT_EVIDENCE = Definition(
+    "model_drift_evidence", "gauge", (), "How near the proof of a change is: 1 is an alarm (0 to 1)."
+)
+DRIFT_ALARM = Definition("model_drift_alarm", "gauge", (), "1 from a proven change until it is acknowledged.")
+STATE_AGE = Definition(
+    "model_drift_state_age_seconds", "gauge", (), "Seconds since the monitor last advanced its state."
+)
+
+COUNTED = (
+    *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
+    *(SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES),
+)
+DERIVED = (
+    *(WEIGHT, FEEDBACK, LABELLED_MEAN, E_VALUE, SAMPLE_RATIO_OK),
+    *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, STATE_AGE),
+)
+ALL = COUNTED + DERIVED
+
+
+def version_reason(reason: str) -> str:
+    """The label for why a version could not answer; whatever it raised is `model_failed`."""
+    return reason if reason in VERSION_REASONS else MODEL_FAILED
+
+
+def refusal_reason(code: str) -> str:
+    """The label for an error's code; `other` for one that is not in the list."""
+    return code if code in REFUSAL_REASONS else OTHER_REASON

@@ -1,0 +1,100 @@
+"""The directory in which the workers of one host share their metric values, one set of mapped files a process."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_PATTERN = "*.db"
+_LOCK, _GATE = "fold.lock", "fold.gate"
+_POLL_S = 0.001
+_FILE_BYTES = 1 << 18
+
+
+def shared_directory() -> Path | None:
+    """Where `serve` lets the processes share their values; None where each counts for itself.
+
+    The variable belongs to prometheus_client, which looks at it whenever it begins a file.
+    """
+    path = os.environ.get(VARIABLE)
+    return Path(path) if path else None
+
+
+def wipe(directory: Path) -> None:
+    """Make `directory` ready for a server that starts: it exists and no value of an earlier run is left."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in (*directory.glob(_PATTERN), *directory.glob("*.tmp")):
+        stale.unlink(missing_ok=True)
+    for lock in (_LOCK, _GATE):
+        (directory / lock).touch()
+
+
+def reserve(path: Path) -> None:
+    """Give the file at `path` its disk blocks before it is mapped. Raises `OSError` where the disk is full.
+
+    A mapped write for which there is no room kills the process with SIGBUS; this fails while it can be handled.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, _FILE_BYTES)
+    except OSError:
+        path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def begun(directory: Path) -> list[Path]:
+    """The files that hold values, in order of their names.
+
+    prometheus_client creates a file and gives it a size in two steps, and cannot read what it finds between them.
+    """
+    return sorted(path for path in directory.glob(_PATTERN) if path.stat().st_size)
+
+
+@contextlib.contextmanager
+def reading(directory: Path) -> Iterator[None]:
+    """Nobody folds while the body reads the files. Waits for a fold under way: milliseconds."""
+    with _lock(directory / _GATE, fcntl.LOCK_EX):
+        mine = _lock(directory / _LOCK, fcntl.LOCK_SH)
+    with mine:
+        yield
+
+
+@contextlib.contextmanager
+def folding(directory: Path, patience_s: float) -> Iterator[None]:
+    """Nobody reads while the body folds. Raises `BlockingIOError` where somebody still does after `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    # Who holds the gate keeps new readers out, so that many of them in turn cannot starve the fold.
+    with _lock(directory / _GATE, fcntl.LOCK_EX, deadline), _lock(directory / _LOCK, fcntl.LOCK_EX, deadline):
+        yield
+
+
+def _lock(path: Path, operation: int, deadline: float | None = None) -> IO[bytes]:
+    """An open file that holds the lock until it is closed; the kernel closes it for a process that dies."""
+    file = path.open("ab")
+    try:
+        if deadline is None:
+            fcntl.flock(file, operation)
+        else:
+            _lock_until(deadline, file, operation)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock_until(deadline: float, file: IO[bytes], operation: int) -> None:
+    while True:
+        try:
+            return fcntl.flock(file, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(_POLL_S)

@@ -1,0 +1,112 @@
+"""The service over HTTP, as the simulator uses it: one keep-alive connection, every outcome a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import requests
+
+from app.simulation.model import Listing
+from app.simulation.rows import Label
+
+_TIMEOUT_S = 30.0
+NO_ANSWER = "no_answer"
+_T = TypeVar("_T")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What `POST /predict` answered."""
+
+    prediction_id: str
+    prediction: str | float
+    model_version: str
+    assignment: str
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A true label to be told, for the prediction that was answered."""
+
+    prediction_id: str
+    actual: Label
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What `POST /feedback` answered."""
+
+    accepted: int
+    duplicates: int = 0
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why there is no result. `status` is 0 and `code` is `no_answer` where no HTTP answer came."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_s: float | None = None
+
+
+class _Detail(msgspec.Struct):
+    code: str = "unknown"
+    message: str = ""
+
+
+class _Error(msgspec.Struct):
+    error: _Detail
+
+
+class Service:
+    """One connection to the service at `url`; not to be shared between threads."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._session = requests.Session()
+        # Proxies and .netrc are for other hosts, and looking for them costs more than the request.
+        self._session.trust_env = False
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def models(self) -> Listing | Problem:
+        """The versions on the shelf."""
+        return self._call("GET", "/models", Listing)
+
+    def predict(self, row: list[float | str | None], user_id: str | None) -> Answer | Problem:
+        """The answer to one row."""
+        body = {"features": row} if user_id is None else {"features": row, "user_id": user_id}
+        return self._call("POST", "/predict", Answer, body)
+
+    def tell(self, outcomes: Sequence[Outcome]) -> Accepted | Problem:
+        """Tell true labels; all of them are taken, or none."""
+        return self._call("POST", "/feedback", Accepted, {"feedback": outcomes})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _call(self, method: str, path: str, kind: type[_T], body: Any = None) -> _T | Problem:
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = self._session.request(method, self._url + path, data=data, headers=headers, timeout=_TIMEOUT_S)
+        except requests.RequestException as error:
+            return Problem(0, NO_ANSWER, str(error))
+        if answer.status_code != 200:
+            return _problem(answer)
+        try:
+            return msgspec.json.decode(answer.content, type=kind)
+        except msgspec.MsgspecError as error:
+            return Problem(answer.status_code, "unreadable_answer", f"{path}: {error}")
+
+
+def _problem(answer: requests.Response) -> Problem:
+    try:
+        detail = msgspec.json.decode(answer.content, type=_Error).error
+    except msgspec.MsgspecError:
+        detail = _Detail(message=answer.reason or "")
+    try:
+        retry_after_s = float(answer.headers["Retry-After"])
+    except (KeyError, ValueError):
+        retry_after_s = None
+    return Problem(answer.status_code, detail.code, detail.message, retry_after_s)

@@ -1,0 +1,144 @@
+"""The rows of a model's own data set with their true labels, as requests carry them."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import re
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.manifest import Source
+from app.domain.rows import RowParser
+from app.errors import DataRefused, InvalidFeatures
+
+BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
+_MISSING = frozenset(("", "?", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"))
+_SEPARATORS = ",;\t|"
+
+Label = str | float
+
+
+class LabelledRows(msgspec.Struct, frozen=True):
+    """`values` of shape (n, features), columns in contract order, as `RowParser` gives them; `labels` of n.
+
+    A label is a class name, or a number for regression. `skipped` counts rows that the contract or a missing label
+    kept out.
+    """
+
+    contract: FeatureContract
+    values: np.ndarray
+    labels: tuple[Label, ...]
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load(contract: FeatureContract, source: Source, elsewhere: Path | None = None) -> LabelledRows:
+    """All rows of the data set that the model was made from, or of the CSV file `elsewhere`.
+
+    Raises `DataRefused` where the data are not here or do not fit the model.
+    """
+    if elsewhere is None and source.dataset in BUILT_IN:
+        return _built_in(contract, source.dataset)
+    return _csv(contract, source.target, elsewhere or Path(source.dataset))
+
+
+def _built_in(contract: FeatureContract, name: str) -> LabelledRows:
+    # Slow to import, and of use only here.
+    bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
+    names = unique_snake_case([str(column) for column in bunch.feature_names])
+    places = [_place(names, feature, name) for feature in contract.features]
+    classes = [str(label) for label in bunch.target_names]
+    return LabelledRows(
+        contract=contract,
+        values=np.asarray(bunch.data[:, places], dtype=np.float64),
+        labels=tuple(classes[class_id] for class_id in bunch.target),
+    )
+
+
+def _csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
+    header, records = _read(path)
+    if target not in header:
+        raise DataRefused(f"{path} has no column {target!r}, the model's target")
+    target_at, features_at = header.index(target), _features_at(header, target, contract, path)
+    parser = RowParser(contract)
+    rows, labels = [], []
+    for record in records:
+        label = _label(contract, record[target_at])
+        row = _row(contract, parser, [record[at] for at in features_at])
+        if label is not None and row is not None:
+            rows.append(row)
+            labels.append(label)
+    if not rows:
+        raise DataRefused(f"no row of {path} fits the model's features and classes")
+    return LabelledRows(contract, np.concatenate(rows), tuple(labels), skipped=len(records) - len(rows))
+
+
+def _features_at(header: list[str], target: str, contract: FeatureContract, path: Path) -> list[int]:
+    """Where the file has the contract's columns: training normalises the names of all columns but the target."""
+    positions = [at for at, name in enumerate(header) if name != target]
+    names = unique_snake_case([header[at] for at in positions])
+    return [positions[_place(names, feature, str(path))] for feature in contract.features]
+
+
+def _row(contract: FeatureContract, parser: RowParser, cells: list[str]) -> np.ndarray | None:
+    """The row, of shape (1, features), or None where no request could carry it."""
+    try:
+        return parser.row([_cell(feature, cell) for feature, cell in zip(contract.features, cells, strict=True)])
+    except InvalidFeatures:
+        return None
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", first).count)
+            lines = [line for line in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(line)]
+    except FileNotFoundError:
+        raise DataRefused(f"the model's data, {path}, are not here: say with --data where they are") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataRefused(f"{path} cannot be read: {error}") from error
+    if not lines:
+        raise DataRefused(f"{path} is empty")
+    header = [name.strip() for name in lines[0]]
+    return header, [[cell.strip() for cell in line] for line in lines[1:] if len(line) == len(header)]
+
+
+def _place(names: list[str], feature: Feature, data: str) -> int:
+    if feature.name not in names:
+        raise DataRefused(f"{data} has no column for the model's feature {feature.name!r}", field=feature.name)
+    return names.index(feature.name)
+
+
+def _cell(feature: Feature, cell: str) -> float | str | None:
+    if cell.lower() in _MISSING:
+        return None
+    if feature.kind == "numeric":
+        number = _number(cell)
+        return cell if number is None else number
+    return cell.lower() if cell not in feature.categories and cell.lower() in ("true", "false") else cell
+
+
+def _label(contract: FeatureContract, cell: str) -> Label | None:
+    """The class name or number that the cell means; None where it means none."""
+    number = _number(cell)
+    if contract.task == "regression":
+        return number
+    # Training names whole-number classes without a decimal point, and booleans in lower case.
+    spellings = (cell, cell.lower(), str(int(number)) if number is not None and number == int(number) else cell)
+    return next((name for name in spellings if name in contract.classes), None)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        number = float(cell.replace(",", "."))
+    except ValueError:
+        return None
+    return number if np.isfinite(number) else None

@@ -1,0 +1,100 @@
+"""`python -m app simulate`, from its arguments to its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from tests.unit.simulation.small_service import MODEL, SmallService
+
+
+@pytest.fixture(autouse=True)
+def _address(service: SmallService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_URL", service.url)
+    monkeypatch.delenv("API_TOKEN", raising=False)
+
+
+def test_a_run_is_summed_up(service: SmallService, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--requests", "60", "--label-rate", "1", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["sent"], summary["answered"], summary["labels_accepted"]) == (60, 60, 60)
+    assert set(summary["versions"]) == {"v1", "v2"}
+    assert len(service.bodies("/predict")) == 60
+
+
+def test_drift_begins_after_so_many(service: SmallService) -> None:
+    arguments = ["--requests", "20", "--concurrency", "1", "--drift", "petal_length:+1000", "--after", "15"]
+    assert main(["simulate", *arguments]) == 0
+    moved = [body["features"][2] > 900 for body in service.bodies("/predict")]
+    assert moved == [False] * 15 + [True] * 5
+
+
+def test_the_token_is_sent(service: SmallService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "sesame")
+    assert main(["simulate", "--requests", "2"]) == 0
+    assert service.authorisation == {"Bearer sesame"}
+
+
+def test_requests_without_an_answer_are_no_success(service: SmallService, capsys: pytest.CaptureFixture[str]) -> None:
+    service.answers["/predict"] = [(500, {"error": {"code": "internal", "message": "m"}}, {})]
+    assert main(["simulate", "--requests", "3"]) == 1
+    assert "without a prediction 1 (internal 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ((401, {"error": {"code": "unauthorized", "message": "a token is needed"}}, {}), "set API_TOKEN"),
+        ((200, {"models": [], "aliases": {}}, {}), "python -m app train"),
+        ((200, {"models": [MODEL | {"serving": False}]}, {}), "python -m app train"),
+        ((404, "<html>", {}), "/models answered 404"),
+        ((200, "[]", {}), "/models"),
+    ],
+)
+def test_a_service_that_cannot_be_played_to_is_explained(
+    service: SmallService, answer: tuple, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.answers["/models"] = [answer]
+    assert main(["simulate"]) == 1
+    captured = capsys.readouterr()
+    assert complaint in captured.err
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_no_server_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
+    assert main(["simulate"]) == 1
+    assert "nothing answers at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--requests", "0"],
+        ["--requests", "many"],
+        ["--label-rate", "1.1"],
+        ["--label-rate", "nan"],
+        ["--rate", "0"],
+        ["--noise", "-1"],
+        ["--concurrency", "0"],
+        ["--drift", "petal_length"],
+        ["--after", "-1"],
+    ],
+)
+def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["simulate", *arguments])
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_data_from_elsewhere_that_fit_badly_leave_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "iris.csv"
+    path.write_text(
+        "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm),species\n"
+        "5.1,3.5,1.4,0.2,setosa\n5.1,3.5,1.4,,setosa\n"
+    )
+    assert main(["simulate", "--requests", "3", "--data", str(path)]) == 0
+    assert "classes: 1" in capsys.readouterr().out
