@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 
 class BakeoffError(Exception):
@@ -14,6 +15,13 @@ class BakeoffError(Exception):
         super().__init__(message)
         self.message = message
         self.field = field
+        self.index: int | None = None
+
+    def within(self, what: str, index: int) -> Self:
+        """The same complaint about member `index` of a list of `what`; for the types that take a message alone."""
+        error = type(self)(f"{what} {index}: {self.message}", field=self.field)
+        error.index = index
+        return error
 
 
 class InvalidRequest(BakeoffError):
@@ -29,18 +37,9 @@ class MalformedJson(InvalidRequest):
 
 
 class InvalidFeatures(InvalidRequest):
-    """A row does not fit the feature contract; `field` names the feature, `index` the row of a batch."""
+    """A row does not fit the feature contract; `field` names the feature."""
 
     code = "invalid_features"
-
-    def __init__(self, message: str, *, field: str | None = None, index: int | None = None) -> None:
-        super().__init__(message if index is None else f"row {index}: {message}", field=field)
-        self.detail = message
-        self.index = index
-
-    def at(self, index: int) -> InvalidFeatures:
-        """The same complaint about row `index` of a batch."""
-        return InvalidFeatures(self.detail, field=self.field, index=index)
 
 
 class UnknownVersion(BakeoffError):

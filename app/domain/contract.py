@@ -19,7 +19,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `minimum`, `maximum` and `median` describe the training values of a numeric feature; `categories` lists those of
     a categorical one, in the order of the reference. `nullable` is true where the reference column had missing
-    values; `open_categories` where the pipeline itself copes with categories it has not seen.
+    values; `open_categories` where the pipeline itself copes with categories it has not seen. `choices` are the only
+    numbers that a numeric feature may have, where the pipeline encodes them as categories and fails on others.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     maximum: float | None = None
     median: float | None = None
     categories: tuple[str, ...] = ()
+    choices: tuple[float, ...] = ()
     nullable: bool = False
     open_categories: bool = False
     source_name: str | None = None

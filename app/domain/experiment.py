@@ -29,13 +29,15 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` numbers these rows; prediction ids carry it, and it gives the propensity of each version. 0 means that
     the store could not be read at start: such answers are served and do not enter the experiment. `weights` are
-    normalised, over the versions that were on the shelf. `environment` is what the environment said when the server
+    normalised, over the versions that were on the shelf; `asked` is the split that the environment or a person last
+    asked for, of which `weights` is the part that can be served (empty: `weights` itself). `environment` is what the environment said when the server
     last started, to tell a new word from an old one.
     """
 
     epoch: int
     experiment_id: str
     weights: Mapping[str, float]
+    asked: Mapping[str, float] = msgspec.field(default_factory=dict)
     policy: str = "weighted"
     terms: ExperimentTerms
     auto_decide: str = "rollback"

@@ -30,8 +30,13 @@ class RowParser:
         self._names = contract.names
         self._known = frozenset(self._names)
         self._width = len(self._names)
-        self._plain = contract.all_numeric and not any(f.nullable for f in self._features)
+        self._plain = contract.all_numeric and not any(f.nullable or f.choices for f in self._features)
         self._dtype = np.float64 if contract.all_numeric else np.object_
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The feature names, in column order."""
+        return self._names
 
     def row(self, value: object) -> np.ndarray:
         """One row as an array of shape (1, features)."""
@@ -57,7 +62,7 @@ class RowParser:
             try:
                 checked.append(self._checked(self._in_order(value)))
             except InvalidFeatures as error:
-                raise error.at(index) from None
+                raise error.within("row", index) from None
         return self._assemble(checked)
 
     def _numbers_at_once(self, values: list[Any]) -> np.ndarray | None:
@@ -122,6 +127,9 @@ def _checked_number(feature: Feature, value: object) -> float:
     if not -LARGEST_FLOAT32 <= value <= LARGEST_FLOAT32:
         reason = "must be finite" if value != value or value in (float("inf"), float("-inf")) else "overflows float32"
         raise InvalidFeatures(f"feature {name!r} {reason}", field=name)
+    if feature.choices and value not in feature.choices:
+        known = ", ".join(f"{choice:g}" for choice in feature.choices[:10])
+        raise InvalidFeatures(f"feature {name!r} must be one of the numbers {known}", field=name)
     return float(value)
 
 

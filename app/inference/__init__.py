@@ -1,0 +1,1 @@
+"""Models: signed artefacts on the shelf, and the runtimes that answer with them."""
