@@ -29,8 +29,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     `epoch` numbers these rows; prediction ids carry it, and it gives the propensity of each version. 0 means that
     the store could not be read at start: such answers are served and do not enter the experiment. `weights` are
-    normalised, over the versions that were on the shelf; `asked` is the split that the environment or a person last
-    asked for, of which `weights` is the part that can be served (empty: `weights` itself). `environment` is what the environment said when the server
+    normalised, over the versions that were on the shelf. `asked` is the split of which `weights` is the part that
+    could be served; only the start sets it and reads it. `environment` is what the environment said when the server
     last started, to tell a new word from an old one.
     """
 

@@ -49,9 +49,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about a published version but its weights; signed as a whole, never changed.
 
     `ordinal` numbers the versions of one shelf (prediction ids carry it). `files` has every file of the artefact but
-    the manifest: `model.joblib`, `model.onnx` where there is one, `reference.json` (drift), `settle.npz` where
-    near-ties are settled from exported trees. `metrics` has `training` and `holdout` figures by name; `examples` a
-    few real rows in contract order, for warm-up, health proofs and the UI's presets.
+    the manifest: `model.joblib`, `reference.json` (drift), where it is served by ONNX `model.onnx` and `plan.json` (how
+    rows go through it), and `settle.npz` where near-ties are settled from exported trees or coefficients.
+    `metrics` has `training` and `holdout` figures by name; `examples` a few real rows in contract order, for warm-up,
+    health proofs and the UI's presets.
     """
 
     format: int = MANIFEST_FORMAT

@@ -1,0 +1,82 @@
+"""An outcome of one prediction: its true label, or what the answer brought."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import msgspec
+
+from app.domain.contract import FeatureContract
+from app.domain.prediction_id import ServedFact
+from app.errors import InvalidRequest
+
+OutcomeKind = Literal["actual", "reward"]
+Range = tuple[float, float]
+_SHOWN_CLASSES = 20
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came back for a prediction; `fact` is what its signed id says of the answer.
+
+    `value` is the canonical one, so that the same outcome said in two ways is one outcome: a class id (int) for the
+    label of a classification, a float for a number. `item` is its place in the list it came in.
+    """
+
+    prediction_id: str
+    kind: OutcomeKind
+    value: int | float
+    fact: ServedFact
+    item: int = 0
+
+
+def label_of(actual: object, contract: FeatureContract) -> int | float:
+    """The canonical value of a true label: a string names a class, a number is a class id, or a regression's value.
+
+    Raises `InvalidRequest` that names the classes.
+    """
+    if contract.task == "regression":
+        return number_of(actual, "actual")
+    if isinstance(actual, str):
+        if actual not in contract.classes:
+            raise InvalidRequest(f"actual {actual[:60]!r} is no class; {_classes(contract)}", field="actual")
+        return contract.classes.index(actual)
+    if isinstance(actual, bool) or not isinstance(actual, int | float):
+        raise InvalidRequest(f"actual must be a class name or a class id; {_classes(contract)}", field="actual")
+    if actual != actual or actual not in range(len(contract.classes)):
+        raise InvalidRequest(f"actual {_shown(actual)} is no class id; {_classes(contract)}", field="actual")
+    return int(actual)
+
+
+def reward_of(reward: object, declared: Range | None) -> float:
+    """The reward as a float. Raises `InvalidRequest` where it is no finite number or outside the declared range."""
+    value = number_of(reward, "reward")
+    if declared is not None and not declared[0] <= value <= declared[1]:
+        low, high = declared
+        raise InvalidRequest(
+            f"reward {value:g} is outside the declared range [{low:g}, {high:g}] (REWARD_RANGE)", field="reward"
+        )
+    return value
+
+
+def number_of(value: object, field: str) -> float:
+    """A finite float, with one zero. Raises `InvalidRequest`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidRequest(f"{field} must be a number", field=field)
+    try:
+        number = float(value) + 0.0  # -0.0 is the same outcome as 0.0
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InvalidRequest(f"{field} must be a finite number", field=field)
+    return number
+
+
+def _classes(contract: FeatureContract) -> str:
+    names = [f"{name} ({class_id})" for class_id, name in enumerate(contract.classes[:_SHOWN_CLASSES])]
+    return f"classes are {', '.join(names)}" + (", …" if len(contract.classes) > _SHOWN_CLASSES else "")
+
+
+def _shown(number: float) -> str:
+    text = repr(number)
+    return text if len(text) <= 24 else text[:24] + "…"

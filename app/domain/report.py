@@ -1,0 +1,113 @@
+"""What the experiment says: the records behind `GET /experiment`, made by the monitor, served by the api.
+
+Field by field the shape of the HTTP contract. None means that a quantity cannot be estimated yet.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Interval = tuple[float, float]
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+Action = Literal["continue", "promote", "keep", "rollback", "investigate"]
+ExperimentState = Literal["running", "ended"]
+
+
+class LatencyMs(msgspec.Struct, frozen=True):
+    """Quantiles of the server-side latency of a version's answers, in ms."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One version in the experiment. `mean` and `interval` are over its labelled (or rewarded) answers."""
+
+    version: str
+    weight: float
+    requests: int = 0
+    users: int = 0
+    labelled: int = 0
+    mean: float | None = None
+    interval: Interval | None = None
+    rewards: int = 0
+    reward_mean: float | None = None
+    errors: int = 0
+    latency_ms: LatencyMs = LatencyMs()
+
+
+class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger against the baseline.
+
+    `n` counts the outcomes that entered, `unjoined` the labels whose other answers are not known. `log_e` and
+    `interval` are of the present state, `p_value` and `verdict` remember the strongest. `e_value` is None where it
+    would overflow. `assumptions` lists in words why an automatic promotion would be refused, empty where it is not.
+    `remaining` is an 80 % interval of the labelled requests until a decision.
+    """
+
+    challenger: str
+    method: str
+    n: int = 0
+    unjoined: int = 0
+    difference: float | None = None
+    interval: Interval | None = None
+    e_value: float | None = None
+    log_e: float | None = None
+    p_value: float | None = None
+    probability_better: float | None = None
+    verdict: Verdict = "undecided"
+    asymptotic: bool = False
+    worst_case: Interval | None = None
+    remaining: tuple[float | None, float | None] | None = None
+    wins: int | None = None
+    losses: int | None = None
+    assumptions: tuple[str, ...] = ()
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A check of the experiment's health, or a guardrail; `ok` is None while it cannot be told."""
+
+    name: str
+    ok: bool | None
+    p_value: float | None = None
+    detail: str | None = None
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    """What to do, with which version, and one sentence that says why."""
+
+    action: Action
+    version: str | None
+    reason: str
+
+
+class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole report. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it."""
+
+    id: str
+    started: str
+    ended: str | None = None
+    state: ExperimentState = "running"
+    metric: str
+    alpha: float
+    baseline: str | None
+    variants: tuple[VariantReport, ...] = ()
+    comparisons: tuple[ComparisonReport, ...] = ()
+    checks: tuple[CheckReport, ...] = ()
+    guardrails: tuple[CheckReport, ...] = ()
+    recommendation: Recommendation
+    computed_at: str | None = None
+
+
+class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One point of a comparison's course over its labelled outcomes."""
+
+    challenger: str
+    n: int
+    at: str
+    difference: float | None
+    interval: Interval | None
+    log_e: float | None

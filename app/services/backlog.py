@@ -1,0 +1,118 @@
+"""Rows on their way to the log: kept while the store is unusable, tried again, never written twice over."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Protocol
+
+from app.errors import StoreUnavailable
+from app.services.ports import ExposureLog, LoggedPrediction
+
+_LOG = logging.getLogger(__name__)
+_ROWS_A_WRITE = 1024
+_FIRST_RETRY_S = 0.05
+_LAST_RETRY_S = 1.0
+# Text that is not UTF-8, a number beyond 64 bits: no store takes these, however long one waits.
+_ROW_AT_FAULT = (UnicodeError, OverflowError)
+
+
+class BacklogMetrics(Protocol):
+    """What the backlog counts."""
+
+    def dropped(self, rows: int) -> None: ...
+
+    def store_failed(self) -> None: ...
+
+
+class Backlog:
+    """Up to `limit` rows that wait for the log; above it the oldest go. For one thread.
+
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(self, log: ExposureLog, metrics: BacklogMetrics, limit: int, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._limit = limit
+        self._clock = clock
+        self._rows: deque[LoggedPrediction] = deque()
+        self._retry_s = _FIRST_RETRY_S
+        self._not_before_s = 0.0
+        self._dropped = 0
+        self.outage: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: Sequence[LoggedPrediction]) -> None:
+        """Take `rows` in, and let the oldest go where there are too many."""
+        self._rows.extend(rows)
+        excess = len(self._rows) - self._limit
+        if excess > 0:
+            self._drop(excess)
+
+    def write(self) -> None:
+        """Write all rows, a transaction for each thousand; after a failure, not again before its time has come."""
+        while self._rows and self._clock() >= self._not_before_s:
+            batch = list(islice(self._rows, _ROWS_A_WRITE))
+            try:
+                self._log.append(batch)
+            except _ROW_AT_FAULT:
+                _LOG.exception("log_row_refused")
+                self._write_singly(batch)
+            except Exception as error:  # noqa: BLE001 - logged and counted; the rows are kept
+                self._failed(error)
+            else:
+                self._written(len(batch))
+
+    def _write_singly(self, batch: Sequence[LoggedPrediction]) -> None:
+        """Write what can be written and drop the rest: one row must not hold up all others for ever."""
+        for row in batch:
+            try:
+                self._log.append([row])
+            except _ROW_AT_FAULT:
+                self._drop(1)
+            except Exception as error:  # noqa: BLE001 - logged and counted; the rows are kept
+                self._failed(error)
+                return
+            else:
+                self._written(1)
+
+    def _written(self, rows: int) -> None:
+        for _ in range(rows):
+            self._rows.popleft()
+        self._recovered()
+
+    def _drop(self, rows: int) -> None:
+        for _ in range(rows):
+            self._rows.popleft()
+        self._dropped += rows
+        self._metrics.dropped(rows)
+
+    def _failed(self, error: Exception) -> None:
+        reason = error.message if isinstance(error, StoreUnavailable) else f"{type(error).__name__}: {error}"
+        if self.outage is None:
+            fields = {"reason": reason, "rows_waiting": len(self)}
+            _LOG.error("store_outage", exc_info=_unexpected(error), extra={"event_fields": fields})
+            self._retry_s = _FIRST_RETRY_S
+            self._dropped = 0
+        self.outage = reason
+        self._not_before_s = self._clock() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
+        self._metrics.store_failed()
+
+    def _recovered(self) -> None:
+        if self.outage is None:
+            return
+        self.outage = None
+        self._not_before_s = 0.0
+        fields = {"rows_waiting": len(self), "rows_dropped": self._dropped}
+        _LOG.warning("store_recovered", extra={"event_fields": fields})
+
+
+def _unexpected(error: Exception) -> Exception | None:
+    """The error where its traceback is worth a look."""
+    return None if isinstance(error, StoreUnavailable) else error

@@ -1,0 +1,156 @@
+"""What was served, page by page, newest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from app.domain.contract import VERSION_NAME, FeatureContract
+from app.domain.prediction_id import ID_LENGTH
+from app.errors import InvalidRequest, UnknownVersion
+from app.services.ports import Fleet
+
+LARGEST_PAGE = 1000
+_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LoggedAnswer(msgspec.Struct, frozen=True):
+    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON texts."""
+
+    prediction_id: str
+    served_at_us: int
+    version: str
+    assignment: str
+    features: str
+    answers: str
+    actual: str | None = None
+    reward: str | None = None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a prediction stands in the log's order, which is that of the ids."""
+
+    prediction_id: str
+    served_at_us: int
+
+
+class AnswerLog(Protocol):
+    """The store's side of the history. Raises `StoreUnavailable`."""
+
+    def page(self, limit: int, version: str | None, before: Place | None) -> list[LoggedAnswer]: ...
+
+    def place(self, prediction_id: str) -> Place | None: ...
+
+    def has_version(self, version: str) -> bool: ...
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """One prediction as people read it; what is not known or does not apply is absent.
+
+    `prediction` is a class name, or a number where the model is a regression or the class names are not known any
+    more; so is `actual`.
+    """
+
+    prediction_id: str
+    timestamp: str
+    features: Mapping[str, float | str | None]
+    prediction: str | float | int
+    model_version: str
+    assignment: str
+    confidence: float | UnsetType = UNSET
+    actual: str | float | int | UnsetType = UNSET
+    reward: float | int | UnsetType = UNSET
+
+
+class HistoryPage(msgspec.Struct, frozen=True):
+    """Entries, newest first. `next` is the `before` of the page that follows, None on the last."""
+
+    predictions: tuple[HistoryEntry, ...]
+    next: str | None
+
+
+class History:
+    """The use case behind `GET /predictions/history`. `fleet` gives the versions served now, for names."""
+
+    def __init__(self, log: AnswerLog, fleet: Callable[[], Fleet]) -> None:
+        self._log = log
+        self._fleet = fleet
+
+    def page(self, limit: int = 100, version: str | None = None, before: str | None = None) -> HistoryPage:
+        """Up to `limit` (1 to 1,000) predictions, of `version` and older than the prediction id `before` if given.
+
+        Raises `InvalidRequest` (its field names the parameter), `UnknownVersion` and `StoreUnavailable`.
+        """
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
+        place = None if before is None else self._place(before)
+        fleet = self._fleet()
+        if version is not None:
+            self._check_version(fleet, version)
+        rows = self._log.page(limit + 1, version, place)
+        following = rows[limit - 1].prediction_id if len(rows) > limit else None
+        return HistoryPage(tuple(_entry(row, _contract(fleet, row.version)) for row in rows[:limit]), following)
+
+    def _place(self, before: str) -> Place:
+        place = self._log.place(before) if _ID.fullmatch(before) else None
+        if place is None:
+            raise InvalidRequest("before must be a prediction id, as an earlier page's `next` gives it", field="before")
+        return place
+
+    def _check_version(self, fleet: Fleet, version: str) -> None:
+        if not VERSION_NAME.fullmatch(version):
+            raise InvalidRequest("version must be lower-case letters, digits and _", field="version")
+        if version not in fleet.versions and not self._log.has_version(version):
+            raise UnknownVersion(f"no version {version!r} is served or was ever", field="version")
+
+
+def _contract(fleet: Fleet, version: str) -> FeatureContract | None:
+    loaded = fleet.versions.get(version) or fleet.versions.get(fleet.reference or "")
+    return loaded.contract if loaded else None
+
+
+def _entry(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntry:
+    prediction, confidence = _answer(msgspec.json.decode(row.answers)[row.version], contract)
+    return HistoryEntry(
+        prediction_id=row.prediction_id,
+        timestamp=_timestamp(row.served_at_us),
+        features=_by_name(msgspec.json.decode(row.features), contract),
+        prediction=prediction,
+        confidence=confidence,
+        model_version=row.version,
+        assignment=row.assignment,
+        actual=UNSET if row.actual is None else _label(msgspec.json.decode(row.actual), contract),
+        reward=UNSET if row.reward is None else msgspec.json.decode(row.reward),
+    )
+
+
+def _answer(answer: Mapping[str, Any], contract: FeatureContract | None) -> tuple[Any, float | UnsetType]:
+    """The prediction and its confidence."""
+    if "v" in answer:
+        return answer["v"], UNSET
+    class_id = answer["c"]
+    return _label(class_id, contract), answer["p"][class_id] if "p" in answer else UNSET
+
+
+def _label(value: Any, contract: FeatureContract | None) -> Any:
+    """A class's name for its id; anything else as it is."""
+    is_id = contract is not None and type(value) is int and 0 <= value < len(contract.classes)
+    return contract.classes[value] if is_id and contract else value
+
+
+def _by_name(values: list[Any], contract: FeatureContract | None) -> dict[str, Any]:
+    names = contract.names if contract is not None else ()
+    if len(names) != len(values):  # of a version that is not served any more
+        names = tuple(f"feature_{number}" for number in range(1, len(values) + 1))
+    return dict(zip(names, values, strict=True))
+
+
+def _timestamp(served_at_us: int) -> str:
+    moment = _EPOCH + timedelta(microseconds=served_at_us)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

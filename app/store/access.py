@@ -1,0 +1,23 @@
+"""The ways to use the store: how durable a write is, and how long one waits for a lock."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Access(msgspec.Struct, frozen=True):
+    """One way to use the store. `writes` takes the write lock at once, so that a transaction never fails half-way.
+
+    `durable` commits survive a power cut (fsync each time); the others survive the death of the process.
+    `busy_s` is how long to wait for another writer before giving up.
+    """
+
+    writes: bool
+    durable: bool
+    busy_s: float
+
+
+READING = Access(writes=False, durable=False, busy_s=1.0)
+# The recorder keeps its rows and tries again, so it wants to know soon that the store is locked.
+RECORDING = Access(writes=True, durable=False, busy_s=0.25)
+DURABLE = Access(writes=True, durable=True, busy_s=5.0)

@@ -1,0 +1,47 @@
+"""The log of predictions: rows are appended in batches and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+
+from msgspec.structs import astuple
+
+from app.services.ports import LoggedPrediction
+from app.store.access import RECORDING
+from app.store.engine import Database
+from app.store.statements import statements
+
+_COLUMNS = len(LoggedPrediction.__struct_fields__)
+# 14 columns × 64 rows stay below 999 bound values, the least that any SQLite allows; and sqlite3 keeps 128 statements
+# prepared, so that each size has its own.
+_ROWS_A_STATEMENT = 64
+
+
+class PredictionLog:
+    """Appends to `predictions`; the columns are the fields of `LoggedPrediction`, in order."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, rows: Sequence[LoggedPrediction]) -> None:
+        """Add `rows` in one transaction; those whose id is in the log already are ignored.
+
+        Raises `StoreUnavailable`: then none of them was added.
+        """
+        with self._database.begin(RECORDING) as connection:
+            for start in range(0, len(rows), _ROWS_A_STATEMENT):
+                some = rows[start : start + _ROWS_A_STATEMENT]
+                connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(map(astuple, some))))
+
+
+@cache
+def _insert(rows: int) -> str:
+    """One statement for `rows` rows.
+
+    Not `executemany`: sqlite3 gives up the interpreter's lock at every statement, and beside a busy request thread
+    each row would wait a whole switch interval (5 ms) to get it back.
+    """
+    row = f"({', '.join('?' * _COLUMNS)})"
+    return f"{statements('predictions')['append']} {', '.join([row] * rows)} ON CONFLICT (prediction_id) DO NOTHING"

@@ -1,0 +1,179 @@
+"""The OpenAPI 3.1 document, made from the operations, their records and the served feature contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from app import __version__
+from app.domain.contract import FeatureContract
+from app.settings import Settings
+from app.web.answers import BatchItem, PredictionAnswer
+from app.web.documentation.contract_schemas import (
+    Json,
+    example_item,
+    narrowed,
+    request_examples,
+    request_schemas,
+)
+from app.web.errors import ErrorBody
+from app.web.operations import Operation, Parameter
+
+_DESCRIPTION = """Serves versions of a model behind one URL and says which one is better.
+
+Bodies are read as JSON whatever their Content-Type. Every answer carries `X-Request-Id`; every error has the shape
+`{"error": {"code", "message", "field"}}`. The schemas of rows and answers are those of the model that serves now."""
+_PROBLEMS = {
+    400: "The request is wrong; `field` says where.",
+    401: "The call needs a token.",
+    403: "The token is wrong, or administration is switched off.",
+    404: "There is no such thing.",
+    409: "It contradicts what is recorded.",
+    413: "The body or the batch is too large.",
+    500: "Something went wrong on our side.",
+    503: "Not now; `Retry-After` says when to try again.",
+}
+_ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer")
+_REF = "#/components/schemas/{name}"
+_HEADER_TEXT = {"schema": {"type": "string"}}
+
+
+def document(operations: Iterable[Operation], contract: FeatureContract | None, settings: Settings) -> Json:
+    """The whole document as plain data."""
+    operations = tuple(operations)
+    paths: dict[str, Json] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, contract, settings)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Bakeoff", "version": __version__, "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(operations, contract),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None) -> dict[str, Json]:
+    records: dict[str, type[msgspec.Struct]] = {}
+    for record in _records(operations):
+        records.setdefault(record.__name__, record)
+    _, schemas = msgspec.json.schema_components(records.values(), schema_hook=_any_json, ref_template=_REF)
+    if contract is not None:
+        for name in ("PredictionAnswer", "BatchItem"):
+            schemas[name] = narrowed(schemas[name], contract)
+    return {**schemas, **request_schemas(contract)}
+
+
+def _any_json(kind: type) -> Json:
+    """The schema of the one type that msgspec has none for: `object` stands for any JSON."""
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(kind)
+
+
+def _records(operations: tuple[Operation, ...]) -> Iterable[type[msgspec.Struct]]:
+    yield from (ErrorBody, PredictionAnswer, BatchItem)
+    for operation in operations:
+        yield from (record for record in (operation.answer, operation.body) if isinstance(record, type))
+        yield from operation.other_answers.values()
+
+
+def _operation(operation: Operation, contract: FeatureContract | None, settings: Settings) -> Json:
+    described: Json = {
+        "operationId": _operation_id(operation),
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "parameters": [_parameter(parameter) for parameter in operation.parameters],
+        "responses": _responses(operation, contract, settings),
+        "security": [{"token": []}] if _guarded(operation, settings) else [],
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": _body(operation.body, contract)}}
+    return described
+
+
+def _body(body: type[msgspec.Struct] | str, contract: FeatureContract | None) -> Json:
+    name = _name(body)
+    examples = request_examples(contract).get(name) if contract is not None else None
+    content: Json = {"schema": {"$ref": _REF.format(name=name)}}
+    return {**content, "examples": examples} if examples else content
+
+
+def _name(schema: type[msgspec.Struct] | str) -> str:
+    return schema if isinstance(schema, str) else schema.__name__
+
+
+def _responses(operation: Operation, contract: FeatureContract | None, settings: Settings) -> Json:
+    responses: Json = {"200": _success(operation, contract)}
+    for status, record in operation.other_answers.items():
+        responses[str(status)] = _answer(_PROBLEMS[status], record.__name__, status)
+    guards = (401, 403) if _guarded(operation, settings) else ()
+    for status in sorted({*operation.problems, *guards, 500}):
+        responses[str(status)] = _answer(_PROBLEMS[status], "ErrorBody", status)
+    return responses
+
+
+def _success(operation: Operation, contract: FeatureContract | None) -> Json:
+    if operation.answer is None:
+        schema = {"schema": {"type": "string"}}
+        return {"description": operation.summary, "content": {operation.media_type: schema}}
+    named = _name(operation.answer)
+    answer = _answer(operation.summary, named, 200)
+    if named in _ANSWERS_OF_A_VERSION:
+        answer["headers"]["X-Model-Version"] = {"description": "The version that answered.", **_HEADER_TEXT}
+    example = _example(named, contract)
+    if example is not None:
+        answer["content"]["application/json"]["example"] = example
+    return answer
+
+
+def _answer(description: str, schema: str, status: int) -> Json:
+    headers: Json = {"X-Request-Id": {"description": "The request's id.", **_HEADER_TEXT}}
+    if status == 503:
+        headers["Retry-After"] = {"description": "Seconds.", "schema": {"type": "integer"}}
+    content = {"application/json": {"schema": {"$ref": _REF.format(name=schema)}}}
+    return {"description": description, "headers": headers, "content": content}
+
+
+def _example(schema: str, contract: FeatureContract | None) -> Json | None:
+    if contract is None or schema not in _ANSWERS_OF_A_VERSION:
+        return None
+    served: Json = {
+        "model_version": "v1",
+        "assignment": "weighted",
+        "latency_ms": 0.12,
+        "timestamp": "2026-11-20T12:00:00.123456Z",
+    }
+    item = example_item(contract)
+    return {**item, **served} if schema == "PredictionAnswer" else {"predictions": [item], "count": 1, **served}
+
+
+def _parameter(parameter: Parameter) -> Json:
+    described: Json = {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.where == "path",
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }
+    return described if parameter.example is None else {**described, "example": parameter.example}
+
+
+def _guarded(operation: Operation, settings: Settings) -> bool:
+    if operation.access == "reading":
+        return settings.api_token is not None
+    return operation.access == "administrative"
+
+
+def _operation_id(operation: Operation) -> str:
+    words: list[Any] = re.findall(r"[a-z0-9]+", operation.path)
+    return "_".join([operation.method, *words])

@@ -1,0 +1,1 @@
+"""The routes, a concern a module: each has its `OPERATIONS` and `blueprint(services)`."""

@@ -1,0 +1,85 @@
+"""`GET /config`: the split and the terms of the experiment, as they are in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from flask import Blueprint, Response
+
+from app.domain.experiment import Configuration
+from app.web.json_answers import json_answer
+from app.web.operations import Operation
+from app.web.services import Services
+from app.web.timestamps import rfc3339
+
+
+class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration. `weights` are shares that sum to 1; `epoch` numbers each change, 0 while the store is away."""
+
+    epoch: int
+    experiment_id: str
+    weights: Mapping[str, float]
+    policy: str
+    metric: str
+    alpha: float
+    baseline: str | None
+    champion: str | None
+    equivalence_margin: float | None
+    min_effect: float | None
+    reward_range: tuple[float, float] | None
+    reward_triggered: bool
+    error_range: tuple[float, float] | None
+    labels_exogenous: bool
+    auto_decide: str
+    drift_threshold: float
+    changed: str | None
+    source: str
+
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/config",
+        tag="Operating",
+        summary="The split, the policy and the terms of the experiment",
+        answer=ConfigurationView,
+    ),
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes about the configuration."""
+    routes = Blueprint("configuration", __name__)
+
+    @routes.get("/config")
+    def config() -> Response:
+        """What is in force in this worker."""
+        return json_answer(view(services.live.configuration))
+
+    return routes
+
+
+def view(configuration: Configuration) -> ConfigurationView:
+    """The configuration as the API shows it."""
+    terms = configuration.terms
+    return ConfigurationView(
+        epoch=configuration.epoch,
+        experiment_id=configuration.experiment_id,
+        weights=configuration.weights,
+        policy=configuration.policy,
+        metric=terms.metric,
+        alpha=terms.alpha,
+        baseline=terms.baseline,
+        champion=configuration.champion,
+        equivalence_margin=terms.equivalence_margin,
+        min_effect=terms.min_effect,
+        reward_range=terms.reward_range,
+        reward_triggered=terms.reward_triggered,
+        error_range=terms.error_range,
+        labels_exogenous=terms.labels_exogenous,
+        auto_decide=configuration.auto_decide,
+        drift_threshold=configuration.drift_threshold,
+        changed=rfc3339(configuration.created_at_us) if configuration.created_at_us else None,
+        source=configuration.source,
+    )

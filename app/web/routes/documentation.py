@@ -1,0 +1,79 @@
+"""`GET /openapi.json` and `GET /docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from flask import Blueprint, Response
+
+from app.domain.contract import FeatureContract
+from app.web.documentation.openapi import document
+from app.web.documentation.page import read_page
+from app.web.json_answers import JSON, encode
+from app.web.operations import Operation
+from app.web.services import Services
+
+
+class OpenApi(msgspec.Struct, frozen=True):
+    """An OpenAPI 3.1 document."""
+
+    openapi: str
+    info: dict[str, object]
+    paths: dict[str, object]
+    components: dict[str, object]
+
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/openapi.json",
+        tag="Operating",
+        summary="This description",
+        access="open",
+        answer=OpenApi,
+    ),
+    Operation(
+        method="get",
+        path="/docs",
+        tag="Operating",
+        summary="A page to read it and to try the calls",
+        access="open",
+        answer=None,
+        media_type="text/html",
+    ),
+)
+
+
+def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprint:
+    """The routes that describe `operations`."""
+    routes = Blueprint("documentation", __name__)
+    page = read_page()
+    described = _describer(services, operations)
+
+    @routes.get("/openapi.json")
+    def openapi() -> Response:
+        """The document for the model that serves now."""
+        return Response(described(), content_type=JSON)
+
+    @routes.get("/docs")
+    def docs() -> Response:
+        """The page."""
+        return Response(page.html, headers=page.headers, content_type="text/html; charset=utf-8")
+
+    return routes
+
+
+def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[], bytes]:
+    """Makes the document once for each feature contract."""
+    made: dict[int, tuple[FeatureContract | None, bytes]] = {}
+
+    def described() -> bytes:
+        fleet = services.live.fleet
+        contract = fleet.versions[fleet.reference].contract if fleet.reference is not None else None
+        known = made.get(0)
+        if known is None or known[0] is not contract:
+            known = made[0] = (contract, encode(document(operations, contract, services.settings)))
+        return known[1]
+
+    return described

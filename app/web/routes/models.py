@@ -1,0 +1,58 @@
+"""`GET /models`, `/models/{version}` and `/model/info`."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from app.services.catalogue import CatalogueEntry, CatalogueListing
+from app.web.json_answers import json_answer
+from app.web.operations import Operation, Parameter
+from app.web.services import Services
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/models",
+        tag="Models",
+        summary="The versions on the shelf",
+        answer=CatalogueListing,
+    ),
+    Operation(
+        method="get",
+        path="/models/{version}",
+        tag="Models",
+        summary="One version: figures, feature contract, checksum, origin",
+        answer=CatalogueEntry,
+        parameters=(Parameter("version", "path", "The version's name.", example="v1"),),
+        problems=(404,),
+    ),
+    Operation(
+        method="get",
+        path="/model/info",
+        tag="Models",
+        summary="The versions that serve now",
+        answer=CatalogueListing,
+    ),
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes about models."""
+    routes = Blueprint("models", __name__)
+
+    @routes.get("/models")
+    def models() -> Response:
+        """All on the shelf."""
+        return json_answer(services.catalogue.listing())
+
+    @routes.get("/models/<version>")
+    def model(version: str) -> Response:
+        """One of them."""
+        return json_answer(services.catalogue.entry(version))
+
+    @routes.get("/model/info")
+    def info() -> Response:
+        """Those that serve."""
+        return json_answer(services.catalogue.serving())
+
+    return routes

@@ -1,0 +1,119 @@
+"""`POST /predict`, `POST /predict/batch` and `GET /predictions/history`."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from app.errors import InvalidRequest
+from app.services.history import LARGEST_PAGE, HistoryPage
+from app.web.answers import BatchAnswer, PredictionAnswer
+from app.web.json_answers import json_answer
+from app.web.operations import Operation, Parameter
+from app.web.predicting import Answer, answer_predict, answer_predict_batch
+from app.web.prediction_bodies import LONGEST_USER_ID
+from app.web.services import Services
+
+DEFAULT_LIMIT = 100
+FLUSH_S = 0.25
+
+_OPTIONS = (
+    Parameter(
+        "X-Model-Version",
+        "header",
+        "Force a version: answered and logged, never counted in the experiment.",
+    ),
+    Parameter(
+        "X-User-Id",
+        "header",
+        "A user for a sticky assignment; `user_id` in the body goes before it.",
+        {"type": "string", "minLength": 1, "maxLength": LONGEST_USER_ID},
+    ),
+    Parameter(
+        "X-Request-Id",
+        "header",
+        "Repeated in the answer and the log; at most 128 printable ASCII characters, else a new one is made.",
+        {"type": "string", "maxLength": 128},
+    ),
+    Parameter("X-Traffic-Kind", "header", "`synthetic` marks load tests.", {"type": "string", "enum": ["synthetic"]}),
+)
+OPERATIONS = (
+    Operation(
+        method="post",
+        path="/predict",
+        tag="Predicting",
+        summary="Predict one row",
+        description="The version is chosen by the split's policy unless a header forces one.",
+        body="PredictRequest",
+        answer=PredictionAnswer,
+        parameters=_OPTIONS,
+        problems=(400, 404, 413, 503),
+    ),
+    Operation(
+        method="post",
+        path="/predict/batch",
+        tag="Predicting",
+        summary="Predict many rows with one version",
+        description="One bad row refuses the whole batch, and the error names its index.",
+        body="BatchRequest",
+        answer=BatchAnswer,
+        parameters=_OPTIONS,
+        problems=(400, 404, 413, 503),
+    ),
+    Operation(
+        method="get",
+        path="/predictions/history",
+        tag="Predicting",
+        summary="What was served, newest first",
+        answer=HistoryPage,
+        parameters=(
+            Parameter(
+                "limit",
+                "query",
+                "How many to list.",
+                {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": DEFAULT_LIMIT},
+                20,
+            ),
+            Parameter("version", "query", "Only those that this version answered."),
+            Parameter("before", "query", "The `next` of the page before this one."),
+        ),
+        problems=(400, 503),
+    ),
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes about predictions."""
+    routes = Blueprint("predictions", __name__)
+
+    @routes.post("/predict")
+    def predict() -> Response:
+        """One row."""
+        return _as_response(answer_predict(services, request.environ))
+
+    @routes.post("/predict/batch")
+    def predict_batch() -> Response:
+        """Many rows."""
+        return _as_response(answer_predict_batch(services, request.environ))
+
+    @routes.get("/predictions/history")
+    def history() -> Response:
+        """A page of the log, in which a reader finds what was answered to it before."""
+        limit = _limit(request.args.get("limit"))
+        services.recorder.flush(FLUSH_S)
+        page = services.history.page(limit, request.args.get("version"), request.args.get("before"))
+        return json_answer(page)
+
+    return routes
+
+
+def _as_response(answer: Answer) -> Response:
+    status, headers, body = answer
+    return Response(body, status, headers)
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= LARGEST_PAGE:
+        return int(text)
+    raise InvalidRequest(f"limit must be a whole number from 1 to {LARGEST_PAGE}", field="limit")

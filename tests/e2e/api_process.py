@@ -1,0 +1,107 @@
+"""A real api: `python -m app serve` on a free port, in folders of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
+
+
+def free_port():
+    """A port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ApiProcess:
+    """Starts at construction; `stop` drains it. `folder` has models/ and data/."""
+
+    def __init__(self, folder, **environment):
+        self.folder = Path(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = self.folder / "api.log"
+        env = {
+            **os.environ,
+            "MODEL_DIR": str(self.folder / "models"),
+            "DATA_DIR": str(self.folder / "data"),
+            "API_PORT": str(self.port),
+            "WEB_CONCURRENCY": "2",
+            "LOG_FORMAT": "json",
+            **environment,
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=env, stdout=log, stderr=log
+            )
+        self.session = requests.Session()
+
+    def wait_until(self, path="/health/live", status=200, timeout_s=30):
+        """Until `path` answers with `status`."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the api ended with {self.process.returncode}:\n{self.log_text()}")
+            try:
+                if requests.get(self.url + path, timeout=5).status_code == status:
+                    return self
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"{path} did not answer {status}:\n{self.log_text()}")
+
+    def get(self, path, **options):
+        """GET on a kept connection."""
+        return self.session.get(self.url + path, timeout=30, **options)
+
+    def post(self, path, json=None, **options):
+        """POST on a kept connection."""
+        return self.session.post(self.url + path, json=json, timeout=60, **options)
+
+    def workers(self):
+        """The worker processes now."""
+        return psutil.Process(self.process.pid).children()
+
+    def replace_worker(self, signal_number):
+        """Send one worker a signal and wait until another has taken its place."""
+        before = {worker.pid for worker in self.workers()}
+        victim = min(before)
+        os.kill(victim, signal_number)
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            now = {worker.pid for worker in self.workers()}
+            if victim not in now and len(now) == len(before):
+                return self.wait_until("/health/ready")
+            time.sleep(0.05)
+        raise AssertionError("the worker was not replaced")
+
+    def metric(self, name):
+        """The sum over all series of a metric."""
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def log_text(self):
+        """What it has logged."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self):
+        """SIGKILL to the master and all workers."""
+        for process in (*self.workers(), psutil.Process(self.process.pid)):
+            process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self):
+        """SIGTERM, and wait; the exit status."""
+        self.session.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(40)

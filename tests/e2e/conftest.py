@@ -1,0 +1,41 @@
+"""Real servers for the tests of this folder; v1 and v2 are trained once a session."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.api_process import ROOT, ApiProcess
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with models/ (v1 and v2 of Iris) and data/ (the key): to be copied, not used."""
+    folder = tmp_path_factory.mktemp("trained")
+    env = {**os.environ, "MODEL_DIR": str(folder / "models"), "DATA_DIR": str(folder / "data")}
+    subprocess.run([sys.executable, "-m", "app", "train"], cwd=ROOT, env=env, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def installation(trained, tmp_path):
+    """A folder of one's own with the trained versions."""
+    shutil.copytree(trained, tmp_path / "installation")
+    return tmp_path / "installation"
+
+
+@pytest.fixture
+def start(installation):
+    """Starts apis in `installation` (or another folder); they are stopped at the end."""
+    started = []
+
+    def begin(folder=installation, ready=True, **environment):
+        api = ApiProcess(folder, **environment)
+        started.append(api)
+        return api.wait_until("/health/ready") if ready else api
+
+    yield begin
+    for api in started:
+        api.stop()

@@ -1,0 +1,231 @@
+"""Stand-ins for what `app.bootstrap` gives to the web edge: all in memory, all counting what reached them."""
+
+import itertools
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.manifest import FileSum, Manifest, Parity, Source
+from app.domain.prediction import Outputs
+from app.domain.prediction_id import Signer
+from app.domain.rows import RowParser
+from app.services.breaker import Breaker
+from app.services.catalogue import Catalogue
+from app.services.feedback import Receipt
+from app.services.health import Health
+from app.services.history import HistoryPage
+from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.predict import Live, Predictor
+from app.settings import Settings
+from app.web.services import Services
+
+IRIS = FeatureContract(
+    task="classification",
+    target="species",
+    features=tuple(
+        Feature(name=name, minimum=low, maximum=high, median=median)
+        for name, low, high, median in (
+            ("sepal_length", 4.3, 7.9, 5.8),
+            ("sepal_width", 2.0, 4.4, 3.0),
+            ("petal_length", 1.0, 6.9, 4.35),
+            ("petal_width", 0.1, 2.5, 1.3),
+        )
+    ),
+    classes=("setosa", "versicolor", "virginica"),
+)
+HOUSES = FeatureContract(
+    task="regression",
+    target="price",
+    features=(
+        Feature(name="area", nullable=True),
+        Feature(name="city", kind="categorical", categories=("Oslo", "Bergen")),
+    ),
+)
+ACCOUNTS = FeatureContract(
+    task="classification",
+    target="fraud",
+    features=(Feature(name="user_id"), Feature(name="features")),
+    classes=("no", "yes"),
+)
+SERVED_AT_US = 1_795_000_000_123_456
+
+
+class ConstantRuntime:
+    """Answers every row with the same class, probabilities or value."""
+
+    def __init__(self, class_id=0, probabilities=(0.98, 0.02, 0.0), value=None):
+        self.class_id, self.probabilities, self.value = class_id, probabilities, value
+        self.rows_seen = 0
+
+    def predict(self, rows):
+        count = len(rows)
+        self.rows_seen += count
+        if self.value is not None:
+            return Outputs(values=np.full(count, self.value))
+        ids = np.full(count, self.class_id)
+        if self.probabilities is None:
+            return Outputs(class_ids=ids)
+        return Outputs(class_ids=ids, probabilities=np.tile(np.array(self.probabilities), (count, 1)))
+
+
+class FailingRuntime:
+    """Answers nothing."""
+
+    def predict(self, rows):
+        raise RuntimeError("out of order")
+
+
+class RecordingSink:
+    """The recorder, as far as the edge sees it."""
+
+    def __init__(self):
+        self.exposures, self.failures, self.flushes = [], [], 0
+
+    def record(self, exposure):
+        self.exposures.append(exposure)
+
+    def failed(self, version, reason):
+        self.failures.append((version, reason))
+
+    def flush(self, timeout_s):
+        self.flushes += 1
+
+
+class CountingMetrics:
+    """Keeps the reasons of refusals."""
+
+    def __init__(self):
+        self.reasons = []
+
+    def refused(self, reason):
+        self.reasons.append(reason)
+
+    def exposition(self, accept):
+        return f"prediction_requests_total {len(self.reasons)}.0\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
+
+
+class EmptyHistory:
+    """Remembers what was asked for and has nothing."""
+
+    def __init__(self):
+        self.asked = []
+
+    def page(self, limit, version, before):
+        self.asked.append((limit, version, before))
+        return HistoryPage(predictions=[], next=None)
+
+
+class AcceptingFeedback:
+    """Takes any outcome."""
+
+    def __init__(self):
+        self.taken = []
+
+    def accept(self, items):
+        self.taken += items
+        return Receipt(accepted=len(items), duplicates=0)
+
+
+class MemoryShelf:
+    """A shelf of manifests."""
+
+    def __init__(self, manifests, aliases):
+        self.manifests, self._aliases = manifests, aliases
+
+    def names(self):
+        return tuple(self.manifests)
+
+    def manifest(self, version):
+        return self.manifests[version]
+
+    def aliases(self):
+        return dict(self._aliases)
+
+
+def manifest(name, ordinal, contract):
+    rows = [
+        tuple(
+            feature.median or 1.0 if feature.kind == "numeric" else feature.categories[0]
+            for feature in contract.features
+        )
+    ]
+    return Manifest(
+        version=name,
+        ordinal=ordinal,
+        created_at="2026-11-20T12:00:00Z",
+        variant="deep_forest",
+        estimator="RandomForestClassifier",
+        contract=contract,
+        source=Source(dataset="iris", target=contract.target, rows=120, sha256="d" * 64),
+        metrics={"holdout": {"accuracy": 0.95}},
+        runtime="onnx",
+        parity=Parity(rows=20_000, flips=0, settled=12, largest_difference=1e-7, holds=True),
+        libraries={"scikit-learn": "1.9"},
+        files={"model.joblib": FileSum(sha256="a" * 64, bytes=1000)},
+        examples=tuple(rows),
+    )
+
+
+def loaded(name, ordinal, contract, runtime):
+    return LoadedVersion(
+        name=name,
+        ordinal=ordinal,
+        contract=contract,
+        parser=RowParser(contract),
+        runtime=runtime,
+        runtime_name="onnx",
+        sha256="a" * 64,
+        manifest=msgspec.to_builtins(manifest(name, ordinal, contract)),
+    )
+
+
+def fleet(contract=IRIS, refused=(), **runtimes):
+    versions = {
+        name: loaded(name, ordinal, contract, runtime) for ordinal, (name, runtime) in enumerate(runtimes.items(), 1)
+    }
+    return Fleet(
+        versions=versions,
+        reference=next(iter(versions), None),
+        peers=tuple(versions),
+        aliases={"champion": "v1"} if versions else {},
+        refused=tuple(RefusedVersion(name, reason) for name, reason in refused),
+    )
+
+
+def configuration(**weights):
+    return Configuration(
+        epoch=3,
+        experiment_id="e1",
+        weights=weights,
+        terms=ExperimentTerms(metric="accuracy"),
+        champion="v1",
+        created_at_us=SERVED_AT_US,
+    )
+
+
+def services(
+    served=None, *, weights=None, store=lambda: None, draining=False, history=None, clock=lambda: 0.0, **settings
+):
+    """Services over `served` (default: v1 and v2 that answer constants), with every random draw 0: v1 is chosen."""
+    served = served if served is not None else fleet(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
+    live = Live(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
+    sink = RecordingSink()
+    ticks = itertools.count(SERVED_AT_US)
+    shelf = MemoryShelf(
+        {name: manifest(name, version.ordinal, version.contract) for name, version in served.versions.items()},
+        served.aliases,
+    )
+    return Services(
+        settings=Settings(**settings),
+        live=live,
+        predictor=Predictor(live, sink, Signer(b"k" * 32, b"test"), b"salt", lambda: 0.0, lambda: next(ticks)),
+        health=Health(live, store, "0.1.0", clock=clock),
+        catalogue=Catalogue(live, shelf),
+        history=history or EmptyHistory(),
+        feedback=AcceptingFeedback(),
+        metrics=CountingMetrics(),
+        recorder=sink,
+        draining=lambda: draining,
+    )

@@ -1,0 +1,59 @@
+import pytest
+
+from tests.web import fakes
+
+GOOD, BAD = fakes.ConstantRuntime(), fakes.FailingRuntime()
+
+
+def test_all_well_is_healthy(client):
+    answer = client.get("/health")
+    body = answer.get_json()
+    assert (answer.status_code, body["status"], body["store"]) == (200, "healthy", "ok")
+    assert body["models"] == {name: {"loaded": True, "circuit_breaker": "closed"} for name in ("v1", "v2")}
+    assert body["monitor"] == {"state": "absent", "age_s": None}
+    assert {"version", "uptime_s"} <= set(body)
+
+
+@pytest.mark.parametrize(
+    ("served", "store", "status", "code", "ready"),
+    [
+        (fakes.fleet(v1=GOOD, v2=BAD), None, "degraded", 200, 200),
+        (fakes.fleet(v1=GOOD, refused=[("v2", "model.onnx: wrong checksum")]), None, "degraded", 200, 200),
+        (fakes.fleet(v1=GOOD), "the disk is full", "degraded", 200, 503),
+        (fakes.fleet(v1=BAD, v2=BAD), None, "unhealthy", 503, 503),
+        (fakes.fleet(), None, "unhealthy", 503, 503),
+    ],
+)
+def test_the_status_follows_from_what_was_proven(serve, served, store, status, code, ready):
+    client, _ = serve(served, store=lambda: store)
+    health, readiness = client.get("/health"), client.get("/health/ready")
+    assert (health.status_code, health.get_json()["status"]) == (code, status)
+    assert readiness.status_code == ready
+    for answer in (health, readiness):
+        assert ("Retry-After" in answer.headers) is (answer.status_code == 503)
+
+
+def test_readiness_without_a_model_says_what_to_run(serve):
+    client, _ = serve(fakes.fleet())
+    error = client.get("/health/ready").get_json()["error"]
+    assert error["code"] == "not_ready"
+    assert "python -m app train" in error["message"]
+
+
+def test_readiness_is_404_while_draining_and_all_else_goes_on(serve):
+    client, _ = serve(draining=True)
+    assert client.get("/health/ready").status_code == 404
+    assert client.get("/health/live").status_code == 200
+    assert client.post("/predict", json={"features": [1, 1, 1, 1]}).status_code == 200
+
+
+def test_the_process_is_alive_also_where_no_version_is(serve):
+    client, _ = serve(fakes.fleet())
+    assert client.get("/health/live").get_json() == {"status": "alive"}
+
+
+def test_probes_are_not_recorded(serve):
+    client, services = serve()
+    client.get("/health")
+    client.get("/health/ready")
+    assert services.recorder.exposures == []

@@ -1,0 +1,151 @@
+import jsonschema
+import pytest
+
+from app.web.app import OPERATIONS, create_flask
+from tests.web import fakes
+
+API_PAGE = {
+    ("GET", "/"),
+    ("POST", "/predict"),
+    ("POST", "/predict/batch"),
+    ("GET", "/predictions/history"),
+    ("POST", "/feedback"),
+    ("GET", "/health"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("GET", "/config"),
+    ("GET", "/models"),
+    ("GET", "/models/{version}"),
+    ("GET", "/model/info"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+}
+FLEETS = {
+    "iris": fakes.fleet(v1=fakes.ConstantRuntime()),
+    "without_probabilities": fakes.fleet(v1=fakes.ConstantRuntime(1, None)),
+    "houses": fakes.fleet(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
+    "accounts": fakes.fleet(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
+    "empty": fakes.fleet(),
+}
+
+
+@pytest.fixture(scope="module", params=FLEETS)
+def described(request):
+    """A client and its document, for each kind of model."""
+    client = create_flask(fakes.services(FLEETS[request.param])).test_client()
+    return client, client.get("/openapi.json").get_json()
+
+
+def check(document, schema, value):
+    jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(value)
+
+
+def calls(document):
+    return [(path, method, op) for path, methods in document["paths"].items() for method, op in methods.items()]
+
+
+def bodies(document):
+    """Every example of a request: the call, the value, and the schema of the body."""
+    for path, method, operation in calls(document):
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        for example in content.get("examples", {}).values():
+            yield path, method, operation, example["value"], content["schema"]
+
+
+def test_the_routes_are_those_of_the_contract():
+    assert {(operation.method.upper(), operation.path) for operation in OPERATIONS} == API_PAGE
+
+
+def test_every_route_is_described_and_every_description_has_a_route(client):
+    rules = {
+        (method, rule.rule.replace("<", "{").replace(">", "}"))
+        for rule in client.application.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert rules == API_PAGE
+    assert {(method.upper(), path) for path, method, _ in calls(client.get("/openapi.json").get_json())} == API_PAGE
+
+
+def test_every_schema_is_a_json_schema_whose_references_resolve(described):
+    _, document = described
+    names = set(document["components"]["schemas"])
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert set(references(document)) <= {f"#/components/schemas/{name}" for name in names}
+
+
+def references(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from [value] if key == "$ref" else references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_call_has_its_own_id_and_says_what_it_answers(described):
+    _, document = described
+    ids = [operation["operationId"] for _, _, operation in calls(document)]
+    assert len(ids) == len(set(ids))
+    assert all({"200", "500"} <= set(operation["responses"]) for _, _, operation in calls(document))
+
+
+def test_the_examples_of_requests_fit_their_schema_and_work(described):
+    client, document = described
+    for path, method, operation, value, schema in bodies(document):
+        check(document, schema, value)
+        answer = client.open(path, method=method, json=value)
+        assert answer.status_code == 200, answer.text
+        check(document, operation["responses"]["200"]["content"]["application/json"]["schema"], answer.get_json())
+
+
+def test_the_examples_of_answers_fit_their_schema(described):
+    _, document = described
+    for _, _, operation in calls(document):
+        content = operation["responses"]["200"]["content"]
+        for media in content.values():
+            if "example" in media:
+                check(document, media["schema"], media["example"])
+
+
+def test_what_the_reading_calls_answer_fits_their_schema(described):
+    client, document = described
+    for path, method, operation in calls(document):
+        if method != "get" or "application/json" not in operation["responses"]["200"]["content"]:
+            continue
+        answer = client.get(path.replace("{version}", "v1"))
+        described_answer = operation["responses"][str(answer.status_code)]
+        check(document, described_answer["content"]["application/json"]["schema"], answer.get_json())
+        assert set(described_answer["headers"]) <= set(dict(answer.headers))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"features": [1, 2, 3]}, {"features": [1, 2, 3, "4"]}, {"features": [1, 2, 3, 4], "x": 1}, {}, {"user_id": "a"}],
+)
+def test_what_the_schema_refuses_is_refused(client, body):
+    document = client.get("/openapi.json").get_json()
+    with pytest.raises(jsonschema.ValidationError):
+        check(document, {"$ref": "#/components/schemas/PredictRequest"}, body)
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == 400
+    check(document, {"$ref": "#/components/schemas/ErrorBody"}, answer.get_json())
+
+
+def test_the_document_follows_a_new_fleet(serve):
+    client, services = serve(fakes.fleet())
+    before = client.get("/openapi.json").get_json()["components"]["schemas"]["Row"]
+    services.live.install(fakes.fleet(v1=fakes.ConstantRuntime()))
+    after = client.get("/openapi.json").get_json()["components"]["schemas"]["Row"]
+    assert "anyOf" in before
+    assert [value["title"] for value in after["anyOf"][0]["prefixItems"]] == list(fakes.IRIS.names)
+
+
+@pytest.mark.parametrize(("token", "security"), [(None, []), ("secret", [{"token": []}])])
+def test_security_is_what_is_in_force(serve, token, security):
+    client, _ = serve(api_token=token)
+    paths = client.get("/openapi.json").get_json()["paths"]
+    assert paths["/predict"]["post"]["security"] == security
+    assert paths["/health"]["get"]["security"] == []
+    assert ("401" in paths["/predict"]["post"]["responses"]) is (token is not None)

@@ -1,0 +1,155 @@
+import msgspec
+import pytest
+
+from tests.web import fakes
+
+ROW = [5.1, 3.5, 1.4, 0.2]
+NAMED = dict(zip(fakes.IRIS.names, ROW, strict=True))
+
+
+@pytest.mark.parametrize("body", [{"features": ROW}, {"features": NAMED}, NAMED, {**NAMED, "user_id": "u-17"}])
+def test_each_form_of_a_row_is_answered_the_same(serve, body):
+    client, services = serve()
+    assert client.post("/predict", json=body).status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == [ROW]
+
+
+def test_an_answer_has_every_field_of_the_contract(client):
+    answer = client.post("/predict", json={"features": ROW})
+    body = answer.get_json()
+    assert {key: body[key] for key in ("prediction", "class_id", "confidence", "probabilities")} == {
+        "prediction": "setosa",
+        "class_id": 0,
+        "confidence": 0.98,
+        "probabilities": {"setosa": 0.98, "versicolor": 0.02, "virginica": 0.0},
+    }
+    assert (body["model_version"], body["assignment"], len(body["prediction_id"])) == ("v1", "weighted", 64)
+    assert body["latency_ms"] >= 0
+    assert body["timestamp"].endswith("Z")
+
+
+def test_the_answer_names_its_version_and_request_in_headers(client):
+    headers = client.post("/predict", json={"features": ROW}, headers={"X-Request-Id": "mine"}).headers
+    assert (headers["X-Model-Version"], headers["X-Request-Id"]) == ("v1", "mine")
+    assert headers["Content-Type"] == "application/json"
+
+
+def test_a_forced_version_answers_and_does_not_count(serve):
+    client, services = serve()
+    body = client.post("/predict", json={"features": ROW}, headers={"X-Model-Version": "v2"}).get_json()
+    assert (body["model_version"], body["assignment"], body["prediction"]) == ("v2", "forced", "versicolor")
+    assert not services.recorder.exposures[0].counts
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
+def test_the_body_is_read_as_json_whatever_it_is_called(client, content_type):
+    answer = client.post("/predict", data=msgspec.json.encode({"features": ROW}), content_type=content_type)
+    assert answer.status_code == 200
+
+
+def test_a_user_in_the_body_goes_before_one_in_the_header(serve):
+    client, services = serve()
+    for body, headers in (
+        ({"features": ROW, "user_id": "ann"}, {"X-User-Id": "bob"}),
+        ({"features": ROW, "user_id": "ann"}, {}),
+        ({"features": ROW}, {"X-User-Id": "ann"}),
+        ({"features": ROW}, {}),
+    ):
+        client.post("/predict", json=body, headers=headers)
+    hashes = [exposure.user_hash for exposure in services.recorder.exposures]
+    assert hashes[0] == hashes[1] == hashes[2] != 0
+    assert hashes[3] == 0
+
+
+def test_a_user_outside_ascii_is_the_same_in_header_and_body(serve):
+    client, services = serve()
+    client.post("/predict", json={"features": ROW, "user_id": "Zoë"})
+    client.post("/predict", json={"features": ROW}, headers={"X-User-Id": "Zoë".encode().decode("latin-1")})
+    first, second = services.recorder.exposures
+    assert first.user_hash == second.user_hash
+
+
+@pytest.mark.parametrize(("header", "synthetic"), [("synthetic", True), ("real", False), (None, False)])
+def test_load_tests_are_marked(serve, header, synthetic):
+    client, services = serve()
+    client.post("/predict", json={"features": ROW}, headers={"X-Traffic-Kind": header} if header else {})
+    assert services.recorder.exposures[0].synthetic is synthetic
+
+
+def test_another_version_answers_for_one_that_fails(serve):
+    client, _ = serve(fakes.fleet(v1=fakes.FailingRuntime(), v2=fakes.ConstantRuntime(1)))
+    body = client.post("/predict", json={"features": ROW}).get_json()
+    assert (body["model_version"], body["assignment"]) == ("v2", "fallback")
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Model-Version": "v1"}])
+def test_where_no_version_can_answer_it_says_503_and_when_to_retry(serve, headers):
+    client, services = serve(fakes.fleet(v1=fakes.FailingRuntime()))
+    answer = client.post("/predict", json={"features": ROW}, headers=headers)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "out of order" not in answer.text
+    assert services.metrics.reasons == [answer.get_json()["error"]["code"]]
+
+
+def test_without_a_model_it_says_what_to_run(serve):
+    client, _ = serve(fakes.fleet())
+    answer = client.post("/predict", json={"features": ROW})
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "not_ready")
+    assert "python -m app train" in answer.get_json()["error"]["message"]
+
+
+def test_a_model_without_probabilities_leaves_them_out(serve):
+    client, _ = serve(fakes.fleet(v1=fakes.ConstantRuntime(2, None)))
+    body = client.post("/predict", json={"features": ROW}).get_json()
+    assert (body["prediction"], body["class_id"]) == ("virginica", 2)
+    assert not {"confidence", "probabilities"} & set(body)
+
+
+@pytest.mark.parametrize("features", [[120.5, "Oslo"], {"area": None, "city": "Bergen"}])
+def test_a_regression_answers_a_number_and_no_class(serve, features):
+    client, _ = serve(fakes.fleet(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)))
+    body = client.post("/predict", json={"features": features}).get_json()
+    assert body["prediction"] == 42.5
+    assert not {"class_id", "confidence", "probabilities"} & set(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "row"),
+    [
+        ({"features": {"user_id": 7, "features": 1}, "user_id": "ann"}, [7, 1]),
+        ({"features": [7, 1], "user_id": "ann"}, [7, 1]),
+        ({"user_id": 7, "features": 1}, [7, 1]),
+    ],
+)
+def test_features_may_be_called_like_the_options(serve, body, row):
+    client, services = serve(fakes.fleet(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (1.0, 0.0))))
+    assert client.post("/predict", json=body).status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == [row]
+
+
+@pytest.mark.parametrize("key", ["instances", "features"])
+def test_a_batch_is_answered_in_order_by_one_version(client, key):
+    body = client.post("/predict/batch", json={key: [ROW, NAMED], "user_id": "ann"}).get_json()
+    assert set(body) == {"predictions", "count", "model_version", "assignment", "latency_ms", "timestamp"}
+    assert (body["count"], body["model_version"]) == (2, "v1")
+    assert set(body["predictions"][0]) == {"prediction_id", "prediction", "class_id", "confidence", "probabilities"}
+    assert body["predictions"][0]["prediction_id"] < body["predictions"][1]["prediction_id"]
+
+
+@pytest.mark.parametrize(
+    ("contract", "runtime", "row", "keys"),
+    [
+        (fakes.HOUSES, fakes.ConstantRuntime(value=42.5), [1.0, "Oslo"], {"prediction_id", "prediction"}),
+        (fakes.IRIS, fakes.ConstantRuntime(1, None), ROW, {"prediction_id", "prediction", "class_id"}),
+    ],
+)
+def test_a_batch_leaves_out_what_the_model_does_not_have(serve, contract, runtime, row, keys):
+    client, _ = serve(fakes.fleet(contract, v1=runtime))
+    body = client.post("/predict/batch", json={"instances": [row, row]}).get_json()
+    assert [set(item) for item in body["predictions"]] == [keys, keys]
+
+
+def test_ten_thousand_rows_are_one_batch(client):
+    body = client.post("/predict/batch", json={"instances": [ROW] * 10_000}).get_json()
+    assert body["count"] == len({item["prediction_id"] for item in body["predictions"]}) == 10_000
