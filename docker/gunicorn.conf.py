@@ -4,6 +4,9 @@ The app is built once in the master (`preload_app`), so that workers share its m
 start. Nothing that may not cross a fork (threads, connections, mapped files) exists before `post_worker_init`.
 """
 
+import logging
+import os
+
 from gunicorn.glogging import Logger
 
 from app.bootstrap import Host
@@ -47,10 +50,16 @@ def post_worker_init(worker):
 
 
 def worker_exit(_server, worker):
-    """In the worker, after its last answer."""
+    """In the worker, after its last answer: write what waits, and end here.
+
+    ONNX Runtime starts a thread in the master when it is imported. A forked worker does not have it, and the
+    library's destructors abort the process when they wait for it: so they are not run.
+    """
     api = getattr(worker, "wsgi", None)
     if api is not None:
         api.stop()
+    logging.shutdown()
+    os._exit(0)
 
 
 def child_exit(_server, worker):

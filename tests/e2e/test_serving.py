@@ -68,6 +68,8 @@ def test_sigterm_loses_nothing(start, installation):
         assert api.post("/predict", ROW).ok
     assert api.stop() == 0
     assert logged(installation) == 300
+    assert "was sent SIG" not in api.log_text()  # no worker died of a signal at its end
+    assert "terminate called" not in api.log_text()
 
 
 def test_a_locked_store_delays_and_loses_nothing(start, installation):
