@@ -25,7 +25,7 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
-_COUNTS, _RANDOMISED = 1, 2
+_COUNTS, _RANDOMISED, _STICKY, _FIRST = 1, 2, 4, 8
 
 
 class ServedFact(msgspec.Struct, frozen=True):
@@ -46,6 +46,28 @@ class ServedFact(msgspec.Struct, frozen=True):
     answer: float
 
 
+class Marks(msgspec.Struct, frozen=True):
+    """What a logged id says of the choice behind it: `randomised` as in `ServedFact`; `sticky`: by the user's hash,
+    so that the user is the unit; `first`: of the rows of its request."""
+
+    version_ordinal: int
+    randomised: bool
+    sticky: bool
+    first: bool
+
+
+def read_marks(prediction_id: str) -> Marks | None:
+    """The marks of an id that is believed already, its tag unchecked; None where it is not of our format."""
+    try:
+        raw = _decoded(prediction_id)
+    except UnknownPrediction:
+        return None
+    _when, _nonce, _counter, layout, ordinal, _epoch, flags, _user, _answer = _BODY.unpack(raw[:-_TAG_BYTES])
+    if layout != FORMAT:
+        return None
+    return Marks(ordinal, bool(flags & _RANDOMISED), bool(flags & _STICKY), bool(flags & _FIRST))
+
+
 class Signer:
     """Makes and checks the ids of one deployment. `nonce` (4 bytes) tells processes apart; not to be shared."""
 
@@ -64,16 +86,19 @@ class Signer:
         randomised: bool,
         user_hash: int,
         answers: np.ndarray,
+        sticky: bool = False,
     ) -> list[str]:
         """One id for each answer of a request, in order.
 
         One choice serves the whole batch, so only its first row is a fresh random assignment: `randomised` holds
-        for that one, and the others are not counted as if chance had chosen them anew.
+        for that one, and the others are not counted as if chance had chosen them anew. `sticky`: the choice followed
+        from the user, so that not even the user's next request is a fresh one.
         """
         when = served_at_us.to_bytes(7, "big")
         user = user_hash.to_bytes(6, "big")
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
-        flags_of_the_rest = flags & ~_RANDOMISED
+        flags |= _FIRST | (_STICKY if sticky else 0)
+        flags_of_the_rest = flags & ~(_RANDOMISED | _FIRST)
         pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
         counter = self._reserve(len(answers))
         parts = []

@@ -15,6 +15,8 @@ _LOG = logging.getLogger(__name__)
 _ROWS_A_WRITE = 1024
 _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
+# One refusal may be another writer's long commit; two in a row are an outage.
+_LOGGED_FAILURE = 2
 # Text that is not UTF-8, a number beyond 64 bits: no store takes these, however long one waits.
 _ROW_AT_FAULT = (UnicodeError, OverflowError)
 
@@ -42,6 +44,7 @@ class Backlog:
         self._retry_s = _FIRST_RETRY_S
         self._not_before_s = 0.0
         self._dropped = 0
+        self._failures = 0
         self.outage: str | None = None
 
     def __len__(self) -> int:
@@ -93,24 +96,25 @@ class Backlog:
         self._metrics.dropped(rows)
 
     def _failed(self, error: Exception) -> None:
-        reason = error.message if isinstance(error, StoreUnavailable) else f"{type(error).__name__}: {error}"
-        if self.outage is None:
-            fields = {"reason": reason, "rows_waiting": len(self)}
-            _LOG.error("store_outage", exc_info=_unexpected(error), extra={"event_fields": fields})
+        if self._failures == 0:
             self._retry_s = _FIRST_RETRY_S
             self._dropped = 0
-        self.outage = reason
+        self._failures += 1
+        self.outage = error.message if isinstance(error, StoreUnavailable) else f"{type(error).__name__}: {error}"
+        if self._failures == _LOGGED_FAILURE:
+            fields = {"reason": self.outage, "rows_waiting": len(self)}
+            _LOG.error("store_outage", exc_info=_unexpected(error), extra={"event_fields": fields})
         self._not_before_s = self._clock() + self._retry_s
         self._retry_s = min(2 * self._retry_s, _LAST_RETRY_S)
         self._metrics.store_failed()
 
     def _recovered(self) -> None:
-        if self.outage is None:
-            return
-        self.outage = None
+        if self._failures >= _LOGGED_FAILURE:
+            fields = {"rows_waiting": len(self), "rows_dropped": self._dropped}
+            _LOG.warning("store_recovered", extra={"event_fields": fields})
+        self._failures = 0
         self._not_before_s = 0.0
-        fields = {"rows_waiting": len(self), "rows_dropped": self._dropped}
-        _LOG.warning("store_recovered", extra={"event_fields": fields})
+        self.outage = None
 
 
 def _unexpected(error: Exception) -> Exception | None:

@@ -121,6 +121,7 @@ def on_shelf(fleet: Fleet) -> OnShelf:
         eligible=fleet.peers,
         champion=fleet.aliases.get("champion"),
         task=reference.contract.task if reference else "classification",
+        ordinals={version.name: version.ordinal for version in fleet.versions.values()},
     )
 
 

@@ -107,6 +107,7 @@ class Predictor:
                 epoch=configuration.epoch,
                 counts=counts,
                 randomised=counts and assignment != "fallback",
+                sticky=assignment == "sticky",
                 user_hash=user,
                 answers=answers,
             ),

@@ -39,13 +39,14 @@ _TERMS = {
 
 class OnShelf(msgspec.Struct, frozen=True):
     """What is there to serve: the versions that are served by ordinal, those that routing may use, the champion's
-    alias, the task, and the versions that were refused."""
+    alias, the task, the versions that were refused, and the ordinals by name."""
 
     versions: tuple[str, ...]
     eligible: tuple[str, ...]
     champion: str | None
     task: Task
     refused: tuple[str, ...] = ()
+    ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 def reconcile(
@@ -78,6 +79,7 @@ def reconcile(
         asked=asked,
         terms=terms,
         champion=champion,
+        ordinals={**before.ordinals, **shelf.ordinals},
         auto_decide=settings.auto_decide if "auto_decide" in said else before.auto_decide,
         drift_threshold=settings.drift_threshold if "drift_threshold" in said else before.drift_threshold,
         environment=words,

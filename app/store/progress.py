@@ -33,12 +33,18 @@ class SharedProgress:
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         draft, path = self._folder / f".{name}", self._folder / f"{name}{_SUFFIX}"
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        # Written, not only lengthened: a page that a full disk cannot hold would kill the process when it is touched.
-        os.write(descriptor, bytes(_LAYOUT.size))
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        draft.rename(path)  # seen only once locked, or another process would take it for a dead one's
+        try:
+            # Written, not only lengthened: a page that a full disk cannot hold would kill the process at its touch.
+            os.write(descriptor, bytes(_LAYOUT.size))
+            numbers = memoryview(mmap.mmap(descriptor, _LAYOUT.size)).cast("Q")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            draft.rename(path)  # seen only once locked, or another process would take it for a dead one's
+        except OSError:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+            raise
         self._descriptor, self._path = descriptor, path
-        return memoryview(mmap.mmap(descriptor, _LAYOUT.size)).cast("Q")  # type: ignore[return-value]
+        return numbers  # type: ignore[return-value]
 
     def all(self) -> Mapping[str, tuple[int, int]]:
         """The (accepted, settled) of each live process by name; what dead ones left behind is removed."""

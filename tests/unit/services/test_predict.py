@@ -66,7 +66,7 @@ def make(runtimes, weights, draw=0.0, epoch=3):
 def test_the_weights_choose_and_the_id_says_what_was_served():
     predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.4, "v2": 0.6}, draw=0.7)
     served = predictor.predict(Request(rows=ROWS, request_id="r"))
-    fact = Signer(KEY, b"else").verify(served.exposure.prediction_ids[1])
+    fact = Signer(KEY, b"else").verify(served.exposure.prediction_ids[0])
     assert (fact.version_ordinal, fact.answer, fact.epoch) == (2, 1.0, 3)
     assert fact.counts
     assert fact.randomised

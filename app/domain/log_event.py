@@ -1,0 +1,101 @@
+"""The log as the monitor reads it: its rows, and the events that they make in one total order.
+
+A prediction stands at (its seq, 0, 0). An outcome stands at (the last prediction's seq when it was written, 1, its
+seq). Writers take turns, so this is the order in which they committed: nothing can ever appear before what has been
+read, and whoever reads the log, whenever and in whatever portions, meets the same events in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from app.domain.outcome import OutcomeKind
+
+
+class PredictionRow(msgspec.Struct, frozen=True):
+    """A row of `predictions`; `features` and `answers` are JSON texts as in `LoggedPrediction`."""
+
+    seq: int
+    prediction_id: str
+    served_at_us: int
+    epoch: int
+    version: str
+    chosen: str
+    assignment: str
+    propensity: float | None
+    counts: bool
+    synthetic: bool
+    user_hash: int
+    features: str
+    answers: str
+    latency_us: int
+
+
+class OutcomeRow(msgspec.Struct, frozen=True):
+    """A row of `feedback`: an outcome, and what the signed id said of the answer. `outcome` is a JSON number."""
+
+    seq: int
+    prediction_id: str
+    kind: OutcomeKind
+    outcome: str
+    received_at_us: int
+    version_ordinal: int
+    epoch: int
+    counts: bool
+    randomised: bool
+    answer: float
+    user_hash: int
+    predictions_seen: int
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A prediction entered the log."""
+
+    row: PredictionRow
+
+
+class Told(msgspec.Struct, frozen=True):
+    """An outcome entered the log, whether or not its prediction is there."""
+
+    outcome: OutcomeRow
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """Both an outcome and its prediction are in the log from now on; comes after the later of the two."""
+
+    outcome: OutcomeRow
+    row: PredictionRow
+
+    @property
+    def at_us(self) -> int:
+        """When the later of the two came about, µs since 1970."""
+        return max(self.outcome.received_at_us, self.row.served_at_us)
+
+
+Event: TypeAlias = Served | Told | Joined
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """How much of the log has been taken in: everything up to these two numbers, which are always a prefix of it."""
+
+    predictions: int = 0
+    outcomes: int = 0
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """The next rows after a cursor, of one snapshot of the log, with what is needed to join them.
+
+    `early`: outcomes of these predictions that were written before them. `rows`: the predictions of these outcomes
+    that were written before them, by id. `cursor`: where the page ends.
+    """
+
+    predictions: tuple[PredictionRow, ...]
+    outcomes: tuple[OutcomeRow, ...]
+    early: tuple[OutcomeRow, ...]
+    rows: dict[str, PredictionRow]
+    cursor: Cursor
+
+    def __len__(self) -> int:
+        return len(self.predictions) + len(self.outcomes)

@@ -1,0 +1,63 @@
+"""What others read of the monitor's derived state: a report with its age, and the figures that become metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from app.domain.report import ExperimentReport
+
+
+class StoredReport(msgspec.Struct, frozen=True):
+    """A report as the monitor last made it, with weights, state and end as they are now.
+
+    `age_s`: seconds since the monitor last had taken in all of the log; None where it never has.
+    """
+
+    report: ExperimentReport
+    age_s: float | None
+
+
+class ExperimentSummary(msgspec.Struct, frozen=True):
+    """One experiment of the store. Times are µs since 1970 (UTC); `ended_at_us` is None while it runs."""
+
+    id: str
+    ordinal: int
+    started_at_us: int
+    ended_at_us: int | None
+    ended_by: str | None
+
+
+class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of the running experiment, and of all accepted outcomes, as metrics want them.
+
+    `feedback` counts accepted outcomes, of whatever kind and also forced ones, by the version that answered, over all
+    experiments: it never falls. `e_values` may be infinite. A missing key or None is what cannot be estimated.
+    """
+
+    weights: Mapping[str, float] = msgspec.field(default_factory=dict)
+    feedback: Mapping[str, int] = msgspec.field(default_factory=dict)
+    labelled_means: Mapping[str, float] = msgspec.field(default_factory=dict)
+    e_values: Mapping[str, float] = msgspec.field(default_factory=dict)
+    sample_ratio_ok: bool | None = None
+    state_age_s: float | None = None
+
+
+class LogTotals(msgspec.Struct):
+    """What the monitor has met of the log, whatever experiment it belongs to: the body of its cursor.
+
+    `names` are the versions by ordinal, as far as they have been seen; `feedback` counts outcomes by ordinal.
+    `homeless_*` count what belongs to no experiment: served or told while no configuration was known.
+    """
+
+    predictions: int = 0
+    outcomes: int = 0
+    homeless_predictions: int = 0
+    homeless_outcomes: int = 0
+    names: dict[int, str] = msgspec.field(default_factory=dict)
+    feedback: dict[int, int] = msgspec.field(default_factory=dict)
+
+    def feedback_by_version(self) -> dict[str, int]:
+        """Outcomes by the version that answered, where its name is known."""
+        return {self.names[ordinal]: count for ordinal, count in self.feedback.items() if ordinal in self.names}

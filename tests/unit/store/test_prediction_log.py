@@ -1,0 +1,82 @@
+import sqlite3
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple, fields
+
+from app.errors import StoreUnavailable
+from app.services.ports import LoggedPrediction
+from app.store.access import READING
+from app.store.log import PredictionLog
+from tests.unit.store.stored_rows import full_disk, logged
+
+COLUMNS = ", ".join(field.name for field in fields(LoggedPrediction))
+BIG = st.integers(0, 2**63 - 1)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+
+
+def stored(database):
+    with database.begin(READING) as connection:
+        rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM predictions ORDER BY seq").all()
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 200])
+def test_rows_come_back_in_order_whatever_their_number(database, rows):
+    wanted = [logged(number) for number in range(rows)]
+    PredictionLog(database).append(wanted)
+    assert stored(database) == [astuple(row) for row in wanted]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.builds(
+        logged,
+        number=BIG,
+        served_at_us=BIG,
+        request_id=TEXTS,
+        epoch=BIG,
+        version=TEXTS,
+        propensity=st.none() | st.floats(0, 1),
+        counts=st.booleans(),
+        user_hash=st.integers(0, 2**48 - 1),
+        features=TEXTS,
+        answers=TEXTS,
+        latency_us=BIG,
+    )
+)
+def test_any_row_comes_back_as_it_went_in(database, row):
+    PredictionLog(database).append([row])
+    with database.begin(READING) as connection:
+        query = f"SELECT {COLUMNS} FROM predictions WHERE prediction_id = ?"
+        found = connection.exec_driver_sql(query, (row.prediction_id,)).one()
+    assert tuple(found) == astuple(row)
+    with database.begin(READING) as connection:
+        connection.exec_driver_sql("DELETE FROM predictions")
+
+
+def test_a_repeated_id_is_ignored_and_the_first_row_stays(database):
+    log = PredictionLog(database)
+    log.append([logged(1), logged(2)])
+    log.append([logged(2, version="v2"), logged(3)])
+    assert [row[4] for row in stored(database)] == ["v1", "v1", "v1"]
+
+
+def test_a_number_is_never_given_twice(database, path):
+    log = PredictionLog(database)
+    log.append([logged(1), logged(2)])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("DELETE FROM predictions")
+    log.append([logged(3)])
+    assert other.execute("SELECT min(seq) FROM predictions").fetchone()[0] > 2
+
+
+def test_a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room(database):
+    log = PredictionLog(database)
+    log.append([logged(0)])
+    with full_disk(database), pytest.raises(StoreUnavailable, match="full"):
+        log.append([logged(number, features="x" * 4000) for number in range(1, 20)])
+    assert len(stored(database)) == 1
+    log.append([logged(1)])
+    assert len(stored(database)) == 2
