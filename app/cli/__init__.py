@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command("app.cli.models", "list the versions on the shelf"),
     "serve": Command("app.cli.serve", "run the api in the foreground"),
     "simulate": Command("app.cli.simulate", "play real rows with true labels against the running service"),
+    "drift": Command("app.cli.drift", "compare a file with the data that a version was made from"),
 }
 
 

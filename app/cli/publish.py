@@ -1,0 +1,47 @@
+"""`python -m app publish`: put a model that you fitted yourself on the shelf."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from app.cli.progress import steps
+from app.cli.published import as_data, as_text
+from app.cli.shelf_access import shelf_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.epilog = (
+        "The file is unpickled, which runs whatever code is in it: publish only what you trust. Any fitted "
+        "scikit-learn classifier, regressor or pipeline will do. Feature contract, figures and drift reference come "
+        "from the reference data, which should be rows that the model has not seen. The data checks are reported; "
+        "there is no quality gate."
+    )
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
+    add("--reference", type=Path, required=True, metavar="DATA.csv", help="data like those the model is to answer")
+    add("--target", required=True, metavar="COLUMN", help="the column with the true answers")
+    add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
+    add("--json", action="store_true", help="print the outcome as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publish. Raises `DataRefused`, `ShelfConflict`, `InvalidRequest`, `SettingError`."""
+    with steps() as step:
+        step("loading libraries")
+        from app.settings import Settings
+        from app.training.own_session import OwnOrder, publish_own
+
+        settings = Settings.from_environ()
+        order = OwnOrder(model=args.model, reference=args.reference, target=args.target, version=args.version)
+        with shelf_of(settings) as shelf:
+            trained = publish_own(order, shelf, step)
+    if args.json:
+        print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
+    else:
+        print(as_text(trained))
+        name = trained.versions[0].manifest.version
+        print(f"\nPublished {name} in {settings.model_dir}. It is served after a reload or a restart of the api.")
+    return 0

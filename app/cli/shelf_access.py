@@ -1,0 +1,29 @@
+"""The shelf that the settings name, for commands that read or fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from app.errors import SettingError
+
+if TYPE_CHECKING:
+    from app.inference.shelf import Shelf
+    from app.settings import Settings
+
+
+@contextmanager
+def shelf_of(settings: Settings) -> Iterator[Shelf]:
+    """The shelf in `MODEL_DIR` under the key in `DATA_DIR`.
+
+    What the disk refuses inside the block becomes a `SettingError` for `MODEL_DIR`: print outside of it.
+    """
+    from app.inference.shelf import Shelf
+    from app.store.keys import load_or_create
+
+    try:
+        yield Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
+    except OSError as error:
+        place = error.filename or settings.model_dir
+        raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error

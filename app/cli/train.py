@@ -1,0 +1,101 @@
+"""`python -m app train`: train versions from a data set and publish those that pass the gate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from app.cli.progress import steps
+from app.cli.published import as_data, as_text
+from app.cli.shelf_access import shelf_of
+
+if TYPE_CHECKING:
+    from app.training.session import Order
+
+LARGEST_SEED = 2**32 - 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.epilog = (
+        "Without --version an empty shelf gets v1 and v2, two different models to compare (v1 is of the named "
+        "variant); any other shelf gets the next free number. The same data and seed give the same model: equal "
+        "answers and equal figures. Exit status 1 where data are refused or a model is below the gate; then nothing "
+        "is published."
+    )
+    add = parser.add_argument
+    add("--dataset", default="iris", metavar="NAME|FILE.csv", help="iris, wine, digits, breast_cancer or a CSV file")
+    add("--target", metavar="COLUMN", help="the column to predict (needed for a CSV file)")
+    add("--version", metavar="NAME", help="publish under this name (lower-case letters, digits and _)")
+    add("--variant", metavar="NAME", help="a variant of training.toml (default: deep_forest)")
+    add("--task", choices=("classification", "regression"), help="default: told from the target")
+    add("--min-accuracy", type=_share, metavar="SHARE", help="the gate for classes on the hold-out (default 0.90)")
+    add("--min-r2", type=_number, metavar="R2", help="the gate for quantities on the hold-out (default: none)")
+    add("--drop", action="append", default=[], metavar="COLUMN", help="leave this column out (repeatable)")
+    add(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="keep a column that looks like an identifier, a row number or a copy of the target (repeatable)",
+    )
+    add("--seed", type=_seed, default=42, metavar="N", help="of split and model (default 42)")
+    add("--json", action="store_true", help="print the outcome as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and publish. Raises `DataRefused`, `GateFailed`, `ShelfConflict`, `InvalidRequest`, `SettingError`."""
+    with steps() as step:
+        step("loading libraries")
+        from app.settings import Settings
+        from app.training.session import train
+        from app.training.variants import read_catalogue
+
+        settings = Settings.from_environ()
+        with shelf_of(settings) as shelf:
+            trained = train(_order(args), shelf, read_catalogue(), step)
+    if args.json:
+        print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
+    else:
+        print(as_text(trained))
+        names = " and ".join(version.manifest.version for version in trained.versions)
+        print(f"\nPublished {names} in {settings.model_dir}. To serve: python -m app serve")
+    return 0
+
+
+def _order(args: argparse.Namespace) -> Order:
+    from app.training.checks import Wishes
+    from app.training.gate import Gate
+    from app.training.session import Order
+
+    return Order(
+        dataset=args.dataset,
+        target=args.target,
+        version=args.version,
+        variant=args.variant,
+        seed=args.seed,
+        wishes=Wishes(drop=tuple(args.drop), keep=tuple(args.keep), task=args.task),
+        gate=Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2),
+    )
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if value != value:
+        raise argparse.ArgumentTypeError("nan is not a number to compare with")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LARGEST_SEED}")
+    return value

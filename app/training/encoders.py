@@ -1,0 +1,89 @@
+"""Find in a fitted pipeline which columns are encoded as categories, and what becomes of unknown ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+
+class Encoding(msgspec.Struct, frozen=True):
+    """What an encoder knows of a column: the texts or else the numbers (booleans too), and if it copes with others."""
+
+    categories: tuple[str, ...]
+    copes: bool
+    numbers: tuple[float, ...] = ()
+
+
+def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
+    """The encodings of those of `columns` (the estimator's inputs, in order) that an encoder takes as categories.
+
+    Follows pipelines, column transformers, unions and searches; what it cannot follow is not in the answer. Where
+    several encoders take one column, all must cope.
+    """
+    found: dict[str, Encoding] = {}
+    for column, encoding in _visit(estimator, list(columns)):
+        earlier = found.get(column)
+        copes = encoding.copes and (earlier is None or earlier.copes)
+        found[column] = msgspec.structs.replace(encoding, copes=copes)
+    return found
+
+
+def _visit(estimator: Any, columns: list[str]) -> Iterator[tuple[str, Encoding]]:
+    if hasattr(estimator, "best_estimator_"):
+        yield from _visit(estimator.best_estimator_, columns)
+    elif isinstance(estimator, Pipeline):
+        yield from _visit_pipeline(estimator, columns)
+    elif isinstance(estimator, ColumnTransformer):
+        for _, part, chosen in estimator.transformers_:
+            yield from _visit(part, _resolved(chosen, columns))
+    elif isinstance(estimator, FeatureUnion):
+        for _, part in estimator.transformer_list:
+            yield from _visit(part, columns)
+    else:
+        yield from _visit_encoder(estimator, columns)
+
+
+def _visit_pipeline(pipeline: Pipeline, columns: list[str]) -> Iterator[tuple[str, Encoding]]:
+    """The encoders up to the first step after which columns are no longer those that went in."""
+    for _, step in pipeline.steps:
+        yield from _visit(step, columns)
+        if not (step == "passthrough" or isinstance(step, OneToOneFeatureMixin | SimpleImputer)):
+            return
+
+
+def _visit_encoder(encoder: Any, columns: list[str]) -> Iterator[tuple[str, Encoding]]:
+    known = getattr(encoder, "categories_", None)
+    if not isinstance(known, list) or len(known) != len(columns):
+        return
+    # An encoder without the setting (TargetEncoder) takes an unknown category for an average one.
+    copes = getattr(encoder, "handle_unknown", "average") != "error"
+    for column, categories in zip(columns, known, strict=True):
+        values = categories.tolist()
+        texts = tuple(value for value in values if isinstance(value, str))
+        numbers = tuple(float(value) for value in values if isinstance(value, bool | int | float) and value == value)
+        yield column, Encoding(categories=texts, copes=copes, numbers=() if texts else numbers)
+
+
+def _resolved(chosen: Any, columns: list[str]) -> list[str]:
+    """The names of the columns that a part of a column transformer takes, however it was told them."""
+    if isinstance(chosen, str):
+        return [chosen]
+    if isinstance(chosen, int | np.integer):
+        return [columns[chosen]]
+    if isinstance(chosen, slice) and not isinstance(chosen.start, str) and not isinstance(chosen.stop, str):
+        return columns[chosen]
+    if isinstance(chosen, slice):
+        first = 0 if chosen.start is None else columns.index(chosen.start)
+        last = len(columns) - 1 if chosen.stop is None else columns.index(chosen.stop)
+        return columns[first : last + 1]
+    picked = list(chosen)
+    if picked and all(isinstance(entry, bool | np.bool_) for entry in picked):
+        return [name for name, taken in zip(columns, picked, strict=True) if taken]
+    return [entry if isinstance(entry, str) else columns[entry] for entry in picked]

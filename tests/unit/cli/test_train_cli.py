@@ -1,0 +1,136 @@
+import json
+
+import joblib
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
+
+from app.cli import main
+
+IRIS = load_iris(as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """An installation's environment with the two versions that `train` makes by itself."""
+    home = tmp_path_factory.mktemp("home")
+    environment = {"MODEL_DIR": str(home / "models"), "DATA_DIR": str(home / "data")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        assert main(["train"]) == 0
+    return environment
+
+
+@pytest.fixture
+def installation(trained, monkeypatch):
+    for name, value in trained.items():
+        monkeypatch.setenv(name, value)
+    return trained
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    return tmp_path
+
+
+@pytest.fixture
+def csv(tmp_path):
+    path = tmp_path / "iris.csv"
+    IRIS.frame.to_csv(path, index=False)
+    return path
+
+
+def test_train_publishes_two_versions_that_models_lists(installation, capsys):
+    assert main(["models", "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["versions"]
+    assert (first["version"], first["aliases"], first["variant"]) == ("v1", ["champion"], "deep_forest")
+    assert (second["version"], second["aliases"], second["variant"]) == ("v2", ["challenger"], "shallow_wide")
+    assert first["metrics"]["holdout"]["accuracy"] >= 0.9
+    assert first["refused"] is None
+
+
+def test_models_prints_a_line_for_each_version(installation, capsys):
+    assert main(["models"]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["VERSION", "ALIASES", "ESTIMATOR", "VARIANT", "TRAINED", "RUNTIME", "HOLD-OUT"]
+    assert [line.split()[0] for line in lines] == ["v1", "v2"]
+
+
+def test_a_published_name_is_refused_in_one_line(installation, capsys):
+    assert main(["train", "--version", "v1"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: version 'v1' is already published, and versions never change\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--dataset", "no_such_file.csv", "--target", "y"], "there is no file no_such_file.csv"),
+        (["--dataset", "iriss"], "neither a file nor one of"),
+        (["--variant", "nope"], "there is no 'nope'"),
+        (["--min-accuracy", "1.0", "--variant", "logistic_regression"], "nothing was published"),
+        (["--min-r2", "0.5"], "use --min-accuracy"),
+        (["--version", "Not-A-Name"], "is not a version name"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_status_1(empty, capsys, arguments, complaint):
+    assert main(["train", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert complaint in captured.err
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--min-accuracy", "90"], ["--seed", "-1"], ["--min-r2", "nan"], ["--task", "clustering"]]
+)
+def test_a_wrong_argument_is_status_2(empty, arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *arguments])
+    assert stop.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(empty, monkeypatch, capsys):
+    (empty / "file").write_text("")
+    monkeypatch.setenv("MODEL_DIR", str(empty / "file" / "models"))
+    assert main(["train", "--variant", "logistic_regression", "--version", "a"]) == 1
+    assert capsys.readouterr().err.startswith("error: MODEL_DIR: ")
+
+
+def test_models_of_an_empty_shelf_says_what_to_run(empty, capsys):
+    assert main(["models"]) == 0
+    assert "python -m app train" in capsys.readouterr().out
+
+
+def test_publish_reports_the_checks_and_the_figures(empty, csv, capsys):
+    joblib.dump(DecisionTreeClassifier(random_state=0).fit(IRIS.data, IRIS.target), empty / "model.joblib")
+    arguments = [str(empty / "model.joblib"), "--version", "v3", "--reference", str(csv), "--target", "target"]
+    assert main(["publish", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "duplicates" in printed
+    assert "the reference data given to publish (150 rows): accuracy 1" in printed
+    assert "Published v3" in printed
+
+
+def test_a_changed_file_is_listed_as_refused_with_its_reason(empty, csv, capsys):
+    joblib.dump(DecisionTreeClassifier(random_state=0).fit(IRIS.data, IRIS.target), empty / "model.joblib")
+    main(["publish", str(empty / "model.joblib"), "--reference", str(csv), "--target", "target", "--json"])
+    assert json.loads(capsys.readouterr().out)["versions"][0]["version"] == "v1"
+    with (empty / "models" / "v1" / "model.joblib").open("ab") as artefact:
+        artefact.write(b"!")
+    assert main(["models"]) == 0
+    assert "v1 is refused: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["train", "publish", "models"])
+def test_help_needs_no_libraries(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "--json" in capsys.readouterr().out
