@@ -55,9 +55,9 @@ def worker_exit(_server, worker):
     ONNX Runtime starts a thread in the master when it is imported. A forked worker does not have it, and the
     library's destructors abort the process when they wait for it: so they are not run.
     """
-    api = getattr(worker, "wsgi", None)
-    if api is not None:
-        api.stop()
+    if not worker.booted:
+        return  # its exit status tells the master that another try would fail too
+    worker.wsgi.stop()
     logging.shutdown()
     os._exit(0)
 

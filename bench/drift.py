@@ -1,0 +1,208 @@
+"""Measure the drift monitor: false alarms beside the usual rules, delays, the score, and its cost.
+
+    python bench/drift.py [--seed 1] [--replications 1000] [--quick] [--only NAME …] [--json FILE]
+
+Traffic is a smoothed bootstrap of real rows (each value gets normal noise of a tenth of its standard deviation), and
+every replication draws a fresh reference, as large as the training part of the data set. `awkward` is made-up traffic
+of ties, categories, missing values and constants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import beta
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from app.drift.reference import DriftReference
+from app.drift.score import stream_scores
+from app.drift.watch import DriftState, start, update
+from bench.drift_traffic import LOADERS, MOVED, Awkward, Population
+from bench.opponents import drift_rules
+
+REQUESTS = 10_000
+CLEAN = 2_000
+GIVE_UP = 5_000
+AWKWARD = "awkward"
+OURS = "Bakeoff: block Pólya e-detector"
+WINDOWS = (100, 200, 500, 1000, 2000)
+SHIFTS = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
+Table = dict[str, dict[str, float]]
+Changes = dict[str, Callable[[int], np.ndarray]]
+
+
+def upper_limit(hits: int, trials: int) -> float:
+    """The upper end of the exact two-sided 95 % interval of a share (Clopper & Pearson)."""
+    return 1.0 if hits == trials else float(beta.ppf(0.975, hits + 1, trials - hits))
+
+
+def false_alarms(population: Population | Awkward, replications: int) -> Table:
+    """Share of clean runs of 10,000 requests with any alarm, for ours and, where all is numeric, the usual rules."""
+    hits: dict[str, int] = {}
+    for _ in range(replications):
+        rows, reference = population.reference()
+        live = population.draw(REQUESTS)
+        usual = drift_rules.alarms(rows, live) if population.contract.all_numeric else {}
+        for rule, alarm in {OURS: _ever_alarms(reference, live), **usual}.items():
+            hits[rule] = hits.get(rule, 0) + alarm
+    return {
+        rule: {"alarms": count, "share": count / replications, "upper": upper_limit(count, replications)}
+        for rule, count in hits.items()
+    }
+
+
+def _ever_alarms(reference: DriftReference, live: np.ndarray) -> bool:
+    # An alarm stays for at least 50 clean blocks, so looking every 500 requests misses none.
+    state = start(reference)
+    for first in range(0, len(live), 500):
+        state = update(reference, state, live[first : first + 500])
+        if state.alarm:
+            return True
+    return False
+
+
+def changes(population: Population) -> Changes:
+    """The ways in which one feature changes."""
+    return {
+        ".25 sd": lambda rows: population.shifted(rows, 0.25),
+        ".5 sd": lambda rows: population.shifted(rows, 0.5),
+        "1 sd": lambda rows: population.shifted(rows, 1.0),
+        "2 sd": lambda rows: population.shifted(rows, 2.0),
+        "sd x 1.5": lambda rows: population.spread_out(rows, 1.5),
+        "decoupled": population.decoupled,
+    }
+
+
+def awkward_changes(population: Awkward) -> Changes:
+    """The ways in which categories and missing values change."""
+    return {
+        "first category 30 -> 50 %": lambda rows: population.recoloured(rows, 0, 0.5),
+        "second category 20 -> 40 %": lambda rows: population.recoloured(rows, 1, 0.4),
+        "fourth category 12 -> 32 %": lambda rows: population.recoloured(rows, 3, 0.32),
+        "second category 20 -> 7 %": lambda rows: population.recoloured(rows, 1, 0.07),
+        "an unknown category, 5 %": lambda rows: population.renamed(rows, 0.05),
+        "missing 10 -> 30 %": lambda rows: population.emptied(rows, 0.3),
+    }
+
+
+def delays(population: Population | Awkward, ways: Changes, replications: int) -> Table:
+    """Requests from a change to the alarm, after 2,000 clean requests."""
+    table: Table = {}
+    for name, change in ways.items():
+        waits = np.array([_delay(population, change) for _ in range(replications)])
+        quantiles = np.quantile(waits, (0.5, 0.9), method="higher")
+        table[name] = {"median": quantiles[0], "p90": quantiles[1], "found": float((waits < np.inf).mean())}
+    return table
+
+
+def _delay(population: Population | Awkward, change: Callable[[int], np.ndarray]) -> float:
+    """Requests until the alarm, a multiple of 10; infinite where there is none within 5,000."""
+    state, reference = _clean_start(population)
+    for waited in range(0, GIVE_UP, 100):
+        rows = change(100)
+        later = update(reference, state, rows)
+        if later.alarm:
+            return waited + next(_steps_to_alarm(reference, state, rows))
+        state = later
+    return np.inf
+
+
+def _clean_start(population: Population | Awkward) -> tuple[DriftState, DriftReference]:
+    while True:
+        _, reference = population.reference()
+        state = update(reference, start(reference), population.draw(CLEAN))
+        if not state.alarm:
+            return state, reference
+
+
+def _steps_to_alarm(reference: DriftReference, state: DriftState, rows: np.ndarray) -> Iterator[int]:
+    for last in range(10, len(rows) + 1, 10):
+        state = update(reference, state, rows[last - 10 : last])
+        if state.alarm:
+            yield last
+
+
+def scores(population: Population, replications: int) -> Table:
+    """Share of clean windows with a score of 0, and the median score under shifts at 500 rows."""
+    table: Table = {}
+    for window in WINDOWS:
+        clean = [_score(population, population.draw(window), window) for _ in range(replications)]
+        table[f"clean, W = {window}"] = {"zero": float(np.mean(np.array(clean) == 0))}
+    for shift in SHIFTS:
+        moved = [_score(population, population.shifted(500, shift), 500) for _ in range(replications // 4 + 1)]
+        table[f"shift {shift:g} sd"] = {"median": float(np.median(moved)), "least": float(np.min(moved))}
+    return table
+
+
+def _score(population: Population, live: np.ndarray, window: int) -> float:
+    _, reference = population.reference()
+    state = update(reference, start(reference, window), live)
+    return max(stream_scores(reference.inputs, state.inputs)[: len(reference.inputs.cells)])
+
+
+def costs(population: Population) -> Table:
+    """CPU time per request of the whole update, best of five, by how many rows come at once."""
+    _, reference = population.reference()
+    rows = population.draw(10_000)
+    table: Table = {}
+    for batch in (50, 200, 1000, 10_000):
+        runs = [_seconds(reference, rows[: batch * 20], batch) for _ in range(5)]
+        table[f"{rows.shape[1]} features, {batch} rows at once"] = {"us": min(runs) * 1e6}
+    return table
+
+
+def _seconds(reference: DriftReference, rows: np.ndarray, batch: int) -> float:
+    state, begun = start(reference), time.process_time()
+    for first in range(0, len(rows), batch):
+        state = update(reference, state, rows[first : first + batch])
+    return (time.process_time() - begun) / len(rows)
+
+
+def show(title: str, table: Table) -> None:
+    """Print one table."""
+    print(f"\n{title}")
+    for name, cells in table.items():
+        figures = "  ".join(f"{key} {value:.4g}" for key, value in cells.items())
+        print(f"  {name:34} {figures}", flush=True)
+
+
+def main() -> int:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--replications", type=int, default=1000)
+    parser.add_argument("--quick", action="store_true", help="20 replications of each: does it run, not a measurement")
+    parser.add_argument("--only", nargs="+", choices=[*LOADERS, AWKWARD])
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    many = 20 if args.quick else args.replications
+    results: dict[str, Table] = {}
+
+    def add(title: str, table: Table) -> None:
+        results[title] = table
+        show(title, table)
+
+    for name in args.only or [*LOADERS, AWKWARD]:
+        population = Awkward(args.seed) if name == AWKWARD else Population(name, args.seed)
+        add(f"{name}: false alarms in {many} clean runs of {REQUESTS:,} requests", false_alarms(population, many))
+        few = max(10, many * 3 // 10)
+        if isinstance(population, Awkward):
+            add(f"{name}: delay, {few} runs", delays(population, awkward_changes(population), few))
+            continue
+        add(f"{name}: delay, {MOVED[name]} changed, {few} runs", delays(population, changes(population), few))
+        add(f"{name}: score", scores(population, max(20, many * 4 // 10)))
+    add("cost of an update, CPU time per request", costs(Population("breast_cancer", args.seed)))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1, default=float))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

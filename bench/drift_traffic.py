@@ -1,0 +1,106 @@
+"""Traffic to measure the drift monitor with: fresh rows without end, and the ways in which they may change."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+
+from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.drift.reference import DriftReference, build_reference
+
+NOISE = 0.1
+MOVED = {"iris": "petal_length", "wine": "alcohol", "breast_cancer": "mean_radius"}
+LOADERS = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
+
+
+class Population:
+    """A data set that can be drawn from without end."""
+
+    def __init__(self, name: str, seed: int) -> None:
+        bunch = LOADERS[name]()
+        self.name = name
+        self.rows = bunch.data
+        self.spread = bunch.data.std(axis=0)
+        self.reference_rows = len(bunch.data) * 4 // 5
+        names = unique_snake_case(list(bunch.feature_names))
+        self.moved = names.index(MOVED[name])
+        features = tuple(Feature(name=feature) for feature in names)
+        self.contract = FeatureContract(task="classification", target="target", features=features)
+        self._chance = np.random.default_rng([seed, len(bunch.data)])
+
+    def draw(self, rows: int) -> np.ndarray:
+        """Fresh rows, shape (rows, features)."""
+        chosen = self.rows[self._chance.integers(0, len(self.rows), rows)]
+        return chosen + self._chance.normal(size=chosen.shape) * self.spread * NOISE
+
+    def reference(self) -> tuple[np.ndarray, DriftReference]:
+        """A fresh reference and its rows."""
+        rows = self.draw(self.reference_rows)
+        return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
+
+    def shifted(self, rows: int, by: float) -> np.ndarray:
+        """Fresh rows with one feature moved by so many standard deviations."""
+        moved = self.draw(rows)
+        moved[:, self.moved] += by * self.spread[self.moved]
+        return moved
+
+    def spread_out(self, rows: int, by: float) -> np.ndarray:
+        """Fresh rows with one feature's distance from its mean multiplied."""
+        moved, mean = self.draw(rows), self.rows[:, self.moved].mean()
+        moved[:, self.moved] = mean + (moved[:, self.moved] - mean) * by
+        return moved
+
+    def decoupled(self, rows: int) -> np.ndarray:
+        """Fresh rows with one feature taken from other rows: its own distribution stays."""
+        moved = self.draw(rows)
+        moved[:, self.moved] = self.draw(rows)[:, self.moved]
+        return moved
+
+
+class Awkward:
+    """Made-up rows that are all ties, categories, missing values and constants: nothing has a density."""
+
+    NAMES = ("count", "colour", "often_missing", "constant", "flag")
+    COLOURS = np.array(["red", "green", "blue", "grey", "black", "white", "pink", "teal"], dtype=object)
+    SHARES = np.array([0.3, 0.2, 0.15, 0.12, 0.1, 0.06, 0.04, 0.03])
+    reference_rows = 300
+
+    def __init__(self, seed: int) -> None:
+        kinds = {"colour": "categorical"}
+        self._chance = np.random.default_rng([seed, 5])
+        self.contract = FeatureContract(
+            task="classification",
+            target="target",
+            features=tuple(Feature(name=name, kind=kinds.get(name, "numeric")) for name in self.NAMES),
+        )
+
+    def draw(self, rows: int, shares: np.ndarray = SHARES, missing: float = 0.1) -> np.ndarray:
+        """Fresh rows, an array of objects of shape (rows, features)."""
+        chance, drawn = self._chance, np.empty((rows, len(self.NAMES)), dtype=object)
+        drawn[:, 0] = chance.poisson(2, rows)
+        drawn[:, 1] = self.COLOURS[chance.choice(len(shares), rows, p=shares)]
+        drawn[:, 2] = np.where(chance.random(rows) < missing, None, np.round(chance.normal(size=rows), 1))
+        drawn[:, 3] = 7.0
+        drawn[:, 4] = chance.integers(0, 2, rows)
+        return drawn
+
+    def reference(self) -> tuple[np.ndarray, DriftReference]:
+        """A fresh reference and its rows."""
+        rows = self.draw(self.reference_rows)
+        return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
+
+    def recoloured(self, rows: int, colour: int, share: float) -> np.ndarray:
+        """Fresh rows in which one category has another share, at the cost of all others."""
+        shares = self.SHARES * (1 - share) / (1 - self.SHARES[colour])
+        shares[colour] = share
+        return self.draw(rows, shares)
+
+    def emptied(self, rows: int, share: float) -> np.ndarray:
+        """Fresh rows in which one feature is missing more often."""
+        return self.draw(rows, missing=share)
+
+    def renamed(self, rows: int, share: float) -> np.ndarray:
+        """Fresh rows in which a share of the categories is one that the reference does not know."""
+        moved = self.draw(rows)
+        moved[self._chance.random(rows) < share, 1] = "violet"
+        return moved
