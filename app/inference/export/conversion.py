@@ -1,0 +1,119 @@
+"""The ways in which an estimator may be served by ONNX Runtime, best first; parity decides which of them is taken."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.inference.building import GRAPH, PLAN, SETTLEMENT
+from app.inference.export.preparing import split_pipeline
+from app.inference.export.refusal import NotExportable
+from app.inference.export.settlement import BY_ESTIMATOR, NOBODY, Settlement, settlement_of
+from app.inference.export.tree_model import TreeModel, tree_model
+from app.inference.plan import Layout, Plan, Step, encoded_plan
+
+_OPSETS = {"": 21, "ai.onnx.ml": 3}
+_TYPES = ("float64", "float32")
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A plan, how to make its graph (which may raise anything), and what settles its near-ties."""
+
+    plan: Plan
+    convert: Callable[[], bytes]
+    settlement: Settlement
+
+
+def candidates_for(estimator: Any, contract: FeatureContract) -> Iterator[Candidate]:
+    """Ways to serve the estimator: its model behind preparation of ours, then the whole of it as one graph.
+
+    Double before float: a graph in double stays within 1e-7 however many terms it sums.
+    """
+    try:
+        steps, model = split_pipeline(estimator)
+    except NotExportable:
+        steps, model = None, None
+    if steps is not None and (steps or contract.all_numeric):
+        yield from _prepared(steps, model, contract)
+    if steps != ():
+        settlement = NOBODY if contract.task == "regression" else BY_ESTIMATOR
+        for layout in _layouts(estimator, contract):
+            yield from _in_both_types(Plan(layout=layout), estimator, contract, settlement)
+
+
+def _prepared(steps: tuple[Step, ...], model: Any, contract: FeatureContract) -> Iterator[Candidate]:
+    trees = tree_model(model)
+    settlement = NOBODY if contract.task == "regression" else settlement_of(model, trees)
+    rounds = trees is not None and trees.in_float32
+    plan = Plan(preparation=steps, rounds_to_float32=rounds, settling=settlement.kind)
+    if trees is not None:
+        typed = msgspec.structs.replace(plan, dtype="float32" if rounds else "float64")
+        yield Candidate(plan=typed, convert=partial(_tree_graph, trees, model.n_features_in_), settlement=settlement)
+    yield from _in_both_types(plan, model, contract, settlement)
+
+
+def _layouts(estimator: Any, contract: FeatureContract) -> tuple[Layout, ...]:
+    """Strings need inputs of their own, and so do steps that choose columns by name; one matrix is faster."""
+    if not contract.all_numeric:
+        return ("columns",)
+    return ("matrix", "columns") if hasattr(estimator, "feature_names_in_") else ("matrix",)
+
+
+def files_of(candidate: Candidate, graph: bytes) -> dict[str, bytes]:
+    """The artefact's files that serve by ONNX."""
+    files = {GRAPH: graph, PLAN: encoded_plan(candidate.plan)}
+    if candidate.settlement.arrays:
+        packed = BytesIO()
+        np.savez_compressed(packed, allow_pickle=False, **candidate.settlement.arrays)
+        files[SETTLEMENT] = packed.getvalue()
+    return files
+
+
+def _in_both_types(plan: Plan, model: Any, contract: FeatureContract, settles: Settlement) -> Iterator[Candidate]:
+    for dtype in _TYPES:
+        typed = msgspec.structs.replace(plan, dtype=dtype, settling=settles.kind)
+        yield Candidate(plan=typed, convert=partial(_graph, model, typed, contract), settlement=settles)
+
+
+def _tree_graph(trees: TreeModel, features: int) -> bytes:
+    from app.inference.export.tree_graph import tree_graph  # needs onnx, as the converter does
+
+    return tree_graph(trees, features)
+
+
+def _graph(model: Any, plan: Plan, contract: FeatureContract) -> bytes:
+    """The model as an ONNX graph of a single output: the probabilities, or the values of a regression."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+    number = DoubleTensorType if plan.dtype == "float64" else FloatTensorType
+    if plan.layout == "matrix":
+        inputs = [("rows", number([None, model.n_features_in_]))]
+    else:
+        names = getattr(model, "feature_names_in_", contract.names)
+        kinds = [number if feature.kind == "numeric" else StringTensorType for feature in contract.features]
+        inputs = [(name, kind([None, 1])) for name, kind in zip(names, kinds, strict=True)]
+    options = {"zipmap": False} if contract.task == "classification" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = to_onnx(model, initial_types=inputs, options=options, target_opset=_OPSETS)
+    _keep_last_output(graph.graph)
+    return bytes(graph.SerializeToString())
+
+
+def _keep_last_output(graph: Any) -> None:
+    """Drop the class labels and whatever computes them: the numbers say it all."""
+    del graph.output[:-1]
+    needed = {graph.output[0].name}
+    for node in reversed(graph.node):  # nodes come in order of use
+        if needed.intersection(node.output):
+            needed.update(node.input)
+    for node in [node for node in graph.node if not needed.intersection(node.output)]:
+        graph.node.remove(node)

@@ -1,0 +1,86 @@
+"""Compare a runtime with the original estimator, row by row."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from app.domain.manifest import Parity
+from app.domain.prediction import Outputs
+from app.inference.settling import TIE
+from app.services.ports import Runtime
+
+TOLERANCE = 1e-6
+_SINGLY = 100
+
+
+class Standard(msgspec.Struct, frozen=True):
+    """The rows of a comparison and what the original estimator answers to them."""
+
+    rows: np.ndarray
+    outputs: Outputs
+
+    @property
+    def near_ties(self) -> np.ndarray:
+        """Which rows have two best classes closer than `TIE`."""
+        probabilities = self.outputs.probabilities
+        if probabilities is None or probabilities.shape[1] < 2:
+            return np.zeros(len(self.rows), dtype=bool)
+        best = np.partition(probabilities, -2, axis=1)
+        return np.asarray(best[:, -1] - best[:, -2] < TIE)
+
+
+def refused(standard: Standard, reason: str) -> Parity:
+    """The report of a version that is not served by ONNX without a comparison having been made."""
+    return Parity(rows=len(standard.rows), flips=0, settled=0, largest_difference=0.0, holds=False, reason=reason[:500])
+
+
+def measured(runtime: Runtime, standard: Standard) -> Parity:
+    """How the runtime compares, in one batch and (near-ties first) one by one, because these are different ways.
+
+    It holds where every class is the estimator's and every probability within 1e-6. A regression's values are
+    compared relative to the larger of the value and the spread (one standard deviation) of all values: near zero, a
+    difference far below the spread is nothing.
+    """
+    near = standard.near_ties
+    chosen = np.concatenate([np.flatnonzero(near)[:_SINGLY], np.flatnonzero(~near)[:_SINGLY]])
+    singly = [runtime.predict(standard.rows[[index]]) for index in chosen]
+    flips, difference = _compared(runtime.predict(standard.rows), standard.outputs)
+    for index, single in zip(chosen, singly, strict=True):
+        more_flips, larger = _compared(single, _row(standard.outputs, index), spread=_spread(standard.outputs))
+        flips, difference = flips + more_flips, max(difference, larger)
+    holds = flips == 0 and difference <= TOLERANCE
+    return Parity(
+        rows=len(standard.rows),
+        flips=flips,
+        settled=int(near.sum()),
+        largest_difference=difference,
+        holds=holds,
+        reason=None if holds else f"{flips} classes differ, the largest difference is {difference:.2g}",
+    )
+
+
+def _compared(got: Outputs, expected: Outputs, spread: float | None = None) -> tuple[int, float]:
+    """The number of differing classes and the largest difference."""
+    if got.values is not None and expected.values is not None:
+        scale = np.maximum(np.abs(expected.values), _spread(expected) if spread is None else spread)
+        gaps = np.abs(got.values - expected.values)
+        return 0, float(np.divide(gaps, scale, out=gaps, where=scale > 0).max(initial=0.0))
+    assert got.class_ids is not None
+    assert got.probabilities is not None
+    assert expected.probabilities is not None
+    flips = int(np.count_nonzero(got.class_ids != expected.class_ids))
+    return flips, float(np.abs(got.probabilities - expected.probabilities).max(initial=0.0))
+
+
+def _spread(expected: Outputs) -> float:
+    return 0.0 if expected.values is None else float(expected.values.std())
+
+
+def _row(outputs: Outputs, index: int) -> Outputs:
+    one = slice(index, index + 1)
+    return Outputs(
+        class_ids=None if outputs.class_ids is None else outputs.class_ids[one],
+        probabilities=None if outputs.probabilities is None else outputs.probabilities[one],
+        values=None if outputs.values is None else outputs.values[one],
+    )

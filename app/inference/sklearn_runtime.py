@@ -1,0 +1,90 @@
+"""Answer with the original estimator: where a model does not convert, and as the last word on near-ties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.domain.prediction import Outputs
+from app.errors import ModelFailed
+from app.inference.estimator_parts import knows_none, make_single_threaded
+
+_FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier", "ExtraTreeClassifier")
+
+
+class SklearnRuntime:
+    """Runs a fitted estimator on rows of the contract, on the caller's thread alone.
+
+    The class ids are what `predict` says, as indices into `classes_` and so into the contract's classes. Raises
+    `ModelFailed` where the answer is not one, and whatever the estimator raises.
+    """
+
+    def __init__(self, version: str, estimator: Any, contract: FeatureContract) -> None:
+        self._version = version
+        make_single_threaded(estimator)
+        self._estimator = estimator
+        self._inputs = inputs_of(estimator, contract)
+        self._classes = np.asarray(estimator.classes_) if contract.task == "classification" else None
+        self._has_probabilities = hasattr(estimator, "predict_proba")
+        self._takes_the_likeliest = self._classes is not None and _takes_the_likeliest(estimator)
+
+    def predict(self, rows: np.ndarray) -> Outputs:
+        """Class ids and, where the estimator has them, probabilities of n rows; values for a regression."""
+        inputs = self._inputs(rows)
+        if self._takes_the_likeliest:
+            probabilities = self._finite(np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64))
+            return Outputs(class_ids=probabilities.argmax(axis=1), probabilities=probabilities)
+        answers = np.asarray(self._estimator.predict(inputs)).reshape(len(rows))
+        if self._classes is None:
+            return Outputs(values=self._finite(answers.astype(np.float64)))
+        class_ids = np.searchsorted(self._classes, answers)
+        if not self._has_probabilities:
+            return Outputs(class_ids=class_ids)
+        probabilities = np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64)
+        return Outputs(class_ids=class_ids, probabilities=self._finite(probabilities))
+
+    def _finite(self, answers: np.ndarray) -> np.ndarray:
+        if not np.isfinite(answers.sum()):
+            raise ModelFailed(self._version, "the answer is not finite")
+        return answers
+
+
+def _takes_the_likeliest(estimator: Any) -> bool:
+    """Whether `predict` is by its definition the first class of the largest `predict_proba`: one call then does."""
+    model = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    return type(model).__module__.startswith("sklearn.") and type(model).__name__ in _FORESTS
+
+
+def inputs_of(estimator: Any, contract: FeatureContract) -> Callable[[np.ndarray], Any]:
+    """A function from rows to what the estimator was fitted on: a frame by column name, or an array.
+
+    A missing category becomes NaN, as in data read from a file, unless the estimator was fitted on None.
+    """
+    numeric = [feature.kind == "numeric" for feature in contract.features]
+    missing = None if all(numeric) or knows_none(estimator) else np.nan
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None:
+        return partial(_frame, list(names), numeric, missing)
+    return (lambda rows: rows) if missing is None else partial(_array, missing)
+
+
+def _frame(names: list[str], numeric: list[bool], missing: float | None, rows: np.ndarray) -> Any:
+    import pandas as pd  # only estimators that were fitted on frames need it
+
+    columns = {}
+    for index, (name, is_number) in enumerate(zip(names, numeric, strict=True)):
+        values = rows[:, index]
+        kept = values.astype(np.float64) if is_number else [missing if value is None else value for value in values]
+        columns[name] = pd.Series(kept, dtype=np.float64 if is_number else object)
+    return pd.DataFrame(columns)
+
+
+def _array(missing: float | None, rows: np.ndarray) -> np.ndarray:
+    filled = [[missing if value is None else value for value in row] for row in rows.tolist()]
+    array = np.empty(rows.shape, dtype=object)
+    array[:] = filled
+    return array

@@ -1,0 +1,95 @@
+"""Contracts, drafts and fitted models for the tests of `app.inference`."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn import datasets
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.manifest import Manifest as Manifest
+from app.domain.manifest import Parity, Source
+from app.inference.publishing import VersionDraft
+
+KEY = b"k" * 32
+VARIANTS = {
+    "deep_forest": lambda: RandomForestClassifier(100, random_state=0),
+    "shallow_wide": lambda: RandomForestClassifier(100, max_depth=3, random_state=0),
+    "conservative": lambda: RandomForestClassifier(100, min_samples_leaf=5, max_samples=0.7, random_state=0),
+    "logistic_regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+    "gradient_boosting": lambda: GradientBoostingClassifier(random_state=0),
+}
+
+
+class Doubled(BaseEstimator, TransformerMixin):
+    """A transformer that no converter knows."""
+
+    def fit(self, x, y=None):
+        self.n_features_in_ = x.shape[1]
+        return self
+
+    def transform(self, x):
+        return np.asarray(x) * 2
+
+
+def data(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and the targets of a built-in data set."""
+    return getattr(datasets, f"load_{name}")(return_X_y=True)
+
+
+def numeric_contract(rows: np.ndarray, classes: int = 0) -> FeatureContract:
+    """A contract of numeric features over the ranges of `rows`; `classes` 0 is a regression."""
+    low, high = np.nanmin(rows, axis=0).tolist(), np.nanmax(rows, axis=0).tolist()
+    missing = np.isnan(rows).any(axis=0).tolist()
+    return FeatureContract(
+        task="classification" if classes else "regression",
+        target="target",
+        features=tuple(
+            Feature(name=f"f{i}", minimum=low[i], maximum=high[i], median=low[i], nullable=missing[i])
+            for i in range(rows.shape[1])
+        ),
+        classes=tuple(f"class_{i}" for i in range(classes)),
+    )
+
+
+def draft(rows: np.ndarray, contract: FeatureContract, version: str | None = None) -> VersionDraft:
+    """A draft with made-up figures, measured on `rows`."""
+    examples = tuple(tuple(None if value != value else value for value in row) for row in rows[:2].tolist())
+    return VersionDraft(
+        version=version,
+        variant="test",
+        contract=contract,
+        source=Source(dataset="test", target="target", rows=len(rows), sha256="0" * 64),
+        metrics={"holdout": {"accuracy": np.float64(0.9)}},
+        data_report={},
+        reference=b"{}",
+        training_rows=rows,
+        examples=examples,
+    )
+
+
+def manifest() -> Manifest:
+    """A manifest before it is on a shelf."""
+    return Manifest(
+        version="",
+        ordinal=0,
+        created_at="2026-11-21T00:00:00Z",
+        variant=None,
+        estimator="Nothing",
+        contract=numeric_contract(np.zeros((1, 2)), 2),
+        source=Source(dataset="test", target="target", rows=1, sha256="0" * 64),
+        metrics={},
+        runtime="sklearn",
+        parity=Parity(rows=0, flips=0, settled=0, largest_difference=0.0, holds=False),
+        libraries={},
+        files={},
+    )
+
+
+def uniform_rows(rows: np.ndarray, count: int, seed: int = 7) -> np.ndarray:
+    """Random rows within the ranges of `rows`."""
+    return np.random.default_rng(seed).uniform(rows.min(axis=0), rows.max(axis=0), (count, rows.shape[1]))
