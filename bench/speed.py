@@ -1,6 +1,6 @@
 """Requests until the decision: the paired test, the two-sample test, and gbstats 0.8.0's sequential test.
 
-    python bench/speed.py --seed 1 [--replications 400] [--quick] [--gbstats-python PATH]
+    python bench/speed.py --seed 1 [--replications 1600] [--quick] [--gbstats-python PATH]
 
 All three see the same requests, 50/50, every one labelled, with a look at each; gbstats as it comes (relative effect,
 tuned for 5,000). It needs older numpy and pandas than this project, so give it an environment of its own:
@@ -26,7 +26,7 @@ from simulated import PairedRuns, TwoSampleRuns, correctness, draw
 
 SETTINGS = [(0.93, 0.96), (0.90, 0.92), (0.96, 0.97)]
 CORRELATIONS = (0.45, 0.70)
-MOST_REQUESTS = 60_000
+MOST_REQUESTS = 40_000
 PAIRED_AT_MOST = {0.45: 1 / 3.3, 0.70: 1 / 6}
 TWO_SAMPLE_AT_MOST = 1.1
 
@@ -96,7 +96,7 @@ def main() -> int:
     """Print the table; exit status 1 where a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--replications", type=int, default=400)
+    parser.add_argument("--replications", type=int, default=1600)
     parser.add_argument("--quick", action="store_true", help="a tenth of the replications, fewer requests")
     parser.add_argument(
         "--gbstats-python", help="an interpreter with gbstats==0.8.0; without it that column is left out"

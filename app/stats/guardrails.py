@@ -1,0 +1,105 @@
+"""Guardrails: does the challenger have more than its share of errors, or of slow answers?
+
+Model: each bad event belongs to the challenger with probability p; at equal rates p is its share π, and the hypothesis
+"its rate is at most (1 + margin) times the baseline's" is p ≤ p0 = π(1+margin)/(π(1+margin)+1−π). The alternative is
+uniform on (p0, 1). One factor per epoch of constant share. Promise: P(a harmless challenger ever crosses) ≤ α = .001.
+Source: one-sided beta mixtures, Howard et al., arXiv 1810.08240; for quantiles, Lindon et al., arXiv 2205.14762.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from scipy.special import betaln
+
+from app.stats.estimates import bar
+from app.stats.strongest import Strongest, decided, p_value
+from app.stats.tails import log_beta_sf
+
+ALPHA = 0.001
+
+
+class EpochEvents(msgspec.Struct, frozen=True):
+    """The challenger's share in one epoch, the bad events in it, and how many of them were the challenger's."""
+
+    share: float
+    events: int = 0
+    challenger: int = 0
+
+
+class GuardrailState(msgspec.Struct, frozen=True):
+    """The events of each epoch, by its number, and the strongest evidence of harm."""
+
+    epochs: Mapping[int, EpochEvents] = msgspec.field(default_factory=dict)
+    strongest: Strongest = Strongest()
+
+
+class GuardrailResult(msgspec.Struct, frozen=True):
+    """Whether `version` ever crossed a guardrail: `own` of the bad events were its, where `expected` were fair."""
+
+    name: str
+    version: str
+    crossed: bool
+    p_value: float
+    events: int
+    own: int
+    expected: float
+
+
+def log_e(challenger: int, events: int, share: float, margin: float = 0.0) -> float:
+    """ln E that the challenger has too many of the events; 0 (nothing learned) where its share is 0 or 1."""
+    if not 0 < share < 1:
+        return 0.0
+    p0 = share * (1 + margin) / (share * (1 + margin) + 1 - share)
+    a, b = 1 + challenger, 1 + events - challenger
+    mass = float(betaln(a, b)) + log_beta_sf(p0, a, b) - math.log1p(-p0)
+    return mass - challenger * math.log(p0) - (events - challenger) * math.log1p(-p0)
+
+
+def total_log_e(state: GuardrailState, margin: float = 0.0) -> float:
+    """ln E now: the sum over epochs."""
+    return sum(log_e(e.challenger, e.events, e.share, margin) for e in state.epochs.values())
+
+
+def follow(
+    state: GuardrailState, epoch: int, share: float, challenger: np.ndarray, margin: float = 0.0
+) -> GuardrailState:
+    """The state after a run of bad events of one epoch, in order, with one look at the evidence per event.
+
+    `challenger`, shape (events,), says of each event whether it was the challenger's.
+    """
+    counted = state.epochs.get(epoch) or EpochEvents(share)
+    others = sum(
+        log_e(e.challenger, e.events, e.share, margin) for number, e in state.epochs.items() if number != epoch
+    )
+    n = sum(e.events for e in state.epochs.values())
+    memory = state.strongest
+    for hit in challenger.tolist():
+        counted = EpochEvents(counted.share, counted.events + 1, counted.challenger + bool(hit))
+        n += 1
+        memory = memory.remember(others + log_e(counted.challenger, counted.events, counted.share, margin), n, 1)
+    return GuardrailState({**state.epochs, epoch: counted}, memory)
+
+
+def result(name: str, version: str, state: GuardrailState, alpha: float = ALPHA) -> GuardrailResult:
+    """The guardrail as reports show it; once crossed it stays crossed."""
+    epochs = state.epochs.values()
+    return GuardrailResult(
+        name=name,
+        version=version,
+        crossed=decided(state.strongest, alpha),
+        p_value=p_value(state.strongest),
+        events=sum(e.events for e in epochs),
+        own=sum(e.challenger for e in epochs),
+        expected=sum(e.events * e.share for e in epochs),
+    )
+
+
+def least_crossing(share: float, margin: float = 0.0, alpha: float = ALPHA) -> int | None:
+    """How many bad events in a row, all the challenger's, cross the guardrail; None where its share is 0 or 1."""
+    if not 0 < share < 1:
+        return None
+    return next(k for k in range(1, 1_000_000) if log_e(k, k, share, margin) >= bar(alpha))

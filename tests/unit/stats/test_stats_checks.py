@@ -1,0 +1,180 @@
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.stats import agreement, champion_cusum, checks, guardrails
+from app.stats.agreement import AgreementState
+from app.stats.champion_cusum import CusumState
+from app.stats.checks import EpochCounts, RatioState
+from app.stats.estimates import bar
+from app.stats.guardrails import GuardrailState
+from app.stats.slowness import SlowThreshold
+
+COUNTS = st.sampled_from([0, 1, 3, 50, 10**4, 10**7])
+
+
+@pytest.mark.parametrize(
+    ("counts", "shares", "expected"),
+    [((5200, 4800), (0.5, 0.5), 5.613613411757), ((950, 80), (0.9, 0.1), 1.658821638249)],
+)
+def test_sample_ratio_agrees_with_the_reference(counts, shares, expected):
+    assert checks.log_e(RatioState({1: EpochCounts(shares, counts)})) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "events", "share", "margin", "expected"),
+    [(12, 15, 0.5, 0.0, 2.186776411961), (12, 15, 0.5, 0.25, 1.372711166445)],
+)
+def test_guardrail_agrees_with_the_reference(challenger, events, share, margin, expected):
+    assert guardrails.log_e(challenger, events, share, margin) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("differ", "n", "margin", "expected"), [(20, 1500, 0.02, 0.24204295036), (0, 300, 0.02, 5.15510951307)]
+)
+def test_agreement_agrees_with_the_reference(differ, n, margin, expected):
+    assert agreement.log_e(differ, n, margin) == pytest.approx(expected, abs=1e-8)
+
+
+@given(COUNTS, COUNTS, st.sampled_from([0.05, 0.5, 0.9]))
+def test_all_checks_are_finite_at_extreme_counts(one, other, share):
+    ratio = RatioState({1: EpochCounts((1 - share, share), (one, other))})
+    assert math.isfinite(checks.log_e(ratio))
+    assert math.isfinite(guardrails.log_e(one, one + other, share, 0.1))
+    assert math.isfinite(agreement.log_e(one, one + other, 0.02))
+
+
+@given(st.lists(st.integers(0, 2), max_size=40), st.integers(0, 40))
+def test_sample_ratio_does_not_depend_on_how_a_run_is_cut(events, cut):
+    versions, shares = np.array(events, int), (0.5, 0.3, 0.2)
+    whole = checks.follow(RatioState(), 1, shares, versions)
+    assert checks.follow(checks.follow(RatioState(), 1, shares, versions[:cut]), 1, shares, versions[cut:]) == whole
+
+
+def test_each_epoch_of_constant_weights_has_its_own_factor():
+    first = checks.follow(RatioState(), 1, (0.9, 0.1), np.array([0] * 90 + [1] * 10))
+    both = checks.follow(first, 2, (0.5, 0.5), np.array([0, 1] * 50))
+    alone = checks.follow(RatioState(), 2, (0.5, 0.5), np.array([0, 1] * 50))
+    assert checks.log_e(both) == pytest.approx(checks.log_e(first) + checks.log_e(alone))
+    assert checks.result("sample_ratio", both).ok
+
+
+def test_a_broken_split_fails_the_check_and_never_recovers():
+    broken = checks.follow(RatioState(), 1, (0.5, 0.5), np.array([0] * 300))
+    mended = checks.follow(broken, 2, (0.5, 0.5), np.array([0, 1] * 500))
+    result = checks.result("sample_ratio", mended)
+    assert (result.ok, result.p_value < 0.001) == (False, True)
+
+
+def test_an_event_of_a_version_without_weight_fails_the_check_at_once():
+    state = checks.follow(RatioState(), 1, (1.0, 0.0), np.array([0, 1, 0]))
+    assert not checks.result("sample_ratio", state).ok
+    assert msgspec.json.decode(msgspec.json.encode(state), type=RatioState) == state
+
+
+def test_a_sound_split_seldom_fails_with_a_look_at_each_event():
+    # 300 runs of 1,000 assignments at alpha .05 instead of .001, so that the promise can be seen at all.
+    chance = np.random.default_rng(4)
+    states = (checks.follow(RatioState(), 1, (0.8, 0.2), (chance.random(1000) < 0.2).astype(int)) for _ in range(300))
+    assert np.mean([not checks.result("sample_ratio", state, 0.05).ok for state in states]) <= 0.05
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_guardrail_learns_nothing_where_one_version_has_all_the_traffic(share):
+    assert guardrails.log_e(5, 5, share) == 0.0
+    assert guardrails.least_crossing(share) is None
+
+
+def test_a_run_of_errors_of_a_canary_crosses_the_guardrail():
+    needed = guardrails.least_crossing(0.05)
+    state = guardrails.follow(GuardrailState(), 1, 0.05, np.ones(needed, bool))
+    result = guardrails.result("errors", "v2", state)
+    assert (result.crossed, result.own, result.events) == (True, needed, needed)
+    assert not guardrails.result("errors", "v2", guardrails.follow(GuardrailState(), 1, 0.05, np.ones(2, bool))).crossed
+
+
+def test_a_guardrail_once_crossed_stays_crossed():
+    state = guardrails.follow(GuardrailState(), 1, 0.5, np.ones(20, bool))
+    later = guardrails.follow(state, 2, 0.5, np.zeros(200, bool))
+    assert guardrails.result("errors", "v2", later).crossed
+    assert guardrails.total_log_e(later) < bar(0.001) < guardrails.total_log_e(state)
+
+
+@given(st.lists(st.booleans(), max_size=30), st.integers(0, 30))
+def test_a_guardrail_does_not_depend_on_how_a_run_is_cut(events, cut):
+    hits = np.array(events, bool)
+    parts = guardrails.follow(guardrails.follow(GuardrailState(), 1, 0.3, hits[:cut]), 1, 0.3, hits[cut:])
+    assert parts == guardrails.follow(GuardrailState(), 1, 0.3, hits)
+
+
+def test_a_margin_forgives_a_little_harm():
+    assert guardrails.log_e(70, 100, 0.5, 0.5) < guardrails.log_e(70, 100, 0.5)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(0, 60))
+def test_agreement_looks_at_every_request_in_any_batches(differs, cut):
+    flags = np.array(differs, bool)
+    whole = agreement.follow(AgreementState(), flags, 0.02)
+    assert agreement.follow(agreement.follow(AgreementState(), flags[:cut], 0.02), flags[cut:], 0.02) == whole
+    looks = [agreement.log_e(int(flags[:n].sum()), n, 0.02) for n in range(len(flags) + 1)]
+    assert whole.strongest.log_e == pytest.approx(max(looks), abs=1e-12)
+
+
+def test_agreement_proves_equivalence_without_a_label():
+    state = agreement.follow(AgreementState(), np.zeros(300, bool), 0.02)
+    assert (state.n, state.differ) == (300, 0)
+    assert state.strongest.log_e >= bar(0.05)
+
+
+def test_versions_that_differ_more_than_the_margin_are_seldom_called_equivalent():
+    chance = np.random.default_rng(8)
+    runs = [agreement.follow(AgreementState(), chance.random(1500) < 0.02, 0.02) for _ in range(200)]
+    assert np.mean([run.strongest.log_e >= bar(0.05) for run in runs]) <= 0.05
+
+
+def test_the_cusum_follows_its_definition():
+    state = champion_cusum.update(champion_cusum.initial(0.95), [False, True])
+    alternatives = np.array([0.94, 0.92, 0.90, 0.85, 0.75])
+    after_error = (1 - alternatives) / 0.05
+    expected = np.maximum(after_error, 1) * alternatives / 0.95
+    assert champion_cusum.log_m(state) == pytest.approx(math.log(expected.mean()))
+
+
+def test_the_cusum_finds_a_fall_and_remembers_it():
+    state = champion_cusum.initial(0.95)
+    state = champion_cusum.update(state, np.random.default_rng(1).random(300) < 0.7)
+    assert champion_cusum.alarm(state, 0.0001)
+    assert champion_cusum.evidence(state, 0.0001) == 1.0
+    assert champion_cusum.alarm(champion_cusum.update(state, [True] * 500), 0.0001)
+
+
+def test_the_cusum_runs_long_before_a_false_alarm():
+    # Average run length >= 1/alpha = 200; 100 runs of up to 400 labels, truncated, so the mean is a lower bound.
+    chance, runs = np.random.default_rng(3), []
+    for _ in range(100):
+        state = champion_cusum.update(champion_cusum.initial(0.95), chance.random(400) < 0.95)
+        runs.append(state.strongest.n if champion_cusum.alarm(state, 1 / 200) else 400)
+    assert np.mean(runs) >= 200
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_the_cusum_stays_finite_for_a_champion_that_never_or_always_erred(accuracy):
+    state = champion_cusum.update(champion_cusum.initial(accuracy), [True, False] * 50)
+    assert math.isfinite(champion_cusum.log_m(state))
+    assert msgspec.json.decode(msgspec.json.encode(state), type=CusumState) == state
+
+
+def test_the_slow_threshold_finds_the_quantile():
+    latencies, threshold = np.random.default_rng(2).lognormal(5, 0.5, 20_000), SlowThreshold()
+    for latency in latencies:
+        threshold = threshold.observe(latency)
+    assert np.mean(np.log(latencies) > threshold.log_us) == pytest.approx(0.05, abs=0.02)
+
+
+def test_the_first_answer_is_never_slow():
+    assert not SlowThreshold().is_slow(1e9)
+    assert SlowThreshold().observe(100.0).is_slow(101.0)
