@@ -1,0 +1,96 @@
+"""The alternatives that the detector bets on: shifts, changes of spread, values beyond all known ones, and habit.
+
+A shift or spread is a distribution function G on the null's probabilities: where the null puts mass p below a point,
+the bet puts G(p), with G(p) = Φ(Φ⁻¹(p) − δ) for a shift by δ and Φ(Φ⁻¹(p)/σ) for a spread of σ. Any increasing G from
+0 to 1 gives an exact e-value, so reading G from a table costs nothing in validity (its error is below 1e-7).
+
+Two bets expect that a few requests in a hundred lie below, or above, everything that the reference has: missing where
+nothing was missing, unknown categories, broken units. The last one expects the mix of the last few blocks, and finds
+what moves nothing along a line: a category in the middle that grows, a hump that splits.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+
+SHIFTS: Final = (-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
+SPREADS: Final = (0.6, 1.6)
+TABLED: Final = len(SHIFTS) + len(SPREADS)
+BELOW: Final = TABLED
+ABOVE: Final = TABLED + 1
+RECENT: Final = TABLED + 2
+BETS: Final = TABLED + 3
+_BEYOND: Final = 0.05
+_RECENT_DECAY: Final = 0.9
+_RECENT_PRIOR: Final = 100.0
+# Below this a decaying count is 0: it would end in subnormal numbers, which are slow.
+_RECENT_LEAST: Final = 1e-9
+_LOGIT_LIMIT: Final = 20.0
+_NODES_PER_LOGIT: Final = 512
+_NODES: Final = int(2 * _LOGIT_LIMIT * _NODES_PER_LOGIT) + 1
+
+
+def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Where p = `below` / `total` lies in the table: node number and fraction as one float, same shape as `below`."""
+    with np.errstate(divide="ignore"):
+        logit = np.log(below / (total - below))
+    place: np.ndarray = (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) + _LOGIT_LIMIT) * _NODES_PER_LOGIT + 1
+    place[np.isneginf(logit)] = 0
+    place[np.isposinf(logit)] = _NODES + 1
+    return place
+
+
+def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The faded counts after a block of `counts`: every block weighs 0.9 of the one after it; same shape as both."""
+    faded = recent * _RECENT_DECAY
+    faded[faded < _RECENT_LEAST] = 0.0
+    faded += counts
+    return faded
+
+
+def beyond_mass(share: np.ndarray, outermost: np.ndarray) -> np.ndarray:
+    """The mass that a bet on values beyond all known ones gives to bins that the null gives `share` of the mass.
+
+    `outermost` is true for the bin at that end.
+    """
+    mass: np.ndarray = (1 - _BEYOND) * share + _BEYOND * outermost
+    return mass
+
+
+def recent_mass(share: np.ndarray, recent: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """The mass that the bet on the last blocks gives to bins that the null gives `share` of the mass.
+
+    `recent` are the bins' faded counts, which sum to `total` per stream; the null's mass counts as 100 requests.
+    """
+    mass: np.ndarray = (recent + _RECENT_PRIOR * share) / (total + _RECENT_PRIOR)
+    return mass
+
+
+@functools.cache
+def table() -> tuple[np.ndarray, np.ndarray]:
+    """G of every bet at each node and its rise to the next node, two arrays of shape (`TABLED`, nodes).
+
+    The nodes are evenly spaced in logit p, but the first is p = 0 and the last p = 1.
+    """
+    quantiles = [_quantile(node / _NODES_PER_LOGIT - _LOGIT_LIMIT) for node in range(_NODES)]
+    columns = [[_normal(z - shift) for z in quantiles] for shift in SHIFTS]
+    columns += [[_normal(z / spread) for z in quantiles] for spread in SPREADS]
+    inner = np.array(columns)
+    values = np.concatenate([np.zeros((TABLED, 1)), inner, np.ones((TABLED, 1))], axis=1)
+    rises = np.zeros_like(values)
+    rises[:, 1:-2] = np.diff(inner, axis=1)
+    return values, rises
+
+
+def _quantile(logit: float) -> float:
+    """Φ⁻¹ of the logistic function of `logit`, precise in both tails."""
+    return math.copysign(NormalDist().inv_cdf(1 / (1 + math.exp(abs(logit)))), logit) if logit else 0.0
+
+
+def _normal(z: float) -> float:
+    return 0.5 * math.erfc(-z / math.sqrt(2))

@@ -1,0 +1,92 @@
+"""The histogram that people see: the same bins for the reference and for live values, and a place for odd ones."""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureKind
+from app.drift.keys import INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, category_keys
+from app.drift.streams import Stream
+
+MAX_CATEGORIES = 60
+OTHERS = "(others)"
+_BELOW = 0
+
+
+class Cells(msgspec.Struct, frozen=True, dict=True):
+    """The cells of one feature or output and how many reference values each holds.
+
+    `bins`: the edges of c numeric cells (c + 1 numbers; cell i is (edge i, edge i+1], the first with its left end), or
+    the c categories by falling frequency. `counts` has c + 4 numbers: below the first edge, the c cells, above the
+    last edge, missing, unseen. A value's number in that list is its cell. `others` are the categories of the cell
+    `OTHERS`, where there are more than `MAX_CATEGORIES`.
+    """
+
+    name: str
+    kind: FeatureKind
+    bins: tuple[float | str, ...]
+    counts: tuple[int, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def ordinary(self) -> int:
+        """How many cells there are beside below, above, missing and unseen."""
+        return len(self.counts) - 4
+
+    @functools.cached_property
+    def ranks(self) -> dict[str, int] | None:
+        """The key of each known category, or None for a numeric feature; `others` share the last one."""
+        if self.kind == "numeric":
+            return None
+        last = dict.fromkeys(self.others, len(self.bins) - 1)
+        return last | {str(name): rank for rank, name in enumerate(self.bins)}
+
+    def of(self, keys: np.ndarray) -> np.ndarray:
+        """The cell of each of `keys`, uint8, same shape."""
+        last = self.ordinary
+        if self.kind == "categorical":
+            cells = np.minimum(keys, max(last - 1, 0)) + 1
+        elif last == 0:
+            cells = np.zeros(keys.shape)
+        else:
+            edges = np.array(self.bins, dtype=np.float64)
+            cells = np.maximum(np.searchsorted(edges, keys, side="left"), 1)
+            cells = np.where(keys < edges[0], _BELOW, np.where(keys > edges[-1], last + 1, cells))
+        cells = np.where(keys == MISSING_KEY, last + 2, np.where(keys >= UNSEEN_KEY, last + 3, cells))
+        return cells.astype(np.uint8)
+
+
+def numeric_cells(name: str, stream: Stream, keys: np.ndarray) -> Cells:
+    """The cells between the distinct finite edges of `stream`, with the counts of the reference `keys`."""
+    edges = sorted({edge for edge in stream.edges if abs(edge) < INFINITE_KEY})
+    if len(edges) == 1:
+        edges = edges * 2
+    empty = Cells(name=name, kind="numeric", bins=tuple(edges), counts=(0,) * (max(len(edges) - 1, 0) + 4))
+    return _counted(empty, keys)
+
+
+def categorical_cells(name: str, values: list[object], declared: tuple[str, ...]) -> tuple[Cells, np.ndarray]:
+    """The cells of a categorical column and its keys: categories by falling frequency, the rarest in one cell.
+
+    `declared` categories that `values` lacks come last.
+    """
+    present = [value for value in values if isinstance(value, str)]
+    frequency = dict.fromkeys([*declared, *present], 0)
+    for value in present:
+        frequency[value] += 1
+    names, others = sorted(frequency, key=lambda category: -frequency[category]), []
+    if len(names) > MAX_CATEGORIES:
+        names, others = [*names[: MAX_CATEGORIES - 1], OTHERS], names[MAX_CATEGORIES - 1 :]
+    empty = Cells(
+        name=name, kind="categorical", bins=tuple(names), others=tuple(others), counts=(0,) * (len(names) + 4)
+    )
+    keys = category_keys(values, empty.ranks or {})
+    return _counted(empty, keys), keys
+
+
+def _counted(cells: Cells, keys: np.ndarray) -> Cells:
+    counts = np.bincount(cells.of(keys), minlength=len(cells.counts))
+    return msgspec.structs.replace(cells, counts=tuple(int(count) for count in counts))

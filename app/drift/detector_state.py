@@ -1,0 +1,103 @@
+"""What the detector remembers between two looks at the log, and how to read it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from app.drift.bets import BETS
+from app.drift.family import Family
+
+BLOCK: Final = 10
+HEAD_START: Final = 1e4
+ALARM_LEVEL: Final = 2e6
+CLEAN_BLOCKS: Final = 50
+WINDOW: Final = 500
+# What wealth may exceed the alarm's by: evidence beyond it would only delay the all-clear.
+CEILING: Final = 20.0
+
+
+class Mode(enum.IntEnum):
+    """A stream's part in the alarm: none, proven and not yet seen to, or acknowledged."""
+
+    QUIET = 0
+    ALARMING = 1
+    ACKNOWLEDGED = 2
+
+
+class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the detector remembers of the requests so far; constant in size.
+
+    The arrays are little-endian bytes, so that the state survives JSON and MessagePack without loss. Of shape
+    (streams, bins): `counts` int64, live requests that count as normal; `faded` float64, the last blocks' counts, older
+    ones weighing less. `wealth` (streams, bets) float64. `modes` (streams) uint8. `calm` (streams) int64: for how many
+    blocks a stream in the alarm has been below its level. `onset` (2, streams) int64: requests, and µs since 1970, when
+    the wealth last was no more than chance gives. `pending` (m, streams) uint8: bins of the requests of the open block.
+    `recent` (window, streams) uint8: a ring of what `Family.shown` gives. `alarms` counts the alarms raised so far.
+    """
+
+    requests: int
+    window: int
+    counts: bytes
+    faded: bytes
+    wealth: bytes
+    modes: bytes
+    calm: bytes
+    onset: bytes
+    pending: bytes
+    recent: bytes
+    alarms: int = 0
+    since_requests: int | None = None
+    since_us: int | None = None
+    acknowledged_us: int | None = None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether a change is proven and has neither been acknowledged nor passed."""
+        return Mode.ALARMING in self.modes
+
+    @property
+    def closed_requests(self) -> int:
+        """How many requests the evidence is about: those of closed blocks."""
+        return self.requests - self.requests % BLOCK
+
+
+def new_state(family: Family, window: int = WINDOW) -> DetectorState:
+    """The state before the first request; the last `window` requests are kept for histograms and the score."""
+    streams = len(family.streams)
+    return DetectorState(
+        requests=0,
+        window=window,
+        counts=np.zeros(family.gaps.shape, dtype="<i8").tobytes(),
+        faded=bytes(8 * family.gaps.size),
+        wealth=np.full((streams, BETS), HEAD_START, dtype="<f8").tobytes(),
+        modes=bytes(streams),
+        calm=bytes(8 * streams),
+        onset=bytes(16 * streams),
+        pending=bytes(BLOCK * streams),
+        recent=bytes(window * streams),
+    )
+
+
+def stream_wealth(state: DetectorState) -> np.ndarray:
+    """The mean over the bets of each stream's wealth, shape (streams,)."""
+    wealth: np.ndarray = unpacked(state.wealth, "<f8", len(state.modes)).sum(axis=1) / BETS
+    return wealth
+
+
+def stream_onset(state: DetectorState) -> np.ndarray:
+    """When each stream's wealth last was no more than chance gives: shape (2, streams): requests, µs since 1970."""
+    return unpacked(state.onset, "<i8", 2)
+
+
+def window_rows(state: DetectorState) -> np.ndarray:
+    """What the window holds, shape (min(requests, window), streams), uint8, in no particular order."""
+    return unpacked(state.recent, "u1", state.window)[: state.requests]
+
+
+def unpacked(data: bytes, kind: str, rows: int) -> np.ndarray:
+    """The array of `rows` rows in `data`, read-only."""
+    return np.frombuffer(data, dtype=kind).reshape(rows, -1)

@@ -1,0 +1,101 @@
+"""The error-rate detector: evidence from labels that a version is wrong more often than it was on held-out rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, Mode
+
+RISES: Final = (1.25, 1.5, 2.0, 3.0)
+_CLEAN_LABELS: Final = BLOCK * CLEAN_BLOCKS
+
+
+class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of the labels: `wrong` of `labelled` answers count as normal, `wealth` has one M per bet.
+
+    `seen` counts all labels, also those that came during an alarm and were not taken as normal. `alarms` counts the
+    alarms raised so far.
+    """
+
+    wrong: int
+    labelled: int
+    seen: int = 0
+    seen_wrong: int = 0
+    wealth: tuple[float, ...] = (HEAD_START,) * len(RISES)
+    mode: int = Mode.QUIET
+    calm: int = 0
+    onset_us: int = 0
+    since_us: int | None = None
+    acknowledged_us: int | None = None
+    alarms: int = 0
+
+    @property
+    def alarm(self) -> bool:
+        """Whether more errors are proven and have neither been acknowledged nor passed."""
+        return self.mode == Mode.ALARMING
+
+    @property
+    def mean_wealth(self) -> float:
+        """The mean over the bets of the wealth."""
+        return sum(self.wealth) / len(self.wealth)
+
+
+def error_e_value(wrong: bool, errors: int, rows: int, rise: float) -> float:
+    """The e-value of one label after `errors` of `rows` were wrong, for the bet that errors rise by the factor `rise`.
+
+    With d1 = (s+1)/(N+1) and d0 = (N−s+1)/(N+1), which no exchangeable next label exceeds in chance, and
+    q = min(.95, rise·d1): q/d1 for a wrong answer, (1−q)/d0 for a right one.
+    """
+    if_wrong, if_right = (errors + 1) / (rows + 1), (rows - errors + 1) / (rows + 1)
+    share = min(0.95, rise * if_wrong)
+    return share / if_wrong if wrong else (1 - share) / if_right
+
+
+def advance_errors(
+    state: ErrorState, wrong: np.ndarray, *, level: float, at_us: np.ndarray | None = None
+) -> ErrorState:
+    """The state after labels in the order in which they were taken in: `wrong`, shape (n,), is True for an error."""
+    for index, is_wrong in enumerate(wrong.tolist()):
+        state = _after_label(state, bool(is_wrong), level, 0 if at_us is None else int(at_us[index]))
+    return state
+
+
+def acknowledge_errors(state: ErrorState, at_us: int) -> ErrorState:
+    """The state with its alarm acknowledged; without an alarm the state stays as it is."""
+    if not state.alarm:
+        return state
+    return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us)
+
+
+def _after_label(state: ErrorState, wrong: bool, level: float, at_us: int) -> ErrorState:
+    wealth = tuple(
+        min(CEILING * level, error_e_value(wrong, state.wrong, state.labelled, rise) * (wealth + 1))
+        for rise, wealth in zip(RISES, state.wealth, strict=True)
+    )
+    taken = state.mode != Mode.ALARMING
+    counted = msgspec.structs.replace(
+        state,
+        wrong=state.wrong + (wrong and taken),
+        labelled=state.labelled + taken,
+        seen=state.seen + 1,
+        seen_wrong=state.seen_wrong + wrong,
+        wealth=wealth,
+    )
+    return _with_mode(counted, level, at_us)
+
+
+def _with_mode(state: ErrorState, level: float, at_us: int) -> ErrorState:
+    mean = state.mean_wealth
+    calm = 0 if mean >= level else state.calm + 1
+    onset_us = at_us if mean <= state.seen + HEAD_START else state.onset_us
+    state = msgspec.structs.replace(state, calm=calm, onset_us=onset_us)
+    if mean >= level and state.mode == Mode.QUIET:
+        return msgspec.structs.replace(
+            state, mode=Mode.ALARMING, since_us=onset_us, acknowledged_us=None, alarms=state.alarms + 1
+        )
+    if state.mode != Mode.QUIET and calm >= _CLEAN_LABELS:
+        return msgspec.structs.replace(state, mode=Mode.QUIET, since_us=None, acknowledged_us=None)
+    return state

@@ -1,0 +1,84 @@
+"""Streams that are watched together, and the way from keys to their bins."""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+import numpy as np
+
+from app.drift.cells import Cells
+from app.drift.streams import Stream, tie_breakers
+
+
+class Family(msgspec.Struct, frozen=True, dict=True):
+    """The streams and, for the first len(`cells`) of them, the histogram that people see.
+
+    `seed` is that of the jitter of live values.
+    """
+
+    seed: int
+    streams: tuple[Stream, ...]
+    cells: tuple[Cells, ...]
+
+    @functools.cached_property
+    def gaps(self) -> np.ndarray:
+        """The gaps in each bin, shape (streams, bins), float64; streams with fewer bins are filled up with 0."""
+        rows = [stream.gaps for stream in self.streams]
+        return _padded(rows, 0.0, max(map(len, rows)))
+
+    @functools.cached_property
+    def highest(self) -> np.ndarray:
+        """The number of each stream's last bin, shape (streams,)."""
+        return np.array([len(stream.gaps) - 1 for stream in self.streams])
+
+    def bins(self, keys: np.ndarray, first: int) -> np.ndarray:
+        """The bins of `keys`, shape (n, streams), uint8; they are those of requests `first`…, counted from 0.
+
+        A binary search in all streams at once, then steps over the edges that tie with the key and lose by jitter.
+        """
+        edges, ties, start = self._edges
+        jitter = tie_breakers(self.seed, first, len(keys), len(self.streams))
+        place = np.broadcast_to(start, keys.shape).copy()
+        step = len(edges) // len(self.streams) // 2
+        while step:
+            place += step * (edges[place + (step - 1)] < keys)
+            step //= 2
+        tied = edges[place] == keys
+        while tied.any():
+            tied &= (jitter > ties[place]) & (edges[place] == keys)
+            place += tied
+        bins: np.ndarray = (place - start).astype(np.uint8)
+        return bins
+
+    def shown(self, keys: np.ndarray, bins: np.ndarray) -> np.ndarray:
+        """What the window keeps, shape (n, streams), uint8: the cells where there are some, else the bins."""
+        shown = bins.copy()
+        for column, cells in enumerate(self.cells):
+            shown[:, column] = cells.of(keys[:, column])
+        return shown
+
+    @functools.cached_property
+    def shown_reference(self) -> tuple[tuple[int, ...], ...]:
+        """The reference's counts of what `shown` gives, per stream."""
+        joint = [(*stream.gaps[:-1], stream.gaps[-1] - 1) for stream in self.streams[len(self.cells) :]]
+        return (*(cells.counts for cells in self.cells), *joint)
+
+    @functools.cached_property
+    def _edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges and ties of all streams, flat, each filled up to a power of two less one, plus one that is never met.
+
+        The third array says where each stream starts.
+        """
+        longest = max(len(stream.edges) for stream in self.streams)
+        width = 1 << longest.bit_length()
+        edges = _padded([stream.edges for stream in self.streams], np.inf, width)
+        ties = _padded([stream.ties for stream in self.streams], 0.0, width)
+        return edges.ravel(), ties.ravel(), np.arange(len(self.streams)) * width
+
+
+def _padded(rows: list[tuple[float, ...]] | list[tuple[int, ...]], filler: float, width: int) -> np.ndarray:
+    array = np.full((len(rows), width), filler)
+    for index, row in enumerate(rows):
+        array[index, : len(row)] = row
+    return array

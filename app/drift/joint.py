@@ -1,0 +1,124 @@
+"""The joint streams: numbers that change when features part company though each of them looks as before.
+
+One is the Mahalanobis distance of a row from the reference; the others are, per feature, the residual given all other
+features, `((x−μ)C⁻¹)_j / √(C⁻¹_jj)`. All are fixed functions of a row once fitted, so what was fitted on one half of
+the reference may be ranked, exactly, against the other half.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from app.drift.keys import INFINITE_KEY, MISSING_KEY
+
+MAX_FEATURES = 100
+MIN_ROWS = 20
+DISTANCE = "distance"
+GIVEN_THE_OTHERS = " given the others"
+_MODERATE = 1e150
+_FARTHEST = 1e6
+_LEAST_SHRINKAGE = 1e-4
+
+
+class Joint(msgspec.Struct, frozen=True):
+    """The fitted transform over `columns` (indices of numeric features that vary).
+
+    `precision` is the upper triangle, row by row, of the inverse of the shrunk correlation matrix of the values
+    standardised by `centre` and `scale`.
+    """
+
+    columns: tuple[int, ...]
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    precision: tuple[float, ...]
+
+
+def fit_joint(keys: np.ndarray, numeric: list[int]) -> Joint | None:
+    """The transform fitted on `keys`, shape (n, features), or None where nothing joint can be had.
+
+    It takes two features that vary over n ≥ `MIN_ROWS` / 2 rows; of more than `MAX_FEATURES` the first are used.
+    """
+    if 2 * len(keys) < MIN_ROWS:
+        return None
+    columns, centre, scale = _moments(keys, numeric)
+    if len(columns) < 2:
+        return None
+    z = _standardised(keys, columns, np.array(centre), np.array(scale))
+    precision = np.linalg.inv(shrunk_correlation(z))
+    upper = precision[np.triu_indices(len(columns))]
+    return Joint(
+        columns=tuple(columns), centre=tuple(centre), scale=tuple(scale), precision=tuple(map(_rounded, upper.tolist()))
+    )
+
+
+def shrunk_correlation(z: np.ndarray) -> np.ndarray:
+    """The second moments of standardised `z`, shape (n, d), shrunk towards the identity.
+
+    The weight is Ledoit & Wolf's (2004, "A well-conditioned estimator for large-dimensional covariance matrices"),
+    but never below 1e-4, so that copies of a column leave it invertible.
+    """
+    rows, width = z.shape
+    sample = z.T @ z / rows
+    distance = float(((sample - np.eye(width)) ** 2).sum())
+    noise = (float(((z**2).sum(axis=1) ** 2).sum()) / rows - float((sample**2).sum())) / rows
+    weight = 1.0 if distance <= 0 else min(1.0, max(_LEAST_SHRINKAGE, noise / distance))
+    shrunk: np.ndarray = (1 - weight) * sample + weight * np.eye(width)
+    return shrunk
+
+
+class JointTransform:
+    """`Joint` made ready to be applied: the numbers that `joint_streams` names, one row at a time in effect.
+
+    Sums run over the features in a fixed order, not by BLAS, whose order depends on how many rows there are.
+    """
+
+    def __init__(self, joint: Joint) -> None:
+        width = len(joint.columns)
+        precision = np.zeros((width, width))
+        precision[np.triu_indices(width)] = joint.precision
+        self._precision = precision + np.triu(precision, 1).T
+        self._residual_scale = 1 / np.sqrt(np.diag(self._precision))
+        self._columns = list(joint.columns)
+        self._centre = np.array(joint.centre)
+        self._scale = np.array(joint.scale)
+
+    def values(self, keys: np.ndarray) -> np.ndarray:
+        """Shape (n, 1 + columns): the distance, then each residual, rounded to 4 decimals; always finite."""
+        z = _standardised(keys, self._columns, self._centre, self._scale)
+        pulled = z[:, :1] * self._precision[0]
+        for column in range(1, z.shape[1]):
+            pulled += z[:, column : column + 1] * self._precision[column]
+        squared = np.cumsum(z * pulled, axis=1)[:, -1:]
+        distance = np.sqrt(np.maximum(squared, 0.0))
+        streams: np.ndarray = np.round(np.concatenate([distance, pulled * self._residual_scale], axis=1), 4)
+        return streams
+
+
+def _moments(keys: np.ndarray, numeric: list[int]) -> tuple[list[int], list[float], list[float]]:
+    """Columns that vary among their present values, with mean and standard deviation (7 significant digits)."""
+    columns, centre, scale = [], [], []
+    for column in numeric:
+        values = keys[:, column]
+        values = np.clip(values[np.abs(values) < INFINITE_KEY], -_MODERATE, _MODERATE)
+        if len(values) < 2 or values.min() == values.max():
+            continue
+        mean, deviation = _rounded(float(values.mean())), _rounded(float(values.std()))
+        if deviation > 0:
+            columns.append(column)
+            centre.append(mean)
+            scale.append(deviation)
+    return columns[:MAX_FEATURES], centre[:MAX_FEATURES], scale[:MAX_FEATURES]
+
+
+def _standardised(keys: np.ndarray, columns: list[int], centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Deviations in standard deviations, at most ±1e6; a missing or unseen value deviates by 0."""
+    chosen = keys[:, columns]
+    with np.errstate(over="ignore"):
+        z: np.ndarray = np.clip((chosen - centre) / scale, -_FARTHEST, _FARTHEST)
+    z[chosen >= MISSING_KEY] = 0.0
+    return z
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.7g}")

@@ -1,0 +1,136 @@
+"""The drift reference: what is kept of the training rows, so that live traffic can be compared with them."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.domain.prediction import Outputs
+from app.drift.cells import Cells, categorical_cells, numeric_cells
+from app.drift.family import Family
+from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS, MIN_ROWS, Joint, JointTransform, fit_joint
+from app.drift.keys import row_keys
+from app.drift.output_keys import output_columns
+from app.drift.streams import Stream, categorical_stream, numeric_stream
+from app.errors import DataRefused
+
+REFERENCE_FORMAT = 1
+
+
+class LabelledErrors(msgspec.Struct, frozen=True):
+    """How many of `rows` held-out answers were wrong."""
+
+    errors: int
+    rows: int
+
+
+class DriftReference(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the monitor needs to know of the data a version was made from; O(bins) in size.
+
+    `rows` counts the reference rows. `joint` is None where no joint stream could be fitted; `outputs` and `errors`
+    where the publisher had no held-out answers. `classes` are the names of the classes by class id.
+    """
+
+    format: int = REFERENCE_FORMAT
+    rows: int
+    inputs: Family
+    joint: Joint | None = None
+    outputs: Family | None = None
+    errors: LabelledErrors | None = None
+    classes: tuple[str, ...] = ()
+
+    def to_json(self) -> bytes:
+        """The reference as JSON, without loss: `from_json` gives an equal one."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, document: bytes) -> DriftReference:
+        """The reference in `document`. Raises `DataRefused` where it is not one that this program reads."""
+        try:
+            reference = msgspec.json.decode(document, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DataRefused(f"this is not a drift reference: {error}") from error
+        if reference.format != REFERENCE_FORMAT:
+            raise DataRefused(f"drift reference of format {reference.format}; this program reads {REFERENCE_FORMAT}")
+        return reference
+
+
+def build_reference(
+    contract: FeatureContract,
+    rows: np.ndarray,
+    *,
+    seed: int,
+    outputs: Outputs | None = None,
+    errors: int | None = None,
+    holdout: int | None = None,
+) -> DriftReference:
+    """The reference of training `rows` (as `RowParser` gives them); the same arguments give the same reference.
+
+    `outputs` are the model's answers on held-out rows, of which `errors` of `holdout` were wrong. Raises
+    `DataRefused` where there are no rows.
+    """
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
+        raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")
+    chance = np.random.default_rng(seed)
+    streams, cells = _features(contract, rows, chance)
+    joint, joint_streams = _joint(contract, row_keys(rows, [cell.ranks for cell in cells]), chance)
+    return DriftReference(
+        rows=len(rows),
+        inputs=Family(seed=seed, streams=(*streams, *joint_streams), cells=tuple(cells)),
+        joint=joint,
+        outputs=None if outputs is None else _output_family(contract, outputs, chance, seed + 1),
+        errors=None if errors is None or not holdout else LabelledErrors(errors=errors, rows=holdout),
+        classes=contract.classes,
+    )
+
+
+def _features(
+    contract: FeatureContract, rows: np.ndarray, chance: np.random.Generator
+) -> tuple[list[Stream], list[Cells]]:
+    streams, cells = [], []
+    for column, feature in enumerate(contract.features):
+        if feature.kind == "categorical":
+            cell, keys = categorical_cells(feature.name, rows[:, column].tolist(), feature.categories)
+            stream = categorical_stream(feature.name, keys, chance)
+        else:
+            keys = row_keys(rows[:, column : column + 1], [None])[:, 0]
+            stream = numeric_stream(feature.name, keys, chance)
+            cell = numeric_cells(feature.name, stream, keys)
+        streams.append(stream)
+        cells.append(cell)
+    return streams, cells
+
+
+def _joint(
+    contract: FeatureContract, keys: np.ndarray, chance: np.random.Generator
+) -> tuple[Joint | None, tuple[Stream, ...]]:
+    """The transform fitted on one half of the rows, and its streams ranked against the other half."""
+    order = chance.permutation(len(keys))
+    half = len(keys) // 2
+    fitted, ranked = keys[order[:half]], keys[order[half:]]
+    numeric = [column for column, feature in enumerate(contract.features) if feature.kind == "numeric"]
+    joint = fit_joint(fitted, numeric) if len(keys) >= MIN_ROWS else None
+    if joint is None:
+        return None, ()
+    names = [DISTANCE, *(f"{contract.features[column].name}{GIVEN_THE_OTHERS}" for column in joint.columns)]
+    values = JointTransform(joint).values(ranked)
+    return joint, tuple(numeric_stream(name, values[:, index], chance) for index, name in enumerate(names))
+
+
+def _output_family(
+    contract: FeatureContract, outputs: Outputs, chance: np.random.Generator, seed: int
+) -> Family | None:
+    streams, cells = [], []
+    for column in output_columns(contract.classes, outputs):
+        if not len(column.values):
+            return None
+        if column.kind == "categorical":
+            cell, keys = categorical_cells(column.name, column.values.tolist(), contract.classes)
+            streams.append(categorical_stream(column.name, keys, chance))
+        else:
+            keys = row_keys(column.values[:, None], [None])[:, 0]
+            streams.append(numeric_stream(column.name, keys, chance))
+            cell = numeric_cells(column.name, streams[-1], keys)
+        cells.append(cell)
+    return Family(seed=seed, streams=tuple(streams), cells=tuple(cells))

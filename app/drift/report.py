@@ -1,0 +1,73 @@
+"""The drift report: the record behind `GET /drift` and `python -m app drift`."""
+
+from __future__ import annotations
+
+from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound, least_detectable_shift
+from app.drift.reference import DriftReference
+from app.drift.report_streams import column_reports, error_report, iso_time, joint_reports
+from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.drift.watch import DriftState, watched_streams
+
+
+def drift_report(version: str, reference: DriftReference, state: DriftState) -> DriftReport:
+    """How the traffic that `state` has seen compares with the reference of `version`."""
+    watched = watched_streams(reference)
+    features = column_reports(reference.inputs, state.inputs, watched)
+    joint = joint_reports(reference.inputs, state.inputs, watched)
+    outputs = output_reports(reference, state)
+    return DriftReport(
+        version=version,
+        score=max(feature.score for feature in features),
+        evidence=max(part.evidence for part in _parts(features, joint, outputs)),
+        alarm=state.alarm,
+        alarms=state.alarms,
+        since=iso_time(_earliest(state)),
+        since_requests=state.inputs.since_requests,
+        acknowledged=None if state.alarm else iso_time(_acknowledged(state)),
+        requests=state.inputs.requests,
+        window=state.inputs.window,
+        reference_rows=reference.rows,
+        least_detectable_shift_sd=least_detectable_shift(watched, reference.rows),
+        false_alarm_probability=FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS)),
+        features=features,
+        joint=joint,
+        outputs=outputs,
+    )
+
+
+def output_reports(reference: DriftReference, state: DriftState) -> tuple[StreamReport, ...]:
+    """The reports of a version's answers and errors; empty where the reference knows none."""
+    watched = watched_streams(reference)
+    columns: tuple[StreamReport, ...] = ()
+    if reference.outputs is not None and state.outputs is not None:
+        columns = column_reports(reference.outputs, state.outputs, watched)
+    if reference.errors is None or state.errors is None:
+        return columns
+    return (*columns, error_report(reference.errors, state.errors, watched))
+
+
+def concerns_people(report: DriftReport, threshold: float) -> bool:
+    """Whether people are to be told: a change is proven, and it displaces at least `threshold` of the traffic.
+
+    A broken correlation counts by the joint streams' scores, because the features themselves may look normal.
+    """
+    parts = _parts(report.features, report.joint, report.outputs)
+    return report.alarm and max(part.score for part in parts) >= threshold
+
+
+def _parts(
+    features: tuple[StreamReport, ...], joint: tuple[JointReport, ...], outputs: tuple[StreamReport, ...]
+) -> tuple[StreamReport | JointReport, ...]:
+    return (*features, *joint, *outputs)
+
+
+def _earliest(state: DriftState) -> int | None:
+    parts = (state.inputs, state.outputs, state.errors)
+    times = [part.since_us for part in parts if part is not None and part.since_us is not None]
+    return min(times, default=None)
+
+
+def _acknowledged(state: DriftState) -> int | None:
+    parts = (state.inputs, state.outputs, state.errors)
+    times = [part.acknowledged_us for part in parts if part is not None and part.acknowledged_us is not None]
+    return max(times, default=None)

@@ -1,0 +1,104 @@
+"""The report's parts about single streams: features, joint streams, answers and errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from app.drift.cells import Cells
+from app.drift.detector_state import DetectorState, stream_onset, stream_wealth
+from app.drift.errors import ErrorState
+from app.drift.evidence import evidence
+from app.drift.family import Family
+from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS
+from app.drift.reference import LabelledErrors
+from app.drift.report_types import JointReport, StreamReport
+from app.drift.score import distance, live_counts, margin, stream_scores
+
+_DECIMALS = 6
+
+
+def iso_time(at_us: int | None) -> str | None:
+    """The moment `at_us` (µs since 1970) as ISO 8601 in UTC; None for None, and for 0: unknown."""
+    if not at_us:
+        return None
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def column_reports(family: Family, state: DetectorState, watched: int) -> tuple[StreamReport, ...]:
+    """The reports of the streams that have cells; `watched` streams share the promise."""
+    found = stream_evidence(state, watched)
+    scores, counts, onset = stream_scores(family, state), live_counts(family, state), stream_onset(state)[1].tolist()
+    return tuple(
+        _column(cells, counts[index], scores[index], found[index], onset[index])
+        for index, cells in enumerate(family.cells)
+    )
+
+
+def joint_reports(family: Family, state: DetectorState, watched: int) -> tuple[JointReport, ...]:
+    """The reports of the joint streams, in order."""
+    found = stream_evidence(state, watched)
+    scores, onset = stream_scores(family, state), stream_onset(state)[1].tolist()
+    return tuple(
+        JointReport(
+            name=stream.name,
+            evidence=found[index],
+            explanation=explain(stream.name, found[index]),
+            score=round(scores[index], _DECIMALS),
+            since=iso_time(onset[index]) if found[index] else None,
+        )
+        for index, stream in enumerate(family.streams)
+        if index >= len(family.cells)
+    )
+
+
+def error_report(reference: LabelledErrors, state: ErrorState, watched: int) -> StreamReport:
+    """The report of a version's errors, as a column with the cells `right` and `wrong`."""
+    known = (reference.rows - reference.errors, reference.errors)
+    live = (state.seen - state.seen_wrong, state.seen_wrong)
+    found = evidence(state.mean_wealth, state.seen, watched)
+    cells = Cells(name="errors", kind="categorical", bins=("right", "wrong"), counts=(0, *known, 0, 0, 0))
+    score = max(0.0, distance(known, live) - margin(reference.rows, state.seen, 1))
+    return _column(cells, [0, *live, 0, 0, 0], score, found, state.onset_us)
+
+
+def stream_evidence(state: DetectorState, watched: int) -> list[float]:
+    """The evidence of each stream, 0 to 1."""
+    return [evidence(wealth, state.closed_requests, watched) for wealth in stream_wealth(state).tolist()]
+
+
+def explain(name: str, found: float) -> str:
+    """One sentence on what a joint stream with evidence `found` says."""
+    if name == DISTANCE:
+        verb = "lie" if found == 0 else "may no longer lie" if found < 1 else "no longer lie"
+        return f"Rows {verb} as far from the middle of the reference, all features taken together, as they did there."
+    feature = name.removesuffix(GIVEN_THE_OTHERS)
+    verb = "goes" if found == 0 else "may no longer go" if found < 1 else "no longer goes"
+    return f"{feature} {verb} with the other features as it did in the reference."
+
+
+def _column(cells: Cells, counts: list[int], score: float, found: float, onset_us: int) -> StreamReport:
+    known, live = _shares(cells.counts), _shares(counts)
+    return StreamReport(
+        name=cells.name,
+        score=round(score, _DECIMALS),
+        evidence=found,
+        kind=cells.kind,
+        bins=cells.bins,
+        reference=() if known is None else known[1:-3],
+        live=None if live is None else live[1:-3],
+        missing=None if live is None else live[-2],
+        unseen=None if live is None else live[-1],
+        out_of_range=None if live is None else round(live[0] + live[-3], _DECIMALS),
+        reference_missing=0.0 if known is None else known[-2],
+        since=iso_time(onset_us) if found else None,
+    )
+
+
+def _shares(counts: tuple[int, ...] | list[int]) -> tuple[float, ...] | None:
+    total = sum(counts)
+    if not total:
+        return None
+    return tuple(np.round(np.array(counts) / total, _DECIMALS).tolist())

@@ -1,0 +1,57 @@
+"""The score: a lower bound of the share of the traffic that is displaced against the reference, now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.drift.detector_state import DetectorState, window_rows
+from app.drift.family import Family
+
+UNCERTAINTY = 0.01
+
+
+def margin(reference_rows: int, live_rows: int, streams: int) -> float:
+    """What chance may do to the distance of any of `streams` streams, but for 1 % of windows.
+
+    `ε = √(½ ln(2d/.01) (1/n + 1/W))`: the two-sample bound of Dvoretzky, Kiefer & Wolfowitz with Massart's constant,
+    united over the streams. Infinite where there are no rows.
+    """
+    if reference_rows < 1 or live_rows < 1:
+        return math.inf
+    return math.sqrt(0.5 * math.log(2 * max(streams, 1) / UNCERTAINTY) * (1 / reference_rows + 1 / live_rows))
+
+
+def distance(reference: Sequence[int], live: Sequence[int] | np.ndarray) -> float:
+    """The Kolmogorov–Smirnov distance of two histograms on the same ordered cells; 0 where one of them is empty."""
+    counts = np.array([reference, live], dtype=np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    if not totals.all():
+        return 0.0
+    shares = np.cumsum(counts, axis=1) / totals
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def live_counts(family: Family, state: DetectorState) -> list[list[int]]:
+    """The window's counts of each stream, on the same cells as `family.shown_reference`."""
+    rows = window_rows(state)
+    return [
+        np.bincount(rows[:, stream], minlength=len(reference)).tolist()
+        for stream, reference in enumerate(family.shown_reference)
+    ]
+
+
+def stream_scores(family: Family, state: DetectorState) -> list[float]:
+    """The score of each stream, 0 to 1: its distance less what chance may do.
+
+    The streams with cells share one allowance for chance, the joint streams another.
+    """
+    shown = len(family.cells)
+    scores = []
+    pairs = zip(family.shown_reference, live_counts(family, state), strict=True)
+    for index, (reference, live) in enumerate(pairs):
+        union = shown if index < shown else len(family.streams) - shown
+        scores.append(max(0.0, distance(reference, live) - margin(sum(reference), sum(live), union)))
+    return scores

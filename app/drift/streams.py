@@ -1,0 +1,105 @@
+"""A stream's bins: unions of the gaps between the reference's order statistics, ties broken by seeded jitter.
+
+For exchangeable values the next one falls into each of the n+1 gaps between n reference values with the same
+probability, whatever their distribution; so a bin of `a` gaps has probability a / (n+1), exactly, for any n.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from app.drift.keys import INFINITE_KEY, LARGEST_KEY, MISSING_KEY
+
+TIE_RANGE: Final = 1 << 24
+_INTERIOR_BINS: Final = 22
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2: Final = np.uint64(0x94D049BB133111EB)
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One monitored number per request and its bins.
+
+    A value with key k and jitter u lies above edge i where (k, u) > (`edges`[i], `ties`[i]). `gaps` holds how many
+    gaps each of the len(edges) + 1 bins unites; they sum to the number of reference values plus one.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    ties: tuple[int, ...]
+    gaps: tuple[int, ...]
+
+    @property
+    def reference_rows(self) -> int:
+        """How many reference values the stream ranks against."""
+        return sum(self.gaps) - 1
+
+
+def numeric_stream(name: str, keys: np.ndarray, jitter: np.random.Generator) -> Stream:
+    """The stream of numeric `keys`, shape (n,): bins of about equal mass, the outermost gaps on their own."""
+    return _stream(name, keys, jitter, _numeric_cuts)
+
+
+def categorical_stream(name: str, keys: np.ndarray, jitter: np.random.Generator) -> Stream:
+    """The stream of categorical `keys` (ranks), shape (n,): one bin per category that the reference has."""
+    return _stream(name, keys, jitter, _group_ends)
+
+
+def tie_breakers(seed: int, first: int, rows: int, streams: int) -> np.ndarray:
+    """Jitter of requests `first`… (count from 0): integers below `TIE_RANGE`, shape (rows, streams).
+
+    A hash of (seed, request, stream), so that the same log has the same jitter however it is cut into batches.
+    The mixing steps are those of SplitMix64 (Steele, Lea & Flood 2014).
+    """
+    cell = np.arange(first * streams + 1, (first + rows) * streams + 1, dtype=np.uint64)
+    state = cell * _GOLDEN + np.uint64(seed % (1 << 64))
+    state = (state ^ (state >> np.uint64(30))) * _MIX_1
+    state = (state ^ (state >> np.uint64(27))) * _MIX_2
+    return ((state ^ (state >> np.uint64(31))) >> np.uint64(40)).astype(np.int64).reshape(rows, streams)
+
+
+def _stream(name: str, keys: np.ndarray, jitter: np.random.Generator, cuts: object) -> Stream:
+    assert callable(cuts)
+    ties = jitter.integers(0, TIE_RANGE, len(keys))
+    order = np.lexsort((ties, keys))
+    keys, ties = keys[order], ties[order]
+    positions = sorted(cuts(keys))
+    at = np.array(positions, dtype=np.int64) - 1
+    gaps = np.diff(np.array([0, *positions, len(keys) + 1]))
+    return Stream(
+        name=name,
+        edges=tuple(keys[at].tolist()),
+        ties=tuple(int(tie) for tie in ties[at]),
+        gaps=tuple(int(gap) for gap in gaps),
+    )
+
+
+def _group_ends(keys: np.ndarray) -> set[int]:
+    """The position (from 1) of the last of each run of equal keys; the first too where the run is of missing values."""
+    ends = {int(end) for end in np.flatnonzero(np.diff(keys)) + 1} | {len(keys)}
+    return ends | _run_of(keys, MISSING_KEY)
+
+
+def _numeric_cuts(keys: np.ndarray) -> set[int]:
+    """Positions of the edges: the ends of every kind of value, quantiles of the finite ones moved to a tie's end."""
+    cuts = {1, len(keys)}
+    for odd in (-INFINITE_KEY, INFINITE_KEY, MISSING_KEY):
+        cuts |= _run_of(keys, odd)
+    first, last = np.searchsorted(keys, (-LARGEST_KEY, LARGEST_KEY), side="left").tolist()
+    last = int(np.searchsorted(keys, LARGEST_KEY, side="right"))
+    finite = keys[first:last]
+    if not len(finite):
+        return cuts
+    ends = np.unique(np.searchsorted(finite, finite, side="right"))
+    if len(ends) > _INTERIOR_BINS:
+        wanted = np.linspace(0, len(finite), _INTERIOR_BINS + 1)[1:]
+        ends = np.unique(ends[np.minimum(np.searchsorted(ends, wanted), len(ends) - 1)])
+    return cuts | {first + 1, *(first + int(end) for end in ends)}
+
+
+def _run_of(keys: np.ndarray, key: float) -> set[int]:
+    first, end = (int(np.searchsorted(keys, key, side=side)) for side in ("left", "right"))
+    return {first + 1, end} if end > first else set()

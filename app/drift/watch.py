@@ -1,0 +1,137 @@
+"""One version under watch: its inputs, its answers and its errors, with one promise over all of them."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from app.domain.prediction import Outputs
+from app.drift.detector import acknowledge, advance
+from app.drift.detector_state import WINDOW, DetectorState, new_state
+from app.drift.errors import ErrorState, acknowledge_errors, advance_errors
+from app.drift.evidence import alarm_wealth
+from app.drift.joint import JointTransform
+from app.drift.keys import category_keys, numeric_keys, row_keys
+from app.drift.output_keys import output_columns
+from app.drift.reference import DriftReference
+
+_ROWS_AT_ONCE = 1000
+
+
+class DriftState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the monitor keeps between two looks at the log; survives JSON and MessagePack without loss."""
+
+    inputs: DetectorState
+    outputs: DetectorState | None = None
+    errors: ErrorState | None = None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether any change is proven and has neither been acknowledged nor passed."""
+        return any(part is not None and part.alarm for part in (self.inputs, self.outputs, self.errors))
+
+    @property
+    def alarms(self) -> int:
+        """How many alarms were raised so far, also those that have passed."""
+        return sum(part.alarms for part in (self.inputs, self.outputs, self.errors) if part is not None)
+
+
+def watched_streams(reference: DriftReference) -> int:
+    """How many streams share the false-alarm promise: D."""
+    outputs = 0 if reference.outputs is None else len(reference.outputs.streams)
+    return len(reference.inputs.streams) + outputs + (reference.errors is not None)
+
+
+def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
+    """The state before the first request; histograms and scores are about the last `window` requests."""
+    errors = reference.errors
+    return DriftState(
+        inputs=new_state(reference.inputs, window),
+        outputs=None if reference.outputs is None else new_state(reference.outputs, window),
+        errors=None if errors is None else ErrorState(wrong=errors.errors, labelled=errors.rows),
+    )
+
+
+def fits(reference: DriftReference, state: DriftState) -> bool:
+    """Whether `state` is one of this reference and this program; one that is not must be started anew."""
+    return _sizes(state) == _sizes(start(reference, state.inputs.window))
+
+
+def update(
+    reference: DriftReference,
+    state: DriftState,
+    rows: np.ndarray,
+    outputs: Outputs | None = None,
+    at_us: np.ndarray | None = None,
+) -> DriftState:
+    """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
+
+    `outputs` are this version's answers to these rows, where they are known. The state does not depend on how the log
+    is cut into calls.
+    """
+    inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        part = slice(first, first + _ROWS_AT_ONCE)
+        keys = input_keys(reference, rows[part])
+        inputs = advance(reference.inputs, inputs, keys, level=level, at_us=None if at_us is None else at_us[part])
+    state = msgspec.structs.replace(state, inputs=inputs)
+    return state if outputs is None else update_outputs(reference, state, outputs, at_us)
+
+
+def update_outputs(
+    reference: DriftReference, state: DriftState, outputs: Outputs, at_us: np.ndarray | None = None
+) -> DriftState:
+    """The state after this version's answers, in log order; unchanged where the reference has none to compare with."""
+    if reference.outputs is None or state.outputs is None:
+        return state
+    keys = output_keys(reference, outputs)
+    if keys.shape[1] != len(reference.outputs.streams):
+        return state
+    level = alarm_wealth(watched_streams(reference))
+    return msgspec.structs.replace(
+        state, outputs=advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us)
+    )
+
+
+def update_labels(
+    reference: DriftReference, state: DriftState, wrong: np.ndarray, at_us: np.ndarray | None = None
+) -> DriftState:
+    """The state after labels of this version's answers, in the order in which they were taken in."""
+    if state.errors is None:
+        return state
+    level = alarm_wealth(watched_streams(reference))
+    return msgspec.structs.replace(state, errors=advance_errors(state.errors, wrong, level=level, at_us=at_us))
+
+
+def acknowledge_all(state: DriftState, at_us: int) -> DriftState:
+    """The state with every alarm acknowledged at `at_us` (µs since 1970)."""
+    return DriftState(
+        inputs=acknowledge(state.inputs, at_us),
+        outputs=None if state.outputs is None else acknowledge(state.outputs, at_us),
+        errors=None if state.errors is None else acknowledge_errors(state.errors, at_us),
+    )
+
+
+def input_keys(reference: DriftReference, rows: np.ndarray) -> np.ndarray:
+    """The keys of `rows` in every input stream, shape (n, streams)."""
+    keys = row_keys(rows, [cells.ranks for cells in reference.inputs.cells])
+    if reference.joint is None:
+        return keys
+    return np.concatenate([keys, JointTransform(reference.joint).values(keys)], axis=1)
+
+
+def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
+    """The keys of answers in every output stream, shape (n, streams)."""
+    assert reference.outputs is not None
+    keys = []
+    for cells, column in zip(reference.outputs.cells, output_columns(reference.classes, outputs), strict=False):
+        ranks = cells.ranks
+        keys.append(numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks))
+    return np.stack(keys, axis=1)
+
+
+def _sizes(state: DriftState) -> list[dict[str, int] | None]:
+    """The lengths of a state's arrays."""
+    parts = (state.inputs, state.outputs, state.errors)
+    fields = [None if part is None else msgspec.structs.asdict(part) for part in parts]
+    return [part and {name: len(value) for name, value in part.items() if hasattr(value, "__len__")} for part in fields]

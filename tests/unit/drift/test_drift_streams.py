@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.drift.family import Family
+from app.drift.keys import INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, numeric_keys
+from app.drift.streams import TIE_RANGE, Stream, categorical_stream, numeric_stream, tie_breakers
+
+VALUES = st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, 1e308, np.inf, -np.inf, np.nan]) | st.floats(), min_size=1)
+
+
+def cut(values: list[float]) -> Stream:
+    return numeric_stream("x", numeric_keys(np.array(values)), np.random.default_rng(0))
+
+
+@given(VALUES)
+def test_the_gaps_of_any_values_sum_to_one_more_than_their_number(values):
+    stream = cut(values)
+    assert sum(stream.gaps) == len(values) + 1
+    assert min(stream.gaps) >= 1
+    assert len(stream.gaps) == len(stream.edges) + 1
+
+
+def test_a_thousand_values_have_at_most_24_bins_of_about_equal_mass():
+    stream = cut(np.random.default_rng(1).normal(size=1000).tolist())
+    assert len(stream.gaps) == 24
+    assert stream.gaps[0] == stream.gaps[-1] == 1
+    assert max(stream.gaps) <= 46
+
+
+def test_few_distinct_values_have_a_bin_each():
+    assert cut([1.0] * 30 + [2.0] * 50 + [7.0] * 20).gaps == (1, 29, 50, 20, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "gaps"),
+    [([5.0], (1, 1)), ([5.0] * 9, (1, 8, 1)), ([np.nan] * 9, (1, 8, 1)), ([np.inf, -np.inf], (1, 1, 1))],
+)
+def test_degenerate_columns_have_bins_too(values, gaps):
+    assert cut(values).gaps == gaps
+
+
+def test_missing_values_of_the_reference_have_a_bin_of_their_own():
+    stream = cut([1.0, 2.0, 3.0, np.nan, np.nan, np.nan, np.nan])
+    assert stream.gaps == (1, 1, 1, 1, 3, 1)
+    assert stream.edges[-1] == MISSING_KEY
+
+
+def test_each_category_of_the_reference_has_a_bin():
+    stream = categorical_stream("c", np.repeat([0.0, 1.0, 2.0], [5, 3, 2]), np.random.default_rng(0))
+    assert stream.gaps == (5, 3, 2, 1)
+
+
+def test_the_next_of_exchangeable_values_falls_into_the_bins_in_proportion_to_their_gaps():
+    chance, hits, trials = np.random.default_rng(5), np.zeros(4), 4000
+    for trial in range(trials):
+        values = np.floor(chance.exponential(size=6) * 2)
+        stream = numeric_stream("x", values[:5], chance)
+        family = Family(seed=trial, streams=(stream,), cells=())
+        place = int(family.bins(values[5:, None], 0)[0, 0])
+        share = np.cumsum([0, *stream.gaps])[place : place + 2] / 6
+        hits += np.histogram(chance.uniform(*share), bins=4, range=(0, 1))[0]
+    np.testing.assert_allclose(hits / trials, 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("key", [-INFINITE_KEY, -1e300, 0.0, 1.0, 1.5, 99.0, INFINITE_KEY, MISSING_KEY, UNSEEN_KEY])
+def test_the_search_finds_what_comparing_with_every_edge_finds(key):
+    streams = tuple(cut([0.0, 1.0, 1.0, 1.0, 2.0, np.nan][: 2 + size]) for size in range(5))
+    family = Family(seed=1, streams=streams, cells=())
+    jitter = tie_breakers(1, 4, 1, 5)[0]
+    expected = [
+        sum(key > edge or (key == edge and u > tie) for edge, tie in zip(stream.edges, stream.ties, strict=True))
+        for stream, u in zip(streams, jitter, strict=True)
+    ]
+    assert family.bins(np.full((1, 5), key), 4)[0].tolist() == expected
+
+
+def test_jitter_is_uniform_and_does_not_depend_on_the_batch():
+    whole = tie_breakers(11, 0, 2000, 3)
+    np.testing.assert_array_equal(whole[700:], tie_breakers(11, 700, 1300, 3))
+    assert abs(whole.mean() / TIE_RANGE - 0.5) < 0.015
+    assert abs(np.corrcoef(whole[:, 0], whole[:, 1])[0, 1]) < 0.07
