@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test fast lint format train serve
+
+help: ## show these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+install: ## make .venv with all packages, those for development too
+	./install.sh --local --dev
+
+demo: ## train, start, send traffic, show where to look
+	./run_demo.sh --local
+
+test: ## lint, types and all tests
+	./run_tests.sh
+
+fast: ## tests that start no server
+	./run_tests.sh --fast --tests-only
+
+lint: install ## lint and types, without tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/shellcheck -x install.sh run_demo.sh run_tests.sh .ci/run scripts/*.sh
+
+format: install ## format the Python code
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+train: install ## train and publish (two versions on an empty shelf, else the next one)
+	.venv/bin/python -m app train
+
+serve: install ## run the api in the foreground
+	.venv/bin/python -m app serve

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# From a clone to a test result: install, lint, types, the direction of imports, tests.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+BIN="$ROOT/.venv/bin"
+
+FAST=no
+TESTS_ONLY=no
+PYTEST_ARGUMENTS=()
+FAILED="" # the checks before the tests that did not pass
+
+usage() {
+  cat <<'TEXT'
+Usage: ./run_tests.sh [--fast] [--tests-only] [pytest's own arguments]
+
+  --fast        leave out the tests that start real servers (marked e2e)
+  --tests-only  leave out lint, types and the direction of imports
+  --help        show this text
+
+Exit status 0 only if everything passed. For example: ./run_tests.sh --fast tests/unit -k routing
+TEXT
+}
+
+say() { printf '%s\n' "$*"; }
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+parse_arguments() {
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --fast) FAST=yes ;;
+      --tests-only) TESTS_ONLY=yes ;;
+      --help | -h)
+        usage
+        exit 0
+        ;;
+      *) PYTEST_ARGUMENTS+=("$1") ;;
+    esac
+    shift
+  done
+}
+
+# check NAME COMMAND...: runs it and remembers a failure, so that one run shows all that is wrong.
+check() {
+  local name="$1"
+  shift
+  say "== $name"
+  "$@" || FAILED="$FAILED $name"
+}
+
+lint() {
+  check "ruff" "$BIN/ruff" check .
+  check "format" "$BIN/ruff" format --check .
+  check "mypy" "$BIN/mypy"
+  check "imports" "$BIN/lint-imports"
+  check "shellcheck" "$BIN/shellcheck" -x install.sh run_demo.sh run_tests.sh .ci/run scripts/*.sh
+}
+
+# pytest's marker expression for what this host can run; says what it leaves out, and why.
+choose_marked() {
+  MARKED="not none_such"
+  if [ "$FAST" = yes ]; then leave_out e2e "--fast was given"; fi
+  if ! docker info >/dev/null 2>&1; then leave_out docker "no Docker engine answers"; fi
+  if ! has chromium && ! has google-chrome; then leave_out browser "no Chromium was found"; fi
+  local tool
+  for tool in promtool wrk; do
+    has "$tool" || say "not here: $tool; the tests that need it are skipped and say so"
+  done
+}
+
+leave_out() {
+  MARKED="$MARKED and not $1"
+  say "left out: tests marked $1, because $2"
+}
+
+main() {
+  parse_arguments "$@"
+  cd "$ROOT"
+  ./install.sh --local --dev
+  if [ "$TESTS_ONLY" = no ]; then lint; fi
+  say "== tests"
+  choose_marked
+  local status=0
+  "$BIN/python" -m pytest -rs -m "$MARKED" ${PYTEST_ARGUMENTS[@]+"${PYTEST_ARGUMENTS[@]}"} || status="$?"
+  if [ -n "$FAILED" ]; then
+    say "Failed before the tests:$FAILED" >&2
+    exit 1
+  fi
+  exit "$status"
+}
+
+main "$@"

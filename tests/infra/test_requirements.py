@@ -1,0 +1,66 @@
+"""The pins: exact, complete for what the code imports, and what the tests really ran on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib import metadata
+
+import pytest
+
+from tests.infra.repository import ROOT, files
+
+PIN = re.compile(r"([A-Za-z0-9_.-]+)==([0-9][A-Za-z0-9.]*)")
+DISTRIBUTION_OF = {"sklearn": "scikit-learn", "google": "protobuf"}
+NOT_ON_ALL_SYSTEMS = {"watchdog"}
+
+
+def pins(file: str) -> dict[str, str]:
+    """Normalised package names with their versions; anything but a pin, a comment or an include is an error."""
+    lines = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith(("#", "-r "))]
+    matches = [PIN.fullmatch(line) for line in lines]
+    assert all(matches), f"not an exact pin in {file}: {lines[matches.index(None)]}"
+    return {normalised(match[1]): match[2] for match in matches if match}
+
+
+def normalised(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def imported(pattern: str) -> set[str]:
+    """The third-party packages that files of the pattern import, at the top or inside functions."""
+    names = set()
+    for path in files(pattern):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module)
+    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"app", "tests", "bench"}
+    return {normalised(DISTRIBUTION_OF.get(top, top)) for top in tops}
+
+
+def test_what_the_app_imports_is_pinned() -> None:
+    assert imported("app/**/*.py") <= set(pins("requirements.txt"))
+
+
+def test_what_the_tests_import_is_pinned() -> None:
+    assert imported("tests/**/*.py") <= set(pins("requirements.txt")) | set(pins("requirements-dev.txt"))
+
+
+def test_no_package_is_pinned_twice() -> None:
+    assert not set(pins("requirements.txt")) & set(pins("requirements-dev.txt"))
+
+
+def test_the_development_file_brings_the_other() -> None:
+    assert "\n-r requirements.txt\n" in (ROOT / "requirements-dev.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("package", "version"), [*pins("requirements.txt").items(), *pins("requirements-dev.txt").items()]
+)
+def test_the_tests_run_on_the_pinned_version(package: str, version: str) -> None:
+    if package in NOT_ON_ALL_SYSTEMS and sys.platform != "linux":
+        pytest.skip(f"{package} is not installed on {sys.platform}")
+    assert metadata.version(package) == version

@@ -1,0 +1,62 @@
+"""The scripts: clean, strict, and plain about wrong use."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT, name, scripts
+
+SOURCED = [path for path in scripts() if path.parent.name == "scripts"]
+COMMANDS = [path for path in scripts() if path not in SOURCED]
+FOR_PEOPLE = ["install.sh", "run_demo.sh", "run_tests.sh"]
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def test_shellcheck_has_no_complaint() -> None:
+    result = run(str(ROOT / ".venv/bin/shellcheck"), "-x", *map(name, scripts()))
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=name)
+def test_a_script_is_executable_and_strict(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    assert script.read_text().startswith("#!/usr/bin/env bash\n")
+    assert "\nset -euo pipefail\n" in script.read_text()
+
+
+@pytest.mark.parametrize("script", COMMANDS, ids=name)
+def test_a_script_begins_in_its_main_function(script: Path) -> None:
+    assert script.read_text().endswith('\nmain "$@"\n')
+
+
+@pytest.mark.parametrize("script", FOR_PEOPLE)
+def test_help_names_every_option_that_the_script_takes(script: str) -> None:
+    taken = set(
+        re.findall(r"^      (?:.* \| )?(--[a-z-]+)(?: \| -\w)?(?: \| --[a-z-]+)?\)", (ROOT / script).read_text(), re.M)
+    )
+    result = run(f"./{script}", "--help")
+    assert result.returncode == 0
+    assert taken
+    assert not [option for option in taken if option not in result.stdout]
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["--requests"], ["--requests", "many"], ["--requests", "-1"]])
+def test_the_demo_refuses_wrong_arguments_before_it_does_anything(arguments: list[str]) -> None:
+    result = run("./run_demo.sh", *arguments)
+    assert result.returncode == 2
+    assert "Usage:" in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_installer_refuses_an_unknown_option() -> None:
+    result = run("./install.sh", "--nonsense")
+    assert result.returncode == 2
+    assert "unknown option: --nonsense" in result.stderr
