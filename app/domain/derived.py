@@ -1,5 +1,4 @@
-"""What one step of the monitor changes in the derived state: written in one transaction with the cursor, or not at all.
-"""
+"""What one step of the monitor changes in the derived state: written in one transaction with the cursor, or not."""
 
 from __future__ import annotations
 

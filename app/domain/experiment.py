@@ -32,6 +32,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     normalised, over the versions that were on the shelf. `asked` is the split of which `weights` is the part that
     could be served; only the start sets it and reads it. `environment` is what the environment said when the server
     last started, to tell a new word from an old one. `ordinals` are the versions' numbers in prediction ids.
+    `former_champions`, the oldest first, are where roll-backs lead.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     auto_decide: str = "rollback"
     drift_threshold: float = 0.1
     champion: str | None = None
+    former_champions: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
     created_at_us: int = 0
     source: str = "environment"

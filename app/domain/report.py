@@ -68,10 +68,14 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A check of the experiment's health, or a guardrail; `ok` is None while it cannot be told."""
+    """A check of the experiment's health, or a guardrail; `ok` is None while it cannot be told.
+
+    `version` is the one that a guardrail watches; None where the check is about the whole experiment.
+    """
 
     name: str
     ok: bool | None
+    version: str | None = None
     p_value: float | None = None
     detail: str | None = None
 

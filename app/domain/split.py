@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from app.errors import InvalidRequest
 
+_SUM_MAY_OVERFLOW = 1e290
+
 
 def normalised(weights: Mapping[str, float]) -> dict[str, float]:
     """The weights divided by their sum, in the given order.
@@ -22,6 +24,7 @@ def normalised(weights: Mapping[str, float]) -> dict[str, float]:
     largest = max(weights.values(), default=0)
     if largest <= 0:
         raise InvalidRequest("at least one weight must be above zero", field="weights")
-    scaled = {version: weight / largest for version, weight in weights.items()}  # sums of huge weights overflow
-    total = math.fsum(scaled.values())
-    return {version: weight / total for version, weight in scaled.items()}
+    if largest > _SUM_MAY_OVERFLOW:
+        weights = {version: weight / largest for version, weight in weights.items()}
+    total = math.fsum(weights.values())
+    return {version: weight / total for version, weight in weights.items()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import Row
 
 from app.domain.derived import Changes, UserFact
 from app.domain.experiment import Configuration
@@ -22,8 +22,8 @@ _END = 2**62
 
 
 class MonitorStore:
-    """Everything in it raises `StoreUnavailable`. `space` is a prefix of all names and experiment ids: a rebuild has one
-    of its own until it takes the place of what is there."""
+    """Everything in it raises `StoreUnavailable`. `space` is a prefix of all names and experiment ids: a rebuild has
+    one of its own until it takes the place of what is there."""
 
     def __init__(self, database: Database, now_us: Callable[[], int], space: str = "") -> None:
         self._database = database
@@ -42,9 +42,7 @@ class MonitorStore:
                 outcomes=told,
                 early=_early(connection, rows),
                 rows=_known(connection, told),
-                cursor=Cursor(
-                    rows[-1].seq if rows else cursor.predictions, told[-1].seq if told else cursor.outcomes
-                ),
+                cursor=Cursor(rows[-1].seq if rows else cursor.predictions, told[-1].seq if told else cursor.outcomes),
             )
 
     def cursor(self, folder: str) -> Cursor:
@@ -58,6 +56,12 @@ class MonitorStore:
         with self._database.begin(READING) as connection:
             return {row.name[len(self._space) :]: row.body for row in _execute(connection, "states", names=wanted)}
 
+    def all_states(self, folder: str) -> dict[str, str]:
+        """The JSON of everything that a folder keeps, by name."""
+        with self._database.begin(READING) as connection:
+            rows = _execute(connection, "states_of", name=self._space + folder)
+            return {row.name[len(self._space) :]: row.body for row in rows}
+
     def users(self, experiment_id: str, hashes: Iterable[int]) -> dict[int, UserFact]:
         """What is known of users, by hash."""
         values = {"experiment_id": self._space + experiment_id, "hashes": _json(sorted(hashes))}
@@ -65,8 +69,7 @@ class MonitorStore:
             return {row.user_hash: _user(row) for row in _execute(connection, "users", **values)}
 
     def commit(self, folder: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
-        """Write `changes` and move the folder's cursor, in one transaction; False where it is not at `before` any more.
-        """
+        """Write `changes` and move the folder's cursor in one transaction; False where it is no longer at `before`."""
         at_us = self._now_us()
         place = {"predictions": after.predictions, "outcomes": after.outcomes, "at_us": at_us}
         with self._database.begin(MONITORING) as connection:
@@ -179,12 +182,12 @@ class MonitorStore:
         return _configuration(rows[0]) if rows else None
 
 
-def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Row]:
+def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:
     query = f"{statements('monitor')[table]} {statements('monitor')['after']}"
     return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
 
 
-def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Row]:
+def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
     query = f"{statements('monitor')[table]} {statements('monitor')['of_ids']}"
     return connection.execute(text(query), {"ids": _json(sorted(set(ids)))}).all()
 
@@ -207,19 +210,19 @@ def _known(connection: Connection, told: Sequence[OutcomeRow]) -> dict[str, Pred
     return {row.prediction_id: row for row in rows}
 
 
-def _prediction(row: Row) -> PredictionRow:
+def _prediction(row: Any) -> PredictionRow:
     values = list(row)
     values[8], values[9] = bool(values[8]), bool(values[9])
     return PredictionRow(*values)
 
 
-def _outcome(row: Row) -> OutcomeRow:
+def _outcome(row: Any) -> OutcomeRow:
     values = list(row)
     values[7], values[8] = bool(values[7]), bool(values[8])
     return OutcomeRow(*values)
 
 
-def _user(row: Row) -> UserFact:
+def _user(row: Any) -> UserFact:
     user_hash, epoch, version, *flags = row
     exposed, moved, labelled, rewarded = map(bool, flags)
     return UserFact(
@@ -233,12 +236,12 @@ def _user(row: Row) -> UserFact:
     )
 
 
-def _configuration(row: Row) -> Configuration:
+def _configuration(row: Any) -> Configuration:
     return msgspec.structs.replace(msgspec.json.decode(row.body, type=Configuration), epoch=row.epoch)
 
 
-def _execute(connection: Connection, name: str, **parameters: object) -> Sequence[Row]:
-    return connection.execute(text(statements("monitor")[name]), parameters).all()
+def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
+    return connection.execute(text(statements("monitor")[statement]), parameters).all()
 
 
 def _json(value: object) -> str:

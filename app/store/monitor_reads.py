@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
-from sqlalchemy.engine import Row
 
 from app.domain.experiment import Configuration
 from app.domain.monitoring import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
@@ -70,7 +70,7 @@ class MonitorReads:
         return max(0, self._now_us() - row[0].updated_at_us) / 1e6 if row else None
 
 
-def thinned(rows: Sequence[Row], points: int) -> list[Row]:
+def thinned(rows: Sequence[Any], points: int) -> list[Any]:
     """Up to `points` of `rows`, evenly, the first and the last among them (of one point: the last)."""
     if len(rows) <= points:
         return list(rows)
@@ -126,16 +126,16 @@ def _exp(log_e: float) -> float:
     return math.exp(log_e) if log_e < 709 else math.inf
 
 
-def _by_challenger(rows: Sequence[Row]) -> list[list[Row]]:
-    courses: dict[str, list[Row]] = {}
+def _by_challenger(rows: Sequence[Any]) -> list[list[Any]]:
+    courses: dict[str, list[Any]] = {}
     for row in rows:
         courses.setdefault(row.challenger, []).append(row)
     return list(courses.values())
 
 
-def _point(row: Row) -> TimelinePoint:
+def _point(row: Any) -> TimelinePoint:
     return msgspec.json.decode(row.body, type=TimelinePoint)
 
 
-def _execute(connection: Connection, name: str, **parameters: object) -> Sequence[Row]:
-    return connection.execute(text(statements("monitor")[name]), parameters).all()
+def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
+    return connection.execute(text(statements("monitor")[statement]), parameters).all()

@@ -37,6 +37,9 @@ SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = :name
 -- name: states
 SELECT name, body FROM monitor_state WHERE name IN (SELECT value FROM json_each(:names))
 
+-- name: states_of
+SELECT name, body FROM monitor_state WHERE name = :name OR name LIKE :name || '/%' ORDER BY name
+
 -- name: stale_reports
 SELECT substr(s.name, length(:states) + 1) AS id, s.cursor_predictions, s.cursor_feedback
 FROM monitor_state AS s

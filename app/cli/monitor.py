@@ -1,0 +1,160 @@
+"""`python -m app monitor`: one process that turns the log into evidence, reports and alarms."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.domain.report import ComparisonReport, ExperimentReport
+    from app.monitor.folder import Folder
+    from app.monitor.rebuild import Rebuilt
+    from app.settings import Settings
+    from app.store.engine import Database
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--once", action="store_true", help="take in all there is, print the summary and exit")
+    parser.add_argument("--rebuild", action="store_true", help="recompute everything from the log, and compare")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON (with --once or --rebuild)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the monitor until SIGTERM or SIGINT, which it heeds between two steps; or once, or a rebuild.
+
+    Exit status 1 where a rebuild differs from what was there.
+    """
+    from app.observe.logs import configure
+    from app.settings import Settings
+    from app.store.engine import Database
+
+    settings = Settings.from_environ()
+    configure(settings)
+    database = Database(settings.store_url)
+    try:
+        if args.rebuild:
+            return _rebuild(settings, database, as_json=args.json)
+        return _watch(settings, database, once=args.once, as_json=args.json)
+    finally:
+        database.close()
+
+
+def folders() -> list[Folder]:
+    """Every folder of the monitor."""
+    from app.monitor.experiment import ExperimentFolder
+
+    return [ExperimentFolder()]
+
+
+def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
+    from app.monitor.acting import Acting
+    from app.monitor.lock import MonitorLock
+    from app.monitor.loop import Loop, wait_for
+    from app.monitor.publishing import Publisher
+    from app.store.monitor import MonitorStore
+
+    stop = _stop_on_signals()
+    store = MonitorStore(database, _now_us)
+    publisher = Publisher(store, _now_us)
+    acting = Acting(settings, database, _now_us)
+    with MonitorLock(settings.data_dir) as lock:
+        if not wait_for(lock, stop):
+            return 0
+        if once:
+            return _once(database, store, publisher, as_json=as_json)
+        with acting:
+            Loop(store, folders(), publisher, acting.after_reports).run(stop)
+    return 0
+
+
+def _once(database: Database, store: Any, publisher: Any, *, as_json: bool) -> int:
+    from app.domain.log_event import Cursor
+    from app.monitor.step import take_in_all
+    from app.store.monitor_reads import MonitorReads
+
+    rows = sum(take_in_all(folder, store) for folder in folders())
+    publisher.publish()
+    store.beat(Cursor())
+    stored = MonitorReads(database, _now_us).report()
+    report = stored.report if stored else None
+    if as_json:
+        _print_json({"rows": rows, "experiment": report})
+    else:
+        print("\n".join([f"{rows:,} rows taken in", *(_summary(report) if report else ["no experiment yet"])]))
+    return 0
+
+
+def _rebuild(settings: Settings, database: Database, *, as_json: bool) -> int:
+    from app.errors import Contradiction
+    from app.monitor.lock import REBUILD, MonitorLock
+    from app.monitor.rebuild import rebuild
+
+    with MonitorLock(settings.data_dir, REBUILD) as lock:
+        if not lock.acquire():
+            raise Contradiction("another rebuild runs on this data")
+        done = rebuild(database, folders(), _now_us)
+    equal = all(done.states_equal[name] is not False for name in done.states_equal)
+    if as_json:
+        _print_json({"rows": done.rows, "equal": equal, "states_equal": done.states_equal, **_compared(done)})
+    else:
+        print("\n".join(_rebuilt_lines(done)))
+    if not equal:
+        print("error: the rebuilt state differs from the one that was there; the rebuilt one holds", file=sys.stderr)
+    return 0 if equal else 1
+
+
+def _compared(done: Rebuilt) -> dict[str, Any]:
+    rows = [
+        {"experiment": c.experiment, "challenger": c.challenger, "before": c.before, "after": c.after, "equal": c.equal}
+        for c in done.comparisons
+    ]
+    return {"comparisons": rows}
+
+
+def _rebuilt_lines(done: Rebuilt) -> list[str]:
+    words = {True: "equal to the last bit", False: "DIFFERENT", None: "there was none before"}
+    lines = [f"{done.rows:,} rows taken in again"]
+    lines += [
+        f"{c.experiment} {c.challenger}: ln E {_shown(c.before)} before, {_shown(c.after)} after, "
+        f"{'equal' if c.equal else 'DIFFERENT'}"
+        for c in done.comparisons
+    ]
+    return lines + [f"state of {name}: {words[equal]}" for name, equal in done.states_equal.items()]
+
+
+def _summary(report: ExperimentReport) -> list[str]:
+    variants = [f"  {v.version}: {v.requests:,} requests, {v.labelled:,} labels" for v in report.variants]
+    compared = [f"  {c.challenger} against {report.baseline}: {_comparison(c)}" for c in report.comparisons]
+    advice = report.recommendation
+    return [f"experiment {report.id} ({report.metric})", *variants, *compared, f"  {advice.action}: {advice.reason}"]
+
+
+def _comparison(comparison: ComparisonReport) -> str:
+    return f"{comparison.verdict} over {comparison.n:,} outcomes, ln E {_shown(comparison.log_e)}"
+
+
+def _shown(log_e: float | None) -> str:
+    return "–" if log_e is None else f"{log_e:.12g}"
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    import msgspec
+
+    print(json.dumps(msgspec.to_builtins(values), indent=2, ensure_ascii=False))
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

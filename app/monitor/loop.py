@@ -1,0 +1,127 @@
+"""The monitor's loop: take in what is new, publish what has changed, rest, and outlive an absent store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from app.domain.log_event import Cursor
+from app.domain.report import ExperimentReport
+from app.errors import StoreUnavailable
+from app.monitor.folder import Folder
+from app.monitor.lock import MonitorLock
+from app.monitor.publishing import Publisher
+from app.monitor.step import PORTION, StepStore, step
+
+_LOG = logging.getLogger(__name__)
+POLL_S = 0.25
+_OUTAGE_S = 1.0
+_PUBLISH_S = 1.0
+_BEAT_S = 2.0
+
+AfterReports = Callable[[Sequence[ExperimentReport]], None]
+
+
+class LoopStore(StepStore, Protocol):
+    """The store's side of the loop. Raises `StoreUnavailable`."""
+
+    def beat(self, at: Cursor) -> None: ...
+
+
+class Loop:
+    """Runs folders in turn, each with its own cursor: one that fails does not keep the others.
+
+    `after_reports` is called with the reports just made (for automatic decisions); `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: LoopStore,
+        folders: Sequence[Folder],
+        publisher: Publisher,
+        after_reports: Sequence[AfterReports] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._folders = folders
+        self._publisher = publisher
+        self._after_reports = after_reports
+        self._clock = clock
+        self._published_s = self._beaten_s = float("-inf")
+        self._away = False
+        self._failing: set[str] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set, which is looked at between steps."""
+        while not stop.is_set():
+            try:
+                rest_s = self.turn()
+                self._back()
+            except StoreUnavailable as error:
+                self._say_away(error)
+                rest_s = _OUTAGE_S
+            stop.wait(rest_s)
+
+    def turn(self) -> float:
+        """One step of every folder, and what is due besides; seconds to rest. Raises `StoreUnavailable`."""
+        rows = [self._step(folder) for folder in self._folders]
+        # A portion that is not full was all there was: resting then lets a batch gather.
+        caught_up = max(rows, default=0) < PORTION
+        now = self._clock()
+        if now - self._published_s >= _PUBLISH_S:
+            self._published_s = now
+            self._guarded("reports", self._publish)
+        if not caught_up:
+            return 0.0
+        if now - self._beaten_s >= _BEAT_S and not self._failing:
+            self._beaten_s = now
+            self._store.beat(Cursor())
+        return POLL_S
+
+    def _publish(self) -> int:
+        made = self._publisher.publish()
+        for act in self._after_reports if made else ():
+            act(made)
+        return len(made)
+
+    def _step(self, folder: Folder) -> int:
+        return self._guarded(folder.name, lambda: step(folder, self._store))
+
+    def _guarded(self, name: str, work: Callable[[], int]) -> int:
+        """Do `work`; a fault of ours in one part, logged once, must not stop the others. The state then ages."""
+        try:
+            done = work()
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - logged, and counted by the age of the state
+            if name not in self._failing:
+                _LOG.exception("monitor_part_failed", extra={"event_fields": {"part": name}})
+            self._failing.add(name)
+            return 0
+        self._failing.discard(name)
+        return done
+
+    def _say_away(self, error: StoreUnavailable) -> None:
+        if not self._away:
+            _LOG.error("monitor_store_unavailable", extra={"event_fields": {"reason": error.message}})
+        self._away = True
+
+    def _back(self) -> None:
+        if self._away:
+            _LOG.warning("monitor_store_back")
+        self._away = False
+
+
+def wait_for(lock: MonitorLock, stop: threading.Event, poll_s: float = 0.5) -> bool:
+    """Wait until the lock is ours, saying once that another monitor runs; False where `stop` was set first."""
+    said = False
+    while not lock.acquire():
+        if not said:
+            _LOG.warning("monitor_waits", extra={"event_fields": {"reason": "another monitor runs on this data"}})
+            said = True
+        if stop.wait(poll_s):
+            return False
+    return True

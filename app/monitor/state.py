@@ -1,0 +1,81 @@
+"""What the monitor keeps of an experiment: a few numbers for each version, pair of versions and epoch.
+
+These records are filled in place during one fold and then written as JSON; floats survive that exactly.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from app.monitor.methods.table import MethodState
+from app.stats.agreement import AgreementState
+from app.stats.checks import RatioState
+from app.stats.guardrails import GuardrailState
+from app.stats.robust import ServedCounts
+from app.stats.slowness import SlowThreshold
+from app.stats.stopping import Conclusions
+from app.stats.strongest import Strongest
+
+
+class VersionTally(msgspec.Struct):
+    """One version. A batch is one request; labels and rewards count row by row.
+
+    `scored` of the labels have a known value of the metric, and these sum to `total`. `errors`: requests for which the
+    version was chosen and another answered. `latency`: how many requests fell in each bucket of
+    `app.monitor.latency`. `forced_*`: what never enters the experiment. `users`: of sticky users, by first exposure.
+    """
+
+    requests: int = 0
+    users: int = 0
+    labelled: int = 0
+    scored: int = 0
+    total: float = 0.0
+    rewards: int = 0
+    reward_total: float = 0.0
+    errors: int = 0
+    latency: dict[int, int] = msgspec.field(default_factory=dict)
+    forced_requests: int = 0
+    forced_labelled: int = 0
+    forced_rewards: int = 0
+
+
+class PairState(msgspec.Struct, kw_only=True):
+    """A challenger against the baseline.
+
+    `both` answered so many rows, on `differ` of them differently, `differ_labelled` of which have a label. `skipped`
+    outcomes came while chance gave one of the two nothing. `served`: by epoch, what the robust test needs.
+    `adjusted`: the strongest evidence, adjusted for all challengers. `next_look`: at which number of outcomes the
+    interval is looked at next.
+    """
+
+    method: MethodState
+    both: int = 0
+    differ: int = 0
+    differ_labelled: int = 0
+    skipped: int = 0
+    agreement: AgreementState = AgreementState()
+    served: dict[int, ServedCounts] = msgspec.field(default_factory=dict)
+    adjusted: Strongest = Strongest()
+    conclusions: Conclusions = Conclusions()
+    next_look: int = 1
+    errors: GuardrailState = GuardrailState()
+    slow: GuardrailState = GuardrailState()
+
+
+class ExperimentState(msgspec.Struct, kw_only=True):
+    """One experiment: all that its report is made of.
+
+    `labels`: counted labels, `nameless`: those of them (and rewards) of no version of this experiment. `epochs`: the
+    weights of each epoch met. `moved_users` were seen in two versions.
+    """
+
+    versions: dict[str, VersionTally]
+    pairs: dict[str, PairState]
+    epochs: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
+    sample_ratio: RatioState = RatioState()
+    label_rate: RatioState = RatioState()
+    slow_threshold: SlowThreshold = SlowThreshold()
+    labels: int = 0
+    rewards: int = 0
+    nameless: int = 0
+    moved_users: int = 0

@@ -1,0 +1,15 @@
+-- name: append
+INSERT INTO decisions (at_us, actor, action, version, note, experiment_id, epoch, changes, evidence)
+VALUES (:at_us, :actor, :action, :version, :note, :experiment_id, :epoch, :changes, :evidence)
+RETURNING seq
+
+-- name: page
+SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, evidence, checked
+FROM decisions WHERE seq < :before ORDER BY seq DESC LIMIT :limit
+
+-- name: of_experiment
+SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, NULL AS evidence, checked
+FROM decisions WHERE experiment_id = :experiment_id ORDER BY seq DESC
+
+-- name: add_check
+UPDATE decisions SET checked = :checked WHERE seq = :seq

@@ -1,0 +1,157 @@
+"""A log written through the store's own tables, with signed ids, for the monitor to read."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.outcome import Outcome
+from app.domain.prediction_id import Signer
+from app.monitor.experiment import ExperimentFolder
+from app.monitor.publishing import Publisher
+from app.monitor.step import take_in_all
+from app.services.ports import LoggedPrediction
+from app.store.configs import ConfigurationLog
+from app.store.engine import Database
+from app.store.feedback import FeedbackLog
+from app.store.log import PredictionLog
+from app.store.monitor import MonitorStore
+from app.store.monitor_reads import MonitorReads
+
+ORDINALS = {"v1": 1, "v2": 2, "v3": 3}
+START_US = 1_700_000_000_000_000
+
+
+@dataclass
+class SmallLog:
+    """Serves and tells; time goes on by a millisecond at each call."""
+
+    database: Database
+    now_us: int = START_US
+    epoch: int = 0
+    signer: Signer = field(default_factory=lambda: Signer(b"k" * 32, b"test"))
+
+    def clock(self) -> int:
+        self.now_us += 1000
+        return self.now_us
+
+    def begin(self, experiment="one", weights=None, ordinals=ORDINALS, **terms):
+        weights = weights or {"v1": 0.5, "v2": 0.5}
+        wanted = Configuration(
+            epoch=0,
+            experiment_id=experiment,
+            weights=weights,
+            terms=ExperimentTerms(**({"metric": "accuracy", "baseline": "v1"} | terms)),
+            ordinals={name: ordinals[name] for name in weights if name in ordinals},
+            created_at_us=self.clock(),
+        )
+        self.epoch = ConfigurationLog(self.database).settle(lambda _latest: wanted).epoch
+        return self.epoch
+
+    def served(self, answers, version="v1", chosen=None, assignment="weighted", epoch=None, user=0, **changes):
+        """A row that is not in the log yet; `answers` by version: a class id, or a logged answer."""
+        epoch = self.epoch if epoch is None else epoch
+        counts = assignment != "forced" and epoch > 0
+        logged = {name: answer if isinstance(answer, dict) else {"c": answer} for name, answer in answers.items()}
+        own = logged.get(version, {"c": 0})
+        at_us = self.clock()
+        prediction_id = self.signer.sign_all(
+            served_at_us=at_us,
+            version_ordinal=ORDINALS[version],
+            epoch=epoch,
+            counts=counts,
+            randomised=counts and assignment != "fallback",
+            user_hash=user,
+            answers=np.array([own.get("c", own.get("v", 0))], float),
+            sticky=assignment == "sticky",
+        )[0]
+        values = {
+            "prediction_id": prediction_id,
+            "served_at_us": at_us,
+            "request_id": "r",
+            "epoch": epoch,
+            "version": version,
+            "chosen": chosen or version,
+            "assignment": assignment,
+            "propensity": None,
+            "counts": counts,
+            "synthetic": False,
+            "user_hash": user,
+            "features": "[1.0]",
+            "answers": json.dumps(logged),
+            "latency_us": 100,
+        }
+        return LoggedPrediction(**{**values, **changes})
+
+    def log(self, *rows):
+        PredictionLog(self.database).append(rows)
+
+    def tell(self, row, value, kind="actual"):
+        self.tell_all([(row, value, kind)])
+
+    def tell_all(self, told):
+        outcomes = [
+            Outcome(row.prediction_id, kind, value, self.signer.verify(row.prediction_id)) for row, value, kind in told
+        ]
+        FeedbackLog(self.database, self.clock).commit([[outcome] for outcome in outcomes])
+
+    def random_traffic(self, n, seed=0, versions=("v1", "v2"), kinds=("actual",), late=0.2, epoch=None, share=0.5):
+        """n labelled requests, some told before their row is written, some never; true labels are 0."""
+        rng = random.Random(seed)
+        waiting = []
+        for _ in range(n):
+            answers = {name: int(rng.random() < 0.2 - 0.06 * place) for place, name in enumerate(versions)}
+            version = versions[1] if rng.random() < share else versions[0]
+            if len(versions) > 2:
+                version = rng.choice(versions)
+            row = self.served(answers, version, epoch=epoch, latency_us=rng.randint(50, 500))
+            told = [(row, rng.random() if kind == "reward" else 0, kind) for kind in kinds if rng.random() < 0.9]
+            if rng.random() < late:
+                self.tell_all(told)
+                waiting.append(row)
+            else:
+                self.log(row)
+                self.tell_all(told)
+            if len(waiting) > 3:
+                self.log(*waiting)
+                waiting.clear()
+        self.log(*waiting)
+
+    def store(self, space=""):
+        return MonitorStore(self.database, self.clock, space)
+
+    def take_in(self, portion=1000):
+        return take_in_all(ExperimentFolder(), self.store(), portion)
+
+    def publish(self):
+        self.take_in()
+        return Publisher(self.store(), self.clock).publish()
+
+    def report(self, experiment_id=None):
+        self.publish()
+        return MonitorReads(self.database, self.clock).report(experiment_id).report
+
+    def derived(self):
+        """All derived state but reports and times."""
+        from app.store.access import READING
+
+        with self.database.begin(READING) as connection:
+            run = connection.exec_driver_sql
+            return (
+                run("SELECT name, body FROM monitor_state WHERE name LIKE 'experiment%' ORDER BY name").all(),
+                run("SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = 'experiment'").all(),
+                run("SELECT experiment_id, challenger, n, at_us, body FROM timeline ORDER BY 1, 2, 3").all(),
+                run("SELECT * FROM monitor_users ORDER BY 1, 2").all(),
+            )
+
+    def forget(self):
+        """Drop all derived state."""
+        from app.store.access import MONITORING
+
+        with self.database.begin(MONITORING) as connection:
+            for table in ("monitor_state", "timeline", "monitor_users"):
+                connection.exec_driver_sql(f"DELETE FROM {table}")
