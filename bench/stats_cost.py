@@ -48,7 +48,7 @@ def one_paired_label(labels: int) -> None:
 def main() -> int:
     """Print the table; exit status 1 where a target is missed."""
     options = arguments(__doc__ or "", 0)
-    rounds = 3 if options.quick else 20
+    rounds = 10 if options.quick else 200
     chance = np.random.default_rng(options.seed)
     steps = chance.choice([0, -1, 1], p=[0.94, 0.025, 0.035], size=BATCH)
     arms = chance.random(BATCH) < 0.5
@@ -62,7 +62,7 @@ def main() -> int:
         ("paired, one label at a time", best_us(lambda: one_paired_label(1000), 1000, rounds), 5),
         ("paired, batches of 256", best_us(lambda: paired.follow(summary, Strongest(), steps), BATCH, rounds), 5),
         ("two-sample, batches of 256", best_us(lambda: two_sample.update(tied, outcomes), BATCH, rounds), 25),
-        ("two-sample, one label in a batch", best_us(lambda: two_sample.update(tied, single), 1, rounds * 5), None),
+        ("two-sample, one label in a batch", best_us(lambda: two_sample.update(tied, single), 1, rounds), None),
         ("paired losses, batches of 256", best_us(lambda: paired_numeric.update(numeric, gains), BATCH, rounds), 25),
         (
             "sample ratio, per event",

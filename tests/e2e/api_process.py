@@ -105,3 +105,33 @@ class ApiProcess:
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(40)
+
+
+class MonitorProcess:
+    """`python -m app monitor` beside an api, in the same folder."""
+
+    def __init__(self, folder, **environment):
+        self.folder = Path(folder)
+        env = {
+            **os.environ,
+            "MODEL_DIR": str(self.folder / "models"),
+            "DATA_DIR": str(self.folder / "data"),
+            "LOG_FORMAT": "json",
+            **environment,
+        }
+        self.log = self.folder / "monitor.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app", "monitor"], cwd=ROOT, env=env, stdout=log, stderr=log
+            )
+
+    def kill(self):
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self):
+        """SIGTERM, and wait; the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(30)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.api_process import ROOT, ApiProcess
+from tests.e2e.api_process import ROOT, ApiProcess, MonitorProcess
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +39,17 @@ def start(installation):
     yield begin
     for api in started:
         api.stop()
+
+
+@pytest.fixture
+def watch(installation):
+    """Starts monitors in `installation`; they are stopped at the end."""
+    started = []
+
+    def begin(**environment):
+        started.append(MonitorProcess(installation, **environment))
+        return started[-1]
+
+    yield begin
+    for monitor in started:
+        monitor.stop()
