@@ -201,7 +201,8 @@ send_traffic() {
   [ "$REQUESTS" -gt 0 ] || return 0
   say ""
   say "Sending $REQUESTS requests ..."
-  run "$PYTHON" -m app simulate --requests "$REQUESTS" || warn "not all of the traffic was answered; see above"
+  # Another seed each time: the same rows sent again would be counted as new evidence.
+  run "$PYTHON" -m app simulate --requests "$REQUESTS" --seed "$RANDOM" || warn "not all of the traffic was answered; see above"
 }
 
 show_where_to_look() {
@@ -220,9 +221,32 @@ show_where_to_look() {
   say "  curl -s $API_URL/predict -d '{\"features\": [5.1, 3.5, 1.4, 0.2]}'"
 }
 
+# How many requests and outcomes the monitor has counted; nothing where that cannot be read.
+counted() {
+  "$PYTHON" -I - "$API_URL/experiment" <<'PY' 2>/dev/null || true
+import json, os, sys, urllib.request
+request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + os.environ.get("API_TOKEN", "")})
+answer = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5)
+print(sum(variant["requests"] + variant["labelled"] for variant in json.load(answer)["variants"]))
+PY
+}
+
+# Until the monitor has taken in what was sent: its count stands still.
+wait_for_monitor() {
+  local before="" now tries=10
+  while [ "$tries" -gt 0 ]; do
+    now="$(counted)"
+    if [ -n "$now" ] && [ "$now" = "$before" ]; then return; fi
+    before="$now"
+    tries=$((tries - 1))
+    sleep 1.5
+  done
+}
+
 show_experiment() {
   say ""
   if has_command report; then
+    if is_running monitor; then wait_for_monitor; fi
     run "$PYTHON" -m app report || warn "the report could not be made; see above"
   else
     say "What the experiment says is not part of this release yet: there is no verdict to show."

@@ -25,6 +25,7 @@ def run(_args: argparse.Namespace) -> int:
     _check_port(settings)
     environment = {
         **os.environ,
+        "WEB_CONCURRENCY": str(settings.workers),  # gunicorn reads it too, and an empty one stops it
         # prometheus_client looks at it once, when it is imported.
         "PROMETHEUS_MULTIPROC_DIR": str(settings.metrics_dir.absolute()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),

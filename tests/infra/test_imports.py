@@ -16,7 +16,17 @@ import app
 seen = []
 acts = ("socket.bind", "socket.connect", "subprocess.Popen", "os.system", "os.fork", "sqlite3.connect")
 acts += ("os.mkdir", "os.rename", "os.remove")
+def of_a_package():
+    # What a package does when it is imported (urllib3 looks for IPv6 by a bind) is not ours.
+    frame = sys._getframe(2)
+    while frame is not None and not frame.f_code.co_filename.startswith(app.__path__[0]):
+        if frame.f_code.co_name == "<module>" and "site-packages" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+    return False
 def watch(event, arguments):
+    if event in acts and of_a_package():
+        return
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         seen.append([module, event, str(arguments[0])])
     elif event in acts:
