@@ -1,0 +1,148 @@
+"""Kill api workers, the gunicorn master and the monitor in turn, under load; then count.
+
+    python bench/kills.py [--kills 51] [--seed 1]
+
+Every acknowledged label must be counted exactly once. A label whose answer was lost is sent again, as a client does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import requests
+from running import ROOT, environment, wait_for
+from serving import free_port, train
+
+LOW, HIGH = [4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5]
+
+
+class Stack:
+    """An api and a monitor that can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._env = {**os.environ, **environment(folder, self.port)}
+        self.api = self._run("serve")
+        self.monitor = self._run("monitor")
+
+    def _run(self, command: str) -> subprocess.Popen:
+        words = [sys.executable, "-m", "app", command]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(words, cwd=ROOT, env=self._env, stdout=quiet, stderr=quiet)
+
+    def ready(self) -> bool:
+        """Whether the api can serve."""
+        try:
+            return requests.get(self.url + "/health/ready", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def kill(self, victim: str) -> None:
+        """SIGKILL one of `worker`, `master` (with its workers, which would hold the port) and `monitor`."""
+        if victim == "monitor":
+            self.monitor.kill()
+            self.monitor.wait()
+            self.monitor = self._run("monitor")
+            return
+        children = psutil.Process(self.api.pid).children()
+        if victim == "worker" and children:
+            children[0].send_signal(signal.SIGKILL)
+            return
+        for process in (psutil.Process(self.api.pid), *children):
+            process.send_signal(signal.SIGKILL)
+        self.api.wait()
+        self.api = self._run("serve")
+
+    def stop(self) -> None:
+        """SIGTERM to both."""
+        for process in (self.api, self.monitor):
+            process.terminate()
+            process.wait(40)
+
+
+class Client(threading.Thread):
+    """Predicts and labels until told to stop; counts what was acknowledged."""
+
+    def __init__(self, url: str, seed: int, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._url, self._stop_it = url, stop
+        self._rng = np.random.default_rng(seed)
+        self.acknowledged = 0
+
+    def run(self) -> None:
+        """One prediction and its label at a time."""
+        while not self._stop_it.is_set():
+            sent = self._until_answered("/predict", {"features": self._rng.uniform(LOW, HIGH).round(2).tolist()})
+            label = {"prediction_id": sent["prediction_id"], "actual": int(self._rng.integers(3))}
+            self._until_answered("/feedback", label)
+            self.acknowledged += 1
+
+    def _until_answered(self, path: str, body: dict) -> dict:
+        while True:
+            try:
+                answer = requests.post(self._url + path, json=body, timeout=10)
+                if answer.ok:
+                    return answer.json()
+                if answer.status_code < 500:
+                    raise SystemExit(f"{path} was refused: {answer.text}")
+            except requests.RequestException:
+                pass
+            time.sleep(0.02)
+
+
+def counted(url: str) -> int:
+    """Labels that the experiment has counted."""
+    return sum(variant["labelled"] for variant in requests.get(url + "/experiment", timeout=10).json()["variants"])
+
+
+def main() -> int:
+    """Kill, wait until all is read, count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=51)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as name:
+        train(Path(name))
+        stack = Stack(Path(name))
+        wait_for(stack.ready, 30, "the start")
+        stop = threading.Event()
+        clients = [Client(stack.url, args.seed + number, stop) for number in range(4)]
+        for client in clients:
+            client.start()
+        for number in range(args.kills):
+            time.sleep(rng.uniform(0.1, 1.0))
+            stack.kill(("worker", "master", "monitor")[number % 3])
+            wait_for(stack.ready, 30, "the return")
+        stop.set()
+        for client in clients:
+            client.join(60)
+        acknowledged = sum(client.acknowledged for client in clients)
+        time.sleep(2)
+        wait_for(lambda: counted(stack.url) >= acknowledged, 60, "counting")
+        time.sleep(2)
+        total = counted(stack.url)
+        [comparison] = requests.get(stack.url + "/experiment", timeout=10).json()["comparisons"]
+        stack.stop()
+    print("| kill -9 under load | measured | target |")
+    print("|---|---|---|")
+    print(f"| kills: workers, masters, monitors in turn | {args.kills} | ≥ 50 |")
+    print(f"| labels acknowledged, labels counted | {acknowledged}, {total} | equal |")
+    print(f"| paired n, unjoined (rows lost) | {comparison['n']}, {comparison['unjoined']} | sum = counted |")
+    return 0 if total == acknowledged == comparison["n"] + comparison["unjoined"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
