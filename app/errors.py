@@ -48,6 +48,12 @@ class UnknownVersion(BakeoffError):
     code = "unknown_version"
 
 
+class UnknownExperiment(BakeoffError):
+    """There never was an experiment of that id."""
+
+    code = "unknown_experiment"
+
+
 class UnknownPrediction(BakeoffError):
     """The prediction id was not signed by this deployment."""
 
@@ -98,6 +104,12 @@ class NotReady(Unavailable):
     """No version can answer."""
 
     code = "not_ready"
+
+
+class Overloaded(Unavailable):
+    """More requests wait than can be answered soon; nothing was done about this one."""
+
+    code = "overloaded"
 
 
 class Draining(BakeoffError):

@@ -10,7 +10,8 @@ from app.monitor.loop import AfterReports
 from app.monitor.notify import Notifier
 from app.monitor.probing import http_probe
 from app.services.configuration import new_experiment_id
-from app.services.decisions import Decisions, World
+from app.services.deciding import World
+from app.services.decisions import Decisions
 from app.settings import Settings
 from app.store.configs import ConfigurationLog
 from app.store.decisions import DecisionTable

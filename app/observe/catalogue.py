@@ -35,6 +35,7 @@ REFUSAL_REASONS = (
     errors.AdminDisabled.code,
     errors.Unavailable.code,
     errors.NotReady.code,
+    errors.Overloaded.code,
     errors.Draining.code,
     errors.StoreUnavailable.code,
     errors.ModelFailed.code,
@@ -81,6 +82,9 @@ MODEL_INFO = Definition(
     "model_info", "gauge", ("version", "sha256"), "1 for each version loaded, with its artefact's checksum.", "livemax"
 )
 SHED = Definition("requests_shed_total", "counter", (), "Requests turned away because the service was overloaded.")
+SHADOW_SHED = Definition(
+    "shadow_rows_shed_total", "counter", (), "Answered rows logged without the other versions' answers, under load."
+)
 DROPPED = Definition(
     "predictions_dropped_total", "counter", (), "Answered predictions that were not recorded: the queue was full."
 )
@@ -123,7 +127,7 @@ STATE_AGE = Definition(
 
 COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
-    *(SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES),
+    *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES),
 )
 DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, E_VALUE, SAMPLE_RATIO_OK),

@@ -86,6 +86,10 @@ class Metrics:
         """A request was turned away because the service was overloaded."""
         self._shed.inc()
 
+    def shadow_shed(self, rows: int) -> None:
+        """`rows` answered rows are logged without the other versions' answers: there was no time for them."""
+        self._shadow_shed.inc(rows)
+
     def store_failed(self) -> None:
         """The store did not take a write of the recorder."""
         self._store_failures.inc()
@@ -121,6 +125,7 @@ class Metrics:
         self._errors = self._counter(catalogue.ERRORS)
         self._shadow_errors = self._counter(catalogue.SHADOW_ERRORS)
         self._shed = self._counter(catalogue.SHED)
+        self._shadow_shed = self._counter(catalogue.SHADOW_SHED)
         self._dropped = self._counter(catalogue.DROPPED)
         self._store_failures = self._counter(catalogue.STORE_FAILURES)
         self._state_failures = self._counter(catalogue.STATE_FAILURES)

@@ -9,6 +9,7 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from app.domain.monitoring import MonitorSnapshot
 from app.observe import catalogue
 from app.observe.catalogue import Definition
 
@@ -33,6 +34,18 @@ class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     drift_evidence: float | None = None
     drift_alarm: bool | None = None
     state_age_s: float | None = None
+
+
+def state_of(found: MonitorSnapshot, weights: Mapping[str, float]) -> StateSnapshot:
+    """What the monitor has derived, with the weights in force."""
+    return StateSnapshot(
+        weights=weights,
+        feedback=found.feedback,
+        labelled_means=found.labelled_means,
+        e_values=found.e_values,
+        sample_ratio_ok=found.sample_ratio_ok,
+        state_age_s=found.state_age_s,
+    )
 
 
 StateSource = Callable[[], StateSnapshot | None]

@@ -10,6 +10,7 @@ import msgspec
 from app.domain.contract import FeatureKind, Task
 from app.domain.manifest import FileSum, Manifest, Parity, Source
 from app.errors import ArtefactRefused, UnknownVersion
+from app.services.aliases import aliases_after
 from app.services.ports import Fleet
 from app.services.predict import Live
 
@@ -128,10 +129,12 @@ class Catalogue:
         raise UnknownVersion(f"no version {version[:64]!r} is on the shelf; there are: {known}")
 
     def _aliases(self, fleet: Fleet) -> dict[str, str]:
+        """The shelf's aliases, with the champion that is in force: the shelf follows a moment later."""
         try:
-            return dict(self._shelf.aliases())
+            table = self._shelf.aliases()
         except ArtefactRefused:
-            return dict(fleet.aliases)
+            table = fleet.aliases
+        return aliases_after(table, self._live.configuration.champion)
 
 
 def _serving(fleet: Fleet, aliases: Mapping[str, str]) -> list[CatalogueEntry]:

@@ -29,7 +29,8 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
-def _new_experiment_id() -> str:
+def new_experiment_id() -> str:
+    """A new id: sorts by the second in which it was made, and two of one second differ."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
 
 
@@ -41,7 +42,7 @@ class Configurations:
         store: ConfigurationStore,
         settings: Settings,
         now_us: Callable[[], int] = _now_us,
-        new_id: Callable[[], str] = _new_experiment_id,
+        new_id: Callable[[], str] = new_experiment_id,
     ) -> None:
         self._store = store
         self._settings = settings

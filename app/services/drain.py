@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from app.domain.prediction import Exposure
 from app.services.backlog import Backlog, BacklogMetrics
 from app.services.intake import Intake
@@ -16,6 +18,7 @@ from app.services.tally import FailureReports, ServingMetrics, count_served
 
 _LOG = logging.getLogger(__name__)
 ROWS_A_TURN = 512
+_DEEP = 8
 _MODEL_FAILED = "model_failed"
 
 
@@ -24,11 +27,17 @@ class RecorderMetrics(BacklogMetrics, ServingMetrics, Protocol):
 
     def shadow_failed(self, version: str) -> None: ...
 
+    def shadow_shed(self, rows: int) -> None: ...
+
     def queue_rows(self, rows: int) -> None: ...
 
 
 class Drain:
-    """Moves exposures from the intake to the log. For one thread; `turn` raises nothing."""
+    """Moves exposures from the intake to the log. For one thread; `turn` raises nothing.
+
+    The other versions are not asked while `pressed` says that requests wait, nor while an eighth of `limit_rows` waits
+    here: those rows are logged without their answers.
+    """
 
     def __init__(
         self,
@@ -37,7 +46,10 @@ class Drain:
         metrics: RecorderMetrics,
         fleet: Callable[[], Fleet],
         limit_rows: int,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._pressed = pressed
+        self._deep_rows = limit_rows // _DEEP
         self._intake = intake
         self._metrics = metrics
         self._fleet = fleet
@@ -85,19 +97,27 @@ class Drain:
 
     def _keep(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
-            self._backlog.add(self._rows(exposures))
+            self._backlog.add(self._rows(exposures, self._to_ask(exposures)))
         self._shadow_failures.report()
 
-    def _rows(self, exposures: Sequence[Exposure]) -> list[LoggedPrediction]:
+    def _to_ask(self, exposures: Sequence[Exposure]) -> Fleet:
+        """The fleet, without peers where there is no time to ask them."""
+        fleet = self._fleet()
+        if len(fleet.peers) < 2 or not (self._pressed() or self._intake.waiting > self._deep_rows):
+            return fleet
+        self._metrics.shadow_shed(sum(map(len, exposures)))
+        return msgspec.structs.replace(fleet, peers=())
+
+    def _rows(self, exposures: Sequence[Exposure], fleet: Fleet) -> list[LoggedPrediction]:
         """The rows to log; an exposure that has no form in the log is dropped and does not take others with it."""
         try:
-            return log_rows(exposures, self._fleet(), self._shadow_failed)
+            return log_rows(exposures, fleet, self._shadow_failed)
         except Exception:  # noqa: BLE001 - logged and counted
             if len(exposures) == 1:
                 _LOG.exception("exposure_not_recorded")
                 self._metrics.dropped(len(exposures[0]))
                 return []
-        return [row for exposure in exposures for row in self._rows([exposure])]
+        return [row for exposure in exposures for row in self._rows([exposure], fleet)]
 
     def _shadow_failed(self, version: str, error: Exception) -> None:
         self._shadow_failures.add(version, f"{type(error).__name__}: {error}")

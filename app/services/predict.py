@@ -14,19 +14,42 @@ from app.domain.prediction_id import Signer, user_hash
 from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady, UnknownVersion
 from app.routing.choice import Choice
-from app.routing.policies import POLICIES
+from app.routing.policies import policy_for
 from app.services.breaker import Breaker
 from app.services.ports import Fleet, LoadedVersion, Sink
 
 
+class Serving(msgspec.Struct, frozen=True):
+    """A fleet and the breaker of each of its versions, swapped as one."""
+
+    fleet: Fleet
+    breakers: Mapping[str, Breaker]
+
+    def parser(self, forced: str | None) -> RowParser:
+        """The row parser of the version that will answer: the forced one's, else the reference's.
+
+        Raises `UnknownVersion` and `NotReady`.
+        """
+        if forced is not None:
+            return _version(self.fleet, forced).parser
+        if self.fleet.reference is None:
+            raise NotReady("no model is on the shelf: run `python -m app train`, then restart the api", retry_after_s=5)
+        return self.fleet.versions[self.fleet.reference].parser
+
+
 class Request(msgspec.Struct, frozen=True):
-    """Rows that fit the contract, and how they are to be routed. `synthetic` marks load tests."""
+    """Rows that fit the contract, and how they are to be routed. `synthetic` marks load tests.
+
+    `serving` is what gave the parser of the rows: who answers must read them in the same way, also where a reload
+    has swapped the fleet since. None: what serves when it is answered.
+    """
 
     rows: np.ndarray
     request_id: str
     forced: str | None = None
     user_id: str | None = None
     synthetic: bool = False
+    serving: Serving | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -41,20 +64,27 @@ class Live:
 
     def __init__(self, fleet: Fleet, configuration: Configuration, new_breaker: Callable[[], Breaker]) -> None:
         self._new_breaker = new_breaker
-        self._breakers: dict[str, Breaker] = {}
         self.configuration = configuration
-        self.fleet = fleet
-        self.install(fleet)
+        self.serving = Serving(fleet, {name: new_breaker() for name in fleet.versions})
+
+    @property
+    def fleet(self) -> Fleet:
+        """The versions that serve."""
+        return self.serving.fleet
 
     @property
     def breakers(self) -> Mapping[str, Breaker]:
         """The breaker of each served version."""
-        return self._breakers
+        return self.serving.breakers
 
     def install(self, fleet: Fleet) -> None:
-        """Serve with `fleet` from the next request on; versions that stay keep their breaker."""
-        self._breakers = {name: self._breakers.get(name) or self._new_breaker() for name in fleet.versions}
-        self.fleet = fleet
+        """Serve with `fleet` from the next request on; versions that stay as they are keep their breaker."""
+        before = self.serving
+        breakers = {
+            name: before.breakers[name] if before.fleet.versions.get(name) is version else self._new_breaker()
+            for name, version in fleet.versions.items()
+        }
+        self.serving = Serving(fleet, breakers)
 
     def configure(self, configuration: Configuration) -> None:
         """Route by `configuration` from the next request on."""
@@ -75,25 +105,21 @@ class Predictor:
         self._now_us = now_us
 
     def parser(self, forced: str | None) -> RowParser:
-        """The row parser of the version that will answer: the forced one's, else the reference's.
+        """`Serving.parser` of what serves now."""
+        return self._live.serving.parser(forced)
 
-        Raises `UnknownVersion` and `NotReady`.
-        """
-        fleet = self._live.fleet
-        if forced is not None:
-            return _version(fleet, forced).parser
-        if fleet.reference is None:
-            raise NotReady("no model is on the shelf: run `python -m app train`, then restart the api", retry_after_s=5)
-        return fleet.versions[fleet.reference].parser
+    def serving(self) -> Serving:
+        """What serves now, for a request that is to be parsed and answered by one fleet."""
+        return self._live.serving
 
     def predict(self, request: Request) -> Served:
         """Answer, and record what was served. Raises `UnknownVersion`, `NotReady` and `ModelFailed`."""
         started = time.perf_counter()
-        live = self._live
-        fleet, configuration = live.fleet, live.configuration
+        serving = request.serving or self._live.serving
+        configuration = self._live.configuration
         user = user_hash(self._salt, request.user_id) if request.user_id else 0
-        choice = self._choose(fleet, configuration, request.forced, user)
-        version, outputs, failures = self._answer(fleet, choice, request.rows)
+        choice = self._choose(serving.fleet, configuration, request.forced, user)
+        version, outputs, failures = self._answer(serving, configuration, choice, request.rows)
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         counts = assignment != "forced" and configuration.epoch > 0
@@ -135,15 +161,15 @@ class Predictor:
             return Choice(version=forced, propensity=None, assignment="forced")
         if not fleet.peers:
             raise NotReady("no model is on the shelf: run `python -m app train`, then restart the api", retry_after_s=5)
-        return POLICIES[configuration.policy](configuration.weights, fleet.peers, self._draw(), user)
+        return policy_for(configuration.policy, user)(configuration.weights, fleet.peers, self._draw(), user)
 
     def _answer(
-        self, fleet: Fleet, choice: Choice, rows: np.ndarray
+        self, serving: Serving, configuration: Configuration, choice: Choice, rows: np.ndarray
     ) -> tuple[LoadedVersion, Outputs, tuple[Failure, ...]]:
         """The chosen version's outputs, or another's where it cannot answer (a forced one has no substitute)."""
-        breakers = self._live.breakers
+        fleet, breakers = serving.fleet, serving.breakers
         chosen = fleet.versions[choice.version]
-        substitutes = () if choice.assignment == "forced" else _by_weight(fleet, self._live.configuration, chosen.name)
+        substitutes = () if choice.assignment == "forced" else _by_weight(fleet, configuration, chosen.name)
         failures: tuple[Failure, ...] = ()
         for version in (chosen, *substitutes):
             breaker = breakers[version.name]

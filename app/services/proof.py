@@ -8,10 +8,16 @@ from typing import Any, cast
 import numpy as np
 
 from app.domain.prediction import Outputs
-from app.services.ports import LoadedVersion
+from app.services.ports import Fleet, LoadedVersion
 from app.services.typical import typical_row
 
 _LONG_REASON = 200
+
+
+def flaw_in(fleet: Fleet, name: str) -> str | None:
+    """What is wrong with the answers of the version called `name`; None where nothing is."""
+    version = fleet.versions.get(name)
+    return "it is not served" if version is None else flaw_of(version)
 
 
 def flaw_of(version: LoadedVersion) -> str | None:

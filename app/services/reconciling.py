@@ -18,7 +18,7 @@ from app.domain.split import normalised
 from app.errors import SettingError
 from app.settings import Settings
 
-_METRICS: Mapping[Task, tuple[str, ...]] = {
+METRICS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "brier", "log_loss", "reward"),
     "regression": ("absolute_error", "reward"),
 }
@@ -124,7 +124,7 @@ def _terms(settings: Settings, before: ExperimentTerms, said: Collection[str]) -
 
 
 def _metric(terms: ExperimentTerms, task: Task, said: Collection[str]) -> str:
-    possible = _METRICS[task]
+    possible = METRICS[task]
     if terms.metric in possible:
         return terms.metric
     if terms.metric and "metric" in said:

@@ -21,7 +21,8 @@ class Recorder:
     """The `Sink` of one worker. Making one starts nothing; `start` is called after the fork.
 
     Up to `limit_rows` rows wait to be drained, and as many more for an unusable store. `fleet` gives the versions
-    served now. `progress` lets the workers of a host wait for each other.
+    served now. `progress` lets the workers of a host wait for each other; `pressed` says that requests
+    wait for the processor, so that shadow work must not take it.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class Recorder:
         fleet: Callable[[], Fleet],
         limit_rows: int,
         progress: Progress | None = None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self._intake = Intake(limit_rows)
-        self._drain = Drain(self._intake, log, metrics, fleet, limit_rows)
+        self._drain = Drain(self._intake, log, metrics, fleet, limit_rows, pressed)
         self._progress = progress or OwnProgress()
         self._wake = threading.Event()
         self._stop_by_s: float | None = None

@@ -22,13 +22,13 @@ class ConfigurationLog:
     def latest(self) -> Configuration | None:
         """The configuration in force, None where there has been none."""
         with self._database.begin(READING) as connection:
-            return _latest(connection)
+            return latest_of(connection)
 
     def newer_than(self, epoch: int) -> Configuration | None:
         """The configuration in force if its epoch is above `epoch`; cheap to ask often."""
         with self._database.begin(READING) as connection:
             newest = connection.execute(text(statements("config")["newest_epoch"])).scalar()
-            return _latest(connection) if newest is not None and newest > epoch else None
+            return latest_of(connection) if newest is not None and newest > epoch else None
 
     def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None:
         """The configuration in force after `decide` has seen the latest and given the next one (None: no change).
@@ -37,19 +37,21 @@ class ConfigurationLog:
         epoch is the store's to give. Durable when it returns.
         """
         with self._database.begin(DURABLE) as connection:
-            latest = _latest(connection)
+            latest = latest_of(connection)
             wanted = decide(latest)
-            return latest if wanted is None else _append(connection, wanted, latest)
+            return latest if wanted is None else append_to(connection, wanted, latest)
 
 
-def _latest(connection: Connection) -> Configuration | None:
+def latest_of(connection: Connection) -> Configuration | None:
+    """The configuration in force, as this transaction sees it."""
     row = connection.execute(text(statements("config")["latest"])).one_or_none()
     if row is None:
         return None
     return msgspec.structs.replace(msgspec.json.decode(row.body, type=Configuration), epoch=row.epoch)
 
 
-def _append(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:
+def append_to(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:
+    """`wanted` with the epoch it got; ends and begins an experiment where `latest` belongs to another one."""
     if latest is None or latest.experiment_id != wanted.experiment_id:
         _begin_experiment(connection, wanted)
     epoch = connection.execute(

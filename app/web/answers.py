@@ -10,7 +10,6 @@ from app.domain.prediction import Assignment, Exposure
 from app.services.predict import Served
 from app.web.timestamps import rfc3339
 
-
 # Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
 _DECIMALS, _SMALL = 7, 1e-3
 

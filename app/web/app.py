@@ -12,10 +12,22 @@ from app.web.errors import body_of, problem_of
 from app.web.json_answers import JSON
 from app.web.operations import Operation, access_of
 from app.web.request_ids import request_id_of
-from app.web.routes import configuration, documentation, feedback, health, metrics, models, predictions, start
+from app.web.routes import (
+    audit,
+    configuration,
+    documentation,
+    experiment,
+    feedback,
+    health,
+    metrics,
+    models,
+    predictions,
+    reload,
+    start,
+)
 from app.web.services import Services
 
-_CONCERNS = (start, predictions, feedback, health, models, configuration, metrics)
+_CONCERNS = (start, predictions, feedback, experiment, audit, health, models, reload, configuration, metrics)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *documentation.OPERATIONS,

@@ -20,6 +20,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.Unauthorised: 401,
     errors.Forbidden: 403,
     errors.UnknownVersion: 404,
+    errors.UnknownExperiment: 404,
     errors.UnknownPrediction: 404,
     errors.Draining: 404,
     errors.Contradiction: 409,

@@ -7,28 +7,70 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
+
+from app.services.admission import Admission
+from app.web.errors import body_of, problem_of
+from app.web.json_answers import JSON
+from app.web.request_ids import request_id_of
 
 Environ = dict[str, Any]
 Answer = tuple[int, list[tuple[str, str]], bytes]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+# Who looks whether the service is well, or relieves it, must get an answer just then.
+_ALWAYS = ("/health", "/metrics", "/config", "/experiment/decision", "/models/reload")
+
+
+class SheddingMetrics(Protocol):
+    """What is counted of requests that are turned away."""
+
+    def shed(self) -> None: ...
+
+    def refused(self, code: str, /) -> None: ...
 
 
 class Front:
-    """Calls `direct[path]` for a POST to one of its paths and `other` for everything else."""
+    """Calls `direct[path]` for a POST to one of its paths and `other` for everything else.
 
-    def __init__(self, direct: Mapping[str, Callable[[Environ], Answer]], other: Application) -> None:
+    Where more wait than `admission` allows, all but a few paths are answered 503 at once.
+    """
+
+    def __init__(
+        self,
+        direct: Mapping[str, Callable[[Environ], Answer]],
+        other: Application,
+        admission: Admission,
+        metrics: SheddingMetrics,
+    ) -> None:
         self._direct = direct
         self._other = other
+        self._admission = admission
+        self._metrics = metrics
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request, as WSGI wants it."""
-        if environ["REQUEST_METHOD"] == "POST":
-            direct = self._direct.get(environ["PATH_INFO"])
-            if direct is not None:
-                status, headers, body = direct(environ)
-                start_response(_STATUS_LINES[status], headers)
-                return [body]
-        return self._other(environ, start_response)
+        direct = self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+        if self._admission.full and not environ["PATH_INFO"].startswith(_ALWAYS):
+            status, headers, body = self._turned_away(environ, predicting=direct is not None)
+        elif direct is not None:
+            status, headers, body = direct(environ)
+        else:
+            return self._other(environ, start_response)
+        start_response(_STATUS_LINES[status], headers)
+        return [body]
+
+    def _turned_away(self, environ: Environ, predicting: bool) -> Answer:
+        problem = problem_of(self._admission.refusal(), environ)
+        self._metrics.shed()
+        if predicting:
+            self._metrics.refused(problem.detail.code)
+        body = body_of(problem.detail, environ["PATH_INFO"])
+        headers = [
+            ("Content-Type", JSON),
+            ("Content-Length", str(len(body))),
+            ("X-Request-Id", request_id_of(environ)),
+            *problem.headers,
+        ]
+        return problem.status, headers, body

@@ -56,21 +56,24 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     body = _checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
     predictor = services.predictor
-    parser = predictor.parser(forced)
+    serving = predictor.serving()
+    parser = serving.parser(forced)
     features, user_id = single_row(body, parser.names, environ)
-    served = predictor.predict(Request(parser.row(features), request_id, forced, user_id, _synthetic(environ)))
+    row = parser.row(features)
+    served = predictor.predict(Request(row, request_id, forced, user_id, _synthetic(environ), serving))
     return served.version.name, encode(answer_to_one(served))
 
 
 def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
     body = _checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
-    parser = services.predictor.parser(forced)
+    serving = services.predictor.serving()
+    parser = serving.parser(forced)
     rows, user_id = batch_rows(body, environ)
     limit = services.settings.max_batch_rows
     if len(rows) > limit:
         raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
-    request = Request(parser.rows(rows), request_id, forced, user_id, _synthetic(environ))
+    request = Request(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), serving)
     served: Served = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 

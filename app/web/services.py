@@ -8,10 +8,13 @@ from typing import Any, Protocol
 import msgspec
 
 from app.services.catalogue import Catalogue
+from app.services.decisions import Decisions
+from app.services.experiments import Experiments
 from app.services.feedback import Receipt
 from app.services.health import Health
 from app.services.history import HistoryPage
 from app.services.predict import Live, Predictor
+from app.services.reload import Reload
 from app.settings import Settings
 
 
@@ -54,6 +57,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     history: History
     feedback: Feedback
+    experiments: Experiments
+    decisions: Decisions
+    reload: Reload
     metrics: Metrics
     recorder: Recording
     draining: Callable[[], bool]

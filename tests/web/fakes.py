@@ -13,13 +13,17 @@ from app.domain.prediction_id import Signer
 from app.domain.rows import RowParser
 from app.services.breaker import Breaker
 from app.services.catalogue import Catalogue
+from app.services.decisions import Decisions
+from app.services.experiments import Experiments
 from app.services.feedback import Receipt
 from app.services.health import Health
 from app.services.history import HistoryPage
 from app.services.ports import Fleet, LoadedVersion, RefusedVersion
 from app.services.predict import Live, Predictor
+from app.services.reload import Reload
 from app.settings import Settings
 from app.web.services import Services
+from tests.unit.services.deciding import MemoryDecisions, MemoryReports, record, world
 
 IRIS = FeatureContract(
     task="classification",
@@ -194,25 +198,61 @@ def fleet(contract=IRIS, refused=(), **runtimes):
     )
 
 
+class AloneGenerations:
+    """A host with one worker."""
+
+    def current(self):
+        return ""
+
+    def advance(self):
+        return ""
+
+    def confirm(self, generation):
+        pass
+
+    def behind(self, generation):
+        return 0
+
+
+def reload_of(live, shelf=None):
+    """Reloads that find on the shelf what serves already, or the fleet `shelf`."""
+
+    def serve(found):
+        live.install(found)
+        return live.configuration
+
+    return Reload(lambda: live.fleet, lambda before: shelf or before, serve, AloneGenerations(), "")
+
+
 def configuration(**weights):
     return Configuration(
         epoch=3,
         experiment_id="e1",
         weights=weights,
-        terms=ExperimentTerms(metric="accuracy"),
+        terms=ExperimentTerms(metric="accuracy", baseline="v1"),
         champion="v1",
         created_at_us=SERVED_AT_US,
     )
 
 
 def services(
-    served=None, *, weights=None, store=lambda: None, draining=False, history=None, clock=lambda: 0.0, **settings
+    served=None,
+    *,
+    weights=None,
+    store=lambda: None,
+    draining=False,
+    history=None,
+    reports=None,
+    clock=lambda: 0.0,
+    **settings,
 ):
     """Services over `served` (default: v1 and v2 that answer constants), with every random draw 0: v1 is chosen."""
     served = served if served is not None else fleet(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
     live = Live(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
     sink = RecordingSink()
     ticks = itertools.count(SERVED_AT_US)
+    reports = reports or MemoryReports(age=None, records=[record()])
+    table = MemoryDecisions(live.configuration)
     shelf = MemoryShelf(
         {name: manifest(name, version.ordinal, version.contract) for name, version in served.versions.items()},
         served.aliases,
@@ -225,6 +265,9 @@ def services(
         catalogue=Catalogue(live, shelf),
         history=history or EmptyHistory(),
         feedback=AcceptingFeedback(),
+        experiments=Experiments(live, reports, reports, clock),
+        decisions=Decisions(table, world(follow=lambda: live.configure(table.latest))),
+        reload=reload_of(live),
         metrics=CountingMetrics(),
         recorder=sink,
         draining=lambda: draining,

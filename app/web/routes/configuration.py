@@ -1,17 +1,21 @@
-"""`GET /config`: the split and the terms of the experiment, as they are in force."""
+"""`GET` and `PATCH /config`: the split and the terms of the experiment, as they are in force."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.domain.experiment import Configuration
+from app.services.configuration import on_shelf
+from app.services.patching import ConfigurationPatch
+from app.web.actor import ACTOR, actor_of
 from app.web.json_answers import json_answer
 from app.web.operations import Operation
 from app.web.services import Services
 from app.web.timestamps import rfc3339
+from app.web.typed_bodies import body_as
 
 
 class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +49,22 @@ OPERATIONS = (
         summary="The split, the policy and the terms of the experiment",
         answer=ConfigurationView,
     ),
+    Operation(
+        method="patch",
+        path="/config",
+        tag="Operating",
+        summary="Change the split, the policy, what may happen by itself, or begin an experiment with other terms",
+        description=(
+            "What is left out stays. New weights replace the whole split and open a new epoch of the same experiment. "
+            "In force on every worker within a second, kept over restarts, and an entry in the audit log; a patch that "
+            "changes nothing is none."
+        ),
+        access="administrative",
+        body=ConfigurationPatch,
+        answer=ConfigurationView,
+        parameters=(ACTOR,),
+        problems=(400, 404, 409, 413, 503),
+    ),
 )
 
 
@@ -56,6 +76,13 @@ def blueprint(services: Services) -> Blueprint:
     def config() -> Response:
         """What is in force in this worker."""
         return json_answer(view(services.live.configuration))
+
+    @routes.patch("/config")
+    def patch() -> Response:
+        """Change it."""
+        body = body_as(ConfigurationPatch, request.environ, services.settings.max_body_bytes)
+        decided = services.decisions.configure(body, actor_of(request.environ), on_shelf(services.live.fleet))
+        return json_answer(view(decided.configuration))
 
     return routes
 

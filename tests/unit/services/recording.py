@@ -121,6 +121,9 @@ class CountingMetrics:
     def shadow_failed(self, version):
         self.counts["shadow_failed", version] += 1
 
+    def shadow_shed(self, rows):
+        self.counts["shadow_shed"] += rows
+
     def dropped(self, rows):
         self.counts["dropped"] += rows
 

@@ -53,7 +53,7 @@ def manifest(name, ordinal):
     )
 
 
-def catalogue(shelf, serving=("v1",), peers=None, refused=()):
+def catalogue(shelf, serving=("v1",), peers=None, refused=(), champion=None):
     versions = {
         name: LoadedVersion(
             name,
@@ -68,7 +68,8 @@ def catalogue(shelf, serving=("v1",), peers=None, refused=()):
         for name in serving
     }
     fleet = Fleet(versions, serving[0] if serving else None, peers or serving, {"champion": "v1"}, refused)
-    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=ExperimentTerms(metric="accuracy"))
+    terms = ExperimentTerms(metric="accuracy")
+    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms, champion=champion)
     return Catalogue(Live(fleet, configuration, lambda: None), shelf)
 
 
@@ -137,3 +138,10 @@ def test_a_feature_says_everything_about_itself():
     feature = catalogue(TWO).entry("v1").contract.features[0]
     assert (feature.name, feature.kind, feature.categories, feature.nullable) == ("a", "numeric", (), False)
     assert set(msgspec.to_builtins(feature)) == set(Feature.__struct_fields__)
+
+
+def test_the_champion_in_force_is_shown_before_the_shelf_has_followed():
+    shelf = Shelf({"v1": manifest("v1", 1), "v2": manifest("v2", 2)}, {"champion": "v1", "challenger": "v2"})
+    listed = catalogue(shelf, serving=("v1", "v2"), champion="v2").listing()
+    assert listed.aliases == {"champion": "v2", "challenger": "v1"}
+    assert [entry.aliases for entry in listed.models] == [("challenger",), ("champion",)]

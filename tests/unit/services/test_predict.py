@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -135,3 +136,32 @@ def test_an_unknown_version_is_named_with_those_there_are():
 def test_answers_given_before_the_store_could_be_read_do_not_count():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0}, epoch=0)
     assert not predictor.predict(Request(rows=ROWS, request_id="r")).exposure.counts
+
+
+def test_a_request_is_answered_by_the_fleet_that_parsed_it_though_another_was_installed_since():
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.0, "v2": 1.0})
+    before = predictor.serving()
+    other, _ = make({"v3": Constant(0)}, {"v3": 1.0})
+    predictor._live.install(other.serving().fleet)
+    served = predictor.predict(Request(rows=ROWS, request_id="r", serving=before))
+    assert served.version is before.fleet.versions["v2"]
+    assert predictor.predict(Request(rows=ROWS, request_id="r")).version.name == "v3"
+
+
+def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_not():
+    predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    live = predictor._live
+    live.breakers["v1"].failed(), live.breakers["v2"].failed()
+    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].serving().fleet.versions["v1"]
+    kept = live.breakers["v2"]
+    live.install(msgspec.structs.replace(live.fleet, versions={**live.fleet.versions, "v1": replaced}))
+    assert live.breakers["v2"] is kept
+    assert live.breakers["v1"]._in_a_row == 0
+
+
+@pytest.mark.parametrize(("user_id", "assignment"), [(None, "weighted"), ("u-17", "sticky")])
+def test_a_named_user_is_assigned_by_name(user_id, assignment):
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.5, "v2": 0.5})
+    exposures = [predictor.predict(Request(rows=ROWS, request_id="r", user_id=user_id)).exposure for _ in range(5)]
+    assert {(each.assignment, each.propensity) for each in exposures} == {(assignment, 0.5)}
+    assert len({each.version for each in exposures}) == 1

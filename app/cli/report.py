@@ -1,0 +1,45 @@
+"""`python -m app report`: what `GET /experiment` says, for a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+
+from app.cli.asking import ask
+from app.cli.report_text import lines_of
+from app.settings import Settings
+
+_NARROWEST, _WIDEST = 40, 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--json", action="store_true", help="print the api's answer as JSON")
+    parser.add_argument("--url", metavar="URL", help="where the api is (default: API_URL)")
+    parser.add_argument("--id", metavar="ID", help="a finished experiment's id (default: the running one)")
+    parser.add_argument("--ascii", action="store_true", help="draw with plain characters")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report."""
+    settings = Settings.from_environ()
+    path = f"/experiments/{args.id}" if args.id else "/experiment"
+    report = ask(args.url or settings.api_url, path, settings.api_token or settings.admin_token)
+    if args.json:
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+        return 0
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
+    plain = args.ascii or not _can_show("─●│−–", sys.stdout.encoding)
+    text = "\n".join(lines_of(report, width, plain=plain))
+    print(text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8"))
+    return 0
+
+
+def _can_show(characters: str, encoding: str | None) -> bool:
+    try:
+        characters.encode(encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""gunicorn's threaded worker, made safe from slow clients; the application that it runs stays plain WSGI.
+
+As it comes, a connection that sends nothing holds a thread for five seconds, and one that begins a request and stops
+holds it for ever: a few dozen would end the service. The choice and its limits: docs/adr/0014-overload.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gunicorn
+from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from app.web.serving_threads import Running, ServingThreads
+
+_GUNICORN = str(Path(gunicorn.__file__).parent)
+# A thread that has waited for its client for so long gets another to work in its place.
+STUCK_S = 0.2
+# A request must have arrived in this time; then its connection is read no further: who waits for more finds its end.
+ARRIVAL_S = 15.0
+# And the answer must be taken in this time, counted from the request's first byte.
+WHOLE_S = 60.0
+_LOOK_EVERY_S = 0.1
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
+    """`waiting()` is how many requests wait for a thread."""
+
+    tpool: ServingThreads
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._looked_at_s = 0.0
+
+    def get_thread_pool(self) -> ServingThreads:
+        """Our own threads."""
+        return ServingThreads(self.cfg.threads)
+
+    def waiting(self) -> int:
+        """How many requests wait for a thread."""
+        return self.tpool.waiting()
+
+    def handle(self, conn: Any) -> Any:
+        """Answer a request; a new connection that has not sent anything goes back to be waited for without a thread."""
+        if not (conn.initialized or conn.data_ready or conn.wait_for_data(0)):
+            return _DEFER
+        return super().handle(conn)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """As it was, and a look at the threads in between."""
+        super().wait_for_and_dispatch_events(min(timeout, _LOOK_EVERY_S))
+        now = time.monotonic()
+        if now - self._looked_at_s >= _LOOK_EVERY_S:
+            self._looked_at_s = now
+            self._relieve()
+
+    def _relieve(self) -> None:
+        now = time.monotonic()
+        stuck = waiting_for_clients(self.tpool.begun_before(now - STUCK_S))
+        # What is stuck now is not the end of it: the next in the queue may be of the same kind.
+        self.tpool.excuse(2 * len(stuck))
+        for running in stuck:
+            if now - running.since_s > ARRIVAL_S:
+                how = socket.SHUT_RDWR if now - running.since_s > WHOLE_S else socket.SHUT_RD
+                with contextlib.suppress(OSError):  # it may have ended by itself just now
+                    running.subject.sock.shutdown(how)
+
+
+def waiting_for_clients(running: list[Running]) -> list[Running]:
+    """Those whose thread is in gunicorn's own code, where sockets are read and written, and not in a model's."""
+    if not running:
+        return []
+    frames = sys._current_frames()
+    return [
+        each
+        for each in running
+        if each.thread in frames and frames[each.thread].f_code.co_filename.startswith(_GUNICORN)
+    ]

@@ -1,0 +1,53 @@
+"""`GET /audit`: who decided what, when, why, and what was known at that moment."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from app.services.decisions import LARGEST_PAGE, AuditPage
+from app.web.json_answers import json_answer
+from app.web.operations import Operation, Parameter
+from app.web.query import whole_number
+from app.web.services import Services
+
+_DEFAULT = 100
+_LARGEST_SEQ = (1 << 62) - 1
+
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/audit",
+        tag="Experiment",
+        summary="Every decision, newest first",
+        answer=AuditPage,
+        parameters=(
+            Parameter(
+                "limit",
+                "query",
+                "At most so many.",
+                {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": _DEFAULT},
+            ),
+            Parameter(
+                "before",
+                "query",
+                "Entries older than this number: the `next` of an earlier page.",
+                {"type": "integer", "minimum": 1},
+            ),
+        ),
+        problems=(400, 503),
+    ),
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The route of the audit log."""
+    routes = Blueprint("audit", __name__)
+
+    @routes.get("/audit")
+    def audit() -> Response:
+        """A page of it."""
+        limit = whole_number(request.args, "limit", _DEFAULT, LARGEST_PAGE)
+        before = whole_number(request.args, "before", _LARGEST_SEQ, _LARGEST_SEQ)
+        return json_answer(services.decisions.audit(limit, before))
+
+    return routes

@@ -1,0 +1,141 @@
+"""`GET /experiment`, its timeline, the decision about it, and all experiments that there were."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from app.domain.decision import AuditEntry, DecisionAction
+from app.domain.report import ExperimentReport
+from app.services.configuration import on_shelf
+from app.services.deciding import Decision
+from app.services.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListing, Timeline
+from app.web.actor import ACTOR, actor_of
+from app.web.json_answers import json_answer
+from app.web.operations import Operation, Parameter
+from app.web.query import whole_number
+from app.web.routes.configuration import ConfigurationView, view
+from app.web.services import Services
+from app.web.typed_bodies import body_as
+
+_POINTS, _LISTED = 200, 100
+
+
+class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is decided. `version` is needed to promote; else, where it is given, it must be the one that comes of it."""
+
+    action: DecisionAction
+    version: str | None = None
+    note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+
+
+class DecisionAnswer(msgspec.Struct, frozen=True):
+    """The entry in the audit log, and the configuration that is now in force."""
+
+    decision: AuditEntry
+    config: ConfigurationView
+
+
+def _number(name: str, description: str, default: int, most: int) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return Parameter(name, "query", description, schema)
+
+
+_ID = Parameter("id", "path", "An experiment's id, as the list gives it.")
+_DECIDING = """`promote` makes the version champion, `rollback` the champion before it, `keep` the baseline. The one
+that comes of it answers every request and is the baseline of a new experiment; the others go on in shadow. It is in
+force on every worker within a second, and is an entry in the audit log with the evidence at that moment."""
+OPERATIONS = (
+    Operation(
+        method="get",
+        path="/experiment",
+        tag="Experiment",
+        summary="Which version is better, how sure that is, and what to do",
+        description="Valid at every moment, however often one looks. What cannot be estimated yet is null.",
+        answer=ExperimentReport,
+        problems=(503,),
+    ),
+    Operation(
+        method="get",
+        path="/experiment/timeline",
+        tag="Experiment",
+        summary="The course of each comparison over its labelled outcomes",
+        answer=Timeline,
+        parameters=(
+            _number("points", "At most so many points of each comparison, evenly.", _POINTS, MOST_POINTS),
+            Parameter("id", "query", "An experiment's id; without it, the running one."),
+        ),
+        problems=(400, 404, 503),
+    ),
+    Operation(
+        method="post",
+        path="/experiment/decision",
+        tag="Experiment",
+        summary="Promote, roll back or keep",
+        description=_DECIDING,
+        access="administrative",
+        body=DecisionRequest,
+        answer=DecisionAnswer,
+        parameters=(ACTOR,),
+        problems=(400, 404, 409, 413, 503),
+    ),
+    Operation(
+        method="get",
+        path="/experiments",
+        tag="Experiment",
+        summary="All experiments, newest first",
+        answer=ExperimentListing,
+        parameters=(_number("limit", "At most so many.", _LISTED, LARGEST_PAGE),),
+        problems=(400, 503),
+    ),
+    Operation(
+        method="get",
+        path="/experiments/{id}",
+        tag="Experiment",
+        summary="One experiment; of a finished one the final report",
+        description="Labels that come after the end still count for the experiment during which they were served.",
+        answer=ExperimentReport,
+        parameters=(_ID,),
+        problems=(404, 503),
+    ),
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes about experiments."""
+    routes = Blueprint("experiment", __name__)
+    experiments = services.experiments
+
+    @routes.get("/experiment")
+    def current() -> Response:
+        """The running experiment."""
+        return json_answer(experiments.current())
+
+    @routes.get("/experiment/timeline")
+    def timeline() -> Response:
+        """Its course."""
+        points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
+        return json_answer(experiments.timeline(points, request.args.get("id")))
+
+    @routes.post("/experiment/decision")
+    def decide() -> Response:
+        """A person's decision."""
+        body = body_as(DecisionRequest, request.environ, services.settings.max_body_bytes)
+        decision = Decision(body.action, body.version, actor_of(request.environ), body.note)
+        decided = services.decisions.decide(decision, on_shelf(services.live.fleet))
+        assert decided.entry is not None
+        return json_answer(DecisionAnswer(decided.entry, view(decided.configuration)))
+
+    @routes.get("/experiments")
+    def listing() -> Response:
+        """All of them."""
+        return json_answer(experiments.listing(whole_number(request.args, "limit", _LISTED, LARGEST_PAGE)))
+
+    @routes.get("/experiments/<id>")
+    def one(id: str) -> Response:
+        """One of them."""
+        return json_answer(experiments.report(id))
+
+    return routes

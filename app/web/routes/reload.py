@@ -1,0 +1,45 @@
+"""`POST /models/reload`, also as `/model/reload`: look at the shelf again."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from app.services.reload import ReloadReport
+from app.web.bodies import read_body
+from app.web.json_answers import json_answer
+from app.web.operations import Operation
+from app.web.services import Services
+
+_PATHS = ("/models/reload", "/model/reload")
+_DESCRIPTION = """Each version on the shelf is verified, loaded and warmed up before it takes the place of what served
+until then; requests under way end with what they began with. What is unchanged stays as it is. A version that is
+refused is named with the reason, and where it served before it goes on as it was. Other versions than before begin a
+new experiment. Every worker follows within a second of loading time."""
+
+OPERATIONS = tuple(
+    Operation(
+        method="post",
+        path=path,
+        tag="Models",
+        summary="Look at the shelf again",
+        description=_DESCRIPTION,
+        access="administrative",
+        answer=ReloadReport,
+        problems=(409, 413),
+    )
+    for path in _PATHS
+)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """The routes of reloading."""
+    routes = Blueprint("reload", __name__)
+
+    @routes.post(_PATHS[0])
+    @routes.post(_PATHS[1])
+    def reload() -> Response:
+        """What is served now, and what was refused."""
+        read_body(request.environ, services.settings.max_body_bytes)  # whatever is in it: there is nothing to say
+        return json_answer(services.reload.now())
+
+    return routes

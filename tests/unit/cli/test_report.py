@@ -1,0 +1,181 @@
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from app.cli import main
+from app.cli.interval_plot import marks_for, plotted, scale_of
+from app.cli.report_text import lines_of
+from app.domain.report import CheckReport, ComparisonReport, Recommendation
+from tests.unit.cli.small_api import small_api
+from tests.unit.services.deciding import report
+
+EMPTY = report(
+    "continue",
+    comparisons=(ComparisonReport(challenger="v2", method="paired"),),
+    recommendation=Recommendation("continue", None, "the monitor has not run yet"),
+    computed_at=None,
+)
+WORSE = ComparisonReport(
+    challenger="v3",
+    method="two_sample",
+    n=12_345,
+    unjoined=7,
+    difference=-0.2,
+    interval=(-0.3, -0.1),
+    p_value=0.003,
+    verdict="worse",
+    assumptions=("nobody vouches for it",),
+)
+FULL = report(
+    comparisons=(*report().comparisons, WORSE),
+    checks=(CheckReport(name="sample_ratio", ok=False, detail="90 of 100"), CheckReport(name="label_rate", ok=None)),
+    guardrails=(CheckReport(name="slow_answers", ok=True, version="v2"),),
+    recommendation=Recommendation("promote", "v3", "one sentence that is long enough to need more than a single line"),
+)
+
+
+@pytest.fixture(scope="module")
+def api():
+    with small_api() as api:
+        yield api
+
+
+@pytest.fixture
+def environment(monkeypatch, api):
+    monkeypatch.setenv("API_URL", api.url)
+    monkeypatch.delenv("API_TOKEN", raising=False)
+    monkeypatch.setenv("ADMIN_TOKEN", "admin")
+
+
+def text(shown, width=100, **options):
+    return "\n".join(lines_of(msgspec.to_builtins(shown), width, **options))
+
+
+def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
+    shown = text(FULL)
+    assert "v2 against v1: BETTER, paired, 800 outcomes; improvement +0.0300 (+0.0100 … +0.0500), p = 0.0012" in shown
+    assert "v3 against v1: WORSE, two sample, 12,345 outcomes" in shown
+    assert "7 labels without both answers" in shown
+    assert "sample ratio: FAILED (90 of 100)" in shown
+    assert "label rate: not known yet" in shown
+    assert "slow answers of v2: ok" in shown
+    assert "PROMOTE v3: one sentence" in shown
+    assert "not by itself: nobody vouches for it" in shown
+
+
+def test_where_nothing_is_known_there_is_no_plot_and_no_number():
+    shown = text(EMPTY)
+    assert "v2 against v1: UNDECIDED, paired, 0 outcomes\n" in shown
+    assert "CONTINUE: the monitor has not run yet" in shown
+    assert "├" not in shown
+    assert "None" not in shown
+
+
+@pytest.mark.parametrize("shown", [FULL, EMPTY], ids=["full", "empty"])
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(shown, width):
+    assert max(map(len, lines_of(msgspec.to_builtins(shown), width))) <= width
+
+
+@pytest.mark.parametrize("shown", [FULL, EMPTY], ids=["full", "empty"])
+def test_plain_text_is_ascii(shown):
+    assert text(shown, plain=True).isascii()
+
+
+def test_all_intervals_share_one_scale_with_zero_marked():
+    scale = scale_of([(-0.3, -0.1), (0.01, 0.05)], 60)
+    worse, better = (plotted(interval, None, scale, marks_for(plain=True)) for interval in [(-0.3, -0.1), (0.01, 0.05)])
+    assert worse.index("]") < worse.index("|") == better.index("|") < better.index("[")
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)).map(sorted), min_size=1, max_size=5),
+    st.integers(20, 120),
+)
+def test_any_intervals_can_be_drawn(intervals, width):
+    scale = scale_of(intervals, width)
+    lines = [plotted(each, sum(each) / 2, scale, marks_for(plain=False)) for each in intervals]
+    assert all(0 < len(line) <= width and "●" in line for line in lines)
+
+
+def test_the_command_prints_what_the_api_says(environment, api, capsys):
+    api.tell("/experiment", msgspec.to_builtins(FULL))
+    assert main(["report"]) == 0
+    assert "PROMOTE v3" in capsys.readouterr().out
+    assert api.asked[-1][2]["Authorization"] == "Bearer admin"
+
+
+def test_json_is_the_apis_answer(environment, api, capsys):
+    api.tell("/experiments/e0", msgspec.to_builtins(EMPTY))
+    assert main(["report", "--json", "--id", "e0"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(msgspec.json.encode(EMPTY))
+
+
+def test_an_api_that_is_not_there_is_said_with_what_to_do(environment, capsys):
+    assert main(["report", "--url", "http://127.0.0.1:9"]) == 1
+    assert "python -m app serve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (401, {"error": {"message": "this call needs a token"}}, "API_TOKEN"),
+        (503, {"error": {"message": "the store is away"}}, "the store is away"),
+        (502, b"<html>", "is this the api's address?"),
+        (500, {"oops": 1}, "answered 500"),
+    ],
+)
+def test_what_the_api_refuses_is_said(environment, api, capsys, status, body, words):
+    api.tell("/experiment", body, status)
+    assert main(["report"]) == 1
+    assert words in capsys.readouterr().err
+
+
+DECIDED = {
+    "decision": {"seq": 4, "action": "rollback", "version": "v1", "checked": {"answers": True, "detail": None}},
+    "config": {"weights": {"v1": 1.0, "v2": 0.0}, "experiment_id": "e2"},
+}
+
+
+def test_a_decision_goes_to_the_api_with_the_token_the_actor_and_the_note(environment, api, capsys):
+    api.tell("/experiment/decision", DECIDED)
+    assert main(["decide", "promote", "v2", "--note", "cheaper", "--actor", "Zoë", "--yes"]) == 0
+    method, _, headers, body = api.asked[-1]
+    assert (method, headers["Authorization"]) == ("POST", "Bearer admin")
+    assert headers["X-Actor"].encode("latin-1").decode() == "Zoë"
+    assert json.loads(body) == {"action": "promote", "version": "v2", "note": "cheaper"}
+
+
+def test_a_decision_prints_what_is_in_force_and_whether_the_version_answers(environment, api, capsys):
+    api.tell("/experiment/decision", DECIDED)
+    assert main(["decide", "rollback", "--yes"]) == 0
+    shown = capsys.readouterr().out
+    assert "v1 100 %, v2 0 %" in shown
+    assert "v1 answers" in shown
+
+
+def test_where_nobody_can_be_asked_a_decision_needs_yes(environment, api, capsys):
+    asked = len(api.asked)
+    assert main(["decide", "keep"]) == 1
+    assert "--yes" in capsys.readouterr().err
+    assert len(api.asked) == asked
+
+
+def test_promoting_needs_a_version(environment, capsys):
+    assert main(["decide", "promote", "--yes"]) == 1
+    assert "decide promote v2" in capsys.readouterr().err
+
+
+def test_a_refused_decision_is_exit_1_with_the_reason(environment, api, capsys):
+    api.tell("/experiment/decision", {"error": {"message": "v1 is already champion"}}, 409)
+    assert main(["decide", "promote", "v1", "--yes"]) == 1
+    assert capsys.readouterr().err == "error: v1 is already champion\n"
+
+
+def test_a_report_of_rewards_counts_rewards():
+    rewarded = report(metric="reward", variants=(replace(report().variants[0], rewards=77, labelled=5),))
+    assert "77" in text(rewarded)

@@ -1,0 +1,55 @@
+import pytest
+
+from app.services.admission import Admission
+from app.web.front import Front
+from tests.web.fakes import CountingMetrics
+
+
+class Asked:
+    """Remembers the paths that got through."""
+
+    def __init__(self):
+        self.paths = []
+
+    def direct(self, environ):
+        self.paths.append(environ["PATH_INFO"])
+        return 200, [], b"direct"
+
+    def other(self, environ, start_response):
+        self.paths.append(environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [b"other"]
+
+
+class Metrics(CountingMetrics):
+    sheds = 0
+
+    def shed(self):
+        self.sheds += 1
+
+
+def ask(method, path, waiting):
+    asked, metrics, seen = Asked(), Metrics(), {}
+    front = Front({"/predict": asked.direct}, asked.other, Admission(lambda: waiting, 64), metrics)
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
+    body = b"".join(front(environ, lambda status, headers: seen.update(status=status, headers=dict(headers))))
+    return body, seen, asked, metrics
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/predict"), ("POST", "/feedback"), ("GET", "/models")])
+def test_what_is_over_gets_503_and_retry_after_and_is_counted(method, path):
+    body, seen, asked, metrics = ask(method, path, waiting=65)
+    assert (seen["status"], seen["headers"]["Retry-After"]) == ("503 Service Unavailable", "1")
+    assert b'"overloaded"' in body
+    assert (asked.paths, metrics.sheds) == ([], 1)
+    assert metrics.reasons == (["overloaded"] if path == "/predict" else [])
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/metrics", "/config", "/models/reload"])
+def test_whoever_looks_after_the_service_gets_through(path):
+    assert ask("GET", path, waiting=65)[2].paths == [path]
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b"direct"), ("GET", b"other")])
+def test_as_many_may_wait_as_the_limit_says(method, body):
+    assert ask(method, "/predict", waiting=64)[0] == body
