@@ -8,12 +8,11 @@ import msgspec
 import numpy as np
 
 from app.domain.contract import FeatureKind
-from app.drift.keys import INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, category_keys
+from app.drift.keys import INFINITE_KEY, MISSING_KEY, category_keys
 from app.drift.streams import Stream
 
 MAX_CATEGORIES = 60
 OTHERS = "(others)"
-_BELOW = 0
 
 
 class Cells(msgspec.Struct, frozen=True, dict=True):
@@ -44,19 +43,21 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
         last = dict.fromkeys(self.others, len(self.bins) - 1)
         return last | {str(name): rank for rank, name in enumerate(self.bins)}
 
+    @functools.cached_property
+    def _boundaries(self) -> np.ndarray:
+        """Ascending keys, one fewer than cells: a value's cell is how many of them lie below its key."""
+        if self.kind == "categorical":
+            inner = [rank - 0.5 for rank in range(self.ordinary + 1)]
+        elif self.bins:
+            first, *others = (float(edge) for edge in self.bins)
+            inner = [float(np.nextafter(first, -np.inf)), *others]
+        else:
+            inner = [INFINITE_KEY]
+        return np.array([*inner, INFINITE_KEY, MISSING_KEY])
+
     def of(self, keys: np.ndarray) -> np.ndarray:
         """The cell of each of `keys`, uint8, same shape."""
-        last = self.ordinary
-        if self.kind == "categorical":
-            cells = np.minimum(keys, max(last - 1, 0)) + 1
-        elif last == 0:
-            cells = np.zeros(keys.shape)
-        else:
-            edges = np.array(self.bins, dtype=np.float64)
-            cells = np.maximum(np.searchsorted(edges, keys, side="left"), 1)
-            cells = np.where(keys < edges[0], _BELOW, np.where(keys > edges[-1], last + 1, cells))
-        cells = np.where(keys == MISSING_KEY, last + 2, np.where(keys >= UNSEEN_KEY, last + 3, cells))
-        return cells.astype(np.uint8)
+        return self._boundaries.searchsorted(keys, side="left").astype(np.uint8)
 
 
 def numeric_cells(name: str, stream: Stream, keys: np.ndarray) -> Cells:

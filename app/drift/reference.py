@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import msgspec
 import numpy as np
 
@@ -25,7 +27,7 @@ class LabelledErrors(msgspec.Struct, frozen=True):
     rows: int
 
 
-class DriftReference(msgspec.Struct, frozen=True, kw_only=True):
+class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that the monitor needs to know of the data a version was made from; O(bins) in size.
 
     `rows` counts the reference rows. `joint` is None where no joint stream could be fitted; `outputs` and `errors`
@@ -39,6 +41,11 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Family | None = None
     errors: LabelledErrors | None = None
     classes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def transform(self) -> JointTransform | None:
+        """What gives the values of the joint streams."""
+        return None if self.joint is None else JointTransform(self.joint)
 
     def to_json(self) -> bytes:
         """The reference as JSON, without loss: `from_json` gives an equal one."""

@@ -10,7 +10,6 @@ from app.drift.detector import acknowledge, advance
 from app.drift.detector_state import WINDOW, DetectorState, new_state
 from app.drift.errors import ErrorState, acknowledge_errors, advance_errors
 from app.drift.evidence import alarm_wealth
-from app.drift.joint import JointTransform
 from app.drift.keys import category_keys, numeric_keys, row_keys
 from app.drift.output_keys import output_columns
 from app.drift.reference import DriftReference
@@ -115,9 +114,9 @@ def acknowledge_all(state: DriftState, at_us: int) -> DriftState:
 def input_keys(reference: DriftReference, rows: np.ndarray) -> np.ndarray:
     """The keys of `rows` in every input stream, shape (n, streams)."""
     keys = row_keys(rows, [cells.ranks for cells in reference.inputs.cells])
-    if reference.joint is None:
+    if reference.transform is None:
         return keys
-    return np.concatenate([keys, JointTransform(reference.joint).values(keys)], axis=1)
+    return np.concatenate([keys, reference.transform.values(keys)], axis=1)
 
 
 def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:

@@ -1,0 +1,225 @@
+"""Measure what the service does when it is asked too much, reloaded under load, and sent nonsense.
+
+    python bench/resilience.py [--seconds 60] [--reloads 100] [--fuzz 100000] [--soak 0] [--json FILE]
+
+Needs `wrk`. Overload is a closed loop of ten times the connections that saturate two workers, since nothing on the
+same host could send ten times what they answer. Sends only to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import requests
+from serving import OPPONENTS, ROOT, ROW, free_port, server, wrk
+
+PEAK_CONNECTIONS, OVERLOAD = 16, 10
+ADMIN = {"Authorization": "Bearer bench"}
+_FUZZ_THREADS = 4
+_SEED = 20261121
+
+
+class Installation:
+    """Folders with v1 and v2 on the shelf, and a v3 beside it that fits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models, self.aside = folder / "models", folder / "v3"
+        self.environment = {"MODEL_DIR": str(self.models), "DATA_DIR": str(folder / "data"), "ADMIN_TOKEN": "bench"}
+        self._app("train")
+        self._app("train", "--version", "v3", "--variant", "conservative")
+        (self.models / "v3").rename(self.aside)
+
+    def _app(self, *words: str) -> None:
+        command = [sys.executable, "-m", "app", *words]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **self.environment}, check=True, capture_output=True)
+
+
+def memory_mb(process: subprocess.Popen) -> float:
+    """Resident memory of all workers."""
+    return sum(child.memory_info().rss for child in psutil.Process(process.pid).children()) / 2**20
+
+
+def overload(port: int, process: subprocess.Popen, seconds: float) -> dict:
+    """Goodput and latency with ten times the connections against those at the peak; then the return to normal."""
+    wrk(port, PEAK_CONNECTIONS, 2, seed=0)
+    alone = wrk(port, 1, max(2, int(seconds / 6)), seed=1)
+    peak = wrk(port, PEAK_CONNECTIONS, int(seconds), seed=2)
+    before = memory_mb(process)
+    much = wrk(port, PEAK_CONNECTIONS * OVERLOAD, int(seconds), seed=3)
+    after, started = memory_mb(process), time.perf_counter()
+    limit_ms = 5 * peak["p99_ms"]
+    while _one_ms(port) > limit_ms:
+        time.sleep(0.01)
+    goodput = (much["requests"] - much["errors"]) / much["seconds"]
+    return {
+        "peak_rate": peak["rate"],
+        "goodput_share": goodput / peak["rate"],
+        "shed_share": much["errors"] / max(1, much["requests"]),
+        "p99_ms": {"alone": alone["p99_ms"], "peak": peak["p99_ms"], "overload": much["p99_ms"]},
+        "memory_growth": after / before - 1,
+        "recovery_s": time.perf_counter() - started,
+    }
+
+
+def _one_ms(port: int) -> float:
+    started = time.perf_counter()
+    ok = requests.post(f"http://127.0.0.1:{port}/predict", json=ROW, timeout=10).ok
+    return (time.perf_counter() - started) * 1000 if ok else float("inf")
+
+
+def reloads(port: int, process: subprocess.Popen, place: Installation, times: int) -> dict:
+    """Reloads under load from 16 connections, while v3 comes and goes; failures, seconds each, and memory."""
+    memory, took, changes = [], [], Counter[int]()
+    with load(port) as failures:
+        for number in range(times):
+            here, there = place.aside, place.models / "v3"
+            here.rename(there) if number % 2 == 0 else there.rename(here)
+            started = time.perf_counter()
+            answer = requests.post(f"http://127.0.0.1:{port}/models/reload", headers=ADMIN, timeout=60)
+            took.append(time.perf_counter() - started)
+            changes[answer.status_code] += 1
+            memory.append(memory_mb(process))
+    if not place.aside.exists():
+        (place.models / "v3").rename(place.aside)
+    warm = memory[min(9, len(memory) - 1)]
+    return {
+        "statuses": dict(changes),
+        "failed_requests": failures[0],
+        "requests": failures[1],
+        "median_s": statistics.median(took),
+        "slowest_s": max(took),
+        "memory_growth_after_10": memory[-1] / warm - 1,
+    }
+
+
+@contextmanager
+def load(port: int) -> Iterator[list[int]]:
+    """wrk from 16 connections for as long as the block lasts; then the list holds failures and requests."""
+    script = ["wrk", "-t1", f"-c{PEAK_CONNECTIONS}", "-d600s", "-s", str(OPPONENTS / "rows.lua")]
+    running = subprocess.Popen([*script, f"http://127.0.0.1:{port}", "--", "7"], stdout=subprocess.PIPE, text=True)
+    counts = [0, 0]
+    try:
+        yield counts
+    finally:
+        running.send_signal(2)  # wrk stops at SIGINT and prints what it has
+        figures = json.loads(running.communicate()[0].strip().splitlines()[-1])
+        counts[:] = [int(figures["errors"]), int(figures["requests"])]
+
+
+def fuzz(port: int, requests_in_all: int) -> dict:
+    """Mutated bodies and structures on all routes; the statuses, and how many answers were a 5xx or a traceback."""
+    document = requests.get(f"http://127.0.0.1:{port}/openapi.json", timeout=10).json()
+    calls = [(method, path) for path, methods in document["paths"].items() for method in methods]
+    statuses: Counter[int] = Counter()
+    bad: list[str] = []
+    threads = [
+        threading.Thread(target=_fuzz, args=(port, calls, requests_in_all // _FUZZ_THREADS, _SEED + n, statuses, bad))
+        for n in range(_FUZZ_THREADS)
+    ]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    return {"statuses": dict(sorted(statuses.items())), "bad": len(bad), "examples": bad[:5]}
+
+
+def _fuzz(port: int, calls: list, times: int, seed: int, statuses: Counter[int], bad: list[str]) -> None:
+    rng = random.Random(seed)
+    with requests.Session() as session:
+        for _ in range(times):
+            method, path = rng.choice(calls)
+            path = path.replace("{version}", nonsense(rng)).replace("{id}", nonsense(rng))
+            if path.endswith("/reload") and rng.random() < 0.98:
+                continue  # each looks at every file of the shelf: a few will do
+            body = mutated(rng)
+            headers = {"X-Model-Version": rng.choice(["v1", "v9"])} if rng.random() < 0.1 else {}
+            headers |= ADMIN if rng.random() < 0.5 else {}
+            answer = session.request(method, f"http://127.0.0.1:{port}{path}", data=body, headers=headers, timeout=30)
+            statuses[answer.status_code] += 1
+            if answer.status_code >= 500 or "Traceback" in answer.text:
+                bad.append(f"{method} {path} {answer.status_code} {body[:200]!r} {answer.text[:200]}")
+
+
+def nonsense(rng: random.Random) -> str:
+    """A word for a path."""
+    return rng.choice(["v1", "v2", "x", "%00", "..%2f", "ü", "a" * 300])
+
+
+def mutated(rng: random.Random) -> bytes:
+    """A body that is nearly right, or not at all."""
+    values = [None, True, -1, 0, 1e308, 5.1, "x", "", [], {}, [[1, 2, 3, 4]], {"v1": 1}, "setosa", 2**70, "\x00"]
+    keys = ["features", "instances", "user_id", "weights", "prediction_id", "actual", "reward", "feedback", "policy"]
+    keys += ["action", "version", "note", "epoch", "petal_width", "x"]
+    whole = {rng.choice(keys): rng.choice([*values, rng.sample(values, 4)]) for _ in range(rng.randint(0, 4))}
+    text = bytearray(
+        json.dumps(rng.choice([whole, ROW, {"instances": [ROW["features"]]}, rng.choice(values)])).encode()
+    )
+    for _ in range(rng.choice([0, 0, 1, 3, 20])):
+        place = rng.randrange(len(text) + 1)
+        text[place : place + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
+    return bytes(text)
+
+
+def soak(port: int, process: subprocess.Popen, seconds: float) -> dict:
+    """Memory over a long time at about half load: one connection of two workers' worth."""
+    wrk(port, 1, 5, seed=0)
+    before = memory_mb(process)
+    figures = wrk(port, 1, int(seconds), seed=1)
+    return {"memory_growth": memory_mb(process) / before - 1, "requests": figures["requests"]}
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Everything that was asked for."""
+    with tempfile.TemporaryDirectory() as name:
+        place, port = Installation(Path(name)), free_port()
+        command = [sys.executable, "-m", "app", "serve"]
+        with server(command, port, API_PORT=str(port), WEB_CONCURRENCY="2", **place.environment) as (process, _):
+            result = {"overload": overload(port, process, args.seconds)}
+            result["reloads"] = reloads(port, process, place, args.reloads)
+            result["fuzz"] = fuzz(port, args.fuzz)
+            if args.soak:
+                result["soak"] = soak(port, process, args.soak)
+            metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    result["counted"] = {
+        line.split()[0]: float(line.split()[1])
+        for line in metrics.splitlines()
+        if line.startswith(("requests_shed_total", "shadow_rows_shed_total", "predictions_dropped_total"))
+    }
+    return result
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--reloads", type=int, default=100)
+    parser.add_argument("--fuzz", type=int, default=100_000)
+    parser.add_argument("--soak", type=float, default=0, help="seconds; 1800 for the whole")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args()
+    if not shutil.which("wrk"):
+        print("wrk is not installed (Debian: apt-get install wrk)", file=sys.stderr)
+        return 2
+    result = run(args)
+    text = json.dumps(result, indent=2)
+    if args.json:
+        args.json.write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
