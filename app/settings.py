@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     workers: int = 2
     threads: int = 8
+    queued_requests: int = 64
     api_url: str = "http://127.0.0.1:5000"
     admin_token: str | None = None
     api_token: str | None = None
@@ -189,6 +190,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "database_url": ("DATABASE_URL", _text),
     "workers": ("WEB_CONCURRENCY", _integer(1, 256)),
     "threads": ("WEB_THREADS", _integer(1, 1024)),
+    "queued_requests": ("MAX_QUEUED_REQUESTS", _integer(1, 100_000)),
     "api_url": ("API_URL", _text),
     "admin_token": ("ADMIN_TOKEN", _text),
     "api_token": ("API_TOKEN", _text),

@@ -26,7 +26,7 @@ _host = Host(_settings)
 
 bind = f"{_settings.host}:{_settings.api_port}"
 workers = _settings.workers
-worker_class = "gthread"
+worker_class = "app.web.gunicorn_worker.PatientWorker"
 threads = _settings.threads
 worker_connections = 2000
 preload_app = True
@@ -46,7 +46,7 @@ def on_starting(_server):
 
 def post_worker_init(worker):
     """In the new worker: start what may not cross a fork."""
-    worker.wsgi.start(draining=lambda: not worker.alive)
+    worker.wsgi.start(draining=lambda: not worker.alive, waiting=worker.waiting)
 
 
 def worker_exit(_server, worker):

@@ -21,10 +21,15 @@ _log = logging.getLogger(__name__)
 CHAMPION = "champion"
 
 
-def load_version(shelf: Shelf, name: str) -> LoadedVersion:
-    """The version, ready to answer. Raises `UnknownVersion`, and `ArtefactRefused` whatever is wrong with it."""
+def load_version(shelf: Shelf, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
+    """The version, ready to answer; `known` itself where the shelf has just that.
+
+    Raises `UnknownVersion`, and `ArtefactRefused` whatever is wrong with it.
+    """
     artefact = shelf.verified(name)
     manifest = artefact.manifest
+    if known is not None and msgspec.to_builtins(manifest) == known.manifest:
+        return known
     _compare_libraries(manifest)
     try:
         runtime = _runtime(artefact)
@@ -43,16 +48,23 @@ def load_version(shelf: Shelf, name: str) -> LoadedVersion:
     )
 
 
-def load_fleet(shelf: Shelf) -> Fleet:
-    """All versions that load, and the reasons why the others do not; a bad one never keeps a good one from serving."""
+def load_fleet(shelf: Shelf, before: Fleet | None = None) -> Fleet:
+    """All versions that load, and the reasons why the others do not; a bad one never keeps a good one from serving.
+
+    Of `before`, the fleet that serves now, what is unchanged is taken over as it is; so is what the shelf would now
+    refuse: it was right when it was loaded.
+    """
+    loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
     refused: list[RefusedVersion] = []
     for name in shelf.names():
         try:
-            version = load_version(shelf, name)
+            version = load_version(shelf, name, loaded.get(name))
         except (ArtefactRefused, UnknownVersion) as error:
             refused.append(RefusedVersion(name=name, reason=error.message))
-            continue
+            if name not in loaded:
+                continue
+            version = loaded[name]
         twin = next((other.name for other in versions.values() if other.ordinal == version.ordinal), None)
         if twin is not None:
             refused.append(RefusedVersion(name=name, reason=f"it has the ordinal of {twin}: ids could not tell them"))
@@ -63,7 +75,8 @@ def load_fleet(shelf: Shelf) -> Fleet:
     except ArtefactRefused as error:
         aliases = {}
         refused.append(RefusedVersion(name=ALIASES, reason=error.message))
-    return _fleet(versions, aliases, tuple(refused))
+    in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
+    return _fleet(in_order, aliases, tuple(refused))
 
 
 def _fleet(versions: dict[str, LoadedVersion], aliases: dict[str, str], refused: tuple[RefusedVersion, ...]) -> Fleet:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from app.routing import weighted
+from app.routing import sticky, thompson, weighted
 from app.routing.choice import Policy
 
+WEIGHTED, STICKY = "weighted", "sticky"
+
 POLICIES: dict[str, Policy] = {
-    "weighted": weighted.choose,
+    WEIGHTED: weighted.choose,
+    STICKY: sticky.choose,
+    "thompson": thompson.choose,
 }
+
+
+def policy_for(name: str, user_hash: int) -> Policy:
+    """The policy `name`; a named user makes `weighted` sticky, so that nobody sees two versions in turn."""
+    return POLICIES[STICKY if user_hash and name == WEIGHTED else name]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import requests
@@ -65,6 +66,8 @@ def test_a_published_version_is_served_by_every_worker_when_the_reload_is_answer
 def test_a_worker_that_is_born_later_has_what_was_reloaded(api, installation, third):
     shutil.copytree(third, installation / "models" / "v3")
     reload(api)
+    while len(api.workers()) < 2:
+        time.sleep(0.02)
     api.replace_worker(signal.SIGKILL)
     assert forced(api, "v3") == {200}
 

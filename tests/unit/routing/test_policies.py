@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from app.domain.split import normalised
-from app.routing.policies import POLICIES
+from app.routing.policies import POLICIES, policy_for
 
 raw_weights = st.dictionaries(
     st.from_regex(r"v[0-9]", fullmatch=True), st.floats(0, 100).map(lambda w: round(w, 3)), min_size=1, max_size=5
@@ -58,3 +58,25 @@ def test_versions_without_weight_still_answer_when_nobody_else_can(policy, draw)
     choice = policy({"v1": 1.0, "v2": 0.0, "v3": 0.0}, ["v2", "v3"], draw, 0)
     assert choice.version in ("v2", "v3")
     assert choice.propensity == 0.5
+
+
+@every_policy
+@given(user=st.integers(1, 2**48 - 1), draw=draws)
+def test_a_named_user_changes_neither_who_is_eligible_nor_the_probability(policy, user, draw):
+    choice = policy({"v1": 0.5, "v2": 0.3, "v3": 0.2, "v4": 0.0}, ["v2", "v3", "v4"], draw, user)
+    assert choice.propensity == pytest.approx({"v2": 0.6, "v3": 0.4}[choice.version])
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "assignment"),
+    [
+        ("weighted", 0, "weighted"),
+        ("weighted", 7, "sticky"),
+        ("sticky", 0, "weighted"),
+        ("sticky", 7, "sticky"),
+        ("thompson", 0, "bandit"),
+        ("thompson", 7, "bandit"),
+    ],
+)
+def test_the_policy_and_the_user_decide_the_kind_of_assignment(name, user, assignment):
+    assert policy_for(name, user)({"v1": 1.0}, ["v1"], 0.5, user).assignment == assignment

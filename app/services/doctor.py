@@ -1,0 +1,146 @@
+"""What a doctor says of the facts it is shown: pure rules, each with the advice that mends what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from app.domain.manifest import Manifest
+
+State = Literal["ok", "warn", "broken"]
+_GIB = 1024**3
+LEAST_FREE_BYTES = 200 * 1024**2
+SCANT_FREE_BYTES = 2 * _GIB
+LARGEST_WAL_BYTES = 256 * 1024**2
+STALE_S = 30.0
+_TOLERATED_S = 5.0
+_EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: no clock that is right says less
+_US = 1_000_000
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was looked at: `broken` keeps the service from working, `warn` will, or costs something."""
+
+    name: str
+    state: State
+    detail: str
+    advice: str | None = None
+
+
+def healthy(findings: Sequence[Finding]) -> bool:
+    """Whether nothing is broken."""
+    return all(finding.state != "broken" for finding in findings)
+
+
+def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]) -> list[Finding]:
+    """The installation against what was tested."""
+    missing = [name for name in required if installed.get(name) is None]
+    others = [
+        f"{name} {installed[name]} (tested: {version})"
+        for name, version in required.items()
+        if installed.get(name) not in (None, version)
+    ]
+    advice = "python -m pip install -r requirements.txt"
+    if missing:
+        return [Finding("packages", "broken", f"missing: {', '.join(missing)}", advice)]
+    if others:
+        return [Finding("packages", "warn", f"other versions than tested: {', '.join(others)}", advice)]
+    return [Finding("packages", "ok", f"{len(required)} packages as tested")]
+
+
+def of_version(manifest: Manifest, installed_sklearn: str) -> Finding:
+    """A version whose signature and checksums are right."""
+    name, parity = f"version {manifest.version}", manifest.parity
+    written = manifest.libraries.get("scikit-learn", installed_sklearn)
+    if manifest.runtime == "sklearn" and written != installed_sklearn:
+        return Finding(
+            name,
+            "warn",
+            f"runs on scikit-learn, was written with {written}, and {installed_sklearn} is installed",
+            f"install scikit-learn {written}, or publish the model again under another version",
+        )
+    if manifest.runtime == "sklearn":
+        return Finding(
+            name, "ok", "signature right; runs on scikit-learn, which is slower: no ONNX graph agrees with it"
+        )
+    if not parity.holds:
+        return Finding(
+            name,
+            "broken",
+            "its ONNX graph does not agree with the original",
+            "publish the model again; do not serve it",
+        )
+    return Finding(
+        name, "ok", f"signature right; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
+    )
+
+
+def of_shelf(place: str, versions: int, served: int) -> Finding:
+    """The shelf as a whole: `served` of `versions` may be served."""
+    if not versions:
+        return Finding("shelf", "broken", f"no version in {place}", "python -m app train")
+    if not served:
+        return Finding("shelf", "broken", "every version is refused", "see each one's line, or: python -m app train")
+    return Finding("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
+
+
+def of_disk(place: str, free_bytes: int) -> Finding:
+    """The room that is left where the store grows."""
+    detail = f"{free_bytes / _GIB:.1f} GiB free at {place}"
+    if free_bytes < LEAST_FREE_BYTES:
+        return Finding("disk", "broken", detail, "make room: without it nothing is recorded and feedback is refused")
+    if free_bytes < SCANT_FREE_BYTES:
+        return Finding("disk", "warn", detail, "make room soon, or move DATA_DIR")
+    return Finding("disk", "ok", detail)
+
+
+def of_wal(size_bytes: int) -> Finding:
+    """The store's write-ahead log, which a checkpoint empties unless a reader holds on to it."""
+    detail = f"{size_bytes / 1024**2:.0f} MiB of write-ahead log"
+    if size_bytes > LARGEST_WAL_BYTES:
+        return Finding(
+            "store log", "warn", detail, "a reader keeps it from being emptied: end it, or restart the monitor"
+        )
+    return Finding("store log", "ok", detail)
+
+
+def of_integrity(complaint: str | None, finished: bool) -> Finding:
+    """What SQLite's own check found."""
+    if complaint is not None:
+        return Finding("store", "broken", complaint, "stop the service and put the store back from a backup")
+    if not finished:
+        return Finding("store", "warn", "too large to be checked in the time there is", "run it when nothing is served")
+    return Finding("store", "ok", "its structure is whole")
+
+
+def of_monitor(age_s: float | None) -> Finding:
+    """How far behind the monitor is."""
+    advice = "python -m app monitor"
+    if age_s is None:
+        return Finding("monitor", "warn", "it has never run: no evidence, no drift, no decisions", advice)
+    if age_s > STALE_S:
+        return Finding("monitor", "warn", f"its state is {age_s:.0f} s old: it has stopped, or cannot keep up", advice)
+    return Finding("monitor", "ok", f"its state is {age_s:.0f} s old")
+
+
+def of_clock(now_us: int, newest_us: int | None) -> Finding:
+    """This host's clock against what the log says was served."""
+    advice = "set the clock (timedatectl set-ntp true): prediction ids and the order of the history depend on it"
+    if now_us < _EARLIEST_US:
+        return Finding("clock", "broken", "it shows a time before 2025", advice)
+    if newest_us is not None and newest_us - now_us > _TOLERATED_S * _US:
+        behind_s = (newest_us - now_us) // _US
+        return Finding("clock", "warn", f"it is {behind_s} s behind the newest prediction in the log", advice)
+    return Finding("clock", "ok", "agrees with the log")
+
+
+def of_port(variable: str, port: int, taken: bool, ours: bool) -> Finding:
+    """A port that a part of the service wants. `ours`: that part is what listens there."""
+    name = f"port {port}"
+    if ours:
+        return Finding(name, "ok", f"{variable}: the service listens there")
+    if taken:
+        return Finding(name, "broken", f"{variable}: another program listens there", f"stop it, or set {variable}")
+    return Finding(name, "ok", f"{variable}: free")

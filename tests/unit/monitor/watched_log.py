@@ -1,0 +1,84 @@
+"""A log of rows of three features, versions with references, and the drift folder over them."""
+
+import json
+from functools import cache
+
+import numpy as np
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.prediction import Outputs
+from app.drift.reference import build_reference
+from app.monitor.drift import DriftFolder
+from app.monitor.drift_references import Known, _digest
+from app.monitor.step import take_in_all
+from app.services.drift_records import AlarmRuling
+from app.store.drift import DriftTable
+from tests.unit.monitor.small_log import ORDINALS, SmallLog
+
+CONTRACT = FeatureContract(
+    task="classification",
+    target="y",
+    features=tuple(Feature(name=name) for name in ("length", "width", "mass")),
+    classes=("a", "b"),
+)
+
+
+@cache
+def reference(seed=1, errors=6):
+    chance = np.random.default_rng(seed)
+    outputs = Outputs(class_ids=np.zeros(60, dtype=int), probabilities=chance.dirichlet([1, 1], 60))
+    return build_reference(
+        CONTRACT, chance.normal(size=(150, 3)), seed=seed, outputs=outputs, errors=errors, holdout=60
+    )
+
+
+def known(version, found=None, sha256="1"):
+    found = found or reference()
+    return Known(version, ORDINALS[version], sha256, found, _digest(found))
+
+
+class Fixed:
+    """References that are there."""
+
+    def __init__(self, *versions):
+        self.versions = {each.version: each for each in versions}
+
+    def of(self, version):
+        return self.versions.get(version)
+
+
+class WatchedLog(SmallLog):
+    """Requests whose features drift as far as they are told to."""
+
+    def requests(self, n, shift=0.0, seed=0, wrong=None, version="v1", **changes):
+        """n rows; `wrong`: the share of them that a label says was wrong, told at once."""
+        chance = np.random.default_rng(seed)
+        rows = chance.normal(size=(n, 3)) + np.array([shift, 0, 0])
+        for row, top, error in zip(rows.tolist(), chance.uniform(0.5, 1, n), chance.uniform(size=n), strict=True):
+            answer = {"c": 0, "p": [top, 1 - top]}
+            logged = self.served({"v1": answer, "v2": answer}, version, **{"features": json.dumps(row), **changes})
+            self.log(logged)
+            if wrong is not None:
+                self.tell(logged, int(error < wrong))
+
+    def folder(self, *versions):
+        return DriftFolder(Fixed(*(versions or (known("v1"), known("v2")))), self.table)
+
+    @property
+    def table(self):
+        return DriftTable(self.database)
+
+    def watch(self, *versions, portion=1000):
+        return take_in_all(self.folder(*versions), self.store(), portion)
+
+    def report(self, version="v1"):
+        return self.table.standing(version)
+
+    def acknowledge(self, version="v1"):
+        def judge(_report):
+            return AlarmRuling(at_us=self.clock(), actor="ann", note=None, experiment_id="one", epoch=1, changes={})
+
+        return self.table.acknowledge(version, judge)
+
+    def states(self):
+        return self.store().all_states("drift")
