@@ -19,7 +19,7 @@ from app.inference.shelf import Shelf
 from app.observe.folding import DeadWorkers
 from app.observe.metric_files import shared_directory, wipe
 from app.observe.metrics import Metrics
-from app.observe.state import StateSnapshot, state_of
+from app.observe.state import RecentState, StateSnapshot, state_of
 from app.services.admission import Admission
 from app.services.aliases import AliasKeeper
 from app.services.breaker import Breaker
@@ -28,6 +28,7 @@ from app.services.catalogue import Catalogue
 from app.services.configuration import Configurations, new_experiment_id
 from app.services.deciding import World
 from app.services.decisions import Decisions
+from app.services.drift import Drift
 from app.services.experiments import Experiments
 from app.services.feedback import Feedback
 from app.services.following import Following
@@ -41,6 +42,7 @@ from app.services.reload import Reload
 from app.settings import Settings
 from app.store.configs import ConfigurationLog
 from app.store.decisions import DecisionTable
+from app.store.drift import DriftTable
 from app.store.engine import Database
 from app.store.experiments import ExperimentTable
 from app.store.feedback import FeedbackLog
@@ -173,7 +175,7 @@ class Worker:
         self._reload = reload
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
-        self._metrics = Metrics(self._state, shared_directory())
+        self._metrics = Metrics(RecentState(self._state, time.monotonic), shared_directory())
         progress = SharedProgress(settings.data_dir / "progress")
         log = PredictionLog(database)
         self._recorder = Recorder(
@@ -185,6 +187,7 @@ class Worker:
             pressed=lambda: admission.pressed,
         )
         self._reads = reads = MonitorReads(database, _now_us)
+        self._drift = Drift(live, DriftTable(database), _now_us)
         signer = Signer(keys.predictions, os.urandom(4))
         services = Services(
             settings=settings,
@@ -193,6 +196,7 @@ class Worker:
             feedback=Feedback(live, signer, FeedbackLog(database, _now_us)),
             experiments=Experiments(live, reads, ExperimentTable(database), time.monotonic),
             decisions=Decisions(DecisionTable(database), self._world(reads)),
+            drift=self._drift,
             health=Health(
                 live, partial(_store_complaint, database), __version__, monitor_age_s=partial(_monitor_age_s, reads)
             ),
@@ -256,10 +260,9 @@ class Worker:
         """What the monitor has derived, with the weights that this process serves with."""
         weights = self._live.configuration.weights
         try:
-            found = self._reads.snapshot()
+            return state_of(self._reads.snapshot(), weights, self._drift.of_champion())
         except StoreUnavailable:
             return StateSnapshot(weights=weights)
-        return state_of(found, weights)
 
 
 def _announce(fleet: Fleet) -> None:

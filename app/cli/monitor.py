@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.domain.report import ComparisonReport, ExperimentReport
+    from app.monitor.drift_check import DriftCheck
     from app.monitor.folder import Folder
     from app.monitor.rebuild import Rebuilt
     from app.settings import Settings
@@ -45,11 +46,26 @@ def run(args: argparse.Namespace) -> int:
         database.close()
 
 
-def folders() -> list[Folder]:
-    """Every folder of the monitor."""
+def folders(settings: Settings, database: Database) -> list[Folder]:
+    """Every folder of the monitor. Raises `SettingError` where the key of the shelf can be neither made nor read."""
+    from app.inference.shelf import Shelf
+    from app.monitor.drift import DriftFolder
+    from app.monitor.drift_references import References
     from app.monitor.experiment import ExperimentFolder
+    from app.store.drift import DriftTable
+    from app.store.keys import load_or_create
 
-    return [ExperimentFolder()]
+    shelf = Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
+    return [ExperimentFolder(), DriftFolder(References(shelf), DriftTable(database))]
+
+
+def drift_check(database: Database) -> DriftCheck:
+    """What reports are told of drift."""
+    from app.monitor.drift_check import DriftCheck
+    from app.store.configs import ConfigurationLog
+    from app.store.drift import DriftTable
+
+    return DriftCheck(ConfigurationLog(database).latest, DriftTable(database).standing)
 
 
 def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
@@ -61,24 +77,25 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
 
     stop = _stop_on_signals()
     store = MonitorStore(database, _now_us)
-    publisher = Publisher(store, _now_us)
+    publisher = Publisher(store, _now_us, drift_check(database))
+    parts = folders(settings, database)
     acting = Acting(settings, database, _now_us)
     with MonitorLock(settings.data_dir) as lock:
         if not wait_for(lock, stop):
             return 0
         if once:
-            return _once(database, store, publisher, as_json=as_json)
+            return _once(database, store, parts, publisher, as_json=as_json)
         with acting:
-            Loop(store, folders(), publisher, acting.after_reports).run(stop)
+            Loop(store, parts, publisher, acting.after_reports).run(stop)
     return 0
 
 
-def _once(database: Database, store: Any, publisher: Any, *, as_json: bool) -> int:
+def _once(database: Database, store: Any, parts: list[Folder], publisher: Any, *, as_json: bool) -> int:
     from app.domain.log_event import Cursor
     from app.monitor.step import take_in_all
     from app.store.monitor_reads import MonitorReads
 
-    rows = sum(take_in_all(folder, store) for folder in folders())
+    rows = sum(take_in_all(folder, store) for folder in parts)
     publisher.publish()
     store.beat(Cursor())
     stored = MonitorReads(database, _now_us).report()
@@ -98,7 +115,7 @@ def _rebuild(settings: Settings, database: Database, *, as_json: bool) -> int:
     with MonitorLock(settings.data_dir, REBUILD) as lock:
         if not lock.acquire():
             raise Contradiction("another rebuild runs on this data")
-        done = rebuild(database, folders(), _now_us)
+        done = rebuild(database, folders(settings, database), _now_us, drift_check(database))
     equal = all(done.states_equal[name] is not False for name in done.states_equal)
     if as_json:
         _print_json({"rows": done.rows, "equal": equal, "states_equal": done.states_equal, **_compared(done)})

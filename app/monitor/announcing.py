@@ -12,8 +12,14 @@ from app.domain.decision import CONFIGURE, AuditEntry
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.monitor.notify import Notice
+from app.services.drift_records import ACKNOWLEDGE
 
-_DONE = {"promote": "promoted", "rollback": "rolled back to", "keep": "kept"}
+_DONE = {
+    "promote": "promoted",
+    "rollback": "rolled back to",
+    "keep": "kept",
+    ACKNOWLEDGE: "acknowledged the drift alarm of",
+}
 _MOST_AT_ONCE = 100
 
 

@@ -51,19 +51,25 @@ class Publisher:
         self._store = store
         self._now_us = now_us
         self._more_checks = more_checks
-        self._epoch = -1
+        self._newest: object = None
 
     def publish(self) -> list[ExperimentReport]:
         """Make the reports that are missing or older than their state, and that of the newest experiment where the
-        configuration has changed; those reports. Raises `StoreUnavailable`."""
-        epoch = self._store.newest_epoch()
+        configuration, or the outcome of a check from outside it, has changed; those reports.
+
+        Raises `StoreUnavailable`.
+        """
+        around: object = None
         due = dict(self._store.stale_reports())
         summaries = {each.id: each for each in self._store.experiments()}
-        if epoch != self._epoch and summaries:
+        if summaries:
             newest = next(iter(summaries))
-            due.setdefault(newest, self._store.cursor(f"{NAME}/{newest}"))
+            checked = [(check.name, check.ok) for check in self._more_checks(newest)]
+            around = (self._store.newest_epoch(), checked)
+            if around != self._newest:
+                due.setdefault(newest, self._store.cursor(f"{NAME}/{newest}"))
         made = [self._publish(summaries[name], due[name]) for name in due if name in summaries]
-        self._epoch = epoch
+        self._newest = around
         return made
 
     def _publish(self, summary: ExperimentSummary, of: Cursor) -> ExperimentReport:

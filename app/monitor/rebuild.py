@@ -12,7 +12,7 @@ from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
 from app.monitor.experiment import NAME
 from app.monitor.folder import Folder
-from app.monitor.publishing import Publisher
+from app.monitor.publishing import MoreChecks, Publisher, no_more_checks
 from app.monitor.step import take_in_all
 from app.store.engine import Database
 from app.store.monitor import MonitorStore
@@ -44,7 +44,12 @@ class Rebuilt(msgspec.Struct, frozen=True):
     states_equal: Mapping[str, bool | None]
 
 
-def rebuild(database: Database, folders: Sequence[Folder], now_us: Callable[[], int]) -> Rebuilt:
+def rebuild(
+    database: Database,
+    folders: Sequence[Folder],
+    now_us: Callable[[], int],
+    more_checks: MoreChecks = no_more_checks,
+) -> Rebuilt:
     """Rebuild up to where each folder is now (all of the log where it has not begun), compare, and take the place.
 
     A monitor may run meanwhile: it goes on from the state that took the place. Raises `StoreUnavailable`.
@@ -56,7 +61,7 @@ def rebuild(database: Database, folders: Sequence[Folder], now_us: Callable[[], 
     for _ in range(_TRIES):
         at = {name: live.cursor(name) for name in names}
         rows += sum(_catch_up(folder, fresh, at[folder.name]) for folder in folders)
-        before, after = Publisher(live, now_us), Publisher(fresh, now_us)
+        before, after = Publisher(live, now_us), Publisher(fresh, now_us, more_checks)
         summaries = live.experiments()
         # Of the states, not the stored reports: those may be a moment old.
         compared = _compare(_reports(live, before, summaries), _reports(fresh, after, summaries))

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.domain.monitoring import MonitorSnapshot
+from app.drift.report_types import DriftReport
 from app.observe import catalogue
 from app.observe.catalogue import Definition
 
@@ -36,19 +37,43 @@ class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     state_age_s: float | None = None
 
 
-def state_of(found: MonitorSnapshot, weights: Mapping[str, float]) -> StateSnapshot:
-    """What the monitor has derived, with the weights in force."""
+def state_of(found: MonitorSnapshot, weights: Mapping[str, float], drift: DriftReport | None = None) -> StateSnapshot:
+    """What the monitor has derived, with the weights in force; `drift` is the champion's."""
     return StateSnapshot(
         weights=weights,
         feedback=found.feedback,
         labelled_means=found.labelled_means,
         e_values=found.e_values,
         sample_ratio_ok=found.sample_ratio_ok,
+        drift_score=drift.score if drift else None,
+        feature_drift_scores={feature.name: feature.score for feature in drift.features} if drift else {},
+        drift_evidence=drift.evidence if drift else None,
+        drift_alarm=drift.alarm if drift else None,
         state_age_s=found.state_age_s,
     )
 
 
 StateSource = Callable[[], StateSnapshot | None]
+
+
+class RecentState:
+    """A source that is asked at most every `ttl_s` seconds, however many scrape; `clock` is monotonic seconds.
+
+    What it raises is not kept: the next scrape asks again.
+    """
+
+    def __init__(self, source: StateSource, clock: Callable[[], float], ttl_s: float = 1.0) -> None:
+        self._source = source
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._look: tuple[float, StateSnapshot | None] | None = None
+
+    def __call__(self) -> StateSnapshot | None:
+        """The snapshot, up to `ttl_s` seconds old."""
+        look, now = self._look, self._clock()
+        if look is None or now - look[0] >= self._ttl_s:
+            look = self._look = (now, self._source())
+        return look[1]
 
 
 def no_state() -> StateSnapshot | None:

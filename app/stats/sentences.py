@@ -24,6 +24,7 @@ _LOWER_IS_BETTER = ("brier", "log_loss", "absolute_error")
 _CHECKS = {
     "sample_ratio": "the versions do not get the shares of the traffic that were set",
     "label_rate": "the versions' answers are labelled at different rates",
+    "drift": "the traffic, or the champion's answers or errors, are proven to differ from the data it was made from",
 }
 
 

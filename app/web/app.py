@@ -16,6 +16,7 @@ from app.web.routes import (
     audit,
     configuration,
     documentation,
+    drift,
     experiment,
     feedback,
     health,
@@ -27,7 +28,7 @@ from app.web.routes import (
 )
 from app.web.services import Services
 
-_CONCERNS = (start, predictions, feedback, experiment, audit, health, models, reload, configuration, metrics)
+_CONCERNS = (start, predictions, feedback, experiment, audit, drift, health, models, reload, configuration, metrics)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *documentation.OPERATIONS,

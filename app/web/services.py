@@ -9,6 +9,7 @@ import msgspec
 
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
+from app.services.drift import Drift
 from app.services.experiments import Experiments
 from app.services.feedback import Receipt
 from app.services.health import Health
@@ -59,6 +60,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     feedback: Feedback
     experiments: Experiments
     decisions: Decisions
+    drift: Drift
     reload: Reload
     metrics: Metrics
     recorder: Recording

@@ -14,6 +14,7 @@ from app.domain.rows import RowParser
 from app.services.breaker import Breaker
 from app.services.catalogue import Catalogue
 from app.services.decisions import Decisions
+from app.services.drift import Drift
 from app.services.experiments import Experiments
 from app.services.feedback import Receipt
 from app.services.health import Health
@@ -24,6 +25,7 @@ from app.services.reload import Reload
 from app.settings import Settings
 from app.web.services import Services
 from tests.unit.services.deciding import MemoryDecisions, MemoryReports, record, world
+from tests.web.drifting import MemoryDrifts
 
 IRIS = FeatureContract(
     task="classification",
@@ -243,6 +245,7 @@ def services(
     draining=False,
     history=None,
     reports=None,
+    drifts=None,
     clock=lambda: 0.0,
     **settings,
 ):
@@ -267,6 +270,7 @@ def services(
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
         decisions=Decisions(table, world(follow=lambda: live.configure(table.latest))),
+        drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US),
         reload=reload_of(live),
         metrics=CountingMetrics(),
         recorder=sink,

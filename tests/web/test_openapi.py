@@ -16,6 +16,8 @@ API_PAGE = {
     ("GET", "/experiments"),
     ("GET", "/experiments/{id}"),
     ("GET", "/audit"),
+    ("GET", "/drift"),
+    ("POST", "/drift/acknowledge"),
     ("GET", "/health"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),

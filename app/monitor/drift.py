@@ -1,0 +1,149 @@
+"""The folder of drift: from the log's requests and labels to one state, and one report, for each version in the split.
+
+A version is watched while it is in the configuration under which a request was served: the requests of all versions
+against its own reference, its own answers, and its errors. So another champion needs no new beginning, and which
+version is champion changes nothing that is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from app.domain.derived import Changes
+from app.domain.experiment import Configuration
+from app.domain.log_event import Event
+from app.drift.detector_state import DetectorState
+from app.drift.report import drift_report
+from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
+from app.monitor.drift_references import Known
+from app.monitor.drift_samples import Samples, epochs_of, errors_of, outputs_of, rows_of, samples_of, times_of
+from app.monitor.folder import DerivedReads
+from app.services.drift_records import NAME, Acknowledgement, Place, WatchedReport, report_key
+
+
+class ReferenceSource(Protocol):
+    """The references of the versions. Published versions never change, so a replay meets the same ones."""
+
+    def of(self, version: str) -> Known | None: ...
+
+
+class Acknowledgements(Protocol):
+    """The acknowledgements, which have places in the log like events. Raises `StoreUnavailable`."""
+
+    def acknowledgements(self, version: str, after: int) -> Sequence[Acknowledgement]: ...
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a version: its drift against the reference in a file with checksum `reference_sha256`.
+
+    The acknowledgements up to number `acknowledged_seq` are in it.
+    """
+
+    reference_sha256: str
+    acknowledged_seq: int = 0
+    state: DriftState
+
+
+_Memo = dict[tuple[str, tuple[Place, ...]], list[tuple[DetectorState, DetectorState]]]
+
+
+class DriftFolder:
+    """A `Folder`."""
+
+    name = NAME
+
+    def __init__(self, references: ReferenceSource, acknowledged: Acknowledgements) -> None:
+        self._references = references
+        self._acknowledged = acknowledged
+
+    def fold(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
+        """The states and reports of the versions that `events` concern."""
+        samples = samples_of(events)
+        configurations = reads.configurations(epochs_of(samples))
+        states: dict[str, str] = {}
+        memo: _Memo = {}
+        for known in self._known(configurations.values()):
+            own = samples.of(_epochs_with(known, configurations), known.width)
+            if len(own):
+                watch = self._advanced(known, _load(known, reads), own, memo)
+                states |= {known.version: _json(watch), report_key(known.version): _json(_reported(known, watch))}
+        return Changes(states=states)
+
+    def _known(self, configurations: Iterable[Configuration]) -> list[Known]:
+        names = sorted({name for configuration in configurations for name in configuration.weights})
+        return [known for known in map(self._references.of, names) if known is not None]
+
+    def _advanced(self, known: Known, watch: Watch, own: Samples, memo: _Memo) -> Watch:
+        """The watch after its samples, and after the acknowledgements that at least one of them follows.
+
+        One that nothing follows waits: its place is the end of the log, and this must not depend on where a portion
+        ends. One with a place before the portion's end was written before its last event was, so it is found.
+        """
+        state, seq = watch.state, watch.acknowledged_seq
+        for acknowledgement in self._acknowledged.acknowledgements(known.version, seq):
+            before, after = own.cut(acknowledgement.place)
+            if not len(after):
+                break
+            state = acknowledge_all(_taken_in(known, state, before, memo), acknowledgement.at_us)
+            own, seq = after, acknowledgement.seq
+        state = _taken_in(known, state, own, memo)
+        return msgspec.structs.replace(watch, acknowledged_seq=seq, state=state)
+
+
+def _epochs_with(known: Known, configurations: Mapping[int, Configuration]) -> Collection[int]:
+    """The epochs with this version in the split; a name on a shelf that was made anew is another version."""
+    return {
+        epoch
+        for epoch, configuration in configurations.items()
+        if known.version in configuration.weights
+        and configuration.ordinals.get(known.version, known.ordinal) == known.ordinal
+    }
+
+
+def _load(known: Known, reads: DerivedReads) -> Watch:
+    """The watch as it was written, or a new one where that is about another reference or of another release."""
+    name = f"{NAME}/{known.version}"
+    body = reads.states([name]).get(name)
+    fresh = Watch(reference_sha256=known.sha256, state=start(known.reference))
+    if body is None:
+        return fresh
+    try:
+        watch = msgspec.json.decode(body, type=Watch)
+    except msgspec.MsgspecError:
+        return fresh
+    usable = watch.reference_sha256 == known.sha256 and fits(known.reference, watch.state)
+    return watch if usable else fresh
+
+
+def _taken_in(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
+    reference = known.reference
+    if own.requests:
+        state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, memo))
+    answers = outputs_of(own.requests, reference, known.version)
+    if answers is not None:
+        state = update_outputs(reference, state, *answers)
+    wrong, known_at_us = errors_of(own.labels, known.version)
+    return update_labels(reference, state, wrong, known_at_us)
+
+
+def _inputs_after(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DetectorState:
+    """The inputs' state; computed once for versions that were made from the same data and have seen the same."""
+    key = known.inputs_digest, tuple(request.place for request in own.requests)
+    for before, after in memo.setdefault(key, []):
+        if before == state.inputs:
+            return after
+    rows = rows_of(own.requests, known.reference)
+    after = update(known.reference, state, rows, at_us=times_of(own.requests)).inputs
+    memo[key].append((state.inputs, after))
+    return after
+
+
+def _reported(known: Known, watch: Watch) -> WatchedReport:
+    return WatchedReport(watch.acknowledged_seq, drift_report(known.version, known.reference, watch.state))
+
+
+def _json(record: Watch | WatchedReport) -> str:
+    return msgspec.json.encode(record).decode()

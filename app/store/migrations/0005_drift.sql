@@ -1,0 +1,8 @@
+-- Acknowledgements of drift alarms, by the number of their audit entry, with how much of the log there was before them.
+CREATE TABLE drift_acknowledgements (
+    seq BIGINT PRIMARY KEY,
+    version TEXT NOT NULL,
+    predictions_seen BIGINT NOT NULL,
+    outcomes_seen BIGINT NOT NULL,
+    at_us BIGINT NOT NULL
+);

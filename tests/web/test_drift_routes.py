@@ -1,0 +1,114 @@
+import pytest
+from msgspec.structs import replace
+
+from app.domain.timestamps import iso_utc
+from tests.web import fakes
+from tests.web.drifting import MemoryDrifts, drifted
+
+ADMIN = {"Authorization": "Bearer admin"}
+
+
+@pytest.fixture(scope="module")
+def alarming():
+    return drifted()
+
+
+@pytest.fixture
+def watched(serve, alarming):
+    return serve(admin_token="admin", drifts=MemoryDrifts(alarming))
+
+
+def acknowledge(client, headers=ADMIN, **options):
+    return client.post("/drift/acknowledge", headers=headers, **options)
+
+
+def test_the_report_is_answered_whole(watched, alarming):
+    body = watched[0].get("/drift").get_json()
+    assert (body["version"], body["alarm"], body["evidence"], body["note"]) == ("v1", True, 1.0, None)
+    assert (body["requests"], body["window"], body["reference_rows"]) == (200, 500, 120)
+    assert body["false_alarm_probability"] == {"requests": 10000, "at_most": 0.01}
+    worst = max(body["features"], key=lambda feature: feature["score"])
+    assert (worst["name"], worst["score"]) == ("petal_length", body["score"])
+    assert len(worst["bins"]) == len(worst["reference"]) + 1 == len(worst["live"]) + 1
+
+
+def test_what_the_monitor_has_not_seen_is_said_and_has_no_score(serve):
+    fleet = fakes.fleet(v1=fakes.ConstantRuntime())
+    version = replace(fleet.versions["v1"], manifest={"files": {"reference.json": {}}})
+    body = serve(replace(fleet, versions={"v1": version}))[0].get("/drift").get_json()
+    assert (body["score"], body["evidence"], body["alarm"], body["requests"]) == (None, None, False, 0)
+    assert "the monitor has taken in no request for v1" in body["note"]
+
+
+def test_a_version_without_a_reference_is_said_to_have_none(client):
+    body = client.get("/drift?version=v2").get_json()
+    assert (body["version"], body["score"], body["features"]) == ("v2", None, [])
+    assert "v2 was published without a drift reference" in body["note"]
+
+
+def test_another_version_is_asked_for_by_name(serve, alarming):
+    client, _ = serve(drifts=MemoryDrifts(alarming, replace(alarming, version="v2", alarm=False)))
+    assert client.get("/drift?version=v2").get_json()["version"] == "v2"
+    assert client.get("/drift").get_json()["version"] == "v1"
+
+
+@pytest.mark.parametrize("version", ["v9", "../v1", "x" * 500])
+def test_an_unknown_version_is_404(client, version):
+    answer = client.get("/drift", query_string={"version": version})
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (404, "unknown_version")
+
+
+def test_without_any_version_it_is_503(serve):
+    client, services = serve(fakes.fleet())
+    services.live.configure(
+        replace(services.live.configuration, champion=None, terms=fakes.ExperimentTerms(metric="accuracy"))
+    )
+    assert client.get("/drift").status_code == 503
+
+
+@pytest.mark.parametrize("options", [{}, {"json": {}}, {"json": {"version": "v1", "note": "a new sensor"}}])
+def test_an_acknowledged_alarm_is_silent_and_says_since_when(watched, options):
+    client, _ = watched
+    body = acknowledge(client, {**ADMIN, "X-Actor": "ann"}, **options).get_json()
+    assert (body["alarm"], body["acknowledged"]) == (False, iso_utc(fakes.SERVED_AT_US))
+    assert client.get("/drift").get_json() == body
+
+
+def test_the_audit_entry_says_who_and_what_it_was(watched, alarming):
+    client, services = watched
+    acknowledge(client, {**ADMIN, "X-Actor": "ann"}, json={"note": "seen"})
+    [ruling] = services.drift._log.rulings
+    assert (ruling.actor, ruling.note, ruling.experiment_id, ruling.epoch) == ("ann", "seen", "e1", 3)
+    before = ruling.changes["drift_alarm"].before
+    assert before["since"] == alarming.since
+    assert "petal_length" in before["streams"]
+
+
+def test_only_a_standing_alarm_can_be_acknowledged(watched, serve):
+    client, _ = watched
+    acknowledge(client)
+    again = acknowledge(client)
+    assert again.status_code == 409
+    assert "was acknowledged at" in again.get_json()["error"]["message"]
+    assert acknowledge(serve(admin_token="admin")[0]).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"version": 1}, 400, "version"),
+        ({"note": "x" * 2001}, 400, "note"),
+        ({"actor": "ann"}, 400, "actor"),
+        ({"version": "v9"}, 404, "version"),
+        ([], 400, None),
+    ],
+)
+def test_a_wrong_acknowledgement_is_refused_by_name(watched, body, status, field):
+    answer = acknowledge(watched[0], json=body)
+    assert (answer.status_code, answer.get_json()["error"].get("field")) == (status, field)
+    assert watched[1].drift._log.rulings == []
+
+
+@pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": "Bearer no"}, 403)])
+def test_acknowledging_needs_the_administrators_token(watched, headers, status):
+    assert acknowledge(watched[0], headers).status_code == status
