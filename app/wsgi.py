@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.bootstrap import Api, build_api
+from app.bootstrap.api import Api, build_api
 from app.settings import Settings
 
 

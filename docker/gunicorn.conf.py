@@ -9,7 +9,7 @@ import os
 
 from gunicorn.glogging import Logger
 
-from app.bootstrap import Host
+from app.bootstrap.host import Host
 from app.observe.logs import logging_config
 from app.settings import Settings
 

@@ -24,8 +24,13 @@ COMMANDS: dict[str, Command] = {
     "publish": Command("app.cli.publish", "put your own fitted scikit-learn model on the shelf"),
     "models": Command("app.cli.models", "list the versions on the shelf"),
     "serve": Command("app.cli.serve", "run the api in the foreground"),
+    "monitor": Command("app.cli.monitor", "turn the log into evidence, reports and alarms"),
+    "ui": Command("app.cli.ui", "run the dashboard in the foreground"),
     "simulate": Command("app.cli.simulate", "play real rows with true labels against the running service"),
+    "report": Command("app.cli.report", "say which version is better, how sure that is, and what to do"),
+    "decide": Command("app.cli.decide", "promote a version, roll back, or keep the baseline"),
     "drift": Command("app.cli.drift", "compare a file with the data that a version was made from"),
+    "doctor": Command("app.cli.doctor", "check the installation, the shelf and the store, and say what to do"),
 }
 
 

@@ -1,0 +1,98 @@
+"""Make the api, to be forked and started: what workers may share before the fork, and no more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from app.bootstrap.parts import Shared, breaker, generations
+from app.bootstrap.worker import Worker
+from app.inference.loading import load_fleet
+from app.inference.shelf import Shelf
+from app.services.admission import Admission
+from app.services.aliases import AliasKeeper
+from app.services.configuration import Configurations
+from app.services.following import Following
+from app.services.ports import Fleet
+from app.services.predict import Live
+from app.services.reload import Reload
+from app.settings import Settings
+from app.store.configs import ConfigurationLog
+from app.store.engine import Database
+from app.store.keys import load_or_create
+from app.web.front import Environ
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_api(settings: Settings) -> Api:
+    """The api, ready to be forked and started. Raises `SettingError`."""
+    keys = load_or_create(settings.data_dir)
+    shared = Shared(settings, keys, Shelf(settings.model_dir, keys.shelf), Database(settings.store_url))
+    generation = generations(settings).current()  # before the shelf: what comes in between is looked at again
+    fleet = load_fleet(shared.shelf)
+    _announce(fleet)
+    configurations = Configurations(ConfigurationLog(shared.database), settings)
+    configurations.load(fleet)
+    shared.database.close()  # nothing that is open may cross the fork
+    return Api(shared, fleet, generation, configurations)
+
+
+class Api:
+    """The WSGI callable of one process: made before the fork, started after it (by the first request at the latest)."""
+
+    def __init__(self, shared: Shared, fleet: Fleet, generation: str, configurations: Configurations) -> None:
+        self._shared = shared
+        self._fleet: Fleet | None = fleet
+        self._generation = generation
+        self._configurations = configurations
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request."""
+        worker = self._worker or self.start()
+        return worker.front(environ, start_response)
+
+    def start(self, draining: Callable[[], bool] = lambda: False, waiting: Callable[[], int] = lambda: 0) -> Worker:
+        """Start what may not cross a fork.
+
+        `draining` tells when the server wants no more requests, `waiting` how many wait for a thread.
+        """
+        with self._lock:
+            if self._worker is None:
+                self._worker = self._started(draining, Admission(waiting, self._shared.settings.queued_requests))
+            return self._worker
+
+    def _started(self, draining: Callable[[], bool], admission: Admission) -> Worker:
+        fleet, self._fleet = self._fleet, None  # a reload must be able to let go of it
+        assert fleet is not None
+        shared = self._shared
+        live = Live(fleet, self._configurations.current(), partial(breaker, shared.settings))
+        following = Following(self._configurations, live, AliasKeeper(shared.shelf))
+        reload = Reload(
+            fleet=lambda: live.fleet,
+            load=partial(load_fleet, shared.shelf),
+            serve=following.serve,
+            generations=generations(shared.settings),
+            generation=self._generation,
+        )
+        del fleet
+        worker = Worker(shared, live, following, reload, admission, draining)
+        worker.start()
+        return worker
+
+    def stop(self) -> None:
+        """Write what was answered and not written yet."""
+        if self._worker is not None:
+            self._worker.stop()
+
+
+def _announce(fleet: Fleet) -> None:
+    for refused in fleet.refused:
+        _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
+    if not fleet.versions:
+        _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": "python -m app train, then restart the api"}})

@@ -1,0 +1,56 @@
+"""Small parts that both the api and its workers are made of."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from app.errors import StoreUnavailable
+from app.inference.shelf import Shelf
+from app.services.breaker import Breaker
+from app.settings import Settings
+from app.store.engine import Database
+from app.store.generations import SharedGenerations
+from app.store.keys import Keys
+from app.store.monitor_reads import MonitorReads
+
+
+class Shared(NamedTuple):
+    """What is made once before the fork and holds nothing that may not cross it."""
+
+    settings: Settings
+    keys: Keys
+    shelf: Shelf
+    database: Database
+
+
+def generations(settings: Settings) -> SharedGenerations:
+    """The marker by which the workers of a host tell each other to look at the shelf again."""
+    return SharedGenerations(settings.data_dir / "reload")
+
+
+def breaker(settings: Settings) -> Breaker:
+    """A version's circuit breaker."""
+    return Breaker(settings.breaker_failures, settings.breaker_open_s, time.monotonic)
+
+
+def store_complaint(database: Database) -> str | None:
+    """What keeps the store from being written, None where it can be."""
+    try:
+        database.probe()
+    except StoreUnavailable as error:
+        return error.message
+    return None
+
+
+def monitor_age_s(reads: MonitorReads) -> float | None:
+    """How old the monitor's state is, in seconds; None where it cannot be told."""
+    try:
+        return reads.age_s()
+    except StoreUnavailable:
+        return None
+
+
+def now_us() -> int:
+    """Microseconds since 1970 (UTC)."""
+    return time.time_ns() // 1000

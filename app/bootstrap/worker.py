@@ -1,0 +1,161 @@
+"""The parts of one serving process, joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from app import __version__
+from app.bootstrap.parts import Shared, monitor_age_s, now_us, store_complaint
+from app.domain.prediction_id import Signer
+from app.errors import StoreUnavailable
+from app.observe.metric_files import shared_directory
+from app.observe.metrics import Metrics
+from app.observe.state import RecentState, StateSnapshot, state_of
+from app.services.admission import Admission
+from app.services.breaker_watch import BreakerWatch
+from app.services.catalogue import Catalogue
+from app.services.configuration import new_experiment_id
+from app.services.deciding import World
+from app.services.decisions import Decisions
+from app.services.drift import Drift
+from app.services.experiments import Experiments
+from app.services.feedback import Feedback
+from app.services.following import Following
+from app.services.health import Health
+from app.services.history import History
+from app.services.ports import LoadedVersion
+from app.services.predict import Live, Predictor
+from app.services.proof import flaw_in
+from app.services.recorder import Recorder
+from app.services.reload import Reload
+from app.store.decisions import DecisionTable
+from app.store.drift import DriftTable
+from app.store.experiments import ExperimentTable
+from app.store.feedback import FeedbackLog
+from app.store.history import PredictionHistory
+from app.store.log import PredictionLog
+from app.store.monitor_reads import MonitorReads
+from app.store.progress import SharedProgress
+from app.web.app import create_flask
+from app.web.front import Front
+from app.web.predicting import answer_predict, answer_predict_batch
+from app.web.services import Services
+
+_LOG = logging.getLogger(__name__)
+_POLL_S = 0.25
+_STOP_S = 20.0
+
+
+class Worker:
+    """Made and started after the fork; `front` answers requests."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        live: Live,
+        following: Following,
+        reload: Reload,
+        admission: Admission,
+        draining: Callable[[], bool],
+    ) -> None:
+        database = shared.database
+        self._live = live
+        self._following = following
+        self._reload = reload
+        self._stopping = threading.Event()
+        self._declared: Mapping[str, LoadedVersion] = {}
+        self._reads = MonitorReads(database, now_us)
+        self._drift = Drift(live, DriftTable(database), now_us)
+        self._metrics = Metrics(RecentState(self._state, time.monotonic), shared_directory())
+        self._recorder = Recorder(
+            PredictionLog(database),
+            self._metrics,
+            lambda: live.fleet,
+            shared.settings.recorder_queue_rows,
+            SharedProgress(shared.settings.data_dir / "progress"),
+            pressed=lambda: admission.pressed,
+        )
+        services = self._services(shared, draining)
+        direct = {
+            "/predict": partial(answer_predict, services),
+            "/predict/batch": partial(answer_predict_batch, services),
+        }
+        self.front = Front(direct, create_flask(services), admission, self._metrics)
+
+    def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
+        live, database, keys = self._live, shared.database, shared.keys
+        signer = Signer(keys.predictions, os.urandom(4))
+        age_s = partial(monitor_age_s, self._reads)
+        return Services(
+            settings=shared.settings,
+            live=live,
+            predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
+            feedback=Feedback(live, signer, FeedbackLog(database, now_us)),
+            experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
+            decisions=Decisions(DecisionTable(database), self._world()),
+            drift=self._drift,
+            health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s),
+            catalogue=Catalogue(live, shared.shelf),
+            history=History(PredictionHistory(database), lambda: live.fleet),
+            reload=self._reload,
+            metrics=self._metrics,
+            recorder=self._recorder,
+            draining=draining,
+        )
+
+    def start(self) -> None:
+        """Begin to record and to follow the configuration."""
+        self._metrics.start()
+        self._reload.start()
+        self._declare()
+        self._recorder.start()
+        threading.Thread(target=self._follow, name="follow", daemon=True).start()
+
+    def stop(self) -> None:
+        """Write everything that waits, for as long as the server's own patience lasts."""
+        self._stopping.set()
+        left = self._recorder.stop(_STOP_S)
+        if left:
+            _LOG.error("rows_lost", extra={"event_fields": {"rows": left}})
+
+    def _follow(self) -> None:
+        """Install what others decided, and show the breakers, as long as the process lives."""
+        breakers = BreakerWatch(self._metrics)
+        while not self._stopping.wait(_POLL_S):
+            try:
+                self._following.now()
+                self._reload.follow()
+                self._declare()
+                breakers.look(self._live.breakers)
+            except Exception:  # noqa: BLE001 - logged
+                _LOG.exception("follow_failed")  # the next turn tries again; serving goes on with what is installed
+
+    def _declare(self) -> None:
+        """Begin the series of what serves now; looked at each turn, because a reload may come from any request."""
+        fleet = self._live.fleet
+        if self._declared is not fleet.versions:
+            self._declared = fleet.versions
+            self._metrics.declare({name: version.sha256 for name, version in fleet.versions.items()})
+
+    def _world(self) -> World:
+        return World(
+            report=lambda experiment_id: stored.report if (stored := self._reads.report(experiment_id)) else None,
+            probe=lambda version: flaw_in(self._live.fleet, version),
+            now_us=now_us,
+            new_id=new_experiment_id,
+            follow=self._following.now,
+        )
+
+    def _state(self) -> StateSnapshot:
+        """What the monitor has derived, with the weights that this process serves with."""
+        weights = self._live.configuration.weights
+        try:
+            return state_of(self._reads.snapshot(), weights, self._drift.of_champion())
+        except StoreUnavailable:
+            return StateSnapshot(weights=weights)
