@@ -1,0 +1,68 @@
+"""A chart with a table of the same figures beside it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+
+# Between the backgrounds of both themes, at 3:1 or more from each.
+NEUTRAL = "#7d8590"
+HEIGHT = 280
+TALL = 320
+ROWS = 8
+# What Altair writes where a chart has no data. A layer with it would not see the data of the whole.
+_NO_DATA = {"name": "empty"}
+_ONE_ROW = alt.InlineData(values=[{}], name="one_row")
+
+
+class Drawing(NamedTuple):
+    """A Vega-Lite specification without data, and its data.
+
+    Altair takes some 80 ms to make and check a layered chart: the specification is made once and kept, and only the
+    data are new each time a page is drawn.
+    """
+
+    spec: dict[str, Any]
+    data: pd.DataFrame
+
+
+def beside(drawing: Drawing, table: pd.DataFrame, words: str, **column_config: Any) -> None:
+    """Show both; `words` is what a person hears who does not see the chart."""
+    left, right = st.columns([3, 2] if len(table.columns) > 2 else [1, 1], gap="medium")
+    with left:
+        st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=words)
+    with right:
+        st.dataframe(
+            table,
+            hide_index=True,
+            column_config=column_config or None,
+            alt=f"Table: {words}",
+            height=TALL if len(table) > ROWS else "auto",
+        )
+
+
+def spec_of(chart: alt.LayerChart | alt.Chart | alt.FacetChart) -> dict[str, Any]:
+    """The chart's specification; every field in it must have a type, for there are no data to tell it from."""
+    found: dict[str, Any] = chart.to_dict()
+    for key in ("config", "datasets", "data"):
+        found.pop(key, None)
+    for layer in found.get("layer", ()):
+        if layer.get("data") == _NO_DATA:
+            del layer["data"]
+    return found
+
+
+def line_at(value: float, name: str, *, horizontal: bool = True, below: bool = False) -> list[alt.Chart]:
+    """A dashed line with its name on it; `below`: under its right end, where a course begins on the left."""
+    place: Any = {"y": alt.datum(value)} if horizontal else {"x": alt.datum(value)}
+    base = alt.Chart(_ONE_ROW).encode(**place)
+    rule = base.mark_rule(strokeDash=[6, 4], color=NEUTRAL, strokeWidth=1.5)
+    if below:
+        return [rule, base.mark_text(text=name, color=NEUTRAL, fontSize=12, align="right", x="width", dx=-4, dy=9)]
+    if horizontal:
+        return [rule, base.mark_text(text=name, color=NEUTRAL, fontSize=12, align="left", x=4, dy=-8)]
+    return [rule, base.mark_text(text=name, color=NEUTRAL, fontSize=12, align="left", dx=4, y=8)]

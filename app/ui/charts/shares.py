@@ -1,0 +1,50 @@
+"""The share of the requests that each version had, against the planned split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from app.ui.charts.beside import NEUTRAL, Drawing, spec_of
+from app.ui.experiment_records import Variant
+from app.ui.wording import share
+
+
+def table(variants: Sequence[Variant]) -> pd.DataFrame:
+    """One line a version; `had` is None before the first request."""
+    total = sum(variant.requests for variant in variants)
+    return pd.DataFrame(
+        {
+            "version": [variant.version for variant in variants],
+            "planned now": [variant.weight for variant in variants],
+            "had": [variant.requests / total if total else None for variant in variants],
+        }
+    )
+
+
+def drawing(frame: pd.DataFrame) -> Drawing:
+    """A bar for what a version had, a stroke for what is planned."""
+    return Drawing(_spec(len(frame)), frame.rename(columns={"planned now": "planned"}))
+
+
+@lru_cache(maxsize=16)
+def _spec(versions: int) -> dict[str, Any]:
+    base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None))
+    title = "share since the start (bar), planned now (stroke)"
+    length = alt.X("had:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "had:Q"])
+    strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="planned:Q", tooltip=["planned:Q"])
+    return spec_of(alt.layer(bars, strokes).properties(height=60 + 44 * versions))
+
+
+def words(frame: pd.DataFrame) -> str:
+    """The same as a sentence."""
+    parts = [
+        f"{version} had {share(None if pd.isna(had) else had)} of the requests, {share(planned)} is planned"
+        for version, planned, had in frame.itertuples(index=False)
+    ]
+    return "; ".join(parts) + "."

@@ -1,0 +1,127 @@
+"""The api as typed calls. Each raises the types of `app.ui.errors`; reads are tried again, writes never."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from app.ui.environment import Connection
+from app.ui.errors import NotUnderstood
+from app.ui.experiment_records import Audit, Drift, Experiment, Timeline
+from app.ui.records import BatchPrediction, Configuration, Health, HistoryPage, Models, Prediction, Receipt
+from app.ui.transport import Reply, Transport, decoded, failure_of
+
+Record = TypeVar("Record")
+Row = Mapping[str, object] | Sequence[object]
+
+
+class ApiClient:
+    """The calls that the pages make."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.url = connection.url
+        self.needs_token = connection.token is not None
+        self._http = Transport(connection)
+
+    def models(self) -> Models:
+        """The shelf."""
+        return self._read("/models", Models)
+
+    def configuration(self) -> Configuration:
+        """What is in force."""
+        return self._read("/config", Configuration)
+
+    def experiment(self) -> Experiment:
+        """The running experiment's report."""
+        return self._read("/experiment", Experiment)
+
+    def timeline(self) -> Timeline:
+        """Its course in up to 200 points of each comparison."""
+        return self._read("/experiment/timeline", Timeline, {"points": 200})
+
+    def audit(self) -> Audit:
+        """The newest 50 decisions."""
+        return self._read("/audit", Audit, {"limit": 50})
+
+    def drift(self) -> Drift:
+        """The traffic against the champion's training data."""
+        return self._read("/drift", Drift)
+
+    def history(self, limit: int = 50) -> HistoryPage:
+        """The newest predictions that were served."""
+        return self._read("/predictions/history", HistoryPage, {"limit": limit})
+
+    def health(self) -> Health:
+        """The service's state, also where it says that it is unhealthy (503)."""
+        reply = self._http.read("/health")
+        if reply.status == 503:
+            try:
+                return _typed(reply, "/health", Health)
+            except NotUnderstood:
+                raise failure_of(reply, "/health") from None
+        return _result(reply, "/health", Health)
+
+    def metrics(self) -> str:
+        """The metrics in Prometheus' text format."""
+        reply = self._http.read("/metrics")
+        if reply.status != 200:
+            raise failure_of(reply, "/metrics")
+        return reply.body.decode("utf-8", "replace")
+
+    def predict(self, features: Row, version: str | None = None, user_id: str | None = None) -> Prediction:
+        """The answer to one row; `version` forces one, and then the answer does not count in the experiment."""
+        body: dict[str, object] = {"features": features}
+        if user_id:
+            body["user_id"] = user_id
+        return self._write("POST", "/predict", body, Prediction, headers=forcing(version))
+
+    def predict_batch(self, rows: Sequence[Row], version: str | None = None) -> BatchPrediction:
+        """The answers to rows in their order."""
+        return self._write("POST", "/predict/batch", {"instances": rows}, BatchPrediction, headers=forcing(version))
+
+    def feedback(self, prediction_id: str, actual: str | float) -> Receipt:
+        """Says what was right; once it returns the outcome is durable."""
+        return self._write("POST", "/feedback", {"prediction_id": prediction_id, "actual": actual}, Receipt)
+
+    def decide(self, token: str, action: str, version: str | None, note: str, actor: str | None = None) -> None:
+        """Promote, roll back or keep."""
+        body = {"action": action, "note": note, **({"version": version} if version else {})}
+        self._write("POST", "/experiment/decision", body, dict, token=token, headers=signed(actor))
+
+    def change_split(
+        self, token: str, weights: Mapping[str, float], epoch: int, note: str, actor: str | None = None
+    ) -> None:
+        """Set the split, unless somebody changed the configuration since `epoch` (`Refused`, 409)."""
+        body = {"weights": dict(weights), "epoch": epoch, "note": note}
+        self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
+
+    def acknowledge_drift(self, token: str) -> None:
+        """Say that the drift alarm was seen: the detector starts again."""
+        self._write("POST", "/drift/acknowledge", {}, dict, token=token)
+
+    def _read(self, path: str, kind: type[Record], query: Mapping[str, object] | None = None) -> Record:
+        return _result(self._http.read(path, query), path, kind)
+
+    def _write(self, method: str, path: str, body: object, kind: type[Record], **options: Any) -> Record:
+        return _result(self._http.write(method, path, body, **options), path, kind)
+
+
+def forcing(version: str | None) -> dict[str, str]:
+    """The header that forces a version; none where the split may choose."""
+    return {"X-Model-Version": version} if version else {}
+
+
+def signed(actor: str | None) -> dict[str, str]:
+    """The header that says who decides. HTTP headers are bytes: the api reads them as UTF-8."""
+    return {"X-Actor": actor.encode().decode("latin-1")} if actor else {}
+
+
+def _result(reply: Reply, path: str, kind: type[Record]) -> Record:
+    if not 200 <= reply.status < 300:
+        raise failure_of(reply, path)
+    return _typed(reply, path, kind)
+
+
+def _typed(reply: Reply, path: str, kind: type[Record]) -> Record:
+    record: Record = decoded(reply, path, kind)
+    return record

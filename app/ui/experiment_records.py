@@ -1,0 +1,177 @@
+"""What the api answers about the experiment and about drift; read as leniently as `app.ui.records`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Pair = tuple[float, float]
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Quantiles of the server-side latency in ms."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One version in the experiment; `weight` is its planned share."""
+
+    version: str
+    weight: float = 0.0
+    requests: int = 0
+    labelled: int = 0
+    mean: float | None = None
+    interval: Pair | None = None
+    rewards: int = 0
+    reward_mean: float | None = None
+    errors: int = 0
+    latency_ms: Latency = Latency()
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger against the baseline, after `n` outcomes."""
+
+    challenger: str
+    method: str = ""
+    n: int = 0
+    unjoined: int = 0
+    difference: float | None = None
+    interval: Pair | None = None
+    e_value: float | None = None
+    log_e: float | None = None
+    p_value: float | None = None
+    probability_better: float | None = None
+    verdict: str = "undecided"
+    asymptotic: bool = False
+    worst_case: Pair | None = None
+    remaining: tuple[float | None, float | None] | None = None
+    wins: int | None = None
+    losses: int | None = None
+    assumptions: tuple[str, ...] = ()
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """A check or a guardrail; `ok` is None while it cannot be told."""
+
+    name: str
+    ok: bool | None = None
+    version: str | None = None
+    p_value: float | None = None
+    detail: str | None = None
+
+
+class Recommendation(msgspec.Struct, frozen=True):
+    """What to do and why, in a sentence."""
+
+    action: str = "continue"
+    version: str | None = None
+    reason: str = ""
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole report."""
+
+    id: str
+    started: str = ""
+    state: str = "running"
+    metric: str = ""
+    alpha: float = 0.05
+    baseline: str | None = None
+    variants: tuple[Variant, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    checks: tuple[Check, ...] = ()
+    guardrails: tuple[Check, ...] = ()
+    recommendation: Recommendation = Recommendation()
+    computed_at: str | None = None
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison after its first `n` outcomes."""
+
+    challenger: str
+    n: int
+    at: str = ""
+    difference: float | None = None
+    interval: Pair | None = None
+    log_e: float | None = None
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The course of each comparison."""
+
+    points: tuple[Point, ...] = ()
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision, or one change of the configuration."""
+
+    seq: int
+    at: str = ""
+    actor: str = ""
+    action: str = ""
+    version: str | None = None
+    note: str | None = None
+    changes: dict[str, Any] = {}
+    evidence: Any = None
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """Decisions, newest first."""
+
+    entries: tuple[AuditEntry, ...] = ()
+
+
+class FalseAlarms(msgspec.Struct, frozen=True):
+    """On clean traffic the chance of an alarm within so many requests is at most this."""
+
+    requests: int = 0
+    at_most: float = 0.0
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True):
+    """One feature (or one column of the answers), live against training. `bins` are edges or categories."""
+
+    name: str
+    score: float | None = None
+    evidence: float | None = None
+    kind: str = "numeric"
+    bins: tuple[float | str | None, ...] = ()
+    reference: tuple[float, ...] = ()
+    live: tuple[float, ...] | None = None
+    missing: float | None = None
+    unseen: float | None = None
+    out_of_range: float | None = None
+    since: str | None = None
+
+
+class Joint(msgspec.Struct, frozen=True, kw_only=True):
+    """What several features say together, with its meaning in a sentence."""
+
+    name: str
+    evidence: float | None = None
+    explanation: str = ""
+    score: float | None = None
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """How the traffic compares with the data that `version` was made from; evidence 1 is the alarm."""
+
+    version: str = ""
+    score: float | None = None
+    evidence: float | None = None
+    alarm: bool = False
+    alarms: int = 0
+    since: str | None = None
+    acknowledged: str | None = None
+    requests: int = 0
+    window: int = 0
+    reference_rows: int = 0
+    least_detectable_shift_sd: float | None = None
+    false_alarm_probability: FalseAlarms = FalseAlarms()
+    features: tuple[Stream, ...] = ()
+    joint: tuple[Joint, ...] = ()
+    outputs: tuple[Stream, ...] = ()

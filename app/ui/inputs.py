@@ -1,0 +1,131 @@
+"""Inputs made from the served feature contract, and the values in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from app.ui.records import Cell, Contract, Feature, Model
+
+Values = dict[str, Cell]
+_KEPT = "inputs"
+_WIDE_FROM = 9
+_TALL_FROM = 25
+
+
+def key_of(name: str) -> str:
+    """The key of a feature's input."""
+    return f"input.{name}"
+
+
+def typical(model: Model) -> Values:
+    """A row to begin with: the first real one of the manifest, else the medians."""
+    if model.examples:
+        return dict(zip([feature.name for feature in model.contract.features], model.examples[0], strict=False))
+    return {feature.name: _middle(feature) for feature in model.contract.features}
+
+
+def fill(values: Mapping[str, Cell]) -> None:
+    """Put values into the inputs: before they are drawn, or in a callback."""
+    kept = st.session_state.setdefault(_KEPT, {})
+    kept.update(values)
+    for name, value in values.items():
+        st.session_state[_none_key(name)] = value is None
+        if value is not None:
+            st.session_state[key_of(name)] = value
+
+
+def kept() -> Values:
+    """What was in the inputs last, also on an earlier visit of the page; empty at first."""
+    values: Values = st.session_state.setdefault(_KEPT, {})
+    return values
+
+
+def draw(contract: Contract, typed: bool) -> Values:
+    """The inputs, and what is in them. `typed`: fields for any number in place of sliders over the training range."""
+    count = len(contract.features)
+    columns = 3 if count >= _WIDE_FROM else 2 if count > 1 else 1
+    values: Values = {}
+    with st.container(height=460 if count >= _TALL_FROM else "content", border=False):
+        places = st.columns(columns)
+        for index, feature in enumerate(contract.features):
+            with places[index % columns]:
+                values[feature.name] = _draw_one(feature, typed)
+    kept().update(values)
+    return values
+
+
+def outside(contract: Contract, values: Mapping[str, Cell]) -> list[str]:
+    """A sentence for each value that the model did not see in training."""
+    found = []
+    for feature in contract.features:
+        value = values.get(feature.name)
+        if isinstance(value, str) and feature.categories and value not in feature.categories:
+            found.append(f"{feature.name} = {value} was not in the training data")
+        elif _beyond(feature, value):
+            found.append(f"{feature.name} = {value:g} is outside {feature.minimum:g} to {feature.maximum:g}")
+    return found
+
+
+def decimals(feature: Feature) -> int:
+    """How many decimals a step through the feature's range has, of about a hundredth of the range."""
+    low, high = feature.minimum, feature.maximum
+    if low is None or high is None or high <= low:
+        return 3
+    if low.is_integer() and high.is_integer() and high - low >= 10:
+        return 0
+    return max(0, min(8, 2 - math.floor(math.log10(high - low))))
+
+
+def _beyond(feature: Feature, value: Cell) -> bool:
+    if not isinstance(value, float | int) or feature.minimum is None or feature.maximum is None:
+        return False
+    return not feature.minimum <= value <= feature.maximum
+
+
+def _middle(feature: Feature) -> Cell:
+    if feature.kind == "categorical":
+        return feature.categories[0] if feature.categories else None
+    return feature.choices[0] if feature.choices else feature.median if feature.median is not None else 0.0
+
+
+def _draw_one(feature: Feature, typed: bool) -> Cell:
+    key = key_of(feature.name)
+    if key not in st.session_state:
+        # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
+        value = kept().get(feature.name)
+        st.session_state[key] = _middle(feature) if value is None else value
+    drawn: Cell = _widget(feature, typed, key)
+    if not feature.nullable:
+        return drawn
+    st.session_state.setdefault(_none_key(feature.name), kept().get(feature.name, 0) is None)
+    return None if st.checkbox("no value", key=_none_key(feature.name)) else drawn
+
+
+def _widget(feature: Feature, typed: bool, key: str) -> Any:
+    options: tuple[Any, ...] = feature.categories or feature.choices
+    if feature.kind == "categorical" or feature.choices:
+        if st.session_state[key] not in options and not feature.open_categories:
+            st.session_state[key] = options[0] if options else None
+        return st.selectbox(feature.name, options, key=key, accept_new_options=feature.open_categories)
+    st.session_state[key] = float(st.session_state[key])
+    places = decimals(feature)
+    step = 10.0**-places
+    low, high = feature.minimum, feature.maximum
+    if typed or low is None or high is None or high <= low:
+        return st.number_input(feature.name, step=step, format=f"%.{places}f", key=key, help=_range(feature))
+    st.session_state[key] = min(max(st.session_state[key], low), high)
+    return st.slider(feature.name, low, high, step=step, format=f"%.{places}f", key=key, help=_range(feature))
+
+
+def _none_key(name: str) -> str:
+    return f"{key_of(name)}.none"
+
+
+def _range(feature: Feature) -> str | None:
+    if feature.minimum is None or feature.maximum is None:
+        return None
+    return f"In the training data: {feature.minimum:g} to {feature.maximum:g}, half of it below {feature.median:g}."

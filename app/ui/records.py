@@ -1,0 +1,173 @@
+"""What the api answers, as far as the pages read it.
+
+Read leniently: what is missing takes its default and what is new is passed over, so that a dashboard of one release
+works with an api of another. None is what cannot be estimated yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Pair = tuple[float, float]
+Cell = float | str | None
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer; a regression has neither probabilities nor a confidence. `latency_ms` is the server's."""
+
+    prediction_id: str
+    prediction: str | float
+    class_id: int | None = None
+    confidence: float | None = None
+    probabilities: dict[str, float] = {}
+    model_version: str = ""
+    assignment: str = ""
+    latency_ms: float | None = None
+    timestamp: str = ""
+
+
+class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers to a batch in its order, all by one version."""
+
+    predictions: list[Prediction]
+    model_version: str
+    assignment: str = ""
+    latency_ms: float | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """How many outcomes were new and how many were known already."""
+
+    accepted: int = 0
+    duplicates: int = 0
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One served prediction with what came of it, where that is known."""
+
+    prediction_id: str
+    timestamp: str
+    features: dict[str, Any] = {}
+    prediction: str | float = ""
+    confidence: float | None = None
+    model_version: str = ""
+    assignment: str = ""
+    actual: str | float | None = None
+    reward: float | None = None
+
+
+class HistoryPage(msgspec.Struct, frozen=True):
+    """Entries, newest first."""
+
+    predictions: list[HistoryEntry] = []
+    next: str | None = None
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of the model with its values in the training data."""
+
+    name: str
+    kind: Literal["numeric", "categorical"] = "numeric"
+    minimum: float | None = None
+    maximum: float | None = None
+    median: float | None = None
+    categories: tuple[str, ...] = ()
+    choices: tuple[float, ...] = ()
+    nullable: bool = False
+    open_categories: bool = False
+    source_name: str | None = None
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """The features in the model's order and what it answers with."""
+
+    task: str = "classification"
+    target: str = ""
+    features: tuple[Feature, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """How the serving runtime agrees with the original estimator."""
+
+    rows: int | None = None
+    flips: int | None = None
+    largest_difference: float | None = None
+    holds: bool | None = None
+    reason: str | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One version on the shelf."""
+
+    version: str
+    aliases: tuple[str, ...] = ()
+    serving: bool = False
+    routed: bool = False
+    created_at: str = ""
+    variant: str | None = None
+    estimator: str = ""
+    runtime: str = ""
+    sha256: str = ""
+    contract: Contract = Contract()
+    metrics: dict[str, dict[str, Any]] = {}
+    parity: Parity = Parity()
+    examples: tuple[tuple[Cell, ...], ...] = ()
+
+
+class Models(msgspec.Struct, frozen=True, kw_only=True):
+    """The shelf; `refused` gives the reason for each version that may not serve."""
+
+    models: tuple[Model, ...] = ()
+    aliases: dict[str, str] = {}
+    refused: dict[str, str] = {}
+
+    def reference(self) -> Model | None:
+        """The version whose contract requests are made from: the champion, else the first that is routed."""
+        routed = [model for model in self.models if model.routed]
+        champion = self.aliases.get("champion")
+        return next((model for model in routed if model.version == champion), routed[0] if routed else None)
+
+    def answering(self) -> list[str]:
+        """The versions that can be asked, by the order of the shelf."""
+        return [model.version for model in self.models if model.serving]
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in force. `weights` are shares that sum to 1."""
+
+    epoch: int = 0
+    weights: dict[str, float] = {}
+    policy: str = ""
+    champion: str | None = None
+    baseline: str | None = None
+    auto_decide: str = ""
+    drift_threshold: float | None = None
+
+
+class VersionHealth(msgspec.Struct, frozen=True):
+    """One version in the memory of the worker that answered."""
+
+    loaded: bool = False
+    circuit_breaker: str | None = None
+    error: str | None = None
+
+
+class MonitorHealth(msgspec.Struct, frozen=True):
+    """Whether the monitor keeps up; `age_s` is how old its state is."""
+
+    state: str = "absent"
+    age_s: float | None = None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of the service as one worker sees it."""
+
+    status: str
+    models: dict[str, VersionHealth] = {}
+    store: str = ""
+    monitor: MonitorHealth = MonitorHealth()
+    version: str = ""
+    uptime_s: float | None = None

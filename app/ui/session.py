@@ -1,0 +1,67 @@
+"""What a visitor's session has: the api's client, the shared feed, and the administrative token, in memory only."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.ui.client import ApiClient
+from app.ui.environment import Connection, connection
+from app.ui.feed import Feed, Source
+from app.ui.scrape import scrape_of
+
+_ADMIN_TOKEN = "admin_token"  # noqa: S105 - the name of a place, not a token
+_ACTOR = "actor"
+
+
+def client() -> ApiClient:
+    """The client of the api that the environment names."""
+    return _parts(*_address())[0]
+
+
+def feed() -> Feed:
+    """What is known of that api, shared by all sessions of this process."""
+    return _parts(*_address())[1]
+
+
+def admin_token() -> str | None:
+    """The token that this visitor gave, None before."""
+    return st.session_state.get(_ADMIN_TOKEN)
+
+
+def actor() -> str | None:
+    """What the visitor wants to be called in the audit log."""
+    return st.session_state.get(_ACTOR)
+
+
+def remember_admin(token: str, name: str) -> None:
+    """Keep the token and the name until the session ends: the page is closed or reloaded."""
+    st.session_state[_ADMIN_TOKEN] = token.strip() or None
+    st.session_state[_ACTOR] = name.strip() or None
+
+
+def forget_admin() -> None:
+    """Drop both."""
+    for key in (_ADMIN_TOKEN, _ACTOR):
+        st.session_state.pop(key, None)
+
+
+def _address() -> tuple[str, str | None]:
+    found = connection()
+    return found.url, found.token
+
+
+@st.cache_resource(show_spinner=False)
+def _parts(url: str, token: str | None) -> tuple[ApiClient, Feed]:
+    api = ApiClient(Connection(url, token))
+    return api, Feed(
+        {
+            "models": Source(api.models, 60),
+            "config": Source(api.configuration, 60),
+            "experiment": Source(api.experiment, 5),
+            "timeline": Source(api.timeline, 15),
+            "audit": Source(api.audit, 60),
+            "drift": Source(api.drift, 5),
+            "health": Source(api.health, 5),
+            "metrics": Source(lambda: scrape_of(api.metrics()), 10),
+        }
+    )

@@ -1,0 +1,105 @@
+"""One answer: what it is, who gave it, how sure it is, whether it was right, and how to ask for it again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.ui import links, snippets
+from app.ui.asked import Asked, tell
+from app.ui.charts import probabilities
+from app.ui.charts.beside import beside
+from app.ui.errors import NoResult
+from app.ui.figures import figure
+from app.ui.records import Contract
+from app.ui.session import client
+from app.ui.states import sentence
+from app.ui.wording import number, share
+
+ASSIGNMENTS = {
+    "weighted": "chosen at random, by the split",
+    "sticky": "chosen by the user id",
+    "forced": "chosen by you: not counted in the experiment",
+    "fallback": "stood in for a version that could not answer",
+    "bandit": "chosen by the policy",
+}
+
+
+def show(asked: Asked, contract: Contract) -> None:
+    """The answer with its parts."""
+    given = asked.answer
+    value, version, latency = st.columns(3)
+    figure(
+        value,
+        "Prediction",
+        _text(given.prediction),
+        f"{share(given.confidence)} sure" if given.confidence is not None else None,
+    )
+    figure(version, "Answered by", given.model_version, given.assignment)
+    figure(latency, "Latency in ms", number(given.latency_ms, 2), f"{asked.round_trip_ms:.0f} ms to here")
+    st.caption(f"{given.model_version} was {ASSIGNMENTS.get(given.assignment, given.assignment)}.")
+    for sentence_ in asked.outside:
+        st.warning(
+            f"Outside the training data: {sentence_}. The answer is a guess beyond what was learnt.",
+            icon=":material/warning:",
+        )
+    if given.probabilities:
+        _probabilities(asked)
+    _was_it_right(asked, contract)
+    _again(asked)
+
+
+def _probabilities(asked: Asked) -> None:
+    frame = probabilities.table(asked.answer.probabilities, str(asked.answer.prediction))
+    fine = st.column_config.NumberColumn(format="%.4f")
+    beside(probabilities.drawing(frame), frame, probabilities.words(frame), probability=fine)
+
+
+def _was_it_right(asked: Asked, contract: Contract) -> None:
+    st.markdown("**Was it right?**")
+    key = asked.answer.prediction_id
+    if asked.feedback is not None:
+        st.success(f"Recorded: {asked.feedback}.", icon=":material/check_circle:")
+        return
+    if contract.task == "classification":
+        _class_feedback(asked, contract, key)
+    else:
+        with st.form(f"true-{key}", border=False):
+            true = st.number_input("The true value", value=float(asked.answer.prediction), format="%g")
+            if st.form_submit_button("Send"):
+                _send(asked, true)
+
+
+def _class_feedback(asked: Asked, contract: Contract, key: str) -> None:
+    if st.button(f"Yes, it was {asked.answer.prediction}", key=f"right-{key}", icon=":material/thumb_up:"):
+        _send(asked, asked.answer.prediction)
+    others = [name for name in contract.classes if name != asked.answer.prediction]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        other = st.selectbox("What it was", others, key=f"other-{key}", label_visibility="collapsed", width=200)
+        if st.button("No, it was this", key=f"wrong-{key}", icon=":material/thumb_down:") and other is not None:
+            _send(asked, other)
+
+
+def _send(asked: Asked, actual: str | float) -> None:
+    try:
+        receipt = client().feedback(asked.answer.prediction_id, actual)
+    except NoResult as failure:
+        st.error(f"Not recorded. {sentence(failure)}", icon=":material/error:")
+        return
+    known_before = "" if receipt.accepted else " (it was known already)"
+    tell(asked.answer.prediction_id, f"it was {_text(actual)}{known_before}")
+    st.rerun()
+
+
+def _again(asked: Asked) -> None:
+    with st.expander("Ask for it again: curl, Python, link"):
+        api = client()
+        forced = asked.forced or asked.answer.model_version
+        options = (api.url, asked.features, forced, asked.user_id, api.needs_token)
+        st.caption("The version that answered is named, so that the prediction comes out the same.")
+        st.code(snippets.as_curl(*options), language="bash", wrap_lines=True)
+        st.code(snippets.as_python(*options), language="python", wrap_lines=True)
+        st.code(links.link(st.context.url or "", asked.features), language=None, wrap_lines=True)
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else number(value, 6)

@@ -1,0 +1,181 @@
+"""Batch: a CSV file in, the same file with predictions out."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.batch_job import ROWS_A_CALL, Job
+from app.ui.batch_rows import Table, UnreadableFile, matched, read_table, template
+from app.ui.charts import answers
+from app.ui.charts.beside import beside
+from app.ui.records import Model, Models
+from app.ui.session import client
+from app.ui.states import known, looked_at, sentence
+
+NAMES = ("models",)
+_JOB = "batch.job"
+_RESULT = "batch.result"
+_MOST_BAD_SHOWN = 1000
+_BY_SPLIT = "the split decides"
+
+
+def show() -> None:
+    """The whole page."""
+    st.title("Batch")
+    st.caption("Upload a CSV file and get it back with predictions.")
+    models = known(looked_at("models", NAMES)[0], "The models", "batch")
+    if models is None:
+        return
+    model = models.reference()
+    if model is None:
+        st.info(
+            "**No model serves yet.** Run `python -m app train`, then restart the api.", icon=":material/extension:"
+        )
+        return
+    table = _uploaded(model)
+    if table is not None:
+        _prepare(table, model, models)
+    job: Job | None = st.session_state.get(_JOB)
+    if job is not None:
+        _work(job)
+
+
+def _uploaded(model: Model) -> Table | None:
+    names = ", ".join(feature.name for feature in model.contract.features)
+    st.download_button(
+        "Download a template",
+        template(model),
+        "template.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    upload = st.file_uploader(
+        "A CSV file with a header", type="csv", help=f"Columns: {names}; others are kept as they are."
+    )
+    if upload is None:
+        if st.session_state.get(_JOB) is None:
+            st.info(
+                "**No file yet.** Each row needs a value for each feature of the model.", icon=":material/description:"
+            )
+        return None
+    try:
+        return _read(upload.getvalue())
+    except UnreadableFile as error:
+        st.error(f"**The file cannot be read:** {error}.", icon=":material/error:")
+        return None
+
+
+def _read(content: bytes) -> Table:
+    """The table; read once for a file, not at each click."""
+    digest = hashlib.sha256(content).hexdigest()
+    if st.session_state.get("batch.digest") != digest:
+        st.session_state["batch.table"] = read_table(content)
+        st.session_state["batch.digest"] = digest
+        st.session_state.pop(_JOB, None)
+    table: Table = st.session_state["batch.table"]
+    return table
+
+
+def _prepare(table: Table, model: Model, models: Models) -> None:
+    found = matched(model.contract, table.header)
+    unmatched = [name for name, column in found.items() if column is None]
+    needed = {feature.name for feature in model.contract.features if not feature.nullable}
+    with st.expander(f"Columns: {len(found) - len(unmatched)} of {len(found)} matched", expanded=bool(unmatched)):
+        columns = _matching(found, table)
+    lacking = [name for name, column in columns.items() if column is None and name in needed]
+    if lacking:
+        st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
+    chosen = st.selectbox(
+        "Version",
+        [_BY_SPLIT, *models.answering()],
+        help=f"Each part of {ROWS_A_CALL:,} rows goes to one version. A version that you choose never counts in the "
+        "experiment.",
+    )
+    if st.button(
+        f"Predict {len(table.lines):,} rows", type="primary", icon=":material/play_arrow:", disabled=bool(lacking)
+    ):
+        version = None if chosen == _BY_SPLIT else chosen
+        st.session_state[_JOB] = Job(table, model.contract, columns, version)
+        st.session_state.pop(_RESULT, None)
+
+
+def _matching(found: dict[str, str | None], table: Table) -> dict[str, str | None]:
+    places = st.columns(3)
+    columns: dict[str, str | None] = {}
+    for index, (name, column) in enumerate(found.items()):
+        columns[name] = places[index % 3].selectbox(
+            name,
+            table.header,
+            index=table.header.index(column) if column is not None else None,
+            placeholder="not in the file",
+            key=f"column-{name}-{column}",
+        )
+    return columns
+
+
+def _work(job: Job) -> None:
+    if job.running:
+        st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
+        bar = st.progress(0.0, text=_progress(job))
+        # A click on Cancel ends this run at the next drawing, and the next run finds the job as it was left.
+        while job.running:
+            job.step(client())
+            bar.progress(job.done / job.rows, text=_progress(job))
+        st.rerun()
+    if job.failure is not None:
+        st.error(
+            f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
+        )
+        st.button("Go on", on_click=job.go_on, icon=":material/refresh:")
+    elif job.cancelled:
+        st.warning(
+            f"**Cancelled after {job.done:,} of {job.rows:,} rows.** What was answered is below.",
+            icon=":material/front_hand:",
+        )
+    else:
+        st.success(
+            f"**Done:** {len(job.answered):,} rows answered, {len(job.bad):,} could not be.",
+            icon=":material/check_circle:",
+        )
+    _bad_rows(job)
+    if job.answered:
+        _result(job)
+
+
+def _progress(job: Job) -> str:
+    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} could not be answered"
+
+
+def _bad_rows(job: Job) -> None:
+    if not job.bad:
+        return
+    st.subheader("Rows that could not be answered")
+    frame = pd.DataFrame([{"line": row.line, "reason": row.reason} for row in job.bad[:_MOST_BAD_SHOWN]])
+    st.dataframe(frame, hide_index=True, alt="The lines of the file that could not be answered, with the reason.")
+    if len(job.bad) > _MOST_BAD_SHOWN:
+        st.caption(f"The first {_MOST_BAD_SHOWN:,} of {len(job.bad):,}.")
+
+
+def _result(job: Job) -> None:
+    st.subheader("Answers")
+    made: tuple[int, pd.DataFrame, bytes] | None = st.session_state.get(_RESULT)
+    if made is None or made[0] != len(job.answered):
+        frame = job.result()
+        made = st.session_state[_RESULT] = (len(job.answered), frame, frame.to_csv(index=False).encode())
+    _, frame, content = made
+    st.download_button(
+        "Download the result",
+        content,
+        "predictions.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        type="primary",
+    )
+    spread = answers.table([each.answer.prediction for each in job.answered])
+    beside(answers.drawing(spread), spread, answers.words(spread))
+    st.dataframe(frame.head(200), hide_index=True, alt="The first 200 rows of the result.")

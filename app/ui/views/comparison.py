@@ -1,0 +1,111 @@
+"""One challenger against the baseline: the figures, their course, and how far it is to a decision."""
+
+from __future__ import annotations
+
+import math
+
+import streamlit as st
+
+from app.ui.charts import course
+from app.ui.charts.beside import beside
+from app.ui.experiment_records import Comparison, Experiment, Point, Timeline
+from app.ui.feed import Look
+from app.ui.figures import figure
+from app.ui.states import known
+from app.ui.wording import UNKNOWN, interval, number, share, signed, words
+
+VERDICTS = {
+    "better": "✔ better",
+    "worse": "✖ worse",
+    "equivalent": "= no difference that matters",
+    "undecided": "… undecided",
+}
+
+
+def show(each: Comparison, report: Experiment, look: Look[Timeline]) -> None:
+    """The comparison; before its first outcome only what is missing."""
+    baseline = report.baseline or "the baseline"
+    st.subheader(f"{each.challenger} against {baseline}")
+    st.markdown(_progress_words(each))
+    if each.n == 0:
+        return
+    _figures(each, report)
+    _evidence_bar(each, report.alpha)
+    timeline = known(look, "The course", f"timeline-{each.challenger}")
+    if timeline is not None:
+        _course(each, report, [point for point in timeline.points if point.challenger == each.challenger])
+    _small_print(each)
+
+
+def outcomes_needed(each: Comparison) -> int | None:
+    """How many outcomes a decision is expected to need at the least, with those that are there; None: not known."""
+    if each.remaining is None or each.remaining[0] is None:
+        return None
+    return each.n + math.ceil(each.remaining[0])
+
+
+def _progress_words(each: Comparison) -> str:
+    if each.n == 0:
+        return "**0 labelled outcomes.** Send what was right with `POST /feedback`, or on the page Playground."
+    if each.verdict != "undecided":
+        return f"Decided; {each.n:,} labelled outcomes so far."
+    needed = outcomes_needed(each)
+    if needed is None:
+        return f"**{each.n:,} labelled outcomes**; how many it takes cannot be told yet."
+    most = each.remaining[1] if each.remaining else None
+    upper = "more than a million further ones" if most is None else f"{number(math.ceil(most))} further ones"
+    return (
+        f"**{each.n:,} of {needed:,} labelled outcomes needed** at the least; it may take {upper} (80 % of the cases)."
+    )
+
+
+def _figures(each: Comparison, report: Experiment) -> None:
+    verdict, difference, evidence, chance = st.columns(4)
+    figure(verdict, "Verdict", VERDICTS.get(each.verdict, words(each.verdict)), f"p = {number(each.p_value, 3)}")
+    figure(difference, f"Difference in {words(report.metric)}", signed(each.difference), interval(each.interval))
+    now = UNKNOWN if each.log_e is None else f"{number(math.exp(min(each.log_e, 690)), 3)} to 1"
+    figure(evidence, "Evidence now", now, f"decides at {1 / report.alpha:.3g} to 1")
+    tally = UNKNOWN if each.wins is None else f"{number(each.wins)} won, {number(each.losses)} lost"
+    figure(chance, "Chance to be better", share(each.probability_better), tally)
+
+
+def _evidence_bar(each: Comparison, alpha: float) -> None:
+    if each.log_e is None:
+        return
+    done = min(1.0, max(0.0, each.log_e / -math.log(alpha)))
+    st.progress(done, text=f"Evidence: {share(done, 0)} of the way to the threshold (on a log scale)")
+
+
+def _course(each: Comparison, report: Experiment, points: list[Point]) -> None:
+    if not points:
+        st.caption("No point of the course has been stored yet.")
+        return
+    baseline = report.baseline or "the baseline"
+    st.markdown("**Difference and its confidence sequence**")
+    frame = course.difference_table(points)
+    fine = st.column_config.NumberColumn(format="%+.4f")
+    words_ = course.difference_words(frame, each.challenger, baseline)
+    beside(
+        course.difference_drawing(frame, baseline), frame, words_, **dict.fromkeys(("difference", "from", "to"), fine)
+    )
+    st.markdown("**Evidence against the threshold**")
+    frame = course.evidence_table(points)
+    log = st.column_config.NumberColumn("log10 of e", format="%.3f")
+    beside(
+        course.evidence_drawing(frame, report.alpha),
+        frame,
+        course.evidence_words(frame, report.alpha),
+        **{"log10 e": log},
+    )
+
+
+def _small_print(each: Comparison) -> None:
+    with st.expander("What this rests on"):
+        st.markdown(f"- Method: {words(each.method)}{', approximate' if each.asymptotic else ''}.")
+        st.markdown(f"- {each.n:,} outcomes entered; {each.unjoined:,} labels did not, for want of the other answer.")
+        if each.worst_case is not None:
+            st.markdown(
+                f"- Whoever was labelled, over all requests the difference is within {interval(each.worst_case)}."
+            )
+        for assumption in each.assumptions:
+            st.markdown(f"- An automatic promotion would be refused: {assumption}")

@@ -1,0 +1,150 @@
+"""Drift: whether the traffic still looks like the training data, and what has changed."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.charts import drifting
+from app.ui.charts.beside import beside
+from app.ui.errors import NoResult
+from app.ui.experiment_records import Drift, Stream
+from app.ui.feed import TICK_S
+from app.ui.figures import figure
+from app.ui.session import admin_token, client, feed
+from app.ui.states import known, looked_at, sentence
+from app.ui.views import signing_in
+from app.ui.wording import UNKNOWN, moment, number, share, words
+
+NAMES = ("drift",)
+_SAMPLES = "drift.samples"
+_MOST = 360
+
+
+def show() -> None:
+    """The whole page."""
+    st.title("Drift")
+    st.caption("Does the traffic still look like the data that the model was made from?")
+    _live()
+    report: Drift | None = looked_at("drift", NAMES)[0].value
+    if report is not None and report.alarm:
+        _acknowledge()
+
+
+@st.fragment(run_every=TICK_S)
+def _live() -> None:
+    look = looked_at("drift", NAMES)[0]
+    report = known(look, "Drift", "drift")
+    if report is None:
+        return
+    _headline(report)
+    if not report.requests:
+        st.info(
+            f"**0 of {report.window or 'some'} requests** of the first window have been seen.",
+            icon=":material/hourglass_empty:",
+        )
+    _figures(report)
+    _course(report, look.read_at or 0.0)
+    _streams("Features", report.features, "feature")
+    _joint(report)
+    _streams("Answers", report.outputs, "output")
+
+
+def _headline(report: Drift) -> None:
+    since = f" It began about {moment(report.since)}." if report.since else ""
+    if report.alarm:
+        st.error(
+            f"**Alarm: the traffic has changed.**{since} Acknowledge it below once you know why.",
+            icon=":material/notifications_active:",
+        )
+    elif report.acknowledged:
+        st.info(
+            f"**No alarm.** The last one was acknowledged {moment(report.acknowledged)}.",
+            icon=":material/check_circle:",
+        )
+    else:
+        st.success("**No alarm.** No change of the traffic is proven.", icon=":material/check_circle:")
+    promise = report.false_alarm_probability
+    st.caption(
+        f"Against the {report.reference_rows:,} training rows of {report.version}. While nothing changes, the "
+        f"chance of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The least "
+        f"shift that so many rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations. "
+        "Daily cycles and replayed requests are changes too."
+    )
+
+
+def _figures(report: Drift) -> None:
+    score, evidence, requests, alarms = st.columns(4)
+    window = f"at least, of {report.window:,} requests"
+    figure(score, "Displaced traffic", share(report.score), window)
+    figure(evidence, "Evidence", number(report.evidence, 3), "1 is the alarm")
+    figure(requests, "Requests seen", number(report.requests))
+    figure(alarms, "Alarms so far", number(report.alarms))
+
+
+def _course(report: Drift, read_at: float) -> None:
+    seen: deque[drifting.Sample] = st.session_state.setdefault(_SAMPLES, deque(maxlen=_MOST))
+    if not seen or read_at > seen[-1][0]:
+        seen.append((read_at, report.score, report.evidence))
+    st.subheader("Since this page was opened")
+    frame = drifting.course_table(list(seen))
+    fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
+    at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
+    beside(drifting.course_drawing(frame), frame, drifting.course_words(report), at=at, **fine)
+
+
+def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:
+    if not streams:
+        return
+    st.subheader(title)
+    frame = drifting.ranking_table(streams)
+    fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
+    parts = {
+        name: st.column_config.NumberColumn(format="percent") for name in ("outside training", "missing", "unseen")
+    }
+    beside(drifting.ranking_drawing(frame), frame, drifting.ranking_words(frame), **fine, **parts)
+    by_name = {stream.name: stream for stream in streams}
+    chosen = st.selectbox(f"Look into one {kind}", list(frame["feature"]), key=f"drift-{kind}")
+    if chosen in by_name and by_name[chosen].reference:
+        _histogram(by_name[chosen])
+
+
+def _histogram(stream: Stream) -> None:
+    frame = drifting.histogram_table(stream)
+    percent = {name: st.column_config.NumberColumn(format="percent") for name in ("training", "live")}
+    beside(drifting.histogram_drawing(frame), frame, drifting.histogram_words(stream, frame), **percent)
+
+
+def _joint(report: Drift) -> None:
+    if not report.joint:
+        return
+    st.subheader("Features together")
+    st.caption("Each feature may look as before and their relation may not: these look at all of them at once.")
+    rows = [
+        {
+            "what": words(each.name),
+            "evidence": each.evidence,
+            "score": each.score,
+            "meaning": each.explanation or UNKNOWN,
+        }
+        for each in sorted(report.joint, key=lambda each: -(each.evidence or 0))
+    ]
+    fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What several features say together.", column_config=fine)
+
+
+def _acknowledge() -> None:
+    st.subheader("Acknowledge")
+    if not signing_in.show("drift"):
+        return
+    sure = st.checkbox("Yes, I know of the change; start again from here")
+    if st.button("Acknowledge the alarm", icon=":material/front_hand:", disabled=not sure):
+        try:
+            client().acknowledge_drift(admin_token() or "")
+        except NoResult as failure:
+            st.error(f"The api did not do it. {sentence(failure)}", icon=":material/error:")
+            return
+        feed().forget(["drift"])
+        st.rerun()

@@ -1,0 +1,136 @@
+"""Experiment: what is known of the versions while they serve, what to do, and the means to do it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.charts import shares
+from app.ui.charts.beside import beside
+from app.ui.errors import ApiDown
+from app.ui.experiment_records import Audit, Check, Experiment, Variant
+from app.ui.feed import TICK_S, Look
+from app.ui.states import known, looked_at
+from app.ui.views import audit_log, comparison, deciding
+from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, seconds_since, share, words
+
+NAMES = ("experiment", "timeline", "audit", "config", "health")
+STALE_S = 30.0
+ACTIONS = {
+    "continue": ("info", ":material/hourglass_empty:", "Go on"),
+    "promote": ("success", ":material/flag:", "Promote"),
+    "keep": ("success", ":material/anchor:", "Keep"),
+    "rollback": ("error", ":material/undo:", "Roll back"),
+    "investigate": ("warning", ":material/search:", "Look into it"),
+}
+
+
+def show() -> None:
+    """The whole page. What is live redraws itself; the controls below stay as they are while one uses them."""
+    st.title("Experiment")
+    _live()
+    experiment, _, audit, config, _ = looked_at("experiment", NAMES)
+    if experiment.value is None and isinstance(experiment.failure, ApiDown):
+        return
+    deciding.show(config.value, experiment.value)
+    _audit(audit)
+
+
+@st.fragment(run_every=TICK_S)
+def _live() -> None:
+    experiment, timeline, _, _, health = looked_at("experiment", NAMES)
+    report = known(experiment, "The experiment", "experiment")
+    if report is None:
+        return
+    _monitor_age(health, report)
+    _headline(report)
+    _variants(report)
+    for each in report.comparisons:
+        comparison.show(each, report, timeline)
+    _checks(report)
+
+
+def _monitor_age(look: Look[Any], report: Experiment) -> None:
+    """The report may be old although the api answers: the monitor makes it."""
+    monitor = look.value.monitor if look.value is not None else None
+    if monitor is not None and monitor.state != "ok" and not _fresh(report):
+        age = "has not run yet" if monitor.age_s is None else f"is {monitor.age_s:.0f} s behind"
+        st.warning(
+            f"**Old figures.** The monitor {age}: start it with `python -m app monitor`.", icon=":material/history:"
+        )
+
+
+def _fresh(report: Experiment) -> bool:
+    computed = seconds_since(report.computed_at, time.time())
+    return computed is not None and computed < STALE_S
+
+
+def _headline(report: Experiment) -> None:
+    advice = report.recommendation
+    kind, icon, verb = ACTIONS.get(advice.action, ("info", ":material/info:", words(advice.action)))
+    what = f"{verb} {advice.version}" if advice.version else verb
+    getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
+    st.caption(
+        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {words(report.metric)} · "
+        f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over its whole course, however "
+        f"often one looks · computed {moment(report.computed_at)}"
+    )
+
+
+def _variants(report: Experiment) -> None:
+    st.subheader("Versions")
+    if not report.variants:
+        st.info("No version is in the experiment yet.", icon=":material/extension:")
+        return
+    frame = shares.table(report.variants)
+    percent = st.column_config.NumberColumn(format="percent")
+    beside(shares.drawing(frame), frame, shares.words(frame), had=percent, **{"planned now": percent})
+    st.dataframe(
+        pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
+        hide_index=True,
+        alt="Each version with its requests, outcomes, mean, errors and latency.",
+    )
+
+
+def _variant_row(variant: Variant, metric: str) -> dict[str, object]:
+    latency = variant.latency_ms
+    return {
+        "version": variant.version,
+        "requests": variant.requests,
+        "labelled": variant.labelled,
+        f"mean {words(metric)}": number(variant.mean),
+        "lies within": interval(variant.interval).replace("+", ""),
+        "rewards": variant.rewards,
+        "errors": variant.errors,
+        "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
+    }
+
+
+def _checks(report: Experiment) -> None:
+    st.subheader("Checks and guardrails")
+    rows = [_check_row("check", check) for check in report.checks]
+    rows += [_check_row("guardrail", rail) for rail in report.guardrails]
+    if not rows:
+        st.caption("None has begun yet.")
+        return
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Each check and guardrail with its state.")
+
+
+def _check_row(kind: str, check: Check) -> dict[str, object]:
+    return {
+        "what": f"{words(check.name)} of {check.version}" if check.version else words(check.name),
+        "kind": kind,
+        "state": mark(check.ok),
+        "p-value": number(check.p_value, 3),
+        "seen": check.detail or UNKNOWN,
+    }
+
+
+def _audit(look: Look[Audit]) -> None:
+    st.subheader("Decisions so far")
+    audit = known(look, "The audit log", "audit")
+    if audit is not None:
+        audit_log.show(audit)

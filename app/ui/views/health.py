@@ -1,0 +1,157 @@
+"""Health: whether the service can do its work, and how much of it there is."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.charts import traffic
+from app.ui.charts.beside import beside
+from app.ui.errors import ApiDown
+from app.ui.feed import TICK_S, Look
+from app.ui.figures import figure
+from app.ui.records import Health, Model, Models
+from app.ui.scrape import Scrape, quantile_s, rate_per_s
+from app.ui.states import known, looked_at
+from app.ui.wording import UNKNOWN, duration, moment, number, words
+
+NAMES = ("health", "metrics", "models")
+_SCRAPES = "health.scrapes"
+_MOST = 180
+STATUS = {
+    "healthy": ("success", ":material/check_circle:"),
+    "degraded": ("warning", ":material/warning:"),
+    "unhealthy": ("error", ":material/error:"),
+}
+BREAKERS = {"closed": "✔ closed: it is asked", "open": "✖ open: it is not asked", "half_open": "… half open: one try"}
+FIGURES = ("accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2")
+
+
+def show() -> None:
+    """The whole page."""
+    st.title("Health")
+    _live()
+
+
+@st.fragment(run_every=TICK_S)
+def _live() -> None:
+    health, metrics, models = looked_at("health", NAMES)
+    report = known(health, "The state", "health")
+    if report is not None:
+        _state(report)
+    elif isinstance(health.failure, ApiDown):
+        return
+    _traffic(metrics)
+    _versions(report, known(models, "The shelf", "models"))
+
+
+def _state(report: Health) -> None:
+    kind, icon = STATUS.get(report.status, ("warning", ":material/help:"))
+    getattr(st, kind)(f"**The service is {report.status}.** {_why(report)}", icon=icon)
+    store, monitor, uptime, release = st.columns(4)
+    figure(store, "Store", "✔ in order" if report.store == "ok" else "✖ failing")
+    state = {"ok": "✔ keeps up", "stale": "✖ behind", "absent": "✖ absent"}.get(report.monitor.state, UNKNOWN)
+    figure(monitor, "Monitor", state, _age(report))
+    figure(uptime, "Up for", duration(report.uptime_s))
+    figure(release, "Release", report.version or UNKNOWN)
+
+
+def _age(report: Health) -> str:
+    age_s = report.monitor.age_s
+    return "start it with python -m app monitor" if age_s is None else f"{duration(age_s)} old"
+
+
+def _why(report: Health) -> str:
+    reasons = [f"{name}: {version.error}." for name, version in report.models.items() if version.error]
+    reasons += [
+        f"{name}: its breaker is {version.circuit_breaker}."
+        for name, version in report.models.items()
+        if version.circuit_breaker not in (None, "closed")
+    ]
+    reasons += [] if report.store == "ok" else [f"The store: {report.store}."]
+    return " ".join(reasons) or "Each version has just proven it with a real prediction."
+
+
+def _traffic(look: Look[Scrape]) -> None:
+    st.subheader("Traffic")
+    scrape = known(look, "The metrics", "metrics")
+    if scrape is None:
+        return
+    scrapes = _collected(scrape)
+    requests, errors, p50, p95, p99 = st.columns(5)
+    earlier = scrapes[-2] if len(scrapes) > 1 else None
+    figure(requests, "Requests", number(scrape.requests), _rate(earlier, scrape, "requests"))
+    figure(errors, "Errors", number(scrape.errors), _rate(earlier, scrape, "errors"))
+    for column, level in ((p50, 0.5), (p95, 0.95), (p99, 0.99)):
+        value = quantile_s(scrape, level)
+        figure(column, f"p{100 * level:.0f}", UNKNOWN if value is None else f"{number(1000 * value, 3)} ms")
+    dropped = f"; {number(scrape.dropped)} answers could not be recorded" if scrape.dropped else ""
+    st.caption(
+        f"Of all workers, since the api started, read {duration(look.age_s(time.time()))} ago{dropped}. "
+        "Latency is the server's, interpolated in the metric's buckets."
+    )
+    frame = traffic.table(scrapes)
+    if frame.empty:
+        st.caption("Rates appear here with the second reading, in some ten seconds.")
+        return
+    at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
+    fine = {name: st.column_config.NumberColumn(format="%.3g") for name in ("requests/s", "errors/s", "p95 ms")}
+    beside(traffic.drawing(frame), frame, traffic.words(frame), at=at, **fine)
+
+
+def _collected(scrape: Scrape) -> list[Scrape]:
+    """The scrapes that this session saw: at most half an hour of them."""
+    seen: deque[Scrape] = st.session_state.setdefault(_SCRAPES, deque(maxlen=_MOST))
+    if not seen or scrape.at > seen[-1].at:
+        seen.append(scrape)
+    return list(seen)
+
+
+def _rate(before: Scrape | None, after: Scrape, counter: str) -> str:
+    rate = None if before is None else rate_per_s(before, after, counter)
+    return "rate not known yet" if rate is None else f"{number(rate, 3)} / s now"
+
+
+def _versions(report: Health | None, models: Models | None) -> None:
+    if models is None:
+        return
+    st.subheader("Versions on the shelf")
+    if not models.models:
+        st.info("**The shelf is empty.** Run `python -m app train`.", icon=":material/extension:")
+    else:
+        rows = [_version_row(model, report) for model in models.models]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The versions with their state, figures and checksums.")
+    for name, reason in models.refused.items():
+        st.error(f"**{name} is refused:** {reason}", icon=":material/error:")
+
+
+def _version_row(model: Model, report: Health | None) -> dict[str, object]:
+    health = report.models.get(model.version) if report is not None else None
+    breaker = health.circuit_breaker if health is not None else None
+    return {
+        "version": model.version,
+        "known as": ", ".join(model.aliases) or UNKNOWN,
+        "breaker": BREAKERS.get(breaker or "", breaker or UNKNOWN),
+        "estimator": model.estimator,
+        "hold-out": _figures(model.metrics.get("holdout", {})),
+        "runtime": model.runtime,
+        "parity": _parity(model),
+        "SHA-256": model.sha256[:12] or UNKNOWN,
+        "made": moment(model.created_at),
+    }
+
+
+def _figures(figures: dict[str, object]) -> str:
+    shown = [(name, figures[name]) for name in FIGURES if isinstance(figures.get(name), int | float)]
+    return ", ".join(f"{words(name)} {number(float(value), 4)}" for name, value in shown) or UNKNOWN  # type: ignore[arg-type]
+
+
+def _parity(model: Model) -> str:
+    parity = model.parity
+    if parity.holds is None:
+        return UNKNOWN
+    flips = f"{number(parity.flips)} of {number(parity.rows)} differ"
+    return f"✔ {flips}" if parity.holds else f"✖ {flips}: {parity.reason or UNKNOWN}"

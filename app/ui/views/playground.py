@@ -1,0 +1,129 @@
+"""Playground: try the models, see who answered, and say whether it was right."""
+
+from __future__ import annotations
+
+import time
+
+import streamlit as st
+
+from app.ui import inputs, links
+from app.ui.asked import Asked, all_asked, remember
+from app.ui.errors import NoResult
+from app.ui.records import Cell, Model, Models
+from app.ui.session import client
+from app.ui.states import explain, known, looked_at
+from app.ui.views import answer, past
+
+NAMES = ("models",)
+_BY_SPLIT = "the split decides"
+_TYPED = "playground.typed"
+_PRESET = "playground.preset"
+_RESTORED = "playground.restored"
+
+
+def show() -> None:
+    """The whole page."""
+    st.title("Playground")
+    st.caption("Ask the models something, see which version answered, and say whether it was right.")
+    models = known(looked_at("models", NAMES)[0], "The models", "playground")
+    if models is None:
+        return
+    model = models.reference()
+    if model is None:
+        st.info(
+            "**No model serves yet.** Run `python -m app train`, then restart the api.", icon=":material/extension:"
+        )
+        return
+    _restore(model)
+    left, right = st.columns([4, 5], gap="large")
+    with left:
+        _ask(model, models)
+    with right:
+        _newest(model)
+    past.show()
+
+
+def _restore(model: Model) -> None:
+    """Fill the inputs once a session: from the address, else with a real row."""
+    if st.session_state.get(_RESTORED) == model.version or not model.contract.features:
+        return
+    given = links.values_in(model.contract, st.query_params.to_dict())
+    if given or not inputs.kept():
+        inputs.fill({**inputs.typical(model), **given})
+        st.session_state[_TYPED] = bool(inputs.outside(model.contract, given))
+    st.session_state[_RESTORED] = model.version
+
+
+def _ask(model: Model, models: Models) -> None:
+    st.subheader("Inputs")
+    _presets(model)
+    typed = st.toggle("Type the numbers", key=_TYPED, help="Also for values outside the training range.")
+    with st.form("playground", border=False):
+        values = inputs.draw(model.contract, typed)
+        with st.expander("Who answers"):
+            chosen = st.selectbox(
+                "Version",
+                [_BY_SPLIT, *models.answering()],
+                help="A version that you choose is answered and logged; it never counts in the experiment.",
+            )
+            user_id = st.text_input("User id", max_chars=256, help="The same user always meets the same version.")
+        if st.form_submit_button("Predict", type="primary", icon=":material/play_arrow:"):
+            _predict(model, values, None if chosen == _BY_SPLIT else chosen, user_id.strip() or None)
+
+
+def _presets(model: Model) -> None:
+    if not model.examples:
+        return
+
+    def fill() -> None:
+        place = st.session_state[_PRESET]
+        if place is not None:
+            names = [feature.name for feature in model.contract.features]
+            inputs.fill(dict(zip(names, model.examples[place], strict=False)))
+
+    st.selectbox(
+        "Real rows",
+        range(len(model.examples)),
+        index=None,
+        format_func=lambda place: _preset_name(place, model.examples[place]),
+        placeholder="Fill in a row of the training data",
+        key=_PRESET,
+        on_change=fill,
+    )
+
+
+def _preset_name(place: int, row: tuple[Cell, ...]) -> str:
+    shown = ", ".join(
+        "–" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in row[:4]
+    )
+    return f"Row {place + 1}: {shown}{' …' if len(row) > 4 else ''}"
+
+
+def _predict(model: Model, values: inputs.Values, forced: str | None, user_id: str | None) -> None:
+    began = time.perf_counter()
+    try:
+        given = client().predict(values, forced, user_id)
+    except NoResult as failure:
+        st.session_state["playground.failure"] = failure
+        return
+    st.session_state.pop("playground.failure", None)
+    round_trip_ms = 1000 * (time.perf_counter() - began)
+    beyond = tuple(inputs.outside(model.contract, values))
+    remember(
+        Asked(
+            features=values, forced=forced, user_id=user_id, answer=given, round_trip_ms=round_trip_ms, outside=beyond
+        )
+    )
+    st.query_params.from_dict(links.parameters(values))
+
+
+def _newest(model: Model) -> None:
+    st.subheader("Answer")
+    failure = st.session_state.get("playground.failure")
+    if failure is not None:
+        explain(failure, "The prediction", "predict")
+        return
+    if not all_asked():
+        st.info("No prediction yet: press **Predict**.", icon=":material/arrow_back:")
+        return
+    answer.show(all_asked()[0], model.contract)

@@ -1,0 +1,183 @@
+"""The dashboard in a real browser against the running stack: what a person does with it, from a prediction to drift."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from tests.e2e.api_process import ROOT, ApiProcess, free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+TOKEN = "browser-test-token"
+PATIENCE_MS = 20_000
+
+if CHROMIUM is None:
+    pytest.skip("no chromium on this host: the dashboard is not tested in a browser", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+
+
+def run(command, folder, api, port):
+    """`python -m app command` beside the api, in its folders."""
+    data = {"MODEL_DIR": str(folder / "models"), "DATA_DIR": str(folder / "data")}
+    env = {**os.environ, **data, "API_PORT": str(api.port), "API_URL": api.url, "UI_PORT": str(port)}
+    with (folder / f"{command}.log").open("ab") as log:
+        return subprocess.Popen([sys.executable, "-m", "app", command], cwd=ROOT, env=env, stdout=log, stderr=log)
+
+
+@pytest.fixture(scope="module")
+def stack(trained, tmp_path_factory):
+    """The api and the address of its dashboard, with a monitor."""
+    folder = tmp_path_factory.mktemp("browser") / "installation"
+    shutil.copytree(trained, folder)
+    api = ApiProcess(folder, ADMIN_TOKEN=TOKEN, WEB_CONCURRENCY="1").wait_until("/health/ready")
+    port = free_port()
+    others = [run("monitor", folder, api, port), run("ui", folder, api, port)]
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 30)
+        yield api, f"http://127.0.0.1:{port}/"
+    finally:
+        for process in others:
+            process.terminate()
+        for process in others:
+            process.wait(20)
+        api.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(stack, browser):
+    """Opens a page by its name in the navigation; at the end nothing went wrong in the browser or to another host."""
+    _, url = stack
+    context = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE_MS)
+    tab = context.new_page()
+    troubles = []
+    tab.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on(
+        "request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else troubles.append(asked.url)
+    )
+
+    def go(name):
+        if tab.url == "about:blank":
+            tab.goto(url)
+        tab.get_by_role("link", name=name).click()
+        tab.get_by_role("heading", name=name, exact=True, level=1).wait_for()
+        return tab
+
+    yield go
+    context.close()
+    assert not troubles
+
+
+def answers(url):
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def wait_for(true, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
+
+
+def sign_in(tab):
+    tab.get_by_label("Administrative token").fill(TOKEN)
+    tab.get_by_label("Your name, for the audit log").fill("Ann")
+    tab.get_by_role("button", name="Use it").click()
+    tab.get_by_text("You decide as Ann").wait_for()
+
+
+def test_a_person_predicts_and_says_that_it_was_right(stack, visit):
+    api, _ = stack
+    tab = visit("Playground")
+    tab.get_by_role("button", name="Predict").click()
+    tab.get_by_role("button", name="Yes, it was setosa").click()
+    tab.get_by_text("Recorded: it was setosa").wait_for()
+    (entry,) = api.get("/predictions/history?limit=1").json()["predictions"]
+    assert (entry["prediction"], entry["actual"]) == ("setosa", "setosa")
+
+
+def test_the_code_to_copy_gives_the_same_prediction(stack, visit):
+    api, _ = stack
+    tab = visit("Playground")
+    tab.get_by_role("button", name="Predict").click()
+    tab.get_by_text("Ask for it again").click()
+    script = tab.get_by_text("import requests").first.locator("xpath=ancestor-or-self::code").inner_text()
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    first, second = (entry["features"] for entry in api.get("/predictions/history?limit=2").json()["predictions"])
+    assert '"prediction":"setosa"' in answer.stdout
+    assert first == second
+
+
+def test_the_split_is_changed_from_the_page(stack, visit):
+    api, _ = stack
+    tab = visit("Experiment")
+    sign_in(tab)
+    for version, steps in (("v1", 30), ("v2", -30)):
+        slider = tab.get_by_role("slider", name=f"{version}, in parts")
+        slider.focus()
+        for _ in range(abs(steps)):
+            slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+    form = tab.get_by_test_id("stForm").filter(has_text="The split")
+    form.get_by_label("Why").fill("less of v2")
+    form.get_by_text("Yes, change the split").click()
+    form.get_by_role("button", name="Change the split").click()
+    tab.get_by_text("The split is v1 80.0 %, v2 20.0 %").wait_for()
+    wait_for(lambda: api.get("/config").json()["weights"] == {"v1": 0.8, "v2": 0.2})
+    assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
+
+
+def test_a_version_is_promoted_from_the_page(stack, visit):
+    api, _ = stack
+    tab = visit("Experiment")
+    sign_in(tab)
+    form = tab.get_by_test_id("stForm").filter(has_text="The decision")
+    form.get_by_label("Why").fill("it is better")
+    form.get_by_text("Yes, this changes who answers").click()
+    form.get_by_role("button", name="Decide").click()
+    tab.get_by_text("Done: promote v2").wait_for()
+    wait_for(lambda: api.get("/config").json()["champion"] == "v2")
+
+
+def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stack, visit, tmp_path):
+    tab = visit("Batch")
+    source = tmp_path / "rows.csv"
+    rows = [[7.5 + i % 4 / 10, 4.2, 6.5, 2.4] for i in range(9_999)]
+    with source.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["Sepal Length (cm)", "sepal width", "petal_length", "petal width"], *rows, ["?"] * 4]
+        )
+    tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(source)
+    tab.get_by_role("button", name="Predict 10,000 rows").click()
+    tab.get_by_text("9,999 rows answered, 1 could not be").wait_for()
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download the result").click()
+    with download.value.path().open(newline="") as file:
+        result = list(csv.DictReader(file))
+    assert len(result) == 9_999
+    assert result[0]["prediction"] in ("setosa", "versicolor", "virginica")
+    drift = visit("Drift")
+    drift.get_by_text("Alarm: the traffic has changed").wait_for(timeout=30_000)
+
+
+def test_the_state_is_shown_without_waiting(stack, visit):
+    tab = visit("Health")
+    tab.get_by_text("The service is healthy").wait_for()
+    tab.get_by_text("Versions on the shelf").wait_for()

@@ -1,0 +1,147 @@
+"""Batch: reading a file, and taking it through the api part by part."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ui import batch_job
+from app.ui.batch_job import Job
+from app.ui.batch_rows import UnreadableFile, matched, read_table, template
+from app.ui.errors import ApiDown, Refused
+from app.ui.records import BatchPrediction, Contract, Feature, Model, Prediction
+from tests.ui.conftest import button, checked, text_of
+
+CONTRACT = Contract(
+    features=(
+        Feature(name="width", source_name="Petal Width (cm)"),
+        Feature(name="colour", kind="categorical", categories=("red", "none"), nullable=True),
+    )
+)
+COLUMNS = {"width": "width", "colour": "colour"}
+
+
+class FakeBatch:
+    """Answers each row with its first value; refuses 13 by its index, as the api does; fails `outages` times."""
+
+    def __init__(self, outages=0):
+        self.outages = outages
+        self.calls = 0
+
+    def predict_batch(self, rows, version=None):
+        self.calls += 1
+        if self.outages:
+            self.outages -= 1
+            raise ApiDown("nothing answers")
+        for index, row in enumerate(rows):
+            if row[0] == 13:
+                raise Refused(400, "invalid_features", "13 is unlucky", "width", index)
+        made = [Prediction(prediction_id="p", prediction=str(row[0])) for row in rows]
+        return BatchPrediction(predictions=made, model_version=version or "v1")
+
+
+def job_of(text, version=None):
+    return Job(read_table(text.encode()), CONTRACT, COLUMNS, version)
+
+
+def test_bad_rows_are_named_by_line_while_the_others_go_on():
+    job = job_of('width,colour\n1,red\nx,red\n\n"3",\n4,green\n13,red\n6\n7,none\n')
+    job.step(FakeBatch())
+    assert [(row.line, row.reason) for row in job.bad] == [
+        (3, "width: 'x' is not a number"),
+        (6, "colour: 'green' is not one of red, none"),
+        (7, "13 is unlucky"),
+        (8, "has 1 cells where the header has 2"),
+    ]
+    assert [(each.line.number, each.answer.prediction) for each in job.answered] == [(2, "1.0"), (5, "3.0"), (9, "7.0")]
+
+
+def test_a_line_break_within_quotes_does_not_shift_the_numbers():
+    job = job_of('width,colour,note\n1,red,"two\nlines"\nbad,red,x\n')
+    job.step(FakeBatch())
+    assert [row.line for row in job.bad] == [4]
+
+
+def test_a_job_goes_on_where_the_api_failed(monkeypatch):
+    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 2)
+    job = job_of("width,colour\n1,red\n2,red\n3,red\n")
+    job.step(api := FakeBatch())
+    api.outages = 1
+    job.step(api)
+    assert (job.done, job.running) == (2, False)
+    job.go_on()
+    job.step(api)
+    assert [each.answer.prediction for each in job.answered] == ["1.0", "2.0", "3.0"]
+
+
+def test_a_cancelled_job_keeps_what_was_answered(monkeypatch):
+    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 1)
+    job = job_of("width,colour\n1,red\n2,red\n")
+    job.step(FakeBatch())
+    job.cancel()
+    assert not job.running
+    assert list(job.result()["prediction"]) == ["1.0"]
+
+
+def test_the_result_keeps_the_file_s_columns():
+    job = job_of("colour,width,id\nred,1.50,007\n", "v2")
+    job.step(FakeBatch())
+    assert job.result().to_dict("records") == [
+        {"colour": "red", "width": "1.50", "id": "007", "prediction": "1.5", "confidence": None}
+        | {"model_version": "v2", "prediction_id": "p", "line": 2}
+    ]
+
+
+@pytest.mark.parametrize("header", [["width"], ["Petal width [mm]"], [" WIDTH "], ["petal_width"]])
+def test_columns_are_matched_by_either_name(header):
+    assert matched(CONTRACT, header)["width"] == header[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (b"a,b\n", "no row below"),
+        ("ä,b\n1,2".encode("latin-1"), "not UTF-8"),
+        (b'a,b\n"' + b"x" * 200_000, "line"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_with_the_reason(content, why):
+    with pytest.raises(UnreadableFile, match=why):
+        read_table(content)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_usual_delimiters_and_a_byte_order_mark_are_read(delimiter):
+    table = read_table("\ufeffa|b\r\n1|2\r\n".replace("|", delimiter).encode())
+    assert (table.header, table.lines[0].cells) == (("a", "b"), ("1", "2"))
+
+
+def test_the_template_can_be_sent_back_as_it_is():
+    model = Model(version="v1", contract=CONTRACT, examples=((0.5, "red"), (1.0, None)))
+    job = job_of(template(model))
+    job.step(FakeBatch())
+    assert (len(job.answered), job.bad) == (2, [])
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=8), st.binary(max_size=40))
+def test_whatever_is_uploaded_ends_in_a_table_or_a_reason(cells, noise):
+    content = ",".join(cells).encode() + b"\n1,2\n" + noise
+    try:
+        table = read_table(content)
+    except UnreadableFile:
+        return
+    assert table.lines
+
+
+def test_a_file_is_taken_through_the_page(begin, page):
+    from tests.ui import answers
+
+    batch = {"predictions": [answers.PREDICTION] * 2, "count": 2, "model_version": "v1"}
+    api = begin({**answers.NORMAL, "/predict/batch": batch})
+    at = page("batch")
+    text = "sepal length (cm),sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\nx,1,1,1\n6,3,4,1\n"
+    at.file_uploader[0].set_value(("rows.csv", text.encode(), "text/csv"))
+    checked(at.run())
+    checked(button(at, "Predict 3 rows").click().run())
+    assert "2 rows answered, 1 could not be" in text_of(at)
+    assert api.sent("/predict/batch") == [{"instances": [[5.1, 3.5, 1.4, 0.2], [6.0, 3.0, 4.0, 1.0]]}]

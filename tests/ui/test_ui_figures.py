@@ -1,0 +1,108 @@
+"""Numbers, metrics and charts: pure."""
+
+import math
+
+import pytest
+
+from app.ui import wording
+from app.ui.charts import answers, course, drifting, probabilities, shares
+from app.ui.experiment_records import Comparison, Point, Stream, Variant
+from app.ui.scrape import quantile_s, rate_per_s, scrape_of
+from app.ui.views.comparison import outcomes_needed
+from tests.ui.answers import METRICS
+
+
+def test_a_scrape_sums_over_versions():
+    scrape = scrape_of(METRICS, 10.0)
+    assert (scrape.requests, scrape.errors, scrape.by_version) == (120, 2, {"v1": 70, "v2": 50})
+    assert scrape.buckets == ((1e-4, 60), (1e-3, 110), (math.inf, 120))
+
+
+@pytest.mark.parametrize(
+    ("level", "seconds"), [(0.5, 1e-4), (0.25, 0.5e-4), (0.75, 1e-4 + 0.9e-3 * 30 / 50), (0.99, None)]
+)
+def test_a_quantile_is_interpolated_in_its_bucket(level, seconds):
+    found = quantile_s(scrape_of(METRICS), level)
+    assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_rate_is_unknown_where_the_api_began_anew():
+    before, after = scrape_of(METRICS, 10.0), scrape_of(METRICS.replace("120.0\nmodel", "140.0\nmodel"), 20.0)
+    assert rate_per_s(before, after, "requests") == 2.0
+    assert rate_per_s(after, before, "requests") is None
+    assert rate_per_s(scrape_of(METRICS, 1.0), scrape_of("", 2.0), "requests") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (1234567, "1,234,567"),
+        (0.12345, "0.1235"),
+        (23456.7, "23,457"),
+        (2.5e12, "2,500,000,000,000"),
+        (2.5e15, "2.5e+15"),
+        (float("inf"), "inf"),
+        (-2.0, "-2"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (5, "5 s"), (119, "119 s"), (600, "10 min"), (1e6, "12 days")]
+)
+def test_durations_take_the_unit_that_makes_sense(seconds, text):
+    assert wording.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("remaining", "needed"), [(None, None), ((None, None), None), ((37.5, None), 50), ((0.0, 4.0), 12)]
+)
+def test_what_is_needed_comes_from_the_forecast(remaining, needed):
+    assert outcomes_needed(Comparison(challenger="v2", n=12, remaining=remaining)) == needed
+
+
+def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
+    frame = probabilities.table({f"c{i}": i / 5000 for i in range(100)}, "c0")
+    assert len(frame) == 13
+    assert frame["class"].iloc[-1] == "c0 ◀"
+
+
+def test_a_share_before_the_first_request_is_unknown():
+    frame = shares.table([Variant(version="v1", weight=1.0)])
+    assert "v1 had – of the requests, 100.0 % is planned" in shares.words(frame)
+
+
+def test_a_course_without_any_interval_is_drawn():
+    frame = course.difference_table([Point(challenger="v2", n=1)])
+    assert course.difference_drawing(frame, "v1").spec["layer"]
+    assert "–" in course.difference_words(frame, "v2", "v1")
+
+
+def test_endless_evidence_has_a_finite_place():
+    frame = course.evidence_table([Point(challenger="v2", n=9, log_e=5000.0)])
+    assert frame["log10 e"].iloc[0] == pytest.approx(2171.47, abs=0.01)
+    assert course.evidence_words(frame, 0.05)
+
+
+def test_open_ends_of_bins_are_named():
+    stream = Stream(name="x", bins=(None, 1.0, 2.5, None), reference=(0.2, 0.5, 0.3))
+    assert drifting.cell_names(stream) == ["below 1", "1 to 2.5", "from 2.5"]
+    assert drifting.histogram_drawing(drifting.histogram_table(stream)).spec["mark"]
+
+
+def test_layers_take_the_data_of_the_whole_and_lines_have_one_row_of_their_own():
+    layers = course.evidence_drawing(course.evidence_table([Point(challenger="v2", n=1)]), 0.05).spec["layer"]
+    assert [layer.get("data") for layer in layers] == [
+        None,
+        {"name": "one_row", "values": [{}]},
+        {"name": "one_row", "values": [{}]},
+    ]
+
+
+def test_answers_are_counted_by_class_or_by_range():
+    assert answers.table(["a", "b", "a"]).to_dict("list") == {"answer": ["a", "b"], "rows": [2, 1]}
+    assert answers.table([0.0, 1.0])["rows"].tolist() == [1, 1]
+    assert answers.table([2.0, 2.0])["rows"].tolist() == [2]

@@ -1,0 +1,92 @@
+"""Each page in each of its five states: no exception, and the state is said in words."""
+
+import pytest
+
+from app.ui import session
+from tests.ui import answers
+from tests.ui.conftest import button, checked, text_of
+
+PAGES = ("playground", "batch", "experiment", "drift", "health")
+EMPTY = {
+    "playground": "No model serves yet",
+    "batch": "No model serves yet",
+    "experiment": "nothing to show yet",
+    "drift": "0 of 500 requests",
+    "health": "The service is unhealthy",
+}
+NORMAL = {
+    "playground": "No prediction yet",
+    "batch": "No file yet",
+    "experiment": "12 of 50 labelled outcomes needed",
+    "drift": "Alarm: the traffic has changed",
+    "health": "The service is healthy",
+}
+PARTIAL = {
+    "playground": "Playground",
+    "batch": "No file yet",
+    "experiment": "The course: not there yet",
+    "drift": "Drift: not there yet",
+    "health": "The metrics: not there yet",
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_an_empty_service_is_said_to_be_empty(begin, page, name):
+    begin(answers.EMPTY)
+    assert EMPTY[name] in text_of(page(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_shows_what_there_is(api, page, name):
+    assert NORMAL[name] in text_of(page(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_old_figures_stay_and_are_called_old(api, page, name):
+    at = page(name)
+    api.stop()
+    session.feed().forget()
+    text = text_of(checked(at.run()))
+    assert "old figures" in text
+    assert NORMAL[name] in text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_without_an_api_says_so_and_lights_up_on_retry(begin, page, name):
+    api = begin(dict.fromkeys(answers.NORMAL, (502, "no gateway")))
+    at = page(name)
+    assert "nothing to show yet" in text_of(at)
+    api.routes = dict(answers.NORMAL)
+    first = next(each for each in at.button if each.label == "Try again")
+    assert NORMAL[name] in text_of(checked(first.click().run()))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_that_nothing_answers(begin, page, name):
+    begin().stop()
+    assert "The api does not answer" in text_of(page(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_not_there_yet_does_not_hide_the_rest(begin, page, name):
+    begin(answers.PARTIAL)
+    assert PARTIAL[name] in text_of(page(name))
+
+
+def test_figures_of_a_monitor_that_stands_still_are_called_old(begin, page):
+    stale = {**answers.HEALTH, "monitor": {"state": "stale", "age_s": 90.0}}
+    old = {**answers.EXPERIMENT, "computed_at": "2026-01-01T00:00:00Z"}
+    begin({**answers.NORMAL, "/health": stale, "/experiment": old})
+    assert "The monitor is 90 s behind" in text_of(page("experiment"))
+
+
+def test_an_answer_outside_the_contract_is_said_to_be_that(begin, page):
+    begin({**answers.NORMAL, "/experiment": "<html>"})
+    assert "the answer was not understood" in text_of(page("experiment"))
+
+
+def test_a_refused_reader_is_told_about_the_token(begin, page):
+    begin({"/models": (401, {"error": {"code": "unauthorized", "message": "this call needs a token"}})})
+    at = page("playground")
+    assert "API_TOKEN" in text_of(at)
+    assert button(at, "Try again")
