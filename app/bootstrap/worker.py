@@ -42,6 +42,7 @@ from app.store.history import PredictionHistory
 from app.store.log import PredictionLog
 from app.store.monitor_reads import MonitorReads
 from app.store.progress import SharedProgress
+from app.store.turns import Turns
 from app.web.app import create_flask
 from app.web.front import Front
 from app.web.predicting import answer_predict, answer_predict_batch
@@ -92,11 +93,12 @@ class Worker:
         live, database, keys = self._live, shared.database, shared.keys
         signer = Signer(keys.predictions, os.urandom(4))
         age_s = partial(monitor_age_s, self._reads)
+        turns = Turns(shared.settings.data_dir / "feedback.turn")
         return Services(
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
-            feedback=Feedback(live, signer, FeedbackLog(database, now_us)),
+            feedback=Feedback(live, signer, FeedbackLog(database, now_us, turns)),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
             decisions=Decisions(DecisionTable(database), self._world()),
             drift=self._drift,

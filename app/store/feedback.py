@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -13,16 +14,18 @@ from app.services.feedback import Receipt
 from app.store.access import DURABLE
 from app.store.engine import Database
 from app.store.statements import statements
+from app.store.turns import Turns
 
 _Known = dict[tuple[str, str], str]
 
 
 class FeedbackLog:
-    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC)."""
+    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC); the processes of a host take turns."""
 
-    def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
+    def __init__(self, database: Database, now_us: Callable[[], int], turns: Turns | None = None) -> None:
         self._database = database
         self._now_us = now_us
+        self._turns = turns
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
         """For each submission its receipt, or the `Contradiction` for which nothing of it was taken; all durable.
@@ -30,7 +33,8 @@ class FeedbackLog:
         Raises `StoreUnavailable`: then nothing was taken. One transaction under the write lock, so that what is
         known does not change between the look and the write, and `predictions_seen` places the outcomes exactly.
         """
-        with self._database.begin(DURABLE) as connection:
+        turn = self._turns.taken() if self._turns else nullcontext()
+        with turn, self._database.begin(DURABLE) as connection:
             known = _known(connection, submissions)
             new: list[Outcome] = []
             results = [_settle(outcomes, known, new) for outcomes in submissions]
