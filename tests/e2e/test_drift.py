@@ -87,8 +87,9 @@ def test_unchanged_traffic_raises_nothing_and_a_lost_correlation_does(start, wat
     assert max(part["evidence"] for part in report["joint"]) == 1.0
 
 
-def test_forced_and_synthetic_requests_and_probes_are_left_out(start, watch):
-    api = start(WEB_CONCURRENCY="4")
+@pytest.mark.parametrize("workers", ["1", "2", "4"])
+def test_what_is_sent_is_taken_in_once_but_for_forced_and_synthetic_requests_and_probes(start, watch, workers):
+    api = start(WEB_CONCURRENCY=workers)
     watch()
     rows = np.random.default_rng(1).uniform(0, 9, (30, 4)).round(2).tolist()
     for row in rows:

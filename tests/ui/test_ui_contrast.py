@@ -1,4 +1,4 @@
-"""The theme's colours against its backgrounds, by the formula of WCAG 2.1 (relative luminance, success criterion 1.4.3)."""
+"""The theme's colours against its backgrounds, by the relative luminance of WCAG 2.1 (success criterion 1.4.3)."""
 
 import tomllib
 from pathlib import Path
