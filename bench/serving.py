@@ -42,26 +42,30 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], port: int, **environment: str) -> Iterator[tuple[subprocess.Popen, float]]:
-    """A server that answers a prediction; yields it with the seconds it took to the first answer."""
+def server(
+    command: list[str], port: int, body: list[float] | None = None, **environment: str
+) -> Iterator[tuple[subprocess.Popen, float]]:
+    """A server that answers a prediction (of `body`, a row); yields it with the seconds it took to the first answer."""
     env = {**os.environ, **environment}
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         try:
-            yield process, _first_answer(process, port, started, log)
+            yield process, _first_answer(process, port, started, log, {"features": body} if body else ROW)
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _first_answer(process: subprocess.Popen, port: int, started: float, log: IO[bytes]) -> float:
+def _first_answer(
+    process: subprocess.Popen, port: int, started: float, log: IO[bytes], row: dict[str, list[float]]
+) -> float:
     while time.perf_counter() - started < 60:
         if process.poll() is not None:
             log.seek(0)
             raise SystemExit(f"the server ended at start:\n{log.read().decode()}")
         try:
-            if requests.post(f"http://127.0.0.1:{port}/predict", json=ROW, timeout=5).ok:
+            if requests.post(f"http://127.0.0.1:{port}/predict", json=row, timeout=5).ok:
                 return time.perf_counter() - started
         except requests.ConnectionError:
             time.sleep(0.01)

@@ -15,7 +15,7 @@ from app.settings import Settings
 
 
 class EventLogger(Logger):
-    """gunicorn's log without a line for each request: metrics count those, and the line costs more than some answers."""
+    """gunicorn's log without a line a request: metrics count those, and it costs more than some answers."""
 
     def access(self, *_request):
         """Nothing."""

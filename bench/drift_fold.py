@@ -1,0 +1,82 @@
+"""What drift costs a request in the monitor: the folder over a log that a real service wrote, at 30 features.
+
+    python bench/drift_fold.py [--requests 20000] [--versions 1]
+
+Breast cancer (30 features); reading the log, decoding, the detector, answers, states and reports are all in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from running import Service, environment
+from serving import ROOT, free_port, server
+from sklearn.datasets import load_breast_cancer
+
+sys.path.insert(0, str(ROOT))
+
+from app.cli.monitor import folders
+from app.monitor.step import step
+from app.settings import Settings
+from app.store.engine import Database
+from app.store.monitor import MonitorStore
+
+
+def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:
+    """Write the log; the environment of the service that wrote it."""
+    port = free_port()
+    env = environment(folder, port)
+    for number in range(1, versions + 1):
+        command = [sys.executable, "-m", "app", "train", "--dataset", "breast_cancer", "--version", f"v{number}"]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
+    rows = load_breast_cancer().data
+    chance = np.random.default_rng(1)
+    with server([sys.executable, "-m", "app", "serve"], port, body=rows[0].tolist(), **env) as (api, _):
+        running = Service(folder, port, api, None)
+        for _ in range(requests // 1000):
+            chosen = rows[chance.integers(len(rows), size=1000)]
+            running.post("/predict/batch", {"instances": chosen.tolist()})
+        running.get("/predictions/history")
+    return env
+
+
+def cost_us(env: dict[str, str]) -> list[float]:
+    """Processor microseconds a request, one figure a portion."""
+    settings = Settings.from_environ({**env})
+    database = Database(settings.store_url)
+    store = MonitorStore(database, lambda: time.time_ns() // 1000)
+    drift = next(folder for folder in folders(settings, database) if folder.name == "drift")
+    figures = []
+    while True:
+        started = time.process_time()
+        rows = step(drift, store)
+        if not rows:
+            return figures
+        figures.append((time.process_time() - started) / rows * 1e6)
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--versions", type=int, nargs="*", default=[1, 2])
+    args = parser.parse_args()
+    print("| drift in the monitor, 30 features | processor µs a request, median (least) | target |")
+    print("|---|---|---|")
+    for versions in args.versions:
+        with tempfile.TemporaryDirectory() as name:
+            figures = cost_us(logged(Path(name), args.requests, versions))
+        print(f"| {versions} version(s) watched | {statistics.median(figures):.1f} ({min(figures):.1f}) | ≤ 30 |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
