@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from app.bootstrap.api import Api, build_api
+from app.errors import SettingError
 from app.settings import Settings
 
 
 def create() -> Api:
-    """The api as the environment describes it."""
-    return build_api(Settings.from_environ())
+    """The api as the environment describes it; a setting that does not fit ends the process with one line."""
+    try:
+        return build_api(Settings.from_environ())
+    except SettingError as error:
+        raise SystemExit(f"error: {error.message}") from None

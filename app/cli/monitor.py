@@ -69,6 +69,7 @@ def drift_check(database: Database) -> DriftCheck:
 
 
 def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
+    from app.errors import Contradiction
     from app.monitor.acting import Acting
     from app.monitor.lock import MonitorLock
     from app.monitor.loop import Loop, wait_for
@@ -81,7 +82,9 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
     parts = folders(settings, database)
     acting = Acting(settings, database, _now_us)
     with MonitorLock(settings.data_dir) as lock:
-        if not wait_for(lock, stop):
+        if once and not lock.acquire():
+            raise Contradiction("a monitor runs already on this data, and takes everything in")
+        if not (once or wait_for(lock, stop)):
             return 0
         if once:
             return _once(database, store, parts, publisher, as_json=as_json)

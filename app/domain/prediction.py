@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+# Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
+DECIMALS, SMALL = 7, 1e-3
 Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
 
 
@@ -55,3 +57,8 @@ class Exposure(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
+
+
+def readable(probability: float) -> float:
+    """A probability as people are shown it, within 1e-7."""
+    return round(probability, DECIMALS) if probability > SMALL else probability

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from app.domain.contract import VERSION_NAME, FeatureContract
+from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
 from app.errors import InvalidRequest, UnknownVersion
 from app.services.ports import Fleet
@@ -135,7 +136,7 @@ def _answer(answer: Mapping[str, Any], contract: FeatureContract | None) -> tupl
     if "v" in answer:
         return answer["v"], UNSET
     class_id = answer["c"]
-    return _label(class_id, contract), answer["p"][class_id] if "p" in answer else UNSET
+    return _label(class_id, contract), readable(answer["p"][class_id]) if "p" in answer else UNSET
 
 
 def _label(value: Any, contract: FeatureContract | None) -> Any:

@@ -19,7 +19,7 @@ def refusals(evidence: Evidence, checks: Sequence[CheckResult], terms: Experimen
     reasons = [f"the check {check.name} has failed" for check in checks if not check.ok]
     if evidence.method == "asymptotic":
         reasons.append("no range is declared for the metric, so the error rate holds only for very many outcomes")
-    if evidence.method in ("paired", "paired_numeric") and not _labels_are_trusted(evidence, terms):
+    if evidence.method in ("paired", "paired_numeric") and evidence.n and not _labels_are_trusted(evidence, terms):
         reasons.append(
             "whether a label comes may depend on the answer that was served: labels are not declared exogenous "
             "(LABELS_EXOGENOUS=true), the split is not close to 50/50, and fewer than 95 % of the disagreements are "

@@ -6,12 +6,9 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from app.domain.prediction import Assignment, Exposure
+from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
 from app.services.predict import Served
 from app.web.timestamps import rfc3339
-
-# Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
-_DECIMALS, _SMALL = 7, 1e-3
 
 
 class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -64,7 +61,7 @@ def answer_to_one(served: Served) -> PredictionAnswer:
         index: int = outputs.class_ids.tolist()[0]
         class_id, prediction = index, classes[index]
         if outputs.probabilities is not None:
-            probabilities = [round(p, _DECIMALS) if p > _SMALL else p for p in outputs.probabilities.tolist()[0]]
+            probabilities = [readable(p) for p in outputs.probabilities.tolist()[0]]
             confidence = probabilities[index]
             named = dict(zip(classes, probabilities, strict=True))
     return PredictionAnswer(
@@ -107,7 +104,7 @@ def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
     if outputs.probabilities is None:
         return [BatchItem(id_, classes[index], index) for id_, index in zip(ids, class_ids, strict=True)]
     exact = outputs.probabilities
-    rows = np.where(exact > _SMALL, exact.round(_DECIMALS), exact).tolist()
+    rows = np.where(exact > SMALL, exact.round(DECIMALS), exact).tolist()
     return [
         BatchItem(id_, classes[index], index, row[index], dict(zip(classes, row, strict=True)))
         for id_, index, row in zip(ids, class_ids, rows, strict=True)

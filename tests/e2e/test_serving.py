@@ -154,3 +154,24 @@ def test_bytes_that_are_not_http_get_a_4xx_and_the_server_goes_on(start):
             connection.sendall(garbage)
             assert b" 4" in (connection.recv(4096) or b" 4")[:13]
     assert api.post("/predict", ROW).ok
+
+
+@pytest.mark.parametrize("environment", [{"BASELINE": "v9"}, {"EXPERIMENT_METRIC": "absolute_error"}])
+def test_a_setting_that_does_not_fit_the_shelf_stops_the_start_with_one_line(start, environment):
+    api = start(ready=False, **environment)
+    assert api.process.wait(20) != 0
+    assert f"error: {next(iter(environment))}: " in api.log_text()
+    assert "Traceback" not in api.log_text()
+
+
+def test_a_call_by_post_says_so(start):
+    answer = start().get("/models/reload")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
+    assert answer.json()["error"]["code"] == "method_not_allowed"
+
+
+def test_history_shows_what_was_answered(start):
+    api = start()
+    shown = api.post("/predict", {"features": [6.1, 2.9, 4.9, 1.7]}).json()
+    [kept] = api.get("/predictions/history", params={"limit": 1}).json()["predictions"]
+    assert kept["confidence"] == shown["confidence"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response
+from werkzeug.exceptions import MethodNotAllowed
 
 from app.services.catalogue import CatalogueEntry, CatalogueListing
 from app.web.json_answers import json_answer
@@ -48,6 +49,8 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/models/<version>")
     def model(version: str) -> Response:
         """One of them."""
+        if version == "reload":  # a call of its own, by POST; no version can have the name of a call
+            raise MethodNotAllowed(valid_methods=["OPTIONS", "POST"])
         return json_answer(services.catalogue.entry(version))
 
     @routes.get("/model/info")

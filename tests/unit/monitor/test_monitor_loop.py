@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.monitor import run
-from app.errors import StoreUnavailable
+from app.errors import Contradiction, StoreUnavailable
 from app.monitor.experiment import ExperimentFolder
 from app.monitor.lock import MonitorLock
 from app.monitor.loop import Loop, wait_for
@@ -163,6 +163,13 @@ def test_once_prints_what_the_experiment_says(small_log, environment, capsys):
     assert "continue:" in capsys.readouterr().out
     assert run(Arguments(once=True, json=True)) == 0
     assert json.loads(capsys.readouterr().out)["experiment"]["id"] == "one"
+
+
+def test_once_beside_a_running_monitor_ends_and_says_why(environment, tmp_path):
+    with MonitorLock(tmp_path) as holder:
+        assert holder.acquire()
+        with pytest.raises(Contradiction, match="a monitor runs already"):
+            run(Arguments(once=True))
 
 
 def test_once_on_an_empty_store_says_so(environment, capsys):
