@@ -30,7 +30,6 @@ def run(_args: argparse.Namespace) -> int:
         "PROMETHEUS_MULTIPROC_DIR": str(settings.metrics_dir.absolute()),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
-    os.chdir(_GUNICORN_CONF.parents[1]) if not Path("app").is_dir() else None
     command = [sys.executable, "-m", "gunicorn", "--config", str(_GUNICORN_CONF), "app.wsgi:create()"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell; our own interpreter
 
