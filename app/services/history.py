@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from app.domain.contract import VERSION_NAME, FeatureContract
 from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
-from app.errors import InvalidRequest, UnknownVersion
+from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.ports import Fleet
 
 LARGEST_PAGE = 1000
@@ -99,9 +99,11 @@ class History:
         return HistoryPage(tuple(_entry(row, _contract(fleet, row.version)) for row in rows[:limit]), following)
 
     def _place(self, before: str) -> Place:
-        place = self._log.place(before) if _ID.fullmatch(before) else None
-        if place is None:
+        if not _ID.fullmatch(before):
             raise InvalidRequest("before must be a prediction id, as an earlier page's `next` gives it", field="before")
+        place = self._log.place(before)
+        if place is None:
+            raise UnknownPrediction("no prediction with the id given as before is in the log", field="before")
         return place
 
     def _check_version(self, fleet: Fleet, version: str) -> None:

@@ -12,7 +12,7 @@ ACTOR = Parameter(
     "X-Actor",
     "header",
     "Who decides, for the audit log: 1 to 64 printable characters. Without it: admin.",
-    {"type": "string", "minLength": 1, "maxLength": 64},
+    {"type": "string", "minLength": 1, "maxLength": 64, "pattern": rf"^(?!{MONITOR}$)[!-~]([ -~]*[!-~])?$"},
 )
 _UNNAMED = "admin"
 _LONGEST = 64

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from app.errors import InvalidRequest
 
-_MOST_DIGITS = 18
+_MOST_DIGITS = 19
 
 
 def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -17,6 +17,7 @@ _USER_ID: Json = {
     "description": "Who asks, for a sticky assignment.",
 }
 SAMPLE_ID = "-Sample-" * 8
+_LARGEST_FLOAT32 = 3.4028234663852886e38
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 
@@ -135,6 +136,8 @@ def _row(contract: FeatureContract | None) -> Json:
 def _value(feature: Feature) -> Json:
     kind = "number" if feature.kind == "numeric" else "string"
     schema: Json = {"type": [kind, "null"] if feature.nullable else kind}
+    if feature.kind == "numeric":
+        schema |= {"minimum": -_LARGEST_FLOAT32, "maximum": _LARGEST_FLOAT32}
     if feature.minimum is not None and feature.maximum is not None:
         schema["description"] = f"Trained on values from {feature.minimum:g} to {feature.maximum:g}."
     allowed = feature.choices if feature.kind == "numeric" else () if feature.open_categories else feature.categories

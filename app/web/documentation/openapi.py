@@ -19,6 +19,7 @@ from app.web.documentation.contract_schemas import (
     request_examples,
     request_schemas,
 )
+from app.web.documentation.refinements import refined
 from app.web.errors import ErrorBody
 from app.web.operations import Operation, Parameter
 
@@ -68,7 +69,7 @@ def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None
     if contract is not None:
         for name in ("PredictionAnswer", "BatchItem"):
             schemas[name] = narrowed(schemas[name], contract)
-    return {**schemas, **request_schemas(contract)}
+    return {**refined(schemas), **request_schemas(contract)}
 
 
 def _any_json(kind: type) -> Json:

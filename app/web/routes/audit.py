@@ -31,7 +31,7 @@ OPERATIONS = (
                 "before",
                 "query",
                 "Entries older than this number: the `next` of an earlier page.",
-                {"type": "integer", "minimum": 1},
+                {"type": "integer", "minimum": 1, "maximum": _LARGEST_SEQ},
             ),
         ),
         problems=(400, 503),

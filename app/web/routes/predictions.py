@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from app.domain.contract import VERSION_NAME
+from app.domain.prediction_id import ID_LENGTH
 from app.errors import InvalidRequest
 from app.services.history import LARGEST_PAGE, HistoryPage
 from app.web.answers import BatchAnswer, PredictionAnswer
@@ -16,6 +18,7 @@ from app.web.services import Services
 DEFAULT_LIMIT = 100
 FLUSH_S = 0.25
 
+_PREDICTION_ID = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{ID_LENGTH}}}$"}
 _OPTIONS = (
     Parameter(
         "X-Model-Version",
@@ -32,9 +35,8 @@ _OPTIONS = (
         "X-Request-Id",
         "header",
         "Repeated in the answer and the log; at most 128 printable ASCII characters, else a new one is made.",
-        {"type": "string", "maxLength": 128},
     ),
-    Parameter("X-Traffic-Kind", "header", "`synthetic` marks load tests.", {"type": "string", "enum": ["synthetic"]}),
+    Parameter("X-Traffic-Kind", "header", "`synthetic` marks load tests; any other word means nothing."),
 )
 OPERATIONS = (
     Operation(
@@ -73,10 +75,15 @@ OPERATIONS = (
                 {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": DEFAULT_LIMIT},
                 20,
             ),
-            Parameter("version", "query", "Only those that this version answered."),
-            Parameter("before", "query", "The `next` of the page before this one."),
+            Parameter(
+                "version",
+                "query",
+                "Only those that this version answered.",
+                {"type": "string", "pattern": f"^{VERSION_NAME.pattern}$"},
+            ),
+            Parameter("before", "query", "The `next` of the page before this one.", _PREDICTION_ID),
         ),
-        problems=(400, 503),
+        problems=(400, 404, 503),
     ),
 )
 

@@ -35,11 +35,17 @@ def blueprint(services: Services) -> Blueprint:
     """The routes of reloading."""
     routes = Blueprint("reload", __name__)
 
-    @routes.post(_PATHS[0])
-    @routes.post(_PATHS[1])
+    @routes.post(_PATHS[0], provide_automatic_options=False)
+    @routes.post(_PATHS[1], provide_automatic_options=False)
     def reload() -> Response:
         """What is served now, and what was refused."""
         read_body(request.environ, services.settings.max_body_bytes)  # whatever is in it: there is nothing to say
         return json_answer(services.reload.now())
+
+    @routes.route(_PATHS[0], methods=["OPTIONS"], provide_automatic_options=False)
+    @routes.route(_PATHS[1], methods=["OPTIONS"], provide_automatic_options=False)
+    def methods() -> Response:
+        """What may be called here; Flask would add the GET of `/models/<version>`, which has another name."""
+        return Response(status=204, headers={"Allow": "OPTIONS, POST"})
 
     return routes

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from app.errors import InvalidRequest, UnknownVersion
+from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.history import History, LoggedAnswer, Place
 from tests.unit.services.recording import FLEET, fleet_of
 
@@ -98,10 +98,16 @@ def test_a_limit_out_of_range_is_refused(limit):
     assert refusal.value.field == "limit"
 
 
-@pytest.mark.parametrize("before", ["", "short", "x" * 64, "é" * 64, "0" * 65])
-def test_a_before_that_is_no_prediction_of_the_log_is_refused(before):
+@pytest.mark.parametrize("before", ["", "short", "é" * 64, "0" * 65])
+def test_a_before_that_is_no_prediction_id_is_refused(before):
     with pytest.raises(InvalidRequest) as refusal:
         history(logged(1)).page(before=before)
+    assert refusal.value.field == "before"
+
+
+def test_a_before_that_is_not_in_the_log_is_not_found():
+    with pytest.raises(UnknownPrediction) as refusal:
+        history(logged(1)).page(before="x" * 64)
     assert refusal.value.field == "before"
 
 
