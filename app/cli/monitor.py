@@ -89,7 +89,7 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
         if once:
             return _once(database, store, parts, publisher, as_json=as_json)
         with acting:
-            Loop(store, parts, publisher, acting.after_reports).run(stop)
+            Loop(store, parts, publisher, acting.after_reports, ticks=acting.ticks).run(stop)
     return 0
 
 

@@ -13,6 +13,7 @@ from app.domain.report import ExperimentReport
 DecisionAction = Literal["promote", "rollback", "keep"]
 CONFIGURE = "configure"
 MONITOR = "monitor"
+RAMP, WEIGHTS = "ramp", "weights"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -33,7 +34,8 @@ class Checked(msgspec.Struct, frozen=True):
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One decision. Entries are numbered by `seq` and never changed; `checked` is added after a roll-back.
 
-    `action` is `promote`, `rollback`, `keep` or `configure`; `version` serves afterwards. `experiment_id` is the
+    `action` is `promote`, `rollback`, `keep` or `configure`; `version` serves afterwards. By the monitor also `ramp`
+    (`version` is ramped) and `weights` (of the policy thompson). `experiment_id` is the
     experiment that was decided on, `epoch` the configuration that came of it. `actor` is a name that the caller gave
     (`monitor`: nobody, by AUTO_DECIDE). `evidence` is the report at that moment, null where there was none.
     """

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from app.domain.ramp import Ramp
+
 
 class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     """What an experiment measures and promises; fixed when it begins.
@@ -32,7 +34,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     normalised, over the versions that were on the shelf. `asked` is the split of which `weights` is the part that
     could be served; only the start sets it and reads it. `environment` is what the environment said when the server
     last started, to tell a new word from an old one. `ordinals` are the versions' numbers in prediction ids.
-    `former_champions`, the oldest first, are where roll-backs lead.
+    `former_champions`, the oldest first, are where roll-backs lead. `ramp` is the one that runs.
     """
 
     epoch: int
@@ -40,6 +42,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     weights: Mapping[str, float]
     asked: Mapping[str, float] = msgspec.field(default_factory=dict)
     policy: str = "weighted"
+    ramp: Ramp | None = None
     terms: ExperimentTerms
     auto_decide: str = "rollback"
     drift_threshold: float = 0.1

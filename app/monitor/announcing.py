@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from app.domain.decision import CONFIGURE, AuditEntry
+from app.domain.decision import CONFIGURE, RAMP, WEIGHTS, AuditEntry
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.monitor.notify import Notice
@@ -18,6 +18,7 @@ _DONE = {
     "promote": "promoted",
     "rollback": "rolled back to",
     "keep": "kept",
+    RAMP: "steered the ramp of",
     ACKNOWLEDGE: "acknowledged the drift alarm of",
 }
 _MOST_AT_ONCE = 100
@@ -81,7 +82,8 @@ class Announcer:
     def _of_decisions(self, told: Told) -> Told:
         new = [entry for entry in self._decisions.page(_MOST_AT_ONCE) if entry.seq > told.seq]
         for entry in reversed(new):
-            self._tell(notice_of(entry))
+            if entry.action != WEIGHTS:  # a bandit's routine, once a minute
+                self._tell(notice_of(entry))
         return replace(told, seq=new[0].seq) if new else told
 
     def _of_reports(self, told: Told, reports: Sequence[ExperimentReport]) -> Told:

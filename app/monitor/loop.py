@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from app.domain.log_event import Cursor
@@ -34,7 +35,8 @@ class LoopStore(StepStore, Protocol):
 class Loop:
     """Runs folders in turn, each with its own cursor: one that fails does not keep the others.
 
-    `after_reports` is called with the reports just made (for automatic decisions); `clock` is monotonic seconds.
+    `after_reports` is called with the reports just made (for automatic decisions), and then
+    `ticks` about once a second, reports or none (for what goes by the clock); `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Loop:
         publisher: Publisher,
         after_reports: Sequence[AfterReports] = (),
         clock: Callable[[], float] = time.monotonic,
+        ticks: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
         self._store = store
         self._folders = folders
         self._publisher = publisher
         self._after_reports = after_reports
         self._clock = clock
+        self._ticks = dict(ticks or {})
         self._published_s = self._beaten_s = float("-inf")
         self._away = False
         self._failing: set[str] = set()
@@ -74,6 +78,8 @@ class Loop:
         if now - self._published_s >= _PUBLISH_S:
             self._published_s = now
             self._guarded("reports", self._publish)
+            for name in self._ticks:
+                self._guarded(name, partial(self._tick, name))
         if not caught_up:
             return 0.0
         if now - self._beaten_s >= _BEAT_S and not self._failing:
@@ -86,6 +92,10 @@ class Loop:
         for act in self._after_reports if made else ():
             act(made)
         return len(made)
+
+    def _tick(self, name: str) -> int:
+        self._ticks[name]()
+        return 0
 
     def _step(self, folder: Folder) -> int:
         return self._guarded(folder.name, lambda: step(folder, self._store))

@@ -66,12 +66,15 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     """One experiment: all that its report is made of.
 
     `labels`: counted labels, `nameless`: those of them (and rewards) of no version of this experiment. `epochs`: the
-    weights of each epoch met. `moved_users` were seen in two versions.
+    weights of each epoch met. `chosen`: requests by epoch and version drawn; `timed`: those answered by it after it was
+    known what is slow. `moved_users` were seen in two versions.
     """
 
     versions: dict[str, VersionTally]
     pairs: dict[str, PairState]
     epochs: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
+    chosen: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
+    timed: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     sample_ratio: RatioState = RatioState()
     label_rate: RatioState = RatioState()
     slow_threshold: SlowThreshold = SlowThreshold()

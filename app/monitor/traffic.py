@@ -64,6 +64,7 @@ def _forced(state: ExperimentState, fact: ServedFact) -> None:
 def _count_request(state: ExperimentState, plan: Plan, fact: ServedFact) -> None:
     row = fact.row
     tally, failed = state.versions.get(row.version), state.versions.get(row.chosen)
+    _count_in_epoch(state.chosen, row.epoch, row.chosen)
     if tally is not None:
         tally.requests += 1
     if row.version != row.chosen:
@@ -82,6 +83,8 @@ def _count_request(state: ExperimentState, plan: Plan, fact: ServedFact) -> None
 
 def _watch_latency(state: ExperimentState, plan: Plan, fact: ServedFact) -> None:
     row = fact.row
+    if slow_is_known(state):
+        _count_in_epoch(state.timed, row.epoch, row.version)
     if _is_slow(state, row.latency_us):
         for challenger, pair in state.pairs.items():
             if row.version in (plan.baseline, challenger):
@@ -92,10 +95,20 @@ def _watch_latency(state: ExperimentState, plan: Plan, fact: ServedFact) -> None
         state.slow_threshold = state.slow_threshold.observe(row.latency_us)
 
 
+def _count_in_epoch(counts: dict[int, dict[str, int]], epoch: int, version: str) -> None:
+    of_epoch = counts.setdefault(epoch, {})
+    of_epoch[version] = of_epoch.get(version, 0) + 1
+
+
+def slow_is_known(state: ExperimentState) -> bool:
+    """Whether the baseline has answered often enough to say what is slow."""
+    return state.slow_threshold.log_us is not None and state.slow_threshold.n >= _ENOUGH_ANSWERS
+
+
 def _is_slow(state: ExperimentState, latency_us: float) -> bool:
     """Whether an answer is slow by what was known before it."""
     threshold = state.slow_threshold
-    if threshold.log_us is None or threshold.n < _ENOUGH_ANSWERS:
+    if threshold.log_us is None or not slow_is_known(state):
         return False
     return latency_us > _SLOWER_BY * math.exp(threshold.log_us) + _SLOWER_US
 

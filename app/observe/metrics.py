@@ -50,12 +50,20 @@ class Metrics:
         if self._directory is not None:
             self._begin()
             self.declare(dict(self._declared))
+        self._workers.set(1)
 
     def declare(self, versions: Mapping[str, str]) -> None:
-        """Begin the series of `versions` (name to SHA-256 of the artefact) at 0. Series of others stay as they are."""
+        """Begin the series of `versions` (name to SHA-256 of the artefact) at 0. Series of others stay.
+
+        Where a version's artefact was replaced, the info of the one before goes to 0.
+        """
+        before = dict(self._declared)
         self._declared.update(versions)
         for version, sha256 in versions.items():
             self._series_of(version)
+            if before.get(version, sha256) != sha256:
+                # Set to 0, not removed: what is in the shared files of the workers cannot be.
+                self._model_info.labels(version, before[version]).set(0)
             self._model_info.labels(version, sha256).set(1)
 
     def served(self, version: str, latencies_s: Sequence[float] | np.ndarray, requests: int) -> None:
@@ -132,6 +140,7 @@ class Metrics:
         self._breaker_open = self._gauge(catalogue.BREAKER_OPEN)
         self._model_info = self._gauge(catalogue.MODEL_INFO)
         self._queue_rows = self._gauge(catalogue.QUEUE_ROWS)
+        self._workers = self._gauge(catalogue.WORKERS)
         latency = catalogue.LATENCY
         self._latency = BatchHistogram(
             latency.name, latency.help, latency.labels, buckets=catalogue.LATENCY_BUCKETS_S, registry=self._registry

@@ -5,12 +5,12 @@ from __future__ import annotations
 from app.routing import sticky, thompson, weighted
 from app.routing.choice import Policy
 
-WEIGHTED, STICKY = "weighted", "sticky"
+WEIGHTED, STICKY, THOMPSON = "weighted", "sticky", "thompson"
 
 POLICIES: dict[str, Policy] = {
     WEIGHTED: weighted.choose,
     STICKY: sticky.choose,
-    "thompson": thompson.choose,
+    THOMPSON: thompson.choose,
 }
 
 

@@ -35,6 +35,14 @@ class Decision(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
+class Steer(msgspec.Struct, frozen=True):
+    """What the monitor does with the weights at a person's word: `ramp` or `weights`, of which version, and why."""
+
+    action: str
+    version: str | None
+    reason: str
+
+
 class World(msgspec.Struct, frozen=True):
     """What deciding needs from around it.
 

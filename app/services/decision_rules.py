@@ -13,7 +13,7 @@ from app.errors import Contradiction, InvalidRequest, UnknownVersion
 
 # A roll-back leads back at most this far.
 _FORMER_CHAMPIONS = 50
-_SETTINGS = ("champion", "weights", "policy", "auto_decide", "drift_threshold")
+_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold")
 
 
 def promoted(latest: Configuration, version: str) -> Configuration:
@@ -68,9 +68,11 @@ def without(latest: Configuration, offender: str) -> Configuration | None:
     if offender != latest.champion:
         others = {name: 0.0 if name == offender else weight for name, weight in latest.weights.items()}
         if any(others.values()):
-            return replace(latest, weights=normalised(others), asked={})
+            return replace(latest, weights=normalised(others), asked={}, ramp=None)
         target = latest.champion or latest.terms.baseline
-        return None if target in (None, offender) else replace(latest, weights=_all_to(latest, str(target)), asked={})
+        if target in (None, offender):
+            return None
+        return replace(latest, weights=_all_to(latest, str(target)), asked={}, ramp=None)
     if latest.former_champions:
         return rolled_back(latest)
     return None if latest.terms.baseline in (None, offender) else kept(latest)
@@ -110,6 +112,7 @@ def _led_by(latest: Configuration, version: str, former: tuple[str, ...]) -> Con
         experiment_id="",
         weights=_all_to(latest, version),
         asked={},
+        ramp=None,
         champion=version,
         former_champions=former[-_FORMER_CHAMPIONS:],
         terms=replace(latest.terms, baseline=version),

@@ -11,7 +11,7 @@ from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Checked, Decided
 from app.domain.experiment import Configuration
 from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, NotReady, StoreUnavailable
-from app.services.deciding import Decision, DecisionLog, Judge, World
+from app.services.deciding import Decision, DecisionLog, Judge, Steer, World
 from app.services.decision_rules import changes_between, kept, promoted, require_served, rolled_back, without
 from app.services.patching import ConfigurationPatch, patched
 from app.services.reconciling import OnShelf
@@ -59,7 +59,7 @@ class Decisions:
 
         def judge(latest: Configuration | None) -> Ruling | None:
             before = _required(latest)
-            after = patched(before, patch, shelf)
+            after = patched(before, patch, shelf, self._world.now_us())
             return None if after is before else self._ruling(before, after, (CONFIGURE, actor, patch.note), None)
 
         return self._carried_out(judge)
@@ -89,6 +89,20 @@ class Decisions:
             if not _allowed(latest, experiment_id, "promote") or latest is None or latest.champion == version:
                 return None
             return self._ruling(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
+
+        decided = self._carried_out(judge)
+        return decided if decided.entry else None
+
+    def steer(self, seen: Configuration, after: Configuration, what: Steer) -> Decided | None:
+        """Carry out what a person asked for beforehand (a ramp, the policy thompson), whatever AUTO_DECIDE says.
+
+        None where another configuration is in force than the one that the monitor has `seen`.
+        """
+
+        def judge(latest: Configuration | None) -> Ruling | None:
+            if latest is None or latest.epoch != seen.epoch:
+                return None
+            return self._ruling(latest, after, (what.action, MONITOR, what.reason), what.version)
 
         decided = self._carried_out(judge)
         return decided if decided.entry else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,16 +12,29 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict, replace
 
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.ramp import Ramp
 from app.domain.split import normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
-from app.routing.policies import POLICIES
+from app.routing.policies import POLICIES, THOMPSON
+from app.services.ramp_rules import started
 from app.services.reconciling import METRICS, OnShelf
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Distance = Annotated[float, Meta(ge=0)]
+_Step = Annotated[float, Meta(gt=0, le=1)]
+_LONGEST_STEP_S = 30 * 86_400
 _TERMS = ExperimentTerms.__struct_fields__
 # Two splits that differ by rounding only are one: a patch that repeats what is in force changes nothing.
 _SAME_WEIGHT = 1e-12
+
+
+class RampPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ramp to begin: `version` gets the first of `steps` (shares, strictly increasing) at once, and the monitor
+    gives it the next one `every_seconds` (30 days at most), unless a guardrail or a check speaks against it."""
+
+    version: str
+    steps: Annotated[tuple[_Step, ...], Meta(min_length=1, max_length=20)]
+    every_seconds: Annotated[int, Meta(ge=1, le=_LONGEST_STEP_S)]
 
 
 class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,10 +42,12 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, where given,
     must be the one in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
-    and begins another with them. `note` says why, for the audit log.
+    and begins another with them. `ramp` begins a ramp, null ends the one that runs; `weights` and `new_experiment`
+    end it too. `note` says why, for the audit log.
     """
 
     weights: Mapping[str, float] | UnsetType = UNSET
+    ramp: RampPatch | UnsetType | None = UNSET
     policy: str | UnsetType = UNSET
     auto_decide: Literal["off", "rollback", "promote", "both"] | UnsetType = UNSET
     drift_threshold: _Share | UnsetType = UNSET
@@ -49,11 +65,11 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     labels_exogenous: bool | UnsetType = UNSET
 
 
-def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf) -> Configuration:
+def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf, now_us: int = 0) -> Configuration:
     """The configuration after the patch; `latest` itself where that changes nothing.
 
-    The empty experiment id stands for one to be made. Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction`
-    where `epoch` is not the one in force.
+    The empty experiment id stands for one to be made. A ramp begins at `now_us`. Raises `InvalidRequest`,
+    `UnknownVersion`, and `Contradiction` where `epoch` is not the one in force.
     """
     if patch.epoch is not UNSET and patch.epoch != latest.epoch:
         raise Contradiction(
@@ -69,8 +85,46 @@ def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf) ->
         drift_threshold=latest.drift_threshold if patch.drift_threshold is UNSET else patch.drift_threshold,
         terms=terms,
         experiment_id="" if patch.new_experiment else latest.experiment_id,
+        ramp=latest.ramp if _leaves_ramp(patch) else None,
     )
+    if isinstance(patch.ramp, RampPatch):
+        changed = started(changed, _ramp(patch.ramp, changed, shelf), now_us)
+    _require_one_hand(changed, patch)
     return latest if changed == latest else replace(changed, asked={})
+
+
+def _leaves_ramp(patch: ConfigurationPatch) -> bool:
+    """Whether a ramp that runs goes on: any word about the split, or another experiment, ends it."""
+    return patch.weights is UNSET and patch.ramp is UNSET and not patch.new_experiment
+
+
+def _ramp(asked: RampPatch, latest: Configuration, shelf: OnShelf) -> Ramp:
+    """The ramp as asked for. Raises `UnknownVersion` and `InvalidRequest`."""
+    version = asked.version
+    _require_known(version, shelf, "ramp")
+    if version not in shelf.eligible:
+        raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
+    if version == latest.terms.baseline:
+        raise InvalidRequest(
+            f"{version} is the baseline, which the guardrails compare with: ramp a challenger", field="ramp"
+        )
+    if version not in latest.weights:
+        raise InvalidRequest(f"{version} is not in the split of this experiment", field="ramp")
+    if any(after <= before for before, after in pairwise(asked.steps)):
+        raise InvalidRequest("steps must be strictly increasing shares, each above 0 and at most 1", field="ramp")
+    return Ramp(version=version, steps=asked.steps, every_seconds=asked.every_seconds)
+
+
+def _require_one_hand(changed: Configuration, patch: ConfigurationPatch) -> None:
+    """Raise `InvalidRequest` where two would set the weights."""
+    if isinstance(patch.ramp, RampPatch) and patch.weights is not UNSET:
+        raise InvalidRequest("a ramp sets the weights: send ramp or weights, not both", field="ramp")
+    if changed.ramp is not None and changed.policy == THOMPSON:
+        raise InvalidRequest(
+            'a ramp and the policy "thompson" would both set the weights: end the ramp ("ramp": null) or choose '
+            "another policy",
+            field="ramp" if isinstance(patch.ramp, RampPatch) else "policy",
+        )
 
 
 def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, shelf: OnShelf) -> ExperimentTerms:

@@ -71,11 +71,14 @@ def reconcile(
     terms = replace(terms, baseline=terms.baseline or champion or versions[0])
     asked = dict(settings.weights) if "weights" in said else _asked(before)
     begins = terms != before.terms or set(versions) != set(before.weights)
+    weights = _unless_same(split_of(asked, versions, shelf.eligible), before.weights)
     wanted = replace(
         before,
         epoch=0,
         experiment_id=new_id() if begins else before.experiment_id,
-        weights=_unless_same(split_of(asked, versions, shelf.eligible), before.weights),
+        weights=weights,
+        # A split that the ramp did not make, or another experiment, is a more recent word than the ramp.
+        ramp=None if begins or weights != before.weights or "weights" in said else before.ramp,
         asked=asked,
         terms=terms,
         champion=champion,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 from sqlalchemy import Connection, text
 
+from app.domain.decision import RAMP, Change
 from app.domain.experiment import Configuration
 from app.store.access import DURABLE, READING
 from app.store.engine import Database
@@ -39,7 +40,12 @@ class ConfigurationLog:
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
             wanted = decide(latest)
-            return latest if wanted is None else append_to(connection, wanted, latest)
+            if wanted is None:
+                return latest
+            settled = append_to(connection, wanted, latest)
+            if latest is not None and latest.ramp is not None and settled.ramp is None:
+                _say_ramp_ended(connection, latest, settled)
+            return settled
 
 
 def latest_of(connection: Connection) -> Configuration | None:
@@ -80,4 +86,24 @@ def _begin_experiment(connection: Connection, configuration: Configuration) -> N
     connection.execute(
         text(statements("config")["begin_experiment"]),
         {"id": configuration.experiment_id, "at_us": at_us, "body": msgspec.json.encode(body).decode()},
+    )
+
+
+def _say_ramp_ended(connection: Connection, latest: Configuration, settled: Configuration) -> None:
+    """An entry in the audit log: a start or a reload has ended the ramp, which somebody had asked for."""
+    assert latest.ramp is not None
+    changes = {"ramp": Change(latest.ramp, None), "weights": Change(latest.weights, settled.weights)}
+    connection.execute(
+        text(statements("decisions")["append"]),
+        {
+            "at_us": settled.created_at_us,
+            "actor": settled.source,
+            "action": RAMP,
+            "version": latest.ramp.version,
+            "note": "the ramp has ended: the server started, or reloaded, with another split or other versions",
+            "experiment_id": latest.experiment_id,
+            "epoch": settled.epoch,
+            "changes": msgspec.json.encode(changes).decode(),
+            "evidence": None,
+        },
     )

@@ -23,9 +23,10 @@ def free_port():
 
 
 class ApiProcess:
-    """Starts at construction; `stop` drains it. `folder` has models/ and data/."""
+    """Starts at construction; `stop` drains it. `folder` has models/ and data/; `serve` is the module
+    that serves and its arguments."""
 
-    def __init__(self, folder, **environment):
+    def __init__(self, folder, serve=("app", "serve"), **environment):
         self.folder = Path(folder)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -40,9 +41,7 @@ class ApiProcess:
             **environment,
         }
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "serve"], cwd=ROOT, env=env, stdout=log, stderr=log
-            )
+            self.process = subprocess.Popen([sys.executable, "-m", *serve], cwd=ROOT, env=env, stdout=log, stderr=log)
         self.session = requests.Session()
 
     def wait_until(self, path="/health/live", status=200, timeout_s=30):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.web.documentation.contract_schemas import Json
 
 _TERMS = (
@@ -38,7 +40,7 @@ def refined(schemas: dict[str, Json]) -> dict[str, Json]:
     return {name: {**_modern(schema), **_CONDITIONS.get(name, {})} for name, schema in schemas.items()}
 
 
-def _modern(schema: object) -> object:
+def _modern(schema: Any) -> Any:
     """The same, with a tuple written as OpenAPI 3.1 wants it: a list under `items` is of an older draft."""
     if isinstance(schema, list):
         return [_modern(part) for part in schema]

@@ -8,6 +8,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from app.domain.experiment import Configuration
+from app.domain.ramp import Ramp
 from app.services.configuration import on_shelf
 from app.services.patching import ConfigurationPatch
 from app.web.actor import ACTOR, actor_of
@@ -18,12 +19,25 @@ from app.web.timestamps import rfc3339
 from app.web.typed_bodies import body_as
 
 
+class RampView(msgspec.Struct, frozen=True, kw_only=True):
+    """A ramp that runs: `step` of `steps`, counted from 1, is in force. `next_step_at` is when the next one may come,
+    or on the last one when the ramp may end; `held` says why that has not happened though it is time."""
+
+    version: str
+    steps: tuple[float, ...]
+    every_seconds: int
+    step: int
+    next_step_at: str
+    held: str | None
+
+
 class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration. `weights` are shares that sum to 1; `epoch` numbers each change, 0 while the store is away."""
 
     epoch: int
     experiment_id: str
     weights: Mapping[str, float]
+    ramp: RampView | None
     policy: str
     metric: str
     alpha: float
@@ -57,7 +71,9 @@ OPERATIONS = (
         description=(
             "What is left out stays. New weights replace the whole split and open a new epoch of the same experiment. "
             "In force on every worker within a second, kept over restarts, and an entry in the audit log; a patch that "
-            "changes nothing is none."
+            "changes nothing is none. A ramp raises the share of a challenger step by step: the first is in force with "
+            "the patch, the monitor takes the others, waits while a guardrail is undecided, and takes all back when "
+            "one is crossed. Weights, a decision, or null end it."
         ),
         access="administrative",
         body=ConfigurationPatch,
@@ -94,6 +110,7 @@ def view(configuration: Configuration) -> ConfigurationView:
         epoch=configuration.epoch,
         experiment_id=configuration.experiment_id,
         weights=configuration.weights,
+        ramp=None if configuration.ramp is None else ramp_view(configuration.ramp),
         policy=configuration.policy,
         metric=terms.metric,
         alpha=terms.alpha,
@@ -109,4 +126,16 @@ def view(configuration: Configuration) -> ConfigurationView:
         drift_threshold=configuration.drift_threshold,
         changed=rfc3339(configuration.created_at_us) if configuration.created_at_us else None,
         source=configuration.source,
+    )
+
+
+def ramp_view(ramp: Ramp) -> RampView:
+    """A ramp as the API shows it."""
+    return RampView(
+        version=ramp.version,
+        steps=ramp.steps,
+        every_seconds=ramp.every_seconds,
+        step=ramp.step + 1,
+        next_step_at=rfc3339(ramp.next_step_at_us),
+        held=ramp.held,
     )

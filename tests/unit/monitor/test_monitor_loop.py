@@ -205,3 +205,12 @@ def test_sigterm_stops_the_command_cleanly(small_log, tmp_path):
         monitor.kill()
         monitor.wait()
     assert reads.report().report.variants[0].requests > 0
+
+
+def test_what_goes_by_the_clock_is_called_without_traffic_and_a_fault_in_it_stops_nothing(small_log):
+    clock, calls = iter(range(100)), []
+    ticks = {"broken": lambda: 1 / 0, "ramp": lambda: calls.append(1)}
+    runner = loop(small_log, clock=lambda: next(clock), ticks=ticks)
+    for _ in range(3):
+        runner.turn()
+    assert len(calls) == 3

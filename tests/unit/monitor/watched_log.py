@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 
 from app.domain.contract import Feature, FeatureContract
+from app.domain.log_event import Cursor
 from app.domain.prediction import Outputs
 from app.drift.reference import build_reference
 from app.monitor.drift import DriftFolder
@@ -70,6 +71,10 @@ class WatchedLog(SmallLog):
 
     def watch(self, *versions, portion=1000):
         return take_in_all(self.folder(*versions), self.store(), portion)
+
+    def watch_until(self, predictions, outcomes):
+        """Take in the log up to there."""
+        return take_in_all(self.folder(), self.store(), until=Cursor(predictions, outcomes))
 
     def report(self, version="v1"):
         return self.table.standing(version)

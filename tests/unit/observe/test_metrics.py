@@ -194,3 +194,11 @@ def test_gauges_of_several_workers_become_one(directory: Path, start: Callable[[
     assert value(view, "circuit_breaker_open", version="v1") == 1
     assert value(view, "recorder_queue_rows") == 7
     assert value(view, "model_info", version="v1", sha256=SHA256["v1"]) == 1
+
+
+def test_a_replaced_artefact_is_not_shown_as_loaded_any_more(metrics: Metrics) -> None:
+    metrics.declare({"v1": "d" * 64})
+    assert value(metrics, "model_info", version="v1", sha256=SHA256["v1"]) == 0
+    assert value(metrics, "model_info", version="v1", sha256="d" * 64) == 1
+    metrics.declare(SHA256)
+    assert value(metrics, "model_info", version="v1", sha256=SHA256["v1"]) == 1

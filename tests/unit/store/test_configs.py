@@ -5,7 +5,9 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.ramp import Ramp
 from app.store.configs import ConfigurationLog
+from app.store.decisions import DecisionTable
 
 FIRST = Configuration(
     epoch=0,
@@ -80,3 +82,20 @@ def test_a_decision_that_raises_changes_nothing(log):
     with pytest.raises(ZeroDivisionError):
         log.settle(lambda latest: 1 / 0)
     assert log.latest() is None
+
+
+RAMP = Ramp(version="v2", steps=(0.1, 0.5), every_seconds=60, before={"v1": 1.0, "v2": 0.0})
+
+
+def test_a_ramp_comes_back_as_it_went_in(log):
+    log.settle(lambda latest: replace(FIRST, ramp=RAMP))
+    assert log.latest().ramp == RAMP
+
+
+def test_a_start_that_ends_a_ramp_is_in_the_audit_log(log, database):
+    log.settle(lambda latest: replace(FIRST, ramp=RAMP))
+    log.settle(lambda latest: replace(latest, auto_decide="off"))
+    log.settle(lambda latest: replace(latest, ramp=None, weights={"v1": 1.0, "v2": 0.0}))
+    [entry] = DecisionTable(database).page(10)
+    assert (entry.actor, entry.action, entry.version, entry.epoch) == ("environment", "ramp", "v2", 3)
+    assert entry.changes["weights"].after == {"v1": 1.0, "v2": 0.0}
