@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import NamedTuple
 
 from app.errors import StoreUnavailable
 from app.inference.shelf import Shelf
+from app.observe.state import HostCondition
 from app.services.breaker import Breaker
 from app.settings import Settings
 from app.store.engine import Database
@@ -41,6 +43,16 @@ def store_complaint(database: Database) -> str | None:
     except StoreUnavailable as error:
         return error.message
     return None
+
+
+def host_condition(settings: Settings, database: Database) -> HostCondition:
+    """Whether the store takes a write, and how much room is left where it lies."""
+    writable = store_complaint(database) is None
+    try:
+        room = shutil.disk_usage(settings.data_dir)
+    except OSError:
+        return HostCondition(store_writable=writable)
+    return HostCondition(store_writable=writable, disk_free_bytes=room.free, disk_size_bytes=room.total)
 
 
 def monitor_age_s(reads: MonitorReads) -> float | None:

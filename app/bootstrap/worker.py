@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from app import __version__
-from app.bootstrap.parts import Shared, monitor_age_s, now_us, store_complaint
+from app.bootstrap.parts import Shared, host_condition, monitor_age_s, now_us, store_complaint
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
 from app.observe.metric_files import shared_directory
@@ -73,6 +73,7 @@ class Worker:
         self._declared: Mapping[str, LoadedVersion] = {}
         self._reads = MonitorReads(database, now_us)
         self._drift = Drift(live, DriftTable(database), now_us)
+        self._condition = partial(host_condition, shared.settings, database)
         self._metrics = Metrics(RecentState(self._state, time.monotonic), shared_directory())
         self._recorder = Recorder(
             PredictionLog(database),
@@ -157,7 +158,8 @@ class Worker:
     def _state(self) -> StateSnapshot:
         """What the monitor has derived, with the weights that this process serves with."""
         weights = self._live.configuration.weights
+        host = self._condition()
         try:
-            return state_of(self._reads.snapshot(), weights, self._drift.of_champion())
+            return state_of(self._reads.snapshot(), weights, self._drift.of_champion(), host)
         except StoreUnavailable:
-            return StateSnapshot(weights=weights)
+            return StateSnapshot(weights=weights, host=host)

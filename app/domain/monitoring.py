@@ -33,14 +33,20 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of the running experiment, and of all accepted outcomes, as metrics want them.
 
     `feedback` counts accepted outcomes, of whatever kind and also forced ones, by the version that answered, over all
-    experiments: it never falls. `e_values` may be infinite. A missing key or None is what cannot be estimated.
+    experiments: it never falls. `e_values` may be infinite; `differences` are in the metric's units, by challenger.
+    `guardrails` are by (version, name). A missing key or None is what cannot be estimated.
     """
 
     weights: Mapping[str, float] = msgspec.field(default_factory=dict)
     feedback: Mapping[str, int] = msgspec.field(default_factory=dict)
     labelled_means: Mapping[str, float] = msgspec.field(default_factory=dict)
     e_values: Mapping[str, float] = msgspec.field(default_factory=dict)
+    e_value_needed: float | None = None
+    differences: Mapping[str, float] = msgspec.field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = msgspec.field(default_factory=dict)
+    guardrails: Mapping[tuple[str, str], bool] = msgspec.field(default_factory=dict)
     sample_ratio_ok: bool | None = None
+    label_rate_ok: bool | None = None
     state_age_s: float | None = None
 
 

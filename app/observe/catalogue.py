@@ -97,6 +97,11 @@ QUEUE_ROWS = Definition(
 STATE_FAILURES = Definition(
     "monitor_state_failures_total", "counter", (), "Scrapes that could not read what the monitor derived."
 )
+WORKERS = Definition("api_workers", "gauge", (), "Worker processes that serve.", "livesum")
+
+STORE_WRITABLE = Definition("store_writable", "gauge", (), "1 while the store takes a write, tried at the scrape.")
+DISK_FREE = Definition("data_disk_free_bytes", "gauge", (), "Bytes that may still be written where DATA_DIR is.")
+DISK_SIZE = Definition("data_disk_size_bytes", "gauge", (), "Size of the file system where DATA_DIR is, in bytes.")
 
 WEIGHT = Definition("experiment_weight", "gauge", ("version",), "Share of the traffic that the split gives.")
 FEEDBACK = Definition(
@@ -108,8 +113,26 @@ LABELLED_MEAN = Definition(
 E_VALUE = Definition(
     "experiment_e_value", "gauge", ("challenger",), "Evidence against the challenger being no better; +Inf if huge."
 )
+DIFFERENCE = Definition(
+    "experiment_difference", "gauge", ("challenger",), "How much better the challenger is, in the metric's units."
+)
+DIFFERENCE_LOW = Definition(
+    "experiment_difference_low", "gauge", ("challenger",), "Lower end of the difference's confidence interval."
+)
+DIFFERENCE_HIGH = Definition(
+    "experiment_difference_high", "gauge", ("challenger",), "Upper end of the difference's confidence interval."
+)
+E_VALUE_NEEDED = Definition(
+    "experiment_e_value_needed", "gauge", (), "Evidence at which a verdict falls: one over the experiment's alpha."
+)
 SAMPLE_RATIO_OK = Definition(
     "experiment_sample_ratio_ok", "gauge", (), "0 once the realised split is proven to differ from the weights."
+)
+LABEL_RATE_OK = Definition(
+    "experiment_label_rate_ok", "gauge", (), "0 once versions are proven to be labelled at different rates."
+)
+GUARDRAIL_OK = Definition(
+    "experiment_guardrail_ok", "gauge", ("version", "guardrail"), "0 once the version is proven to harm by this count."
 )
 DRIFT_SCORE = Definition(
     "model_drift_score", "gauge", (), "Share of the traffic that is displaced now, at least (0 to 1)."
@@ -127,13 +150,15 @@ STATE_AGE = Definition(
 
 COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
-    *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES),
+    *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
 )
+HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE)
 DERIVED = (
-    *(WEIGHT, FEEDBACK, LABELLED_MEAN, E_VALUE, SAMPLE_RATIO_OK),
+    *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
+    *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),
     *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, STATE_AGE),
 )
-ALL = COUNTED + DERIVED
+ALL = COUNTED + HOST + DERIVED
 
 
 def version_reason(reason: str) -> str:

@@ -118,8 +118,19 @@ def _with_report(snapshot: MonitorSnapshot, report: ExperimentReport) -> Monitor
         snapshot,
         labelled_means={each.version: each.mean for each in report.variants if each.mean is not None},
         e_values={each.challenger: _exp(each.log_e) for each in report.comparisons if each.log_e is not None},
-        sample_ratio_ok=next((check.ok for check in report.checks if check.name == "sample_ratio"), None),
+        e_value_needed=1 / report.alpha,
+        differences={each.challenger: each.difference for each in report.comparisons if each.difference is not None},
+        intervals={each.challenger: each.interval for each in report.comparisons if each.interval is not None},
+        guardrails={
+            (rail.version, rail.name): rail.ok for rail in report.guardrails if rail.version and rail.ok is not None
+        },
+        sample_ratio_ok=_check(report, "sample_ratio"),
+        label_rate_ok=_check(report, "label_rate"),
     )
+
+
+def _check(report: ExperimentReport, name: str) -> bool | None:
+    return next((check.ok for check in report.checks if check.name == name), None)
 
 
 def _exp(log_e: float) -> float:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from app.observe import catalogue
 from app.observe.metrics import Metrics
-from app.observe.state import StateSnapshot
+from app.observe.state import HostCondition, StateSnapshot
 from tests.unit.observe.workers import SHA256, samples
 
 FULL = StateSnapshot(
@@ -18,7 +19,13 @@ FULL = StateSnapshot(
     feedback={"v1": 1},
     labelled_means={"v1": 0.5},
     e_values={"v2": float("inf")},
+    e_value_needed=20.0,
+    differences={"v2": 0.01},
+    intervals={"v2": (-0.02, 0.04)},
     sample_ratio_ok=True,
+    label_rate_ok=True,
+    guardrails={("v2", "errors"): True},
+    host=HostCondition(store_writable=True, disk_free_bytes=1, disk_size_bytes=2),
     drift_score=0.0,
     feature_drift_scores={"petal_length": 0.0},
     drift_evidence=0.0,
@@ -45,6 +52,12 @@ def test_promtool_has_no_complaint(state: StateSnapshot | None, shared: bool, di
     text, _ = busy(state, directory if shared else None).exposition()
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+def test_where_all_is_known_every_metric_has_a_series() -> None:
+    with_a_series = {name for name, _ in samples(busy(FULL).exposition()[0])}
+    single = {metric.name for metric in catalogue.ALL if metric.kind != "histogram"}
+    assert single <= with_a_series
 
 
 @pytest.mark.parametrize("state", [None, FULL], ids=["start", "all known"])

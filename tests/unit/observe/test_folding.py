@@ -64,6 +64,15 @@ def sums(directory: Path) -> dict:
     return {key: v for key, v in seen.items() if key[0].endswith(("_total", "_bucket", "_count", "_sum"))}
 
 
+def test_workers_are_counted_as_long_as_they_live(directory: Path, start: Start) -> None:
+    first, second = start(), start()
+    first.serve("v1", 1)
+    second.serve("v1", 1)
+    assert value(Metrics(directory=directory), "api_workers") == 2
+    DeadWorkers(directory).fold(first.end())
+    assert value(Metrics(directory=directory), "api_workers") == 1
+
+
 def test_the_gauges_of_the_dead_are_gone(directory: Path, start: Start) -> None:
     worker = start()
     worker.do("queue_rows", 5)

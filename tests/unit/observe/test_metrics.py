@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from app.observe import catalogue
 from app.observe.batch_histogram import BatchHistogram
 from app.observe.metrics import Metrics
-from app.observe.state import StateSnapshot
+from app.observe.state import HostCondition, StateSnapshot
 from tests.unit.observe.workers import SHA256, Worker, samples, value
 
 LATENCIES = st.lists(
@@ -165,6 +165,32 @@ def test_the_state_of_the_monitor_is_shown_as_it_is() -> None:
     assert value(metrics, "model_drift_evidence") == 0.5
     assert value(metrics, "model_drift_alarm") == 0
     assert value(metrics, "model_drift_state_age_seconds") == 1.5
+
+
+def test_the_experiments_evidence_and_guards_are_shown_as_they_are() -> None:
+    state = StateSnapshot(
+        e_value_needed=20.0,
+        differences={"v2": 0.01},
+        intervals={"v2": (-0.02, 0.04)},
+        label_rate_ok=False,
+        guardrails={("v2", "errors"): False, ("v2", "slow_answers"): True},
+    )
+    metrics = Metrics(lambda: state)
+    assert value(metrics, "experiment_difference", challenger="v2") == 0.01
+    assert value(metrics, "experiment_difference_low", challenger="v2") == -0.02
+    assert value(metrics, "experiment_difference_high", challenger="v2") == 0.04
+    assert value(metrics, "experiment_e_value_needed") == 20
+    assert value(metrics, "experiment_label_rate_ok") == 0
+    assert value(metrics, "experiment_guardrail_ok", version="v2", guardrail="errors") == 0
+    assert value(metrics, "experiment_guardrail_ok", version="v2", guardrail="slow_answers") == 1
+
+
+def test_the_hosts_condition_is_shown_also_where_the_monitor_is_unknown() -> None:
+    host = HostCondition(store_writable=False, disk_free_bytes=5, disk_size_bytes=10)
+    metrics = Metrics(lambda: StateSnapshot(host=host))
+    assert value(metrics, "store_writable") == 0
+    assert value(metrics, "data_disk_free_bytes") == 5
+    assert value(metrics, "data_disk_size_bytes") == 10
 
 
 def test_what_cannot_be_estimated_is_absent_and_still_announced(metrics: Metrics) -> None:

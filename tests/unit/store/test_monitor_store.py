@@ -137,8 +137,11 @@ def report(name="one"):
         alpha=0.05,
         baseline="v1",
         variants=(VariantReport(version="v1", weight=0.5, mean=0.9), VariantReport(version="v2", weight=0.5)),
-        comparisons=(ComparisonReport(challenger="v2", method="paired", log_e=800.0),),
-        checks=(CheckReport(name="sample_ratio", ok=True),),
+        comparisons=(
+            ComparisonReport(challenger="v2", method="paired", log_e=800.0, difference=0.1, interval=(0.0, 0.2)),
+        ),
+        checks=(CheckReport(name="sample_ratio", ok=True), CheckReport(name="label_rate", ok=False)),
+        guardrails=(CheckReport(name="errors", ok=False, version="v2"),),
         recommendation=Recommendation("continue", None, "because"),
     )
 
@@ -180,6 +183,8 @@ def test_the_figures_for_metrics(database, store, reads):
     figures = reads.snapshot()
     assert (figures.weights, figures.feedback) == ({"v1": 0.5, "v2": 0.5}, {"v1": 5})
     assert (figures.labelled_means, figures.e_values, figures.sample_ratio_ok) == ({"v1": 0.9}, {"v2": math.inf}, True)
+    assert (figures.differences, figures.intervals, figures.e_value_needed) == ({"v2": 0.1}, {"v2": (0.0, 0.2)}, 20)
+    assert (figures.label_rate_ok, figures.guardrails) == (False, {("v2", "errors"): False})
 
 
 def test_a_timeline_is_thinned_for_each_challenger(database, store, reads):

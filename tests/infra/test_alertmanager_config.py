@@ -1,0 +1,92 @@
+"""Who is told of what, for each kind of NOTIFY_WEBHOOK_URL; the configuration is the one that start.sh makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.watching import tool
+from tests.infra.repository import ROOT
+
+FOLDER = ROOT / "docker" / "alertmanager"
+START = FOLDER / "start.sh"
+SLACK = "https://hooks.slack.com/services/T/B/x"
+URLS = {"none": "", "webhook": "https://example.org/hook?key=secret", "slack": SLACK}
+
+
+def start(*options: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """What start.sh did."""
+    return subprocess.run(["sh", str(START), *options], env={**os.environ, **settings}, capture_output=True, text=True)
+
+
+def configuration(url: str) -> str:
+    """What start.sh makes of an address."""
+    made = start("--print", NOTIFY_WEBHOOK_URL=url)
+    assert made.returncode == 0, made.stderr
+    return made.stdout
+
+
+def amtool(*arguments: str) -> str:
+    program = tool("amtool")
+    if program is None:
+        pytest.skip("NOT CHECKED: no amtool of 0.26 or later (.ci/images tools)")
+    said = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said.stdout
+
+
+@pytest.mark.parametrize("kind", URLS)
+def test_the_configuration_is_valid(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(configuration(URLS[kind]))
+    assert "1 receivers" in amtool("check-config", str(file))
+
+
+@pytest.mark.parametrize(("kind", "integrations"), [("none", []), ("webhook", ["webhook"]), ("slack", ["slack"])])
+def test_the_address_decides_how_people_are_told(kind: str, integrations: list[str]) -> None:
+    [receiver] = yaml.safe_load(configuration(URLS[kind]))["receivers"]
+    assert [key for key in receiver if key != "name"] == [f"{each}_configs" for each in integrations]
+
+
+@pytest.mark.parametrize("labels", ["alertname=ApiDown severity=critical", "alertname=DriftAlarm severity=warning"])
+def test_every_alert_reaches_people(labels: str, tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(configuration(URLS["webhook"]))
+    said = amtool("config", "routes", "test", f"--config.file={file}", "--verify.receivers=people", *labels.split())
+    assert "people" in said
+
+
+def test_the_address_is_in_a_file_of_this_user_alone_and_in_no_configuration(tmp_path: Path) -> None:
+    started = start(NOTIFY_WEBHOOK_URL=URLS["webhook"], RUN_DIR=str(tmp_path), ALERTMANAGER="/bin/true")
+    assert started.returncode == 0, started.stderr
+    assert (tmp_path / "notify_url").read_text() == URLS["webhook"]
+    assert stat.S_IMODE((tmp_path / "notify_url").stat().st_mode) == 0o600
+    assert "secret" not in (tmp_path / "alertmanager.yml").read_text() + started.stdout + started.stderr
+
+
+def test_without_an_address_it_starts_and_says_that_nobody_is_told(tmp_path: Path) -> None:
+    started = start(NOTIFY_WEBHOOK_URL="", RUN_DIR=str(tmp_path), ALERTMANAGER="/bin/true")
+    assert started.returncode == 0
+    assert "nobody will be told" in started.stderr
+
+
+@pytest.mark.parametrize("url", ["hooks.example.org", "ftp://x", "https://"])
+def test_what_is_no_address_is_refused_by_name(url: str) -> None:
+    refused = start("--print", NOTIFY_WEBHOOK_URL=url)
+    assert refused.returncode == 1
+    assert "NOTIFY_WEBHOOK_URL" in refused.stderr
+
+
+def test_inhibition_names_alerts_that_exist() -> None:
+    alerts = set(re.findall(r"alert: (\w+)", (ROOT / "docker/prometheus/rules/alerts.yml").read_text()))
+    rules = yaml.safe_load((FOLDER / "alertmanager.yml").read_text())["inhibit_rules"]
+    matchers = [text for rule in rules for text in rule["source_matchers"] + rule["target_matchers"]]
+    named = {n for text in matchers if text.startswith("alertname") for n in re.findall(r"[A-Z]\w+", text)}
+    assert named <= alerts
+    assert "ApiDown" in named
