@@ -16,7 +16,7 @@ from app.drift.reference import LabelledErrors
 from app.drift.report_types import JointReport, StreamReport
 from app.drift.score import distance, live_counts, margin, stream_scores
 
-_DECIMALS = 6
+DECIMALS = 6
 
 
 def iso_time(at_us: int | None) -> str | None:
@@ -46,7 +46,7 @@ def joint_reports(family: Family, state: DetectorState, watched: int) -> tuple[J
             name=stream.name,
             evidence=found[index],
             explanation=explain(stream.name, found[index]),
-            score=round(scores[index], _DECIMALS),
+            score=round(scores[index], DECIMALS),
             since=iso_time(onset[index]) if found[index] else None,
         )
         for index, stream in enumerate(family.streams)
@@ -83,7 +83,7 @@ def _column(cells: Cells, counts: list[int], score: float, found: float, onset_u
     known, live = _shares(cells.counts), _shares(counts)
     return StreamReport(
         name=cells.name,
-        score=round(score, _DECIMALS),
+        score=round(score, DECIMALS),
         evidence=found,
         kind=cells.kind,
         bins=cells.bins,
@@ -91,7 +91,7 @@ def _column(cells: Cells, counts: list[int], score: float, found: float, onset_u
         live=None if live is None else live[1:-3],
         missing=None if live is None else live[-2],
         unseen=None if live is None else live[-1],
-        out_of_range=None if live is None else round(live[0] + live[-3], _DECIMALS),
+        out_of_range=None if live is None else round(live[0] + live[-3], DECIMALS),
         reference_missing=0.0 if known is None else known[-2],
         since=iso_time(onset_us) if found else None,
     )
@@ -101,4 +101,4 @@ def _shares(counts: tuple[int, ...] | list[int]) -> tuple[float, ...] | None:
     total = sum(counts)
     if not total:
         return None
-    return tuple(np.round(np.array(counts) / total, _DECIMALS).tolist())
+    return tuple(np.round(np.array(counts) / total, DECIMALS).tolist())

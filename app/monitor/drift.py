@@ -18,10 +18,20 @@ from app.domain.log_event import Event
 from app.drift.detector_state import DetectorState
 from app.drift.report import drift_report
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
+from app.monitor.drift_course import continued, course_of, marks, point_of
 from app.monitor.drift_references import Known
 from app.monitor.drift_samples import Samples, epochs_of, errors_of, outputs_of, rows_of, samples_of, times_of
 from app.monitor.folder import DerivedReads
-from app.services.drift_records import NAME, Acknowledgement, Place, WatchedReport, report_key
+from app.services.drift_records import (
+    NAME,
+    Acknowledgement,
+    Course,
+    CoursePoint,
+    Place,
+    WatchedReport,
+    course_key,
+    report_key,
+)
 
 
 class ReferenceSource(Protocol):
@@ -68,29 +78,32 @@ class DriftFolder:
         for known in self._known(configurations.values()):
             own = samples.of(_epochs_with(known, configurations), known.width)
             if len(own):
-                watch = self._advanced(known, _load(known, reads), own, memo)
+                watch, points = self._advanced(known, _load(known, reads), own, memo)
                 states |= {known.version: _json(watch), report_key(known.version): _json(_reported(known, watch))}
+                states |= _course_after(known, watch.state, points, reads)
         return Changes(states=states)
 
     def _known(self, configurations: Iterable[Configuration]) -> list[Known]:
         names = sorted({name for configuration in configurations for name in configuration.weights})
         return [known for known in map(self._references.of, names) if known is not None]
 
-    def _advanced(self, known: Known, watch: Watch, own: Samples, memo: _Memo) -> Watch:
-        """The watch after its samples, and after the acknowledgements that at least one of them follows.
+    def _advanced(self, known: Known, watch: Watch, own: Samples, memo: _Memo) -> tuple[Watch, list[CoursePoint]]:
+        """The watch after its samples, and after the acknowledgements that at least one of them follows; and its
+        course on the way.
 
         One that nothing follows waits: its place is the end of the log, and this must not depend on where a portion
         ends. One with a place before the portion's end was written before its last event was, so it is found.
         """
         state, seq = watch.state, watch.acknowledged_seq
+        points: list[CoursePoint] = []
         for acknowledgement in self._acknowledged.acknowledgements(known.version, seq):
             before, after = own.cut(acknowledgement.place)
             if not len(after):
                 break
-            state = acknowledge_all(_taken_in(known, state, before, memo), acknowledgement.at_us)
+            state = acknowledge_all(_taken_in(known, state, before, memo, points), acknowledgement.at_us)
             own, seq = after, acknowledgement.seq
-        state = _taken_in(known, state, own, memo)
-        return msgspec.structs.replace(watch, acknowledged_seq=seq, state=state)
+        state = _taken_in(known, state, own, memo, points)
+        return msgspec.structs.replace(watch, acknowledged_seq=seq, state=state), points
 
 
 def _epochs_with(known: Known, configurations: Mapping[int, Configuration]) -> Collection[int]:
@@ -118,7 +131,27 @@ def _load(known: Known, reads: DerivedReads) -> Watch:
     return watch if usable else fresh
 
 
-def _taken_in(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
+def _course_after(known: Known, state: DriftState, points: list[CoursePoint], reads: DerivedReads) -> dict[str, str]:
+    """The course with its new points, by name; nothing where there are none."""
+    if not points:
+        return {}
+    key, requests = course_key(known.version), state.inputs.requests
+    body = reads.states([f"{NAME}/{key}"]).get(f"{NAME}/{key}")
+    before = course_of(body, known.sha256, points[0].requests - 1)
+    return {key: _json(continued(before, points, requests))}
+
+
+def _taken_in(known: Known, state: DriftState, own: Samples, memo: _Memo, points: list[CoursePoint]) -> DriftState:
+    """The state after the samples; what is due of the course on the way is added to `points`."""
+    seen = state.inputs.requests
+    for last in [own.requests[mark - seen - 1] for mark in marks(seen, len(own.requests))]:
+        before, own = own.cut(last.place)
+        state = _updated(known, state, before, memo)
+        points.append(point_of(known.reference, state, last.at_us))
+    return _updated(known, state, own, memo)
+
+
+def _updated(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
     reference = known.reference
     if own.requests:
         state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, memo))
@@ -145,5 +178,5 @@ def _reported(known: Known, watch: Watch) -> WatchedReport:
     return WatchedReport(watch.acknowledged_seq, drift_report(known.version, known.reference, watch.state))
 
 
-def _json(record: Watch | WatchedReport) -> str:
+def _json(record: Watch | WatchedReport | Course) -> str:
     return msgspec.json.encode(record).decode()

@@ -8,13 +8,17 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from app.domain.decision import Change
+from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
 from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
-from app.errors import Contradiction, NotReady, UnknownVersion
-from app.services.drift_records import REFERENCE_FILE, AlarmRuling
+from app.errors import Contradiction, InvalidRequest, NotReady, UnknownVersion
+from app.services.drift_records import REFERENCE_FILE, AlarmRuling, CoursePoint
 from app.services.predict import Live
 
+MOST_POINTS = 500
+ALARM_EVIDENCE = 1.0
+_PROMISE = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
 Judge: TypeAlias = Callable[[DriftReport | None], AlarmRuling]
 
 
@@ -22,6 +26,8 @@ class DriftLog(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
     def standing(self, version: str) -> DriftReport | None: ...
+
+    def course(self, version: str, points: int) -> list[CoursePoint]: ...
 
     def acknowledge(self, version: str, judge: Judge) -> DriftReport: ...
 
@@ -45,10 +51,31 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
     window: int = WINDOW
     reference_rows: int = 0
     least_detectable_shift_sd: float | None = None
-    false_alarm_probability: FalseAlarmBound = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
+    false_alarm_probability: FalseAlarmBound = _PROMISE
     features: tuple[StreamReport, ...] = ()
     joint: tuple[JointReport, ...] = ()
     outputs: tuple[StreamReport, ...] = ()
+    note: str | None = None
+
+
+class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /drift` said once the monitor had taken in `requests`, the last of them served at `timestamp`."""
+
+    requests: int
+    timestamp: str
+    score: float
+    evidence: float
+    alarm: bool
+
+
+class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The course of a version's drift, oldest first; at `alarm_evidence` an alarm is raised. `note` says why there is
+    no point, where there is none."""
+
+    version: str
+    points: tuple[DriftPoint, ...] = ()
+    alarm_evidence: float = ALARM_EVIDENCE
+    false_alarm_probability: FalseAlarmBound = _PROMISE
     note: str | None = None
 
 
@@ -68,6 +95,19 @@ class Drift:
         name = version or self._required_champion()
         found = self._log.standing(name)
         return self._unknown(name) if found is None else _view(found)
+
+    def timeline(self, points: int = 200, version: str | None = None) -> DriftTimeline:
+        """Up to `points` (1 to 500) of the course of a version's (default: the champion's) drift, evenly, the first and
+        the last among them.
+
+        Raises what `report` raises, and `InvalidRequest`.
+        """
+        if not 1 <= points <= MOST_POINTS:
+            raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
+        name = version or self._required_champion()
+        course = self._log.course(name, points)
+        note = None if course else self.report(name).note or _TOO_EARLY
+        return DriftTimeline(version=name, points=tuple(map(_point, course)), note=note)
 
     def of_champion(self) -> DriftReport | None:
         """The champion's report; None where there is none. Raises `StoreUnavailable`."""
@@ -126,11 +166,22 @@ class Drift:
 
 
 _REPUBLISH = "publish it anew with `python -m app publish --reference` to have its traffic watched"
+_TOO_EARLY = "the monitor has stored no point yet: there is one after every 20 requests at first"
 _RUN_IT = "send some, and run it with `python -m app monitor`"
 
 
 def _view(report: DriftReport) -> DriftView:
     return DriftView(**{name: getattr(report, name) for name in report.__struct_fields__})
+
+
+def _point(point: CoursePoint) -> DriftPoint:
+    return DriftPoint(
+        requests=point.requests,
+        timestamp=iso_utc(point.at_us),
+        score=point.score,
+        evidence=point.evidence,
+        alarm=point.alarm,
+    )
 
 
 def _changes(report: DriftReport) -> dict[str, Change]:

@@ -45,6 +45,23 @@ class WatchedReport(msgspec.Struct, frozen=True):
     report: DriftReport
 
 
+class CoursePoint(msgspec.Struct, frozen=True, array_like=True):
+    """The drift after the first `requests` requests, the last of which was served at `at_us` (µs since 1970)."""
+
+    requests: int
+    at_us: int
+    score: float
+    evidence: float
+    alarm: bool
+
+
+class Course(msgspec.Struct, frozen=True):
+    """The course of a version's drift against the reference in a file with that checksum, by requests."""
+
+    reference_sha256: str
+    points: tuple[CoursePoint, ...] = ()
+
+
 class AlarmRuling(msgspec.Struct, frozen=True, kw_only=True):
     """What the audit log is to say of an acknowledgement; `at_us` is µs since 1970 (UTC)."""
 
@@ -59,6 +76,11 @@ class AlarmRuling(msgspec.Struct, frozen=True, kw_only=True):
 def report_key(version: str) -> str:
     """The name of a version's report below the folder's own."""
     return f"{version}/report"
+
+
+def course_key(version: str) -> str:
+    """The name of a version's course below the folder's own."""
+    return f"{version}/course"
 
 
 def standing(watched: WatchedReport, later: Sequence[Acknowledgement]) -> DriftReport:

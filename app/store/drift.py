@@ -13,12 +13,16 @@ from app.services.drift_records import (
     NAME,
     Acknowledgement,
     AlarmRuling,
+    Course,
+    CoursePoint,
     WatchedReport,
+    course_key,
     report_key,
     standing,
 )
 from app.store.access import DURABLE, READING
 from app.store.engine import Database
+from app.store.monitor_reads import thinned
 from app.store.statements import statements
 
 
@@ -32,6 +36,16 @@ class DriftTable:
         """The newest report of a version with every acknowledgement in it; None where there is none."""
         with self._database.begin(READING) as connection:
             return _standing(connection, version)
+
+    def course(self, version: str, points: int) -> list[CoursePoint]:
+        """Up to `points` of a version's course, evenly over those kept, the first and the last among them."""
+        with self._database.begin(READING) as connection:
+            body = _state(connection, course_key(version))
+        try:
+            course = msgspec.json.decode(body, type=Course) if body is not None else Course("")
+        except msgspec.MsgspecError:  # another release wrote it
+            return []
+        return thinned(course.points, points)
 
     def acknowledgements(self, version: str, after: int) -> list[Acknowledgement]:
         """Those of a version whose numbers are above `after`, in order."""
@@ -53,8 +67,7 @@ class DriftTable:
 
 
 def _standing(connection: Connection, version: str) -> DriftReport | None:
-    name = f"{NAME}/{report_key(version)}"
-    body = connection.execute(text(statements("drift")["report"]), {"name": name}).scalar()
+    body = _state(connection, report_key(version))
     if body is None:
         return None
     try:
@@ -62,6 +75,12 @@ def _standing(connection: Connection, version: str) -> DriftReport | None:
     except msgspec.MsgspecError:  # another release wrote it; the monitor writes it anew with the next request
         return None
     return standing(watched, _acknowledgements(connection, version, watched.acknowledged_seq))
+
+
+def _state(connection: Connection, key: str) -> str | None:
+    """What the monitor keeps under a name below the folder's own."""
+    body: str | None = connection.execute(text(statements("drift")["state"]), {"name": f"{NAME}/{key}"}).scalar()
+    return body
 
 
 def _acknowledgements(connection: Connection, version: str, after: int) -> list[Acknowledgement]:

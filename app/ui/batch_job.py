@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import msgspec
 import pandas as pd
 
@@ -22,7 +24,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Job:
-    """The work on one file. `step` does a part of it; `failure` is what stopped it until `go_on`."""
+    """The work on one file. `step` does a part of it; `failure` is what stopped it until `go_on`.
+
+    A click starts another run of the page while the one before is still in its step: so one part is done at a time.
+    """
 
     def __init__(self, table: Table, contract: Contract, columns: dict[str, str | None], version: str | None) -> None:
         self._table = table
@@ -30,6 +35,7 @@ class Job:
         self._columns = columns
         self._version = version
         self._next = 0
+        self._lock = threading.Lock()
         self.answered: list[Answered] = []
         self.bad: list[BadRow] = []
         self.cancelled = False
@@ -51,15 +57,32 @@ class Job:
         return self._next < self.rows and not self.cancelled and self.failure is None
 
     def cancel(self) -> None:
-        """Leave the rest; what was answered stays."""
+        """Leave the rest; what was answered stays. The part that is being asked is waited for."""
         self.cancelled = True
+        with self._lock:
+            return
 
     def go_on(self) -> None:
         """Try the part again that failed."""
         self.failure = None
 
     def step(self, api: ApiClient) -> None:
-        """Take the next rows; bad ones are noted and the others go on."""
+        """Take the next rows, if the job still runs; bad ones are noted and the others go on."""
+        with self._lock:
+            if self.running:
+                self._take_next(api)
+
+    def result(self) -> pd.DataFrame:
+        """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
+        frame = pd.DataFrame([each.line.cells for each in self.answered], columns=list(self._table.header))
+        frame["prediction"] = [each.answer.prediction for each in self.answered]
+        frame["confidence"] = [each.answer.confidence for each in self.answered]
+        frame["model_version"] = [each.version for each in self.answered]
+        frame["prediction_id"] = [each.answer.prediction_id for each in self.answered]
+        frame["line"] = [each.line.number for each in self.answered]
+        return frame
+
+    def _take_next(self, api: ApiClient) -> None:
         part = self._table.lines[self._next : self._next + ROWS_A_CALL]
         good: list[tuple[Line, list[Cell]]] = []
         bad: list[BadRow] = []
@@ -77,16 +100,6 @@ class Job:
         self.answered += answered
         self.bad += sorted(bad, key=lambda row: row.line)
         self._next += len(part)
-
-    def result(self) -> pd.DataFrame:
-        """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
-        frame = pd.DataFrame([each.line.cells for each in self.answered], columns=list(self._table.header))
-        frame["prediction"] = [each.answer.prediction for each in self.answered]
-        frame["confidence"] = [each.answer.confidence for each in self.answered]
-        frame["model_version"] = [each.version for each in self.answered]
-        frame["prediction_id"] = [each.answer.prediction_id for each in self.answered]
-        frame["line"] = [each.line.number for each in self.answered]
-        return frame
 
     def _asked(self, api: ApiClient, good: list[tuple[Line, list[Cell]]], bad: list[BadRow]) -> list[Answered]:
         """The answers to `good`; a row that the api refuses moves to `bad`, and the rest is asked again."""

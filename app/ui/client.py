@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from app.ui.environment import Connection
 from app.ui.errors import NotUnderstood
-from app.ui.experiment_records import Audit, Drift, Experiment, Timeline
+from app.ui.experiment_records import Audit, Drift, DriftTimeline, Experiment, Timeline
 from app.ui.records import BatchPrediction, Configuration, Health, HistoryPage, Models, Prediction, Receipt
 from app.ui.transport import Reply, Transport, decoded, failure_of
 
@@ -19,7 +19,7 @@ class ApiClient:
     """The calls that the pages make."""
 
     def __init__(self, connection: Connection) -> None:
-        self.url = connection.url
+        self.public_url = connection.public_url or connection.url
         self.needs_token = connection.token is not None
         self._http = Transport(connection)
 
@@ -46,6 +46,10 @@ class ApiClient:
     def drift(self) -> Drift:
         """The traffic against the champion's training data."""
         return self._read("/drift", Drift)
+
+    def drift_timeline(self) -> DriftTimeline:
+        """The course of the champion's drift in up to 200 points."""
+        return self._read("/drift/timeline", DriftTimeline, {"points": 200})
 
     def history(self, limit: int = 50) -> HistoryPage:
         """The newest predictions that were served."""
@@ -93,6 +97,26 @@ class ApiClient:
     ) -> None:
         """Set the split, unless somebody changed the configuration since `epoch` (`Refused`, 409)."""
         body = {"weights": dict(weights), "epoch": epoch, "note": note}
+        self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
+
+    def start_ramp(
+        self,
+        token: str,
+        version: str,
+        steps: Sequence[float],
+        every_seconds: int,
+        epoch: int,
+        note: str,
+        actor: str | None = None,
+    ) -> None:
+        """Raise the share of `version` by `steps`, unless somebody changed the configuration since `epoch`."""
+        ramp = {"version": version, "steps": list(steps), "every_seconds": every_seconds}
+        body = {"ramp": ramp, "epoch": epoch, "note": note}
+        self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
+
+    def end_ramp(self, token: str, epoch: int, note: str, actor: str | None = None) -> None:
+        """End the ramp that runs; the split stays as it is."""
+        body = {"ramp": None, "epoch": epoch, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
     def acknowledge_drift(self, token: str) -> None:

@@ -175,3 +175,23 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Stream, ...] = ()
     joint: tuple[Joint, ...] = ()
     outputs: tuple[Stream, ...] = ()
+    note: str | None = None
+
+
+class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Drift after the first `requests` requests, the last of them served at `timestamp`."""
+
+    requests: int
+    timestamp: str = ""
+    score: float | None = None
+    evidence: float | None = None
+    alarm: bool = False
+
+
+class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The course of the drift, oldest first; at `alarm_evidence` an alarm is raised."""
+
+    points: tuple[DriftPoint, ...] = ()
+    alarm_evidence: float = 1.0
+    false_alarm_probability: FalseAlarms = FalseAlarms()
+    note: str | None = None

@@ -135,6 +135,18 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
         return [model.version for model in self.models if model.serving]
 
 
+class Ramp(msgspec.Struct, frozen=True, kw_only=True):
+    """A version's share on its way up: `step` of `steps` (shares), counted from 1, is in force. `held` says why the
+    next one has not come though its time has."""
+
+    version: str
+    steps: tuple[float, ...] = ()
+    every_seconds: int = 0
+    step: int = 1
+    next_step_at: str | None = None
+    held: str | None = None
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force. `weights` are shares that sum to 1."""
 
@@ -145,6 +157,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     auto_decide: str = ""
     drift_threshold: float | None = None
+    ramp: Ramp | None = None
 
 
 class VersionHealth(msgspec.Struct, frozen=True):

@@ -45,22 +45,23 @@ def forget_admin() -> None:
         st.session_state.pop(key, None)
 
 
-def _address() -> tuple[str, str | None]:
+def _address() -> tuple[str, str | None, str | None]:
     found = connection()
-    return found.url, found.token
+    return found.url, found.token, found.public_url
 
 
 @st.cache_resource(show_spinner=False)
-def _parts(url: str, token: str | None) -> tuple[ApiClient, Feed]:
-    api = ApiClient(Connection(url, token))
+def _parts(url: str, token: str | None, public_url: str | None) -> tuple[ApiClient, Feed]:
+    api = ApiClient(Connection(url, token, public_url))
     return api, Feed(
         {
             "models": Source(api.models, 60),
-            "config": Source(api.configuration, 60),
+            "config": Source(api.configuration, 15),
             "experiment": Source(api.experiment, 5),
             "timeline": Source(api.timeline, 15),
             "audit": Source(api.audit, 60),
             "drift": Source(api.drift, 5),
+            "drift_timeline": Source(api.drift_timeline, 15),
             "health": Source(api.health, 5),
             "metrics": Source(lambda: scrape_of(api.metrics()), 10),
         }

@@ -90,11 +90,46 @@ def answers(url):
         return False
 
 
+def newest(api):
+    """The id of the newest prediction in the log, None before the first."""
+    entries = api.get("/predictions/history?limit=1").json()["predictions"]
+    return entries[0]["prediction_id"] if entries else None
+
+
 def wait_for(true, seconds=20):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.1)
+
+
+# How the focused element and what is around it look; and its name.
+LOOK = """() => {
+  const found = document.activeElement, look = [];
+  for (let each = found, i = 0; each && i < 5; each = each.parentElement, i++) {
+    const style = getComputedStyle(each);
+    look.push(style.outline, style.boxShadow, style.borderColor, style.backgroundColor, style.color, style.opacity);
+  }
+  window.walked = found;
+  return [`${found.tagName} ${found.getAttribute("aria-label") || found.innerText}`, look.join()];
+}"""
+# The part of the page that the arrow keys scroll: the browser lets it have the focus, and Streamlit does not show it.
+SCROLLED = "MAIN "
+LEFT = LOOK.replace("document.activeElement", "window.walked")
+
+
+def tab_through(tab, until, most=60):
+    """Press Tab up to the button named `until`; the names of those that looked the same with the focus as without."""
+    unseen, last = [], None
+    for _ in range(most):
+        tab.keyboard.press("Tab")
+        tab.wait_for_timeout(120)  # styles change in a moment
+        if last is not None and tab.evaluate(LEFT)[1] == last[1] and not last[0].startswith(SCROLLED):
+            unseen.append(last[0])
+        last = tab.evaluate(LOOK)
+        if last[0].startswith("BUTTON") and last[0].endswith(until):
+            return unseen
+    raise AssertionError(f"{until} is not reached by {most} presses of Tab")
 
 
 def sign_in(tab):
@@ -175,6 +210,30 @@ def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stac
     assert result[0]["prediction"] in ("setosa", "versicolor", "virginica")
     drift = visit("Drift")
     drift.get_by_text("Alarm: the traffic has changed").wait_for(timeout=30_000)
+
+
+def test_a_batch_is_cancelled_by_a_click_and_keeps_what_was_answered(visit, tmp_path):
+    tab = visit("Batch")
+    source = tmp_path / "many.csv"
+    source.write_text("sepal_length,sepal_width,petal_length,petal_width\n" + "5.1,3.5,1.4,0.2\n" * 120_000)
+    tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(source)
+    tab.get_by_role("button", name="Predict 120,000 rows").click()
+    tab.get_by_role("button", name="Cancel").click()
+    tab.get_by_text("Cancelled after").wait_for()
+    tab.get_by_role("button", name="Download the result").wait_for()
+    tab.get_by_role("button", name="Cancel").wait_for(state="detached")
+
+
+def test_a_prediction_is_made_with_the_keyboard_alone_and_the_focus_is_seen(stack, visit):
+    api, _ = stack
+    tab = visit("Playground")
+    before = newest(api)
+    tab.get_by_role("button", name="Predict").wait_for()
+    unseen = tab_through(tab, until="Predict")
+    tab.keyboard.press("Enter")
+    tab.get_by_role("button", name="Yes, it was setosa").wait_for()
+    assert unseen == []
+    assert newest(api) != before
 
 
 def test_the_state_is_shown_without_waiting(stack, visit):

@@ -175,6 +175,24 @@ DRIFT = {
         }
     ],
 }
+DRIFT_TIMELINE = {
+    "version": "v1",
+    "points": [
+        {"requests": n, "timestamp": NOW, "score": n / 25000, "evidence": n / 5000, "alarm": n >= 5000}
+        for n in range(20, 5001, 20)
+    ],
+    "alarm_evidence": 1.0,
+    "false_alarm_probability": {"requests": 10000, "at_most": 0.01},
+    "note": None,
+}
+RAMP = {
+    "version": "v2",
+    "steps": [0.01, 0.05, 0.25],
+    "every_seconds": 3600,
+    "step": 2,
+    "next_step_at": "2026-11-20T13:00:00Z",
+    "held": None,
+}
 HEALTH = {
     "status": "healthy",
     "models": {
@@ -206,6 +224,7 @@ NORMAL = {
     "/experiment/timeline": TIMELINE,
     "/audit": AUDIT,
     "/drift": DRIFT,
+    "/drift/timeline": DRIFT_TIMELINE,
     "/health": HEALTH,
     "/metrics": METRICS,
 }
@@ -220,12 +239,14 @@ EMPTY = {
         **DRIFT,
         "requests": 0,
         "alarm": False,
+        "note": "the monitor has taken in no request for v1 yet: send some",
         "score": 0.0,
         "evidence": 0.0,
         "features": [],
         "joint": [],
         "outputs": [],
     },
+    "/drift/timeline": {"version": "v1", "points": [], "note": "the monitor has taken in no request for v1 yet"},
     "/health": (503, {**HEALTH, "status": "unhealthy", "models": {}, "monitor": {"state": "absent", "age_s": None}}),
     "/metrics": "",
 }

@@ -1,12 +1,25 @@
 """Pages in Streamlit's own test harness, against a small api over real HTTP."""
 
+import functools
+
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from tests.ui import answers
 from tests.ui.fake_api import FakeApi
 
 TEXTS = ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "success", "metric", "code")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packages_scanned_once():
+    """Streamlit looks through all installed packages for components when a server starts, and each page drawn here is a
+    server of its own: what is installed does not change between them."""
+    found = functools.cache(manifest_scanner.scan_component_manifests)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Batch: reading a file, and taking it through the api part by part."""
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +82,36 @@ def test_a_cancelled_job_keeps_what_was_answered(monkeypatch):
     job.cancel()
     assert not job.running
     assert list(job.result()["prediction"]) == ["1.0"]
+
+
+class SlowBatch(FakeBatch):
+    """Answers when it is let go; `asked` says that somebody waits."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def predict_batch(self, rows, version=None):
+        self.asked.set()
+        self.let_go.wait(5)
+        return super().predict_batch(rows, version)
+
+
+def test_cancelling_waits_for_the_part_that_is_asked_and_begins_no_other(monkeypatch):
+    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 1)
+    job, api = job_of("width,colour\n1,red\n2,red\n"), SlowBatch()
+    stepping = threading.Thread(target=job.step, args=(api,))
+    stepping.start()
+    api.asked.wait(5)
+    cancelling = threading.Thread(target=job.cancel)
+    cancelling.start()
+    cancelling.join(0.05)
+    assert cancelling.is_alive()
+    api.let_go.set()
+    for thread in (cancelling, stepping):
+        thread.join(5)
+    job.step(api)
+    assert (api.calls, len(job.result())) == (1, 1)
 
 
 def test_the_result_keeps_the_file_s_columns():

@@ -133,6 +133,13 @@ def test_the_environment_says_where_the_api_is(environ, url):
     assert connection(environ) == Connection(url)
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"), [({}, "http://api:5000"), ({"PUBLIC_API_URL": "https://ask.example/"}, "https://ask.example")]
+)
+def test_people_are_shown_the_address_by_which_they_reach_the_api(given, shown):
+    assert ApiClient(connection({"API_URL": "http://api:5000", **given})).public_url == shown
+
+
 def test_what_is_new_in_an_answer_is_passed_over(begin):
     api = begin({"/experiment": {**answers.EXPERIMENT, "invented_later": [1]}})
     assert msgspec.structs.asdict(ApiClient(Connection(api.url)).experiment())["id"] == "e-1"

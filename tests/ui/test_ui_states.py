@@ -11,7 +11,7 @@ EMPTY = {
     "playground": "No model serves yet",
     "batch": "No model serves yet",
     "experiment": "nothing to show yet",
-    "drift": "0 of 500 requests",
+    "drift": "The monitor has taken in no request for v1 yet",
     "health": "The service is unhealthy",
 }
 NORMAL = {
@@ -34,6 +34,14 @@ PARTIAL = {
 def test_an_empty_service_is_said_to_be_empty(begin, page, name):
     begin(answers.EMPTY)
     assert EMPTY[name] in text_of(page(name))
+
+
+def test_a_server_without_a_course_of_drift_hides_nothing_else(begin, page):
+    routes = {path: body for path, body in answers.NORMAL.items() if path != "/drift/timeline"}
+    begin(routes)
+    text = text_of(page("drift"))
+    assert "The course: not there yet" in text
+    assert NORMAL["drift"] in text
 
 
 @pytest.mark.parametrize("name", PAGES)

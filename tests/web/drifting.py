@@ -32,9 +32,13 @@ class MemoryDrifts:
     def __init__(self, *reports):
         self.reports = {report.version: report for report in reports}
         self.rulings = []
+        self.courses = {}
 
     def standing(self, version):
         return self.reports.get(version)
+
+    def course(self, version, points):
+        return self.courses.get(version, [])[:points]
 
     def acknowledge(self, version, judge):
         ruling = judge(self.reports.get(version))

@@ -2,6 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.timestamps import iso_utc
+from app.services.drift_records import CoursePoint
 from tests.web import fakes
 from tests.web.drifting import MemoryDrifts, drifted
 
@@ -112,3 +113,37 @@ def test_a_wrong_acknowledgement_is_refused_by_name(watched, body, status, field
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": "Bearer no"}, 403)])
 def test_acknowledging_needs_the_administrators_token(watched, headers, status):
     assert acknowledge(watched[0], headers).status_code == status
+
+
+def test_the_course_is_answered_with_the_alarm_line_and_its_promise(serve, alarming):
+    drifts = MemoryDrifts(alarming)
+    drifts.courses["v1"] = [CoursePoint(20, 1_795_000_000_000_000, 0.0, 0.25, False)]
+    body = serve(drifts=drifts)[0].get("/drift/timeline").get_json()
+    assert body == {
+        "version": "v1",
+        "points": [
+            {
+                "requests": 20,
+                "timestamp": iso_utc(1_795_000_000_000_000),
+                "score": 0.0,
+                "evidence": 0.25,
+                "alarm": False,
+            }
+        ],
+        "alarm_evidence": 1.0,
+        "false_alarm_probability": {"requests": 10000, "at_most": 0.01},
+        "note": None,
+    }
+
+
+def test_an_empty_course_says_why(client):
+    body = client.get("/drift/timeline?version=v2").get_json()
+    assert (body["version"], body["points"]) == ("v2", [])
+    assert "v2 was published without a drift reference" in body["note"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("points=0", 400), ("points=501", 400), ("points=x", 400), ("version=v9", 404)]
+)
+def test_a_wrong_question_about_the_course_is_refused(client, query, status):
+    assert client.get(f"/drift/timeline?{query}").status_code == status

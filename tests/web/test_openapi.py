@@ -17,6 +17,7 @@ API_PAGE = {
     ("GET", "/experiments/{id}"),
     ("GET", "/audit"),
     ("GET", "/drift"),
+    ("GET", "/drift/timeline"),
     ("POST", "/drift/acknowledge"),
     ("GET", "/health"),
     ("GET", "/health/live"),

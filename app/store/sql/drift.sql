@@ -1,4 +1,4 @@
--- name: report
+-- name: state
 SELECT body FROM monitor_state WHERE name = :name
 
 -- name: acknowledgements

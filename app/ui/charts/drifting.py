@@ -1,42 +1,71 @@
-"""Charts of drift: over time, by feature, and one feature's live values on the bins of training."""
+"""Charts of drift: over the requests, by feature, and one feature's live values on the bins of training."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from app.ui.charts import over_time
 from app.ui.charts.beside import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
-from app.ui.experiment_records import Drift, Stream
-from app.ui.wording import number, share
+from app.ui.experiment_records import Drift, DriftPoint, DriftTimeline, Stream
+from app.ui.wording import moment, number, share
 
-Sample = tuple[float, float | None, float | None]
+ALARMS = {True: "✖ alarm", False: "–"}
 
 
-def course_table(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Score and evidence at each moment (Unix s), the newest first."""
-    return pd.DataFrame(
-        [(datetime.fromtimestamp(at, UTC), score, evidence) for at, score, evidence in reversed(samples)],
-        columns=["at", "score", "evidence"],
+def course_table(timeline: DriftTimeline, report: Drift) -> pd.DataFrame:
+    """Score and evidence after so many requests, the newest first: what the report says now is the last point."""
+    points = list(timeline.points)
+    if report.requests > (points[-1].requests if points else 0):
+        now = DriftPoint(requests=report.requests, score=report.score, evidence=report.evidence, alarm=report.alarm)
+        points.append(now)
+    rows = [
+        (point.requests, point.evidence, point.score, ALARMS[point.alarm], moment(point.timestamp))
+        for point in reversed(points)
+    ]
+    return pd.DataFrame(rows, columns=["requests", "evidence", "score", "alarm", "last request"])
+
+
+def course_drawing(frame: pd.DataFrame, timeline: DriftTimeline) -> Drawing:
+    """Two lines, told apart by colour and dash, and the alarm line with its promise."""
+    promise = timeline.false_alarm_probability
+    name = f"alarm: by chance at most {share(promise.at_most, 0)} within {promise.requests:,} requests"
+    long = frame.melt("requests", ["evidence", "score"], var_name="what", value_name="value").dropna()
+    return Drawing(_course_spec(timeline.alarm_evidence, name), long)
+
+
+@lru_cache(maxsize=8)
+def _course_spec(alarm: float, name: str) -> dict[str, Any]:
+    what = alt.Scale(domain=["evidence", "score"])
+    lines = (
+        alt.Chart()
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("requests:Q", title="requests", scale=alt.Scale(nice=False)),
+            y=alt.Y("value:Q", title="evidence (log scale), score", scale=alt.Scale(domain=[0, 1.15 * alarm])),
+            color=alt.Color("what:N", title=None, scale=what, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash("what:N", title=None, scale=what),
+            tooltip=["what:N", alt.Tooltip("value:Q", format=".3f"), "requests:Q"],
+        )
     )
+    return spec_of(alt.layer(lines, *line_at(alarm, name)).properties(height=HEIGHT))
 
 
-def course_drawing(frame: pd.DataFrame) -> Drawing:
-    """Two lines and the alarm line."""
-    return over_time.drawing(frame, ("score", "evidence"), "0 to 1", 1.1, "evidence 1: alarm")
-
-
-def course_words(report: Drift) -> str:
-    """The present figures as a sentence."""
+def course_words(frame: pd.DataFrame, alarm: float) -> str:
+    """The newest point, and the first alarm, as a sentence."""
+    last = frame.iloc[0]
+    alarms = frame[frame["alarm"] == ALARMS[True]]
+    first = (
+        f" The first point with an alarm is {number(float(alarms['requests'].min()))} requests." if len(alarms) else ""
+    )
     return (
-        f"Score and evidence since this page was opened; now the score is {number(report.score, 3)} and the evidence "
-        f"{number(report.evidence, 3)}, where 1 is the alarm."
+        f"Evidence and score over the requests: after {number(float(last['requests']))} the evidence is "
+        f"{number(last['evidence'], 3)} and the score {number(last['score'], 3)}; {number(alarm)} of evidence is the "
+        f"alarm.{first}"
     )
 
 

@@ -94,7 +94,7 @@ def _again(asked: Asked) -> None:
     with st.expander("Ask for it again: curl, Python, link"):
         api = client()
         forced = asked.forced or asked.answer.model_version
-        options = (api.url, asked.features, forced, asked.user_id, api.needs_token)
+        options = (api.public_url, asked.features, forced, asked.user_id, api.needs_token)
         st.caption("The version that answered is named, so that the prediction comes out the same.")
         st.code(snippets.as_curl(*options), language="bash", wrap_lines=True)
         st.code(snippets.as_python(*options), language="python", wrap_lines=True)

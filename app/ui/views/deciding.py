@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
-from app.ui.errors import NoResult
 from app.ui.experiment_records import Experiment
 from app.ui.records import Configuration
-from app.ui.session import actor, admin_token, client, feed
-from app.ui.states import sentence
-from app.ui.views import signing_in
+from app.ui.session import actor, client
+from app.ui.views import ramping, signing_in
+from app.ui.views.carrying_out import carried_out, carry_out, missing
 from app.ui.wording import share
 
-_DONE = "deciding.done"
 MEANINGS = {
     "promote": "Promote: the version becomes champion and gets all traffic",
     "rollback": "Roll back: the champion before this one gets all traffic",
@@ -25,7 +21,7 @@ MEANINGS = {
 def show(config: Configuration | None, experiment: Experiment | None) -> None:
     """The controls, once the token was given and the configuration is known."""
     st.subheader("Decide")
-    done = st.session_state.pop(_DONE, None)
+    done = carried_out()
     if done:
         st.success(done, icon=":material/check_circle:")
     if config is None or not config.weights:
@@ -38,6 +34,7 @@ def show(config: Configuration | None, experiment: Experiment | None) -> None:
         _split(config)
     with decision, st.form("decision"):
         _decision(config, experiment)
+    ramping.show(config)
 
 
 def _split(config: Configuration) -> None:
@@ -51,12 +48,12 @@ def _split(config: Configuration) -> None:
     sure = st.checkbox("Yes, change the split", key="split-sure")
     if st.form_submit_button("Change the split", icon=":material/balance:"):
         total = sum(asked.values())
-        missing = "all parts are 0" if not total else _missing(sure, note)
-        if missing:
-            st.error(f"Nothing was changed: {missing}.", icon=":material/front_hand:")
+        lacking = "all parts are 0" if not total else missing(sure, note)
+        if lacking:
+            st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
             return
         weights = {name: part / total for name, part in asked.items()}
-        _carry_out(
+        carry_out(
             lambda token: client().change_split(token, weights, config.epoch, note, actor()),
             f"The split is {', '.join(f'{name} {share(weight)}' for name, weight in weights.items())}.",
         )
@@ -75,30 +72,12 @@ def _decision(config: Configuration, experiment: Experiment | None) -> None:
     note = st.text_input("Why", key="decision-note", max_chars=2000)
     sure = st.checkbox("Yes, this changes who answers", key="decision-sure")
     if st.form_submit_button("Decide", type="primary", icon=":material/flag:"):
-        missing = _missing(sure, note)
-        if missing:
-            st.error(f"Nothing was decided: {missing}.", icon=":material/front_hand:")
+        lacking = missing(sure, note)
+        if lacking:
+            st.error(f"Nothing was decided: {lacking}.", icon=":material/front_hand:")
             return
         chosen = version if action == "promote" else None
-        _carry_out(
+        carry_out(
             lambda token: client().decide(token, action, chosen, note, actor()),
             f"Done: {action}{f' {chosen}' if chosen else ''}. It is in the log below.",
         )
-
-
-def _missing(sure: bool, note: str) -> str | None:
-    if not note.strip():
-        return "say why, for the audit log"
-    return None if sure else "tick the box to confirm"
-
-
-def _carry_out(act: Callable[[str], None], done: str) -> None:
-    try:
-        act(admin_token() or "")
-    except NoResult as failure:
-        st.error(f"The api did not do it. {sentence(failure)}", icon=":material/error:")
-        feed().forget(["config"])
-        return
-    feed().forget()
-    st.session_state[_DONE] = done
-    st.rerun()

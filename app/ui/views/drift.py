@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -10,17 +10,15 @@ import streamlit as st
 from app.ui.charts import drifting
 from app.ui.charts.beside import beside
 from app.ui.errors import NoResult
-from app.ui.experiment_records import Drift, Stream
-from app.ui.feed import TICK_S
+from app.ui.experiment_records import Drift, DriftTimeline, Stream
+from app.ui.feed import TICK_S, Look
 from app.ui.figures import figure
 from app.ui.session import admin_token, client, feed
 from app.ui.states import known, looked_at, sentence
 from app.ui.views import signing_in
-from app.ui.wording import UNKNOWN, moment, number, share, words
+from app.ui.wording import UNKNOWN, as_sentence, moment, number, share, words
 
-NAMES = ("drift",)
-_SAMPLES = "drift.samples"
-_MOST = 360
+NAMES = ("drift", "drift_timeline")
 
 
 def show() -> None:
@@ -35,18 +33,20 @@ def show() -> None:
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    look = looked_at("drift", NAMES)[0]
+    look, timeline = looked_at("drift", NAMES)
     report = known(look, "Drift", "drift")
     if report is None:
         return
     _headline(report)
-    if not report.requests:
+    if report.note:
+        st.info(f"**{as_sentence(report.note)}**", icon=":material/hourglass_empty:")
+    elif not report.requests:
         st.info(
             f"**0 of {report.window or 'some'} requests** of the first window have been seen.",
             icon=":material/hourglass_empty:",
         )
     _figures(report)
-    _course(report, look.read_at or 0.0)
+    _course(report, timeline)
     _streams("Features", report.features, "feature")
     _joint(report)
     _streams("Answers", report.outputs, "output")
@@ -79,20 +79,23 @@ def _figures(report: Drift) -> None:
     score, evidence, requests, alarms = st.columns(4)
     window = f"at least, of {report.window:,} requests"
     figure(score, "Displaced traffic", share(report.score), window)
-    figure(evidence, "Evidence", number(report.evidence, 3), "1 is the alarm")
+    figure(evidence, "Evidence", number(report.evidence, 3), "1 is the alarm; on a log scale")
     figure(requests, "Requests seen", number(report.requests))
     figure(alarms, "Alarms so far", number(report.alarms))
 
 
-def _course(report: Drift, read_at: float) -> None:
-    seen: deque[drifting.Sample] = st.session_state.setdefault(_SAMPLES, deque(maxlen=_MOST))
-    if not seen or read_at > seen[-1][0]:
-        seen.append((read_at, report.score, report.evidence))
-    st.subheader("Since this page was opened")
-    frame = drifting.course_table(list(seen))
+def _course(report: Drift, look: Look[Any]) -> None:
+    st.subheader("Over the requests")
+    timeline: DriftTimeline | None = known(look, "The course", "drift-timeline")
+    if timeline is None:
+        return
+    frame = drifting.course_table(timeline, report)
+    if frame.empty:
+        st.caption(as_sentence(timeline.note or "No point of the course has been stored yet"))
+        return
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
-    beside(drifting.course_drawing(frame), frame, drifting.course_words(report), at=at, **fine)
+    words_ = drifting.course_words(frame, timeline.alarm_evidence)
+    beside(drifting.course_drawing(frame, timeline), frame, words_, **fine)
 
 
 def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:

@@ -14,7 +14,7 @@ from app.ui.errors import ApiDown
 from app.ui.experiment_records import Audit, Check, Experiment, Variant
 from app.ui.feed import TICK_S, Look
 from app.ui.states import known, looked_at
-from app.ui.views import audit_log, comparison, deciding
+from app.ui.views import audit_log, comparison, deciding, ramping
 from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, seconds_since, share, words
 
 NAMES = ("experiment", "timeline", "audit", "config", "health")
@@ -41,12 +41,14 @@ def show() -> None:
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    experiment, timeline, _, _, health = looked_at("experiment", NAMES)
+    experiment, timeline, _, config, health = looked_at("experiment", NAMES)
     report = known(experiment, "The experiment", "experiment")
     if report is None:
         return
     _monitor_age(health, report)
     _headline(report)
+    if config.value is not None and config.value.ramp is not None:
+        st.info(ramping.sentence_of(config.value.ramp), icon=":material/stairs:")
     _variants(report)
     for each in report.comparisons:
         comparison.show(each, report, timeline)

@@ -7,12 +7,15 @@ from typing import Annotated
 import msgspec
 from flask import Blueprint, Request, Response, request
 
-from app.services.drift import DriftView
+from app.services.drift import MOST_POINTS, DriftTimeline, DriftView
 from app.web.actor import ACTOR, actor_of
 from app.web.json_answers import json_answer
 from app.web.operations import Operation, Parameter
+from app.web.query import whole_number
 from app.web.services import Services
 from app.web.typed_bodies import body_as
+
+_POINTS = 200
 
 
 class AcknowledgeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,6 +29,9 @@ _DESCRIPTION = """The traffic of all versions against the data that the champion
 is the share of the recent traffic that is displaced, at least; `evidence` says how near the proof of a change is, and
 1 is the alarm. Valid at every moment, however often one looks. Where there is nothing to say, `note` says why, and the
 score is null."""
+_COURSE = """How `score` and `evidence` came to be what they are. Points lie evenly over the requests: one after every
+20 at first, and the distance doubles whenever there would be more than 200. At `alarm_evidence` an alarm is raised, and
+on clean traffic the chance that it ever is, within so many requests, is at most `false_alarm_probability`."""
 _ACKNOWLEDGING = """The alarm falls silent, what comes from then on counts as known, and what is not part of it can
 still alarm. An entry in the audit log. The answer is `GET /drift` after it; 409 where no alarm stands."""
 OPERATIONS = (
@@ -38,6 +44,24 @@ OPERATIONS = (
         answer=DriftView,
         parameters=(Parameter("version", "query", "Compare with what this version was made from."),),
         problems=(404, 503),
+    ),
+    Operation(
+        method="get",
+        path="/drift/timeline",
+        tag="Operating",
+        summary="The course of a version's drift over its requests",
+        description=_COURSE,
+        answer=DriftTimeline,
+        parameters=(
+            Parameter(
+                "points",
+                "query",
+                "At most so many points, evenly.",
+                {"type": "integer", "minimum": 1, "maximum": MOST_POINTS, "default": _POINTS},
+            ),
+            Parameter("version", "query", "Whose drift; without it, the champion's."),
+        ),
+        problems=(400, 404, 503),
     ),
     Operation(
         method="post",
@@ -62,6 +86,12 @@ def blueprint(services: Services) -> Blueprint:
     def drift() -> Response:
         """The report."""
         return json_answer(services.drift.report(request.args.get("version")))
+
+    @routes.get("/drift/timeline")
+    def timeline() -> Response:
+        """Its course."""
+        points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
+        return json_answer(services.drift.timeline(points, request.args.get("version")))
 
     @routes.post("/drift/acknowledge")
     def acknowledge() -> Response:

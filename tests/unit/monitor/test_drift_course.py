@@ -36,7 +36,7 @@ def test_the_points_follow_from_the_number_of_requests_alone(portions):
     assert len(expected) <= MOST_POINTS
 
 
-@pytest.mark.parametrize(("requests", "spacing"), [(0, 20), (10_000, 20), (10_001, 40), (10**6, 2560)])
+@pytest.mark.parametrize(("requests", "spacing"), [(0, 20), (4_000, 20), (4_001, 40), (10**6, 5120)])
 def test_the_distance_doubles_when_there_would_be_too_many(requests, spacing):
     assert spacing_at(requests) == spacing
 

@@ -1,0 +1,86 @@
+"""How often an open page asks the api when nobody touches it: counted by an api, for real browser tabs."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from tests.e2e.api_process import ROOT, free_port
+from tests.e2e.test_ui_browser import browser as browser
+from tests.ui.fake_api import FakeApi
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+# What each page asks for when it is opened; those with more than one go on asking.
+ASKED = {
+    "": {"/models"},
+    "batch": {"/models"},
+    "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health"},
+    "drift": {"/drift", "/drift/timeline"},
+    "health": {"/health", "/metrics", "/models"},
+}
+PAGES = tuple(ASKED)
+LIVE = ("experiment", "drift", "health")
+# Ticks are 5.2 s apart, so that no more than three fall into it.
+WATCHED_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def dashboards():
+    """For each page a dashboard of its own over an api of its own, so that each call has its page."""
+    from tests.ui import answers
+
+    apis = {page: FakeApi(answers.NORMAL) for page in PAGES}
+    ports = {page: free_port() for page in PAGES}
+    processes = [begin(ports[page], apis[page].url) for page in PAGES]
+    try:
+        for page in PAGES:
+            health = f"http://127.0.0.1:{ports[page]}/_stcore/health"
+            wait_until(lambda url=health: answers_at(url), f"the dashboard of page {page!r} answers")
+        yield {page: (f"http://127.0.0.1:{ports[page]}/{page}", apis[page]) for page in PAGES}
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
+
+
+def begin(port, api_url):
+    env = {**os.environ, "UI_PORT": str(port), "API_URL": api_url}
+    command = [sys.executable, "-m", "app", "ui"]
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def answers_at(url):
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def wait_until(true, what, tab=None, seconds=60):
+    """Until `true()`; a `tab` needs its own waiting, for the browser is only listened to meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"within {seconds} s it did not happen that {what}"
+        time.sleep(0.1) if tab is None else tab.wait_for_timeout(100)
+
+
+def test_an_idle_page_asks_the_api_once_in_five_seconds_at_most(browser, dashboards):
+    tabs = {}
+    for page, (url, _) in dashboards.items():
+        tabs[page] = browser.new_page()
+        tabs[page].goto(url)
+    for page, (_, api) in dashboards.items():
+        wait_until(lambda api=api, page=page: set(api.paths()) >= ASKED[page], f"page {page!r} was drawn", tabs[page])
+    tabs[""].wait_for_timeout(1000)  # the history, which is asked for after the rest
+    for _, api in dashboards.values():
+        api.calls.clear()
+    tabs[""].wait_for_timeout(WATCHED_MS)
+    calls = {page: len(api.calls) for page, (_, api) in dashboards.items()}
+    for tab in tabs.values():
+        tab.close()
+    assert {page: count for page, count in calls.items() if count > 3} == {}
+    assert min(calls[page] for page in LIVE) >= 2
