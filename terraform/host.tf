@@ -1,0 +1,89 @@
+locals {
+  # Graviton families have a g behind their generation: t4g, c7gn, im4gn; the first of all was a1.
+  architecture = can(regex("^([a-z]+[0-9]+g|a1\\.)", var.instance_type)) ? "arm64" : "x86_64"
+  ami_id       = var.ami_id != null ? var.ami_id : nonsensitive(data.aws_ssm_parameter.ami[0].value)
+
+  user_data = templatefile("${path.module}/user-data.sh.tftpl", {
+    release_url    = var.release_url
+    release_sha256 = var.release_sha256
+    host_settings = {
+      REGION         = var.region
+      IMAGE_REGISTRY = var.image_registry != null ? var.image_registry : ""
+      BAKEOFF_TAG    = var.image_tag
+      API_PORT       = tostring(var.edge_port)
+      UI_PORT        = tostring(var.ui_port)
+      UI_OPEN        = length(var.ui_cidrs) > 0 ? "yes" : "no"
+      SSH_LOGIN      = var.ssh_public_key != null ? "yes" : "no"
+      LOG_GROUP      = aws_cloudwatch_log_group.host.name
+      BACKUP_BUCKET  = aws_s3_bucket.backups.id
+      BACKUP_TIME    = var.backup_time
+      COMPOSE_URL    = var.compose_url != null ? var.compose_url : ""
+      COMPOSE_SHA256 = var.compose_sha256 != null ? var.compose_sha256 : ""
+    }
+    stack_settings    = var.settings
+    secret_parameters = var.secret_parameters
+  })
+}
+
+data "aws_ssm_parameter" "ami" {
+  count = var.ami_id == null ? 1 : 0
+  name  = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${local.architecture}"
+}
+
+resource "aws_key_pair" "login" {
+  count           = var.ssh_public_key != null ? 1 : 0
+  key_name_prefix = "${var.name}-"
+  public_key      = var.ssh_public_key
+}
+
+resource "aws_instance" "host" {
+  # checkov:skip=CKV_AWS_88:The public address is a choice (public_ip); the security group decides who gets through.
+  # checkov:skip=CKV_AWS_126:Prometheus watches the service each 15 s; AWS's own figures are a choice (detailed_monitoring).
+  ami                         = local.ami_id
+  instance_type               = var.instance_type
+  subnet_id                   = local.subnet_id
+  vpc_security_group_ids      = [aws_security_group.host.id]
+  iam_instance_profile        = aws_iam_instance_profile.host.name
+  key_name                    = one(aws_key_pair.login[*].key_name)
+  associate_public_ip_address = var.public_ip
+  disable_api_termination     = var.termination_protection
+  monitoring                  = var.detailed_monitoring
+  ebs_optimized               = true
+  user_data                   = local.user_data
+  user_data_replace_on_change = false
+
+  metadata_options {
+    http_endpoint = "enabled"
+    http_tokens   = "required"
+    # One hop ends at the host: a container's packet takes two, so no container can ask for the role's credentials.
+    http_put_response_hop_limit = 1
+    instance_metadata_tags      = "disabled"
+  }
+
+  root_block_device {
+    volume_type = "gp3"
+    volume_size = var.volume_gb
+    encrypted   = true
+  }
+
+  lifecycle {
+    # The host holds the state of the experiment. Its image, subnet and user data matter at its creation only: a newer
+    # Amazon Linux must not replace it, and changed user data would stop it only to be ignored at the next boot.
+    ignore_changes = [ami, subnet_id, user_data]
+
+    precondition {
+      condition     = length(local.user_data) < 16384
+      error_message = "The user data is longer than the 16 KB that EC2 takes: shorten settings or secret_parameters."
+    }
+  }
+
+  # The first boot reads and writes with the role, and needs the way out.
+  depends_on = [aws_iam_role_policy.host, aws_vpc_security_group_egress_rule.web]
+}
+
+resource "aws_eip" "host" {
+  # checkov:skip=CKV2_AWS_19:It belongs to aws_instance.host; the check does not follow the count.
+  count    = var.elastic_ip ? 1 : 0
+  instance = aws_instance.host.id
+  domain   = "vpc"
+}

@@ -1,0 +1,50 @@
+locals {
+  address = coalesce(one(aws_eip.host[*].public_ip), aws_instance.host.public_ip, aws_instance.host.private_ip)
+  session = "aws ssm start-session --region ${var.region} --target ${aws_instance.host.id}"
+  forward = "${local.session} --document-name AWS-StartPortForwardingSession --parameters"
+}
+
+output "api_url" {
+  description = "Where the API answers those in edge_cidrs."
+  value       = "http://${local.address}:${var.edge_port}"
+}
+
+output "ui_url" {
+  description = "Where the dashboard answers those in ui_cidrs; null: only through connect_ui."
+  value       = length(var.ui_cidrs) > 0 ? "http://${local.address}:${var.ui_port}" : null
+}
+
+output "instance_id" {
+  description = "The host."
+  value       = aws_instance.host.id
+}
+
+output "connect" {
+  description = "A shell on the host, through SSM Session Manager."
+  value       = local.session
+}
+
+output "connect_ui" {
+  description = "The dashboard on this machine's port 8501, through SSM Session Manager."
+  value       = "${local.forward} portNumber=${var.ui_port},localPortNumber=8501"
+}
+
+output "connect_api" {
+  description = "The API on this machine's port 5000, through SSM Session Manager."
+  value       = "${local.forward} portNumber=${var.edge_port},localPortNumber=5000"
+}
+
+output "backup_bucket" {
+  description = "The bucket with the nightly backups, under backups/."
+  value       = aws_s3_bucket.backups.id
+}
+
+output "log_group" {
+  description = "The CloudWatch log group of the host and its containers."
+  value       = aws_cloudwatch_log_group.host.name
+}
+
+output "security_group_id" {
+  description = "The host's security group."
+  value       = aws_security_group.host.id
+}

@@ -1,0 +1,184 @@
+# What must not be, whatever the variables say. AWS is a mock: nothing is asked and nothing is made.
+
+mock_provider "aws" {
+  source = "./tests/aws"
+}
+
+variables {
+  edge_cidrs     = ["203.0.113.0/24"]
+  release_url    = "https://releases.example.com/bakeoff-1.0.tar.gz"
+  release_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
+}
+
+run "with_defaults_only_the_edge_is_open_and_only_to_its_networks" {
+  assert {
+    condition = [
+      for rule in values(aws_vpc_security_group_ingress_rule.callers) : "${rule.from_port}-${rule.to_port} ${rule.cidr_ipv4}"
+    ] == ["5000-5000 203.0.113.0/24"]
+    error_message = "something besides the edge is open."
+  }
+
+  assert {
+    condition     = length(aws_key_pair.login) == 0
+    error_message = "a key can log in though none was given."
+  }
+
+  assert {
+    condition     = output.ui_url == null && output.api_url == "http://203.0.113.80:5000"
+    error_message = "the outputs name what cannot be reached."
+  }
+}
+
+run "only_the_edge_may_be_open_to_the_world_and_only_when_it_is_said" {
+  variables {
+    edge_cidrs         = ["0.0.0.0/0", "::/0"]
+    edge_open_to_world = true
+    ui_cidrs           = ["198.51.100.0/24"]
+    ssh_cidrs          = ["198.51.100.7/32"]
+    ssh_public_key     = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGu3"
+  }
+
+  assert {
+    condition = alltrue([
+      for rule in values(aws_vpc_security_group_ingress_rule.callers) :
+      rule.from_port == 5000 || !contains(["0.0.0.0/0", "::/0"], coalesce(rule.cidr_ipv4, rule.cidr_ipv6))
+    ])
+    error_message = "the world reaches something that is not the edge."
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.callers) == 4
+    error_message = "there is not one rule for each network."
+  }
+}
+
+run "the_metadata_service_takes_tokens_only_and_no_container_reaches_it" {
+  assert {
+    condition     = aws_instance.host.metadata_options[0].http_tokens == "required"
+    error_message = "IMDSv1 is on."
+  }
+
+  assert {
+    condition     = aws_instance.host.metadata_options[0].http_put_response_hop_limit == 1
+    error_message = "a container can ask for the role's credentials."
+  }
+}
+
+run "the_disk_is_encrypted" {
+  assert {
+    condition     = aws_instance.host.root_block_device[0].encrypted && aws_instance.host.root_block_device[0].volume_type == "gp3"
+    error_message = "the volume is not encrypted gp3."
+  }
+}
+
+run "the_bucket_is_private_encrypted_and_versioned" {
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_public_access_block.backups.block_public_acls,
+      aws_s3_bucket_public_access_block.backups.block_public_policy,
+      aws_s3_bucket_public_access_block.backups.ignore_public_acls,
+      aws_s3_bucket_public_access_block.backups.restrict_public_buckets,
+    ])
+    error_message = "the bucket can be made public."
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(aws_s3_bucket_policy.backups.policy).Statement : statement.Effect == "Deny"])
+    error_message = "the bucket's policy allows something."
+  }
+
+  assert {
+    condition     = aws_s3_bucket_versioning.backups.versioning_configuration[0].status == "Enabled"
+    error_message = "what is overwritten is lost."
+  }
+
+  assert {
+    condition = one(one(aws_s3_bucket_server_side_encryption_configuration.backups.rule)
+    .apply_server_side_encryption_by_default).sse_algorithm == "AES256"
+    error_message = "the bucket is not encrypted."
+  }
+
+  assert {
+    condition     = !aws_s3_bucket.backups.force_destroy
+    error_message = "destroying the host deletes the backups."
+  }
+}
+
+run "the_role_names_each_action_and_each_resource" {
+  variables {
+    release_url       = "s3://releases.example/bakeoff-1.0.tar.gz"
+    image_registry    = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team"
+    secret_parameters = { ADMIN_TOKEN = "/bakeoff/admin-token" }
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for statement in jsondecode(aws_iam_role_policy.host.policy).Statement :
+      [for action in flatten([statement.Action]) : !strcontains(action, "*") && !startswith(action, "iam:")]
+    ]))
+    error_message = "the role may do more than what is named."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_iam_role_policy.host.policy).Statement :
+      !contains(flatten([statement.Resource]), "*") || contains(["SessionManager", "ImageLogin"], statement.Sid)
+    ])
+    error_message = "a statement that could name its resources does not."
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(aws_iam_role_policy.host.policy).Statement : flatten([statement.Resource])
+      if contains(["ImagePull", "Release", "Secrets"], statement.Sid)
+      ])) == toset([
+      "arn:aws:ecr:eu-west-1:123456789012:repository/team/bakeoff-api",
+      "arn:aws:ecr:eu-west-1:123456789012:repository/team/bakeoff-ui",
+      "arn:aws:s3:::releases.example/bakeoff-1.0.tar.gz",
+      "arn:aws:ssm:eu-central-1:123456789012:parameter/bakeoff/admin-token",
+    ])
+    error_message = "the role reaches other images, objects or secrets than those given."
+  }
+
+  assert {
+    condition     = !can(regex("Delete", aws_iam_role_policy.host.policy))
+    error_message = "the host may delete its backups."
+  }
+}
+
+run "the_role_has_nothing_for_what_is_not_used" {
+  assert {
+    condition = toset([for statement in jsondecode(aws_iam_role_policy.host.policy).Statement : statement.Sid]) == toset(
+      ["Backups", "ListBackups", "Logs", "SessionManager"]
+    )
+    error_message = "the role has rights that nothing here needs."
+  }
+}
+
+run "a_graviton_type_gets_an_image_for_it" {
+  variables {
+    instance_type = "t4g.small"
+  }
+
+  assert {
+    condition     = endswith(data.aws_ssm_parameter.ami[0].name, "-arm64")
+    error_message = "the image does not fit the processor."
+  }
+}
+
+run "an_elastic_address_is_the_one_in_the_outputs" {
+  variables {
+    elastic_ip = true
+    ui_cidrs   = ["203.0.113.0/24"]
+  }
+
+  override_resource {
+    target = aws_eip.host
+    values = { public_ip = "203.0.113.99" }
+  }
+
+  assert {
+    condition     = output.ui_url == "http://203.0.113.99:8501"
+    error_message = "the outputs name an address that goes away."
+  }
+}

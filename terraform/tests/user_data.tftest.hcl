@@ -1,0 +1,45 @@
+# What the host gets at its first boot, and what happens to a host that runs.
+
+mock_provider "aws" {
+  source = "./tests/aws"
+}
+
+variables {
+  edge_cidrs     = ["203.0.113.0/24"]
+  release_url    = "https://releases.example.com/bakeoff-1.0.tar.gz"
+  release_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
+}
+
+run "the_user_data_holds_no_secret" {
+  variables {
+    secret_parameters = { ADMIN_TOKEN = "/bakeoff/admin-token" }
+    settings          = { MODEL_V2_WEIGHT = "10" }
+  }
+
+  assert {
+    condition     = !can(regex("(TOKEN|SECRET|PASSWORD)=['\"]?[^/'\"\\s]", aws_instance.host.user_data))
+    error_message = "a secret is in the user data."
+  }
+
+  assert {
+    condition     = strcontains(aws_instance.host.user_data, "ADMIN_TOKEN=/bakeoff/admin-token\n")
+    error_message = "the host is not told which parameter holds the secret."
+  }
+
+  assert {
+    condition     = strcontains(aws_instance.host.user_data, "MODEL_V2_WEIGHT=10\n")
+    error_message = "the settings do not arrive."
+  }
+}
+
+run "a_newer_image_or_user_data_does_not_touch_the_host" {
+  variables {
+    release_url = "https://releases.example.com/bakeoff-2.0.tar.gz"
+    ami_id      = "ami-0fedcba9876543210"
+  }
+
+  assert {
+    condition     = strcontains(aws_instance.host.user_data, "bakeoff-1.0.tar.gz")
+    error_message = "the running host was changed by a new release."
+  }
+}

@@ -1,0 +1,406 @@
+# --- where -----------------------------------------------------------------------------------------------------------
+
+variable "region" {
+  description = "The AWS region of everything here."
+  type        = string
+  default     = "eu-central-1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be the name of an AWS region, for example eu-central-1."
+  }
+}
+
+variable "name" {
+  description = "What the resources are called; two deployments in one account need two names."
+  type        = string
+  default     = "bakeoff"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name))
+    error_message = "name must be 3 to 24 lower-case letters, digits and hyphens, beginning with a letter."
+  }
+}
+
+variable "tags" {
+  description = "Tags that each resource gets besides Name and Application."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "vpc_id" {
+  description = "The VPC to use; null: the region's default VPC."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.vpc_id == null || can(regex("^vpc-[0-9a-f]+$", var.vpc_id))
+    error_message = "vpc_id must look like vpc-0123456789abcdef0."
+  }
+}
+
+variable "subnet_id" {
+  description = "The subnet of the host, with a way to the internet; null: one of the VPC that offers the instance type."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.subnet_id == null || can(regex("^subnet-[0-9a-f]+$", var.subnet_id))
+    error_message = "subnet_id must look like subnet-0123456789abcdef0."
+  }
+}
+
+# --- who may call ----------------------------------------------------------------------------------------------------
+
+variable "edge_cidrs" {
+  description = "Networks that may call the API, for example [\"203.0.113.0/24\"]; []: only through SSM."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for cidr in var.edge_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "edge_cidrs must be networks in CIDR notation, for example 203.0.113.0/24."
+  }
+
+  validation {
+    condition = var.edge_open_to_world || alltrue([
+      for cidr in var.edge_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
+    ])
+    error_message = "edge_cidrs holds a network as large as the internet: set edge_open_to_world = true if that is meant."
+  }
+}
+
+variable "edge_open_to_world" {
+  description = "Whether edge_cidrs may hold 0.0.0.0/0 and other networks of that size."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "edge_port" {
+  description = "The port on which the API answers."
+  type        = number
+  default     = 5000
+  nullable    = false
+
+  validation {
+    condition     = var.edge_port == floor(var.edge_port) && var.edge_port >= 1 && var.edge_port <= 65535 && var.edge_port != 22
+    error_message = "edge_port must be a port from 1 to 65535, and not 22."
+  }
+
+  validation {
+    condition     = !contains([var.ui_port, 9090, 9093, 3000], var.edge_port)
+    error_message = "edge_port must not be the port of the dashboard, Prometheus (9090), Alertmanager (9093) or Grafana (3000)."
+  }
+}
+
+variable "ui_cidrs" {
+  description = "Networks that may open the dashboard; []: only through SSM. Never the whole internet."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for cidr in var.ui_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "ui_cidrs must be networks in CIDR notation, for example 203.0.113.0/24."
+  }
+
+  validation {
+    condition = alltrue([
+      for cidr in var.ui_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
+    ])
+    error_message = "ui_cidrs must not be the internet: the dashboard has no login. Reach it through SSM instead."
+  }
+}
+
+variable "ui_port" {
+  description = "The port on which the dashboard answers."
+  type        = number
+  default     = 8501
+  nullable    = false
+
+  validation {
+    condition     = var.ui_port == floor(var.ui_port) && var.ui_port >= 1 && var.ui_port <= 65535 && var.ui_port != 22
+    error_message = "ui_port must be a port from 1 to 65535, and not 22."
+  }
+}
+
+variable "ssh_public_key" {
+  description = "An OpenSSH public key that may log in; null: none. Without ssh_cidrs it works through SSM only."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.ssh_public_key == null || can(regex("^(ssh-ed25519|ssh-rsa|ecdsa-sha2-[a-z0-9-]+) [A-Za-z0-9+/=]+( .*)?$", var.ssh_public_key))
+    error_message = "ssh_public_key must be one line as in a .pub file. A private key does not belong here."
+  }
+}
+
+variable "ssh_cidrs" {
+  description = "Networks that may reach port 22; []: it stays closed. Never the whole internet."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for cidr in var.ssh_cidrs : can(cidrhost(cidr, 0))])
+    error_message = "ssh_cidrs must be networks in CIDR notation, for example 203.0.113.7/32."
+  }
+
+  validation {
+    condition = alltrue([
+      for cidr in var.ssh_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
+    ])
+    error_message = "ssh_cidrs must not be the internet: log in through SSM instead."
+  }
+
+  validation {
+    condition     = length(var.ssh_cidrs) == 0 || var.ssh_public_key != null
+    error_message = "ssh_cidrs without ssh_public_key opens a port at which nobody can log in."
+  }
+}
+
+# --- the host --------------------------------------------------------------------------------------------------------
+
+variable "instance_type" {
+  description = "The instance type, of x86-64 or Graviton; the stack needs 2 GB of memory."
+  type        = string
+  default     = "t3.small"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
+    error_message = "instance_type must look like t3.small."
+  }
+
+  validation {
+    condition     = !can(regex("\\.(nano|micro)$", var.instance_type))
+    error_message = "instance_type is too small: the stack needs 2 GB of memory."
+  }
+}
+
+variable "ami_id" {
+  description = "The image of the host; null: the newest Amazon Linux 2023 at the time of creation."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.ami_id == null || can(regex("^ami-[0-9a-f]+$", var.ami_id))
+    error_message = "ami_id must look like ami-0123456789abcdef0."
+  }
+}
+
+variable "volume_gb" {
+  description = "Size of the encrypted gp3 volume, in GB."
+  type        = number
+  default     = 20
+  nullable    = false
+
+  validation {
+    condition     = var.volume_gb == floor(var.volume_gb) && var.volume_gb >= 10 && var.volume_gb <= 1000
+    error_message = "volume_gb must be a whole number from 10 to 1000."
+  }
+}
+
+variable "public_ip" {
+  description = "Whether the host gets a public address (without one its subnet needs NAT or VPC endpoints); null: as the subnet says."
+  type        = bool
+  default     = null
+}
+
+variable "elastic_ip" {
+  description = "Whether the address stays the same when the host is stopped or replaced."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.elastic_ip || var.public_ip != false
+    error_message = "elastic_ip is a public address: it contradicts public_ip = false."
+  }
+}
+
+variable "termination_protection" {
+  description = "Whether AWS refuses to terminate the host; to destroy it, apply false first."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "detailed_monitoring" {
+  description = "Whether CloudWatch gets the host's figures each minute, for a charge, instead of every five."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "How long CloudWatch keeps the logs, in days."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827], var.log_retention_days)
+    error_message = "log_retention_days must be one of the periods that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, …, 365, …"
+  }
+}
+
+# --- what runs on it -------------------------------------------------------------------------------------------------
+
+variable "release_url" {
+  description = "Where the host finds the release: a .tar.gz at https://, http:// or s3://."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(https?|s3)://[A-Za-z0-9._~:/?&=%+@-]+$", var.release_url))
+    error_message = "release_url must be an https://, http:// or s3:// address without quotes and spaces."
+  }
+
+  validation {
+    condition     = !can(regex("://[^/]*@|(?i)[?&](x-amz-|token|sig|key|password)", var.release_url))
+    error_message = "release_url must hold no password, token or signature: it is stored in state and user data. Use s3://."
+  }
+}
+
+variable "release_sha256" {
+  description = "SHA-256 of that file, 64 hexadecimal digits; anything else is refused by the host."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9a-f]{64}$", var.release_sha256))
+    error_message = "release_sha256 must be 64 lower-case hexadecimal digits (sha256sum FILE)."
+  }
+}
+
+variable "image_registry" {
+  description = "An ECR registry with a path before the image names, for example 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team; null: the host builds the images."
+  type        = string
+  default     = null
+
+  validation {
+    condition = (
+      var.image_registry == null ||
+      can(regex("^[0-9]{12}\\.dkr\\.ecr\\.[a-z0-9-]+\\.amazonaws\\.com(\\.cn)?(/[a-z0-9._/-]*[a-z0-9])?$", var.image_registry))
+    )
+    error_message = "image_registry must look like 123456789012.dkr.ecr.eu-central-1.amazonaws.com or …/prefix."
+  }
+}
+
+variable "image_tag" {
+  description = "The tag of the images, pulled or built."
+  type        = string
+  default     = "local"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag))
+    error_message = "image_tag must be a tag as Docker knows them."
+  }
+}
+
+variable "compose_url" {
+  description = "Where the installer finds the Compose plugin if no package has it; null: its own pinned address."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.compose_url == null || can(regex("^https?://[A-Za-z0-9._~:/?&=%+-]+$", var.compose_url))
+    error_message = "compose_url must be an https:// or http:// address without quotes and spaces."
+  }
+}
+
+variable "compose_sha256" {
+  description = "SHA-256 of that plugin; needed with compose_url."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.compose_sha256 == null || can(regex("^[0-9a-f]{64}$", var.compose_sha256))
+    error_message = "compose_sha256 must be 64 lower-case hexadecimal digits."
+  }
+
+  validation {
+    condition     = (var.compose_url == null) == (var.compose_sha256 == null)
+    error_message = "compose_url and compose_sha256 go together."
+  }
+}
+
+variable "settings" {
+  description = "Settings of .env.example for the stack, for example { MODEL_V2_WEIGHT = \"10\" }. Nothing secret."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for key, value in var.settings : can(regex("^[A-Z][A-Z0-9_]*$", key)) && can(regex("^[A-Za-z0-9._,:/@%+-]*$", value))
+    ])
+    error_message = "settings must have names like MODEL_V1_WEIGHT, and values of letters, digits and . _ , : / @ % + - only."
+  }
+
+  validation {
+    condition = alltrue([
+      for key in keys(var.settings) : !can(regex("TOKEN|SECRET|PASSWORD|WEBHOOK|DATABASE_URL|_KEY$", key))
+    ])
+    error_message = "settings are stored in state and user data: put secrets into secret_parameters."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "BAKEOFF_TAG"])) == 0
+    error_message = "settings must not hold API_PORT, UI_PORT, BIND or BAKEOFF_TAG: they follow from edge_port, ui_port and image_tag."
+  }
+}
+
+variable "secret_parameters" {
+  description = "Secret settings by the name of an SSM SecureString that the host reads, for example { ADMIN_TOKEN = \"/bakeoff/admin-token\" }. Without ADMIN_TOKEN the host makes one."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for key, parameter in var.secret_parameters :
+      can(regex("^[A-Z][A-Z0-9_]*$", key)) && can(regex("^/[A-Za-z0-9_./-]+$", parameter))
+    ])
+    error_message = "secret_parameters must map names like ADMIN_TOKEN to parameter names that begin with a slash."
+  }
+}
+
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+variable "backup_days" {
+  description = "How long a nightly backup is kept, in days."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.backup_days == floor(var.backup_days) && var.backup_days >= 1 && var.backup_days <= 3650
+    error_message = "backup_days must be a whole number from 1 to 3650."
+  }
+}
+
+variable "backup_time" {
+  description = "When the nightly backup is made, in UTC, as HH:MM."
+  type        = string
+  default     = "02:30"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]$", var.backup_time))
+    error_message = "backup_time must be HH:MM from 00:00 to 23:59."
+  }
+}
+
+variable "delete_backups" {
+  description = "Whether destroying this also deletes the bucket with all backups."
+  type        = bool
+  default     = false
+  nullable    = false
+}

@@ -1,0 +1,213 @@
+"""The user data as AWS would hand it out, run on a host with systemd: what it leaves there, also after a reboot."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import http.server
+import ipaddress
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+from tests.infra.terraform_runs import aws_stand_in, module_copy, terraform, variables
+
+pytestmark = [pytest.mark.docker, pytest.mark.e2e]
+NAME = f"bakeoff-user-data-{os.getpid()}"
+UPSTREAM = ["haproxy:2.6-bookworm", "prom/prometheus:v2.53.3", "prom/alertmanager:v0.28.1"]
+# Stands for the AWS CLI: a parameter store with one secret, and a bucket that is a folder.
+AWS_CLI = """#!/bin/sh
+case "$1 $2" in
+  "ssm get-parameter") echo a-secret-from-the-store ;;
+  "s3 cp") for last; do :; done; mkdir -p "/var/lib/bucket/$(dirname "${last#s3://}")"
+    shift $(($# - 2)); cp "$1" "/var/lib/bucket/${2#s3://}" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def command(*arguments: str, stdin: str | None = None, seconds: int = 600) -> str:
+    """What a command of the repository printed; an error holds all it said."""
+    result = subprocess.run(
+        arguments, capture_output=True, text=True, cwd=ROOT, input=stdin, timeout=seconds, check=False
+    )
+    assert result.returncode == 0, f"{arguments}: {result.stdout[-2000:]}{result.stderr[-3000:]}"
+    return result.stdout.strip()
+
+
+def on_host(script: str, stdin: str | None = None) -> str:
+    return command(".ci/host", "ssh", NAME, script, stdin=stdin)
+
+
+def built_images() -> str:
+    """The tag of images built from what is here now."""
+    tag = f"test-{command('docker/build.sh', '--print-hash')}"
+    command("docker/build.sh", "--tag", tag, "--if-changed")
+    return tag
+
+
+def release(folder: Path) -> Path:
+    """A release made of the files of this tree."""
+    archive = folder / "bakeoff.tar.gz"
+    listing = command("git", "ls-files", "-co", "--exclude-standard", "-z")
+    command("tar", "--null", "-T", "-", "--ignore-failed-read", "-czf", str(archive), stdin=listing)
+    return archive
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The URL under which hosts find the folder's files."""
+    subnet = json.loads(command("docker", "network", "inspect", "bridge"))[0]["IPAM"]["Config"][0]["Subnet"]
+    bridge = str(next(ipaddress.ip_network(subnet).hosts()))  # older engines do not name the gateway
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer((bridge, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{bridge}:{server.server_port}"
+        server.shutdown()
+
+
+def user_data(folder: Path, **values: str) -> str:
+    """What the stand-in for AWS has as the instance's user data, after Terraform made it."""
+    module = module_copy(folder)
+    with aws_stand_in() as url:
+        arguments = ["-auto-approve", "-target=aws_instance.host", *variables(**values)]
+        result = terraform(module, "apply", *arguments, AWS_ENDPOINT_URL=url)
+        assert result.returncode == 0, result.stderr
+        state = json.loads(terraform(module, "show", "-json").stdout)["values"]["root_module"]["resources"]
+        instance = next(entry["values"]["id"] for entry in state if entry["address"] == "aws_instance.host")
+        return read_back(url, instance)
+
+
+def read_back(url: str, instance: str) -> str:
+    """The user data by EC2's own call; the stand-in wants a signature and does not check it."""
+    asked = {"Action": "DescribeInstanceAttribute", "InstanceId": instance, "Attribute": "userData"}
+    scope = "Credential=dummy/20260101/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0"
+    request = urllib.request.Request(
+        url,
+        data=urllib.parse.urlencode(asked | {"Version": "2016-11-15"}).encode(),
+        headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        encoded = re.search(r"<value>(.*?)</value>", answer.read().decode(), re.S)
+    assert encoded
+    return base64.b64decode(encoded[1]).decode()
+
+
+def ask(address: str, path: str, body: object = None) -> dict:
+    """The JSON answer of the host's edge; waits a little where it is just starting."""
+    data = None if body is None else json.dumps(body).encode()
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{address}:5000{path}", data=data, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The user data; the release that it names is served as long as the tests run."""
+    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
+        pytest.skip("no Docker engine answers: the user data was not executed")
+    folder = tmp_path_factory.mktemp("release")
+    archive = release(folder)
+    with served(folder) as url:
+        yield user_data(
+            tmp_path_factory.mktemp("terraform"),
+            release_url=f"{url}/{archive.name}",
+            release_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
+            image_tag=built_images(),
+            settings='{"MODEL_V1_WEIGHT": "80", "MODEL_V2_WEIGHT": "20"}',
+            secret_parameters='{"NOTIFY_WEBHOOK_URL": "/bakeoff/webhook"}',
+        )
+
+
+@pytest.fixture(scope="module")
+def address(script: str) -> Iterator[str]:
+    """The address of a host on which the user data has run."""
+    tag = re.search(r"BAKEOFF_TAG='(.*)'", script)
+    assert tag
+    try:
+        found = command(".ci/host", "start", NAME, "docker").splitlines()[-1]
+        command(".ci/host", "load", NAME, f"bakeoff-api:{tag[1]}", f"bakeoff-ui:{tag[1]}", *UPSTREAM)
+        on_host("cat >/usr/local/bin/aws && chmod 755 /usr/local/bin/aws", stdin=AWS_CLI)
+        on_host("cat >/run/user-data && bash /run/user-data", stdin=script)
+        yield found
+    finally:
+        subprocess.run([".ci/host", "stop", NAME], cwd=ROOT, capture_output=True, timeout=120, check=False)
+
+
+def test_shellcheck_has_no_complaint_about_it(script: str) -> None:
+    command(str(ROOT / ".venv/bin/shellcheck"), "-", stdin=script)
+
+
+def test_the_edge_answers_with_the_settings_that_were_given(address: str) -> None:
+    assert ask(address, "/health")["status"] == "healthy"
+    assert ask(address, "/config")["weights"] == {"v1": 0.8, "v2": 0.2}
+
+
+def test_the_token_is_made_on_the_host_and_only_root_reads_it(address: str, script: str) -> None:
+    token = on_host("sed -n s/^ADMIN_TOKEN=//p /opt/bakeoff/.env")
+    assert re.fullmatch("[0-9a-f]{64}", token)
+    assert on_host("stat -c '%a %U' /opt/bakeoff/.env") == "600 root"
+    assert token not in script
+
+
+def test_a_secret_of_the_parameter_store_arrives_and_is_not_in_the_user_data(address: str, script: str) -> None:
+    assert on_host("sed -n s/^NOTIFY_WEBHOOK_URL=//p /opt/bakeoff/.env") == "a-secret-from-the-store"
+    assert "a-secret-from-the-store" not in script
+
+
+def test_running_it_again_changes_nothing(address: str) -> None:
+    before = on_host("sha256sum /opt/bakeoff/.env; docker ps -q | sort")
+    on_host("bash /run/user-data")
+    assert on_host("sha256sum /opt/bakeoff/.env; docker ps -q | sort") == before
+
+
+def test_a_release_with_another_checksum_is_refused_and_leaves_nothing(address: str) -> None:
+    forged = 'sed -e "s/^RELEASE_SHA256=.*/RELEASE_SHA256=$(printf 0%.0s $(seq 64))/" -e s,/opt/bakeoff,/opt/forged,'
+    said = on_host(f"{forged} /run/user-data >/run/forged; bash /run/forged 2>&1 || ls -A /opt")
+    assert "is not the one that was meant" in said
+    assert said.splitlines()[-1] == "bakeoff"
+
+
+def test_the_nightly_backup_reaches_the_bucket(address: str) -> None:
+    assert on_host("systemctl is-active bakeoff-backup.timer") == "active"
+    on_host("systemctl start bakeoff-backup.service || { journalctl -u bakeoff-backup -n 30 >&2; false; }")
+    saved = on_host("find /var/lib/bucket -name '*.tar.gz' -size +1k")
+    assert re.search(r"/bakeoff-backups-[^/]+/backups/20\d\d-\S+\.tar\.gz$", saved)
+
+
+def test_where_a_key_was_given_the_login_user_may_deploy(address: str) -> None:
+    on_host("useradd admin; sed -i s/^SSH_LOGIN=.*/SSH_LOGIN=yes/ /etc/bakeoff/host.conf")
+    on_host("/opt/bakeoff/terraform/host/setup.sh")
+    assert on_host("su admin -c 'docker ps -q && touch /opt/bakeoff/.env && stat -c %U:%a /opt/bakeoff/.env'").endswith(
+        "admin:600"
+    )
+
+
+def test_after_a_reboot_it_answers_and_remembers(address: str) -> None:
+    served_before = ask(address, "/predict", {"features": [5.1, 3.5, 1.4, 0.2]})["prediction_id"]
+    time.sleep(2)  # what is served is logged behind the answer
+    after = command(".ci/host", "reboot", NAME).splitlines()
+    now = after[-1] if after and re.fullmatch(r"[\d.]+", after[-1]) else address
+    assert ask(now, "/health")["status"] == "healthy"
+    history = ask(now, "/predictions/history?limit=10")["predictions"]
+    assert served_before in [entry["prediction_id"] for entry in history]
+    assert on_host("systemctl is-active bakeoff.service") == "active"

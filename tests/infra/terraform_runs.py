@@ -1,0 +1,96 @@
+"""Terraform on a copy of the module, with what this machine has: a mirror or a registry, and a stand-in for AWS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+COMMAND = str(ROOT / ".ci" / "terraform")
+GIVEN = {
+    "region": "us-east-1",
+    "edge_cidrs": '["203.0.113.0/24"]',
+    "release_url": "https://releases.example.com/bakeoff-1.0.tar.gz",
+    "release_sha256": "0" * 63 + "1",
+}
+_DUMMY_AWS = {
+    "AWS_ACCESS_KEY_ID": "dummy",
+    "AWS_SECRET_ACCESS_KEY": "dummy",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "PYTHON": sys.executable,
+}
+
+
+def terraform(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `terraform ARGUMENTS` in the folder ended with and printed; an output of any length."""
+    return subprocess.run(
+        [COMMAND, "run", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | _DUMMY_AWS | environment,
+        timeout=300,
+    )
+
+
+def module_copy(folder: Path) -> Path:
+    """A copy of the module in which `terraform init` has been run; skips where that cannot be."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed: nothing of terraform/ was executed")
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+    copy = Path(shutil.copytree(ROOT / "terraform", folder / "module", ignore=ignored))
+    result = terraform(copy, "init", "-no-color", "-backend=false")
+    if result.returncode != 0:
+        pytest.skip(f"the AWS provider is in no mirror and no registry answers: {result.stderr.strip()[-200:]}")
+    return copy
+
+
+def variables(**values: str) -> list[str]:
+    """Arguments `-var name=value` for what the module needs, and for the values given."""
+    return [f"-var={name}={value}" for name, value in (GIVEN | values).items()]
+
+
+@contextmanager
+def aws_stand_in() -> Iterator[str]:
+    """The URL of a server that answers as AWS does and knows nothing yet; it ends with the block."""
+    port = _free_port()
+    environment = os.environ | _DUMMY_AWS
+    server = subprocess.Popen(
+        [COMMAND, "moto", str(port)], stdout=-3, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        _wait_until_it_listens(server, port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_it_listens(server: subprocess.Popen[str], port: int) -> None:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            pytest.skip(f"the stand-in for AWS could not be installed: {server.communicate()[1][-200:]}")
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail("the stand-in for AWS does not answer")
