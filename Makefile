@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fast lint format train serve
+.PHONY: help install demo test fast lint lint-all pipeline format train serve
 
 help: ## show these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 install: ## make .venv with all packages, those for development too
 	./install.sh --local --dev
@@ -22,6 +22,13 @@ lint: install ## lint and types, without tests
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/shellcheck -x install.sh run_demo.sh run_tests.sh .ci/run scripts/*.sh
+
+lint-all: lint ## lint of scripts, images, YAML and pipelines too; scans for secrets
+	.ci/lint
+
+pipeline: ## carry out the Jenkinsfile here, up to the stack on scratch
+	.ci/tools groovy
+	.ci/jenkins/run --with-changes --param BRANCH=HEAD
 
 format: install ## format the Python code
 	.venv/bin/ruff format .

@@ -2,6 +2,10 @@
 FROM python:3.11-slim-bookworm
 COPY prometheus-alertmanager /bin/alertmanager
 COPY amtool /bin/amtool
+# Debian's program reads its default templates from a file, where upstream's carries them within.
+RUN apt-get update -qq && cd /tmp && apt-get download -qq prometheus-alertmanager && dpkg-deb -x prometheus-alertmanager_*.deb all \
+    && mkdir -p /usr/share/prometheus && mv all/usr/share/prometheus/alertmanager /usr/share/prometheus/ \
+    && rm -rf all prometheus-alertmanager_*.deb /var/lib/apt/lists/*
 RUN mkdir -p /alertmanager /etc/alertmanager && chown nobody:nogroup /alertmanager
 USER nobody
 WORKDIR /alertmanager

@@ -1,0 +1,70 @@
+package runner
+
+/** One build: what it was started with, and what has become of it. */
+class Build {
+    static final List<String> ORDER = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
+
+    final Log log
+    final Credentials credentials
+    final Shell shell
+    final File workspace
+    final File archive
+    final File scratch
+    final Map options
+    final Map<String, Object> params = [:]
+    /** What `env.NAME = …` set; wins over nothing, loses against `withEnv` and `environment`. */
+    final Map<String, String> variables = Collections.synchronizedMap([:])
+    String displayName
+    String description
+    private String worst = 'SUCCESS'
+
+    Build(Map options, Log log) {
+        this.options = options
+        this.log = log
+        workspace = folder(options.workspace)
+        archive = folder(options.archive)
+        scratch = File.createTempDir('jenkins-runner', '')
+        credentials = new Credentials(options.credentials ? new File(options.credentials) : null, log)
+        shell = new Shell(log, scratch)
+        displayName = "#$options.number"
+        variables << [
+            WORKSPACE: workspace.path, WORKSPACE_TMP: scratch.path, HOME: System.getenv('HOME') ?: '/',
+            BUILD_NUMBER: options.number, BUILD_ID: options.number, BUILD_URL: 'none',
+            BUILD_TAG: "jenkins-$options.job-$options.number".toString(),
+            JOB_NAME: options.job, NODE_NAME: 'built-in', EXECUTOR_NUMBER: '0',
+        ]
+    }
+
+    String getResult() { worst }
+
+    /** A result can only become worse. */
+    synchronized void setResult(String result) {
+        if (!(result in ORDER)) throw new StepFailed("'$result' is no result of a build")
+        if (ORDER.indexOf(result) > ORDER.indexOf(worst)) worst = result
+    }
+
+    String getCurrentResult() { worst }
+
+    int getNumber() { options.number as int }
+
+    static String resultOf(Throwable failure) { failure instanceof Interrupted ? 'ABORTED' : 'FAILURE' }
+
+    private static File folder(String path) {
+        File made = new File(path).canonicalFile
+        made.mkdirs()
+        return made
+    }
+}
+
+/** `env`: what is set where it is asked; setting it lasts for the build. */
+class Environment {
+    private final Build build
+
+    Environment(Build build) { this.build = build }
+
+    Map<String, String> all() { new LinkedHashMap(build.variables) + (Context.now()?.variables ?: [:]) }
+
+    def getProperty(String name) { all()[name] ?: System.getenv(name) }
+
+    void setProperty(String name, Object value) { build.variables[name] = value as String }
+}

@@ -1,0 +1,65 @@
+package runner
+
+/** The command: carries out a Jenkinsfile. Exit status 0 for SUCCESS, 1 for any other result, 2 where refused. */
+class Main {
+    static final List<String> VALUES = ['file', 'scm', 'branch', 'workspace', 'archive', 'credentials', 'cause',
+        'answer', 'number']
+
+    static void main(String[] arguments) {
+        Log log = new Log(System.out)
+        try {
+            System.exit(carriedOut(options(arguments as List), log))
+        } catch (Refused refused) {
+            System.err.println("jenkins runner: $refused.message")
+            System.exit(2)
+        }
+    }
+
+    private static int carriedOut(Map options, Log log) {
+        String text = new File(options.file).getText('UTF-8')
+        List<String> complaints = new Grammar().judge(text)
+        if (complaints) throw new Refused("$options.file:\n  ${complaints.join('\n  ')}")
+        if (options.check) return 0
+        Build build = new Build(options, log)
+        try {
+            new Pipeline(build, definition(text, build)).run()
+        } finally {
+            Files.empty(build.scratch)
+            build.scratch.delete()
+        }
+        return build.result == 'SUCCESS' ? 0 : 1
+    }
+
+    private static Block definition(String text, Build build) {
+        Block found = null
+        Binding binding = new Binding()
+        binding.setVariable('pipeline', { Closure body -> found = new Block('pipeline', body) })
+        new GroovyShell(Main.classLoader, binding).evaluate(text, 'Jenkinsfile.groovy')
+        return found
+    }
+
+    private static Map options(List<String> arguments) {
+        Map options = [file: 'Jenkinsfile', scm: '.', branch: 'HEAD', cause: 'user', number: '1', job: 'bakeoff',
+            params: [:], only: [], skip: []]
+        List<String> left = arguments.collect()
+        while (left) {
+            String name = left.remove(0)
+            if (name == '--check') options.check = true
+            else if (name == '--with-changes') options.changes = true
+            else if (!left) throw new Refused("$name needs a value, or is no option (--help)")
+            else take(options, name, left.remove(0))
+        }
+        if (!options.check && !(options.workspace && options.archive)) {
+            throw new Refused('--workspace and --archive are needed')
+        }
+        return options
+    }
+
+    private static void take(Map options, String name, String value) {
+        String key = name - '--'
+        if (name.startsWith('--') && key in VALUES) options[key] = value
+        else if (name in ['--only', '--skip']) options[key] << value
+        else if (name == '--param' && value.contains('=')) options.params[value.split('=')[0]] = value.split('=', 2)[1]
+        else throw new Refused("unknown option: $name $value (--help)")
+    }
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs a script of docker/ on the host where the stack is, as deploy.sh left it there.
+set -euo pipefail
+
+# shellcheck source=docker/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=docker/ship.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ship.sh"
+
+TARGET=""
+COMMAND=()
+
+usage() {
+  cat <<'TEXT'
+Usage: docker/on_host.sh local|[USER@]HOST [--ssh-option OPT]... SCRIPT [ARGUMENT]...
+
+Runs docker/SCRIPT where the stack is: here, or by ssh in /opt/bakeoff as root. Output and exit status are SCRIPT's.
+For example: docker/on_host.sh deploy@web1 smoke.sh edge
+
+  --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be given several times
+  --help             show this text
+TEXT
+}
+
+bad_usage() {
+  usage >&2
+  warn "$*"
+  exit 2
+}
+
+parse_arguments() {
+  while [ $# -gt 0 ] && [ "${#COMMAND[@]}" -eq 0 ]; do
+    case "$1" in
+      --ssh-option)
+        [ $# -ge 2 ] || bad_usage "--ssh-option needs a value"
+        SSH_OPTIONS+=("$2")
+        shift
+        ;;
+      --help | -h)
+        usage
+        exit 0
+        ;;
+      -*) bad_usage "unknown option: $1" ;;
+      *)
+        if [ -z "$TARGET" ]; then TARGET="$1"; else COMMAND=("$@"); fi
+        ;;
+    esac
+    shift
+  done
+  [ "${#COMMAND[@]}" -gt 0 ] || bad_usage "say where, and which script"
+  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+  [[ "${COMMAND[0]}" =~ ^[a-z_]+\.sh$ && -f "$PROJECT_ROOT/docker/${COMMAND[0]}" ]] ||
+    bad_usage "docker/ has no script '${COMMAND[0]}'"
+}
+
+main() {
+  local words
+  parse_arguments "$@"
+  if [ "$TARGET" = local ]; then exec "$PROJECT_ROOT/docker/${COMMAND[0]}" "${COMMAND[@]:1}"; fi
+  # Quoted once for the other shell, and on_host_as_root joins them.
+  printf -v words '%q ' "docker/${COMMAND[0]}" "${COMMAND[@]:1}"
+  on_host_as_root "$words"
+}
+
+main "$@"

@@ -1,0 +1,253 @@
+"""The runner that carries out the Jenkinsfile in CI: what Jenkins would do, it does."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.infra.jenkins_runs import WITHOUT_GROOVY, carried_out, pipeline, stage
+from tests.infra.repository import ROOT
+
+pytestmark = pytest.mark.skipif(bool(WITHOUT_GROOVY), reason=WITHOUT_GROOVY)
+
+TELLING = """post {
+  always { echo 'told always' }
+  success { echo 'told success' }
+  failure { echo 'told failure' }
+  aborted { echo 'told aborted' }
+  unstable { echo 'told unstable' }
+  cleanup { echo 'told cleanup' }
+}"""
+
+
+def test_the_repositorys_own_jenkinsfile_is_understood(tmp_path: Path) -> None:
+    ended = carried_out(tmp_path, (ROOT / "Jenkinsfile").read_text(), "--check")
+    assert ended.status == 0, ended.output
+
+
+def test_a_failing_step_ends_the_build_and_runs_post_failure(tmp_path: Path) -> None:
+    stages = stage("sh 'exit 3'\necho 'after'") + stage("echo 'never'", "Two")
+    ended = carried_out(tmp_path, pipeline(stages, after=TELLING))
+    assert ended.status == 1
+    assert ended.said("script returned exit code 3")
+    assert not ended.said("\nafter")
+    assert not ended.said("\nnever")
+    told = [line for line in ended.output.splitlines() if line.startswith("told")]
+    assert told == ["told always", "told failure", "told cleanup"]
+
+
+def test_steps_see_parameters_environment_and_output(tmp_path: Path) -> None:
+    before = """parameters { string(name: 'WHO', defaultValue: 'nobody')
+      booleanParam(name: 'DRY', defaultValue: true) }
+    environment { GREETING = "hello ${params.WHO}"
+      COUNT = sh(script: 'echo "$GREETING" | wc -w', returnStdout: true).trim() }"""
+    steps = """sh 'echo "<$GREETING|$COUNT|$WHO|$DRY>"'
+    script { env.LATER = 'x' + sh(script: 'exit 4', returnStatus: true)
+      if (params.DRY) { sh 'echo "dry $LATER"' } }"""
+    ended = carried_out(tmp_path, pipeline(stage(steps), before), "--param", "WHO=ann")
+    assert ended.status == 0, ended.output
+    assert ended.said("\n<hello ann|2|ann|true>\n")
+    assert ended.said("\ndry x4\n")
+
+
+def test_a_time_limit_ends_the_whole_process_group(tmp_path: Path) -> None:
+    steps = f"""timeout(time: 1, unit: 'SECONDS') {{
+      sh '(trap "" TERM; while :; do date +%s%N >{tmp_path}/beat; sleep 0.1; done) & sleep 60' }}"""
+    ended = carried_out(tmp_path, pipeline(stage(steps), after=TELLING))
+    assert ended.status == 1
+    assert ended.said("Finished: ABORTED")
+    assert ended.said("told aborted")
+    last = (tmp_path / "beat").read_text()
+    time.sleep(0.5)
+    assert (tmp_path / "beat").read_text() == last
+
+
+CREDENTIALS = {
+    "token": {"kind": "text", "secret": "quite-secret-token"},
+    "login": {"kind": "password", "user": "ann", "secret": "pass-of-ann"},
+    "key": {"kind": "ssh", "user": "deploy", "path": "/keys/of-deploy"},
+}
+
+
+def test_secrets_reach_the_scripts_and_never_the_log(tmp_path: Path) -> None:
+    steps = """withCredentials([string(credentialsId: 'token', variable: 'TOKEN'),
+      usernamePassword(credentialsId: 'login', usernameVariable: 'U', passwordVariable: 'P'),
+      sshUserPrivateKey(credentialsId: 'key', keyFileVariable: 'KEY', usernameVariable: 'WHO')]) {
+      sh 'echo "$TOKEN $U $P $KEY $WHO"; printf %s "$TOKEN" | wc -c'
+      script { echo "again: ${env.TOKEN}" } }
+    sh 'echo "outside: <$TOKEN>"'"""
+    ended = carried_out(tmp_path, pipeline(stage(steps)), credentials=CREDENTIALS)
+    assert ended.status == 0, ended.output
+    assert ended.said("\n**** ann **** /keys/of-deploy deploy\n")
+    assert ended.said("\n18\nagain: ****\n")
+    assert ended.said("\noutside: <>\n")
+    assert not ended.said("quite-secret-token")
+    assert not ended.said("pass-of-ann")
+
+
+def test_a_credential_of_the_environment_is_hidden_too(tmp_path: Path) -> None:
+    ended = carried_out(
+        tmp_path,
+        pipeline(stage("sh 'echo \"<$LOGIN_USR $LOGIN_PSW>\"'"), "environment { LOGIN = credentials('login') }"),
+        credentials=CREDENTIALS,
+    )
+    assert ended.said("\n<ann ****>\n")
+
+
+@pytest.mark.parametrize(
+    ("steps", "complaint"),
+    [
+        ("withCredentials([string(credentialsId: 'gone', variable: 'X')]) { echo 'in' }", "no credential with the id"),
+        ("withCredentials([string(credentialsId: 'key', variable: 'X')]) { echo 'in' }", "is of kind ssh"),
+        ("archiveArtifacts 'nothing/**'", "no file fits"),
+        ("junit 'nothing.xml'", "no file fits"),
+        ("unstash 'nothing'", "nothing was stashed"),
+        ("input 'really?'", "nobody is there to answer"),
+        ("error 'on purpose'", "on purpose"),
+        ("readFile 'nothing'", "nothing"),
+    ],
+)
+def test_what_cannot_be_done_fails_the_build(tmp_path: Path, steps: str, complaint: str) -> None:
+    ended = carried_out(tmp_path, pipeline(stage(steps)), credentials=CREDENTIALS)
+    assert ended.status == 1
+    assert ended.said("Finished: FAILURE")
+    assert ended.said(complaint)
+
+
+FAULTS = """pipeline {
+tools { maven 'x' }
+stages {
+stage('Nothing') { }
+stage('Never') {
+when { expression { false } }
+steps {
+shh 'ls'
+script { retry(2) { sleepy 3 } }
+if (true) { echo 'x' }
+}
+}
+}
+post { sometimes { echo 'x' } }
+}
+"""
+
+
+def test_every_fault_is_named_with_its_line_before_anything_runs(tmp_path: Path) -> None:
+    ended = carried_out(tmp_path, FAULTS)
+    assert ended.status == 2
+    assert not ended.said("[Pipeline]")
+    assert {line.strip() for line in ended.output.splitlines()[1:]} == {
+        "line 1: 'pipeline' needs 'agent'",
+        "line 2: 'tools' has no meaning in 'pipeline'",
+        "line 2: unknown step 'tools'",
+        "line 2: unknown step 'maven'",
+        "line 4: a stage needs one of 'steps', 'stages' and 'parallel'",
+        "line 8: unknown step 'shh'",
+        "line 9: unknown step 'sleepy'",
+        "line 10: in 'steps' only steps may stand; the rest belongs into 'script'",
+        "line 14: 'sometimes' has no meaning in 'post'",
+        "line 14: unknown step 'sometimes'",
+    }
+
+
+@pytest.mark.parametrize(
+    ("jenkinsfile", "complaint"),
+    [
+        (pipeline(""), "'stages' has no stage"),
+        ("pipeline { agent any", "expecting '}'"),
+        ("echo 'no pipeline'", "there is no pipeline block"),
+    ],
+)
+def test_what_is_no_pipeline_is_refused(tmp_path: Path, jenkinsfile: str, complaint: str) -> None:
+    ended = carried_out(tmp_path, jenkinsfile)
+    assert ended.status == 2
+    assert ended.said(complaint)
+
+
+@pytest.mark.parametrize("options", [["--param", "X=1"], ["--only", "Gone"], ["--skip", "Gone"], ["--nonsense", "1"]])
+def test_options_that_name_nothing_are_refused(tmp_path: Path, options: list[str]) -> None:
+    assert carried_out(tmp_path, pipeline(stage("echo 'x'")), *options).status == 2
+
+
+def test_the_first_failure_ends_the_parallel_stages_where_fail_fast(tmp_path: Path) -> None:
+    slow = stage(f"sh 'sleep 30; touch {tmp_path}/slept'", "Slow")
+    quick = stage("sh 'sleep 0.3; exit 1'", "Quick")
+    ended = carried_out(tmp_path, pipeline(f"stage('Both') {{\nfailFast true\nparallel {{\n{slow}{quick}}}\n}}"))
+    assert ended.status == 1
+    assert ended.said("given up, because a parallel stage failed")
+    assert not (tmp_path / "slept").exists()
+
+
+def test_parallel_stages_all_end_without_fail_fast(tmp_path: Path) -> None:
+    slow = stage("sh 'sleep 1; echo slept'", "Slow")
+    both = slow + stage("sh 'exit 1'", "Quick")
+    ended = carried_out(tmp_path, pipeline(f"stage('Both') {{\nparallel {{\n{both}}}\n}}"))
+    assert ended.status == 1
+    assert ended.said("[Slow] slept")
+
+
+@pytest.mark.parametrize(
+    ("condition", "options", "runs"),
+    [
+        ("expression { params.N == '2' }", ["--param", "N=2"], True),
+        ("not { expression { params.N == '2' } }", ["--param", "N=2"], False),
+        ("anyOf {\ntriggeredBy 'TimerTrigger'\nexpression { false }\n}", ["--cause", "timer"], True),
+        ("allOf {\ntriggeredBy 'TimerTrigger'\nexpression { true }\n}", [], False),
+        ("environment name: 'N', value: '1'", [], True),
+    ],
+)
+def test_when(tmp_path: Path, condition: str, options: list[str], runs: bool) -> None:
+    parameters = "parameters { string(name: 'N', defaultValue: '1') }"
+    jenkinsfile = pipeline(stage("echo 'it ran'", more=f"when {{\n{condition}\n}}"), parameters)
+    ended = carried_out(tmp_path, jenkinsfile, *options)
+    assert ended.status == 0, ended.output
+    assert ended.said("\nit ran") is runs
+
+
+def test_retry_tries_again_and_no_more_than_said(tmp_path: Path) -> None:
+    steps = f"""retry(3) {{ sh 'echo x >>{tmp_path}/tries; [ "$(wc -l <{tmp_path}/tries)" = 3 ]' }}
+    retry(2) {{ sh 'echo y >>{tmp_path}/failing; exit 1' }}"""
+    ended = carried_out(tmp_path, pipeline(stage(steps)))
+    assert ended.status == 1
+    assert (tmp_path / "tries").read_text() == "x\n" * 3
+    assert (tmp_path / "failing").read_text() == "y\n" * 2
+
+
+def test_a_caught_error_lets_the_stage_go_on(tmp_path: Path) -> None:
+    steps = "catchError(buildResult: 'UNSTABLE') { sh 'exit 1' }\necho 'went on'"
+    ended = carried_out(tmp_path, pipeline(stage(steps), after=TELLING))
+    assert ended.status == 1
+    assert ended.said("\nwent on")
+    assert ended.said("\ntold unstable")
+
+
+REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b">{}</testcase></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(("inside", "result"), [("", "SUCCESS"), ("<failure/>", "UNSTABLE"), ("<error/>", "UNSTABLE")])
+def test_junit_makes_a_build_with_failed_tests_unstable(tmp_path: Path, inside: str, result: str) -> None:
+    steps = f"writeFile file: 'r/a.xml', text: '{REPORT.format(inside)}'\njunit 'r/*.xml'"
+    ended = carried_out(tmp_path, pipeline(stage(steps)))
+    assert ended.said(f"Finished: {result}")
+
+
+def test_files_are_stashed_unstashed_and_archived_by_their_patterns(tmp_path: Path) -> None:
+    steps = """dir('a') { sh 'mkdir -p b/c && touch b/c/x.txt b/y.txt z.log' }
+    stash name: 'texts', includes: 'a/**/*.txt'
+    deleteDir()
+    unstash 'texts'
+    sh 'find . -type f | sort'
+    archiveArtifacts artifacts: 'a/b/*.txt'"""
+    ended = carried_out(tmp_path, pipeline(stage(steps)))
+    assert ended.status == 0, ended.output
+    assert ended.said("\n./a/b/c/x.txt\n./a/b/y.txt\n")
+    assert not ended.said("z.log\n./")
+    assert [path.name for path in ended.archive.rglob("*.*")] == ["y.txt"]
+
+
+def test_only_the_stage_that_is_asked_for_runs(tmp_path: Path) -> None:
+    inner = f"stage('Outer') {{\nstages {{\n{stage('echo 1', 'First')}{stage('echo 2', 'Second')}}}\n}}"
+    ended = carried_out(tmp_path, pipeline(stage("echo 0", "Zero") + inner), "--only", "Second")
+    assert [line for line in ended.output.splitlines() if line in "012"] == ["2"]

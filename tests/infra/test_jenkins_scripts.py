@@ -1,0 +1,97 @@
+"""The scripts that the pipeline's stages call, and people too: plain about wrong use, careful with what is secret."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(ROOT / command[0]), *command[1:]],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "complaint"),
+    [
+        (["docker/on_host.sh"], "say where, and which script"),
+        (["docker/on_host.sh", "web1"], "say where, and which script"),
+        (["docker/on_host.sh", "web1;ls", "smoke.sh"], "is not a host"),
+        (["docker/on_host.sh", "web1", "../install.sh"], "has no script"),
+        (["docker/on_host.sh", "web1", "gone.sh"], "has no script"),
+        (["docker/split.sh"], "is not VERSION=WEIGHT"),
+        (["docker/split.sh", "v1=50", "v2"], "'v2' is not VERSION=WEIGHT"),
+        (["docker/split.sh", "v1=-1"], "is not VERSION=WEIGHT"),
+        (["docker/retrain.sh", "--share", "2"], "'2' is not a share"),
+        (["docker/retrain.sh", "--share"], "--share needs a value"),
+        (["docker/retrain.sh", "--min-accuracy", "high"], "'high' is not a number"),
+        (["docker/retrain.sh", "web1"], "unknown: web1"),
+        (["docker/scan.sh"], "name an image"),
+        (["docker/scan.sh", "--nonsense"], "unknown option"),
+        ([".ci/tools", "nonsense"], "unknown: nonsense"),
+    ],
+)
+def test_wrong_use_is_refused_with_a_reason(command: list[str], complaint: str) -> None:
+    result = run(*command)
+    assert result.returncode in (1, 2)
+    assert complaint in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("script", ["on_host.sh", "split.sh", "retrain.sh", "scan.sh"])
+def test_help_is_there(script: str) -> None:
+    result = run(f"docker/{script}", "--help")
+    assert result.returncode == 0
+    assert result.stdout.startswith(f"Usage: docker/{script}")
+
+
+class Webhook(http.server.BaseHTTPRequestHandler):
+    """Keeps what it is told; under /broken it answers 500."""
+
+    def do_POST(self) -> None:
+        told = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.told.append((self.path, json.loads(told)))
+        self.send_response(500 if self.path == "/broken" else 200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook() -> Iterator[http.server.HTTPServer]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), Webhook)
+    server.told = []
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_webhook_is_told_how_the_build_ended(webhook: http.server.HTTPServer) -> None:
+    address = f"http://127.0.0.1:{webhook.server_port}/secret-path"
+    result = run(".ci/jenkins/tell", 'Build 7 ("x"): FAILURE', "http://jenkins/7", NOTIFY_WEBHOOK_URL=address)
+    assert result.returncode == 0, result.stderr
+    assert webhook.told == [("/secret-path", {"text": 'Build 7 ("x"): FAILURE http://jenkins/7', "event": "build"})]
+
+
+def test_a_webhook_that_refuses_is_a_failure_without_its_address(webhook: http.server.HTTPServer) -> None:
+    address = f"http://127.0.0.1:{webhook.server_port}/broken"
+    result = run(".ci/jenkins/tell", "Build 7: FAILURE", NOTIFY_WEBHOOK_URL=address)
+    assert result.returncode == 1
+    assert "the webhook did not take" in result.stderr
+    assert "/broken" not in result.stderr
