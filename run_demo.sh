@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# From a clone to a working A/B test: install, train, start, send traffic, show what came of it.
+# From a clone to a working A/B test: install, train, start, send traffic, show what came of it. With Docker where it
+# is there, else as processes of this host.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 PYTHON="$ROOT/.venv/bin/python"
+INTERPRETER=("$PYTHON") # what reaches the api
 READY_SECONDS=60
 
 REQUESTS=400
@@ -12,37 +14,38 @@ LOGS="logs"
 COMMANDS="" # what `python -m app --help` offers
 LOCK=""     # the file that names the demo running on this DATA_DIR
 OWNS_LOCK=no
+WAY="${BAKEOFF_DEMO:-}" # docker, local, or empty: with Docker where it can be used
 
-say() { printf '%s\n' "$*"; }
-
-warn() { printf 'run_demo.sh: %s\n' "$*" >&2; }
-
-fail() {
-  warn "$*"
-  exit 1
-}
-
+# shellcheck source=docker/lib.sh
+source "$ROOT/docker/lib.sh"
 # shellcheck source=scripts/env_file.sh
 source "$ROOT/scripts/env_file.sh"
 # shellcheck source=scripts/processes.sh
 source "$ROOT/scripts/processes.sh"
+# shellcheck source=scripts/docker_demo.sh
+source "$ROOT/scripts/docker_demo.sh"
 
 usage() {
   cat <<'TEXT'
-Usage: ./run_demo.sh [--local] [--requests N] [--once] [--logs DIR]
+Usage: ./run_demo.sh [--local | --docker] [--requests N] [--once] [--logs DIR]
 
-Installs what is missing into .venv, trains two versions if the shelf is empty, starts the api (and Prometheus, where
-it is installed), waits until it is ready, sends requests, prints where to look, and stays until Ctrl-C, which stops
-all that it started.
+Starts the api, the monitor, the dashboard and Prometheus, waits until they answer, sends requests, prints where to
+look, and stays until Ctrl-C, which stops all that it started. Two versions are trained first if there are none.
 
-  --local       run the processes on this host, without containers (what it does today in any case)
+Where a Docker engine and Compose are there, it builds the images (if they are missing or the sources have changed) and
+starts the stack of docker-compose.yml; Ctrl-C removes its containers and keeps its volumes. Elsewhere it installs what
+is missing into .venv and runs the parts as processes of this host.
+
+  --local       run the processes on this host, without containers (as BAKEOFF_DEMO=local does)
+  --docker      with Docker, or not at all (as BAKEOFF_DEMO=docker does)
   --requests N  how many requests to send (400; 0 sends none)
   --once        stop everything after printing, and exit with 0; for machines
   --logs DIR    where the parts write their logs (logs)
   --help        show this text
 
 Settings are read from the environment, then from .env beside this script (see .env.example). Two demos side by side:
-API_PORT=5001 PROMETHEUS_PORT=9091 DATA_DIR=data2 ./run_demo.sh --logs logs2
+API_PORT=5001 UI_PORT=8502 PROMETHEUS_PORT=9091 DATA_DIR=data2 ./run_demo.sh --local --logs logs2
+API_PORT=5001 UI_PORT=8502 PROMETHEUS_PORT=9091 ALERTMANAGER_PORT=9094 COMPOSE_PROJECT_NAME=second ./run_demo.sh
 TEXT
 }
 
@@ -55,7 +58,8 @@ bad_usage() {
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      --local) ;;
+      --local) WAY=local ;;
+      --docker) WAY=docker ;;
       --once) ONCE=yes ;;
       --requests | --logs)
         [ $# -ge 2 ] || bad_usage "$1 needs a value"
@@ -71,13 +75,13 @@ parse_arguments() {
     shift
   done
   case "$REQUESTS" in '' | *[!0-9]*) bad_usage "--requests: '$REQUESTS' is not a whole number" ;; esac
+  case "$WAY" in '' | local | docker) ;; *) bad_usage "BAKEOFF_DEMO: '$WAY' is neither local nor docker" ;; esac
 }
 
 # --- settings --------------------------------------------------------------------------------------------------------
 
 settle_settings() {
   local host
-  load_env_file "$ROOT/.env"
   HOST="${HOST:-127.0.0.1}"
   API_PORT="${API_PORT:-5000}"
   UI_PORT="${UI_PORT:-8501}"
@@ -99,7 +103,7 @@ settle_admin_token() {
   ADMIN_TOKEN_SOURCE="ADMIN_TOKEN, as you set it"
   if [ -z "${ADMIN_TOKEN:-}" ]; then
     local file="$DATA_DIR/admin.token"
-    [ -s "$file" ] || (umask 077 && "$PYTHON" -I -c 'import secrets; print(secrets.token_urlsafe(32))' >"$file")
+    [ -s "$file" ] || (umask 077 && head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$file")
     chmod 600 "$file"
     ADMIN_TOKEN="$(cat "$file")"
     ADMIN_TOKEN_SOURCE="in $file"
@@ -223,7 +227,7 @@ show_where_to_look() {
 
 # How many requests and outcomes the monitor has counted; nothing where that cannot be read.
 counted() {
-  "$PYTHON" -I - "$API_URL/experiment" <<'PY' 2>/dev/null || true
+  "${INTERPRETER[@]}" -I - "$API_URL/experiment" <<'PY' 2>/dev/null || true
 import json, os, sys, urllib.request
 request = urllib.request.Request(sys.argv[1], headers={"Authorization": "Bearer " + os.environ.get("API_TOKEN", "")})
 answer = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=5)
@@ -272,15 +276,11 @@ stay() {
 
 end() {
   stop_all
+  stop_stack
   if [ "$OWNS_LOCK" = yes ]; then rm -f "$LOCK"; fi
 }
 
-main() {
-  parse_arguments "$@"
-  cd "$ROOT"
-  trap end EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM HUP
+run_locally() {
   run ./install.sh --local
   settle_settings
   take_lock
@@ -293,6 +293,16 @@ main() {
   show_where_to_look
   show_experiment
   if [ "$ONCE" = no ]; then stay; fi
+}
+
+main() {
+  parse_arguments "$@"
+  cd "$ROOT"
+  load_env_file "$ROOT/.env"
+  trap end EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  if can_use_docker; then run_in_docker; else run_locally; fi
 }
 
 main "$@"

@@ -31,10 +31,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_dir: Path = Path("models")
     data_dir: Path = Path("data")
     database_url: str | None = None
+    shared_metrics: Path | None = None
+    drain_file: Path | None = None
     workers: int = 2
     threads: int = 8
     queued_requests: int = 64
     api_url: str = "http://127.0.0.1:5000"
+    public_api_url: str | None = None
     admin_token: str | None = None
     api_token: str | None = None
     weights: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_DEFAULT_WEIGHTS))
@@ -65,8 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def metrics_dir(self) -> Path:
-        """Where the workers of one host share their metric values."""
-        return self.data_dir / "metrics"
+        """Where the workers of one api share their metric values; two apis on one `data_dir` need a folder each."""
+        return self.shared_metrics or self.data_dir / "metrics"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -188,10 +191,13 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "model_dir": ("MODEL_DIR", _path),
     "data_dir": ("DATA_DIR", _path),
     "database_url": ("DATABASE_URL", _text),
+    "shared_metrics": ("METRICS_DIR", _path),
+    "drain_file": ("DRAIN_FILE", _path),
     "workers": ("WEB_CONCURRENCY", _integer(1, 256)),
     "threads": ("WEB_THREADS", _integer(1, 1024)),
     "queued_requests": ("MAX_QUEUED_REQUESTS", _integer(1, 100_000)),
     "api_url": ("API_URL", _text),
+    "public_api_url": ("PUBLIC_API_URL", _text),
     "admin_token": ("ADMIN_TOKEN", _text),
     "api_token": ("API_TOKEN", _text),
     "drift_threshold": ("DRIFT_THRESHOLD", _float(0, 1)),

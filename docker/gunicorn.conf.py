@@ -10,6 +10,7 @@ import os
 from gunicorn.glogging import Logger
 
 from app.bootstrap.host import Host
+from app.errors import SettingError
 from app.observe.logs import logging_config
 from app.settings import Settings
 
@@ -41,12 +42,21 @@ proc_name = "bakeoff-api"
 
 def on_starting(_server):
     """After the app was built and before the first worker."""
-    _host.prepare()
+    try:
+        _host.prepare()
+    except SettingError as error:
+        raise SystemExit(f"error: {error.message}") from None
 
 
 def post_worker_init(worker):
     """In the new worker: start what may not cross a fork."""
-    worker.wsgi.start(draining=lambda: not worker.alive, waiting=worker.waiting)
+    worker.drain_while_there_is(_settings.drain_file)
+    worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
+
+
+def pre_request(worker, request):
+    """Before each request."""
+    worker.let_go(request)
 
 
 def worker_exit(_server, worker):

@@ -42,7 +42,12 @@ def _not_cloned(folder: str, names: list[str]) -> set[str]:
 
 def environment(port: int) -> dict[str, str]:
     """The caller's environment without its own settings of the service, and with ports of our own."""
-    ours = {"API_PORT": str(port), "PROMETHEUS_PORT": str(free_port()), "UI_PORT": str(free_port())}
+    ours = {
+        "BAKEOFF_DEMO": "local",
+        "API_PORT": str(port),
+        "PROMETHEUS_PORT": str(free_port()),
+        "UI_PORT": str(free_port()),
+    }
     foreign = ("MODEL_", "DATA_DIR", "API_", "ADMIN_TOKEN", "DATABASE_URL", "HOST", "PROMETHEUS_", "UI_PORT")
     return {**{key: value for key, value in os.environ.items() if not key.startswith(foreign)}, **ours}
 

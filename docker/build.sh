@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Builds the images bakeoff-api and bakeoff-ui. Safe to run again: what has not changed is not built again.
+set -euo pipefail
+
+# shellcheck source=docker/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+TAG="${BAKEOFF_TAG:-local}"
+PRINT_HASH=no
+IF_CHANGED=no
+
+usage() {
+  cat <<'TEXT'
+Usage: docker/build.sh [--tag TAG] [--if-changed] [--print-hash]
+
+Builds bakeoff-api:TAG and bakeoff-ui:TAG. TAG is BAKEOFF_TAG, or local, where none is given.
+
+  --tag TAG     another tag
+  --if-changed  only where an image is missing or was built from other files than are here now
+  --print-hash  build nothing: print the checksum of all that the images are built from
+  --help        show this text
+
+PIP_INDEX_URL, where it is set, is the package index to build from.
+TEXT
+}
+
+bad_usage() {
+  usage >&2
+  warn "$*"
+  exit 2
+}
+
+parse_arguments() {
+  while [ $# -gt 0 ]; do
+    case "$1" in
+      --tag)
+        [ $# -ge 2 ] || bad_usage "--tag needs a value"
+        TAG="$2"
+        shift
+        ;;
+      --if-changed) IF_CHANGED=yes ;;
+      --print-hash) PRINT_HASH=yes ;;
+      --help | -h)
+        usage
+        exit 0
+        ;;
+      *) bad_usage "unknown option: $1" ;;
+    esac
+    shift
+  done
+  [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a tag"
+}
+
+# What .dockerignore lets in, and what says how it is put together; sorted, below the project's folder.
+sources() {
+  local let_in
+  # shellcheck disable=SC2046,SC2086  # patterns of .dockerignore, to be expanded; none has a space
+  let_in="$(sed -n 's/^!//p' .dockerignore)" && find $let_in docker/Dockerfile.* .dockerignore -type f \
+    ! -path '*/__pycache__/*' ! -name '*.pyc' | LC_ALL=C sort
+}
+
+sources_hash() {
+  local checksum=(sha256sum)
+  command -v sha256sum >/dev/null 2>&1 || checksum=(shasum -a 256)
+  (cd "$PROJECT_ROOT" && sources | tr '\n' '\0' | xargs -0 "${checksum[@]}" | "${checksum[@]}" | cut -c 1-16)
+}
+
+revision() {
+  git -C "$PROJECT_ROOT" describe --always --dirty --abbrev=12 2>/dev/null || say unknown
+}
+
+version() {
+  sed -n 's/^version = "\(.*\)"$/\1/p' "$PROJECT_ROOT/pyproject.toml" 2>/dev/null || say unknown
+}
+
+is_current() {
+  [ "$(docker image inspect -f '{{ index .Config.Labels "bakeoff.sources" }}' "$1" 2>/dev/null)" = "$2" ]
+}
+
+# build IMAGE DOCKERFILE HASH
+build() {
+  local image="$1:$TAG" arguments=()
+  if [ "$IF_CHANGED" = yes ] && is_current "$image" "$3"; then
+    say "$image is up to date."
+    return
+  fi
+  [ -z "${PIP_INDEX_URL:-}" ] || arguments+=(--build-arg PIP_INDEX_URL)
+  [ -z "${BUILD_NETWORK:-}" ] || arguments+=(--network "$BUILD_NETWORK")
+  say "Building $image ..."
+  docker build --quiet -t "$image" -f "$PROJECT_ROOT/docker/$2" --label "bakeoff.sources=$3" \
+    --build-arg "REVISION=$(revision)" --build-arg "VERSION=$(version)" \
+    ${arguments[@]+"${arguments[@]}"} "$PROJECT_ROOT" >/dev/null || fail "$image could not be built; see above."
+}
+
+main() {
+  local hash
+  parse_arguments "$@"
+  hash="$(sources_hash)"
+  if [ "$PRINT_HASH" = yes ]; then
+    say "$hash"
+    return
+  fi
+  require_docker
+  build bakeoff-api Dockerfile.api "$hash"
+  build bakeoff-ui Dockerfile.streamlit "$hash"
+}
+
+main "$@"

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs in the api image before the api: trains two versions where the shelf is empty, else leaves it as it is.
+set -euo pipefail
+
+is_empty() {
+  python -I -c 'import json, sys; sys.exit(bool(json.loads(sys.argv[1])["versions"]))' "$1"
+}
+
+main() {
+  local published
+  published="$(python -m app models --json)"
+  if is_empty "$published"; then exec python -m app train; fi
+  printf '%s\n' "The shelf has versions already: nothing to train."
+}
+
+main "$@"

@@ -1,0 +1,104 @@
+"""docker-compose.yml: valid for both kinds of Compose, closed by default, and every setting reaches the containers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from tests.infra.repository import ROOT, example_settings
+from tests.stack import output, resolved
+
+pytestmark = pytest.mark.docker
+
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES = ["alertmanager", "api", "edge", "grafana", "monitor", "prometheus", "train", "ui"]
+ALWAYS = [service for service in SERVICES if service != "grafana"]
+FIXED_IN_THE_IMAGE = {"HOST", "MODEL_DIR", "DATA_DIR", "METRICS_DIR"}
+HOST_MB, HOST_NEEDS_MB = 2048, 350
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict]:
+    return resolved("--profile", "grafana")
+
+
+def mb(service: dict) -> float:
+    return int(service["mem_limit"]) / 2**20
+
+
+def test_compose_v1_takes_it() -> None:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose 1.29 is not here: that it takes the file was not checked")
+    assert sorted(output("docker-compose", "config", "--services").split()) == SERVICES
+
+
+def test_compose_v2_takes_it(services: dict[str, dict]) -> None:
+    assert sorted(services) == SERVICES
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_do_as_little_as_possible(services: dict[str, dict], name: str) -> None:
+    service = services[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_limits_and_its_log_cannot_fill_the_disk(services: dict[str, dict], name: str) -> None:
+    service = services[name]
+    assert mb(service) <= 768
+    assert 0 < service["cpus"] <= 2
+    assert service["pids_limit"] > 0
+    assert service["logging"]["driver"] == "json-file"
+    assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_comes_back_after_a_restart_of_the_engine(services: dict[str, dict], name: str) -> None:
+    assert services[name]["restart"] == ("no" if name == "train" else "unless-stopped")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name != "train"])
+def test_a_service_is_asked_whether_it_is_well(services: dict[str, dict], name: str) -> None:
+    assert services[name]["healthcheck"]["test"]
+
+
+def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> None:
+    published = {name: [port["host_ip"] for port in service.get("ports", [])] for name, service in services.items()}
+    assert {name for name, ips in published.items() if ips} == {"edge", "ui", "prometheus", "alertmanager", "grafana"}
+    assert {ip for ips in published.values() for ip in ips} == {"127.0.0.1"}
+
+
+def test_bind_publishes_them_elsewhere() -> None:
+    assert {port["host_ip"] for port in resolved(BIND="0.0.0.0")["edge"]["ports"]} == {"0.0.0.0"}
+
+
+def test_the_limits_fit_a_host_of_two_gigabytes_with_two_apis_during_a_roll(services: dict[str, dict]) -> None:
+    always = sum(mb(services[name]) for name in ALWAYS if name != "train")
+    assert always <= HOST_MB - HOST_NEEDS_MB
+    assert always + mb(services["api"]) <= HOST_MB
+
+
+def test_every_setting_reaches_the_api_or_is_read_for_the_stack(services: dict[str, dict]) -> None:
+    of_the_stack = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT)) | {"COMPOSE_PROJECT_NAME"}
+    missing = set(example_settings()) - set(services["api"]["environment"]) - of_the_stack
+    assert missing == FIXED_IN_THE_IMAGE
+
+
+def test_a_setting_of_the_environment_arrives() -> None:
+    environment = resolved(MODEL_V1_WEIGHT="90", DRIFT_THRESHOLD="0.3")["api"]["environment"]
+    assert environment["MODEL_V1_WEIGHT"] == "90"
+    assert environment["DRIFT_THRESHOLD"] == "0.3"
+
+
+def test_the_dashboard_is_never_given_the_administrators_token() -> None:
+    assert "sesame" not in str(resolved(ADMIN_TOKEN="sesame")["ui"])
+
+
+def test_images_are_pinned(services: dict[str, dict]) -> None:
+    foreign = [service["image"] for service in services.values() if not service["image"].startswith("bakeoff-")]
+    assert all(re.search(r":v?\d+\.\d+", image) for image in foreign)

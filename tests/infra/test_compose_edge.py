@@ -1,0 +1,182 @@
+"""The edge: the real HAProxy with docker/haproxy.cfg, before a server that keeps what it is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.infra.fake_upstream import FakeUpstream
+from tests.infra.repository import ROOT
+from tests.stack import output
+
+pytestmark = [pytest.mark.docker, pytest.mark.e2e]
+
+IMAGE = "haproxy:2.6-bookworm"
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
+class Edge:
+    """HAProxy in a container of its own, on this host's network."""
+
+    def __init__(self, folder: Path, upstream_port: int) -> None:
+        self.port, metrics_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._name = f"bakeoff-edge-{secrets.token_hex(4)}"
+        text = (ROOT / "docker/haproxy.cfg").read_text()
+        for ours, here in {
+            "bind :5000": f"bind 127.0.0.1:{self.port}",
+            "bind :8404": f"bind 127.0.0.1:{metrics_port}",
+            # The same checks and retries, but a name that needs no DNS of Compose.
+            " resolvers docker init-addr none": "",
+            "server-template api 8 api:5000": f"server api1 127.0.0.1:{upstream_port}",
+            "timeout http-request 15s": "timeout http-request 1s",
+        }.items():
+            assert ours in text
+            text = text.replace(ours, here)
+        (folder / "haproxy.cfg").write_text(text)
+        self._start(folder)
+
+    def _start(self, folder: Path) -> None:
+        mount = f"{folder}:/usr/local/etc/haproxy:ro"
+        output("docker", "run", "-d", "--rm", "--name", self._name, "--network", "host", "-v", mount, IMAGE)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                if requests.get(f"{self.url}/health/ready", timeout=2).status_code == 200:
+                    return
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        raise AssertionError(subprocess.run(["docker", "logs", self._name], capture_output=True, text=True).stderr)
+
+    def send(self, text: str) -> str:
+        """Raw bytes to the edge, and what it answers until it closes the connection."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(text.encode())
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    def stop(self) -> None:
+        """End the container."""
+        output("docker", "kill", self._name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Edge, FakeUpstream]]:
+    upstream = FakeUpstream()
+    folder = tmp_path_factory.mktemp("edge")
+    folder.chmod(0o755)
+    edge = Edge(folder, upstream.port)
+    yield edge, upstream
+    edge.stop()
+    upstream.stop()
+
+
+@pytest.fixture
+def edge(both: tuple[Edge, FakeUpstream]) -> Edge:
+    return both[0]
+
+
+@pytest.fixture
+def upstream(both: tuple[Edge, FakeUpstream]) -> FakeUpstream:
+    both[1].reset()
+    return both[1]
+
+
+def test_the_callers_request_id_is_passed_on(edge: Edge, upstream: FakeUpstream) -> None:
+    requests.get(f"{edge.url}/config", headers={"X-Request-Id": "mine, of course"}, timeout=5)
+    assert upstream.asked[0].headers["x-request-id"] == "mine, of course"
+
+
+@pytest.mark.parametrize("given", [{}, {"X-Request-Id": "x" * 129}, {"X-Request-Id": "caf\u00e9"}])
+def test_an_id_that_is_missing_or_unusable_is_replaced(edge: Edge, upstream: FakeUpstream, given: dict) -> None:
+    headers = {name: value.encode() for name, value in given.items()}
+    requests.get(f"{edge.url}/config", headers=headers, timeout=5)
+    assert re.fullmatch(UUID, upstream.asked[0].headers["x-request-id"])
+
+
+def test_what_a_caller_says_about_itself_is_not_believed(edge: Edge, upstream: FakeUpstream) -> None:
+    lies = dict.fromkeys(("X-Forwarded-For", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "X-Attempt-Id"), "lie")
+    requests.get(f"{edge.url}/config", headers=lies, timeout=5)
+    assert "lie" not in upstream.asked[0].headers.values()
+    assert upstream.asked[0].headers["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_each_request_has_an_attempt_id_of_its_own(edge: Edge, upstream: FakeUpstream) -> None:
+    for _ in range(2):
+        requests.get(f"{edge.url}/config", timeout=5)
+    first, second = (asked.headers["x-attempt-id"] for asked in upstream.asked)
+    assert re.fullmatch(UUID, first)
+    assert first != second
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback", "/v2/models/iris/infer", "/invocations"])
+def test_a_prediction_that_broke_off_is_asked_for_again_under_its_id(
+    edge: Edge, upstream: FakeUpstream, path: str
+) -> None:
+    upstream.broken = 1
+    assert requests.post(f"{edge.url}{path}", data="{}", timeout=10).status_code == 200
+    assert len({asked.headers["x-attempt-id"] for asked in upstream.asked}) == 1
+    assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize(("method", "path"), [("PATCH", "/config"), ("POST", "/experiment/decision")])
+def test_a_command_that_broke_off_is_not_given_twice(
+    edge: Edge, upstream: FakeUpstream, method: str, path: str
+) -> None:
+    upstream.broken = 1
+    answer = requests.request(method, f"{edge.url}{path}", data="{}", timeout=10)
+    assert answer.status_code == 502
+    assert answer.json()["error"]["code"] == "bad_gateway"
+    assert answer.headers["Retry-After"] == "1"
+    assert len(upstream.asked) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_what_the_api_answers_is_passed_on_and_not_asked_again(edge: Edge, upstream: FakeUpstream, status: int) -> None:
+    upstream.status = status
+    assert requests.post(f"{edge.url}/predict", data="{}", timeout=5).content == b""
+    assert len(upstream.asked) == 1
+
+
+def test_a_body_that_does_not_arrive_is_refused_in_the_shape_of_the_contract(
+    edge: Edge, upstream: FakeUpstream
+) -> None:
+    head, _, body = edge.send("POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{").partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 408 ")
+    assert "content-type: application/json" in head.lower()
+    assert json.loads(body)["error"]["code"] == "request_timeout"
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize(("sent", "status"), [("NONSENSE\r\n\r\n", 400), ("GET /config HTTP/1.1\r\nHost: x\r\n", 408)])
+def test_what_is_no_request_never_reaches_the_api(edge: Edge, upstream: FakeUpstream, sent: str, status: int) -> None:
+    assert edge.send(sent).startswith(f"HTTP/1.1 {status} ")
+    assert upstream.asked == []
+
+
+def test_without_an_api_the_answer_is_503_with_the_callers_id(tmp_path: Path) -> None:
+    upstream = FakeUpstream()
+    tmp_path.chmod(0o755)
+    edge = Edge(tmp_path, upstream.port)
+    try:
+        upstream.stop()
+        answer = requests.get(f"{edge.url}/config", headers={"X-Request-Id": "q-1"}, timeout=30)
+    finally:
+        edge.stop()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "2"
+    assert answer.headers["X-Request-Id"] == "q-1"

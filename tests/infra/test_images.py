@@ -1,0 +1,99 @@
+"""The images: what is in them and what is not, who they run as, how large they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.infra.repository import ROOT
+from tests.stack import output
+
+pytestmark = pytest.mark.docker
+
+BASE = "python:3.11-slim-bookworm"
+API, UI = "bakeoff-api", "bakeoff-ui"
+BOTH = pytest.mark.parametrize("image", [API, UI])
+
+
+def inspected(image: str) -> dict:
+    return json.loads(output("docker", "image", "inspect", image))[0]
+
+
+def inside(image: str, program: str) -> str:
+    return output("docker", "run", "--rm", "--read-only", "--entrypoint", "python", image, "-c", program)
+
+
+@pytest.mark.parametrize(
+    ("image", "package", "there"),
+    [
+        *((API, package, True) for package in ("sklearn", "onnxruntime", "skl2onnx", "gunicorn")),
+        *((API, package, False) for package in ("streamlit", "altair", "pyarrow", "pip", "setuptools", "pytest")),
+        *((UI, package, True) for package in ("streamlit", "altair", "pandas", "requests")),
+        *((UI, package, False) for package in ("sklearn", "onnxruntime", "scipy", "flask", "pip", "setuptools")),
+    ],
+)
+def test_an_image_has_what_it_needs_and_no_more(stack_images: str, image: str, package: str, there: bool) -> None:
+    program = f"import sys, importlib.util; print(importlib.util.find_spec({package!r}) is not None)"
+    # The base image's own pip is outside the virtual environment that runs.
+    assert inside(f"{image}:{stack_images}", program) == str(there)
+
+
+@BOTH
+def test_an_image_runs_as_a_user_without_privileges(stack_images: str, image: str) -> None:
+    assert inspected(f"{image}:{stack_images}")["Config"]["User"] == "10001:10001"
+    assert inside(f"{image}:{stack_images}", "import os; print(os.getuid(), os.getgid())") == "10001 10001"
+
+
+@BOTH
+def test_an_image_starts_its_process_without_a_shell_and_stops_on_sigterm(stack_images: str, image: str) -> None:
+    config = inspected(f"{image}:{stack_images}")["Config"]
+    assert config["Cmd"][:3] == ["python", "-m", "app"]
+    assert config["StopSignal"] == "SIGTERM"
+
+
+@BOTH
+def test_an_image_says_what_it_was_made_from(stack_images: str, image: str) -> None:
+    labels = inspected(f"{image}:{stack_images}")["Config"]["Labels"]
+    assert labels["org.opencontainers.image.version"]
+    assert labels["org.opencontainers.image.revision"]
+    assert f"test-{labels['bakeoff.sources']}" == stack_images
+
+
+@pytest.mark.parametrize(("image", "most_mb"), [(API, 450), (UI, 700)])
+def test_an_image_is_not_larger_than_it_has_to_be(stack_images: str, image: str, most_mb: int) -> None:
+    above_base = inspected(f"{image}:{stack_images}")["Size"] - inspected(BASE)["Size"]
+    assert above_base <= most_mb * 10**6
+
+
+@BOTH
+def test_nothing_but_the_service_is_in_an_image(stack_images: str, image: str) -> None:
+    listed = inside(f"{image}:{stack_images}", "import os; print(sorted(os.listdir('/srv/bakeoff')))")
+    only = {API: ["app", "docker", "training.toml"], UI: [".streamlit", "app", "docker"]}[image]
+    assert listed == str(only)
+
+
+@BOTH
+def test_no_secret_is_in_the_history_or_the_environment_of_an_image(stack_images: str, image: str) -> None:
+    history = output("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", f"{image}:{stack_images}")
+    told = f"{history} {inspected(f'{image}:{stack_images}')['Config']['Env']}".lower()
+    assert not [word for word in ("token", "password", "secret", "index_url", "@") if word in told]
+
+
+def test_a_secret_beside_the_sources_does_not_reach_the_builder() -> None:
+    let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert not [pattern for pattern in let_in if pattern in (".env", "data", "models", "docker", ".", "*")]
+    assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
+
+
+def test_building_again_without_a_change_does_nothing(stack_images: str) -> None:
+    said = output("docker/build.sh", "--tag", stack_images, "--if-changed")
+    assert said.splitlines() == [f"{image}:{stack_images} is up to date." for image in (API, UI)]
+
+
+@pytest.mark.parametrize("arguments", [["--tag"], ["--tag", "not a tag"], ["--nonsense"]])
+def test_the_builder_refuses_wrong_arguments(arguments: list[str]) -> None:
+    result = subprocess.run([ROOT / "docker/build.sh", *arguments], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 2
+    assert "Usage:" in result.stderr
