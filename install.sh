@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what Bakeoff needs; run_demo.sh and run_tests.sh call it with --local. Safe to run again.
+# Installs what Bakeoff needs: the packages beside it, and Docker on the host. Safe to run again.
+# run_demo.sh and run_tests.sh call it with --local; a new server's user data with --yes --host-only.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -9,22 +10,35 @@ NEEDED_MB=1500 # the packages unpacked, and their archives while they are unpack
 
 DEV=no
 LOCAL=no
+HOST_ONLY=no
 YES=no
 LOG=""
+DONE=() # what was changed on the system, a line each
+
+# shellcheck source=scripts/host_packages.sh
+. "$ROOT/scripts/host_packages.sh"
+# shellcheck source=scripts/host_docker.sh
+. "$ROOT/scripts/host_docker.sh"
 
 usage() {
   cat <<'TEXT'
-Usage: ./install.sh [--local] [--dev] [--yes]
+Usage: ./install.sh [--local | --host-only] [--dev] [--yes]
 
-Makes .venv beside this script and installs the packages of requirements.txt into it, with uv where it is found,
-else with pip. A second run with nothing new to do ends at once.
+Makes .venv beside this script and installs the packages of requirements.txt into it, with uv where it is found, else
+with pip; then installs what is missing of Docker and Compose, starts Docker, and lets this user use it. A Python that is
+recent enough is installed where there is none. It asks before each change to the system, and says what it did. A second
+run with nothing new to do ends at once.
 
-  --local   do only that: needs no root and leaves the system alone
-  --dev     also install what tests and lint need (requirements-dev.txt)
-  --yes     without --local: install Docker and Compose, where they are missing, without asking
-  --help    show this text
+  --local      only .venv: needs no root and leaves the system alone
+  --host-only  only Docker and Compose: for servers, where all else runs in containers
+  --dev        also install what tests and lint need (requirements-dev.txt)
+  --yes        change the system without asking
+  --help       show this text
 
-PYTHON=/path/to/python chooses the interpreter (3.11 or later) for a new .venv.
+Amazon Linux, RHEL and kin (dnf, yum), Debian and Ubuntu (apt). Variables:
+  PYTHON=/path/to/python       the interpreter (3.11 or later) for a new .venv
+  COMPOSE_URL, COMPOSE_SHA256  a copy of the Compose plugin, for where no package has it (Amazon Linux 2023)
+  DOCKER_REPO_URL              a copy of Docker's package repository, for RHEL and kin
 TEXT
 }
 
@@ -32,6 +46,7 @@ say() { printf '%s\n' "$*"; }
 
 fail() {
   printf 'install.sh: %s\n' "$*" >&2
+  if [ ${#DONE[@]} -gt 0 ]; then report; fi
   exit 1
 }
 
@@ -41,6 +56,7 @@ parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
       --local) LOCAL=yes ;;
+      --host-only) HOST_ONLY=yes ;;
       --dev) DEV=yes ;;
       --yes | -y) YES=yes ;;
       --help | -h)
@@ -55,6 +71,15 @@ parse_arguments() {
     esac
     shift
   done
+  [ "$LOCAL$HOST_ONLY" != yesyes ] || fail "--local and --host-only leave nothing to install: use one of them."
+}
+
+open_log() {
+  if [ -n "$LOG" ]; then return; fi
+  LOG="$ROOT/logs/install.log"
+  if ! { mkdir -p "$ROOT/logs" && : >"$LOG"; } 2>/dev/null; then
+    fail "the log $LOG cannot be written: is the disk full, or does the folder belong to another user?"
+  fi
 }
 
 # --- .venv -----------------------------------------------------------------------------------------------------------
@@ -113,7 +138,7 @@ explain_no_python() {
   for candidate in ${PYTHON:+"$PYTHON"} python3.14 python3.13 python3.12 python3.11 python3; do
     if is_recent "$candidate"; then
       fail "$candidate cannot make virtual environments: its venv module is missing.
-  Debian, Ubuntu: sudo apt-get install python3-venv
+  Debian, Ubuntu: sudo apt-get install python3-venv (or ./install.sh, which asks and does it)
   or install uv, which needs no venv module; then run this again."
     fi
   done
@@ -143,10 +168,10 @@ make_venv() {
 # The log's end, with a word on the usual causes.
 explain_failure() {
   tail -n 15 "$LOG" >&2
-  if grep -qiE 'no space left|disk quota' "$LOG"; then
+  if grep -qiE 'no space left|disk quota|enough free space|more space needed' "$LOG"; then
     fail "$1: the disk is full. The whole log: $LOG"
-  elif grep -qiE 'name resolution|NewConnectionError|ConnectTimeout|Read timed out|ProxyError|SSLError|dns error|Network is unreachable' "$LOG"; then
-    fail "$1: the package registry cannot be reached (network, proxy or certificates). The whole log: $LOG"
+  elif grep -qiE 'name resolution|NewConnectionError|ConnectTimeout|Read timed out|ProxyError|SSLError|dns error|Network is unreachable|Temporary failure resolving|Could not (resolve|connect)|Failed to connect|Connection refused|Curl error|Cannot download' "$LOG"; then
+    fail "$1: the package registry or server cannot be reached (network, proxy or certificates). The whole log: $LOG"
   fi
   fail "$1. The whole log: $LOG"
 }
@@ -173,109 +198,42 @@ install_local() {
   take_turns
   if is_installed; then return; fi
   check_disk
-  mkdir -p "$ROOT/logs"
-  LOG="$ROOT/logs/install.log"
-  : >"$LOG"
+  open_log
   make_venv
   install_packages
   current_stamp >"$(stamp_file)"
   say "Installed into .venv."
 }
 
-# --- the host --------------------------------------------------------------------------------------------------------
+# --- all of it -------------------------------------------------------------------------------------------------------
 
-as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# Whether to run a command on the system: yes with --yes, else only after a "y" at a terminal.
-agreed() {
-  say "To install: $*"
-  if [ "$YES" = yes ]; then return 0; fi
-  if [ ! -t 0 ]; then
-    say "Not done: nobody is there to ask. Run it yourself, or use --yes."
-    return 1
-  fi
-  local answer
-  read -r -p "Run this now? [y/N] " answer
-  [ "$answer" = y ] || [ "$answer" = Y ]
-}
-
-has_compose() {
-  docker compose version >/dev/null 2>&1 || has docker-compose
-}
-
-# The first of the given packages that the package manager knows; distributions name Compose differently.
-first_known() {
-  local query="$1" package
-  shift
-  for package in "$@"; do
-    if $query "$package" 2>/dev/null | grep -q .; then
-      say "$package"
-      return
-    fi
-  done
-}
-
-apt_packages() {
-  has docker || say docker.io
-  has_compose || first_known "apt-cache show" docker-compose-v2 docker-compose-plugin docker-compose
-}
-
-dnf_packages() {
-  has docker || first_known "$1 -q list" docker docker-ce moby-engine
-  has_compose || first_known "$1 -q list" docker-compose-plugin docker-compose
-}
-
-install_packaged() {
-  local manager="$1" packages
-  shift
-  packages="$("$@" | tr '\n' ' ')"
-  packages="${packages% }"
-  if [ -z "$packages" ]; then
-    say "No package for what is missing is known to $manager: see Docker's own instructions for this system."
-    return 1
-  fi
-  agreed "$manager install -y $packages" || return 1
-  # shellcheck disable=SC2086  # several packages, none with a space in its name
-  as_root "$manager" install -y $packages
-}
-
-start_docker() {
-  if docker info >/dev/null 2>&1; then return; fi
-  if has systemctl && [ -d /run/systemd/system ]; then
-    if agreed "systemctl enable --now docker"; then as_root systemctl enable --now docker; fi
-  fi
-  docker info >/dev/null 2>&1 ||
-    say "Docker does not answer to $(id -un) yet: start its service, and add this user to the group docker or use root."
-}
-
-install_host() {
-  if has docker && has_compose; then
-    say "Docker and Compose are installed."
-    start_docker
+report() {
+  local line
+  if [ ${#DONE[@]} -eq 0 ]; then
+    say "Nothing was changed on this host."
     return
   fi
-  say "Missing on this host:$(has docker || printf ' Docker')$(has_compose || printf ' Compose')"
-  if [ "$(id -u)" != 0 ] && ! has sudo; then
-    say "Installing it needs root, and sudo is not there: run this as root. Without Docker, ./run_demo.sh works too."
-  elif has apt-get; then
-    install_packaged apt-get apt_packages && start_docker
-  elif has dnf; then
-    install_packaged dnf dnf_packages dnf && start_docker
-  elif has yum; then
-    install_packaged yum dnf_packages yum && start_docker
-  else
-    say "Neither apt-get, dnf nor yum is here: see Docker's own instructions. Without it, ./run_demo.sh works too."
+  say "What was done on this host:"
+  for line in "${DONE[@]}"; do say "  - $line"; done
+}
+
+install_all() {
+  if [ "$HOST_ONLY" = no ]; then
+    if [ -z "$(find_python)" ] && ! works_here; then install_python || true; fi
+    install_local
   fi
+  if install_host; then
+    report
+    return
+  fi
+  report
+  [ "$YES$HOST_ONLY" = nono ] || fail "Docker and Compose could not be installed; what is in the way is said above."
+  say "Docker was not installed; ./run_demo.sh works without it."
 }
 
 main() {
   parse_arguments "$@"
-  install_local
-  if [ "$LOCAL" = yes ] || install_host; then return; fi
-  [ "$YES" = no ] || fail "Docker and Compose could not be installed."
-  say "Docker was not installed; ./run_demo.sh works without it."
+  if [ "$LOCAL" = yes ]; then install_local; else install_all; fi
 }
 
 main "$@"

@@ -173,3 +173,9 @@ class SettingError(BakeoffError):
         super().__init__(f"{variable}: {reason}", field=variable)
         self.variable = variable
         self.reason = reason
+
+
+class BackupRefused(BakeoffError):
+    """The file is no backup that can be put back, or there is something that must not be overwritten."""
+
+    code = "backup_refused"

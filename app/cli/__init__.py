@@ -30,6 +30,9 @@ COMMANDS: dict[str, Command] = {
     "report": Command("app.cli.report", "say which version is better, how sure that is, and what to do"),
     "decide": Command("app.cli.decide", "promote a version, roll back, or keep the baseline"),
     "drift": Command("app.cli.drift", "compare a file with the data that a version was made from"),
+    "smoke": Command("app.cli.smoke", "ask a running api what the shelf says it must answer, and what it must refuse"),
+    "backup": Command("app.cli.backup", "copy the log, the key and the shelf into one file, while the service runs"),
+    "restore": Command("app.cli.restore", "put a backup back where nothing runs"),
     "doctor": Command("app.cli.doctor", "check the installation, the shelf and the store, and say what to do"),
 }
 

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +42,25 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         body = {"healthy": doctor.healthy(findings), "findings": findings}
         print(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
-    else:
-        for finding in findings:
-            print(f"{_MARKS[finding.state]}  {finding.name}: {finding.detail}")
-            if finding.advice:
-                print(f"        → {finding.advice}")
+        return 0 if doctor.healthy(findings) else 1
+    return show(findings)
+
+
+def show(findings: Sequence[Finding]) -> int:
+    """Print a line for each finding, and what to do; 1 where something is broken."""
+    for finding in findings:
+        print(f"{_MARKS[finding.state]}  {finding.name}: {finding.detail}")
+        if finding.advice:
+            print(f"        → {finding.advice}")
     return 0 if doctor.healthy(findings) else 1
+
+
+def of_state() -> list[Finding]:
+    """What there is to say of the shelf and the store alone."""
+    from app.settings import Settings
+
+    settings = Settings.from_environ()
+    return [*_shelf(settings), *_store(settings)]
 
 
 def _findings() -> Iterator[Finding]:

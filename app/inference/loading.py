@@ -101,10 +101,15 @@ def _runtime(artefact: Artefact) -> Runtime:
 
 def _warm_up(runtime: Runtime, manifest: Manifest) -> None:
     """Answer the examples once as a batch and one alone: first calls allocate, and a model that fails shows it now."""
-    contract = manifest.contract
-    rows = _rows(contract, manifest.examples or (tuple(_typical(feature) for feature in contract.features),))
+    rows = example_rows(manifest)
     runtime.predict(rows)
     runtime.predict(rows[:1])
+
+
+def example_rows(manifest: Manifest) -> np.ndarray:
+    """The manifest's examples, shaped as a runtime takes them; a typical row where there are none."""
+    contract = manifest.contract
+    return _rows(contract, manifest.examples or (tuple(_typical(feature) for feature in contract.features),))
 
 
 def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, ...], ...]) -> np.ndarray:

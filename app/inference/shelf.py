@@ -19,7 +19,7 @@ from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum,
 from app.inference.durable import locked, replace, sync_folder, write_new
 
 ALIASES = "aliases.json"
-_LAST_ORDINAL = ".last_ordinal"
+LAST_ORDINAL = ".last_ordinal"
 _INCOMING = ".incoming-"
 _LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
@@ -81,7 +81,7 @@ class Shelf:
                 files={name: file_sum(data) for name, data in files.items()},
             )
             # Spent before it is used: an ordinal whose version vanished must never name another one.
-            replace(self.root / _LAST_ORDINAL, f"{ordinal}\n".encode())
+            replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
             self._place(final.version, {**files, **encoded(final, self._key)})
             return read_manifest(self.root / final.version, self._key, final.version)
 
@@ -124,7 +124,7 @@ class Shelf:
 
     def _next_ordinal(self) -> int:
         try:
-            last = int((self.root / _LAST_ORDINAL).read_text())
+            last = int((self.root / LAST_ORDINAL).read_text())
         except (FileNotFoundError, ValueError):
             last = 0
         ordinal = max([last, *self._signed_ordinals()]) + 1

@@ -51,6 +51,12 @@ class SharedProgress:
         numbers = {path.name: _read(path) for path in self._files()}
         return {name: pair for name, pair in numbers.items() if pair is not None}
 
+    def alive(self) -> bool:
+        """Whether any process of any container records here now."""
+        if not self._folder.is_dir():
+            return False
+        return any(_held(path) for path in self._files())
+
     def close(self) -> None:
         """Withdraw this process's numbers."""
         if self._descriptor is not None and self._path is not None:
@@ -78,6 +84,17 @@ def _read(path: Path, *, dead_only: bool = False) -> tuple[int, int] | None:
             path.unlink(missing_ok=True)
             return None
         return accepted, settled
+    finally:
+        os.close(descriptor)
+
+
+def _held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _free(descriptor)
     finally:
         os.close(descriptor)
 

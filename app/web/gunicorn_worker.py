@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, made safe from slow clients; the application that it runs stays plain WSGI.
+"""gunicorn's threaded worker, made safe from slow clients and drained by a file; what it runs stays plain WSGI.
 
 As it comes, a connection that sends nothing holds a thread for five seconds, and one that begins a request and stops
 holds it for ever: a few dozen would end the service. The choice and its limits: docs/adr/0014-overload.md.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gunicorn
+from gunicorn.http.message import Request
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 from app.web.serving_threads import Running, ServingThreads
@@ -29,13 +30,29 @@ _LOOK_EVERY_S = 0.1
 
 
 class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
-    """`waiting()` is how many requests wait for a thread."""
+    """`waiting()` is how many requests wait for a thread; `draining` says that no more are wanted here."""
 
     tpool: ServingThreads
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._looked_at_s = 0.0
+        self._drain_file: Path | None = None
+        self._told_to_drain = False
+
+    @property
+    def draining(self) -> bool:
+        """Whether this process wants no more requests: it was told to stop, or the drain file is there."""
+        return self._told_to_drain or not self.alive
+
+    def drain_while_there_is(self, file: Path | None) -> None:
+        """Drain as long as `file` exists; looked at ten times a second, never in a request. None: only when stopped."""
+        self._drain_file = file
+
+    def let_go(self, request: Request) -> None:
+        """Before a request is answered: while draining, its answer closes its connection."""
+        if self.draining:
+            request.force_close()
 
     def get_thread_pool(self) -> ServingThreads:
         """Our own threads."""
@@ -58,6 +75,14 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no anno
         if now - self._looked_at_s >= _LOOK_EVERY_S:
             self._looked_at_s = now
             self._relieve()
+            self._told_to_drain = self._drain_file is not None and self._drain_file.exists()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """As it was, and the same for connections that never sent anything: they would hold up the stop for its whole
+        patience."""
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
 
     def _relieve(self) -> None:
         now = time.monotonic()

@@ -20,6 +20,8 @@ RUN_ELSEWHERE = {
     "./run_demo.sh": "the fixture `demo`",
     "./run_tests.sh": "whoever runs this test: it is what runs the tests",
     "cp .env.example .env": "test_demo.py",
+    "docker/build.sh\ndocker compose -p bakeoff up -d": "test_compose_stack.py, under a name of its own",
+    "docker compose -p bakeoff exec api python -m app report": "test_compose_demo.py, under a name of its own",
 }
 EXAMPLES = [example for document in DOCUMENTS for example in examples(document)]
 RUN_HERE = [example for example in EXAMPLES if example.command.strip() not in RUN_ELSEWHERE]

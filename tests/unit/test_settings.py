@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from app.errors import SettingError
@@ -55,3 +57,8 @@ def test_a_wrong_value_names_its_variable(variable, value):
 def test_all_weights_zero_names_them():
     with pytest.raises(SettingError, match="MODEL_V1_WEIGHT, MODEL_V2_WEIGHT: at least one weight"):
         Settings.from_environ({"MODEL_V1_WEIGHT": "0", "MODEL_V2_WEIGHT": "0"})
+
+
+def test_the_workers_metrics_lie_in_the_data_folder_unless_told_otherwise() -> None:
+    assert Settings.from_environ({"DATA_DIR": "/d"}).metrics_dir == Path("/d/metrics")
+    assert Settings.from_environ({"DATA_DIR": "/d", "METRICS_DIR": "/run/m"}).metrics_dir == Path("/run/m")

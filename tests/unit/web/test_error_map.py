@@ -6,7 +6,13 @@ from app import errors
 from app.errors import BakeoffError
 from app.web.errors import STATUS, problem_of
 
-AT_START_ONLY = {errors.BakeoffError, errors.DataRefused, errors.GateFailed, errors.SettingError}
+AT_START_ONLY = {
+    errors.BackupRefused,
+    errors.BakeoffError,
+    errors.DataRefused,
+    errors.GateFailed,
+    errors.SettingError,
+}
 
 
 def statuses_in(mro):

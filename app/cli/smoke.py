@@ -1,0 +1,92 @@
+"""`python -m app smoke`: ask a running api what it must answer and what it must refuse."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.domain.known_answers import KnownAnswers
+    from app.settings import Settings
+    from app.simulation.smoke import Checked
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("url", nargs="?", metavar="URL", help="the api's address (API_URL)")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--answers", type=Path, metavar="FILE", help="the known answers, where there is no shelf here")
+    known.add_argument("--print-answers", action="store_true", help="print the shelf's known answers and do no more")
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each check, and one for each complaint; 1 where there is any.
+
+    The known answers come from the shelf's scikit-learn originals or from a file: never from the server under test.
+    """
+    import msgspec
+
+    from app.settings import Settings
+    from app.simulation.smoke import Smoke
+
+    settings = Settings.from_environ()
+    known = _from_file(args.answers) if args.answers else _from_shelf(settings)
+    if args.print_answers:
+        print(msgspec.json.format(msgspec.json.encode(known), indent=1).decode())
+        return 0
+    smoke = Smoke(args.url or settings.api_url, settings.api_token, known)
+    checks = []
+    for check in smoke.run():
+        checks.append(check)
+        if not args.json:
+            _print(check)
+    passed = not any(check.complaints for check in checks)
+    if args.json:
+        print(msgspec.json.format(msgspec.json.encode({"passed": passed, "checks": checks}), indent=2).decode())
+    return 0 if passed else 1
+
+
+def _print(check: Checked) -> None:
+    print(f"{'FAIL' if check.complaints else 'ok  '}  {check.name}", flush=True)
+    for complaint in check.complaints:
+        print(f"        {complaint}", flush=True)
+
+
+def _from_shelf(settings: Settings) -> Sequence[KnownAnswers]:
+    """Of every version that the shelf does not refuse. Raises `NotReady` where there is none to test."""
+    from app.errors import ArtefactRefused, NotReady
+    from app.inference.known_answers import known_answers
+    from app.inference.shelf import Shelf
+    from app.store.keys import FILE_NAME, load_or_create
+
+    if not (settings.data_dir / "keys" / FILE_NAME).exists():  # a test makes no keys
+        raise NotReady(f"there is no key in {settings.data_dir}, so no known answer: name a file by --answers")
+    shelf = Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
+    known = []
+    for name in shelf.names():
+        try:
+            known.append(known_answers(shelf, name))
+        except ArtefactRefused as error:  # nobody may serve it: the server must do without, too
+            print(f"warning: {name} is left out: {error.message}", file=sys.stderr)
+    if not known:
+        raise NotReady(f"there is no version in {settings.model_dir}: name a file of known answers by --answers")
+    return known
+
+
+def _from_file(path: Path) -> Sequence[KnownAnswers]:
+    import msgspec
+
+    from app.domain.known_answers import KnownAnswers
+    from app.errors import DataRefused
+
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=list[KnownAnswers])
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataRefused(f"{path} holds no known answers: {error}") from error
+    if not any(version.answers for version in known):
+        raise DataRefused(f"{path} holds no known answers")
+    return known

@@ -1,0 +1,161 @@
+"""The smoke test: does a running api answer what it must, and refuse what it must? Over HTTP, as any client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.domain.known_answers import KnownAnswers, complaint
+
+_TIMEOUT_S = 15.0
+_OBJECT = b'{"features": '
+_BAD_BODIES: Mapping[str, bytes] = {
+    "no JSON": b"{",
+    "no UTF-8": b'{"features": ["\xff"]}',
+    "no features": b"{}",
+    "no row": _OBJECT + b"1}",
+    "an empty row": _OBJECT + b"[]}",
+    "a row of texts": _OBJECT + b'["?", "?", "?", "?", "?", "?"]}',
+    "an infinite number": _OBJECT + b"[1e999]}",
+    "an unknown key": _OBJECT + b'[], "nonsense": 1}',
+}
+Complaints = Iterator[str]
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """One check: what was looked at, and what is wrong with it; nothing where all is well."""
+
+    name: str
+    complaints: tuple[str, ...] = ()
+
+
+class Smoke:
+    """Asks the api at `url`. Forced versions only, marked as synthetic: nothing of it counts in the experiment."""
+
+    def __init__(self, url: str, token: str | None, known: Sequence[KnownAnswers]) -> None:
+        self._url = url.rstrip("/")
+        self._known = known
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["X-Traffic-Kind"] = "synthetic"
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+
+    def run(self) -> Iterator[Checked]:
+        """Every check, one after the other; a failing one keeps none from being made."""
+        yield _checked("health", self._health)
+        for known in self._known:
+            yield _checked(f"{known.version}: {len(known.answers)} known answers", partial(self._rows, known))
+            yield _checked(f"{known.version}: the same as a batch", partial(self._batch, known))
+        yield _checked("bad requests are refused", self._bad_requests)
+        yield _checked("an unknown version is refused", self._unknown_version)
+        yield _checked("a forged prediction id is refused", self._forged_id)
+        yield _checked("metrics", self._metrics)
+        yield _checked("openapi", self._openapi)
+
+    def _health(self) -> Complaints:
+        answer = self._session.get(f"{self._url}/health", timeout=_TIMEOUT_S)
+        body = _object(answer)
+        if answer.status_code != 200 or body.get("store") != "ok":
+            yield f"{answer.status_code} {body.get('status')!r}, store: {body.get('store')!r}"
+        for known in self._known:
+            state = body["models"].get(known.version) or {"loaded": False}
+            if not state["loaded"] or state.get("error"):
+                yield f"{known.version}: {state.get('error', 'not loaded')}"
+
+    def _rows(self, known: KnownAnswers) -> Complaints:
+        for one in known.answers:
+            answer = self._post("/predict", {"features": one.row}, known.version)
+            yield from _of_answer(answer, known.version)
+            if answer.status_code == 200 and (wrong := complaint(one, _object(answer), known.tolerance)):
+                yield wrong
+
+    def _batch(self, known: KnownAnswers) -> Complaints:
+        answer = self._post("/predict/batch", {"instances": [one.row for one in known.answers]}, known.version)
+        yield from _of_answer(answer, known.version)
+        if answer.status_code != 200:
+            return
+        given = _object(answer).get("predictions") or []
+        if len(given) != len(known.answers):
+            yield f"{len(known.answers)} rows were sent and {len(given)} answered"
+        for one, other in zip(known.answers, given, strict=False):
+            if wrong := complaint(one, other, known.tolerance):
+                yield wrong
+
+    def _bad_requests(self) -> Complaints:
+        for name, body in _BAD_BODIES.items():
+            yield from _of_refusal(name, self._post("/predict", body), 400)
+        yield from _of_refusal("an empty batch", self._post("/predict/batch", {"instances": []}), 400)
+        yield from _of_refusal("a GET", self._session.get(f"{self._url}/predict", timeout=_TIMEOUT_S), 405)
+
+    def _unknown_version(self) -> Complaints:
+        row = self._known[0].answers[0].row if self._known else ()
+        yield from _of_refusal("it", self._post("/predict", {"features": row}, "no_such_version"), 404)
+
+    def _forged_id(self) -> Complaints:
+        if not self._known:
+            return
+        first = self._known[0]
+        real = str(_object(self._post("/predict", {"features": first.answers[0].row}, first.version))["prediction_id"])
+        for position in (0, len(real) // 2, -2):
+            letters = list(real)
+            letters[position] = "A" if letters[position] != "A" else "B"
+            body = {"prediction_id": "".join(letters), "actual": first.answers[0].prediction}
+            yield from _of_refusal(f"character {position} changed", self._post("/feedback", body), 404)
+
+    def _metrics(self) -> Complaints:
+        answer = self._session.get(f"{self._url}/metrics", timeout=_TIMEOUT_S)
+        names = {family.name for family in text_string_to_metric_families(answer.text)}
+        for name in ("prediction_requests", "prediction_latency_seconds", "model_info"):
+            if name not in names and f"{name}_total" not in names:
+                yield f"{name} is not there"
+
+    def _openapi(self) -> Complaints:
+        body = _object(self._session.get(f"{self._url}/openapi.json", timeout=_TIMEOUT_S))
+        if "/predict" not in body.get("paths", {}):
+            yield "it does not describe /predict"
+
+    def _post(self, path: str, body: object, version: str | None = None) -> requests.Response:
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        headers = {"X-Model-Version": version} if version else {}
+        return self._session.post(f"{self._url}{path}", data=data, headers=headers, timeout=_TIMEOUT_S)
+
+
+def _checked(name: str, check: Callable[[], Complaints]) -> Checked:
+    found: list[str] = []
+    try:
+        found.extend(check())
+    except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
+        # An answer of another shape than promised is what this looks for.
+        found.append(f"{type(error).__name__}: {error}")
+    return Checked(name, tuple(found))
+
+
+def _object(answer: requests.Response) -> dict[str, Any]:
+    body = answer.json()
+    if not isinstance(body, dict):
+        raise TypeError(f"{answer.url} answered no object: {answer.text[:80]}")
+    return body
+
+
+def _of_answer(answer: requests.Response, version: str) -> Complaints:
+    if answer.status_code != 200:
+        yield f"{answer.status_code} {answer.text[:200]}"
+        return
+    body = _object(answer)
+    if body.get("model_version") != version:
+        yield f"{body.get('model_version')!r} answered instead of {version!r} ({body.get('assignment')})"
+
+
+def _of_refusal(name: str, answer: requests.Response, status: int) -> Complaints:
+    if answer.status_code != status:
+        yield f"{name}: {answer.status_code} instead of {status}: {answer.text[:120]}"
+        return
+    error = _object(answer).get("error")
+    if not isinstance(error, dict) or not error.get("code") or not error.get("message"):
+        yield f"{name}: not the shape of an error: {answer.text[:120]}"

@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# Takes a release to another host by ssh and deploys it there. Sourced by deploy.sh, whose settings it uses.
+
+HOST_FOLDER=/opt/bakeoff
+HOST_LEAST_FREE_MB="${HOST_LEAST_FREE_MB:-2000}"
+SSH_OPTIONS=()
+COMPRESS=yes
+
+# on_host COMMAND...: the words are joined by the other shell, so none may hold more than letters and signs we chose.
+on_host() {
+  ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} "$TARGET" "$@"
+}
+
+# Run there: says what is wrong, nothing where nothing is. As root, or by sudo without a password.
+host_problem() {
+  on_host "FOLDER=$HOST_FOLDER LEAST_MB=$HOST_LEAST_FREE_MB bash -s" <<'REMOTE'
+set -u
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+as_root true 2>/dev/null || { echo "$(id -un) may not use sudo there"; exit; }
+command -v docker >/dev/null || { echo "Docker is not installed there: run install.sh --host-only"; exit; }
+as_root docker info >/dev/null 2>&1 || { echo "the Docker engine there does not answer: sudo systemctl start docker"; exit; }
+as_root docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null || { echo "Compose is not installed there: run install.sh --host-only"; exit; }
+root="$(as_root docker info -f '{{ .DockerRootDir }}')"
+free_mb=$(($(as_root df -Pk "$root" | awk 'NR == 2 { print $4 }') / 1024))
+[ "$free_mb" -ge "$LEAST_MB" ] || echo "$free_mb MB are free at $root there, $LEAST_MB are needed: remove old images"
+REMOTE
+}
+
+check_host() {
+  local problem
+  problem="$(host_problem)" || fail "$TARGET cannot be reached by ssh; see above. Try: ssh ${SSH_OPTIONS[*]-} $TARGET true"
+  [ -z "$problem" ] || fail "$TARGET: $problem."
+}
+
+# send_files FILE...: into the host's folder. Each is written over in place: what is mounted into a container stays it.
+send_files() {
+  tar -C "$PROJECT_ROOT" --exclude='__pycache__' -cf - "$@" | on_host "FOLDER=$HOST_FOLDER bash -c '
+    set -eu
+    as_root() { if [ \$(id -u) = 0 ]; then \"\$@\"; else sudo -n \"\$@\"; fi; }
+    as_root install -d -m 0755 \$FOLDER
+    as_root rm -rf \$FOLDER/.incoming && as_root mkdir \$FOLDER/.incoming
+    as_root tar -C \$FOLDER/.incoming --no-same-owner -xf -
+    as_root cp -R \$FOLDER/.incoming/. \$FOLDER/
+    as_root rm -rf \$FOLDER/.incoming
+  '" || fail "the files could not be written to $HOST_FOLDER on $TARGET; see above."
+}
+
+# The host's own settings: made once from the example, with a token of its own that is never shown, then left alone.
+settle_host() {
+  on_host "FOLDER=$HOST_FOLDER bash -s" <<'REMOTE' || fail "the settings could not be made on $TARGET; see above."
+set -eu
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+as_root test ! -f "$FOLDER/.env" || exit 0
+token="$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
+as_root sh -c 'umask 077; sed "s/^ADMIN_TOKEN=.*/ADMIN_TOKEN=$(cat)/" "$1/.env.example" >"$1/.env"' sh "$FOLDER" <<TOKEN
+$token
+TOKEN
+echo "Made $FOLDER/.env with an ADMIN_TOKEN of its own: look there, and at what else is to be set."
+REMOTE
+}
+
+# The images of the stack that are here: ours, and those of others, so that the host need not pull.
+images_here() {
+  say "bakeoff-api:$TAG"
+  say "bakeoff-ui:$TAG"
+  compose_as "$TAG" config 2>/dev/null | sed -n 's/^ *image: *//p' | tr -d "'\"" | grep -v '^bakeoff-' | sort -u |
+    while read -r image; do image_id "$image" >/dev/null && say "$image" || true; done
+}
+
+# Those whose id the host does not have under that name.
+images_to_send() {
+  local image here there
+  there="$(on_host "if [ \$(id -u) = 0 ]; then docker images --no-trunc --format '{{ .ID }} {{ .Repository }}:{{ .Tag }}'; else sudo -n docker images --no-trunc --format '{{ .ID }} {{ .Repository }}:{{ .Tag }}'; fi")"
+  for image in $(images_here); do
+    here="$(image_id "$image")"
+    grep -qxF "$here $image" <<<"$there" || say "$image"
+  done
+}
+
+send_images() {
+  local images packer=(gzip -1)
+  mapfile -t images < <(images_to_send)
+  if [ "${#images[@]}" -eq 0 ]; then
+    say "The host has all images."
+    return
+  fi
+  say "Sending ${images[*]} ..."
+  if [ "$COMPRESS" = no ]; then packer=(cat); fi
+  docker save "${images[@]}" | "${packer[@]}" |
+    on_host "if [ \$(id -u) = 0 ]; then docker load; else sudo -n docker load; fi" >/dev/null ||
+    fail "the images did not arrive on $TARGET; see above (is its disk full?)."
+}
+
+# on_host_as_root SCRIPT-AND-OPTIONS...: one of our scripts, in the host's folder.
+on_host_as_root() {
+  local prefix="" name
+  for name in HEALTHY_SECONDS DRAIN_SECONDS COMPOSE_COMMAND; do
+    [ -z "${!name:-}" ] || prefix+=" $(printf '%q' "$name=${!name}")"
+  done
+  on_host "cd $HOST_FOLDER && if [ \$(id -u) = 0 ]; then env$prefix $*; else sudo -n env$prefix $*; fi"
+}
+
+deploy_there() {
+  local options=(--tag "$TAG" --smoke "$SMOKE")
+  check_host
+  if [ "$BACKUP" = no ]; then options+=(--no-backup); fi
+  if [ "$BUILD" != there ]; then
+    require_docker
+    if [ "$BUILD" = here ] && [ "$DRY_RUN" = no ]; then "$PROJECT_ROOT/docker/build.sh" --tag "$TAG"; fi
+    [ "$DRY_RUN$BUILD" = yeshere ] || require_images
+  fi
+  if [ "$DRY_RUN" = yes ]; then
+    say "Would send bakeoff $TAG to $TARGET and deploy it in $HOST_FOLDER there. Nothing was changed."
+    return
+  fi
+  send_files docker-compose.yml docker .env.example
+  settle_host
+  if [ "$BUILD" = there ]; then
+    send_files app .streamlit .dockerignore requirements.txt training.toml pyproject.toml
+    options+=(--build)
+  else
+    send_images
+  fi
+  say "Deploying on $TARGET ..."
+  on_host_as_root docker/deploy.sh local "${options[@]}"
+}

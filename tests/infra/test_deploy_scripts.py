@@ -1,0 +1,204 @@
+"""What docker/*.sh say where something is missing: a `docker` that behaves as told stands for the engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+NEEDED = (
+    "bash", "env", "sed", "grep", "awk", "tail", "head", "id", "df", "dirname", "mktemp", "mv", "cat", "rm", "date", "gzip",
+    "stat", "mkdir", "chmod", "flock", "wc", "getconf", "du", "sleep", "xargs", "find", "sort", "tr", "cut", "sha256sum", "tar", "touch",
+)  # fmt: skip
+SCRIPTS = ("deploy.sh", "rollback.sh", "backup.sh", "restore.sh", "smoke.sh")
+WORKS = 'case "$*" in "image inspect"*) echo sha256:1 ;; "info -f"*) echo "$HERE" ;; *) ;; esac'
+NO_IMAGE = 'case "$*" in "image inspect"*) exit 1 ;; *) ;; esac'
+DENIED = 'echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1'
+DOWN = 'echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock." >&2; exit 1'
+PORT = (
+    'case "$*" in *" up -d"*) echo "Bind for 127.0.0.1:5000 failed: port is already allocated" >&2; exit 1 ;; '
+    '"image inspect"*) echo sha256:1 ;; *) ;; esac'
+)
+FULL = PORT.replace("Bind for 127.0.0.1:5000 failed: port is already allocated", "write /x: no space left on device")
+NO_BACKUP = 'case "$*" in *" run "*) echo "error: the store is damaged" >&2; exit 1 ;; *) ;; esac'
+HALF_BACKUP = 'case "$*" in *" run "*) echo half ;; *) ;; esac'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder as /opt/bakeoff, and one of programs."""
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / "bin").mkdir()
+    for program in NEEDED:
+        found = shutil.which(program)
+        assert found, program
+        (tmp_path / "bin" / program).symlink_to(found)
+    return tmp_path
+
+
+def fake(place: Path, program: str, body: str) -> None:
+    path = place / "bin" / program
+    path.unlink(missing_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\n{body}\n")
+    path.chmod(0o755)
+
+
+def run(place: Path, script: str, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": str(place / "bin"), "HOME": str(place), "HERE": str(place), "HEALTHY_SECONDS": "1", **more}
+    command = [str(place / "docker" / script), *words]
+    return subprocess.run(
+        command, env=env, cwd=place, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
+
+
+def words_of(script: str, place: Path) -> list[str]:
+    backup = place / "b.tar.gz"
+    if not backup.exists():
+        subprocess.run(["tar", "-C", str(place), "-czf", str(backup), "docker-compose.yml"], check=True)
+    given = {"deploy.sh": ["local"], "restore.sh": [str(backup)], "smoke.sh": ["http://127.0.0.1:1"]}
+    return given.get(script, [])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("body", "said"), [(None, "not installed"), (DENIED, "may not use Docker"), (DOWN, "does not answer")]
+)
+def test_without_a_usable_engine_each_script_says_what_is_wrong(
+    place: Path, script: str, body: str | None, said: str
+) -> None:
+    if body:
+        fake(place, "docker", body)
+    done = run(place, script, *words_of(script, place))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(NO_IMAGE, "docker/build.sh --tag v7"), (PORT, "a port is taken"), (FULL, "the disk is full")],
+    ids=["no image", "a port is taken", "the disk is full"],
+)
+def test_a_deployment_that_cannot_begin_says_what_to_do(place: Path, body: str, said: str) -> None:
+    fake(place, "docker", body)
+    done = run(place, "deploy.sh", "local", "--tag", "v7")
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not (place / ".release").exists()
+
+
+def test_too_little_room_stops_a_deployment_before_it_begins(place: Path) -> None:
+    fake(place, "docker", WORKS)
+    fake(place, "df", "echo head; echo '/dev/x 9 9 10240 9% /'")
+    done = run(place, "deploy.sh", "local")
+    assert done.returncode == 1
+    assert "10 MB are free" in done.stderr
+
+
+@pytest.mark.skipif(os.getuid() == 0 and shutil.which("setpriv") is None, reason="root may write everywhere")
+def test_a_folder_of_another_user_stops_a_deployment_before_it_begins(place: Path) -> None:
+    fake(place, "docker", WORKS)
+    fake(place, "id", "echo nobody")
+    for folder in (place, *place.parents[:3]):
+        folder.chmod(0o755)
+    command = ["setpriv", "--reuid=65534", "--clear-groups"] if os.getuid() == 0 else []
+    if not command:
+        place.chmod(0o555)
+    env = {"PATH": str(place / "bin"), "HERE": str(place)}
+    words = [shutil.which("setpriv") or "", *command[1:]] if command else []
+    done = subprocess.run(
+        [*words, str(place / "docker" / "deploy.sh"), "local"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "may not write" in done.stderr
+
+
+def test_a_dry_run_changes_nothing(place: Path) -> None:
+    fake(place, "docker", WORKS + '\ncase "$*" in *" up "* | *" run "*) touch "$HERE/changed" ;; esac')
+    before = sorted(place.iterdir())
+    done = run(place, "deploy.sh", "local", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was changed" in done.stdout
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("body", [NO_BACKUP, HALF_BACKUP], ids=["an error", "half a file"])
+def test_a_backup_that_fails_leaves_no_file(place: Path, body: str) -> None:
+    fake(place, "docker", body)
+    (place / "backups").mkdir()
+    done = run(place, "backup.sh", str(place / "backups"))
+    assert done.returncode == 1
+    assert list((place / "backups").iterdir()) == []
+
+
+def test_a_backup_to_a_folder_that_is_not_there_is_refused(place: Path) -> None:
+    fake(place, "docker", WORKS)
+    done = run(place, "backup.sh", str(place / "nowhere" / "b.tar.gz"))
+    assert done.returncode == 1
+    assert "name another place" in done.stderr
+
+
+@pytest.mark.parametrize("text", [b"", b"no archive"])
+def test_a_restore_of_no_backup_stops_nothing(place: Path, text: bytes) -> None:
+    fake(place, "docker", 'case "$1" in stop) touch "$HERE/stopped" ;; ps) echo 1 ;; *) ;; esac')
+    (place / "bad.tar.gz").write_bytes(text)
+    done = run(place, "restore.sh", str(place / "bad.tar.gz"), "--force")
+    assert done.returncode == 1
+    assert not (place / "stopped").exists()
+
+
+def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
+    fake(place, "docker", WORKS)
+    done = run(place, "rollback.sh")
+    assert done.returncode == 1
+    assert "nothing to go back to" in done.stderr
+
+
+SSH_PROBLEMS = {
+    "cannot be reached": "exit 255",
+    "Docker is not installed there": "echo 'Docker is not installed there: run install.sh --host-only'",
+    "4 MB are free": "echo '4 MB are free at /var/lib/docker there, 2000 are needed: remove old images'",
+}
+
+
+@pytest.mark.parametrize("said", SSH_PROBLEMS)
+def test_a_host_that_cannot_take_a_release_is_told_apart(place: Path, said: str) -> None:
+    fake(place, "docker", WORKS)
+    fake(place, "ssh", SSH_PROBLEMS[said])
+    done = run(place, "deploy.sh", "web1")
+    assert done.returncode == 1
+    assert f"web1{'' if said.startswith('cannot') else ':'} {said}" in done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_names_every_option(place: Path, script: str) -> None:
+    text = (place / "docker" / script).read_text()
+    taken = set(re.findall(r"--[a-z-]+(?= *[|)])", text.partition("parse_arguments()")[2].partition("esac")[0]))
+    done = run(place, script, "--help")
+    assert done.returncode == 0
+    assert not [option for option in taken if option not in done.stdout]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--nonsense",
+        "local --tag",
+        "local --tag a/b",
+        "a;b",
+        "local web1",
+        "-oProxyCommand=x",
+        "local --smoke never",
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_done(place: Path, words: str) -> None:
+    done = run(place, "deploy.sh", *words.split())
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr

@@ -1,0 +1,253 @@
+"""backup and restore: what comes back is what was there, and nothing is overwritten or half put back."""
+
+import fcntl
+import io
+import os
+import shutil
+import sqlite3
+import tarfile
+import threading
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.cli import main
+from app.inference.shelf import Shelf
+from app.monitor.lock import MonitorLock
+from app.store.engine import Database
+from app.store.keys import load_or_create
+from app.store.log import PredictionLog
+from app.store.progress import SharedProgress
+from app.store.putting_back import Homes, put_back, staging
+from tests.unit.store.stored_rows import logged
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with models/ and data/ that is only read."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODEL_DIR", str(home / "models"))
+        patch.setenv("DATA_DIR", str(home / "data"))
+        assert main(["train"]) == 0
+    return home
+
+
+class Deployment:
+    """Folders and the commands on them."""
+
+    def __init__(self, home, patch):
+        self.home, self.patch = home, patch
+        self.data, self.models = home / "data", home / "models"
+        self.store = self.data / "bakeoff.sqlite"
+
+    def run(self, *words):
+        self.patch.setenv("MODEL_DIR", str(self.models))
+        self.patch.setenv("DATA_DIR", str(self.data))
+        return main(list(words))
+
+    def log(self, first, last):
+        database = Database(f"sqlite:///{self.store}")
+        PredictionLog(database).append([logged(number) for number in range(first, last)])
+        database.close()
+
+    def rows(self):
+        with sqlite3.connect(self.store) as connection:
+            return list(connection.iterdump())
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained, tmp_path / "here")
+    deployment = Deployment(tmp_path / "here", monkeypatch)
+    deployment.log(0, 50)
+    return deployment
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    return Deployment(tmp_path / "elsewhere", monkeypatch)
+
+
+@pytest.fixture
+def backup(here, tmp_path):
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    return tmp_path / "b.tar.gz"
+
+
+def test_what_is_put_back_is_what_was_backed_up(here, backup, elsewhere):
+    assert elsewhere.run("restore", str(backup)) == 0
+    assert elsewhere.rows() == here.rows()
+    assert load_or_create(elsewhere.data) == load_or_create(here.data)
+    shelf = Shelf(elsewhere.models, load_or_create(here.data).shelf)
+    assert shelf.names() == ("v1", "v2")
+    assert shelf.aliases() == Shelf(here.models, b"").aliases()
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.integers(0, 400))
+def test_however_many_rows_there_are_as_many_come_back(here, elsewhere, tmp_path, rows):
+    here.log(1000, 1000 + rows)
+    file = tmp_path / "b.tar.gz"
+    assert here.run("backup", "--to", str(file)) == 0
+    assert elsewhere.run("restore", str(file), "--force") == 0
+    assert elsewhere.rows() == here.rows()
+
+
+def test_a_backup_while_others_write_holds_a_prefix_of_the_log(here, elsewhere, tmp_path):
+    stop = threading.Event()
+
+    def write():
+        number = 1000
+        while not stop.is_set():
+            here.log(number, number + 20)
+            number += 20
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    stop.set()
+    writer.join()
+    assert elsewhere.run("restore", str(tmp_path / "b.tar.gz")) == 0
+    kept = [row for row in elsewhere.rows() if row.startswith('INSERT INTO "predictions"')]
+    assert kept == [row for row in here.rows() if row.startswith('INSERT INTO "predictions"')][: len(kept)]
+
+
+def test_nobody_else_may_read_a_backup(backup):
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_put_back_is_closed_to_others(backup, elsewhere):
+    elsewhere.run("restore", str(backup))
+    assert elsewhere.store.stat().st_mode & 0o077 == 0
+    assert (elsewhere.data / "keys" / "deployment.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_gets_a_file_named_by_the_time(here, tmp_path):
+    (tmp_path / "backups").mkdir()
+    assert here.run("backup", "--to", str(tmp_path / "backups")) == 0
+    [file] = (tmp_path / "backups").iterdir()
+    assert tarfile.is_tarfile(file)
+
+
+def test_where_there_is_no_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):
+    assert elsewhere.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 1
+    assert "is DATA_DIR right?" in capsys.readouterr().err
+    assert not (tmp_path / "b.tar.gz").exists()
+
+
+def test_a_damaged_store_is_no_backup(here, tmp_path, capsys):
+    with here.store.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(8192))
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 1
+    assert "bakeoff.sqlite" in capsys.readouterr().err
+    assert list(tmp_path.glob("*b.tar.gz*")) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(here, capsys):
+    assert here.run("backup", "--to", "/proc/nothing/b.tar.gz") == 1
+    assert "/proc/nothing" in capsys.readouterr().err
+
+
+def test_nothing_is_overwritten_without_force(here, backup, capsys):
+    before = here.rows()
+    here.log(60, 70)
+    now = here.rows()
+    assert here.run("restore", str(backup)) == 1
+    assert "--force" in capsys.readouterr().err
+    assert here.rows() == now != before
+
+
+def test_with_force_what_was_there_is_kept_beside(here, backup):
+    before = here.rows()
+    here.log(60, 70)
+    now = here.rows()
+    assert here.run("restore", str(backup), "--force") == 0
+    assert here.rows() == before
+    [aside] = here.data.glob(".replaced-*")
+    with sqlite3.connect(aside / "bakeoff.sqlite") as connection:
+        assert list(connection.iterdump()) == now
+
+
+def test_numbers_of_versions_published_since_are_not_given_again(here, backup):
+    (here.models / ".last_ordinal").write_text("7\n")
+    assert here.run("restore", str(backup), "--force") == 0
+    assert (here.models / ".last_ordinal").read_text() == "7\n"
+
+
+def test_it_refuses_while_a_monitor_runs(backup, elsewhere, capsys):
+    with MonitorLock(elsewhere.data) as lock:
+        assert lock.acquire()
+        assert elsewhere.run("restore", str(backup)) == 1
+    assert "a monitor runs" in capsys.readouterr().err
+
+
+def test_it_refuses_while_an_api_runs(backup, elsewhere, capsys):
+    elsewhere.data.mkdir(parents=True)
+    progress = SharedProgress(elsewhere.data / "progress")
+    progress.open()
+    assert elsewhere.run("restore", str(backup)) == 1
+    assert "an api runs" in capsys.readouterr().err
+    progress.close()
+    assert elsewhere.run("restore", str(backup)) == 0
+
+
+def test_what_a_dead_api_left_is_no_hindrance(backup, elsewhere):
+    (elsewhere.data / "progress").mkdir(parents=True)
+    (elsewhere.data / "progress" / "1-dead.progress").write_bytes(bytes(16))
+    assert elsewhere.run("restore", str(backup)) == 0
+
+
+def rewritten(backup, change):
+    """The backup with its entries as `change` gives them: (name, bytes) pairs in, pairs out."""
+    with tarfile.open(backup) as archive:
+        entries = [(entry.name, archive.extractfile(entry).read()) for entry in archive]
+    with tarfile.open(backup, "w:gz") as archive:
+        for name, data in change(entries):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+
+
+FOREIGN = {
+    "a changed byte": lambda entries: [(n, d[:-1] + b"?" if n.endswith("joblib") else d) for n, d in entries],
+    "a missing file": lambda entries: [(n, d) for n, d in entries if not n.endswith("aliases.json")],
+    "one file more": lambda entries: [("models/v9/model.joblib", b""), *entries],
+    "a way out": lambda entries: [("models/../../evil", b""), *entries],
+    "an absolute path": lambda entries: [("/tmp/evil", b""), *entries],
+    "no list": lambda entries: entries[:-1],
+    "another format": lambda entries: [*entries[:-1], (entries[-1][0], entries[-1][1].replace(b'": 1,', b'": 9,', 1))],
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_what_is_not_as_it_was_written_is_refused_and_nothing_is_put_back(backup, elsewhere, change, capsys):
+    rewritten(backup, change)
+    assert elsewhere.run("restore", str(backup)) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert [path for path in elsewhere.home.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.9999])
+def test_a_backup_that_was_cut_short_is_refused(backup, elsewhere, share, capsys):
+    os.truncate(backup, int(backup.stat().st_size * share))
+    assert elsewhere.run("restore", str(backup)) == 1
+    assert "backup" in capsys.readouterr().err
+    assert not elsewhere.store.exists()
+
+
+def test_a_move_that_fails_undoes_the_others(here, tmp_path):
+    homes = Homes(here.data, here.store, here.models)
+    before = here.rows()
+    with staging(homes), pytest.raises(FileNotFoundError, match="sqlite"):
+        put_back(homes, ["store.sqlite"], "now")  # never staged
+    assert here.rows() == before
+    assert (here.models / "v1" / "manifest.json").exists()
+
+
+def test_a_lock_of_another_folder_is_no_hindrance(backup, elsewhere, tmp_path):
+    with (tmp_path / "monitor.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert elsewhere.run("restore", str(backup)) == 0
