@@ -18,7 +18,7 @@ Usage: ./run_tests.sh [--fast] [--tests-only] [pytest's own arguments]
   --tests-only  leave out lint, types and the direction of imports
   --help        show this text
 
-Exit status 0 only if everything passed. For example: ./run_tests.sh --fast tests/unit -k routing
+Exit status 0 only if everything passed, 3 if a check before the tests did not. For example: ./run_tests.sh --fast tests/unit -k routing
 TEXT
 }
 
@@ -85,7 +85,7 @@ main() {
   "$BIN/python" -m pytest -rs -m "$MARKED" ${PYTEST_ARGUMENTS[@]+"${PYTEST_ARGUMENTS[@]}"} || status="$?"
   if [ -n "$FAILED" ]; then
     say "Failed before the tests:$FAILED" >&2
-    exit 1
+    exit 3
   fi
   exit "$status"
 }
