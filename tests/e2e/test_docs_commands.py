@@ -18,6 +18,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "QUICKSTART.md"]
 # Commands that a block of their own gives, and who runs them, since a block is run here with the demo already up.
 RUN_ELSEWHERE = {
     "./run_demo.sh": "the fixture `demo`",
+    "./run_demo.sh --local": "the fixture `demo`",
     "./run_tests.sh": "whoever runs this test: it is what runs the tests",
     "cp .env.example .env": "test_demo.py",
     "docker/build.sh\ndocker compose -p bakeoff up -d": "test_compose_stack.py, under a name of its own",

@@ -12,10 +12,11 @@ import pytest
 
 from tests.infra.repository import ROOT
 
-NEEDED = (
-    "bash env sed grep awk tail head id df dirname mktemp mv cat rm date gzip stat mkdir chmod flock wc getconf du "
-    "sleep xargs find sort tr cut sha256sum tar touch"
-).split()
+NEEDED = [
+    *("bash", "env", "sed", "grep", "awk", "tail", "head", "id", "df", "dirname", "mktemp", "mv", "cat", "rm", "date"),
+    *("gzip", "stat", "mkdir", "chmod", "flock", "wc", "getconf", "du", "sleep", "xargs", "find", "sort", "tr", "cut"),
+    *("sha256sum", "tar", "touch"),
+]
 SCRIPTS = ("deploy.sh", "rollback.sh", "backup.sh", "restore.sh", "smoke.sh")
 WORKS = 'case "$*" in "image inspect"*) echo sha256:1 ;; "info -f"*) echo "$HERE" ;; *) ;; esac'
 NO_IMAGE = 'case "$*" in "image inspect"*) exit 1 ;; *) ;; esac'
