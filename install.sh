@@ -227,8 +227,8 @@ install_all() {
     return
   fi
   report
-  [ "$YES$HOST_ONLY" = nono ] || fail "Docker and Compose could not be installed; what is in the way is said above."
-  say "Docker was not installed; ./run_demo.sh works without it."
+  [ "$YES$HOST_ONLY" = nono ] || fail "Docker and Compose are not ready for use; what is in the way is said above."
+  say "Docker and Compose are not ready for use; ./run_demo.sh works without them."
 }
 
 main() {

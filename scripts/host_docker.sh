@@ -127,9 +127,18 @@ has_systemd() { has systemctl && [ -d /run/systemd/system ]; }
 
 engine_answers() { docker info >/dev/null 2>&1 || { can_be_root && as_root docker info >/dev/null 2>&1; }; }
 
+is_started() { has_systemd && systemctl is-enabled --quiet docker 2>/dev/null && systemctl is-active --quiet docker; }
+
+# Started by another, and not for this user, who cannot change that.
+is_anothers() { is_started && ! can_be_root && ! docker info >/dev/null 2>&1; }
+
 # The engine runs now and after a reboot. Status 1 where it does not answer.
 start_docker() {
-  if has_systemd && ! { systemctl is-enabled --quiet docker && systemctl is-active --quiet docker; } 2>/dev/null; then
+  if is_anothers; then
+    say "Docker runs, but this user may not use it and has no sudo; as root: usermod -aG docker $(id -un)"
+    return 1
+  fi
+  if has_systemd && ! is_started; then
     if agreed "start Docker now and at every boot: systemctl enable --now docker"; then
       as_root systemctl enable --now docker >>"$LOG" 2>&1 || explain_failure "Docker was installed and does not start (journalctl -u docker)"
       DONE+=("started Docker, now and at every boot")

@@ -221,3 +221,9 @@ def test_local_and_host_only_contradict_each_other(host: Host) -> None:
     result = host.install("--local", "--host-only")
     assert result.returncode == 1
     assert "leave nothing to install" in result.stderr
+
+
+def test_what_is_there_is_not_installed_again(debian: Host) -> None:
+    debian.has("docker", '[ "$1" != compose ]')
+    assert debian.install("--yes").returncode == 0
+    assert installs(debian) == ["docker-compose-v2"]
