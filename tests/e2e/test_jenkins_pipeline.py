@@ -25,7 +25,7 @@ pytestmark = [
 QUICK = {
     "TEST_ARGUMENTS": "tests/unit/domain",
     "LINT_CHECKS": "jenkinsfile compose-schema",
-    "CONTRACT_SECONDS": "10",
+    "CONTRACT_EXAMPLES": "10",
     "DEPLOY_ARGUMENTS": "--no-compress",
     "BRANCH": "HEAD",
 }
