@@ -24,12 +24,6 @@ PIP_INDEX_URL, where it is set, is the package index to build from.
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in

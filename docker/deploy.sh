@@ -42,12 +42,6 @@ from it through the edge; on any failure the old one goes on, and the exit statu
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -86,7 +80,7 @@ take_value() {
 
 check_arguments() {
   [ -n "$TARGET" ] || bad_usage "say local, or a host"
-  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+  require_host_name
   [ -n "$TAG" ] || TAG="$(configured_tag)"
   [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a tag"
   [[ "$SMOKE" =~ ^(old|new)$ ]] || bad_usage "--smoke: say old or new"
@@ -177,7 +171,7 @@ deploy_here() {
   require_room
   require_writable
   if [ "$DRY_RUN" = yes ]; then
-    say "Would put bakeoff $TAG into service here; now it is ${COMPOSE_PROJECT_NAME:-bakeoff} $(recorded TAG), with $(running_apis | wc -l) api(s). Nothing was changed."
+    say "Would put bakeoff $TAG into service here; now it is $COMPOSE_PROJECT_NAME $(recorded TAG), with $(running_apis | wc -l) api(s). Nothing was changed."
     return
   fi
   take_turn

@@ -4,11 +4,11 @@
 
 PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-# setting NAME DEFAULT: what Compose takes for a variable: the environment's word, else that of .env, else the default.
+# setting NAME [DEFAULT]: what Compose takes for a variable: the environment's word, else that of .env, else the default.
 setting() {
   local value="${!1:-}" file="$PROJECT_ROOT/.env"
   if [ -z "$value" ] && [ -f "$file" ]; then value="$(sed -n "s/^$1=//p" "$file" | tail -n 1)"; fi
-  printf '%s\n' "${value:-$2}"
+  printf '%s\n' "${value:-${2:-}}"
 }
 
 COMPOSE_PROJECT_NAME="$(setting COMPOSE_PROJECT_NAME bakeoff)"
@@ -20,6 +20,13 @@ warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 fail() {
   warn "$*"
   exit 1
+}
+
+# What was typed makes no sense: the caller's `usage`, why, and exit status 2.
+bad_usage() {
+  usage >&2
+  warn "$*"
+  exit 2
 }
 
 # Ends with what is wrong where there is no Docker engine, or no Compose.
@@ -69,7 +76,7 @@ compose() {
 
 # preset NAME VALUE: sets a variable that neither the environment nor .env has.
 preset() {
-  if [ -n "$(setting "$1" "")" ]; then return; fi
+  if [ -n "$(setting "$1")" ]; then return; fi
   export "$1=$2"
 }
 

@@ -22,12 +22,6 @@ For example: docker/on_host.sh deploy@web1 smoke.sh edge
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ] && [ "${#COMMAND[@]}" -eq 0 ]; do
     case "$1" in
@@ -48,7 +42,7 @@ parse_arguments() {
     shift
   done
   [ "${#COMMAND[@]}" -gt 0 ] || bad_usage "say where, and which script"
-  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+  require_host_name
   [[ "${COMMAND[0]}" =~ ^[a-z_]+\.sh$ && -f "$PROJECT_ROOT/docker/${COMMAND[0]}" ]] ||
     bad_usage "docker/ has no script '${COMMAND[0]}'"
 }

@@ -23,15 +23,8 @@ set_in_env() {
   } | replace_file "$ENV_FILE"
 }
 
-# setting NAME: as Compose will see it: from the environment, else from .env.
-setting() { say "${!1:-$(sed -n "s/^$1=//p" "$ENV_FILE" 2>/dev/null | tail -n 1)}"; }
-
 # The tag that a plain `compose up` would take.
-configured_tag() {
-  local tag
-  tag="$(setting BAKEOFF_TAG)"
-  say "${tag:-local}"
-}
+configured_tag() { setting BAKEOFF_TAG local; }
 
 image_id() { docker image inspect -f '{{ .Id }}' "$1" 2>/dev/null; }
 

@@ -21,12 +21,6 @@ stopped for it and started again. What was there is kept beside it in the volume
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -48,8 +42,7 @@ parse_arguments() {
 stop_service() {
   local service
   for service in ui monitor api; do
-    mapfile -t -O "${#STOPPED[@]}" STOPPED < <(docker ps -q --filter "label=com.docker.compose.service=$service" \
-      --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-bakeoff}" --filter "label=com.docker.compose.oneoff=False")
+    mapfile -t -O "${#STOPPED[@]}" STOPPED < <(containers_of "$service" --all=false)
   done
   if [ "${#STOPPED[@]}" -eq 0 ]; then return; fi
   [ "${#FORCE[@]}" -gt 0 ] || fail "a service with data of its own runs: --force moves them aside. Nothing was stopped."

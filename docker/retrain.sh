@@ -26,12 +26,6 @@ On another host: docker/on_host.sh HOST retrain.sh
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in

@@ -33,10 +33,7 @@ quietly() {
   }
 }
 
-running_apis() {
-  docker ps -q --filter "label=com.docker.compose.project=${COMPOSE_PROJECT_NAME:-bakeoff}" \
-    --filter "label=com.docker.compose.service=api" --filter "label=com.docker.compose.oneoff=False"
-}
+running_apis() { containers_of api --all=false; }
 
 # wait_container NAME: until it is healthy; fails where it ends, starts anew, or takes too long.
 wait_container() {
@@ -66,7 +63,7 @@ show_log() {
 
 # try_candidate TAG SMOKE-TAG: start it on the stack's network and volumes, and let the other image ask it questions.
 try_candidate() {
-  CANDIDATE="${COMPOSE_PROJECT_NAME:-bakeoff}-candidate"
+  CANDIDATE="$COMPOSE_PROJECT_NAME-candidate"
   docker rm -f "$CANDIDATE" >/dev/null 2>&1 || true
   say "Trying bakeoff-api:$1 beside the service ..."
   quietly compose_as "$1" run -d --no-deps --name "$CANDIDATE" api || return 1

@@ -26,12 +26,6 @@ and the shelf stay as they are: an older release runs on a newer schema. To go b
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -50,7 +44,7 @@ parse_arguments() {
     esac
     shift
   done
-  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+  require_host_name
 }
 
 roll_back_here() {

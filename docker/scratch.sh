@@ -24,12 +24,6 @@ Settings of the service are taken from the environment. What has been printed is
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   local positional=()
   while [ $# -gt 0 ]; do

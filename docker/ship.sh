@@ -6,6 +6,11 @@ HOST_LEAST_FREE_MB="${HOST_LEAST_FREE_MB:-2000}"
 SSH_OPTIONS=()
 COMPRESS=yes
 
+# Refuses a TARGET that ssh could take for an option, or a shell for more than a name.
+require_host_name() {
+  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+}
+
 # on_host COMMAND...: the words are joined by the other shell, so none may hold more than letters and signs we chose.
 on_host() {
   ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} "$TARGET" "$@"

@@ -24,12 +24,6 @@ The known answers are computed by bakeoff-api:$BAKEOFF_TAG from the shelf of the
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -55,7 +49,7 @@ smoke_container() {
 smoke_url() {
   local answers image container
   container="$(containers_of api | head -n 1)"
-  [ -n "$container" ] || fail "no api of the project ${COMPOSE_PROJECT_NAME:-bakeoff} is here, so no shelf with known answers."
+  [ -n "$container" ] || fail "no api of the project $COMPOSE_PROJECT_NAME is here, so no shelf with known answers."
   image="$(docker inspect -f '{{ .Config.Image }}' "$container")"
   answers="$(compose run --rm --no-deps -T api python -m app smoke --print-answers </dev/null)" || fail "no known answers; see above."
   docker run --rm -i --network host -e API_TOKEN -e DATA_DIR=/tmp -e MODEL_DIR=/tmp --read-only --cap-drop ALL "$image" \
