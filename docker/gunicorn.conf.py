@@ -13,6 +13,7 @@ from app.bootstrap.host import Host
 from app.errors import SettingError
 from app.observe.logs import logging_config
 from app.settings import Settings
+from app.web.connection_shares import ConnectionShares
 
 
 class EventLogger(Logger):
@@ -24,6 +25,8 @@ class EventLogger(Logger):
 
 _settings = Settings.from_environ()
 _host = Host(_settings)
+# A place for each worker, and some for those that follow one that died.
+_shares = ConnectionShares(4 * _settings.workers)
 
 bind = f"{_settings.host}:{_settings.api_port}"
 workers = _settings.workers
@@ -51,7 +54,9 @@ def on_starting(_server):
 def post_worker_init(worker):
     """In the new worker: start what may not cross a fork."""
     worker.drain_while_there_is(_settings.drain_file)
-    worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
+    started = worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
+    worker.turn_away_by(started.front)
+    worker.share_connections(_shares)
 
 
 def pre_request(worker, request):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from app.services.admission import Admission
 from app.web.errors import body_of, problem_of
 from app.web.json_answers import JSON
+from app.web.plain_http import as_bytes, simple_request
 from app.web.request_ids import request_id_of
 
 Environ = dict[str, Any]
@@ -51,9 +52,9 @@ class Front:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request, as WSGI wants it."""
-        direct = self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+        direct = self._direct_for(environ)
         if self._admission.full and not environ["PATH_INFO"].startswith(_ALWAYS):
-            status, headers, body = self._turned_away(environ, predicting=direct is not None)
+            status, headers, body = self._turned_away(environ)
         elif direct is not None:
             status, headers, body = direct(environ)
         else:
@@ -61,10 +62,31 @@ class Front:
         start_response(_STATUS_LINES[status], headers)
         return [body]
 
-    def _turned_away(self, environ: Environ, predicting: bool) -> Answer:
+    @property
+    def full(self) -> bool:
+        """Whether what comes now is to be turned away, if it may be."""
+        return self._admission.full
+
+    def turned_away(self, data: bytes) -> bytes | None:
+        """The refusal of the request that `data` is, for a connection that goes on after it, as bytes.
+
+        None where it must be read as any other: it is not simply one whole request, or one that is always answered.
+        """
+        request = simple_request(data)
+        if request is None or request.path.startswith(_ALWAYS):
+            return None
+        environ = {"REQUEST_METHOD": request.method, "PATH_INFO": request.path}
+        if request.request_id is not None:
+            environ["HTTP_X_REQUEST_ID"] = request.request_id
+        return as_bytes(self._turned_away(environ), close=False)
+
+    def _direct_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
+        return self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+
+    def _turned_away(self, environ: Environ) -> Answer:
         problem = problem_of(self._admission.refusal(), environ)
         self._metrics.shed()
-        if predicting:
+        if self._direct_for(environ) is not None:
             self._metrics.refused(problem.detail.code)
         body = body_of(problem.detail, environ["PATH_INFO"])
         headers = [

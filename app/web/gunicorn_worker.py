@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker, made safe from slow clients and drained by a file; what it runs stays plain WSGI.
+"""gunicorn's threaded worker, made safe from slow clients and too many, and drained by a file; it runs plain WSGI.
 
 As it comes, a connection that sends nothing holds a thread for five seconds, and one that begins a request and stops
 holds it for ever: a few dozen would end the service. The choice and its limits: docs/adr/0014-overload.md.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import gunicorn
+from gunicorn.http.errors import ParseException
 from gunicorn.http.message import Request
-from gunicorn.workers.gthread import _DEFER, ThreadWorker
+from gunicorn.workers.gthread import _DEFER
 
-from app.web.serving_threads import Running, ServingThreads
+from app.web.gunicorn_door import DoorWorker, waiting_for_clients
+from app.web.malformed import answer_to
+from app.web.serving_threads import ServingThreads
 
-_GUNICORN = str(Path(gunicorn.__file__).parent)
 # A thread that has waited for its client for so long gets another to work in its place.
 STUCK_S = 0.2
 # A request must have arrived in this time; then its connection is read no further: who waits for more finds its end.
@@ -29,10 +29,8 @@ WHOLE_S = 60.0
 _LOOK_EVERY_S = 0.1
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
+class PatientWorker(DoorWorker):
     """`waiting()` is how many requests wait for a thread; `draining` says that no more are wanted here."""
-
-    tpool: ServingThreads
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -68,6 +66,15 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no anno
             return _DEFER
         return super().handle(conn)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """As it was for our own faults; what is not HTTP as we read it is answered like every other bad request."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        self.log.warning("not an HTTP request: %s", type(exc).__name__)
+        with contextlib.suppress(OSError):
+            client.sendall(answer_to(exc))
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """As it was, and a look at the threads in between."""
         super().wait_for_and_dispatch_events(min(timeout, _LOOK_EVERY_S))
@@ -89,20 +96,9 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no anno
         stuck = waiting_for_clients(self.tpool.begun_before(now - STUCK_S))
         # What is stuck now is not the end of it: the next in the queue may be of the same kind.
         self.tpool.excuse(2 * len(stuck))
+        self.held_up = 2 * len(stuck) >= self.cfg.threads
         for running in stuck:
             if now - running.since_s > ARRIVAL_S:
                 how = socket.SHUT_RDWR if now - running.since_s > WHOLE_S else socket.SHUT_RD
                 with contextlib.suppress(OSError):  # it may have ended by itself just now
                     running.subject.sock.shutdown(how)
-
-
-def waiting_for_clients(running: list[Running]) -> list[Running]:
-    """Those whose thread is in gunicorn's own code, where sockets are read and written, and not in a model's."""
-    if not running:
-        return []
-    frames = sys._current_frames()
-    return [
-        each
-        for each in running
-        if each.thread in frames and frames[each.thread].f_code.co_filename.startswith(_GUNICORN)
-    ]

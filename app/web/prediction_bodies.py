@@ -57,8 +57,9 @@ def header_user(environ: dict[str, Any]) -> str | None:
 
 
 def _user(body: dict[str, Any], environ: dict[str, Any]) -> str | None:
-    """The body's user id, which goes before the header's."""
-    return _checked(body["user_id"], "user_id") if "user_id" in body else header_user(environ)
+    """The body's user id, which goes before the header's; that one must be a user id all the same."""
+    by_header = header_user(environ) if "HTTP_X_USER_ID" in environ else None
+    return _checked(body["user_id"], "user_id") if "user_id" in body else by_header
 
 
 def _checked(user_id: object, field: str) -> str:

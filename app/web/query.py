@@ -1,17 +1,25 @@
-"""Numbers in a query string."""
+"""What stands in a query string, each name at most once: of two values, neither is surely the one that was meant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from werkzeug.datastructures import MultiDict
 
 from app.errors import InvalidRequest
 
 _MOST_DIGITS = 19
 
 
-def whole_number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+def one_text(query: MultiDict[str, str], name: str) -> str | None:
+    """What `name` says; None where it is not there. Raises `InvalidRequest` where it is there more than once."""
+    values = query.getlist(name)
+    if len(values) > 1:
+        raise InvalidRequest(f"{name} is given {len(values)} times: give it once", field=name)
+    return values[0] if values else None
+
+
+def whole_number(query: MultiDict[str, str], name: str, default: int, most: int) -> int:
     """The whole number from 1 to `most` called `name`. Raises `InvalidRequest` that names it."""
-    text = query.get(name)
+    text = one_text(query, name)
     if text is None:
         return default
     if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most:

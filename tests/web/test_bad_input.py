@@ -141,6 +141,8 @@ def test_an_unknown_category_or_wrong_kind_is_refused(serve, features):
 @pytest.mark.parametrize("header", ["", "u" * 257])
 def test_a_user_in_the_header_obeys_the_same_rule(client, header):
     assert refused(client, "/predict", {"features": ROW}, headers={"X-User-Id": header})["field"] == "X-User-Id"
+    named_too = {"features": ROW, "user_id": "ann"}
+    assert refused(client, "/predict", named_too, headers={"X-User-Id": header})["field"] == "X-User-Id"
 
 
 @pytest.mark.parametrize("version", ["v9", "", "V1", "../v1", "v1,v2", "ü" * 200])

@@ -62,6 +62,25 @@ def test_a_number_out_of_range_is_400_and_named(client, path):
     assert answer.get_json()["error"]["field"] in path
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/experiments?limit=1&limit=2",
+        "/experiment/timeline?id=a&points=3&id=a",
+        "/drift?version=v1&version=v2",
+        "/drift/timeline?version=v1&version=v1",
+        "/predictions/history?before=a&before=b",
+        "/predictions/history?version=&version=v1",
+    ],
+)
+def test_what_is_said_twice_is_400_and_named(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 400
+    error = answer.get_json()["error"]
+    assert "2 times" in error["message"]
+    assert f"{error['field']}=" in path
+
+
 def test_the_timeline_names_its_experiment(client):
     body = client.get("/experiment/timeline?points=1").get_json()
     assert (body["experiment_id"], [point["n"] for point in body["points"]]) == ("e1", [1])

@@ -11,7 +11,7 @@ from app.services.drift import MOST_POINTS, DriftTimeline, DriftView
 from app.web.actor import ACTOR, actor_of
 from app.web.json_answers import json_answer
 from app.web.operations import Operation, Parameter
-from app.web.query import whole_number
+from app.web.query import one_text, whole_number
 from app.web.services import Services
 from app.web.typed_bodies import body_as
 
@@ -85,13 +85,13 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/drift")
     def drift() -> Response:
         """The report."""
-        return json_answer(services.drift.report(request.args.get("version")))
+        return json_answer(services.drift.report(one_text(request.args, "version")))
 
     @routes.get("/drift/timeline")
     def timeline() -> Response:
         """Its course."""
         points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
-        return json_answer(services.drift.timeline(points, request.args.get("version")))
+        return json_answer(services.drift.timeline(points, one_text(request.args, "version")))
 
     @routes.post("/drift/acknowledge")
     def acknowledge() -> Response:

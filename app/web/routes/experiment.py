@@ -15,7 +15,7 @@ from app.services.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListin
 from app.web.actor import ACTOR, actor_of
 from app.web.json_answers import json_answer
 from app.web.operations import Operation, Parameter
-from app.web.query import whole_number
+from app.web.query import one_text, whole_number
 from app.web.routes.configuration import ConfigurationView, view
 from app.web.services import Services
 from app.web.typed_bodies import body_as
@@ -117,7 +117,7 @@ def blueprint(services: Services) -> Blueprint:
     def timeline() -> Response:
         """Its course."""
         points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
-        return json_answer(experiments.timeline(points, request.args.get("id")))
+        return json_answer(experiments.timeline(points, one_text(request.args, "id")))
 
     @routes.post("/experiment/decision")
     def decide() -> Response:

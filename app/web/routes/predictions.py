@@ -6,13 +6,13 @@ from flask import Blueprint, Response, request
 
 from app.domain.contract import VERSION_NAME
 from app.domain.prediction_id import ID_LENGTH
-from app.errors import InvalidRequest
 from app.services.history import LARGEST_PAGE, HistoryPage
 from app.web.answers import BatchAnswer, PredictionAnswer
 from app.web.json_answers import json_answer
 from app.web.operations import Operation, Parameter
 from app.web.predicting import Answer, answer_predict, answer_predict_batch
 from app.web.prediction_bodies import LONGEST_USER_ID
+from app.web.query import one_text, whole_number
 from app.web.services import Services
 
 DEFAULT_LIMIT = 100
@@ -105,10 +105,10 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/predictions/history")
     def history() -> Response:
         """A page of the log, in which a reader finds what was answered to it before."""
-        limit = _limit(request.args.get("limit"))
+        limit = whole_number(request.args, "limit", DEFAULT_LIMIT, LARGEST_PAGE)
+        version, before = one_text(request.args, "version"), one_text(request.args, "before")
         services.recorder.flush(FLUSH_S)
-        page = services.history.page(limit, request.args.get("version"), request.args.get("before"))
-        return json_answer(page)
+        return json_answer(services.history.page(limit, version, before))
 
     return routes
 
@@ -116,11 +116,3 @@ def blueprint(services: Services) -> Blueprint:
 def _as_response(answer: Answer) -> Response:
     status, headers, body = answer
     return Response(body, status, headers)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= LARGEST_PAGE:
-        return int(text)
-    raise InvalidRequest(f"limit must be a whole number from 1 to {LARGEST_PAGE}", field="limit")

@@ -53,3 +53,25 @@ def test_whoever_looks_after_the_service_gets_through(path):
 @pytest.mark.parametrize(("method", "body"), [("POST", b"direct"), ("GET", b"other")])
 def test_as_many_may_wait_as_the_limit_says(method, body):
     assert ask(method, "/predict", waiting=64)[0] == body
+
+
+def refusal_of(data):
+    metrics = Metrics()
+    front = Front({"/predict": Asked().direct}, Asked().other, Admission(lambda: 65, 64), metrics)
+    assert front.full
+    return front.turned_away(data), metrics
+
+
+def test_a_whole_request_is_turned_away_from_its_bytes_as_it_would_be_by_a_thread():
+    answer, metrics = refusal_of(b"POST /predict HTTP/1.1\r\nHost: here\r\nX-Request-Id: mine\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert {b"Retry-After: 1", b"X-Request-Id: mine", b"Content-Length: %d" % len(body)} <= {*head.split(b"\r\n")}
+    assert body == ask("POST", "/predict", waiting=65)[0]
+    assert (metrics.sheds, metrics.reasons) == (1, ["overloaded"])
+
+
+@pytest.mark.parametrize("data", [b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n", b"POST /predict HTTP/1.1\r\nHo"])
+def test_what_must_be_read_by_a_thread_is_neither_answered_nor_counted(data):
+    answer, metrics = refusal_of(data)
+    assert (answer, metrics.sheds) == (None, 0)

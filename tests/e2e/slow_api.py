@@ -1,0 +1,34 @@
+"""For gunicorn in place of `app.wsgi`: the api with versions that need a quarter of a second for each answer."""
+
+import time
+
+from msgspec.structs import replace
+
+from app import wsgi
+from app.inference import loading
+
+LOAD = loading.load_version
+
+
+class Slow:
+    """A runtime that takes its time."""
+
+    def __init__(self, runtime):
+        self.runtime = runtime
+
+    def predict(self, rows):
+        """The answer, late."""
+        time.sleep(0.25)
+        return self.runtime.predict(rows)
+
+
+def slowed(shelf, name, known=None):
+    """The version as it is on the shelf, and slow."""
+    version = LOAD(shelf, name, None)
+    return replace(version, runtime=Slow(version.runtime))
+
+
+def create():
+    """The application, as `app.wsgi.create`."""
+    loading.load_version = slowed
+    return wsgi.create()
