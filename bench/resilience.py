@@ -92,7 +92,7 @@ def _one_ms(port: int) -> float:
 
 @contextmanager
 def accepted(port: int) -> Iterator[list[float]]:
-    """While the block runs, one client more; then the list holds the milliseconds of each answer that was no refusal."""
+    """While the block runs, one client more; then the list holds the milliseconds of what was no refusal."""
     latencies: list[float] = []
     ended = threading.Event()
     asking = threading.Thread(target=_ask_until, args=(port, ended, latencies))
@@ -126,6 +126,8 @@ def reloads(port: int, process: subprocess.Popen, place: Installation, times: in
     """Reloads under load from 16 connections, while v3 comes and goes; failures, seconds each, and memory."""
     memory, took, changes = [], [], Counter[int]()
     with load(port) as failures:
+        time.sleep(5)
+        before = memory_mb(process)
         for number in range(times):
             here, there = place.aside, place.models / "v3"
             here.rename(there) if number % 2 == 0 else there.rename(here)
@@ -134,16 +136,22 @@ def reloads(port: int, process: subprocess.Popen, place: Installation, times: in
             took.append(time.perf_counter() - started)
             changes[answer.status_code] += 1
             memory.append(memory_mb(process))
+        time.sleep(2)  # what was let go of last is given back a second later
+        memory[-1] = memory_mb(process)
     if not place.aside.exists():
         (place.models / "v3").rename(place.aside)
-    warm = memory[min(9, len(memory) - 1)]
+    first, tenth = memory[0], memory[min(9, len(memory) - 1)]
     return {
         "statuses": dict(changes),
         "failed_requests": failures[0],
         "requests": failures[1],
         "median_s": statistics.median(took),
         "slowest_s": max(took),
-        "memory_growth_after_10": memory[-1] / warm - 1,
+        "memory_growth": {
+            "at the first": first / before - 1,
+            "from there to the tenth": tenth / first - 1,
+            "from there to the last": memory[-1] / tenth - 1,
+        },
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from app import __version__
+from app.bootstrap.memory import Tidying
 from app.bootstrap.parts import Shared, host_condition, monitor_age_s, now_us, store_complaint
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
@@ -130,21 +131,27 @@ class Worker:
     def _follow(self) -> None:
         """Install what others decided, and show the breakers, as long as the process lives."""
         breakers = BreakerWatch(self._metrics)
+        tidying = Tidying()
         while not self._stopping.wait(_POLL_S):
             try:
                 self._following.now()
                 self._reload.follow()
-                self._declare()
+                if self._declare():
+                    tidying.soon()
+                tidying.turn()
                 breakers.look(self._live.breakers)
             except Exception:  # noqa: BLE001 - logged
                 _LOG.exception("follow_failed")  # the next turn tries again; serving goes on with what is installed
 
-    def _declare(self) -> None:
-        """Begin the series of what serves now; looked at each turn, because a reload may come from any request."""
+    def _declare(self) -> bool:
+        """Begin the series of what serves now, if it has changed; looked at each turn, because a reload may come from
+        any request."""
         fleet = self._live.fleet
-        if self._declared is not fleet.versions:
-            self._declared = fleet.versions
-            self._metrics.declare({name: version.sha256 for name, version in fleet.versions.items()})
+        if self._declared is fleet.versions:
+            return False
+        self._declared = fleet.versions
+        self._metrics.declare({name: version.sha256 for name, version in fleet.versions.items()})
+        return True
 
     def _world(self) -> World:
         return World(
