@@ -1,0 +1,95 @@
+"""The way of an alert through the whole stack: from a cause at the edge to a receiver in the stack's own network."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from tests.stack import ROOT, Stack, output, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker]
+
+ADMIN = {"Authorization": "Bearer token-of-the-tests"}
+# Prints each alert that it is told, as a line of JSON.
+RECEIVER = """
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Told(BaseHTTPRequestHandler):
+    def do_POST(self):
+        for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
+            print(json.dumps([alert["status"], alert["labels"]["alertname"]]), flush=True)
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("", 8080), Told).serve_forever()
+"""
+
+
+class Told:
+    """What the receiver was told."""
+
+    def __init__(self, container: str) -> None:
+        self._container = container
+
+    def all(self) -> list[tuple[str, str]]:
+        """Status and name of each alert, in the order in which they came."""
+        lines = output("docker", "logs", self._container).splitlines()
+        return [tuple(json.loads(line)) for line in lines if line.startswith("[")]
+
+    @contextmanager
+    def soon(self, status: str, name: str, timeout_s: float = 150) -> Iterator[None]:
+        """What is done in the block is told so, and was not told before it."""
+        before, started = len(self.all()), time.monotonic()
+        yield
+        while (status, name) not in self.all()[before:]:
+            assert time.monotonic() - started < timeout_s, f"{name} not told to be {status}, but {self.all()}"
+            time.sleep(0.5)
+        print(f"{name} {status} after {time.monotonic() - started:.1f} s")
+
+
+@pytest.fixture
+def watched(stack_images: str) -> Iterator[tuple[Stack, Told]]:
+    """A stack whose Alertmanager tells a receiver, and what that was told."""
+    with running(stack_images, NOTIFY_WEBHOOK_URL="http://receiver:8080/") as stack:
+        name = f"{stack.project}-receiver"
+        where = ["--network", f"{stack.project}_default", "--network-alias", "receiver"]
+        image = f"bakeoff-api:{stack_images}"
+        output("docker", "run", "-d", "--init", "--name", name, *where, image, "python", "-c", RECEIVER)
+        try:
+            yield stack, Told(name)
+        finally:
+            output("docker", "rm", "-f", name)
+
+
+def simulate(stack: Stack, *options: str) -> None:
+    """Plays real rows against the edge."""
+    command = [sys.executable, "-m", "app", "simulate", *options]
+    env = {**os.environ, "API_URL": stack.api}
+    subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=180)
+
+
+def test_causes_are_told_and_their_ends_too(watched: tuple[Stack, Told]) -> None:
+    stack, told = watched
+    simulate(stack, "--requests", "400")
+    with told.soon("firing", "DriftAlarm"):
+        simulate(stack, "--requests", "400", "--drift", "petal_length:+1sd")
+    with told.soon("resolved", "DriftAlarm"):
+        answer = requests.post(f"{stack.api}/drift/acknowledge", json={"note": "seen"}, headers=ADMIN, timeout=10)
+        assert answer.status_code == 200
+    api = stack.container("api")
+    with told.soon("firing", "ApiDown"):
+        output("docker", "stop", "-t", "35", api)
+    with told.soon("resolved", "ApiDown"):
+        output("docker", "start", api)
+    # What fired while the stack came up, before there was a receiver, could not be told, and that is told.
+    told_of = {name for status, name in told.all() if status == "firing"}
+    assert told_of - {"AlertsNotDelivered"} == {"DriftAlarm", "ApiDown"}
