@@ -49,12 +49,6 @@ API_PORT=5001 UI_PORT=8502 PROMETHEUS_PORT=9091 ALERTMANAGER_PORT=9094 COMPOSE_P
 TEXT
 }
 
-bad_usage() {
-  usage >&2
-  warn "$*"
-  exit 2
-}
-
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in

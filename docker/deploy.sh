@@ -6,8 +6,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=docker/release.sh
 source "$(dirname "${BASH_SOURCE[0]}")/release.sh"
+# shellcheck source=docker/images.sh
+source "$(dirname "${BASH_SOURCE[0]}")/images.sh"
 # shellcheck source=docker/roll.sh
 source "$(dirname "${BASH_SOURCE[0]}")/roll.sh"
+# shellcheck source=docker/configuration.sh
+source "$(dirname "${BASH_SOURCE[0]}")/configuration.sh"
 # shellcheck source=docker/ship.sh
 source "$(dirname "${BASH_SOURCE[0]}")/ship.sh"
 
@@ -148,6 +152,7 @@ next_deployment() {
   old_ui="$(running_image ui)"
   OLD_TAG="$(tag_of_images "$(running_tag api)" "$old_api" "${old_ui:-$(image_id "bakeoff-ui:$TAG")}")" ||
     fail "the images that run now are gone from this host, so nothing could be put back."
+  remember_images "$OLD_TAG"
   judge="$OLD_TAG"
   if [ "$SMOKE" = new ]; then judge="$TAG"; fi
   trap put_back EXIT
@@ -161,6 +166,7 @@ next_deployment() {
   DONE=yes
   remove_old
   record_release "$TAG" "$OLD_TAG" "$old_api" "$old_ui"
+  remove_older_images "$TAG" "$OLD_TAG" || warn "images of earlier releases may be left: docker image ls 'bakeoff-*'"
   say "bakeoff $TAG is in service; before it was $OLD_TAG (docker/rollback.sh goes back)."
 }
 
@@ -175,6 +181,7 @@ deploy_here() {
     return
   fi
   take_turn
+  remember_images "$TAG"
   if [ -z "$(running_apis)" ]; then first_deployment; else next_deployment; fi
 }
 

@@ -5,7 +5,7 @@ RELEASE_FILE="$PROJECT_ROOT/.release"
 ENV_FILE="$PROJECT_ROOT/.env"
 
 # recorded NAME: a value of .release; nothing where there is none.
-recorded() { sed -n "s/^$1=//p" "$RELEASE_FILE" 2>/dev/null | head -n 1; }
+recorded() { [ ! -f "$RELEASE_FILE" ] || sed -n "s/^$1=//p" "$RELEASE_FILE" | head -n 1; }
 
 # replace_file FILE: standard input becomes its content, as a whole, for its owner alone.
 replace_file() {
@@ -26,36 +26,6 @@ set_in_env() {
 # The tag that a plain `compose up` would take.
 configured_tag() { setting BAKEOFF_TAG local; }
 
-image_id() { docker image inspect -f '{{ .Id }}' "$1" 2>/dev/null; }
-
-# running_image SERVICE: the id of the image that its first container runs.
-running_image() {
-  local container
-  container="$(containers_of "$1" | head -n 1)"
-  [ -z "$container" ] || docker inspect -f '{{ .Image }}' "$container"
-}
-
-# running_tag SERVICE: the tag under which its first container was started.
-running_tag() {
-  local container image
-  container="$(containers_of "$1" | head -n 1)"
-  image="$(docker inspect -f '{{ .Config.Image }}' "$container")"
-  say "${image##*:}"
-}
-
-# tag_of_images TAG API-ID UI-ID: a tag that stands for these very images: TAG, or where it was given to newer ones
-# since, one of its own.
-tag_of_images() {
-  if [ "$(image_id "bakeoff-api:$1")" = "$2" ] && [ "$(image_id "bakeoff-ui:$1")" = "$3" ]; then
-    say "$1"
-    return
-  fi
-  local own="was-${2#sha256:}"
-  own="${own:0:16}"
-  { docker tag "$2" "bakeoff-api:$own" && docker tag "$3" "bakeoff-ui:$own"; } >/dev/null 2>&1 || return 1
-  say "$own"
-}
-
 # record_release TAG OLD-TAG OLD-API-ID OLD-UI-ID: what runs from now on, and what did before.
 record_release() {
   local service
@@ -68,22 +38,6 @@ record_release() {
     say "PREVIOUS_UI=$4"
     for service in edge prometheus alertmanager; do say "CONFIG_$service=$(config_sum "$service")"; done
   } | replace_file "$RELEASE_FILE"
-}
-
-# config_sum SERVICE: a checksum over its definition, the settings in it, and the files that are mounted into it. Not
-# Compose's own, which differs from one Compose to the other.
-config_sum() {
-  local files="docker/$1" definition variable
-  if [ "$1" = edge ]; then files=docker/haproxy.cfg; fi
-  definition="$(awk -v start="  $1:" '/^[^ ]/ || /^  [^ ]/ { on = $0 == start || /^x-service:/ } on && !/^ *#/' "$PROJECT_ROOT/docker-compose.yml")"
-  {
-    printf '%s\n' "$definition"
-    # shellcheck disable=SC2016  # it looks for dollar signs
-    for variable in $(grep -o '${[A-Z_]*' <<<"$definition" | tr -d '${' | sort -u); do
-      say "$variable=$(setting "$variable")"
-    done
-    (cd "$PROJECT_ROOT" && find "$files" -type f | LC_ALL=C sort | tr '\n' '\0' | xargs -0 -r sha256sum)
-  } | sha256sum | cut -c 1-16
 }
 
 # One deployment at a time; the lock goes with this process.

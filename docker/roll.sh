@@ -171,15 +171,6 @@ replace_others() {
   wait_healthy "$HEALTHY_SECONDS"
 }
 
-# take_in_config TAG SERVICE: where its definition or its files are others than at the last deployment.
-take_in_config() {
-  local known
-  known="$(recorded "CONFIG_$2")"
-  if [ -z "$known" ] || [ "$known" = "$(config_sum "$2")" ]; then return 0; fi
-  [ "$2" != edge ] || say "The edge's configuration has changed: it is replaced, and refuses connections for about a second."
-  quietly compose_as "$1" up -d --no-deps --no-build --force-recreate "$2"
-}
-
 remove_old() {
   say "Stopping the old ..."
   quietly docker stop -t "$STOP_SECONDS" "${OLD[@]}" || true

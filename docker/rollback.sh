@@ -6,6 +6,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=docker/release.sh
 source "$(dirname "${BASH_SOURCE[0]}")/release.sh"
+# shellcheck source=docker/images.sh
+source "$(dirname "${BASH_SOURCE[0]}")/images.sh"
 # shellcheck source=docker/ship.sh
 source "$(dirname "${BASH_SOURCE[0]}")/ship.sh"
 

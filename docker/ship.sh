@@ -37,15 +37,21 @@ check_host() {
   [ -z "$problem" ] || fail "$TARGET: $problem."
 }
 
-# send_files FILE...: into the host's folder. Each is written over in place: what is mounted into a container stays it.
+# send_files FILE...: into the host's folder. Each that differs is written over in place: what is mounted into a container
+# stays it, and what was not changed is no newer than a container that was started with it.
 send_files() {
   tar -C "$PROJECT_ROOT" --exclude='__pycache__' -cf - "$@" | on_host "FOLDER=$HOST_FOLDER bash -c '
     set -eu
+    umask 022
     as_root() { if [ \$(id -u) = 0 ]; then \"\$@\"; else sudo -n \"\$@\"; fi; }
     as_root install -d -m 0755 \$FOLDER
     as_root rm -rf \$FOLDER/.incoming && as_root mkdir \$FOLDER/.incoming
     as_root tar -C \$FOLDER/.incoming --no-same-owner -xf -
-    as_root cp -R \$FOLDER/.incoming/. \$FOLDER/
+    cd \$FOLDER/.incoming
+    as_root find . -type d | while read -r path; do as_root mkdir -p \"../\$path\"; done
+    as_root find . -type f | while read -r path; do
+      as_root cmp -s \"\$path\" \"../\$path\" || as_root cp \"\$path\" \"../\$path\"
+    done
     as_root rm -rf \$FOLDER/.incoming
   '" || fail "the files could not be written to $HOST_FOLDER on $TARGET; see above."
 }

@@ -21,6 +21,7 @@ can_use_docker() {
 run_in_docker() {
   settle_settings
   export BIND="${BIND:-$HOST}"
+  export UI_BIND="${UI_BIND:-$BIND}"
   # The host may lack Python, so what asks the api does so from within its network.
   # shellcheck disable=SC2034  # run_demo.sh uses them
   INTERPRETER=(compose exec -T api python) API_URL=http://edge:5000

@@ -352,8 +352,8 @@ variable "settings" {
   }
 
   validation {
-    condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "BAKEOFF_TAG"])) == 0
-    error_message = "settings must not hold API_PORT, UI_PORT, BIND or BAKEOFF_TAG: they follow from edge_port, ui_port and image_tag."
+    condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "UI_BIND", "OPERATIONS_BIND", "BAKEOFF_TAG"])) == 0
+    error_message = "settings must not hold API_PORT, UI_PORT, BIND, UI_BIND, OPERATIONS_BIND or BAKEOFF_TAG: they follow from edge_port, ui_port, ui_cidrs and image_tag."
   }
 }
 

@@ -1,4 +1,4 @@
-"""`python -m app report`: what `GET /experiment` says, for a terminal."""
+"""`python -m app report`: what `GET /experiment` says, and `GET /config` of a ramp, for a terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def run(args: argparse.Namespace) -> int:
     """Print the report."""
     settings = Settings.from_environ()
     path = f"/experiments/{args.id}" if args.id else "/experiment"
-    report = ask(args.url or settings.api_url, path, settings.api_token or settings.admin_token)
+    url, token = args.url or settings.api_url, settings.api_token or settings.admin_token
+    report = ask(url, path, token)
     if args.json:
         print(json.dumps(report, indent=2, ensure_ascii=False))
         return 0
     width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
     plain = args.ascii or not _can_show("─●│−–", sys.stdout.encoding)
-    text = "\n".join(lines_of(report, width, plain=plain))
+    config = None if args.id else ask(url, "/config", token)
+    text = "\n".join(lines_of(report, width, config, plain=plain))
     print(text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8"))
     return 0
 

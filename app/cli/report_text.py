@@ -17,12 +17,15 @@ _HEADINGS = ("VERSION", "WEIGHT", "REQUESTS", "LABELLED", "MEAN", "INTERVAL", "E
 _LEAST_COLUMNS = 5
 
 
-def lines_of(report: Mapping[str, Any], width: int, *, plain: bool = False) -> list[str]:
-    """The report of `GET /experiment` in at most `width` columns; `plain`: in ASCII characters."""
+def lines_of(
+    report: Mapping[str, Any], width: int, config: Mapping[str, Any] | None = None, *, plain: bool = False
+) -> list[str]:
+    """The report of `GET /experiment`, with a line about a ramp where `GET /config` has one, in at most `width`
+    columns; `plain`: in ASCII characters."""
     marks = marks_for(plain=plain)
     sections = [
         _head(report, width),
-        _versions(report, width),
+        _versions(report, width) + textwrap.wrap(_ramp(config or {}), width, subsequent_indent="  "),
         _comparisons(report, width, marks),
         _checks(report, width),
         _advice(report, width),
@@ -48,6 +51,20 @@ def _versions(report: Mapping[str, Any], width: int) -> list[str]:
     while columns > _LEAST_COLUMNS and sum(widths[:columns]) + 2 * (columns - 1) > width:
         columns -= 1
     return ["  ".join(_cell(row, widths, column) for column in range(columns)).rstrip()[:width] for row in rows]
+
+
+def _ramp(config: Mapping[str, Any]) -> str:
+    """Where a ramp is, or that it was a ramp's end that made the split what it is; else nothing."""
+    ramp = config.get("ramp")
+    if ramp is None:
+        ended = config.get("source") == "ramp"
+        return f"A ramp has ended {_second(config['changed'])}; this is the split that it left." if ended else ""
+    text = f"Ramp of {ramp['version']}: step {ramp['step']} of {len(ramp['steps'])}"
+    if ramp["held"]:
+        return f"{text}; it waits: {ramp['held']}"
+    following = ramp["steps"][ramp["step"] :]
+    what = f"{100 * following[0]:.4g} % follows" if following else "the last one; it ends"
+    return f"{text}; {what} {_second(ramp['next_step_at'])} at the earliest"
 
 
 def _cell(row: Sequence[str], widths: Sequence[int], column: int) -> str:

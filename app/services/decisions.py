@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-
 import msgspec
-from msgspec.structs import replace
 
-from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Checked, Decided, Ruling
+from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Decided, Ruling
 from app.domain.experiment import Configuration
-from app.domain.timestamps import iso_utc
-from app.errors import InvalidRequest, NotReady, StoreUnavailable
-from app.services.deciding import Decision, DecisionLog, Judge, Steer, World
-from app.services.decision_rules import changes_between, kept, promoted, require_served, rolled_back, without
+from app.errors import InvalidRequest, NotReady
+from app.services.deciding import Decision, DecisionLog, Steer, World
+from app.services.decision_rules import kept, promoted, require_served, rolled_back, without
 from app.services.patching import ConfigurationPatch, patched
 from app.services.reconciling import OnShelf
+from app.services.rulings import Rulings
 
-_LOG = logging.getLogger(__name__)
 LARGEST_PAGE = 1000
 
 
@@ -36,7 +32,8 @@ class Decisions:
 
     def __init__(self, log: DecisionLog, world: World) -> None:
         self._log = log
-        self._world = world
+        self._now_us = world.now_us
+        self._rulings = Rulings(log, world)
 
     def decide(self, decision: Decision, shelf: OnShelf) -> Decided:
         """Carry out a person's decision among the versions on `shelf`.
@@ -47,9 +44,9 @@ class Decisions:
         def judge(latest: Configuration | None) -> Ruling:
             before = _required(latest)
             after = _decided(before, decision, shelf)
-            return self._ruling(before, after, decision, after.champion)
+            return self._rulings.of(before, after, decision, after.champion)
 
-        return self._carried_out(judge)
+        return self._rulings.carry_out(judge)
 
     def configure(self, patch: ConfigurationPatch, actor: str, shelf: OnShelf) -> Decided:
         """Change the configuration; without an entry where the patch changes nothing.
@@ -59,10 +56,10 @@ class Decisions:
 
         def judge(latest: Configuration | None) -> Ruling | None:
             before = _required(latest)
-            after = patched(before, patch, shelf, self._world.now_us())
-            return None if after is before else self._ruling(before, after, (CONFIGURE, actor, patch.note), None)
+            after = patched(before, patch, shelf, self._now_us())
+            return None if after is before else self._rulings.of(before, after, (CONFIGURE, actor, patch.note), None)
 
-        return self._carried_out(judge)
+        return self._rulings.carry_out(judge)
 
     def stop(self, experiment_id: str, offender: str, reason: str) -> Decided | None:
         """Take a version that broke a guardrail out of the traffic, once in an experiment; None where that is done.
@@ -77,9 +74,9 @@ class Decisions:
             after = without(latest, offender)
             if after is None or self._stopped_before(experiment_id, offender):
                 return None
-            return self._ruling(latest, after, ("rollback", MONITOR, reason), _leader(after))
+            return self._rulings.of(latest, after, ("rollback", MONITOR, reason), _leader(after))
 
-        decided = self._carried_out(judge)
+        decided = self._rulings.carry_out(judge)
         return decided if decided.entry else None
 
     def promote(self, experiment_id: str, version: str, reason: str) -> Decided | None:
@@ -88,9 +85,9 @@ class Decisions:
         def judge(latest: Configuration | None) -> Ruling | None:
             if not _allowed(latest, experiment_id, "promote") or latest is None or latest.champion == version:
                 return None
-            return self._ruling(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
+            return self._rulings.of(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
 
-        decided = self._carried_out(judge)
+        decided = self._rulings.carry_out(judge)
         return decided if decided.entry else None
 
     def steer(self, seen: Configuration, after: Configuration, what: Steer) -> Decided | None:
@@ -102,9 +99,9 @@ class Decisions:
         def judge(latest: Configuration | None) -> Ruling | None:
             if latest is None or latest.epoch != seen.epoch:
                 return None
-            return self._ruling(latest, after, (what.action, MONITOR, what.reason), what.version)
+            return self._rulings.of(latest, after, (what.action, MONITOR, what.reason), what.version)
 
-        decided = self._carried_out(judge)
+        decided = self._rulings.carry_out(judge)
         return decided if decided.entry else None
 
     def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
@@ -114,55 +111,6 @@ class Decisions:
         entries = self._log.page(limit + 1, before)
         following = entries[limit - 1].seq if len(entries) > limit else None
         return AuditPage(tuple(entries[:limit]), following)
-
-    def _ruling(
-        self,
-        before: Configuration,
-        after: Configuration,
-        who: Decision | tuple[str, str, str | None],
-        leader: str | None,
-    ) -> Ruling:
-        action, actor, note = (who.action, who.actor, who.note) if isinstance(who, Decision) else who
-        after = replace(
-            after,
-            epoch=0,
-            experiment_id=after.experiment_id or self._world.new_id(),
-            created_at_us=self._world.now_us(),
-            source=action,
-        )
-        return Ruling(
-            configuration=after,
-            experiment_id=before.experiment_id,
-            actor=actor,
-            action=action,
-            version=leader,
-            note=note,
-            changes=changes_between(before, after),
-            evidence=self._world.report(before.experiment_id),
-        )
-
-    def _carried_out(self, judge: Judge) -> Decided:
-        decided = self._log.decide(judge)
-        entry = decided.entry
-        if entry is None:
-            return decided
-        self._world.follow()
-        _LOG.warning("decided", extra={"event_fields": _told(entry)})
-        if entry.action != "rollback" or entry.version is None:
-            return decided
-        return replace(decided, entry=self._checked(entry, entry.version))
-
-    def _checked(self, entry: AuditEntry, version: str) -> AuditEntry:
-        """The entry with what was found when the version that is back was asked; the decision stands in any case."""
-        flaw = self._world.probe(version)
-        checked = Checked(answers=flaw is None, at=iso_utc(self._world.now_us()), detail=flaw)
-        if flaw is not None:
-            _LOG.error("restored_version_fails", extra={"event_fields": {"version": version, "reason": flaw}})
-        try:
-            self._log.add_check(entry.seq, checked)
-        except StoreUnavailable as error:  # the decision is made; it must not look as if it were not
-            _LOG.error("check_not_recorded", extra={"event_fields": {"seq": entry.seq, "reason": error.message}})
-        return replace(entry, checked=checked)
 
     def _stopped_before(self, experiment_id: str, offender: str) -> bool:
         entries = self._log.of_experiment(experiment_id)
@@ -199,7 +147,3 @@ def _allowed(latest: Configuration | None, experiment_id: str, what: str) -> boo
 
 def _leader(configuration: Configuration) -> str:
     return max(configuration.weights, key=lambda name: (configuration.weights[name], name == configuration.champion))
-
-
-def _told(entry: AuditEntry) -> dict[str, object]:
-    return {"action": entry.action, "version": entry.version, "actor": entry.actor, "epoch": entry.epoch}

@@ -6,17 +6,22 @@ import os
 import secrets
 from pathlib import Path
 
+from app.store.held_files import HeldFile, files_of, hold, is_held
+
 _WANTED = "wanted"
+_SUFFIX = ".worker"
 
 
 class SharedGenerations:
-    """Files in `folder`, which all workers of the host share. Calls raise `OSError`.
+    """Files in `folder`, which all workers of the host share, those in other containers too. Calls raise `OSError`.
 
     Generations are random names: who has another than the wanted one looks at the shelf, so no order is needed.
+    Making one touches nothing; `confirm` is for the worker process alone, after the fork.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._own: HeldFile | None = None
 
     def current(self) -> str:
         """The wanted generation; empty before the first reload."""
@@ -25,31 +30,36 @@ class SharedGenerations:
     def advance(self) -> str:
         """Make a new one and want it."""
         generation = secrets.token_hex(8)
-        self._write(_WANTED, generation)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own: a reader must see the old text or the new one, whoever else is writing.
+        incoming = self._folder / f".{_WANTED}-{secrets.token_hex(8)}"
+        incoming.write_text(generation)
+        incoming.replace(self._folder / _WANTED)
         return generation
 
     def confirm(self, generation: str) -> None:
         """This process has it in memory."""
-        self._write(str(os.getpid()), generation)
+        if self._own is None:
+            self._own = hold(self._folder, _SUFFIX, generation.encode())
+            self._sweep()
+            return
+        # In place, so that the lock stays. Whoever reads half of it takes us to be behind, and asks again.
+        os.pwrite(self._own.descriptor, generation.encode(), 0)
 
     def behind(self, generation: str) -> int:
-        """How many live processes have confirmed another one only."""
-        behind = 0
-        for path in self._folder.iterdir():
-            if not path.name.isdigit() or _text(path) == generation:
-                continue
-            if _alive(int(path.name)):
-                behind += 1
-            else:
-                path.unlink(missing_ok=True)
-        return behind
+        """How many live processes have confirmed another one only; what dead ones left is removed."""
+        return sum(_lives(path) for path in files_of(self._folder, _SUFFIX) if _text(path) != generation)
 
-    def _write(self, name: str, text: str) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # The thread's own name: a reader must see the old text or the new one, whoever else is writing.
-        incoming = self._folder / f".{name}-{os.getpid()}-{secrets.token_hex(4)}"
-        incoming.write_text(text)
-        incoming.replace(self._folder / name)
+    def _sweep(self) -> None:
+        for path in files_of(self._folder, _SUFFIX):
+            _lives(path)
+
+
+def _lives(path: Path) -> bool:
+    held = is_held(path)
+    if not held:
+        path.unlink(missing_ok=True)
+    return held
 
 
 def _text(path: Path) -> str:
@@ -57,13 +67,3 @@ def _text(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError:
         return ""
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -10,7 +10,7 @@ UNITS=/etc/systemd/system
 PROGRAMS=/usr/local/lib/bakeoff
 HEALTHY_SECONDS=300
 
-REGION="" IMAGE_REGISTRY="" BAKEOFF_TAG="" API_PORT="" UI_PORT="" SSH_LOGIN="" LOG_GROUP="" BACKUP_TIME=""
+REGION="" IMAGE_REGISTRY="" BAKEOFF_TAG="" API_PORT="" UI_PORT="" UI_OPEN="" SSH_LOGIN="" LOG_GROUP="" BACKUP_TIME=""
 COMPOSE_URL="" COMPOSE_SHA256=""
 
 say() { printf 'bakeoff: %s\n' "$*"; }
@@ -36,6 +36,9 @@ read_config() {
   # shellcheck source=/dev/null
   . "$CONFIG/host.conf"
 }
+
+# Prometheus and others run as users of their own; a release packed without its folders is unpacked by our umask.
+show_configuration() { find "$RELEASE/docker" ! -perm -044 -exec chmod go+rX {} +; }
 
 install_docker() {
   local options=()
@@ -63,11 +66,13 @@ read_secrets() {
 
 write_env() {
   if [ -f "$RELEASE/.env" ]; then return; fi
-  local draft="$RELEASE/.env.new" secrets
+  local draft="$RELEASE/.env.new" secrets ui_bind=127.0.0.1
+  if [ "$UI_OPEN" = yes ]; then ui_bind=0.0.0.0; fi
   secrets="$(read_secrets)"
   {
     printf '# Made at the first boot; docker/deploy.sh changes BAKEOFF_TAG. The security group decides who gets through.\n'
-    printf 'BIND=0.0.0.0\nAPI_PORT=%s\nUI_PORT=%s\nBAKEOFF_TAG=%s\n' "$API_PORT" "$UI_PORT" "$BAKEOFF_TAG"
+    printf 'BIND=0.0.0.0\nUI_BIND=%s\nOPERATIONS_BIND=127.0.0.1\n' "$ui_bind"
+    printf 'API_PORT=%s\nUI_PORT=%s\nBAKEOFF_TAG=%s\n' "$API_PORT" "$UI_PORT" "$BAKEOFF_TAG"
     cat "$CONFIG/stack.env"
     [ -z "$secrets" ] || printf '%s\n' "$secrets"
     grep -q '^ADMIN_TOKEN=' "$CONFIG/secrets.conf" || printf 'ADMIN_TOKEN=%s\n' "$(make_token)"
@@ -154,6 +159,7 @@ main() {
     return
   fi
   read_config
+  show_configuration
   install_docker
   write_env
   get_images

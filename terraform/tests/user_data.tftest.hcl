@@ -32,6 +32,29 @@ run "the_user_data_holds_no_secret" {
   }
 }
 
+run "the_dashboard_stays_on_the_host_where_no_network_may_open_it" {
+  assert {
+    condition     = strcontains(aws_instance.host.user_data, "UI_OPEN='no'\n")
+    error_message = "the host would publish the dashboard."
+  }
+}
+
+run "the_dashboard_is_published_where_a_network_may_open_it" {
+  variables {
+    ui_cidrs = ["203.0.113.0/24"]
+  }
+
+  # A plan of its own: what the host gets at its first boot is ignored on one that runs.
+  plan_options {
+    replace = [aws_instance.host]
+  }
+
+  assert {
+    condition     = strcontains(aws_instance.host.user_data, "UI_OPEN='yes'\n")
+    error_message = "the host would not publish the dashboard."
+  }
+}
+
 run "a_newer_image_or_user_data_does_not_touch_the_host" {
   variables {
     release_url = "https://releases.example.com/bakeoff-2.0.tar.gz"

@@ -44,7 +44,7 @@ class ApiProcess:
             self.process = subprocess.Popen([sys.executable, "-m", *serve], cwd=ROOT, env=env, stdout=log, stderr=log)
         self.session = requests.Session()
 
-    def wait_until(self, path="/health/live", status=200, timeout_s=30):
+    def wait_until(self, path="/health/live", status=200, timeout_s=60):
         """Until `path` answers with `status`."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -107,9 +107,9 @@ class ApiProcess:
 
 
 class MonitorProcess:
-    """`python -m app monitor` beside an api, in the same folder."""
+    """`python -m app monitor` beside an api, in the same folder; `module` may stand for `app`."""
 
-    def __init__(self, folder, **environment):
+    def __init__(self, folder, module="app", **environment):
         self.folder = Path(folder)
         env = {
             **os.environ,
@@ -121,7 +121,7 @@ class MonitorProcess:
         self.log = self.folder / "monitor.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app", "monitor"], cwd=ROOT, env=env, stdout=log, stderr=log
+                [sys.executable, "-m", module, "monitor"], cwd=ROOT, env=env, stdout=log, stderr=log
             )
 
     def kill(self):

@@ -10,7 +10,6 @@ import ipaddress
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -31,7 +30,7 @@ UPSTREAM = ["haproxy:2.6-bookworm", "prom/prometheus:v2.53.3", "prom/alertmanage
 # Stands for the AWS CLI: a parameter store with one secret, and a bucket that is a folder.
 AWS_CLI = """#!/bin/sh
 case "$1 $2" in
-  "ssm get-parameter") echo a-secret-from-the-store ;;
+  "ssm get-parameter") echo https://127.0.0.1:9/a-secret-from-the-store ;;
   "s3 cp") for last; do :; done; mkdir -p "/var/lib/bucket/$(dirname "${last#s3://}")"
     shift $(($# - 2)); cp "$1" "/var/lib/bucket/${2#s3://}" ;;
   *) exit 1 ;;
@@ -50,13 +49,6 @@ def command(*arguments: str, stdin: str | None = None, seconds: int = 600) -> st
 
 def on_host(script: str, stdin: str | None = None) -> str:
     return command(".ci/host", "ssh", NAME, script, stdin=stdin)
-
-
-def built_images() -> str:
-    """The tag of images built from what is here now."""
-    tag = f"test-{command('docker/build.sh', '--print-hash')}"
-    command("docker/build.sh", "--tag", tag, "--if-changed")
-    return tag
 
 
 def release(folder: Path) -> Path:
@@ -121,10 +113,8 @@ def ask(address: str, path: str, body: object = None) -> dict:
 
 
 @pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def script(stack_images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The user data; the release that it names is served as long as the tests run."""
-    if shutil.which("docker") is None or subprocess.run(["docker", "info"], capture_output=True).returncode:
-        pytest.skip("no Docker engine answers: the user data was not executed")
     folder = tmp_path_factory.mktemp("release")
     archive = release(folder)
     with served(folder) as url:
@@ -132,7 +122,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             tmp_path_factory.mktemp("terraform"),
             release_url=f"{url}/{archive.name}",
             release_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
-            image_tag=built_images(),
+            image_tag=stack_images,
             settings='{"MODEL_V1_WEIGHT": "80", "MODEL_V2_WEIGHT": "20"}',
             secret_parameters='{"NOTIFY_WEBHOOK_URL": "/bakeoff/webhook"}',
         )
@@ -162,6 +152,13 @@ def test_the_edge_answers_with_the_settings_that_were_given(address: str) -> Non
     assert ask(address, "/config")["weights"] == {"v1": 0.8, "v2": 0.2}
 
 
+def test_beyond_the_host_only_the_edge_is_published(address: str) -> None:
+    ports = on_host("docker ps --format '{{ .Ports }}'")
+    published = set(re.findall(r"([\d.:]+):(\d+)->", ports))
+    assert {port for host_ip, port in published if host_ip != "127.0.0.1"} == {"5000"}
+    assert {"8501", "9090", "9093"} <= {port for _, port in published}
+
+
 def test_the_token_is_made_on_the_host_and_only_root_reads_it(address: str, script: str) -> None:
     token = on_host("sed -n s/^ADMIN_TOKEN=//p /opt/bakeoff/.env")
     assert re.fullmatch("[0-9a-f]{64}", token)
@@ -170,7 +167,8 @@ def test_the_token_is_made_on_the_host_and_only_root_reads_it(address: str, scri
 
 
 def test_a_secret_of_the_parameter_store_arrives_and_is_not_in_the_user_data(address: str, script: str) -> None:
-    assert on_host("sed -n s/^NOTIFY_WEBHOOK_URL=//p /opt/bakeoff/.env") == "a-secret-from-the-store"
+    arrived = on_host("sed -n s/^NOTIFY_WEBHOOK_URL=//p /opt/bakeoff/.env")
+    assert arrived == "https://127.0.0.1:9/a-secret-from-the-store"
     assert "a-secret-from-the-store" not in script
 
 

@@ -161,6 +161,14 @@ def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
     assert "nothing to go back to" in done.stderr
 
 
+@pytest.mark.parametrize(("settings", "port"), [("", 5000), ("API_PORT=5678\n", 5678)])
+def test_compose_is_told_where_people_reach_the_api(place: Path, settings: str, port: int) -> None:
+    fake(place, "docker", WORKS + '\ncase "$*" in *" up -d"*) echo "$PUBLIC_API_URL" >"$HERE/url"; exit 1 ;; esac')
+    (place / ".env").write_text(settings)
+    run(place, "deploy.sh", "local")
+    assert (place / "url").read_text() == f"http://127.0.0.1:{port}\n"
+
+
 SSH_PROBLEMS = {
     "cannot be reached": "exit 255",
     "Docker is not installed there": "echo 'Docker is not installed there: run install.sh --host-only'",

@@ -54,6 +54,7 @@ REFUSED = [
     ("settings", 'settings = { ADMIN_TOKEN = "x" }'),
     ("settings", 'settings = { NOTIFY_WEBHOOK_URL = "https://example.com/x" }'),
     ("settings", 'settings = { API_PORT = "80" }'),
+    ("settings", 'settings = { OPERATIONS_BIND = "0.0.0.0" }'),
     ("secret_parameters", 'secret_parameters = { ADMIN_TOKEN = "the token itself" }'),
     ("backup_days", "backup_days = 0"),
     ("backup_time", 'backup_time = "24:00"'),

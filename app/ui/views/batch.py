@@ -11,30 +11,24 @@ from app.ui.batch_job import ROWS_A_CALL, Job
 from app.ui.batch_rows import Table, UnreadableFile, matched, read_table, template
 from app.ui.charts import answers
 from app.ui.charts.beside import beside
+from app.ui.choosing import chosen_version, served_models
 from app.ui.records import Model, Models
 from app.ui.session import client
-from app.ui.states import known, looked_at, sentence
+from app.ui.states import sentence
 
-NAMES = ("models",)
 _JOB = "batch.job"
 _RESULT = "batch.result"
 _MOST_BAD_SHOWN = 1000
-_BY_SPLIT = "the split decides"
 
 
 def show() -> None:
     """The whole page."""
     st.title("Batch")
     st.caption("Upload a CSV file and get it back with predictions.")
-    models = known(looked_at("models", NAMES)[0], "The models", "batch")
-    if models is None:
+    served = served_models("batch")
+    if served is None:
         return
-    model = models.reference()
-    if model is None:
-        st.info(
-            "**No model serves yet.** Run `python -m app train`, then restart the api.", icon=":material/extension:"
-        )
-        return
+    models, model = served
     table = _uploaded(model)
     if table is not None:
         _prepare(table, model, models)
@@ -89,16 +83,14 @@ def _prepare(table: Table, model: Model, models: Models) -> None:
     lacking = [name for name, column in columns.items() if column is None and name in needed]
     if lacking:
         st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
-    chosen = st.selectbox(
-        "Version",
-        [_BY_SPLIT, *models.answering()],
-        help=f"Each part of {ROWS_A_CALL:,} rows goes to one version. A version that you choose never counts in the "
+    version = chosen_version(
+        models,
+        f"Each part of {ROWS_A_CALL:,} rows goes to one version. A version that you choose never counts in the "
         "experiment.",
     )
     if st.button(
         f"Predict {len(table.lines):,} rows", type="primary", icon=":material/play_arrow:", disabled=bool(lacking)
     ):
-        version = None if chosen == _BY_SPLIT else chosen
         st.session_state[_JOB] = Job(table, model.contract, columns, version)
         st.session_state.pop(_RESULT, None)
 

@@ -8,14 +8,13 @@ import streamlit as st
 
 from app.ui import inputs, links
 from app.ui.asked import Asked, all_asked, remember
+from app.ui.choosing import chosen_version, served_models
 from app.ui.errors import NoResult
 from app.ui.records import Cell, Model, Models
 from app.ui.session import client
-from app.ui.states import explain, known, looked_at
+from app.ui.states import explain
 from app.ui.views import answer, past
 
-NAMES = ("models",)
-_BY_SPLIT = "the split decides"
 _TYPED = "playground.typed"
 _PRESET = "playground.preset"
 _RESTORED = "playground.restored"
@@ -25,15 +24,10 @@ def show() -> None:
     """The whole page."""
     st.title("Playground")
     st.caption("Ask the models something, see which version answered, and say whether it was right.")
-    models = known(looked_at("models", NAMES)[0], "The models", "playground")
-    if models is None:
+    served = served_models("playground")
+    if served is None:
         return
-    model = models.reference()
-    if model is None:
-        st.info(
-            "**No model serves yet.** Run `python -m app train`, then restart the api.", icon=":material/extension:"
-        )
-        return
+    models, model = served
     _restore(model)
     left, right = st.columns([4, 5], gap="large")
     with left:
@@ -61,14 +55,12 @@ def _ask(model: Model, models: Models) -> None:
     with st.form("playground", border=False):
         values = inputs.draw(model.contract, typed)
         with st.expander("Who answers"):
-            chosen = st.selectbox(
-                "Version",
-                [_BY_SPLIT, *models.answering()],
-                help="A version that you choose is answered and logged; it never counts in the experiment.",
+            version = chosen_version(
+                models, "A version that you choose is answered and logged; it never counts in the experiment."
             )
             user_id = st.text_input("User id", max_chars=256, help="The same user always meets the same version.")
         if st.form_submit_button("Predict", type="primary", icon=":material/play_arrow:"):
-            _predict(model, values, None if chosen == _BY_SPLIT else chosen, user_id.strip() or None)
+            _predict(model, values, version, user_id.strip() or None)
 
 
 def _presets(model: Model) -> None:

@@ -67,6 +67,27 @@ def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
     assert "not by itself: nobody vouches for it" in shown
 
 
+RAMP = {"version": "v2", "steps": [0.1, 0.25], "step": 1, "next_step_at": "2026-11-21T12:00:00.5Z", "held": None}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"ramp": RAMP}, "Ramp of v2: step 1 of 2; 25 % follows 2026-11-21T12:00:00Z at the earliest"),
+        ({"ramp": {**RAMP, "step": 2}}, "step 2 of 2; the last one; it ends 2026-11-21T12:00:00Z at the earliest"),
+        ({"ramp": {**RAMP, "held": "v2 is slow"}}, "step 1 of 2; it waits: v2 is slow"),
+        ({"ramp": None, "source": "ramp", "changed": "2026-11-21T12:00:00Z"}, "A ramp has ended 2026-11-21T12:00:00Z"),
+    ],
+)
+def test_a_ramp_is_one_line_below_the_versions(config, words):
+    assert words in text(FULL, config=config)
+
+
+@pytest.mark.parametrize("config", [None, {"ramp": None, "source": "configure", "changed": None}])
+def test_without_a_ramp_nothing_is_said_of_one(config):
+    assert "amp" not in text(FULL, config=config).replace("sample", "")
+
+
 def test_where_nothing_is_known_there_is_no_plot_and_no_number():
     shown = text(EMPTY)
     assert "v2 against v1: UNDECIDED, paired, 0 outcomes\n" in shown
@@ -104,8 +125,11 @@ def test_any_intervals_can_be_drawn(intervals, width):
 
 def test_the_command_prints_what_the_api_says(environment, api, capsys):
     api.tell("/experiment", msgspec.to_builtins(FULL))
+    api.tell("/config", {"ramp": RAMP})
     assert main(["report"]) == 0
-    assert "PROMOTE v3" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "PROMOTE v3" in shown
+    assert "Ramp of v2" in shown
     assert api.asked[-1][2]["Authorization"] == "Bearer admin"
 
 

@@ -164,7 +164,7 @@ def test_no_value_ends_its_line(form: str, value: object) -> None:
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.text() | st.floats() | st.integers() | st.none(), st.lists)))
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 def test_any_fields_make_one_line_that_parses(fields: dict[str, object]) -> None:
     stream = io.StringIO()
     logs.configure(Settings(log_format="json"), stream)

@@ -1,39 +1,107 @@
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
 from app.store.generations import SharedGenerations
 
+WORKER = """
+import os, pathlib, sys
+from app.store.generations import SharedGenerations
+own = SharedGenerations(pathlib.Path(sys.argv[1]))
+own.confirm("old")
+print(os.getpid(), flush=True)
+for line in sys.stdin:
+    own.confirm(line.strip())
+    print("done", flush=True)
+"""
+OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
 
 @pytest.fixture
-def generations(tmp_path):
-    return SharedGenerations(tmp_path / "reload")
+def folder(tmp_path):
+    return tmp_path / "reload"
+
+
+@pytest.fixture
+def generations(folder):
+    return SharedGenerations(folder)
+
+
+@pytest.fixture
+def worker(folder):
+    """Starts processes that have confirmed "old", and confirm what they are told; gives (process, its own pid)."""
+    started = []
+
+    def start(*prefix):
+        process = subprocess.Popen(
+            [*prefix, sys.executable, "-c", WORKER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process, int(process.stdout.readline())
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def tell(process, generation):
+    process.stdin.write(f"{generation}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
 
 
 def test_before_the_first_reload_there_is_no_generation(generations):
     assert generations.current() == ""
 
 
-def test_each_reload_wants_another_generation_that_all_see(generations, tmp_path):
+def test_each_reload_wants_another_generation_that_all_see(generations, folder):
     first, second = generations.advance(), generations.advance()
     assert first != second
-    assert SharedGenerations(tmp_path / "reload").current() == second
+    assert SharedGenerations(folder).current() == second
 
 
-def test_a_live_process_with_another_generation_is_behind(generations, tmp_path):
+def test_a_live_process_with_another_generation_is_behind_until_it_confirms(generations, worker):
     generations.confirm("old")
-    (tmp_path / "reload" / str(os.getppid())).write_text("new")
+    other, _ = worker()
+    generations.confirm("new")
     assert generations.behind("new") == 1
-    generations.confirm("new")
+    tell(other, "new")
     assert generations.behind("new") == 0
 
 
-def test_nobody_waits_for_the_dead_and_their_file_is_removed(generations, tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+def test_nobody_waits_for_the_dead_and_their_file_is_removed(generations, folder, worker):
     generations.confirm("new")
-    (tmp_path / "reload" / str(dead.pid)).write_text("old")
+    process, _ = worker()
+    assert len([*folder.iterdir()]) == 2
+    process.kill()
+    process.wait()
     assert generations.behind("new") == 0
-    assert not (tmp_path / "reload" / str(dead.pid)).exists()
+    assert len([*folder.iterdir()]) == 1
+
+
+def test_a_new_process_sweeps_up_what_dead_ones_left(generations, folder, worker):
+    process, _ = worker()
+    process.kill()
+    process.wait()
+    generations.confirm("old")
+    assert len([*folder.iterdir()]) == 1
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("unshare") or subprocess.run([*OWN_PIDS, "true"], check=False).returncode != 0,
+    reason="no process id namespaces here: two workers with one process id were not tried",
+)
+def test_two_containers_whose_workers_have_the_same_process_id_are_told_apart(generations, worker):
+    (one, pid), (other, same) = worker(*OWN_PIDS), worker(*OWN_PIDS)
+    assert pid == same
+    tell(one, "new")
+    assert generations.behind("new") == 1
+    other.kill()  # and with it, a moment later, its child, which is the worker
+    deadline = time.monotonic() + 10
+    while generations.behind("new"):
+        assert time.monotonic() < deadline, "the killed worker is still waited for"

@@ -1,0 +1,164 @@
+"""The policy `thompson` over real HTTP, with the monitor: a version that earns clearly less gets less and less."""
+
+import random
+import shutil
+import sqlite3
+import time
+
+import numpy as np
+import pytest
+
+from app.monitor.bandit import LEAST_SHARE
+from app.stats import two_sample
+from app.stats.two_sample import Outcomes
+from tests.e2e.api_process import ROW, ApiProcess, MonitorProcess
+
+pytestmark = pytest.mark.e2e
+ADMIN = {"Authorization": "Bearer secret"}
+CHANCE = {"v1": 0.3, "v2": 0.8}
+HALVES = {"v1": 0.5, "v2": 0.5}
+FORCED = 25
+
+
+def until(condition, timeout_s=30):
+    """Wait for `condition()` to hold."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+class Service:
+    """An api and a monitor, and what was served and told so far."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        settings = {"ADMIN_TOKEN": "secret", "EXPERIMENT_METRIC": "reward", "WEB_CONCURRENCY": "1"}
+        self.api = ApiProcess(folder, **settings).wait_until("/health/ready")
+        self.monitor = MonitorProcess(folder, module="tests.e2e.quick_bandit")
+        self.chance = random.Random(11)
+
+    def patch(self, **settings):
+        answer = self.api.session.patch(self.api.url + "/config", json=settings, headers=ADMIN, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def ask(self, count=1, **headers):
+        """The answers to `count` requests, each rewarded by what its version earns."""
+        answers = []
+        for _ in range(count):
+            answers.append(self.api.post("/predict", ROW, headers=headers).json())
+            earned = float(self.chance.random() < CHANCE[answers[-1]["model_version"]])
+            told = {"prediction_id": answers[-1]["prediction_id"], "reward": earned}
+            self.api.post("/feedback", told).raise_for_status()
+        return answers
+
+    def config(self):
+        return self.api.get("/config").json()
+
+    def moves(self):
+        """The splits that the monitor set, by their epochs."""
+        entries = self.api.get("/audit", headers=ADMIN, params={"limit": 100}).json()["entries"]
+        by_monitor = [entry for entry in reversed(entries) if entry["actor"] == "monitor"]
+        assert {entry["action"] for entry in by_monitor} <= {"weights"}
+        return {entry["epoch"]: entry["changes"]["weights"]["after"] for entry in by_monitor}
+
+    def logged(self, query):
+        """Rows of the log."""
+        with sqlite3.connect(self.folder / "data" / "bakeoff.sqlite") as connection:
+            return connection.execute(query).fetchall()
+
+    def goes_on(self):
+        """Some more traffic; where the worse version got hardly any of it, a person sets the split back to halves."""
+        share = self.config()["weights"]["v1"]
+        self.ask(12)
+        if share < 0.05:
+            self.patch(weights=HALVES)
+        return True
+
+    def excludes_zero(self):
+        """Whether the interval of the difference does."""
+        [found] = self.api.get("/experiment").json()["comparisons"]
+        return found["interval"] is not None and found["interval"][0] > 0
+
+    def experiment(self):
+        """The experiment once the monitor has taken in all that was told."""
+        [(rewards,)] = self.logged("SELECT count(*) FROM feedback WHERE counts")
+        until(lambda: sum(each["rewards"] for each in self.api.get("/experiment").json()["variants"]) == rewards)
+        time.sleep(1.2)  # the report of the same state, and of the requests before it
+        return self.api.get("/experiment").json()
+
+    def stop(self):
+        self.monitor.stop()
+        self.api.stop()
+
+
+@pytest.fixture(scope="module")
+def played(trained, tmp_path_factory):
+    """A service whose bandit has moved three times at least, to the end, though a person set it back to halves."""
+    folder = tmp_path_factory.mktemp("bandit") / "installation"
+    shutil.copytree(trained, folder)
+    service = Service(folder)
+    try:
+        service.patch(policy="thompson")
+        service.ask(FORCED, **{"X-Model-Version": "v1"})
+        until(lambda: service.goes_on() and len(service.moves()) >= 3 and service.excludes_zero(), 90)
+        service.patch(weights=HALVES)
+        until(lambda: service.config()["weights"]["v2"] > 0.9)
+        service.ask(12)
+        yield service
+    finally:
+        service.stop()
+
+
+def test_the_shares_move_to_the_better_version_and_never_below_the_floor(played):
+    splits = [*played.moves().values()]
+    assert splits[-1]["v1"] == pytest.approx(LEAST_SHARE, abs=0.005)
+    assert all(share >= LEAST_SHARE for split in splits for share in split.values())
+    assert all(sum(split.values()) == pytest.approx(1) for split in splits)
+
+
+def test_every_answer_is_logged_with_the_share_that_was_in_force(played):
+    splits = played.moves()
+    rows = played.logged("SELECT epoch, version, propensity FROM predictions WHERE assignment = 'bandit'")
+    moved = [(epoch, version, propensity) for epoch, version, propensity in rows if epoch in splits]
+    assert len({epoch for epoch, *_ in moved}) >= 3
+    assert all(propensity == pytest.approx(splits[epoch][version], abs=1e-12) for epoch, version, propensity in moved)
+    assert {propensity for epoch, _, propensity in rows if epoch not in splits} == {0.5}  # as a person set it
+
+
+def test_forced_requests_are_not_counted(played):
+    variants = {each["version"]: each for each in played.experiment()["variants"]}
+    for version in ("v1", "v2"):
+        [(asked,)] = played.logged(f"SELECT count(*) FROM predictions WHERE version = '{version}' AND counts")
+        assert (variants[version]["requests"], variants[version]["rewards"]) == (asked, asked)
+    assert played.logged("SELECT count(*) FROM predictions WHERE assignment = 'forced' AND NOT counts") == [(FORCED,)]
+
+
+def test_the_evidence_is_that_of_the_logged_propensities_and_excludes_no_difference(played):
+    [found] = played.experiment()["comparisons"]
+    rows = played.logged(
+        "SELECT p.version = 'v2', CAST(f.outcome AS REAL), CASE p.version WHEN 'v2' THEN p.propensity"
+        " ELSE 1 - p.propensity END FROM feedback f JOIN predictions p USING (prediction_id)"
+        " WHERE f.counts ORDER BY f.seq"
+    )
+    served, values, propensities = map(np.array, zip(*rows, strict=True))
+    assert len(set(propensities.tolist())) >= 4
+    state = two_sample.update(two_sample.initial(), Outcomes(served.astype(bool), values, propensities))
+    assert (found["method"], found["n"]) == ("two_sample", len(rows))
+    assert found["log_e"] == pytest.approx(two_sample.log_e(state), rel=1e-9)
+    assert found["interval"][0] > 0
+    assert found["verdict"] == "better"
+
+
+@pytest.mark.parametrize("policy", ["sticky", "weighted"])
+def test_another_policy_keeps_the_last_shares_and_ends_the_moves(played, policy):
+    played.patch(policy="thompson")
+    until(lambda: played.config()["weights"]["v2"] > 0.9)
+    last = [*played.moves().values()][-1]
+    assert played.patch(policy=policy)["weights"] == last
+    played.patch(weights=HALVES)  # from which the bandit would move at once
+    moves = len(played.moves())
+    time.sleep(2.5)
+    played.ask()
+    assert (len(played.moves()), played.config()["weights"]) == (moves, HALVES)

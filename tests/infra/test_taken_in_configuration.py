@@ -1,0 +1,81 @@
+"""When a deployment replaces what stands around the api: a `docker` that answers as told stands for the engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+BEFORE, AFTER = "2020-01-01T00:00:00.000000001Z", "2099-01-01T00:00:00.000000001Z"
+DOCKER = """#!/usr/bin/env bash
+case "$*" in
+  "ps "*) echo "$CONTAINER" ;;
+  *config-hash*) echo "made-of" ;;
+  *StartedAt*) echo "$STARTED" ;;
+  *"config --hash edge"*) echo "edge $HASH" ;;
+esac
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder as /opt/bakeoff."""
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(DOCKER)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    return tmp_path
+
+
+def bash(place: Path, words: str, started: str = AFTER, made_of: str = "made-of", container: str = "edge1") -> str:
+    """What the functions of docker/ say of an edge that was started then, of that definition."""
+    sources = "".join(f"source docker/{name}.sh; " for name in ("lib", "release", "roll", "configuration"))
+    told = {"CONTAINER": container, "STARTED": started, "HASH": made_of}
+    env = {**os.environ, **told, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "COMPOSE_COMMAND": "docker compose"}
+    command = ["bash", "-euo", "pipefail", "-c", sources + words]
+    done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_edge_that_no_deployment_started_stays_where_nothing_has_changed(place: Path) -> None:
+    assert bash(place, "config_change v1 edge") == ""
+
+
+@pytest.mark.parametrize(("started", "made_of"), [(BEFORE, "made-of"), (AFTER, "another definition")])
+def test_an_edge_that_no_deployment_started_is_replaced_where_it_may_be_of_another_making(
+    place: Path, started: str, made_of: str
+) -> None:
+    assert "was not started by a deployment" in bash(place, "config_change v1 edge", started, made_of)
+
+
+def test_a_file_that_is_put_in_the_place_of_another_counts_however_old_it_is(place: Path) -> None:
+    now = bash(place, "date -Ins").strip()
+    time.sleep(0.05)  # the file system's clock is coarser
+    shutil.copy(place / "docker/haproxy.cfg", place / "older")
+    os.utime(place / "older", (0, 0))
+    (place / "older").rename(place / "docker/haproxy.cfg")
+    assert bash(place, "config_change v1 edge", started=now) != ""
+
+
+def test_a_stack_without_an_edge_is_left_without_one(place: Path) -> None:
+    assert bash(place, "config_change v1 edge", BEFORE, container="") == ""
+
+
+def test_what_a_deployment_has_recorded_is_compared_by_content_and_not_by_time(place: Path) -> None:
+    bash(place, 'say "CONFIG_edge=$(config_sum edge)" >.release')
+    assert bash(place, "config_change v1 edge", BEFORE, "another") == ""
+    (place / "docker/haproxy.cfg").write_text("# another\n")
+    assert "has changed" in bash(place, "config_change v1 edge")
+
+
+def test_replacing_the_edge_is_said_before_it_is_done(place: Path) -> None:
+    said = bash(place, "take_in_config v1 edge", BEFORE)
+    assert "it is replaced, and refuses connections for about a second" in said
