@@ -4,6 +4,8 @@ set -euo pipefail
 
 # shellcheck source=docker/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=docker/database.sh
+source "$(dirname "${BASH_SOURCE[0]}")/database.sh"
 
 DRAFT=""
 
@@ -49,6 +51,7 @@ main() {
       ;;
   esac
   require_docker
+  start_database
   write_backup "$(target_of "${1:-.}")"
 }
 

@@ -4,6 +4,8 @@ set -euo pipefail
 
 # shellcheck source=docker/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=docker/database.sh
+source "$(dirname "${BASH_SOURCE[0]}")/database.sh"
 
 FORCE=()
 FILE=""
@@ -60,6 +62,7 @@ main() {
   parse_arguments "$@"
   require_docker
   stop_service
+  start_database
   compose run --rm --no-deps -T api python -m app restore - ${FORCE[@]+"${FORCE[@]}"} <"$FILE" ||
     fail "the backup was not put back; see above."
   if [ "${#STOPPED[@]}" -gt 0 ]; then

@@ -17,6 +17,7 @@ from app.domain.backup import KEY, SHELF, STORE, TOKEN
 
 if TYPE_CHECKING:
     from app.domain.backup import BackupContents
+    from app.store.kinds import Kind
     from app.store.putting_back import Homes
 
 
@@ -30,15 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Copy the log, the key and the shelf; the file can be read by its owner alone: whoever has the key can forge.
 
-    The copy is of one moment: of the log by SQLite's own means, and then of the shelf, which only ever gains versions.
+    The copy is of one moment: of the log, and then of the shelf, which only ever gains versions.
     """
     from app.errors import BackupRefused
 
-    homes = homes_of_settings()
+    homes, kind = homes_of_settings()
     target = None if args.to == "-" else _target(Path(args.to))
     try:
         with _written(target) as out:
-            contents = _backup(homes, out, homes.data_dir if target is None else target.parent)
+            contents = _backup(homes, kind, out, homes.data_dir if target is None else target.parent)
     except OSError as error:
         place = error.filename or target or "standard output"
         raise BackupRefused(f"{place} cannot be written: {error.strerror}") from error
@@ -52,16 +53,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def homes_of_settings() -> Homes:
-    """Where the state of the deployment is that the settings describe. Raises `SettingError`."""
-    from sqlalchemy import make_url
-
+def homes_of_settings() -> tuple[Homes, Kind]:
+    """Where the state of the deployment is that the settings describe, and what its log is. Raises `SettingError`."""
     from app.settings import Settings
+    from app.store.kinds import kind_of
     from app.store.putting_back import Homes
 
     settings = Settings.from_environ()
-    store = Path(str(make_url(settings.store_url).database)).absolute()
-    return Homes(settings.data_dir.absolute(), store, settings.model_dir.absolute())
+    kind = kind_of(settings.store_url)
+    store = None if kind.file is None else kind.file.absolute()
+    return Homes(settings.data_dir.absolute(), store, settings.model_dir.absolute()), kind
 
 
 def _target(path: Path) -> Path:
@@ -89,19 +90,17 @@ def _written(target: Path | None) -> Iterator[IO[bytes]]:
         draft.unlink(missing_ok=True)
 
 
-def _backup(homes: Homes, out: IO[bytes], room: Path) -> BackupContents:
+def _backup(homes: Homes, kind: Kind, out: IO[bytes], room: Path) -> BackupContents:
     """Write everything; the copy of the log is made in a folder of its own under `room`, not on a small /tmp."""
     from app.errors import BackupRefused
     from app.inference.shelf_files import shelf_files
     from app.store.archive import write
-    from app.store.snapshot import snapshot
 
     if not (homes.data_dir / KEY).is_file():
         raise BackupRefused(f"{homes.data_dir} holds no key, so nothing was ever served from it: is DATA_DIR right?")
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=room) as folder:
         files = {name: homes.data_dir / name for name in (KEY, TOKEN) if (homes.data_dir / name).is_file()}
-        if homes.store.is_file():
+        if kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
-            snapshot(homes.store, files[STORE])
         files |= {f"{SHELF}/{name}": path for name, path in shelf_files(homes.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)

@@ -23,7 +23,7 @@ from app.services.doctor import Finding
 
 if TYPE_CHECKING:
     from app.settings import Settings
-    from app.store.checkup import StoreFacts
+    from app.store.facts import StoreFacts
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 _IMPORTED_ENDS = "# What these bring along"
@@ -144,30 +144,32 @@ def _versions(settings: Settings) -> Iterator[Finding]:
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
-    from sqlalchemy import make_url
-
-    from app.store.checkup import examine
+    from app.store.kinds import kind_of
 
     now_us = time.time_ns() // 1000
-    database = make_url(settings.store_url).database
-    path = Path(database or "")
-    folder = next((place for place in (path.parent, *path.parent.parents) if place.is_dir()), Path())
-    yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
     try:
-        facts = examine(path, _CHECK_S)
+        kind = kind_of(settings.store_url)
+        near = kind.file or settings.data_dir / "any"
+        folder = next((place for place in (near.parent, *near.parent.parents) if place.is_dir()), Path())
+        yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
+        facts = kind.examine(_CHECK_S)
     except BakeoffError as error:
-        yield Finding("store", "broken", error.message, "stop the service and put the store back from a backup")
+        yield Finding("store", "broken", error.message, "start its server, or put the store back from a backup")
         return
     if facts is None:
-        yield Finding("store", "ok", f"{path} is made at the first start")
+        yield Finding("store", "ok", f"{kind.place} is made at the first start")
         yield doctor.of_clock(now_us, None)
         return
-    yield from _of_facts(facts, now_us)
+    yield from _of_facts(facts, kind.place, now_us)
 
 
-def _of_facts(facts: StoreFacts, now_us: int) -> Iterator[Finding]:
-    yield doctor.of_integrity(facts.complaint, facts.finished)
-    yield doctor.of_wal(facts.wal_bytes)
+def _of_facts(facts: StoreFacts, place: str, now_us: int) -> Iterator[Finding]:
+    if facts.server is not None:
+        yield doctor.of_server(f"{facts.server} at {place}", facts.complaint, facts.risks)
+    else:
+        yield doctor.of_integrity(facts.complaint, facts.finished)
+    if facts.wal_bytes is not None:
+        yield doctor.of_wal(facts.wal_bytes)
     yield doctor.of_monitor(None if facts.heartbeat_us is None else max(0, now_us - facts.heartbeat_us) / 1e6)
     yield doctor.of_clock(now_us, facts.newest_prediction_us)
 

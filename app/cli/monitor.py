@@ -71,7 +71,7 @@ def drift_check(database: Database) -> DriftCheck:
 def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
     from app.errors import Contradiction
     from app.monitor.acting import Acting
-    from app.monitor.lock import MonitorLock
+    from app.monitor.lock import monitor_lock
     from app.monitor.loop import Loop, wait_for
     from app.monitor.publishing import Publisher
     from app.store.monitor import MonitorStore
@@ -81,15 +81,18 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
     publisher = Publisher(store, _now_us, drift_check(database))
     parts = folders(settings, database)
     acting = Acting(settings, database, _now_us)
-    with MonitorLock(settings.data_dir) as lock:
+    with monitor_lock(settings.data_dir, database.kind) as lock:
         if once and not lock.acquire():
             raise Contradiction("a monitor runs already on this data, and takes everything in")
-        if not (once or wait_for(lock, stop)):
-            return 0
         if once:
             return _once(database, store, parts, publisher, as_json=as_json)
-        with acting:
-            Loop(store, parts, publisher, acting.after_reports, ticks=acting.ticks).run(stop)
+        loop = Loop(store, parts, publisher, acting.after_reports, ticks=acting.ticks)
+        if wait_for(lock, stop):
+            with acting:
+                loop.run(stop, lock.held)
+                # A server that was away has forgotten the lock, or has given it to another monitor.
+                while not stop.is_set() and wait_for(lock, stop):
+                    loop.run(stop, lock.held)
     return 0
 
 
@@ -112,10 +115,10 @@ def _once(database: Database, store: Any, parts: list[Folder], publisher: Any, *
 
 def _rebuild(settings: Settings, database: Database, *, as_json: bool) -> int:
     from app.errors import Contradiction
-    from app.monitor.lock import REBUILD, MonitorLock
+    from app.monitor.lock import REBUILD, monitor_lock
     from app.monitor.rebuild import rebuild
 
-    with MonitorLock(settings.data_dir, REBUILD) as lock:
+    with monitor_lock(settings.data_dir, database.kind, REBUILD) as lock:
         if not lock.acquire():
             raise Contradiction("another rebuild runs on this data")
         done = rebuild(database, folders(settings, database), _now_us, drift_check(database))

@@ -6,21 +6,21 @@ import argparse
 import contextlib
 import datetime
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.domain.backup import BackupContents
+    from app.store.kinds import Kind
     from app.store.putting_back import Homes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("source", metavar="FILE|-", help="what `backup` wrote; - for standard input")
-    parser.add_argument(
-        "--force", action="store_true", help="move what is in DATA_DIR and MODEL_DIR aside, instead of refusing"
-    )
+    parser.add_argument("--force", action="store_true", help="move what is there aside, instead of refusing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,45 +32,62 @@ def run(args: argparse.Namespace) -> int:
     from app.cli.backup import homes_of_settings
     from app.errors import BackupRefused
 
-    homes = homes_of_settings()
+    homes, kind = homes_of_settings()
     try:
-        with _alone(homes), _opened(args.source) as source:
-            contents, aside = _restored(homes, source, force=args.force)
+        with _alone(homes, kind), _opened(args.source) as source:
+            contents, aside = _restored(homes, kind, source, force=args.force)
     except OSError as error:
         place = error.filename or args.source
         raise BackupRefused(f"{place}: {error.strerror or error}; nothing was changed") from error
     print(f"Put back: {len(contents.files)} files of {contents.created_at}, written by release {contents.release}.")
-    for folder in aside:
-        print(f"What was there before is in {folder}: remove it when you are sure.")
+    for place in aside:
+        print(f"What was there before is in {place}: remove it when you are sure.")
     return doctor.show(doctor.of_state())
 
 
-def _restored(homes: Homes, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[Path]]:
-    from app.errors import BackupRefused
+def _restored(homes: Homes, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
+    """What was put back, and where the former is."""
+    from app.domain.backup import STORE
     from app.inference.shelf_files import keep_last_ordinal, last_ordinal
     from app.store.archive import unpack
-    from app.store.putting_back import put_back, staging, standing
+    from app.store.putting_back import put_back, staging
 
-    there = standing(homes)
-    if there and not force:
-        raise BackupRefused(f"{there[0]} is there already: nothing is overwritten without --force")
-    given_away = last_ordinal(homes.model_dir)
+    in_server = _refuse_to_overwrite(homes, kind, force=force)
+    given_away, stamp = last_ordinal(homes.model_dir), _stamp()
     with staging(homes):
         contents = unpack(source, homes.staged)
-        aside = put_back(homes, contents.files, _stamp())
+        with _taken_in(kind, homes.staged(STORE), f"replaced-{stamp}") as commit:
+            aside = [str(folder) for folder in put_back(homes, contents.files, stamp, commit)]
     # Ids of versions published since the backup are still out there: their numbers must not name others.
     keep_last_ordinal(homes.model_dir, given_away)
-    return contents, aside
+    return contents, [*aside, *([f"the schema replaced-{stamp} of {kind.place}"] if in_server else [])]
+
+
+def _refuse_to_overwrite(homes: Homes, kind: Kind, *, force: bool) -> bool:
+    """Whether a server has a log already. Raises `BackupRefused` where anything is there, without `force`."""
+    from app.errors import BackupRefused
+    from app.store.putting_back import standing
+
+    in_server = kind.is_there()
+    there = [*map(str, standing(homes)), *([kind.place] if in_server else [])]
+    if there and not force:
+        raise BackupRefused(f"{there[0]} is there already: nothing is overwritten without --force")
+    return in_server
+
+
+def _taken_in(kind: Kind, store: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
+    """A backup that was made before the first start has no log: then a server's is left as it is."""
+    return kind.taking_in(store, aside) if store.is_file() else contextlib.nullcontext(lambda: None)
 
 
 @contextlib.contextmanager
-def _alone(homes: Homes) -> Iterator[None]:
+def _alone(homes: Homes, kind: Kind) -> Iterator[None]:
     """Nothing else works on the data. Raises `Contradiction`."""
     from app.errors import Contradiction
-    from app.monitor.lock import MonitorLock
+    from app.monitor.lock import monitor_lock
     from app.store.progress import SharedProgress
 
-    with MonitorLock(homes.data_dir) as lock:
+    with monitor_lock(homes.data_dir, kind) as lock:
         if not lock.acquire():
             raise Contradiction(f"a monitor runs on {homes.data_dir}: stop it first")
         if SharedProgress(homes.data_dir / "progress").alive():

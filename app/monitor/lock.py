@@ -1,13 +1,19 @@
-"""The lock that makes the monitor one: it dies with its holder, however that one ends."""
+"""The lock that makes the monitor one: it dies with its holder, however that one ends.
+
+A file's, or where a server has the store a lock of that server.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from app.errors import SettingError
+from app.store.kinds import Kind, ServerLock
 
 MONITOR, REBUILD = "monitor.lock", "rebuild.lock"
 
@@ -30,6 +36,10 @@ class MonitorLock:
             return False
         return True
 
+    def held(self) -> bool:
+        """Whether it still is: nothing takes it away."""
+        return True
+
     def release(self) -> None:
         """Let another one have it; once more is harmless."""
         if self._descriptor >= 0:
@@ -41,3 +51,16 @@ class MonitorLock:
 
     def __exit__(self, *_reason: object) -> None:
         self.release()
+
+
+@contextmanager
+def monitor_lock(folder: Path, kind: Kind, name: str = MONITOR) -> Iterator[ServerLock | MonitorLock]:
+    """The lock of that name, not acquired yet, for the store of `kind`; released at the end of the block.
+
+    Raises `SettingError`.
+    """
+    lock = kind.lock(name) or MonitorLock(folder, name)
+    try:
+        yield lock
+    finally:
+        lock.release()

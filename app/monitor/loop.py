@@ -13,7 +13,6 @@ from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
 from app.monitor.folder import Folder
-from app.monitor.lock import MonitorLock
 from app.monitor.publishing import Publisher
 from app.monitor.step import PORTION, StepStore, step
 
@@ -58,9 +57,9 @@ class Loop:
         self._away = False
         self._failing: set[str] = set()
 
-    def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set, which is looked at between steps."""
-        while not stop.is_set():
+    def run(self, stop: threading.Event, alone: Callable[[], bool] = lambda: True) -> None:
+        """Until `stop` is set or this is no longer `alone`, both of which are looked at between steps."""
+        while not stop.is_set() and alone():
             try:
                 rest_s = self.turn()
                 self._back()
@@ -125,13 +124,28 @@ class Loop:
         self._away = False
 
 
-def wait_for(lock: MonitorLock, stop: threading.Event, poll_s: float = 0.5) -> bool:
-    """Wait until the lock is ours, saying once that another monitor runs; False where `stop` was set first."""
-    said = False
-    while not lock.acquire():
-        if not said:
-            _LOG.warning("monitor_waits", extra={"event_fields": {"reason": "another monitor runs on this data"}})
-            said = True
+class Lock(Protocol):
+    """What makes the monitor one. `acquire` does not wait, and raises `StoreUnavailable`."""
+
+    def acquire(self) -> bool: ...
+
+
+def wait_for(lock: Lock, stop: threading.Event, poll_s: float = 0.5) -> bool:
+    """Wait until the lock is ours, saying once what is waited for; False where `stop` was set first."""
+    said = ""
+    while (obstacle := _obstacle(lock)) is not None:
+        event, reason = obstacle
+        if event != said:
+            _LOG.warning(event, extra={"event_fields": {"reason": reason}})
+            said = event
         if stop.wait(poll_s):
             return False
     return True
+
+
+def _obstacle(lock: Lock) -> tuple[str, str] | None:
+    """What keeps the lock from being ours, as an event and its reason; None where it is."""
+    try:
+        return None if lock.acquire() else ("monitor_waits", "another monitor runs on this data")
+    except StoreUnavailable as error:
+        return "monitor_store_unavailable", error.message

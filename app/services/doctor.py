@@ -115,6 +115,17 @@ def of_integrity(complaint: str | None, finished: bool) -> Finding:
     return Finding("store", "ok", "its structure is whole")
 
 
+def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Finding:
+    """A server that has the store."""
+    if complaint is not None:
+        return Finding(
+            "store", "broken", f"{server}: {complaint}", "mend that, or name another database in DATABASE_URL"
+        )
+    if risks:
+        return Finding("store", "warn", f"{server}: {'; '.join(risks)}", "set it on, and restart the server")
+    return Finding("store", "ok", f"{server} can be the store")
+
+
 def of_monitor(age_s: float | None) -> Finding:
     """How far behind the monitor is."""
     advice = "python -m app monitor"

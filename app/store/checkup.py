@@ -7,23 +7,11 @@ import sqlite3
 import time
 from pathlib import Path
 
-import msgspec
-
 from app.errors import StoreUnavailable
+from app.store.facts import StoreFacts
 from app.store.monitor_names import HEARTBEAT
 
 _STEPS = 10_000
-
-
-class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `complaint` is that of SQLite's check, which `finished` in time or did not; times are µs since
-    1970, None where there is nothing yet."""
-
-    wal_bytes: int
-    complaint: str | None
-    finished: bool
-    newest_prediction_us: int | None
-    heartbeat_us: int | None
 
 
 def examine(path: Path, within_s: float) -> StoreFacts | None:

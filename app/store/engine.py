@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import getpid
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.errors import SettingError, StoreUnavailable
-from app.store.access import DURABLE, READING, RECORDING, Access
+from app.errors import StoreUnavailable
+from app.store.access import READING, REBUILDING, RECORDING, Access
+from app.store.failures import unavailable
+from app.store.kinds import Kind, kind_of
 from app.store.migrating import migrate, pending
 from app.store.statements import statements
 
-# Misuse on our side: not something that waiting could mend.
-_OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
-_WAL_LIMIT_BYTES = 64 * 1024 * 1024
+_USE = "the store cannot be used"
 
 
 class Database:
@@ -31,26 +29,29 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = _supported(url)
-        self._path = Path(str(self._url.database))
+        self.kind: Kind = kind_of(url)
+        self._failures: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *self.kind.failures)
         self._lock = threading.RLock()
         self._engines: dict[Access, Engine] = {}
         self._pid = getpid()
         self._inherited: list[dict[Access, Engine]] = []
         self._opened_before = False
-        self._inode: int | None = None
+        self._mark: object = None
+        self._refusal: tuple[float, str] | None = None
 
     @contextmanager
     def begin(self, access: Access) -> Iterator[Connection]:
-        """A transaction: committed at the end of the block, rolled back where it raises."""
+        """A transaction: committed at the end of the block, rolled back where it raises. All that a reader sees is of
+        one moment; a writer sees all that was committed before, and nobody else writes meanwhile."""
         try:
             with self._engine(access).begin() as connection:
                 yield connection
-        except _OUR_FAULT:
-            raise
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            self.close()  # what broke may be the connection: the next use opens another
-            raise StoreUnavailable(f"the store cannot be used: {_reason(error)}") from error
+        except self._failures as error:
+            if self.kind.is_our_fault(error):
+                raise
+            if not self.kind.is_still_open(error):
+                self.close()  # the next use opens another
+            raise unavailable(_USE, error) from error
 
     def probe(self) -> None:
         """Prove that the store takes a write. Raises `StoreUnavailable`."""
@@ -62,76 +63,51 @@ class Database:
         with self._lock:
             self._forget_inherited()
             engines, self._engines = self._engines, {}
-            self._inode = None
+            self._mark = None
         for engine in engines.values():
             engine.dispose()
 
     def _engine(self, access: Access) -> Engine:
         with self._lock:
             self._forget_inherited()
-            if self._inode is not None and self._path.stat().st_ino != self._inode:
+            if self._engines and self.kind.mark() != self._mark:
                 self.close()  # the file was replaced: writing on would go to one that nobody can see
             if not self._engines:
                 self._open_first()
             if access not in self._engines:
-                self._engines[access] = _sqlite_engine(self._url, access)
+                self._engines[access] = self.kind.engine(access)
             return self._engines[access]
 
     def _open_first(self) -> None:
-        """Bring the schema up to date. The folder is made at start only: one that vanishes later is a lost disk."""
+        """Bring the schema up to date. What is refused is not asked for again at once: each who waits for the lock
+        would wait for the same answer."""
+        if self._refusal is not None and time.monotonic() < self._refusal[0]:
+            raise StoreUnavailable(self._refusal[1])
+        try:
+            self._engines, self._mark = self._opened()
+        except self._failures as error:
+            if self.kind.pause_s:
+                self._refusal = time.monotonic() + self.kind.pause_s, unavailable(_USE, error).message
+            raise
+
+    def _opened(self) -> tuple[dict[Access, Engine], object]:
         if not self._opened_before:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.kind.make_room()
             self._opened_before = True
         # Looked at without the write lock first: a store that is merely busy opens at once.
-        reader, writer = _sqlite_engine(self._url, READING), _sqlite_engine(self._url, DURABLE)
+        reader, writer = self.kind.engine(READING), self.kind.engine(REBUILDING)
         try:
             if pending(reader):
                 migrate(writer)
-            self._inode = self._path.stat().st_ino
+            return {READING: reader}, self.kind.mark()
         except BaseException:
             reader.dispose()
-            writer.dispose()
             raise
-        self._engines = {READING: reader, DURABLE: writer}
+        finally:
+            writer.dispose()
 
     def _forget_inherited(self) -> None:
-        # SQLite's connections must not cross a fork, not even to be closed there: keep them, untouched.
+        # Connections must not cross a fork, not even to be closed there: keep them, untouched.
         if self._pid != getpid():
             self._inherited.append(self._engines)
-            self._engines, self._inode, self._pid = {}, None, getpid()
-
-
-def _supported(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise SettingError("DATABASE_URL", "that is not a URL such as sqlite:////var/lib/bakeoff.sqlite") from None
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise SettingError(
-            "DATABASE_URL",
-            f"{parsed.drivername} is not supported: use sqlite:////path/to/file, or leave it empty for DATA_DIR",
-        )
-    if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
-        raise SettingError("DATABASE_URL", "the store must be a file that all processes share: sqlite:////path/to/file")
-    return parsed
-
-
-def _sqlite_engine(url: URL, access: Access) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": access.busy_s})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin without the write lock
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if access.durable else 'NORMAL'}")
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if access.writes else "BEGIN")
-
-    return engine
-
-
-def _reason(error: Exception) -> str:
-    return str(error.orig if isinstance(error, DBAPIError) else error)
+            self._engines, self._mark, self._pid = {}, None, getpid()

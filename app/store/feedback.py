@@ -20,12 +20,15 @@ _Known = dict[tuple[str, str], str]
 
 
 class FeedbackLog:
-    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC); the processes of a host take turns."""
+    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC).
+
+    The processes of a host take `turns` where the store itself does not let them in by order.
+    """
 
     def __init__(self, database: Database, now_us: Callable[[], int], turns: Turns | None = None) -> None:
         self._database = database
         self._now_us = now_us
-        self._turns = turns
+        self._turns = None if database.kind.is_fair else turns
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
         """For each submission its receipt, or the `Contradiction` for which nothing of it was taken; all durable.
@@ -66,7 +69,8 @@ class FeedbackLog:
 
 def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> _Known:
     ids = sorted({outcome.prediction_id for outcomes in submissions for outcome in outcomes})
-    rows = connection.execute(text(statements("feedback")["known"]), {"ids": msgspec.json.encode(ids).decode()})
+    query = text(statements("feedback", connection.dialect.name)["known"])
+    rows = connection.execute(query, {"ids": msgspec.json.encode(ids).decode()})
     return {(row.prediction_id, row.kind): row.outcome for row in rows}
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 
 from msgspec.structs import astuple
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
 from app.services.ports import LoggedPrediction
 from app.store.access import RECORDING
 from app.store.engine import Database
 from app.store.statements import statements
 
-_COLUMNS = len(LoggedPrediction.__struct_fields__)
+_COLUMNS = LoggedPrediction.__struct_fields__
 # 14 columns × 64 rows stay below 999 bound values, the least that any SQLite allows; and sqlite3 keeps 128 statements
 # prepared, so that each size has its own.
 _ROWS_A_STATEMENT = 64
@@ -28,12 +30,19 @@ class PredictionLog:
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add `rows` in one transaction; those whose id is in the log already are ignored.
 
-        Raises `StoreUnavailable`: then none of them was added.
+        Raises `StoreUnavailable`, or `UnicodeError` or `OverflowError` where no store could take a row: then none of
+        them was added.
         """
+        if not rows:
+            return
         with self._database.begin(RECORDING) as connection:
-            for start in range(0, len(rows), _ROWS_A_STATEMENT):
-                some = rows[start : start + _ROWS_A_STATEMENT]
-                connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(map(astuple, some))))
+            _APPEND[connection.dialect.name](connection, rows)
+
+
+def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
+    for start in range(0, len(rows), _ROWS_A_STATEMENT):
+        some = rows[start : start + _ROWS_A_STATEMENT]
+        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(map(astuple, some))))
 
 
 @cache
@@ -43,5 +52,21 @@ def _insert(rows: int) -> str:
     Not `executemany`: sqlite3 gives up the interpreter's lock at every statement, and beside a busy request thread
     each row would wait a whole switch interval (5 ms) to get it back.
     """
-    row = f"({', '.join('?' * _COLUMNS)})"
+    row = f"({', '.join('?' * len(_COLUMNS))})"
     return f"{statements('predictions')['append']} {', '.join([row] * rows)} ON CONFLICT (prediction_id) DO NOTHING"
+
+
+def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
+    """One statement whatever the number of rows, which the server prepares once."""
+    columns = zip(*map(astuple, rows), strict=True)
+    arrays = {name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)}
+    try:
+        connection.execute(text(statements("predictions")["append_arrays"]), arrays)
+    except DataError as error:
+        raise OverflowError(f"a value that the log cannot hold: {error.orig}") from error
+
+
+_APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] = {
+    "sqlite": _append_values,
+    "postgresql": _append_arrays,
+}

@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
-from string import Template
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from app.store.dialects import schema_in_dialect
 from app.store.statements import cut, statements
 
 _FOLDER = Path(__file__).parent / "migrations"
 _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
-# AUTOINCREMENT: a number is never given twice, so that a cursor cannot meet an old number with a new row.
-_DIALECTS: Mapping[str, Mapping[str, str]] = {
-    "sqlite": {"serial": "INTEGER PRIMARY KEY AUTOINCREMENT"},
-}
 
 
 def pending(engine: Engine, folder: Path = _FOLDER) -> bool:
     """Whether there are scripts that the store has not seen; takes no write lock."""
     with engine.begin() as connection:
-        return not _scripts(folder).keys() <= _applied(connection)
+        return not _scripts(folder).keys() <= applied(connection)
 
 
 def migrate(engine: Engine, folder: Path = _FOLDER) -> list[int]:
@@ -35,13 +31,23 @@ def migrate(engine: Engine, folder: Path = _FOLDER) -> list[int]:
 
     `engine` must take the write lock at the beginning of a transaction: concurrent starters then wait for each other.
     """
-    scripts = _scripts(folder)
     with engine.begin() as connection:
-        connection.execute(text(statements("schema")["create"]))
-        missing = sorted(scripts.keys() - _applied(connection))
-        for number in missing:
-            _apply(connection, number, scripts[number].read_text(encoding="utf-8"))
+        missing = sorted(_scripts(folder).keys() - applied(connection))
+        build(connection, missing, folder)
     return missing
+
+
+def known(folder: Path = _FOLDER) -> set[int]:
+    """The numbers of the scripts that there are."""
+    return set(_scripts(folder))
+
+
+def build(connection: Connection, numbers: Collection[int], folder: Path = _FOLDER) -> None:
+    """Apply the scripts of these numbers, in the transaction of `connection`. Raises `KeyError` for unknown ones."""
+    connection.execute(text(statements("schema")["create"]))
+    scripts = _scripts(folder)
+    for number in sorted(numbers):
+        _apply(connection, number, scripts[number].read_text(encoding="utf-8"))
 
 
 def _scripts(folder: Path) -> dict[int, Path]:
@@ -49,15 +55,15 @@ def _scripts(folder: Path) -> dict[int, Path]:
     return {int(match[1]): path for path, match in matches if match}
 
 
-def _applied(connection: Connection) -> set[int]:
+def applied(connection: Connection) -> set[int]:
+    """The numbers of the scripts that the store has seen."""
     if not inspect(connection).has_table("schema_version"):
         return set()
     return set(connection.execute(text(statements("schema")["applied"])).scalars())
 
 
 def _apply(connection: Connection, number: int, script: str) -> None:
-    names = _DIALECTS[connection.dialect.name]
     for statement in cut(script):
-        connection.exec_driver_sql(Template(statement).substitute(names))
+        connection.exec_driver_sql(schema_in_dialect(statement, connection.dialect.name))
     record = text(statements("schema")["record"])
     connection.execute(record, {"version": number, "applied_at_us": time.time_ns() // 1000})

@@ -188,7 +188,8 @@ def _after(connection: Connection, table: str, after: int, until: int, limit: in
 
 
 def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
-    query = f"{statements('monitor')[table]} {statements('monitor')['of_ids']}"
+    named = statements("monitor", connection.dialect.name)
+    query = f"{named[table]} {named['of_ids']}"
     return connection.execute(text(query), {"ids": _json(sorted(set(ids)))}).all()
 
 
@@ -241,7 +242,7 @@ def _configuration(row: Any) -> Configuration:
 
 
 def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
-    return connection.execute(text(statements("monitor")[statement]), parameters).all()
+    return connection.execute(text(statements("monitor", connection.dialect.name)[statement]), parameters).all()
 
 
 def _json(value: object) -> str:

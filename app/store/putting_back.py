@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,15 +16,15 @@ _BESIDE_STORE = ("", "-wal", "-shm", "-journal")
 
 
 class Homes(msgspec.Struct, frozen=True):
-    """Where the parts of a deployment's state live: its folder, the store's file, the shelf."""
+    """Where the parts of a deployment's state live: its folder, the store's file (None: a server has it), the shelf."""
 
     data_dir: Path
-    store: Path
+    store: Path | None
     model_dir: Path
 
     def of(self, name: str) -> tuple[Path, Path]:
         """The root and, below it, the path of the file that a backup calls `name`."""
-        if name == STORE:
+        if name == STORE and self.store is not None:
             return self.store.parent, Path(self.store.name)
         if name.startswith(f"{SHELF}/"):
             return self.model_dir, Path(name).relative_to(SHELF)
@@ -37,12 +37,14 @@ class Homes(msgspec.Struct, frozen=True):
 
     def roots(self) -> list[Path]:
         """The folders that hold state, once each."""
-        return [*dict.fromkeys((self.data_dir, self.store.parent, self.model_dir))]
+        places = (self.data_dir, self.store.parent if self.store else self.data_dir, self.model_dir)
+        return [*dict.fromkeys(places)]
 
 
 def standing(homes: Homes) -> list[Path]:
     """What is there now and would be replaced: the store's files, the key, the token, all of the shelf."""
-    beside = [homes.store.with_name(homes.store.name + suffix) for suffix in _BESIDE_STORE]
+    store = homes.store
+    beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
     kept = [homes.data_dir / KEY, homes.data_dir / TOKEN]
     shelf = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
     # Dotted names are the shelf's own: locks and the like.
@@ -63,18 +65,20 @@ def staging(homes: Homes) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_back(homes: Homes, names: Iterable[str], stamp: str) -> list[Path]:
+def put_back(homes: Homes, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None) -> list[Path]:
     """Move what stands aside, and the staged files of these names in; the folders where the former now is.
 
-    Where a move fails all are undone, and its `OSError` is raised.
+    `commit` comes last, and puts the log in its place where that is no file. Where it or a move fails all moves are
+    undone, and the `OSError` or `StoreUnavailable` is raised.
     """
     done: list[tuple[Path, Path]] = []
-    units = {_unit(homes, name) for name in names}
+    units = {_unit(homes, name) for name in names if name != STORE or homes.store is not None}
     try:
         aside = {_aside(homes, path, stamp, done) for path in standing(homes)}
         for root, unit in sorted(units):
             _move(root / _STAGED / unit, root / unit, done)
-    except OSError:
+        commit()
+    except Exception:
         for source, target in reversed(done):
             target.rename(source)
         raise

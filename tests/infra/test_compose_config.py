@@ -13,15 +13,15 @@ from tests.stack import output, resolved
 pytestmark = pytest.mark.docker
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES = ["alertmanager", "api", "edge", "grafana", "monitor", "prometheus", "train", "ui"]
-ALWAYS = [service for service in SERVICES if service != "grafana"]
+SERVICES = ["alertmanager", "api", "edge", "grafana", "monitor", "postgres", "prometheus", "train", "ui"]
+ALWAYS = [service for service in SERVICES if service not in ("grafana", "postgres")]
 FIXED_IN_THE_IMAGE = {"HOST", "MODEL_DIR", "DATA_DIR", "METRICS_DIR"}
 HOST_MB, HOST_NEEDS_MB = 2048, 350
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict]:
-    return resolved("--profile", "grafana")
+    return resolved("--profile", "grafana", "--profile", "postgres")
 
 
 def mb(service: dict) -> float:
@@ -73,18 +73,25 @@ def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> No
     assert {ip for ips in published.values() for ip in ips} == {"127.0.0.1"}
 
 
-def test_bind_publishes_them_elsewhere() -> None:
-    assert {port["host_ip"] for port in resolved(BIND="0.0.0.0")["edge"]["ports"]} == {"0.0.0.0"}
+@pytest.mark.parametrize(
+    ("variable", "opened"),
+    [("BIND", {"edge"}), ("UI_BIND", {"ui"}), ("OPERATIONS_BIND", {"alertmanager", "grafana", "prometheus"})],
+)
+def test_each_part_is_published_elsewhere_by_a_word_of_its_own(variable: str, opened: set[str]) -> None:
+    services = resolved("--profile", "grafana", **{variable: "0.0.0.0"})
+    ports = {(name, port["host_ip"]) for name, service in services.items() for port in service.get("ports", [])}
+    assert {name for name, host_ip in ports if host_ip == "0.0.0.0"} == opened
 
 
 def test_the_limits_fit_a_host_of_two_gigabytes_with_two_apis_during_a_roll(services: dict[str, dict]) -> None:
     always = sum(mb(services[name]) for name in ALWAYS if name != "train")
     assert always <= HOST_MB - HOST_NEEDS_MB
     assert always + mb(services["api"]) <= HOST_MB
+    assert always + mb(services["postgres"]) <= HOST_MB - HOST_NEEDS_MB
 
 
 def test_every_setting_reaches_the_api_or_is_read_for_the_stack(services: dict[str, dict]) -> None:
-    of_the_stack = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT)) | {"COMPOSE_PROJECT_NAME"}
+    of_the_stack = set(re.findall(r"\$\{([A-Z0-9_]+)", TEXT)) | {"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
     missing = set(example_settings()) - set(services["api"]["environment"]) - of_the_stack
     assert missing == FIXED_IN_THE_IMAGE
 
@@ -95,10 +102,20 @@ def test_a_setting_of_the_environment_arrives() -> None:
     assert environment["DRIFT_THRESHOLD"] == "0.3"
 
 
+def test_the_databases_password_reaches_those_who_use_it_and_nobody_else() -> None:
+    services = resolved("--profile", "postgres", "--profile", "grafana", POSTGRES_PASSWORD="sesame")
+    assert {name for name, service in services.items() if "sesame" in str(service)} == {
+        "api",
+        "monitor",
+        "postgres",
+        "train",
+    }
+
+
 def test_the_dashboard_is_never_given_the_administrators_token() -> None:
     assert "sesame" not in str(resolved(ADMIN_TOKEN="sesame")["ui"])
 
 
 def test_images_are_pinned(services: dict[str, dict]) -> None:
     foreign = [service["image"] for service in services.values() if not service["image"].startswith("bakeoff-")]
-    assert all(re.search(r":v?\d+\.\d+", image) for image in foreign)
+    assert all(re.search(r":v?\d+(\.\d+|-bookworm)", image) for image in foreign)

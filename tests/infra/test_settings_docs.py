@@ -10,8 +10,9 @@ from app.settings import _VARIABLES, Settings
 from tests.infra.repository import ROOT, example_settings
 
 SPLIT = {"MODEL_V1_WEIGHT", "MODEL_V2_WEIGHT"}
-# What docker-compose.yml refers to, and the variable that Compose itself reads.
-WITH_DOCKER = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text())) | {"COMPOSE_PROJECT_NAME"}
+# What docker-compose.yml refers to, and the variables that Compose itself reads.
+WITH_DOCKER = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker-compose.yml").read_text()))
+WITH_DOCKER |= {"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"}
 KNOWN = {variable for variable, _ in _VARIABLES.values()} | SPLIT | WITH_DOCKER
 
 

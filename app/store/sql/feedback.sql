@@ -1,5 +1,5 @@
 -- name: known
-SELECT prediction_id, kind, outcome FROM feedback WHERE prediction_id IN (SELECT value FROM json_each(:ids))
+SELECT prediction_id, kind, outcome FROM feedback WHERE prediction_id IN (SELECT $texts(:ids))
 
 -- name: append
 INSERT INTO feedback (

@@ -1,3 +1,5 @@
+-- What a name begins with is compared as it stands: LIKE takes `_` for any letter, and SQLite's knows no case.
+
 -- name: predictions
 SELECT
     seq, prediction_id, served_at_us, epoch, version, chosen, assignment, propensity, counts, synthetic, user_hash,
@@ -14,13 +16,13 @@ FROM feedback
 WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit
 
 -- name: of_ids
-WHERE prediction_id IN (SELECT value FROM json_each(:ids)) ORDER BY seq
+WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
 
 -- name: newest_epoch
 SELECT COALESCE(max(epoch), 0) FROM config
 
 -- name: configurations
-SELECT epoch, body FROM config WHERE epoch IN (SELECT value FROM json_each(:epochs))
+SELECT epoch, body FROM config WHERE epoch IN (SELECT $numbers(:epochs))
 
 -- name: first_configuration
 SELECT epoch, body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch LIMIT 1
@@ -35,16 +37,18 @@ SELECT id, ordinal, started_at_us, ended_at_us, ended_by FROM experiments ORDER 
 SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = :name
 
 -- name: states
-SELECT name, body FROM monitor_state WHERE name IN (SELECT value FROM json_each(:names))
+SELECT name, body FROM monitor_state WHERE name IN (SELECT $texts(:names))
 
 -- name: states_of
-SELECT name, body FROM monitor_state WHERE name = :name OR name LIKE :name || '/%' ORDER BY name
+SELECT name, body FROM monitor_state
+WHERE name = :name OR substr(name, 1, length(:name) + 1) = :name || '/'
+ORDER BY name
 
 -- name: stale_reports
 SELECT substr(s.name, length(:states) + 1) AS id, s.cursor_predictions, s.cursor_feedback
 FROM monitor_state AS s
 LEFT JOIN monitor_state AS r ON r.name = :reports || substr(s.name, length(:states) + 1)
-WHERE s.name LIKE :states || '%'
+WHERE substr(s.name, 1, length(:states)) = :states
     AND (
         r.name IS NULL OR r.cursor_predictions <> s.cursor_predictions OR r.cursor_feedback <> s.cursor_feedback
     )
@@ -65,7 +69,7 @@ ON CONFLICT (experiment_id, challenger, n) DO UPDATE SET at_us = excluded.at_us,
 
 -- name: users
 SELECT user_hash, epoch, version, exposed, moved, labelled, rewarded FROM monitor_users
-WHERE experiment_id = :experiment_id AND user_hash IN (SELECT value FROM json_each(:hashes))
+WHERE experiment_id = :experiment_id AND user_hash IN (SELECT $numbers(:hashes))
 
 -- name: put_user
 INSERT INTO monitor_users (experiment_id, user_hash, epoch, version, exposed, moved, labelled, rewarded)
@@ -74,22 +78,24 @@ ON CONFLICT (experiment_id, user_hash) DO UPDATE SET
     exposed = excluded.exposed, moved = excluded.moved, labelled = excluded.labelled, rewarded = excluded.rewarded
 
 -- name: drop_state
-DELETE FROM monitor_state WHERE name = :name OR name LIKE :name || '/%'
+DELETE FROM monitor_state WHERE name = :name OR substr(name, 1, length(:name) + 1) = :name || '/'
 
 -- name: drop_points
-DELETE FROM timeline WHERE (experiment_id LIKE :space || '%') = :inside
+DELETE FROM timeline WHERE (substr(experiment_id, 1, length(:space)) = :space) = :inside
 
 -- name: drop_users
-DELETE FROM monitor_users WHERE (experiment_id LIKE :space || '%') = :inside
+DELETE FROM monitor_users WHERE (substr(experiment_id, 1, length(:space)) = :space) = :inside
 
 -- name: adopt_state
-UPDATE monitor_state SET name = substr(name, length(:space) + 1) WHERE name LIKE :space || '%'
+UPDATE monitor_state SET name = substr(name, length(:space) + 1) WHERE substr(name, 1, length(:space)) = :space
 
 -- name: adopt_points
-UPDATE timeline SET experiment_id = substr(experiment_id, length(:space) + 1) WHERE experiment_id LIKE :space || '%'
+UPDATE timeline SET experiment_id = substr(experiment_id, length(:space) + 1)
+WHERE substr(experiment_id, 1, length(:space)) = :space
 
 -- name: adopt_users
-UPDATE monitor_users SET experiment_id = substr(experiment_id, length(:space) + 1) WHERE experiment_id LIKE :space || '%'
+UPDATE monitor_users SET experiment_id = substr(experiment_id, length(:space) + 1)
+WHERE substr(experiment_id, 1, length(:space)) = :space
 
 -- name: row
 SELECT body, updated_at_us FROM monitor_state WHERE name = :name

@@ -4,6 +4,36 @@ INSERT INTO predictions (
     user_hash, features, answers, latency_us
 ) VALUES
 
+-- name: append_arrays
+INSERT INTO predictions (
+    prediction_id, served_at_us, request_id, epoch, version, chosen, assignment, propensity, counts, synthetic,
+    user_hash, features, answers, latency_us
+)
+SELECT
+    prediction_id, served_at_us, request_id, epoch, version, chosen, assignment, propensity, counts, synthetic,
+    user_hash, features, answers, latency_us
+FROM unnest(
+    CAST(:prediction_id AS TEXT[]),
+    CAST(:served_at_us AS BIGINT[]),
+    CAST(:request_id AS TEXT[]),
+    CAST(:epoch AS BIGINT[]),
+    CAST(:version AS TEXT[]),
+    CAST(:chosen AS TEXT[]),
+    CAST(:assignment AS TEXT[]),
+    CAST(:propensity AS DOUBLE PRECISION[]),
+    CAST(:counts AS BOOLEAN[]),
+    CAST(:synthetic AS BOOLEAN[]),
+    CAST(:user_hash AS BIGINT[]),
+    CAST(:features AS TEXT[]),
+    CAST(:answers AS TEXT[]),
+    CAST(:latency_us AS BIGINT[])
+) WITH ORDINALITY AS given (
+    prediction_id, served_at_us, request_id, epoch, version, chosen, assignment, propensity, counts, synthetic,
+    user_hash, features, answers, latency_us, place
+)
+ORDER BY place
+ON CONFLICT (prediction_id) DO NOTHING
+
 -- name: page
 SELECT
     p.prediction_id, p.served_at_us, p.version, p.assignment, p.features, p.answers,

@@ -85,7 +85,9 @@ def test_what_is_put_back_is_what_was_backed_up(here, backup, elsewhere):
     assert shelf.aliases() == Shelf(here.models, b"").aliases()
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=st.integers(0, 400))
 def test_however_many_rows_there_are_as_many_come_back(here, elsewhere, tmp_path, rows):
     here.log(1000, 1000 + rows)

@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from app.cli import main
+from tests.postgres import PASSWORD
 
 _PORTS = ("API_PORT", "UI_PORT", "PROMETHEUS_PORT")
 
@@ -103,6 +104,20 @@ def test_a_clock_behind_the_log_and_a_silent_monitor_are_warned_of(consult, tmp_
         connection.execute("INSERT INTO predictions (served_at_us) VALUES (4102444800000000)")
     findings, status = consult()
     assert (status, findings["clock"]["state"], findings["monitor"]["state"]) == (0, "warn", "warn")
+
+
+def test_a_server_that_has_the_store_is_looked_at_without_its_password(consult, postgres_url):
+    findings, status = consult(DATABASE_URL=postgres_url)
+    assert (status, findings["store"]["state"]) == (0, "warn")  # the server of the tests runs without fsync
+    assert "PostgreSQL 1" in findings["store"]["detail"]
+    assert "fsync is off" in findings["store"]["detail"]
+    assert PASSWORD not in str(findings)
+
+
+def test_a_server_that_is_away_is_broken(consult):
+    findings, status = consult(DATABASE_URL="postgresql://bakeoff:hidden@127.0.0.1:1/x")
+    assert (status, findings["store"]["state"]) == (1, "broken")
+    assert "hidden" not in str(findings)
 
 
 def test_a_port_that_another_program_has_is_broken(consult):

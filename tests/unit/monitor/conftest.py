@@ -5,7 +5,7 @@ from tests.unit.monitor.small_log import SmallLog
 
 
 @pytest.fixture
-def small_log(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'log.sqlite'}")
+def small_log(store_url):
+    database = Database(store_url)
     yield SmallLog(database)
     database.close()

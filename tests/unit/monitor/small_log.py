@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass, field
 
 import numpy as np
+from sqlalchemy import text
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.outcome import Outcome
@@ -140,13 +141,13 @@ class SmallLog:
         from app.store.access import READING
 
         with self.database.begin(READING) as connection:
-            run = connection.exec_driver_sql
-            return (
-                run("SELECT name, body FROM monitor_state WHERE name LIKE 'experiment%' ORDER BY name").all(),
-                run("SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = 'experiment'").all(),
-                run("SELECT experiment_id, challenger, n, at_us, body FROM timeline ORDER BY 1, 2, 3").all(),
-                run("SELECT * FROM monitor_users ORDER BY 1, 2").all(),
+            queries = (
+                "SELECT name, body FROM monitor_state WHERE name LIKE 'experiment%' ORDER BY name",
+                "SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = 'experiment'",
+                "SELECT experiment_id, challenger, n, at_us, body FROM timeline ORDER BY 1, 2, 3",
+                "SELECT * FROM monitor_users ORDER BY 1, 2",
             )
+            return tuple(connection.execute(text(query)).all() for query in queries)
 
     def forget(self):
         """Drop all derived state."""

@@ -10,8 +10,8 @@ from tests.unit.monitor.watched_log import WatchedLog, known, reference
 
 
 @pytest.fixture
-def log(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'log.sqlite'}")
+def log(store_url):
+    database = Database(store_url)
     log = WatchedLog(database)
     log.begin()
     yield log

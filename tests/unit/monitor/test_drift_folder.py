@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
@@ -32,8 +33,8 @@ from tests.unit.monitor.watched_log import WatchedLog, known, reference
 
 
 @pytest.fixture
-def log(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'log.sqlite'}")
+def log(store_url):
+    database = Database(store_url)
     log = WatchedLog(database)
     log.begin()
     yield log
@@ -169,7 +170,7 @@ def test_a_state_that_is_not_readable_begins_anew(log):
     log.requests(12)
     log.watch()
     with log.database.begin(MONITORING) as connection:
-        connection.exec_driver_sql("UPDATE monitor_state SET body = '{}' WHERE name LIKE 'drift/%'")
+        connection.execute(text("UPDATE monitor_state SET body = '{}' WHERE name LIKE 'drift/%'"))
     assert log.report() is None
     log.requests(5)
     log.watch()
@@ -189,7 +190,11 @@ def busy(log):
     log.requests(21, shift=0.0, wrong=0.8, seed=4)
 
 
-@pytest.mark.parametrize("portion", [1, 3, 10, 64, 5000])
+@pytest.mark.parametrize(
+    ("store_url", "portion"),
+    [*(("sqlite", portion) for portion in (1, 3, 10, 64, 5000)), ("postgresql", 10)],
+    indirect=["store_url"],
+)
 def test_the_same_log_gives_the_same_state_however_it_is_cut(log, portion):
     busy(log)
     log.watch()

@@ -1,4 +1,4 @@
-"""The loop, its lock, and the command."""
+"""The loop, and the command."""
 
 import json
 import os
@@ -14,9 +14,10 @@ import pytest
 from app.cli.monitor import run
 from app.errors import Contradiction, StoreUnavailable
 from app.monitor.experiment import ExperimentFolder
-from app.monitor.lock import MonitorLock
-from app.monitor.loop import Loop, wait_for
+from app.monitor.lock import monitor_lock
+from app.monitor.loop import Loop
 from app.monitor.publishing import Publisher
+from app.store.kinds import kind_of
 from app.store.monitor_reads import MonitorReads
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,55 +102,15 @@ def test_an_absent_store_is_waited_for_and_logged_once(small_log, caplog, monkey
     assert [record.message for record in caplog.records] == ["monitor_store_unavailable", "monitor_store_back"]
 
 
-def test_a_second_monitor_waits_says_so_once_and_takes_over(tmp_path, caplog):
-    first, second = MonitorLock(tmp_path), MonitorLock(tmp_path)
-    assert wait_for(first, threading.Event())
-    taken = threading.Event()
-    waiter = threading.Thread(target=lambda: wait_for(second, threading.Event(), 0.01) and taken.set())
-    waiter.start()
-    while not caplog.records:
-        time.sleep(0.001)
-    assert not taken.is_set()
-    first.release()
-    waiter.join(10)
-    assert taken.is_set()
-    assert [record.message for record in caplog.records] == ["monitor_waits"]
-
-
-def test_waiting_ends_when_told_to_stop(tmp_path):
-    stop = threading.Event()
-    stop.set()
-    with MonitorLock(tmp_path) as holder, MonitorLock(tmp_path) as waiter:
-        assert holder.acquire()
-        assert not wait_for(waiter, stop)
-
-
-def test_the_lock_dies_with_its_holder(tmp_path):
-    code = "import sys, time; from pathlib import Path; from app.monitor.lock import MonitorLock\n"
-    code += f"lock = MonitorLock(Path({str(tmp_path)!r})); print(lock.acquire(), flush=True); time.sleep(60)"
-    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout.readline() == "True\n"
-        with MonitorLock(tmp_path) as ours:
-            assert not ours.acquire()
-            holder.send_signal(signal.SIGKILL)
-            holder.wait()
-            assert ours.acquire()
-    finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
-
-
 class Arguments:
     def __init__(self, once=False, rebuild=False, json=False):
         self.once, self.rebuild, self.json = once, rebuild, json
 
 
 @pytest.fixture
-def environment(small_log, tmp_path, monkeypatch):
+def environment(small_log, store_url, tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'log.sqlite'}")
+    monkeypatch.setenv("DATABASE_URL", store_url)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
@@ -165,8 +126,8 @@ def test_once_prints_what_the_experiment_says(small_log, environment, capsys):
     assert json.loads(capsys.readouterr().out)["experiment"]["id"] == "one"
 
 
-def test_once_beside_a_running_monitor_ends_and_says_why(environment, tmp_path):
-    with MonitorLock(tmp_path) as holder:
+def test_once_beside_a_running_monitor_ends_and_says_why(environment, tmp_path, store_url):
+    with monitor_lock(tmp_path, kind_of(store_url)) as holder:
         assert holder.acquire()
         with pytest.raises(Contradiction, match="a monitor runs already"):
             run(Arguments(once=True))
@@ -189,10 +150,10 @@ def test_a_rebuild_prints_the_evidence_before_and_after(small_log, environment, 
     assert "equal to the last bit" in capsys.readouterr().out
 
 
-def test_sigterm_stops_the_command_cleanly(small_log, tmp_path):
+def test_sigterm_stops_the_command_cleanly(small_log, store_url, tmp_path):
     small_log.begin()
     small_log.random_traffic(5)
-    variables = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path / 'log.sqlite'}"}
+    variables = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": store_url}
     monitor = subprocess.Popen([sys.executable, "-m", "app", "monitor"], cwd=ROOT, env=variables)
     reads = MonitorReads(small_log.database, lambda: time.time_ns() // 1000)
     try:

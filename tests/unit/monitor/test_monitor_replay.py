@@ -14,6 +14,7 @@ from app.monitor.step import step, take_in_all
 from app.store.access import MONITORING
 from app.store.monitor import MonitorStore
 from tests.unit.monitor.small_log import SmallLog
+from tests.unit.store.stored_rows import SQLITE_ONLY
 
 KINDS = {
     "accuracy": {"equivalence_margin": 0.02},
@@ -39,7 +40,10 @@ def mixed_log(small_log, n=60, **terms):
     small_log.random_traffic(n // 4, seed=4, kinds=("actual", "reward"), epoch=old)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Thousands of small transactions, which a server makes slow: of one kind there.
+@pytest.mark.parametrize(
+    ("store_url", "kind"), [*(("sqlite", kind) for kind in KINDS), ("postgresql", "accuracy")], indirect=["store_url"]
+)
 def test_portions_of_one_or_of_thousands_give_the_same_state(small_log, kind):
     mixed_log(small_log, n=40, **KINDS[kind])
     small_log.take_in(portion=1000)
@@ -173,10 +177,11 @@ def test_the_report_is_made_again_after_a_death_before_it(small_log):
     assert [report.id for report in Publisher(small_log.store(), small_log.clock).publish()] == ["one"]
 
 
+@SQLITE_ONLY
 def test_a_store_that_is_away_changes_nothing(small_log, tmp_path):
     small_log.begin()
     small_log.random_traffic(5)
-    path = tmp_path / "log.sqlite"
+    path = tmp_path / "data" / "bakeoff.sqlite"
     path.rename(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable):
         step(ExperimentFolder(), small_log.store())

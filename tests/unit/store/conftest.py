@@ -1,15 +1,58 @@
-import pytest
+from contextlib import contextmanager
 
+import pytest
+from sqlalchemy import text
+
+from app.store.access import DURABLE, READING
 from app.store.engine import Database
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'data' / 'bakeoff.sqlite'}")
+def database(store_url):
+    database = Database(store_url)
     yield database
     database.close()
 
 
 @pytest.fixture
 def path(tmp_path):
+    """The file, where the store is SQLite's."""
     return tmp_path / "data" / "bakeoff.sqlite"
+
+
+@pytest.fixture
+def rows(database):
+    """What a query finds, as tuples."""
+
+    def found(query, **values):
+        with database.begin(READING) as connection:
+            return [tuple(row) for row in connection.execute(text(query), values)]
+
+    return found
+
+
+@pytest.fixture
+def change(database):
+    """Carries out statements behind the back of the code."""
+
+    def changed(*statements):
+        with database.begin(DURABLE) as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    return changed
+
+
+@pytest.fixture
+def writing(database, store_url):
+    """Within the block another process is in the middle of a write."""
+
+    @contextmanager
+    def other_writer():
+        database.probe()
+        other = Database(store_url)
+        with other.begin(DURABLE):
+            yield
+        other.close()
+
+    return other_writer

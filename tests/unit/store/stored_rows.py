@@ -2,10 +2,15 @@
 
 from contextlib import contextmanager
 
+import pytest
 from sqlalchemy import Engine, event
 
 from app.services.ports import LoggedPrediction
 from app.store.engine import Database
+
+# For tests of what only a file has.
+SQLITE_ONLY = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+POSTGRES_ONLY = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
 def logged(number: int, **changes) -> LoggedPrediction:

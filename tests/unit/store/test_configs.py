@@ -1,4 +1,3 @@
-import sqlite3
 import threading
 
 import pytest
@@ -25,8 +24,7 @@ def log(database):
     return ConfigurationLog(database)
 
 
-def experiments(path):
-    return sqlite3.connect(path).execute("SELECT id, ordinal, ended_at_us, ended_by FROM experiments").fetchall()
+EXPERIMENTS = "SELECT id, ordinal, ended_at_us, ended_by FROM experiments ORDER BY ordinal"
 
 
 def test_there_is_none_at_first(log):
@@ -51,16 +49,16 @@ def test_only_a_newer_epoch_is_news(log):
     assert log.newer_than(0) == replace(FIRST, epoch=1)
 
 
-def test_another_split_goes_on_with_the_same_experiment(log, path):
+def test_another_split_goes_on_with_the_same_experiment(log, rows):
     log.settle(lambda latest: FIRST)
     log.settle(lambda latest: replace(latest, weights={"v1": 1.0, "v2": 0.0}))
-    assert experiments(path) == [("one", 1, None, None)]
+    assert rows(EXPERIMENTS) == [("one", 1, None, None)]
 
 
-def test_another_experiment_ends_the_one_before(log, path):
+def test_another_experiment_ends_the_one_before(log, rows):
     log.settle(lambda latest: FIRST)
     log.settle(lambda latest: replace(latest, experiment_id="two", created_at_us=9, source="shelf"))
-    assert experiments(path) == [("one", 1, 9, "shelf"), ("two", 2, None, None)]
+    assert rows(EXPERIMENTS) == [("one", 1, 9, "shelf"), ("two", 2, None, None)]
 
 
 def test_of_those_that_start_at_once_each_sees_what_the_one_before_did(log):

@@ -1,4 +1,3 @@
-import sqlite3
 import threading
 
 import pytest
@@ -20,7 +19,7 @@ from app.store.engine import Database
 from app.store.experiments import ExperimentTable
 from tests.unit.services.deciding import SHELF, report, world
 from tests.unit.services.recording import FLEET
-from tests.unit.store.stored_rows import full_disk
+from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk
 
 
 @pytest.fixture
@@ -38,15 +37,11 @@ def promote(database, **changes):
     return deciding(database, **changes).decide(Decision("promote", "v2", "ann", "why"), SHELF)
 
 
-def rows(path, query):
-    return sqlite3.connect(path).execute(query).fetchall()
-
-
-def test_the_configuration_the_experiments_and_the_entry_change_together(begun, path):
+def test_the_configuration_the_experiments_and_the_entry_change_together(begun, rows):
     decided = promote(begun)
     assert ConfigurationLog(begun).latest() == decided.configuration
-    assert rows(path, "SELECT id, ended_by FROM experiments ORDER BY ordinal") == [("e1", "promote"), ("e2", None)]
-    assert rows(path, "SELECT actor, action, version, epoch FROM decisions") == [("ann", "promote", "v2", 2)]
+    assert rows("SELECT id, ended_by FROM experiments ORDER BY ordinal") == [("e1", "promote"), ("e2", None)]
+    assert rows("SELECT actor, action, version, epoch FROM decisions") == [("ann", "promote", "v2", 2)]
 
 
 def test_an_entry_comes_back_as_it_went_in(begun):
@@ -60,25 +55,33 @@ def test_an_entry_comes_back_as_it_went_in(begun):
     assert [each.seq for each in table.of_experiment("e1")] == [entry.seq]
 
 
-def test_evidence_that_cannot_be_read_any_more_does_not_hide_the_entry(begun, path):
+def test_evidence_that_cannot_be_read_any_more_does_not_hide_the_entry(begun, change):
     promote(begun, report=lambda _id: report())
-    with sqlite3.connect(path) as connection:
-        connection.execute('UPDATE decisions SET evidence = \'{"of": "long ago"}\'')
+    change('UPDATE decisions SET evidence = \'{"of": "long ago"}\'')
     assert DecisionTable(begun).page(1)[0].evidence is None
 
 
+TRIGGERS = {
+    "sqlite": ("CREATE TRIGGER no BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'no'); END",),
+    "postgresql": (
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no'; END$$",
+        "CREATE TRIGGER no BEFORE INSERT ON {} EXECUTE FUNCTION no()",
+    ),
+}
+
+
 @pytest.mark.parametrize("table", ["decisions", "experiments", "config"])
-def test_where_any_part_cannot_be_written_nothing_is(begun, path, table):
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"CREATE TRIGGER no BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END")
+def test_where_any_part_cannot_be_written_nothing_is(begun, rows, change, table, store_url):
+    change(*(statement.format(table) for statement in TRIGGERS[store_url.partition(":")[0]]))
     before = ConfigurationLog(begun).latest()
     with pytest.raises(Exception, match="no"):
         promote(begun)
     assert ConfigurationLog(begun).latest() == before
-    assert rows(path, "SELECT id, ended_by FROM experiments") == [("e1", None)]
+    assert rows("SELECT id, ended_by FROM experiments") == [("e1", None)]
     assert DecisionTable(begun).page(1) == []
 
 
+@SQLITE_ONLY
 def test_a_full_disk_is_no_decision(begun):
     long = report(started="x" * 100_000)
     with full_disk(begun), pytest.raises(StoreUnavailable):
@@ -153,31 +156,34 @@ def test_a_crash_between_the_decision_and_the_aliases_heals_at_the_next_start(be
 
 
 def start(url, **settings):
-    return Configurations(ConfigurationLog(Database(url)), Settings(**settings)).load(FLEET)
+    """What a server that starts on this store takes to be in force."""
+    database = Database(url)
+    try:
+        return Configurations(ConfigurationLog(database), Settings(**settings)).load(FLEET)
+    finally:
+        database.close()
 
 
-def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, path):
-    url = f"sqlite:///{path}"
+def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, store_url):
     patch = ConfigurationPatch(weights={"v1": 1, "v2": 9}, auto_decide="off", drift_threshold=0.5)
     deciding(begun).configure(patch, "ann", SHELF)
-    again = start(url)
+    again = start(store_url)
     assert (again.epoch, again.weights["v2"], again.auto_decide, again.drift_threshold) == (2, 0.9, "off", 0.5)
-    other = start(url, weights={"v1": 75.0, "v2": 25.0})
+    other = start(store_url, weights={"v1": 75.0, "v2": 25.0})
     assert (other.weights["v2"], other.auto_decide) == (0.25, "off")
-    assert start(url, weights={"v1": 75.0, "v2": 25.0}) == other
+    assert start(store_url, weights={"v1": 75.0, "v2": 25.0}) == other
 
 
-def test_terms_that_were_patched_hold_after_a_restart_until_the_environment_says_otherwise(begun, path):
-    url = f"sqlite:///{path}"
+def test_terms_that_were_patched_hold_after_a_restart_until_the_environment_says_otherwise(begun, store_url):
     patch = ConfigurationPatch(metric="reward", alpha=0.01, reward_range=(0.0, 9.0), new_experiment=True)
     after = deciding(begun).configure(patch, "ann", SHELF).configuration
-    assert start(url) == after
-    assert start(url, experiment_alpha=0.1).terms == replace(after.terms, alpha=0.1)
+    assert start(store_url) == after
+    assert start(store_url, experiment_alpha=0.1).terms == replace(after.terms, alpha=0.1)
 
 
-def test_a_promotion_holds_after_a_restart(begun, path):
+def test_a_promotion_holds_after_a_restart(begun, store_url):
     decided = promote(begun)
-    assert start(f"sqlite:///{path}") == decided.configuration
+    assert start(store_url) == decided.configuration
 
 
 def test_the_experiments_are_listed_newest_first_with_how_they_ended(begun):

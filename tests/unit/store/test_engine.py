@@ -1,19 +1,23 @@
 import os
-import sqlite3
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import SettingError, StoreUnavailable
-from app.store.access import DURABLE, READING, RECORDING
+from app.store.access import DURABLE, READING
 from app.store.engine import Database
+from app.store.log import PredictionLog
+from tests.unit.store.stored_rows import logged
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://u:secret@host/db",
+        "postgresql+psycopg2://u:secret@host/db",
+        "postgresql+asyncpg://u:secret@host/db",
+        "postgresql://u:secret@host",
+        "postgresql://u:secret@host/db?colour=blue",
         "mysql://host/db",
         "sqlite+aiosqlite:///x",
         "sqlite://",
@@ -27,22 +31,9 @@ def test_an_unsupported_url_is_refused_without_repeating_its_password(url):
     assert "secret" not in refusal.value.message
 
 
-def test_making_one_touches_nothing(tmp_path):
-    Database(f"sqlite:///{tmp_path / 'data' / 'x.sqlite'}")
-    assert not (tmp_path / "data").exists()
-
-
-def test_the_folder_is_made_and_the_schema_there_on_first_use(database, path):
+def test_the_schema_is_there_on_first_use(database):
     with database.begin(READING) as connection:
         assert connection.execute(text("SELECT count(*) FROM predictions")).scalar() == 0
-    assert path.exists()
-
-
-@pytest.mark.parametrize(("access", "synchronous"), [(RECORDING, 1), (DURABLE, 2)])
-def test_only_durable_writes_pay_for_a_sync_each_and_all_use_the_write_ahead_log(database, access, synchronous):
-    with database.begin(access) as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
 def _write_and_raise(connection):
@@ -57,49 +48,25 @@ def test_a_block_that_raises_changes_nothing(database):
         assert connection.execute(text("SELECT count(*) FROM experiments")).scalar() == 0
 
 
-def test_a_writer_does_not_keep_readers_waiting(database, path):
-    database.probe()
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with database.begin(READING) as connection:
+def test_a_writer_does_not_keep_readers_waiting(database, writing):
+    with writing(), database.begin(READING) as connection:
         assert connection.execute(text("SELECT count(*) FROM config")).scalar() == 0
-    other.close()
 
 
-def test_a_locked_store_is_unavailable_until_the_lock_is_gone(database, path):
-    database.probe()
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StoreUnavailable, match="locked"):
+def test_a_reader_sees_one_moment_however_many_questions_it_asks(database):
+    count = text("SELECT count(*) FROM predictions")
+    with database.begin(READING) as connection:
+        assert connection.execute(count).scalar() == 0
+        PredictionLog(database).append([logged(1)])
+        assert connection.execute(count).scalar() == 0
+    with database.begin(READING) as connection:
+        assert connection.execute(count).scalar() == 1
+
+
+def test_a_locked_store_is_unavailable_until_the_lock_is_gone(database, writing):
+    with writing(), pytest.raises(StoreUnavailable, match="lock"):
         database.probe()
-    other.close()
     database.probe()
-
-
-def test_a_file_that_is_no_database_is_unavailable(database, path):
-    path.parent.mkdir()
-    path.write_bytes(b"not a database" * 100)
-    with pytest.raises(StoreUnavailable, match="not a database"):
-        database.probe()
-
-
-def test_a_lost_folder_is_unavailable_and_is_not_made_again(database, path):
-    database.probe()
-    path.parent.rename(path.parent.with_name("away"))
-    with pytest.raises(StoreUnavailable):
-        database.probe()
-    assert not path.parent.exists()
-    path.parent.with_name("away").rename(path.parent)
-    database.probe()
-
-
-def test_a_replaced_file_is_noticed_and_gets_its_schema(database, path):
-    database.probe()
-    for file in path.parent.iterdir():
-        file.unlink()
-    path.touch()
-    database.probe()
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM predictions").fetchone() == (0,)
 
 
 def test_a_child_process_opens_its_own_connections_and_leaves_those_of_its_parent(database):

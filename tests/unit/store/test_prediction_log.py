@@ -1,15 +1,14 @@
-import sqlite3
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import astuple, fields
+from sqlalchemy import text
 
 from app.errors import StoreUnavailable
 from app.services.ports import LoggedPrediction
-from app.store.access import READING
+from app.store.access import READING, RECORDING
 from app.store.log import PredictionLog
-from tests.unit.store.stored_rows import full_disk, logged
+from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk, logged
 
 COLUMNS = ", ".join(field.name for field in fields(LoggedPrediction))
 BIG = st.integers(0, 2**63 - 1)
@@ -29,7 +28,7 @@ def test_rows_come_back_in_order_whatever_their_number(database, rows):
     assert stored(database) == [astuple(row) for row in wanted]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.builds(
         logged,
@@ -49,10 +48,10 @@ def test_rows_come_back_in_order_whatever_their_number(database, rows):
 def test_any_row_comes_back_as_it_went_in(database, row):
     PredictionLog(database).append([row])
     with database.begin(READING) as connection:
-        query = f"SELECT {COLUMNS} FROM predictions WHERE prediction_id = ?"
-        found = connection.exec_driver_sql(query, (row.prediction_id,)).one()
+        query = text(f"SELECT {COLUMNS} FROM predictions WHERE prediction_id = :id")
+        found = connection.execute(query, {"id": row.prediction_id}).one()
     assert tuple(found) == astuple(row)
-    with database.begin(READING) as connection:
+    with database.begin(RECORDING) as connection:
         connection.exec_driver_sql("DELETE FROM predictions")
 
 
@@ -63,15 +62,24 @@ def test_a_repeated_id_is_ignored_and_the_first_row_stays(database):
     assert [row[4] for row in stored(database)] == ["v1", "v1", "v1"]
 
 
-def test_a_number_is_never_given_twice(database, path):
+def test_a_number_is_never_given_twice(database, rows, change):
     log = PredictionLog(database)
     log.append([logged(1), logged(2)])
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("DELETE FROM predictions")
+    change("DELETE FROM predictions")
     log.append([logged(3)])
-    assert other.execute("SELECT min(seq) FROM predictions").fetchone()[0] > 2
+    assert rows("SELECT min(seq) FROM predictions")[0][0] > 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"), [({"features": "\ud800"}, UnicodeError), ({"served_at_us": 2**63}, OverflowError)]
+)
+def test_a_row_that_no_store_can_hold_is_refused_as_such_and_nothing_is_added(database, rows, changes, complaint):
+    with pytest.raises(complaint):
+        PredictionLog(database).append([logged(1), logged(2, **changes)])
+    assert rows("SELECT count(*) FROM predictions") == [(0,)]
+
+
+@SQLITE_ONLY
 def test_a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room(database):
     log = PredictionLog(database)
     log.append([logged(0)])

@@ -1,0 +1,142 @@
+"""The service on PostgreSQL: it counts as on SQLite, and outlives its server."""
+
+import signal
+import threading
+import time
+
+import psycopg
+import pytest
+import requests
+
+from tests.e2e.api_process import ROW
+from tests.postgres import PASSWORD
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def on_postgres(start, watch, postgres_url):
+    """Starts an api and a monitor whose store is a new one of the server."""
+
+    def begin(**options):
+        return start(DATABASE_URL=postgres_url, **options), watch(DATABASE_URL=postgres_url)
+
+    return begin
+
+
+def until(found, timeout_s=60):
+    """The first true value of `found`."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := found()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+    return value
+
+
+def labelled(api):
+    answer = api.get("/experiment")
+    return sum(variant["labelled"] for variant in answer.json()["variants"]) if answer.ok else 0
+
+
+def kept(url, query):
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute(query).fetchall()]
+
+
+def test_what_was_predicted_and_told_is_in_the_experiment(on_postgres, postgres_url):
+    api, _ = on_postgres()
+    ids = [api.post("/predict", ROW).json()["prediction_id"] for _ in range(40)]
+    told = [{"prediction_id": each, "actual": "setosa"} for each in ids]
+    assert api.post("/feedback", {"feedback": told}).json() == {"accepted": 40, "duplicates": 0}
+    assert api.post("/feedback", told[0]).json() == {"accepted": 0, "duplicates": 1}
+    assert api.post("/feedback", {**told[0], "actual": "virginica"}).status_code == 409
+    until(lambda: labelled(api) == 40)
+    page = api.get("/predictions/history", params={"limit": 40}).json()["predictions"]
+    assert [row["prediction_id"] for row in page] == sorted(ids, reverse=True)
+    assert {row["actual"] for row in page} == {"setosa"}
+    assert api.get("/health").json()["status"] == "healthy"
+
+
+def test_a_split_that_is_patched_reaches_every_worker(on_postgres):
+    api, _ = on_postgres(ADMIN_TOKEN="token-of-the-tests")
+    headers = {"Authorization": "Bearer token-of-the-tests"}
+    patch = {"weights": {"v1": 0, "v2": 1}}
+    assert requests.patch(f"{api.url}/config", json=patch, headers=headers, timeout=10).ok
+    until(lambda: {requests.post(f"{api.url}/predict", json=ROW, timeout=10).json()["model_version"]} == {"v2"})
+    time.sleep(1)
+    assert {requests.post(f"{api.url}/predict", json=ROW, timeout=9).json()["model_version"] for _ in range(30)} == {
+        "v2"
+    }
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowledged_is_lost(
+    on_postgres, postgres_server, postgres_url, how
+):
+    api, _ = on_postgres()
+    refused, acknowledged, served, stop = [], [], [], threading.Event()
+
+    def play():
+        while not stop.is_set():
+            answer = requests.post(f"{api.url}/predict", json=ROW, timeout=5)
+            if not answer.ok:
+                refused.append(answer.text)
+                continue
+            sent = answer.json()["prediction_id"]
+            served.append(sent)
+            told = {"prediction_id": sent, "actual": "setosa"}
+            if requests.post(f"{api.url}/feedback", json=told, timeout=30).ok:
+                acknowledged.append(sent)
+
+    players = [threading.Thread(target=play) for _ in range(3)]
+    for player in players:
+        player.start()
+    until(lambda: len(acknowledged) > 20)
+    postgres_server.stop(how)
+    before = len(served)
+    until(lambda: len(served) > before + 50)
+    assert api.get("/health").json()["status"] == "degraded"
+    assert api.get("/health/ready").status_code == 503
+    postgres_server.start()
+    again = len(acknowledged)
+    until(lambda: len(acknowledged) > again + 20)
+    stop.set()
+    for player in players:
+        player.join()
+    assert refused == []
+    assert set(acknowledged) <= set(kept(postgres_url, "SELECT prediction_id FROM feedback"))
+    # A crash may take the last moments of what nobody was promised.
+    if how == signal.SIGINT:
+        until(lambda: set(served) == set(kept(postgres_url, "SELECT prediction_id FROM predictions")))
+    until(lambda: labelled(api) >= len(acknowledged))
+    assert PASSWORD not in api.log_text()
+
+
+def test_an_api_that_starts_before_its_server_serves_and_counts_from_when_it_is_there(
+    start, watch, postgres_server, postgres_url
+):
+    postgres_server.stop()
+    monitor = watch(DATABASE_URL=postgres_url)
+    api = start(DATABASE_URL=postgres_url, ready=False).wait_until("/health/live")
+    assert api.post("/predict", ROW).ok
+    assert api.post("/feedback", {"prediction_id": "x" * 64, "actual": 0}).status_code in (404, 503)
+    postgres_server.start()
+    api.wait_until("/health/ready")
+    until(lambda: api.get("/config").json()["epoch"] == 1)
+    sent = until(lambda: [api.post("/predict", ROW).json()["prediction_id"] for _ in range(20)])
+    assert api.post("/feedback", {"prediction_id": sent[-1], "actual": 0}).ok
+    until(lambda: labelled(api) == 1)
+    assert monitor.process.poll() is None
+    assert PASSWORD not in api.log_text() + monitor.log.read_text()
+
+
+def test_of_two_monitors_one_waits_and_takes_over_when_the_other_is_killed(on_postgres, watch, postgres_url):
+    api, first = on_postgres()
+    until(lambda: api.get("/health").json()["monitor"]["state"] == "ok")
+    second = watch(DATABASE_URL=postgres_url)
+    second.log = second.folder / "monitor.log"
+    until(lambda: "monitor_waits" in second.log.read_text())
+    first.kill()
+    sent = api.post("/predict", ROW).json()["prediction_id"]
+    assert api.post("/feedback", {"prediction_id": sent, "actual": 0}).ok
+    until(lambda: labelled(api) == 1)

@@ -1,0 +1,104 @@
+"""The stack with the profile `postgres`: it counts, and its backup goes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.api_process import ROW
+from tests.stack import Stack, output, running
+
+pytestmark = [pytest.mark.docker, pytest.mark.e2e]
+SETTINGS = {
+    "COMPOSE_PROFILES": "postgres",
+    "DATABASE_URL": "postgresql://bakeoff@postgres/bakeoff",
+    "POSTGRES_PASSWORD": "word-of-the-stack",
+}
+
+
+@pytest.fixture(scope="module")
+def stack(stack_images: str) -> Iterator[Stack]:
+    if not output("docker", "images", "-q", "postgres:15-bookworm"):
+        pytest.skip("there is no image postgres:15-bookworm (.ci/images makes a stand-in): the profile was not started")
+    with running(stack_images, **SETTINGS) as started:
+        yield started
+
+
+def until(found: Callable[[], Any], timeout_s: float = 60) -> Any:
+    """The first true value of `found`."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.3)
+    raise AssertionError(f"not within {timeout_s} s")
+
+
+def serve(stack: Stack, count: int) -> list[str]:
+    """The ids of `count` labelled predictions."""
+    ids = [requests.post(f"{stack.api}/predict", json=ROW, timeout=10).json()["prediction_id"] for _ in range(count)]
+    told = {"feedback": [{"prediction_id": one, "actual": "setosa"} for one in ids]}
+    assert requests.post(f"{stack.api}/feedback", json=told, timeout=10).json()["accepted"] == count
+    return ids
+
+
+def labelled(stack: Stack) -> int:
+    variants = requests.get(f"{stack.api}/experiment", timeout=10).json().get("variants", [])
+    return sum(variant["labelled"] for variant in variants)
+
+
+def in_database(stack: Stack, query: str) -> str:
+    command = ["psql", "-h", "127.0.0.1", "-U", "bakeoff", "-d", "bakeoff", "-Atqc", query]
+    return output("docker", "exec", stack.container("postgres"), *command)
+
+
+def test_what_is_predicted_and_told_is_counted_in_the_database(stack: Stack) -> None:
+    serve(stack, 5)
+    assert until(lambda: labelled(stack) >= 5)
+    assert int(in_database(stack, "SELECT count(*) FROM feedback")) >= 5
+    assert stack.python("api", "-c", "import os; print([n for n in os.listdir('/data') if 'sqlite' in n])") == "[]"
+
+
+def test_the_database_is_published_nowhere_and_wants_its_password(stack: Stack) -> None:
+    assert output("docker", "port", stack.container("postgres")) == ""
+    program = "import psycopg\ntry: psycopg.connect('postgresql://bakeoff:wrong@postgres/bakeoff')\n"
+    program += "except psycopg.OperationalError as error: print('password authentication failed' in str(error))"
+    assert stack.python("api", "-c", program) == "True"
+
+
+def test_no_memory_limit_is_near(stack: Stack) -> None:
+    used = output("docker", "stats", "--no-stream", "--format", "{{.MemPerc}}", stack.container("postgres"))
+    assert float(used.replace("%", "")) < 75
+
+
+def test_no_log_has_the_password(stack: Stack) -> None:
+    for service in ("api", "monitor", "postgres"):
+        assert SETTINGS["POSTGRES_PASSWORD"] not in output("docker", "logs", stack.container(service))
+
+
+def test_the_database_restarted_costs_no_prediction_and_is_used_again(stack: Stack) -> None:
+    output("docker", "restart", stack.container("postgres"))
+    before = labelled(stack)
+    until(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
+    serve(stack, 3)
+    assert until(lambda: labelled(stack) >= before + 3)
+
+
+def test_a_backup_goes_back_with_every_label(stack: Stack, stack_images: str, tmp_path: Path) -> None:
+    """The last test of the module: it stops the api for a moment."""
+    environment = {**SETTINGS, "COMPOSE_PROJECT_NAME": stack.project, "BAKEOFF_TAG": stack_images}
+    serve(stack, 4)
+    before = int(in_database(stack, "SELECT count(*) FROM feedback"))
+    backup = str(tmp_path / "b.tar.gz")
+    output("docker/backup.sh", backup, **environment)
+    serve(stack, 2)
+    output("docker/restore.sh", backup, "--force", **environment)
+    assert int(in_database(stack, "SELECT count(*) FROM feedback")) == before
+    until(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
+    serve(stack, 1)
+    assert int(in_database(stack, "SELECT count(*) FROM feedback")) == before + 1

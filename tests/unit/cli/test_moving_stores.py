@@ -1,0 +1,199 @@
+"""A backup is the same file whichever database it is of: by it one moves from SQLite to PostgreSQL and back."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+from sqlalchemy import inspect, text
+
+from app.cli import main
+from app.domain.outcome import Outcome
+from app.domain.prediction_id import ServedFact
+from app.errors import StoreUnavailable
+from app.store.access import READING
+from app.store.configs import ConfigurationLog
+from app.store.engine import Database
+from app.store.feedback import FeedbackLog
+from app.store.log import PredictionLog
+from app.store.putting_back import Homes, put_back, staging
+from tests.unit.store.stored_rows import logged
+from tests.unit.store.test_configs import FIRST
+
+FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=0.1)
+
+
+class Place:
+    """A deployment's folders, and its store."""
+
+    def __init__(self, folder, url, patch):
+        self.folder, self.url, self.patch = folder, url, patch
+        (folder / "models").mkdir(parents=True)
+        (folder / "data").mkdir()
+
+    def run(self, *words):
+        values = {"MODEL_DIR": self.folder / "models", "DATA_DIR": self.folder / "data", "DATABASE_URL": self.url}
+        for name, value in values.items():
+            self.patch.setenv(name, str(value))
+        return main([*words])
+
+    def fill(self, first=0):
+        """A log with something in each table that has numbers of its own."""
+        key = self.folder / "data" / "keys" / "deployment.key"
+        key.parent.mkdir(exist_ok=True)
+        key.write_text("ab" * 32)
+        database = Database(self.url)
+        ConfigurationLog(database).settle(lambda latest: None if latest else FIRST)
+        PredictionLog(database).append([logged(first + number, propensity=0.1 + 0.2) for number in range(5000)])
+        FeedbackLog(database, lambda: 1).commit([[Outcome(f"{first:064d}", "actual", 0, FACT)]])
+        database.close()
+
+    def tables(self):
+        """Every row of every table, as values that do not depend on the database."""
+        database = Database(self.url)
+        with database.begin(READING) as connection:
+            names = sorted(inspect(connection).get_table_names())
+            found = {name: connection.execute(text(f"SELECT * FROM {name} ORDER BY 1, 2")).all() for name in names}
+        database.close()
+        found.pop("sqlite_sequence", None)
+        return {
+            name: [tuple(int(value) if isinstance(value, bool) else value for value in row) for row in rows]
+            for name, rows in found.items()
+        }
+
+
+@pytest.fixture
+def sqlite_place(tmp_path, monkeypatch):
+    return Place(tmp_path / "s", f"sqlite:///{tmp_path / 's' / 'data' / 'bakeoff.sqlite'}", monkeypatch)
+
+
+@pytest.fixture
+def postgres_place(tmp_path, monkeypatch, postgres_url):
+    return Place(tmp_path / "p", postgres_url, monkeypatch)
+
+
+def move(source, target, backup):
+    assert source.run("backup", "--to", str(backup)) == 0
+    target.run("restore", str(backup))  # its doctor finds no shelf, and says so
+
+
+def test_from_sqlite_to_postgresql_and_back_every_row_is_the_same(sqlite_place, postgres_place, tmp_path, monkeypatch):
+    sqlite_place.fill()
+    before = sqlite_place.tables()
+    move(sqlite_place, postgres_place, tmp_path / "there.tar.gz")
+    assert postgres_place.tables() == before
+    again = Place(tmp_path / "again", f"sqlite:///{tmp_path / 'again' / 'data' / 'x.sqlite'}", monkeypatch)
+    move(postgres_place, again, tmp_path / "back.tar.gz")
+    assert again.tables() == before
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_numbers_go_on_where_they_were(sqlite_place, postgres_place, tmp_path, kind):
+    source, target = (sqlite_place, postgres_place) if kind == "postgresql" else (postgres_place, sqlite_place)
+    source.fill()
+    move(source, target, tmp_path / "b.tar.gz")
+    database = Database(target.url)
+    PredictionLog(database).append([logged(9999)])
+    assert ConfigurationLog(database).settle(lambda _latest: FIRST).epoch > 1
+    with database.begin(READING) as connection:
+        assert connection.execute(text("SELECT max(seq), count(*) FROM predictions")).one() == (5001, 5001)
+    database.close()
+
+
+def test_numbers_of_rows_that_are_gone_are_not_given_again(sqlite_place, postgres_place, tmp_path):
+    sqlite_place.fill()
+    with closing(sqlite3.connect(sqlite_place.folder / "data" / "bakeoff.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM predictions WHERE seq > 10")
+    move(sqlite_place, postgres_place, tmp_path / "b.tar.gz")
+    database = Database(postgres_place.url)
+    PredictionLog(database).append([logged(9999)])
+    with database.begin(READING) as connection:
+        assert connection.execute(text("SELECT max(seq) FROM predictions")).scalar() == 5001
+    database.close()
+
+
+def test_nothing_of_a_server_is_overwritten_without_force(postgres_place, tmp_path, capsys):
+    postgres_place.fill()
+    backup = tmp_path / "b.tar.gz"
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    shutil.rmtree(postgres_place.folder / "data")
+    (postgres_place.folder / "data").mkdir()
+    before = postgres_place.tables()
+    assert postgres_place.run("restore", str(backup)) == 1
+    assert "--force" in capsys.readouterr().err
+    assert postgres_place.tables() == before
+
+
+def test_with_force_what_was_there_is_kept_in_a_schema_that_is_named(postgres_place, tmp_path, capsys, postgres_server):
+    postgres_place.fill()
+    before = postgres_place.tables()
+    backup = tmp_path / "b.tar.gz"
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    postgres_place.fill(first=10_000)
+    postgres_place.run("restore", str(backup), "--force")
+    assert postgres_place.tables() == before
+    aside = next(line for line in capsys.readouterr().out.splitlines() if "the schema replaced-" in line).split()[8]
+    database = Database(postgres_place.url)
+    with database.begin(READING) as connection:
+        assert connection.execute(text(f'SELECT count(*) FROM "{aside}".predictions')).scalar() == 10_000
+    database.close()
+    postgres_server.execute(f'DROP SCHEMA "{aside}" CASCADE')
+
+
+def test_where_the_files_cannot_be_put_back_the_server_keeps_what_it_had(postgres_place, tmp_path, monkeypatch):
+    postgres_place.fill()
+    backup = tmp_path / "b.tar.gz"
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    postgres_place.fill(first=10_000)
+    before = postgres_place.tables()
+
+    def no_room(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("app.store.putting_back._move", no_room)
+    assert postgres_place.run("restore", str(backup), "--force") == 1
+    assert postgres_place.tables() == before
+
+
+def test_where_the_server_refuses_the_commit_the_files_are_as_they_were(tmp_path):
+    homes = Homes(tmp_path / "data", None, tmp_path / "models")
+    key = homes.data_dir / "keys" / "deployment.key"
+    key.parent.mkdir(parents=True)
+    key.write_text("old")
+
+    def refuse():
+        raise StoreUnavailable("as if")
+
+    with staging(homes):
+        homes.staged("keys/deployment.key").parent.mkdir(parents=True)
+        homes.staged("keys/deployment.key").write_text("new")
+        with pytest.raises(StoreUnavailable):
+            put_back(homes, ["keys/deployment.key", "store.sqlite"], "now", refuse)
+    assert key.read_text() == "old"
+
+
+def test_a_backup_of_a_store_that_nobody_has_used_yet_has_no_log(postgres_place, tmp_path, capsys):
+    key = postgres_place.folder / "data" / "keys" / "deployment.key"
+    key.parent.mkdir()
+    key.write_text("ab" * 32)
+    assert postgres_place.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert "the log is not yet there" in capsys.readouterr().out
+
+
+def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place, tmp_path, capsys):
+    postgres_place.fill()
+    backup = tmp_path / "b.tar.gz"
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    lock = Database(postgres_place.url).kind.lock("monitor.lock")
+    assert lock.acquire()
+    assert postgres_place.run("restore", str(backup), "--force") == 1
+    assert "a monitor runs" in capsys.readouterr().err
+    lock.release()
+
+
+def test_a_store_of_a_later_release_is_not_copied_in_part(postgres_place, tmp_path, capsys, postgres_server):
+    postgres_place.fill()
+    schema = postgres_place.url.rpartition("%3D")[2]
+    postgres_server.execute(f"INSERT INTO {schema}.schema_version VALUES (99, 0)")
+    assert postgres_place.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 1
+    assert "later release" in capsys.readouterr().err

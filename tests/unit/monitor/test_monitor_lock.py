@@ -1,0 +1,72 @@
+"""The lock that makes the monitor one, of a file and of a server."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from app.monitor.lock import REBUILD, monitor_lock
+from app.monitor.loop import wait_for
+from app.store.kinds import kind_of
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def lock(store_url, tmp_path):
+    """Makes a lock as a process of its own would."""
+    return lambda *name: monitor_lock(tmp_path, kind_of(store_url), *name)
+
+
+def test_a_second_monitor_waits_says_so_once_and_takes_over(lock, caplog):
+    with lock() as first, lock() as second:
+        assert wait_for(first, threading.Event())
+        taken = threading.Event()
+        waiter = threading.Thread(target=lambda: wait_for(second, threading.Event(), 0.01) and taken.set())
+        waiter.start()
+        while not caplog.records:
+            time.sleep(0.001)
+        assert not taken.is_set()
+        first.release()
+        waiter.join(10)
+        assert taken.is_set()
+    assert [record.message for record in caplog.records] == ["monitor_waits"]
+
+
+def test_waiting_ends_when_told_to_stop(lock):
+    stop = threading.Event()
+    stop.set()
+    with lock() as holder, lock() as waiter:
+        assert holder.acquire()
+        assert not wait_for(waiter, stop)
+
+
+def test_a_rebuild_has_a_lock_of_its_own(lock):
+    with lock() as monitor, lock(REBUILD) as rebuild:
+        assert monitor.acquire()
+        assert rebuild.acquire()
+
+
+def test_whoever_has_it_holds_it_until_it_is_released(lock):
+    with lock() as holder:
+        assert holder.acquire()
+        assert holder.held()
+        holder.release()
+        holder.release()
+
+
+def test_the_lock_dies_with_its_holder(lock, store_url, tmp_path):
+    code = "import sys, time; from pathlib import Path; from app.monitor.lock import monitor_lock; "
+    code += "from app.store.kinds import kind_of\nwith monitor_lock(Path(sys.argv[1]), kind_of(sys.argv[2])) as lock: "
+    code += "print(lock.acquire(), flush=True); time.sleep(60)"
+    words = [sys.executable, "-c", code, str(tmp_path), store_url]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder, lock() as ours:
+        assert holder.stdout.readline() == "True\n"
+        assert not ours.acquire()
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert wait_for(ours, threading.Event(), 0.01)

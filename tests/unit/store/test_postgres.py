@@ -1,0 +1,213 @@
+"""What only a server has: it can be away, frozen, or forbid something."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from app.domain.log_event import Cursor
+from app.errors import StoreUnavailable
+from app.services.history import Place
+from app.store.access import DURABLE, READING, RECORDING, Access
+from app.store.engine import Database
+from app.store.history import PredictionHistory
+from app.store.kinds import kind_of
+from app.store.log import PredictionLog
+from app.store.monitor import MonitorStore
+from tests.postgres import PASSWORD
+from tests.unit.store.stored_rows import POSTGRES_ONLY, logged
+
+pytestmark = POSTGRES_ONLY
+ROOT = Path(__file__).resolve().parents[3]
+WRITER = """
+import sys
+sys.path.insert(0, "tests/unit/store")
+from app.domain.outcome import Outcome
+from app.domain.prediction_id import ServedFact
+from app.errors import StoreUnavailable
+from app.store.engine import Database
+from app.store.feedback import FeedbackLog
+from app.store.log import PredictionLog
+from tests.unit.store.stored_rows import logged
+
+fact = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
+database, first = Database(sys.argv[1]), int(sys.argv[2])
+for number in range(first, first + 150):
+    rows = [logged(1000 * number + place) for place in range(number % 5 + 1)]
+    while True:
+        try:
+            PredictionLog(database).append(rows)
+            break
+        except StoreUnavailable:  # the recorder waits a moment only, and tries again
+            pass
+    FeedbackLog(database, lambda: 1).commit([[Outcome(f"{1000 * number:064d}", "actual", 0, fact)]])
+"""
+
+
+def test_what_two_processes_write_at_once_is_seen_by_cursor_in_order_and_whole(database, store_url, rows):
+    database.probe()
+    words = [sys.executable, "-c", WRITER, store_url]
+    writers = [subprocess.Popen([*words, first], cwd=ROOT) for first in ("1000", "2000")]
+    store, cursor, seen = MonitorStore(database, lambda: 1), Cursor(), []
+    while any(writer.poll() is None for writer in writers) or len(store.page(cursor, 7)):
+        page = store.page(cursor, 7)
+        seen += [(row.seq, 0, 0) for row in page.predictions]
+        seen += [(told.predictions_seen, 1, told.seq) for told in page.outcomes]
+        cursor = page.cursor
+    assert [writer.returncode for writer in writers] == [0, 0]
+    wanted = rows("SELECT seq, 0, 0 FROM predictions")
+    wanted += rows("SELECT predictions_seen, 1, seq FROM feedback")
+    assert len(seen) == len(wanted) == 300 + sum(2 * (number % 5 + 1) for number in range(150))
+    assert sorted(seen) == sorted(wanted)
+
+
+def test_a_server_that_is_away_is_unavailable_and_used_again_once_it_is_back(database, postgres_server):
+    database.probe()
+    postgres_server.stop()
+    with pytest.raises(StoreUnavailable):
+        database.probe()
+    postgres_server.start()
+    database.kind.pause_s = 0
+    database._refusal = None
+    database.probe()
+
+
+def test_connections_that_a_restart_ended_cost_nobody_a_refusal(database, postgres_server):
+    for access in (READING, RECORDING, DURABLE):
+        with database.begin(access):
+            pass
+    postgres_server.stop()
+    postgres_server.start()
+    for access in (READING, RECORDING, DURABLE):
+        with database.begin(access) as connection:
+            assert connection.execute(text("SELECT 1")).scalar() == 1
+
+
+def test_what_is_away_is_not_asked_again_at_once(database, postgres_server):
+    postgres_server.stop()
+    database.kind.pause_s = 1e6
+    with pytest.raises(StoreUnavailable):
+        database.probe()
+    postgres_server.start()
+    with pytest.raises(StoreUnavailable):
+        database.probe()
+
+
+def test_a_frozen_server_holds_nobody_for_ever(database, postgres_server):
+    impatient = Access(writes=True, durable=True, busy_s=0.1, answer_s=0.1)
+    with database.begin(impatient):
+        pass
+    with (
+        pytest.raises(StoreUnavailable, match="did not answer"),
+        database.begin(impatient) as connection,
+        postgres_server.frozen(),
+    ):
+        connection.execute(text("SELECT 1"))
+    database.probe()
+
+
+def test_a_connection_that_is_lost_in_the_middle_is_an_outage_and_no_fault_of_ours(database, postgres_server):
+    def lose(connection):
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+        postgres_server.execute(f"SELECT pg_terminate_backend({pid})")
+        connection.execute(text("UPDATE schema_version SET applied_at_us = 0"))
+
+    with pytest.raises(StoreUnavailable), database.begin(DURABLE) as connection:
+        lose(connection)
+    database.probe()
+
+
+@pytest.mark.parametrize("access", [READING, RECORDING, DURABLE])
+def test_only_durable_writes_wait_for_the_disk_and_only_readers_have_a_snapshot(database, access):
+    with database.begin(access) as connection:
+        said = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("synchronous_commit", "lock_timeout")]
+        level = connection.execute(text("SHOW transaction_isolation")).scalar()
+    assert said == ["on" if access.durable else "off", f"{access.busy_s:g}s" if access.busy_s >= 1 else "100ms"]
+    assert level == ("read committed" if access.writes else "repeatable read")
+
+
+def test_a_reader_cannot_write(database):
+    with pytest.raises(StoreUnavailable, match="read-only"), database.begin(READING) as connection:
+        connection.execute(text("DELETE FROM predictions"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [("wrong-word", PASSWORD), ("127.0.0.1:1/", ""), ("/nowhere?", "/postgres?"), ("nobody:", "bakeoff:")],
+)
+def test_what_the_server_refuses_is_an_outage_that_tells_no_password(store_url, wrong, right):
+    url = store_url.replace(right, wrong) if right else "postgresql://bakeoff:wrong-word@127.0.0.1:1/x"
+    with pytest.raises(StoreUnavailable) as refusal:
+        Database(url).probe()
+    assert "word" not in refusal.value.message.replace("password authentication", "")
+    assert "\n" not in refusal.value.message
+
+
+def test_a_user_who_may_not_make_tables_is_an_outage_that_says_so(store_url, postgres_server):
+    postgres_server.execute("DROP ROLE IF EXISTS guest")
+    postgres_server.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
+    schema = store_url.rpartition("%3D")[2]
+    postgres_server.execute(f"GRANT USAGE ON SCHEMA {schema} TO guest")
+    url = store_url.replace("bakeoff:", "guest:")
+    with pytest.raises(StoreUnavailable, match="permission denied"):
+        Database(url).probe()
+    assert "may not make tables" in kind_of(url).examine(1).complaint
+    postgres_server.execute(f"REVOKE USAGE ON SCHEMA {schema} FROM guest")
+    postgres_server.execute("DROP ROLE guest")
+
+
+def test_tables_that_vanish_are_made_again(database, change, rows):
+    PredictionLog(database).append([logged(1)])
+    names = rows("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    change(*(f"DROP TABLE {name}" for (name,) in names))
+    with pytest.raises(StoreUnavailable):
+        database.probe()
+    database.probe()
+    assert rows("SELECT count(*) FROM predictions") == [(0,)]
+
+
+def test_ids_sort_by_their_bytes_whatever_the_language_of_the_database(postgres_server, store_url):
+    postgres_server.execute("DROP DATABASE IF EXISTS english WITH (FORCE)")
+    postgres_server.execute("CREATE DATABASE english TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    english = Database(store_url.partition("?")[0].replace("/postgres", "/english"))
+    ids = ["-", "0", "A", "B", "_", "a", "b"]
+    PredictionLog(english).append([replace(logged(1), prediction_id=name) for name in ids])
+    found = [row.prediction_id for row in PredictionHistory(english).page(9, before=Place("b", 2**62))]
+    english.close()
+    postgres_server.execute("DROP DATABASE english WITH (FORCE)")
+    assert found == ids[-2::-1]
+
+
+def test_a_text_with_a_nul_is_kept_without_it(database, rows):
+    PredictionLog(database).append([logged(1, request_id="a\0b")])
+    assert rows("SELECT request_id FROM predictions") == [("a\ufffdb",)]
+
+
+def test_a_password_with_signs_and_the_options_of_the_url_arrive(postgres_server, store_url):
+    parameters = kind_of("postgresql://u%40x:p%2Fw%23@h:1/d?sslmode=require&application_name=mine").parameters(READING)
+    wanted = {"user": "u@x", "password": "p/w#", "host": "h", "port": 1, "sslmode": "require"}
+    assert {**parameters, **wanted} == parameters
+    assert parameters["application_name"] == "mine"
+    assert psycopg.conninfo.make_conninfo(**parameters)
+
+
+def test_the_place_for_people_has_no_password(store_url, postgres_server):
+    assert kind_of(store_url).place == f"127.0.0.1:{postgres_server.port}/postgres"
+
+
+def test_a_lock_of_a_server_that_was_away_is_not_held_any_more(store_url, postgres_server):
+    first, second = kind_of(store_url).lock("monitor.lock"), kind_of(store_url).lock("monitor.lock")
+    assert first.acquire()
+    postgres_server.stop()
+    assert not first.held()
+    with pytest.raises(StoreUnavailable):
+        first.acquire()
+    postgres_server.start()
+    assert second.acquire()
+    assert not first.acquire()
+    first.release()
+    second.release()

@@ -1,0 +1,53 @@
+"""Every named statement is understood by every kind of database."""
+
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from app.store import statements as module
+from app.store.access import DURABLE
+from app.store.statements import statements
+
+FOLDER = Path(module.__file__).parent / "sql"
+CONCERNS = sorted(path.stem for path in FOLDER.glob("*.sql"))
+FRAGMENT = re.compile(r"(WHERE|ORDER)\b|.*\bVALUES\Z", re.DOTALL)
+OF_ONE_KIND = {("predictions", "append_arrays"): "postgresql"}
+NAMED = [(concern, name) for concern in CONCERNS for name in statements(concern)]
+
+
+def understood(database, concern, statement, tail=""):
+    """Let the database plan it, with unknown values: what it cannot read it refuses."""
+    values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement + tail))
+    with database.begin(DURABLE) as connection:
+        connection.execute(text(f"EXPLAIN {statement} {tail}"), values)
+
+
+@pytest.mark.parametrize(("concern", "name"), NAMED)
+def test_a_statement_is_understood(database, store_url, concern, name):
+    kind = store_url.partition(":")[0]
+    statement = statements(concern, kind)[name]
+    if FRAGMENT.match(statement) or statement.startswith("CREATE") or OF_ONE_KIND.get((concern, name), kind) != kind:
+        return
+    understood(database, concern, statement)
+
+
+TAILS = [
+    ("monitor", "predictions", "after"),
+    ("monitor", "outcomes", "after"),
+    ("monitor", "predictions", "of_ids"),
+    ("experiments", "experiments", "newest"),
+    ("experiments", "experiments", "of_id"),
+]
+
+
+@pytest.mark.parametrize(("concern", "name", "tail"), TAILS)
+def test_a_statement_is_understood_with_its_tail(database, store_url, concern, name, tail):
+    named = statements(concern, store_url.partition(":")[0])
+    understood(database, concern, named[name], named[tail])
+
+
+def test_every_tail_is_one_of_those():
+    tails = {(concern, name) for concern, name in NAMED if re.match(r"(WHERE|ORDER)\b", statements(concern)[name])}
+    assert tails == {(concern, tail) for concern, _, tail in TAILS}
