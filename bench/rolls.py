@@ -94,6 +94,7 @@ class Stack:
         self.folder, self.tag = folder, tag
         self.project = f"bakeoff-rolls-{os.getpid()}"
         self.port = free_port()
+        self.releases = 0
         shutil.copytree(ROOT / "docker", folder / "docker", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "docker-compose.yml", folder)
         ports = {name: free_port() for name in ("UI_PORT", "PROMETHEUS_PORT", "ALERTMANAGER_PORT")}
@@ -110,11 +111,16 @@ class Stack:
             raise SystemExit(f"{name} {' '.join(words)} failed:\n{done.stdout}{done.stderr}")
 
     def deploy(self) -> None:
-        """The same code under another name: what is measured is the replacing."""
-        other = f"{self.tag}-{os.getpid()}"
+        """The same code under another name: what is measured is the replacing. Not under its own, for deployments
+        remove the images of those before them."""
+        self.releases += 1
+        other = self._release(self.releases)
         for image in ("bakeoff-api", "bakeoff-ui"):
             _docker("tag", f"{image}:{self.tag}", f"{image}:{other}")
         self.script("deploy.sh", "local", "--tag", other, "--no-backup")
+
+    def _release(self, number: int) -> str:
+        return f"{self.tag}-{os.getpid()}-{number}"
 
     def roll_back(self) -> None:
         """To the release before."""
@@ -140,11 +146,12 @@ class Stack:
         _docker("run", "--rm", "--volumes-from", container, "--cpus", "0.5", f"bakeoff-api:{self.tag}", *words)
 
     def remove(self) -> None:
-        """Containers, network, volumes, and the tag that was given for the rounds."""
+        """Containers, network, volumes, and the tags that were given for the rounds."""
         script = f'source "{self.folder}/docker/lib.sh" && compose down --volumes --timeout 5'
         subprocess.run(["bash", "-c", script], env=self._env, capture_output=True)
-        for image in ("bakeoff-api", "bakeoff-ui"):
-            subprocess.run(["docker", "rmi", f"{image}:{self.tag}-{os.getpid()}"], capture_output=True)
+        releases = [self._release(number) for number in range(1, self.releases + 1)]
+        names = [f"{image}:{release}" for image in ("bakeoff-api", "bakeoff-ui") for release in releases]
+        subprocess.run(["docker", "rmi", *names], capture_output=True)
 
 
 def _docker(*words: str) -> None:
@@ -159,7 +166,7 @@ def stack(tag: str) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="rolls-") as name:
         running = Stack(Path(name), tag)
         try:
-            running.script("deploy.sh", "local", "--tag", tag)
+            running.deploy()
             yield running
         finally:
             running.remove()
