@@ -29,8 +29,8 @@ tag_of_images() {
     say "$1"
     return
   fi
-  local own="was-${2#sha256:}"
-  own="${own:0:16}"
+  local api="${2#sha256:}" ui="${3#sha256:}" own
+  own="was-${api:0:12}-${ui:0:12}"
   { docker tag "$2" "bakeoff-api:$own" && docker tag "$3" "bakeoff-ui:$own"; } >/dev/null 2>&1 || return 1
   say "$own"
 }

@@ -22,6 +22,8 @@ class Access(msgspec.Struct, frozen=True):
 READING = Access(writes=False, durable=False, busy_s=1.0)
 # The recorder keeps its rows and tries again, so it wants to know soon that the store is locked.
 RECORDING = Access(writes=True, durable=False, busy_s=0.1)
+# Who asks whether the store can be written can wait for those who are writing.
+PROBING = Access(writes=True, durable=False, busy_s=1.0)
 DURABLE = Access(writes=True, durable=True, busy_s=5.0)
 # Derived state can be derived again, so it need not survive a power cut; it has time to wait for the others.
 MONITORING = Access(writes=True, durable=False, busy_s=5.0, answer_s=60.0)

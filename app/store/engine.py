@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import StoreUnavailable
-from app.store.access import READING, REBUILDING, RECORDING, Access
+from app.store.access import PROBING, READING, REBUILDING, Access
 from app.store.failures import unavailable
 from app.store.kinds import Kind, kind_of
 from app.store.migrating import migrate, pending
@@ -55,7 +55,7 @@ class Database:
 
     def probe(self) -> None:
         """Prove that the store takes a write. Raises `StoreUnavailable`."""
-        with self.begin(RECORDING) as connection:
+        with self.begin(PROBING) as connection:
             connection.execute(text(statements("schema")["touch"]))
 
     def close(self) -> None:

@@ -39,6 +39,9 @@ class SharedGenerations:
 
     def confirm(self, generation: str) -> None:
         """This process has it in memory."""
+        if self._own is not None and not os.fstat(self._own.descriptor).st_nlink:
+            os.close(self._own.descriptor)  # somebody emptied the folder: what is written there nobody reads
+            self._own = None
         if self._own is None:
             self._own = hold(self._folder, _SUFFIX, generation.encode())
             self._sweep()

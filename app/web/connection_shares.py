@@ -26,7 +26,7 @@ class ConnectionShares:
     def tell(self, worker: int, connections: int) -> None:
         """Say how many connections the worker of that number has now."""
         place = worker % self._places * _FIELDS
-        self._memory[place] = connections
+        self._memory[place] = max(0, connections)
         self._memory[place + 1] = self._now_s()
 
     def leave(self, worker: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from app.services.admission import Admission
 from app.web.errors import body_of, problem_of
 from app.web.json_answers import JSON
-from app.web.plain_http import as_bytes, simple_request
+from app.web.plain_http import WholeAnswer, as_bytes, simple_request
 from app.web.request_ids import request_id_of
 
 Environ = dict[str, Any]
@@ -67,8 +67,8 @@ class Front:
         """Whether what comes now is to be turned away, if it may be."""
         return self._admission.full
 
-    def turned_away(self, data: bytes) -> bytes | None:
-        """The refusal of the request that `data` is, for a connection that goes on after it, as bytes.
+    def turned_away(self, data: bytes) -> WholeAnswer | None:
+        """The refusal of the request that `data` is.
 
         None where it must be read as any other: it is not simply one whole request, or one that is always answered.
         """
@@ -78,7 +78,7 @@ class Front:
         environ = {"REQUEST_METHOD": request.method, "PATH_INFO": request.path}
         if request.request_id is not None:
             environ["HTTP_X_REQUEST_ID"] = request.request_id
-        return as_bytes(self._turned_away(environ), close=False)
+        return WholeAnswer(as_bytes(self._turned_away(environ), close=request.close), request.close)
 
     def _direct_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
         return self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None

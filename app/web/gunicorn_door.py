@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gunicorn
-from gunicorn.workers.gthread import _DEFER, ThreadWorker
+from gunicorn.workers.gthread import _DEFER
 
 from app.web.connection_shares import ConnectionShares
+from app.web.gunicorn_ending import EndingWorker
+from app.web.plain_http import WholeAnswer
 from app.web.serving_threads import Running, ServingThreads
 
 _GUNICORN = str(Path(gunicorn.__file__).parent)
@@ -32,10 +34,10 @@ class Door(Protocol):
     @property
     def full(self) -> bool: ...
 
-    def turned_away(self, data: bytes, /) -> bytes | None: ...
+    def turned_away(self, data: bytes, /) -> WholeAnswer | None: ...
 
 
-class DoorWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
+class DoorWorker(EndingWorker):
     """Turns away while its door is full; `held_up` says that the queue waits for slow clients, and nobody is."""
 
     tpool: ServingThreads
@@ -80,22 +82,28 @@ class DoorWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotat
         self._door = door
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """As it was, unless the request is turned away here: then its connection waits for the next one."""
-        if not self._turned_away(conn):
+        """As it was, unless the request is turned away here: then its connection waits for the next one, or ends."""
+        refusal = self._turned_away(conn)
+        if refusal is None:
             super().on_client_socket_readable(conn, client)
             return
         self.keepalived_conns.remove(conn)
-        conn.set_timeout()
-        self.keepalived_conns.append(conn)
+        if refusal.close:
+            self.poller.unregister(client)
+            self.end(conn)
+        else:
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """The same for the first request of a connection."""
-        if not self._turned_away(conn):
+        refusal = self._turned_away(conn)
+        if refusal is None:
             super().on_pending_socket_readable(conn, client)
             return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
-        self._wait_for_next(conn, True)
+        self._wait_for_next(conn, not refusal.close)
 
     def enqueue_req(self, conn: Any) -> None:
         """As it was, but where too many wait, a connection that has just come waits for its data without a thread."""
@@ -118,30 +126,33 @@ class DoorWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotat
         ended.set_result(result)
         self.finish_request(conn, ended)
 
-    def _turned_away(self, conn: Any) -> bool:
-        """Whether the request that has come was answered here, by the loop; if not, nothing of it is lost."""
+    def _turned_away(self, conn: Any) -> WholeAnswer | None:
+        """How the request that has come was answered here, by the loop; where None, nothing of it is lost."""
         if self._door is None or not self._too_many() or self.draining or conn.is_http2:
-            return False
+            return None
         conn.init()
         conn.sock.setblocking(False)
         if conn.parser.unreader.buf.getvalue():
-            return False
+            return None
         try:
             data = conn.sock.recv(_LOOKED_AT_BYTES)
         except OSError:
-            return False
+            return None
         refusal = self._door.turned_away(data)
         if refusal is None:
             conn.parser.unreader.unread(data)
-            return False
-        return _sent(conn.sock, refusal)
+            return None
+        return refusal if _sent(conn.sock, refusal.data) else None
 
 
 def _sent(sock: socket.socket, data: bytes) -> bool:
     """Send `data` at once and whole; where the client does not take it, its connection ends here: a thread will see."""
-    with contextlib.suppress(OSError):
+    try:
         if sock.send(data) == len(data):
             return True
+    except OSError:
+        pass
+    with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     return False
 

@@ -75,6 +75,13 @@ class PatientWorker(DoorWorker):
         with contextlib.suppress(OSError):
             client.sendall(answer_to(exc))
 
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """As it was; but an answer was given, so that a body which turns out to be none gets no second one."""
+        try:
+            return bool(super()._keepalive_after(conn, keepalive))
+        except ParseException:
+            return False
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """As it was, and a look at the threads in between."""
         super().wait_for_and_dispatch_events(min(timeout, _LOOK_EVERY_S))

@@ -25,25 +25,34 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" fo
 
 
 class SimpleRequest(msgspec.Struct, frozen=True):
-    """A request that is there whole: its method, its path without a query, and the `X-Request-Id` it came with."""
+    """A request that is there whole: its method, its path without a query, the `X-Request-Id` it came with, and whether
+    its connection is to `close` after the answer."""
 
     method: str
     path: str
     request_id: str | None = None
+    close: bool = False
+
+
+class WholeAnswer(msgspec.Struct, frozen=True):
+    """All bytes of an answer, and whether the connection ends with it."""
+
+    data: bytes
+    close: bool
 
 
 def simple_request(data: bytes) -> SimpleRequest | None:
     """The one request that `data` is, from the first byte to the last; None for anything else.
 
     Strict, since the connection goes on after it: what another reader could take for more or less than one request is
-    not simple. Nor is what asks to close the connection, has an escaped path, or a body that is still on its way.
+    not simple. Nor is what has an escaped path, or a body that is still on its way.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     first, *fields = head.split(b"\r\n")
     line = _LINE.fullmatch(first)
     if not end or line is None:
         return None
-    length, request_id, seen = 0, None, set()
+    length, request_id, close, seen = 0, None, False, set()
     for field in fields:
         match = _FIELD.fullmatch(field)
         name = match[1].lower() if match else b""
@@ -55,17 +64,19 @@ def simple_request(data: bytes) -> SimpleRequest | None:
             if not _LENGTH.fullmatch(value):
                 return None
             length = int(value)
-        elif name == b"connection" and value.lower() != b"keep-alive":
-            return None
+        elif name == b"connection":
+            close = value.lower() == b"close"
+            if not close and value.lower() != b"keep-alive":
+                return None
         elif name == b"x-request-id":
             request_id = value.decode("latin-1")
     if len(body) != length or b"host" not in seen:
         return None
-    return SimpleRequest(line[1].decode(), line[2].decode("latin-1"), request_id)
+    return SimpleRequest(line[1].decode(), line[2].decode("latin-1"), request_id, close)
 
 
 def as_bytes(answer: Answer, *, close: bool) -> bytes:
-    """The whole answer; `close` tells the client that the connection ends with it."""
+    """All of an answer; `close` tells the client that the connection ends with it."""
     status, headers, body = answer
     lines = [
         _STATUS_LINES[status],

@@ -23,13 +23,14 @@ class Client(threading.Thread):
     """Asks for `times` predictions on one connection, which stays dead if the server closes it; what it was answered,
     and in `ended` the statuses of all who share it, in their order."""
 
-    def __init__(self, port, times, body=BODY, ended=None):
+    def __init__(self, port, times, body=BODY, ended=None, headers=None):
         super().__init__(daemon=True)
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         self.connection.connect()
         self.connection.auto_open = 0
         self.times, self.body, self.answers = times, body, []
         self.ended = [] if ended is None else ended
+        self.headers = headers or {}
 
     def run(self):
         for number in range(self.times):
@@ -37,7 +38,7 @@ class Client(threading.Thread):
             self.ended.append(self.answers[-1][0])
 
     def ask(self, request_id):
-        self.connection.request("POST", "/predict", self.body, {"X-Request-Id": request_id})
+        self.connection.request("POST", "/predict", self.body, {"X-Request-Id": request_id, **self.headers})
         answer = self.connection.getresponse()
         body = json.loads(answer.read())
         assert answer.headers["X-Request-Id"] == request_id
@@ -70,6 +71,16 @@ def test_who_is_over_is_told_at_once_and_counted_and_the_connection_goes_on(api,
     assert [client.ask("again")[0] for client in clients] == [200] * 12
     time.sleep(0.5)  # idle: what was answered is counted
     assert api.metric("model_version_requests_total") == told[200, None, None] + 12
+
+
+def test_who_asks_for_the_connection_to_end_is_told_at_once_too(api):
+    """As HAProxy does for each request."""
+    ended = []
+    clients = [Client(api.port, 1, ended=ended, headers={"Connection": "close"}) for _ in range(12)]
+    told = all_at_once(api, clients)
+    assert set(told) == {(200, None, None), (503, "1", "overloaded")}
+    assert ended.index(200) >= 5
+    assert all(client.connection.sock is None for client in clients)
 
 
 def test_who_is_over_does_not_wait_for_those_who_are_not(api):

@@ -38,3 +38,35 @@ def test_one_that_is_slow_is_answered_all_the_same(start):
             connection.sendall(whole[part : part + 10])
             api.get("/health/live")
         assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [b"GARBAGE\r\n\r\n", b"GET /health/live HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"],
+    ids=["no request", "a last request"],
+)
+def test_clients_that_stay_after_their_last_answer_hold_nobody_up(start, last):
+    api = start(WEB_CONCURRENCY="1")
+    with connections(api, 40, last) as opened:
+        assert all(connection.recv(9) == b"HTTP/1.1 " for connection in opened)
+        assert all(api.session.post(f"{api.url}/predict", json=ROW, timeout=5).ok for _ in range(5))
+        assert all(ended(connection) for connection in opened)
+
+
+def ended(connection):
+    """Whether the server has closed its side."""
+    connection.settimeout(10)
+    while connection.recv(4096):
+        pass
+    return True
+
+
+def test_a_body_that_turns_out_to_be_none_after_the_answer_gets_no_second_one(start):
+    api = start()
+    head = b"POST /nowhere HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connections(api, 1, head + b"zz\r\n{}\r\n0\r\n\r\n") as (connection,):
+        connection.settimeout(10)
+        answered = b""
+        while data := connection.recv(4096):
+            answered += data
+    assert answered.count(b"HTTP/1.1 ") == 1

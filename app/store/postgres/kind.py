@@ -47,6 +47,10 @@ class PostgreSQL:
     def __init__(self, url: URL) -> None:
         if not url.database:
             raise SettingError("DATABASE_URL", "it names no database: postgresql://user:password@host:5432/name")
+        if "@" in (url.host or ""):
+            raise SettingError("DATABASE_URL", "write an @ in the password as %40")
+        if not all(isinstance(value, str) for value in url.query.values()):
+            raise SettingError("DATABASE_URL", "it names an option twice")
         self._url = url.set(drivername="postgresql+psycopg")
         self.place = f"{url.host or 'the local socket'}:{url.port or 5432}/{url.database}"
         try:
@@ -56,7 +60,7 @@ class PostgreSQL:
 
     def parameters(self, access: Access | None = None) -> dict[str, Any]:
         """What libpq is told, the password among it; with the limits of a way to use the store."""
-        given = {name: value for name, value in self._url.query.items() if isinstance(value, str)}
+        given: dict[str, Any] = dict(self._url.query)
         named = self._url.translate_connect_args(username="user", database="dbname")
         settings = " ".join(f"-c {name}={value}" for name, value in _limits(access).items())
         options = " ".join(filter(None, (given.pop("options", ""), settings)))
@@ -143,7 +147,8 @@ def _limits(access: Access | None) -> dict[str, str]:
         "tcp_keepalives_count": "3",
         "synchronous_commit": "on" if access.durable else "off",
     }
-    if not access.writes:
-        # One snapshot for all statements of a reader, as SQLite gives it.
-        limits |= {"default_transaction_isolation": "repeatable\\ read", "default_transaction_read_only": "on"}
-    return limits
+    # Whatever the server's defaults are. A writer must see all that was committed before its turn came; a reader has
+    # one snapshot for all its statements, as SQLite gives it.
+    if access.writes:
+        return limits | {"default_transaction_isolation": "read\\ committed", "default_transaction_read_only": "off"}
+    return limits | {"default_transaction_isolation": "repeatable\\ read", "default_transaction_read_only": "on"}

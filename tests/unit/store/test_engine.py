@@ -18,6 +18,8 @@ from tests.unit.store.stored_rows import logged
         "postgresql+asyncpg://u:secret@host/db",
         "postgresql://u:secret@host",
         "postgresql://u:secret@host/db?colour=blue",
+        "postgresql://u:half@secret@host/db",
+        "postgresql://u:secret@host/db?host=a&host=b",
         "mysql://host/db",
         "sqlite+aiosqlite:///x",
         "sqlite://",

@@ -105,3 +105,14 @@ def test_two_containers_whose_workers_have_the_same_process_id_are_told_apart(ge
     deadline = time.monotonic() + 10
     while generations.behind("new"):
         assert time.monotonic() < deadline, "the killed worker is still waited for"
+
+
+def test_whose_file_was_taken_away_is_counted_again_from_the_next_reload_on(worker, generations, folder):
+    process, _ = worker()
+    [path.unlink() for path in folder.glob("*.worker")]
+    wanted = generations.advance()
+    assert generations.behind(wanted) == 0
+    tell(process, "older")
+    assert generations.behind(wanted) == 1
+    tell(process, wanted)
+    assert generations.behind(wanted) == 0

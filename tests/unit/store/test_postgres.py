@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -127,6 +128,16 @@ def test_only_durable_writes_wait_for_the_disk_and_only_readers_have_a_snapshot(
         said = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("synchronous_commit", "lock_timeout")]
         level = connection.execute(text("SHOW transaction_isolation")).scalar()
     assert said == ["on" if access.durable else "off", f"{access.busy_s:g}s" if access.busy_s >= 1 else "100ms"]
+    assert level == ("read committed" if access.writes else "repeatable read")
+
+
+@pytest.mark.parametrize("access", [READING, RECORDING])
+def test_the_servers_own_defaults_do_not_count(store_url, access):
+    others = quote("-c default_transaction_isolation=serializable -c default_transaction_read_only=on ")
+    url = store_url.replace("options=", f"options={others}")
+    assert url != store_url
+    with Database(url).begin(access) as connection:
+        level = connection.execute(text("SHOW transaction_isolation")).scalar()
     assert level == ("read committed" if access.writes else "repeatable read")
 
 

@@ -64,7 +64,8 @@ def refusal_of(data):
 
 def test_a_whole_request_is_turned_away_from_its_bytes_as_it_would_be_by_a_thread():
     answer, metrics = refusal_of(b"POST /predict HTTP/1.1\r\nHost: here\r\nX-Request-Id: mine\r\n\r\n")
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = answer.data.partition(b"\r\n\r\n")
+    assert not answer.close
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert {b"Retry-After: 1", b"X-Request-Id: mine", b"Content-Length: %d" % len(body)} <= {*head.split(b"\r\n")}
     assert body == ask("POST", "/predict", waiting=65)[0]

@@ -47,14 +47,18 @@ def read_by_the_server(data):
     found = []
     parser = RequestParser(Config(), iter([data]), ("127.0.0.1", 1))
     for request in parser:
-        found.append((request.method, request.path, dict(request.headers), request.body.read()))
-        if request.should_close():
+        closing = request.should_close()
+        request_id = dict(request.headers).get("X-REQUEST-ID")
+        found.append((request.method, request.path, request_id, closing, request.body.read()))
+        if closing:
             break
     return found
 
 
 def test_one_whole_request_is_told_from_its_bytes():
     assert simple_request(WHOLE) == SimpleRequest("POST", "/predict", "mine")
+    closing = WHOLE.replace(b"Host", b"Connection: close\r\nHost")
+    assert simple_request(closing) == SimpleRequest("POST", "/predict", "mine", close=True)
     assert simple_request(b"GET /models?x=1 HTTP/1.1\r\nHost: here\r\n\r\n") == SimpleRequest("GET", "/models")
 
 
@@ -71,7 +75,7 @@ def test_one_whole_request_is_told_from_its_bytes():
         WHOLE.replace(b"POST", b"BREW"),
         WHOLE.replace(b"Host: here\r\n", b""),
         WHOLE.replace(b"Host: here\r\n", b"Host: here\r\nHost: there\r\n"),
-        WHOLE.replace(b"Host: here\r\n", b"Host: here\r\nConnection: close\r\n"),
+        WHOLE.replace(b"Host: here\r\n", b"Host: here\r\nConnection: close, x\r\n"),
         WHOLE.replace(b"Host: here\r\n", b"Host: here\r\nExpect: 100-continue\r\n"),
         WHOLE.replace(b"Host: here\r\n", b"Host: here\r\nTransfer-Encoding: chunked\r\n"),
         WHOLE.replace(b"Host: here\r\n", b"Host: here\r\n folded\r\n"),
@@ -95,8 +99,8 @@ def test_what_is_simple_is_to_the_server_that_one_request_and_nothing_after_it(d
     event(f"simple: {simple is not None}")
     if simple is None:
         return
-    ((method, path, headers, body),) = read_by_the_server(data)
-    assert (simple.method, simple.path, simple.request_id) == (method, path, headers.get("X-REQUEST-ID"))
+    ((*request, body),) = read_by_the_server(data)
+    assert request == [simple.method, simple.path, simple.request_id, simple.close]
     assert data.endswith(b"\r\n\r\n" + body)
 
 
