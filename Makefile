@@ -17,11 +17,7 @@ fast: ## tests that start no server
 	./run_tests.sh --fast --tests-only
 
 lint: install ## lint and types, without tests
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
-	.venv/bin/shellcheck -x install.sh run_demo.sh run_tests.sh .ci/run scripts/*.sh
+	./run_tests.sh --lint-only
 
 lint-all: lint ## lint of scripts, images, YAML and pipelines too; scans for secrets
 	.ci/lint

@@ -7,17 +7,22 @@ BIN="$ROOT/.venv/bin"
 
 FAST=no
 TESTS_ONLY=no
+LINT_ONLY=no
+WORKERS=(-n auto) # pytest-xdist's; tests/sharing_out.py says how many that are, and who gets what
 PYTEST_ARGUMENTS=()
 FAILED="" # the checks before the tests that did not pass
 
 usage() {
   cat <<'TEXT'
-Usage: ./run_tests.sh [--fast] [--tests-only] [pytest's own arguments]
+Usage: ./run_tests.sh [--fast] [--tests-only | --lint-only] [--serial] [pytest's own arguments]
 
   --fast        leave out the tests that start real servers (marked e2e)
   --tests-only  leave out lint, types and the direction of imports
+  --lint-only   leave out the tests
+  --serial      one test after the other; so it is, too, where tests are picked by a path, -k or --last-failed
   --help        show this text
 
+All tests are shared out among workers that run side by side (-n NUMBER says how many).
 Exit status 0 only if everything passed, 3 if a check before the tests did not. For example: ./run_tests.sh --fast tests/unit -k routing
 TEXT
 }
@@ -31,14 +36,27 @@ parse_arguments() {
     case "$1" in
       --fast) FAST=yes ;;
       --tests-only) TESTS_ONLY=yes ;;
+      --lint-only) LINT_ONLY=yes ;;
+      --serial) WORKERS=() ;;
       --help | -h)
         usage
         exit 0
         ;;
-      *) PYTEST_ARGUMENTS+=("$1") ;;
+      *)
+        if is_for_few "$1"; then WORKERS=(); fi
+        PYTEST_ARGUMENTS+=("$1")
+        ;;
     esac
     shift
   done
+}
+
+# Whether an argument of pytest's picks tests, for which workers would not be worth their start, or says -n itself.
+is_for_few() {
+  case "$1" in
+    -k* | -n* | --numprocesses* | --lf | --last-failed | --pdb) ;;
+    *) [ -e "$ROOT/${1%%::*}" ] ;;
+  esac
 }
 
 # check NAME COMMAND...: runs it and remembers a failure, so that one run shows all that is wrong.
@@ -74,15 +92,19 @@ leave_out() {
   say "left out: tests marked $1, because $2"
 }
 
+run_pytest() {
+  say "== tests"
+  choose_marked
+  "$BIN/python" -m pytest -rs -m "$MARKED" ${WORKERS[@]+"${WORKERS[@]}"} ${PYTEST_ARGUMENTS[@]+"${PYTEST_ARGUMENTS[@]}"}
+}
+
 main() {
   parse_arguments "$@"
   cd "$ROOT"
   ./install.sh --local --dev
   if [ "$TESTS_ONLY" = no ]; then lint; fi
-  say "== tests"
-  choose_marked
   local status=0
-  "$BIN/python" -m pytest -rs -m "$MARKED" ${PYTEST_ARGUMENTS[@]+"${PYTEST_ARGUMENTS[@]}"} || status="$?"
+  if [ "$LINT_ONLY" = no ]; then run_pytest || status="$?"; fi
   if [ -n "$FAILED" ]; then
     say "Failed before the tests:$FAILED" >&2
     exit 3

@@ -6,11 +6,14 @@ import json
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+
+from tests.turns import in_turn
 
 ROOT = Path(__file__).parents[1]
 COMPOSE_V1, COMPOSE_V2 = "docker-compose", "docker compose"
@@ -26,6 +29,8 @@ _FOREIGN = (
     "BAKEOFF_",
     "HOST",
     "BIND",
+    "UI_BIND",
+    "OPERATIONS_BIND",
 )
 
 
@@ -72,7 +77,8 @@ def clean_environment() -> dict[str, str]:
 def build() -> str:
     """Build the images of the files as they are now, where they are not there yet; their tag."""
     tag = f"test-{output('docker/build.sh', '--print-hash')}"
-    output("docker/build.sh", "--tag", tag, "--if-changed")
+    with in_turn(Path(tempfile.gettempdir()) / f"bakeoff-images-{os.getuid()}.lock"):
+        output("docker/build.sh", "--tag", tag, "--if-changed")
     return tag
 
 

@@ -1,4 +1,4 @@
-"""Real servers for the tests of this folder; v1 and v2 are trained once a session."""
+"""Real servers for the tests of this folder; v1 and v2 are trained once, also where workers run side by side."""
 
 import os
 import shutil
@@ -8,15 +8,19 @@ import sys
 import pytest
 
 from tests.e2e.api_process import ROOT, ApiProcess, MonitorProcess
+from tests.turns import made_once
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(pytestconfig, tmp_path_factory):
     """A folder with models/ (v1 and v2 of Iris) and data/ (the key): to be copied, not used."""
-    folder = tmp_path_factory.mktemp("trained")
+    return made_once(pytestconfig, tmp_path_factory.getbasetemp(), "trained", train)
+
+
+def train(folder):
+    """Train both versions into the folder."""
     env = {**os.environ, "MODEL_DIR": str(folder / "models"), "DATA_DIR": str(folder / "data")}
     subprocess.run([sys.executable, "-m", "app", "train"], cwd=ROOT, env=env, check=True, capture_output=True)
-    return folder
 
 
 @pytest.fixture

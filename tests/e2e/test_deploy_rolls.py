@@ -71,7 +71,7 @@ def test_what_fails_after_the_new_api_has_taken_over_is_put_back(service, stack_
     before = service.containers("api")
     monitor_dies = AS_ROOT.format("echo 'raise SystemExit(\"no monitor\")' > app/cli/monitor.py")
     with another_release(stack_images, monitor_dies) as other, light_load(service.port) as clients:
-        status, said = service.script("deploy.sh", "local", "--tag", other, "--no-backup", HEALTHY_SECONDS="20")
+        status, said = service.script("deploy.sh", "local", "--tag", other, "--no-backup", HEALTHY_SECONDS="40")
     assert (status, service.containers("api")) == (1, before)
     assert "no monitor" in said
     assert [client.wrong for client in clients] == [[]] * 4

@@ -15,7 +15,7 @@ from tests.e2e.api_process import ROOT, ApiProcess, free_port
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TOKEN = "browser-test-token"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 if CHROMIUM is None:
     pytest.skip("no chromium on this host: the dashboard is not tested in a browser", allow_module_level=True)
@@ -96,7 +96,7 @@ def newest(api):
     return entries[0]["prediction_id"] if entries else None
 
 
-def wait_for(true, seconds=20):
+def wait_for(true, seconds=60):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true in time"

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.repository import ROOT
+from tests.turns import in_turn
 
 COMMAND = str(ROOT / ".ci" / "terraform")
 GIVEN = {
@@ -50,7 +52,9 @@ def module_copy(folder: Path) -> Path:
         pytest.skip("terraform is not installed: nothing of terraform/ was executed")
     ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
     copy = Path(shutil.copytree(ROOT / "terraform", folder / "module", ignore=ignored))
-    result = terraform(copy, "init", "-no-color", "-backend=false")
+    # Terraform says of its plugin cache that two must not fill it at once.
+    with in_turn(Path(tempfile.gettempdir()) / f"bakeoff-terraform-{os.getuid()}.lock"):
+        result = terraform(copy, "init", "-no-color", "-backend=false")
     if result.returncode != 0:
         pytest.skip(f"the AWS provider is in no mirror and no registry answers: {result.stderr.strip()[-200:]}")
     return copy

@@ -12,7 +12,7 @@ import pytest
 from tests.infra.repository import ROOT, files
 
 PIN = re.compile(r"([A-Za-z0-9_.-]+)==([0-9][A-Za-z0-9.!]*)")
-DISTRIBUTION_OF = {"sklearn": "scikit-learn", "google": "protobuf", "yaml": "pyyaml"}
+DISTRIBUTION_OF = {"sklearn": "scikit-learn", "google": "protobuf", "yaml": "pyyaml", "xdist": "pytest-xdist"}
 NOT_ON_ALL_SYSTEMS = {"watchdog"}
 
 

@@ -6,6 +6,7 @@ import pytest
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
+from app.ui import session
 from tests.ui import answers
 from tests.ui.fake_api import FakeApi
 
@@ -29,6 +30,7 @@ def begin(monkeypatch):
 
     def start(routes=answers.NORMAL):
         api = FakeApi(routes)
+        session._parts.clear()  # what is known of an earlier api, which may have had the same port
         started.append(api)
         monkeypatch.setenv("API_URL", api.url)
         monkeypatch.delenv("API_TOKEN", raising=False)
@@ -50,7 +52,7 @@ def page():
     """Draws a page by its name."""
 
     def draw(name, **query):
-        at = AppTest.from_string(f"from app.ui.views import {name}\n{name}.show()", default_timeout=8)
+        at = AppTest.from_string(f"from app.ui.views import {name}\n{name}.show()", default_timeout=60)
         for key, value in query.items():
             at.query_params[key] = value
         return checked(at.run())

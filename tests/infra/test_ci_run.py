@@ -1,0 +1,76 @@
+"""What CI calls: its stages run beside each other, none hides another's words or failure, and a second try is told."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+# Everything of .ci/run but its last line, and no change of folder.
+FUNCTIONS = (ROOT / ".ci/run").read_text().replace('\ncd "$(dirname', '\n: "$(dirname').removesuffix('main "$@"\n')
+STAGES = 'STAGES="$(mktemp -d)"; trap \'rm -r "$STAGES"\' EXIT\n'
+# The real stages, replaced by ones that take no time.
+QUICK = "prepare() { :; }\nlint() { echo linted; }\nall_tests() { echo tested; }\ndocker() { :; }\n"
+
+
+def bash(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Carries out the script, which knows the functions of .ci/run, in the folder."""
+    command = ["bash", "-c", FUNCTIONS + script]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def suite_that_ends_with(folder: Path, *statuses: int) -> Path:
+    """A run_tests.sh that ends with one status after the other, and the file that holds what it was called with."""
+    (folder / "statuses").write_text("".join(f"{status}\n" for status in statuses))
+    script = 'echo "$*" >>calls\nstatus=$(head -n 1 statuses)\nsed -i 1d statuses\nexit "$status"\n'
+    (folder / "run_tests.sh").write_text(f"#!/bin/sh\n{script}")
+    (folder / "run_tests.sh").chmod(0o755)
+    return folder / "calls"
+
+
+def test_stages_that_run_together_keep_their_words_apart(tmp_path: Path) -> None:
+    both = "begin one sh -c 'echo 1; sleep 0.2; echo 1'\nbegin two sh -c 'echo 2; echo 2 >&2'\nfinish one\nfinish two\n"
+    assert bash(tmp_path, STAGES + both).stdout == "== one\n1\n1\n== two\n2\n2\n"
+
+
+def test_a_stage_in_the_background_keeps_its_status(tmp_path: Path) -> None:
+    result = bash(tmp_path, STAGES + 'begin one sh -c "exit 7"\nfinish one || echo "status $?"; cat "$STAGES/times"')
+    assert "status 7\n" in result.stdout
+    assert result.stdout.endswith(" s  one (status 7)\n")
+
+
+def test_what_cannot_be_had_is_said_and_ends_nothing(tmp_path: Path) -> None:
+    result = bash(tmp_path, f"{STAGES}attempt 'an engine' false\necho on")
+    assert (result.returncode, result.stdout) == (0, "NOT HERE: an engine\non\n")
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [("", 0), ("lint() { return 1; }", 1), ("all_tests() { return 3; }", 3)]
+)
+def test_the_status_tells_what_failed(tmp_path: Path, failure: str, status: int) -> None:
+    assert bash(tmp_path, f"{QUICK}{failure}\nmain").returncode == status
+
+
+def test_all_is_shown_with_the_seconds_of_each_stage(tmp_path: Path) -> None:
+    said = bash(tmp_path, f"{QUICK}main").stdout.splitlines()
+    assert said[:3] == ["tested", "== lint", "linted"]
+    assert said[-1].endswith(" s  lint")
+
+
+def test_what_failed_is_asked_once_more_and_that_is_said(tmp_path: Path) -> None:
+    calls = suite_that_ends_with(tmp_path, 1, 0)
+    result = bash(tmp_path, f"{STAGES}all_tests")
+    assert result.returncode == 0
+    assert "FAILED AT THE FIRST TRY" in result.stdout
+    again = "--tests-only --last-failed --last-failed-no-failures none"
+    assert calls.read_text().splitlines() == ["--tests-only", again]
+
+
+@pytest.mark.parametrize("status", [0, 2, 5])
+def test_nothing_else_is_asked_twice(tmp_path: Path, status: int) -> None:
+    calls = suite_that_ends_with(tmp_path, status)
+    assert bash(tmp_path, f"{STAGES}all_tests").returncode == status
+    assert calls.read_text().splitlines() == ["--tests-only"]
