@@ -70,9 +70,9 @@ def taking_in(engine: Engine, backup: Path, aside: str) -> Iterator[Callable[[],
 def _read_table(source: Connection, target: Connection, table: str, columns: Sequence[str]) -> None:
     """In pieces: the log may be larger than memory."""
     named = ", ".join(columns)
-    insert = f"INSERT INTO {table} ({named}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our own names
+    insert = f"INSERT INTO {table} ({named}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 # nosec B608 - our own names
     streaming = source.execution_options(stream_results=True)
-    rows = streaming.exec_driver_sql(f"SELECT {named} FROM {table} ORDER BY 1")  # noqa: S608 - our own names
+    rows = streaming.exec_driver_sql(f"SELECT {named} FROM {table} ORDER BY 1")  # noqa: S608 # nosec B608 - our own names
     while some := rows.fetchmany(_ROWS_AT_ONCE):
         target.exec_driver_sql(insert, [tuple(row) for row in some])
 
@@ -82,7 +82,7 @@ def _write_table(source: sqlite3.Connection, target: Connection, table: str, col
     driver = target.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({named}) FROM STDIN") as copy:
-        for row in source.execute(f"SELECT {named} FROM {table} ORDER BY 1"):  # noqa: S608 - our own names
+        for row in source.execute(f"SELECT {named} FROM {table} ORDER BY 1"):  # noqa: S608 # nosec B608 - our own names
             copy.write_row(row)
 
 
