@@ -54,98 +54,107 @@ class Definition(msgspec.Struct, frozen=True):
     across: Across | None = None
 
 
-PREDICTION_REQUESTS = Definition(
-    "prediction_requests_total", "counter", (), "Predict requests: those answered and those refused."
-)
+PREDICTION_REQUESTS = Definition("prediction_requests_total", "counter", (), "Predict requests, answered or rejected.")
 VERSION_REQUESTS = Definition(
-    "model_version_requests_total", "counter", ("version",), "Predict requests that this version answered."
+    "model_version_requests_total", "counter", ("version",), "Predict requests answered by this version."
 )
 LATENCY = Definition(
     "prediction_latency_seconds",
     "histogram",
     ("version",),
-    "Time from the parsed request to the result, in seconds, by the version that answered.",
+    "Seconds from the parsed request to the result, by the version that answered.",
 )
 ERRORS = Definition(
     "prediction_errors_total",
     "counter",
     ("version", "reason"),
-    'Failures of a version; under version="none" the requests that got no prediction.',
+    'Failures of a version; version="none" counts requests that got no prediction.',
 )
 SHADOW_ERRORS = Definition(
-    "shadow_errors_total", "counter", ("version",), "Failures of a version that ran beside the one that answered."
+    "shadow_errors_total", "counter", ("version",), "Failures of a version while it ran in shadow."
 )
 BREAKER_OPEN = Definition(
-    "circuit_breaker_open", "gauge", ("version",), "1 while a worker does not ask this version.", "livemax"
+    "circuit_breaker_open",
+    "gauge",
+    ("version",),
+    "1 while a worker's circuit breaker for this version is open.",
+    "livemax",
 )
 MODEL_INFO = Definition(
-    "model_info", "gauge", ("version", "sha256"), "1 for each version loaded, with its artefact's checksum.", "livemax"
+    "model_info", "gauge", ("version", "sha256"), "1 for each loaded version, with its artefact's checksum.", "livemax"
 )
-SHED = Definition("requests_shed_total", "counter", (), "Requests turned away because the service was overloaded.")
+SHED = Definition("requests_shed_total", "counter", (), "Requests rejected because the service was overloaded.")
 SHADOW_SHED = Definition(
-    "shadow_rows_shed_total", "counter", (), "Answered rows logged without the other versions' answers, under load."
+    "shadow_rows_shed_total", "counter", (), "Rows logged without the shadow versions' answers because of load."
 )
 DROPPED = Definition(
-    "predictions_dropped_total", "counter", (), "Answered predictions that were not recorded: the queue was full."
+    "predictions_dropped_total",
+    "counter",
+    (),
+    "Answered predictions that were not recorded because the queue was full.",
 )
 STORE_FAILURES = Definition(
-    "store_write_failures_total", "counter", (), "Writes of the recorder that the store did not take; they are retried."
+    "store_write_failures_total", "counter", (), "Failed writes from the recorder to the store; they are retried."
 )
 QUEUE_ROWS = Definition(
-    "recorder_queue_rows", "gauge", (), "Rows answered and waiting to be recorded, over all workers.", "livesum"
+    "recorder_queue_rows", "gauge", (), "Answered rows waiting to be recorded, over all workers.", "livesum"
 )
 STATE_FAILURES = Definition(
-    "monitor_state_failures_total", "counter", (), "Scrapes that could not read what the monitor derived."
+    "monitor_state_failures_total", "counter", (), "Scrapes that could not read the monitor's state."
 )
-WORKERS = Definition("api_workers", "gauge", (), "Worker processes that serve.", "livesum")
+WORKERS = Definition("api_workers", "gauge", (), "Running worker processes.", "livesum")
 
-STORE_WRITABLE = Definition("store_writable", "gauge", (), "1 while the store takes a write, tried at the scrape.")
-DISK_FREE = Definition("data_disk_free_bytes", "gauge", (), "Bytes that may still be written where DATA_DIR is.")
-DISK_SIZE = Definition("data_disk_size_bytes", "gauge", (), "Size of the file system where DATA_DIR is, in bytes.")
+STORE_WRITABLE = Definition("store_writable", "gauge", (), "1 if a trial write to the store succeeded at the scrape.")
+DISK_FREE = Definition("data_disk_free_bytes", "gauge", (), "Bytes available on the file system of DATA_DIR.")
+DISK_SIZE = Definition("data_disk_size_bytes", "gauge", (), "Size of the file system of DATA_DIR, in bytes.")
 
-WEIGHT = Definition("experiment_weight", "gauge", ("version",), "Share of the traffic that the split gives.")
+WEIGHT = Definition(
+    "experiment_weight", "gauge", ("version",), "Share of the traffic that the configuration gives to the version."
+)
 FEEDBACK = Definition(
-    "experiment_feedback_total", "counter", ("version",), "Accepted outcomes by the version that answered."
+    "experiment_feedback_total", "counter", ("version",), "Accepted outcomes, by the version that answered."
 )
 LABELLED_MEAN = Definition(
     "experiment_labelled_mean", "gauge", ("version",), "Mean of the experiment's metric over labelled answers."
 )
 E_VALUE = Definition(
-    "experiment_e_value", "gauge", ("challenger",), "Evidence against the challenger being no better; +Inf if huge."
+    "experiment_e_value",
+    "gauge",
+    ("challenger",),
+    "E-value against the hypothesis of no difference; +Inf if too large for a float.",
 )
 DIFFERENCE = Definition(
     "experiment_difference", "gauge", ("challenger",), "How much better the challenger is, in the metric's units."
 )
 DIFFERENCE_LOW = Definition(
-    "experiment_difference_low", "gauge", ("challenger",), "Lower end of the difference's confidence interval."
+    "experiment_difference_low", "gauge", ("challenger",), "Lower end of the confidence interval of the difference."
 )
 DIFFERENCE_HIGH = Definition(
-    "experiment_difference_high", "gauge", ("challenger",), "Upper end of the difference's confidence interval."
+    "experiment_difference_high", "gauge", ("challenger",), "Upper end of the confidence interval of the difference."
 )
-E_VALUE_NEEDED = Definition(
-    "experiment_e_value_needed", "gauge", (), "Evidence at which a verdict falls: one over the experiment's alpha."
-)
+E_VALUE_NEEDED = Definition("experiment_e_value_needed", "gauge", (), "E-value at which a verdict is reached: 1/alpha.")
 SAMPLE_RATIO_OK = Definition(
-    "experiment_sample_ratio_ok", "gauge", (), "0 once the realised split is proven to differ from the weights."
+    "experiment_sample_ratio_ok", "gauge", (), "0 once the actual split is proven to differ from the weights."
 )
 LABEL_RATE_OK = Definition(
     "experiment_label_rate_ok", "gauge", (), "0 once versions are proven to be labelled at different rates."
 )
 GUARDRAIL_OK = Definition(
-    "experiment_guardrail_ok", "gauge", ("version", "guardrail"), "0 once the version is proven to harm by this count."
+    "experiment_guardrail_ok",
+    "gauge",
+    ("version", "guardrail"),
+    "0 once the version is proven to exceed this guardrail.",
 )
 DRIFT_SCORE = Definition(
-    "model_drift_score", "gauge", (), "Share of the traffic that is displaced now, at least (0 to 1)."
+    "model_drift_score", "gauge", (), "Lower bound on the share of recent traffic that is displaced (0 to 1)."
 )
 FEATURE_DRIFT_SCORE = Definition(
-    "model_feature_drift_score", "gauge", ("feature",), "The same for one feature (0 to 1)."
+    "model_feature_drift_score", "gauge", ("feature",), "Lower bound on the displaced share for one feature (0 to 1)."
 )
-DRIFT_EVIDENCE = Definition(
-    "model_drift_evidence", "gauge", (), "How near the proof of a change is: 1 is an alarm (0 to 1)."
-)
+DRIFT_EVIDENCE = Definition("model_drift_evidence", "gauge", (), "Evidence of a change; 1 raises the alarm (0 to 1).")
 DRIFT_ALARM = Definition("model_drift_alarm", "gauge", (), "1 from a proven change until it is acknowledged.")
 STATE_AGE = Definition(
-    "model_drift_state_age_seconds", "gauge", (), "Seconds since the monitor last advanced its state."
+    "model_drift_state_age_seconds", "gauge", (), "Seconds since the monitor last caught up with the log."
 )
 
 COUNTED = (
