@@ -111,7 +111,7 @@ works_here() {
 is_installed() {
   local stamp
   stamp="$(current_stamp)"
-  [ -n "$stamp" ] && [ -f "$(stamp_file)" ] && [ "$stamp" = "$(cat "$(stamp_file)")" ]
+  [ -n "$stamp" ] && [ -f "$(stamp_file)" ] && [ "$stamp" = "$(cat "$(stamp_file)")" ] && [ -x "$VENV/bin/bakeoff" ]
 }
 
 is_recent() {
@@ -185,6 +185,14 @@ install_packages() {
     explain_failure "could not install the packages"
 }
 
+# Installs the command `bakeoff` so that it runs the sources beside this script. Needs no network: setuptools is one of
+# the packages. A command that works is left alone: where .venv is a link, it belongs to another clone.
+install_command() {
+  if "$VENV/bin/bakeoff" --version >/dev/null 2>&1; then return; fi
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+    --editable "$ROOT" >>"$LOG" 2>&1 || explain_failure "could not install the command bakeoff"
+}
+
 # The installer itself is the lock: two runs at once wait for each other, and the lock dies with its holder.
 take_turns() {
   if has flock; then
@@ -201,6 +209,7 @@ install_local() {
   open_log
   make_venv
   install_packages
+  install_command
   current_stamp >"$(stamp_file)"
   say "Installed into .venv."
 }

@@ -16,6 +16,7 @@ WORKING_PYTHON = """case "$*" in
     cp "$0" "$folder/bin/python"
     echo "VIRTUAL_ENV=$folder" >"$folder/bin/activate"
     ;;
+  *"--editable"*) cp "$0" "${0%/*}/bakeoff" ;;
   *"pip install"*) exit "${PIP_STATUS:-0}" ;;
   *version*) echo "3.12.0" ;;
 esac"""

@@ -34,13 +34,27 @@ def test_a_second_run_installs_nothing(python_host: Host) -> None:
     assert python_host.called("pip install") == before
 
 
+def test_the_command_is_installed_without_the_network(python_host: Host) -> None:
+    python_host.install("--local")
+    (call,) = python_host.called("--editable")
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(call.split())
+    assert (python_host.clone / ".venv/bin/bakeoff").exists()
+
+
+def test_a_command_that_is_missing_is_installed_again(python_host: Host) -> None:
+    python_host.install("--local")
+    (python_host.clone / ".venv/bin/bakeoff").unlink()
+    assert "Installed into .venv" in python_host.install("--local").stdout
+    assert (python_host.clone / ".venv/bin/bakeoff").exists()
+
+
 def test_other_pins_are_installed_again(python_host: Host) -> None:
     python_host.install("--local")
-    before = python_host.called("pip install")
+    before = python_host.called("-r ")
     with (python_host.clone / "requirements.txt").open("a") as pins:
         pins.write("another==1.0\n")
     python_host.install("--local")
-    assert len(python_host.called("pip install")) == 2 * len(before)
+    assert len(python_host.called("-r ")) == 2 * len(before)
 
 
 def test_a_clone_that_was_moved_gets_a_new_environment(python_host: Host) -> None:

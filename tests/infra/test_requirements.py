@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from importlib import metadata
 
 import pytest
@@ -55,6 +56,11 @@ def test_no_package_is_pinned_twice() -> None:
 
 def test_the_development_file_brings_the_other() -> None:
     assert "\n-r requirements.txt\n" in (ROOT / "requirements-dev.txt").read_text()
+
+
+def test_the_command_is_built_with_the_pinned_setuptools() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]
+    assert build["requires"] == [f"setuptools=={pins('requirements.txt')['setuptools']}"]
 
 
 @pytest.mark.parametrize(
