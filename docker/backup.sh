@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies the stack's log, key and shelf into one file, while it runs.
+# Copies the stack's log, key and model registry into one file, without stopping the stack.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -13,8 +13,9 @@ usage() {
   cat <<'TEXT'
 Usage: docker/backup.sh [FILE.tar.gz|FOLDER/]
 
-Writes everything that cannot be made again (the log, the deployment's key, the shelf) to FILE, or to a file named by
-the time in FOLDER (default: here). Nothing is stopped. The file can be read by you alone: whoever has it has the key.
+Writes everything that cannot be recreated (the log, the deployment's key, the model registry) to FILE, or to a file in
+FOLDER named after the current time (default: the current folder). Nothing is stopped. Only you can read the file; keep
+it safe, because it contains the deployment's key.
 TEXT
 }
 
@@ -26,14 +27,14 @@ target_of() {
   fi
 }
 
-# A file without the end of an archive is none: it gets its name when it is whole.
+# Writes to a temporary file and renames it once it is complete: a truncated archive must never look like a backup.
 write_backup() {
   umask 077
-  DRAFT="$(mktemp "$1.XXXXXX")" || fail "cannot write to $(dirname "$1"): name another place."
+  DRAFT="$(mktemp "$1.XXXXXX")" || fail "cannot write to $(dirname "$1"): choose another folder."
   trap 'rm -f "$DRAFT"' EXIT
   compose run --rm --no-deps -T api python -m app backup --to - </dev/null >"$DRAFT" ||
     fail "no backup was made; see above."
-  gzip -t "$DRAFT" 2>/dev/null || fail "the backup did not arrive whole (is the disk full?); it was removed."
+  gzip -t "$DRAFT" 2>/dev/null || fail "the backup is incomplete (is the disk full?) and was removed."
   mv "$DRAFT" "$1"
   say "Backed up to $1 ($(du -h "$1" | cut -f 1))."
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images bakeoff-api and bakeoff-ui. Safe to run again: what has not changed is not built again.
+# Builds the images bakeoff-api and bakeoff-ui. Safe to run again: Docker's cache skips unchanged steps.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -13,14 +13,14 @@ usage() {
   cat <<'TEXT'
 Usage: docker/build.sh [--tag TAG] [--if-changed] [--print-hash]
 
-Builds bakeoff-api:TAG and bakeoff-ui:TAG. TAG is BAKEOFF_TAG, or local, where none is given.
+Builds bakeoff-api:TAG and bakeoff-ui:TAG.
 
-  --tag TAG     another tag
-  --if-changed  only where an image is missing or was built from other files than are here now
-  --print-hash  build nothing: print the checksum of all that the images are built from
+  --tag TAG     the images' tag (default: BAKEOFF_TAG, or local)
+  --if-changed  build an image only if it is missing or its source files have changed
+  --print-hash  print the checksum of the images' source files and build nothing
   --help        show this text
 
-PIP_INDEX_URL, where it is set, is the package index to build from.
+PIP_INDEX_URL: the package index to install from (default: pip's).
 TEXT
 }
 
@@ -42,13 +42,13 @@ parse_arguments() {
     esac
     shift
   done
-  [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a tag"
+  [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a valid image tag"
 }
 
-# What .dockerignore lets in, and what says how it is put together; sorted, below the project's folder.
+# Lists the images' source files, sorted: what .dockerignore lets in, the Dockerfiles and .dockerignore itself.
 sources() {
   local let_in
-  # shellcheck disable=SC2046,SC2086  # patterns of .dockerignore, to be expanded; none has a space
+  # shellcheck disable=SC2046,SC2086  # patterns of .dockerignore, which the shell must expand; none has a space
   let_in="$(sed -n 's/^!//p' .dockerignore)" && find $let_in docker/Dockerfile.* .dockerignore -type f \
     ! -path '*/__pycache__/*' ! -name '*.pyc' | LC_ALL=C sort
 }

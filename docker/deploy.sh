@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts a release into service, here or on another host, without a failed request; on any failure the old one stays.
+# Deploys a release, here or on another host, without a failed request. On any failure the old release keeps serving.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -28,20 +28,21 @@ usage() {
   cat <<'TEXT'
 Usage: docker/deploy.sh local|[USER@]HOST [OPTION]...
 
-Puts the images bakeoff-api:TAG and bakeoff-ui:TAG into service. The new api is tried beside the old, then takes over
-from it through the edge; on any failure the old one goes on, and the exit status is 1. docker/rollback.sh goes back.
+Deploys the images bakeoff-api:TAG and bakeoff-ui:TAG. The new api is tested beside the old one, then the edge proxy
+moves the traffic to it. On any failure the old release keeps serving and the exit status is 1. docker/rollback.sh
+returns to the previous release.
 
-  local              on this host, in the folder of docker-compose.yml
-  [USER@]HOST        by ssh, in /opt/bakeoff there; images that the host lacks are sent to it
-  --tag TAG          the images' tag (BAKEOFF_TAG, that of .env, or local)
-  --build            build them here first
-  --build-there      send the sources and build on the host
-  --no-backup        do not back up the log, the key and the shelf first (backups/ keeps the last five)
-  --smoke old|new    which image judges the new one's answers: the one that runs now (default), or the new one itself,
-                     for a release that changes what is right
-  --dry-run          check everything, say what would be done, change nothing
-  --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be given several times
-  --no-compress      send the images as they are: for a near host
+  local              deploy on this host, in the folder of docker-compose.yml
+  [USER@]HOST        deploy over ssh, in /opt/bakeoff there; images that the host lacks are sent to it
+  --tag TAG          the images' tag (default: BAKEOFF_TAG, from the environment or .env, or local)
+  --build            build the images on this machine first
+  --build-there      send the sources and build the images on the host
+  --no-backup        skip the backup of log, key and model registry (backups/ keeps the last five)
+  --smoke old|new    which image computes the expected answers of the smoke test: the running release (default), or
+                     the new one, for a release that changes predictions on purpose
+  --dry-run          check everything and print what would be done; change nothing
+  --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be repeated
+  --no-compress      send the images uncompressed, for a fast network
   --help             show this text
 TEXT
 }
@@ -83,11 +84,11 @@ take_value() {
 }
 
 check_arguments() {
-  [ -n "$TARGET" ] || bad_usage "say local, or a host"
+  [ -n "$TARGET" ] || bad_usage "give a target: local, or a host"
   require_host_name
   [ -n "$TAG" ] || TAG="$(configured_tag)"
-  [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a tag"
-  [[ "$SMOKE" =~ ^(old|new)$ ]] || bad_usage "--smoke: say old or new"
+  [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a valid image tag"
+  [[ "$SMOKE" =~ ^(old|new)$ ]] || bad_usage "--smoke: expected old or new, got '$SMOKE'"
   if [ "$TARGET" = local ] && [ "$BUILD" = there ]; then BUILD=here; fi
 }
 
@@ -96,18 +97,19 @@ check_arguments() {
 require_images() {
   local image
   for image in "bakeoff-api:$TAG" "bakeoff-ui:$TAG"; do
-    image_id "$image" >/dev/null || fail "there is no image $image here: docker/build.sh --tag $TAG, or --build."
+    image_id "$image" >/dev/null ||
+      fail "there is no image $image here: build it (docker/build.sh --tag $TAG), or pass --build."
   done
 }
 
-# Where Docker keeps its things, and here: both are written to.
+# A deployment writes to Docker's data folder and to this one.
 require_room() {
   local place free_mb
   for place in "$(docker info -f '{{ .DockerRootDir }}' 2>/dev/null || true)" "$PROJECT_ROOT"; do
     [ -d "$place" ] || continue
     free_mb="$(($(df -Pk "$place" | awk 'NR == 2 { print $4 }') / 1024))"
     [ "$free_mb" -ge "$LEAST_FREE_MB" ] ||
-      fail "$free_mb MB are free at $place, $LEAST_FREE_MB are needed: remove old images (docker image prune) or backups."
+      fail "$free_mb MB are free in $place, $LEAST_FREE_MB are needed: remove old images (docker image prune) or backups."
   done
 }
 
@@ -120,67 +122,72 @@ back_up() {
   mkdir -p "$PROJECT_ROOT/backups" && chmod 700 "$PROJECT_ROOT/backups"
   say "Backing up ..."
   BAKEOFF_TAG="$1" "$PROJECT_ROOT/docker/backup.sh" "$PROJECT_ROOT/backups/" 9>&- || {
-    warn "without a backup nothing is deployed (--no-backup does without)."
+    warn "the backup failed, so nothing was deployed; see above. --no-backup deploys without one."
     return 1
   }
   find "$PROJECT_ROOT/backups" -name 'bakeoff-*.tar.gz' -type f | LC_ALL=C sort | head -n -5 | xargs -r rm -f
 }
 
 first_deployment() {
-  say "Nothing runs yet: starting bakeoff-api:$TAG and all around it ..."
+  say "No api is running: starting the whole stack with bakeoff-api:$TAG ..."
   if ! { quietly compose_as "$TAG" up -d --no-build && wait_healthy "$HEALTHY_SECONDS" && smoke_from "$TAG" http://edge:5000; }; then
     compose_as "$TAG" stop >/dev/null 2>&1 || true
-    fail "bakeoff $TAG did not come up; see above. It was stopped; its volumes are as they are."
+    fail "bakeoff $TAG did not start; see above. It was stopped; its volumes were kept."
   fi
   record_release "$TAG" "" "" ""
   say "bakeoff $TAG is in service."
 }
 
-# At every end but a good one: as it was.
-put_back() {
+# Runs on exit. Unless the deployment succeeded, restores the old release.
+restore_old_release() {
   local status=$?
   if [ "$DONE" = yes ]; then return; fi
   trap - EXIT
   undo "$OLD_TAG"
-  warn "bakeoff $TAG was NOT deployed; $OLD_TAG goes on serving."
+  warn "bakeoff $TAG was NOT deployed; $OLD_TAG keeps serving."
   exit "$((status == 0 ? 1 : status))"
 }
 
 next_deployment() {
-  local old_api old_ui judge
+  local old_api old_ui smoke_tag
   old_api="$(running_image api)"
   old_ui="$(running_image ui)"
   OLD_TAG="$(tag_of_images "$(running_tag api)" "$old_api" "${old_ui:-$(image_id "bakeoff-ui:$TAG")}")" ||
-    fail "the images that run now are gone from this host, so nothing could be put back."
+    fail "the images of the running release are gone from this host, so a failed deployment could not be undone.
+Nothing was changed. To deploy with downtime instead, stop the stack first: docker compose stop"
   remember_images "$OLD_TAG"
-  judge="$OLD_TAG"
-  if [ "$SMOKE" = new ]; then judge="$TAG"; fi
-  trap put_back EXIT
+  smoke_tag="$OLD_TAG"
+  if [ "$SMOKE" = new ]; then smoke_tag="$TAG"; fi
+  trap restore_old_release EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
   back_up "$OLD_TAG" || exit 1
-  try_candidate "$TAG" "$judge" || exit 1
+  try_candidate "$TAG" "$smoke_tag" || exit 1
   start_beside "$TAG" || exit 1
-  shift_traffic "$judge" || exit 1
+  shift_traffic "$smoke_tag" || exit 1
   replace_others "$TAG" || exit 1
   DONE=yes
   remove_old
   record_release "$TAG" "$OLD_TAG" "$old_api" "$old_ui"
-  remove_older_images "$TAG" "$OLD_TAG" || warn "images of earlier releases may be left: docker image ls 'bakeoff-*'"
-  say "bakeoff $TAG is in service; before it was $OLD_TAG (docker/rollback.sh goes back)."
+  remove_older_images "$TAG" "$OLD_TAG" ||
+    warn "not all images of earlier releases could be removed; list them with: docker image ls 'bakeoff-*'"
+  say "bakeoff $TAG is in service; the previous release was $OLD_TAG (docker/rollback.sh returns to it)."
 }
 
 deploy_here() {
+  local running
   require_docker
   if [ "$BUILD" = here ] && [ "$DRY_RUN" = no ]; then "$PROJECT_ROOT/docker/build.sh" --tag "$TAG"; fi
   [ "$DRY_RUN$BUILD" = yeshere ] || require_images
   require_room
   require_writable
   if [ "$DRY_RUN" = yes ]; then
-    say "Would put bakeoff $TAG into service here; now it is $COMPOSE_PROJECT_NAME $(recorded TAG), with $(running_apis | wc -l) api(s). Nothing was changed."
+    running="$(recorded TAG)"
+    say "Would deploy bakeoff $TAG here. Last deployed: ${running:-nothing}; api containers running in project" \
+      "$COMPOSE_PROJECT_NAME: $(running_apis | wc -l). Nothing was changed."
     return
   fi
-  take_turn
+  lock_deployments
   remember_images "$TAG"
   if [ -z "$(running_apis)" ]; then first_deployment; else next_deployment; fi
 }

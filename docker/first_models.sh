@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs in the api image before the api: trains two versions where the shelf is empty, else leaves it as it is.
+# Runs in the api image before the api starts: trains two versions if the model registry is empty.
 set -euo pipefail
 
 is_empty() {
@@ -10,7 +10,7 @@ main() {
   local published
   published="$(python -m app models --json)"
   if is_empty "$published"; then exec python -m app train; fi
-  printf '%s\n' "The shelf has versions already: nothing to train."
+  printf '%s\n' "The model registry already has versions: nothing to train."
 }
 
 main "$@"

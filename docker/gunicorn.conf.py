@@ -1,7 +1,7 @@
-"""How gunicorn runs the api, in containers and without: `python -m app serve` uses this file.
+"""gunicorn's configuration for the api, in containers and without: `bakeoff serve` uses this file.
 
 The app is built once in the master (`preload_app`), so that workers share its memory and a wrong setting stops the
-start. Nothing that may not cross a fork (threads, connections, mapped files) exists before `post_worker_init`.
+start. Nothing that must not cross a fork (threads, connections, mapped files) exists before `post_worker_init`.
 """
 
 import logging
@@ -17,15 +17,15 @@ from app.web.connection_shares import ConnectionShares
 
 
 class EventLogger(Logger):
-    """gunicorn's log without a line a request: metrics count those, and it costs more than some answers."""
+    """gunicorn's log without access lines: metrics count requests, and a log line can cost more than a prediction."""
 
     def access(self, *_request):
-        """Nothing."""
+        """Log nothing."""
 
 
 _settings = Settings.from_environ()
 _host = Host(_settings)
-# A place for each worker, and some for those that follow one that died.
+# One slot for each worker, and spare slots for the replacements of workers that died.
 _shares = ConnectionShares(4 * _settings.workers)
 
 bind = f"{_settings.host}:{_settings.api_port}"
@@ -34,7 +34,7 @@ worker_class = "app.web.gunicorn_worker.PatientWorker"
 threads = _settings.threads
 worker_connections = 2000
 preload_app = True
-keepalive = 75  # seconds; longer than the idle time-out of the usual proxies, so that they close first
+keepalive = 75  # seconds; longer than the idle timeout of common proxies, so that the proxy closes first
 graceful_timeout = 30
 timeout = 60
 control_socket_disable = True
@@ -44,7 +44,7 @@ proc_name = "bakeoff-api"
 
 
 def on_starting(_server):
-    """After the app was built and before the first worker."""
+    """Prepare the host after the app was built and before the first worker starts."""
     try:
         _host.prepare()
     except SettingError as error:
@@ -52,7 +52,7 @@ def on_starting(_server):
 
 
 def post_worker_init(worker):
-    """In the new worker: start what may not cross a fork."""
+    """In the new worker: start everything that must not cross a fork."""
     worker.drain_while_there_is(_settings.drain_file)
     started = worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
     worker.turn_away_by(started.front)
@@ -60,23 +60,23 @@ def post_worker_init(worker):
 
 
 def pre_request(worker, request):
-    """Before each request."""
+    """Before each request: let the worker decide whether its connection closes afterwards."""
     worker.let_go(request)
 
 
 def worker_exit(_server, worker):
-    """In the worker, after its last answer: write what waits, and end here.
+    """In the worker, after its last response: write the queued records, then exit without running destructors.
 
-    ONNX Runtime starts a thread in the master when it is imported. A forked worker does not have it, and the
-    library's destructors abort the process when they wait for it: so they are not run.
+    ONNX Runtime starts a thread in the master when it is imported. A forked worker does not have that thread, and the
+    library's destructors abort the process when they wait for it.
     """
     if not worker.booted:
-        return  # its exit status tells the master that another try would fail too
+        return  # keep its exit status: it tells the master that a new worker would fail to boot too
     worker.wsgi.stop()
     logging.shutdown()
     os._exit(0)
 
 
 def child_exit(_server, worker):
-    """In the master: a worker is dead."""
+    """In the master, after a worker died: keep its counters and free its slot."""
     _host.retire(worker.pid)

@@ -1,6 +1,6 @@
-"""Whether a URL answers 200, and with a given text where one is given: exit status 0, or 1 and what it answered.
+"""Compose's health check: exit status 0 if a URL answers 200 (with an expected text, if given), else 1 and a reason.
 
-What Compose's health checks run. It knows the standard library only and starts in some hundredths of a second.
+It imports the standard library only, so that it starts within a few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 
 def complaint(url: str, expected: str = "") -> str | None:
-    """What is wrong with the answer to a GET of `url`, or None."""
+    """Why the response to a GET of `url` counts as unhealthy; None if it is healthy."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=4)
     try:

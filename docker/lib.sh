@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What the scripts of docker/ share: words, and Compose in whichever form this host has it. Sourced by them; the
-# caller's name stands before what it says on standard error.
+# Shared by the scripts of docker/, which source it: messages, and Compose in whichever version this host has. Messages
+# on standard error begin with the caller's name.
 
 PROJECT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
-# setting NAME [DEFAULT]: what Compose takes for a variable: the environment's word, else that of .env, else the default.
+# setting NAME [DEFAULT]: a variable's value as Compose resolves it: from the environment, else from .env, else DEFAULT.
 setting() {
   local value="${!1:-}" file="$PROJECT_ROOT/.env"
   if [ -z "$value" ] && [ -f "$file" ]; then value="$(sed -n "s/^$1=//p" "$file" | tail -n 1)"; fi
@@ -22,36 +22,36 @@ fail() {
   exit 1
 }
 
-# What was typed makes no sense: the caller's `usage`, why, and exit status 2.
+# Rejects the command line: prints the caller's `usage` and the reason, and exits with status 2.
 bad_usage() {
   usage >&2
   warn "$*"
   exit 2
 }
 
-# Ends with what is wrong where there is no Docker engine, or no Compose.
+# Exits with a message if Docker or Compose cannot be used.
 require_docker() {
   local problem
   problem="$(docker_problem)"
   [ -z "$problem" ] || fail "$problem"
 }
 
-# What keeps Docker from being used here, and what to do; empty where nothing does.
+# Prints why Docker cannot be used here and what to do; prints nothing if it can be used.
 docker_problem() {
-  local said
+  local error
   if ! command -v docker >/dev/null 2>&1; then
     say "Docker is not installed: ./install.sh installs it."
-  elif ! said="$(docker info 2>&1 >/dev/null)"; then
-    case "$said" in
+  elif ! error="$(docker info 2>&1 >/dev/null)"; then
+    case "$error" in
       *"permission denied"*) say "$(id -un) may not use Docker: add this user to the group docker and log in again, or use root." ;;
-      *) say "the Docker engine does not answer: start it (sudo systemctl start docker). It said: ${said##*$'\n'}" ;;
+      *) say "the Docker engine does not answer: start it (sudo systemctl start docker). Its error: ${error##*$'\n'}" ;;
     esac
   elif [ -z "$(compose_command)" ]; then
     say "Compose is not installed: ./install.sh installs it."
   fi
 }
 
-# `docker compose` where it is there, else `docker-compose`, else nothing. COMPOSE_COMMAND chooses.
+# Prints COMPOSE_COMMAND if set, else `docker compose` or `docker-compose`, whichever is installed; else nothing.
 compose_command() {
   if [ -n "${COMPOSE_COMMAND:-}" ]; then
     say "$COMPOSE_COMMAND"
@@ -62,7 +62,7 @@ compose_command() {
   fi
 }
 
-# compose ARGUMENTS...: on the project COMPOSE_PROJECT_NAME (bakeoff), from anywhere.
+# compose ARGUMENTS...: runs Compose on the project COMPOSE_PROJECT_NAME (bakeoff), from any folder.
 compose() {
   local command
   read -r -a command <<<"$(compose_command)"
@@ -74,27 +74,27 @@ compose() {
     -p "$COMPOSE_PROJECT_NAME" "$@"
 }
 
-# preset NAME VALUE: sets a variable that neither the environment nor .env has.
+# preset NAME VALUE: sets a variable that neither the environment nor .env sets.
 preset() {
   if [ -n "$(setting "$1")" ]; then return; fi
   export "$1=$2"
 }
 
-# Docker refuses a limit above what the host has.
+# Docker refuses a CPU limit above the number of cores.
 api_cpus() {
   local cores
   cores="$(getconf _NPROCESSORS_ONLN 2>/dev/null || say 2)"
   if [ "$cores" -lt 2 ]; then say 1; else say 2; fi
 }
 
-# A quarter of the host, so that two apis leave room for the rest during a roll; 576 to 4096 MB.
+# A quarter of the host's memory, 576 to 4096 MB: during a rolling deployment two apis run beside the other services.
 api_memory_mb() {
   local mb
   mb=$(($(docker info -f '{{ .MemTotal }}' 2>/dev/null || say 0) / 1048576 / 4))
   if [ "$mb" -lt 576 ]; then say 576; elif [ "$mb" -gt 4096 ]; then say 4096; else say "$mb"; fi
 }
 
-# containers_of SERVICE [OPTIONS OF docker ps]: the ids of a service's containers, newest first; none is no error.
+# containers_of SERVICE [DOCKER PS OPTION...]: the ids of a service's containers, newest first; empty if there are none.
 containers_of() {
   local service="$1"
   shift
@@ -102,8 +102,8 @@ containers_of() {
     --filter "label=com.docker.compose.service=$service" --filter "label=com.docker.compose.oneoff=False" "$@"
 }
 
-# Waits until every container of the project is healthy (or runs, where it has no check); at most $1 seconds.
-# Says which are not, with the end of their logs.
+# Waits at most $1 seconds until every container of the project is healthy (or running, if it has no health check). On a
+# timeout, prints the other containers with the end of their logs.
 wait_healthy() {
   local deadline=$((SECONDS + $1)) lagging
   while lagging="$(lagging_containers)" && [ -n "$lagging" ]; do
@@ -115,7 +115,7 @@ wait_healthy() {
   done
 }
 
-# The containers of the project that are not as they should be, one a line: id, service, state. `train` has to end.
+# The project's containers that are not ready, one per line: id, service, state. `train` is ready when it has exited.
 lagging_containers() {
   docker ps -a --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
     --filter "label=com.docker.compose.oneoff=False" \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a script of docker/ on the host where the stack is, as deploy.sh left it there.
+# Runs a script of docker/ on the host where the stack runs, in the version that deploy.sh installed there.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -14,10 +14,10 @@ usage() {
   cat <<'TEXT'
 Usage: docker/on_host.sh local|[USER@]HOST [--ssh-option OPT]... SCRIPT [ARGUMENT]...
 
-Runs docker/SCRIPT where the stack is: here, or by ssh in /opt/bakeoff as root. Output and exit status are SCRIPT's.
-For example: docker/on_host.sh deploy@web1 smoke.sh edge
+Runs docker/SCRIPT on the host of the stack: here, or over ssh in /opt/bakeoff as root. Output and exit status are
+SCRIPT's. For example: docker/on_host.sh deploy@web1 smoke.sh edge
 
-  --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be given several times
+  --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be repeated
   --help             show this text
 TEXT
 }
@@ -41,17 +41,17 @@ parse_arguments() {
     esac
     shift
   done
-  [ "${#COMMAND[@]}" -gt 0 ] || bad_usage "say where, and which script"
+  [ "${#COMMAND[@]}" -gt 0 ] || bad_usage "give a host and a script"
   require_host_name
   [[ "${COMMAND[0]}" =~ ^[a-z_]+\.sh$ && -f "$PROJECT_ROOT/docker/${COMMAND[0]}" ]] ||
-    bad_usage "docker/ has no script '${COMMAND[0]}'"
+    bad_usage "docker/ has no script named '${COMMAND[0]}'"
 }
 
 main() {
   local words
   parse_arguments "$@"
   if [ "$TARGET" = local ]; then exec "$PROJECT_ROOT/docker/${COMMAND[0]}" "${COMMAND[@]:1}"; fi
-  # Quoted once for the other shell, and on_host_as_root joins them.
+  # Quote the words for the remote shell, because on_host_as_root joins them.
   printf -v words '%q ' "docker/${COMMAND[0]}" "${COMMAND[@]:1}"
   on_host_as_root "$words"
 }

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Which release runs, and which ran before: kept beside docker-compose.yml in .release. Sourced after lib.sh.
+# Records the current and the previous release in .release, beside docker-compose.yml. Sourced after lib.sh.
 
 RELEASE_FILE="$PROJECT_ROOT/.release"
 ENV_FILE="$PROJECT_ROOT/.env"
 
-# recorded NAME: a value of .release; nothing where there is none.
+# recorded NAME: a value of .release; empty if there is none.
 recorded() { [ ! -f "$RELEASE_FILE" ] || sed -n "s/^$1=//p" "$RELEASE_FILE" | head -n 1; }
 
-# replace_file FILE: standard input becomes its content, as a whole, for its owner alone.
+# replace_file FILE: replaces its content with standard input atomically; only the owner can read it.
 replace_file() {
   local draft
   draft="$(mktemp "$1.XXXXXX")"
@@ -15,7 +15,7 @@ replace_file() {
   mv -f "$draft" "$1"
 }
 
-# set_in_env NAME VALUE: a line of .env, whose other lines stay.
+# set_in_env NAME VALUE: sets a variable in .env and keeps the other lines.
 set_in_env() {
   {
     [ ! -f "$ENV_FILE" ] || grep -v "^$1=" "$ENV_FILE" || true
@@ -23,15 +23,15 @@ set_in_env() {
   } | replace_file "$ENV_FILE"
 }
 
-# The tag that a plain `compose up` would take.
+# The tag that a plain `docker compose up` would use.
 configured_tag() { setting BAKEOFF_TAG local; }
 
-# record_release TAG OLD-TAG OLD-API-ID OLD-UI-ID: what runs from now on, and what did before.
+# record_release TAG OLD-TAG OLD-API-ID OLD-UI-ID: records the current and the previous release.
 record_release() {
   local service
   set_in_env BAKEOFF_TAG "$1"
   {
-    say "# Written by docker/deploy.sh; docker/rollback.sh goes back to PREVIOUS."
+    say "# Written by docker/deploy.sh; docker/rollback.sh returns to PREVIOUS."
     say "TAG=$1"
     say "PREVIOUS_TAG=$2"
     say "PREVIOUS_API=$3"
@@ -40,9 +40,9 @@ record_release() {
   } | replace_file "$RELEASE_FILE"
 }
 
-# One deployment at a time; the lock goes with this process.
-take_turn() {
+# Allows one deployment at a time; the lock is released when this process ends.
+lock_deployments() {
   command -v flock >/dev/null 2>&1 || return 0
   exec 9>"$PROJECT_ROOT/.deploy.lock" || fail "cannot write to $PROJECT_ROOT: run this as its owner."
-  flock -n 9 || fail "another deployment is at work in $PROJECT_ROOT: wait for its end."
+  flock -n 9 || fail "another deployment is running in $PROJECT_ROOT: wait until it has finished."
 }

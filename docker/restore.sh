@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts a backup back into the stack's volumes: the service is stopped meanwhile, and started again whatever comes of it.
+# Restores a backup into the stack's volumes. The service is stopped meanwhile and started again, even on a failure.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -15,10 +15,10 @@ usage() {
   cat <<'TEXT'
 Usage: docker/restore.sh FILE.tar.gz [--force]
 
-Verifies FILE and puts its log, key and shelf back, whole or not at all. The api, the monitor and the dashboard are
-stopped for it and started again. What was there is kept beside it in the volumes; without --force nothing is replaced.
+Verifies FILE and restores its log, key and model registry, all of it or nothing. The api, the monitor and the
+dashboard are stopped meanwhile and started again afterwards. Without --force, existing data are never replaced.
 
-  --force  move what is there aside
+  --force  move existing data aside first; they stay in the volumes
   --help   show this text
 TEXT
 }
@@ -36,9 +36,9 @@ parse_arguments() {
     esac
     shift
   done
-  [ -n "$FILE" ] || bad_usage "name the file"
-  [ -r "$FILE" ] || fail "$FILE is not there, or may not be read."
-  gzip -t "$FILE" 2>/dev/null || fail "$FILE is not a whole backup; nothing was stopped."
+  [ -n "$FILE" ] || bad_usage "give the backup file"
+  [ -r "$FILE" ] || fail "$FILE does not exist or is not readable. Nothing was stopped."
+  gzip -t "$FILE" 2>/dev/null || fail "$FILE is not a complete backup. Nothing was stopped."
 }
 
 stop_service() {
@@ -47,14 +47,15 @@ stop_service() {
     mapfile -t -O "${#STOPPED[@]}" STOPPED < <(containers_of "$service" --all=false)
   done
   if [ "${#STOPPED[@]}" -eq 0 ]; then return; fi
-  [ "${#FORCE[@]}" -gt 0 ] || fail "a service with data of its own runs: --force moves them aside. Nothing was stopped."
+  [ "${#FORCE[@]}" -gt 0 ] ||
+    fail "the service is running and has data of its own: --force moves them aside. Nothing was stopped."
   trap start_service EXIT
   say "Stopping the service ..."
   docker stop -t 35 "${STOPPED[@]}" >/dev/null
 }
 
 start_service() {
-  say "Starting it again ..."
+  say "Starting the service again ..."
   docker start "${STOPPED[@]}" >/dev/null
 }
 
@@ -64,13 +65,13 @@ main() {
   stop_service
   start_database
   compose run --rm --no-deps -T api python -m app restore - ${FORCE[@]+"${FORCE[@]}"} <"$FILE" ||
-    fail "the backup was not put back; see above."
+    fail "the backup was not restored; see above."
   if [ "${#STOPPED[@]}" -gt 0 ]; then
     trap - EXIT
     start_service
-    wait_healthy 90 || fail "the backup was put back, but the service does not come up; see above."
+    wait_healthy 90 || fail "the backup was restored, but the service is not healthy after 90 s; see above."
   fi
-  say "$FILE was put back."
+  say "$FILE was restored."
 }
 
 main "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the next version on the host's shelf and begins an experiment with it as challenger. What a nightly job calls.
+# Trains and publishes the next version and starts an experiment with it as challenger. Called by the nightly job.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -11,17 +11,18 @@ TRAIN=()
 
 usage() {
   cat <<'TEXT'
-Usage: docker/retrain.sh [options] [-- arguments of `train`]
+Usage: docker/retrain.sh [OPTION]... [-- TRAIN-ARGUMENT...]
 
-Trains the next free version on the shelf of the stack on this host, makes the service take it in (which begins an
-experiment in which it answers in shadow), and gives it a share of the traffic; the baseline gets the rest. Prints as
-JSON what is in force then. A model below the gate is not published, and nothing changes.
+Trains a new version for the stack on this host, publishes it to the model registry, loads it (which starts an
+experiment with it in shadow), and gives it a share of the traffic; the baseline gets the rest. Prints the active
+configuration as JSON. A model below the quality gate is not published, and nothing changes.
 
   --share SHARE         the new version's share of the traffic, 0 to 1 (0.1); 0 leaves it in shadow
-  --min-accuracy SHARE  the gate (0.90)
+  --min-accuracy SHARE  the quality gate: the lowest accuracy to publish (0.90)
   --help                show this text
 
-Without --seed among the arguments of `train` the day is the seed: the same day and data give the same model.
+TRAIN-ARGUMENTs are passed to `bakeoff train`. Without --seed the current date is the seed: the same day and data give
+the same model.
 On another host: docker/on_host.sh HOST retrain.sh
 TEXT
 }
@@ -43,7 +44,7 @@ parse_arguments() {
         TRAIN=("$@")
         break
         ;;
-      *) bad_usage "unknown: $1" ;;
+      *) bad_usage "unknown argument: $1 (arguments of train follow --)" ;;
     esac
     shift
   done
@@ -59,7 +60,7 @@ train() {
     fail "no new version was published; see above. Nothing has changed."
 }
 
-# The names of what `train` says that it published.
+# Reads the names of the published versions from the output of `train --json`.
 names() {
   compose exec -T api python -I -c '
 import json, sys
@@ -74,7 +75,7 @@ main() {
   read -r -a versions <<<"$(names <<<"$trained")"
   say "Trained: ${versions[*]}" >&2
   compose exec -T api python -I - begin "$SHARE" "${versions[@]}" <"$PROJECT_ROOT/docker/steer.py" ||
-    fail "${versions[*]} is on the shelf, but was not taken into service; see above."
+    fail "${versions[*]} is published, but loading it or setting its share failed; see above."
 }
 
 main "$@"

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Replaces the api without a failed request; nothing of the old one is given up before all of the new one has proven
-# itself. Sourced after lib.sh and release.sh. Why in this order: docs/adr/0018-rolling-an-api-without-a-failed-request.md
+# Replaces the api without a failed request: the old containers stay until all new ones have passed their checks.
+# Sourced after lib.sh and release.sh. Reasons for the order: docs/adr/0018-rolling-an-api-without-a-failed-request.md
 
 HEALTHY_SECONDS="${HEALTHY_SECONDS:-90}"
-# The edge asks each api once a second whether it is ready, and hears of a draining one within that time.
+# The edge proxy checks each api's readiness once a second, so it notices a draining api within that time.
 DRAIN_SECONDS="${DRAIN_SECONDS:-3}"
 STOP_SECONDS=35
 CANDIDATE=""
@@ -11,7 +11,7 @@ OLD=()
 NEW=()
 OTHERS_TOUCHED=no
 
-# compose_as TAG ARGUMENTS...: Compose with the images of that tag.
+# compose_as TAG ARGUMENTS...: runs Compose with the images of that tag.
 compose_as() {
   local BAKEOFF_TAG="$1"
   shift
@@ -19,14 +19,14 @@ compose_as() {
   compose "$@" 9>&-
 }
 
-# quietly COMMAND...: its words only where it fails, with what to do where that is known.
+# quietly COMMAND...: prints the output only if the command fails, with advice for known failures.
 quietly() {
-  local said
-  said="$("$@" 2>&1)" || {
-    warn "${said:-$* failed}"
-    case "$said" in
+  local output
+  output="$("$@" 2>&1)" || {
+    warn "${output:-$* failed}"
+    case "$output" in
       *"port is already allocated"* | *"address already in use"*)
-        warn "a port is taken: choose others in $ENV_FILE (API_PORT, UI_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT)." ;;
+        warn "a port is already in use: choose another one in $ENV_FILE (API_PORT, UI_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT)." ;;
       *"no space left on device"*) warn "the disk is full: remove old images (docker image prune) or backups." ;;
     esac
     return 1
@@ -35,7 +35,7 @@ quietly() {
 
 running_apis() { containers_of api --all=false; }
 
-# wait_container NAME: until it is healthy; fails where it ends, starts anew, or takes too long.
+# wait_container NAME: waits until it is healthy; fails if it exits, restarts, or takes too long.
 wait_container() {
   local deadline=$((SECONDS + HEALTHY_SECONDS)) state=""
   while [ "$SECONDS" -lt "$deadline" ]; do
@@ -43,8 +43,16 @@ wait_container() {
     case "$state" in
       "running 0 healthy") return 0 ;;
       "running 0 "* | "created 0 "*) ;;
+      gone)
+        warn "the new api's container was removed."
+        return 1
+        ;;
+      "running "* | "restarting "*)
+        warn "the new api crashed and was restarted."
+        return 1
+        ;;
       *)
-        warn "the new api does not stay: it is ${state%% *} (exit status $(docker inspect -f '{{ .State.ExitCode }}' "$1" 2>/dev/null))."
+        warn "the new api did not stay up: it is ${state%% *} (exit status $(docker inspect -f '{{ .State.ExitCode }}' "$1" 2>/dev/null))."
         return 1
         ;;
     esac
@@ -59,17 +67,17 @@ show_log() {
   docker logs --tail 25 "$1" 2>&1 | sed 's/^/    /' >&2 || true
 }
 
-# --- the candidate: a new api that nobody is sent to ------------------------------------------------------------------
+# --- the candidate: a new api that gets no traffic --------------------------------------------------------------------
 
-# try_candidate TAG SMOKE-TAG: start it on the stack's network and volumes, and let the other image ask it questions.
+# try_candidate TAG SMOKE-TAG: starts it on the stack's network and volumes and tests it with the other image.
 try_candidate() {
   CANDIDATE="$COMPOSE_PROJECT_NAME-candidate"
   docker rm -f "$CANDIDATE" >/dev/null 2>&1 || true
-  say "Trying bakeoff-api:$1 beside the service ..."
+  say "Testing bakeoff-api:$1 beside the service ..."
   quietly compose_as "$1" run -d --no-deps --name "$CANDIDATE" api || return 1
   wait_container "$CANDIDATE" || return 1
   smoke_from "$2" "http://$CANDIDATE:5000" || {
-    warn "the new api does not answer as it must."
+    warn "the new api failed the smoke test; see above."
     return 1
   }
   docker stop -t 15 "$CANDIDATE" >/dev/null
@@ -77,31 +85,34 @@ try_candidate() {
   CANDIDATE=""
 }
 
-# smoke_from TAG URL: the smoke test by the image of that tag, from inside the stack; its words only where it fails.
-# Not by the image under test: what computes wrong answers must not say which are right.
+# smoke_from TAG URL: runs the smoke test of that tag's image from inside the stack; prints the failed checks only. The
+# image under test must not compute the expected answers: one that predicts wrongly would agree with itself.
 smoke_from() {
-  local said
-  said="$(compose_as "$1" run --rm --no-deps -T api python -m app smoke "$2" </dev/null 2>&1)" || {
-    printf '%s\n' "$said" | grep -v '^ok  ' | sed 's/^/    /' >&2
+  local output
+  output="$(compose_as "$1" run --rm --no-deps -T api python -m app smoke "$2" </dev/null 2>&1)" || {
+    printf '%s\n' "$output" | grep -v '^ok  ' | sed 's/^/    /' >&2
     return 1
   }
 }
 
-# --- the roll ---------------------------------------------------------------------------------------------------------
+# --- the rolling deployment -------------------------------------------------------------------------------------------
 
-# start_beside TAG: as many new apis as there are old ones, all healthy and known to the edge.
+# start_beside TAG: starts as many new apis as there are old ones and waits until the edge proxy sees all of them ready.
 start_beside() {
   local id
   mapfile -t OLD < <(running_apis)
   remove_stopped
-  say "Starting ${#OLD[@]} new beside ${#OLD[@]} old ..."
-  # Not --no-deps: Compose v2 would note the containers as of another making, and the next `up` would replace them.
+  say "Starting ${#OLD[@]} new api container(s) beside ${#OLD[@]} old ..."
+  # Not --no-deps: Compose v2 would record another configuration hash, and the next `up` would replace the containers.
   quietly compose_as "$1" up -d --no-recreate --no-build --scale "api=$((2 * ${#OLD[@]}))" api || {
     find_new
     return 1
   }
   find_new
-  [ "${#NEW[@]}" -eq "${#OLD[@]}" ] || { warn "Compose started ${#NEW[@]} new containers."; return 1; }
+  [ "${#NEW[@]}" -eq "${#OLD[@]}" ] || {
+    warn "Compose started ${#NEW[@]} new api container(s), expected ${#OLD[@]}."
+    return 1
+  }
   for id in "${NEW[@]}"; do wait_container "$id" || return 1; done
   wait_for_edge "$((2 * ${#OLD[@]}))"
 }
@@ -114,7 +125,7 @@ find_new() {
   done
 }
 
-# What crashed long ago would be started again as an old one.
+# Compose would restart a container that stopped earlier, and count it as a new one.
 remove_stopped() {
   local id
   for id in $(containers_of api); do
@@ -122,62 +133,62 @@ remove_stopped() {
   done
 }
 
-# wait_for_edge COUNT: until the edge sends requests to that many apis.
+# wait_for_edge COUNT: waits until the edge proxy sends requests to that many apis.
 wait_for_edge() {
   local deadline=$((SECONDS + 30)) edge up=0
   edge="$(containers_of edge | head -n 1)"
   [ -n "$edge" ] || return 0
   while [ "$SECONDS" -lt "$deadline" ]; do
-    up="$(edge_says "$edge")"
+    up="$(apis_at_edge "$edge")"
     [ "$up" != "$1" ] || return 0
     sleep 0.25
   done
-  warn "the edge takes $up apis to be ready, not $1."
+  warn "the edge proxy sees $up ready api container(s), expected $1."
   return 1
 }
 
-# How many apis the edge sends requests to, by its own metrics; the image has neither curl nor wget.
-edge_says() {
+# How many apis the edge proxy sends requests to, by its own metrics. Its image has neither curl nor wget.
+apis_at_edge() {
   docker exec "$1" bash -c 'exec 3<>/dev/tcp/127.0.0.1/8404 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 && cat <&3' 2>/dev/null |
     grep -c '^haproxy_server_status{proxy="apis",server="api[0-9]*",state="UP"} 1' || true
 }
 
-# Compose sets DRAIN_FILE in the container; the api looks at it ten times a second.
+# Compose sets DRAIN_FILE in the container; the api checks for the file ten times a second.
 drain() { docker exec "$1" sh -c 'touch "$DRAIN_FILE"'; }
 undrain() { docker exec "$1" sh -c 'rm -f "$DRAIN_FILE"'; }
 
-# shift_traffic SMOKE-TAG: the old finish what they have; then what the edge answers comes from the new.
+# shift_traffic SMOKE-TAG: drains the old apis, then tests the new ones through the edge proxy.
 shift_traffic() {
   local id
-  say "Draining the old ..."
+  say "Draining the old api ..."
   for id in "${OLD[@]}"; do
     drain "$id" || return 1
   done
   sleep "$DRAIN_SECONDS"
   [ -z "$(containers_of edge)" ] || smoke_from "$1" "http://edge:5000" || {
-    warn "the service does not answer as it must through the edge."
+    warn "the new api failed the smoke test through the edge proxy; see above."
     return 1
   }
 }
 
-# replace_others TAG: the monitor, the dashboard, and of the rest only what has changed.
+# replace_others TAG: replaces the monitor and the dashboard, and other services if their configuration changed.
 replace_others() {
   local service
   say "Replacing the monitor and the dashboard ..."
   OTHERS_TOUCHED=yes
-  # The one that trains has nothing to do; left at the old image it would make the next plain `up` replace the api.
+  # `train` has nothing to do here. But with its old image, the next plain `up` would replace it and the api after it.
   quietly compose_as "$1" up -d --no-deps --no-build train monitor ui || return 1
-  for service in edge prometheus alertmanager; do take_in_config "$1" "$service" || return 1; done
+  for service in edge prometheus alertmanager; do update_config "$1" "$service" || return 1; done
   wait_healthy "$HEALTHY_SECONDS"
 }
 
 remove_old() {
-  say "Stopping the old ..."
+  say "Stopping the old api ..."
   quietly docker stop -t "$STOP_SECONDS" "${OLD[@]}" || true
-  quietly docker rm -f "${OLD[@]}" || warn "an old container is still there: docker rm -f ${OLD[*]}"
+  quietly docker rm -f "${OLD[@]}" || warn "an old api container could not be removed: docker rm -f ${OLD[*]}"
 }
 
-# undo OLD-TAG: as it was before; says which end the new came to.
+# undo OLD-TAG: restores the old release and prints the end of the new api's log.
 undo() {
   local id
   if [ -n "$CANDIDATE" ] && docker inspect "$CANDIDATE" >/dev/null 2>&1; then
@@ -198,7 +209,7 @@ undo() {
   fi
 }
 
-# Until the old are ready again, and the edge knows: what is left of the new may go only then.
+# Waits until the old apis are ready again and the edge proxy has noticed. Only then may the new ones be removed.
 wait_ready() {
   local deadline=$((SECONDS + 10)) id
   for id in "$@"; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Goes back to the release before, in the same way as forward: tried first, and without a failed request.
+# Returns to the previous release the way deploy.sh deploys: tested first, and without a failed request.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -18,12 +18,12 @@ usage() {
   cat <<'TEXT'
 Usage: docker/rollback.sh [local|[USER@]HOST] [OPTION]...
 
-Puts the release that ran before the last deployment back into service; once more returns to the newer one. The log
-and the shelf stay as they are: an older release runs on a newer schema. To go back in data: docker/restore.sh.
+Deploys the release that ran before the last deployment. Running it again returns to the newer one. The log and the
+model registry are kept: an older release runs on a newer schema. To restore older data, use docker/restore.sh.
 
-  --no-backup        do not back up first
-  --dry-run          say what would be done, change nothing
-  --ssh-option OPT   an option for ssh; may be given several times
+  --no-backup        skip the backup
+  --dry-run          print what would be done; change nothing
+  --ssh-option OPT   an option for ssh; may be repeated
   --help             show this text
 TEXT
 }
@@ -52,10 +52,11 @@ parse_arguments() {
 roll_back_here() {
   local tag
   require_docker
-  [ -n "$(recorded PREVIOUS_TAG)" ] || fail "no release ran before $(recorded TAG) here: there is nothing to go back to."
+  [ -n "$(recorded TAG)" ] || fail "docker/deploy.sh has not deployed here yet: there is no previous release."
+  [ -n "$(recorded PREVIOUS_TAG)" ] || fail "no release was deployed here before $(recorded TAG)."
   tag="$(tag_of_images "$(recorded PREVIOUS_TAG)" "$(recorded PREVIOUS_API)" "$(recorded PREVIOUS_UI)")" ||
-    fail "the images of $(recorded PREVIOUS_TAG) are gone from this host: build or load them, then docker/deploy.sh local --tag $(recorded PREVIOUS_TAG)."
-  say "Going back from $(recorded TAG) to $tag ..."
+    fail "the images of $(recorded PREVIOUS_TAG) are gone from this host: build or load them, then run docker/deploy.sh local --tag $(recorded PREVIOUS_TAG)."
+  say "Rolling back from $(recorded TAG) to $tag ..."
   "$PROJECT_ROOT/docker/deploy.sh" local --tag "$tag" --smoke new ${OPTIONS[@]+"${OPTIONS[@]}"}
 }
 

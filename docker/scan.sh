@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Looks into built images: what is in them (SBOM), secrets in their layers and history, who runs in them, what may
-# change its user, how large they are. Vulnerabilities only where the data can be had, and it says so where not.
+# Scans built images: components (SBOM), secrets in layers and history, user, setuid files and size. Vulnerabilities are
+# checked if the vulnerability data can be downloaded; the output says so if not.
 set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 BASE=python:3.11-slim-bookworm
 LEAST_COMPONENTS=20
 declare -A LIMIT_MB=([bakeoff-api]=450 [bakeoff-ui]=700)
-# A variable of such a name must be given when a container starts, not when its image is made.
+# A variable with such a name must be set when a container starts, not when its image is built.
 SECRET_NAMES='^[A-Z0-9_]*(TOKEN|PASSWORD|SECRET|PRIVATE|CREDENTIAL)[A-Z0-9_]*=.+'
 SECRET_FILES='(^|/)(\.env|\.git|id_rsa|id_ed25519|[^/]*\.pem|admin\.token|\.pypirc|\.netrc|\.npmrc)$'
-# Certificates of authorities are public; the base and Python's packages bring them.
+# CA certificates are public; the base image and Python packages contain them.
 PUBLIC_FILES='(^etc/ssl/|^usr/|/certifi/|/site-packages/.*cacert)'
 
 TOOLS=""
@@ -24,13 +24,13 @@ usage() {
   cat <<TEXT
 Usage: docker/scan.sh [--output DIR] IMAGE ...
 
-Examines each image, which must be on this host, and prints a line for each thing it looked at. Into DIR (reports/scan)
-go NAME.sbom.json (CycloneDX), NAME.secrets.json and images.txt (name, id and size above $BASE).
+Scans each image, which must be on this host, and prints one line per check. Writes NAME.sbom.json (CycloneDX),
+NAME.secrets.json and images.txt (name, id and size above $BASE) to DIR.
 
-  --output DIR  where the reports go
+  --output DIR  where the reports are written (default: reports/scan)
   --help        show this text
 
-Exit status: 0 when nothing was found, 1 when something was, 2 for wrong use.
+Exit status: 0 if nothing was found, 1 if something was found, 2 for a usage error.
 TEXT
 }
 
@@ -65,12 +65,12 @@ parse_arguments() {
     esac
     shift
   done
-  [ "${#IMAGES[@]}" -gt 0 ] || { usage >&2; fail "name an image"; }
+  [ "${#IMAGES[@]}" -gt 0 ] || { usage >&2; fail "give an image"; }
 }
 
 trivy() { "$TOOLS/trivy" --quiet --cache-dir "$SCRATCH/cache" "$@"; }
 
-# What a file of an image's tree looks like in a listing of tar: mode, owner, size, date, time, name.
+# listing IMAGE FILE: writes the image's files as tar lists them: mode, owner, size, date, time, name.
 listing() {
   local container
   container="$(docker create "$1" true)"
@@ -81,21 +81,21 @@ listing() {
 write_sbom() {
   local count
   trivy image --input "$2" --format cyclonedx --output "$OUTPUT/$1.sbom.json" || {
-    bad "no SBOM could be made"
+    bad "the SBOM could not be written"
     return
   }
   count="$("$TOOLS/python" -c 'import json, sys; print(len(json.load(sys.stdin)["components"]))' <"$OUTPUT/$1.sbom.json")"
   if [ "$count" -ge "$LEAST_COMPONENTS" ]; then
     good "SBOM: $count components"
   else
-    bad "the SBOM names only $count components"
+    bad "the SBOM has only $count components, expected at least $LEAST_COMPONENTS"
   fi
 }
 
 find_secrets() {
   local name="$1" archive="$2" count
   trivy image --input "$archive" --scanners secret --image-config-scanners secret --format json \
-    --output "$OUTPUT/$name.secrets.json" || { bad "the layers could not be searched for secrets"; return; }
+    --output "$OUTPUT/$name.secrets.json" || { bad "the scan for secrets failed"; return; }
   count="$("$TOOLS/python" - "$OUTPUT/$name.secrets.json" <<'PYTHON'
 import json, sys
 found = json.load(open(sys.argv[1]))
@@ -113,13 +113,17 @@ find_secret_names() {
   local found
   found="$(docker image inspect -f '{{range .Config.Env}}{{println .}}{{end}}' "$1" | grep -E "$SECRET_NAMES" |
     sed 's/=.*//' || true)"
-  if [ -z "$found" ]; then good "no secret in the environment"; else bad "the image sets ${found//$'\n'/, }"; fi
+  if [ -z "$found" ]; then
+    good "no secret in the environment"
+  else
+    bad "the image sets variables named like secrets: ${found//$'\n'/, }"
+  fi
 }
 
 find_secret_files() {
   local found
   found="$(awk '{ print $6 }' "$1" | grep -vE "$PUBLIC_FILES" | grep -E "$SECRET_FILES" || true)"
-  if [ -z "$found" ]; then good "no file that is kept secret elsewhere"; else bad "files: ${found//$'\n'/, }"; fi
+  if [ -z "$found" ]; then good "no secret files"; else bad "files named like secrets: ${found//$'\n'/, }"; fi
 }
 
 check_user() {
@@ -131,14 +135,14 @@ check_user() {
   esac
 }
 
-# What may change its user by its mode, beyond what the base has.
+# Finds the setuid and setgid files that the base image does not have.
 check_setuid() {
   local more
   more="$(comm -13 <(setuid "$SCRATCH/base.list") <(setuid "$1"))"
   if [ -z "$more" ]; then
-    good "no setuid or setgid file beyond the base's"
+    good "no setuid or setgid files beyond those of the base image"
   else
-    bad "setuid or setgid: ${more//$'\n'/, }"
+    bad "setuid or setgid files: ${more//$'\n'/, }"
   fi
 }
 
@@ -152,9 +156,9 @@ check_size() {
   above=$((($(size "$image") - $(size "$BASE")) / 1000000))
   say "$image $(docker image inspect -f '{{.Id}}' "$image") ${above}MB" >>"$OUTPUT/images.txt"
   if [ -n "$limit" ] && [ "$above" -gt "$limit" ]; then
-    bad "$above MB above the base, and $limit are allowed"
+    bad "$above MB above the base image (limit: $limit MB)"
   else
-    good "$above MB above the base${limit:+ (allowed: $limit)}"
+    good "$above MB above the base image${limit:+ (limit: $limit MB)}"
   fi
 }
 
@@ -163,11 +167,11 @@ find_vulnerabilities() {
     if trivy image --download-db-only 2>/dev/null; then say yes >"$SCRATCH/data"; else say no >"$SCRATCH/data"; fi
   fi
   if [ "$(cat "$SCRATCH/data")" = no ]; then
-    say "  NOT RUN   not audited: no vulnerability data reachable"
+    say "  NOT RUN   vulnerabilities not checked: the vulnerability data could not be downloaded"
   elif trivy image --input "$1" --scanners vuln --severity HIGH,CRITICAL --ignore-unfixed --exit-code 1; then
-    good "no grave vulnerability that has a remedy"
+    good "no high or critical vulnerability with a fix"
   else
-    bad "vulnerabilities"
+    bad "high or critical vulnerabilities with a fix; see above"
   fi
 }
 
@@ -193,8 +197,9 @@ scan() {
 main() {
   local image
   parse_arguments "$@"
-  docker info >/dev/null 2>&1 || fail "no Docker engine answers"
-  docker image inspect "$BASE" >/dev/null 2>&1 || fail "$BASE is not on this host, and the images are compared with it"
+  docker info >/dev/null 2>&1 || fail "the Docker engine does not answer: start it (sudo systemctl start docker)"
+  docker image inspect "$BASE" >/dev/null 2>&1 ||
+    fail "$BASE is not on this host, but the images are compared with it: docker pull $BASE"
   TOOLS="$("$ROOT/.ci/tools" python)"
   SCRATCH="$(mktemp -d)"
   trap 'rm -rf "$SCRATCH"' EXIT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A stack of its own, on free ports and with volumes of its own, for tests: `up` prints where it answers.
+# Starts and removes a separate stack for tests, with its own volumes and on free ports; `up` prints its URLs.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -13,14 +13,14 @@ usage() {
   cat <<'TEXT'
 Usage: docker/scratch.sh up|down NAME [--tag TAG]
 
-up    starts the stack of docker-compose.yml as the project bakeoff-NAME, waits until every part of it is healthy,
-      and prints where it answers as NAME=VALUE lines (API_URL, UI_URL, PROMETHEUS_URL, ALERTMANAGER_URL, PROJECT, …)
+up    starts the stack of docker-compose.yml as the project bakeoff-NAME, waits until every service is healthy, and
+      prints its addresses as NAME=VALUE lines (API_URL, UI_URL, PROMETHEUS_URL, ALERTMANAGER_URL, PROJECT, …)
 down  stops it and removes its containers, network and volumes
 
-  --tag TAG  the images' tag (BAKEOFF_TAG, or local)
+  --tag TAG  the images' tag (default: BAKEOFF_TAG, or local)
   --help     show this text
 
-Settings of the service are taken from the environment. What has been printed is all that goes to standard output.
+The service's settings are read from the environment. Only the NAME=VALUE lines go to standard output.
 TEXT
 }
 
@@ -42,21 +42,22 @@ parse_arguments() {
     esac
     shift
   done
-  [ "${#positional[@]}" -eq 2 ] || bad_usage "say up or down, and a name"
+  [ "${#positional[@]}" -eq 2 ] || bad_usage "give up or down, and a name"
   COMMAND="${positional[0]}"
   NAME="${positional[1]}"
-  case "$COMMAND" in up | down) ;; *) bad_usage "'$COMMAND' is neither up nor down" ;; esac
-  [[ "$NAME" =~ ^[a-z0-9][a-z0-9_-]{0,40}$ ]] || bad_usage "'$NAME' is not a name (lower-case letters, digits, - and _)"
+  case "$COMMAND" in up | down) ;; *) bad_usage "unknown command: $COMMAND (up or down)" ;; esac
+  [[ "$NAME" =~ ^[a-z0-9][a-z0-9_-]{0,40}$ ]] ||
+    bad_usage "invalid name '$NAME': use lower-case letters, digits, - and _"
 }
 
-# Settings for a project of its own; Docker picks free ports.
-settle() {
+# Sets the project's name and tag, and lets Docker choose free ports.
+set_project() {
   export COMPOSE_PROJECT_NAME="bakeoff-$NAME" BAKEOFF_TAG="$TAG" BIND=127.0.0.1 UI_BIND=127.0.0.1 OPERATIONS_BIND=127.0.0.1
   export API_PORT=0 UI_PORT=0 PROMETHEUS_PORT=0 ALERTMANAGER_PORT=0 GRAFANA_PORT=0
 }
 
-# where SERVICE PORT: the URL of a published port.
-where() {
+# url_of SERVICE PORT: the URL of a published port.
+url_of() {
   local container
   container="$(containers_of "$1" | head -n 1)"
   say "http://$(docker port "$container" "$2/tcp" | head -n 1)"
@@ -67,16 +68,16 @@ up() {
   wait_healthy "$WAIT_SECONDS" || give_up "the stack did not become healthy"
   say "PROJECT=$COMPOSE_PROJECT_NAME"
   say "BAKEOFF_TAG=$BAKEOFF_TAG"
-  say "API_URL=$(where edge 5000)"
-  say "UI_URL=$(where ui 8501)"
-  say "PROMETHEUS_URL=$(where prometheus 9090)"
-  say "ALERTMANAGER_URL=$(where alertmanager 9093)"
+  say "API_URL=$(url_of edge 5000)"
+  say "UI_URL=$(url_of ui 8501)"
+  say "PROMETHEUS_URL=$(url_of prometheus 9090)"
+  say "ALERTMANAGER_URL=$(url_of alertmanager 9093)"
   say "NETWORK=${COMPOSE_PROJECT_NAME}_default"
 }
 
 give_up() {
   down
-  fail "$1; see above. It was removed again."
+  fail "$1; see above. It was removed."
 }
 
 down() {
@@ -86,7 +87,7 @@ down() {
 main() {
   parse_arguments "$@"
   require_docker
-  settle
+  set_project
   "$COMMAND"
 }
 

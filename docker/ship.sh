@@ -1,33 +1,36 @@
 # shellcheck shell=bash
-# Takes a release to another host by ssh and deploys it there. Sourced by deploy.sh, whose settings it uses.
+# Sends a release to another host over ssh and deploys it there. Sourced by deploy.sh, whose variables it uses.
 
 HOST_FOLDER=/opt/bakeoff
 HOST_LEAST_FREE_MB="${HOST_LEAST_FREE_MB:-2000}"
 SSH_OPTIONS=()
 COMPRESS=yes
 
-# Refuses a TARGET that ssh could take for an option, or a shell for more than a name.
+# Rejects a TARGET that ssh could parse as an option, or that a shell could parse as more than a word.
 require_host_name() {
-  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host"
+  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host name"
 }
 
-# on_host COMMAND...: the words are joined by the other shell, so none may hold more than letters and signs we chose.
+# on_host COMMAND...: the remote shell joins and parses the words again, so they must contain no unquoted input.
 on_host() {
   ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} "$TARGET" "$@"
 }
 
-# Run there: says what is wrong, nothing where nothing is. As root, or by sudo without a password.
+# Runs on the host, as root or with sudo without a password: prints why a deployment is impossible, or nothing.
 host_problem() {
   on_host "FOLDER=$HOST_FOLDER LEAST_MB=$HOST_LEAST_FREE_MB bash -s" <<'REMOTE'
 set -u
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
-as_root true 2>/dev/null || { echo "$(id -un) may not use sudo there"; exit; }
-command -v docker >/dev/null || { echo "Docker is not installed there: run install.sh --host-only"; exit; }
-as_root docker info >/dev/null 2>&1 || { echo "the Docker engine there does not answer: sudo systemctl start docker"; exit; }
-as_root docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null || { echo "Compose is not installed there: run install.sh --host-only"; exit; }
+as_root true 2>/dev/null || { echo "$(id -un) cannot use sudo without a password on that host"; exit; }
+command -v docker >/dev/null || { echo "Docker is not installed on that host: run ./install.sh --host-only there"; exit; }
+as_root docker info >/dev/null 2>&1 ||
+  { echo "the Docker engine on that host does not answer: start it (systemctl start docker)"; exit; }
+as_root docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
+  { echo "Compose is not installed on that host: run ./install.sh --host-only there"; exit; }
 root="$(as_root docker info -f '{{ .DockerRootDir }}')"
 free_mb=$(($(as_root df -Pk "$root" | awk 'NR == 2 { print $4 }') / 1024))
-[ "$free_mb" -ge "$LEAST_MB" ] || echo "$free_mb MB are free at $root there, $LEAST_MB are needed: remove old images"
+[ "$free_mb" -ge "$LEAST_MB" ] ||
+  echo "$free_mb MB are free in $root there, $LEAST_MB are needed: remove old images (docker image prune)"
 REMOTE
 }
 
@@ -37,8 +40,8 @@ check_host() {
   [ -z "$problem" ] || fail "$TARGET: $problem."
 }
 
-# send_files FILE...: into the host's folder. Each that differs is written over in place: what is mounted into a container
-# stays it, and what was not changed is no newer than a container that was started with it.
+# send_files FILE...: copies them into the host's folder. Files that differ are overwritten in place, which keeps their
+# mounts into containers intact. Unchanged files keep their ctime, which may_be_outdated (configuration.sh) relies on.
 send_files() {
   tar -C "$PROJECT_ROOT" --exclude='__pycache__' -cf - "$@" | on_host "FOLDER=$HOST_FOLDER bash -c '
     set -eu
@@ -56,9 +59,9 @@ send_files() {
   '" || fail "the files could not be written to $HOST_FOLDER on $TARGET; see above."
 }
 
-# The host's own settings: made once from the example, with a token of its own that is never shown, then left alone.
-settle_host() {
-  on_host "FOLDER=$HOST_FOLDER bash -s" <<'REMOTE' || fail "the settings could not be made on $TARGET; see above."
+# Creates the host's .env from the example if there is none, with a random ADMIN_TOKEN that is never shown.
+create_host_env() {
+  on_host "FOLDER=$HOST_FOLDER bash -s" <<'REMOTE' || fail "$HOST_FOLDER/.env could not be created on $TARGET; see above."
 set -eu
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 as_root test ! -f "$FOLDER/.env" || exit 0
@@ -66,11 +69,11 @@ token="$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
 as_root sh -c 'umask 077; sed "s/^ADMIN_TOKEN=.*/ADMIN_TOKEN=$(cat)/" "$1/.env.example" >"$1/.env"' sh "$FOLDER" <<TOKEN
 $token
 TOKEN
-echo "Made $FOLDER/.env with an ADMIN_TOKEN of its own: look there, and at what else is to be set."
+echo "Created $FOLDER/.env with a random ADMIN_TOKEN. Review its other settings."
 REMOTE
 }
 
-# The images of the stack that are here: ours, and those of others, so that the host need not pull.
+# The stack's images that are on this machine: our own, and third-party ones, so that the host need not pull them.
 images_here() {
   say "bakeoff-api:$TAG"
   say "bakeoff-ui:$TAG"
@@ -78,7 +81,7 @@ images_here() {
     while read -r image; do image_id "$image" >/dev/null && say "$image" || true; done
 }
 
-# Those whose id the host does not have under that name.
+# The images that the host lacks, or has with another id under the same name.
 images_to_send() {
   local image here there
   there="$(on_host "if [ \$(id -u) = 0 ]; then docker images --no-trunc --format '{{ .ID }} {{ .Repository }}:{{ .Tag }}'; else sudo -n docker images --no-trunc --format '{{ .ID }} {{ .Repository }}:{{ .Tag }}'; fi")"
@@ -92,7 +95,7 @@ send_images() {
   local images packer=(gzip -1)
   mapfile -t images < <(images_to_send)
   if [ "${#images[@]}" -eq 0 ]; then
-    say "The host has all images."
+    say "The host already has all images."
     return
   fi
   say "Sending ${images[*]} ..."
@@ -102,7 +105,7 @@ send_images() {
     fail "the images did not arrive on $TARGET; see above (is its disk full?)."
 }
 
-# on_host_as_root SCRIPT-AND-OPTIONS...: one of our scripts, in the host's folder.
+# on_host_as_root SCRIPT-AND-OPTIONS...: runs one of our scripts in the host's folder.
 on_host_as_root() {
   local prefix="" name
   for name in HEALTHY_SECONDS DRAIN_SECONDS COMPOSE_COMMAND; do
@@ -121,11 +124,11 @@ deploy_there() {
     [ "$DRY_RUN$BUILD" = yeshere ] || require_images
   fi
   if [ "$DRY_RUN" = yes ]; then
-    say "Would send bakeoff $TAG to $TARGET and deploy it in $HOST_FOLDER there. Nothing was changed."
+    say "Would deploy bakeoff $TAG to $TARGET, in $HOST_FOLDER. Nothing was changed."
     return
   fi
   send_files docker-compose.yml docker .env.example
-  settle_host
+  create_host_env
   if [ "$BUILD" = there ]; then
     send_files app .streamlit .dockerignore requirements.txt training.toml pyproject.toml
     options+=(--build)

@@ -1,6 +1,6 @@
-"""Takes out of the virtual environment that runs this what an image never uses, and compiles the rest.
+"""Removes packages' test suites from the virtual environment that runs this, and compiles the remaining modules.
 
-Modules are compiled here because the container's file system is read-only: there, each start would compile them anew.
+The container's file system is read-only and cannot cache bytecode: without this, each start would compile every module.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sysconfig
 from pathlib import Path
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
-# Test suites that packages bring along; `numpy.testing` and the like are code that others import.
+# Folders of test suites. Not `testing`: other packages import `numpy.testing` and the like.
 TESTS = ("tests", "onnx/backend/test")
 
 
 def remove_tests() -> None:
-    """Delete the folders of tests."""
+    """Delete the folders that hold test suites."""
     for pattern in TESTS:
         for folder in [path for path in PACKAGES.rglob(pattern) if path.is_dir()]:
             shutil.rmtree(folder, ignore_errors=True)

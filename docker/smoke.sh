@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Asks a running api what it must answer and what it must refuse. The answers come from the stack's signed shelf.
+# Runs the smoke test against a running api. The expected answers are computed from the stack's signed model registry.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -12,15 +12,16 @@ usage() {
   cat <<'TEXT'
 Usage: docker/smoke.sh URL|CONTAINER [--json]
 
-Checks health, each version against its known answers, batches, refusals, metrics and the OpenAPI document. Forced and
-marked as synthetic: nothing of it counts in the experiment. One line a check; exit status 1 where one fails.
+Checks health, each version's predictions against expected answers, batches, error responses, metrics and the OpenAPI
+document. The requests are forced to a version and marked as synthetic, so that the experiment does not count them.
+Prints one line per check; exit status 1 if one fails.
 
-  URL        as this host reaches it, such as http://127.0.0.1:5000
-  CONTAINER  a container of the stack, by its name
-  --json     the checks as JSON
+  URL        the api's address as seen from this host, such as http://127.0.0.1:5000
+  CONTAINER  the name of a container of the stack, such as edge
+  --json     print the checks as JSON
   --help     show this text
 
-The known answers are computed by bakeoff-api:$BAKEOFF_TAG from the shelf of the project COMPOSE_PROJECT_NAME.
+bakeoff-api:$BAKEOFF_TAG computes the expected answers from the model registry of the project COMPOSE_PROJECT_NAME.
 TEXT
 }
 
@@ -37,21 +38,24 @@ parse_arguments() {
     esac
     shift
   done
-  [ -n "$TARGET" ] || bad_usage "say what to ask: a URL, or a container"
+  [ -n "$TARGET" ] || bad_usage "give a URL, or a container of the stack"
 }
 
-# From inside the stack.
+# smoke_container NAME: tests a container of the stack from inside its network.
 smoke_container() {
   compose run --rm --no-deps -T api python -m app smoke "http://$1:5000" ${OPTIONS[@]+"${OPTIONS[@]}"} </dev/null
 }
 
-# As this host sees it: the known answers go from the shelf to a container on the host's own network.
+# smoke_url URL: tests an address as this host sees it. One container reads the model registry, a second one on the
+# host's own network compares.
 smoke_url() {
   local answers image container
   container="$(containers_of api | head -n 1)"
-  [ -n "$container" ] || fail "no api of the project $COMPOSE_PROJECT_NAME is here, so no shelf with known answers."
+  [ -n "$container" ] ||
+    fail "the project $COMPOSE_PROJECT_NAME has no api on this host, so there is no model registry to compare with."
   image="$(docker inspect -f '{{ .Config.Image }}' "$container")"
-  answers="$(compose run --rm --no-deps -T api python -m app smoke --print-answers </dev/null)" || fail "no known answers; see above."
+  answers="$(compose run --rm --no-deps -T api python -m app smoke --print-answers </dev/null)" ||
+    fail "the expected answers could not be computed; see above."
   docker run --rm -i --network host -e API_TOKEN -e DATA_DIR=/tmp -e MODEL_DIR=/tmp --read-only --cap-drop ALL "$image" \
     python -m app smoke "$1" --answers /dev/stdin ${OPTIONS[@]+"${OPTIONS[@]}"} <<<"$answers"
 }

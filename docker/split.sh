@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets the split of the running stack on this host: which share of the traffic each version gets.
+# Sets the traffic split of the running stack on this host.
 set -euo pipefail
 
 # shellcheck source=docker/lib.sh
@@ -9,7 +9,8 @@ usage() {
   cat <<'TEXT'
 Usage: docker/split.sh VERSION=WEIGHT ...
 
-Sets the split at once, in the same experiment; a version that is not named gets 0. Prints as JSON what is in force.
+Sets the traffic split at once, within the current experiment. A version that is not listed gets 0. Prints the active
+configuration as JSON.
 For example: docker/split.sh v1=90 v2=10. On another host: docker/on_host.sh HOST split.sh v1=90 v2=10
 
   --help  show this text
@@ -25,7 +26,7 @@ main() {
   for share in "${@:-}"; do
     [[ "$share" =~ ^[a-z0-9_]+=[0-9]+(\.[0-9]+)?$ ]] || {
       usage >&2
-      warn "'$share' is not VERSION=WEIGHT"
+      warn "expected VERSION=WEIGHT, got '$share'"
       exit 2
     }
   done

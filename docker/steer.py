@@ -1,7 +1,7 @@
-"""Administrative calls to the api, from within its own container, where the token is. Read from standard input there.
+"""Administrative calls to the api. Runs in the api's own container, which has the token, and is piped to `python -`.
 
-`steer.py split v1=50 v2=50` changes the split; `steer.py begin SHARE v3` takes v3 in and gives it that share.
-Prints as JSON what is in force then. Exit status 1 with the service's words where it refuses.
+`steer.py split v1=50 v2=50` changes the traffic split; `steer.py begin SHARE v3` loads v3 and gives it that share.
+Prints the active configuration as JSON. Exit status 1 with the api's error message if a call fails.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ API = "http://127.0.0.1:5000"
 
 
 def call(method: str, path: str, body: object = None) -> dict:
-    """The JSON answer of an administrative call."""
-    token = os.environ.get("ADMIN_TOKEN") or sys.exit("ADMIN_TOKEN is not set there: set it in .env, and deploy again")
+    """The JSON response of an administrative call."""
+    token = os.environ.get("ADMIN_TOKEN") or sys.exit("the api has no ADMIN_TOKEN: set it in .env and deploy again")
     headers = {"Authorization": f"Bearer {token}", "X-Actor": "pipeline"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(API + path, data, headers, method=method)  # noqa: S310 - our own address
@@ -25,17 +25,19 @@ def call(method: str, path: str, body: object = None) -> dict:
         with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - our own address
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        sys.exit(f"{method} {path} was refused: {error.read().decode(errors='replace')[:500]}")
+        sys.exit(f"{method} {path} failed: {error.code} {error.read().decode(errors='replace')[:500]}")
+    except urllib.error.URLError as error:
+        sys.exit(f"{method} {path} failed: cannot reach the api: {error.reason}")
 
 
 def split(*shares: str) -> dict:
-    """The configuration after the split was set; each share is VERSION=NUMBER."""
+    """Set the traffic split; each share is VERSION=NUMBER. Returns the new configuration."""
     weights = {version: float(number) for version, _, number in (share.partition("=") for share in shares)}
     return call("PATCH", "/config", {"weights": weights, "note": "set by the pipeline"})
 
 
 def begin(share: str, *trained: str) -> dict:
-    """The configuration after the versions were taken in; the baseline gets what they do not."""
+    """Load the versions and split the share among them; the baseline gets the rest. Returns the new configuration."""
     call("POST", "/models/reload", {})
     before = call("GET", "/config")
     if not float(share):
@@ -45,7 +47,7 @@ def begin(share: str, *trained: str) -> dict:
 
 
 def main(action: str, *arguments: str) -> None:
-    """Do it, and print what is in force."""
+    """Carry out the action and print the active configuration."""
     after = {"split": split, "begin": begin}[action](*arguments)
     shown = {key: after[key] for key in ("experiment_id", "epoch", "baseline", "weights")}
     sys.stdout.write(json.dumps(shown) + "\n")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Alertmanager with the receiver that NOTIFY_WEBHOOK_URL asks for. Alertmanager itself reads no environment, and
-# its image has busybox only: hence plain sh.
+# Starts Alertmanager with the receiver that NOTIFY_WEBHOOK_URL selects. Alertmanager reads no environment variables.
+# Its image has busybox only, hence POSIX sh.
 set -eu
 
 HERE="$(cd "$(dirname "$0")" && pwd)"
@@ -11,16 +11,16 @@ usage() {
 Usage: start.sh [ALERTMANAGER OPTION...]
        start.sh --print
 
-Keeps in alertmanager.yml (beside this script) the integration that fits NOTIFY_WEBHOOK_URL, writes that to RUN_DIR
-(/tmp) together with the address, readable by this user alone, and becomes Alertmanager.
+Writes a copy of alertmanager.yml with the integration that matches NOTIFY_WEBHOOK_URL to RUN_DIR, and the URL to a
+second file. Only the current user can read them. Then runs Alertmanager.
 
-  --print  only show the configuration
+  --print  print the configuration and exit
   --help   show this text
 
-  NOTIFY_WEBHOOK_URL  where alerts are sent: an address of hooks.slack.com as Slack's messages, any other as
-                      Alertmanager's JSON; empty: nobody is told, alerts are shown in the browser only
-  RUN_DIR             a folder that can be written (/tmp)
-  ALERTMANAGER        the program (/bin/alertmanager)
+  NOTIFY_WEBHOOK_URL  where alerts are sent: a hooks.slack.com URL gets Slack messages, any other URL gets
+                      Alertmanager's JSON. Empty: alerts are shown in the browser only and sent to nobody
+  RUN_DIR             a writable folder (default: /tmp)
+  ALERTMANAGER        the program to run (default: /bin/alertmanager)
 TEXT
 }
 
@@ -35,11 +35,11 @@ integration() {
     '') echo none ;;
     https://hooks.slack.com/*) echo slack ;;
     http://?* | https://?*) echo webhook ;;
-    *) fail "NOTIFY_WEBHOOK_URL is not an http or https address; correct it in .env" ;;
+    *) fail "NOTIFY_WEBHOOK_URL is not an http:// or https:// URL: correct it in .env" ;;
   esac
 }
 
-# The configuration without the integrations that are not $1.
+# Prints the configuration without the integrations other than $1.
 configuration() {
   for other in webhook slack; do
     [ "$other" = "$1" ] || set -- "$@" -e "/# $other: begin/,/# $other: end/d"
@@ -56,10 +56,10 @@ main() {
     exit 0
   fi
   umask 077
-  [ -w "$RUN_DIR" ] || fail "$RUN_DIR cannot be written; mount a tmpfs there, or set RUN_DIR"
+  [ -w "$RUN_DIR" ] || fail "$RUN_DIR is not writable: mount a tmpfs there, or set RUN_DIR to a writable folder"
   configuration "$chosen" >"$RUN_DIR/alertmanager.yml"
   printf '%s' "${NOTIFY_WEBHOOK_URL:-}" >"$RUN_DIR/notify_url"
-  [ "$chosen" != none ] || printf 'start.sh: NOTIFY_WEBHOOK_URL is empty: nobody will be told of alerts\n' >&2
+  [ "$chosen" != none ] || printf 'start.sh: NOTIFY_WEBHOOK_URL is empty: alerts are not sent to anyone\n' >&2
   exec "${ALERTMANAGER:-/bin/alertmanager}" --config.file="$RUN_DIR/alertmanager.yml" "$@"
 }
 

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 AS_ROOT = "USER 0\nRUN {}\nUSER 10001:10001"
 BROKEN = {
-    "exits at start": ('CMD ["python", "-c", "raise SystemExit(\'no good\')"]', "does not stay", "no good"),
+    "exits at start": ('CMD ["python", "-c", "raise SystemExit(\'no good\')"]', "did not stay up", "no good"),
     "never becomes healthy": (
         AS_ROOT.format("echo 'raise SystemExit(1)' > docker/healthcheck.py"),
         "did not become healthy",
@@ -22,7 +22,7 @@ BROKEN = {
     ),
     "answers wrongly": (
         AS_ROOT.format("sed -i 's/return round(probability, DECIMALS) if/return 0.5 if/' app/domain/prediction.py"),
-        "does not answer as it must",
+        "failed the smoke test",
         "it answered 0.5",
     ),
 }
@@ -62,7 +62,7 @@ def test_a_broken_release_never_gets_into_service(service, stack_images, lines, 
     assert status == 1
     assert verdict in said
     assert reason in said
-    assert f"{other} was NOT deployed; {stack_images} goes on serving" in said
+    assert f"{other} was NOT deployed; {stack_images} keeps serving" in said
     assert [client.wrong for client in clients] == [[]] * 4
     assert (service.containers("api"), service.containers("monitor")) == before
 

@@ -83,7 +83,7 @@ def test_without_a_usable_engine_each_script_says_what_is_wrong(
 
 @pytest.mark.parametrize(
     ("body", "said"),
-    [(NO_IMAGE, "docker/build.sh --tag v7"), (PORT, "a port is taken"), (FULL, "the disk is full")],
+    [(NO_IMAGE, "docker/build.sh --tag v7"), (PORT, "a port is already in use"), (FULL, "the disk is full")],
     ids=["no image", "a port is taken", "the disk is full"],
 )
 def test_a_deployment_that_cannot_begin_says_what_to_do(place: Path, body: str, said: str) -> None:
@@ -142,7 +142,7 @@ def test_a_backup_to_a_folder_that_is_not_there_is_refused(place: Path) -> None:
     fake(place, "docker", WORKS)
     done = run(place, "backup.sh", str(place / "nowhere" / "b.tar.gz"))
     assert done.returncode == 1
-    assert "name another place" in done.stderr
+    assert "choose another folder" in done.stderr
 
 
 @pytest.mark.parametrize("text", [b"", b"no archive"])
@@ -158,7 +158,7 @@ def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
     fake(place, "docker", WORKS)
     done = run(place, "rollback.sh")
     assert done.returncode == 1
-    assert "nothing to go back to" in done.stderr
+    assert "there is no previous release" in done.stderr
 
 
 @pytest.mark.parametrize(("settings", "port"), [("", 5000), ("API_PORT=5678\n", 5678)])
@@ -171,8 +171,8 @@ def test_compose_is_told_where_people_reach_the_api(place: Path, settings: str, 
 
 SSH_PROBLEMS = {
     "cannot be reached": "exit 255",
-    "Docker is not installed there": "echo 'Docker is not installed there: run install.sh --host-only'",
-    "4 MB are free": "echo '4 MB are free at /var/lib/docker there, 2000 are needed: remove old images'",
+    "Docker is not installed": "echo 'Docker is not installed on that host: run ./install.sh --host-only there'",
+    "4 MB are free": "echo '4 MB are free in /var/lib/docker there, 2000 are needed: remove old images'",
 }
 
 

@@ -134,7 +134,7 @@ def test_every_flaw_of_an_image_is_found(images, tmp_path: Path) -> None:
         "sets ADMIN_TOKEN",
         "srv/.env",
         "runs as root",
-        "setuid or setgid: srv/ls",
+        "setuid or setgid files: srv/ls",
     ):
         assert flaw in result.stdout
     assert AWS_KEY not in result.stdout + result.stderr
