@@ -95,4 +95,4 @@ def _announce(fleet: Fleet) -> None:
     for refused in fleet.refused:
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
     if not fleet.versions:
-        _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": "python -m app train, then restart the api"}})
+        _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": "bakeoff train, then restart the api"}})

@@ -1,46 +1,141 @@
-"""The commands of `python -m app`, one module each, imported only when called."""
+"""The commands of `bakeoff`, one module each, imported only when called."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 from typing import NamedTuple
 
 from app import __version__
 from app.errors import BakeoffError
 
+_ABOUT = "Serve versions of a scikit-learn model behind one URL, and find out which one is better."
+_CLOSING = """\
+`bakeoff COMMAND --help` shows a command's options and examples. Settings are environment variables: .env.example lists
+them. `python -m app` is the same program."""
+
 
 class Command(NamedTuple):
-    """A command's module (with `add_arguments(parser)` and `run(args) -> exit status`) and its one-line help."""
+    """A command: its module has `add_arguments(parser)` and `run(args) -> exit status`."""
 
     module: str
     help: str
+    examples: tuple[str, ...]
 
 
-COMMANDS: dict[str, Command] = {
-    "train": Command("app.cli.train", "train versions from a data set and publish them"),
-    "publish": Command("app.cli.publish", "put your own fitted scikit-learn model on the shelf"),
-    "models": Command("app.cli.models", "list the versions on the shelf"),
-    "serve": Command("app.cli.serve", "run the api in the foreground"),
-    "monitor": Command("app.cli.monitor", "turn the log into evidence, reports and alarms"),
-    "ui": Command("app.cli.ui", "run the dashboard in the foreground"),
-    "simulate": Command("app.cli.simulate", "play real rows with true labels against the running service"),
-    "report": Command("app.cli.report", "say which version is better, how sure that is, and what to do"),
-    "decide": Command("app.cli.decide", "promote a version, roll back, or keep the baseline"),
-    "drift": Command("app.cli.drift", "compare a file with the data that a version was made from"),
-    "smoke": Command("app.cli.smoke", "ask a running api what the shelf says it must answer, and what it must refuse"),
-    "backup": Command("app.cli.backup", "copy the log, the key and the shelf into one file, while the service runs"),
-    "restore": Command("app.cli.restore", "put a backup back where nothing runs"),
-    "doctor": Command("app.cli.doctor", "check the installation, the shelf and the store, and say what to do"),
-}
+class Group(NamedTuple):
+    """Commands that serve one purpose, and the one line that shows them at work."""
+
+    title: str
+    example: str
+    commands: dict[str, Command]
+
+
+GROUPS = (
+    Group(
+        "Train and publish",
+        "bakeoff train --dataset wine",
+        {
+            "train": Command(
+                "app.cli.train",
+                "train versions from a data set and publish them",
+                ("bakeoff train", "bakeoff train --dataset sales.csv --target revenue --min-r2 0.6 --version v3"),
+            ),
+            "publish": Command(
+                "app.cli.publish",
+                "publish a scikit-learn model that you fitted yourself",
+                ("bakeoff publish model.joblib --reference holdout.csv --target species --version own",),
+            ),
+            "models": Command(
+                "app.cli.models", "list the versions in the model registry", ("bakeoff models", "bakeoff models --json")
+            ),
+        },
+    ),
+    Group(
+        "Serve",
+        "bakeoff serve",
+        {
+            "serve": Command(
+                "app.cli.serve", "run the api in the foreground", ("bakeoff serve", "API_PORT=5001 bakeoff serve")
+            ),
+            "monitor": Command(
+                "app.cli.monitor",
+                "turn logged requests and labels into reports and alarms",
+                ("bakeoff monitor", "bakeoff monitor --rebuild"),
+            ),
+            "ui": Command("app.cli.ui", "run the dashboard in the foreground", ("bakeoff ui",)),
+            "simulate": Command(
+                "app.cli.simulate",
+                "send rows of the model's data set, with their true labels, to the running api",
+                ("bakeoff simulate --requests 2000", "bakeoff simulate --drift petal_length:+1sd --after 500"),
+            ),
+        },
+    ),
+    Group(
+        "Decide",
+        "bakeoff report",
+        {
+            "report": Command(
+                "app.cli.report",
+                "say which version is better, how sure that is, and what to do",
+                ("bakeoff report", "bakeoff report --url http://bakeoff.example:5000 --json"),
+            ),
+            "decide": Command(
+                "app.cli.decide",
+                "promote a version, roll back, or keep the baseline",
+                ('bakeoff decide promote v2 --note "fewer errors in every class"', "bakeoff decide rollback --yes"),
+            ),
+        },
+    ),
+    Group(
+        "Look inside",
+        "bakeoff doctor",
+        {
+            "doctor": Command(
+                "app.cli.doctor",
+                "check the installation, the model registry and the store, and say what to do",
+                ("bakeoff doctor", "bakeoff doctor --json"),
+            ),
+            "drift": Command(
+                "app.cli.drift",
+                "compare a file with the data that a version was trained on",
+                ("bakeoff drift rows.csv --version v1",),
+            ),
+            "smoke": Command(
+                "app.cli.smoke",
+                "test that a running api gives the known answers and refuses bad requests",
+                ("bakeoff smoke http://127.0.0.1:5000", "bakeoff smoke --print-answers > answers.json"),
+            ),
+        },
+    ),
+    Group(
+        "Keep",
+        "bakeoff backup --to backups",
+        {
+            "backup": Command(
+                "app.cli.backup",
+                "copy the log, the key and the model registry into one file, while the service runs",
+                ("bakeoff backup --to backups", "bakeoff backup --to - > backup.tar.gz"),
+            ),
+            "restore": Command(
+                "app.cli.restore",
+                "restore a backup, while the service is stopped",
+                ("bakeoff restore backup.tar.gz", "bakeoff restore backup.tar.gz --force"),
+            ),
+        },
+    ),
+)
+COMMANDS = {name: command for group in GROUPS for name, command in group.commands.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 only on success; errors go to standard error, without traceback."""
     words = sys.argv[1:] if argv is None else argv
-    args = _parser(words).parse_args(words)
+    args = parser_for(words).parse_args(words)
     try:
         return int(importlib.import_module(COMMANDS[args.command].module).run(args))
     except BakeoffError as error:
@@ -53,14 +148,58 @@ def main(argv: list[str] | None = None) -> int:
         return 141
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser; only the called command's module is imported for its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
+def parser_for(words: list[str]) -> argparse.ArgumentParser:
+    """The parser for a command line; only the called command's module is imported for its arguments."""
+    parser = _Overview(prog="bakeoff")
     parser.add_argument("--version", action="version", version=f"bakeoff {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser
+    )
     called = next((word for word in words if word in COMMANDS), None)
     for name, command in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=command.help, description=command.help)
+        subparser = subparsers.add_parser(
+            name, description=_sentence(command.help), formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         if name == called:
             importlib.import_module(command.module).add_arguments(subparser)
+            subparser.epilog = _epilog(subparser.epilog, command.examples)
     return parser
+
+
+class _Overview(argparse.ArgumentParser):
+    """The program's parser. Its help lists the commands by purpose, which argparse cannot do by itself."""
+
+    def format_help(self) -> str:
+        width = max(len(name) for name in COMMANDS)
+        groups = [
+            f"{group.title}:\n"
+            + "".join(_item(name, width, command.help) for name, command in group.commands.items())
+            + f"  example: {group.example}\n"
+            for group in GROUPS
+        ]
+        return "\n".join([self.format_usage(), f"{_wrapped(_ABOUT)}\n", *groups, f"{_wrapped(_CLOSING)}\n"])
+
+
+def _item(name: str, width: int, text: str) -> str:
+    return (
+        textwrap.fill(text, _columns(), initial_indent=f"  {name:<{width}}  ", subsequent_indent=" " * (width + 4))
+        + "\n"
+    )
+
+
+def _epilog(text: str | None, examples: tuple[str, ...]) -> str:
+    notes = f"{_wrapped(text)}\n\n" if text else ""
+    return notes + "\n  ".join([f"example{'s' * (len(examples) > 1)}:", *examples])
+
+
+def _sentence(text: str) -> str:
+    return _wrapped(f"{text[0].upper()}{text[1:]}.")
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), _columns())
+
+
+def _columns() -> int:
+    """The width of argparse's own lines, up to a length that is pleasant to read."""
+    return min(shutil.get_terminal_size().columns - 2, 100)

@@ -1,4 +1,4 @@
-"""`python -m app backup`: one file with everything that cannot be made again, while the service runs."""
+"""`bakeoff backup`: one file with everything that cannot be made again, while the service runs."""
 
 from __future__ import annotations
 

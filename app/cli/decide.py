@@ -1,4 +1,4 @@
-"""`python -m app decide`: promote a version, roll back, or keep the baseline, over the running api."""
+"""`bakeoff decide`: promote a version, roll back, or keep the baseline, over the running api."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     url = args.url or settings.api_url
     if args.action == "promote" and args.version is None:
-        raise InvalidRequest("say which version to promote: python -m app decide promote v2", field="version")
+        raise InvalidRequest("say which version to promote: bakeoff decide promote v2", field="version")
     if not args.yes and not _agreed(args, url, settings):
         return 1
     body = {"action": args.action, "version": args.version, "note": args.note or None}

@@ -1,4 +1,4 @@
-"""`python -m app doctor`: check the installation, the settings, the shelf, the store and what is around them."""
+"""`bakeoff doctor`: check the installation, the settings, the shelf, the store and what is around them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _shelf(settings: Settings) -> Iterator[Finding]:
     place = settings.model_dir
     if not (settings.data_dir / "keys" / FILE_NAME).exists():  # making one is not a doctor's business
         detail = f"no key in {settings.data_dir}, so that no version of {place} can be verified"
-        yield Finding("shelf", "broken", detail, "put DATA_DIR back if there was one; else: python -m app train")
+        yield Finding("shelf", "broken", detail, "put DATA_DIR back if there was one; else: bakeoff train")
         return
     yield from _versions(settings)
 

@@ -1,4 +1,4 @@
-"""`python -m app drift`: the drift report of a file, without a server."""
+"""`bakeoff drift`: the drift report of a file, without a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m app models`: list the versions on the shelf, and those that are refused."""
+"""`bakeoff models`: list the versions on the shelf, and those that are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"versions": entries}, indent=2, ensure_ascii=False))
     elif not entries:
-        print(f"No version in {settings.model_dir}. To make the first two: python -m app train")
+        print(f"No version in {settings.model_dir}. To make the first two: bakeoff train")
     else:
         print("\n".join(_table(entries)))
     if complaint:

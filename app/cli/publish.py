@@ -1,4 +1,4 @@
-"""`python -m app publish`: put a model that you fitted yourself on the shelf."""
+"""`bakeoff publish`: put a model that you fitted yourself on the shelf."""
 
 from __future__ import annotations
 

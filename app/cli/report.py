@@ -1,4 +1,4 @@
-"""`python -m app report`: what `GET /experiment` says, and `GET /config` of a ramp, for a terminal."""
+"""`bakeoff report`: what `GET /experiment` says, and `GET /config` of a ramp, for a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m app restore`: put a backup back, whole or not at all, while nothing runs on the data."""
+"""`bakeoff restore`: put a backup back, whole or not at all, while nothing runs on the data."""
 
 from __future__ import annotations
 

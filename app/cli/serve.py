@@ -1,4 +1,4 @@
-"""`python -m app serve`: the api in the foreground, by gunicorn; SIGTERM drains."""
+"""`bakeoff serve`: the api in the foreground, by gunicorn; SIGTERM drains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m app simulate`: play real rows of the served model's data set, with true labels, against the service."""
+"""`bakeoff simulate`: play real rows of the served model's data set, with true labels, against the service."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _served_model(settings: Settings) -> ServedModel:
         return reference_of(listing.models)
     if listing.status == 0:
         raise Unavailable(
-            f"nothing answers at {settings.api_url}: start it with `python -m app serve`, or set API_URL to where it is"
+            f"nothing answers at {settings.api_url}: start it with `bakeoff serve`, or set API_URL to where it is"
         )
     if listing.status in (401, 403):
         raise Unauthorised(f"{settings.api_url} wants a token: set API_TOKEN to the server's ({listing.message})")

@@ -1,4 +1,4 @@
-"""`python -m app smoke`: ask a running api what it must answer and what it must refuse."""
+"""`bakeoff smoke`: ask a running api what it must answer and what it must refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m app train`: train versions from a data set and publish those that pass the gate."""
+"""`bakeoff train`: train versions from a data set and publish those that pass the gate."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(as_text(trained))
         names = " and ".join(version.manifest.version for version in trained.versions)
-        print(f"\nPublished {names} in {settings.model_dir}. To serve: python -m app serve")
+        print(f"\nPublished {names} in {settings.model_dir}. To serve: bakeoff serve")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`python -m app ui`: the dashboard in the foreground, by Streamlit."""
+"""`bakeoff ui`: the dashboard in the foreground, by Streamlit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drift report: the record behind `GET /drift` and `python -m app drift`."""
+"""The drift report: the record behind `GET /drift` and `bakeoff drift`."""
 
 from __future__ import annotations
 

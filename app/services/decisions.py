@@ -137,7 +137,7 @@ def _decided(latest: Configuration, decision: Decision, shelf: OnShelf) -> Confi
 
 def _required(latest: Configuration | None) -> Configuration:
     if latest is None:
-        raise NotReady("there is no experiment yet: no model is on the shelf (python -m app train)", retry_after_s=5)
+        raise NotReady("there is no experiment yet: no model is on the shelf (bakeoff train)", retry_after_s=5)
     return latest
 
 

@@ -80,9 +80,9 @@ def of_version(manifest: Manifest, installed_sklearn: str) -> Finding:
 def of_shelf(place: str, versions: int, served: int) -> Finding:
     """The shelf as a whole: `served` of `versions` may be served."""
     if not versions:
-        return Finding("shelf", "broken", f"no version in {place}", "python -m app train")
+        return Finding("shelf", "broken", f"no version in {place}", "bakeoff train")
     if not served:
-        return Finding("shelf", "broken", "every version is refused", "see each one's line, or: python -m app train")
+        return Finding("shelf", "broken", "every version is refused", "see each one's line, or: bakeoff train")
     return Finding("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
 
 
@@ -128,7 +128,7 @@ def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Findi
 
 def of_monitor(age_s: float | None) -> Finding:
     """How far behind the monitor is."""
-    advice = "python -m app monitor"
+    advice = "bakeoff monitor"
     if age_s is None:
         return Finding("monitor", "warn", "it has never run: no evidence, no drift, no decisions", advice)
     if age_s > STALE_S:

@@ -165,9 +165,9 @@ class Drift:
         return DriftView(version=version, note=f"the monitor has taken in no request for {version} yet: {_RUN_IT}")
 
 
-_REPUBLISH = "publish it anew with `python -m app publish --reference` to have its traffic watched"
+_REPUBLISH = "publish it anew with `bakeoff publish --reference` to have its traffic watched"
 _TOO_EARLY = "the monitor has stored no point yet: there is one after every 20 requests at first"
-_RUN_IT = "send some, and run it with `python -m app monitor`"
+_RUN_IT = "send some, and run it with `bakeoff monitor`"
 
 
 def _view(report: DriftReport) -> DriftView:

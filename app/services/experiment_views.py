@@ -16,7 +16,7 @@ from app.domain.report import (
 )
 from app.domain.timestamps import iso_utc
 
-RUN_IT = "run it with `python -m app monitor`"
+RUN_IT = "run it with `bakeoff monitor`"
 
 
 class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):

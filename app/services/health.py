@@ -173,5 +173,5 @@ def no_model(fleet: Fleet) -> str:
     """What to do where no version is served."""
     if fleet.refused:
         names = ", ".join(refused.name for refused in fleet.refused)
-        return f"every version on the shelf is refused ({names}): see /health, or run `python -m app train`"
-    return "no model is on the shelf: run `python -m app train`, then restart the api"
+        return f"every version on the shelf is refused ({names}): see /health, or run `bakeoff train`"
+    return "no model is on the shelf: run `bakeoff train`, then restart the api"

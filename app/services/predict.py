@@ -33,7 +33,7 @@ class Serving(msgspec.Struct, frozen=True):
         if forced is not None:
             return _version(self.fleet, forced).parser
         if self.fleet.reference is None:
-            raise NotReady("no model is on the shelf: run `python -m app train`, then restart the api", retry_after_s=5)
+            raise NotReady("no model is on the shelf: run `bakeoff train`, then restart the api", retry_after_s=5)
         return self.fleet.versions[self.fleet.reference].parser
 
 
@@ -160,7 +160,7 @@ class Predictor:
             _version(fleet, forced)
             return Choice(version=forced, propensity=None, assignment="forced")
         if not fleet.peers:
-            raise NotReady("no model is on the shelf: run `python -m app train`, then restart the api", retry_after_s=5)
+            raise NotReady("no model is on the shelf: run `bakeoff train`, then restart the api", retry_after_s=5)
         return policy_for(configuration.policy, user)(configuration.weights, fleet.peers, self._draw(), user)
 
     def _answer(

@@ -31,5 +31,5 @@ def reference_of(models: Sequence[ServedModel]) -> ServedModel:
     """The version whose data set is played: the champion, else the first that serves. Raises `NotReady`."""
     serving = [model for model in models if model.serving]
     if not serving:
-        raise NotReady("the service has no model to ask: run `python -m app train`, then restart the api")
+        raise NotReady("the service has no model to ask: run `bakeoff train`, then restart the api")
     return next((model for model in serving if "champion" in model.aliases), serving[0])

@@ -1,4 +1,4 @@
-"""Publish a model that was fitted elsewhere: the use case behind `python -m app publish`."""
+"""Publish a model that was fitted elsewhere: the use case behind `bakeoff publish`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train versions from a data set and publish them: the use case behind `python -m app train`."""
+"""Train versions from a data set and publish them: the use case behind `bakeoff train`."""
 
 from __future__ import annotations
 

@@ -18,9 +18,7 @@ def served_models(page: str) -> tuple[Models, Model] | None:
         return None
     model = models.reference()
     if model is None:
-        st.info(
-            "**No model serves yet.** Run `python -m app train`, then restart the api.", icon=":material/extension:"
-        )
+        st.info("**No model serves yet.** Run `bakeoff train`, then restart the api.", icon=":material/extension:")
         return None
     return models, model
 

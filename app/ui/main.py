@@ -1,4 +1,4 @@
-"""The dashboard's entry: `streamlit run app/ui/main.py`, which is what `python -m app ui` does."""
+"""The dashboard's entry: `streamlit run app/ui/main.py`, which is what `bakeoff ui` does."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def explain(failure: NoResult, what: str, key: str) -> None:
         st.info(f"**{what}: nothing to show yet.** {sentence(failure)}", icon=":material/hourglass_empty:")
     elif isinstance(failure, ApiDown):
         st.error(
-            f"**The api does not answer.** {sentence(failure)} Start it with `python -m app serve`.",
+            f"**The api does not answer.** {sentence(failure)} Start it with `bakeoff serve`.",
             icon=":material/power_off:",
         )
     else:

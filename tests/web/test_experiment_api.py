@@ -25,7 +25,7 @@ def test_the_experiment_without_a_monitor_is_all_null_and_says_what_to_do(client
     assert (body["id"], body["state"], body["metric"], body["baseline"]) == ("e1", "running", "accuracy", "v1")
     assert [(v["version"], v["weight"], v["mean"]) for v in body["variants"]] == [("v1", 0.5, None), ("v2", 0.5, None)]
     assert body["comparisons"][0]["interval"] is None
-    assert "python -m app monitor" in body["recommendation"]["reason"]
+    assert "bakeoff monitor" in body["recommendation"]["reason"]
 
 
 def test_the_monitors_report_is_answered_whole(serve):

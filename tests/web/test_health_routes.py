@@ -37,7 +37,7 @@ def test_readiness_without_a_model_says_what_to_run(serve):
     client, _ = serve(fakes.fleet())
     error = client.get("/health/ready").get_json()["error"]
     assert error["code"] == "not_ready"
-    assert "python -m app train" in error["message"]
+    assert "bakeoff train" in error["message"]
 
 
 def test_readiness_is_404_while_draining_and_all_else_goes_on(serve):

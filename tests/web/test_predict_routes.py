@@ -96,7 +96,7 @@ def test_without_a_model_it_says_what_to_run(serve):
     client, _ = serve(fakes.fleet())
     answer = client.post("/predict", json={"features": ROW})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "not_ready")
-    assert "python -m app train" in answer.get_json()["error"]["message"]
+    assert "bakeoff train" in answer.get_json()["error"]["message"]
 
 
 def test_a_model_without_probabilities_leaves_them_out(serve):

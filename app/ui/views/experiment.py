@@ -60,9 +60,7 @@ def _monitor_age(look: Look[Any], report: Experiment) -> None:
     monitor = look.value.monitor if look.value is not None else None
     if monitor is not None and monitor.state != "ok" and not _fresh(report):
         age = "has not run yet" if monitor.age_s is None else f"is {monitor.age_s:.0f} s behind"
-        st.warning(
-            f"**Old figures.** The monitor {age}: start it with `python -m app monitor`.", icon=":material/history:"
-        )
+        st.warning(f"**Old figures.** The monitor {age}: start it with `bakeoff monitor`.", icon=":material/history:")
 
 
 def _fresh(report: Experiment) -> bool:

@@ -61,7 +61,7 @@ def _state(report: Health) -> None:
 
 def _age(report: Health) -> str:
     age_s = report.monitor.age_s
-    return "start it with python -m app monitor" if age_s is None else f"{duration(age_s)} old"
+    return "start it with bakeoff monitor" if age_s is None else f"{duration(age_s)} old"
 
 
 def _why(report: Health) -> str:
@@ -120,7 +120,7 @@ def _versions(report: Health | None, models: Models | None) -> None:
         return
     st.subheader("Versions on the shelf")
     if not models.models:
-        st.info("**The shelf is empty.** Run `python -m app train`.", icon=":material/extension:")
+        st.info("**The shelf is empty.** Run `bakeoff train`.", icon=":material/extension:")
     else:
         rows = [_version_row(model, report) for model in models.models]
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The versions with their state, figures and checksums.")

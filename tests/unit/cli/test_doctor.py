@@ -66,7 +66,7 @@ def test_everything_that_is_not_in_order_comes_with_an_advice(consult, tmp_path)
 
 def test_an_empty_shelf_is_broken_and_says_what_to_run(consult, tmp_path):
     findings, status = consult(models=tmp_path / "nowhere")
-    assert (status, findings["shelf"]["advice"]) == (1, "python -m app train")
+    assert (status, findings["shelf"]["advice"]) == (1, "bakeoff train")
 
 
 def test_a_damaged_version_is_named_with_the_file(consult, trained, tmp_path):
@@ -134,4 +134,4 @@ def test_people_get_lines_with_arrows(consult, capsys, tmp_path):
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "BROKEN  shelf: no version in" in out
-    assert "→ python -m app train" in out
+    assert "→ bakeoff train" in out

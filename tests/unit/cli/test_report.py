@@ -141,7 +141,7 @@ def test_json_is_the_apis_answer(environment, api, capsys):
 
 def test_an_api_that_is_not_there_is_said_with_what_to_do(environment, capsys):
     assert main(["report", "--url", "http://127.0.0.1:9"]) == 1
-    assert "python -m app serve" in capsys.readouterr().err
+    assert "bakeoff serve" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

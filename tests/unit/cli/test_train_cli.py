@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_named(empty, monkeypatch, capsys):
 
 def test_models_of_an_empty_shelf_says_what_to_run(empty, capsys):
     assert main(["models"]) == 0
-    assert "python -m app train" in capsys.readouterr().out
+    assert "bakeoff train" in capsys.readouterr().out
 
 
 def test_publish_reports_the_checks_and_the_figures(empty, csv, capsys):

@@ -38,7 +38,7 @@ def test_without_a_monitor_nothing_is_known_and_the_report_says_what_to_do():
     reading, _ = experiments(MemoryReports(age=None, records=[record()]))
     current = reading.current()
     assert (current.id, current.computed_at, current.recommendation.action) == ("e1", None, "continue")
-    assert "python -m app monitor" in current.recommendation.reason
+    assert "bakeoff monitor" in current.recommendation.reason
     assert [(each.challenger, each.verdict, each.difference) for each in current.comparisons] == [
         ("v2", "undecided", None)
     ]

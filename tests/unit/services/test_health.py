@@ -167,7 +167,7 @@ def test_without_a_version_it_says_what_to_run(refused, said):
     health, _ = check(fleet(refused=refused))
     with pytest.raises(NotReady, match=said) as raised:
         health.require_ready()
-    assert "python -m app train" in raised.value.message
+    assert "bakeoff train" in raised.value.message
 
 
 @pytest.mark.parametrize(("age_s", "state"), [(None, "absent"), (3.0, "ok"), (31.0, "stale")])

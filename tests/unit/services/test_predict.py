@@ -123,7 +123,7 @@ def test_when_all_fail_the_caller_is_told_when_to_come_back():
 
 def test_an_empty_shelf_says_what_to_run():
     predictor, _ = make({}, {})
-    with pytest.raises(NotReady, match="python -m app train"):
+    with pytest.raises(NotReady, match="bakeoff train"):
         predictor.parser(None)
 
 

@@ -1,4 +1,4 @@
-"""`python -m app simulate`, from its arguments to its exit status."""
+"""`bakeoff simulate`, from its arguments to its exit status."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_requests_without_an_answer_are_no_success(service: SmallService, capsys
     ("answer", "complaint"),
     [
         ((401, {"error": {"code": "unauthorized", "message": "a token is needed"}}, {}), "set API_TOKEN"),
-        ((200, {"models": [], "aliases": {}}, {}), "python -m app train"),
-        ((200, {"models": [MODEL | {"serving": False}]}, {}), "python -m app train"),
+        ((200, {"models": [], "aliases": {}}, {}), "bakeoff train"),
+        ((200, {"models": [MODEL | {"serving": False}]}, {}), "bakeoff train"),
         ((404, "<html>", {}), "/models answered 404"),
         ((200, "[]", {}), "/models"),
     ],
