@@ -1,28 +1,28 @@
 .DEFAULT_GOAL := help
 .PHONY: help install demo test fast lint lint-all pipeline format train serve
 
-help: ## show these targets
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
-install: ## make .venv with all packages, those for development too
+install: ## create .venv with all packages, including those for development
 	./install.sh --local --dev
 
-demo: ## train, start, send traffic, show where to look
+demo: ## train, start the service, send traffic, print where to look
 	./run_demo.sh --local
 
-test: ## lint, types and all tests
+test: ## run linters, type checks and all tests
 	./run_tests.sh
 
-fast: ## tests that start no server
+fast: ## run the tests that start no server
 	./run_tests.sh --fast --tests-only
 
-lint: install ## lint and types, without tests
+lint: install ## run linters and type checks, no tests
 	./run_tests.sh --lint-only
 
-lint-all: lint ## lint of scripts, images, YAML and pipelines too; scans for secrets
+lint-all: lint ## also lint scripts, Dockerfiles, YAML and pipelines, and scan for secrets
 	.ci/lint
 
-pipeline: ## carry out the Jenkinsfile here, up to the stack on scratch
+pipeline: ## run the Jenkinsfile on this machine, with a temporary stack and without a deployment
 	.ci/tools groovy
 	.ci/jenkins/run --with-changes --param BRANCH=HEAD
 
@@ -30,8 +30,8 @@ format: install ## format the Python code
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-train: install ## train and publish (two versions on an empty shelf, else the next one)
-	.venv/bin/python -m app train
+train: install ## train and publish (two versions if the model registry is empty, else the next one)
+	.venv/bin/bakeoff train
 
 serve: install ## run the api in the foreground
-	.venv/bin/python -m app serve
+	.venv/bin/bakeoff serve

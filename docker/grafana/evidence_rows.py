@@ -1,4 +1,4 @@
-"""What the dashboard shows of the experiment and of drift."""
+"""The dashboard's rows about the experiment and about drift."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXPERIMENT = Row(
     (
         Panel(
             "Difference to the baseline",
-            "How much better the challenger is, with the confidence interval that holds at every moment.",
+            "How much better the challenger is than the baseline, with an always-valid confidence interval.",
             "none",
             (
                 Query("max by (challenger) (experiment_difference)", "{{challenger}}"),
@@ -20,7 +20,7 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Evidence",
-            "Decimal logarithm of the evidence against each challenger being no better; a verdict falls at the line.",
+            "log10 of the e-value against “the challenger is no better”. It wins when its line crosses “needed”.",
             "none",
             (
                 Query("log10(max by (challenger) (experiment_e_value))", "{{challenger}}"),
@@ -30,20 +30,20 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Labelled answers",
-            "Accepted outcomes, by the version that answered.",
+            "Accepted feedback by the version that answered.",
             "short",
             (Query("max by (version) (experiment_feedback_total)", "{{version}}"),),
         ),
         Panel(
             "Mean of the metric",
-            "Over the labelled answers of each version.",
+            "Mean of the experiment's metric over the labelled answers of each version.",
             "none",
             (Query("max by (version) (experiment_labelled_mean)", "{{version}}"),),
             lowest=None,
         ),
         Panel(
-            "Weights and what became of them",
-            "The share of the traffic that each version is given, and the share that it answered.",
+            "Weights and traffic shares",
+            "Each version's weight, and the share of the traffic that it answered.",
             "percentunit",
             (
                 Query("max by (version) (experiment_weight)", "{{version}} weight"),
@@ -56,7 +56,7 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Checks and guardrails",
-            "1 while it holds. A check that failed once does not recover before the next experiment.",
+            "1 means passed. A failed check stays failed until the next experiment begins.",
             "none",
             (
                 Query("min(experiment_sample_ratio_ok)", "sample ratio"),
@@ -72,20 +72,20 @@ DRIFT = Row(
     (
         Panel(
             "Displaced traffic",
-            "Share of the traffic that lies elsewhere than the champion's training data, at least.",
+            "Lower bound on the share of recent traffic that is displaced against the champion's training data.",
             "percentunit",
             (Query("max(model_drift_score)", "all features"),),
         ),
         Panel(
             "Evidence of a change",
-            "How near the proof of a change is: an alarm is raised at 1, and stands until it is acknowledged.",
+            "Evidence that the inputs have changed. At 1 an alarm is raised; it stays until it is acknowledged.",
             "none",
             (Query("max(model_drift_evidence)", "evidence"), Query("max(model_drift_alarm)", "alarm")),
             limit=1,
         ),
         Panel(
             "Displaced traffic by feature",
-            "The same for each feature by itself.",
+            "Lower bound on the displaced share for each single feature.",
             "percentunit",
             (Query("max by (feature) (model_feature_drift_score)", "{{feature}}"),),
         ),

@@ -1,4 +1,4 @@
-"""Writes dashboards/bakeoff.json from the rows beside it; with `--check` only says whether it is up to date."""
+"""Writes dashboards/bakeoff.json from the row definitions; with `--check` only verifies that it is up to date."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from service_rows import INFRASTRUCTURE, MODEL
 
 ROWS = (MODEL, EXPERIMENT, DRIFT, INFRASTRUCTURE)
 TARGET = Path(__file__).parent / "dashboards" / "bakeoff.json"
-# The uid that provisioning/datasources/prometheus.yml gives it.
+# The uid that provisioning/datasources/prometheus.yml assigns.
 SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 
 
 def dashboard_json() -> str:
-    """The dashboard as Grafana reads it from a file."""
+    """The dashboard as a JSON document that Grafana can provision."""
     built = (
         dashboard.Dashboard("Bakeoff")
         .uid("bakeoff")
@@ -38,7 +38,7 @@ def dashboard_json() -> str:
         .refresh("5s")
         .time("now-30m", "now")
     )
-    number = count(1)  # Grafana would give ids by itself, anew at each change, and links to a panel would break
+    number = count(1)  # without fixed ids, Grafana assigns new ones at each change and links to panels break
     for row in ROWS:
         built.with_row(dashboard.Row(row.title).id(next(number)))
         for panel in row.panels:
@@ -84,9 +84,9 @@ def _target(query: Query, ref_id: str) -> prometheus.Dataquery:
 
 
 def main() -> int:
-    """0 where the file is (now) what it should be."""
+    """Write or check the file; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; status 1 where the file is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the file is out of date")
     wanted = dashboard_json()
     if not parser.parse_args().check:
         TARGET.write_text(wanted, encoding="utf-8")

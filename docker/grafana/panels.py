@@ -1,4 +1,4 @@
-"""What a row of the dashboard is made of."""
+"""The records that define the dashboard: rows, panels and queries."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class Query(NamedTuple):
-    """A PromQL expression and the name of its lines."""
+    """A PromQL expression and the legend of its lines."""
 
     expr: str
     legend: str
 
 
 class Panel(NamedTuple):
-    """One graph. `unit` is Grafana's name of it; `limit` draws a line; `span` is its width of 24."""
+    """One graph. `unit` is a Grafana unit id; `limit` draws a threshold line; `span` is the width, of 24 columns."""
 
     title: str
     description: str
@@ -25,7 +25,7 @@ class Panel(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Panels under one heading."""
+    """Panels under a common heading."""
 
     title: str
     panels: tuple[Panel, ...]

@@ -1,4 +1,4 @@
-"""What the dashboard shows of answering, and of what carries it."""
+"""The dashboard's rows about serving predictions and about the infrastructure."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ MODEL = Row(
     (
         Panel(
             "Requests",
-            "Predict requests a second that each version answered.",
+            "Predict requests per second, by the version that answered.",
             "reqps",
             (Query("sum by (version) (rate(model_version_requests_total[$__rate_interval]))", "{{version}}"),),
         ),
         Panel(
             "Requests without a prediction",
-            "By reason; those that are the callers' own mistakes are among them.",
+            "By reason; includes client errors.",
             "reqps",
             (Query('sum by (reason) (rate(prediction_errors_total{version="none"}[$__rate_interval]))', "{{reason}}"),),
         ),
         Panel(
-            "Faults of the service",
-            "Share of the requests that failed through no fault of the caller's. The budget is 0.1 %.",
+            "Service errors",
+            "Share of requests that failed because of the service. The error budget is 0.1 %.",
             "percentunit",
             (
                 Query(
@@ -41,8 +41,8 @@ MODEL = Row(
             limit=0.001,
         ),
         Panel(
-            "Failures of versions",
-            "Times a version could not answer and another did, by version and reason; and in shadow.",
+            "Failures by version",
+            "Failed predictions for which another version answered, by version and reason; and failures in shadow.",
             "ops",
             (
                 Query(
@@ -60,7 +60,7 @@ MODEL = Row(
         ),
         Panel(
             "Latency p99",
-            "From the parsed request to the result; above 250 ms for 5 minutes an alert is raised.",
+            "From the parsed request to the result. LatencyHigh fires after 5 minutes above 250 ms.",
             "s",
             (Query(_quantile(0.99), "{{version}} p99"),),
         ),
@@ -71,15 +71,15 @@ INFRASTRUCTURE = Row(
     "Infrastructure",
     (
         Panel(
-            "Targets that answer",
-            "Containers of each part that Prometheus reaches.",
+            "Targets up",
+            "Containers of each service that Prometheus can scrape.",
             "none",
             (Query("sum by (job) (up)", "{{job}}"),),
             span=6,
         ),
         Panel(
-            "Alerts that fire",
-            "By severity; what each means and what to do is in docs/runbooks.md.",
+            "Firing alerts",
+            "By severity. docs/runbooks.md says what each one means and what to do.",
             "none",
             (
                 Query('count(ALERTS{alertstate="firing", severity="critical"}) or vector(0)', "critical"),
@@ -87,10 +87,16 @@ INFRASTRUCTURE = Row(
             ),
             span=6,
         ),
-        Panel("Workers", "Processes that serve.", "none", (Query("sum(api_workers)", "workers"),), span=6),
         Panel(
-            "Edge",
-            "Answers of the edge proxy a second, by class of status.",
+            "Workers",
+            "Worker processes of all api containers.",
+            "none",
+            (Query("sum(api_workers)", "workers"),),
+            span=6,
+        ),
+        Panel(
+            "Edge proxy",
+            "Responses per second, by status class.",
             "reqps",
             (
                 Query(
@@ -102,7 +108,7 @@ INFRASTRUCTURE = Row(
         ),
         Panel(
             "Age of the monitor's state",
-            "Seconds since it last had taken in all of the log; above 60 an alert is raised.",
+            "Time since the monitor last finished processing the log. Above 60 s, MonitorStale fires.",
             "s",
             (Query("min(model_drift_state_age_seconds)", "age"),),
             limit=60,
@@ -110,7 +116,7 @@ INFRASTRUCTURE = Row(
         ),
         Panel(
             "Recorder",
-            "Rows that wait to be written; rows dropped, and rows logged without the other versions' answers.",
+            "Queued rows, dropped rows, and rows logged without shadow predictions.",
             "short",
             (
                 Query("sum(recorder_queue_rows)", "waiting"),
@@ -120,8 +126,8 @@ INFRASTRUCTURE = Row(
             span=6,
         ),
         Panel(
-            "Turned away, failed, shut off",
-            "Requests shed, writes the store did not take, and versions whose circuit breaker is open.",
+            "Load shedding and failures",
+            "Shed requests, failed writes to the store, and versions with an open circuit breaker.",
             "short",
             (
                 Query("sum(increase(requests_shed_total[5m]))", "shed in 5 min"),
@@ -132,7 +138,7 @@ INFRASTRUCTURE = Row(
         ),
         Panel(
             "Store",
-            "The share of DATA_DIR's disk that is free, and whether the store takes a write (1).",
+            "Free share of DATA_DIR's disk, and whether the store accepts writes (1 = yes).",
             "percentunit",
             (
                 Query("min(data_disk_free_bytes / data_disk_size_bytes)", "free"),
