@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, every decision is indexed, every document is reachable."""
+"""The documents: links lead somewhere, every document is reachable, every decision is indexed, the README is short."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
         reached.add(document)
         front += [(document.parent / link.partition("#")[0]).resolve() for link in links(document) if ":" not in link]
     assert set(DOCUMENTS) - reached == set()
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    terms = re.findall(r"^\| \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text(), re.M)
+    assert terms == sorted(terms, key=str.casefold)
 
 
 def test_the_index_lists_every_decision_by_its_title() -> None:
