@@ -1,4 +1,4 @@
-"""What can go wrong, as types that hold the facts. No HTTP in here: `app.web.errors` maps them to status codes."""
+"""What can go wrong, as types that hold the facts. No HTTP in here: `app.web.response` maps them to status codes."""
 
 from __future__ import annotations
 

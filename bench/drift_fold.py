@@ -24,10 +24,10 @@ from sklearn.datasets import load_breast_cancer
 sys.path.insert(0, str(ROOT))
 
 from app.cli.monitor import folders
-from app.monitor.step import step
+from app.monitor.projection import step
 from app.settings import Settings
 from app.store.engine import Database
-from app.store.monitor import MonitorStore
+from app.store.projections import MonitorStore
 
 
 def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:

@@ -23,11 +23,11 @@ sys.path.insert(0, str(ROOT))
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
-from app.store.access import READING
+from app.files import Turns
 from app.store.engine import Database
-from app.store.feedback import FeedbackLog
-from app.store.log import PredictionLog
-from app.store.turns import Turns
+from app.store.kinds import READING
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
 from tests import postgres
 from tests.unit.store.stored_rows import logged
 

@@ -13,7 +13,7 @@ from app.bootstrap.host import Host
 from app.errors import SettingError
 from app.observe.logs import logging_config
 from app.settings import Settings
-from app.web.connection_shares import ConnectionShares
+from app.web.server.load_shedding import ConnectionShares
 
 
 class EventLogger(Logger):
@@ -30,7 +30,7 @@ _shares = ConnectionShares(4 * _settings.workers)
 
 bind = f"{_settings.host}:{_settings.api_port}"
 workers = _settings.workers
-worker_class = "app.web.gunicorn_worker.PatientWorker"
+worker_class = "app.web.server.worker.PatientWorker"
 threads = _settings.threads
 worker_connections = 2000
 preload_app = True

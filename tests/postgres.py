@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+from tests.waiting import eventually
 
 PASSWORD = "word-of-the-tests"
 _BINARIES = "/usr/lib/postgresql"
@@ -69,14 +70,11 @@ class PostgresServer:
                 stderr=log,
                 **_USER,
             )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                psycopg.connect(self.url()).close()
-                return
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, (self._folder / "log").read_text()
-                time.sleep(0.05)
+        eventually(self._answers, 60, (self._folder / "log").read_text, ignoring=psycopg.OperationalError)
+
+    def _answers(self) -> bool:
+        psycopg.connect(self.url()).close()
+        return True
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT ends connections in order, SIGQUIT is a crash."""

@@ -10,17 +10,16 @@ from typing import Any
 
 from app.bootstrap.parts import Shared, breaker, generations
 from app.bootstrap.worker import Worker
-from app.inference.loading import load_fleet
-from app.inference.shelf import Shelf
-from app.services.admission import Admission
-from app.services.aliases import AliasKeeper
-from app.services.configuration import Configurations
-from app.services.following import Following
+from app.inference.loader import load_fleet
+from app.inference.registry import Shelf
+from app.services.control.aliases import AliasKeeper
+from app.services.control.config_watcher import Configurations, Following
 from app.services.ports import Fleet
-from app.services.predict import Live
-from app.services.reload import Reload
+from app.services.serving.load_shedding import Admission
+from app.services.serving.predictor import Live
+from app.services.serving.reload import Reload
 from app.settings import Settings
-from app.store.configs import ConfigurationLog
+from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from app.web.front import Environ

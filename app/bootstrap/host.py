@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from app.errors import SettingError
-from app.observe.folding import DeadWorkers
-from app.observe.metric_files import wipe
+from app.observe.metric_files import DeadWorkers, wipe
 from app.settings import Settings
 
 

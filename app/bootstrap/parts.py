@@ -7,14 +7,14 @@ import time
 from typing import NamedTuple
 
 from app.errors import StoreUnavailable
-from app.inference.shelf import Shelf
+from app.inference.registry import Shelf
 from app.observe.state import HostCondition
-from app.services.breaker import Breaker
+from app.services.serving.breaker import Breaker
 from app.settings import Settings
 from app.store.engine import Database
-from app.store.generations import SharedGenerations
+from app.store.host_files import SharedGenerations
 from app.store.keys import Keys
-from app.store.monitor_reads import MonitorReads
+from app.store.reports import MonitorReads
 
 
 class Shared(NamedTuple):

@@ -1,7 +1,11 @@
-"""The parts of one serving process, joined."""
+"""Memory that a replaced version leaves behind, given back to the system.
+
+The parts of one serving process, joined.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import random
@@ -11,43 +15,69 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from app import __version__
-from app.bootstrap.memory import Tidying
 from app.bootstrap.parts import Shared, host_condition, monitor_age_s, now_us, store_complaint
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
+from app.files import Turns
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
 from app.observe.state import RecentState, StateSnapshot, state_of
-from app.services.admission import Admission
-from app.services.breaker_watch import BreakerWatch
-from app.services.catalogue import Catalogue
-from app.services.configuration import new_experiment_id
-from app.services.deciding import World
-from app.services.decisions import Decisions
-from app.services.drift import Drift
-from app.services.experiments import Experiments
-from app.services.feedback import Feedback
-from app.services.following import Following
-from app.services.health import Health
-from app.services.history import History
+from app.services.control.config_watcher import Following, new_experiment_id
+from app.services.control.decisions import Decisions, World
 from app.services.ports import LoadedVersion
-from app.services.predict import Live, Predictor
-from app.services.proof import flaw_in
-from app.services.recorder import Recorder
-from app.services.reload import Reload
-from app.store.decisions import DecisionTable
-from app.store.drift import DriftTable
-from app.store.experiments import ExperimentTable
-from app.store.feedback import FeedbackLog
-from app.store.history import PredictionHistory
-from app.store.log import PredictionLog
-from app.store.monitor_reads import MonitorReads
-from app.store.progress import SharedProgress
-from app.store.turns import Turns
+from app.services.queries.drift import Drift
+from app.services.queries.experiments import Experiments
+from app.services.queries.history import History
+from app.services.queries.models import Catalogue
+from app.services.recording.feedback import Feedback
+from app.services.recording.recorder import Recorder
+from app.services.serving.breaker import BreakerWatch
+from app.services.serving.health import Health, flaw_in
+from app.services.serving.load_shedding import Admission
+from app.services.serving.predictor import Live, Predictor
+from app.services.serving.reload import Reload
+from app.store.configurations import DecisionTable
+from app.store.drift_reports import DriftTable
+from app.store.host_files import SharedProgress
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionHistory, PredictionLog
+from app.store.reports import ExperimentTable, MonitorReads
 from app.web.app import create_flask
+from app.web.dependencies import Services
 from app.web.front import Front
-from app.web.predicting import answer_predict, answer_predict_batch
-from app.web.services import Services
+from app.web.prediction import answer_predict, answer_predict_batch
+
+
+def give_back_freed() -> None:
+    """Return what the C library holds and nobody uses; does nothing where that is not glibc.
+
+    Versions are loaded on whichever thread was asked to reload, and glibc keeps what each thread has freed for that
+    thread: without this, resident memory grows with every reload until each of them has seen one.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+class Tidying:
+    """Calls `tidy` some turns after something was let go of: requests that began with it must have ended."""
+
+    def __init__(self, tidy: Callable[[], None] = give_back_freed, turns: int = 4) -> None:
+        self._tidy = tidy
+        self._turns = turns
+        self._left = 0
+
+    def soon(self) -> None:
+        """Something was let go of just now."""
+        self._left = self._turns
+
+    def turn(self) -> None:
+        """Once in a while, always as often."""
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                self._tidy()
+
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.25

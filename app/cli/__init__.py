@@ -57,8 +57,13 @@ GROUPS = (
     ),
     Group(
         "Serve",
-        "bakeoff serve",
+        "bakeoff demo",
         {
+            "demo": Command(
+                "app.cli.demo",
+                "start api, monitor and dashboard on this host, send traffic, print the report",
+                ("bakeoff demo", "bakeoff demo --requests 2000 --once"),
+            ),
             "serve": Command(
                 "app.cli.serve", "run the api in the foreground", ("bakeoff serve", "API_PORT=5001 bakeoff serve")
             ),

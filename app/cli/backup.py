@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from app import __version__
-from app.domain.backup import KEY, SHELF, STORE, TOKEN
+from app.store.backup import KEY, SHELF, STORE, TOKEN
 
 if TYPE_CHECKING:
-    from app.domain.backup import BackupContents
+    from app.store.backup import BackupContents, Homes
     from app.store.kinds import Kind
-    from app.store.putting_back import Homes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
 def homes_of_settings() -> tuple[Homes, Kind]:
     """Where the state of the deployment is that the settings describe, and what its log is. Raises `SettingError`."""
     from app.settings import Settings
+    from app.store.backup import Homes
     from app.store.kinds import kind_of
-    from app.store.putting_back import Homes
 
     settings = Settings.from_environ()
     kind = kind_of(settings.store_url)
@@ -93,8 +92,8 @@ def _written(target: Path | None) -> Iterator[IO[bytes]]:
 def _backup(homes: Homes, kind: Kind, out: IO[bytes], room: Path) -> BackupContents:
     """Write everything; the copy of the log is made in a folder of its own under `room`, not on a small /tmp."""
     from app.errors import BackupRefused
-    from app.inference.shelf_files import shelf_files
-    from app.store.archive import write
+    from app.inference.registry import shelf_files
+    from app.store.backup import write
 
     if not (homes.data_dir / KEY).is_file():
         raise BackupRefused(f"{homes.data_dir} holds no key, so nothing was ever served from it: is DATA_DIR right?")

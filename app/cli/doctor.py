@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.errors import BakeoffError
-from app.services import doctor
-from app.services.doctor import Finding
+from app.services.queries import doctor
+from app.services.queries.doctor import Finding
 
 if TYPE_CHECKING:
     from app.settings import Settings
-    from app.store.facts import StoreFacts
+    from app.store.kinds import StoreFacts
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 _IMPORTED_ENDS = "# What these bring along"

@@ -48,7 +48,7 @@ def _report(args: argparse.Namespace) -> DriftReport:
     from app.drift.report import drift_report
     from app.drift.watch import start, update
     from app.settings import Settings
-    from app.training.csv_file import read_csv
+    from app.training.dataset import read_csv
 
     with shelf_of(Settings.from_environ()) as shelf:
         artefact = shelf.verified(args.version)

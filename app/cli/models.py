@@ -14,7 +14,7 @@ from app.errors import ArtefactRefused
 
 if TYPE_CHECKING:
     from app.domain.manifest import Manifest
-    from app.inference.shelf import Shelf
+    from app.inference.registry import Shelf
 
 _HEADINGS = ("VERSION", "ALIASES", "ESTIMATOR", "VARIANT", "TRAINED", "RUNTIME", "HOLD-OUT")
 _HEADLINES = ("accuracy", "f1", "log_loss", "rmse", "r2")

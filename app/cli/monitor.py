@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.domain.report import ComparisonReport, ExperimentReport
-    from app.monitor.drift_check import DriftCheck
-    from app.monitor.folder import Folder
+    from app.monitor.projection import Folder
+    from app.monitor.publisher import DriftCheck
     from app.monitor.rebuild import Rebuilt
     from app.settings import Settings
     from app.store.engine import Database
@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> int:
 
 def folders(settings: Settings, database: Database) -> list[Folder]:
     """Every folder of the monitor. Raises `SettingError` where the key of the shelf can be neither made nor read."""
-    from app.inference.shelf import Shelf
-    from app.monitor.drift import DriftFolder
-    from app.monitor.drift_references import References
-    from app.monitor.experiment import ExperimentFolder
-    from app.store.drift import DriftTable
+    from app.inference.registry import Shelf
+    from app.monitor.drift.projection import DriftFolder
+    from app.monitor.drift.references import References
+    from app.monitor.experiment.projection import ExperimentFolder
+    from app.store.drift_reports import DriftTable
     from app.store.keys import load_or_create
 
     shelf = Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
@@ -61,20 +61,20 @@ def folders(settings: Settings, database: Database) -> list[Folder]:
 
 def drift_check(database: Database) -> DriftCheck:
     """What reports are told of drift."""
-    from app.monitor.drift_check import DriftCheck
-    from app.store.configs import ConfigurationLog
-    from app.store.drift import DriftTable
+    from app.monitor.publisher import DriftCheck
+    from app.store.configurations import ConfigurationLog
+    from app.store.drift_reports import DriftTable
 
     return DriftCheck(ConfigurationLog(database).latest, DriftTable(database).standing)
 
 
 def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
+    from app.bootstrap.monitor import Acting
     from app.errors import Contradiction
-    from app.monitor.acting import Acting
     from app.monitor.lock import monitor_lock
     from app.monitor.loop import Loop, wait_for
-    from app.monitor.publishing import Publisher
-    from app.store.monitor import MonitorStore
+    from app.monitor.publisher import Publisher
+    from app.store.projections import MonitorStore
 
     stop = _stop_on_signals()
     store = MonitorStore(database, _now_us)
@@ -98,8 +98,8 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
 
 def _once(database: Database, store: Any, parts: list[Folder], publisher: Any, *, as_json: bool) -> int:
     from app.domain.log_event import Cursor
-    from app.monitor.step import take_in_all
-    from app.store.monitor_reads import MonitorReads
+    from app.monitor.projection import take_in_all
+    from app.store.reports import MonitorReads
 
     rows = sum(take_in_all(folder, store) for folder in parts)
     publisher.publish()

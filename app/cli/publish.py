@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     with steps() as step:
         step("loading libraries")
         from app.settings import Settings
-        from app.training.own_session import OwnOrder, publish_own
+        from app.training.external_session import OwnOrder, publish_own
 
         settings = Settings.from_environ()
         order = OwnOrder(model=args.model, reference=args.reference, target=args.target, version=args.version)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.domain.backup import BackupContents
+    from app.store.backup import BackupContents, Homes
     from app.store.kinds import Kind
-    from app.store.putting_back import Homes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +46,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _restored(homes: Homes, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
     """What was put back, and where the former is."""
-    from app.domain.backup import STORE
-    from app.inference.shelf_files import keep_last_ordinal, last_ordinal
-    from app.store.archive import unpack
-    from app.store.putting_back import put_back, staging
+    from app.inference.registry import keep_last_ordinal, last_ordinal
+    from app.store.backup import STORE, put_back, staging, unpack
 
     in_server = _refuse_to_overwrite(homes, kind, force=force)
     given_away, stamp = last_ordinal(homes.model_dir), _stamp()
@@ -66,7 +63,7 @@ def _restored(homes: Homes, kind: Kind, source: IO[bytes], *, force: bool) -> tu
 def _refuse_to_overwrite(homes: Homes, kind: Kind, *, force: bool) -> bool:
     """Whether a server has a log already. Raises `BackupRefused` where anything is there, without `force`."""
     from app.errors import BackupRefused
-    from app.store.putting_back import standing
+    from app.store.backup import standing
 
     in_server = kind.is_there()
     there = [*map(str, standing(homes)), *([kind.place] if in_server else [])]
@@ -85,7 +82,7 @@ def _alone(homes: Homes, kind: Kind) -> Iterator[None]:
     """Nothing else works on the data. Raises `Contradiction`."""
     from app.errors import Contradiction
     from app.monitor.lock import monitor_lock
-    from app.store.progress import SharedProgress
+    from app.store.host_files import SharedProgress
 
     with monitor_lock(homes.data_dir, kind) as lock:
         if not lock.acquire():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from app.errors import SettingError
 
 if TYPE_CHECKING:
-    from app.inference.shelf import Shelf
+    from app.inference.registry import Shelf
     from app.settings import Settings
 
 
@@ -19,7 +19,7 @@ def shelf_of(settings: Settings) -> Iterator[Shelf]:
 
     What the disk refuses inside the block becomes a `SettingError` for `MODEL_DIR`: print outside of it.
     """
-    from app.inference.shelf import Shelf
+    from app.inference.registry import Shelf
     from app.store.keys import load_or_create
 
     try:

@@ -16,13 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
-from app.simulation.client import Problem, Service
-from app.simulation.distortion import GRAMMAR, Distortion, parse
-from app.simulation.model import ServedModel, reference_of
-from app.simulation.plan import Terms, planned
-from app.simulation.play import Pace, Play
-from app.simulation.report import text_of
-from app.simulation.tally import Summary, Tally
+from app.simulation.client import Problem, ServedModel, Service, reference_of
+from app.simulation.plan import GRAMMAR, Distortion, Terms, parse, planned
+from app.simulation.play import Pace, Play, Summary, Tally, text_of
 
 _INTERRUPTED = 130
 _LOOK_S = 0.1

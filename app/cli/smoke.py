@@ -59,8 +59,8 @@ def _print(check: Checked) -> None:
 def _from_shelf(settings: Settings) -> Sequence[KnownAnswers]:
     """Of every version that the shelf does not refuse. Raises `NotReady` where there is none to test."""
     from app.errors import ArtefactRefused, NotReady
-    from app.inference.known_answers import known_answers
-    from app.inference.shelf import Shelf
+    from app.inference.loader import known_answers
+    from app.inference.registry import Shelf
     from app.store.keys import FILE_NAME, load_or_create
 
     if not (settings.data_dir / "keys" / FILE_NAME).exists():  # a test makes no keys

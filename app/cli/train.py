@@ -66,8 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _order(args: argparse.Namespace) -> Order:
     from app.training.checks import Wishes
-    from app.training.gate import Gate
-    from app.training.session import Order
+    from app.training.session import Gate, Order
 
     return Order(
         dataset=args.dataset,

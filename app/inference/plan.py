@@ -1,10 +1,18 @@
-"""How a version that runs on ONNX is to be run: `plan.json` of its artefact. Plain data, no code, nothing unpickled."""
+"""Why a part of an estimator cannot be exported.
+
+How a version that runs on ONNX is to be run: `plan.json` of its artefact. Plain data, no code, nothing unpickled.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import msgspec
+
+
+class NotExportable(Exception):
+    """This part has no exact counterpart here; another way of serving is tried."""
+
 
 Category = float | str | None
 Layout = Literal["matrix", "columns"]

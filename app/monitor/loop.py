@@ -12,9 +12,8 @@ from typing import Protocol
 from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
-from app.monitor.folder import Folder
-from app.monitor.publishing import Publisher
-from app.monitor.step import PORTION, StepStore, step
+from app.monitor.projection import PORTION, Folder, StepStore, step
+from app.monitor.publisher import Publisher
 
 _LOG = logging.getLogger(__name__)
 POLL_S = 0.25

@@ -10,13 +10,12 @@ from app.domain.log_event import Cursor
 from app.domain.monitoring import ExperimentSummary
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
-from app.monitor.experiment import NAME
-from app.monitor.folder import Folder
-from app.monitor.publishing import MoreChecks, Publisher, no_more_checks
-from app.monitor.step import take_in_all
+from app.monitor.experiment.projection import NAME
+from app.monitor.projection import Folder, take_in_all
+from app.monitor.publisher import MoreChecks, Publisher, no_more_checks
 from app.store.engine import Database
-from app.store.monitor import MonitorStore
-from app.store.monitor_names import REBUILD
+from app.store.projections import MonitorStore
+from app.store.statements import REBUILD
 
 _TRIES = 100
 

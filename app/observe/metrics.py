@@ -1,20 +1,103 @@
-"""Count what happens, in verbs, and show it to Prometheus; names and labels are in `app.observe.catalogue`."""
+"""A histogram that takes many observations at once: the only place that reaches into prometheus_client.
+
+From collectors to the text that Prometheus reads.
+
+Count what happens, in verbs, and show it to Prometheus; names and labels are in `app.observe.catalogue`.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client.core import Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
-from app.observe import catalogue, exposition, metric_files
-from app.observe.batch_histogram import BatchHistogram
+from app.observe import catalogue, metric_files
 from app.observe.catalogue import Definition
 from app.observe.state import StateCollector, StateSource, no_state
+
+
+class BatchHistogram(Histogram):
+    """A `Histogram` with `observe_all`.
+
+    `observe` costs two locked writes to a mapped file an observation; this costs one for each bucket that gains and
+    one for the sum. prometheus_client has no public way to do so: a test holds this to the same result as `observe`.
+    """
+
+    def observe_all(self, amounts: Sequence[float] | np.ndarray) -> None:
+        """Count each of `amounts` (finite, in the unit of the metric)."""
+        values = np.asarray(amounts, dtype=np.float64)
+        # A bound belongs to its bucket, which is what side="left" says.
+        gains = np.bincount(self._bounds.searchsorted(values, side="left")).tolist()
+        self._sum.inc(float(values.sum()))
+        for bucket, gain in zip(self._buckets, gains, strict=False):
+            if gain:
+                bucket.inc(gain)
+
+    @cached_property
+    def _bounds(self) -> np.ndarray:
+        return np.array(self._upper_bounds)
+
+
+_OPENMETRICS = "application/openmetrics-text"
+_REFUSED = re.compile(r"q=0(\.0*)?")
+
+
+class Source(Protocol):
+    """Anything that gives metric families."""
+
+    def collect(self) -> Iterable[Metric]: ...
+
+
+class SharedFiles(Collector):
+    """The sum over all workers of one host, dead ones included."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """All families that any worker has begun."""
+        with metric_files.reading(self._directory):
+            return list(MultiProcessCollector.merge([str(path) for path in metric_files.begun(self._directory)]))
+
+
+class InOrder(Collector):
+    """Several sources as one, families sorted by name, so that two scrapes can be compared by eye."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family of every source."""
+        return sorted((family for source in self._sources for family in source.collect()), key=lambda it: it.name)
+
+
+def rendered(source: Source, accept: str | None) -> tuple[bytes, str]:
+    """The text of `source` and its content type: OpenMetrics 1.0 where `accept` asks for it, else Prometheus 0.0.4."""
+    if wants_openmetrics(accept):
+        return openmetrics.generate_latest(source), openmetrics.CONTENT_TYPE_LATEST
+    return generate_latest(source), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def wants_openmetrics(accept: str | None) -> bool:
+    """Whether an Accept header names OpenMetrics and does not refuse it (`q=0`). No text is a wrong header here."""
+    for offer in (accept or "").lower().split(","):
+        kind, *parameters = offer.replace(" ", "").split(";")
+        if kind == _OPENMETRICS:
+            return not any(_REFUSED.fullmatch(parameter) for parameter in parameters)
+    return False
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,8 +125,8 @@ class Metrics:
         self._declared: dict[str, str] = {}
         self._begin()
         derived = StateCollector(state, lambda: tuple(self._versions), lambda: self._state_failures.inc())
-        counted = self._registry if directory is None else exposition.SharedFiles(directory)
-        self._everything = exposition.InOrder((counted, derived))
+        counted = self._registry if directory is None else SharedFiles(directory)
+        self._everything = InOrder((counted, derived))
 
     def start(self) -> None:
         """To be called in a worker after it has forked, before it counts: its values get files of their own."""
@@ -112,7 +195,7 @@ class Metrics:
 
     def exposition(self, accept: str | None = None) -> tuple[bytes, str]:
         """All metrics over all workers as text, with its content type; OpenMetrics where `accept` asks for it."""
-        return exposition.rendered(self._everything, accept)
+        return rendered(self._everything, accept)
 
     def _begin(self) -> None:
         """Make the series anew, in this process's files; where the disk is full, in memory, unseen: serving goes on."""

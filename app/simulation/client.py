@@ -1,4 +1,7 @@
-"""The service over HTTP, as the simulator uses it: one keep-alive connection, every outcome a record."""
+"""The served model as the simulator knows it from the API.
+
+The service over HTTP, as the simulator uses it: one keep-alive connection, every outcome a record.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,35 @@ from typing import Any, TypeVar
 import msgspec
 import requests
 
-from app.simulation.model import Listing
+from app.domain.contract import FeatureContract
+from app.domain.manifest import Source
+from app.errors import NotReady
 from app.simulation.rows import Label
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """What `GET /models` says of one version, as far as it is needed to play its data."""
+
+    version: str
+    contract: FeatureContract
+    source: Source
+    aliases: tuple[str, ...] = ()
+    serving: bool = True
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The answer of `GET /models`."""
+
+    models: tuple[ServedModel, ...]
+
+
+def reference_of(models: Sequence[ServedModel]) -> ServedModel:
+    """The version whose data set is played: the champion, else the first that serves. Raises `NotReady`."""
+    serving = [model for model in models if model.serving]
+    if not serving:
+        raise NotReady("the service has no model to ask: run `bakeoff train`, then restart the api")
+    return next((model for model in serving if "champion" in model.aliases), serving[0])
+
 
 _TIMEOUT_S = 30.0
 NO_ANSWER = "no_answer"

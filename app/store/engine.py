@@ -12,10 +12,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import StoreUnavailable
-from app.store.access import PROBING, READING, REBUILDING, Access
-from app.store.failures import unavailable
-from app.store.kinds import Kind, kind_of
-from app.store.migrating import migrate, pending
+from app.store.kinds import PROBING, READING, REBUILDING, Access, Kind, kind_of, unavailable
+from app.store.schema import migrate, pending
 from app.store.statements import statements
 
 _USE = "the store cannot be used"

@@ -1,4 +1,11 @@
-"""The kinds of database that can be the store, and what differs between them."""
+"""The ways to use the store: how durable a write is, and how long one waits for a lock.
+
+What a look at the store from outside finds.
+
+What a driver says, as our own error: in one line, and without its statement.
+
+The kinds of database that can be the store, and what differs between them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +14,65 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from sqlalchemy import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from app.errors import SettingError
-from app.store.access import Access
-from app.store.facts import StoreFacts
+from app.errors import SettingError, StoreUnavailable
+
+
+class Access(msgspec.Struct, frozen=True):
+    """One way to use the store. `writes` takes the write lock at once, so that a transaction never fails half-way.
+
+    `durable` commits survive a power cut (fsync each time); the others survive the death of the process.
+    `busy_s` is how long to wait for another writer before giving up, `answer_s` how long a server may take to answer
+    one statement.
+    """
+
+    writes: bool
+    durable: bool
+    busy_s: float
+    answer_s: float = 10.0
+
+
+READING = Access(writes=False, durable=False, busy_s=1.0)
+# The recorder keeps its rows and tries again, so it wants to know soon that the store is locked.
+RECORDING = Access(writes=True, durable=False, busy_s=0.1)
+# Who asks whether the store can be written can wait for those who are writing.
+PROBING = Access(writes=True, durable=False, busy_s=1.0)
+DURABLE = Access(writes=True, durable=True, busy_s=5.0)
+# Derived state can be derived again, so it need not survive a power cut; it has time to wait for the others.
+MONITORING = Access(writes=True, durable=False, busy_s=5.0, answer_s=60.0)
+# An index on a large table, or a whole log that is put back, takes its time.
+REBUILDING = Access(writes=True, durable=True, busy_s=5.0, answer_s=3600.0)
+# What copies the whole log reads it in pieces.
+COPYING = Access(writes=False, durable=False, busy_s=1.0, answer_s=600.0)
+
+
+class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. Times are µs since 1970, None where there is nothing yet.
+
+    `complaint` is that of SQLite's check, which `finished` in time or did not, or what would keep a server from being
+    the store; `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a server).
+    `risks` are settings of a server under which something acknowledged can be lost.
+    """
+
+    complaint: str | None
+    newest_prediction_us: int | None
+    heartbeat_us: int | None
+    finished: bool = True
+    wal_bytes: int | None = None
+    server: str | None = None
+    risks: tuple[str, ...] = ()
+
+
+def unavailable(what: str, error: Exception) -> StoreUnavailable:
+    """`what` cannot be done because of `error`; one that is our own already stays as it is."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    reason = str(error.orig if isinstance(error, DBAPIError) else error)
+    return StoreUnavailable(f"{what}: {'; '.join(line.strip() for line in reason.splitlines() if line.strip())}")
+
 
 _USE = (
     "use postgresql://user:password@host:5432/name or sqlite:////path/to/file, or leave it empty for SQLite in DATA_DIR"
@@ -133,7 +193,7 @@ def _sqlite(url: URL) -> Kind:
 
 
 def _postgres(url: URL) -> Kind:
-    from app.store.postgres.kind import PostgreSQL
+    from app.store.postgres.server import PostgreSQL
 
     return PostgreSQL(url)
 

@@ -1,8 +1,15 @@
-"""SQLite as the store: one file, in WAL mode, that the processes of a host share."""
+"""A copy of the SQLite store as it was at one moment, while others go on writing.
+
+Look at the SQLite file from outside: read-only, without making, migrating or locking anything.
+
+SQLite as the store: one file, in WAL mode, that the processes of a host share.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,11 +18,83 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, InterfaceError, ProgrammingError
 
-from app.errors import SettingError
-from app.store.access import Access
-from app.store.checkup import examine
-from app.store.facts import StoreFacts
-from app.store.snapshot import snapshot
+from app.errors import SettingError, StoreUnavailable
+from app.store.kinds import Access, StoreFacts
+from app.store.statements import HEARTBEAT
+
+
+def snapshot(source: Path, copy: Path) -> None:
+    """Write a copy of the store at `source` to `copy`: one file, whole by SQLite's own check.
+
+    Readers of a write-ahead log hold up no writer, so it may be as large as it likes. Raises `StoreUnavailable`.
+    """
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as live,
+            contextlib.closing(sqlite3.connect(copy)) as written,
+        ):
+            live.backup(written)  # all pages in one transaction: with several, each commit beside it begins anew
+            written.execute("PRAGMA journal_mode = DELETE")  # else the copy would want a second file beside it
+            found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{source} cannot be copied: {error}") from error
+    if found != "ok":
+        raise StoreUnavailable(f"{source} is damaged ({found}): a copy of it would be no backup")
+
+
+_STEPS = 10_000
+
+
+def examine(path: Path, within_s: float) -> StoreFacts | None:
+    """The facts about the store at `path`, None where there is no file. Raises `StoreUnavailable` for no store."""
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+        ) as connection:
+            complaint, finished = _checked(connection, within_s)
+            return StoreFacts(
+                wal_bytes=_size(path.with_name(path.name + "-wal")),
+                complaint=complaint,
+                finished=finished,
+                newest_prediction_us=_newest(
+                    connection, "SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1"
+                ),
+                heartbeat_us=_newest(connection, "SELECT updated_at_us FROM monitor_state WHERE name = ?", HEARTBEAT),
+            )
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path}: {error}") from error
+
+
+def _checked(connection: sqlite3.Connection, within_s: float) -> tuple[str | None, bool]:
+    deadline = time.monotonic() + within_s
+    connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+        return None, False
+    finally:
+        connection.set_progress_handler(None, 0)
+    return (None if found == "ok" else str(found)), True
+
+
+def _newest(connection: sqlite3.Connection, query: str, *values: str) -> int | None:
+    try:
+        row = connection.execute(query, values).fetchone()
+    except sqlite3.OperationalError:  # a store of an earlier release has no such table
+        return None
+    return row[0] if row else None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
 
 _OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024

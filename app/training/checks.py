@@ -1,4 +1,9 @@
-"""All data checks on a data set that is to be trained on: mend what can be mended, refuse the rest in one go."""
+"""Find rows that repeat an earlier one.
+
+Find features that give the target away.
+
+All data checks on a data set that is to be trained on: mend what can be mended, refuse the rest in one go.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,61 @@ import numpy as np
 
 from app.domain.contract import Task
 from app.errors import DataRefused
-from app.training import column_checks, repeats
+from app.training import column_checks
 from app.training.columns import Column
 from app.training.dataset import Dataset
-from app.training.findings import DataReport, Finding, refuse_if_any
-from app.training.leaks import leak
+from app.training.findings import DataReport, Finding, counted, refuse_if_any
 from app.training.task import Truth, decide, rare_classes, truth_of
+
+ORDINARY_SHARE = 0.2
+
+
+def first_copies(dataset: Dataset) -> np.ndarray:
+    """For each row the position of the first row that equals it, target included; shape (rows,)."""
+    columns = [*dataset.columns, dataset.target]
+    filled = [np.where(column.missing, np.inf, column.values).tolist() for column in columns]
+    first: dict[tuple[object, ...], int] = {}
+    return np.array([first.setdefault(row, position) for position, row in enumerate(zip(*filled, strict=True))])
+
+
+def repeats(first: np.ndarray) -> Finding | None:
+    """What becomes of rows that repeat an earlier one: all are kept, for how often a row occurs is information.
+
+    Where they are few they are likely recorded twice, and a copy in the hold-out of a row that was trained on would
+    flatter the model: then copies stay on one side of the split. Where they are many, equal rows are ordinary.
+    """
+    count = len(first) - len(np.unique(first))
+    if not count:
+        return None
+    how = "copies stay on the same side of the split" if are_few(first) else "equal rows are ordinary in these data"
+    return Finding("duplicates", "kept", f"{counted(count)} the same as an earlier one", f"kept, {how}")
+
+
+def are_few(first: np.ndarray) -> bool:
+    """Whether the copies are few enough to be accidents."""
+    return len(first) - len(np.unique(first)) <= ORDINARY_SHARE * len(first)
+
+
+def leak(column: Column, target: Column, task: Task) -> Finding | None:
+    """A feature that is the target again: the same values, or for classes the same under other names."""
+    if task == "regression":
+        copied = column.kind == "numeric" and np.array_equal(column.values, target.values)
+    else:
+        copied = one_to_one(column, target)
+    if not copied:
+        return None
+    message = f"column {column.name!r} is a copy of the target {target.name!r}"
+    outcome = f"leave it out with --drop {column.name!r}, or insist with --keep {column.name!r}"
+    return Finding("target leaks", "refused", message, outcome, column.name)
+
+
+def one_to_one(column: Column, other: Column) -> bool:
+    """Whether each value of one column goes with one value of the other, and the other way round."""
+    if bool(column.missing.any()):
+        return False
+    pairs = set(zip(column.values.tolist(), other.values.tolist(), strict=True))
+    return len(pairs) == len(column.distinct) == len(other.distinct)
+
 
 LEAST_ROWS = 10
 _FIT_TO_USE: tuple[Callable[[Column], Finding | None], ...] = (
@@ -60,9 +114,9 @@ def check(dataset: Dataset, wishes: Wishes) -> Checked:
     if not columns:
         raise DataRefused("no feature is left: " + "; ".join(finding.sentence for finding in findings))
     dataset = msgspec.structs.replace(dataset, columns=tuple(columns))
-    first = repeats.first_copies(dataset)
-    findings += _present(repeats.repeats(first))
-    first = first if repeats.are_few(first) else np.arange(dataset.rows)
+    first = first_copies(dataset)
+    findings += _present(repeats(first))
+    first = first if are_few(first) else np.arange(dataset.rows)
     findings += _present(rare_classes(truth, first))
     refuse_if_any(findings)
     report = DataReport(rows=dataset.rows, columns=len(columns), findings=tuple(findings))

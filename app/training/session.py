@@ -1,23 +1,89 @@
-"""Train versions from a data set and publish them: the use case behind `bakeoff train`."""
+"""Names and aliases of new versions on the shelf.
+
+The quality gate: what a trained version must reach on the hold-out rows to be published.
+
+Train versions from a data set and publish them: the use case behind `bakeoff train`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from app.domain.contract import Task
 from app.domain.manifest import Manifest, Source
 from app.drift.reference import build_reference
-from app.inference.publishing import VersionDraft, publish
-from app.inference.shelf import Shelf
+from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
+from app.inference.publication import VersionDraft, publish
+from app.inference.registry import Shelf
 from app.training.checks import Wishes, check
 from app.training.dataset import load
+from app.training.evaluation import ClassFigures
 from app.training.findings import DataReport
 from app.training.fitting import Fitted, Prepared, fit, prepare
-from app.training.gate import Gate
 from app.training.prepared import digest, examples_of
-from app.training.shelving import introduce, require_free
 from app.training.variants import Catalogue
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+def require_free(shelf: Shelf, version: str) -> None:
+    """Raise `InvalidRequest` where that cannot name a version, `ShelfConflict` where it is taken."""
+    if version in (CHAMPION, CHALLENGER):
+        raise InvalidRequest(f"{version!r} is an alias and cannot name a version", field="version")
+    shelf.reserve(version)
+
+
+def introduce(shelf: Shelf, version: str) -> str | None:
+    """Give a new version the alias that is still free: `champion`, then `challenger`; None where both are taken."""
+    try:
+        taken = shelf.aliases()
+    except ArtefactRefused:
+        taken = {}  # a broken table says nothing; pointing writes a new one
+    alias = next((alias for alias in (CHAMPION, CHALLENGER) if alias not in taken), None)
+    if alias is not None:
+        shelf.point(alias, version)
+    return alias
+
+
+MIN_ACCURACY = 0.90
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """The least accuracy of a classifier (None: the default, 0.90) and R² of a regressor (None: no gate)."""
+
+    min_accuracy: float | None = None
+    min_r2: float | None = None
+
+    def fits(self, task: Task) -> None:
+        """Raise `DataRefused` where a figure was asked for that models of this task do not have."""
+        if task == "regression" and self.min_accuracy is not None:
+            raise DataRefused(
+                "the target is a quantity, which has no accuracy: use --min-r2 (or --task classification)"
+            )
+        if task == "classification" and self.min_r2 is not None:
+            raise DataRefused("the target is classes, which have no R²: use --min-accuracy (or --task regression)")
+
+    def check(self, named: Sequence[tuple[str, Fitted]]) -> None:
+        """Raise `GateFailed` with every version that is below the gate."""
+        failures = [complaint for version, fitted in named if (complaint := self._complaint(version, fitted))]
+        if failures:
+            raise GateFailed("; ".join(failures) + ": nothing was published")
+
+    def _complaint(self, version: str, fitted: Fitted) -> str | None:
+        figures = fitted.holdout
+        if isinstance(figures, ClassFigures):
+            name, value = "accuracy", figures.accuracy
+            least = MIN_ACCURACY if self.min_accuracy is None else self.min_accuracy
+        elif self.min_r2 is None:
+            return None
+        else:
+            name, value, least = "R²", float("nan") if figures.r2 is None else figures.r2, self.min_r2
+        if value >= least:
+            return None
+        return f"{version} ({fitted.variant}): hold-out {name} {value:.6g} is below {least:g}"
+
 
 Step = Callable[[str], None]
 

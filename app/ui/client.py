@@ -1,15 +1,13 @@
-"""The api as typed calls. Each raises the types of `app.ui.errors`; reads are tried again, writes never."""
+"""The api as typed calls. Each raises the types of `app.ui.transport`; reads are tried again, writes never."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.ui.environment import Connection
-from app.ui.errors import NotUnderstood
 from app.ui.experiment_records import Audit, Drift, DriftTimeline, Experiment, Timeline
 from app.ui.records import BatchPrediction, Configuration, Health, HistoryPage, Models, Prediction, Receipt
-from app.ui.transport import Reply, Transport, decoded, failure_of
+from app.ui.transport import Connection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
 Row = Mapping[str, object] | Sequence[object]

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from app.ui.errors import ApiDown, NoResult
+from app.ui.transport import ApiDown, NoResult
 
 GAP_S = 5.0
 # How often pages redraw: a little later than a call may be made, for a tick that came early would be wasted.

@@ -1,4 +1,9 @@
-"""The states that every page has beside the usual one: not there yet, down, not now, and stale."""
+"""One number with its name, and in small what belongs to it.
+
+The states that every page has beside the usual one: not there yet, down, not now, and stale.
+
+Which model a page asks: the one whose features it shows, and the version that is to answer.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,19 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from app.ui.errors import ApiDown, NoResult, NotNow, NotThere, Refused
 from app.ui.feed import Look
+from app.ui.records import Model, Models
 from app.ui.session import feed
+from app.ui.transport import ApiDown, NoResult, NotNow, NotThere, Refused
 from app.ui.wording import as_sentence, clock, duration
+
+
+def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None) -> None:
+    """Show it; the note is no change for better or worse, so it has neither arrow nor colour."""
+    place.metric(name, value, note, delta_color="off", delta_arrow="off")
+
 
 Value = TypeVar("Value")
 
@@ -76,3 +89,25 @@ def _stale(look: Look[Value], failure: NoResult, what: str, key: str) -> None:
     age = duration(look.age_s(time.time()))
     st.warning(f"**{what}: old figures**, of {since} ({age} ago). {sentence(failure)}", icon=":material/history:")
     retry_button(f"stale-{key}")
+
+
+_NAMES = ("models",)
+_BY_SPLIT = "the split decides"
+
+
+def served_models(page: str) -> tuple[Models, Model] | None:
+    """All models, and the one whose features the page shows; None after saying why there is none."""
+    models = known(looked_at("models", _NAMES)[0], "The models", page)
+    if models is None:
+        return None
+    model = models.reference()
+    if model is None:
+        st.info("**No model serves yet.** Run `bakeoff train`, then restart the api.", icon=":material/extension:")
+        return None
+    return models, model
+
+
+def chosen_version(models: Models, explanation: str) -> str | None:
+    """The version that somebody chose to answer; None where the split decides."""
+    chosen = st.selectbox("Version", [_BY_SPLIT, *models.answering()], help=explanation)
+    return None if chosen == _BY_SPLIT else chosen

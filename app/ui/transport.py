@@ -1,7 +1,13 @@
-"""HTTP to the api: time-outs always, another try for reads only, and every failure as one of `app.ui.errors`."""
+"""Why the api gave no result, as types that a page can put into words.
+
+Where the dashboard finds the api: the only module of `app.ui` that reads the environment.
+
+HTTP to the api: time-outs always, another try for reads only, and every failure as one of `app.ui.transport`.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +16,67 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from app.ui.environment import Connection
-from app.ui.errors import ApiDown, NoResult, NotNow, NotThere, NotUnderstood, Refused
+
+class NoResult(Exception):
+    """The api gave no result; `message` says why in a sentence for people."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ApiDown(NoResult):
+    """Nothing answers at the api's address, or not in time."""
+
+
+class NotThere(NoResult):
+    """The api answers and does not have this part (yet)."""
+
+
+class NotNow(NoResult):
+    """The api has the part and cannot serve it at the moment."""
+
+
+class Refused(NoResult):
+    """The api refused the call. `code` is stable; `field` and `index` (of a row) say what is at fault."""
+
+    def __init__(
+        self, status: int, code: str, message: str, field: str | None = None, index: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
+        self.index = index
+
+
+class NotUnderstood(NoResult):
+    """The api answered something that is not in its contract."""
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """The api's address without a slash at the end, and the token for reading where one is needed.
+
+    `public_url` is the address by which people reach it, where that is another.
+    """
+
+    url: str
+    token: str | None = None
+    public_url: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the token: this may end up in a log."""
+        return f"Connection(url={self.url!r})"
+
+
+def connection(environ: Mapping[str, str] | None = None) -> Connection:
+    """What API_URL (default: this host's API_PORT), API_TOKEN and PUBLIC_API_URL say."""
+    env = os.environ if environ is None else environ
+    port = env.get("API_PORT", "").strip() or "5000"
+    url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
+    public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/")
+    return Connection(url.rstrip("/"), env.get("API_TOKEN", "").strip() or None, public_url or None)
+
 
 READ_TIMEOUT_S = (2.0, 5.0)
 WRITE_TIMEOUT_S = (2.0, 60.0)

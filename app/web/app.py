@@ -7,11 +7,10 @@ from itertools import chain
 from flask import Flask, Response, request
 
 from app.observe.logs import REQUEST_ID
-from app.web.auth import GUARDS
-from app.web.errors import body_of, problem_of
-from app.web.json_answers import JSON
-from app.web.operations import Operation, access_of
-from app.web.request_ids import request_id_of
+from app.web.dependencies import Services
+from app.web.operations import GUARDS, Operation, access_of
+from app.web.request import request_id_of
+from app.web.response import JSON, body_of, problem_of
 from app.web.routes import (
     audit,
     configuration,
@@ -26,7 +25,6 @@ from app.web.routes import (
     reload,
     start,
 )
-from app.web.services import Services
 
 _CONCERNS = (start, predictions, feedback, experiment, audit, drift, health, models, reload, configuration, metrics)
 OPERATIONS: tuple[Operation, ...] = (

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from app.services.admission import Admission
-from app.web.errors import body_of, problem_of
-from app.web.json_answers import JSON
-from app.web.plain_http import WholeAnswer, as_bytes, simple_request
-from app.web.request_ids import request_id_of
+from app.services.serving.load_shedding import Admission
+from app.web.request import request_id_of
+from app.web.response import JSON, body_of, problem_of
+from app.web.server.plain_http import WholeAnswer, as_bytes, simple_request
 
 Environ = dict[str, Any]
 Answer = tuple[int, list[tuple[str, str]], bytes]

@@ -5,11 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import requests
+
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -46,17 +47,18 @@ class ApiProcess:
 
     def wait_until(self, path="/health/live", status=200, timeout_s=60):
         """Until `path` answers with `status`."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"the api ended with {self.process.returncode}:\n{self.log_text()}")
-            try:
-                if requests.get(self.url + path, timeout=5).status_code == status:
-                    return self
-            except requests.ConnectionError:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(f"{path} did not answer {status}:\n{self.log_text()}")
+
+        def answered():
+            assert self.process.poll() is None, f"the api ended with {self.process.returncode}:\n{self.log_text()}"
+            return requests.get(self.url + path, timeout=5).status_code == status
+
+        eventually(
+            answered,
+            timeout_s,
+            lambda: f"{path} did not answer {status}:\n{self.log_text()}",
+            ignoring=requests.ConnectionError,
+        )
+        return self
 
     def get(self, path, **options):
         """GET on a kept connection."""
@@ -70,18 +72,22 @@ class ApiProcess:
         """The worker processes now."""
         return psutil.Process(self.process.pid).children()
 
+    def clients(self):
+        """How many connections each worker has accepted and not closed."""
+        return [sum(each.status == "ESTABLISHED" for each in worker.net_connections()) for worker in self.workers()]
+
     def replace_worker(self, signal_number):
         """Send one worker a signal and wait until another has taken its place."""
         before = {worker.pid for worker in self.workers()}
         victim = min(before)
         os.kill(victim, signal_number)
-        deadline = time.monotonic() + 40
-        while time.monotonic() < deadline:
+
+        def replaced():
             now = {worker.pid for worker in self.workers()}
-            if victim not in now and len(now) == len(before):
-                return self.wait_until("/health/ready")
-            time.sleep(0.05)
-        raise AssertionError("the worker was not replaced")
+            return victim not in now and len(now) == len(before)
+
+        eventually(replaced, 40, lambda: "the worker was not replaced")
+        return self.wait_until("/health/ready")
 
     def metric(self, name):
         """The sum over all series of a metric."""

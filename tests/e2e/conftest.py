@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.e2e.api_process import ROOT, ApiProcess, MonitorProcess
+from tests.e2e.browser import chromium
 from tests.turns import made_once
 
 
@@ -57,3 +58,10 @@ def watch(installation):
     yield begin
     for monitor in started:
         monitor.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A browser for the tests of a file."""
+    with chromium() as running:
+        yield running

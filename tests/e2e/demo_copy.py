@@ -7,11 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 _NOT_CLONED = {".git", ".venv", ".env", ".hypothesis", "models", "data", "logs"}
@@ -95,9 +96,9 @@ def _hear_ctrl_c() -> None:
 
 
 def _until_ready(process: subprocess.Popen[str], output: Path, ready_s: float) -> str:
-    deadline = time.monotonic() + ready_s
-    while READY not in output.read_text():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"the demo did not come up:\n{output.read_text()}")
-        time.sleep(0.1)
-    return output.read_text()
+    def printed() -> str | None:
+        assert process.poll() is None, f"the demo ended:\n{output.read_text()}"
+        text = output.read_text()
+        return text if READY in text else None
+
+    return eventually(printed, ready_s, lambda: f"the demo did not come up:\n{output.read_text()}") or ""

@@ -3,9 +3,9 @@
 from msgspec.structs import replace
 
 from app import wsgi
-from app.inference import loading
+from app.inference import loader
 
-LOAD = loading.load_version
+LOAD = loader.load_version
 
 
 class Broken:
@@ -24,5 +24,5 @@ def with_broken_v2(shelf, name, known=None):
 
 def create():
     """The application, as `app.wsgi.create`."""
-    loading.load_version = with_broken_v2
+    loader.load_version = with_broken_v2
     return wsgi.create()

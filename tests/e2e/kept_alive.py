@@ -2,7 +2,6 @@
 
 import http.client
 import threading
-import time
 from contextlib import contextmanager
 
 BODY = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
@@ -22,7 +21,7 @@ class KeptAlive(threading.Thread):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         while not self.stop.is_set():
             self._ask(connection)
-            time.sleep(self.pause_s)
+            self.stop.wait(self.pause_s)
 
     def _ask(self, connection):
         try:

@@ -3,7 +3,7 @@
 import sys
 
 from app.cli import main
-from app.monitor import bandit
+from app.monitor.control import bandit
 
 if __name__ == "__main__":
     bandit.LEAST_PAUSE_US = 1_000_000

@@ -5,9 +5,10 @@ import time
 from msgspec.structs import replace
 
 from app import wsgi
-from app.inference import loading
+from app.inference import loader
 
-LOAD = loading.load_version
+LOAD = loader.load_version
+SLOW_ANSWER_S = 0.25
 
 
 class Slow:
@@ -18,7 +19,7 @@ class Slow:
 
     def predict(self, rows):
         """The answer, late."""
-        time.sleep(0.25)
+        time.sleep(SLOW_ANSWER_S)
         return self.runtime.predict(rows)
 
 
@@ -30,5 +31,5 @@ def slowed(shelf, name, known=None):
 
 def create():
     """The application, as `app.wsgi.create`."""
-    loading.load_version = slowed
+    loader.load_version = slowed
     return wsgi.create()

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +13,7 @@ import pytest
 import requests
 
 from tests.stack import ROOT, Stack, output, running
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -48,12 +48,13 @@ class Told:
     @contextmanager
     def soon(self, status: str, name: str, timeout_s: float = 150) -> Iterator[None]:
         """What is done in the block is told so, and was not told before it."""
-        before, started = len(self.all()), time.monotonic()
+        before = len(self.all())
         yield
-        while (status, name) not in self.all()[before:]:
-            assert time.monotonic() - started < timeout_s, f"{name} not told to be {status}, but {self.all()}"
-            time.sleep(0.5)
-        print(f"{name} {status} after {time.monotonic() - started:.1f} s")
+        eventually(
+            lambda: (status, name) in self.all()[before:],
+            timeout_s,
+            lambda: f"no {status} {name}; there were {self.all()}",
+        )
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import requests
 
 from tests.stack import COMPOSE_V1, COMPOSE_V2, Stack, output, running
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -24,16 +23,6 @@ def stack(request: pytest.FixtureRequest, stack_images: str) -> Iterator[Stack]:
         pytest.skip(f"{request.param} is not here: that it starts the stack was not checked")
     with running(stack_images, request.param) as started:
         yield started
-
-
-def until(found: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """The first true value of `found`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.3)
-    raise AssertionError(f"not within {timeout_s} s")
 
 
 def query(stack: Stack, text: str) -> list[float]:
@@ -59,12 +48,12 @@ def test_a_labelled_answer_is_counted_by_the_monitor(stack: Stack) -> None:
         variants = requests.get(f"{stack.api}/experiment", timeout=10).json()["variants"]
         return sum(variant["labelled"] for variant in variants)
 
-    assert until(lambda: labelled() >= 5)
+    assert eventually(lambda: labelled() >= 5)
 
 
 def test_prometheus_scrapes_every_part(stack: Stack) -> None:
-    until(lambda: query(stack, 'up{job="api"} == 1'))
-    until(lambda: len(query(stack, "up == 1")) >= 4)
+    eventually(lambda: query(stack, 'up{job="api"} == 1'))
+    eventually(lambda: len(query(stack, "up == 1")) >= 4)
     assert query(stack, "up == 0") == []
 
 
@@ -134,5 +123,5 @@ def test_started_again_it_serves_the_same_models_and_remembers(stack: Stack) -> 
 
     before = (served(), history())
     output("docker", "restart", "-t", "35", stack.container("api"))
-    until(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
+    eventually(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
     assert (served(), history()) == before

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from datetime import datetime
 
 import pytest
 
 from tests.e2e import watching
 from tests.e2e.api_process import ROOT
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 DASHBOARD = json.loads((ROOT / "docker" / "grafana" / "dashboards" / "bakeoff.json").read_text())
@@ -68,12 +70,28 @@ def test_every_query_of_the_dashboard_returns_data(stack):
     assert len(expected) >= 30
 
 
+def scraped_after(prometheus, seconds):
+    """When the api was scraped for the first time after that."""
+    query = f'timestamp(up{{job="api"}}) > {seconds}'
+    [series, *_] = eventually(lambda: prometheus.get("/api/v1/query", query=query)["data"]["result"])
+    return float(series["value"][1])
+
+
+def groups_of(prometheus):
+    return prometheus.get("/api/v1/rules")["data"]["groups"]
+
+
+def evaluated_at(group):
+    """Seconds since the epoch."""
+    return datetime.fromisoformat(group["lastEvaluation"][:19] + "+00:00").timestamp()
+
+
 def test_every_rule_can_be_evaluated(stack):
     url, prometheus = stack
     traffic(url, 99)
-    time.sleep(6)
-    groups = prometheus.get("/api/v1/rules")["data"]["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
+    since = scraped_after(prometheus, time.time())
+    eventually(lambda: all(evaluated_at(group) > since for group in groups_of(prometheus)))
+    rules = [rule for group in groups_of(prometheus) for rule in group["rules"]]
     assert [rule for rule in rules if rule["health"] != "ok"] == []
     assert [rule["name"] for rule in rules if rule.get("state") == "firing"] == []
     assert len(rules) >= 25

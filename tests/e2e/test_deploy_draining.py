@@ -4,12 +4,13 @@ import http.client
 import time
 
 import pytest
+import requests
 
 from tests.e2e.api_process import ROW
 from tests.e2e.kept_alive import BODY, light_load
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-EVERY_WORKER_HAS_LOOKED_S = 1.0
 
 
 @pytest.fixture
@@ -25,13 +26,21 @@ def api(start, drain_file):
 @pytest.fixture
 def clients(api):
     with light_load(api.port, clients=8, pause_s=0) as threads:
-        time.sleep(0.3)
+        eventually(lambda: all(client.answered for client in threads))
         yield threads
+
+
+def every_worker_answers(api, status):
+    """Wait until readiness has this status in every worker: of eight new connections, each worker gets some."""
+    eventually(
+        lambda: {requests.get(f"{api.url}/health/ready", timeout=10).status_code for _ in range(8)} == {status},
+        timeout_s=5,
+    )
 
 
 def test_readiness_says_404_while_the_file_is_there_and_health_goes_on(api, drain_file):
     drain_file.touch()
-    time.sleep(EVERY_WORKER_HAS_LOOKED_S)
+    every_worker_answers(api, 404)
     assert api.get("/health/ready").json()["error"]["code"] == "draining"
     assert api.get("/health").json()["status"] == "healthy"
     assert api.post("/predict", ROW).ok
@@ -41,7 +50,7 @@ def test_taking_the_file_away_ends_the_draining(api, drain_file):
     drain_file.touch()
     api.wait_until("/health/ready", 404)
     drain_file.unlink()
-    time.sleep(EVERY_WORKER_HAS_LOOKED_S)
+    every_worker_answers(api, 200)
     assert api.get("/health/ready").ok
     assert "close" not in api.post("/predict", ROW).headers.get("Connection", "")
 
@@ -49,8 +58,8 @@ def test_taking_the_file_away_ends_the_draining(api, drain_file):
 def test_kept_alive_clients_are_told_to_go_while_draining(api, drain_file, clients):
     assert all(client.told_to_go == 0 for client in clients)
     drain_file.touch()
-    time.sleep(1)
-    assert all(client.told_to_go > 0 and client.wrong == [] for client in clients)
+    eventually(lambda: all(client.told_to_go > 0 for client in clients), timeout_s=5)
+    assert [client.wrong for client in clients] == [[]] * 8
 
 
 def test_drained_and_then_stopped_nobody_is_cut_off(api, drain_file, clients):
@@ -77,7 +86,7 @@ def test_a_connection_that_never_asked_does_not_hold_up_the_stop(api):
     connections = [http.client.HTTPConnection("127.0.0.1", api.port) for _ in range(4)]
     for connection in connections:
         connection.connect()
-    time.sleep(0.3)
+    eventually(lambda: sum(api.clients()) == 4)
     api.process.terminate()
     assert api.process.wait(15) == 0  # gunicorn's own patience would be 30 s
 

@@ -3,11 +3,12 @@
 import json
 import secrets
 import subprocess
-import time
+from functools import partial
 
 import pytest
 
 from tests.stack import ROOT, clean_environment, output
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -35,13 +36,8 @@ class Host:
         return json.loads(self.run(f"curl -sf http://127.0.0.1:5000{path}"))
 
     def wait_ready(self, timeout_s=120):
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            try:
-                return self.get("/health/ready")
-            except AssertionError:
-                time.sleep(1)
-        raise AssertionError(self.run("docker ps -a"))
+        ask = partial(self.get, "/health/ready")
+        return eventually(ask, timeout_s, lambda: self.run("docker ps -a"), ignoring=AssertionError)
 
 
 @pytest.fixture(scope="module")

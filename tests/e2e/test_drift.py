@@ -3,23 +3,15 @@
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from tests.e2e.api_process import ROOT
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 ADMIN = {"Authorization": "Bearer secret"}
-
-
-def until(condition, timeout_s=40):
-    """Wait for `condition()` to hold."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def simulate(api, *options):
@@ -53,21 +45,21 @@ def test_a_simulated_shift_is_found_told_and_acknowledged(start, watch):
     assert metric(api, "model_drift_score") is None
     monitor = watch()
     simulate(api, "--requests", "1000", "--drift", "petal_length:+1sd", "--after", "400")
-    until(seen(api, 1000))
+    eventually(seen(api, 1000))
     report = drift(api)
     assert (report["version"], report["alarm"], report["evidence"]) == ("v1", True, 1.0)
     assert 350 <= report["since_requests"] <= 450
     assert report["score"] > 0.1
-    until(lambda: metric(api, "model_drift_alarm") == 1.0, 5)
+    eventually(lambda: metric(api, "model_drift_alarm") == 1.0, timeout_s=5)
     assert metric(api, "model_drift_score") == report["score"]
     assert metric(api, 'model_feature_drift_score{feature="petal_length"}') > 0.1
-    until(lambda: advice(api)["action"] == "investigate")
+    eventually(lambda: advice(api)["action"] == "investigate")
     assert "differ from the data" in advice(api)["reason"]
     monitor.kill()
     answer = api.post("/drift/acknowledge", {"note": "seen"}, headers={**ADMIN, "X-Actor": "ann"})
     assert (answer.status_code, answer.json()["alarm"]) == (200, False)
     watch()
-    until(lambda: advice(api)["action"] != "investigate")
+    eventually(lambda: advice(api)["action"] != "investigate")
     assert drift(api) == answer.json()
     [entry] = api.get("/audit").json()["entries"]
     assert (entry["action"], entry["actor"], entry["note"]) == ("acknowledge_drift", "ann", "seen")
@@ -77,11 +69,11 @@ def test_unchanged_traffic_raises_nothing_and_a_lost_correlation_does(start, wat
     api = start()
     watch()
     simulate(api, "--requests", "800", "--seed", "3")
-    until(seen(api, 800))
+    eventually(seen(api, 800))
     clean = drift(api)
     assert (clean["alarm"], clean["score"], advice(api)["action"]) == (False, 0.0, "continue")
     simulate(api, "--requests", "400", "--seed", "4", "--drift", "decouple:petal_width")
-    until(seen(api, 1200))
+    eventually(seen(api, 1200))
     report = drift(api)
     assert report["alarm"]
     assert max(part["evidence"] for part in report["joint"]) == 1.0
@@ -97,7 +89,7 @@ def test_what_is_sent_is_taken_in_once_but_for_forced_and_synthetic_requests_and
         api.post("/predict", {"features": row}, headers={"X-Traffic-Kind": "synthetic"}).raise_for_status()
         api.get("/health").raise_for_status()
     simulate(api, "--requests", "203")
-    until(seen(api, 203))
+    eventually(seen(api, 203))
     assert drift(api, "v2")["requests"] == 203
 
 
@@ -107,7 +99,7 @@ def test_a_killed_monitor_and_a_rebuild_give_the_same_drift(start, watch, instal
         monitor.kill()
         monitor = watch()
         simulate(api, "--requests", "150", "--seed", str(turn), "--drift", "sepal_width:x1.5")
-    until(seen(api, 450))
+    eventually(seen(api, 450))
     before = drift(api)
     assert monitor.stop() == 0
     env = {**os.environ, "MODEL_DIR": str(installation / "models"), "DATA_DIR": str(installation / "data")}

@@ -2,11 +2,11 @@
 
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from tests.e2e.api_process import ROW
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -54,9 +54,9 @@ def test_feedback_is_503_and_predictions_go_on_until_there_is_room(start, small_
     assert all(int(answer.headers["Retry-After"]) >= 1 for _, answer in refused)
     assert all(answer.ok for answer in answers)
     (small_disk / "ballast").unlink()
-    time.sleep(1.5)
     for number in range(20):
-        assert api.post("/feedback", {"prediction_id": sent[number], "actual": 0}).ok
+        told = {"prediction_id": sent[number], "actual": 0}
+        eventually(lambda told=told: api.post("/feedback", told).ok, timeout_s=10)
     said = {entry["prediction_id"] for entry in _history(api) if "actual" in entry}
     assert said >= set(sent)
     assert api.metric("store_write_failures_total") > 0

@@ -128,5 +128,5 @@ def test_a_release_that_is_not_healthy_on_the_host_is_rolled_back(
     stages = [word for name in ("Check out", "Build", "To the host") for word in ("--only", name)]
     flawed = pipeline(str(int(number) + 2), *stages, "--param", "HEALTH_URL=http://127.0.0.1:9")
     assert flawed.returncode == 1
-    assert "the one before serves again" in flawed.stdout, flawed.stdout[-6000:] + flawed.stderr[-2000:]
+    assert "was rolled back" in flawed.stdout, flawed.stdout[-6000:] + flawed.stderr[-2000:]
     assert tag_on(host[0]).startswith(f"bakeoff-api:build-{number}-")

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-import time
+from functools import partial
 
 import psycopg
 import pytest
@@ -10,6 +10,7 @@ import requests
 
 from tests.e2e.api_process import ROW
 from tests.postgres import PASSWORD
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -22,15 +23,6 @@ def on_postgres(start, watch, postgres_url):
         return start(DATABASE_URL=postgres_url, **options), watch(DATABASE_URL=postgres_url)
 
     return begin
-
-
-def until(found, timeout_s=60):
-    """The first true value of `found`."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := found()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return value
 
 
 def labelled(api):
@@ -50,7 +42,7 @@ def test_what_was_predicted_and_told_is_in_the_experiment(on_postgres, postgres_
     assert api.post("/feedback", {"feedback": told}).json() == {"accepted": 40, "duplicates": 0}
     assert api.post("/feedback", told[0]).json() == {"accepted": 0, "duplicates": 1}
     assert api.post("/feedback", {**told[0], "actual": "virginica"}).status_code == 409
-    until(lambda: labelled(api) == 40)
+    eventually(lambda: labelled(api) == 40)
     page = api.get("/predictions/history", params={"limit": 40}).json()["predictions"]
     assert [row["prediction_id"] for row in page] == sorted(ids, reverse=True)
     assert {row["actual"] for row in page} == {"setosa"}
@@ -62,11 +54,8 @@ def test_a_split_that_is_patched_reaches_every_worker(on_postgres):
     headers = {"Authorization": "Bearer token-of-the-tests"}
     patch = {"weights": {"v1": 0, "v2": 1}}
     assert requests.patch(f"{api.url}/config", json=patch, headers=headers, timeout=10).ok
-    until(lambda: {requests.post(f"{api.url}/predict", json=ROW, timeout=10).json()["model_version"]} == {"v2"})
-    time.sleep(1)
-    assert {requests.post(f"{api.url}/predict", json=ROW, timeout=9).json()["model_version"] for _ in range(30)} == {
-        "v2"
-    }
+    predict = partial(requests.post, f"{api.url}/predict", json=ROW, timeout=10)
+    eventually(lambda: {predict().json()["model_version"] for _ in range(30)} == {"v2"})
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
@@ -91,15 +80,15 @@ def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowled
     players = [threading.Thread(target=play) for _ in range(3)]
     for player in players:
         player.start()
-    until(lambda: len(acknowledged) > 20)
+    eventually(lambda: len(acknowledged) > 20)
     postgres_server.stop(how)
     before = len(served)
-    until(lambda: len(served) > before + 50)
-    until(lambda: api.get("/health").json()["status"] == "degraded")  # what was found is good for a second
+    eventually(lambda: len(served) > before + 50)
+    eventually(lambda: api.get("/health").json()["status"] == "degraded")  # what was found is good for a second
     assert api.get("/health/ready").status_code == 503
     postgres_server.start()
     again = len(acknowledged)
-    until(lambda: len(acknowledged) > again + 20)
+    eventually(lambda: len(acknowledged) > again + 20)
     stop.set()
     for player in players:
         player.join()
@@ -107,8 +96,8 @@ def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowled
     assert set(acknowledged) <= set(kept(postgres_url, "SELECT prediction_id FROM feedback"))
     # A crash may take the last moments of what nobody was promised.
     if how == signal.SIGINT:
-        until(lambda: set(served) == set(kept(postgres_url, "SELECT prediction_id FROM predictions")))
-    until(lambda: labelled(api) >= len(acknowledged))
+        eventually(lambda: set(served) == set(kept(postgres_url, "SELECT prediction_id FROM predictions")))
+    eventually(lambda: labelled(api) >= len(acknowledged))
     assert PASSWORD not in api.log_text()
 
 
@@ -122,21 +111,21 @@ def test_an_api_that_starts_before_its_server_serves_and_counts_from_when_it_is_
     assert api.post("/feedback", {"prediction_id": "x" * 64, "actual": 0}).status_code in (404, 503)
     postgres_server.start()
     api.wait_until("/health/ready")
-    until(lambda: api.get("/config").json()["epoch"] == 1)
-    sent = until(lambda: [api.post("/predict", ROW).json()["prediction_id"] for _ in range(20)])
+    eventually(lambda: api.get("/config").json()["epoch"] == 1)
+    sent = eventually(lambda: [api.post("/predict", ROW).json()["prediction_id"] for _ in range(20)])
     assert api.post("/feedback", {"prediction_id": sent[-1], "actual": 0}).ok
-    until(lambda: labelled(api) == 1)
+    eventually(lambda: labelled(api) == 1)
     assert monitor.process.poll() is None
     assert PASSWORD not in api.log_text() + monitor.log.read_text()
 
 
 def test_of_two_monitors_one_waits_and_takes_over_when_the_other_is_killed(on_postgres, watch, postgres_url):
     api, first = on_postgres()
-    until(lambda: api.get("/health").json()["monitor"]["state"] == "ok")
+    eventually(lambda: api.get("/health").json()["monitor"]["state"] == "ok")
     second = watch(DATABASE_URL=postgres_url)
     second.log = second.folder / "monitor.log"
-    until(lambda: "monitor_waits" in second.log.read_text())
+    eventually(lambda: "monitor_waits" in second.log.read_text())
     first.kill()
     sent = api.post("/predict", ROW).json()["prediction_id"]
     assert api.post("/feedback", {"prediction_id": sent, "actual": 0}).ok
-    until(lambda: labelled(api) == 1)
+    eventually(lambda: labelled(api) == 1)

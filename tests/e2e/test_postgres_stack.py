@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 
 from tests.e2e.api_process import ROW
 from tests.stack import Stack, output, running
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 SETTINGS = {
@@ -29,16 +28,6 @@ def stack(stack_images: str) -> Iterator[Stack]:
         yield started
 
 
-def until(found: Callable[[], Any], timeout_s: float = 60) -> Any:
-    """The first true value of `found`."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.3)
-    raise AssertionError(f"not within {timeout_s} s")
-
-
 def serve(stack: Stack, count: int) -> list[str]:
     """The ids of `count` labelled predictions. Feedback that was refused is told again, as its answer says: after a
     restart of the database, a worker may be half a second behind the one that said it was ready."""
@@ -50,7 +39,7 @@ def serve(stack: Stack, count: int) -> list[str]:
         assert answer.status_code in (200, 503), answer.text
         return answer.json().get("accepted", 0)
 
-    assert until(accepted) == count
+    assert eventually(accepted) == count
     return ids
 
 
@@ -66,7 +55,7 @@ def in_database(stack: Stack, query: str) -> str:
 
 def test_what_is_predicted_and_told_is_counted_in_the_database(stack: Stack) -> None:
     serve(stack, 5)
-    assert until(lambda: labelled(stack) >= 5)
+    assert eventually(lambda: labelled(stack) >= 5)
     assert int(in_database(stack, "SELECT count(*) FROM feedback")) >= 5
     assert stack.python("api", "-c", "import os; print([n for n in os.listdir('/data') if 'sqlite' in n])") == "[]"
 
@@ -91,9 +80,9 @@ def test_no_log_has_the_password(stack: Stack) -> None:
 def test_the_database_restarted_costs_no_prediction_and_is_used_again(stack: Stack) -> None:
     output("docker", "restart", stack.container("postgres"))
     before = labelled(stack)
-    until(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
+    eventually(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
     serve(stack, 3)
-    assert until(lambda: labelled(stack) >= before + 3)
+    assert eventually(lambda: labelled(stack) >= before + 3)
 
 
 def test_a_backup_goes_back_with_every_label(stack: Stack, stack_images: str, tmp_path: Path) -> None:
@@ -106,6 +95,6 @@ def test_a_backup_goes_back_with_every_label(stack: Stack, stack_images: str, tm
     serve(stack, 2)
     output("docker/restore.sh", backup, "--force", **environment)
     assert int(in_database(stack, "SELECT count(*) FROM feedback")) == before
-    until(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
+    eventually(lambda: requests.get(f"{stack.api}/health/ready", timeout=10).status_code == 200)
     serve(stack, 1)
     assert int(in_database(stack, "SELECT count(*) FROM feedback")) == before + 1

@@ -1,26 +1,18 @@
 """A ramp over real HTTP, with the monitor, under live traffic with labels."""
 
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
 import requests
 
 from tests.e2e.api_process import ROW
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 ADMIN = {"Authorization": "Bearer secret", "X-Actor": "ann"}
 ENVIRONMENT = {"ADMIN_TOKEN": "secret", "MODEL_V1_WEIGHT": "1", "MODEL_V2_WEIGHT": "0", "BREAKER_FAILURES": "1000"}
 FAILING = ("gunicorn", "--config", "docker/gunicorn.conf.py", "tests.e2e.failing_api:create()")
-
-
-def until(condition, timeout_s=20):
-    """Wait for `condition()` to hold."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 @contextmanager
@@ -67,9 +59,9 @@ def test_a_healthy_ramp_reaches_its_last_step_and_holds_without_traffic(start, w
     watch()
     begun = ramp(api, 0.4, 0.8)
     assert (begun["weights"], begun["ramp"]["step"]) == ({"v1": 0.6, "v2": 0.4}, 1)
-    until(lambda: config(api)["ramp"]["held"])
+    eventually(lambda: config(api)["ramp"]["held"])
     with traffic(api):
-        until(lambda: config(api)["ramp"] is None)
+        eventually(lambda: config(api)["ramp"] is None)
     assert config(api)["weights"] == pytest.approx({"v1": 0.2, "v2": 0.8})
     assert config(api)["experiment_id"] == begun["experiment_id"]
 
@@ -80,7 +72,7 @@ def test_a_crossed_guardrail_ends_the_ramp_of_a_failing_version(start, watch, au
     watch(AUTO_DECIDE=auto_decide)
     ramp(api, 0.25, 0.5)
     with traffic(api):
-        until(lambda: config(api)["ramp"] is None)
+        eventually(lambda: config(api)["ramp"] is None)
         assert config(api)["weights"] == {"v1": 1.0, "v2": 0.0}
     assert entries(api)[0] == ("ann", "configure")
     assert entries(api)[-1] == ("monitor", action)

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import requests
 
 from tests.e2e.api_process import ROOT, ROW
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 ADMIN = {"Authorization": "Bearer secret"}
@@ -66,8 +66,7 @@ def test_a_published_version_is_served_by_every_worker_when_the_reload_is_answer
 def test_a_worker_that_is_born_later_has_what_was_reloaded(api, installation, third):
     shutil.copytree(third, installation / "models" / "v3")
     reload(api)
-    while len(api.workers()) < 2:
-        time.sleep(0.02)
+    eventually(lambda: len(api.workers()) >= 2)
     api.replace_worker(signal.SIGKILL)
     assert forced(api, "v3") == {200}
 

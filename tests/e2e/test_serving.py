@@ -10,8 +10,10 @@ import time
 import pytest
 
 from tests.e2e.api_process import ROW
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
+LOCKED_S = 1.0  # for how long another process locks the store
 
 
 def logged(folder):
@@ -44,7 +46,7 @@ def test_the_counters_are_exact_though_workers_come_and_go(start):
     api.replace_worker(signal.SIGTERM)
     for _ in range(150):
         assert api.post("/predict", ROW).ok
-    time.sleep(0.5)  # idle: what was answered is counted
+    eventually(lambda: api.metric("prediction_requests_total") == 300)
     api.replace_worker(signal.SIGKILL)
     for _ in range(100):
         assert api.post("/predict", ROW).ok
@@ -79,7 +81,7 @@ def test_a_locked_store_delays_and_loses_nothing(start, installation):
     holder = sqlite3.connect(installation / "data" / "bakeoff.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     answers = [api.post("/predict", ROW) for _ in range(200)]
-    time.sleep(1)
+    time.sleep(LOCKED_S)
     holder.execute("ROLLBACK")
     holder.close()
     assert all(answer.ok for answer in answers)
@@ -94,7 +96,7 @@ def test_an_empty_shelf_starts_and_says_what_to_run(start, tmp_path):
     api = start(tmp_path / "empty", ready=False).wait_until("/health/live")
     ready = api.get("/health/ready")
     assert ready.status_code == 503
-    assert "python -m app train" in ready.json()["error"]["message"]
+    assert "bakeoff train" in ready.json()["error"]["message"]
     assert ready.headers["Retry-After"]
     assert api.post("/predict", ROW).status_code == 503
 

@@ -3,29 +3,21 @@
 import random
 import shutil
 import sqlite3
-import time
 
 import numpy as np
 import pytest
 
-from app.monitor.bandit import LEAST_SHARE
+from app.monitor.control.bandit import LEAST_SHARE
 from app.stats import two_sample
 from app.stats.two_sample import Outcomes
 from tests.e2e.api_process import ROW, ApiProcess, MonitorProcess
+from tests.waiting import consistently, eventually
 
 pytestmark = pytest.mark.e2e
 ADMIN = {"Authorization": "Bearer secret"}
 CHANCE = {"v1": 0.3, "v2": 0.8}
 HALVES = {"v1": 0.5, "v2": 0.5}
 FORCED = 25
-
-
-def until(condition, timeout_s=30):
-    """Wait for `condition()` to hold."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 class Service:
@@ -82,11 +74,16 @@ class Service:
         return found["interval"] is not None and found["interval"][0] > 0
 
     def experiment(self):
-        """The experiment once the monitor has taken in all that was told."""
+        """The experiment once the monitor has processed the whole log."""
         [(rewards,)] = self.logged("SELECT count(*) FROM feedback WHERE counts")
-        until(lambda: sum(each["rewards"] for each in self.api.get("/experiment").json()["variants"]) == rewards)
-        time.sleep(1.2)  # the report of the same state, and of the requests before it
-        return self.api.get("/experiment").json()
+        [(requests,)] = self.logged("SELECT count(*) FROM predictions WHERE counts")
+
+        def complete():
+            found = self.api.get("/experiment").json()
+            sums = [sum(each[count] for each in found["variants"]) for count in ("requests", "rewards")]
+            return found if [*sums, found["comparisons"][0]["n"]] == [requests, rewards, rewards] else None
+
+        return eventually(complete)
 
     def stop(self):
         self.monitor.stop()
@@ -102,9 +99,9 @@ def played(trained, tmp_path_factory):
     try:
         service.patch(policy="thompson")
         service.ask(FORCED, **{"X-Model-Version": "v1"})
-        until(lambda: service.goes_on() and len(service.moves()) >= 3 and service.excludes_zero(), 90)
+        eventually(lambda: service.goes_on() and len(service.moves()) >= 3 and service.excludes_zero(), timeout_s=90)
         service.patch(weights=HALVES)
-        until(lambda: service.config()["weights"]["v2"] > 0.9)
+        eventually(lambda: service.config()["weights"]["v2"] > 0.9)
         service.ask(12)
         yield service
     finally:
@@ -154,11 +151,10 @@ def test_the_evidence_is_that_of_the_logged_propensities_and_excludes_no_differe
 @pytest.mark.parametrize("policy", ["sticky", "weighted"])
 def test_another_policy_keeps_the_last_shares_and_ends_the_moves(played, policy):
     played.patch(policy="thompson")
-    until(lambda: played.config()["weights"]["v2"] > 0.9)
+    eventually(lambda: played.config()["weights"]["v2"] > 0.9)
     last = [*played.moves().values()][-1]
     assert played.patch(policy=policy)["weights"] == last
     played.patch(weights=HALVES)  # from which the bandit would move at once
     moves = len(played.moves())
-    time.sleep(2.5)
     played.ask()
-    assert (len(played.moves()), played.config()["weights"]) == (moves, HALVES)
+    consistently(lambda: (len(played.moves()), played.config()["weights"]) == (moves, HALVES), for_s=2.5)

@@ -1,25 +1,22 @@
 """The dashboard in a real browser against the running stack: what a person does with it, from a prediction to drift."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 import requests
 
 from tests.e2e.api_process import ROOT, ApiProcess, free_port
+from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.usefixtures("browser")]
 TOKEN = "browser-test-token"
 PATIENCE_MS = 60_000
-
-if CHROMIUM is None:
-    pytest.skip("no chromium on this host: the dashboard is not tested in a browser", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+STYLE_CHANGES_MS = 120  # how long the transition of a focused element's style may take
 
 
 def run(command, folder, api, port):
@@ -39,7 +36,8 @@ def stack(trained, tmp_path_factory):
     port = free_port()
     others = [run("monitor", folder, api, port), run("ui", folder, api, port)]
     try:
-        wait_for(lambda: answers(f"http://127.0.0.1:{port}/_stcore/health"), 30)
+        health = f"http://127.0.0.1:{port}/_stcore/health"
+        eventually(lambda: requests.get(health, timeout=2).ok, 30, ignoring=requests.RequestException)
         yield api, f"http://127.0.0.1:{port}/"
     finally:
         for process in others:
@@ -47,14 +45,6 @@ def stack(trained, tmp_path_factory):
         for process in others:
             process.wait(20)
         api.stop()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -83,24 +73,10 @@ def visit(stack, browser):
     assert not troubles
 
 
-def answers(url):
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
 def newest(api):
     """The id of the newest prediction in the log, None before the first."""
     entries = api.get("/predictions/history?limit=1").json()["predictions"]
     return entries[0]["prediction_id"] if entries else None
-
-
-def wait_for(true, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.1)
 
 
 # How the focused element and what is around it look; and its name.
@@ -123,7 +99,7 @@ def tab_through(tab, until, most=60):
     unseen, last = [], None
     for _ in range(most):
         tab.keyboard.press("Tab")
-        tab.wait_for_timeout(120)  # styles change in a moment
+        tab.wait_for_timeout(STYLE_CHANGES_MS)
         if last is not None and tab.evaluate(LEFT)[1] == last[1] and not last[0].startswith(SCROLLED):
             unseen.append(last[0])
         last = tab.evaluate(LOOK)
@@ -157,7 +133,7 @@ def test_the_code_to_copy_gives_the_same_prediction(stack, visit):
     script = tab.get_by_text("import requests").first.locator("xpath=ancestor-or-self::code").inner_text()
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     first, second = (entry["features"] for entry in api.get("/predictions/history?limit=2").json()["predictions"])
-    assert '"prediction":"setosa"' in answer.stdout
+    assert json.loads(answer.stdout)["prediction"] == "setosa"
     assert first == second
 
 
@@ -175,7 +151,7 @@ def test_the_split_is_changed_from_the_page(stack, visit):
     form.get_by_text("Yes, change the split").click()
     form.get_by_role("button", name="Change the split").click()
     tab.get_by_text("The split is v1 80.0 %, v2 20.0 %").wait_for()
-    wait_for(lambda: api.get("/config").json()["weights"] == {"v1": 0.8, "v2": 0.2})
+    eventually(lambda: api.get("/config").json()["weights"] == {"v1": 0.8, "v2": 0.2})
     assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
 
 
@@ -188,7 +164,7 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     form.get_by_text("Yes, this changes who answers").click()
     form.get_by_role("button", name="Decide").click()
     tab.get_by_text("Done: promote v2").wait_for()
-    wait_for(lambda: api.get("/config").json()["champion"] == "v2")
+    eventually(lambda: api.get("/config").json()["champion"] == "v2")
 
 
 def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stack, visit, tmp_path):

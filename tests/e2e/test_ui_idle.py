@@ -3,19 +3,18 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 import requests
 
 from tests.e2e.api_process import ROOT, free_port
-from tests.e2e.test_ui_browser import browser as browser
 from tests.ui.fake_api import FakeApi
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 # What each page asks for when it is opened; those with more than one go on asking.
 ASKED = {
-    "": {"/models"},
+    "": {"/models", "/predictions/history"},
     "batch": {"/models"},
     "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health"},
     "drift": {"/drift", "/drift/timeline"},
@@ -38,7 +37,7 @@ def dashboards():
     try:
         for page in PAGES:
             health = f"http://127.0.0.1:{ports[page]}/_stcore/health"
-            wait_until(lambda url=health: answers_at(url), f"the dashboard of page {page!r} answers")
+            eventually(lambda url=health: requests.get(url, timeout=2).ok, ignoring=requests.RequestException)
         yield {page: (f"http://127.0.0.1:{ports[page]}/{page}", apis[page]) for page in PAGES}
     finally:
         for process in processes:
@@ -53,19 +52,9 @@ def begin(port, api_url):
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def answers_at(url):
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
-def wait_until(true, what, tab=None, seconds=60):
-    """Until `true()`; a `tab` needs its own waiting, for the browser is only listened to meanwhile."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"within {seconds} s it did not happen that {what}"
-        time.sleep(0.1) if tab is None else tab.wait_for_timeout(100)
+def drawn(page, tab, api):
+    """Wait until the page has made its first calls; only while a tab waits are the browser's events handled."""
+    eventually(lambda: set(api.paths()) >= ASKED[page], pause=lambda: tab.wait_for_timeout(100))
 
 
 def test_an_idle_page_asks_the_api_once_in_five_seconds_at_most(browser, dashboards):
@@ -74,8 +63,7 @@ def test_an_idle_page_asks_the_api_once_in_five_seconds_at_most(browser, dashboa
         tabs[page] = browser.new_page()
         tabs[page].goto(url)
     for page, (_, api) in dashboards.items():
-        wait_until(lambda api=api, page=page: set(api.paths()) >= ASKED[page], f"page {page!r} was drawn", tabs[page])
-    tabs[""].wait_for_timeout(1000)  # the history, which is asked for after the rest
+        drawn(page, tabs[page], api)
     for _, api in dashboards.values():
         api.calls.clear()
     tabs[""].wait_for_timeout(WATCHED_MS)

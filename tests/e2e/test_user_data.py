@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ import pytest
 
 from tests.infra.repository import ROOT
 from tests.infra.terraform_runs import aws_stand_in, module_copy, terraform, variables
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 NAME = f"bakeoff-user-data-{os.getpid()}"
@@ -101,15 +101,12 @@ def read_back(url: str, instance: str) -> str:
 def ask(address: str, path: str, body: object = None) -> dict:
     """The JSON answer of the host's edge; waits a little where it is just starting."""
     data = None if body is None else json.dumps(body).encode()
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://{address}:5000{path}", data=data, timeout=10) as answer:
-                return json.load(answer)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+
+    def answered() -> dict:
+        with urllib.request.urlopen(f"http://{address}:5000{path}", data=data, timeout=10) as answer:
+            return json.load(answer)
+
+    return eventually(answered, 120, lambda: f"{path} of {address} did not answer", ignoring=OSError)
 
 
 @pytest.fixture(scope="module")
@@ -200,15 +197,19 @@ def test_where_a_key_was_given_the_login_user_may_deploy(address: str) -> None:
     )
 
 
+def history(address: str) -> list[str]:
+    """The ids of the newest predictions."""
+    return [row["prediction_id"] for row in ask(address, "/predictions/history?limit=10")["predictions"]]
+
+
 def test_after_a_reboot_it_answers_and_remembers(address: str) -> None:
     served_before = ask(address, "/predict", {"features": [5.1, 3.5, 1.4, 0.2]})["prediction_id"]
-    time.sleep(2)  # what is served is logged behind the answer
+    eventually(lambda: served_before in history(address))  # the answer comes before its row in the log
     command(".ci/host", "reboot", NAME)
     # Another container may have got its address meanwhile.
     now = command(
         "docker", "inspect", "-f", "{{ range .NetworkSettings.Networks }}{{ .IPAddress }}{{ end }}", NAME
     ).strip()
     assert ask(now, "/health")["status"] == "healthy"
-    history = ask(now, "/predictions/history?limit=10")["predictions"]
-    assert served_before in [entry["prediction_id"] for entry in history]
+    assert served_before in history(now)
     assert on_host("systemctl is-active bakeoff.service") == "active"

@@ -22,6 +22,7 @@ import requests
 import yaml
 
 from tests.e2e.api_process import ROOT, free_port
+from tests.waiting import eventually
 
 DOCKER = ROOT / "docker"
 _UNPACKED = Path(os.environ.get("CI_CACHE", Path.home() / ".cache/bakeoff-ci")) / "trixie/root/usr/bin"
@@ -56,15 +57,18 @@ class Running:
 
     def wait_until(self, path: str, timeout_s: float = 30) -> Running:
         """Until `path` answers 200; raises `AssertionError` with the end of the log where it does not."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                if requests.get(self.url + path, timeout=5).status_code == 200:
-                    return self
-            except requests.ConnectionError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError(f"{path} did not answer 200:\n{self.log.read_text()[-2000:]}")
+
+        def answered() -> bool:
+            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()[-2000:]}"
+            return requests.get(self.url + path, timeout=5).status_code == 200
+
+        eventually(
+            answered,
+            timeout_s,
+            lambda: f"{path} did not answer 200:\n{self.log.read_text()[-2000:]}",
+            ignoring=requests.ConnectionError,
+        )
+        return self
 
     def get(self, path: str, **parameters: str | float) -> dict:
         """The JSON of an answer."""
@@ -163,12 +167,12 @@ class Receiver:
 
     def wait_for(self, status: str, name: str, since_s: float, timeout_s: float = 90) -> float:
         """Seconds from `since_s` (monotonic) until an alert of that name came as `firing` or `resolved`."""
-        while time.monotonic() < since_s + timeout_s:
-            for at_s, *rest in list(self.arrived):
-                if at_s >= since_s and rest == [status, name]:
-                    return at_s - since_s
-            time.sleep(0.1)
-        raise AssertionError(f"no {status} {name} within {timeout_s:g} s; there were {self.arrived}")
+
+        def found() -> list[float]:
+            return [at_s for at_s, *alert in list(self.arrived) if at_s >= since_s and alert == [status, name]]
+
+        left_s = since_s + timeout_s - time.monotonic()
+        return eventually(found, left_s, lambda: f"no {status} {name}; there were {self.arrived}")[0] - since_s
 
     def __enter__(self) -> Receiver:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

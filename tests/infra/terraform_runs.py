@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 
 from tests.infra.repository import ROOT
 from tests.turns import in_turn
+from tests.waiting import eventually
 
 COMMAND = str(ROOT / ".ci" / "terraform")
 GIVEN = {
@@ -88,13 +88,10 @@ def _free_port() -> int:
 
 
 def _wait_until_it_listens(server: subprocess.Popen[str], port: int) -> None:
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
+    def answers() -> bool:
         if server.poll() is not None:
             pytest.skip(f"the stand-in for AWS could not be installed: {server.communicate()[1][-200:]}")
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail("the stand-in for AWS does not answer")
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2).close()
+        return True
+
+    eventually(answers, 240, lambda: "the stand-in for AWS does not answer", ignoring=OSError)

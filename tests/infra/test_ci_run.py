@@ -44,7 +44,7 @@ def test_a_stage_in_the_background_keeps_its_status(tmp_path: Path) -> None:
 
 def test_what_cannot_be_had_is_said_and_ends_nothing(tmp_path: Path) -> None:
     result = bash(tmp_path, f"{STAGES}attempt 'an engine' false\necho on")
-    assert (result.returncode, result.stdout) == (0, "NOT HERE: an engine\non\n")
+    assert (result.returncode, result.stdout) == (0, "NOT AVAILABLE: an engine\non\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import re
 import secrets
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import requests
 from tests.infra.fake_upstream import FakeUpstream
 from tests.infra.repository import ROOT
 from tests.stack import output
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 
@@ -48,14 +48,12 @@ class Edge:
     def _start(self, folder: Path) -> None:
         mount = f"{folder}:/usr/local/etc/haproxy:ro"
         output("docker", "run", "-d", "--rm", "--name", self._name, "--network", "host", "-v", mount, IMAGE)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                if requests.get(f"{self.url}/health/ready", timeout=2).status_code == 200:
-                    return
-            except requests.ConnectionError:
-                time.sleep(0.05)
-        raise AssertionError(subprocess.run(["docker", "logs", self._name], capture_output=True, text=True).stderr)
+        eventually(
+            lambda: requests.get(f"{self.url}/health/ready", timeout=2).status_code == 200,
+            20,
+            lambda: subprocess.run(["docker", "logs", self._name], capture_output=True, text=True).stderr,
+            ignoring=requests.ConnectionError,
+        )
 
     def send(self, text: str) -> str:
         """Raw bytes to the edge, and what it answers until it closes the connection."""

@@ -71,7 +71,7 @@ def test_a_check_that_finds_no_file_has_failed(clone: Path) -> None:
     shutil.rmtree(clone / ".github")
     result = lint(clone, "workflow-schema")
     assert result.returncode == 1
-    assert "there is no file to check" in result.stderr
+    assert "no files to check" in result.stderr
 
 
 def test_an_audit_without_data_is_not_called_passed(clone: Path) -> None:

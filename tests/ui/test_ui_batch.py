@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui import batch_job
-from app.ui.batch_job import Job
-from app.ui.batch_rows import UnreadableFile, matched, read_table, template
-from app.ui.errors import ApiDown, Refused
+from app.ui import batch
+from app.ui.batch import Job, UnreadableFile, matched, read_table, template
 from app.ui.records import BatchPrediction, Contract, Feature, Model, Prediction
+from app.ui.transport import ApiDown, Refused
 from tests.ui.conftest import button, checked, text_of
 
 CONTRACT = Contract(
@@ -64,7 +63,7 @@ def test_a_line_break_within_quotes_does_not_shift_the_numbers():
 
 
 def test_a_job_goes_on_where_the_api_failed(monkeypatch):
-    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 2)
+    monkeypatch.setattr(batch, "ROWS_A_CALL", 2)
     job = job_of("width,colour\n1,red\n2,red\n3,red\n")
     job.step(api := FakeBatch())
     api.outages = 1
@@ -76,7 +75,7 @@ def test_a_job_goes_on_where_the_api_failed(monkeypatch):
 
 
 def test_a_cancelled_job_keeps_what_was_answered(monkeypatch):
-    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 1)
+    monkeypatch.setattr(batch, "ROWS_A_CALL", 1)
     job = job_of("width,colour\n1,red\n2,red\n")
     job.step(FakeBatch())
     job.cancel()
@@ -98,7 +97,7 @@ class SlowBatch(FakeBatch):
 
 
 def test_cancelling_waits_for_the_part_that_is_asked_and_begins_no_other(monkeypatch):
-    monkeypatch.setattr(batch_job, "ROWS_A_CALL", 1)
+    monkeypatch.setattr(batch, "ROWS_A_CALL", 1)
     job, api = job_of("width,colour\n1,red\n2,red\n"), SlowBatch()
     stepping = threading.Thread(target=job.step, args=(api,))
     stepping.start()

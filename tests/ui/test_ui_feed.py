@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from app.ui.client import ApiClient
-from app.ui.environment import Connection, connection
-from app.ui.errors import ApiDown, NotNow, NotThere, NotUnderstood, Refused
 from app.ui.feed import Feed, Source
+from app.ui.transport import ApiDown, Connection, NotNow, NotThere, NotUnderstood, Refused, connection
 from tests.ui import answers
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from app.ui import wording
-from app.ui.charts import answers, course, drifting, probabilities, shares
+from app.ui.charts import answers, drift, probabilities, shares, timeline
 from app.ui.experiment_records import Comparison, Point, Stream, Variant
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
 from app.ui.views.comparison import outcomes_needed
@@ -76,25 +76,25 @@ def test_a_share_before_the_first_request_is_unknown():
 
 
 def test_a_course_without_any_interval_is_drawn():
-    frame = course.difference_table([Point(challenger="v2", n=1)])
-    assert course.difference_drawing(frame, "v1").spec["layer"]
-    assert "–" in course.difference_words(frame, "v2", "v1")
+    frame = timeline.difference_table([Point(challenger="v2", n=1)])
+    assert timeline.difference_drawing(frame, "v1").spec["layer"]
+    assert "–" in timeline.difference_words(frame, "v2", "v1")
 
 
 def test_endless_evidence_has_a_finite_place():
-    frame = course.evidence_table([Point(challenger="v2", n=9, log_e=5000.0)])
+    frame = timeline.evidence_table([Point(challenger="v2", n=9, log_e=5000.0)])
     assert frame["log10 e"].iloc[0] == pytest.approx(2171.47, abs=0.01)
-    assert course.evidence_words(frame, 0.05)
+    assert timeline.evidence_words(frame, 0.05)
 
 
 def test_open_ends_of_bins_are_named():
     stream = Stream(name="x", bins=(None, 1.0, 2.5, None), reference=(0.2, 0.5, 0.3))
-    assert drifting.cell_names(stream) == ["below 1", "1 to 2.5", "from 2.5"]
-    assert drifting.histogram_drawing(drifting.histogram_table(stream)).spec["mark"]
+    assert drift.cell_names(stream) == ["below 1", "1 to 2.5", "from 2.5"]
+    assert drift.histogram_drawing(drift.histogram_table(stream)).spec["mark"]
 
 
 def test_layers_take_the_data_of_the_whole_and_lines_have_one_row_of_their_own():
-    layers = course.evidence_drawing(course.evidence_table([Point(challenger="v2", n=1)]), 0.05).spec["layer"]
+    layers = timeline.evidence_drawing(timeline.evidence_table([Point(challenger="v2", n=1)]), 0.05).spec["layer"]
     assert [layer.get("data") for layer in layers] == [
         None,
         {"name": "one_row", "values": [{}]},

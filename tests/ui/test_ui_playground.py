@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app.ui import inputs, links, snippets
+from app.ui import inputs, sharing
 from app.ui.records import Contract, Feature
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
@@ -104,10 +104,10 @@ def test_nonsense_in_a_link_is_passed_over(api, page, text):
 
 def test_a_link_carries_every_kind_of_value():
     values = {"age": None, "city": "Łódź"}
-    address = links.link("http://here/?old=1", values)
+    address = sharing.link("http://here/?old=1", values)
     query = dict(part.split("=") for part in address.split("?")[1].split("&"))
     assert query["age"] == "null"
-    assert links.values_in(MIXED, links.parameters(values)) == values
+    assert sharing.values_in(MIXED, sharing.parameters(values)) == values
 
 
 def test_an_unknown_category_is_outside_the_training_data():
@@ -129,7 +129,7 @@ ASKED = {"name": 'it\'s "50 %" & $HOME', "age": None, "x": 1.5}
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this host")
 def test_the_curl_command_sends_the_same_request(api):
-    script = snippets.as_curl(api.url, ASKED, "v2", "u-1")
+    script = sharing.as_curl(api.url, ASKED, "v2", "u-1")
     run = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=10, check=True)
     assert json.loads(run.stdout)["prediction"] == "setosa"
     assert api.sent("/predict") == [{"features": ASKED, "user_id": "u-1"}]
@@ -138,7 +138,7 @@ def test_the_curl_command_sends_the_same_request(api):
 
 def test_the_python_script_sends_the_same_request(api, monkeypatch):
     monkeypatch.setenv("API_TOKEN", "secret")
-    script = snippets.as_python(api.url, ASKED, "v2", "u-1", token=True)
+    script = sharing.as_python(api.url, ASKED, "v2", "u-1", token=True)
     assert "secret" not in script
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
     assert json.loads(run.stdout)["prediction"] == "setosa"

@@ -3,7 +3,7 @@
 import pytest
 
 from app.ui.records import Ramp
-from app.ui.views.ramping import sentence_of, steps_in
+from app.ui.views.ramp import sentence_of, steps_in
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 

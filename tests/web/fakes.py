@@ -11,20 +11,20 @@ from app.domain.manifest import FileSum, Manifest, Parity, Source
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.domain.rows import RowParser
-from app.services.breaker import Breaker
-from app.services.catalogue import Catalogue
-from app.services.decisions import Decisions
-from app.services.drift import Drift
-from app.services.experiments import Experiments
-from app.services.feedback import Receipt
-from app.services.health import Health
-from app.services.history import HistoryPage
+from app.services.control.decisions import Decisions
 from app.services.ports import Fleet, LoadedVersion, RefusedVersion
-from app.services.predict import Live, Predictor
-from app.services.reload import Reload
+from app.services.queries.drift import Drift
+from app.services.queries.experiments import Experiments
+from app.services.queries.history import HistoryPage
+from app.services.queries.models import Catalogue
+from app.services.recording.feedback import Receipt
+from app.services.serving.breaker import Breaker
+from app.services.serving.health import Health
+from app.services.serving.predictor import Live, Predictor
+from app.services.serving.reload import Reload
 from app.settings import Settings
-from app.web.services import Services
-from tests.unit.services.deciding import MemoryDecisions, MemoryReports, record, world
+from app.web.dependencies import Services
+from tests.unit.services.control.deciders import MemoryDecisions, MemoryReports, record, world
 from tests.web.drifting import MemoryDrifts
 
 IRIS = FeatureContract(

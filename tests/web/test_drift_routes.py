@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.timestamps import iso_utc
-from app.services.drift_records import CoursePoint
+from app.services.queries.drift_records import CoursePoint
 from tests.web import fakes
 from tests.web.drifting import MemoryDrifts, drifted
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.errors import StoreUnavailable
-from tests.unit.services.deciding import MemoryReports, record, report
+from tests.unit.services.control.deciders import MemoryReports, record, report
 from tests.web import fakes
 
 ADMIN = {"Authorization": "Bearer admin"}

@@ -1,9 +1,12 @@
-"""The ways in which an estimator may be served by ONNX Runtime, best first; parity decides which of them is taken."""
+"""What settles a classifier's near-ties: exported arrays where the arithmetic is known, else the estimator itself.
+
+The ways in which an estimator may be served by ONNX Runtime, best first; parity decides which of them is taken.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -12,12 +15,40 @@ import msgspec
 import numpy as np
 
 from app.domain.contract import FeatureContract
-from app.inference.building import GRAPH, PLAN, SETTLEMENT
-from app.inference.export.preparing import split_pipeline
-from app.inference.export.refusal import NotExportable
-from app.inference.export.settlement import BY_ESTIMATOR, NOBODY, Settlement, settlement_of
-from app.inference.export.tree_model import TreeModel, tree_model
-from app.inference.plan import Layout, Plan, Step, encoded_plan
+from app.inference.builder import GRAPH, PLAN, SETTLEMENT
+from app.inference.export.steps import split_pipeline
+from app.inference.export.trees import TreeModel, tree_model
+from app.inference.plan import Layout, NotExportable, Plan, Settling, Step, encoded_plan
+
+_LINEAR = ("LogisticRegression", "LogisticRegressionCV")
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """Who settles near-ties of a model, with which arrays (none where it is the estimator itself)."""
+
+    kind: Settling
+    arrays: Mapping[str, np.ndarray]
+
+
+NOBODY = Settlement(kind="none", arrays={})
+BY_ESTIMATOR = Settlement(kind="estimator", arrays={})
+
+
+def settlement_of(model: Any, trees: TreeModel | None) -> Settlement:
+    """The exported settlement of a classifier where there is one, else the estimator's own word."""
+    if trees is not None and trees.classes_by_sum:
+        return _of_trees(trees)
+    if type(model).__module__.startswith("sklearn.") and type(model).__name__ in _LINEAR:
+        return Settlement(kind="linear", arrays={"coefficients": model.coef_, "intercept": model.intercept_})
+    return BY_ESTIMATOR
+
+
+def _of_trees(model: TreeModel) -> Settlement:
+    arrays = model.trees.arrays()
+    if model.initial is None:
+        return Settlement(kind="mean_of_trees", arrays=arrays)
+    return Settlement(kind="sum_of_trees", arrays={**arrays, "initial": model.initial})
+
 
 _OPSETS = {"": 21, "ai.onnx.ml": 3}
 _TYPES = ("float64", "float32")
@@ -83,7 +114,7 @@ def _in_both_types(plan: Plan, model: Any, contract: FeatureContract, settles: S
 
 
 def _tree_graph(trees: TreeModel, features: int) -> bytes:
-    from app.inference.export.tree_graph import tree_graph  # needs onnx, as the converter does
+    from app.inference.export.trees import tree_graph  # needs onnx, as the converter does
 
     return tree_graph(trees, features)
 

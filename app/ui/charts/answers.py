@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.ui.charts.beside import Drawing, spec_of
+from app.ui.charts.drawing import Drawing, spec_of
 from app.ui.wording import number
 
 _BINS = 20

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.ui.charts.beside import HEIGHT, Drawing, spec_of
+from app.ui.charts.drawing import HEIGHT, Drawing, spec_of
 
 
 def drawing(frame: pd.DataFrame, columns: tuple[str, ...], title: str) -> Drawing:

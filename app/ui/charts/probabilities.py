@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.ui.charts.beside import NEUTRAL, Drawing, spec_of
+from app.ui.charts.drawing import NEUTRAL, Drawing, spec_of
 from app.ui.wording import share
 
 LARGEST = 12

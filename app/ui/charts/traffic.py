@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from app.ui.charts import over_time
-from app.ui.charts.beside import Drawing
+from app.ui.charts.drawing import Drawing
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
 from app.ui.wording import number
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.ui import links, snippets
-from app.ui.asked import Asked, tell
+from app.ui import sharing
 from app.ui.charts import probabilities
-from app.ui.charts.beside import beside
-from app.ui.errors import NoResult
-from app.ui.figures import figure
+from app.ui.charts.drawing import beside
 from app.ui.records import Contract
-from app.ui.session import client
-from app.ui.states import sentence
+from app.ui.session import Asked, client, tell
+from app.ui.states import figure, sentence
+from app.ui.transport import NoResult
 from app.ui.wording import number, share
 
 ASSIGNMENTS = {
@@ -96,9 +94,9 @@ def _again(asked: Asked) -> None:
         forced = asked.forced or asked.answer.model_version
         options = (api.public_url, asked.features, forced, asked.user_id, api.needs_token)
         st.caption("The version that answered is named, so that the prediction comes out the same.")
-        st.code(snippets.as_curl(*options), language="bash", wrap_lines=True)
-        st.code(snippets.as_python(*options), language="python", wrap_lines=True)
-        st.code(links.link(st.context.url or "", asked.features), language=None, wrap_lines=True)
+        st.code(sharing.as_curl(*options), language="bash", wrap_lines=True)
+        st.code(sharing.as_python(*options), language="python", wrap_lines=True)
+        st.code(sharing.link(st.context.url or "", asked.features), language=None, wrap_lines=True)
 
 
 def _text(value: str | float) -> str:

@@ -7,14 +7,12 @@ import hashlib
 import pandas as pd
 import streamlit as st
 
-from app.ui.batch_job import ROWS_A_CALL, Job
-from app.ui.batch_rows import Table, UnreadableFile, matched, read_table, template
+from app.ui.batch import ROWS_A_CALL, Job, Table, UnreadableFile, matched, read_table, template
 from app.ui.charts import answers
-from app.ui.charts.beside import beside
-from app.ui.choosing import chosen_version, served_models
+from app.ui.charts.drawing import beside
 from app.ui.records import Model, Models
 from app.ui.session import client
-from app.ui.states import sentence
+from app.ui.states import chosen_version, sentence, served_models
 
 _JOB = "batch.job"
 _RESULT = "batch.result"

@@ -6,12 +6,11 @@ import math
 
 import streamlit as st
 
-from app.ui.charts import course
-from app.ui.charts.beside import beside
+from app.ui.charts import timeline
+from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Comparison, Experiment, Point, Timeline
 from app.ui.feed import Look
-from app.ui.figures import figure
-from app.ui.states import known
+from app.ui.states import figure, known
 from app.ui.wording import UNKNOWN, interval, number, share, signed, words
 
 VERDICTS = {
@@ -82,19 +81,19 @@ def _course(each: Comparison, report: Experiment, points: list[Point]) -> None:
         return
     baseline = report.baseline or "the baseline"
     st.markdown("**Difference and its confidence sequence**")
-    frame = course.difference_table(points)
+    frame = timeline.difference_table(points)
     fine = st.column_config.NumberColumn(format="%+.4f")
-    words_ = course.difference_words(frame, each.challenger, baseline)
+    words_ = timeline.difference_words(frame, each.challenger, baseline)
     beside(
-        course.difference_drawing(frame, baseline), frame, words_, **dict.fromkeys(("difference", "from", "to"), fine)
+        timeline.difference_drawing(frame, baseline), frame, words_, **dict.fromkeys(("difference", "from", "to"), fine)
     )
     st.markdown("**Evidence against the threshold**")
-    frame = course.evidence_table(points)
+    frame = timeline.evidence_table(points)
     log = st.column_config.NumberColumn("log10 of e", format="%.3f")
     beside(
-        course.evidence_drawing(frame, report.alpha),
+        timeline.evidence_drawing(frame, report.alpha),
         frame,
-        course.evidence_words(frame, report.alpha),
+        timeline.evidence_words(frame, report.alpha),
         **{"log10 e": log},
     )
 

@@ -7,15 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app.ui.charts import drifting
-from app.ui.charts.beside import beside
-from app.ui.errors import NoResult
+from app.ui.charts import drift
+from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Drift, DriftTimeline, Stream
 from app.ui.feed import TICK_S, Look
-from app.ui.figures import figure
 from app.ui.session import admin_token, client, feed
-from app.ui.states import known, looked_at, sentence
-from app.ui.views import signing_in
+from app.ui.states import figure, known, looked_at, sentence
+from app.ui.transport import NoResult
+from app.ui.views import administration
 from app.ui.wording import UNKNOWN, as_sentence, moment, number, share, words
 
 NAMES = ("drift", "drift_timeline")
@@ -89,25 +88,25 @@ def _course(report: Drift, look: Look[Any]) -> None:
     timeline: DriftTimeline | None = known(look, "The course", "drift-timeline")
     if timeline is None:
         return
-    frame = drifting.course_table(timeline, report)
+    frame = drift.course_table(timeline, report)
     if frame.empty:
         st.caption(as_sentence(timeline.note or "No point of the course has been stored yet"))
         return
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    words_ = drifting.course_words(frame, timeline.alarm_evidence)
-    beside(drifting.course_drawing(frame, timeline), frame, words_, **fine)
+    words_ = drift.course_words(frame, timeline.alarm_evidence)
+    beside(drift.course_drawing(frame, timeline), frame, words_, **fine)
 
 
 def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:
     if not streams:
         return
     st.subheader(title)
-    frame = drifting.ranking_table(streams)
+    frame = drift.ranking_table(streams)
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
     parts = {
         name: st.column_config.NumberColumn(format="percent") for name in ("outside training", "missing", "unseen")
     }
-    beside(drifting.ranking_drawing(frame), frame, drifting.ranking_words(frame), **fine, **parts)
+    beside(drift.ranking_drawing(frame), frame, drift.ranking_words(frame), **fine, **parts)
     by_name = {stream.name: stream for stream in streams}
     chosen = st.selectbox(f"Look into one {kind}", list(frame["feature"]), key=f"drift-{kind}")
     if chosen in by_name and by_name[chosen].reference:
@@ -115,9 +114,9 @@ def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:
 
 
 def _histogram(stream: Stream) -> None:
-    frame = drifting.histogram_table(stream)
+    frame = drift.histogram_table(stream)
     percent = {name: st.column_config.NumberColumn(format="percent") for name in ("training", "live")}
-    beside(drifting.histogram_drawing(frame), frame, drifting.histogram_words(stream, frame), **percent)
+    beside(drift.histogram_drawing(frame), frame, drift.histogram_words(stream, frame), **percent)
 
 
 def _joint(report: Drift) -> None:
@@ -140,7 +139,7 @@ def _joint(report: Drift) -> None:
 
 def _acknowledge() -> None:
     st.subheader("Acknowledge")
-    if not signing_in.show("drift"):
+    if not administration.show("drift"):
         return
     sure = st.checkbox("Yes, I know of the change; start again from here")
     if st.button("Acknowledge the alarm", icon=":material/front_hand:", disabled=not sure):

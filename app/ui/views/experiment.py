@@ -9,12 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import shares
-from app.ui.charts.beside import beside
-from app.ui.errors import ApiDown
+from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Audit, Check, Experiment, Variant
 from app.ui.feed import TICK_S, Look
 from app.ui.states import known, looked_at
-from app.ui.views import audit_log, comparison, deciding, ramping
+from app.ui.transport import ApiDown
+from app.ui.views import audit_log, comparison, decision, ramp
 from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, seconds_since, share, words
 
 NAMES = ("experiment", "timeline", "audit", "config", "health")
@@ -35,7 +35,7 @@ def show() -> None:
     experiment, _, audit, config, _ = looked_at("experiment", NAMES)
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
         return
-    deciding.show(config.value, experiment.value)
+    decision.show(config.value, experiment.value)
     _audit(audit)
 
 
@@ -48,7 +48,7 @@ def _live() -> None:
     _monitor_age(health, report)
     _headline(report)
     if config.value is not None and config.value.ramp is not None:
-        st.info(ramping.sentence_of(config.value.ramp), icon=":material/stairs:")
+        st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
     _variants(report)
     for each in report.comparisons:
         comparison.show(each, report, timeline)

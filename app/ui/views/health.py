@@ -9,13 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import traffic
-from app.ui.charts.beside import beside
-from app.ui.errors import ApiDown
+from app.ui.charts.drawing import beside
 from app.ui.feed import TICK_S, Look
-from app.ui.figures import figure
 from app.ui.records import Health, Model, Models
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
-from app.ui.states import known, looked_at
+from app.ui.states import figure, known, looked_at
+from app.ui.transport import ApiDown
 from app.ui.wording import UNKNOWN, duration, moment, number, words
 
 NAMES = ("health", "metrics", "models")

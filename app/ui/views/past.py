@@ -5,11 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app.ui.asked import all_asked
-from app.ui.errors import NoResult
 from app.ui.records import Cell
-from app.ui.session import client
+from app.ui.session import all_asked, client
 from app.ui.states import explain
+from app.ui.transport import NoResult
 from app.ui.wording import UNKNOWN, moment
 
 _CHOICES = ("This session", "The server")

@@ -6,13 +6,11 @@ import time
 
 import streamlit as st
 
-from app.ui import inputs, links
-from app.ui.asked import Asked, all_asked, remember
-from app.ui.choosing import chosen_version, served_models
-from app.ui.errors import NoResult
+from app.ui import inputs, sharing
 from app.ui.records import Cell, Model, Models
-from app.ui.session import client
-from app.ui.states import explain
+from app.ui.session import Asked, all_asked, client, remember
+from app.ui.states import chosen_version, explain, served_models
+from app.ui.transport import NoResult
 from app.ui.views import answer, past
 
 _TYPED = "playground.typed"
@@ -41,7 +39,7 @@ def _restore(model: Model) -> None:
     """Fill the inputs once a session: from the address, else with a real row."""
     if st.session_state.get(_RESTORED) == model.version or not model.contract.features:
         return
-    given = links.values_in(model.contract, st.query_params.to_dict())
+    given = sharing.values_in(model.contract, st.query_params.to_dict())
     if given or not inputs.kept():
         inputs.fill({**inputs.typical(model), **given})
         st.session_state[_TYPED] = bool(inputs.outside(model.contract, given))
@@ -106,7 +104,7 @@ def _predict(model: Model, values: inputs.Values, forced: str | None, user_id: s
             features=values, forced=forced, user_id=user_id, answer=given, round_trip_ms=round_trip_ms, outside=beyond
         )
     )
-    st.query_params.from_dict(links.parameters(values))
+    st.query_params.from_dict(sharing.parameters(values))
 
 
 def _newest(model: Model) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.services.decisions import LARGEST_PAGE, AuditPage
-from app.web.json_answers import json_answer
+from app.services.control.decisions import LARGEST_PAGE, AuditPage
+from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
-from app.web.query import whole_number
-from app.web.services import Services
+from app.web.request import whole_number
+from app.web.response import json_answer
 
 _DEFAULT = 100
 _LARGEST_SEQ = (1 << 62) - 1

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 import msgspec
 from flask import Blueprint, Response, request
 
-from app.domain.experiment import Configuration
-from app.domain.ramp import Ramp
-from app.services.configuration import on_shelf
-from app.services.patching import ConfigurationPatch
-from app.web.actor import ACTOR, actor_of
-from app.web.json_answers import json_answer
-from app.web.operations import Operation
-from app.web.services import Services
-from app.web.timestamps import rfc3339
-from app.web.typed_bodies import body_as
+from app.domain.experiment import Configuration, Ramp
+from app.domain.timestamps import rfc3339
+from app.services.control.config_watcher import on_shelf
+from app.services.control.patch import ConfigurationPatch
+from app.web.dependencies import Services
+from app.web.operations import ACTOR, Operation, actor_of
+from app.web.request import body_as
+from app.web.response import json_answer
 
 
 class RampView(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,11 +8,11 @@ import msgspec
 from flask import Blueprint, Response
 
 from app.domain.contract import FeatureContract
+from app.web.dependencies import Services
 from app.web.documentation.openapi import document
 from app.web.documentation.page import read_page
-from app.web.json_answers import JSON, encode
 from app.web.operations import Operation
-from app.web.services import Services
+from app.web.response import JSON, encode
 
 
 class OpenApi(msgspec.Struct, frozen=True):

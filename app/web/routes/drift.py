@@ -7,13 +7,11 @@ from typing import Annotated
 import msgspec
 from flask import Blueprint, Request, Response, request
 
-from app.services.drift import MOST_POINTS, DriftTimeline, DriftView
-from app.web.actor import ACTOR, actor_of
-from app.web.json_answers import json_answer
-from app.web.operations import Operation, Parameter
-from app.web.query import one_text, whole_number
-from app.web.services import Services
-from app.web.typed_bodies import body_as
+from app.services.queries.drift import MOST_POINTS, DriftTimeline, DriftView
+from app.web.dependencies import Services
+from app.web.operations import ACTOR, Operation, Parameter, actor_of
+from app.web.request import body_as, one_text, whole_number
+from app.web.response import json_answer
 
 _POINTS = 200
 

@@ -9,16 +9,14 @@ from flask import Blueprint, Response, request
 
 from app.domain.decision import AuditEntry, DecisionAction
 from app.domain.report import ExperimentReport
-from app.services.configuration import on_shelf
-from app.services.deciding import Decision
-from app.services.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListing, Timeline
-from app.web.actor import ACTOR, actor_of
-from app.web.json_answers import json_answer
-from app.web.operations import Operation, Parameter
-from app.web.query import one_text, whole_number
+from app.services.control.config_watcher import on_shelf
+from app.services.control.decisions import Decision
+from app.services.queries.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListing, Timeline
+from app.web.dependencies import Services
+from app.web.operations import ACTOR, Operation, Parameter, actor_of
+from app.web.request import body_as, one_text, whole_number
+from app.web.response import json_answer
 from app.web.routes.configuration import ConfigurationView, view
-from app.web.services import Services
-from app.web.typed_bodies import body_as
 
 _POINTS, _LISTED = 200, 100
 

@@ -7,11 +7,11 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from app.errors import InvalidRequest, TooLarge
-from app.services.feedback import Receipt
-from app.web.bodies import decoded_object, read_body
-from app.web.json_answers import json_answer
+from app.services.recording.feedback import Receipt
+from app.web.dependencies import Services
 from app.web.operations import Operation
-from app.web.services import Services
+from app.web.request import decoded_object, read_body
+from app.web.response import json_answer
 
 OPERATIONS = (
     Operation(

@@ -8,10 +8,10 @@ import msgspec
 from flask import Blueprint, Response
 
 from app.errors import Draining
-from app.services.health import HealthReport
-from app.web.json_answers import json_answer
+from app.services.serving.health import HealthReport
+from app.web.dependencies import Services
 from app.web.operations import Operation
-from app.web.services import Services
+from app.web.response import json_answer
 
 
 class Alive(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from app.web.dependencies import Services
 from app.web.operations import Operation
-from app.web.services import Services
 
 FLUSH_S = 0.25
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.services.catalogue import CatalogueEntry, CatalogueListing
-from app.web.json_answers import json_answer
+from app.services.queries.models import CatalogueEntry, CatalogueListing
+from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
-from app.web.services import Services
+from app.web.response import json_answer
 
 OPERATIONS = (
     Operation(

@@ -6,14 +6,19 @@ from flask import Blueprint, Response, request
 
 from app.domain.contract import VERSION_NAME
 from app.domain.prediction_id import ID_LENGTH
-from app.services.history import LARGEST_PAGE, HistoryPage
-from app.web.answers import BatchAnswer, PredictionAnswer
-from app.web.json_answers import json_answer
+from app.services.queries.history import LARGEST_PAGE, HistoryPage
+from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
-from app.web.predicting import Answer, answer_predict, answer_predict_batch
-from app.web.prediction_bodies import LONGEST_USER_ID
-from app.web.query import one_text, whole_number
-from app.web.services import Services
+from app.web.prediction import (
+    LONGEST_USER_ID,
+    Answer,
+    BatchAnswer,
+    PredictionAnswer,
+    answer_predict,
+    answer_predict_batch,
+)
+from app.web.request import one_text, whole_number
+from app.web.response import json_answer
 
 DEFAULT_LIMIT = 100
 FLUSH_S = 0.25

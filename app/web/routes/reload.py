@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.services.reload import ReloadReport
-from app.web.bodies import read_body
-from app.web.json_answers import json_answer
+from app.services.serving.reload import ReloadReport
+from app.web.dependencies import Services
 from app.web.operations import Operation
-from app.web.services import Services
+from app.web.request import read_body
+from app.web.response import json_answer
 
 _PATHS = ("/models/reload", "/model/reload")
 _DESCRIPTION = """Each version on the shelf is verified, loaded and warmed up before it takes the place of what served

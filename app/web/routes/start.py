@@ -8,9 +8,9 @@ import msgspec
 from flask import Blueprint, Response
 
 from app import __version__
-from app.web.json_answers import json_answer
+from app.web.dependencies import Services
 from app.web.operations import Operation
-from app.web.services import Services
+from app.web.response import json_answer
 
 
 class Welcome(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-from app.bootstrap.memory import Tidying, give_back_freed
+from app.bootstrap.worker import Tidying, give_back_freed
 
 
 def turns_until_tidied(changes, turns=12):

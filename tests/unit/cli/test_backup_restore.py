@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.inference.shelf import Shelf
+from app.inference.registry import Shelf
 from app.monitor.lock import MonitorLock
+from app.store.backup import Homes, put_back, staging
 from app.store.engine import Database
+from app.store.host_files import SharedProgress
 from app.store.keys import load_or_create
-from app.store.log import PredictionLog
-from app.store.progress import SharedProgress
-from app.store.putting_back import Homes, put_back, staging
+from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
 
 

@@ -11,14 +11,14 @@ from app.cli import main
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
-from app.store.access import READING
-from app.store.configs import ConfigurationLog
+from app.store.backup import Homes, put_back, staging
+from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
-from app.store.feedback import FeedbackLog
-from app.store.log import PredictionLog
-from app.store.putting_back import Homes, put_back, staging
+from app.store.kinds import READING
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
-from tests.unit.store.test_configs import FIRST
+from tests.unit.store.test_configurations import FIRST
 
 FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=0.1)
 
@@ -150,7 +150,7 @@ def test_where_the_files_cannot_be_put_back_the_server_keeps_what_it_had(postgre
     def no_room(*_arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.store.putting_back._move", no_room)
+    monkeypatch.setattr("app.store.backup._move", no_room)
     assert postgres_place.run("restore", str(backup), "--force") == 1
     assert postgres_place.tables() == before
 

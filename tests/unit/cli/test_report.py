@@ -11,7 +11,7 @@ from app.cli.interval_plot import marks_for, plotted, scale_of
 from app.cli.report_text import lines_of
 from app.domain.report import CheckReport, ComparisonReport, Recommendation
 from tests.unit.cli.small_api import small_api
-from tests.unit.services.deciding import report
+from tests.unit.services.control.deciders import report
 
 EMPTY = report(
     "continue",

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Manifest as Manifest
 from app.domain.manifest import Parity, Source
-from app.inference.publishing import VersionDraft
+from app.inference.publication import VersionDraft
 
 KEY = b"k" * 32
 VARIANTS = {

@@ -23,9 +23,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from app.inference.export.preparing import split_pipeline
-from app.inference.export.refusal import NotExportable
-from app.inference.plan import Plan, decoded_plan, encoded_plan
+from app.inference.export.steps import split_pipeline
+from app.inference.plan import NotExportable, Plan, decoded_plan, encoded_plan
 from app.inference.preparation import preparation_of
 
 GENERATOR = np.random.default_rng(3)

@@ -12,16 +12,16 @@ from sqlalchemy import text
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
-from app.monitor.experiment import ExperimentFolder
-from app.monitor.publishing import Publisher
-from app.monitor.step import take_in_all
+from app.monitor.experiment.projection import ExperimentFolder
+from app.monitor.projection import take_in_all
+from app.monitor.publisher import Publisher
 from app.services.ports import LoggedPrediction
-from app.store.configs import ConfigurationLog
+from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
-from app.store.feedback import FeedbackLog
-from app.store.log import PredictionLog
-from app.store.monitor import MonitorStore
-from app.store.monitor_reads import MonitorReads
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
+from app.store.projections import MonitorStore
+from app.store.reports import MonitorReads
 
 ORDINALS = {"v1": 1, "v2": 2, "v3": 3}
 START_US = 1_700_000_000_000_000
@@ -138,7 +138,7 @@ class SmallLog:
 
     def derived(self):
         """All derived state but reports and times."""
-        from app.store.access import READING
+        from app.store.kinds import READING
 
         with self.database.begin(READING) as connection:
             queries = (
@@ -151,7 +151,7 @@ class SmallLog:
 
     def forget(self):
         """Drop all derived state."""
-        from app.store.access import MONITORING
+        from app.store.kinds import MONITORING
 
         with self.database.begin(MONITORING) as connection:
             for table in ("monitor_state", "timeline", "monitor_users"):

@@ -9,11 +9,11 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
 from app.domain.prediction import Outputs
 from app.drift.reference import build_reference
-from app.monitor.drift import DriftFolder
-from app.monitor.drift_references import Known, _digest
-from app.monitor.step import take_in_all
-from app.services.drift_records import AlarmRuling
-from app.store.drift import DriftTable
+from app.monitor.drift.projection import DriftFolder
+from app.monitor.drift.references import Known, _digest
+from app.monitor.projection import take_in_all
+from app.services.queries.drift_records import AlarmRuling
+from app.store.drift_reports import DriftTable
 from tests.unit.monitor.small_log import ORDINALS, SmallLog
 
 CONTRACT = FeatureContract(

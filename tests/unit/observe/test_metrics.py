@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 
 from app.observe import catalogue
-from app.observe.batch_histogram import BatchHistogram
-from app.observe.metrics import Metrics
+from app.observe.metrics import BatchHistogram, Metrics
 from app.observe.state import HostCondition, StateSnapshot
 from tests.unit.observe.workers import SHA256, Worker, samples, value
 

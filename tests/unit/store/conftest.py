@@ -3,8 +3,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
-from app.store.access import DURABLE, READING
 from app.store.engine import Database
+from app.store.kinds import DURABLE, READING
 
 
 @pytest.fixture

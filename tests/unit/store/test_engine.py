@@ -5,9 +5,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import SettingError, StoreUnavailable
-from app.store.access import DURABLE, READING
 from app.store.engine import Database
-from app.store.log import PredictionLog
+from app.store.kinds import DURABLE, READING
+from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
 
 

@@ -12,13 +12,11 @@ from sqlalchemy import text
 
 from app.domain.log_event import Cursor
 from app.errors import StoreUnavailable
-from app.services.history import Place
-from app.store.access import DURABLE, READING, RECORDING, Access
+from app.services.queries.history import Place
 from app.store.engine import Database
-from app.store.history import PredictionHistory
-from app.store.kinds import kind_of
-from app.store.log import PredictionLog
-from app.store.monitor import MonitorStore
+from app.store.kinds import DURABLE, READING, RECORDING, Access, kind_of
+from app.store.predictions import PredictionHistory, PredictionLog
+from app.store.projections import MonitorStore
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, logged
 
@@ -31,8 +29,8 @@ from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
 from app.store.engine import Database
-from app.store.feedback import FeedbackLog
-from app.store.log import PredictionLog
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
 
 fact = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)

@@ -5,8 +5,8 @@ import sqlite3
 import pytest
 
 from app.errors import StoreUnavailable
-from app.store.access import DURABLE, RECORDING
 from app.store.engine import Database
+from app.store.kinds import DURABLE, RECORDING
 from tests.unit.store.stored_rows import SQLITE_ONLY
 
 pytestmark = SQLITE_ONLY

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from app.store import statements as module
-from app.store.access import DURABLE
+from app.store.kinds import DURABLE
 from app.store.statements import statements
 
 FOLDER = Path(module.__file__).parent / "sql"

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.inference.shelf import Shelf
+from app.inference.registry import Shelf
 from app.training.columns import categorical, numeric
 from app.training.dataset import Dataset
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from app.training import column_checks
+from app.training.checks import leak
 from app.training.columns import categorical, numeric, typed
-from app.training.leaks import leak
 
 WORDS = ["a quiet red house number", "some long remark about it", "never seen that before now"]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.services.admission import Admission
+from app.services.serving.load_shedding import Admission
 from app.web.front import Front
 from tests.web.fakes import CountingMetrics
 

@@ -1,0 +1,53 @@
+"""Build a runtime from an artefact's files: the same way when a version is tested for parity and when it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.inference.near_ties import settler_of
+from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, opened
+from app.inference.plan import decoded_plan
+from app.inference.sklearn_runtime import SklearnRuntime
+from app.services.ports import Runtime
+
+ESTIMATOR, GRAPH, PLAN, SETTLEMENT = "model.joblib", "model.onnx", "plan.json", "settle.npz"
+
+
+def onnx_runtime(
+    version: str, contract: FeatureContract, files: Mapping[str, bytes], original: Callable[[], Runtime]
+) -> Runtime:
+    """The runtime that `model.onnx`, `plan.json` and `settle.npz` describe.
+
+    `original` gives the estimator's own runtime; it is called now, never in a request, and only where the plan says
+    that near-ties go to the estimator. Raises whatever is wrong with the files.
+    """
+    plan = decoded_plan(files[PLAN])
+    graph = opened(files[GRAPH], plan, contract)
+    if contract.task == "regression":
+        return OnnxRegressor(version, graph)
+    settle = settler_of(plan.settling, _arrays(files), graph.matrix) or original().predict
+    return OnnxClassifier(version, graph, settle, len(contract.classes))
+
+
+def sklearn_runtime(version: str, contract: FeatureContract, files: Mapping[str, bytes]) -> Runtime:
+    """The runtime of the original estimator, unpickled from bytes whose checksum the caller has verified."""
+    return SklearnRuntime(version, unpickled(files[ESTIMATOR]), contract)
+
+
+def unpickled(data: bytes) -> Any:
+    """The object in a joblib file's bytes. Unpickling runs code: only for bytes that are known to be ours."""
+    import joblib  # brings the estimator's libraries with it; versions on ONNX do without
+
+    return joblib.load(BytesIO(data))
+
+
+def _arrays(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:
+    if SETTLEMENT not in files:
+        return {}
+    with np.load(BytesIO(files[SETTLEMENT]), allow_pickle=False) as packed:
+        return {name: packed[name] for name in packed.files}

@@ -1,0 +1,58 @@
+"""Choose how a version is served: by ONNX where that gives scikit-learn's answers, else by scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from app.domain.contract import FeatureContract
+from app.domain.manifest import Parity
+from app.inference.builder import onnx_runtime
+from app.inference.export.conversion import Candidate, candidates_for, files_of
+from app.inference.export.parity import Standard, measured, refused
+from app.services.ports import Runtime
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The runtime's name, the files that it needs beside the estimator, and the comparison that decided."""
+
+    runtime: str
+    files: Mapping[str, bytes]
+    parity: Parity
+
+
+def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> Chosen:
+    """The first way of serving whose parity holds. Never raises because of a conversion: the reason is reported."""
+    reason = _never_by_onnx(contract, standard)
+    parity = refused(standard, reason or "no way of converting it is known")
+    if reason is not None:
+        return Chosen(runtime="sklearn", files={}, parity=parity)
+    for candidate in candidates_for(estimator, contract):
+        try:
+            files = files_of(candidate, candidate.convert())
+            parity = measured(onnx_runtime("candidate", contract, files, lambda: original), standard)
+        except Exception as error:  # noqa: BLE001 - converters raise anything; the reason goes into the manifest
+            parity = refused(standard, f"{_words(candidate)}: {type(error).__name__}: {_first_line(error)}")
+            continue
+        if parity.holds:
+            return Chosen(runtime="onnx", files=files, parity=parity)
+        parity = msgspec.structs.replace(parity, reason=f"{_words(candidate)}: {parity.reason}")
+    return Chosen(runtime="sklearn", files={}, parity=parity)
+
+
+def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:
+    if contract.task == "regression":
+        return None
+    if standard.outputs.probabilities is None:
+        return "it answers without probabilities, so that near-ties cannot be seen"
+    return "it knows a single class" if len(contract.classes) < 2 else None
+
+
+def _words(candidate: Candidate) -> str:
+    return f"as a graph in {'double' if candidate.plan.dtype == 'float64' else 'float'}"
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")

@@ -1,0 +1,177 @@
+"""Take versions from the shelf into memory: verified, built, warmed up, before any request and before any fork.
+
+What a version must answer, by the original estimator on the shelf: not by what serves in its place.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.known_answers import KnownAnswer, KnownAnswers
+from app.domain.manifest import Manifest
+from app.domain.prediction import Outputs
+from app.domain.rows import RowParser
+from app.errors import ArtefactRefused, UnknownVersion
+from app.inference.artefact import Artefact
+from app.inference.builder import ESTIMATOR, onnx_runtime, sklearn_runtime
+from app.inference.registry import ALIASES, Shelf
+from app.services.ports import Fleet, LoadedVersion, RefusedVersion, Runtime
+
+_log = logging.getLogger(__name__)
+CHAMPION = "champion"
+
+
+def load_version(shelf: Shelf, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
+    """The version, ready to answer; `known` itself where the shelf has just that.
+
+    Raises `UnknownVersion`, and `ArtefactRefused` whatever is wrong with it.
+    """
+    artefact = shelf.verified(name)
+    manifest = artefact.manifest
+    if known is not None and msgspec.to_builtins(manifest) == known.manifest:
+        return known
+    _compare_libraries(manifest)
+    try:
+        runtime = _runtime(artefact)
+        _warm_up(runtime, manifest)
+    except Exception as error:  # whatever a file makes a library raise, the other versions must load
+        raise ArtefactRefused(artefact.folder, f"does not run: {type(error).__name__}: {error}") from error
+    return LoadedVersion(
+        name=name,
+        ordinal=manifest.ordinal,
+        contract=manifest.contract,
+        parser=RowParser(manifest.contract),
+        runtime=runtime,
+        runtime_name=manifest.runtime,
+        sha256=manifest.files[ESTIMATOR].sha256,
+        manifest=msgspec.to_builtins(manifest),
+    )
+
+
+def load_fleet(shelf: Shelf, before: Fleet | None = None) -> Fleet:
+    """All versions that load, and the reasons why the others do not; a bad one never keeps a good one from serving.
+
+    Of `before`, the fleet that serves now, what is unchanged is taken over as it is; so is what the shelf would now
+    refuse: it was right when it was loaded.
+    """
+    loaded = before.versions if before is not None else {}
+    versions: dict[str, LoadedVersion] = {}
+    refused: list[RefusedVersion] = []
+    for name in shelf.names():
+        try:
+            version = load_version(shelf, name, loaded.get(name))
+        except (ArtefactRefused, UnknownVersion) as error:
+            refused.append(RefusedVersion(name=name, reason=error.message))
+            if name not in loaded:
+                continue
+            version = loaded[name]
+        twin = next((other.name for other in versions.values() if other.ordinal == version.ordinal), None)
+        if twin is not None:
+            refused.append(RefusedVersion(name=name, reason=f"it has the ordinal of {twin}: ids could not tell them"))
+            continue
+        versions[name] = version
+    try:
+        aliases = shelf.aliases()
+    except ArtefactRefused as error:
+        aliases = {}
+        refused.append(RefusedVersion(name=ALIASES, reason=error.message))
+    in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
+    return _fleet(in_order, aliases, tuple(refused))
+
+
+def _fleet(versions: dict[str, LoadedVersion], aliases: dict[str, str], refused: tuple[RefusedVersion, ...]) -> Fleet:
+    champion = aliases.get(CHAMPION)
+    reference = champion if champion in versions else next(iter(versions), None)
+    peers: tuple[str, ...] = ()
+    if reference is not None:
+        contract = versions[reference].contract
+        peers = tuple(name for name, version in versions.items() if contract.compatible_with(version.contract))
+    return Fleet(versions=versions, reference=reference, peers=peers, aliases=aliases, refused=refused)
+
+
+def _runtime(artefact: Artefact) -> Runtime:
+    manifest = artefact.manifest
+    version, contract, files = manifest.version, manifest.contract, artefact.files
+
+    def original() -> Runtime:
+        return sklearn_runtime(version, contract, files)
+
+    return original() if manifest.runtime == "sklearn" else onnx_runtime(version, contract, files, original)
+
+
+def _warm_up(runtime: Runtime, manifest: Manifest) -> None:
+    """Answer the examples once as a batch and one alone: first calls allocate, and a model that fails shows it now."""
+    rows = example_rows(manifest)
+    runtime.predict(rows)
+    runtime.predict(rows[:1])
+
+
+def example_rows(manifest: Manifest) -> np.ndarray:
+    """The manifest's examples, shaped as a runtime takes them; a typical row where there are none."""
+    contract = manifest.contract
+    return _rows(contract, manifest.examples or (tuple(_typical(feature) for feature in contract.features),))
+
+
+def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, ...], ...]) -> np.ndarray:
+    """Examples of a manifest, shaped as `RowParser` shapes rows."""
+    if contract.all_numeric:
+        return np.array(examples, dtype=np.float64)
+    rows = np.empty((len(examples), len(contract.features)), dtype=np.object_)
+    rows[:] = examples
+    for index, feature in enumerate(contract.features):
+        if feature.kind == "numeric":
+            rows[:, index] = rows[:, index].astype(np.float64)  # a null is NaN
+    return rows
+
+
+def _typical(feature: Feature) -> float | str | None:
+    if feature.kind == "numeric":
+        return feature.median if feature.median is not None else feature.minimum or 0.0
+    return feature.categories[0] if feature.categories else None
+
+
+def _compare_libraries(manifest: Manifest) -> None:
+    """Say so where scikit-learn is another than the one that wrote the estimator: only ONNX is sure to be the same."""
+    written_with = manifest.libraries.get("scikit-learn")
+    installed = importlib.metadata.version("scikit-learn")
+    if written_with not in (None, installed):
+        _log.warning(
+            "version %s was written with scikit-learn %s, %s is installed; it is served by %s",
+            manifest.version,
+            written_with,
+            installed,
+            manifest.runtime,
+        )
+
+
+_LEAST_TOLERANCE = 1e-4
+
+
+def known_answers(shelf: Shelf, version: str) -> KnownAnswers:
+    """The answers to the manifest's examples. Raises `UnknownVersion` and `ArtefactRefused`.
+
+    The tolerance is twice the largest difference that publishing measured between the served runtime and the original.
+    """
+    artefact = shelf.verified(version)
+    contract, parity = artefact.manifest.contract, artefact.manifest.parity
+    rows = example_rows(artefact.manifest)
+    outputs = sklearn_runtime(version, contract, artefact.files).predict(rows)
+    answers = tuple(_answer(contract, row, outputs, index) for index, row in enumerate(rows))
+    return KnownAnswers(version, answers, max(_LEAST_TOLERANCE, 2 * parity.largest_difference))
+
+
+def _answer(contract: FeatureContract, row: np.ndarray, outputs: Outputs, index: int) -> KnownAnswer:
+    plain = tuple(None if isinstance(value, float) and value != value else value for value in row.tolist())
+    if outputs.values is not None:
+        return KnownAnswer(plain, float(outputs.values[index]))
+    assert outputs.class_ids is not None
+    prediction = contract.classes[int(outputs.class_ids[index])]
+    if outputs.probabilities is None:
+        return KnownAnswer(plain, prediction)
+    of_row = outputs.probabilities[index].tolist()
+    return KnownAnswer(plain, prediction, dict(zip(contract.classes, of_row, strict=True)))

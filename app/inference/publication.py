@@ -1,0 +1,133 @@
+"""Put a fitted estimator on the shelf, with everything that serving it needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureContract
+from app.domain.manifest import Manifest, Source
+from app.errors import DataRefused
+from app.inference.builder import ESTIMATOR, unpickled
+from app.inference.export.choice import Chosen, choose
+from app.inference.export.parity import Standard, random_rows, refused
+from app.inference.registry import Shelf
+from app.inference.sklearn_runtime import SklearnRuntime
+
+REFERENCE = "reference.json"
+RANDOM_ROWS = 20_000
+_SEED = 20261121
+_LIBRARIES = ("scikit-learn", "numpy", "joblib", "skl2onnx", "onnxruntime")
+
+
+class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a version before it is published.
+
+    `version` None takes the next free name. `reference` is the content of the drift reference. `training_rows` are
+    all rows it was fitted on (or the reference rows), shaped as `RowParser` shapes them: parity is measured on them.
+    The contract's classes are in the order of the estimator's `classes_`.
+    """
+
+    version: str | None
+    variant: str | None
+    contract: FeatureContract
+    source: Source
+    metrics: Mapping[str, Mapping[str, object]]
+    data_report: Mapping[str, object]
+    reference: bytes
+    training_rows: np.ndarray
+    examples: tuple[tuple[float | str | None, ...], ...] = ()
+
+
+def publish(shelf: Shelf, estimator: Any, draft: VersionDraft, *, random: int = RANDOM_ROWS) -> Manifest:
+    """The manifest of the version as published; it is served after the next reload or restart.
+
+    Parity with the estimator is measured on the training rows and on `random` random ones within their ranges.
+    Raises `ShelfConflict`, `InvalidRequest`, and `DataRefused` where the estimator does not answer the training rows
+    in the contract's terms.
+    """
+    shelf.reserve(draft.version)
+    pickle = _pickled(estimator)
+    copy = unpickled(pickle)  # what is compared is what will be loaded, and the caller's own stays as it is
+    _fits(copy, draft.contract)
+    chosen = _chosen(copy, draft, random)
+    manifest = Manifest(
+        version="",
+        ordinal=0,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        variant=draft.variant,
+        estimator=described(estimator),
+        contract=draft.contract,
+        source=draft.source,
+        metrics=draft.metrics,
+        runtime=chosen.runtime,
+        parity=chosen.parity,
+        libraries=library_versions(),
+        files={},
+        examples=draft.examples,
+        data_report=draft.data_report,
+    )
+    return shelf.publish(manifest, {ESTIMATOR: pickle, REFERENCE: draft.reference, **chosen.files}, draft.version)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that a version was made with."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
+
+
+def described(estimator: Any) -> str:
+    """The estimator's class, and for a pipeline those of its steps: `Pipeline(StandardScaler, LogisticRegression)`."""
+    name = type(estimator).__name__
+    if not hasattr(estimator, "steps"):
+        return name
+    return f"{name}({', '.join(step if isinstance(step, str) else described(step) for _, step in estimator.steps)})"
+
+
+def _chosen(estimator: Any, draft: VersionDraft, random: int) -> Chosen:
+    contract, training = draft.contract, draft.training_rows
+    original = SklearnRuntime("original", estimator, contract)
+    try:
+        known = Standard(rows=training, outputs=original.predict(training))
+    except Exception as error:
+        raise DataRefused(f"the model does not answer its own training rows: {error}") from error
+    rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
+    try:
+        standard = Standard(rows=rows, outputs=original.predict(rows))
+    except Exception as error:  # noqa: BLE001 - what it raises is the reason why only scikit-learn may serve it
+        reason = f"the model itself fails on random rows within the training ranges: {error}"
+        return Chosen(runtime="sklearn", files={}, parity=refused(known, reason))
+    return choose(estimator, contract, standard, original)
+
+
+def _pickled(estimator: Any) -> bytes:
+    import joblib
+
+    buffer = BytesIO()
+    try:
+        joblib.dump(estimator, buffer)
+    except Exception as error:
+        raise DataRefused(f"the model cannot be written with joblib: {error}") from error
+    return buffer.getvalue()
+
+
+def _fits(estimator: Any, contract: FeatureContract) -> None:
+    """Refuse an estimator that answers in other terms than the contract."""
+    if not hasattr(estimator, "predict"):
+        raise DataRefused(f"a {type(estimator).__name__} is not a model: it has no `predict`")
+    width = getattr(estimator, "n_features_in_", len(contract.features))
+    if width != len(contract.features):
+        raise DataRefused(f"the model reads {width} columns, the contract has {len(contract.features)} features")
+    if contract.task == "regression":
+        return
+    classes = getattr(estimator, "classes_", None)
+    if classes is None or isinstance(classes, list):
+        raise DataRefused("the model is not a classifier of one target: it has no single list of classes")
+    if len(classes) != len(contract.classes):
+        raise DataRefused(f"the model knows {len(classes)} classes, the contract has {len(contract.classes)}")

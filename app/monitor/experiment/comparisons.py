@@ -1,0 +1,85 @@
+"""Advances the comparisons: evidence at every outcome, the interval at fixed numbers of outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from app.domain.derived import PlacedPoint
+from app.domain.report import TimelinePoint
+from app.domain.timestamps import iso_utc
+from app.monitor.experiment.methods.contract import Observation
+from app.monitor.experiment.outcomes import Observations
+from app.monitor.experiment.state import ExperimentState, PairState, Plan
+from app.stats.closed_testing import adjusted
+from app.stats.estimates import NotEstimable
+from app.stats.stopping import conclude
+
+_PER_GROWTH = 50
+
+
+def next_look(n: int) -> int:
+    """The number of outcomes after n at which the interval is looked at: a course of a million has some 550 points."""
+    return n + max(1, n // _PER_GROWTH)
+
+
+def advance_all(state: ExperimentState, plan: Plan, found: Observations) -> list[PlacedPoint]:
+    """Advance every comparison by its observations; the points of the timeline that this made."""
+    if len(state.pairs) > 1:
+        return list(_advance_together(state, plan, found))
+    points = [point for name, pair in state.pairs.items() for point in _advance(pair, plan, name, found[name])]
+    for pair in state.pairs.values():
+        pair.adjusted = pair.method.strongest
+    return points
+
+
+def _advance_together(state: ExperimentState, plan: Plan, found: Observations) -> Iterator[PlacedPoint]:
+    """Several challengers: evidence is adjusted for all of them at each single event, and then remembered."""
+    pairs = state.pairs
+    log_es = {name: _log_e(pair) for name, pair in pairs.items()}
+    events = sorted(((each.place, name, each) for name, some in found.items() for each in some), key=lambda e: e[0])
+    for _, members in groupby(events, key=lambda event: event[0]):
+        for _, name, observation in members:
+            yield from _advance(pairs[name], plan, name, [observation])
+            log_es[name] = _log_e(pairs[name])
+        for pair, least in zip(pairs.values(), adjusted([*log_es.values()]), strict=True):
+            if least > pair.adjusted.log_e:
+                pair.adjusted = pair.adjusted.remember(least, pair.method.n, pair.method.side())
+
+
+def _advance(
+    pair: PairState, plan: Plan, challenger: str, observations: Sequence[Observation]
+) -> Iterator[PlacedPoint]:
+    """Advance one comparison, stopping for a look wherever one is due."""
+    start = 0
+    while start < len(observations):
+        part = observations[start : start + pair.next_look - pair.method.n]
+        pair.method = pair.method.advance(part)
+        start += len(part)
+        if pair.method.n >= pair.next_look:
+            yield _look(pair, plan, challenger, part[-1].at_us)
+
+
+def _look(pair: PairState, plan: Plan, challenger: str, at_us: int) -> PlacedPoint:
+    terms, method = plan.terms, pair.method
+    interval = method.interval(terms.alpha)
+    pair.conclusions = conclude(
+        pair.conclusions, method.n, interval, margin=terms.equivalence_margin, min_effect=terms.min_effect
+    )
+    pair.next_look = next_look(method.n)
+    difference, log_e = method.difference(), method.log_e()
+    point = TimelinePoint(
+        challenger=challenger,
+        n=method.n,
+        at=iso_utc(at_us),
+        difference=None if isinstance(difference, NotEstimable) else difference,
+        interval=None if isinstance(interval, NotEstimable) else interval,
+        log_e=None if isinstance(log_e, NotEstimable) else log_e,
+    )
+    return PlacedPoint(plan.experiment_id, at_us, point)
+
+
+def _log_e(pair: PairState) -> float:
+    """ln E of the pair; before it can be estimated nothing is bet, and E is 1."""
+    found = pair.method.log_e()
+    return 0.0 if isinstance(found, NotEstimable) else found

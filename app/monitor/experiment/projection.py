@@ -1,0 +1,129 @@
+"""The folder of experiments: from the log's events to one state for each experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from app.domain.derived import Changes, PlacedPoint, UserFact
+from app.domain.experiment import Configuration
+from app.domain.log_event import Event, Served, Told
+from app.domain.monitoring import LogTotals
+from app.monitor.experiment.comparisons import advance_all
+from app.monitor.experiment.events import Fact, fact_of, marks_of_row, sticky_users, units
+from app.monitor.experiment.methods.table import new_comparison
+from app.monitor.experiment.outcomes import fold_outcomes
+from app.monitor.experiment.state import ExperimentState, PairState, Plan, VersionTally, plan_of
+from app.monitor.experiment.traffic import fold_traffic
+from app.monitor.projection import DerivedReads
+
+NAME = "experiment"
+
+
+class ExperimentFolder:
+    """A `Folder`: an event belongs to the experiment of its epoch, whenever it comes."""
+
+    name = NAME
+
+    def fold(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
+        """The states of the experiments that `events` concern."""
+        totals = _totals(reads)
+        configurations = reads.configurations({_epoch(event) for event in events} - {0})
+        by_experiment: dict[str, list[Fact]] = {}
+        epochs: dict[str, dict[int, Configuration]] = {}
+        for event in events:
+            configuration = configurations.get(_epoch(event))
+            _count(totals, event, configuration)
+            if configuration is not None:
+                experiment_id = configuration.experiment_id
+                names = _names(configuration, totals.names)
+                by_experiment.setdefault(experiment_id, []).append(fact_of(event, names))
+                epochs.setdefault(experiment_id, {})[configuration.epoch] = configuration
+        states: dict[str, str] = {}
+        points: list[PlacedPoint] = []
+        users: dict[str, tuple[UserFact, ...]] = {}
+        for experiment_id, facts in by_experiment.items():
+            plan = _plan(experiment_id, reads)
+            state = _load(plan, reads)
+            for epoch, configuration in epochs[experiment_id].items():
+                state.epochs[epoch] = dict(configuration.weights)
+            made, changed = _fold_one(state, plan, facts, reads)
+            states[experiment_id] = _json(state)
+            points += made
+            users[experiment_id] = changed
+        return Changes(cursor_body=_json(totals), states=states, points=tuple(points), users=users)
+
+
+def load_state(plan: Plan, body: str | None) -> ExperimentState:
+    """The state that was written as `body`, or that before the first event."""
+    if body is not None:
+        return msgspec.json.decode(body, type=ExperimentState)
+    return ExperimentState(
+        versions={version: VersionTally() for version in plan.versions},
+        pairs={challenger: PairState(method=new_comparison(plan.terms)) for challenger in plan.challengers},
+    )
+
+
+def _fold_one(
+    state: ExperimentState, plan: Plan, facts: Sequence[Fact], reads: DerivedReads
+) -> tuple[list[PlacedPoint], tuple[UserFact, ...]]:
+    """Fold the facts of one experiment into its state, in place."""
+    hashes = sticky_users(facts)
+    known = reads.users(plan.experiment_id, hashes) if hashes else {}
+    triggered = plan.terms.metric == "reward" and plan.terms.reward_triggered
+    found = units(facts, known, triggered=triggered)
+    for version, count in found.new_users.items():
+        if version in state.versions:
+            state.versions[version].users += count
+    state.moved_users += found.moved
+    fold_traffic(state, plan, facts, found.fresh)
+    observations = fold_outcomes(state, plan, facts, found.votes)
+    return advance_all(state, plan, observations), tuple(found.changed.values())
+
+
+def _totals(reads: DerivedReads) -> LogTotals:
+    body = reads.states([NAME]).get(NAME)
+    return LogTotals() if body is None else msgspec.json.decode(body, type=LogTotals)
+
+
+def _plan(experiment_id: str, reads: DerivedReads) -> Plan:
+    first = reads.first_configuration(experiment_id)
+    assert first is not None, experiment_id  # an event's configuration is in the store, so its experiment has a first
+    return plan_of(first)
+
+
+def _load(plan: Plan, reads: DerivedReads) -> ExperimentState:
+    name = f"{NAME}/{plan.experiment_id}"
+    return load_state(plan, reads.states([name]).get(name))
+
+
+def _epoch(event: Event) -> int:
+    return event.row.epoch if isinstance(event, Served) else event.outcome.epoch
+
+
+def _count(totals: LogTotals, event: Event, configuration: Configuration | None) -> None:
+    """Count the event, whatever it belongs to, and learn which version has which ordinal."""
+    if configuration is not None:
+        for name, ordinal in configuration.ordinals.items():
+            totals.names.setdefault(ordinal, name)
+    if isinstance(event, Served):
+        totals.predictions += 1
+        totals.homeless_predictions += configuration is None
+        if event.row.version not in totals.names.values():
+            ordinal = marks_of_row(event.row).version_ordinal
+            totals.names |= {ordinal: event.row.version} if ordinal else {}
+    elif isinstance(event, Told):
+        totals.outcomes += 1
+        totals.homeless_outcomes += configuration is None
+        ordinal = event.outcome.version_ordinal
+        totals.feedback[ordinal] = totals.feedback.get(ordinal, 0) + 1
+
+
+def _names(configuration: Configuration, seen: Mapping[int, str]) -> dict[int, str]:
+    """Versions by ordinal: as the configuration has them, else as rows showed them."""
+    return {**seen, **{ordinal: name for name, ordinal in configuration.ordinals.items()}}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,237 @@
+"""A comparison's state as the verdict wants to see it.
+
+From an experiment's state to its report: a pure function, so a report can always be made again.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+
+from app.domain.experiment import ExperimentTerms
+from app.domain.monitoring import ExperimentSummary
+from app.domain.report import (
+    CheckReport,
+    ComparisonReport,
+    ExperimentReport,
+    LatencyMs,
+    Recommendation,
+    VariantReport,
+)
+from app.domain.timestamps import iso_utc
+from app.monitor.experiment.methods.paired import PairedComparison
+from app.monitor.experiment.methods.table import declared_range
+from app.monitor.experiment.state import ExperimentState, PairState, Plan, VersionTally, quantile_ms
+from app.stats import checks, guardrails, means, robust
+from app.stats.checks import CheckResult
+from app.stats.estimates import Interval, NotEstimable
+from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival
+from app.stats.forecast import Forecast, forecast
+from app.stats.guardrails import GuardrailResult
+from app.stats.refusals import refusals
+from app.stats.strongest import decided, p_value
+from app.stats.verdict import recommend, verdict
+
+
+def evidence_of(pair: PairState, plan: Plan, challenger: str, seed: int) -> Evidence:
+    """The evidence about one challenger; `seed` fixes the futures of the forecast."""
+    method = pair.method
+    return Evidence(
+        challenger=challenger,
+        baseline=plan.baseline,
+        method=method.name,
+        n=method.n,
+        difference=method.difference(),
+        interval=method.interval(plan.terms.alpha),
+        log_e=method.log_e(),
+        strongest=pair.adjusted,
+        probability_better=method.probability_better(),
+        agreement=pair.agreement.strongest,
+        conclusions=pair.conclusions,
+        forecast=_forecast(pair, plan, seed),
+        arrival=_arrival(pair),
+    )
+
+
+def _forecast(pair: PairState, plan: Plan, seed: int) -> Forecast | NotEstimable:
+    """How long it will take, while it is open; with several challengers it would take longer than for one alone."""
+    method = pair.method
+    if (
+        not isinstance(method, PairedComparison)
+        or len(plan.challengers) > 1
+        or decided(pair.adjusted, plan.terms.alpha)
+    ):
+        return NO_FORECAST
+    return forecast(method.summary, plan.terms.alpha, seed)
+
+
+def _arrival(pair: PairState) -> LabelArrival:
+    counts = [*pair.served.values()]
+    favours = isinstance(pair.method, PairedComparison) and robust.side(counts) > 0
+    return LabelArrival(
+        shares=tuple(each.share for each in counts),
+        disagreements=pair.differ,
+        labelled=pair.differ_labelled,
+        robust_log_e=robust.log_e(counts) if favours else None,
+    )
+
+
+_OVERFLOWS = 700.0
+
+
+def report_of(
+    state: ExperimentState,
+    plan: Plan,
+    summary: ExperimentSummary,
+    weights: Mapping[str, float],
+    now_us: int,
+    more_checks: Sequence[CheckResult] = (),
+) -> ExperimentReport:
+    """The report of a state. `more_checks` come from outside the experiment; a failed one stops it like any other."""
+    terms = plan.terms
+    seed = zlib.crc32(plan.experiment_id.encode())
+    evidences = [evidence_of(pair, plan, name, seed) for name, pair in state.pairs.items()]
+    own_checks = _checks(state)
+    results = [*own_checks, *more_checks]
+    rails = _guardrails(state)
+    advice = recommend(evidences, results, rails, terms, plan.baseline)
+    return ExperimentReport(
+        id=plan.experiment_id,
+        started=iso_utc(summary.started_at_us),
+        ended=None if summary.ended_at_us is None else iso_utc(summary.ended_at_us),
+        state="running" if summary.ended_at_us is None else "ended",
+        metric=terms.metric,
+        alpha=terms.alpha,
+        baseline=plan.baseline or None,
+        variants=tuple(
+            _variant(version, tally, terms, weights.get(version, 0.0)) for version, tally in state.versions.items()
+        ),
+        comparisons=tuple(
+            _comparison(evidence, pair, state, results, terms)
+            for evidence, pair in zip(evidences, state.pairs.values(), strict=True)
+        ),
+        checks=(*(_check(result, state) for result in results), *_quarantine(state)),
+        guardrails=tuple(_guardrail(result) for result in rails),
+        recommendation=Recommendation(advice.action, advice.version, advice.reason),
+        computed_at=iso_utc(now_us),
+    )
+
+
+def _checks(state: ExperimentState) -> list[CheckResult]:
+    return [checks.result("sample_ratio", state.sample_ratio), checks.result("label_rate", state.label_rate)]
+
+
+def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
+    results = [guardrails.result("errors", name, pair.errors) for name, pair in state.pairs.items()]
+    return results + [guardrails.result("slow answers", name, pair.slow) for name, pair in state.pairs.items()]
+
+
+def _variant(version: str, tally: VersionTally, terms: ExperimentTerms, weight: float) -> VariantReport:
+    rewarded = terms.metric == "reward"
+    total, n = (tally.reward_total, tally.rewards) if rewarded else (tally.total, tally.scored)
+    return VariantReport(
+        version=version,
+        weight=weight,
+        requests=tally.requests,
+        users=tally.users,
+        labelled=tally.labelled,
+        mean=total / n if n else None,
+        interval=_interval_of_mean(total, n, terms),
+        rewards=tally.rewards,
+        reward_mean=tally.reward_total / tally.rewards if tally.rewards else None,
+        errors=tally.errors,
+        latency_ms=LatencyMs(*(quantile_ms(tally.latency, share) for share in (0.5, 0.95, 0.99))),
+    )
+
+
+def _interval_of_mean(total: float, n: int, terms: ExperimentTerms) -> Interval | None:
+    """The confidence sequence of a mean, where a range is declared; a loss beyond its range counts as the end."""
+    declared = declared_range(terms)
+    if declared is None or not n:
+        return None
+    on_unit = min(max((total - n * declared.low) / declared.width, 0.0), float(n))
+    found = means.interval(on_unit, n, terms.alpha)
+    if isinstance(found, NotEstimable):
+        return None
+    return declared.low + found[0] * declared.width, declared.low + found[1] * declared.width
+
+
+def _comparison(
+    evidence: Evidence, pair: PairState, state: ExperimentState, results: Sequence[CheckResult], terms: ExperimentTerms
+) -> ComparisonReport:
+    log_e = _known(evidence.log_e)
+    summary = pair.method.summary if isinstance(pair.method, PairedComparison) else None
+    return ComparisonReport(
+        challenger=evidence.challenger,
+        method=evidence.method,
+        n=evidence.n,
+        unjoined=_unjoined(evidence, state, terms),
+        difference=_known(evidence.difference),
+        interval=None if isinstance(evidence.interval, NotEstimable) else evidence.interval,
+        e_value=None if log_e is None or log_e > _OVERFLOWS else math.exp(log_e),
+        log_e=log_e,
+        p_value=p_value(evidence.strongest) if evidence.n else None,
+        probability_better=_known(evidence.probability_better),
+        verdict=verdict(evidence, terms),
+        asymptotic=evidence.method == "asymptotic",
+        worst_case=_worst_case(pair),
+        remaining=_remaining(evidence),
+        wins=summary.wins if summary else None,
+        losses=summary.losses if summary else None,
+        assumptions=refusals(evidence, results, terms),
+    )
+
+
+def _unjoined(evidence: Evidence, state: ExperimentState, terms: ExperimentTerms) -> int:
+    """Labels that did not enter, for want of a row or of an answer; of rewards only the triggered form can lack one."""
+    if terms.metric == "reward":
+        return 0
+    return state.labels - evidence.n
+
+
+def _worst_case(pair: PairState) -> Interval | None:
+    """What the difference on all requests could be at the extremes, whoever was labelled."""
+    if not isinstance(pair.method, PairedComparison):
+        return None
+    disagreements = pair.differ - pair.differ_labelled
+    agreements = (pair.both - pair.differ) - (pair.method.n - pair.differ_labelled)
+    found = robust.worst_case(pair.method.summary, max(0, disagreements), max(0, agreements))
+    return None if isinstance(found, NotEstimable) else found
+
+
+def _remaining(evidence: Evidence) -> tuple[float | None, float | None] | None:
+    if not isinstance(evidence.forecast, Forecast):
+        return None
+    return _known(evidence.forecast.low), _known(evidence.forecast.high)
+
+
+def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
+    ratios = {"sample_ratio": state.sample_ratio, "label_rate": state.label_rate}
+    ratio = ratios.get(result.name)
+    if ratio is not None and not ratio.n:
+        return CheckReport(name=result.name, ok=None, detail="nothing to check yet")
+    seen = None if ratio is None else f"{ratio.n:,} events in {len(ratio.epochs)} epoch(s)"
+    return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
+
+
+def _quarantine(state: ExperimentState) -> tuple[CheckReport, ...]:
+    if not any(tally.users for tally in state.versions.values()):
+        return ()
+    detail = f"{state.moved_users:,} users were answered by two versions under one split and have no vote any more"
+    return (CheckReport(name="sticky_users", ok=True, detail=detail if state.moved_users else None),)
+
+
+def _guardrail(result: GuardrailResult) -> CheckReport:
+    detail = f"{result.own:,} of {result.events:,} were {result.version}'s; its share makes {result.expected:,.4g} fair"
+    return CheckReport(
+        name=result.name.replace(" ", "_"),
+        ok=not result.crossed,
+        version=result.version,
+        p_value=result.p_value,
+        detail=detail if result.events else None,
+    )
+
+
+def _known(value: float | NotEstimable) -> float | None:
+    return None if isinstance(value, NotEstimable) else value

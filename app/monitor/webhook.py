@@ -1,0 +1,223 @@
+"""Tell a webhook, from a thread of its own: whatever is wrong with it, nothing else waits for it or fails with it.
+
+What a webhook is told: each decision, whoever made it, and each new recommendation to act.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from msgspec.structs import replace
+
+from app.domain.decision import CONFIGURE, RAMP, WEIGHTS, AuditEntry
+from app.domain.experiment import Configuration
+from app.domain.report import ExperimentReport
+from app.errors import SettingError
+from app.services.queries.drift_records import ACKNOWLEDGE
+
+_LOG = logging.getLogger(__name__)
+_WAITING = 200
+_RETRY_AFTER_S = (1.0, 4.0, 15.0, 60.0, 240.0)
+_TIMEOUT_S = (3.0, 10.0)
+# These may pass; any other 4xx says that the message or the address is wrong.
+_WORTH_A_RETRY = (408, 425, 429)
+Post = Callable[[str, bytes], int]
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What is told: a sentence for people (Slack shows `text`), and the same for programs."""
+
+    text: str
+    event: str
+    fields: Mapping[str, object]
+
+
+class Notifier:
+    """Sends notices to `url` in order, each up to six times over five minutes; what cannot be told is logged.
+
+    `post` sends bytes to an address and gives the status; it raises `OSError` where there is no answer. Raises
+    `SettingError` for an address that is not http(s).
+    """
+
+    def __init__(self, url: str, post: Post | None = None, retry_after_s: tuple[float, ...] = _RETRY_AFTER_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingError("NOTIFY_WEBHOOK_URL", "that is not an http or https address")
+        self._url = url
+        self._host = parts.hostname  # all that may be logged: the rest of a webhook's address is its secret
+        self._post = post or _post
+        self._retry_after_s = retry_after_s
+        self._waiting: queue.Queue[Notice | None] = queue.Queue(_WAITING)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self, patience_s: float = 2.0) -> None:
+        """Send what waits, as far as the patience and one try each allow."""
+        self._stopping.set()
+        deadline = time.monotonic() + patience_s
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=patience_s)
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+
+    def tell(self, notice: Notice) -> None:
+        """Queue a notice; returns at once and never raises. Above the limit it is dropped, and that is logged."""
+        try:
+            self._waiting.put_nowait(notice)
+        except queue.Full:
+            self._lost(notice, "too many wait already")
+
+    def _run(self) -> None:
+        while (notice := self._waiting.get()) is not None:
+            self._send(notice)
+
+    def _send(self, notice: Notice) -> None:
+        body = msgspec.json.encode(notice)
+        for pause_s in (*self._retry_after_s, None):
+            flaw, again = self._tried(body)
+            if flaw is None:
+                return
+            if not again or pause_s is None or self._stopping.wait(pause_s):
+                break
+        self._lost(notice, str(flaw))
+
+    def _tried(self, body: bytes) -> tuple[str | None, bool]:
+        """What went wrong, None where nothing did, and whether it is worth another try."""
+        try:
+            status = self._post(self._url, body)
+        except Exception as error:  # noqa: BLE001 - the thread must outlive it; `_lost` logs
+            return type(error).__name__, True  # its text may hold the address
+        if 200 <= status < 300:
+            return None, False
+        return f"status {status}", status >= 500 or status in _WORTH_A_RETRY
+
+    def _lost(self, notice: Notice, reason: str) -> None:
+        fields = {"host": self._host, "event": notice.event, "reason": reason}
+        _LOG.error("notice_not_delivered", extra={"event_fields": fields})
+
+
+def _post(url: str, body: bytes) -> int:
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(url, body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
+    return answer.status_code
+
+
+_DONE = {
+    "promote": "promoted",
+    "rollback": "rolled back to",
+    "keep": "kept",
+    RAMP: "steered the ramp of",
+    ACKNOWLEDGE: "acknowledged the drift alarm of",
+}
+_MOST_AT_ONCE = 100
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What has been told: decisions up to `seq`, and the last recommendation."""
+
+    seq: int
+    recommended: str = ""
+
+
+class TellStore(Protocol):
+    """The store's side. Every call raises `StoreUnavailable`."""
+
+    def told(self) -> str | None: ...
+
+    def put_told(self, body: str) -> None: ...
+
+
+class DecisionPages(Protocol):
+    """The audit log. Raises `StoreUnavailable`."""
+
+    def page(self, limit: int, before: int | None = None) -> list[AuditEntry]: ...
+
+
+class Announcer:
+    """Tells what is new each time the monitor has made reports; to be called with them.
+
+    What was decided while no monitor ran is told when one runs again; what was decided before the first one is not.
+    A notice counts as told once it is queued: a process that dies then takes it along.
+    """
+
+    def __init__(
+        self,
+        store: TellStore,
+        decisions: DecisionPages,
+        configuration: Callable[[], Configuration | None],
+        tell: Callable[[Notice], None],
+    ) -> None:
+        self._store = store
+        self._decisions = decisions
+        self._configuration = configuration
+        self._tell = tell
+
+    def __call__(self, reports: Sequence[ExperimentReport]) -> None:
+        """Tell. Raises `StoreUnavailable`."""
+        before = self._told()
+        after = self._of_reports(self._of_decisions(before), reports)
+        if after != before:
+            self._store.put_told(msgspec.json.encode(after).decode())
+
+    def _told(self) -> Told:
+        body = self._store.told()
+        if body is not None:
+            return msgspec.json.decode(body, type=Told)
+        told = Told(next((entry.seq for entry in self._decisions.page(1)), 0))
+        self._store.put_told(msgspec.json.encode(told).decode())
+        return told
+
+    def _of_decisions(self, told: Told) -> Told:
+        new = [entry for entry in self._decisions.page(_MOST_AT_ONCE) if entry.seq > told.seq]
+        for entry in reversed(new):
+            if entry.action != WEIGHTS:  # a bandit's routine, once a minute
+                self._tell(notice_of(entry))
+        return replace(told, seq=new[0].seq) if new else told
+
+    def _of_reports(self, told: Told, reports: Sequence[ExperimentReport]) -> Told:
+        configuration = self._configuration() if reports else None
+        report = next((each for each in reports if configuration and each.id == configuration.experiment_id), None)
+        if report is None:
+            return told
+        advice = report.recommendation
+        said = f"{report.id}/{advice.action}/{advice.version or ''}"
+        if said != told.recommended and advice.action != "continue":
+            fields = {"experiment_id": report.id, "action": advice.action, "version": advice.version}
+            self._tell(Notice(f"Recommendation: {advice.action}: {advice.reason}", "recommendation", fields))
+        return replace(told, recommended=said)
+
+
+def notice_of(entry: AuditEntry) -> Notice:
+    """A decision in words: who did what, why, and whether what is back was found to answer."""
+    if entry.action == CONFIGURE:
+        what = f"{entry.actor} changed {', '.join(entry.changes)}"
+    else:
+        what = f"{entry.actor} {_DONE.get(entry.action, entry.action)} {entry.version}"
+    why = f": {entry.note}" if entry.note else ""
+    checked = ""
+    if entry.checked is not None:
+        flaw = entry.checked.detail
+        checked = f" ({entry.version} answers)" if entry.checked.answers else f" ({entry.version} FAILS: {flaw})"
+    fields = {
+        "seq": entry.seq,
+        "at": entry.at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "version": entry.version,
+        "experiment_id": entry.experiment_id,
+        "epoch": entry.epoch,
+    }
+    return Notice(what + why + checked, "decision", fields)

@@ -1,0 +1,181 @@
+"""The configuration in force: settled with the store at start, and followed while the process runs.
+
+One process keeps up with what was decided anywhere: it serves with the newest configuration and repairs aliases.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.errors import SettingError, StoreUnavailable
+from app.services.control.aliases import AliasKeeper
+from app.services.control.startup import OnShelf, reconcile
+from app.services.ports import Fleet
+from app.services.serving.predictor import Live
+from app.settings import Settings
+
+_LOG = logging.getLogger(__name__)
+
+
+class ConfigurationStore(Protocol):
+    """The store's side. Every call raises `StoreUnavailable`."""
+
+    def newer_than(self, epoch: int) -> Configuration | None: ...
+
+    def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None: ...
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def new_experiment_id() -> str:
+    """A new id: sorts by the second in which it was made, and two of one second differ."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
+
+
+class Configurations:
+    """The configuration of one process. While the store cannot be used it has epoch 0: served, never counted."""
+
+    def __init__(
+        self,
+        store: ConfigurationStore,
+        settings: Settings,
+        now_us: Callable[[], int] = _now_us,
+        new_id: Callable[[], str] = new_experiment_id,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._now_us = now_us
+        self._new_id = new_id
+        self._shelf = OnShelf(versions=(), eligible=(), champion=None, task="classification")
+        self._current = _nothing_to_serve(settings)
+        self._unreachable = False
+
+    def current(self) -> Configuration:
+        """What is in force as far as this process knows."""
+        return self._current
+
+    def load(self, fleet: Fleet) -> Configuration:
+        """Settle the configuration for `fleet`: at start, and when other versions were loaded.
+
+        Raises `SettingError` where the settings do not fit the fleet; an unusable store is no reason to stop.
+        """
+        self._shelf = on_shelf(fleet)
+        # Before the store is asked: it shows whether the settings fit, and it is what holds if the store is away.
+        fallback = self._decide(None) or _nothing_to_serve(self._settings)
+        if self._current.epoch == 0:
+            self._current = fallback
+        self._settle()
+        return self._current
+
+    def poll(self) -> Configuration | None:
+        """The configuration to install if another one has come into force since the last call; cheap, never raises."""
+        before = self._current
+        if before.epoch == 0 and self._shelf.versions:
+            self._settle()
+        else:
+            self._follow()
+        return None if self._current is before else self._current
+
+    def _settle(self) -> None:
+        try:
+            settled = self._store.settle(self._decide)
+        except StoreUnavailable as error:
+            self._away(error)
+            return
+        self._back()
+        if settled is not None:
+            self._current = settled
+
+    def _follow(self) -> None:
+        try:
+            newer = self._store.newer_than(self._current.epoch)
+        except StoreUnavailable as error:
+            self._away(error)
+            return
+        self._back()
+        if newer is not None:
+            self._current = newer
+
+    def _decide(self, latest: Configuration | None) -> Configuration | None:
+        return reconcile(self._settings, self._shelf, latest, self._now_us(), self._new_id)
+
+    def _away(self, error: StoreUnavailable) -> None:
+        if not self._unreachable:
+            fields = {"reason": error.message, "epoch": self._current.epoch}
+            _LOG.error("configuration_unreachable", extra={"event_fields": fields})
+        self._unreachable = True
+
+    def _back(self) -> None:
+        if self._unreachable:
+            _LOG.warning("configuration_reachable")
+        self._unreachable = False
+
+
+def on_shelf(fleet: Fleet) -> OnShelf:
+    """What of `fleet` the split is over."""
+    reference = fleet.versions.get(fleet.reference or "")
+    return OnShelf(
+        versions=tuple(fleet.versions),
+        refused=tuple(refused.name for refused in fleet.refused),
+        eligible=fleet.peers,
+        champion=fleet.aliases.get("champion"),
+        task=reference.contract.task if reference else "classification",
+        ordinals={version.name: version.ordinal for version in fleet.versions.values()},
+    )
+
+
+def _nothing_to_serve(settings: Settings) -> Configuration:
+    return Configuration(
+        epoch=0,
+        experiment_id="",
+        weights={},
+        terms=ExperimentTerms(metric=settings.experiment_metric or "accuracy"),
+        auto_decide=settings.auto_decide,
+        drift_threshold=settings.drift_threshold,
+    )
+
+
+class Following:
+    """Installs the newest configuration in `live` each time it is asked to; safe in threads.
+
+    A thread asks several times a second, and whoever has just decided asks at once. One at a time: an older
+    configuration must not be installed over a newer one.
+    """
+
+    def __init__(self, configurations: Configurations, live: Live, keeper: AliasKeeper) -> None:
+        self._configurations = configurations
+        self._live = live
+        self._keeper = keeper
+        self._lock = threading.Lock()
+
+    def serve(self, fleet: Fleet) -> Configuration:
+        """Serve with `fleet` and with the configuration that it leads to, which is returned.
+
+        Raises `SettingError` where the settings do not fit the fleet; then nothing has changed.
+        """
+        with self._lock:
+            try:
+                configuration = self._configurations.load(fleet)
+            except SettingError:
+                self._configurations.load(self._live.fleet)
+                raise
+            self._live.install(fleet)
+            self._live.configure(configuration)
+            return configuration
+
+    def now(self) -> None:
+        """Look once. An unusable store or shelf is no reason to raise: serving goes on with what is installed."""
+        with self._lock:
+            changed = self._configurations.poll()
+            if changed is not None:
+                self._live.configure(changed)
+                _LOG.info("configuration_installed", extra={"event_fields": {"epoch": changed.epoch}})
+            self._keeper.keep(self._live.configuration)

@@ -1,0 +1,185 @@
+"""Changes of the configuration at run time, setting by setting: pure, and refused where they make no sense."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import asdict, replace
+
+from app.domain.experiment import Configuration, ExperimentTerms, Ramp
+from app.domain.split import normalised
+from app.errors import Contradiction, InvalidRequest, UnknownVersion
+from app.routing.policies import POLICIES, THOMPSON
+from app.services.control.startup import METRICS, OnShelf
+from app.services.control.transitions import started
+
+_Share = Annotated[float, Meta(ge=0, le=1)]
+_Distance = Annotated[float, Meta(ge=0)]
+_Step = Annotated[float, Meta(gt=0, le=1)]
+_LONGEST_STEP_S = 30 * 86_400
+_TERMS = ExperimentTerms.__struct_fields__
+# Two splits that differ by rounding only are one: a patch that repeats what is in force changes nothing.
+_SAME_WEIGHT = 1e-12
+
+
+class RampPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ramp to begin: `version` gets the first of `steps` (shares, strictly increasing) at once, and the monitor
+    gives it the next one `every_seconds` (30 days at most), unless a guardrail or a check speaks against it."""
+
+    version: str
+    steps: Annotated[tuple[_Step, ...], Meta(min_length=1, max_length=20)]
+    every_seconds: Annotated[int, Meta(ge=1, le=_LONGEST_STEP_S)]
+
+
+class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be changed; what is left out stays.
+
+    `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, where given,
+    must be the one in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
+    and begins another with them. `ramp` begins a ramp, null ends the one that runs; `weights` and `new_experiment`
+    end it too. `note` says why, for the audit log.
+    """
+
+    weights: Mapping[str, float] | UnsetType = UNSET
+    ramp: RampPatch | UnsetType | None = UNSET
+    policy: str | UnsetType = UNSET
+    auto_decide: Literal["off", "rollback", "promote", "both"] | UnsetType = UNSET
+    drift_threshold: _Share | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+    note: Annotated[str, Meta(max_length=2000)] | None = None
+    new_experiment: bool = False
+    metric: str | UnsetType = UNSET
+    alpha: Annotated[float, Meta(ge=1e-6, le=0.5)] | UnsetType = UNSET
+    baseline: str | UnsetType = UNSET
+    equivalence_margin: _Distance | UnsetType | None = UNSET
+    min_effect: _Distance | UnsetType | None = UNSET
+    reward_range: tuple[float, float] | UnsetType | None = UNSET
+    reward_triggered: bool | UnsetType = UNSET
+    error_range: tuple[float, float] | UnsetType | None = UNSET
+    labels_exogenous: bool | UnsetType = UNSET
+
+
+def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf, now_us: int = 0) -> Configuration:
+    """The configuration after the patch; `latest` itself where that changes nothing.
+
+    The empty experiment id stands for one to be made. A ramp begins at `now_us`. Raises `InvalidRequest`,
+    `UnknownVersion`, and `Contradiction` where `epoch` is not the one in force.
+    """
+    if patch.epoch is not UNSET and patch.epoch != latest.epoch:
+        raise Contradiction(
+            f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
+        )
+    terms = _terms(latest.terms, patch, shelf)
+    weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, shelf)
+    changed = replace(
+        latest,
+        weights=latest.weights if _same(weights, latest.weights) else weights,
+        policy=latest.policy if patch.policy is UNSET else _policy(patch.policy),
+        auto_decide=latest.auto_decide if patch.auto_decide is UNSET else patch.auto_decide,
+        drift_threshold=latest.drift_threshold if patch.drift_threshold is UNSET else patch.drift_threshold,
+        terms=terms,
+        experiment_id="" if patch.new_experiment else latest.experiment_id,
+        ramp=latest.ramp if _leaves_ramp(patch) else None,
+    )
+    if isinstance(patch.ramp, RampPatch):
+        changed = started(changed, _ramp(patch.ramp, changed, shelf), now_us)
+    _require_one_hand(changed, patch)
+    return latest if changed == latest else replace(changed, asked={})
+
+
+def _leaves_ramp(patch: ConfigurationPatch) -> bool:
+    """Whether a ramp that runs goes on: any word about the split, or another experiment, ends it."""
+    return patch.weights is UNSET and patch.ramp is UNSET and not patch.new_experiment
+
+
+def _ramp(asked: RampPatch, latest: Configuration, shelf: OnShelf) -> Ramp:
+    """The ramp as asked for. Raises `UnknownVersion` and `InvalidRequest`."""
+    version = asked.version
+    _require_known(version, shelf, "ramp")
+    if version not in shelf.eligible:
+        raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
+    if version == latest.terms.baseline:
+        raise InvalidRequest(
+            f"{version} is the baseline, which the guardrails compare with: ramp a challenger", field="ramp"
+        )
+    if version not in latest.weights:
+        raise InvalidRequest(f"{version} is not in the split of this experiment", field="ramp")
+    if any(after <= before for before, after in pairwise(asked.steps)):
+        raise InvalidRequest("steps must be strictly increasing shares, each above 0 and at most 1", field="ramp")
+    return Ramp(version=version, steps=asked.steps, every_seconds=asked.every_seconds)
+
+
+def _require_one_hand(changed: Configuration, patch: ConfigurationPatch) -> None:
+    """Raise `InvalidRequest` where two would set the weights."""
+    if isinstance(patch.ramp, RampPatch) and patch.weights is not UNSET:
+        raise InvalidRequest("a ramp sets the weights: send ramp or weights, not both", field="ramp")
+    if changed.ramp is not None and changed.policy == THOMPSON:
+        raise InvalidRequest(
+            'a ramp and the policy "thompson" would both set the weights: end the ramp ("ramp": null) or choose '
+            "another policy",
+            field="ramp" if isinstance(patch.ramp, RampPatch) else "policy",
+        )
+
+
+def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, shelf: OnShelf) -> ExperimentTerms:
+    said = {name: value for name, value in asdict(patch).items() if name in _TERMS and value is not UNSET}
+    terms: ExperimentTerms = replace(latest, **said)
+    changed = [name for name in said if getattr(terms, name) != getattr(latest, name)]
+    if changed and not patch.new_experiment:
+        raise InvalidRequest(
+            f'{changed[0]} is fixed while an experiment runs: send it with "new_experiment": true, which ends this '
+            "one and begins another",
+            field=changed[0],
+        )
+    _check_metric(terms, changed, shelf)
+    if "baseline" in changed:
+        _require_known(str(terms.baseline), shelf, "baseline")
+    for name in ("reward_range", "error_range"):
+        _check_range(name, getattr(terms, name))
+    return terms
+
+
+def _check_metric(terms: ExperimentTerms, changed: list[str], shelf: OnShelf) -> None:
+    possible = METRICS[shelf.task]
+    if "metric" in changed and terms.metric not in possible:
+        raise InvalidRequest(
+            f"{terms.metric[:64]!r} is not a metric for {shelf.task}; there are {', '.join(possible)}", field="metric"
+        )
+
+
+def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
+    if bounds is not None and not (all(map(math.isfinite, bounds)) and bounds[0] < bounds[1]):
+        raise InvalidRequest(f"{name} must be two finite numbers, the first below the second, or null", field=name)
+
+
+def _weights(asked: Mapping[str, float], latest: Configuration, shelf: OnShelf) -> dict[str, float]:
+    weights = normalised(asked)
+    for version, weight in weights.items():
+        _require_known(version, shelf, "weights")
+        if weight > 0 and version not in shelf.eligible:
+            raise InvalidRequest(
+                f"{version} reads other features than the rest, so it cannot take their requests", field="weights"
+            )
+    return {version: weights.get(version, 0.0) for version in (*latest.weights, *weights)}
+
+
+def _require_known(version: str, shelf: OnShelf, field: str) -> None:
+    if version not in shelf.versions:
+        raise UnknownVersion(
+            f"no version {version[:64]!r} is served; there are: {', '.join(shelf.versions) or 'none'}", field=field
+        )
+
+
+def _policy(name: str) -> str:
+    if name not in POLICIES:
+        raise InvalidRequest(f"{name[:64]!r} is not a policy; there are {', '.join(POLICIES)}", field="policy")
+    return name
+
+
+def _same(weights: Mapping[str, float], before: Mapping[str, float]) -> bool:
+    return weights.keys() == before.keys() and all(abs(weights[v] - before[v]) <= _SAME_WEIGHT for v in weights)

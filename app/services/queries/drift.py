@@ -1,0 +1,198 @@
+"""What `GET /drift` says of a version, and the acknowledgement of its alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from app.domain.decision import Change
+from app.domain.timestamps import iso_utc
+from app.drift.detector_state import WINDOW
+from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
+from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.errors import Contradiction, InvalidRequest, NotReady, UnknownVersion
+from app.services.queries.drift_records import REFERENCE_FILE, AlarmRuling, CoursePoint
+from app.services.serving.predictor import Live
+
+MOST_POINTS = 500
+ALARM_EVIDENCE = 1.0
+_PROMISE = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
+Judge: TypeAlias = Callable[[DriftReport | None], AlarmRuling]
+
+
+class DriftLog(Protocol):
+    """The store's side. Every call raises `StoreUnavailable`."""
+
+    def standing(self, version: str) -> DriftReport | None: ...
+
+    def course(self, version: str, points: int) -> list[CoursePoint]: ...
+
+    def acknowledge(self, version: str, judge: Judge) -> DriftReport: ...
+
+
+class DriftView(msgspec.Struct, frozen=True, kw_only=True):
+    """A `DriftReport`, or, where there is none, why not in `note`: then `score` and `evidence` are null.
+
+    `requests` are those that the monitor has taken in, whichever version answered; forced and synthetic ones are left
+    out. `outputs` are about this version's own answers and, where labels come, its errors.
+    """
+
+    version: str
+    score: float | None = None
+    evidence: float | None = None
+    alarm: bool = False
+    alarms: int = 0
+    since: str | None = None
+    since_requests: int | None = None
+    acknowledged: str | None = None
+    requests: int = 0
+    window: int = WINDOW
+    reference_rows: int = 0
+    least_detectable_shift_sd: float | None = None
+    false_alarm_probability: FalseAlarmBound = _PROMISE
+    features: tuple[StreamReport, ...] = ()
+    joint: tuple[JointReport, ...] = ()
+    outputs: tuple[StreamReport, ...] = ()
+    note: str | None = None
+
+
+class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET /drift` said once the monitor had taken in `requests`, the last of them served at `timestamp`."""
+
+    requests: int
+    timestamp: str
+    score: float
+    evidence: float
+    alarm: bool
+
+
+class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
+    """The course of a version's drift, oldest first; at `alarm_evidence` an alarm is raised. `note` says why there is
+    no point, where there is none."""
+
+    version: str
+    points: tuple[DriftPoint, ...] = ()
+    alarm_evidence: float = ALARM_EVIDENCE
+    false_alarm_probability: FalseAlarmBound = _PROMISE
+    note: str | None = None
+
+
+class Drift:
+    """The use cases behind `GET /drift` and `POST /drift/acknowledge`. `now_us` is the clock (µs since 1970)."""
+
+    def __init__(self, live: Live, log: DriftLog, now_us: Callable[[], int]) -> None:
+        self._live = live
+        self._log = log
+        self._now_us = now_us
+
+    def report(self, version: str | None = None) -> DriftView:
+        """How all traffic compares with what a version (default: the champion) was made from.
+
+        Raises `UnknownVersion`, `StoreUnavailable`, and `NotReady` where there is no version at all.
+        """
+        name = version or self._required_champion()
+        found = self._log.standing(name)
+        return self._unknown(name) if found is None else _view(found)
+
+    def timeline(self, points: int = 200, version: str | None = None) -> DriftTimeline:
+        """Up to `points` (1 to 500) of the course of a version's (default: the champion's) drift, evenly, the first and
+        the last among them.
+
+        Raises what `report` raises, and `InvalidRequest`.
+        """
+        if not 1 <= points <= MOST_POINTS:
+            raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
+        name = version or self._required_champion()
+        course = self._log.course(name, points)
+        note = None if course else self.report(name).note or _TOO_EARLY
+        return DriftTimeline(version=name, points=tuple(map(_point, course)), note=note)
+
+    def of_champion(self) -> DriftReport | None:
+        """The champion's report; None where there is none. Raises `StoreUnavailable`."""
+        champion = self._champion()
+        return None if champion is None else self._log.standing(champion)
+
+    def acknowledge(self, version: str | None, actor: str, note: str | None) -> DriftView:
+        """Silence a version's (default: the champion's) alarm: an entry in the audit log, durable when it returns.
+
+        Raises what `report` raises, and `Contradiction` where no alarm stands.
+        """
+        name = version or self._required_champion()
+        configuration = self._live.configuration
+
+        def judge(report: DriftReport | None) -> AlarmRuling:
+            if report is None or not report.alarm:
+                raise Contradiction(self._no_alarm(name, report))
+            return AlarmRuling(
+                at_us=self._now_us(),
+                actor=actor,
+                note=note,
+                experiment_id=configuration.experiment_id,
+                epoch=configuration.epoch,
+                changes=_changes(report),
+            )
+
+        return _view(self._log.acknowledge(name, judge))
+
+    def _champion(self) -> str | None:
+        configuration = self._live.configuration
+        return configuration.champion or configuration.terms.baseline or self._live.fleet.reference
+
+    def _required_champion(self) -> str:
+        champion = self._champion()
+        if champion is None:
+            raise NotReady("there is nothing to compare the traffic with: no model is on the shelf", retry_after_s=5)
+        return champion
+
+    def _no_alarm(self, version: str, report: DriftReport | None) -> str:
+        if report is None:
+            return f"there is no alarm to acknowledge: {self._unknown(version).note}"
+        if report.acknowledged is not None:
+            return f"the alarm of {version} was acknowledged at {report.acknowledged}"
+        return f"there is no alarm of {version} to acknowledge"
+
+    def _unknown(self, version: str) -> DriftView:
+        """The answer about a version of which the monitor knows nothing. Raises `UnknownVersion`."""
+        loaded = self._live.fleet.versions.get(version)
+        if loaded is None:
+            known = ", ".join(self._live.fleet.versions) or "none"
+            raise UnknownVersion(f"no version {version[:64]!r} is served; there are: {known}", field="version")
+        files = loaded.manifest.get("files")
+        if isinstance(files, Mapping) and REFERENCE_FILE not in files:
+            return DriftView(version=version, note=f"{version} was published without a drift reference: {_REPUBLISH}")
+        return DriftView(version=version, note=f"the monitor has taken in no request for {version} yet: {_RUN_IT}")
+
+
+_REPUBLISH = "publish it anew with `bakeoff publish --reference` to have its traffic watched"
+_TOO_EARLY = "the monitor has stored no point yet: there is one after every 20 requests at first"
+_RUN_IT = "send some, and run it with `bakeoff monitor`"
+
+
+def _view(report: DriftReport) -> DriftView:
+    return DriftView(**{name: getattr(report, name) for name in report.__struct_fields__})
+
+
+def _point(point: CoursePoint) -> DriftPoint:
+    return DriftPoint(
+        requests=point.requests,
+        timestamp=iso_utc(point.at_us),
+        score=point.score,
+        evidence=point.evidence,
+        alarm=point.alarm,
+    )
+
+
+def _changes(report: DriftReport) -> dict[str, Change]:
+    """The alarm as it was, for the audit log."""
+    columns, joint = (*report.features, *report.outputs), report.joint
+    loud = [part.name for part in columns if part.evidence >= 1] + [part.name for part in joint if part.evidence >= 1]
+    facts = {
+        "since": report.since,
+        "score": report.score,
+        "evidence": report.evidence,
+        "requests": report.requests,
+        "streams": loud,
+    }
+    return {"drift_alarm": Change(facts, "acknowledged")}

@@ -1,0 +1,260 @@
+"""What is laid over, or put in the place of, the monitor's reports: pure, from an experiment's record and what is in
+force.
+
+What the experiments say, as anyone may read it: the monitor's reports, with what is in force now laid over them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.monitoring import StoredReport
+from app.domain.report import (
+    ComparisonReport,
+    ExperimentReport,
+    ExperimentState,
+    Recommendation,
+    TimelinePoint,
+    VariantReport,
+)
+from app.domain.timestamps import iso_utc
+from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
+from app.services.serving.health import MONITOR_STALE_S
+from app.services.serving.predictor import Live
+
+RUN_IT = "run it with `bakeoff monitor`"
+
+
+class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment as the store has it; times are µs since 1970 (UTC). `report` is the monitor's newest of it."""
+
+    id: str
+    ordinal: int
+    started_at_us: int
+    ended_at_us: int | None
+    ended_by: str | None
+    terms: ExperimentTerms
+    versions: tuple[str, ...]
+    champion: str | None
+    report: ExperimentReport | None
+
+
+class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment in the list. `ended_by` is what ended it: a decision, a patch, the shelf or the environment.
+
+    `recommendation` is the last one, null where the monitor has made no report of it.
+    """
+
+    id: str
+    ordinal: int
+    started: str
+    ended: str | None
+    state: ExperimentState
+    ended_by: str | None
+    metric: str
+    alpha: float
+    baseline: str | None
+    champion: str | None
+    versions: tuple[str, ...]
+    recommendation: Recommendation | None
+
+
+def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
+    """The report of an experiment of which nothing has been computed."""
+    baseline = record.terms.baseline
+    method = "two_sample" if record.terms.metric == "reward" else "paired"
+    return ExperimentReport(
+        id=record.id,
+        started=iso_utc(record.started_at_us),
+        ended=None if record.ended_at_us is None else iso_utc(record.ended_at_us),
+        state="running" if record.ended_at_us is None else "ended",
+        metric=record.terms.metric,
+        alpha=record.terms.alpha,
+        baseline=baseline,
+        variants=tuple(VariantReport(version=version, weight=0.0) for version in record.versions),
+        comparisons=tuple(
+            ComparisonReport(challenger=version, method=method) for version in record.versions if version != baseline
+        ),
+        recommendation=Recommendation("continue", None, reason),
+    )
+
+
+def aged(report: ExperimentReport, age_s: float | None, stale_s: float) -> ExperimentReport:
+    """The report, which says so where the monitor does not keep up: its figures are then those of a while ago."""
+    if report.computed_at is None or (age_s is not None and age_s <= stale_s):
+        return report
+    since = "has never caught up with the log" if age_s is None else f"has not caught up with the log for {age_s:.0f} s"
+    old = report.recommendation
+    reason = f"{old.reason} (as of {report.computed_at}: the monitor {since}; {RUN_IT})"
+    return replace(report, recommendation=replace(old, reason=reason))
+
+
+def overlaid(report: ExperimentReport, configuration: Configuration) -> ExperimentReport:
+    """The report with the weights in force, and every version in the split."""
+    weights = configuration.weights
+    known = {variant.version for variant in report.variants}
+    new = tuple(VariantReport(version=version, weight=0.0) for version in weights if version not in known)
+    variants = tuple(replace(each, weight=weights.get(each.version, 0.0)) for each in report.variants + new)
+    return replace(report, variants=variants)
+
+
+def entry_of(record: ExperimentRecord) -> ExperimentEntry:
+    """The experiment as the list shows it."""
+    return ExperimentEntry(
+        id=record.id,
+        ordinal=record.ordinal,
+        started=iso_utc(record.started_at_us),
+        ended=None if record.ended_at_us is None else iso_utc(record.ended_at_us),
+        state="running" if record.ended_at_us is None else "ended",
+        ended_by=record.ended_by,
+        metric=record.terms.metric,
+        alpha=record.terms.alpha,
+        baseline=record.terms.baseline,
+        champion=record.champion,
+        versions=record.versions,
+        recommendation=None if record.report is None else record.report.recommendation,
+    )
+
+
+MOST_POINTS = 2000
+LARGEST_PAGE = 1000
+
+
+class ReportReads(Protocol):
+    """The monitor's derived state. Every call raises `StoreUnavailable`."""
+
+    def report(self, experiment_id: str) -> StoredReport | None: ...
+
+    def age_s(self) -> float | None: ...
+
+    def timeline(self, experiment_id: str, points: int) -> list[TimelinePoint]: ...
+
+
+class ExperimentLog(Protocol):
+    """The experiments in the store. Every call raises `StoreUnavailable`."""
+
+    def newest(self, limit: int) -> list[ExperimentRecord]: ...
+
+    def find(self, experiment_id: str) -> ExperimentRecord | None: ...
+
+
+class ExperimentListing(msgspec.Struct, frozen=True):
+    """Experiments, newest first."""
+
+    experiments: tuple[ExperimentEntry, ...]
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The course of each comparison of one experiment: by challenger, then by the number of outcomes."""
+
+    experiment_id: str
+    points: tuple[TimelinePoint, ...]
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """What one look into the store found: when (monotonic s), the report, and how old the monitor's state was."""
+
+    at_s: float
+    experiment_id: str
+    report: ExperimentReport
+    age_s: float | None
+
+
+class Experiments:
+    """The use cases behind `GET /experiment`, its timeline, and the list of all.
+
+    The running experiment's report is read at most every `ttl_s` seconds, whatever the number of readers; it costs
+    the same at any number of outcomes. `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        reads: ReportReads,
+        log: ExperimentLog,
+        clock: Callable[[], float],
+        ttl_s: float = 0.5,
+    ) -> None:
+        self._live = live
+        self._reads = reads
+        self._log = log
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._lock = threading.Lock()
+        self._look: _Look | None = None
+
+    def current(self) -> ExperimentReport:
+        """The running experiment, with the weights now in force. Raises `NotReady` and `StoreUnavailable`."""
+        configuration = self._live.configuration
+        if not configuration.experiment_id or not configuration.epoch:
+            raise NotReady("there is no experiment: no model is on the shelf, or the store cannot be read")
+        look = self._looked(configuration)
+        return overlaid(aged(look.report, look.age_s, MONITOR_STALE_S), configuration)
+
+    def report(self, experiment_id: str) -> ExperimentReport:
+        """Any experiment's report; of a finished one the final one. Raises `UnknownExperiment`, `StoreUnavailable`."""
+        if experiment_id == self._live.configuration.experiment_id:
+            return self.current()
+        record = self._found(experiment_id)
+        stored = self._reads.report(experiment_id)
+        return stored.report if stored is not None else nothing_known(record, "the monitor has taken in nothing of it")
+
+    def listing(self, limit: int = 100) -> ExperimentListing:
+        """The newest `limit` (1 to 1,000) experiments. Raises `InvalidRequest` and `StoreUnavailable`."""
+        if not 1 <= limit <= LARGEST_PAGE:
+            raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
+        return ExperimentListing(tuple(map(entry_of, self._log.newest(limit))))
+
+    def timeline(self, points: int = 200, experiment_id: str | None = None) -> Timeline:
+        """Up to `points` (1 to 2,000) of each comparison's course, evenly, the first and the last among them.
+
+        Of the running experiment, or the one asked for. Raises `InvalidRequest`, `UnknownExperiment`,
+        `StoreUnavailable`.
+        """
+        if not 1 <= points <= MOST_POINTS:
+            raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
+        chosen = self._live.configuration.experiment_id if experiment_id is None else self._found(experiment_id).id
+        return Timeline(chosen, tuple(self._reads.timeline(chosen, points)))
+
+    def _found(self, experiment_id: str) -> ExperimentRecord:
+        record = self._log.find(experiment_id)
+        if record is None:
+            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see /experiments", field="id")
+        return record
+
+    def _looked(self, configuration: Configuration) -> _Look:
+        """A look that is fresh enough; where another thread is at it, or the store is away, the last one."""
+        look = self._look
+        usable = look is not None and look.experiment_id == configuration.experiment_id
+        if look is not None and usable and self._clock() - look.at_s < self._ttl_s:
+            return look
+        if not self._lock.acquire(blocking=not usable):
+            assert look is not None
+            return look
+        try:
+            self._look = self._read(configuration.experiment_id)
+            return self._look
+        except StoreUnavailable:
+            if look is None or not usable:
+                raise
+            return look
+        finally:
+            self._lock.release()
+
+    def _read(self, experiment_id: str) -> _Look:
+        stored = self._reads.report(experiment_id)
+        if stored is not None:
+            return _Look(self._clock(), experiment_id, stored.report, stored.age_s)
+        age_s = self._reads.age_s()
+        reason = (
+            f"the monitor has not run yet, so nothing is known: {RUN_IT}"
+            if age_s is None
+            else "the experiment has just begun: the monitor has taken in nothing of it yet"
+        )
+        return _Look(self._clock(), experiment_id, nothing_known(self._found(experiment_id), reason), age_s)

@@ -1,0 +1,174 @@
+"""One commit for all that wait: while one caller's commit runs, the others gather, and the next takes them along.
+
+Take outcomes: believe the signed id, make them durable, and only then acknowledge.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from app.domain.contract import FeatureContract
+from app.domain.outcome import Outcome, label_of, reward_of
+from app.domain.prediction_id import Signer
+from app.errors import BakeoffError, InvalidRequest, NotReady, StoreUnavailable
+from app.services.serving.predictor import Live
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+class _Ticket(Generic[Work, Result]):
+    """One caller's work and, once committed, its result (or what the commit raised)."""
+
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.result: Result | None = None
+        self.error: Exception | None = None
+        self.done = False
+
+
+class GroupCommit(Generic[Work, Result]):
+    """Calls `commit` with the work of all callers that wait; needs no thread of its own, so it may cross a fork.
+
+    `wait_s` bounds how long a caller waits for its turn.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Work]], list[Result]], wait_s: float) -> None:
+        self._commit = commit
+        self._wait_s = wait_s
+        self._turn = threading.Lock()
+        self._gathering = threading.Lock()
+        self._waiting: list[_Ticket[Work, Result]] = []
+
+    def submit(self, work: Work) -> Result:
+        """The result for `work`, once committed. Raises what `commit` raised, or `StoreUnavailable` after `wait_s`."""
+        ticket: _Ticket[Work, Result] = _Ticket(work)
+        with self._gathering:
+            self._waiting.append(ticket)
+        if not self._turn.acquire(timeout=self._wait_s):
+            self._withdraw(ticket)
+            raise StoreUnavailable("the store is too slow at the moment: nothing of this request is acknowledged")
+        try:
+            if not ticket.done:
+                self._commit_waiting()
+        finally:
+            self._turn.release()
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result  # type: ignore[return-value]
+
+    def _commit_waiting(self) -> None:
+        with self._gathering:
+            tickets, self._waiting = self._waiting, []
+        try:
+            results = self._commit([ticket.work for ticket in tickets])
+        except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
+            for ticket in tickets:
+                ticket.error, ticket.done = error, True
+            return
+        for ticket, result in zip(tickets, results, strict=True):
+            ticket.result, ticket.done = result, True
+
+    def _withdraw(self, ticket: _Ticket[Work, Result]) -> None:
+        with self._gathering:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+
+
+_KEYS = frozenset(("prediction_id", "actual", "reward"))
+_LONG_TEXT = 60
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """How many outcomes were new, and how many said again what was known; all are on disk."""
+
+    accepted: int
+    duplicates: int
+
+
+class OutcomeLog(Protocol):
+    """The store's side of feedback.
+
+    `commit` makes several submissions durable in one transaction and returns for each its receipt, or the
+    `Contradiction` for which none of its outcomes was taken. Raises `StoreUnavailable`: then none of any was.
+    """
+
+    def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]: ...
+
+
+class Feedback:
+    """The use case behind `POST /feedback`; safe in threads, and made before a fork or after.
+
+    A submission that timed out may still have been committed: said again, it is a duplicate, so the client that
+    repeats what was not acknowledged is always right.
+    """
+
+    def __init__(self, live: Live, signer: Signer, log: OutcomeLog, wait_s: float = 10.0) -> None:
+        self._live = live
+        self._signer = signer
+        self._commits: GroupCommit[Sequence[Outcome], Receipt | BakeoffError] = GroupCommit(log.commit, wait_s)
+
+    def accept(self, items: Sequence[Any]) -> Receipt:
+        """Take all outcomes of `items`, or none.
+
+        Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (of a list: naming the index), and
+        `StoreUnavailable` where nothing could be made durable.
+        """
+        if not items:
+            raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
+        outcomes: list[Outcome] = []
+        for index, item in enumerate(items):
+            try:
+                outcomes += self._outcomes(item, index)
+            except BakeoffError as error:
+                if len(items) == 1:
+                    raise
+                raise error.within("item", index) from None
+        result = self._commits.submit(outcomes)
+        if isinstance(result, BakeoffError):
+            raise result
+        return result
+
+    def _outcomes(self, item: Any, index: int) -> list[Outcome]:
+        prediction_id = _checked_item(item)
+        fact = self._signer.verify(prediction_id)
+        found = []
+        if "actual" in item:
+            value = label_of(item["actual"], self._contract(fact.version_ordinal))
+            found.append(Outcome(prediction_id, "actual", value, fact, index))
+        if "reward" in item:
+            value = reward_of(item["reward"], self._live.configuration.terms.reward_range)
+            found.append(Outcome(prediction_id, "reward", value, fact, index))
+        return found
+
+    def _contract(self, ordinal: int) -> FeatureContract:
+        """The contract of the version that answered; of the reference where that one is not served any more."""
+        fleet = self._live.fleet
+        for version in fleet.versions.values():
+            if version.ordinal == ordinal:
+                return version.contract
+        if fleet.reference is None:
+            raise NotReady("no model is served, so the label's class cannot be told", retry_after_s=5)
+        return fleet.versions[fleet.reference].contract
+
+
+def _checked_item(item: Any) -> str:
+    """The prediction id of an item with the right keys."""
+    if type(item) is not dict:
+        raise InvalidRequest('an outcome is an object such as {"prediction_id": "…", "actual": "…"}', field="feedback")
+    for key in item:
+        if key not in _KEYS:
+            shown = key[:_LONG_TEXT]
+            raise InvalidRequest(f"unknown key {shown!r}; known are {', '.join(sorted(_KEYS))}", field=shown)
+    prediction_id = item.get("prediction_id")
+    if type(prediction_id) is not str:
+        raise InvalidRequest("prediction_id must be a string", field="prediction_id")
+    if "actual" not in item and "reward" not in item:
+        raise InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
+    return prediction_id

@@ -1,0 +1,168 @@
+"""How far recorders have come: what a reader waits for to see what was answered before it asked.
+
+The recorder of one worker: takes what was served, and a thread of its own counts it, shadows it and logs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from array import array
+from collections.abc import Callable, Mapping, MutableSequence
+from typing import Protocol
+
+from app.domain.prediction import Exposure
+from app.services.ports import ExposureLog, Fleet
+from app.services.recording.batch import ROWS_A_TURN, Drain, Intake, RecorderMetrics
+
+_POLL_S = 0.001
+
+
+class Progress(Protocol):
+    """The recorders that share a log, two numbers each: rows accepted and rows settled. May raise `OSError`."""
+
+    def open(self) -> MutableSequence[int]:
+        """This process's numbers, to be written in place."""
+
+    def all(self) -> Mapping[str, tuple[int, int]]:
+        """(accepted, settled) of each live process, by name."""
+
+    def close(self) -> None:
+        """Withdraw this process's numbers."""
+
+
+class OwnProgress:
+    """The progress of a process that shares its log with no other."""
+
+    def __init__(self) -> None:
+        self._numbers = array("Q", (0, 0))
+
+    def open(self) -> MutableSequence[int]:
+        """Rows accepted, rows settled."""
+        return self._numbers
+
+    def all(self) -> Mapping[str, tuple[int, int]]:
+        """This process's numbers under one name."""
+        return {"own": (self._numbers[0], self._numbers[1])}
+
+    def close(self) -> None:
+        """Nothing to withdraw."""
+
+
+def wait_until_settled(progress: Progress, timeout_s: float) -> bool:
+    """Whether all rows accepted so far, by whatever process, were settled within `timeout_s`. Dead processes do not
+    count: what they had not settled is lost."""
+    deadline = time.monotonic() + timeout_s
+    targets = {name: accepted for name, (accepted, settled) in progress.all().items() if settled < accepted}
+    while targets:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+        now = progress.all()
+        targets = {name: target for name, target in targets.items() if name in now and now[name][1] < target}
+    return True
+
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL_S = 0.01
+
+
+class Recorder:
+    """The `Sink` of one worker. Making one starts nothing; `start` is called after the fork.
+
+    Up to `limit_rows` rows wait to be drained, and as many more for an unusable store. `fleet` gives the versions
+    served now. `progress` lets the workers of a host wait for each other; `pressed` says that requests
+    wait for the processor, so that shadow work must not take it.
+    """
+
+    def __init__(
+        self,
+        log: ExposureLog,
+        metrics: RecorderMetrics,
+        fleet: Callable[[], Fleet],
+        limit_rows: int,
+        progress: Progress | None = None,
+        pressed: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._intake = Intake(limit_rows)
+        self._drain = Drain(self._intake, log, metrics, fleet, limit_rows, pressed)
+        self._progress = progress or OwnProgress()
+        self._wake = threading.Event()
+        self._stop_by_s: float | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def outage(self) -> str | None:
+        """Why the store did not take the last write; None while it does."""
+        return self._drain.outage
+
+    def record(self, exposure: Exposure) -> None:
+        """Take what was served; dropped and counted where the queue is full. Never blocks, never raises."""
+        self._intake.put(exposure)
+
+    def failed(self, version: str, reason: str) -> None:
+        """Note that `version` raised when it was asked to serve."""
+        self._drain.failures.add(version, reason)
+
+    def start(self) -> None:
+        """Begin to drain, in the process that serves; once more is harmless."""
+        if self._thread is not None:
+            return
+        numbers = self._numbers()
+        self._intake.count_into(numbers)
+        self._stop_by_s = None
+        self._thread = threading.Thread(target=self._run, args=(numbers,), name="recorder", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> int:
+        """Drain what is left, for `timeout_s` at most; the number of rows that did not reach the log."""
+        if self._thread is not None:
+            self._stop_by_s = time.monotonic() + timeout_s
+            self._wake.set()
+            self._thread.join(timeout_s)
+            self._thread = None
+            self._progress.close()
+        left = self._drain.waiting
+        if left:
+            _LOG.error("rows_not_recorded", extra={"event_fields": {"rows": left, "reason": self.outage}})
+        return left
+
+    def flush(self, timeout_s: float) -> bool:
+        """Whether all that any worker of this host had answered by now was settled within `timeout_s`.
+
+        Settled is what is counted, and is in the log unless the store is unusable: then nobody waits for it.
+        """
+        self._wake.set()
+        try:
+            return wait_until_settled(self._progress, timeout_s)
+        except OSError:
+            _LOG.exception("progress_not_readable")
+            return False
+
+    def _numbers(self) -> MutableSequence[int]:
+        try:
+            return self._progress.open()
+        except OSError:
+            _LOG.exception("progress_not_shared")
+            self._progress = OwnProgress()
+            return self._progress.open()
+
+    def _run(self, numbers: MutableSequence[int]) -> None:
+        settled = 0
+        while not self._finished():
+            self._rest()
+            self._drain.turn()
+            if self._drain.settled > settled:
+                settled = numbers[1] = self._drain.settled
+
+    def _rest(self) -> None:
+        """Let a batch gather: a turn costs as much as many rows."""
+        if self._intake.waiting < ROWS_A_TURN and not (self._stop_by_s and self._intake):
+            self._wake.wait(_INTERVAL_S)
+            self._wake.clear()
+
+    def _finished(self) -> bool:
+        if self._stop_by_s is None:
+            return False
+        return not (self._intake or self._drain.waiting) or time.monotonic() >= self._stop_by_s

@@ -1,0 +1,243 @@
+"""What a backup says about itself, and where its parts belong.
+
+Write and read a backup: a gzipped tar whose last file holds the checksums of all others.
+
+Put the files of a backup where they belong: what was there before is moved aside, and back where a move fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from app.domain.manifest import FileSum
+from app.errors import BackupRefused
+
+BACKUP_FORMAT = 1
+CONTENTS = "backup.json"
+STORE, KEY, TOKEN, SHELF = "store.sqlite", "keys/deployment.key", "admin.token", "models"
+_NAMES = re.compile(
+    r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*"
+)
+
+
+class BackupContents(msgspec.Struct, frozen=True, kw_only=True):
+    """The file `backup.json`, which is the last one of the archive: every other file by its name in it."""
+
+    format: int = BACKUP_FORMAT
+    created_at: str
+    release: str
+    files: Mapping[str, FileSum]
+
+
+def belongs(name: str) -> bool:
+    """Whether a backup may have a file of that name: nothing that leads out of the folders it is put back to."""
+    return _NAMES.fullmatch(name) is not None and ".." not in name.split("/") and "." not in name.split("/")
+
+
+_PIECE_BYTES = 1024 * 1024
+_LARGEST_CONTENTS = 16 * 1024 * 1024
+_EFFORT = 3  # of gzip: the log is text, and more effort takes long for little
+
+
+def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: str) -> BackupContents:
+    """Write `files` (name in the archive: where it is now) to `out`. Raises `OSError`."""
+    sums: dict[str, FileSum] = {}
+    with (
+        gzip.GzipFile(fileobj=out, mode="wb", compresslevel=_EFFORT) as packed,
+        tarfile.open(fileobj=packed, mode="w|", bufsize=_PIECE_BYTES) as archive,
+    ):
+        for name, path in files.items():
+            with path.open("rb") as file:
+                entry = _entry(name, os.fstat(file.fileno()).st_size)
+                counted = _Summed(file)
+                archive.addfile(entry, counted)
+                sums[name] = FileSum(sha256=counted.sha256.hexdigest(), bytes=entry.size)
+        contents = BackupContents(created_at=created_at, release=release, files=sums)
+        data = msgspec.json.format(msgspec.json.encode(contents), indent=2)
+        archive.addfile(_entry(CONTENTS, len(data)), io.BytesIO(data))
+    return contents
+
+
+def unpack(source: IO[bytes], place: Callable[[str], Path]) -> BackupContents:
+    """Write the files of a backup to where `place` says for each name, synced, and compare each with its checksum.
+
+    Raises `BackupRefused` where it is no backup, is cut short or was changed, and `OSError` for the disk.
+    """
+    try:
+        with gzip.GzipFile(fileobj=source) as packed:
+            with tarfile.open(fileobj=packed, mode="r|") as archive:
+                found, text = _unpacked(archive, place)
+            while packed.read(_PIECE_BYTES):
+                pass  # to the end: there gzip finds out whether something is missing
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BackupRefused(f"it is not a backup, or was cut short: {error}") from error
+    contents = _contents(text)
+    if found != contents.files:
+        wrong = sorted(name for name in found.keys() | contents.files if found.get(name) != contents.files.get(name))
+        raise BackupRefused(f"its files are not those that were backed up: {', '.join(wrong[:5])}")
+    return contents
+
+
+def _unpacked(archive: tarfile.TarFile, place: Callable[[str], Path]) -> tuple[dict[str, FileSum], bytes | None]:
+    found: dict[str, FileSum] = {}
+    contents: bytes | None = None
+    for entry in archive:
+        file = archive.extractfile(entry) if entry.isreg() else None
+        if file is None or not (entry.name == CONTENTS or belongs(entry.name)):
+            raise BackupRefused(f"{entry.name!r} has no place in a backup")
+        if entry.name == CONTENTS:
+            contents = file.read(_LARGEST_CONTENTS)
+        else:
+            found[entry.name] = _write(file, place(entry.name), 0o644 if entry.name.startswith(f"{SHELF}/") else 0o600)
+    return found, contents
+
+
+def _write(file: IO[bytes], path: Path, mode: int) -> FileSum:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    summed = _Summed(file)
+    size = 0
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as written:
+        while piece := summed.read(_PIECE_BYTES):
+            written.write(piece)
+            size += len(piece)
+        written.flush()
+        os.fsync(written.fileno())
+    return FileSum(sha256=summed.sha256.hexdigest(), bytes=size)
+
+
+def _contents(text: bytes | None) -> BackupContents:
+    if text is None:
+        raise BackupRefused(f"it has no {CONTENTS}: it is not a backup, or was cut short")
+    try:
+        contents = msgspec.json.decode(text, type=BackupContents)
+    except msgspec.DecodeError as error:
+        raise BackupRefused(f"its {CONTENTS} cannot be read: {error}") from error
+    if contents.format != BACKUP_FORMAT:
+        raise BackupRefused(f"its format is {contents.format}, this release reads {BACKUP_FORMAT}")
+    return contents
+
+
+def _entry(name: str, size: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = size, 0o600
+    return entry
+
+
+class _Summed:
+    """Reads a file and sums what was read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        data = self._file.read(size)
+        self.sha256.update(data)
+        return data
+
+
+_STAGED = ".restoring"
+_BESIDE_STORE = ("", "-wal", "-shm", "-journal")
+
+
+class Homes(msgspec.Struct, frozen=True):
+    """Where the parts of a deployment's state live: its folder, the store's file (None: a server has it), the shelf."""
+
+    data_dir: Path
+    store: Path | None
+    model_dir: Path
+
+    def of(self, name: str) -> tuple[Path, Path]:
+        """The root and, below it, the path of the file that a backup calls `name`."""
+        if name == STORE and self.store is not None:
+            return self.store.parent, Path(self.store.name)
+        if name.startswith(f"{SHELF}/"):
+            return self.model_dir, Path(name).relative_to(SHELF)
+        return self.data_dir, Path(name)
+
+    def staged(self, name: str) -> Path:
+        """Where that file waits until all are there and found right: on its own file system, for a rename."""
+        root, path = self.of(name)
+        return root / _STAGED / path
+
+    def roots(self) -> list[Path]:
+        """The folders that hold state, once each."""
+        places = (self.data_dir, self.store.parent if self.store else self.data_dir, self.model_dir)
+        return [*dict.fromkeys(places)]
+
+
+def standing(homes: Homes) -> list[Path]:
+    """What is there now and would be replaced: the store's files, the key, the token, all of the shelf."""
+    store = homes.store
+    beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
+    kept = [homes.data_dir / KEY, homes.data_dir / TOKEN]
+    shelf = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
+    # Dotted names are the shelf's own: locks and the like.
+    return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in shelf if not p.name.startswith("."))]
+
+
+@contextlib.contextmanager
+def staging(homes: Homes) -> Iterator[None]:
+    """Empty staging folders, gone at the end."""
+    folders = [root / _STAGED for root in homes.roots()]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_back(homes: Homes, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None) -> list[Path]:
+    """Move what stands aside, and the staged files of these names in; the folders where the former now is.
+
+    `commit` comes last, and puts the log in its place where that is no file. Where it or a move fails all moves are
+    undone, and the `OSError` or `StoreUnavailable` is raised.
+    """
+    done: list[tuple[Path, Path]] = []
+    units = {_unit(homes, name) for name in names if name != STORE or homes.store is not None}
+    try:
+        aside = {_aside(homes, path, stamp, done) for path in standing(homes)}
+        for root, unit in sorted(units):
+            _move(root / _STAGED / unit, root / unit, done)
+        commit()
+    except Exception:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+    return sorted(aside)
+
+
+def _unit(homes: Homes, name: str) -> tuple[Path, Path]:
+    """What is moved as one: a version's folder, else the file."""
+    root, path = homes.of(name)
+    return (root, Path(path.parts[0])) if name.startswith(f"{SHELF}/") else (root, path)
+
+
+def _aside(homes: Homes, path: Path, stamp: str, done: list[tuple[Path, Path]]) -> Path:
+    root = max((root for root in homes.roots() if path.is_relative_to(root)), key=lambda root: len(root.parts))
+    folder = root / f".replaced-{stamp}"
+    _move(path, folder / path.relative_to(root), done)
+    return folder
+
+
+def _move(source: Path, target: Path, done: list[tuple[Path, Path]]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    source.rename(target)
+    done.append((source, target))

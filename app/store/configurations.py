@@ -1,0 +1,223 @@
+"""The configurations that were ever in force, and the experiments they belong to.
+
+The audit log: each decision in one transaction with the configuration that it brought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.domain.decision import RAMP, AuditEntry, Change, Checked, Decided, Ruling
+from app.domain.experiment import Configuration
+from app.domain.report import ExperimentReport
+from app.domain.timestamps import iso_utc
+from app.errors import NotReady
+from app.store.engine import Database
+from app.store.kinds import DURABLE, READING
+from app.store.statements import statements
+
+
+class ConfigurationLog:
+    """The table `config`, appended to only. Every call raises `StoreUnavailable` where the store cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def latest(self) -> Configuration | None:
+        """The configuration in force, None where there has been none."""
+        with self._database.begin(READING) as connection:
+            return latest_of(connection)
+
+    def newer_than(self, epoch: int) -> Configuration | None:
+        """The configuration in force if its epoch is above `epoch`; cheap to ask often."""
+        with self._database.begin(READING) as connection:
+            newest = connection.execute(text(statements("config")["newest_epoch"])).scalar()
+            return latest_of(connection) if newest is not None and newest > epoch else None
+
+    def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None:
+        """The configuration in force after `decide` has seen the latest and given the next one (None: no change).
+
+        One transaction under the write lock: of several that start at once, each sees what the one before did. The
+        epoch is the store's to give. Durable when it returns.
+        """
+        with self._database.begin(DURABLE) as connection:
+            latest = latest_of(connection)
+            wanted = decide(latest)
+            if wanted is None:
+                return latest
+            settled = append_to(connection, wanted, latest)
+            if latest is not None and latest.ramp is not None and settled.ramp is None:
+                _say_ramp_ended(connection, latest, settled)
+            return settled
+
+
+def latest_of(connection: Connection) -> Configuration | None:
+    """The configuration in force, as this transaction sees it."""
+    row = connection.execute(text(statements("config")["latest"])).one_or_none()
+    if row is None:
+        return None
+    return msgspec.structs.replace(msgspec.json.decode(row.body, type=Configuration), epoch=row.epoch)
+
+
+def append_to(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:
+    """`wanted` with the epoch it got; ends and begins an experiment where `latest` belongs to another one."""
+    if latest is None or latest.experiment_id != wanted.experiment_id:
+        _begin_experiment(connection, wanted)
+    epoch = connection.execute(
+        text(statements("config")["append"]),
+        {
+            "created_at_us": wanted.created_at_us,
+            "experiment_id": wanted.experiment_id,
+            "source": wanted.source,
+            "body": msgspec.json.encode(wanted).decode(),
+        },
+    ).scalar_one()
+    return msgspec.structs.replace(wanted, epoch=epoch)
+
+
+def _begin_experiment(connection: Connection, configuration: Configuration) -> None:
+    """End what runs and begin the configuration's experiment."""
+    at_us = configuration.created_at_us
+    connection.execute(
+        text(statements("config")["end_experiments"]), {"at_us": at_us, "ended_by": configuration.source}
+    )
+    body = {
+        "terms": configuration.terms,
+        "versions": list(configuration.weights),
+        "champion": configuration.champion,
+    }
+    connection.execute(
+        text(statements("config")["begin_experiment"]),
+        {"id": configuration.experiment_id, "at_us": at_us, "body": msgspec.json.encode(body).decode()},
+    )
+
+
+def _say_ramp_ended(connection: Connection, latest: Configuration, settled: Configuration) -> None:
+    """An entry in the audit log: a start or a reload has ended the ramp, which somebody had asked for."""
+    assert latest.ramp is not None
+    changes = {"ramp": Change(latest.ramp, None), "weights": Change(latest.weights, settled.weights)}
+    connection.execute(
+        text(statements("decisions")["append"]),
+        {
+            "at_us": settled.created_at_us,
+            "actor": settled.source,
+            "action": RAMP,
+            "version": latest.ramp.version,
+            "note": "the ramp has ended: the server started, or reloaded, with another split or other versions",
+            "experiment_id": latest.experiment_id,
+            "epoch": settled.epoch,
+            "changes": msgspec.json.encode(changes).decode(),
+            "evidence": None,
+        },
+    )
+
+
+_BEYOND_ALL = 1 << 62
+
+
+class DecisionTable:
+    """The table `decisions`, appended to only. Every call raises `StoreUnavailable` where the store is unusable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def decide(self, judge: Callable[[Configuration | None], Ruling | None]) -> Decided:
+        """Write what `judge` rules after it has seen the configuration in force (None: change nothing).
+
+        One transaction under the write lock, durable when it returns: the configuration, the end of one experiment
+        and the beginning of the next, and the entry are there together or not at all. Raises what `judge` raises, and
+        `NotReady` where there is neither a configuration nor a ruling.
+        """
+        with self._database.begin(DURABLE) as connection:
+            latest = latest_of(connection)
+            ruling = judge(latest)
+            if ruling is not None:
+                configuration = append_to(connection, ruling.configuration, latest)
+                return Decided(configuration, _append(connection, ruling, configuration.epoch))
+        if latest is None:
+            raise NotReady("there is no configuration yet")
+        return Decided(latest, None)
+
+    def add_check(self, seq: int, checked: Checked) -> None:
+        """Say whether the version that the decision brought back answers."""
+        parameters = {"seq": seq, "checked": _json(checked)}
+        with self._database.begin(DURABLE) as connection:
+            connection.execute(text(statements("decisions")["add_check"]), parameters)
+
+    def page(self, limit: int, before: int | None = None) -> list[AuditEntry]:
+        """Up to `limit` entries, newest first, older than the entry numbered `before`."""
+        parameters = {"limit": limit, "before": _BEYOND_ALL if before is None else before}
+        with self._database.begin(READING) as connection:
+            rows = connection.execute(text(statements("decisions")["page"]), parameters).all()
+        return [_entry(row) for row in rows]
+
+    def of_experiment(self, experiment_id: str) -> list[AuditEntry]:
+        """The decisions on one experiment, newest first, without their evidence."""
+        query = text(statements("decisions")["of_experiment"])
+        with self._database.begin(READING) as connection:
+            rows = connection.execute(query, {"experiment_id": experiment_id}).all()
+        return [_entry(row) for row in rows]
+
+
+def _append(connection: Connection, ruling: Ruling, epoch: int) -> AuditEntry:
+    at_us = ruling.configuration.created_at_us
+    seq = connection.execute(
+        text(statements("decisions")["append"]),
+        {
+            "at_us": at_us,
+            "actor": ruling.actor,
+            "action": ruling.action,
+            "version": ruling.version,
+            "note": ruling.note,
+            "experiment_id": ruling.experiment_id,
+            "epoch": epoch,
+            "changes": _json(ruling.changes),
+            "evidence": None if ruling.evidence is None else _json(ruling.evidence),
+        },
+    ).scalar_one()
+    return AuditEntry(
+        seq=seq,
+        at=iso_utc(at_us),
+        actor=ruling.actor,
+        action=ruling.action,
+        version=ruling.version,
+        note=ruling.note,
+        experiment_id=ruling.experiment_id,
+        epoch=epoch,
+        changes=ruling.changes,
+        evidence=ruling.evidence,
+    )
+
+
+def _entry(row: Any) -> AuditEntry:
+    return AuditEntry(
+        seq=row.seq,
+        at=iso_utc(row.at_us),
+        actor=row.actor,
+        action=row.action,
+        version=row.version,
+        note=row.note,
+        experiment_id=row.experiment_id,
+        epoch=row.epoch,
+        changes=msgspec.json.decode(row.changes, type=dict[str, Change]) if row.changes else {},
+        evidence=_report(row.evidence),
+        checked=msgspec.json.decode(row.checked, type=Checked) if row.checked else None,
+    )
+
+
+def _report(body: str | None) -> ExperimentReport | None:
+    """The evidence; None too where an older release wrote what cannot be read any more, so that the entry can be."""
+    if body is None:
+        return None
+    try:
+        return msgspec.json.decode(body, type=ExperimentReport)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _json(record: object) -> str:
+    return msgspec.json.encode(record).decode()

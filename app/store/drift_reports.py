@@ -1,0 +1,107 @@
+"""Drift in the store: the monitor's newest report of a version, and the acknowledgements of its alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.drift.report_types import DriftReport
+from app.services.queries.drift_records import (
+    ACKNOWLEDGE,
+    NAME,
+    Acknowledgement,
+    AlarmRuling,
+    Course,
+    CoursePoint,
+    WatchedReport,
+    course_key,
+    report_key,
+    standing,
+)
+from app.store.engine import Database
+from app.store.kinds import DURABLE, READING
+from app.store.reports import thinned
+from app.store.statements import statements
+
+
+class DriftTable:
+    """Every call raises `StoreUnavailable` where the store cannot be used."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def standing(self, version: str) -> DriftReport | None:
+        """The newest report of a version with every acknowledgement in it; None where there is none."""
+        with self._database.begin(READING) as connection:
+            return _standing(connection, version)
+
+    def course(self, version: str, points: int) -> list[CoursePoint]:
+        """Up to `points` of a version's course, evenly over those kept, the first and the last among them."""
+        with self._database.begin(READING) as connection:
+            body = _state(connection, course_key(version))
+        try:
+            course = msgspec.json.decode(body, type=Course) if body is not None else Course("")
+        except msgspec.MsgspecError:  # another release wrote it
+            return []
+        return thinned(course.points, points)
+
+    def acknowledgements(self, version: str, after: int) -> list[Acknowledgement]:
+        """Those of a version whose numbers are above `after`, in order."""
+        with self._database.begin(READING) as connection:
+            return _acknowledgements(connection, version, after)
+
+    def acknowledge(self, version: str, judge: Callable[[DriftReport | None], AlarmRuling]) -> DriftReport:
+        """The report after an acknowledgement as `judge` rules it, who sees the one before.
+
+        One transaction under the write lock, durable when it returns: the acknowledgement, its place in the log and
+        its audit entry are there together or not at all. Raises what `judge` raises; it must, where it sees None.
+        """
+        with self._database.begin(DURABLE) as connection:
+            ruling = judge(_standing(connection, version))
+            _append(connection, version, ruling)
+            after = _standing(connection, version)
+        assert after is not None, version
+        return after
+
+
+def _standing(connection: Connection, version: str) -> DriftReport | None:
+    body = _state(connection, report_key(version))
+    if body is None:
+        return None
+    try:
+        watched = msgspec.json.decode(body, type=WatchedReport)
+    except msgspec.MsgspecError:  # another release wrote it; the monitor writes it anew with the next request
+        return None
+    return standing(watched, _acknowledgements(connection, version, watched.acknowledged_seq))
+
+
+def _state(connection: Connection, key: str) -> str | None:
+    """What the monitor keeps under a name below the folder's own."""
+    body: str | None = connection.execute(text(statements("drift")["state"]), {"name": f"{NAME}/{key}"}).scalar()
+    return body
+
+
+def _acknowledgements(connection: Connection, version: str, after: int) -> list[Acknowledgement]:
+    parameters = {"version": version, "after": after}
+    rows = connection.execute(text(statements("drift")["acknowledgements"]), parameters).all()
+    return [Acknowledgement(*row) for row in rows]
+
+
+def _append(connection: Connection, version: str, ruling: AlarmRuling) -> None:
+    """Write the audit entry, and under its number the acknowledgement."""
+    entry = {
+        "at_us": ruling.at_us,
+        "actor": ruling.actor,
+        "action": ACKNOWLEDGE,
+        "version": version,
+        "note": ruling.note,
+        "experiment_id": ruling.experiment_id,
+        "epoch": ruling.epoch,
+        "changes": msgspec.json.encode(ruling.changes).decode(),
+        "evidence": None,
+    }
+    seq = connection.execute(text(statements("decisions")["append"]), entry).scalar_one()
+    values = {"seq": seq, "version": version, "at_us": ruling.at_us}
+    connection.execute(text(statements("drift")["acknowledge"]), values)

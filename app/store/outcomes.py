@@ -1,0 +1,101 @@
+"""The log of outcomes: durable before it returns, each prediction and kind once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.domain.outcome import Outcome
+from app.errors import BakeoffError, Contradiction
+from app.files import Turns
+from app.services.recording.feedback import Receipt
+from app.store.engine import Database
+from app.store.kinds import DURABLE
+from app.store.statements import statements
+
+_Known = dict[tuple[str, str], str]
+
+
+class FeedbackLog:
+    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC).
+
+    The processes of a host take `turns` where the store itself does not let them in by order.
+    """
+
+    def __init__(self, database: Database, now_us: Callable[[], int], turns: Turns | None = None) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._turns = None if database.kind.is_fair else turns
+
+    def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
+        """For each submission its receipt, or the `Contradiction` for which nothing of it was taken; all durable.
+
+        Raises `StoreUnavailable`: then nothing was taken. One transaction under the write lock, so that what is
+        known does not change between the look and the write, and `predictions_seen` places the outcomes exactly.
+        """
+        turn = self._turns.taken() if self._turns else nullcontext()
+        with turn, self._database.begin(DURABLE) as connection:
+            known = _known(connection, submissions)
+            new: list[Outcome] = []
+            results = [_settle(outcomes, known, new) for outcomes in submissions]
+            if new:
+                self._append(connection, new)
+        return results
+
+    def _append(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
+        seen = connection.execute(text(statements("feedback")["predictions_seen"])).scalar_one()
+        received_at_us = self._now_us()
+        rows = [
+            {
+                "prediction_id": outcome.prediction_id,
+                "kind": outcome.kind,
+                "outcome": _canonical(outcome),
+                "received_at_us": received_at_us,
+                "version_ordinal": outcome.fact.version_ordinal,
+                "epoch": outcome.fact.epoch,
+                "counts": outcome.fact.counts,
+                "randomised": outcome.fact.randomised,
+                "answer": outcome.fact.answer,
+                "user_hash": outcome.fact.user_hash,
+                "predictions_seen": seen,
+            }
+            for outcome in outcomes
+        ]
+        connection.execute(text(statements("feedback")["append"]), rows)
+
+
+def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> _Known:
+    ids = sorted({outcome.prediction_id for outcomes in submissions for outcome in outcomes})
+    query = text(statements("feedback", connection.dialect.name)["known"])
+    rows = connection.execute(query, {"ids": msgspec.json.encode(ids).decode()})
+    return {(row.prediction_id, row.kind): row.outcome for row in rows}
+
+
+def _settle(outcomes: Sequence[Outcome], known: _Known, new: list[Outcome]) -> Receipt | BakeoffError:
+    """Take one submission into `known` and `new`, whole or not at all."""
+    fresh: dict[tuple[str, str], Outcome] = {}
+    for outcome in outcomes:
+        key, said = (outcome.prediction_id, outcome.kind), _canonical(outcome)
+        before = _canonical(fresh[key]) if key in fresh else known.get(key)
+        if before is None:
+            fresh[key] = outcome
+        elif before != said:
+            return _contradiction(outcome, before, alone=outcomes[-1].item == 0)
+    known.update((key, _canonical(outcome)) for key, outcome in fresh.items())
+    new.extend(fresh.values())
+    return Receipt(accepted=len(fresh), duplicates=len(outcomes) - len(fresh))
+
+
+def _contradiction(outcome: Outcome, before: str, *, alone: bool) -> Contradiction:
+    error = Contradiction(
+        f"the {outcome.kind} of this prediction is recorded as {before}; an outcome cannot be changed",
+        field=outcome.kind,
+    )
+    return error if alone else error.within("item", outcome.item)
+
+
+def _canonical(outcome: Outcome) -> str:
+    return msgspec.json.encode(outcome.value).decode()

@@ -1,0 +1,138 @@
+"""The whole store between PostgreSQL and a SQLite file: a backup is such a file, whichever database it is of."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.errors import BackupRefused, StoreUnavailable
+from app.store.kinds import unavailable
+from app.store.schema import applied, build, known
+
+_ROWS_AT_ONCE = 2000
+_FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
+
+
+def is_there(engine: Engine) -> bool:
+    """Whether any process has made the store's tables. Raises `StoreUnavailable`."""
+    with _own_errors(), _closing(engine), engine.begin() as connection:
+        return bool(applied(connection))
+
+
+def copy_out(engine: Engine, copy: Path) -> bool:
+    """Write all tables, as they are in one snapshot, to a new SQLite file; False where there are none yet.
+
+    Raises `StoreUnavailable`.
+    """
+    target = create_engine(f"sqlite:///{copy}")
+    with _own_errors(), _closing(engine), _closing(target), engine.begin() as source:
+        numbers = applied(source)
+        if not numbers:
+            return False
+        if not numbers <= known():
+            raise StoreUnavailable("the store is of a later release, which knows tables that this one does not")
+        with target.begin() as connection:
+            build(connection, numbers)
+            connection.exec_driver_sql("DELETE FROM schema_version")
+            for table, columns in _columns(connection).items():
+                _read_table(source, connection, table, columns)
+    return True
+
+
+@contextlib.contextmanager
+def taking_in(engine: Engine, backup: Path, aside: str) -> Iterator[Callable[[], None]]:
+    """Within the block all tables are as in the SQLite file `backup`, once what it gives was called.
+
+    One transaction under the write lock. The tables that were there go into the schema `aside`. Raises
+    `BackupRefused` for a file of a later release, and `StoreUnavailable`.
+    """
+    with _own_errors(), _closing(engine), contextlib.closing(sqlite3.connect(backup)) as source:
+        numbers = {row[0] for row in source.execute("SELECT version FROM schema_version")}
+        if not numbers <= known():
+            raise BackupRefused("its log is of a later release than this one")
+        # Closing a transaction rolls it back where it was not committed.
+        with engine.connect() as connection, contextlib.closing(connection.begin()) as transaction:
+            _move_aside(connection, aside)
+            build(connection, numbers)
+            connection.exec_driver_sql("DELETE FROM schema_version")
+            for table, columns in _columns_of_file(source).items():
+                _write_table(source, connection, table, columns)
+            _go_on_counting(source, connection)
+            yield transaction.commit
+
+
+def _read_table(source: Connection, target: Connection, table: str, columns: Sequence[str]) -> None:
+    """In pieces: the log may be larger than memory."""
+    named = ", ".join(columns)
+    insert = f"INSERT INTO {table} ({named}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 # nosec B608 - our own names
+    streaming = source.execution_options(stream_results=True)
+    rows = streaming.exec_driver_sql(f"SELECT {named} FROM {table} ORDER BY 1")  # noqa: S608 # nosec B608 - our own names
+    while some := rows.fetchmany(_ROWS_AT_ONCE):
+        target.exec_driver_sql(insert, [tuple(row) for row in some])
+
+
+def _write_table(source: sqlite3.Connection, target: Connection, table: str, columns: Sequence[str]) -> None:
+    named = ", ".join(columns)
+    driver = target.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({named}) FROM STDIN") as copy:
+        for row in source.execute(f"SELECT {named} FROM {table} ORDER BY 1"):  # noqa: S608 # nosec B608 - our own names
+            copy.write_row(row)
+
+
+def _move_aside(connection: Connection, schema: str) -> None:
+    there = set(inspect(connection).get_table_names()) & _tables()
+    if not there:
+        return
+    connection.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
+    for table in sorted(there):
+        connection.exec_driver_sql(f'ALTER TABLE {table} SET SCHEMA "{schema}"')
+
+
+def _go_on_counting(source: sqlite3.Connection, target: Connection) -> None:
+    """A number is never given twice: the sequences go on where SQLite's were."""
+    for table, last in source.execute("SELECT name, seq FROM sqlite_sequence"):
+        [column] = [row[1] for row in source.execute(f"PRAGMA table_info({table})") if row[5]]
+        if last:
+            target.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {int(last)})")
+
+
+def _tables() -> set[str]:
+    """Every table that this release knows, as its scripts make them."""
+    engine = create_engine("sqlite://")
+    with _closing(engine), engine.begin() as connection:
+        build(connection, known())
+        return set(inspect(connection).get_table_names())
+
+
+def _columns(connection: Connection) -> Mapping[str, list[str]]:
+    look = inspect(connection)
+    return {table: [column["name"] for column in look.get_columns(table)] for table in look.get_table_names()}
+
+
+def _columns_of_file(source: sqlite3.Connection) -> Mapping[str, list[str]]:
+    engine = create_engine("sqlite://", creator=lambda: source)
+    with engine.connect() as connection:
+        return _columns(connection)
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
+    except _FAILURES as error:
+        raise unavailable("the store cannot be copied", error) from error
+
+
+@contextlib.contextmanager
+def _closing(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        engine.dispose()

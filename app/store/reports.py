@@ -1,0 +1,199 @@
+"""Reads what the monitor has derived: for the api, which computes nothing of it.
+
+Reads the experiments, with the last report that the monitor made of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.monitoring import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
+from app.domain.report import ExperimentReport, TimelinePoint, VariantReport
+from app.domain.timestamps import iso_utc
+from app.services.queries.experiments import ExperimentRecord
+from app.store.engine import Database
+from app.store.kinds import READING
+from app.store.statements import CURSOR, HEARTBEAT, REPORTS, report_name, statements
+
+
+class MonitorReads:
+    """The api's view of the monitor. Every call raises `StoreUnavailable`; `now_us` is the clock (µs since 1970)."""
+
+    def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
+        self._database = database
+        self._now_us = now_us
+
+    def report(self, experiment_id: str | None = None) -> StoredReport | None:
+        """The report of an experiment (None: the latest one); None where the monitor has made none."""
+        with self._database.begin(READING) as connection:
+            chosen = _summary(connection, experiment_id)
+            report = None if chosen is None else _report(connection, chosen)
+            return None if report is None else StoredReport(report, self._age_s(connection))
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Every experiment, newest first."""
+        with self._database.begin(READING) as connection:
+            return _summaries(connection)
+
+    def timeline(self, experiment_id: str | None = None, points: int = 200) -> list[TimelinePoint]:
+        """Up to `points` of each comparison's course, evenly over those kept, the first and the last among them."""
+        with self._database.begin(READING) as connection:
+            chosen = _summary(connection, experiment_id)
+            if chosen is None:
+                return []
+            rows = _execute(connection, "points", experiment_id=chosen.id)
+        return [_point(row) for of_one in _by_challenger(rows) for row in thinned(of_one, points)]
+
+    def snapshot(self) -> MonitorSnapshot:
+        """The figures that become metrics."""
+        with self._database.begin(READING) as connection:
+            row = _execute(connection, "row", name=CURSOR)
+            totals = msgspec.json.decode(row[0].body, type=LogTotals) if row else LogTotals()
+            chosen = _summary(connection, None)
+            report = None if chosen is None else _report(connection, chosen)
+            weights = _weights(connection, chosen.id) if chosen else {}
+            age_s = self._age_s(connection)
+        snapshot = MonitorSnapshot(weights=weights, feedback=totals.feedback_by_version(), state_age_s=age_s)
+        return snapshot if report is None else _with_report(snapshot, report)
+
+    def age_s(self) -> float | None:
+        """Seconds since the monitor last had taken in all of the log; None where it never has."""
+        with self._database.begin(READING) as connection:
+            return self._age_s(connection)
+
+    def _age_s(self, connection: Connection) -> float | None:
+        row = _execute(connection, "row", name=HEARTBEAT)
+        # A clock that was set back must not give a negative age.
+        return max(0, self._now_us() - row[0].updated_at_us) / 1e6 if row else None
+
+
+def thinned(rows: Sequence[Any], points: int) -> list[Any]:
+    """Up to `points` of `rows`, evenly, the first and the last among them (of one point: the last)."""
+    if len(rows) <= points:
+        return list(rows)
+    if points < 2:
+        return list(rows[-1:])[:points]
+    return [rows[round(place * (len(rows) - 1) / (points - 1))] for place in range(points)]
+
+
+def _summaries(connection: Connection) -> list[ExperimentSummary]:
+    return [ExperimentSummary(*row) for row in _execute(connection, "experiments")]
+
+
+def _summary(connection: Connection, experiment_id: str | None) -> ExperimentSummary | None:
+    summaries = _summaries(connection)
+    return next((each for each in summaries if experiment_id in (None, each.id)), None)
+
+
+def _report(connection: Connection, summary: ExperimentSummary) -> ExperimentReport | None:
+    """The report, with what may have changed since it was made."""
+    row = _execute(connection, "row", name=report_name(summary.id))
+    if not row:
+        return None
+    report = msgspec.json.decode(row[0].body, type=ExperimentReport)
+    weights = _weights(connection, summary.id)
+    return msgspec.structs.replace(
+        report,
+        started=iso_utc(summary.started_at_us),
+        ended=None if summary.ended_at_us is None else iso_utc(summary.ended_at_us),
+        state="running" if summary.ended_at_us is None else "ended",
+        variants=tuple(_weighted(variant, weights) for variant in report.variants),
+    )
+
+
+def _weighted(variant: VariantReport, weights: dict[str, float]) -> VariantReport:
+    return msgspec.structs.replace(variant, weight=weights.get(variant.version, 0.0))
+
+
+def _weights(connection: Connection, experiment_id: str) -> dict[str, float]:
+    rows = _execute(connection, "last_configuration", experiment_id=experiment_id)
+    return dict(msgspec.json.decode(rows[0].body, type=Configuration).weights) if rows else {}
+
+
+def _with_report(snapshot: MonitorSnapshot, report: ExperimentReport) -> MonitorSnapshot:
+    return msgspec.structs.replace(
+        snapshot,
+        labelled_means={each.version: each.mean for each in report.variants if each.mean is not None},
+        e_values={each.challenger: _exp(each.log_e) for each in report.comparisons if each.log_e is not None},
+        e_value_needed=1 / report.alpha,
+        differences={each.challenger: each.difference for each in report.comparisons if each.difference is not None},
+        intervals={each.challenger: each.interval for each in report.comparisons if each.interval is not None},
+        guardrails={
+            (rail.version, rail.name): rail.ok for rail in report.guardrails if rail.version and rail.ok is not None
+        },
+        sample_ratio_ok=_check(report, "sample_ratio"),
+        label_rate_ok=_check(report, "label_rate"),
+    )
+
+
+def _check(report: ExperimentReport, name: str) -> bool | None:
+    return next((check.ok for check in report.checks if check.name == name), None)
+
+
+def _exp(log_e: float) -> float:
+    return math.exp(log_e) if log_e < 709 else math.inf
+
+
+def _by_challenger(rows: Sequence[Any]) -> list[list[Any]]:
+    courses: dict[str, list[Any]] = {}
+    for row in rows:
+        courses.setdefault(row.challenger, []).append(row)
+    return list(courses.values())
+
+
+def _point(row: Any) -> TimelinePoint:
+    return msgspec.json.decode(row.body, type=TimelinePoint)
+
+
+def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
+    return connection.execute(text(statements("monitor")[statement]), parameters).all()
+
+
+class _Body(msgspec.Struct):
+    terms: ExperimentTerms
+    versions: tuple[str, ...] = ()
+    champion: str | None = None
+
+
+class ExperimentTable:
+    """The table `experiments`. Every call raises `StoreUnavailable` where the store cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def newest(self, limit: int) -> list[ExperimentRecord]:
+        """The newest `limit` experiments, newest first."""
+        return self._select("newest", limit=limit)
+
+    def find(self, experiment_id: str) -> ExperimentRecord | None:
+        """The experiment of that id, None where there never was one."""
+        found = self._select("of_id", id=experiment_id)
+        return found[0] if found else None
+
+    def _select(self, which: str, **parameters: object) -> list[ExperimentRecord]:
+        named = statements("experiments")
+        query = text(f"{named['experiments']} {named[which]}")
+        with self._database.begin(READING) as connection:
+            rows = connection.execute(query, {"reports": REPORTS, **parameters}).all()
+        return [_record(row) for row in rows]
+
+
+def _record(row: Any) -> ExperimentRecord:
+    body = msgspec.json.decode(row.body, type=_Body)
+    return ExperimentRecord(
+        id=row.id,
+        ordinal=row.ordinal,
+        started_at_us=row.started_at_us,
+        ended_at_us=row.ended_at_us,
+        ended_by=row.ended_by,
+        terms=body.terms,
+        versions=body.versions,
+        champion=body.champion,
+        report=msgspec.json.decode(row.report, type=ExperimentReport) if row.report else None,
+    )

@@ -1,0 +1,167 @@
+"""Load a model that somebody else fitted, and find out what it is.
+
+Ask a model that was fitted elsewhere, and find out with which missing values it copes.
+
+Read the target of a reference file as the classes or the numbers of a model that was fitted elsewhere.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import joblib
+import msgspec
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from app.domain.contract import FeatureContract, Task
+from app.domain.prediction import Outputs
+from app.errors import DataRefused
+from app.training.columns import Column
+from app.training.complaints import collected
+from app.training.evaluation import answers
+from app.training.task import Truth, truth_of
+
+
+class OwnModel(msgspec.Struct, frozen=True):
+    """A fitted estimator, what it answers with, and what loading it complained of.
+
+    `labels` are its classes as it names them, in the order of its ids; none for a regressor. `columns` are the names
+    of the columns that it was fitted on and `width` their number, None where it does not say.
+    """
+
+    estimator: Any
+    task: Task
+    labels: tuple[Any, ...]
+    columns: tuple[str, ...] | None
+    width: int | None
+    complaints: tuple[str, ...] = ()
+
+
+def load_model(path: Path) -> OwnModel:
+    """The model in that joblib (or pickle) file. Unpickling runs what the file says: the caller has chosen to trust it.
+
+    Raises `DataRefused` where it cannot be loaded, is not fitted, or is neither a classifier nor a regressor with one
+    output.
+    """
+    if not path.is_file():
+        raise DataRefused(f"there is no file {path}")
+    with collected() as complaints:
+        try:
+            estimator = joblib.load(path)
+        except Exception as error:  # a pickle can raise anything; it is reported as the reason
+            raise DataRefused(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    return describe(estimator, str(path), tuple(complaints))
+
+
+def describe(estimator: Any, origin: str, complaints: tuple[str, ...] = ()) -> OwnModel:
+    """What a fitted estimator is; `origin` names it in errors. Raises `DataRefused`, see `load_model`."""
+    if inspect.isclass(estimator) or not hasattr(estimator, "predict"):
+        raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        raise DataRefused(f"{origin}: the {_kind(estimator)} is not fitted") from None
+    except TypeError:
+        pass  # a model of another library that keeps to the interface; predicting will tell
+    task = _task(estimator, origin)
+    names = getattr(estimator, "feature_names_in_", None)
+    return OwnModel(
+        estimator=estimator,
+        task=task,
+        labels=_labels(estimator, origin) if task == "classification" else (),
+        columns=None if names is None else tuple(str(name) for name in names),
+        width=getattr(estimator, "n_features_in_", None),
+        complaints=complaints,
+    )
+
+
+def _task(estimator: Any, origin: str) -> Task:
+    if is_regressor(estimator):
+        return "regression"
+    if is_classifier(estimator) or hasattr(estimator, "classes_"):
+        return "classification"
+    raise DataRefused(f"{origin}: a {_kind(estimator)} is neither a classifier nor a regressor")
+
+
+def _labels(estimator: Any, origin: str) -> tuple[Any, ...]:
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        raise DataRefused(f"{origin}: the {_kind(estimator)} does not say which classes it knows (classes_)")
+    if isinstance(classes, list) or np.ndim(classes) != 1:
+        raise DataRefused(f"{origin}: the {_kind(estimator)} has several outputs; only one is supported")
+    return tuple(np.asarray(classes).tolist())
+
+
+def _kind(thing: Any) -> str:
+    return thing.__name__ if inspect.isclass(thing) else type(thing).__name__
+
+
+def ask(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Outputs:
+    """The model's answers to the rows. Raises `DataRefused` with its reason where it cannot answer."""
+    try:
+        return answers(model.estimator, contract, rows)
+    except Exception as error:  # whatever a foreign model raises is the reason that is reported
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
+
+
+def copes_without(model: OwnModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:
+    """Whether the model still answers `row`, shape (1, features), when the value in that column is missing."""
+    lacking = row.copy()
+    lacking[0, column] = np.nan if contract.features[column].kind == "numeric" else None
+    try:
+        ask(model, contract, lacking)
+    except DataRefused:
+        return False
+    return True
+
+
+def truth_for(model: OwnModel, target: Column) -> Truth:
+    """The target by the model's classes, in the order of its ids, or as numbers for a regressor.
+
+    Labels are compared as text, then as numbers (`1` is `1.0`), then as booleans. Raises `DataRefused` that lists
+    labels which the model does not know.
+    """
+    if model.task == "regression":
+        return truth_of(target, "regression")
+    position = _positions(model.labels)
+    cells = target.cells if target.cells is not None else tuple(str(value) for value in target.values.tolist())
+    ids = [position.get(_key(cell or "", position)) for cell in cells]
+    unknown = sorted({str(cell) for cell, known in zip(cells, ids, strict=True) if known is None})
+    classes = tuple(str(label) for label in model.labels)
+    if unknown:
+        listed = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
+        known_ones = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
+        raise DataRefused(
+            f"the target {target.name!r} has values that are not among the model's classes: {listed}; "
+            f"the classes are {known_ones}",
+            field=target.name,
+        )
+    class_ids = np.array(ids, dtype=np.int64)
+    return Truth(task="classification", labels=np.array(classes)[class_ids], classes=classes, class_ids=class_ids)
+
+
+def _positions(labels: tuple[Any, ...]) -> dict[object, int]:
+    """Class ids by every form in which a label may be written."""
+    positions: dict[object, int] = {}
+    for index, label in enumerate(labels):
+        positions[str(label)] = index
+        if isinstance(label, bool):
+            positions[str(label).lower()] = index
+        elif isinstance(label, int | float):
+            positions[float(label)] = index
+    return positions
+
+
+def _key(cell: str, positions: dict[object, int]) -> object:
+    if cell in positions:
+        return cell
+    try:
+        return float(cell)
+    except ValueError:
+        return cell.lower() if cell.lower() in ("true", "false") else cell

@@ -1,0 +1,127 @@
+"""Publish a model that was fitted elsewhere: the use case behind `bakeoff publish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from app.domain.contract import FeatureContract, Task
+from app.domain.manifest import Source
+from app.drift.reference import build_reference
+from app.inference.publication import VersionDraft, publish
+from app.inference.registry import Shelf
+from app.training import checks, column_checks
+from app.training.checks import labelled, leak
+from app.training.columns import Column
+from app.training.dataset import Dataset, from_csv
+from app.training.encoders import encodings
+from app.training.evaluation import errors_in, score
+from app.training.external_model import OwnModel, ask, load_model, truth_for
+from app.training.external_reference import as_fitted, choose, extra_columns, features_of_model, settle
+from app.training.findings import CHECKS, DataReport, Finding
+from app.training.prepared import digest, examples_of, rows_of
+from app.training.session import Published, Step, Trained, introduce, require_free
+from app.training.task import Truth, rare_classes
+
+_SEED = 0
+_NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
+
+
+class OwnOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """The model file, the version it is to become (None: the next free number), and the reference data."""
+
+    model: Path
+    reference: Path
+    target: str
+    version: str | None = None
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """The reference data as the model reads them, with the contract that follows from both."""
+
+    dataset: Dataset
+    contract: FeatureContract
+    rows: np.ndarray
+    truth: Truth
+    report: DataReport
+
+
+def publish_own(order: OwnOrder, shelf: Shelf, step: Step) -> Trained:
+    """Put the model on the shelf, with contract, figures and drift reference of the reference data.
+
+    Raises `DataRefused` where model and data give no contract or no reference, `ShelfConflict`, `InvalidRequest`.
+    """
+    if order.version is not None:
+        require_free(shelf, order.version)
+    step(f"loading {order.model}")
+    model = load_model(order.model)
+    step(f"reading {order.reference}")
+    reference = refer(model, from_csv(order.reference, order.target))
+    step("answering the reference rows")
+    draft = draft_of_own(model, reference, order.version)
+    step("publishing: converting to ONNX and measuring parity")
+    manifest = publish(shelf, model.estimator, draft)
+    return Trained(reference.report, (Published(manifest, introduce(shelf, manifest.version), model.complaints),))
+
+
+def refer(model: OwnModel, dataset: Dataset) -> Reference:
+    """The reference data by the model's columns and classes. Raises `DataRefused`."""
+    dataset, findings = labelled(dataset, least=1)
+    truth = truth_for(model, dataset.target)
+    chosen = choose(model, dataset.columns)
+    encoded = encodings(model.estimator, [column.name for column in chosen.columns])
+    fitted = [as_fitted(column, encoded.get(column.name)) for column in chosen.columns]
+    findings += extra_columns(chosen.extra)
+    findings += [found for column in fitted for found in _noted(column, dataset.target, model.task)]
+    columns = tuple(column.without_infinities() for column in fitted)
+    features = features_of_model(columns, encoded)
+    contract = FeatureContract(model.task, dataset.target.name, features, truth.classes)
+    settled = settle(model, contract, rows_of(columns))
+    dataset = msgspec.structs.replace(dataset, columns=columns).take(settled.positions)
+    truth = truth.take(settled.positions)
+    findings += [*settled.findings, *_of_rows(dataset, truth)]
+    report = DataReport(dataset.rows, len(columns), tuple(findings), ("columns", "unknown categories", *CHECKS))
+    return Reference(dataset, settled.contract, rows_of(dataset.columns), truth, report)
+
+
+def draft_of_own(model: OwnModel, reference: Reference, version: str | None) -> VersionDraft:
+    """What the shelf is to know of the model; its figures are those on the reference data, and say so."""
+    contract, rows, truth = reference.contract, reference.rows, reference.truth
+    outputs = ask(model, contract, rows)
+    drift = build_reference(
+        contract, rows, seed=_SEED, outputs=outputs, errors=errors_in(outputs, truth), holdout=len(rows)
+    )
+    figures = {**msgspec.to_builtins(score(outputs, truth)), "measured_on": "the reference data given to publish"}
+    dataset = reference.dataset
+    return VersionDraft(
+        version=version,
+        variant=None,
+        contract=contract,
+        source=Source(
+            dataset=dataset.name,
+            target=contract.target,
+            rows=len(rows),
+            sha256=digest(contract, rows, truth),
+            holdout_rows=len(rows),
+        ),
+        metrics={"holdout": figures},
+        data_report=msgspec.to_builtins(reference.report),
+        reference=drift.to_json(),
+        training_rows=rows,
+        examples=examples_of(rows, truth),
+    )
+
+
+def _noted(column: Column, target: Column, task: Task) -> list[Finding]:
+    """The data checks of one column, for information: nothing is done but to infinities."""
+    finite = column.without_infinities()
+    notes = [check(finite) for check in _NOTED] + [leak(finite, target, task), column_checks.gaps(finite)]
+    infinite = column_checks.infinities(column)
+    return ([infinite] if infinite else []) + [found.only_noted() for found in notes if found]
+
+
+def _of_rows(dataset: Dataset, truth: Truth) -> list[Finding]:
+    notes = (checks.repeats(checks.first_copies(dataset)), rare_classes(truth, np.arange(dataset.rows)))
+    return [found.only_noted() for found in notes if found]

@@ -1,0 +1,162 @@
+"""Charts of drift: over the requests, by feature, and one feature's live values on the bins of training."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
+from app.ui.experiment_records import Drift, DriftPoint, DriftTimeline, Stream
+from app.ui.wording import moment, number, share
+
+ALARMS = {True: "✖ alarm", False: "–"}
+
+
+def course_table(timeline: DriftTimeline, report: Drift) -> pd.DataFrame:
+    """Score and evidence after so many requests, the newest first: what the report says now is the last point."""
+    points = list(timeline.points)
+    if report.requests > (points[-1].requests if points else 0):
+        now = DriftPoint(requests=report.requests, score=report.score, evidence=report.evidence, alarm=report.alarm)
+        points.append(now)
+    rows = [
+        (point.requests, point.evidence, point.score, ALARMS[point.alarm], moment(point.timestamp))
+        for point in reversed(points)
+    ]
+    return pd.DataFrame(rows, columns=["requests", "evidence", "score", "alarm", "last request"])
+
+
+def course_drawing(frame: pd.DataFrame, timeline: DriftTimeline) -> Drawing:
+    """Two lines, told apart by colour and dash, and the alarm line with its promise."""
+    promise = timeline.false_alarm_probability
+    name = f"alarm: by chance at most {share(promise.at_most, 0)} within {promise.requests:,} requests"
+    long = frame.melt("requests", ["evidence", "score"], var_name="what", value_name="value").dropna()
+    return Drawing(_course_spec(timeline.alarm_evidence, name), long)
+
+
+@lru_cache(maxsize=8)
+def _course_spec(alarm: float, name: str) -> dict[str, Any]:
+    what = alt.Scale(domain=["evidence", "score"])
+    lines = (
+        alt.Chart()
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("requests:Q", title="requests", scale=alt.Scale(nice=False)),
+            y=alt.Y("value:Q", title="evidence (log scale), score", scale=alt.Scale(domain=[0, 1.15 * alarm])),
+            color=alt.Color("what:N", title=None, scale=what, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash("what:N", title=None, scale=what),
+            tooltip=["what:N", alt.Tooltip("value:Q", format=".3f"), "requests:Q"],
+        )
+    )
+    return spec_of(alt.layer(lines, *line_at(alarm, name)).properties(height=HEIGHT))
+
+
+def course_words(frame: pd.DataFrame, alarm: float) -> str:
+    """The newest point, and the first alarm, as a sentence."""
+    last = frame.iloc[0]
+    alarms = frame[frame["alarm"] == ALARMS[True]]
+    first = (
+        f" The first point with an alarm is {number(float(alarms['requests'].min()))} requests." if len(alarms) else ""
+    )
+    return (
+        f"Evidence and score over the requests: after {number(float(last['requests']))} the evidence is "
+        f"{number(last['evidence'], 3)} and the score {number(last['score'], 3)}; {number(alarm)} of evidence is the "
+        f"alarm.{first}"
+    )
+
+
+def ranking_table(streams: Sequence[Stream]) -> pd.DataFrame:
+    """Features by evidence, then by score."""
+    ranked = sorted(streams, key=lambda stream: (-(stream.evidence or 0), -(stream.score or 0), stream.name))
+    return pd.DataFrame(
+        {
+            "feature": [stream.name for stream in ranked],
+            "score": [stream.score for stream in ranked],
+            "evidence": [stream.evidence for stream in ranked],
+            "outside training": [stream.out_of_range for stream in ranked],
+            "missing": [stream.missing for stream in ranked],
+            "unseen": [stream.unseen for stream in ranked],
+        }
+    )
+
+
+def ranking_drawing(frame: pd.DataFrame) -> Drawing:
+    """A bar for the evidence and a stroke for the score of each feature."""
+    return Drawing(_ranking_spec(len(frame)), frame[["feature", "evidence", "score"]])
+
+
+@lru_cache(maxsize=16)
+def _ranking_spec(features: int) -> dict[str, Any]:
+    base = alt.Chart().encode(y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)))
+    length = alt.X("evidence:Q", title="evidence (bar), score (stroke)", scale=alt.Scale(domain=[0, 1.15]))
+    tooltip = ["feature:N", "evidence:Q", "score:Q"]
+    bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=tooltip)
+    strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=22).encode(x="score:Q", tooltip=tooltip)
+    height = min(700, 60 + 34 * features)
+    return spec_of(alt.layer(bars, strokes, *line_at(1, "alarm", horizontal=False)).properties(height=height))
+
+
+def ranking_words(frame: pd.DataFrame) -> str:
+    """The first five as a sentence."""
+    parts = [f"{row['feature']} {number(row['evidence'], 3)}" for _, row in frame.head(5).iterrows()]
+    return "Features by evidence of a change: " + ", ".join(parts) + "."
+
+
+def histogram_table(stream: Stream) -> pd.DataFrame:
+    """The shares of the same cells in training and live."""
+    names = cell_names(stream)
+    live = stream.live if stream.live is not None else (None,) * len(names)
+    return pd.DataFrame({"values": names, "training": list(stream.reference), "live": list(live)})
+
+
+def histogram_drawing(frame: pd.DataFrame) -> Drawing:
+    """Two bars in each cell; live ones have an outline besides their colour."""
+    return Drawing(_histogram_spec(), frame.melt("values", ["training", "live"], "where", "share").dropna())
+
+
+@lru_cache(maxsize=1)
+def _histogram_spec() -> dict[str, Any]:
+    order = ["training", "live"]
+    chart = (
+        alt.Chart()
+        .mark_bar(stroke=NEUTRAL)
+        .encode(
+            x=alt.X("values:N", sort=None, title=None, axis=alt.Axis(labelAngle=-50, labelLimit=110)),
+            xOffset=alt.XOffset("where:N", sort=order),
+            y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%")),
+            color=alt.Color("where:N", sort=order, title=None, legend=alt.Legend(orient="top")),
+            strokeWidth=alt.condition(alt.datum.where == "live", alt.value(2), alt.value(0)),
+            tooltip=["values:N", "where:N", alt.Tooltip("share:Q", format=".1%")],
+        )
+    )
+    return spec_of(chart.properties(height=HEIGHT + 60))
+
+
+def histogram_words(stream: Stream, frame: pd.DataFrame) -> str:
+    """The cell that grew most as a sentence."""
+    if stream.live is None or frame.empty:
+        return f"The training values of {stream.name} on their bins; nothing live yet."
+    grown = (frame["live"] - frame["training"]).idxmax()
+    row = frame.loc[grown]
+    return (
+        f"{stream.name}, training and live on the same bins. The cell {row['values']} grew most: "
+        f"{share(row['training'])} of the rows in training, {share(row['live'])} live."
+    )
+
+
+def cell_names(stream: Stream) -> list[str]:
+    """A name for each cell: its category, or its ends; an end that is missing is open."""
+    if stream.kind == "categorical":
+        return [str(category) for category in stream.bins]
+    ends = [end if isinstance(end, float | int) else None for end in stream.bins]
+    names = []
+    for low, high in itertools.pairwise(ends):
+        if low is None:
+            names.append(f"below {number(high)}")
+        else:
+            names.append(f"{number(low)} to {number(high)}" if high is not None else f"from {number(low)}")
+    return names

@@ -1,0 +1,114 @@
+"""The course of a comparison over its labelled outcomes: the difference, and the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from app.ui.charts.drawing import HEIGHT, Drawing, line_at, spec_of
+from app.ui.experiment_records import Point
+from app.ui.wording import interval, number, signed
+
+_LN10 = math.log(10)
+_N = alt.X("outcomes:Q", title="labelled outcomes", scale=alt.Scale(nice=False))
+
+
+def difference_table(points: Sequence[Point]) -> pd.DataFrame:
+    """The newest point first; points without an interval have empty ends."""
+    newest_first = list(reversed(points))
+    return pd.DataFrame(
+        {
+            "outcomes": [point.n for point in newest_first],
+            "difference": [point.difference for point in newest_first],
+            "from": [point.interval[0] if point.interval else None for point in newest_first],
+            "to": [point.interval[1] if point.interval else None for point in newest_first],
+        }
+    )
+
+
+def difference_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
+    """A line with its confidence sequence as a band, and the line of no difference."""
+    return Drawing(_difference_spec(baseline, _range_worth_seeing(frame)), frame)
+
+
+@lru_cache(maxsize=64)
+def _difference_spec(baseline: str, domain: tuple[float, float]) -> dict[str, Any]:
+    base = alt.Chart().encode(x=_N)
+    kept = alt.Scale(domain=list(domain), clamp=True, nice=False)
+    low, middle = (alt.Y(name, title=f"difference to {baseline}", scale=kept) for name in ("from:Q", "difference:Q"))
+    band = base.mark_area(opacity=0.25, clip=True).encode(y=low, y2="to:Q")
+    tooltip = ["outcomes:Q", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "from", "to"))]
+    line = base.mark_line(strokeWidth=2.5, clip=True).encode(y=middle, tooltip=tooltip)
+    zero = line_at(0, "no difference", below=True)
+    return spec_of(alt.layer(band, line, *zero).properties(height=HEIGHT))
+
+
+def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
+    """The range of the interval after the first fifth of the outcomes: before that it fills any chart.
+
+    To two digits, so that few specifications are needed.
+    """
+    later = frame[frame["outcomes"] >= frame["outcomes"].max() / 5]
+    ends = later[["from", "to", "difference"]].astype(float)
+    low, high = min(0.0, ends.min().min(skipna=True)), max(0.0, ends.max().max(skipna=True))
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        return -1.0, 1.0
+    margin = 0.1 * (high - low)
+    return float(f"{low - margin:.2g}"), float(f"{high + margin:.2g}")
+
+
+def difference_words(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+    """The newest point as a sentence."""
+    last = frame.iloc[0]
+    ends = None if pd.isna(last["from"]) else (float(last["from"]), float(last["to"]))
+    middle = None if pd.isna(last["difference"]) else float(last["difference"])
+    return (
+        f"Difference of {challenger} to {baseline} over the labelled outcomes: after {number(last['outcomes'])} it is "
+        f"{signed(middle)}, and lies within {interval(ends)}."
+    )
+
+
+def evidence_table(points: Sequence[Point]) -> pd.DataFrame:
+    """The newest point first; evidence as powers of ten, which never overflow."""
+    newest_first = list(reversed(points))
+    return pd.DataFrame(
+        {
+            "outcomes": [point.n for point in newest_first],
+            "log10 e": [None if point.log_e is None else point.log_e / _LN10 for point in newest_first],
+        }
+    )
+
+
+def evidence_drawing(frame: pd.DataFrame, alpha: float) -> Drawing:
+    """A line, with the threshold at which the error rate is spent."""
+    return Drawing(_evidence_spec(alpha), frame.rename(columns={"log10 e": "evidence"}))
+
+
+@lru_cache(maxsize=8)
+def _evidence_spec(alpha: float) -> dict[str, Any]:
+    line = (
+        alt.Chart()
+        .mark_line(strokeWidth=2.5, interpolate="step-after")
+        .encode(
+            x=_N,
+            y=alt.Y("evidence:Q", title="evidence (log10 of the e-value)"),
+            tooltip=["outcomes:Q", alt.Tooltip("evidence:Q", format=".3f")],
+        )
+    )
+    threshold = line_at(-math.log10(alpha), f"decided from {1 / alpha:.3g} to 1 on")
+    return spec_of(alt.layer(line, *threshold).properties(height=HEIGHT))
+
+
+def evidence_words(frame: pd.DataFrame, alpha: float) -> str:
+    """The newest point as a sentence."""
+    last = frame.iloc[0]
+    newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
+    return (
+        f"Evidence over the labelled outcomes: {number(newest)} to 1 after {number(last['outcomes'])}; "
+        f"it decides at {1 / alpha:.3g} to 1."
+    )

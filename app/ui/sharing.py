@@ -1,0 +1,95 @@
+"""A link that restores the inputs: each feature is a parameter of the address.
+
+A prediction as code that gives it again: for a shell and for Python.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pprint
+import shlex
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from app.ui.client import forcing
+from app.ui.records import Cell, Contract, Feature
+
+NO_VALUE = "null"
+
+
+def parameters(values: Mapping[str, Cell]) -> dict[str, str]:
+    """The values as they stand in an address."""
+    return {name: NO_VALUE if value is None else _text(value) for name, value in values.items()}
+
+
+def link(page_url: str, values: Mapping[str, Cell]) -> str:
+    """The page's address with the values."""
+    return f"{page_url.split('?')[0]}?{urlencode(parameters(values))}"
+
+
+def values_in(contract: Contract, query: Mapping[str, str]) -> dict[str, Cell]:
+    """The values that an address gives; what does not fit the contract is passed over."""
+    found: dict[str, Cell] = {}
+    for feature in contract.features:
+        text = query.get(feature.name)
+        if text is not None and (text != NO_VALUE or feature.nullable):
+            value = _value(feature, text)
+            if value is not None or text == NO_VALUE:
+                found[feature.name] = value
+    return found
+
+
+def _value(feature: Feature, text: str) -> Cell:
+    if text == NO_VALUE:
+        return None
+    if feature.kind == "categorical":
+        return text if text in feature.categories or feature.open_categories else None
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _text(value: float | str) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def as_curl(
+    url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
+) -> str:
+    """Lines for a shell. A token is named by its variable, API_TOKEN, and never shown."""
+    lines = [f"API_URL={shlex.quote(url)}", 'curl -sS "$API_URL/predict"', "-H 'Content-Type: application/json'"]
+    if token:
+        lines.append('-H "Authorization: Bearer $API_TOKEN"')
+    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in forcing(version).items()]
+    lines.append(f"-d {shlex.quote(json.dumps(_body(features, user_id), ensure_ascii=False))}")
+    return lines[0] + "\n" + " \\\n  ".join(lines[1:])
+
+
+def as_python(
+    url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
+) -> str:
+    """A script that needs the package `requests` and prints the answer."""
+    headers = [f"    {name!r}: {value!r}," for name, value in forcing(version).items()]
+    if token:
+        headers.append("    'Authorization': f\"Bearer {os.environ['API_TOKEN']}\",")
+    body = pprint.pformat(_body(features, user_id), sort_dicts=False, width=100)
+    return "\n".join(
+        [
+            *(["import os", ""] if token else []),
+            "import requests",
+            "",
+            f"api_url = {url!r}",
+            f"body = {body}",
+            *(["headers = {", *headers, "}"] if headers else ["headers = {}"]),
+            'answer = requests.post(f"{api_url}/predict", json=body, headers=headers, timeout=10)',
+            "answer.raise_for_status()",
+            "print(answer.text)",
+        ]
+    )
+
+
+def _body(features: Mapping[str, Cell], user_id: str | None) -> dict[str, object]:
+    return {"features": dict(features), **({"user_id": user_id} if user_id else {})}

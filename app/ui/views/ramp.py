@@ -1,0 +1,89 @@
+"""A ramp: the share of a version raised step by step. What runs, in a sentence; ending it, and starting one."""
+
+from __future__ import annotations
+
+import itertools
+
+import streamlit as st
+
+from app.ui.records import Configuration, Ramp
+from app.ui.session import actor, client
+from app.ui.views.administration import carry_out, missing
+from app.ui.wording import as_sentence, duration, moment, share
+
+
+def sentence_of(ramp: Ramp) -> str:
+    """Where a ramp is, and what comes next."""
+    steps, place = ramp.steps, ramp.step - 1
+    now = share(steps[place]) if 0 <= place < len(steps) else "an unknown share"
+    begun = f"**Ramp of {ramp.version}:** step {ramp.step} of {len(steps)}, {now} of the requests"
+    if ramp.held:
+        return f"{begun}. It waits: {as_sentence(ramp.held)}"
+    if ramp.step >= len(steps):
+        return f"{begun}; this is the last step, and the ramp ends {moment(ramp.next_step_at)} at the earliest."
+    return f"{begun}; {share(steps[place + 1])} follows {moment(ramp.next_step_at)} at the earliest."
+
+
+def steps_in(text: str) -> list[float]:
+    """The shares in a list of percentages such as `1, 5, 25`. Raises `ValueError` with what is wrong, in words."""
+    try:
+        steps = [float(part.strip().removesuffix("%")) / 100 for part in text.split(",")]
+    except ValueError:
+        raise ValueError("the steps are percentages with commas between them, such as 1, 5, 25, 50") from None
+    rising = all(low < high for low, high in itertools.pairwise(steps))
+    if not rising or not all(0 < step <= 1 for step in steps):
+        raise ValueError("each step must be above the one before it, and between 0 and 100")
+    return steps
+
+
+def show(config: Configuration) -> None:
+    """The form that ends the ramp that runs; where none does, the one that starts one."""
+    if config.ramp is not None:
+        with st.form("end-ramp"):
+            _end(config, config.ramp)
+        return
+    challengers = [version for version in config.weights if version != (config.baseline or config.champion)]
+    if challengers:
+        with st.expander("Raise a version's share step by step"), st.form("ramp", border=False):
+            _start(config, challengers)
+
+
+def _end(config: Configuration, ramp: Ramp) -> None:
+    st.markdown(f"**The ramp of {ramp.version}**")
+    st.caption(f"A step every {duration(ramp.every_seconds)}. When it is ended, the split stays as it is now.")
+    note = st.text_input("Why", key="end-ramp-note", max_chars=2000)
+    sure = st.checkbox("Yes, end the ramp", key="end-ramp-sure")
+    if st.form_submit_button("End the ramp", icon=":material/front_hand:"):
+        lacking = missing(sure, note)
+        if lacking:
+            st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
+            return
+        carry_out(
+            lambda token: client().end_ramp(token, config.epoch, note, actor()), f"The ramp of {ramp.version} is over."
+        )
+
+
+def _start(config: Configuration, challengers: list[str]) -> None:
+    st.caption(
+        "The first step is in force at once. Each further one waits while a guardrail is undecided; when one is "
+        "crossed, all is taken back."
+    )
+    version = st.selectbox("Version to raise", challengers, key="ramp-version")
+    text = st.text_input("Steps, in per cent", "1, 5, 25, 50", key="ramp-steps")
+    minutes = st.number_input("Minutes between them", 1, 43_200, 60, key="ramp-minutes")
+    note = st.text_input("Why", key="ramp-note", max_chars=2000)
+    sure = st.checkbox("Yes, start the ramp", key="ramp-sure")
+    if not st.form_submit_button("Start the ramp", icon=":material/stairs:"):
+        return
+    try:
+        steps = steps_in(text)
+        lacking = missing(sure, note)
+    except ValueError as error:
+        steps, lacking = [], str(error)
+    if lacking:
+        st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
+        return
+    carry_out(
+        lambda token: client().start_ramp(token, version, steps, 60 * int(minutes), config.epoch, note, actor()),
+        f"The ramp of {version} has begun with {share(steps[0])}.",
+    )

@@ -1,0 +1,154 @@
+"""JSON schemas and examples of what a feature contract makes of requests and answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.typical_row import typical_row
+from app.web.prediction import LONGEST_USER_ID
+
+Json = dict[str, Any]
+
+_USER_ID: Json = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_USER_ID,
+    "description": "Who asks, for a sticky assignment.",
+}
+SAMPLE_ID = "-Sample-" * 8
+_LARGEST_FLOAT32 = 3.4028234663852886e38
+_ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
+
+
+def request_schemas(contract: FeatureContract | None) -> dict[str, Json]:
+    """The bodies of requests and what is in them; without a contract only their outline."""
+    nested = _object({"features": _ref("Row"), "user_id": _USER_ID}, ["features"])
+    forms = [nested]
+    if contract is not None:
+        by_name = {feature.name: _value(feature) for feature in contract.features}
+        forms.append(_object({"user_id": _USER_ID, **by_name}, list(contract.names)))
+    rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
+    batch = {
+        "anyOf": [
+            _object({"instances": rows, "user_id": _USER_ID}, ["instances"]),
+            _object({"features": rows, "user_id": _USER_ID}, ["features"]),
+        ]
+    }
+    return {
+        "Row": _row(contract),
+        "PredictRequest": {"anyOf": forms},
+        "BatchRequest": batch,
+        "Outcome": _outcome(contract),
+        "FeedbackRequest": {"anyOf": [_ref("Outcome"), _object({"feedback": _outcomes()}, ["feedback"])]},
+    }
+
+
+def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
+    """Bodies that work, by the name of their schema."""
+    row = typical_row(contract)
+    by_name = dict(zip(contract.names, row, strict=True))
+    single: dict[str, Json] = {
+        "array": {"summary": "Values in column order", "value": {"features": row}},
+        "object": {"summary": "Values by feature name", "value": {"features": by_name}},
+        "user": {"summary": "For a user", "value": {"features": row, "user_id": "u-17"}},
+    }
+    if not {"features", "user_id"} & set(contract.names):
+        single["flat"] = {"summary": "Flat", "value": by_name}
+    actual = contract.classes[0] if contract.task == "classification" else 0.5
+    outcome = {"prediction_id": SAMPLE_ID, "actual": actual}
+    return {
+        "FeedbackRequest": {
+            "label": {"summary": "A true label (put in the id of a prediction)", "value": outcome},
+            "list": {"summary": "Several outcomes", "value": {"feedback": [outcome]}},
+        },
+        "PredictRequest": single,
+        "BatchRequest": {"rows": {"summary": "Two rows", "value": {"instances": [row, by_name]}}},
+    }
+
+
+def narrowed(answer: Json, contract: FeatureContract) -> Json:
+    """The schema of an answer, narrowed to what models of this contract answer."""
+    properties = dict(answer["properties"])
+    required = list(answer["required"])
+    if contract.task == "regression":
+        properties["prediction"] = {"type": "number", "description": contract.target}
+        for absent in ("class_id", "confidence", "probabilities"):
+            del properties[absent]
+    else:
+        classes = list(contract.classes)
+        properties["prediction"] = {"type": "string", "enum": classes}
+        properties["class_id"] = {"type": "integer", "minimum": 0, "maximum": len(classes) - 1}
+        properties["probabilities"] = _object({name: {"type": "number"} for name in classes}, classes)
+        required.append("class_id")
+    return {**answer, "properties": properties, "required": required}
+
+
+def example_item(contract: FeatureContract) -> Json:
+    """One row's answer as it may look: made up, not asked of a model."""
+    item: Json = {"prediction_id": SAMPLE_ID, "prediction": 0.5}
+    if contract.task == "classification":
+        first, *others = contract.classes
+        probabilities = {first: 1.0} | dict.fromkeys(others, 0.0)
+        item |= {"prediction": first, "class_id": 0, "confidence": 1.0, "probabilities": probabilities}
+    return item
+
+
+def _outcomes() -> Json:
+    return {"type": "array", "items": _ref("Outcome"), "minItems": 1}
+
+
+def _outcome(contract: FeatureContract | None) -> Json:
+    label: Json = {"type": ["string", "number"]}
+    if contract is not None and contract.task == "regression":
+        label = {"type": "number"}
+    elif contract is not None:
+        label = {
+            "anyOf": [
+                {"type": "string", "enum": list(contract.classes)},
+                {"type": "integer", "minimum": 0, "maximum": len(contract.classes) - 1},
+            ]
+        }
+    properties: Json = {
+        "prediction_id": {"type": "string"},
+        "actual": {"description": "The true label: scores every version's answer.", **label},
+        "reward": {"description": "What the served answer brought: counts for its version alone.", "type": "number"},
+    }
+    either = [{"required": ["actual"]}, {"required": ["reward"]}]
+    return {**_object(properties, ["prediction_id"]), "anyOf": either}
+
+
+def _row(contract: FeatureContract | None) -> Json:
+    if contract is None:
+        return {**_ANY_ROW, "description": "No model is served yet, so there is no feature contract."}
+    width = len(contract.features)
+    values = [{"title": feature.name, **_value(feature)} for feature in contract.features]
+    by_name = {feature.name: _value(feature) for feature in contract.features}
+    return {
+        "description": "One row: values in column order, or by feature name.",
+        "anyOf": [
+            {"type": "array", "prefixItems": values, "minItems": width, "maxItems": width},
+            _object(by_name, list(contract.names)),
+        ],
+    }
+
+
+def _value(feature: Feature) -> Json:
+    kind = "number" if feature.kind == "numeric" else "string"
+    schema: Json = {"type": [kind, "null"] if feature.nullable else kind}
+    if feature.kind == "numeric":
+        schema |= {"minimum": -_LARGEST_FLOAT32, "maximum": _LARGEST_FLOAT32}
+    if feature.minimum is not None and feature.maximum is not None:
+        schema["description"] = f"Trained on values from {feature.minimum:g} to {feature.maximum:g}."
+    allowed = feature.choices if feature.kind == "numeric" else () if feature.open_categories else feature.categories
+    if allowed:
+        schema["enum"] = [*allowed, None] if feature.nullable else list(allowed)
+    return schema
+
+
+def _object(properties: Json, required: list[str]) -> Json:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}

@@ -1,0 +1,287 @@
+"""What a predict request asks for: its rows and its user, in every form that the contract of the API allows.
+
+What a prediction looks like to a client, made from what was served.
+
+POST /predict and /predict/batch from a WSGI environment to bytes, without Flask: its dispatch costs more than both.
+
+Every microsecond of `answer_predict` is paid by each request: nothing is built here that could be built before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
+from app.domain.timestamps import rfc3339
+from app.errors import InvalidRequest, TooLarge
+from app.services.serving.predictor import Request, Served
+from app.web.dependencies import Services
+from app.web.operations import require_reader
+from app.web.request import decoded_object, read_body, request_id_of
+from app.web.response import JSON, body_of, encode, problem_of
+
+LONGEST_USER_ID = 256
+_LONG_TEXT = 60
+_SINGLE_KEYS = frozenset(("features", "user_id"))
+_BATCH_KEYS = frozenset(("instances", "features", "user_id"))
+
+
+def single_row(body: dict[str, Any], names: tuple[str, ...], environ: dict[str, Any]) -> tuple[object, str | None]:
+    """The one row (array or object, not checked yet) and the user id of `{"features": …}` or of a flat object.
+
+    An array or object under `features` is the nested form: no feature has such a value. In the flat form a feature
+    that is itself called `user_id` wins over the option, which may still be given as a header.
+    """
+    features = body.get("features")
+    kind = type(features)
+    if kind is list or kind is dict:
+        if len(body) == 1:
+            return features, header_user(environ) if "HTTP_X_USER_ID" in environ else None
+        _refuse_unknown(body, _SINGLE_KEYS)
+        return features, _user(body, environ)
+    if "features" in body and "features" not in names:
+        raise InvalidRequest("features must be an array or an object by feature name", field="features")
+    if "user_id" in names or "user_id" not in body:
+        return body, header_user(environ)
+    return {key: value for key, value in body.items() if key != "user_id"}, _user(body, environ)
+
+
+def batch_rows(body: dict[str, Any], environ: dict[str, Any]) -> tuple[list[Any], str | None]:
+    """The rows (not checked yet) and the user id of `{"instances": [...]}`, also under the name `features`."""
+    _refuse_unknown(body, _BATCH_KEYS)
+    key = "instances" if "instances" in body else "features"
+    if key not in body:
+        raise InvalidRequest("instances is missing: give an array of rows", field="instances")
+    if key == "instances" and "features" in body:
+        raise InvalidRequest("give the rows as instances or as features, not as both", field="features")
+    rows = body[key]
+    if type(rows) is not list:
+        raise InvalidRequest(f"{key} must be an array of rows", field=key)
+    return rows, _user(body, environ)
+
+
+def header_user(environ: dict[str, Any]) -> str | None:
+    """The user id in `X-User-Id`, None where there is none. Raises `InvalidRequest` for one that is not 1–256 long."""
+    text = environ.get("HTTP_X_USER_ID")
+    if text is None:
+        return None
+    if not text.isascii():
+        text = _utf8(text)
+    return _checked(text, "X-User-Id")
+
+
+def _user(body: dict[str, Any], environ: dict[str, Any]) -> str | None:
+    """The body's user id, which goes before the header's; that one must be a user id all the same."""
+    by_header = header_user(environ)
+    return _checked(body["user_id"], "user_id") if "user_id" in body else by_header
+
+
+def _checked(user_id: object, field: str) -> str:
+    if type(user_id) is not str or not 0 < len(user_id) <= LONGEST_USER_ID:
+        raise InvalidRequest(f"{field} must be a string of 1 to {LONGEST_USER_ID} characters", field=field)
+    return user_id
+
+
+def _utf8(text: str) -> str:
+    """WSGI hands header bytes out as Latin-1; the same user named in a body came as UTF-8."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def _refuse_unknown(body: dict[str, Any], known: frozenset[str]) -> None:
+    for key in body:
+        if key not in known:
+            shown = key[:_LONG_TEXT]
+            raise InvalidRequest(f"unknown key {shown!r}; known are {', '.join(sorted(known))}", field=shown)
+
+
+class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One answer. A regression model has no `class_id`; one without probabilities has neither them nor a confidence."""
+
+    prediction_id: str
+    prediction: str | float
+    class_id: int | UnsetType = UNSET
+    confidence: float | UnsetType = UNSET
+    probabilities: dict[str, float] | UnsetType = UNSET
+    model_version: str
+    assignment: Assignment
+    latency_ms: float
+    timestamp: str
+
+
+class BatchItem(msgspec.Struct, frozen=True, gc=False):
+    """One row's answer in a batch, with the same absences as a single one."""
+
+    prediction_id: str
+    prediction: str | float
+    class_id: int | UnsetType = UNSET
+    confidence: float | UnsetType = UNSET
+    probabilities: dict[str, float] | UnsetType = UNSET
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answers to a batch in its order; one version gave them all."""
+
+    predictions: list[BatchItem]
+    count: int
+    model_version: str
+    assignment: Assignment
+    latency_ms: float
+    timestamp: str
+
+
+def answer_to_one(served: Served) -> PredictionAnswer:
+    """The answer to a single row."""
+    exposure = served.exposure
+    outputs = exposure.outputs
+    class_id: int | UnsetType = UNSET
+    confidence: float | UnsetType = UNSET
+    named: dict[str, float] | UnsetType = UNSET
+    if outputs.class_ids is None:
+        assert outputs.values is not None
+        prediction: str | float = outputs.values.tolist()[0]
+    else:
+        classes = served.version.contract.classes
+        index: int = outputs.class_ids.tolist()[0]
+        class_id, prediction = index, classes[index]
+        if outputs.probabilities is not None:
+            probabilities = [readable(p) for p in outputs.probabilities.tolist()[0]]
+            confidence = probabilities[index]
+            named = dict(zip(classes, probabilities, strict=True))
+    return PredictionAnswer(
+        prediction_id=exposure.prediction_ids[0],
+        prediction=prediction,
+        class_id=class_id,
+        confidence=confidence,
+        probabilities=named,
+        model_version=exposure.version,
+        assignment=exposure.assignment,
+        latency_ms=latency_ms(exposure),
+        timestamp=rfc3339(exposure.served_at_us),
+    )
+
+
+def answer_to_batch(served: Served) -> BatchAnswer:
+    """The answers to a batch."""
+    exposure = served.exposure
+    return BatchAnswer(
+        predictions=_items(exposure, served.version.contract.classes),
+        count=len(exposure),
+        model_version=exposure.version,
+        assignment=exposure.assignment,
+        latency_ms=latency_ms(exposure),
+        timestamp=rfc3339(exposure.served_at_us),
+    )
+
+
+def latency_ms(exposure: Exposure) -> float:
+    """Milliseconds from the parsed request to the result, to the microsecond."""
+    return int(exposure.latency_s * 1e6 + 0.5) / 1000
+
+
+def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
+    ids, outputs = exposure.prediction_ids, exposure.outputs
+    if outputs.class_ids is None:
+        assert outputs.values is not None
+        return [BatchItem(id_, value) for id_, value in zip(ids, outputs.values.tolist(), strict=True)]
+    class_ids = outputs.class_ids.tolist()
+    if outputs.probabilities is None:
+        return [BatchItem(id_, classes[index], index) for id_, index in zip(ids, class_ids, strict=True)]
+    exact = outputs.probabilities
+    rows = np.where(exact > SMALL, exact.round(DECIMALS), exact).tolist()
+    return [
+        BatchItem(id_, classes[index], index, row[index], dict(zip(classes, row, strict=True)))
+        for id_, index, row in zip(ids, class_ids, rows, strict=True)
+    ]
+
+
+_LOG = logging.getLogger(__name__)
+_CONTENT_TYPE = ("Content-Type", JSON)
+
+Environ = dict[str, Any]
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+def answer_predict(services: Services, environ: Environ) -> Answer:
+    """Status, headers and body for one row. Never raises."""
+    return _answer(services, environ, _one)
+
+
+def answer_predict_batch(services: Services, environ: Environ) -> Answer:
+    """Status, headers and body for many rows; one bad row refuses all. Never raises."""
+    return _answer(services, environ, _many)
+
+
+def _answer(services: Services, environ: Environ, ask: Callable[[Services, Environ, str], tuple[str, bytes]]) -> Answer:
+    request_id = request_id_of(environ)
+    try:
+        version, body = ask(services, environ, request_id)
+    except Exception as error:  # noqa: BLE001 - the server must go on; problem_of logs what nobody foresaw
+        return _refusal(services, environ, error, request_id)
+    headers = [
+        _CONTENT_TYPE,
+        ("Content-Length", str(len(body))),
+        ("X-Request-Id", request_id),
+        ("X-Model-Version", version),
+    ]
+    return 200, headers, body
+
+
+def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
+    body = _checked_body(services, environ)
+    forced = environ.get("HTTP_X_MODEL_VERSION")
+    predictor = services.predictor
+    serving = predictor.serving()
+    parser = serving.parser(forced)
+    features, user_id = single_row(body, parser.names, environ)
+    row = parser.row(features)
+    served = predictor.predict(Request(row, request_id, forced, user_id, _synthetic(environ), serving))
+    return served.version.name, encode(answer_to_one(served))
+
+
+def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
+    body = _checked_body(services, environ)
+    forced = environ.get("HTTP_X_MODEL_VERSION")
+    serving = services.predictor.serving()
+    parser = serving.parser(forced)
+    rows, user_id = batch_rows(body, environ)
+    limit = services.settings.max_batch_rows
+    if len(rows) > limit:
+        raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
+    request = Request(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), serving)
+    served: Served = services.predictor.predict(request)
+    return served.version.name, encode(answer_to_batch(served))
+
+
+def _checked_body(services: Services, environ: Environ) -> dict[str, Any]:
+    settings = services.settings
+    raw = read_body(environ, settings.max_body_bytes)  # first, so that a refused client can still read why
+    if settings.api_token is not None:
+        require_reader(settings, environ)
+    return decoded_object(raw)
+
+
+def _synthetic(environ: Environ) -> bool:
+    return environ.get("HTTP_X_TRAFFIC_KIND") == "synthetic"
+
+
+def _refusal(services: Services, environ: Environ, error: Exception, request_id: str) -> Answer:
+    problem = problem_of(error, environ)
+    services.metrics.refused(problem.detail.code)
+    _LOG.debug("request_refused", extra={"request_id": request_id, "event_fields": {"code": problem.detail.code}})
+    body = body_of(problem.detail, environ.get("PATH_INFO", ""))
+    headers = [
+        _CONTENT_TYPE,
+        ("Content-Length", str(len(body))),
+        ("X-Request-Id", request_id),
+        *problem.headers,
+    ]
+    return problem.status, headers, body

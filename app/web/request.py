@@ -1,0 +1,171 @@
+"""The id that ties an answer to the log: the caller's where it is usable, else a new one.
+
+What stands in a query string, each name at most once: of two values, neither is surely the one that was meant.
+
+Read a request's body within its limit and decode it, so that whatever was sent ends in an object or a 4xx.
+
+Request bodies that are records: their type is the check, and the schema in the documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from random import getrandbits
+from typing import IO, Any, TypeVar
+
+import msgspec
+from werkzeug.datastructures import MultiDict
+
+from app.errors import InvalidRequest, MalformedJson, TooLarge
+
+_KEY = "HTTP_X_REQUEST_ID"
+_LONGEST = 128
+
+
+def request_id_of(environ: dict[str, Any]) -> str:
+    """The request's id: at most 128 printable ASCII characters.
+
+    A new one is put into `environ`, so that whoever asks again gets the same.
+    """
+    given = environ.get(_KEY)
+    if given and len(given) <= _LONGEST and given.isascii() and given.isprintable():
+        return str(given)
+    # `random` is seeded anew after a fork, and these ids guard nothing: os.urandom would cost six times as much.
+    new = environ[_KEY] = f"{getrandbits(128):032x}"
+    return new
+
+
+_MOST_DIGITS = 19
+
+
+def one_text(query: MultiDict[str, str], name: str) -> str | None:
+    """What `name` says; None where it is not there. Raises `InvalidRequest` where it is there more than once."""
+    values = query.getlist(name)
+    if len(values) > 1:
+        raise InvalidRequest(f"{name} is given {len(values)} times: give it once", field=name)
+    return values[0] if values else None
+
+
+def whole_number(query: MultiDict[str, str], name: str, default: int, most: int) -> int:
+    """The whole number from 1 to `most` called `name`. Raises `InvalidRequest` that names it."""
+    text = one_text(query, name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most:
+        return int(text)
+    raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", field=name)
+
+
+MAX_DISCARDED_BYTES = 128 * 1024 * 1024
+_CHUNK = 256 * 1024
+_decode = msgspec.json.Decoder().decode
+
+
+def read_body(environ: dict[str, Any], limit: int) -> bytes:
+    """The whole body, of at most `limit` bytes.
+
+    Raises `TooLarge` after reading and dropping the rest (up to 128 MiB): a client that sends its whole body before
+    it looks for an answer would otherwise see a broken connection. Raises `InvalidRequest` for a body that ends
+    early or is wrongly framed.
+    """
+    length = environ.get("CONTENT_LENGTH")
+    stream = environ["wsgi.input"]
+    if length:
+        size = _size(length)
+        if size <= limit:
+            return _exactly(stream, size)
+        _discard(stream, size)
+    elif environ.get("wsgi.input_terminated"):
+        body = _read(stream, limit + 1)
+        if len(body) <= limit:
+            return body
+        _discard(stream, MAX_DISCARDED_BYTES)
+    else:
+        return b""
+    raise TooLarge(f"the body is over the limit of {limit} bytes")
+
+
+def decoded_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`, whatever its Content-Type said. Raises `MalformedJson` and `InvalidRequest`."""
+    try:
+        value = _decode(body)
+    except RecursionError:
+        raise MalformedJson("the JSON is nested too deep") from None
+    except UnicodeDecodeError:
+        raise MalformedJson("the body is not valid UTF-8") from None
+    except ValueError as error:  # msgspec's own errors are among these, and so are those of numbers it leaves to int()
+        raise MalformedJson(str(error) if body else "the body is empty: send a JSON object") from None
+    if type(value) is not dict:
+        raise InvalidRequest("the body must be a JSON object")
+    return value
+
+
+def _size(length: str) -> int:
+    if not (length.isascii() and length.isdigit()):
+        raise InvalidRequest("Content-Length is not a number of bytes")
+    return int(length) if len(length) < 19 else 1 << 62
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    body = _read(stream, size)
+    if len(body) < size:
+        raise InvalidRequest("the body is shorter than its Content-Length")
+    return body
+
+
+def _read(stream: IO[bytes], size: int) -> bytes:
+    """Up to `size` bytes; fewer only at the end of the stream."""
+    body = _read_some(stream, size)
+    if not body or len(body) == size:
+        return body
+    parts, left = [body], size - len(body)
+    while left > 0:  # a server may hand out what it has so far
+        more = _read_some(stream, left)
+        if not more:
+            break
+        parts.append(more)
+        left -= len(more)
+    return b"".join(parts)
+
+
+def _read_some(stream: IO[bytes], size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except Exception as error:  # each server has its own errors for chunks that are wrongly framed
+        raise InvalidRequest("the body could not be read to its end") from error
+
+
+def _discard(stream: IO[bytes], size: int) -> None:
+    left = min(size, MAX_DISCARDED_BYTES)
+    while left > 0:
+        dropped = len(_read_some(stream, min(_CHUNK, left)))
+        if not dropped:
+            return
+        left -= dropped
+
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+_PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_NAMED = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
+_LONG_TEXT = 60
+
+
+def body_as(kind: type[_Record], environ: dict[str, Any], limit: int) -> _Record:
+    """The request's body as a record. Raises `InvalidRequest` (its field is the key at fault) and `TooLarge`."""
+    values = decoded_object(read_body(environ, limit))
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise _complaint(str(error), kind) from None
+
+
+def _complaint(text: str, kind: type[msgspec.Struct]) -> InvalidRequest:
+    named, place = _NAMED.search(text), _PLACE.search(text)
+    if named:
+        field, known = named["name"][:_LONG_TEXT], ", ".join(kind.__struct_fields__)
+        what = "is missing" if "required" in text else f"is not known here; known are {known}"
+        return InvalidRequest(f"{field!r} {what}", field=field)
+    field = re.split(r"[.\[]", place["path"])[0] if place else ""
+    problem = _PLACE.sub("", text).replace("`", "")
+    problem = problem[:1].lower() + problem[1:]
+    return InvalidRequest(f"{field}: {problem}" if field else problem, field=field or None)

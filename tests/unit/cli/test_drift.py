@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.cli import main
+from app.domain.contract import Feature, FeatureContract
+from app.domain.manifest import Manifest, Parity, Source
+from app.drift.reference import build_reference
+from app.inference.registry import Shelf
+from app.store.keys import load_or_create
+
+CONTRACT = FeatureContract(
+    task="regression",
+    target="price",
+    features=(Feature("size", source_name="Size (m2)"), Feature("colour", kind="categorical"), Feature("new")),
+)
+CHANCE = np.random.default_rng(0)
+
+
+def rows(number: int, shift: float = 0.0) -> list[list[object]]:
+    colours = CHANCE.choice(["red", "blue"], number)
+    return [[float(CHANCE.normal() + shift), str(colour), float(index % 2)] for index, colour in enumerate(colours)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An installation with v1 on its shelf, of which only the drift reference matters."""
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    manifest = Manifest(
+        version="v1",
+        ordinal=1,
+        created_at="2026-11-21T00:00:00Z",
+        variant=None,
+        estimator="none",
+        contract=CONTRACT,
+        source=Source(dataset="made up", target="price", rows=200, sha256=""),
+        metrics={},
+        runtime="sklearn",
+        parity=Parity(rows=0, flips=0, settled=0, largest_difference=0.0, holds=False),
+        libraries={},
+        files={},
+    )
+    reference = build_reference(CONTRACT, np.array(rows(200), dtype=object), seed=1)
+    shelf = Shelf(tmp_path / "models", load_or_create(tmp_path / "data").shelf)
+    shelf.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v1")
+    return tmp_path
+
+
+def csv(folder: Path, lines: list[list[object]], header: str = "price,Size (m2),colour,new") -> str:
+    path = folder / "live.csv"
+    texts = [",".join(["0", *("" if value is None else str(value) for value in line)]) for line in lines]
+    path.write_text("\n".join([header, *texts]) + "\n")
+    return str(path)
+
+
+def report(capsys, *words: str) -> dict:
+    assert main(["drift", *words, "--version", "v1", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_file_like_the_training_data_shows_no_drift(folder, capsys):
+    assert main(["drift", csv(folder, rows(100)), "--version", "v1"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("100 rows against the 200 that v1 was made from\n\nNo change is proven")
+
+
+def test_a_file_with_a_shift_is_proven_to_have_changed(folder, capsys):
+    found = report(capsys, csv(folder, rows(300, shift=2.0)))
+    assert (found["alarm"], found["requests"], found["window"]) == (True, 300, 300)
+    assert found["score"] > 0.4
+    assert main(["drift", csv(folder, rows(300, shift=2.0)), "--version", "v1"]) == 0
+    assert "A change is proven" in capsys.readouterr().out
+
+
+def test_a_change_that_has_passed_is_told(folder, capsys):
+    lines = [*rows(200), *rows(100, shift=3.0), *rows(1200)]
+    assert main(["drift", csv(folder, lines), "--version", "v1"]) == 0
+    assert "proven in the middle, and has passed" in capsys.readouterr().out
+
+
+def test_odd_cells_are_counted_and_not_refused(folder, capsys):
+    lines = [[None, "green", "true"], ["text", None, "FALSE"], ["inf", "red", "0"], [0.5, "blue", "1"]]
+    size, colour, new = report(capsys, csv(folder, lines))["features"]
+    assert (size["missing"], size["unseen"], size["out_of_range"]) == (0.25, 0.25, 0.25)
+    assert (colour["missing"], colour["unseen"]) == (0.25, 0.25)
+    assert sum(new["live"]) == 1
+
+
+def test_the_window_is_the_end_of_the_file(folder, capsys):
+    path = csv(folder, [*rows(200), *rows(60, shift=9.0)])
+    assert report(capsys, path, "--window", "50")["features"][0]["out_of_range"] > 0.9
+    assert report(capsys, path)["features"][0]["out_of_range"] < 0.3
+
+
+def test_a_file_that_is_sorted_can_be_shuffled(folder, capsys):
+    path = csv(folder, sorted(rows(150), key=lambda line: str(line[0])))
+    assert not report(capsys, path, "--shuffle", "1")["alarm"]
+
+
+@pytest.mark.parametrize(
+    ("header", "version", "complaint"),
+    [
+        ("price,Size (m2),colour,other", "v1", "no column for feature 'new'"),
+        ("price,Size (m2),colour,new", "v9", "no version 'v9'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_a_reason(folder, capsys, header, version, complaint):
+    assert main(["drift", csv(folder, rows(3), header), "--version", version]) == 1
+    assert complaint in capsys.readouterr().err

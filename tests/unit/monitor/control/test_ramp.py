@@ -1,0 +1,158 @@
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from app.domain.experiment import Ramp
+from app.domain.report import CheckReport
+from app.monitor.control.automatic import AutomaticDecisions
+from app.monitor.control.ramp import MOST_FAILED, Known, Ramping, evidence_of_step, excluded, reason_to_hold
+from app.monitor.experiment.state import ExperimentState, PairState
+from app.services.control.decisions import Decisions
+from app.services.control.transitions import started
+from app.stats.guardrails import EpochEvents, GuardrailState
+from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, report, world
+
+HOUR_US = 3_600_000_000
+RAMP = Ramp(version="v2", steps=(0.01, 0.05, 0.5), every_seconds=3600)
+HEALTHY = report("continue", comparisons=(), guardrails=(CheckReport(name="errors", ok=True, version="v2"),))
+CROSSED = replace(HEALTHY, guardrails=(CheckReport(name="slow_answers", ok=False, version="v2"),))
+
+
+def state(epoch, requests=200, failed=0, slow=0, timed=None):
+    """What a challenger with `requests` in `epoch` has shown."""
+
+    def bad(own):
+        return GuardrailState({epoch: EpochEvents(0.5, own, own)})
+
+    return ExperimentState(
+        versions={},
+        pairs={"v2": PairState(method=None, errors=bad(failed), slow=bad(slow))},
+        chosen={epoch: {"v1": 9999, "v2": requests}},
+        timed={epoch: {"v1": 9999, "v2": requests if timed is None else timed}},
+    )
+
+
+class Watched:
+    """A ramp that has begun, with a clock, and whatever the monitor is made to know."""
+
+    def __init__(self, auto_decide="off", ramp=RAMP):
+        base = replace(BASE, auto_decide=auto_decide)
+        self.log = MemoryDecisions(replace(started(base, ramp, NOW_US), epoch=4))
+        self.now_us, self.known = NOW_US, Known(HEALTHY, None)
+        self.decisions = Decisions(self.log, world(now_us=lambda: self.now_us, report=lambda _id: self.known.report))
+        self._tick = Ramping(self.decisions, lambda: self.log.latest, lambda _id: self.known, lambda: self.now_us)
+
+    @property
+    def share(self):
+        return self.log.latest.weights["v2"]
+
+    def after(self, hours, known=None):
+        """Let time pass with `known`, and look."""
+        self.now_us += int(hours * HOUR_US)
+        self.known = known or Known(HEALTHY, state(self.log.latest.epoch))
+        self._tick()
+        return self
+
+
+def test_a_healthy_ramp_takes_each_step_when_its_time_has_come():
+    watched = Watched()
+    shares = [round(watched.after(0.5).share, 9) for _ in range(7)]
+    assert shares == [0.01, 0.05, 0.05, 0.5, 0.5, 0.5, 0.5]
+    assert watched.log.latest.ramp is None
+    assert [(entry.actor, entry.action) for entry in watched.log.entries] == [("monitor", "ramp")] * 3
+    assert watched.log.entries[0].evidence == HEALTHY
+    assert watched.log.latest.experiment_id == BASE.experiment_id
+
+
+def test_a_monitor_that_was_away_skips_no_step():
+    watched = Watched().after(100)
+    assert watched.share == pytest.approx(0.05)
+    assert watched.after(0.5).share == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (Known(None, None), "not excluded yet that v2 fails"),
+        (Known(HEALTHY, state(5, requests=20)), "not excluded yet that v2 fails"),
+        (Known(HEALTHY, state(5, failed=9)), "not excluded yet that v2 fails"),
+        (Known(HEALTHY, state(5, timed=3)), "answers of v2 or more are slow"),
+        (Known(HEALTHY, state(5, slow=40)), "answers of v2 or more are slow"),
+        (Known(HEALTHY, state(4)), "not excluded yet that v2 fails"),
+        (Known(replace(HEALTHY, checks=(CheckReport(name="sample_ratio", ok=False),)), state(5)), "sample ratio"),
+        (Known(replace(HEALTHY, checks=(CheckReport(name="label_rate", ok=False),)), state(5)), "label rate"),
+        (Known(replace(report(), comparisons=(replace(report().comparisons[0], verdict="worse"),)), state(5)), "worse"),
+    ],
+)
+def test_what_speaks_against_it_holds_a_ramp(known, words):
+    assert words in reason_to_hold(known, replace(RAMP, after_epoch=4))
+
+
+@pytest.mark.parametrize("check", [CheckReport(name="drift", ok=False), CheckReport(name="label_rate", ok=None)])
+def test_other_checks_and_those_not_known_yet_hold_nothing(check):
+    assert reason_to_hold(Known(replace(HEALTHY, checks=(check,)), state(5)), replace(RAMP, after_epoch=4)) is None
+
+
+def test_evidence_is_that_of_the_steps_own_epochs():
+    assert evidence_of_step(state(4, 50, 3, 2), replace(RAMP, after_epoch=4)).requests == 0
+    found = evidence_of_step(state(5, 50, 3, 2), replace(RAMP, after_epoch=4))
+    assert (found.requests, found.failed, found.timed, found.slow) == (50, 3, 50, 2)
+
+
+def test_a_ramp_without_evidence_is_held_once_and_goes_on_when_it_comes():
+    watched, nothing = Watched(), Known(HEALTHY, None)
+    for _ in range(5):
+        watched.after(1, nothing)
+    [entry] = watched.log.entries
+    assert entry.note.startswith("held: it is not excluded yet")
+    assert watched.log.latest.ramp.held in entry.note
+    assert watched.share == pytest.approx(0.01)
+    watched.after(0)
+    assert (watched.share, watched.log.latest.ramp.held) == (pytest.approx(0.05), None)
+
+
+def test_a_crossed_guardrail_takes_all_back_before_the_time_whatever_auto_decide_says():
+    watched = Watched("off").after(0.01, Known(CROSSED, state(5)))
+    assert (watched.log.latest.weights, watched.log.latest.ramp) == (BASE.weights, None)
+    [entry] = watched.log.entries
+    assert (entry.actor, entry.action, entry.evidence) == ("monitor", "ramp", CROSSED)
+
+
+def test_where_roll_back_is_allowed_the_ordinary_one_ends_the_ramp():
+    watched = Watched("rollback")
+    AutomaticDecisions(watched.decisions, lambda: watched.log.latest)([CROSSED])
+    watched.after(1, Known(CROSSED, state(5)))
+    assert (watched.log.latest.weights, watched.log.latest.ramp) == ({"v1": 1.0, "v2": 0.0}, None)
+    assert [entry.action for entry in watched.log.entries] == ["rollback"]
+
+
+def test_nothing_is_steered_where_the_configuration_has_changed_meanwhile():
+    watched = Watched()
+    seen, watched.log.latest = watched.log.latest, replace(watched.log.latest, epoch=9)
+    stale = Ramping(watched.decisions, lambda: seen, lambda _id: Known(CROSSED, None), lambda: NOW_US)
+    stale()
+    assert watched.log.entries == []
+
+
+def test_without_a_ramp_nothing_is_looked_at():
+    Ramping(None, lambda: BASE, None, None)()
+    Ramping(None, lambda: None, None, None)()
+
+
+@pytest.mark.parametrize(("most", "least"), [(0.05, 88), (0.2, 20)])
+def test_so_many_requests_without_harm_are_enough(most, least):
+    assert not excluded(0, least - 1, most)
+    assert excluded(0, least, most)
+
+
+def test_a_version_at_the_limit_passes_the_gate_in_at_most_one_step_of_twenty():
+    chance, passed = random.Random(5), 0
+    for _ in range(400):
+        bad = 0
+        for n in range(1, 401):
+            bad += chance.random() < MOST_FAILED
+            if excluded(bad, n, MOST_FAILED):
+                passed += 1
+                break
+    assert passed <= 0.05 * 400 + 3 * (400 * 0.05 * 0.95) ** 0.5

@@ -1,0 +1,387 @@
+"""Drift in the monitor: what it takes from the log, that it loses and repeats nothing, and what people are told."""
+
+import hashlib
+import itertools
+import json
+import logging
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.log_event import Cursor, in_order
+from app.domain.manifest import FileSum
+from app.drift.reference import build_reference
+from app.drift.watch import start, update
+from app.errors import ArtefactRefused
+from app.monitor.drift.projection import Watch
+from app.monitor.drift.references import References
+from app.monitor.experiment.projection import ExperimentFolder
+from app.monitor.projection import step, take_in_all
+from app.monitor.publisher import DriftCheck, Publisher
+from app.monitor.rebuild import rebuild
+from app.store.configurations import ConfigurationLog, DecisionTable
+from app.store.engine import Database
+from app.store.kinds import MONITORING
+from tests.unit.monitor.watched_log import WatchedLog, known, reference
+
+
+@pytest.fixture
+def log(store_url):
+    database = Database(store_url)
+    log = WatchedLog(database)
+    log.begin()
+    yield log
+    database.close()
+
+
+def test_the_state_is_that_of_the_pure_detector_over_the_logged_rows(log):
+    log.requests(57, seed=3)
+    log.watch(portion=10)
+    rows = np.random.default_rng(3).normal(size=(57, 3))
+    alone = update(reference(), start(reference()), rows)
+    watched = msgspec.json.decode(log.states()["drift/v1"], type=Watch).state.inputs
+    assert (watched.requests, watched.wealth, watched.counts) == (57, alone.inputs.wealth, alone.inputs.counts)
+
+
+def test_a_change_is_proven_and_unchanged_traffic_is_not(log):
+    log.requests(200, seed=1)
+    log.watch()
+    before = log.report()
+    log.requests(100, shift=2.0, seed=2)
+    log.watch()
+    after = log.report()
+    assert (before.alarm, before.score, after.alarm, after.evidence) == (False, 0.0, True, 1.0)
+    assert 150 <= after.since_requests <= 230
+
+
+@pytest.mark.parametrize(
+    "changes", [{"assignment": "forced"}, {"synthetic": True}, {"epoch": 0, "assignment": "weighted"}, {"epoch": 99}]
+)
+def test_what_does_not_count_is_left_out(log, changes):
+    log.requests(5)
+    log.requests(20, shift=9.0, wrong=1.0, **changes)
+    log.watch()
+    assert log.report().requests == 5
+    assert log.report().outputs[-1].live is None
+
+
+def test_every_versions_requests_are_the_traffic(log):
+    log.requests(6, version="v1")
+    log.requests(4, version="v2", assignment="fallback")
+    log.watch()
+    assert (log.report("v1").requests, log.report("v2").requests) == (10, 10)
+
+
+def test_answers_and_errors_are_each_versions_own(log):
+    for answers in itertools.repeat({"v1": {"c": 0, "p": [0.9, 0.1]}, "v2": {"c": 1, "p": [0.2, 0.8]}}, 20):
+        row = log.served(answers, features="[0.1, 0.2, 0.3]")
+        log.log(row)
+        log.tell(row, 0)
+        log.tell(row, 0.5, kind="reward")
+    log.watch()
+    first, second = log.report("v1").outputs, log.report("v2").outputs
+    assert [column.name for column in first] == ["predicted_class", "top_probability", "errors"]
+    assert (first[0].live[first[0].bins.index("a")], second[0].live[second[0].bins.index("b")]) == (1.0, 1.0)
+    assert (first[2].live, second[2].live) == ((1.0, 0.0), (0.0, 1.0))
+
+
+def test_more_errors_than_held_out_rows_had_are_proven(log):
+    log.requests(120, wrong=0.9)
+    log.watch()
+    errors = log.report().outputs[-1]
+    assert (errors.name, errors.evidence, log.report().alarm) == ("errors", 1.0, True)
+
+
+def test_rows_that_lack_an_answer_still_are_traffic(log):
+    row = log.served({"v1": 0}, features="[0, 0, 0]")
+    log.log(row)
+    log.tell(row, 1)
+    log.watch()
+    assert (log.report("v2").requests, log.report("v2").outputs[0].live) == (1, None)
+    assert log.report("v1").outputs[-1].live == (0.0, 1.0)
+
+
+ODD = [None, 1e308, -1e308, 5e-324, 0, 3, -0.0, 1e30]
+
+
+def test_odd_values_have_a_place_and_break_nothing(log):
+    for values in itertools.islice(itertools.product(ODD, repeat=3), 0, None, 5):
+        log.log(log.served({"v1": 0}, features=json.dumps(values)))
+    log.watch()
+    body = log.states()["drift/v1/report"]
+    assert "NaN" not in body
+    assert log.report().features[0].missing == pytest.approx(1 / 8, abs=0.02)
+
+
+def test_categories_and_missing_ones_have_a_place(log):
+    features = (Feature(name="kind", kind="categorical", categories=("x", "y"), nullable=True), Feature(name="size"))
+    contract = FeatureContract(task="classification", target="t", features=features, classes=("a", "b"))
+    rows = np.array([["x" if n % 3 else "y", float(n)] for n in range(60)], dtype=object)
+    mixed = known("v1", build_reference(contract, rows, seed=1))
+    for values in (["x", 1.5], [None, None], ["new", 2], ["y", 1e300]):
+        log.log(log.served({"v1": 0}, features=json.dumps(values)))
+    log.watch(mixed)
+    kind = log.report().features[0]
+    assert (kind.missing, kind.unseen) == (0.25, 0.25)
+
+
+def test_rows_of_other_features_are_left_out(log):
+    log.requests(3)
+    log.log(log.served({"v1": 0}, features="[1]"))
+    log.watch()
+    assert log.report().requests == 3
+
+
+def test_a_version_without_a_reference_leaves_the_others_alone(log):
+    log.requests(7)
+    log.watch(known("v2"))
+    assert (log.report("v1"), log.report("v2").requests) == (None, 7)
+    assert log.store().cursor("drift") == Cursor(7, 0)
+
+
+def test_a_version_outside_the_split_is_not_watched(log):
+    log.begin(weights={"v1": 1.0})
+    log.requests(4)
+    log.watch()
+    assert log.report("v2") is None
+
+
+def test_another_version_of_the_same_name_begins_anew(log):
+    log.requests(30)
+    log.watch(known("v1"))
+    remade = known("v1", reference(seed=2), sha256="2")
+    log.begin(weights={"v1": 1.0}, ordinals={"v1": 7})
+    log.requests(5)
+    log.watch(msgspec.structs.replace(remade, ordinal=7))
+    assert log.report().requests == 5
+    log.forget()
+    log.watch(msgspec.structs.replace(remade, ordinal=7))
+    assert log.report().requests == 5
+
+
+def test_a_state_that_is_not_readable_begins_anew(log):
+    log.requests(12)
+    log.watch()
+    with log.database.begin(MONITORING) as connection:
+        connection.execute(text("UPDATE monitor_state SET body = '{}' WHERE name LIKE 'drift/%'"))
+    assert log.report() is None
+    log.requests(5)
+    log.watch()
+    assert log.report().requests == 5
+
+
+def busy(log):
+    """Traffic with labels, early and late, an alarm, and two acknowledgements of it."""
+    log.requests(60, wrong=0.1, seed=1)
+    log.requests(40, shift=3.0, seed=2)
+    log.watch()
+    assert log.report().alarm
+    log.acknowledge()
+    log.requests(33, shift=3.0, wrong=0.1, seed=3)
+    log.watch(portion=7)
+    log.acknowledge("v2")
+    log.requests(21, shift=0.0, wrong=0.8, seed=4)
+
+
+@pytest.mark.parametrize(
+    ("store_url", "portion"),
+    [*(("sqlite", portion) for portion in (1, 3, 10, 64, 5000)), ("postgresql", 10)],
+    indirect=["store_url"],
+)
+def test_the_same_log_gives_the_same_state_however_it_is_cut(log, portion):
+    busy(log)
+    log.watch()
+    before = log.states()
+    log.forget()
+    log.watch(portion=portion)
+    assert log.states() == before
+    assert set(before) == {
+        "drift",
+        *(f"drift/{name}{part}" for name in ("v1", "v2") for part in ("", "/course", "/report")),
+    }
+
+
+def test_events_may_be_cut_anywhere(log):
+    busy(log)
+    log.watch()
+    expected = log.states()
+    log.forget()
+    store, folder = log.store(), log.folder()
+    page = store.page(Cursor(), 10_000)
+    events = in_order(page)
+    for at in (*range(0, len(events), 37), len(events)):
+        changes = folder.fold(events[at : at + 37], store)
+        store.commit("drift", store.cursor("drift"), page.cursor, changes)
+    assert log.states() == expected
+
+
+class DiesBeforeCommit:
+    """A store whose process is killed just before each second write."""
+
+    def __init__(self, store):
+        self._store, self._turn = store, 0
+
+    def commit(self, *changes):
+        self._turn += 1
+        if self._turn % 2:
+            raise KeyboardInterrupt
+        return self._store.commit(*changes)
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_a_monitor_that_is_killed_loses_no_evidence_and_counts_none_twice(log):
+    busy(log)
+    log.watch()
+    expected = log.states()
+    log.forget()
+    store, left = DiesBeforeCommit(log.store()), 1
+    while left:
+        try:
+            left = step(log.folder(), store, 13)
+        except KeyboardInterrupt:
+            left = 1
+    assert log.states() == expected
+
+
+def test_versions_of_the_same_data_have_the_same_inputs(log):
+    busy(log)
+    log.watch()
+    together = log.states()["drift/v2"]
+    log.forget()
+    log.watch(known("v2"))
+    assert log.states()["drift/v2"] == together
+
+
+def test_a_rebuild_gives_the_same_drift(log):
+    busy(log)
+    folders = [ExperimentFolder(), log.folder()]
+    for folder in folders:
+        take_in_all(folder, log.store())
+    done = rebuild(log.database, folders, log.clock)
+    assert done.states_equal == {"experiment": True, "drift": True}
+
+
+def test_an_acknowledged_alarm_is_silent_at_once_and_stays_so(log):
+    log.requests(100, shift=3.0)
+    log.watch()
+    assert log.acknowledge().alarm is False
+    shown = log.report()
+    assert (shown.alarm, shown.acknowledged is None) == (False, False)
+    log.requests(30, shift=3.0, seed=5)
+    log.watch()
+    assert (log.report().alarm, log.report().acknowledged) == (False, shown.acknowledged)
+    assert log.report("v2").alarm
+
+
+def test_an_acknowledgement_holds_for_what_the_monitor_had_not_yet_taken_in(log):
+    log.requests(100, shift=3.0)
+    log.watch()
+    log.requests(50, shift=3.0, seed=5)
+    log.acknowledge()
+    log.watch()
+    assert log.report().acknowledged is not None
+    before = log.states()
+    log.forget()
+    log.watch()
+    assert (log.report().alarm, log.states() == before) == (False, True)
+
+
+def test_an_acknowledgement_is_an_entry_in_the_audit_log(log):
+    log.requests(100, shift=3.0)
+    log.watch()
+    log.acknowledge()
+    [entry] = DecisionTable(log.database).page(10)
+    assert (entry.actor, entry.action, entry.version) == ("ann", "acknowledge_drift", "v1")
+
+
+def published(log, publisher):
+    for folder in (ExperimentFolder(), log.folder()):
+        take_in_all(folder, log.store())
+    return [report.recommendation.action for report in publisher.publish()]
+
+
+def checking(log):
+    check = DriftCheck(ConfigurationLog(log.database).latest, log.table.standing)
+    return Publisher(log.store(), log.clock, check)
+
+
+def test_an_alarm_turns_the_recommendation_until_it_is_acknowledged(log):
+    publisher = checking(log)
+    log.begin("two", weights={"v1": 1.0})
+    log.requests(50)
+    assert published(log, publisher) == ["continue"]
+    log.requests(100, shift=3.0)
+    assert published(log, publisher) == ["investigate"]
+    assert published(log, publisher) == []
+    log.acknowledge()
+    assert published(log, publisher) == ["continue"]
+
+
+def test_an_alarm_below_the_threshold_is_not_told(log):
+    log.requests(100, shift=3.0)
+    log.watch()
+    latest = msgspec.structs.replace(ConfigurationLog(log.database).latest(), drift_threshold=0.99)
+    assert [check.ok for check in DriftCheck(lambda: latest, log.table.standing)("one")] == [True]
+    low = msgspec.structs.replace(latest, drift_threshold=0.1)
+    [check] = DriftCheck(lambda: low, log.table.standing)("one")
+    assert (check.ok, check.p_value) == (False, pytest.approx(10_100 / 2e6))
+
+
+def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):
+    log.requests(100, shift=3.0)
+    log.watch()
+    assert DriftCheck(ConfigurationLog(log.database).latest, log.table.standing)("another") == ()
+    assert DriftCheck(lambda: None, log.table.standing)("one") == ()
+
+
+class OneVersionShelf:
+    """A shelf with v1, whose reference is `document`; `broken` makes every look fail."""
+
+    def __init__(self, document):
+        self.document, self.broken, self.reads = document, False, 0
+
+    def manifest(self, version):
+        if self.broken:
+            raise ArtefactRefused(version, "is not what was signed")
+        sha256 = hashlib.sha256(self.document or b"").hexdigest()
+        files = {} if self.document is None else {"reference.json": FileSum(sha256, 1)}
+        return SimpleNamespace(ordinal=1, files=files)
+
+    def verified(self, version):
+        self.reads += 1
+        return SimpleNamespace(manifest=self.manifest(version), read=lambda _name: self.document)
+
+
+def shelf_of(document):
+    """A shelf, and references that look at it each time."""
+    shelf = OneVersionShelf(document)
+    return shelf, References(shelf, clock=itertools.count(0, 100).__next__)
+
+
+def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
+    files, references = shelf_of(reference().to_json())
+    assert references.of("v1").reference == reference()
+    files.broken = True
+    assert references.of("v1").reference == reference()
+    assert files.reads == 1
+
+
+@pytest.mark.parametrize("document", [None, b"{", b"{}", b"\xff", b'{"format": 9}'])
+def test_a_missing_or_unreadable_reference_is_none_and_said_once(document, caplog):
+    _, references = shelf_of(document)
+    with caplog.at_level(logging.WARNING):
+        assert [references.of("v1") for _ in range(3)] == [None, None, None]
+    assert [record.message for record in caplog.records] == ["drift_not_watched"]
+
+
+def test_a_reference_that_was_replaced_is_read_again():
+    files, references = shelf_of(reference().to_json())
+    first = references.of("v1")
+    files.document = reference(seed=2).to_json()
+    assert references.of("v1").sha256 != first.sha256

@@ -1,0 +1,85 @@
+"""The course of drift: evenly spaced, bounded, and the same after a replay."""
+
+import msgspec
+import pytest
+
+from app.monitor.drift.projection import MOST_POINTS, continued, course_of, marks, spacing_at
+from app.services.queries.drift_records import Course, CoursePoint
+from app.store.engine import Database
+from tests.unit.monitor.watched_log import WatchedLog, known, reference
+
+
+@pytest.fixture
+def log(store_url):
+    database = Database(store_url)
+    log = WatchedLog(database)
+    log.begin()
+    yield log
+    database.close()
+
+
+def taken_in(portions):
+    """The course of which each portion brought its points."""
+    course, requests = Course("1"), 0
+    for portion in portions:
+        points = [CoursePoint(mark, mark, 0.0, 0.0, False) for mark in marks(requests, portion)]
+        requests += portion
+        course = continued(course, points, requests)
+    return [point.requests for point in course.points]
+
+
+@pytest.mark.parametrize("portions", [[1] * 700, [13] * 1500, [2000] * 60, [7, 9_993, 1, 19_999, 3], [10**9]])
+def test_the_points_follow_from_the_number_of_requests_alone(portions):
+    requests = sum(portions)
+    expected = list(range(spacing_at(requests), requests + 1, spacing_at(requests)))
+    assert taken_in(portions) == expected
+    assert len(expected) <= MOST_POINTS
+
+
+@pytest.mark.parametrize(("requests", "spacing"), [(0, 20), (4_000, 20), (4_001, 40), (10**6, 5120)])
+def test_the_distance_doubles_when_there_would_be_too_many(requests, spacing):
+    assert spacing_at(requests) == spacing
+
+
+def test_a_point_says_what_the_report_said_then(log):
+    for seed in range(4):
+        log.requests(20, shift=seed, seed=seed, wrong=0.1)
+    log.watch()
+    course = log.table.course("v1", 500)
+    log.forget()
+    for point in course:
+        log.watch_until(point.requests, point.requests - 1)  # its own label comes after it
+        report = log.report()
+        assert (report.requests, report.score, report.evidence, report.alarm) == (
+            point.requests,
+            point.score,
+            point.evidence,
+            point.alarm,
+        )
+    assert [point.requests for point in course] == [20, 40, 60, 80]
+    assert course[-1].alarm
+
+
+def test_a_read_course_keeps_its_first_and_last_point(log):
+    log.requests(200)
+    log.watch()
+    assert [point.requests for point in log.table.course("v1", 3)] == [20, 100, 200]
+    assert log.table.course("v9", 3) == []
+
+
+def test_the_course_of_another_reference_is_begun_anew(log):
+    log.requests(60)
+    log.watch()
+    log.requests(20, seed=9)
+    log.watch(known("v1", reference(seed=2), sha256="2"))
+    assert [point.requests for point in log.table.course("v1", 500)] == [20]
+
+
+@pytest.mark.parametrize("body", ["{", "{}", '{"reference_sha256": "1", "points": [[1]]}'])
+def test_what_another_release_wrote_is_passed_over(body):
+    assert course_of(body, "1", 100) == Course("1")
+
+
+def test_points_beyond_a_state_that_was_begun_anew_are_no_part_of_it():
+    body = msgspec.json.encode(Course("1", (CoursePoint(20, 1, 0.0, 0.0, False), CoursePoint(40, 2, 0.0, 0.0, True))))
+    assert [point.requests for point in course_of(body.decode(), "1", 20).points] == [20]

@@ -1,0 +1,209 @@
+import http.server
+import json
+import queue
+import threading
+
+import pytest
+
+from app.bootstrap.monitor import http_probe
+from app.domain.decision import AuditEntry, Change, Checked
+from app.errors import SettingError
+from app.monitor.webhook import Announcer, Notice, Notifier, notice_of
+from app.services.control.decisions import Decision, Decisions
+from tests.unit.services.control.deciders import SHELF, MemoryDecisions, report, world
+
+NOTICE = Notice("ann promoted v2", "decision", {"version": "v2"})
+PATIENCE_S = 5
+
+
+class Webhook:
+    """Answers with the given statuses, then with the last one for ever; an exception is raised."""
+
+    def __init__(self, *answers):
+        self.answers, self.bodies, self.told = list(answers), [], queue.Queue()
+
+    def __call__(self, url, body):
+        self.bodies.append(json.loads(body))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        self.told.put(answer)
+        return answer
+
+
+def told(webhook, *notices, pauses_s=(0.0, 0.0)):
+    notifier = Notifier("https://hooks.example/T0/secret", webhook, pauses_s)
+    notifier.start()
+    for notice in notices:
+        notifier.tell(notice)
+    notifier.stop(PATIENCE_S)
+
+
+def test_a_notice_is_slacks_json_with_fields():
+    webhook = Webhook(200)
+    told(webhook, NOTICE)
+    assert webhook.bodies == [{"text": "ann promoted v2", "event": "decision", "fields": {"version": "v2"}}]
+
+
+@pytest.mark.parametrize("trouble", [503, 429, 500, OSError("refused: https://hooks.example/T0/secret")])
+def test_trouble_that_may_pass_is_tried_again(trouble, caplog):
+    webhook = Webhook(trouble, 200)
+    notifier = Notifier("https://hooks.example/T0/secret", webhook, (0.0, 0.0))
+    notifier.start()
+    notifier.tell(NOTICE)
+    while webhook.told.get(timeout=PATIENCE_S) != 200:
+        pass
+    notifier.stop(PATIENCE_S)
+    assert len(webhook.bodies) == 2
+    assert caplog.records == []
+
+
+def test_a_wrong_address_is_given_up_at_once_and_logged_without_its_secret(caplog):
+    webhook = Webhook(404)
+    told(webhook, NOTICE)
+    assert len(webhook.bodies) == 1
+    assert [(r.message, r.event_fields["host"]) for r in caplog.records] == [("notice_not_delivered", "hooks.example")]
+    assert "secret" not in str([record.__dict__ for record in caplog.records])
+
+
+def test_stopping_does_not_wait_for_a_webhook_that_is_down(caplog):
+    webhook = Webhook(OSError("down: https://hooks.example/T0/secret"))
+    told(webhook, NOTICE, pauses_s=(3600.0,))
+    assert caplog.records[0].event_fields["reason"] == "OSError"
+
+
+def test_telling_never_waits_and_what_is_too_much_is_logged(caplog):
+    notifier = Notifier("https://hooks.example/x", Webhook(200))  # not started: nothing is taken out
+    for _ in range(203):
+        notifier.tell(NOTICE)
+    assert [record.event_fields["reason"] for record in caplog.records] == ["too many wait already"] * 3
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "hooks.example/T0", "http://", "https:///path"])
+def test_an_address_that_is_none_stops_the_start(url):
+    with pytest.raises(SettingError, match="NOTIFY_WEBHOOK_URL"):
+        Notifier(url)
+
+
+class Told:
+    """What has been told, in memory."""
+
+    body = None
+
+    def told(self):
+        return self.body
+
+    def put_told(self, body):
+        self.body = body
+
+
+@pytest.fixture
+def scene():
+    """A log, a function that announces, and what was said."""
+    log, said, store = MemoryDecisions(), [], Told()
+
+    def announce(*reports):
+        Announcer(store, log, lambda: log.latest, lambda notice: said.append(notice))(reports)
+
+    return log, announce, said
+
+
+def keep(log):
+    Decisions(log, world()).decide(Decision("keep", None, "ann", "enough"), SHELF)
+
+
+def test_each_decision_is_told_once_in_order_also_by_the_next_monitor(scene):
+    log, announce, said = scene
+    announce()
+    keep(log)
+    keep(log)
+    announce()
+    announce()
+    assert [(notice.text, notice.fields["seq"]) for notice in said] == [
+        ("ann kept v1: enough", 1),
+        ("ann kept v1: enough", 2),
+    ]
+
+
+def test_what_was_decided_before_the_first_monitor_is_not_told(scene):
+    log, announce, said = scene
+    keep(log)
+    announce()
+    assert said == []
+
+
+def test_a_recommendation_to_act_is_told_when_it_is_new(scene):
+    _, announce, said = scene
+    announce(report("continue"))
+    announce(report())
+    announce(report())
+    announce(report("investigate"))
+    announce(report(id="e0"))
+    assert [notice.fields["action"] for notice in said] == ["promote", "investigate"]
+
+
+def entry(**changes):
+    values = {"seq": 1, "at": "now", "actor": "ann", "action": "rollback", "version": "v1"}
+    return AuditEntry(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("decision", "text"),
+    [
+        (entry(), "ann rolled back to v1"),
+        (entry(note="slow", checked=Checked(True, "now")), "ann rolled back to v1: slow (v1 answers)"),
+        (entry(checked=Checked(False, "now", "it raises")), "ann rolled back to v1 (v1 FAILS: it raises)"),
+        (entry(action="configure", changes={"weights": Change(0, 1)}), "ann changed weights"),
+    ],
+)
+def test_a_decision_in_words(decision, text):
+    assert notice_of(decision).text == text
+
+
+HEALTH = {
+    "models": {
+        "v1": {"loaded": True, "circuit_breaker": "closed"},
+        "v2": {"loaded": True, "circuit_breaker": "open"},
+        "v3": {"loaded": False, "error": "torn"},
+        "v4": {"loaded": True, "circuit_breaker": "closed", "error": "it raises"},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def api():
+    """An api that is unhealthy and says why."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(json.dumps(HEALTH).encode() if self.path == "/health" else b"?")
+
+        def log_message(self, *_args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("version", "flaw"),
+    [
+        ("v1", None),
+        ("v2", "its circuit breaker is open"),
+        ("v3", "it is not loaded: torn"),
+        ("v4", "it raises"),
+        ("v9", "it is not loaded"),
+    ],
+)
+def test_the_api_is_asked_whether_a_version_answers(api, version, flaw):
+    assert http_probe(api)(version) == flaw
+
+
+def test_an_api_that_does_not_answer_is_the_finding(api):
+    assert "cannot be asked" in http_probe("http://127.0.0.1:9")("v1")
+    assert http_probe(api + "/elsewhere")("v1") == "the api gave no readable answer"

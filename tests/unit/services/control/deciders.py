@@ -1,0 +1,149 @@
+"""A decision log and the monitor's reports in memory, and a configuration to decide on."""
+
+import itertools
+
+from msgspec.structs import replace
+
+from app.domain.decision import AuditEntry, Decided
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.monitoring import StoredReport
+from app.domain.report import ComparisonReport, ExperimentReport, Recommendation, TimelinePoint, VariantReport
+from app.domain.timestamps import iso_utc
+from app.services.control.decisions import World
+from app.services.control.startup import OnShelf
+from app.services.queries.experiments import ExperimentRecord
+
+NOW_US = 1_795_000_000_000_000
+BASE = Configuration(
+    epoch=3,
+    experiment_id="e1",
+    weights={"v1": 0.5, "v2": 0.5},
+    terms=ExperimentTerms(metric="accuracy", baseline="v1"),
+    champion="v1",
+    created_at_us=NOW_US,
+)
+SHELF = OnShelf(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
+
+
+class MemoryDecisions:
+    """The audit log and the configurations; `follow` tells of each new one."""
+
+    def __init__(self, configuration=BASE):
+        self.latest, self.entries = configuration, []
+
+    def decide(self, judge):
+        ruling = judge(self.latest)
+        if ruling is None:
+            return Decided(self.latest, None)
+        self.latest = replace(ruling.configuration, epoch=self.latest.epoch + 1)
+        entry = AuditEntry(
+            seq=len(self.entries) + 1,
+            at=iso_utc(self.latest.created_at_us),
+            actor=ruling.actor,
+            action=ruling.action,
+            version=ruling.version,
+            note=ruling.note,
+            experiment_id=ruling.experiment_id,
+            epoch=self.latest.epoch,
+            changes=ruling.changes,
+            evidence=ruling.evidence,
+        )
+        self.entries.append(entry)
+        return Decided(self.latest, entry)
+
+    def add_check(self, seq, checked):
+        self.entries[seq - 1] = replace(self.entries[seq - 1], checked=checked)
+
+    def page(self, limit, before=None):
+        newest = [entry for entry in reversed(self.entries) if before is None or entry.seq < before]
+        return newest[:limit]
+
+    def of_experiment(self, experiment_id):
+        return [entry for entry in reversed(self.entries) if entry.experiment_id == experiment_id]
+
+
+class MemoryReports:
+    """What the monitor has derived, and the experiments: all that `Experiments` reads."""
+
+    def __init__(self, report=None, age=1.0, records=()):
+        self.stored, self.age, self.records = report, age, list(records)
+        self.error, self.reads = None, 0
+
+    def report(self, experiment_id):
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        fits = self.stored is not None and self.stored.id == experiment_id
+        return StoredReport(self.stored, self.age) if fits else None
+
+    def age_s(self):
+        return self.age
+
+    def timeline(self, experiment_id, points):
+        course = [TimelinePoint(challenger="v2", n=n, at="", difference=0.0, interval=None, log_e=None) for n in (1, 9)]
+        return course[:points]
+
+    def newest(self, limit):
+        return self.records[:limit]
+
+    def find(self, experiment_id):
+        return next((record for record in self.records if record.id == experiment_id), None)
+
+
+def world(**changes):
+    """A world in which every version answers and nothing is known."""
+    numbers = itertools.count(2)
+    parts = {
+        "report": lambda _id: None,
+        "probe": lambda _version: None,
+        "now_us": lambda: NOW_US,
+        "new_id": lambda: f"e{next(numbers)}",
+    }
+    return World(**{**parts, **changes})
+
+
+def record(**changes):
+    """The experiment of `BASE` in the store."""
+    values = {
+        "id": "e1",
+        "ordinal": 1,
+        "started_at_us": NOW_US,
+        "ended_at_us": None,
+        "ended_by": None,
+        "terms": BASE.terms,
+        "versions": ("v1", "v2"),
+        "champion": "v1",
+        "report": None,
+    }
+    return ExperimentRecord(**{**values, **changes})
+
+
+def report(action="promote", **changes):
+    """A report in which v2 is proven to be better, and nothing speaks against it."""
+    values = {
+        "id": "e1",
+        "started": iso_utc(NOW_US),
+        "metric": "accuracy",
+        "alpha": 0.05,
+        "baseline": "v1",
+        "variants": (
+            VariantReport(version="v1", weight=0.5, requests=10),
+            VariantReport(version="v2", weight=0.5, requests=9),
+        ),
+        "comparisons": (
+            ComparisonReport(
+                challenger="v2",
+                method="paired",
+                n=800,
+                difference=0.03,
+                interval=(0.01, 0.05),
+                e_value=812.0,
+                log_e=6.7,
+                p_value=0.0012,
+                verdict="better",
+            ),
+        ),
+        "recommendation": Recommendation(action, "v2", "v2 is better than v1"),
+        "computed_at": iso_utc(NOW_US),
+    }
+    return ExperimentReport(**{**values, **changes})

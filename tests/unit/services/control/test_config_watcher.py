@@ -1,0 +1,133 @@
+import itertools
+import multiprocessing
+
+import pytest
+from msgspec.structs import replace
+
+from app.errors import SettingError, StoreUnavailable
+from app.services.control.config_watcher import Configurations, on_shelf
+from app.services.ports import RefusedVersion
+from app.settings import Settings
+from app.store.configurations import ConfigurationLog
+from app.store.engine import Database
+from tests.unit.services.recording.recorders import FLEET, Constant, fleet_of
+
+
+class MemoryStore:
+    def __init__(self):
+        self.rows = []
+        self.away = False
+
+    def _reach(self):
+        if self.away:
+            raise StoreUnavailable("locked")
+
+    def newer_than(self, epoch):
+        self._reach()
+        return self.rows[-1] if len(self.rows) > epoch else None
+
+    def settle(self, decide):
+        self._reach()
+        wanted = decide(self.rows[-1] if self.rows else None)
+        if wanted is not None:
+            self.rows.append(replace(wanted, epoch=len(self.rows) + 1))
+        return self.rows[-1] if self.rows else None
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+
+
+def configurations(store, **settings):
+    numbers = itertools.count(1)
+    return Configurations(store, Settings(**settings), lambda: 7, lambda: f"e{next(numbers)}")
+
+
+def test_the_start_settles_what_is_in_force(store):
+    configuration = configurations(store).load(FLEET)
+    assert (configuration.epoch, configuration.weights) == (1, {"v1": 0.5, "v2": 0.5})
+
+
+def test_a_second_process_joins_what_the_first_settled(store):
+    assert configurations(store).load(FLEET) == configurations(store).load(FLEET)
+    assert len(store.rows) == 1
+
+
+def test_a_poll_brings_news_once(store):
+    process = configurations(store)
+    first = process.load(FLEET)
+    assert process.poll() is None
+    store.rows.append(replace(first, epoch=2, weights={"v1": 0.0, "v2": 1.0}))
+    assert process.poll() is store.rows[-1]
+    assert process.poll() is None
+    assert process.current() is store.rows[-1]
+
+
+def test_without_a_store_the_settings_hold_at_epoch_0_until_it_is_back(store):
+    store.away = True
+    process = configurations(store)
+    unsettled = process.load(FLEET)
+    assert (unsettled.epoch, unsettled.weights) == (0, {"v1": 0.5, "v2": 0.5})
+    assert process.poll() is None
+    store.away = False
+    assert process.poll().epoch == 1
+
+
+def test_a_store_that_goes_away_later_changes_nothing_and_is_logged_once(store, caplog):
+    process = configurations(store)
+    first = process.load(FLEET)
+    store.away = True
+    assert [process.poll(), process.poll()] == [None, None]
+    assert process.current() is first
+    assert [record.message for record in caplog.records] == ["configuration_unreachable"]
+
+
+def test_settings_that_do_not_fit_the_fleet_stop_the_start_even_without_a_store(store):
+    store.away = True
+    with pytest.raises(SettingError, match="BASELINE"):
+        configurations(store, baseline="v9").load(FLEET)
+
+
+def test_an_empty_shelf_has_a_configuration_that_counts_nothing(store):
+    process = configurations(store)
+    assert (process.load(fleet_of()).epoch, process.current().weights) == (0, {})
+    assert process.poll() is None
+    assert store.rows == []
+
+
+def test_other_versions_loaded_later_settle_again(store):
+    process = configurations(store)
+    process.load(FLEET)
+    later = process.load(fleet_of(v1=Constant(0), v2=Constant(1), v3=Constant(1)))
+    assert (later.epoch, later.weights["v3"]) == (2, 0.0)
+
+
+def test_the_shelf_is_what_the_fleet_holds():
+    fleet = replace(FLEET, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
+    shelf = on_shelf(fleet)
+    assert (shelf.versions, shelf.refused, shelf.champion) == (("v1", "v2"), ("v3",), "v2")
+
+
+def _start(url):
+    Configurations(ConfigurationLog(Database(url)), Settings()).load(FLEET)
+
+
+def test_processes_that_start_at_once_begin_one_experiment(tmp_path):
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    context = multiprocessing.get_context("fork")
+    starters = [context.Process(target=_start, args=(url,)) for _ in range(4)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert [starter.exitcode for starter in starters] == [0] * 4
+    assert ConfigurationLog(Database(url)).latest().epoch == 1
+
+
+def test_a_patch_survives_a_restart_with_a_real_store(tmp_path):
+    log = ConfigurationLog(Database(f"sqlite:///{tmp_path / 'x.sqlite'}"))
+    Configurations(log, Settings(error_range=(0.0, 1.5))).load(FLEET)
+    log.settle(lambda latest: replace(latest, weights={"v1": 0.1, "v2": 0.9}, source="patch"))
+    again = Configurations(log, Settings(error_range=(0.0, 1.5))).load(FLEET)
+    assert (again.epoch, again.weights) == (2, {"v1": 0.1, "v2": 0.9})

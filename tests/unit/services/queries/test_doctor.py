@@ -1,0 +1,57 @@
+import msgspec
+import pytest
+
+from app.domain.manifest import Parity
+from app.services.queries import doctor
+from tests.web.fakes import IRIS, manifest
+
+MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("finding", "state"),
+    [
+        (doctor.of_disk("/", 10 * GIB), "ok"),
+        (doctor.of_disk("/", GIB), "warn"),
+        (doctor.of_disk("/", 10 * MIB), "broken"),
+        (doctor.of_wal(4 * MIB), "ok"),
+        (doctor.of_wal(GIB), "warn"),
+        (doctor.of_integrity(None, True), "ok"),
+        (doctor.of_integrity(None, False), "warn"),
+        (doctor.of_integrity("row 5 missing from index", True), "broken"),
+        (doctor.of_monitor(2.0), "ok"),
+        (doctor.of_monitor(31.0), "warn"),
+        (doctor.of_monitor(None), "warn"),
+        (doctor.of_clock(NOW_US, NOW_US - 1), "ok"),
+        (doctor.of_clock(NOW_US, NOW_US + 60_000_000), "warn"),
+        (doctor.of_clock(0, None), "broken"),
+        (doctor.of_port("API_PORT", 5000, taken=False, ours=False), "ok"),
+        (doctor.of_port("API_PORT", 5000, taken=True, ours=True), "ok"),
+        (doctor.of_port("API_PORT", 5000, taken=True, ours=False), "broken"),
+        (doctor.of_shelf("models", 2, 1), "ok"),
+        (doctor.of_shelf("models", 2, 0), "broken"),
+        (doctor.of_shelf("models", 0, 0), "broken"),
+        (doctor.of_packages({"flask": "3"}, {"flask": "3"})[0], "ok"),
+        (doctor.of_packages({"flask": "3"}, {"flask": "2"})[0], "warn"),
+        (doctor.of_packages({"flask": "3"}, {"flask": None})[0], "broken"),
+    ],
+)
+def test_each_rule_has_its_thresholds_and_its_advice(finding, state):
+    assert finding.state == state
+    assert (finding.advice is None) is (state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "holds", "installed", "state"),
+    [
+        ("onnx", True, "1.9", "ok"),
+        ("onnx", True, "2.0", "ok"),
+        ("onnx", False, "1.9", "broken"),
+        ("sklearn", False, "1.9", "ok"),
+        ("sklearn", False, "2.0", "warn"),
+    ],
+)
+def test_a_version_is_judged_by_what_runs_it(runtime, holds, installed, state):
+    parity = Parity(rows=100, flips=0, settled=0, largest_difference=0.0, holds=holds)
+    version = msgspec.structs.replace(manifest("v1", 1, IRIS), runtime=runtime, parity=parity)
+    assert doctor.of_version(version, installed).state == state

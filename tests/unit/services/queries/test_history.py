@@ -1,0 +1,122 @@
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
+from app.services.queries.history import History, LoggedAnswer, Place
+from tests.unit.services.recording.recorders import FLEET, fleet_of
+
+
+def logged(number, **changes):
+    row = LoggedAnswer(
+        prediction_id=f"{number:064d}",
+        served_at_us=1_763_640_000_123_456,
+        version="v1",
+        assignment="weighted",
+        features="[5.1,null]",
+        answers='{"v1":{"c":1,"p":[0.25,0.75]},"v2":{"c":0,"p":[0.5,0.5]}}',
+    )
+    return replace(row, **changes)
+
+
+class Log:
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def page(self, limit, version, before):
+        older = [row for row in self.rows if before is None or row.prediction_id < before.prediction_id]
+        return older[:limit]
+
+    def place(self, prediction_id):
+        known = prediction_id in {row.prediction_id for row in self.rows}
+        return Place(prediction_id, 0) if known else None
+
+    def has_version(self, version):
+        return version == "retired"
+
+
+def history(*rows, fleet=FLEET):
+    return History(Log(*rows), lambda: fleet)
+
+
+def entry(fleet=FLEET, **changes):
+    return msgspec.to_builtins(history(logged(1, **changes), fleet=fleet).page().predictions[0])
+
+
+def test_an_entry_reads_as_the_contract_says():
+    assert entry(actual="0", reward="0.5") == {
+        "prediction_id": f"{1:064d}",
+        "timestamp": "2025-11-20T12:00:00.123456Z",
+        "features": {"a": 5.1, "b": None},
+        "prediction": "yes",
+        "confidence": 0.75,
+        "model_version": "v1",
+        "assignment": "weighted",
+        "actual": "no",
+        "reward": 0.5,
+    }
+
+
+def test_what_is_not_known_is_absent():
+    assert entry(answers='{"v1":{"c":0}}').keys().isdisjoint({"actual", "reward", "confidence"})
+
+
+def test_a_regression_has_a_number_and_no_confidence():
+    found = entry(answers='{"v1":{"v":2.5}}', actual="3.0")
+    assert (found["prediction"], found["actual"], "confidence" in found) == (2.5, 3.0, False)
+
+
+@pytest.mark.parametrize(("actual", "shown"), [("1", "yes"), ('"yes"', "yes"), ("7", 7)])
+def test_a_label_is_shown_by_name_where_it_has_one(actual, shown):
+    assert entry(actual=actual)["actual"] == shown
+
+
+def test_a_version_that_is_gone_is_shown_without_names():
+    found = entry(fleet=fleet_of())
+    assert (found["features"], found["prediction"]) == ({"feature_1": 5.1, "feature_2": None}, 1)
+
+
+def test_pages_follow_each_other_to_the_end():
+    log = history(*[logged(number) for number in (5, 4, 3, 2, 1)])
+    seen, before = [], None
+    while True:
+        page = log.page(2, before=before)
+        seen += [int(each.prediction_id) for each in page.predictions]
+        if (before := page.next) is None:
+            break
+    assert seen == [5, 4, 3, 2, 1]
+
+
+def test_a_page_that_holds_all_has_no_next():
+    assert history(logged(2), logged(1)).page(2).next is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_limit_out_of_range_is_refused(limit):
+    with pytest.raises(InvalidRequest) as refusal:
+        history().page(limit)
+    assert refusal.value.field == "limit"
+
+
+@pytest.mark.parametrize("before", ["", "short", "é" * 64, "0" * 65])
+def test_a_before_that_is_no_prediction_id_is_refused(before):
+    with pytest.raises(InvalidRequest) as refusal:
+        history(logged(1)).page(before=before)
+    assert refusal.value.field == "before"
+
+
+def test_a_before_that_is_not_in_the_log_is_not_found():
+    with pytest.raises(UnknownPrediction) as refusal:
+        history(logged(1)).page(before="x" * 64)
+    assert refusal.value.field == "before"
+
+
+@pytest.mark.parametrize("version", ["v1", "retired"])
+def test_a_version_that_serves_or_served_may_be_asked_for(version):
+    assert history().page(version=version).predictions == ()
+
+
+@pytest.mark.parametrize(("version", "error"), [("v9", UnknownVersion), ("V 1", InvalidRequest), ("", InvalidRequest)])
+def test_any_other_version_is_refused(version, error):
+    with pytest.raises(error):
+        history().page(version=version)

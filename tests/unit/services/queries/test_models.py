@@ -1,0 +1,147 @@
+import msgspec
+import pytest
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.manifest import FileSum, Manifest, Parity, Source
+from app.domain.rows import RowParser
+from app.errors import ArtefactRefused, UnknownVersion
+from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.queries.models import Catalogue
+from app.services.serving.predictor import Live
+
+CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+
+
+class Shelf:
+    """Manifests by name; what is an error is raised."""
+
+    def __init__(self, manifests, aliases):
+        self._manifests, self._aliases = manifests, aliases
+
+    def names(self):
+        return tuple(self._manifests)
+
+    def manifest(self, version):
+        return found(self._manifests[version])
+
+    def aliases(self):
+        return found(self._aliases)
+
+
+def found(value):
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+def manifest(name, ordinal):
+    return Manifest(
+        version=name,
+        ordinal=ordinal,
+        created_at="2026-11-20T12:00:00Z",
+        variant=None,
+        estimator="RandomForestClassifier",
+        contract=CONTRACT,
+        source=Source(dataset="iris", target="y", rows=10, sha256="d" * 64),
+        metrics={"holdout": {"accuracy": 0.95, "confusion": [[1, 0], [0, 1]]}},
+        runtime="onnx",
+        parity=Parity(rows=1, flips=0, settled=0, largest_difference=0.0, holds=True),
+        libraries={},
+        files={"model.joblib": FileSum(sha256=f"{name:0>64}", bytes=1)},
+        examples=((1.0,),),
+    )
+
+
+def catalogue(shelf, serving=("v1",), peers=None, refused=(), champion=None):
+    versions = {
+        name: LoadedVersion(
+            name,
+            int(name[1:]),
+            CONTRACT,
+            RowParser(CONTRACT),
+            None,
+            "sklearn",
+            "b" * 64,
+            msgspec.to_builtins(manifest(name, int(name[1:]))),
+        )
+        for name in serving
+    }
+    fleet = Fleet(versions, serving[0] if serving else None, peers or serving, {"champion": "v1"}, refused)
+    terms = ExperimentTerms(metric="accuracy")
+    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms, champion=champion)
+    return Catalogue(Live(fleet, configuration, lambda: None), shelf)
+
+
+ALIASES = {"champion": "v1", "challenger": "v2", "best": "v1"}
+TWO = Shelf({"v2": manifest("v2", 2), "v1": manifest("v1", 1)}, ALIASES)
+
+
+def test_versions_come_by_ordinal_with_their_aliases():
+    listing = catalogue(TWO, serving=("v2", "v1")).listing()
+    assert [(entry.version, entry.aliases) for entry in listing.models] == [
+        ("v1", ("best", "champion")),
+        ("v2", ("challenger",)),
+    ]
+
+
+def test_what_serves_says_its_real_runtime_and_what_does_not_its_manifests():
+    first, second = catalogue(TWO).listing().models
+    assert (first.serving, first.routed, first.runtime, first.sha256) == (True, True, "sklearn", "b" * 64)
+    assert (second.serving, second.routed, second.runtime, second.sha256) == (False, False, "onnx", f"{'v2':0>64}")
+
+
+def test_a_version_may_serve_without_being_routed():
+    entry = catalogue(TWO, serving=("v1", "v2"), peers=("v1",)).entry("v2")
+    assert (entry.serving, entry.routed) == (True, False)
+
+
+def test_only_what_serves_is_the_information_about_the_model():
+    assert [entry.version for entry in catalogue(TWO).serving().models] == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("shelf", "refused"),
+    [
+        (Shelf({"v1": manifest("v1", 1), "v2": ArtefactRefused("v2/manifest.json", "unsigned")}, ALIASES), ()),
+        (TWO, (RefusedVersion("v2", "v2/manifest.json: unsigned"),)),
+    ],
+)
+def test_what_is_refused_is_listed_with_its_reason_and_not_among_the_models(shelf, refused):
+    found = catalogue(shelf, refused=refused)
+    assert [entry.version for entry in found.listing().models] == ["v1"]
+    assert found.listing().refused == {"v2": "v2/manifest.json: unsigned"}
+    with pytest.raises(UnknownVersion, match="unsigned"):
+        found.entry("v2")
+
+
+def test_a_version_that_vanishes_while_it_is_listed_is_refused_not_fatal():
+    shelf = Shelf({"v1": manifest("v1", 1), "v2": UnknownVersion("gone")}, ALIASES)
+    assert catalogue(shelf).listing().refused == {"v2": "gone"}
+
+
+def test_a_broken_file_of_aliases_leaves_those_known_at_loading():
+    shelf = Shelf({"v1": manifest("v1", 1)}, ArtefactRefused("aliases.json", "not JSON"))
+    assert catalogue(shelf).listing().aliases == {"champion": "v1"}
+
+
+def test_an_unknown_version_names_those_there_are():
+    with pytest.raises(UnknownVersion, match="there are: v1, v2"):
+        catalogue(TWO).entry("v9")
+
+
+def test_an_empty_shelf_has_no_versions():
+    assert catalogue(Shelf({}, {}), serving=()).listing().models == ()
+
+
+def test_a_feature_says_everything_about_itself():
+    feature = catalogue(TWO).entry("v1").contract.features[0]
+    assert (feature.name, feature.kind, feature.categories, feature.nullable) == ("a", "numeric", (), False)
+    assert set(msgspec.to_builtins(feature)) == set(Feature.__struct_fields__)
+
+
+def test_the_champion_in_force_is_shown_before_the_shelf_has_followed():
+    shelf = Shelf({"v1": manifest("v1", 1), "v2": manifest("v2", 2)}, {"champion": "v1", "challenger": "v2"})
+    listed = catalogue(shelf, serving=("v1", "v2"), champion="v2").listing()
+    assert listed.aliases == {"champion": "v2", "challenger": "v1"}
+    assert [entry.aliases for entry in listed.models] == [("challenger",), ("champion",)]

@@ -1,0 +1,85 @@
+""""""
+
+from __future__ import annotations
+
+import logging
+from array import array
+
+from app.domain.prediction import Failure
+from app.services.recording.batch import FailureReports, Intake, count_served
+from tests.unit.services.recording.recorders import CountingMetrics, exposure
+
+TWO_ROWS = [(1.0, 2.0), (3.0, 4.0)]
+
+
+def test_the_limit_is_in_rows_not_in_requests():
+    intake = Intake(limit_rows=3)
+    for _ in range(2):
+        intake.put(exposure(rows=TWO_ROWS))
+    assert intake.waiting == 2
+    assert intake.take_refused().rows == 2
+
+
+def test_what_was_refused_is_told_once_and_by_version():
+    intake = Intake(limit_rows=0)
+    for version in ("v1", "v2", "v1"):
+        intake.put(exposure(version))
+    assert dict(intake.take_refused().requests) == {"v1": 2, "v2": 1}
+    assert intake.take_refused() is None
+
+
+def test_the_oldest_is_taken_first_and_makes_room():
+    intake = Intake(limit_rows=2)
+    first, second = exposure(), exposure()
+    intake.put(first)
+    intake.put(second)
+    assert intake.take(1) == [first]
+    intake.put(exposure())
+    assert intake.take_refused() is None
+
+
+def test_the_number_of_rows_accepted_goes_on_where_it_is_kept():
+    intake, numbers = Intake(limit_rows=3), array("Q", (0, 0))
+    intake.put(exposure())
+    intake.count_into(numbers)
+    intake.put(exposure(rows=TWO_ROWS))
+    intake.put(exposure())  # refused
+    assert numbers[0] == 3
+
+
+def test_a_batch_is_one_request_of_the_version_that_answered():
+    metrics = CountingMetrics()
+    count_served([exposure("v1", rows=[(1.0, 2.0)] * 5), exposure("v2"), exposure("v1")], metrics)
+    assert metrics.requests == {"v1": 2, "v2": 1}
+    assert metrics.latencies == {"v1": 2, "v2": 1}
+
+
+def test_a_version_that_was_not_asked_is_counted_and_one_that_raised_is_not_counted_again():
+    metrics = CountingMetrics()
+    failures = (Failure("v2", "circuit_open"), Failure("v3", "ValueError"))
+    count_served([exposure("v1", failures=failures)], metrics)
+    assert metrics.counts == {("failed", "v2", "circuit_open"): 1}
+
+
+def test_every_failure_is_counted_and_one_a_second_is_logged(caplog):
+    now_s, counted = [0.0], []
+    reports = FailureReports("model_failed", counted.append, lambda: now_s[0])
+    for at_s in (0.0, 0.1, 0.2, 1.1):
+        now_s[0] = at_s
+        reports.add("v1", f"at {at_s}")
+        reports.report()
+    assert counted == ["v1"] * 4
+    assert [record.event_fields["failures"] for record in caplog.records] == [1, 3]
+
+
+def test_what_was_not_logged_at_once_is_logged_when_it_is_due(caplog):
+    caplog.set_level(logging.ERROR)
+    now_s = [0.0]
+    reports = FailureReports("model_failed", lambda version: None, lambda: now_s[0])
+    reports.add("v1", "first")
+    reports.report()
+    reports.add("v1", "second")
+    reports.report()
+    now_s[0] = 2.0
+    reports.report()
+    assert [record.event_fields["reason"] for record in caplog.records] == ["first", "second"]

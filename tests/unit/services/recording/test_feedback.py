@@ -1,0 +1,168 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.prediction_id import Signer
+from app.domain.rows import RowParser
+from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
+from app.services.ports import Fleet, LoadedVersion
+from app.services.recording.feedback import Feedback, GroupCommit, Receipt
+from app.services.serving.breaker import Breaker
+from app.services.serving.predictor import Live
+
+CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+SIGNER = Signer(b"k" * 32, b"proc")
+
+
+class ListLog:
+    def __init__(self):
+        self.submissions, self.answer = [], None
+
+    def commit(self, submissions):
+        self.submissions += submissions
+        return [self.answer or Receipt(len(outcomes), 0) for outcomes in submissions]
+
+
+@pytest.fixture
+def log():
+    return ListLog()
+
+
+@pytest.fixture
+def feedback(log):
+    version = LoadedVersion(
+        name="v1",
+        ordinal=1,
+        contract=CONTRACT,
+        parser=RowParser(CONTRACT),
+        runtime=None,
+        runtime_name="fake",
+        sha256="",
+        manifest={},
+    )
+    fleet = Fleet(versions={"v1": version}, reference="v1", peers=("v1",), aliases={})
+    terms = ExperimentTerms(metric="accuracy")
+    configuration = Configuration(epoch=1, experiment_id="e", weights={"v1": 1.0}, terms=terms)
+    live = Live(fleet, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
+    return Feedback(live, SIGNER, log, wait_s=0.1)
+
+
+def issued(ordinal=1):
+    return SIGNER.sign_all(
+        served_at_us=1,
+        version_ordinal=ordinal,
+        epoch=1,
+        counts=True,
+        randomised=True,
+        user_hash=0,
+        answers=np.array([1]),
+    )[0]
+
+
+def test_a_label_is_taken_by_its_signed_id_alone(feedback, log):
+    assert feedback.accept([{"prediction_id": issued(), "actual": "yes"}]) == Receipt(1, 0)
+    [[outcome]] = log.submissions
+    assert (outcome.kind, outcome.value, outcome.fact.version_ordinal) == ("actual", 1, 1)
+
+
+def test_one_item_may_bring_a_label_and_a_reward(feedback, log):
+    feedback.accept([{"prediction_id": issued(), "actual": 0, "reward": 0.25}])
+    assert [(outcome.kind, outcome.value) for outcome in log.submissions[0]] == [("actual", 0), ("reward", 0.25)]
+
+
+def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, log):
+    feedback.accept([{"prediction_id": issued(ordinal=7), "actual": "no"}])
+    assert log.submissions[0][0].value == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({}, "prediction_id must be a string"),
+        ({"prediction_id": 5, "actual": 0}, "prediction_id must be a string"),
+        ({"prediction_id": "x"}, "give actual .* or reward"),
+        ({"prediction_id": "x", "actual": 0, "colour": 1}, "unknown key 'colour'"),
+        ([], "an outcome is an object"),
+        (None, "an outcome is an object"),
+    ],
+)
+def test_a_malformed_item_is_refused_alone_and_by_index(feedback, log, item, words):
+    with pytest.raises(InvalidRequest, match=words):
+        feedback.accept([item])
+    with pytest.raises(InvalidRequest, match=f"item 1: .*{words}") as refused:
+        feedback.accept([{"prediction_id": issued(), "actual": 0}, item])
+    assert refused.value.index == 1
+    assert log.submissions == []
+
+
+def test_an_empty_list_is_refused(feedback):
+    with pytest.raises(InvalidRequest, match="empty"):
+        feedback.accept([])
+
+
+def test_a_forged_id_is_unknown(feedback):
+    with pytest.raises(UnknownPrediction):
+        feedback.accept([{"prediction_id": issued()[:-1] + "!", "actual": 0}])
+
+
+def test_what_the_log_contradicts_is_raised(feedback, log):
+    log.answer = Contradiction("it is recorded as 1")
+    with pytest.raises(Contradiction):
+        feedback.accept([{"prediction_id": issued(), "actual": 0}])
+
+
+def test_callers_that_wait_are_committed_together():
+    sizes = []
+
+    def commit(works):
+        time.sleep(0.05)
+        sizes.append(len(works))
+        return [work * 10 for work in works]
+
+    group, results = GroupCommit(commit, wait_s=5), {}
+    callers = [threading.Thread(target=lambda n=n: results.update({n: group.submit(n)})) for n in range(12)]
+    [caller.start() for caller in callers]
+    [caller.join() for caller in callers]
+    assert results == {n: n * 10 for n in range(12)}
+    assert sum(sizes) == 12
+    assert len(sizes) <= 4
+
+
+def test_a_failed_commit_fails_every_caller_in_it_and_none_after():
+    outcomes = iter([StoreUnavailable("full"), None])
+
+    def commit(works):
+        error = next(outcomes)
+        if error:
+            raise error
+        return list(works)
+
+    group = GroupCommit(commit, wait_s=5)
+    with pytest.raises(StoreUnavailable, match="full"):
+        group.submit(1)
+    assert group.submit(2) == 2
+
+
+def test_whoever_waits_too_long_is_told_and_withdrawn():
+    entered, release = threading.Event(), threading.Event()
+    committed = []
+
+    def commit(works):
+        entered.set()
+        release.wait(5)
+        committed.extend(works)
+        return list(works)
+
+    group = GroupCommit(commit, wait_s=0.05)
+    holder = threading.Thread(target=lambda: group.submit("first"))
+    holder.start()
+    entered.wait(5)
+    with pytest.raises(StoreUnavailable, match="nothing of this request"):
+        group.submit("second")
+    release.set()
+    holder.join()
+    assert committed == ["first"]

@@ -1,0 +1,204 @@
+import threading
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.prediction import Outputs
+from app.domain.rows import RowParser
+from app.errors import NotReady
+from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.serving.breaker import Breaker
+from app.services.serving.health import Health
+from app.services.serving.predictor import Live
+
+CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+YES = Outputs(class_ids=np.array([1]), probabilities=np.array([[0.2, 0.8]]))
+
+
+class Asked:
+    """Answers with what it is given, or raises it, and counts."""
+
+    def __init__(self, outcome=YES):
+        self.outcome, self.times = outcome, 0
+
+    def predict(self, rows):
+        self.times += 1
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+class Place(NamedTuple):
+    """Where a health check lives: what a test may turn."""
+
+    live: Live
+    time: dict
+    store: dict
+
+
+def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
+    return LoadedVersion(name, 1, contract, RowParser(contract), runtime, "onnx", "a" * 64, {"examples": examples})
+
+
+def fleet(*versions, refused=(), peers=None):
+    names = tuple(one.name for one in versions)
+    return Fleet({one.name: one for one in versions}, names[0] if names else None, peers or names, {}, refused)
+
+
+def check(served, monitor_age_s=lambda: None):
+    time, store = {"s": 100.0}, {"wrong": None}
+    terms = ExperimentTerms(metric="accuracy")
+    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms)
+    live = Live(served, configuration, lambda: Breaker(1, 60.0, lambda: time["s"]))
+    health = Health(
+        live, lambda: store["wrong"], "1.0", monitor_age_s=monitor_age_s, clock=lambda: time["s"], ttl_s=1.0
+    )
+    return health, Place(live, time, store)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (RuntimeError("out of order"), "RuntimeError: out of order"),
+        (Outputs(), "1 rows were asked and 0 answered"),
+        (Outputs(class_ids=np.array([1, 1])), "1 rows were asked and 2 answered"),
+        (Outputs(values=np.array([np.nan])), "an answer is not a finite number"),
+        (Outputs(class_ids=np.array([1]), probabilities=np.array([[np.inf, 0]])), "an answer is not a finite number"),
+    ],
+)
+def test_a_version_that_does_not_answer_is_named_with_the_reason(outcome, error):
+    health, _ = check(fleet(version("v1", Asked()), version("v2", Asked(outcome))))
+    report = health.report()
+    assert (report.status, report.models["v2"].error) == ("degraded", error)
+    assert report.models["v1"].error is None
+
+
+def test_examples_that_do_not_fit_the_contract_are_a_finding():
+    health, _ = check(fleet(version("v1", Asked(), examples=((1.0, 2.0),))))
+    assert "expected 1 features" in health.report().models["v1"].error
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        (Feature(name="a", median=2.0),),
+        (Feature(name="a", median=2.0, choices=(1.0, 3.0)),),
+        (Feature(name="a", minimum=0, maximum=4), Feature(name="b")),
+        (Feature(name="a", kind="categorical", categories=("x", "y")),),
+        (
+            Feature(name="a", kind="categorical", open_categories=True),
+            Feature(name="b", kind="categorical", nullable=True),
+        ),
+    ],
+)
+def test_without_examples_a_typical_row_is_asked(features):
+    contract = FeatureContract(task="classification", target="y", features=features, classes=("no", "yes"))
+    health, _ = check(fleet(version("v1", Asked(), contract, examples=())))
+    assert health.report().status == "healthy"
+
+
+def test_proofs_are_good_for_a_while_and_no_longer():
+    runtime = Asked()
+    health, place = check(fleet(version("v1", runtime)))
+    for seconds, times in ((0, 1), (0.9, 1), (0.2, 2)):
+        place.time["s"] += seconds
+        health.report()
+        health.require_ready()
+        assert runtime.times == times
+
+
+def test_a_new_fleet_is_proven_at_once():
+    health, place = check(fleet(version("v1", Asked())))
+    assert health.report().status == "healthy"
+    place.live.install(fleet(version("v1", Asked(RuntimeError()))))
+    assert health.report().status == "unhealthy"
+
+
+def test_an_open_breaker_is_degraded_and_where_all_are_open_unhealthy():
+    health, place = check(fleet(version("v1", Asked()), version("v2", Asked())))
+    place.live.breakers["v2"].failed()
+    report = health.report()
+    assert (report.status, report.models["v2"].circuit_breaker) == ("degraded", "open")
+    place.live.breakers["v1"].failed()
+    assert health.report().status == "unhealthy"
+    place.time["s"] += 60
+    assert health.report().status == "degraded"
+    health.require_ready()
+
+
+def test_proofs_do_not_touch_the_breakers():
+    health, place = check(fleet(version("v1", Asked(RuntimeError()))))
+    health.report()
+    assert place.live.breakers["v1"].state == "closed"
+
+
+def test_a_version_outside_routing_cannot_make_the_service_ready():
+    health, _ = check(fleet(version("v1", Asked(RuntimeError())), version("v2", Asked()), peers=("v1",)))
+    assert health.report().status == "unhealthy"
+    with pytest.raises(NotReady):
+        health.require_ready()
+
+
+def test_what_was_refused_at_loading_is_listed_with_its_reason():
+    health, _ = check(fleet(version("v1", Asked()), refused=(RefusedVersion("v2", "model.onnx: wrong checksum"),)))
+    report = health.report()
+    assert (report.models["v2"].loaded, report.models["v2"].error) == (False, "model.onnx: wrong checksum")
+    assert report.status == "degraded"
+
+
+def test_the_store_degrades_and_is_not_ready_and_comes_back():
+    health, place = check(fleet(version("v1", Asked())))
+    place.store["wrong"] = "the disk is full"
+    assert (health.report().store, health.report().status) == ("the disk is full", "degraded")
+    with pytest.raises(NotReady, match="the disk is full"):
+        health.require_ready()
+    place.store["wrong"] = None
+    place.time["s"] += 1
+    assert (health.report().store, health.report().status) == ("ok", "healthy")
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"), [((), "no model is on the shelf"), ((RefusedVersion("v1", "unsigned"),), r"refused \(v1\)")]
+)
+def test_without_a_version_it_says_what_to_run(refused, said):
+    health, _ = check(fleet(refused=refused))
+    with pytest.raises(NotReady, match=said) as raised:
+        health.require_ready()
+    assert "bakeoff train" in raised.value.message
+
+
+@pytest.mark.parametrize(("age_s", "state"), [(None, "absent"), (3.0, "ok"), (31.0, "stale")])
+def test_the_monitor_is_a_field_of_its_own(age_s, state):
+    health, _ = check(fleet(version("v1", Asked())), monitor_age_s=lambda: age_s)
+    report = health.report()
+    assert (report.monitor.state, report.status) == (state, "healthy")
+
+
+def test_a_slow_proof_holds_up_nobody_who_has_an_older_one():
+    started, finish = threading.Event(), threading.Event()
+
+    class Slow(Asked):
+        def predict(self, rows):
+            if self.times:
+                started.set()
+                finish.wait(5)
+            return super().predict(rows)
+
+    health, place = check(fleet(version("v1", Slow())))
+    health.report()
+    place.time["s"] += 2
+    prover = threading.Thread(target=health.report)
+    prover.start()
+    started.wait(5)
+    assert health.report().status == "healthy"
+    finish.set()
+    prover.join()
+
+
+def test_uptime_runs_on_the_given_clock():
+    health, place = check(fleet(version("v1", Asked())))
+    place.time["s"] += 12.5
+    assert health.report().uptime_s == 12.5

@@ -1,0 +1,167 @@
+import msgspec
+import numpy as np
+import pytest
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.prediction import Outputs
+from app.domain.prediction_id import Signer
+from app.domain.rows import RowParser
+from app.errors import ModelFailed, NotReady, UnknownVersion
+from app.services.ports import Fleet, LoadedVersion
+from app.services.serving.breaker import Breaker
+from app.services.serving.predictor import Live, Predictor, Request
+
+CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+KEY = b"k" * 32
+ROWS = np.array([[1.0], [2.0]])
+
+
+class Constant:
+    def __init__(self, class_id):
+        self.class_id = class_id
+
+    def predict(self, rows):
+        return Outputs(class_ids=np.full(len(rows), self.class_id))
+
+
+class Failing:
+    def predict(self, rows):
+        raise RuntimeError("no luck")
+
+
+class RememberingSink:
+    def __init__(self):
+        self.exposures, self.failures = [], []
+
+    def record(self, exposure):
+        self.exposures.append(exposure)
+
+    def failed(self, version, reason):
+        self.failures.append((version, reason))
+
+
+def make(runtimes, weights, draw=0.0, epoch=3):
+    versions = {
+        name: LoadedVersion(
+            name=name,
+            ordinal=ordinal,
+            contract=CONTRACT,
+            parser=RowParser(CONTRACT),
+            runtime=runtime,
+            runtime_name="fake",
+            sha256="",
+            manifest={},
+        )
+        for ordinal, (name, runtime) in enumerate(runtimes.items(), start=1)
+    }
+    fleet = Fleet(versions=versions, reference=next(iter(versions), None), peers=tuple(versions), aliases={})
+    configuration = Configuration(
+        epoch=epoch, experiment_id="e", weights=weights, terms=ExperimentTerms(metric="accuracy")
+    )
+    live = Live(fleet, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
+    sink = RememberingSink()
+    return Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: draw, lambda: 1_700_000_000_000_000), sink
+
+
+def test_the_weights_choose_and_the_id_says_what_was_served():
+    predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.4, "v2": 0.6}, draw=0.7)
+    served = predictor.predict(Request(rows=ROWS, request_id="r"))
+    fact = Signer(KEY, b"else").verify(served.exposure.prediction_ids[0])
+    assert (fact.version_ordinal, fact.answer, fact.epoch) == (2, 1.0, 3)
+    assert fact.counts
+    assert fact.randomised
+    assert sink.exposures == [served.exposure]
+    assert (served.exposure.assignment, served.exposure.propensity) == ("weighted", 0.6)
+
+
+def test_a_forced_version_answers_and_never_counts():
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    exposure = predictor.predict(Request(rows=ROWS, request_id="r", forced="v2")).exposure
+    assert (exposure.version, exposure.assignment, exposure.counts, exposure.propensity) == (
+        "v2",
+        "forced",
+        False,
+        None,
+    )
+
+
+def test_another_version_answers_for_one_that_fails():
+    predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    exposure = predictor.predict(Request(rows=ROWS, request_id="r")).exposure
+    assert (exposure.version, exposure.chosen, exposure.assignment) == ("v2", "v1", "fallback")
+    assert [failure.version for failure in exposure.failures] == ["v1"]
+    assert sink.failures == [("v1", "RuntimeError: no luck")]
+
+
+def test_a_fallback_counts_for_labels_and_not_for_rewards():
+    predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    served = predictor.predict(Request(rows=ROWS, request_id="r")).exposure
+    fact = Signer(KEY, b"else").verify(served.prediction_ids[0])
+    assert (fact.counts, fact.randomised) == (True, False)
+
+
+def test_after_three_failures_in_a_row_a_version_is_not_asked():
+    predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    reasons = [predictor.predict(Request(rows=ROWS, request_id="r")).exposure.failures[0].reason for _ in range(5)]
+    assert reasons == ["RuntimeError"] * 3 + ["circuit_open"] * 2
+    assert len(sink.failures) == 3
+
+
+def test_a_forced_version_has_no_substitute():
+    predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    with pytest.raises(ModelFailed):
+        predictor.predict(Request(rows=ROWS, request_id="r", forced="v1"))
+
+
+def test_when_all_fail_the_caller_is_told_when_to_come_back():
+    predictor, _ = make({"v1": Failing(), "v2": Failing()}, {"v1": 1.0, "v2": 0.0})
+    with pytest.raises(NotReady) as refused:
+        predictor.predict(Request(rows=ROWS, request_id="r"))
+    assert refused.value.retry_after_s >= 1
+
+
+def test_an_empty_shelf_says_what_to_run():
+    predictor, _ = make({}, {})
+    with pytest.raises(NotReady, match="bakeoff train"):
+        predictor.parser(None)
+
+
+def test_an_unknown_version_is_named_with_those_there_are():
+    predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0})
+    with pytest.raises(UnknownVersion, match="'v9' is served; there are: v1"):
+        predictor.predict(Request(rows=ROWS, request_id="r", forced="v9"))
+
+
+def test_answers_given_before_the_store_could_be_read_do_not_count():
+    predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0}, epoch=0)
+    assert not predictor.predict(Request(rows=ROWS, request_id="r")).exposure.counts
+
+
+def test_a_request_is_answered_by_the_fleet_that_parsed_it_though_another_was_installed_since():
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.0, "v2": 1.0})
+    before = predictor.serving()
+    other, _ = make({"v3": Constant(0)}, {"v3": 1.0})
+    predictor._live.install(other.serving().fleet)
+    served = predictor.predict(Request(rows=ROWS, request_id="r", serving=before))
+    assert served.version is before.fleet.versions["v2"]
+    assert predictor.predict(Request(rows=ROWS, request_id="r")).version.name == "v3"
+
+
+def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_not():
+    predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    live = predictor._live
+    live.breakers["v1"].failed(), live.breakers["v2"].failed()
+    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].serving().fleet.versions["v1"]
+    kept = live.breakers["v2"]
+    live.install(msgspec.structs.replace(live.fleet, versions={**live.fleet.versions, "v1": replaced}))
+    assert live.breakers["v2"] is kept
+    assert live.breakers["v1"]._in_a_row == 0
+
+
+@pytest.mark.parametrize(("user_id", "assignment"), [(None, "weighted"), ("u-17", "sticky")])
+def test_a_named_user_is_assigned_by_name(user_id, assignment):
+    predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.5, "v2": 0.5})
+    exposures = [predictor.predict(Request(rows=ROWS, request_id="r", user_id=user_id)).exposure for _ in range(5)]
+    assert {(each.assignment, each.propensity) for each in exposures} == {(assignment, 0.5)}
+    assert len({each.version for each in exposures}) == 1

@@ -1,0 +1,149 @@
+import pytest
+
+from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.rows import RowParser
+from app.errors import Contradiction, SettingError
+from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.serving.reload import Reload
+
+CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+
+
+def version(name, ordinal=1, sha256="s"):
+    return LoadedVersion(
+        name=name,
+        ordinal=ordinal,
+        contract=CONTRACT,
+        parser=RowParser(CONTRACT),
+        runtime=None,
+        runtime_name="fake",
+        sha256=sha256,
+        manifest={},
+    )
+
+
+def fleet(*versions, refused=()):
+    named = {each.name: each for each in versions}
+    return Fleet(versions=named, reference=next(iter(named), None), peers=tuple(named), aliases={}, refused=refused)
+
+
+class Host:
+    """What the workers of a host share."""
+
+    def __init__(self):
+        self.wanted, self.confirmed, self.lost = "", {}, False
+
+    def of(self, worker):
+        host = self
+
+        class Generations:
+            def current(self):
+                if host.lost:
+                    raise OSError("gone")
+                return host.wanted
+
+            def advance(self):
+                if host.lost:
+                    raise OSError("gone")
+                host.wanted += "+"
+                return host.wanted
+
+            def confirm(self, generation):
+                host.confirmed[worker] = generation
+
+            def behind(self, generation):
+                return 0
+
+        return Generations()
+
+
+class Worker:
+    def __init__(self, fleet, shelf, host=None, name="a"):
+        self.fleet, self.shelf, self.served, self.refuses = fleet, shelf, [], None
+        self.reload = Reload(lambda: self.fleet, lambda _: self.shelf, self.serve, (host or Host()).of(name), "")
+
+    def serve(self, fleet):
+        if self.refuses:
+            raise self.refuses
+        self.fleet = fleet
+        self.served.append(fleet)
+        return Configuration(epoch=4, experiment_id="e", weights={}, terms=ExperimentTerms(metric="accuracy"))
+
+
+def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
+    v1, v2, v3 = version("v1"), version("v2"), version("v3")
+    report = Worker(fleet(v1, v2, v3), fleet(v1, version("v2", sha256="t"), version("v4"))).reload.now()
+    assert {name: each.change for name, each in report.served.items()} == {
+        "v1": "kept",
+        "v2": "replaced",
+        "v4": "loaded",
+    }
+    assert (report.removed, report.served["v2"].sha256, report.epoch) == (("v3",), "t", 4)
+
+
+def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
+    v1 = version("v1")
+    refused = (RefusedVersion("v1", "torn"), RefusedVersion("v5", "forged"))
+    report = Worker(fleet(v1), fleet(v1, refused=refused)).reload.now()
+    assert {name: (each.reason, each.still_served) for name, each in report.refused.items()} == {
+        "v1": ("torn", True),
+        "v5": ("forged", False),
+    }
+
+
+def test_an_empty_shelf_does_not_end_a_running_service():
+    worker = Worker(fleet(version("v1")), fleet())
+    with pytest.raises(Contradiction, match="goes on serving"):
+        worker.reload.now()
+    assert not worker.served
+
+
+def test_the_first_versions_of_all_can_be_loaded_without_a_restart():
+    worker = Worker(fleet(), fleet(version("v1")))
+    assert worker.reload.now().served["v1"].change == "loaded"
+
+
+def test_settings_that_do_not_fit_the_shelf_are_a_conflict_and_nobody_else_is_told():
+    host = Host()
+    worker = Worker(fleet(version("v1")), fleet(version("v2")), host)
+    worker.refuses = SettingError("BASELINE", "no version 'v1'")
+    with pytest.raises(Contradiction, match="BASELINE"):
+        worker.reload.now()
+    assert host.wanted == ""
+
+
+def test_the_other_workers_follow_once():
+    host = Host()
+    one, other = (Worker(fleet(version("v1")), fleet(version("v2")), host, name) for name in "ab")
+    one.reload.now()
+    other.reload.follow(), other.reload.follow(), one.reload.follow()
+    assert [len(one.served), len(other.served)] == [1, 1]
+    assert host.confirmed == {"a": "+", "b": "+"}
+
+
+def test_a_worker_that_cannot_follow_says_so_once_and_serves_on(caplog):
+    host = Host()
+    one, other = Worker(fleet(version("v1")), fleet(version("v2")), host), Worker(fleet(version("v1")), fleet(), host)
+    one.reload.now()
+    other.reload.follow(), other.reload.follow()
+    assert [record.message for record in caplog.records].count("reload_not_followed") == 1
+    assert list(other.fleet.versions) == ["v1"]
+
+
+def test_a_new_worker_catches_up_before_it_serves():
+    host = Host()
+    host.wanted = "earlier"
+    late = Worker(fleet(version("v1")), fleet(version("v1"), version("v2", 2)), host)
+    late.reload.start()
+    assert list(late.fleet.versions) == ["v1", "v2"]
+    assert host.confirmed == {"a": "earlier"}
+
+
+def test_a_lost_folder_does_not_keep_this_worker_from_reloading():
+    host = Host()
+    host.lost = True
+    worker = Worker(fleet(version("v1")), fleet(version("v2")), host)
+    assert worker.reload.now().workers_behind == 0
+    worker.reload.follow()
+    assert list(worker.fleet.versions) == ["v2"]

@@ -1,0 +1,144 @@
+""""""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import astuple, fields
+from sqlalchemy import text
+
+from app.errors import StoreUnavailable
+from app.services.ports import LoggedPrediction
+from app.services.queries.history import Place
+from app.store.kinds import DURABLE, READING, RECORDING
+from app.store.predictions import PredictionHistory, PredictionLog
+from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk, logged
+
+COLUMNS = ", ".join(field.name for field in fields(LoggedPrediction))
+BIG = st.integers(0, 2**63 - 1)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+
+
+def stored(database):
+    with database.begin(READING) as connection:
+        rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM predictions ORDER BY seq").all()
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 65, 200])
+def test_rows_come_back_in_order_whatever_their_number(database, rows):
+    wanted = [logged(number) for number in range(rows)]
+    PredictionLog(database).append(wanted)
+    assert stored(database) == [astuple(row) for row in wanted]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    st.builds(
+        logged,
+        number=BIG,
+        served_at_us=BIG,
+        request_id=TEXTS,
+        epoch=BIG,
+        version=TEXTS,
+        propensity=st.none() | st.floats(0, 1),
+        counts=st.booleans(),
+        user_hash=st.integers(0, 2**48 - 1),
+        features=TEXTS,
+        answers=TEXTS,
+        latency_us=BIG,
+    )
+)
+def test_any_row_comes_back_as_it_went_in(database, row):
+    PredictionLog(database).append([row])
+    with database.begin(READING) as connection:
+        query = text(f"SELECT {COLUMNS} FROM predictions WHERE prediction_id = :id")
+        found = connection.execute(query, {"id": row.prediction_id}).one()
+    assert tuple(found) == astuple(row)
+    with database.begin(RECORDING) as connection:
+        connection.exec_driver_sql("DELETE FROM predictions")
+
+
+def test_a_repeated_id_is_ignored_and_the_first_row_stays(database):
+    log = PredictionLog(database)
+    log.append([logged(1), logged(2)])
+    log.append([logged(2, version="v2"), logged(3)])
+    assert [row[4] for row in stored(database)] == ["v1", "v1", "v1"]
+
+
+def test_a_number_is_never_given_twice(database, rows, change):
+    log = PredictionLog(database)
+    log.append([logged(1), logged(2)])
+    change("DELETE FROM predictions")
+    log.append([logged(3)])
+    assert rows("SELECT min(seq) FROM predictions")[0][0] > 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"), [({"features": "\ud800"}, UnicodeError), ({"served_at_us": 2**63}, OverflowError)]
+)
+def test_a_row_that_no_store_can_hold_is_refused_as_such_and_nothing_is_added(database, rows, changes, complaint):
+    with pytest.raises(complaint):
+        PredictionLog(database).append([logged(1), logged(2, **changes)])
+    assert rows("SELECT count(*) FROM predictions") == [(0,)]
+
+
+@SQLITE_ONLY
+def test_a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room(database):
+    log = PredictionLog(database)
+    log.append([logged(0)])
+    with full_disk(database), pytest.raises(StoreUnavailable, match="full"):
+        log.append([logged(number, features="x" * 4000) for number in range(1, 20)])
+    assert len(stored(database)) == 1
+    log.append([logged(1)])
+    assert len(stored(database)) == 2
+
+
+@pytest.fixture
+def history(database):
+    # Written out of order, as several workers do.
+    PredictionLog(database).append([logged(number, version=f"v{number % 2 + 1}") for number in (3, 1, 2, 0, 4)])
+    return PredictionHistory(database)
+
+
+def numbers(rows):
+    return [int(row.prediction_id) for row in rows]
+
+
+def test_the_newest_come_first_whatever_the_order_of_writing(history):
+    assert numbers(history.page(3)) == [4, 3, 2]
+
+
+def test_a_page_goes_on_where_the_last_one_ended(history):
+    assert numbers(history.page(10, before=history.place(f"{2:064d}"))) == [1, 0]
+
+
+def test_a_page_of_one_version_goes_on_too(history):
+    assert numbers(history.page(10, "v1")) == [4, 2, 0]
+    assert numbers(history.page(10, "v1", history.place(f"{4:064d}"))) == [2, 0]
+
+
+def test_rows_of_one_request_share_a_time_and_are_all_seen(database):
+    PredictionLog(database).append([logged(number, served_at_us=7) for number in range(5)])
+    assert numbers(PredictionHistory(database).page(9, "v1", Place(f"{3:064d}", 7))) == [2, 1, 0]
+
+
+def test_outcomes_of_either_kind_stand_beside_their_prediction(database, history):
+    insert = (
+        "INSERT INTO feedback (prediction_id, kind, outcome, received_at_us, version_ordinal, epoch, counts,"
+        " randomised, answer, user_hash) VALUES (:id, :kind, :outcome, 0, 1, 1, TRUE, TRUE, 0, 0)"
+    )
+    with database.begin(DURABLE) as connection:
+        for kind, outcome in (("actual", "1"), ("reward", "0.5")):
+            connection.execute(text(insert), {"id": f"{4:064d}", "kind": kind, "outcome": outcome})
+    newest, before = history.page(2)
+    assert (newest.actual, newest.reward, before.actual, before.reward) == ("1", "0.5", None, None)
+
+
+def test_an_id_that_is_not_in_the_log_has_no_place(history):
+    assert history.place("nowhere") is None
+
+
+def test_a_version_is_known_once_it_has_answered(history):
+    assert [history.has_version(version) for version in ("v1", "v9")] == [True, False]

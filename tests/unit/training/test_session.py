@@ -1,0 +1,209 @@
+""""""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.domain.prediction import Outputs
+from app.drift.reference import DriftReference
+from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, SettingError, ShelfConflict
+from app.inference.registry import ALIASES, Shelf
+from app.training.checks import Wishes, check
+from app.training.dataset import load
+from app.training.evaluation import ClassFigures, ValueFigures
+from app.training.fitting import Fitted, fit, prepare
+from app.training.session import Gate, Order, introduce, plan, train
+from app.training.variants import Catalogue, Variant, read_catalogue
+
+
+def classifier(accuracy):
+    return fitted(ClassFigures(100, accuracy, 1.0, 1.0, 1.0, None, None, ()))
+
+
+def regressor(r2):
+    return fitted(ValueFigures(100, 1.0, 1.0, r2))
+
+
+def fitted(figures):
+    return Fitted(variant="mine", estimator=None, training=figures, holdout=figures, heldout=Outputs(), errors=None)
+
+
+@pytest.mark.parametrize(
+    ("gate", "model"),
+    [
+        (Gate(), classifier(0.90)),
+        (Gate(min_accuracy=0.0), classifier(0.1)),
+        (Gate(), regressor(-5.0)),
+        (Gate(min_r2=0.5), regressor(0.5)),
+    ],
+)
+def test_what_reaches_the_gate_passes(gate, model):
+    gate.check([("v1", model)])
+
+
+@pytest.mark.parametrize(
+    ("gate", "model", "complaint"),
+    [
+        (Gate(), classifier(0.8999), "accuracy 0.8999 is below 0.9"),
+        (Gate(min_accuracy=1.0), classifier(0.999), "accuracy 0.999 is below 1"),
+        (Gate(min_r2=0.5), regressor(0.4), "R² 0.4 is below 0.5"),
+        (Gate(min_r2=0.5), regressor(None), "R² nan is below 0.5"),
+    ],
+)
+def test_what_is_below_fails_with_both_figures(gate, model, complaint):
+    with pytest.raises(GateFailed, match=complaint):
+        gate.check([("v1", model)])
+
+
+def test_every_failure_is_named():
+    with pytest.raises(GateFailed, match=r"v1 \(mine\).*v2 \(mine\).*nothing was published"):
+        Gate().check([("v1", classifier(0.1)), ("v2", classifier(0.2))])
+
+
+def test_a_gate_for_the_other_task_is_refused_rather_than_ignored():
+    with pytest.raises(DataRefused, match="--min-r2"):
+        Gate(min_accuracy=0.9).fits("regression")
+    with pytest.raises(DataRefused, match="--min-accuracy"):
+        Gate(min_r2=0.9).fits("classification")
+
+
+TREE = "sklearn.tree.DecisionTreeClassifier"
+QUICK = Catalogue(
+    default="tree",
+    first_two=("tree", "stump"),
+    variants={
+        "tree": Variant(TREE, "sklearn.tree.DecisionTreeRegressor"),
+        "stump": Variant(TREE, parameters={"max_depth": 2}),
+        "linear": Variant("sklearn.linear_model.LogisticRegression", scale=True, parameters={"max_iter": 2}),
+    },
+)
+
+
+def quiet(_step):
+    pass
+
+
+@pytest.fixture(scope="module")
+def iris(tmp_path_factory):
+    """A shelf with what an empty one gets, and the outcome."""
+    shelf = Shelf(tmp_path_factory.mktemp("shelf") / "models", b"k" * 32)
+    return shelf, train(Order(), shelf, QUICK, quiet)
+
+
+def test_an_empty_shelf_gets_v1_as_champion_and_v2_as_challenger(iris):
+    shelf, trained = iris
+    assert shelf.names() == ("v1", "v2")
+    assert shelf.aliases() == {"champion": "v1", "challenger": "v2"}
+    assert [version.manifest.variant for version in trained.versions] == ["tree", "stump"]
+
+
+def test_the_manifest_says_what_was_made_from_what(iris):
+    manifest = iris[0].manifest("v1")
+    assert manifest.contract.names == ("sepal_length", "sepal_width", "petal_length", "petal_width")
+    assert manifest.contract.classes == ("setosa", "versicolor", "virginica")
+    assert manifest.contract.features[0].source_name == "sepal length (cm)"
+    assert (manifest.source.dataset, manifest.source.rows, manifest.source.seed) == ("iris", 150, 42)
+    assert manifest.data_report["rows"] == 150
+
+
+def test_the_manifest_has_the_figures_of_both_sides(iris):
+    metrics = iris[0].manifest("v1").metrics
+    assert metrics["training"]["rows"] + metrics["holdout"]["rows"] == 150
+    assert metrics["holdout"]["rows"] == iris[0].manifest("v1").source.holdout_rows == 30
+    assert {"accuracy", "precision", "recall", "f1", "log_loss", "brier", "confusion_matrix"} <= set(metrics["holdout"])
+
+
+def test_the_drift_reference_is_of_the_training_rows_and_the_held_out_answers(iris):
+    reference = DriftReference.from_json(iris[0].verified("v1").read("reference.json"))
+    assert reference.rows == 120
+    assert reference.errors.rows == 30
+    assert reference.outputs is not None
+
+
+def test_an_example_of_each_class_is_kept(iris):
+    assert len(iris[0].manifest("v1").examples) == 3
+
+
+def test_plans_on_an_empty_shelf(shelf):
+    assert plan(Order(), shelf, QUICK) == (("v1", "tree"), ("v2", "stump"))
+    assert plan(Order(variant="stump"), shelf, QUICK) == (("v1", "stump"), ("v2", "tree"))
+    assert plan(Order(variant="linear"), shelf, QUICK) == (("v1", "linear"), ("v2", "stump"))
+    assert plan(Order(version="mine"), shelf, QUICK) == (("mine", "tree"),)
+
+
+def test_plans_on_a_shelf_with_versions(iris):
+    assert plan(Order(), iris[0], QUICK) == (("v3", "tree"),)
+    assert plan(Order(variant="stump"), iris[0], QUICK) == (("v3", "stump"),)
+
+
+@pytest.mark.parametrize(
+    ("order", "error"),
+    [
+        (Order(version="v1"), ShelfConflict),
+        (Order(version="V 1"), InvalidRequest),
+        (Order(version="champion"), InvalidRequest),
+        (Order(variant="nope"), SettingError),
+    ],
+)
+def test_what_cannot_be_published_is_refused_before_any_work(iris, order, error):
+    with pytest.raises(error):
+        plan(order, iris[0], QUICK)
+
+
+def test_below_the_gate_nothing_is_published(shelf):
+    with pytest.raises(GateFailed, match=r"v1 \(tree\).*v2 \(stump\)"):
+        train(Order(gate=Gate(min_accuracy=1.0)), shelf, QUICK, quiet)
+    assert shelf.names() == ()
+
+
+def test_later_versions_get_no_alias(iris, shelf):
+    assert introduce(iris[0], "v1") is None
+    assert iris[0].aliases()["champion"] == "v1"
+
+
+def test_a_broken_table_of_aliases_does_not_stop_a_publisher(shelf):
+    train(Order(version="a", variant="stump"), shelf, QUICK, quiet)
+    (shelf.root / ALIASES).write_text("junk")
+    with pytest.raises(ArtefactRefused):
+        shelf.aliases()
+    assert introduce(shelf, "a") == "champion"
+
+
+def test_the_same_data_and_seed_give_the_same_model():
+    prepared = [prepare(check(load("iris", None), Wishes()), 3) for _ in range(2)]
+    first, again = (fit("deep_forest", read_catalogue().variant("deep_forest"), data, 3) for data in prepared)
+    rows = np.random.default_rng(0).uniform(0, 8, size=(500, 4))
+    assert np.array_equal(first.estimator.predict_proba(rows), again.estimator.predict_proba(rows))
+    assert first.holdout == again.holdout
+    assert prepared[0].contract == prepared[1].contract
+
+
+def test_the_first_two_variants_really_differ_and_pass_the_gate_on_iris():
+    prepared, catalogue = prepare(check(load("iris", None), Wishes()), 42), read_catalogue()
+    fitted = [(name, fit(name, catalogue.variant(name), prepared, 42)) for name in catalogue.first_two]
+    Gate().check(fitted)
+    rows = np.random.default_rng(0).uniform(prepared.rows.min(0), prepared.rows.max(0), size=(2000, 4))
+    first, second = (result.estimator.predict(rows) for _, result in fitted)
+    assert np.mean(first != second) > 0.05
+
+
+def test_what_fitting_complains_of_is_reported():
+    prepared = prepare(check(load("wine", None), Wishes()), 1)
+    assert "converge" in fit("linear", QUICK.variant("linear"), prepared, 1).complaints[0]
+
+
+def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason():
+    prepared = prepare(check(load("iris", None), Wishes()), 1)
+    with pytest.raises(DataRefused, match=r"bad cannot be fitted on these data: .*max_depth"):
+        fit("bad", Variant(TREE, parameters={"max_depth": -1}), prepared, 1)
+
+
+def test_numbers_and_categories_with_gaps_make_a_regression(csv_of, shelf):
+    generator = np.random.default_rng(1)
+    lines = [f"{n % 7},{'Rome' if n % 3 else ''},{n % 7 + generator.normal():.4f}" for n in range(60)]
+    path = csv_of("\n".join(["size,city,price", *lines]))
+    train(Order(dataset=str(path), target="price", version="prices"), shelf, QUICK, quiet)
+    manifest = shelf.manifest("prices")
+    assert manifest.contract.task == "regression"
+    assert manifest.metrics["holdout"]["r2"] <= 1
