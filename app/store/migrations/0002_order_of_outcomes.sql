@@ -1,2 +1,2 @@
--- The last prediction that was in the log when an outcome was written: places each outcome in one order with them.
+-- The last prediction in the log when the outcome was written: it gives predictions and outcomes one total order.
 ALTER TABLE feedback ADD COLUMN predictions_seen BIGINT NOT NULL DEFAULT 0;

@@ -1,4 +1,4 @@
--- What the monitor must know of single users, where users are the units: one row a user and experiment.
+-- What the monitor stores about each user if users are the units: one row per user and experiment.
 CREATE TABLE monitor_users (
     experiment_id TEXT NOT NULL,
     user_hash BIGINT NOT NULL,

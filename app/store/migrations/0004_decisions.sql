@@ -1,4 +1,4 @@
--- What a decision changed, the configuration that it brought, and whether a restored version was found to answer.
+-- What a decision changed, the resulting config revision, and whether a restored version answered a health probe.
 ALTER TABLE decisions ADD COLUMN epoch BIGINT;
 ALTER TABLE decisions ADD COLUMN changes TEXT;
 ALTER TABLE decisions ADD COLUMN checked TEXT;

@@ -1,4 +1,4 @@
--- Acknowledgements of drift alarms, by the number of their audit entry, with how much of the log there was before them.
+-- Acknowledgements of drift alarms, by the number of their audit entry, each with its position in the log.
 CREATE TABLE drift_acknowledgements (
     seq BIGINT PRIMARY KEY,
     version TEXT NOT NULL,
