@@ -1,7 +1,6 @@
 """Draining: while the drain file is there, and after SIGTERM, clients are told to go, and none is cut off."""
 
 import http.client
-import time
 
 import pytest
 import requests
@@ -76,7 +75,7 @@ def test_an_idle_client_may_ask_once_more_after_sigterm(api):
     connection.request("POST", "/predict", BODY)
     connection.getresponse().read()
     api.process.terminate()
-    time.sleep(0.5)
+    eventually(lambda: "Worker exiting" in api.log_text())  # the other worker: both have had the signal
     connection.request("POST", "/predict", BODY)
     answer = connection.getresponse()
     assert (answer.status, answer.will_close) == (200, True)
