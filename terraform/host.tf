@@ -1,5 +1,5 @@
 locals {
-  # Graviton families have a g behind their generation: t4g, c7gn, im4gn; the first of all was a1.
+  # Graviton families have a g after the generation number: t4g, c7gn, im4gn. The first one was a1.
   architecture = can(regex("^([a-z]+[0-9]+g|a1\\.)", var.instance_type)) ? "arm64" : "x86_64"
   ami_id       = var.ami_id != null ? var.ami_id : nonsensitive(data.aws_ssm_parameter.ami[0].value)
 
@@ -37,8 +37,8 @@ resource "aws_key_pair" "login" {
 }
 
 resource "aws_instance" "host" {
-  # checkov:skip=CKV_AWS_88:The public address is a choice (public_ip); the security group decides who gets through.
-  # checkov:skip=CKV_AWS_126:Prometheus watches the service each 15 s; AWS's own figures are a choice (detailed_monitoring).
+  # checkov:skip=CKV_AWS_88:The public address is optional (public_ip); the security group restricts access.
+  # checkov:skip=CKV_AWS_126:Prometheus monitors the service every 5 s; detailed CloudWatch metrics are optional.
   ami                         = local.ami_id
   instance_type               = var.instance_type
   subnet_id                   = local.subnet_id
@@ -55,7 +55,7 @@ resource "aws_instance" "host" {
   metadata_options {
     http_endpoint = "enabled"
     http_tokens   = "required"
-    # One hop ends at the host: a container's packet takes two, so no container can ask for the role's credentials.
+    # Responses with one hop reach the host but not a container, so no container can obtain the role's credentials.
     http_put_response_hop_limit = 1
     instance_metadata_tags      = "disabled"
   }
@@ -67,22 +67,22 @@ resource "aws_instance" "host" {
   }
 
   lifecycle {
-    # The host holds the state of the experiment. Its image, subnet and user data matter at its creation only: a newer
-    # Amazon Linux must not replace it, and changed user data would stop it only to be ignored at the next boot.
+    # The host stores the experiment's state. Image, subnet and user data matter at its creation only: a newer Amazon
+    # Linux must not replace the host, and changed user data would stop it, only to be ignored at the next boot.
     ignore_changes = [ami, subnet_id, user_data]
 
     precondition {
       condition     = length(local.user_data) < 16384
-      error_message = "The user data is longer than the 16 KB that EC2 takes: shorten settings or secret_parameters."
+      error_message = "The user data exceeds EC2's limit of 16 KB: shorten settings or secret_parameters."
     }
   }
 
-  # The first boot reads and writes with the role, and needs the way out.
+  # The first boot needs the role's permissions and internet access.
   depends_on = [aws_iam_role_policy.host, aws_vpc_security_group_egress_rule.web]
 }
 
 resource "aws_eip" "host" {
-  # checkov:skip=CKV2_AWS_19:It belongs to aws_instance.host; the check does not follow the count.
+  # checkov:skip=CKV2_AWS_19:It is attached to aws_instance.host; the check does not resolve count.
   count    = var.elastic_ip ? 1 : 0
   instance = aws_instance.host.id
   domain   = "vpc"

@@ -16,7 +16,7 @@ locals {
       "ssmmessages:OpenControlChannel",
       "ssmmessages:OpenDataChannel",
     ]
-    # These actions know no resources.
+    # These actions do not support resource-level permissions.
     Resource = "*"
   }]
 
@@ -27,7 +27,7 @@ locals {
     Resource = "${aws_cloudwatch_log_group.host.arn}:*"
   }]
 
-  # No right to delete: who takes over the host cannot destroy what was saved before.
+  # No permission to delete: an attacker who takes over the host cannot destroy earlier backups.
   backup_statements = [
     {
       Sid      = "Backups"
@@ -74,7 +74,7 @@ locals {
       Sid      = "ImageLogin"
       Effect   = "Allow"
       Action   = ["ecr:GetAuthorizationToken"]
-      Resource = "*" # this action knows no resources
+      Resource = "*" # this action does not support resource-level permissions
     },
     {
       Sid      = "ImagePull"
@@ -84,7 +84,7 @@ locals {
     },
   ]
 
-  # As JSON texts: a list of Terraform holds objects of one shape only.
+  # Encoded as JSON, because all objects in a Terraform list must have the same type.
   statements = concat(
     [for statement in local.session_statements : jsonencode(statement)],
     [for statement in local.log_statements : jsonencode(statement)],
@@ -97,7 +97,7 @@ locals {
 
 resource "aws_iam_role" "host" {
   name_prefix = "${var.name}-"
-  description = "What the Bakeoff host may do"
+  description = "Permissions of the Bakeoff host"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

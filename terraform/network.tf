@@ -1,5 +1,5 @@
 locals {
-  # A network written twice in two ways would be refused by AWS as a duplicate rule.
+  # One rule per port and network. AWS rejects duplicates, such as 10.0.0.0/8 beside 10.1.2.3/8.
   callers = merge(
     { for cidr in var.edge_cidrs : "edge ${cidr}" => { port = var.edge_port, cidr = cidr } },
     { for cidr in var.ui_cidrs : "ui ${cidr}" => { port = var.ui_port, cidr = cidr } },
@@ -14,7 +14,7 @@ data "aws_vpc" "chosen" {
   default = var.vpc_id == null ? true : null
 }
 
-# Not every zone of a region has every instance type.
+# Not every availability zone of a region offers every instance type.
 data "aws_ec2_instance_type_offerings" "zones" {
   count         = var.subnet_id == null ? 1 : 0
   location_type = "availability-zone"
@@ -41,7 +41,7 @@ data "aws_subnets" "candidates" {
   lifecycle {
     postcondition {
       condition     = length(self.ids) > 0
-      error_message = "No subnet of the VPC lies in a zone that offers ${var.instance_type}: give subnet_id, or another type."
+      error_message = "The VPC has no subnet in a zone that offers ${var.instance_type}: set subnet_id, or another instance_type."
     }
   }
 }
@@ -58,9 +58,9 @@ data "aws_subnet" "host" {
 }
 
 resource "aws_security_group" "host" {
-  # checkov:skip=CKV2_AWS_5:It is attached to aws_instance.host; the check does not follow the list.
+  # checkov:skip=CKV2_AWS_5:It is attached to aws_instance.host; the check does not resolve the list.
   name_prefix = "${var.name}-"
-  description = "Bakeoff: the API for given networks, nothing else"
+  description = "Bakeoff: the API for the given networks, nothing else"
   vpc_id      = data.aws_subnet.host.vpc_id
 
   lifecycle {
@@ -79,7 +79,7 @@ resource "aws_vpc_security_group_ingress_rule" "callers" {
   cidr_ipv6         = strcontains(each.value.cidr, ":") ? each.value.cidr : null
 }
 
-# Packages, the release, SSM, CloudWatch, S3 and a webhook. DNS and time of the VPC pass without a rule.
+# For packages, the release, SSM, CloudWatch, S3 and a webhook. The VPC's DNS and time servers need no rule.
 resource "aws_vpc_security_group_egress_rule" "web" {
   for_each          = { https = 443, http = 80 }
   security_group_id = aws_security_group.host.id

@@ -5,32 +5,32 @@ locals {
 }
 
 output "api_url" {
-  description = "Where the API answers those in edge_cidrs."
+  description = "The URL of the API, for the networks in edge_cidrs."
   value       = "http://${local.address}:${var.edge_port}"
 }
 
 output "ui_url" {
-  description = "Where the dashboard answers those in ui_cidrs; null: only through connect_ui."
+  description = "The URL of the dashboard, for the networks in ui_cidrs; null if it is reachable only through connect_ui."
   value       = length(var.ui_cidrs) > 0 ? "http://${local.address}:${var.ui_port}" : null
 }
 
 output "instance_id" {
-  description = "The host."
+  description = "The id of the host's EC2 instance."
   value       = aws_instance.host.id
 }
 
 output "connect" {
-  description = "A shell on the host, through SSM Session Manager."
+  description = "The command that opens a shell on the host, through SSM Session Manager."
   value       = local.session
 }
 
 output "connect_ui" {
-  description = "The dashboard on this machine's port 8501, through SSM Session Manager."
+  description = "The command that forwards the dashboard to port 8501 of your machine, through SSM Session Manager."
   value       = "${local.forward} portNumber=${var.ui_port},localPortNumber=8501"
 }
 
 output "connect_api" {
-  description = "The API on this machine's port 5000, through SSM Session Manager."
+  description = "The command that forwards the API to port 5000 of your machine, through SSM Session Manager."
   value       = "${local.forward} portNumber=${var.edge_port},localPortNumber=5000"
 }
 

@@ -1,15 +1,15 @@
 resource "aws_cloudwatch_log_group" "host" {
-  # checkov:skip=CKV_AWS_158:CloudWatch encrypts with a key of AWS; the logs hold no secrets and no request bodies.
-  # checkov:skip=CKV_AWS_338:The log of predictions is in the store and its backups; these are for finding faults.
+  # checkov:skip=CKV_AWS_158:CloudWatch encrypts with an AWS-managed key; the logs contain no secrets and no request bodies.
+  # checkov:skip=CKV_AWS_338:Predictions are logged in the store and its backups; these logs serve troubleshooting only.
   name              = "/bakeoff/${var.name}"
   retention_in_days = var.log_retention_days
 }
 
 resource "aws_s3_bucket" "backups" {
-  # checkov:skip=CKV_AWS_144:A second region doubles the cost; who needs it adds replication to this bucket.
-  # checkov:skip=CKV_AWS_145:Encrypted with the keys of S3; a key of one's own has a monthly charge and a policy to keep.
+  # checkov:skip=CKV_AWS_144:A second region doubles the cost; add replication to this bucket if you need it.
+  # checkov:skip=CKV_AWS_145:Encrypted with S3-managed keys; a customer-managed key costs money and needs a policy.
   # checkov:skip=CKV_AWS_18:One host writes one file a night; an access log would need a second bucket.
-  # checkov:skip=CKV2_AWS_62:Nothing waits for a backup.
+  # checkov:skip=CKV2_AWS_62:No process needs to be notified of a backup.
   bucket_prefix = "${var.name}-backups-"
   force_destroy = var.delete_backups
 }
@@ -87,6 +87,6 @@ resource "aws_s3_bucket_policy" "backups" {
     }]
   })
 
-  # A policy is refused while the block is being set.
+  # AWS rejects a bucket policy while the public access block is being changed.
   depends_on = [aws_s3_bucket_public_access_block.backups]
 }

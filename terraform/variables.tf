@@ -1,7 +1,7 @@
 # --- where -----------------------------------------------------------------------------------------------------------
 
 variable "region" {
-  description = "The AWS region of everything here."
+  description = "The AWS region of all resources."
   type        = string
   default     = "eu-central-1"
   nullable    = false
@@ -13,7 +13,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "What the resources are called; two deployments in one account need two names."
+  description = "The name of the resources; two deployments in one account need different names."
   type        = string
   default     = "bakeoff"
   nullable    = false
@@ -25,14 +25,14 @@ variable "name" {
 }
 
 variable "tags" {
-  description = "Tags that each resource gets besides Name and Application."
+  description = "Tags for each resource, in addition to Name and Application."
   type        = map(string)
   default     = {}
   nullable    = false
 }
 
 variable "vpc_id" {
-  description = "The VPC to use; null: the region's default VPC."
+  description = "The VPC to use; null means the region's default VPC."
   type        = string
   default     = null
 
@@ -43,7 +43,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_id" {
-  description = "The subnet of the host, with a way to the internet; null: one of the VPC that offers the instance type."
+  description = "The host's subnet, which needs internet access; null means a subnet of the VPC in a zone that offers instance_type."
   type        = string
   default     = null
 
@@ -56,7 +56,7 @@ variable "subnet_id" {
 # --- who may call ----------------------------------------------------------------------------------------------------
 
 variable "edge_cidrs" {
-  description = "Networks that may call the API, for example [\"203.0.113.0/24\"]; []: only through SSM."
+  description = "Networks that may call the API, for example [\"203.0.113.0/24\"]; [] means only through SSM."
   type        = set(string)
   nullable    = false
 
@@ -69,19 +69,19 @@ variable "edge_cidrs" {
     condition = var.edge_open_to_world || alltrue([
       for cidr in var.edge_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
     ])
-    error_message = "edge_cidrs holds a network as large as the internet: set edge_open_to_world = true if that is meant."
+    error_message = "edge_cidrs opens the API to the internet: set edge_open_to_world = true if that is intended."
   }
 }
 
 variable "edge_open_to_world" {
-  description = "Whether edge_cidrs may hold 0.0.0.0/0 and other networks of that size."
+  description = "Whether edge_cidrs may contain 0.0.0.0/0 and other very large networks."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "edge_port" {
-  description = "The port on which the API answers."
+  description = "The API's port."
   type        = number
   default     = 5000
   nullable    = false
@@ -98,7 +98,7 @@ variable "edge_port" {
 }
 
 variable "ui_cidrs" {
-  description = "Networks that may open the dashboard; []: only through SSM. Never the whole internet."
+  description = "Networks that may open the dashboard; [] means only through SSM. The whole internet is not allowed."
   type        = set(string)
   default     = []
   nullable    = false
@@ -112,12 +112,12 @@ variable "ui_cidrs" {
     condition = alltrue([
       for cidr in var.ui_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
     ])
-    error_message = "ui_cidrs must not be the internet: the dashboard has no login. Reach it through SSM instead."
+    error_message = "ui_cidrs must not open the dashboard to the internet: it has no login. Use SSM instead (connect_ui)."
   }
 }
 
 variable "ui_port" {
-  description = "The port on which the dashboard answers."
+  description = "The dashboard's port."
   type        = number
   default     = 8501
   nullable    = false
@@ -129,18 +129,18 @@ variable "ui_port" {
 }
 
 variable "ssh_public_key" {
-  description = "An OpenSSH public key that may log in; null: none. Without ssh_cidrs it works through SSM only."
+  description = "An OpenSSH public key that may log in; null means no key. Without ssh_cidrs it works through SSM only."
   type        = string
   default     = null
 
   validation {
     condition     = var.ssh_public_key == null || can(regex("^(ssh-ed25519|ssh-rsa|ecdsa-sha2-[a-z0-9-]+) [A-Za-z0-9+/=]+( .*)?$", var.ssh_public_key))
-    error_message = "ssh_public_key must be one line as in a .pub file. A private key does not belong here."
+    error_message = "ssh_public_key must be one line in the format of a .pub file. Do not put a private key here."
   }
 }
 
 variable "ssh_cidrs" {
-  description = "Networks that may reach port 22; []: it stays closed. Never the whole internet."
+  description = "Networks that may connect to port 22; [] keeps it closed. The whole internet is not allowed."
   type        = set(string)
   default     = []
   nullable    = false
@@ -154,19 +154,19 @@ variable "ssh_cidrs" {
     condition = alltrue([
       for cidr in var.ssh_cidrs : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
     ])
-    error_message = "ssh_cidrs must not be the internet: log in through SSM instead."
+    error_message = "ssh_cidrs must not open port 22 to the internet: log in through SSM instead (connect)."
   }
 
   validation {
     condition     = length(var.ssh_cidrs) == 0 || var.ssh_public_key != null
-    error_message = "ssh_cidrs without ssh_public_key opens a port at which nobody can log in."
+    error_message = "ssh_cidrs needs ssh_public_key: without a key nobody can log in."
   }
 }
 
 # --- the host --------------------------------------------------------------------------------------------------------
 
 variable "instance_type" {
-  description = "The instance type, of x86-64 or Graviton; the stack needs 2 GB of memory."
+  description = "The instance type, x86-64 or Graviton; the stack needs 2 GB of memory."
   type        = string
   default     = "t3.small"
   nullable    = false
@@ -183,7 +183,7 @@ variable "instance_type" {
 }
 
 variable "ami_id" {
-  description = "The image of the host; null: the newest Amazon Linux 2023 at the time of creation."
+  description = "The host's AMI; null means the newest Amazon Linux 2023 when the host is created."
   type        = string
   default     = null
 
@@ -194,7 +194,7 @@ variable "ami_id" {
 }
 
 variable "volume_gb" {
-  description = "Size of the encrypted gp3 volume, in GB."
+  description = "The size of the encrypted gp3 volume, in GB."
   type        = number
   default     = 20
   nullable    = false
@@ -206,32 +206,32 @@ variable "volume_gb" {
 }
 
 variable "public_ip" {
-  description = "Whether the host gets a public address (without one its subnet needs NAT or VPC endpoints); null: as the subnet says."
+  description = "Whether the host gets a public address; without one its subnet needs NAT or VPC endpoints. null uses the subnet's setting."
   type        = bool
   default     = null
 }
 
 variable "elastic_ip" {
-  description = "Whether the address stays the same when the host is stopped or replaced."
+  description = "Whether the host keeps its address when it is stopped or replaced."
   type        = bool
   default     = false
   nullable    = false
 
   validation {
     condition     = !var.elastic_ip || var.public_ip != false
-    error_message = "elastic_ip is a public address: it contradicts public_ip = false."
+    error_message = "elastic_ip is a public address and contradicts public_ip = false."
   }
 }
 
 variable "termination_protection" {
-  description = "Whether AWS refuses to terminate the host; to destroy it, apply false first."
+  description = "Whether AWS refuses to terminate the host; before destroying it, set this to false and apply."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "detailed_monitoring" {
-  description = "Whether CloudWatch gets the host's figures each minute, for a charge, instead of every five."
+  description = "Whether CloudWatch gets the host's metrics every minute, at a charge, instead of every five minutes."
   type        = bool
   default     = false
   nullable    = false
@@ -245,30 +245,30 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827], var.log_retention_days)
-    error_message = "log_retention_days must be one of the periods that CloudWatch knows: 1, 3, 5, 7, 14, 30, 60, 90, …, 365, …"
+    error_message = "log_retention_days must be a retention period that CloudWatch supports: 1, 3, 5, 7, 14, 30, 60, 90, …, 365, …"
   }
 }
 
 # --- what runs on it -------------------------------------------------------------------------------------------------
 
 variable "release_url" {
-  description = "Where the host finds the release: a .tar.gz at https://, http:// or s3://."
+  description = "The URL of the release: a .tar.gz at https://, http:// or s3://."
   type        = string
   nullable    = false
 
   validation {
     condition     = can(regex("^(https?|s3)://[A-Za-z0-9._~:/?&=%+@-]+$", var.release_url))
-    error_message = "release_url must be an https://, http:// or s3:// address without quotes and spaces."
+    error_message = "release_url must be an https://, http:// or s3:// URL without quotes and spaces."
   }
 
   validation {
     condition     = !can(regex("://[^/]*@|(?i)[?&](x-amz-|token|sig|key|password)", var.release_url))
-    error_message = "release_url must hold no password, token or signature: it is stored in state and user data. Use s3://."
+    error_message = "release_url must not contain a password, token or signature: it is stored in state and user data. Use s3://."
   }
 }
 
 variable "release_sha256" {
-  description = "SHA-256 of that file, 64 hexadecimal digits; anything else is refused by the host."
+  description = "The SHA-256 of the release file, 64 hexadecimal digits; the host rejects any other file."
   type        = string
   nullable    = false
 
@@ -279,7 +279,7 @@ variable "release_sha256" {
 }
 
 variable "image_registry" {
-  description = "An ECR registry with a path before the image names, for example 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team; null: the host builds the images."
+  description = "The ECR registry of the images, with an optional prefix, for example 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team; null means that the host builds the images."
   type        = string
   default     = null
 
@@ -293,30 +293,30 @@ variable "image_registry" {
 }
 
 variable "image_tag" {
-  description = "The tag of the images, pulled or built."
+  description = "The tag of the images to pull or build."
   type        = string
   default     = "local"
   nullable    = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$", var.image_tag))
-    error_message = "image_tag must be a tag as Docker knows them."
+    error_message = "image_tag must be a valid Docker image tag."
   }
 }
 
 variable "compose_url" {
-  description = "Where the installer finds the Compose plugin if no package has it; null: its own pinned address."
+  description = "The URL of the Compose plugin, used if no package provides it; null means the installer's pinned URL."
   type        = string
   default     = null
 
   validation {
     condition     = var.compose_url == null || can(regex("^https?://[A-Za-z0-9._~:/?&=%+-]+$", var.compose_url))
-    error_message = "compose_url must be an https:// or http:// address without quotes and spaces."
+    error_message = "compose_url must be an https:// or http:// URL without quotes and spaces."
   }
 }
 
 variable "compose_sha256" {
-  description = "SHA-256 of that plugin; needed with compose_url."
+  description = "The SHA-256 of the Compose plugin; required with compose_url."
   type        = string
   default     = null
 
@@ -327,12 +327,12 @@ variable "compose_sha256" {
 
   validation {
     condition     = (var.compose_url == null) == (var.compose_sha256 == null)
-    error_message = "compose_url and compose_sha256 go together."
+    error_message = "compose_url and compose_sha256 must be set together."
   }
 }
 
 variable "settings" {
-  description = "Settings of .env.example for the stack, for example { MODEL_V2_WEIGHT = \"10\" }. Nothing secret."
+  description = "The stack's settings, see .env.example; for example { MODEL_V2_WEIGHT = \"10\" }. Do not put secrets here."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -341,24 +341,24 @@ variable "settings" {
     condition = alltrue([
       for key, value in var.settings : can(regex("^[A-Z][A-Z0-9_]*$", key)) && can(regex("^[A-Za-z0-9._,:/@%+-]*$", value))
     ])
-    error_message = "settings must have names like MODEL_V1_WEIGHT, and values of letters, digits and . _ , : / @ % + - only."
+    error_message = "settings must have names like MODEL_V1_WEIGHT, and values that contain only letters, digits and . _ , : / @ % + -"
   }
 
   validation {
     condition = alltrue([
       for key in keys(var.settings) : !can(regex("TOKEN|SECRET|PASSWORD|WEBHOOK|DATABASE_URL|_KEY$", key))
     ])
-    error_message = "settings are stored in state and user data: put secrets into secret_parameters."
+    error_message = "settings must not contain secrets, because state and user data store them: use secret_parameters."
   }
 
   validation {
     condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "UI_BIND", "OPERATIONS_BIND", "BAKEOFF_TAG"])) == 0
-    error_message = "settings must not hold API_PORT, UI_PORT, BIND, UI_BIND, OPERATIONS_BIND or BAKEOFF_TAG: they follow from edge_port, ui_port, ui_cidrs and image_tag."
+    error_message = "settings must not contain API_PORT, UI_PORT, BIND, UI_BIND, OPERATIONS_BIND or BAKEOFF_TAG: they are set from edge_port, ui_port, ui_cidrs and image_tag."
   }
 }
 
 variable "secret_parameters" {
-  description = "Secret settings by the name of an SSM SecureString that the host reads, for example { ADMIN_TOKEN = \"/bakeoff/admin-token\" }. Without ADMIN_TOKEN the host makes one."
+  description = "Secret settings, each with the name of an SSM SecureString that the host reads, for example { ADMIN_TOKEN = \"/bakeoff/admin-token\" }. Without ADMIN_TOKEN the host generates one."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -375,7 +375,7 @@ variable "secret_parameters" {
 # --- backups ---------------------------------------------------------------------------------------------------------
 
 variable "backup_days" {
-  description = "How long a nightly backup is kept, in days."
+  description = "How long backups are kept, in days."
   type        = number
   default     = 30
   nullable    = false
@@ -387,7 +387,7 @@ variable "backup_days" {
 }
 
 variable "backup_time" {
-  description = "When the nightly backup is made, in UTC, as HH:MM."
+  description = "The time of the nightly backup, in UTC, as HH:MM."
   type        = string
   default     = "02:30"
   nullable    = false
@@ -399,7 +399,7 @@ variable "backup_time" {
 }
 
 variable "delete_backups" {
-  description = "Whether destroying this also deletes the bucket with all backups."
+  description = "Whether terraform destroy also deletes the bucket with all backups."
   type        = bool
   default     = false
   nullable    = false

@@ -1,5 +1,5 @@
 terraform {
-  # 1.9: a variable's validation may look at other variables; 1.7: mocked providers in tests.
+  # 1.9: variable validation can refer to other variables; 1.7: mock providers in tests.
   required_version = ">= 1.9"
 
   required_providers {

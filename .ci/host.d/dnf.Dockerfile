@@ -1,5 +1,5 @@
-# A host whose package manager is dnf, with a small repository in /srv/rpm: says that it is Amazon Linux 2023, or another
-# that a test writes into /etc/os-release and /etc/yum.repos.d.
+# A host with dnf and a small repository in /srv/rpm. It identifies itself as Amazon Linux 2023; a test can change that
+# in /etc/os-release and /etc/yum.repos.d.
 FROM bakeoff-host:docker AS packages
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends rpm createrepo-c >/dev/null
 COPY rpm /usr/local/bin/rpm-repository

@@ -1,7 +1,7 @@
-# A freshly installed Debian 12 that boots in a container; bakeoff-host:base is made by .ci/host.
+# A freshly installed Debian 12 that boots in a container; .ci/host builds bakeoff-host:base.
 FROM bakeoff-host:base
 COPY begin /usr/local/sbin/begin
-# Each host makes its own host keys at its first start; units that want hardware are off.
+# Each host creates its own ssh host keys at its first start. Units that need hardware are masked.
 RUN systemctl mask systemd-udevd.service systemd-udev-trigger.service systemd-modules-load.service \
         sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount sys-fs-fuse-connections.mount \
         getty.target console-getty.service systemd-logind.service \

@@ -1,4 +1,4 @@
-# Stands for haproxy:2.6-bookworm: same paths, user and stop signal.
+# Stand-in for haproxy:2.6-bookworm, with the same paths, user and stop signal.
 FROM python:3.11-slim-bookworm
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy >/dev/null && rm -rf /var/lib/apt/lists/* \
     && mkdir -p /usr/local/etc/haproxy && ln -s /usr/sbin/haproxy /usr/local/sbin/haproxy \

@@ -1,6 +1,6 @@
-# Stands for postgres:15-bookworm: same paths, user, environment and stop signal.
+# Stand-in for postgres:15-bookworm, with the same paths, user, environment and stop signal.
 FROM python:3.11-slim-bookworm
-# A package that starts a server of its own would be in the way of the one that the container is for.
+# create_main_cluster = false keeps the package from creating and starting a server of its own.
 RUN groupadd -r --gid 999 postgres && useradd -r --uid 999 -g postgres --home-dir /var/lib/postgresql postgres \
     && mkdir -p /etc/postgresql-common && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \
     && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15 >/dev/null && rm -rf /var/lib/apt/lists/* \

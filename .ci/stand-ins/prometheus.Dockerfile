@@ -1,4 +1,4 @@
-# Stands for prom/prometheus: same paths, user and arguments.
+# Stand-in for prom/prometheus, with the same paths, user and arguments.
 FROM python:3.11-slim-bookworm
 COPY prometheus promtool /bin/
 RUN mkdir -p /prometheus /etc/prometheus && chown nobody:nogroup /prometheus

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What bakeoff.service calls: starts or stops the stack of /opt/bakeoff.
+# Run by bakeoff.service: starts or stops the stack in /opt/bakeoff.
 set -euo pipefail
 
 RELEASE=/opt/bakeoff

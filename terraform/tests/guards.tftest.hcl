@@ -1,4 +1,4 @@
-# What must not be, whatever the variables say. AWS is a mock: nothing is asked and nothing is made.
+# Properties that must hold for all values of the variables. AWS is mocked: nothing is read and nothing is created.
 
 mock_provider "aws" {
   source = "./tests/aws"
@@ -10,26 +10,26 @@ variables {
   release_sha256 = "0000000000000000000000000000000000000000000000000000000000000001"
 }
 
-run "with_defaults_only_the_edge_is_open_and_only_to_its_networks" {
+run "with_defaults_only_the_edge_proxy_is_open_and_only_to_its_networks" {
   assert {
     condition = [
       for rule in values(aws_vpc_security_group_ingress_rule.callers) : "${rule.from_port}-${rule.to_port} ${rule.cidr_ipv4}"
     ] == ["5000-5000 203.0.113.0/24"]
-    error_message = "something besides the edge is open."
+    error_message = "a port other than the API's is open."
   }
 
   assert {
     condition     = length(aws_key_pair.login) == 0
-    error_message = "a key can log in though none was given."
+    error_message = "a key can log in although none was given."
   }
 
   assert {
     condition     = output.ui_url == null && output.api_url == "http://203.0.113.80:5000"
-    error_message = "the outputs name what cannot be reached."
+    error_message = "an output is an address that cannot be reached."
   }
 }
 
-run "only_the_edge_may_be_open_to_the_world_and_only_when_it_is_said" {
+run "only_the_edge_proxy_may_be_open_to_the_internet_and_only_when_allowed" {
   variables {
     edge_cidrs         = ["0.0.0.0/0", "::/0"]
     edge_open_to_world = true
@@ -43,7 +43,7 @@ run "only_the_edge_may_be_open_to_the_world_and_only_when_it_is_said" {
       for rule in values(aws_vpc_security_group_ingress_rule.callers) :
       rule.from_port == 5000 || !contains(["0.0.0.0/0", "::/0"], coalesce(rule.cidr_ipv4, rule.cidr_ipv6))
     ])
-    error_message = "the world reaches something that is not the edge."
+    error_message = "the internet can reach a port other than the API's."
   }
 
   assert {
@@ -55,12 +55,12 @@ run "only_the_edge_may_be_open_to_the_world_and_only_when_it_is_said" {
 run "the_metadata_service_takes_tokens_only_and_no_container_reaches_it" {
   assert {
     condition     = aws_instance.host.metadata_options[0].http_tokens == "required"
-    error_message = "IMDSv1 is on."
+    error_message = "IMDSv1 is enabled."
   }
 
   assert {
     condition     = aws_instance.host.metadata_options[0].http_put_response_hop_limit == 1
-    error_message = "a container can ask for the role's credentials."
+    error_message = "a container can obtain the role's credentials."
   }
 }
 
@@ -84,12 +84,12 @@ run "the_bucket_is_private_encrypted_and_versioned" {
 
   assert {
     condition     = alltrue([for statement in jsondecode(aws_s3_bucket_policy.backups.policy).Statement : statement.Effect == "Deny"])
-    error_message = "the bucket's policy allows something."
+    error_message = "the bucket's policy grants access."
   }
 
   assert {
     condition     = aws_s3_bucket_versioning.backups.versioning_configuration[0].status == "Enabled"
-    error_message = "what is overwritten is lost."
+    error_message = "overwritten backups are lost."
   }
 
   assert {
@@ -116,7 +116,7 @@ run "the_role_names_each_action_and_each_resource" {
       for statement in jsondecode(aws_iam_role_policy.host.policy).Statement :
       [for action in flatten([statement.Action]) : !strcontains(action, "*") && !startswith(action, "iam:")]
     ]))
-    error_message = "the role may do more than what is named."
+    error_message = "the role has a wildcard or IAM action."
   }
 
   assert {
@@ -124,7 +124,7 @@ run "the_role_names_each_action_and_each_resource" {
       for statement in jsondecode(aws_iam_role_policy.host.policy).Statement :
       !contains(flatten([statement.Resource]), "*") || contains(["SessionManager", "ImageLogin"], statement.Sid)
     ])
-    error_message = "a statement that could name its resources does not."
+    error_message = "a statement applies to all resources although it could name them."
   }
 
   assert {
@@ -137,21 +137,21 @@ run "the_role_names_each_action_and_each_resource" {
       "arn:aws:s3:::releases.example/bakeoff-1.0.tar.gz",
       "arn:aws:ssm:eu-central-1:123456789012:parameter/bakeoff/admin-token",
     ])
-    error_message = "the role reaches other images, objects or secrets than those given."
+    error_message = "the role can access images, objects or secrets other than those given."
   }
 
   assert {
     condition     = !can(regex("Delete", aws_iam_role_policy.host.policy))
-    error_message = "the host may delete its backups."
+    error_message = "the host can delete its backups."
   }
 }
 
-run "the_role_has_nothing_for_what_is_not_used" {
+run "the_role_has_no_permissions_for_unused_features" {
   assert {
     condition = toset([for statement in jsondecode(aws_iam_role_policy.host.policy).Statement : statement.Sid]) == toset(
       ["Backups", "ListBackups", "Logs", "SessionManager"]
     )
-    error_message = "the role has rights that nothing here needs."
+    error_message = "the role has permissions that are not needed."
   }
 }
 
@@ -162,7 +162,7 @@ run "a_graviton_type_gets_an_image_for_it" {
 
   assert {
     condition     = endswith(data.aws_ssm_parameter.ami[0].name, "-arm64")
-    error_message = "the image does not fit the processor."
+    error_message = "the AMI does not match the processor architecture."
   }
 }
 
@@ -179,6 +179,6 @@ run "an_elastic_address_is_the_one_in_the_outputs" {
 
   assert {
     condition     = output.ui_url == "http://203.0.113.99:8501"
-    error_message = "the outputs name an address that goes away."
+    error_message = "an output uses the temporary address."
   }
 }

@@ -1,4 +1,4 @@
-# What the host gets at its first boot, and what happens to a host that runs.
+# The user data of a host's first boot, and the effect of changes on a running host.
 
 mock_provider "aws" {
   source = "./tests/aws"
@@ -18,17 +18,17 @@ run "the_user_data_holds_no_secret" {
 
   assert {
     condition     = !can(regex("(TOKEN|SECRET|PASSWORD)=['\"]?[^/'\"\\s]", aws_instance.host.user_data))
-    error_message = "a secret is in the user data."
+    error_message = "the user data contains a secret."
   }
 
   assert {
     condition     = strcontains(aws_instance.host.user_data, "ADMIN_TOKEN=/bakeoff/admin-token\n")
-    error_message = "the host is not told which parameter holds the secret."
+    error_message = "the user data do not name the parameter of the secret."
   }
 
   assert {
     condition     = strcontains(aws_instance.host.user_data, "MODEL_V2_WEIGHT=10\n")
-    error_message = "the settings do not arrive."
+    error_message = "the user data do not contain the settings."
   }
 }
 
@@ -44,7 +44,7 @@ run "the_dashboard_is_published_where_a_network_may_open_it" {
     ui_cidrs = ["203.0.113.0/24"]
   }
 
-  # A plan of its own: what the host gets at its first boot is ignored on one that runs.
+  # Replaces the host, because user data are ignored on a running one.
   plan_options {
     replace = [aws_instance.host]
   }

@@ -100,10 +100,10 @@ def test_a_credential_of_the_environment_is_hidden_too(tmp_path: Path) -> None:
     [
         ("withCredentials([string(credentialsId: 'gone', variable: 'X')]) { echo 'in' }", "no credential with the id"),
         ("withCredentials([string(credentialsId: 'key', variable: 'X')]) { echo 'in' }", "is of kind ssh"),
-        ("archiveArtifacts 'nothing/**'", "no file fits"),
-        ("junit 'nothing.xml'", "no file fits"),
+        ("archiveArtifacts 'nothing/**'", "no file matches"),
+        ("junit 'nothing.xml'", "no file matches"),
         ("unstash 'nothing'", "nothing was stashed"),
-        ("input 'really?'", "nobody is there to answer"),
+        ("input 'really?'", "no answer to the input"),
         ("error 'on purpose'", "on purpose"),
         ("readFile 'nothing'", "nothing"),
     ],
@@ -139,14 +139,14 @@ def test_every_fault_is_named_with_its_line_before_anything_runs(tmp_path: Path)
     assert not ended.said("[Pipeline]")
     assert {line.strip() for line in ended.output.splitlines()[1:]} == {
         "line 1: 'pipeline' needs 'agent'",
-        "line 2: 'tools' has no meaning in 'pipeline'",
+        "line 2: 'tools' is not allowed in 'pipeline'",
         "line 2: unknown step 'tools'",
         "line 2: unknown step 'maven'",
-        "line 4: a stage needs one of 'steps', 'stages' and 'parallel'",
+        "line 4: a stage needs exactly one of 'steps', 'stages' and 'parallel'",
         "line 8: unknown step 'shh'",
         "line 9: unknown step 'sleepy'",
-        "line 10: in 'steps' only steps may stand; the rest belongs into 'script'",
-        "line 14: 'sometimes' has no meaning in 'post'",
+        "line 10: 'steps' may contain steps only; put other code into 'script'",
+        "line 14: 'sometimes' is not allowed in 'post'",
         "line 14: unknown step 'sometimes'",
     }
 
@@ -175,7 +175,7 @@ def test_the_first_failure_ends_the_parallel_stages_where_fail_fast(tmp_path: Pa
     quick = stage("sh 'sleep 0.3; exit 1'", "Quick")
     ended = carried_out(tmp_path, pipeline(f"stage('Both') {{\nfailFast true\nparallel {{\n{slow}{quick}}}\n}}"))
     assert ended.status == 1
-    assert ended.said("given up, because a parallel stage failed")
+    assert ended.said("aborted, because a parallel stage failed")
     assert not (tmp_path / "slept").exists()
 
 

@@ -1,6 +1,6 @@
 package runner
 
-/** One build: what it was started with, and what has become of it. */
+/** One build: its options, variables and result. */
 class Build {
     static final List<String> ORDER = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
 
@@ -12,7 +12,7 @@ class Build {
     final File scratch
     final Map options
     final Map<String, Object> params = [:]
-    /** What `env.NAME = …` set; wins over nothing, loses against `withEnv` and `environment`. */
+    /** Variables set by `env.NAME = …`; `withEnv` and `environment` take precedence. */
     final Map<String, String> variables = Collections.synchronizedMap([:])
     String displayName
     String description
@@ -39,7 +39,7 @@ class Build {
 
     /** A result can only become worse. */
     synchronized void setResult(String result) {
-        if (!(result in ORDER)) throw new StepFailed("'$result' is no result of a build")
+        if (!(result in ORDER)) throw new StepFailed("'$result' is not a build result")
         if (ORDER.indexOf(result) > ORDER.indexOf(worst)) worst = result
     }
 
@@ -56,7 +56,7 @@ class Build {
     }
 }
 
-/** `env`: what is set where it is asked; setting it lasts for the build. */
+/** `env`: reads the variables of the current block; an assignment lasts for the whole build. */
 class Environment {
     private final Build build
 

@@ -12,7 +12,7 @@ class Conditions {
         this.steps = steps
     }
 
-    /** Whether all conditions of the block hold; so do those of no block. */
+    /** Whether all conditions of the block hold; true if there is no block. */
     boolean hold(Closure body) { !body || collected(body).every() }
 
     void expression(Closure body) {
@@ -48,19 +48,19 @@ class Conditions {
     }
 }
 
-/** The values of the declared parameters: those that were given, else their defaults. */
+/** The values of the declared parameters: the given ones, else the defaults. */
 class Parameters {
     private final Build build
 
     Parameters(Build build) { this.build = build }
 
-    /** Fills `params` and the environment. Raises `Refused` for a name or a choice that is not declared. */
+    /** Fills `params` and the environment. Throws `InvalidInput` for an undeclared name or choice. */
     void take(Calls declared) {
         Map<String, String> given = build.options.params as Map
         List<Map> known = declared.made.collect { Map call -> [kind: call.name] + (call.arguments[0] as Map) }
-        List<String> strange = (given.keySet() - known*.name) as List
-        if (strange) {
-            throw new Refused("no parameter is named ${strange.join(', ')} (there are: ${known*.name.join(', ')})")
+        List<String> unknown = (given.keySet() - known*.name) as List
+        if (unknown) {
+            throw new InvalidInput("unknown parameter ${unknown.join(', ')} (known: ${known*.name.join(', ')})")
         }
         known.each { Map parameter ->
             build.params[parameter.name] = value(parameter, given)
@@ -77,7 +77,7 @@ class Parameters {
                 List choices = listed instanceof List ? listed : (listed as String).readLines()
                 if (chosen == null) return choices[0]
                 if (!(chosen in choices)) {
-                    throw new Refused("$parameter.name: '$chosen' is none of ${choices.join(', ')}")
+                    throw new InvalidInput("$parameter.name: '$chosen' is not one of ${choices.join(', ')}")
                 }
                 return chosen
             case 'password':

@@ -3,7 +3,7 @@ package runner
 import groovy.transform.CompileStatic
 import java.util.concurrent.atomic.AtomicBoolean
 
-/** What is in force where a step runs; each nested block gets its own. */
+/** The context of a step: folder, variables, time limit. Each nested block gets its own. */
 @CompileStatic
 class Context {
     private static final InheritableThreadLocal<Context> CURRENT = new InheritableThreadLocal<Context>()
@@ -17,7 +17,7 @@ class Context {
 
     static Context now() { CURRENT.get() }
 
-    /** Runs the body with the given fields changed, in this thread, and puts back what was in force. */
+    /** Runs the body in this thread with the given fields changed, and restores the context afterwards. */
     static <T> T within(Map<String, Object> changes, Closure<T> body) {
         Context before = CURRENT.get()
         CURRENT.set(copy(before, changes))
@@ -45,16 +45,16 @@ class Context {
         return to
     }
 
-    /** Raises where the time is over or a parallel sibling has failed. */
+    /** Throws if the time limit was exceeded or a parallel sibling failed. */
     void check() {
         if (givenUp.any { AtomicBoolean flag -> flag.get() }) {
-            throw new Interrupted('given up, because a parallel stage failed')
+            throw new Interrupted('aborted, because a parallel stage failed')
         }
         if (System.currentTimeMillis() >= deadline) throw new Interrupted('the time limit was exceeded')
     }
 }
 
-/** The build was interrupted from outside of the step: its result is ABORTED. */
+/** The build was interrupted from outside the step: its result is ABORTED. */
 @CompileStatic
 class Interrupted extends RuntimeException {
     Interrupted(String message) { super(message) }
@@ -66,8 +66,8 @@ class StepFailed extends RuntimeException {
     StepFailed(String message) { super(message) }
 }
 
-/** The Jenkinsfile, or what the runner was given for it, makes no sense: nothing could be run. */
+/** The Jenkinsfile or an option is invalid: nothing was run. */
 @CompileStatic
-class Refused extends RuntimeException {
-    Refused(String message) { super(message) }
+class InvalidInput extends RuntimeException {
+    InvalidInput(String message) { super(message) }
 }

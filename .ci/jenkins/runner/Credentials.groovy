@@ -13,11 +13,11 @@ class Credentials {
         try {
             known = file ? (Map) new JsonSlurper().parse(file) : [:]
         } catch (IOException | JsonException error) {
-            throw new Refused("--credentials $file: $error.message")
+            throw new InvalidInput("--credentials $file: $error.message")
         }
     }
 
-    /** The variables that `environment { NAME = credentials('id') }` gives. */
+    /** The variables that `environment { NAME = credentials('id') }` defines. */
     Map<String, String> forEnvironment(String name, String id) {
         Map found = find(id)
         switch (found.kind) {
@@ -30,7 +30,7 @@ class Credentials {
         }
     }
 
-    /** The variables of one binding of `withCredentials`. */
+    /** The variables that one binding of `withCredentials` defines. */
     Map<String, String> forBinding(Map binding) {
         Map found = find(binding.credentialsId)
         if (found.kind != binding.kind) {

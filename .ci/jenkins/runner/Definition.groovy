@@ -15,7 +15,7 @@ class Block {
 
     def methodMissing(String name, Object given) {
         List arguments = given as List
-        if (!(name in Grammar.SECTIONS[kind])) throw new Refused("'$name' has no meaning in '$kind'")
+        if (!(name in Grammar.SECTIONS[kind])) throw new InvalidInput("'$name' is not allowed in '$kind'")
         if (name in ['stages', 'parallel']) stages.addAll(new StageList(arguments[0] as Closure).stages)
         sections[name] = arguments ? arguments[0] : true
     }

@@ -6,10 +6,10 @@ import java.nio.file.Path
 import java.nio.file.StandardCopyOption
 import java.util.stream.Stream
 
-/** Files of a workspace by Ant's patterns: `*`, `?` within a name, `**` over folders. */
+/** Files of a workspace by Ant patterns: `*` and `?` within a name, `**` across folders. */
 @CompileStatic
 class Files {
-    /** The paths below the folder that fit one of the comma-separated patterns, relative to it, sorted. */
+    /** The paths below the folder that match one of the comma-separated patterns; relative and sorted. */
     static List<String> matching(File folder, String patterns) {
         List<String> expressions = patterns.split(',').collect { String pattern -> expression(pattern.trim()) }
         List<String> found = []
@@ -30,7 +30,7 @@ class Files {
         }
     }
 
-    /** Deletes what is in the folder, never following a link out of it. */
+    /** Deletes the folder's content without following links. */
     static void empty(File folder) {
         inside(folder).reverse().each { Path path -> Nio.deleteIfExists(path) }
     }

@@ -13,7 +13,7 @@ import org.codehaus.groovy.ast.stmt.Statement
 import org.codehaus.groovy.control.CompilationFailedException
 import org.codehaus.groovy.control.CompilePhase
 
-/** What a Jenkinsfile may say. Read from its syntax tree, so that a stage that does not run this time is judged too. */
+/** Checks a Jenkinsfile on its syntax tree, so that stages that will not run are checked too. */
 class Grammar {
     static final Map<String, List<String>> SECTIONS = [
         pipeline: ['agent', 'options', 'parameters', 'triggers', 'environment', 'stages', 'post'],
@@ -28,13 +28,13 @@ class Grammar {
     ]
     private static final List<String> STRUCTURE = ['pipeline', 'stage', 'label', 'credentials', 'expression'] +
         SECTIONS.values().flatten()
-    private final List<String> complaints = []
+    private final List<String> problems = []
     private final Set<String> steps = Steps.metaClass.methods.findAll {
         it.declaringClass.theClass == Steps && it.public
     }*.name as Set
 
-    /** What is wrong, each with its line; empty for a good Jenkinsfile. */
-    List<String> judge(String text) {
+    /** The problems, each with its line; empty for a valid Jenkinsfile. */
+    List<String> check(String text) {
         List<ASTNode> nodes
         try {
             nodes = new AstBuilder().buildFromString(CompilePhase.CONVERSION, false, text)
@@ -45,7 +45,7 @@ class Grammar {
         if (!pipeline) return ['there is no pipeline block']
         block('pipeline', pipeline)
         everyCallIsKnown(nodes[0])
-        return complaints.unique()
+        return problems.unique()
     }
 
     private void block(String kind, MethodCallExpression call) {
@@ -53,7 +53,7 @@ class Grammar {
         require(call, kind in ['pipeline', 'stage'] ? inside*.methodAsString : null, kind)
         inside.each { MethodCallExpression each ->
             String name = each.methodAsString
-            if (!(name in SECTIONS[kind])) complain(each, "'$name' has no meaning in '$kind'")
+            if (!(name in SECTIONS[kind])) report(each, "'$name' is not allowed in '$kind'")
             else if (name in ['stages', 'parallel']) stages(each)
             else if (name == 'steps') onlySteps(each)
             else if (kind == 'post') onlySteps(each)
@@ -64,28 +64,28 @@ class Grammar {
     private void require(MethodCallExpression call, List<String> names, String kind) {
         if (names == null) return
         if (kind == 'pipeline') {
-            (['agent', 'stages'] - names).each { complain(call, "'pipeline' needs '$it'") }
+            (['agent', 'stages'] - names).each { report(call, "'pipeline' needs '$it'") }
         } else if (names.count { it in ['steps', 'stages', 'parallel'] } != 1) {
-            complain(call, "a stage needs one of 'steps', 'stages' and 'parallel'")
+            report(call, "a stage needs exactly one of 'steps', 'stages' and 'parallel'")
         }
-        (names as Set).findAll { name -> names.count(name) > 1 }.each { complain(call, "'$it' is there twice") }
+        (names as Set).findAll { name -> names.count(name) > 1 }.each { report(call, "'$it' is defined twice") }
     }
 
     private void stages(MethodCallExpression list) {
         List<MethodCallExpression> inside = calls(body(list))
-        if (!inside) complain(list, "'$list.methodAsString' has no stage")
+        if (!inside) report(list, "'$list.methodAsString' has no stage")
         inside.each {
             if (it.methodAsString == 'stage') block('stage', it)
-            else complain(it, "'$it.methodAsString' among stages")
+            else report(it, "'$it.methodAsString' is not a stage")
         }
     }
 
-    /** Declarative steps are calls; conditions, loops and variables belong into `script`. */
+    /** Declarative steps are calls; conditions, loops and variables are allowed in `script` only. */
     private void onlySteps(MethodCallExpression section) {
         body(section)?.statements?.each { Statement statement ->
             Object said = statement instanceof ExpressionStatement ? statement.expression : null
             if (!(said instanceof MethodCallExpression)) {
-                complain(statement, "in '$section.methodAsString' only steps may stand; the rest belongs into 'script'")
+                report(statement, "'$section.methodAsString' may contain steps only; put other code into 'script'")
             }
         }
     }
@@ -96,7 +96,7 @@ class Grammar {
             @Override
             void visitMethodCallExpression(MethodCallExpression call) {
                 if (call.implicitThis && !(call.methodAsString in known)) {
-                    complain(call, "unknown step '$call.methodAsString'")
+                    report(call, "unknown step '$call.methodAsString'")
                 }
                 super.visitMethodCallExpression(call)
             }
@@ -115,5 +115,5 @@ class Grammar {
         return closure?.code as BlockStatement
     }
 
-    private void complain(ASTNode where, String what) { complaints << "line $where.lineNumber: $what".toString() }
+    private void report(ASTNode where, String what) { problems << "line $where.lineNumber: $what".toString() }
 }

@@ -16,7 +16,7 @@ class Log {
 
     Log(PrintStream out) { this.out = out }
 
-    /** From now on the text, and each line of it, is written as asterisks. */
+    /** Masks the text, and each line of it, from now on. */
     void hide(String secret) {
         ([secret] + secret.readLines()).each { String part ->
             if (part.trim().length() >= SHORTEST_SECRET) secrets.add(part.trim())
@@ -25,7 +25,7 @@ class Log {
 
     synchronized void line(String text, String label = '') {
         String shown = text
-        // The longest first: one may be a part of another.
+        // The longest first, because one secret may be part of another.
         secrets.sort { String secret -> -secret.length() }.each { String secret ->
             shown = shown.replace(secret, '****')
         }

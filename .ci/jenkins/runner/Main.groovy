@@ -1,6 +1,6 @@
 package runner
 
-/** The command: carries out a Jenkinsfile. Exit status 0 for SUCCESS, 1 for any other result, 2 where refused. */
+/** The command: runs a Jenkinsfile. Exit status 0 for SUCCESS, 1 for another result, 2 for invalid input. */
 class Main {
     static final List<String> VALUES = ['file', 'scm', 'branch', 'workspace', 'archive', 'credentials', 'cause',
         'answer', 'number']
@@ -9,16 +9,16 @@ class Main {
         Log log = new Log(System.out)
         try {
             System.exit(carriedOut(options(arguments as List), log))
-        } catch (Refused refused) {
-            System.err.println("jenkins runner: $refused.message")
+        } catch (InvalidInput invalid) {
+            System.err.println("jenkins runner: $invalid.message")
             System.exit(2)
         }
     }
 
     private static int carriedOut(Map options, Log log) {
         String text = new File(options.file).getText('UTF-8')
-        List<String> complaints = new Grammar().judge(text)
-        if (complaints) throw new Refused("$options.file:\n  ${complaints.join('\n  ')}")
+        List<String> problems = new Grammar().check(text)
+        if (problems) throw new InvalidInput("$options.file:\n  ${problems.join('\n  ')}")
         if (options.check) return 0
         Build build = new Build(options, log)
         try {
@@ -46,11 +46,11 @@ class Main {
             String name = left.remove(0)
             if (name == '--check') options.check = true
             else if (name == '--with-changes') options.changes = true
-            else if (!left) throw new Refused("$name needs a value, or is no option (--help)")
+            else if (!left) throw new InvalidInput("$name is unknown or needs a value (--help)")
             else take(options, name, left.remove(0))
         }
         if (!options.check && !(options.workspace && options.archive)) {
-            throw new Refused('--workspace and --archive are needed')
+            throw new InvalidInput('--workspace and --archive are required')
         }
         return options
     }
@@ -60,6 +60,6 @@ class Main {
         if (name.startsWith('--') && key in VALUES) options[key] = value
         else if (name in ['--only', '--skip']) options[key] << value
         else if (name == '--param' && value.contains('=')) options.params[value.split('=')[0]] = value.split('=', 2)[1]
-        else throw new Refused("unknown option: $name $value (--help)")
+        else throw new InvalidInput("unknown option: $name $value (--help)")
     }
 }

@@ -2,7 +2,7 @@ package runner
 
 import java.util.concurrent.atomic.AtomicBoolean
 
-/** Carries out a `pipeline`: its stages in order, and what `post` says about how they ended. */
+/** Runs a `pipeline`: its stages in order, then its `post` section. */
 class Pipeline {
     private final Build build
     private final Steps steps
@@ -17,7 +17,7 @@ class Pipeline {
         options = new Calls(definition.sections.options as Closure)
     }
 
-    /** Runs it all; the build has the result. */
+    /** Runs the pipeline; the result is in `build`. */
     void run() {
         build.log.timestamps = options.has('timestamps')
         new Parameters(build).take(new Calls(definition.sections.parameters as Closure))
@@ -37,8 +37,8 @@ class Pipeline {
 
     private void refuseUnknownNames() {
         List<String> known = definition.stages.collectMany { it.names() }
-        List<String> strange = (build.options.only + build.options.skip) - known
-        if (strange) throw new Refused("no stage is named ${strange.join(', ')} (there are: ${known.join(', ')})")
+        List<String> unknown = (build.options.only + build.options.skip) - known
+        if (unknown) throw new InvalidInput("unknown stage ${unknown.join(', ')} (known: ${known.join(', ')})")
     }
 
     // --- stages ------------------------------------------------------------------------------------------------------
@@ -60,8 +60,8 @@ class Pipeline {
 
     private String reasonToSkip(Stage stage, boolean named) {
         List<String> only = build.options.only
-        if (only && !named && !stage.names().any { it in only }) return 'not asked for'
-        if (stage.name in build.options.skip) return 'by --skip'
+        if (only && !named && !stage.names().any { it in only }) return 'not selected by --only'
+        if (stage.name in build.options.skip) return 'excluded by --skip'
         if (build.result in ['FAILURE', 'ABORTED']) return 'an earlier stage failed'
         if (build.result == 'UNSTABLE' && options.has('skipStagesAfterUnstable')) return 'the build is unstable'
         return null
@@ -83,9 +83,9 @@ class Pipeline {
 
     private Object skipped(Stage stage, String reason) { build.log.say("stage: $stage.name: skipped, $reason") }
 
-    // --- what a pipeline and a stage have in common ------------------------------------------------------------------
+    // --- shared by pipelines and stages ------------------------------------------------------------------------------
 
-    /** The body under the environment, and the time limit and retries that the options say. */
+    /** Runs the body with the environment, time limit and retries of the options. */
     private void within(Block block, Calls limits, Closure body) {
         Map limit = limits.argumentOf('timeout') as Map
         Map changes = limit ? [deadline: Steps.deadline(limit)] : [:]
@@ -105,14 +105,14 @@ class Pipeline {
         return assignments.made
     }
 
-    /** The result of the body, which the build takes over where it is worse than its own. */
+    /** Runs the body and returns its result; the build's result becomes at least as bad. */
     private String guarded(String name, Closure body) {
         String before = build.result
         try {
             body.call()
             return build.result == before ? 'SUCCESS' : build.result
-        } catch (Refused refused) {
-            throw refused
+        } catch (InvalidInput invalid) {
+            throw invalid
         } catch (Throwable failure) {
             build.log.say("$name failed: $failure.message")
             if (!(failure instanceof StepFailed || failure instanceof Interrupted)) failure.printStackTrace()
@@ -121,7 +121,7 @@ class Pipeline {
         }
     }
 
-    /** Runs what `post` has for the result, `cleanup` last; a failure in it counts. Returns the result after it. */
+    /** Runs the parts of `post` that match the result, `cleanup` last; returns the result, with failures in `post`. */
     private String post(Block block, String name, String result) {
         if (!block.sections.post) return result
         Map<String, Object> parts = new Block('post', block.sections.post as Closure).sections

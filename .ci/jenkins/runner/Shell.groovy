@@ -17,7 +17,7 @@ class Shell {
         this.scratch = scratch
     }
 
-    /** The exit status and, where `capture`, what was written to standard output; the rest goes to the log. */
+    /** Returns the exit status and, with `capture`, standard output; other output goes to the log. */
     Map<String, Object> run(String script, Map<String, String> variables, boolean capture) {
         Context context = Context.now()
         context.check()
@@ -25,7 +25,7 @@ class Shell {
         File pid = new File(file.path + '.pid')
         file.text = script.startsWith('#!') ? script : '#!/bin/sh -xe\n' + script
         file.setExecutable(true)
-        // The group's id must be known to end it; the JVM tells only classes it opens, hence the file.
+        // The script writes its process group id to a file, because this JVM has no public API for it.
         String noting = 'echo $$ >"$1.new" && mv "$1.new" "$1" && exec $2 "$3"'
         List<String> command = ['setsid', '--wait', 'sh', '-c', noting, 'sh', pid.path, interpreter(script), file.path]
         Process process = started(command, variables, context.folder, !capture)
@@ -35,7 +35,7 @@ class Shell {
         try {
             awaitEnd(process, context)
         } finally {
-            // What a script left running would hold its pipes open, and the build with them.
+            // Processes that a script left running would keep its pipes open and block the build.
             endGroup(pid)
             [out, err].each { Thread thread -> thread.join(2000) }
             file.delete()
@@ -73,7 +73,7 @@ class Shell {
         }
     }
 
-    /** Asks every process of the group to end, and ends those that do not. */
+    /** Sends SIGTERM to the process group, and SIGKILL if it does not exit in time. */
     private static void endGroup(File pidFile) {
         if (!pidFile.exists()) return
         String group = pidFile.text.trim()

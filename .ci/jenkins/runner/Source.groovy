@@ -1,6 +1,6 @@
 package runner
 
-/** The sources that `checkout` brings: a clone of a repository on this machine. */
+/** The sources for `checkout`: a clone of a repository on this machine. */
 class Source {
     private final Map options
     private final Shell shell
@@ -10,11 +10,11 @@ class Source {
         this.shell = shell
     }
 
-    /** Clones into the folder, which is emptied before; with --with-changes also what is not committed. */
+    /** Empties the folder and clones into it; --with-changes adds uncommitted changes. */
     void into(File folder, String branch) {
         Files.empty(folder)
         Map variables = [SCM: options.scm as String, WANTED: branch]
-        // A branch that was never pushed, or a detached head, is found by its commit.
+        // Finds an unpushed branch or a detached HEAD by its commit.
         run('git clone --quiet --no-checkout "file://$(realpath "$SCM")" .\n' +
             'git fetch --quiet origin "+HEAD:refs/remotes/origin/scm-head"\n' +
             'git checkout --quiet --detach "origin/$WANTED" || git checkout --quiet --detach "$WANTED"', variables)

@@ -9,7 +9,7 @@ class Steps {
 
     Steps(Build build) { this.build = build }
 
-    // --- names without a call ----------------------------------------------------------------------------------------
+    // --- properties --------------------------------------------------------------------------------------------------
 
     def propertyMissing(String name) {
         switch (name) {
@@ -95,7 +95,7 @@ class Steps {
 
     def junit(String results) { junit(testResults: results) }
 
-    /** Counts the tests of JUnit reports; failed ones make the build unstable. */
+    /** Counts the tests of JUnit reports; a failed test makes the build unstable. */
     void junit(Map given) {
         List<String> paths = some(given.testResults, given.allowEmptyResults, 'junit')
         List<Node> tests = paths.collectMany { testcases(file_(it)) }
@@ -153,7 +153,7 @@ class Steps {
         catchError(buildResult: 'UNSTABLE') { inside(body) }
     }
 
-    /** Branches side by side; the first failure ends the others where `failFast`. */
+    /** Runs branches in parallel; with `failFast` the first failure aborts the others. */
     void parallel(Map given) {
         boolean failFast = given.failFast as boolean
         List<Throwable> failures = Collections.synchronizedList([])
@@ -178,17 +178,17 @@ class Steps {
         if (failures) throw failures.find { !(it instanceof Interrupted) } ?: failures[0]
     }
 
-    /** A person's word: what --answer says; without it nobody is there, and that is a failure. */
+    /** The answer to an `input` step: that of --answer; without it the step fails. */
     void input(Object given) {
         String message = given instanceof Map ? given.message : given
         build.log.say("input: $message")
         if (build.options.answer == 'reject') throw new Interrupted("rejected: $message")
         if (build.options.answer != 'approve') {
-            throw new StepFailed("nobody is there to answer: $message (--answer approve|reject)")
+            throw new StepFailed("no answer to the input '$message' (--answer approve|reject)")
         }
     }
 
-    /** Takes the sources: `checkout scm`, or GitSCM with a branch. */
+    /** Checks out the sources: `checkout scm`, or GitSCM with a branch. */
     void checkout(Map given) {
         String branch = given.branches ? given.branches[0].name : build.options.branch
         new Source(build.options, build.shell).into(Context.now().folder, branch - ~/^(\*|origin|refs\/heads)\//)
@@ -196,7 +196,7 @@ class Steps {
         build.variables.GIT_COMMIT = sh(script: 'git rev-parse HEAD', returnStdout: true).trim()
     }
 
-    // --- within ------------------------------------------------------------------------------------------------------
+    // --- internals ---------------------------------------------------------------------------------------------------
 
     private Object inside(Closure body, Map changes = [:]) {
         Context.now().check()
@@ -221,7 +221,7 @@ class Steps {
 
     private List<String> some(String patterns, Object mayBeNone, String who) {
         List<String> found = Files.matching(Context.now().folder, patterns)
-        if (!found && !mayBeNone) throw new StepFailed("$who: no file fits '$patterns'")
+        if (!found && !mayBeNone) throw new StepFailed("$who: no file matches '$patterns'")
         return found
     }
 }

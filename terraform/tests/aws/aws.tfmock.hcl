@@ -1,4 +1,4 @@
-# What the mock of AWS answers where a name would not do.
+# Values of the AWS mock where a generated name would not be valid.
 
 mock_data "aws_subnets" {
   defaults = { ids = ["subnet-0b", "subnet-0a"] }
