@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from app.monitor.lock import REBUILD, monitor_lock
 from app.monitor.loop import wait_for
 from app.store.kinds import kind_of
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,8 +28,7 @@ def test_a_second_monitor_waits_says_so_once_and_takes_over(lock, caplog):
         taken = threading.Event()
         waiter = threading.Thread(target=lambda: wait_for(second, threading.Event(), 0.01) and taken.set())
         waiter.start()
-        while not caplog.records:
-            time.sleep(0.001)
+        eventually(lambda: caplog.records)
         assert not taken.is_set()
         first.release()
         waiter.join(10)
@@ -60,11 +59,12 @@ def test_whoever_has_it_holds_it_until_it_is_released(lock):
 
 
 def test_the_lock_dies_with_its_holder(lock, store_url, tmp_path):
-    code = "import sys, time; from pathlib import Path; from app.monitor.lock import monitor_lock; "
+    code = "import sys; from pathlib import Path; from app.monitor.lock import monitor_lock; "
     code += "from app.store.kinds import kind_of\nwith monitor_lock(Path(sys.argv[1]), kind_of(sys.argv[2])) as lock: "
-    code += "print(lock.acquire(), flush=True); time.sleep(60)"
+    code += "print(lock.acquire(), flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", code, str(tmp_path), store_url]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder, lock() as ours:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=ROOT, text=True, **pipes) as holder, lock() as ours:
         assert holder.stdout.readline() == "True\n"
         assert not ours.acquire()
         holder.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-""""""
+"""Files by which the workers of a host share what each has recorded and reloaded."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from app.services.recording.recorder import wait_until_settled
 from app.store.host_files import SharedGenerations, SharedProgress
+from tests.waiting import eventually
 
 WORKER = """
 import os, pathlib, sys
@@ -108,9 +108,7 @@ def test_two_containers_whose_workers_have_the_same_process_id_are_told_apart(ge
     tell(one, "new")
     assert generations.behind("new") == 1
     other.kill()  # and with it, a moment later, its child, which is the worker
-    deadline = time.monotonic() + 10
-    while generations.behind("new"):
-        assert time.monotonic() < deadline, "the killed worker is still waited for"
+    eventually(lambda: not generations.behind("new"), 10, lambda: "the killed worker is still waited for")
 
 
 def test_whose_file_was_taken_away_is_counted_again_from_the_next_reload_on(worker, generations, folder):
@@ -125,12 +123,12 @@ def test_whose_file_was_taken_away_is_counted_again_from_the_next_reload_on(work
 
 
 PROGRESS_WORKER = """
-import sys, pathlib, time
+import sys, pathlib
 from app.store.host_files import SharedProgress
 numbers = SharedProgress(pathlib.Path(sys.argv[1])).open()
 numbers[0], numbers[1] = 7, int(sys.argv[2])
 print("ready", flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
@@ -140,7 +138,9 @@ def progress_worker(tmp_path):
 
     def start(settled):
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRESS_WORKER, tmp_path, str(settled)], stdout=subprocess.PIPE
+            [sys.executable, "-c", PROGRESS_WORKER, tmp_path, str(settled)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         started.append(process)
         assert process.stdout.readline() == b"ready\n"
@@ -150,6 +150,7 @@ def progress_worker(tmp_path):
     for process in started:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
