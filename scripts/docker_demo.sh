@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# The demo with Docker: build, start the stack of docker-compose.yml, traffic, report. Sourced by run_demo.sh, which
-# brings docker/lib.sh, scripts/processes.sh, its settings and what it prints.
+# The demo with Docker: build, start the stack of docker-compose.yml, send traffic, print the report. Sourced by
+# run_demo.sh, which brings docker/lib.sh, its options and `run`. Needs no Python on the host.
 
 HEALTHY_SECONDS=180
+CATCH_UP_SECONDS=30 # how long the report waits for the monitor
 
 STACK_STARTED=no # whether this run started the stack, and so has to stop it
 
@@ -19,22 +20,37 @@ can_use_docker() {
 }
 
 run_in_docker() {
-  settle_settings
-  export BIND="${BIND:-$HOST}"
-  export UI_BIND="${UI_BIND:-$BIND}"
-  # The host may lack Python, so what asks the api does so from within its network.
-  # shellcheck disable=SC2034  # run_demo.sh uses them
-  INTERPRETER=(compose exec -T api python) API_URL=http://edge:5000
+  apply_defaults
   if stack_runs; then show_running_stack; fi
   require_free_ports
-  settle_admin_token
+  set_admin_token
   start_stack
-  send_traffic_in_docker
-  show_where_the_stack_is
-  wait_for_monitor
+  send_traffic
+  show_addresses
   say ""
-  in_api report || warn "the report could not be made; see above"
+  in_api report --wait "$CATCH_UP_SECONDS" || warn "the report could not be made; see above"
   if [ "$ONCE" = no ]; then stay_with_stack; fi
+}
+
+apply_defaults() {
+  export API_PORT="${API_PORT:-5000}" UI_PORT="${UI_PORT:-8501}" PROMETHEUS_PORT="${PROMETHEUS_PORT:-9090}"
+  export DATA_DIR="${DATA_DIR:-data}"
+  export BIND="${BIND:-${HOST:-127.0.0.1}}"
+  export UI_BIND="${UI_BIND:-$BIND}"
+  mkdir -p "$DATA_DIR" "$LOGS"
+}
+
+# Makes an administrative token once, and keeps it in a file that only this user may read.
+set_admin_token() {
+  ADMIN_TOKEN_SOURCE="ADMIN_TOKEN, as you set it"
+  if [ -z "${ADMIN_TOKEN:-}" ]; then
+    local file="$DATA_DIR/admin.token"
+    [ -s "$file" ] || (umask 077 && head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$file")
+    chmod 600 "$file"
+    ADMIN_TOKEN="$(cat "$file")"
+    ADMIN_TOKEN_SOURCE="in $file"
+  fi
+  export ADMIN_TOKEN
 }
 
 stack_runs() { [ -n "$(containers_of edge --filter status=running)" ]; }
@@ -60,6 +76,17 @@ require_free() {
   fail "port $port is taken by $(listener_on "$port"). Stop that, or choose another: $1=$((port + 1)) ./run_demo.sh"
 }
 
+# The process that listens on a port, as far as this user may know.
+listener_on() {
+  local found=""
+  if command -v ss >/dev/null 2>&1; then
+    found="$(ss -ltnpH "sport = :$1" 2>/dev/null | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/\1 (process \2)/p' | head -n 1)"
+  elif command -v lsof >/dev/null 2>&1; then
+    found="$(lsof -nP -iTCP:"$1" -sTCP:LISTEN 2>/dev/null | awk 'NR == 2 { print $1 " (process " $2 ")" }')"
+  fi
+  say "${found:-another process}"
+}
+
 start_stack() {
   say "Starting the stack (docker compose logs -f shows what it does) ..."
   STACK_STARTED=yes
@@ -78,19 +105,20 @@ explain_no_start() {
 }
 
 # in_api ARGUMENTS...: a command of Bakeoff in the api's container.
-in_api() { run compose exec -T api python -m app "$@"; }
+in_api() { run compose exec -T api bakeoff "$@"; }
 
-send_traffic_in_docker() {
+send_traffic() {
   [ "$REQUESTS" -gt 0 ] || return 0
   say ""
   say "Sending $REQUESTS requests ..."
+  # Another seed each time: the same rows sent again would be counted as new evidence.
   in_api simulate --requests "$REQUESTS" --seed "$RANDOM" || warn "not all of the traffic was answered; see above"
 }
 
 # published SERVICE PORT: the URL at which a port of a container is published.
 published() { say "http://$(docker port "$(containers_of "$1" | head -n 1)" "$2/tcp" 2>/dev/null | head -n 1)"; }
 
-show_where_the_stack_is() {
+show_addresses() {
   local api
   api="$(published edge 5000)"
   say ""
@@ -103,7 +131,7 @@ show_where_the_stack_is() {
   say "  prometheus    $(published prometheus 9090)"
   say "  alertmanager  $(published alertmanager 9093)"
   say "  logs          docker compose -p $COMPOSE_PROJECT_NAME logs"
-  say "  commands      docker compose -p $COMPOSE_PROJECT_NAME exec api python -m app --help"
+  say "  commands      docker compose -p $COMPOSE_PROJECT_NAME exec api bakeoff --help"
   say "  admin token   $ADMIN_TOKEN_SOURCE"
   say ""
   say "Ask it something:"

@@ -54,6 +54,12 @@ def test_an_image_starts_its_process_without_a_shell_and_stops_on_sigterm(stack_
 
 
 @BOTH
+def test_the_command_runs_the_sources_of_the_image(stack_images: str, image: str) -> None:
+    program = "import subprocess; print(subprocess.run(['bakeoff', '--version'], cwd='/', capture_output=True))"
+    assert "b'bakeoff " in inside(f"{image}:{stack_images}", program)
+
+
+@BOTH
 def test_an_image_says_what_it_was_made_from(stack_images: str, image: str) -> None:
     labels = inspected(f"{image}:{stack_images}")["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from app.cli import main
 from app.cli.interval_plot import marks_for, plotted, scale_of
+from app.cli.report import caught_up
 from app.cli.report_text import lines_of
 from app.domain.report import CheckReport, ComparisonReport, Recommendation
 from tests.unit.cli.small_api import small_api
@@ -131,6 +132,50 @@ def test_the_command_prints_what_the_api_says(environment, api, capsys):
     assert "PROMOTE v3" in shown
     assert "Ramp of v2" in shown
     assert api.asked[-1][2]["Authorization"] == "Bearer admin"
+
+
+def growing(*reports):
+    """A clock that moves by what is slept, and an api that gives these reports in turn, the last one for ever."""
+    state = {"now": 0.0, "left": [msgspec.to_builtins(each) for each in reports]}
+
+    def fetch():
+        return state["left"].pop(0) if len(state["left"]) > 1 else state["left"][0]
+
+    def sleep(seconds):
+        state["now"] += seconds
+
+    return fetch, lambda: state["now"], sleep
+
+
+def with_requests(count, computed_at="2026-11-26T10:00:00Z"):
+    (variant, *others) = FULL.variants
+    return replace(FULL, computed_at=computed_at, variants=(replace(variant, requests=count), *others))
+
+
+@pytest.mark.parametrize(
+    ("reports", "seen"),
+    [
+        ([with_requests(5)], 5),
+        ([with_requests(0, computed_at=None), with_requests(0, computed_at=None), with_requests(7)], 7),
+        ([with_requests(1), with_requests(3), with_requests(9), with_requests(9), with_requests(10)], 9),
+    ],
+    ids=["complete already", "no report at first", "growing"],
+)
+def test_waiting_ends_once_the_monitor_has_caught_up(reports, seen):
+    fetch, clock, sleep = growing(*reports)
+    assert caught_up(fetch, 60, clock, sleep)["variants"][0]["requests"] == seen
+
+
+def test_waiting_ends_after_its_time():
+    fetch, clock, sleep = growing(with_requests(0, computed_at=None))
+    assert caught_up(fetch, 30, clock, sleep)["computed_at"] is None
+    assert 30 <= clock() < 32
+
+
+def test_without_waiting_the_report_is_shown_as_it_is():
+    fetch, clock, sleep = growing(with_requests(1), with_requests(2))
+    assert caught_up(fetch, 0, clock, sleep)["variants"][0]["requests"] == 1
+    assert clock() == 0
 
 
 def test_json_is_the_apis_answer(environment, api, capsys):
