@@ -1,10 +1,10 @@
-"""Measure how long alerts take: from the cause to the message that a person gets, and from the repair to the all-clear.
+"""Measure the delay of alerts: from the cause to the notification, and from the repair to the resolved notification.
 
     python bench/alerts.py [--rounds 3] [--json FILE]
 
-Starts the real parts as processes, with the configuration of docker/ (addresses apart): api, monitor, Prometheus,
-Alertmanager, and a receiver. Drift is injected by the simulator, and acknowledged; the api is stopped, and started.
-Needs Prometheus, and Alertmanager of 0.26 or later (`.ci/images tools`).
+Starts the real components as processes, with the configuration of docker/ except for addresses: api, monitor,
+Prometheus, Alertmanager and a webhook receiver. The simulator injects drift, which is then acknowledged; the api is
+stopped and started. Needs Prometheus, and Alertmanager 0.26 or later (`.ci/images tools`).
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ TOKEN = "bench"
 
 
 class Watched:
-    """A service that is watched; the api can be stopped and started again on its port."""
+    """A monitored service; its api can be stopped and started again on the same port."""
 
     def __init__(self, env: dict[str, str], port: int, receiver: Receiver) -> None:
         self.env, self.port, self.receiver = env, port, receiver
-        self._api = self._begun()
+        self._api = self._started()
 
-    def _begun(self) -> object:
+    def _started(self) -> object:
         api = server(SERVE, self.port, **self.env)
         api.__enter__()
         return api
 
     def start(self) -> None:
-        """Begin to serve; returns once a prediction was answered."""
-        self._api = self._begun()
+        """Start the api; returns once it has answered a prediction."""
+        self._api = self._started()
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
+        """Send SIGTERM and wait for the exit."""
         self._api.__exit__(None, None, None)  # type: ignore[attr-defined]
 
     def simulate(self, *options: str) -> None:
-        """Play real rows against it."""
+        """Send real rows as traffic."""
         env = {**os.environ, **self.env, "API_URL": f"http://127.0.0.1:{self.port}"}
         command = [sys.executable, "-m", "app", "simulate", *options]
         subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=120)
 
     def acknowledge(self) -> None:
-        """Accept the drift: the alarm ends."""
+        """Acknowledge the drift, which ends the alarm."""
         url, headers = f"http://127.0.0.1:{self.port}/drift/acknowledge", {"Authorization": f"Bearer {TOKEN}"}
         requests.post(url, json={"note": "bench"}, headers=headers, timeout=30).raise_for_status()
 
 
 @contextmanager
 def watched() -> Iterator[Watched]:
-    """All parts, from nothing."""
+    """All components, freshly started with trained models."""
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         train(folder)
@@ -84,10 +84,10 @@ def watched() -> Iterator[Watched]:
 
 
 def measured(service: Watched, seed: int) -> dict[str, float]:
-    """Seconds from each cause to its message, in one round."""
+    """Seconds from each cause to its notification, in one round."""
     since, seconds = time.monotonic, {}
     arrives = service.receiver.wait_for
-    # As many as it takes until an acknowledged alarm is over and the next change is news: see docs/drift.md.
+    # Enough requests to end an acknowledged alarm, so that the next change raises a new one: see docs/drift.md.
     service.simulate("--requests", "1500", "--seed", str(seed))
     at = since()
     service.simulate("--requests", "400", "--seed", str(seed + 1), "--drift", "petal_length:+1sd")
@@ -105,9 +105,9 @@ def measured(service: Watched, seed: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """0 where every message came in time."""
+    """Measure, print and return the exit status: 0 if every notification met the target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds (3)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     chosen = parser.parse_args()
     rounds = []

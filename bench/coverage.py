@@ -1,11 +1,12 @@
-"""Confidence sequences: how often they ever miss the truth, how wide they are, and whether test and interval agree.
+"""Confidence sequences: their time-uniform miscoverage, their width, and whether test and interval agree.
 
     python bench/coverage.py --seed 1 [--replications 2000] [--quick]
 
-Misses: 20,000 labels with a look at each (P with 95 % Clopper–Pearson interval; target: ≤ .05 within it). Widths: the
-mean half-width of `app.stats` intervals over Wald's at fixed n, from fewer replications. Test and interval: the number
-of those intervals that exclude 0 where the test does not reject, or the reverse (target: none). Wald's half-width is
-1.96 standard errors of the same data's difference, which holds at one look only.
+Miscoverage: the share of runs of 20,000 labels whose interval ever misses the truth, checked after each label (with a
+95 % Clopper–Pearson interval; target: its lower end is at most .05). Width: the mean half-width of `app.stats`
+intervals divided by Wald's at fixed n, from fewer replications. Agreement: the number of intervals that exclude 0
+although the test does not reject, or the reverse (target: none). Wald's half-width is 1.96 standard errors of the
+difference in the same data and is valid for a single look only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Width = tuple[float, float, bool]
 
 
 class PairedMixture:
-    """E_d of the paired interval in many replications, by one fixed rule of Gauss–Legendre nodes in u."""
+    """E_d of the paired interval in many replications, by Gauss–Legendre quadrature over u."""
 
     def __init__(self, replications: int, d: float) -> None:
         points, weights = np.polynomial.legendre.leggauss(NODES)
@@ -48,7 +49,7 @@ class PairedMixture:
         self.missed = np.zeros(replications, bool)
 
     def observe(self, outcome: np.ndarray) -> None:
-        """One more label in each: 1, −1 or 0."""
+        """Add one label to each replication: 1, −1 or 0."""
         wins, losses = outcome > 0, outcome < 0
         self._wealth[wins] *= self._win / self._tie
         self._wealth[losses] *= self._loss / self._tie
@@ -91,7 +92,7 @@ def two_sample_misses(share: float, replications: int, labels: int, seed: list[i
 
 
 def numeric_misses(replications: int, labels: int, seed: list[int]) -> int:
-    """How many intervals of paired losses ever miss a true mean gain of .01 (loss differences as of Brier scores)."""
+    """How many intervals of paired losses ever miss a true mean gain of .01 (differences resemble Brier scores)."""
     chance, missed = np.random.default_rng(seed), 0
     for first in range(0, replications, CHUNK):
         size = min(CHUNK, replications - first)
@@ -108,7 +109,7 @@ def gains(chance: np.random.Generator, size: int) -> np.ndarray:
 
 
 def paired_widths(baseline: float, challenger: float, chance: np.random.Generator) -> Iterator[Width]:
-    """One replication: ratio to Wald, n, and whether test and interval agree, at each n."""
+    """One replication: at each n, the ratio to Wald's width, n, and whether test and interval agree."""
     steps = chance.choice([0, -1, 1, 0], p=correctness(baseline, challenger, CORRELATION), size=SIZES[-1])
     for n in SIZES:
         summary = PairedSummary(*(int(np.sum(steps[:n] == value)) for value in (1, -1, 0)))
@@ -117,7 +118,7 @@ def paired_widths(baseline: float, challenger: float, chance: np.random.Generato
 
 
 def two_sample_widths(share: float, chance: np.random.Generator) -> Iterator[Width]:
-    """The same for outcomes of the served answer."""
+    """Like `paired_widths`, for the two-sample test on the served answers."""
     arm = chance.random(SIZES[-1]) < share
     right = (chance.random(SIZES[-1]) < np.where(arm, 0.96, 0.93)).astype(float)
     state, before = two_sample.initial(), 0
@@ -130,7 +131,7 @@ def two_sample_widths(share: float, chance: np.random.Generator) -> Iterator[Wid
 
 
 def numeric_widths(chance: np.random.Generator) -> Iterator[Width]:
-    """The same for paired losses."""
+    """Like `paired_widths`, for paired losses."""
     x = gains(chance, SIZES[-1])
     state, before = paired_numeric.initial(), 0
     for n in SIZES:
@@ -146,13 +147,13 @@ def _width(ends: tuple[float, float], sd: float, n: int, log_e: float) -> Width:
 
 
 def report_misses(name: str, hits: int, replications: int) -> bool:
-    """Print one row; whether .05 lies in the interval or above it."""
+    """Print one row; whether the interval's lower end is at most .05."""
     print(f"{name:34}{proportion(hits, replications):>28}", flush=True)
     return clopper_pearson(hits, replications)[0] <= 0.05
 
 
 def report_widths(name: str, one: Callable[[np.random.Generator], Iterator[Width]], runs: int, seed: list[int]) -> int:
-    """Print the ratios at each n; how many intervals disagree with the test."""
+    """Print the ratios at each n; returns how many intervals disagree with the test."""
     chance = np.random.default_rng(seed)
     rows = [list(one(chance)) for _ in range(runs)]
     ratios = np.mean([[width for width, _, _ in row] for row in rows], axis=0)
@@ -164,12 +165,12 @@ def report_widths(name: str, one: Callable[[np.random.Generator], Iterator[Width
 
 
 def main() -> int:
-    """Print both tables; exit status 1 where misses are proven above .05 or test and interval ever disagree."""
+    """Print both tables; exit status 1 if miscoverage is significantly above .05 or test and interval ever disagree."""
     options = arguments(__doc__ or "", 2000)
     replications = max(20, options.replications // 10) if options.quick else options.replications
     labels, runs, seed = LABELS // (10 if options.quick else 1), 5 if options.quick else 40, options.seed
     started = time.perf_counter()
-    print(f"{replications} replications of {labels} labels, seed {seed}: the interval ever misses, 95 % interval")
+    print(f"{replications} replications of {labels} labels, seed {seed}: share that ever misses [95 % interval]")
     sound = [
         report_misses(f"paired {a}/{b}", paired_misses(a, b, replications, labels, [seed, i]), replications)
         for i, (a, b) in enumerate(SETTINGS)
@@ -178,7 +179,7 @@ def main() -> int:
         hits = two_sample_misses(share, replications, labels, [seed, 10, round(100 * share)])
         sound.append(report_misses(f"two-sample .93/.96, share {share}", hits, replications))
     sound.append(report_misses("paired losses", numeric_misses(replications, labels, [seed, 20]), replications))
-    print(f"\n{runs} replications: mean half-width / Wald's (* above the target); disagreements of test and interval")
+    print(f"\n{runs} replications: mean half-width / Wald's (*: above target); disagreements between test and interval")
     print(f"{'n':34}" + "".join(f"{n:>8,}" for n in SIZES))
     disagreements = sum(
         report_widths(f"paired {a}/{b}", lambda chance, a=a, b=b: paired_widths(a, b, chance), runs, [seed, 30, i])

@@ -1,10 +1,10 @@
-"""Measure the drift monitor: false alarms beside the usual rules, delays, the score, and its cost.
+"""Measure drift detection: false alarms compared with common rules, detection delay, score and cost.
 
     python bench/drift.py [--seed 1] [--replications 1000] [--quick] [--only NAME …] [--json FILE]
 
-Traffic is a smoothed bootstrap of real rows (each value gets normal noise of a tenth of its standard deviation), and
-every replication draws a fresh reference, as large as the training part of the data set. `awkward` is made-up traffic
-of ties, categories, missing values and constants.
+Traffic is a smoothed bootstrap of real rows (normal noise with a tenth of each feature's standard deviation). Every
+replication draws a new reference, as large as the training part of the data set. `awkward` is synthetic traffic of
+ties, categories, missing values and constants.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def upper_limit(hits: int, trials: int) -> float:
 
 
 def false_alarms(population: Population | Awkward, replications: int) -> Table:
-    """Share of clean runs of 10,000 requests with any alarm, for ours and, where all is numeric, the usual rules."""
+    """Share of runs of 10,000 requests without drift that raise an alarm; common rules need numeric features only."""
     hits: dict[str, int] = {}
     for _ in range(replications):
         rows, reference = population.reference()
@@ -59,7 +59,7 @@ def false_alarms(population: Population | Awkward, replications: int) -> Table:
 
 
 def _ever_alarms(reference: DriftReference, live: np.ndarray) -> bool:
-    # An alarm stays for at least 50 clean blocks, so looking every 500 requests misses none.
+    # An alarm lasts for at least 50 clean blocks, so checking every 500 requests misses none.
     state = start(reference)
     for first in range(0, len(live), 500):
         state = update(reference, state, live[first : first + 500])
@@ -69,7 +69,7 @@ def _ever_alarms(reference: DriftReference, live: np.ndarray) -> bool:
 
 
 def changes(population: Population) -> Changes:
-    """The ways in which one feature changes."""
+    """Changes of one numeric feature, by name."""
     return {
         ".25 sd": lambda rows: population.shifted(rows, 0.25),
         ".5 sd": lambda rows: population.shifted(rows, 0.5),
@@ -81,7 +81,7 @@ def changes(population: Population) -> Changes:
 
 
 def awkward_changes(population: Awkward) -> Changes:
-    """The ways in which categories and missing values change."""
+    """Changes of categories and missing values, by name."""
     return {
         "first category 30 -> 50 %": lambda rows: population.recoloured(rows, 0, 0.5),
         "second category 20 -> 40 %": lambda rows: population.recoloured(rows, 1, 0.4),
@@ -93,7 +93,7 @@ def awkward_changes(population: Awkward) -> Changes:
 
 
 def delays(population: Population | Awkward, ways: Changes, replications: int) -> Table:
-    """Requests from a change to the alarm, after 2,000 clean requests."""
+    """Requests from a change to the alarm, after 2,000 requests without drift."""
     table: Table = {}
     for name, change in ways.items():
         waits = np.array([_delay(population, change) for _ in range(replications)])
@@ -103,7 +103,7 @@ def delays(population: Population | Awkward, ways: Changes, replications: int) -
 
 
 def _delay(population: Population | Awkward, change: Callable[[int], np.ndarray]) -> float:
-    """Requests until the alarm, a multiple of 10; infinite where there is none within 5,000."""
+    """Requests until the alarm, a multiple of 10; infinite if there is none within 5,000."""
     state, reference = _clean_start(population)
     for waited in range(0, GIVE_UP, 100):
         rows = change(100)
@@ -148,13 +148,13 @@ def _score(population: Population, live: np.ndarray, window: int) -> float:
 
 
 def costs(population: Population) -> Table:
-    """CPU time per request of the whole update, best of five, by how many rows come at once."""
+    """CPU time per request of a whole update, best of five, by batch size."""
     _, reference = population.reference()
     rows = population.draw(10_000)
     table: Table = {}
     for batch in (50, 200, 1000, 10_000):
         runs = [_seconds(reference, rows[: batch * 20], batch) for _ in range(5)]
-        table[f"{rows.shape[1]} features, {batch} rows at once"] = {"us": min(runs) * 1e6}
+        table[f"{rows.shape[1]} features, batches of {batch}"] = {"us": min(runs) * 1e6}
     return table
 
 
@@ -174,11 +174,11 @@ def show(title: str, table: Table) -> None:
 
 
 def main() -> int:
-    """Run everything and print the tables."""
+    """Run all measurements and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--quick", action="store_true", help="20 replications of each: does it run, not a measurement")
+    parser.add_argument("--quick", action="store_true", help="20 replications: a smoke test, not a measurement")
     parser.add_argument("--only", nargs="+", choices=[*LOADERS, AWKWARD])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Traffic to measure the drift monitor with: fresh rows without end, and the ways in which they may change."""
+"""Traffic for the drift benchmarks: populations to sample rows from, and the changes that they can undergo."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOADERS = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_ca
 
 
 class Population:
-    """A data set that can be drawn from without end."""
+    """A smoothed data set to sample any number of rows from."""
 
     def __init__(self, name: str, seed: int) -> None:
         bunch = LOADERS[name]()
@@ -29,7 +29,7 @@ class Population:
         self._chance = np.random.default_rng([seed, len(bunch.data)])
 
     def draw(self, rows: int) -> np.ndarray:
-        """Fresh rows, shape (rows, features)."""
+        """New rows, shape (rows, features)."""
         chosen = self.rows[self._chance.integers(0, len(self.rows), rows)]
         return chosen + self._chance.normal(size=chosen.shape) * self.spread * NOISE
 
@@ -39,26 +39,26 @@ class Population:
         return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
 
     def shifted(self, rows: int, by: float) -> np.ndarray:
-        """Fresh rows with one feature moved by so many standard deviations."""
+        """New rows with one feature shifted by `by` standard deviations."""
         moved = self.draw(rows)
         moved[:, self.moved] += by * self.spread[self.moved]
         return moved
 
     def spread_out(self, rows: int, by: float) -> np.ndarray:
-        """Fresh rows with one feature's distance from its mean multiplied."""
+        """New rows with one feature's distance from its mean multiplied by `by`."""
         moved, mean = self.draw(rows), self.rows[:, self.moved].mean()
         moved[:, self.moved] = mean + (moved[:, self.moved] - mean) * by
         return moved
 
     def decoupled(self, rows: int) -> np.ndarray:
-        """Fresh rows with one feature taken from other rows: its own distribution stays."""
+        """New rows with one feature taken from other rows, which keeps its marginal distribution."""
         moved = self.draw(rows)
         moved[:, self.moved] = self.draw(rows)[:, self.moved]
         return moved
 
 
 class Awkward:
-    """Made-up rows that are all ties, categories, missing values and constants: nothing has a density."""
+    """Synthetic rows of ties, categories, missing values and constants: no feature has a density."""
 
     NAMES = ("count", "colour", "often_missing", "constant", "flag")
     COLOURS = np.array(["red", "green", "blue", "grey", "black", "white", "pink", "teal"], dtype=object)
@@ -75,7 +75,7 @@ class Awkward:
         )
 
     def draw(self, rows: int, shares: np.ndarray = SHARES, missing: float = 0.1) -> np.ndarray:
-        """Fresh rows, an array of objects of shape (rows, features)."""
+        """New rows, an array of objects of shape (rows, features)."""
         chance, drawn = self._chance, np.empty((rows, len(self.NAMES)), dtype=object)
         drawn[:, 0] = chance.poisson(2, rows)
         drawn[:, 1] = self.COLOURS[chance.choice(len(shares), rows, p=shares)]
@@ -90,17 +90,17 @@ class Awkward:
         return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
 
     def recoloured(self, rows: int, colour: int, share: float) -> np.ndarray:
-        """Fresh rows in which one category has another share, at the cost of all others."""
+        """New rows in which one category has another share; the other shares are rescaled."""
         shares = self.SHARES * (1 - share) / (1 - self.SHARES[colour])
         shares[colour] = share
         return self.draw(rows, shares)
 
     def emptied(self, rows: int, share: float) -> np.ndarray:
-        """Fresh rows in which one feature is missing more often."""
+        """New rows in which one feature is missing with another probability."""
         return self.draw(rows, missing=share)
 
     def renamed(self, rows: int, share: float) -> np.ndarray:
-        """Fresh rows in which a share of the categories is one that the reference does not know."""
+        """New rows in which a share of one feature's values is a category that the reference does not contain."""
         moved = self.draw(rows)
         moved[self._chance.random(rows) < share, 1] = "violet"
         return moved

@@ -1,8 +1,8 @@
-"""How many outcomes a second are acknowledged, each durable first.
+"""Measure how many outcomes per second are acknowledged; each is durable before its acknowledgement.
 
     python bench/feedback.py [--seconds 5] [--connections 16]
 
-Needs `wrk`. Predictions are made before the clock starts; each request brings the outcome of another one.
+Needs `wrk`. Predictions are made before the measurement; each request reports the outcome of another prediction.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def predicted(running: Service, count: int) -> list[str]:
 
 
 def one_by_one(running: Service, ids: list[str], connections: int, seconds: int) -> dict[str, float]:
-    """Rate and latencies with one outcome a request."""
+    """Rate and latencies with one outcome per request."""
     listed = running.folder / "ids.txt"
     listed.write_text("\n".join(ids) + "\n")
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(LUA), running.url, "--", str(listed)]
@@ -44,7 +44,7 @@ def one_by_one(running: Service, ids: list[str], connections: int, seconds: int)
 
 
 def in_lists(running: Service, ids: list[str], size: int = 50) -> float:
-    """Outcomes a second in lists of `size` over one connection."""
+    """Outcomes per second in lists of `size` over one connection."""
     started = time.perf_counter()
     for start in range(0, len(ids), size):
         items = [{"prediction_id": one, "actual": 0} for one in ids[start : start + size]]
@@ -64,8 +64,8 @@ def main() -> int:
         listed = in_lists(running, ids[50_000:])
     print("| feedback | measured | target |")
     print("|---|---|---|")
-    print(f"| one a request, {args.connections} connections | {single['rate']:,.0f} acknowledged/s | ≥ 1,000 |")
-    print(f"| its latency p50, p99 | {single['p50_ms']:.1f}, {single['p99_ms']:.1f} ms | reported |")
+    print(f"| one per request, {args.connections} connections | {single['rate']:,.0f} acknowledged/s | ≥ 1,000 |")
+    print(f"| latency p50, p99 | {single['p50_ms']:.1f}, {single['p99_ms']:.1f} ms | reported |")
     print(f"| acknowledged, in the log | {single['requests']:.0f}, {single['stored']:.0f} | log ≥ acknowledged |")
     print(f"| lists of 50, one connection | {listed:,.0f} outcomes/s | reported |")
     return 0 if single["stored"] >= single["requests"] or single["requests"] > len(ids) else 1

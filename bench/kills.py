@@ -1,8 +1,8 @@
-"""Kill api workers, the gunicorn master and the monitor in turn, under load; then count.
+"""Kill api workers, the gunicorn master and the monitor in turn under load, and check that no label is lost.
 
     python bench/kills.py [--kills 51] [--seed 1]
 
-Every acknowledged label must be counted exactly once. A label whose answer was lost is sent again, as a client does.
+Every acknowledged label must be counted exactly once. A label whose response was lost is sent again, as clients do.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class Stack:
         self.api = self._run("serve")
 
     def stop(self) -> None:
-        """SIGTERM to both."""
+        """Send SIGTERM to both and wait for their exit."""
         for process in (self.api, self.monitor):
             process.terminate()
             process.wait(40)
 
 
 class Client(threading.Thread):
-    """Predicts and labels until told to stop; counts what was acknowledged."""
+    """Sends predictions and labels until `stop` is set; counts the acknowledged labels."""
 
     def __init__(self, url: str, seed: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -82,7 +82,7 @@ class Client(threading.Thread):
         self.acknowledged = 0
 
     def run(self) -> None:
-        """One prediction and its label at a time."""
+        """Send one prediction and its label at a time."""
         while not self._stop_it.is_set():
             sent = self._until_answered("/predict", {"features": self._rng.uniform(LOW, HIGH).round(2).tolist()})
             label = {"prediction_id": sent["prediction_id"], "actual": int(self._rng.integers(3))}
@@ -96,7 +96,7 @@ class Client(threading.Thread):
                 if answer.ok:
                     return answer.json()
                 if answer.status_code < 500:
-                    raise SystemExit(f"{path} was refused: {answer.text}")
+                    raise SystemExit(f"{path} answered {answer.status_code}: {answer.text}")
             except requests.RequestException:
                 pass
             time.sleep(0.02)
@@ -108,7 +108,7 @@ def counted(url: str) -> int:
 
 
 def main() -> int:
-    """Kill, wait until all is read, count."""
+    """Kill processes under load, wait until the monitor has processed all labels, and count them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=51)
     parser.add_argument("--seed", type=int, default=1)
@@ -136,7 +136,7 @@ def main() -> int:
         total = counted(stack.url)
         [comparison] = requests.get(stack.url + "/experiment", timeout=10).json()["comparisons"]
         stack.stop()
-    print("| kill -9 under load | measured | target |")
+    print("| SIGKILL under load | measured | target |")
     print("|---|---|---|")
     print(f"| kills: workers, masters, monitors in turn | {args.kills} | ≥ 50 |")
     print(f"| labels acknowledged, labels counted | {acknowledged}, {total} | equal |")

@@ -1,9 +1,9 @@
-"""Measure what the service does when it is asked too much, reloaded under load, and sent nonsense.
+"""Measure the service's behaviour under overload, during reloads under load, and with malformed requests.
 
     python bench/resilience.py [--seconds 60] [--reloads 100] [--fuzz 100000] [--soak 0] [--json FILE]
 
-Needs `wrk`. Overload is a closed loop of ten times the connections that saturate two workers, since nothing on the
-same host could send ten times what they answer. Sends only to 127.0.0.1.
+Needs `wrk`. Overload is a closed loop with ten times the connections that saturate two workers, because no client on
+the same host could send ten times the requests that they answer. Sends only to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SEED = 20261121
 
 
 class Installation:
-    """Folders with v1 and v2 on the shelf, and a v3 beside it that fits."""
+    """A model registry with v1 and v2, and a compatible v3 outside it."""
 
     def __init__(self, folder: Path) -> None:
         self.models, self.aside = folder / "models", folder / "v3"
@@ -56,9 +56,9 @@ def memory_mb(process: subprocess.Popen) -> float:
 
 
 def overload(port: int, process: subprocess.Popen, seconds: float) -> dict:
-    """Goodput and latency with ten times the connections against those at the peak; then the return to normal.
+    """Goodput and latency under overload and at peak load, and the time until latency is back to normal.
 
-    Latencies are those of accepted requests, as a client sees them that asks beside the others.
+    Latencies are those of accepted requests, measured by one additional client.
     """
     wrk(port, PEAK_CONNECTIONS, 2, seed=0)
     with accepted(port) as alone_ms:
@@ -92,7 +92,7 @@ def _one_ms(port: int) -> float:
 
 @contextmanager
 def accepted(port: int) -> Iterator[list[float]]:
-    """While the block runs, one client more; then the list holds the milliseconds of what was no refusal."""
+    """Runs one additional client during the block; the list collects the latencies of accepted requests in ms."""
     latencies: list[float] = []
     ended = threading.Event()
     asking = threading.Thread(target=_ask_until, args=(port, ended, latencies))
@@ -123,7 +123,7 @@ def p99(milliseconds: list[float]) -> float:
 
 
 def reloads(port: int, process: subprocess.Popen, place: Installation, times: int) -> dict:
-    """Reloads under load from 16 connections, while v3 comes and goes; failures, seconds each, and memory."""
+    """Reload under load from 16 connections while v3 is added and removed: failures, durations and memory."""
     memory, took, changes = [], [], Counter[int]()
     with load(port) as failures:
         time.sleep(5)
@@ -136,7 +136,7 @@ def reloads(port: int, process: subprocess.Popen, place: Installation, times: in
             took.append(time.perf_counter() - started)
             changes[answer.status_code] += 1
             memory.append(memory_mb(process))
-        time.sleep(2)  # what was let go of last is given back a second later
+        time.sleep(2)  # the memory of the versions unloaded last is released a second later
         memory[-1] = memory_mb(process)
     if not place.aside.exists():
         (place.models / "v3").rename(place.aside)
@@ -148,29 +148,29 @@ def reloads(port: int, process: subprocess.Popen, place: Installation, times: in
         "median_s": statistics.median(took),
         "slowest_s": max(took),
         "memory_growth": {
-            "at the first": first / before - 1,
-            "from there to the tenth": tenth / first - 1,
-            "from there to the last": memory[-1] / tenth - 1,
+            "first reload": first / before - 1,
+            "first to tenth": tenth / first - 1,
+            "tenth to last": memory[-1] / tenth - 1,
         },
     }
 
 
 @contextmanager
 def load(port: int) -> Iterator[list[int]]:
-    """wrk from 16 connections for as long as the block lasts; then the list holds failures and requests."""
+    """Runs wrk with 16 connections during the block; afterwards the list holds failures and requests."""
     script = ["wrk", "-t1", f"-c{PEAK_CONNECTIONS}", "-d600s", "-s", str(OPPONENTS / "rows.lua")]
     running = subprocess.Popen([*script, f"http://127.0.0.1:{port}", "--", "7"], stdout=subprocess.PIPE, text=True)
     counts = [0, 0]
     try:
         yield counts
     finally:
-        running.send_signal(2)  # wrk stops at SIGINT and prints what it has
+        running.send_signal(2)  # on SIGINT wrk stops and prints its results
         figures = json.loads(running.communicate()[0].strip().splitlines()[-1])
         counts[:] = [int(figures["errors"]), int(figures["requests"])]
 
 
 def fuzz(port: int, requests_in_all: int) -> dict:
-    """Mutated bodies and structures on all routes; the statuses, and how many answers were a 5xx or a traceback."""
+    """Send mutated bodies to all routes; counts the statuses, and the responses with a 5xx or a traceback."""
     document = requests.get(f"http://127.0.0.1:{port}/openapi.json", timeout=10).json()
     calls = [(method, path) for path, methods in document["paths"].items() for method in methods]
     statuses: Counter[int] = Counter()
@@ -191,7 +191,7 @@ def _fuzz(port: int, calls: list, times: int, seed: int, statuses: Counter[int],
             method, path = rng.choice(calls)
             path = path.replace("{version}", nonsense(rng)).replace("{id}", nonsense(rng))
             if path.endswith("/reload") and rng.random() < 0.98:
-                continue  # each looks at every file of the shelf: a few will do
+                continue  # a reload checks every file of the registry, so a few are enough
             body = mutated(rng)
             headers = {"X-Model-Version": rng.choice(["v1", "v9"])} if rng.random() < 0.1 else {}
             headers |= ADMIN if rng.random() < 0.5 else {}
@@ -202,12 +202,12 @@ def _fuzz(port: int, calls: list, times: int, seed: int, statuses: Counter[int],
 
 
 def nonsense(rng: random.Random) -> str:
-    """A word for a path."""
+    """A path segment, mostly invalid."""
     return rng.choice(["v1", "v2", "x", "%00", "..%2f", "ü", "a" * 300])
 
 
 def mutated(rng: random.Random) -> bytes:
-    """A body that is nearly right, or not at all."""
+    """A body that is almost valid, or not at all."""
     values = [None, True, -1, 0, 1e308, 5.1, "x", "", [], {}, [[1, 2, 3, 4]], {"v1": 1}, "setosa", 2**70, "\x00"]
     keys = ["features", "instances", "user_id", "weights", "prediction_id", "actual", "reward", "feedback", "policy"]
     keys += ["action", "version", "note", "epoch", "petal_width", "x"]
@@ -222,7 +222,7 @@ def mutated(rng: random.Random) -> bytes:
 
 
 def soak(port: int, process: subprocess.Popen, seconds: float) -> dict:
-    """Memory over a long time at about half load: one connection of two workers' worth."""
+    """Memory growth over a long time at about half load: one connection for two workers."""
     wrk(port, 1, 5, seed=0)
     before = memory_mb(process)
     figures = wrk(port, 1, int(seconds), seed=1)
@@ -230,7 +230,7 @@ def soak(port: int, process: subprocess.Popen, seconds: float) -> dict:
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Everything that was asked for."""
+    """Run the requested measurements; the figures by name."""
     with tempfile.TemporaryDirectory() as name:
         place, port = Installation(Path(name)), free_port()
         command = [sys.executable, "-m", "app", "serve"]
@@ -255,7 +255,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--reloads", type=int, default=100)
     parser.add_argument("--fuzz", type=int, default=100_000)
-    parser.add_argument("--soak", type=float, default=0, help="seconds; 1800 for the whole")
+    parser.add_argument("--soak", type=float, default=0, help="seconds of the soak test; a full one takes 1800")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     if not shutil.which("wrk"):

@@ -1,12 +1,12 @@
-"""Replace a model, the api's image, and the image again by the one before, under constant load; count what failed.
+"""Reload models, deploy a release and roll it back under constant load, and count the failed requests.
 
     python bench/rolls.py [--times 10] [--requests 20000] [--connections 16] [--rate 500]
                           [--only reload,deploy,rollback] [--tag TAG]
 
-Needs Docker, and the images bakeoff-api:TAG and bakeoff-ui:TAG (docker/build.sh --tag TAG). Starts a stack of its own
-on free ports, and removes it. Each round goes on until the change is done and so many requests were answered.
-Anything but a 200 counts as failed; so does a connection that breaks off. A server may close a connection after an
-answer that says so (`Connection: close`); the next request then opens another.
+Needs Docker and the images bakeoff-api:TAG and bakeoff-ui:TAG (docker/build.sh --tag TAG). Starts a separate stack on
+free ports and removes it afterwards. Each round lasts until the change is complete and --requests were answered. Any
+status other than 200 counts as a failure, and so does a broken connection. A server may close a connection after a
+response with `Connection: close`; the next request then opens a new one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ADMIN = "rolls"
 
 
 class Load:
-    """POSTs predictions on kept connections at a constant rate, and counts what came of them."""
+    """Sends predictions over persistent connections at a constant rate, and counts answers and failures."""
 
     def __init__(self, port: int, connections: int, rate: float) -> None:
         self._port, self._pause_s = port, connections / rate
@@ -58,17 +58,17 @@ class Load:
     def _run(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        turn_s = time.monotonic() + self._pause_s * rng.random()
+        due_s = time.monotonic() + self._pause_s * rng.random()
         while not self._stop.is_set():
-            time.sleep(max(0.0, turn_s - time.monotonic()))
-            turn_s = max(turn_s + self._pause_s, time.monotonic() - 1)
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            due_s = max(due_s + self._pause_s, time.monotonic() - 1)
             body = f'{{"features": {rng.uniform(LOW, HIGH).round(2).tolist()}}}'
             started = time.monotonic()
             self._count(self._ask(connection, body), time.monotonic() - started)
 
     @staticmethod
     def _ask(connection: http.client.HTTPConnection, body: str) -> str | None:
-        """What went wrong, None where nothing did."""
+        """Send one request; returns the failure, or None."""
         try:
             connection.request("POST", "/predict", body)
             answer = connection.getresponse()
@@ -88,7 +88,7 @@ class Load:
 
 
 class Stack:
-    """The stack of docker-compose.yml, deployed by docker/deploy.sh in a folder of its own."""
+    """The stack of docker-compose.yml, deployed by docker/deploy.sh in a separate folder."""
 
     def __init__(self, folder: Path, tag: str) -> None:
         self.folder, self.tag = folder, tag
@@ -104,7 +104,7 @@ class Stack:
         self._env.pop("BAKEOFF_TAG", None)
 
     def script(self, name: str, *words: str) -> None:
-        """Run docker/NAME. Raises `SystemExit` with its words where it fails."""
+        """Run docker/NAME. Raises `SystemExit` with its output if it fails."""
         command = [str(self.folder / "docker" / name), *words]
         done = subprocess.run(command, env=self._env, cwd=self.folder, capture_output=True, text=True)
         if done.returncode:
@@ -127,7 +127,7 @@ class Stack:
         self.script("rollback.sh", "--no-backup")
 
     def reload(self) -> None:
-        """Publish one more version, and tell the api to look."""
+        """Publish one more version and make the api load it."""
         self.command("python", "-m", "app", "train", "--dataset", "iris", "--variant", "shallow_wide")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("POST", "/models/reload", "{}", {"Authorization": f"Bearer {ADMIN}"})
@@ -146,7 +146,7 @@ class Stack:
         _docker("run", "--rm", "--volumes-from", container, "--cpus", "0.5", f"bakeoff-api:{self.tag}", *words)
 
     def remove(self) -> None:
-        """Containers, network, volumes, and the tags that were given for the rounds."""
+        """Remove containers, network, volumes, and the image tags created for the rounds."""
         script = f'source "{self.folder}/docker/lib.sh" && compose down --volumes --timeout 5'
         subprocess.run(["bash", "-c", script], env=self._env, capture_output=True)
         releases = [self._release(number) for number in range(1, self.releases + 1)]
@@ -162,7 +162,7 @@ def _docker(*words: str) -> None:
 
 @contextmanager
 def stack(tag: str) -> Iterator[Stack]:
-    """A running one."""
+    """A deployed stack, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="rolls-") as name:
         running = Stack(Path(name), tag)
         try:
@@ -173,7 +173,7 @@ def stack(tag: str) -> Iterator[Stack]:
 
 
 def under_load(service: Stack, change: Callable[[], None], args: argparse.Namespace) -> tuple[Load, float]:
-    """Make the change one second after the load has begun; the load, and the seconds that the change took."""
+    """Make the change one second after the load started; returns the load and the duration of the change."""
     with Load(service.port, args.connections, args.rate) as load:
         time.sleep(1)
         started = time.monotonic()
@@ -186,12 +186,12 @@ def under_load(service: Stack, change: Callable[[], None], args: argparse.Namesp
 
 
 def main() -> int:
-    """Do the rounds, print a line for each, and the table; 1 where any request failed."""
+    """Run all rounds and print the results; exit status 1 if any request failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=500.0, help="requests a second over all connections")
+    parser.add_argument("--rate", type=float, default=500.0, help="requests per second over all connections")
     parser.add_argument("--only", default="reload,deploy,rollback")
     parser.add_argument("--tag", default="local")
     args = parser.parse_args()
@@ -210,7 +210,7 @@ def main() -> int:
                       f"slowest {load.slowest_s * 1000:.0f} ms", flush=True)  # fmt: skip
             rows.append(f"| {name}, {args.times} times | {failed[name]} of {total} | {TARGET} each | "
                         f"{longest_s:.0f} s | {slowest_s * 1000:.0f} ms |")  # fmt: skip
-    print("\n| under load | failed | target | longest | slowest answer |\n|---|---|---|---|---|")
+    print("\n| change under load | failed | target | longest change | slowest response |\n|---|---|---|---|---|")
     print("\n".join(rows))
     return 1 if failed.total() else 0
 

@@ -1,4 +1,4 @@
-"""Start a trained service for a benchmark: two workers, folders of its own, on 127.0.0.1."""
+"""Starts a trained service for a benchmark: two workers, separate folders, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ class Service:
         self.session = requests.Session()
 
     def post(self, path: str, body: object, **options: object) -> dict:
-        """The JSON of a 2xx answer."""
+        """The JSON of a 2xx response to a POST."""
         answer = self.session.post(self.url + path, json=body, timeout=60, **options)  # type: ignore[arg-type]
         answer.raise_for_status()
         return answer.json()
 
     def get(self, path: str, **options: object) -> dict:
-        """The JSON of a 2xx answer."""
+        """The JSON of a 2xx response to a GET."""
         answer = self.session.get(self.url + path, timeout=60, **options)  # type: ignore[arg-type]
         answer.raise_for_status()
         return answer.json()
 
 
 def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
-    """The settings of a service in `folder`."""
+    """The environment variables of a service in `folder`."""
     return {
         "MODEL_DIR": str(folder / "models"),
         "DATA_DIR": str(folder / "data"),
@@ -52,7 +52,7 @@ def environment(folder: Path, port: int, **more: str) -> dict[str, str]:
 
 @contextmanager
 def service(*, monitor: bool = False, **settings: str) -> Iterator[Service]:
-    """A service with v1 and v2 of Iris."""
+    """A running service with v1 and v2, trained on Iris."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder, port = Path(name), free_port()
         train(folder)
@@ -63,7 +63,7 @@ def service(*, monitor: bool = False, **settings: str) -> Iterator[Service]:
 
 @contextmanager
 def monitor_process(env: dict[str, str]) -> Iterator[subprocess.Popen]:
-    """`python -m app monitor` beside a service."""
+    """`bakeoff monitor` beside a service."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app", "monitor"],
         cwd=ROOT,
@@ -80,7 +80,7 @@ def monitor_process(env: dict[str, str]) -> Iterator[subprocess.Popen]:
 
 
 def wait_for(condition: object, timeout_s: float, what: str) -> None:
-    """Until `condition()` holds. Raises `SystemExit` that says `what` did not happen."""
+    """Wait until `condition()` is true; raises `SystemExit` with `what` after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not condition():  # type: ignore[operator]
         if time.monotonic() > deadline:

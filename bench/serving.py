@@ -1,9 +1,9 @@
-"""Measure the serving path against the naive design and a constant Flask route, in interleaved rounds.
+"""Measure serving performance against a naive design and a constant Flask route, in interleaved rounds.
 
     python bench/serving.py [--seconds 5] [--rounds 5] [--json FILE]
 
-Needs `wrk`. Everything is on in ours: recording, metrics, the second version in shadow. Rates are medians over the
-rounds; ratios are taken round by round, because a shared machine's speed drifts. Sends only to 127.0.0.1.
+Needs `wrk`. Bakeoff runs with all features: recording, metrics, the second version in shadow. Rates are medians over
+the rounds; ratios are computed per round, because the speed of a shared machine varies. Sends only to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROW = {"features": [5.1, 3.5, 1.4, 0.2]}
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
+    """A port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -45,7 +45,7 @@ def free_port() -> int:
 def server(
     command: list[str], port: int, body: list[float] | None = None, **environment: str
 ) -> Iterator[tuple[subprocess.Popen, float]]:
-    """A server that answers a prediction (of `body`, a row); yields it with the seconds it took to the first answer."""
+    """A running server and the seconds until it first answered a prediction (for the row `body`)."""
     env = {**os.environ, **environment}
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:
@@ -63,13 +63,13 @@ def _first_answer(
     while time.perf_counter() - started < 60:
         if process.poll() is not None:
             log.seek(0)
-            raise SystemExit(f"the server ended at start:\n{log.read().decode()}")
+            raise SystemExit(f"the server exited at startup:\n{log.read().decode()}")
         try:
             if requests.post(f"http://127.0.0.1:{port}/predict", json=row, timeout=5).ok:
                 return time.perf_counter() - started
         except requests.ConnectionError:
             time.sleep(0.01)
-    raise SystemExit("the server did not answer within 60 s")
+    raise SystemExit("the server did not answer a prediction within 60 s")
 
 
 def wrk(port: int, connections: int, seconds: float, seed: int) -> dict[str, float]:
@@ -83,7 +83,7 @@ def wrk(port: int, connections: int, seconds: float, seed: int) -> dict[str, flo
 
 
 def proportional_set_mb(process: subprocess.Popen) -> dict[str, float]:
-    """PSS in MB of the master and of all its workers together."""
+    """Proportional set size (PSS) in MB: of the master, and of all workers together."""
     master = psutil.Process(process.pid)
     workers = sum(child.memory_full_info().pss for child in master.children(recursive=True))
     return {"workers": workers / 2**20, "master": master.memory_full_info().pss / 2**20}
@@ -104,7 +104,7 @@ def batches(port: int, rows: int = 10_000, times: int = 7) -> dict[str, float]:
 
 
 def train(folder: Path) -> float:
-    """Train v1 and v2 into `folder`; seconds it took."""
+    """Train v1 and v2 into `folder`; returns the seconds it took."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "app", "train"], cwd=ROOT, env={**os.environ, **_places(folder)}, check=True)
     return time.perf_counter() - started
@@ -126,7 +126,7 @@ def _same_settings() -> tuple[str, ...]:
 
 
 def run(seconds: float, rounds: int) -> dict:
-    """All rounds; the figures by name."""
+    """Run all rounds; the figures by name."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         result: dict = {"training_s": train(folder)}
@@ -154,7 +154,7 @@ def run(seconds: float, rounds: int) -> dict:
 
 
 def interleaved(ports: dict[str, int], connections: int, seconds: float, rounds: int) -> dict:
-    """Median rates and the medians of the ratios taken round by round."""
+    """Median rates, and medians of the ratios per round."""
     for port in ports.values():
         wrk(port, connections, 1, seed=0)
     got: dict[str, list[dict[str, float]]] = {who: [] for who in ports}
@@ -175,9 +175,9 @@ def interleaved(ports: dict[str, int], connections: int, seconds: float, rounds:
 
 
 def table(result: dict) -> str:
-    """The figures as a Markdown table with the targets beside them."""
+    """The figures and their targets as Markdown tables."""
     lines = [
-        "| connections | ours req/s (p50, p99 ms) | naive | constant | ours/naive (≥) | ours/constant (≥) |",
+        "| connections | Bakeoff req/s (p50, p99 ms) | naive | constant | Bakeoff/naive (≥) | Bakeoff/constant (≥) |",
         "|---|---|---|---|---|---|",
     ]
     for connections, figures in result["serving"].items():
@@ -190,20 +190,20 @@ def table(result: dict) -> str:
     batch, memory = result["batch_10000"], result["pss_mb"]
     lines += [
         "",
-        "| what | measured | target |",
+        "| figure | measured | target |",
         "|---|---|---|",
-        f"| PSS of both workers (master apart) | {memory['workers']:.0f} MB ({memory['master']:.0f}) | ≤ 220 MB |",
+        f"| PSS of both workers (of the master) | {memory['workers']:.0f} MB ({memory['master']:.0f}) | ≤ 220 MB |",
         f"| first answer after start | {result['first_answer_s']:.2f} s | ≤ 2 s |",
         f"| training v1 and v2 | {result['training_s']:.1f} s | ≤ 30 s |",
         f"| batch of 10,000: rows/s (`latency_ms`) | {batch['rows_per_s']:,.0f} | ≥ 300,000 |",
-        f"| the same, end to end | {batch['rows_per_s_end_to_end']:,.0f} | reported |",
+        f"| batch of 10,000: rows/s, end to end | {batch['rows_per_s_end_to_end']:,.0f} | reported |",
         f"| predictions dropped by the recorder | {result['dropped']:.0f} | reported |",
     ]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)

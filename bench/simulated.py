@@ -1,6 +1,6 @@
-"""What the statistical benchmarks share: labelled requests drawn for many replications at once, and the tests on them.
+"""Shared by the statistical benchmarks: simulated labelled requests and vectorised tests for many replications.
 
-The tests here run all replications side by side in numpy; each benchmark checks a few of them against `app.stats`.
+The tests run all replications in parallel with numpy; each benchmark checks a few of them against `app.stats`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.stats.planning import boundary
 CHUNK = 500
 _SIDE_WEIGHTS = np.exp(-(np.log(SIZES / 0.3) ** 2) / 2)
 _SIDE_WEIGHTS = _SIDE_WEIGHTS / _SIDE_WEIGHTS.sum() / 2
-# Columns: baseline right, challenger right.
+# Columns: baseline correct, challenger correct.
 _CELLS = np.array([(1, 1), (1, 0), (0, 1), (0, 0)], bool)
 _FLUSH_EVERY = 64
 
@@ -36,21 +36,21 @@ class Labels(NamedTuple):
 
     @property
     def reward(self) -> np.ndarray:
-        """1 where the served answer was right."""
+        """1 if the served answer was correct, else 0."""
         return np.where(self.arm, self.challenger_right, self.baseline_right).astype(float)
 
 
 def arguments(description: str, replications: int) -> argparse.Namespace:
-    """The options that all these benchmarks have."""
+    """The common command-line options of the statistical benchmarks."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replications", type=int, default=replications)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: a smoke test")
     return parser.parse_args()
 
 
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a proportion."""
+    """The exact confidence interval of a proportion."""
     spare = (1 - level) / 2
     low = beta.ppf(spare, hits, n - hits + 1) if hits else 0.0
     return float(low), float(beta.ppf(1 - spare, hits + 1, n - hits) if hits < n else 1.0)
@@ -63,7 +63,7 @@ def proportion(hits: int, n: int) -> str:
 
 
 def correctness(baseline: float, challenger: float, correlation: float) -> np.ndarray:
-    """Probabilities of the four cells (both, baseline alone, challenger alone, neither right)."""
+    """Probabilities of the four cells: both correct, only the baseline, only the challenger, neither."""
     wrong_a, wrong_b = 1 - baseline, 1 - challenger
     neither = wrong_a * wrong_b + correlation * np.sqrt(baseline * wrong_a * challenger * wrong_b)
     return np.array([1 - wrong_a - wrong_b + neither, wrong_b - neither, wrong_a - neither, neither])
@@ -72,10 +72,10 @@ def correctness(baseline: float, challenger: float, correlation: float) -> np.nd
 def draw(
     chance: np.random.Generator, cells: np.ndarray, share: np.ndarray, label_rate: Callable[..., np.ndarray] | None
 ) -> Labels:
-    """One labelled request per replication: cell and arm drawn given that a label came.
+    """One labelled request per replication: cell and arm are drawn given that a label arrives.
 
-    `share`, shape (replications,), is the probability of the challenger; `label_rate(arm, served_right)` the chance
-    of a label (None: always).
+    `share`, shape (replications,), is the probability of the challenger; `label_rate(arm, served_right)` is the
+    probability of a label (None: always).
     """
     arms = np.array([False, True])
     joint = cells[None, :, None] * np.stack((1 - share, share), axis=1)[:, None, :]
@@ -89,7 +89,7 @@ def draw(
 
 
 class PairedRuns:
-    """The paired test in many replications; `decided` after how many labels (0: not yet)."""
+    """The paired test in many replications; `decided` is the number of labels until the decision (0: none yet)."""
 
     def __init__(self, replications: int, labels: int, alpha: float = 0.05) -> None:
         self.wins = np.zeros(replications, int)
@@ -99,7 +99,7 @@ class PairedRuns:
         self._n = 0
 
     def observe(self, labels: Labels) -> None:
-        """One more label in each."""
+        """Add one label to each replication."""
         self._n += 1
         self.wins += labels.challenger_right & ~labels.baseline_right
         self.losses += labels.baseline_right & ~labels.challenger_right
@@ -108,7 +108,7 @@ class PairedRuns:
 
 
 class BettingRuns:
-    """Betting against one difference in many replications, by the formulas of `app.stats.betting`."""
+    """Betting against one difference in many replications, with the formulas of `app.stats.betting`."""
 
     def __init__(self, replications: int, d: float = 0.0, alpha: float = 0.05) -> None:
         self.log_e = np.zeros(replications)
@@ -118,7 +118,7 @@ class BettingRuns:
         self._n = 0
 
     def observe(self, x: np.ndarray, scale: np.ndarray, bound: np.ndarray) -> None:
-        """One more outcome in each, shapes (replications,)."""
+        """Add one outcome to each replication; shapes (replications,)."""
         self._n += 1
         bets = np.minimum(SIZES * scale[:, None], (0.999 / (bound + abs(self._gap)))[:, None])
         bets *= (x - self._gap)[:, None]
@@ -127,10 +127,10 @@ class BettingRuns:
         self.e = (self._wealth[0] + self._wealth[1]) @ _SIDE_WEIGHTS
         self.decided[(self.e >= self._bar) & (self.decided == 0)] = self._n
         if self._n % _FLUSH_EVERY == 0:
-            self._wealth[self._wealth < 1e-200] = 0.0  # ruined for good, and subnormal numbers are slow
+            self._wealth[self._wealth < 1e-200] = 0.0  # negligible wealth; subnormal numbers are slow
 
     def keep(self, rows: np.ndarray) -> None:
-        """Go on with these replications only."""
+        """Keep these replications only."""
         self._wealth, self.decided = self._wealth[:, rows], self.decided[rows]
 
 
@@ -142,7 +142,7 @@ class TwoSampleRuns(BettingRuns):
         self._total = np.zeros(replications)
 
     def serve(self, arm: np.ndarray, reward: np.ndarray, share: np.ndarray) -> None:
-        """One more outcome in each, shapes (replications,); `share` is the logged probability of the challenger."""
+        """Add one outcome to each replication; `share` is the logged probability of the challenger."""
         mean = (self._total + 1) / (self._n + 2)
         x = (reward - mean) * np.where(arm, 1 / share, -1 / (1 - share))
         bound = np.maximum(mean, 1 - mean) / np.minimum(share, 1 - share)
@@ -150,6 +150,6 @@ class TwoSampleRuns(BettingRuns):
         self.observe(x, share * (1 - share), bound)
 
     def keep(self, rows: np.ndarray) -> None:
-        """Go on with these replications only."""
+        """Keep these replications only."""
         super().keep(rows)
         self._total = self._total[rows]

@@ -1,13 +1,14 @@
-"""Requests until the decision: the paired test, the two-sample test, and gbstats 0.8.0's sequential test.
+"""Requests until a decision: the paired test, the two-sample test, and the sequential test of gbstats 0.8.0.
 
     python bench/speed.py --seed 1 [--replications 1600] [--quick] [--gbstats-python PATH]
 
-All three see the same requests, 50/50, every one labelled, with a look at each; gbstats as it comes (relative effect,
-tuned for 5,000). It needs older numpy and pandas than this project, so give it an environment of its own:
+All three see the same requests: a 50/50 split, every request labelled, a look after each. gbstats runs with its default
+settings (relative effect, tuned for 5,000). It needs older numpy and pandas than this project, so install it into a
+separate environment:
 
     python -m venv ENV && ENV/bin/pip install gbstats==0.8.0    then    --gbstats-python ENV/bin/python
 
-Prints medians with their 95 % interval (order statistics, the inverse of Clopper–Pearson's binomial).
+Prints medians with their 95 % confidence intervals (exact, from order statistics).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TWO_SAMPLE_AT_MOST = 1.1
 
 
 class Stops(NamedTuple):
-    """Requests until the decision in each replication; `MOST_REQUESTS` where there was none."""
+    """Requests until the decision in each replication; `MOST_REQUESTS` if there was none."""
 
     paired: np.ndarray
     two_sample: np.ndarray
@@ -40,7 +41,7 @@ class Stops(NamedTuple):
 
 
 def simulate(cells: np.ndarray, replications: int, most: int, chance: np.random.Generator) -> tuple[Stops, np.ndarray]:
-    """Both tests on the same requests; also what was served, (2, replications, most): arm and reward."""
+    """Run both tests on the same requests; also returns arm and reward, shape (2, replications, most)."""
     pairs, served = PairedRuns(replications, most), np.zeros((2, replications, most), np.uint8)
     arms, open_rows, stops = TwoSampleRuns(replications), np.arange(replications), np.full(replications, most)
     half = np.full(replications, 0.5)
@@ -60,7 +61,7 @@ def simulate(cells: np.ndarray, replications: int, most: int, chance: np.random.
 
 
 def gbstats_stops(python: str, served: np.ndarray) -> np.ndarray:
-    """The same for gbstats, in its own environment."""
+    """Requests until gbstats decides, computed in its own environment."""
     with tempfile.TemporaryDirectory() as folder:
         draws, stops = Path(folder) / "draws.npz", Path(folder) / "stops.npy"
         np.savez(draws, arm=served[0], reward=served[1])
@@ -70,14 +71,14 @@ def gbstats_stops(python: str, served: np.ndarray) -> np.ndarray:
 
 
 def median(stops: np.ndarray) -> str:
-    """The median with its 95 % interval."""
+    """The median with its 95 % confidence interval."""
     ordered, n = np.sort(stops), len(stops)
     low, high = int(binom.ppf(0.025, n, 0.5)), int(binom.ppf(0.975, n, 0.5))
     return f"{np.median(stops):,.0f} [{ordered[low - 1]:,}, {ordered[min(high, n - 1)]:,}]"
 
 
 def report(name: str, stops: Stops, correlation: float) -> bool:
-    """Print one row; whether it reaches the targets (true where gbstats did not run)."""
+    """Print one row; returns whether it meets the targets (true if gbstats did not run)."""
     row = f"{name:>10} {correlation:.2f}{median(stops.paired):>24}{median(stops.two_sample):>28}"
     if stops.gbstats is None:
         print(row, flush=True)
@@ -93,19 +94,19 @@ def report(name: str, stops: Stops, correlation: float) -> bool:
 
 
 def main() -> int:
-    """Print the table; exit status 1 where a target is missed."""
+    """Print the table; exit status 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replications", type=int, default=1600)
     parser.add_argument("--quick", action="store_true", help="a tenth of the replications, fewer requests")
     parser.add_argument(
-        "--gbstats-python", help="an interpreter with gbstats==0.8.0; without it that column is left out"
+        "--gbstats-python", help="an interpreter with gbstats==0.8.0; without it that column is omitted"
     )
     options = parser.parse_args()
     replications = max(20, options.replications // 10) if options.quick else options.replications
     most = 6000 if options.quick else MOST_REQUESTS
     if not options.gbstats_python:
-        print("gbstats is NOT measured: see --help for what to install", file=sys.stderr)
+        print("gbstats is not measured: give --gbstats-python (see --help)", file=sys.stderr)
     print(f"{replications} replications, at most {most:,} requests, seed {options.seed}; medians [95 % interval]")
     print(
         f"{'accuracies':>10} {'φ':>4}{'paired':>24}{'two-sample':>28}{'gbstats 0.8.0':>28}"

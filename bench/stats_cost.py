@@ -1,9 +1,9 @@
-"""What the statistics cost: time per label, time per report, size of the state.
+"""Measure the cost of the statistics: time per label, time per report, size of the state.
 
     python bench/stats_cost.py [--seed 1] [--quick]
 
-Times are the best of several rounds on this machine, in one thread. Targets: paired ≤ 5 µs a label, two-sample ≤ 25 µs
-a label with its whole interval state.
+Times are the best of several rounds on this machine, in one thread. Targets: paired ≤ 5 µs per label, two-sample
+≤ 25 µs per label, including the interval's state.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 256
 
 
 def best_us(call: Callable[[], object], per_call: int, rounds: int) -> float:
-    """The least time of one unit of work, µs."""
+    """The shortest time per unit of work, in µs."""
     times = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -38,7 +38,7 @@ def best_us(call: Callable[[], object], per_call: int, rounds: int) -> float:
 
 
 def one_paired_label(labels: int) -> None:
-    """Add, evaluate, remember: what a label costs when it comes alone."""
+    """Process labels one at a time: add, evaluate, remember the strongest evidence."""
     summary, memory = PairedSummary(), Strongest()
     for n in range(labels):
         summary = summary.add(wins=1) if n % 3 else summary.add(losses=1)
@@ -46,7 +46,7 @@ def one_paired_label(labels: int) -> None:
 
 
 def main() -> int:
-    """Print the table; exit status 1 where a target is missed."""
+    """Print the table; exit status 1 if a target is missed."""
     options = arguments(__doc__ or "", 0)
     rounds = 10 if options.quick else 200
     chance = np.random.default_rng(options.seed)
@@ -77,7 +77,7 @@ def main() -> int:
         ("report: paired interval", best_us(lambda: interval(summary, 0.05), 1, rounds), None),
         ("report: two-sample interval", best_us(lambda: two_sample.interval(tied, 0.05), 1, rounds), None),
         ("report: forecast", best_us(lambda: forecast.forecast(summary, 0.05, 1), 1, rounds), None),
-        ("before the start: plan", best_us(lambda: planning.plan(0.93, 0.96, 0.45, 0.05), 1, 3), None),
+        ("planning: plan", best_us(lambda: planning.plan(0.93, 0.96, 0.45, 0.05), 1, 3), None),
     ]
     for name, us, target in rows:
         verdict = "" if target is None else f"   target {target:.0f}: {'reached' if us <= target else 'MISSED'}"

@@ -1,9 +1,9 @@
-"""Drive replications of an experiment through the running service and compare its `ln E` with the engine's.
+"""Run replications of an experiment through the service and compare its `ln E` with that of `app.stats`.
 
     python bench/through_http.py [--replications 200] [--labels 60] [--seed 1]
 
-Each replication is an experiment of its own, begun over HTTP. The answers of both versions are known from forced
-requests, so the engine can be asked in this process.
+Each replication is a separate experiment, started over HTTP. Forced requests give the answers of both versions, from
+which `app.stats` computes the same evidence in this process.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TOKEN = {"Authorization": "Bearer bench"}
 
 
 def begin(running: Service) -> str:
-    """A new experiment on the same versions; its id."""
+    """Start a new experiment on the same versions; returns its id."""
     answer = running.session.patch(running.url + "/config", json={"new_experiment": True}, headers=TOKEN, timeout=30)
     answer.raise_for_status()
     wanted = answer.json()["experiment_id"]
     deadline = time.monotonic() + 10
     seen = 0
-    while seen < 8:  # every worker follows: eight answers in a row from the new experiment
+    while seen < 8:  # eight responses in a row from the new experiment: every worker has applied it
         seen = seen + 1 if running.get("/config")["experiment_id"] == wanted else 0
         if time.monotonic() > deadline:
             raise SystemExit("the new experiment did not reach every worker")
@@ -39,13 +39,13 @@ def begin(running: Service) -> str:
 
 
 def right(running: Service, version: str, rows: list, labels: list[int]) -> np.ndarray:
-    """Whether `version` is right, row by row."""
+    """Whether `version` is correct, row by row."""
     answers = running.post("/predict/batch", {"instances": rows}, headers={"X-Model-Version": version})
     return np.array([one["class_id"] == label for one, label in zip(answers["predictions"], labels, strict=True)])
 
 
 def replicate(running: Service, rng: np.random.Generator, count: int) -> tuple[float, float]:
-    """`ln E` of the service and of the engine for one replication."""
+    """`ln E` of the service and of `app.stats` for one replication."""
     experiment = begin(running)
     rows = rng.uniform(LOW, HIGH, (count, 4)).round(2).tolist()
     labels = rng.integers(0, 3, count).tolist()
@@ -62,11 +62,11 @@ def replicate(running: Service, rng: np.random.Generator, count: int) -> tuple[f
         if report["id"] == experiment and report["comparisons"] and report["comparisons"][0]["n"] == count:
             return report["comparisons"][0]["log_e"], engine
         time.sleep(0.05)
-    raise SystemExit("the monitor did not count the replication")
+    raise SystemExit("the monitor did not process the replication within 30 s")
 
 
 def main() -> int:
-    """Replicate and print."""
+    """Run all replications and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, default=200)
     parser.add_argument("--labels", type=int, default=60)
@@ -83,7 +83,7 @@ def main() -> int:
     print("| through HTTP | measured | target |")
     print("|---|---|---|")
     print(f"| replications | {len(pairs)} of {args.labels} labels | 200 |")
-    print(f"| largest difference of ln E from the engine's | {worst:.1e} | ≤ 1e-9 |")
+    print(f"| largest difference of ln E from app.stats | {worst:.1e} | ≤ 1e-9 |")
     print(f"| GET /experiment, end to end | {look_ms:.1f} ms | ≤ 10 ms |")
     return 0 if worst <= 1e-9 else 1
 

@@ -1,9 +1,9 @@
-"""False positives of the paired and the two-sample test when both versions are equally good, one look per label.
+"""False positives of the paired and the two-sample test when both versions are equally good, with a look per label.
 
     python bench/typeone.py --seed 1 [--replications 2000] [--quick]
 
-Seven scenarios, 20,000 labels each; prints how often a winner is ever declared (α = .05) with the 95 % Clopper–Pearson
-interval. The first replications of each scenario are run through `app.stats` too and must agree to 1e-9.
+Seven scenarios, 20,000 labels each; prints how often a winner is ever declared (α = .05), with the 95 % Clopper–Pearson
+interval. The first replications of each scenario also run through `app.stats` and must agree to 1e-9.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHECKED, CHECKED_LABELS = 3, 2000
 
 
 class Traffic:
-    """Half and half, accuracy .95, every request labelled; each scenario changes something."""
+    """A 50/50 split, accuracy .95, every request labelled; each scenario changes something."""
 
     accuracy = 0.95
     label_rate: Callable[..., np.ndarray] | None = None
@@ -46,11 +46,11 @@ class Traffic:
         return self.accuracy
 
     def learn(self, labels: Labels) -> None:
-        """What a bandit sees."""
+        """Update the split from the labels, as a bandit does; nothing here."""
 
 
 class Canary(Traffic):
-    """The challenger gets 5 %."""
+    """The challenger gets 5 % of the traffic."""
 
     def share(self, n: int, chance: np.random.Generator) -> np.ndarray:  # noqa: ARG002
         return np.full(self._replications, 0.05)
@@ -82,7 +82,7 @@ class LabelRates(Traffic):
 
 
 class Complaints(Traffic):
-    """Right answers are labelled with probability .3, wrong ones with .6."""
+    """Correct answers are labelled with probability .3, wrong ones with .6."""
 
     @staticmethod
     def label_rate(arm: np.ndarray, served_right: np.ndarray) -> np.ndarray:  # noqa: ARG004
@@ -90,7 +90,7 @@ class Complaints(Traffic):
 
 
 class Thompson(Traffic):
-    """Every 50 labels the share becomes the posterior chance that the challenger is better, within .05 to .95."""
+    """Every 50 labels the share becomes the posterior probability that the challenger is better, within .05 to .95."""
 
     def __init__(self, replications: int, labels: int) -> None:
         super().__init__(replications, labels)
@@ -130,7 +130,7 @@ class Positives(NamedTuple):
 
 
 def run(scenario: type[Traffic], replications: int, labels: int, chance: np.random.Generator) -> Positives:
-    """One chunk of replications of one scenario, checked against `app.stats`."""
+    """Run one chunk of replications of one scenario, and check it against `app.stats`."""
     traffic = scenario(replications, labels)
     by_pairs, by_arms = PairedRuns(replications, labels), TwoSampleRuns(replications)
     kept = []
@@ -148,18 +148,18 @@ def run(scenario: type[Traffic], replications: int, labels: int, chance: np.rand
 
 
 def _check(kept: list[tuple[Labels, np.ndarray, np.ndarray]]) -> None:
-    """The first replications through `app.stats`: the same evidence after each label, to 1e-9."""
+    """Check the first replications against `app.stats`: the evidence must agree to 1e-9."""
     for row in range(min(CHECKED, len(kept[0][1]))):
         arms, rewards, shares = (
             np.array([column[row] for column in columns])
             for columns in ([s.arm for s, _, _ in kept], [s.reward for s, _, _ in kept], [p for _, p, _ in kept])
         )
         state = two_sample.update(two_sample.initial(), Outcomes(arms, rewards, shares))
-        course = np.log([e[row] for _, _, e in kept])
-        if abs(two_sample.log_e(state) - course[-1]) > 1e-9:
+        timeline = np.log([e[row] for _, _, e in kept])
+        if abs(two_sample.log_e(state) - timeline[-1]) > 1e-9:
             raise SystemExit("the vectorised two-sample test differs from app.stats")
-        if abs(state.strongest.log_e - max(course.max(), 0.0)) > 1e-9:
-            raise SystemExit("the vectorised two-sample test remembers another maximum than app.stats")
+        if abs(state.strongest.log_e - max(timeline.max(), 0.0)) > 1e-9:
+            raise SystemExit("the maximum of the vectorised two-sample test differs from app.stats")
         _check_paired(np.array([int(s.challenger_right[row]) - int(s.baseline_right[row]) for s, _, _ in kept]))
 
 
@@ -173,11 +173,11 @@ def _check_paired(outcomes: np.ndarray) -> None:
 
 
 def main() -> int:
-    """Print the table; exit status 1 where an upper limit is above the target."""
+    """Print the table; exit status 1 if an upper limit exceeds the target."""
     options = arguments(__doc__ or "", 2000)
     replications = max(20, options.replications // 10) if options.quick else options.replications
     labels = LABELS // 10 if options.quick else LABELS
-    print(f"{replications} replications of {labels} labels, seed {options.seed}; false positives, 95 % interval")
+    print(f"{replications} replications of {labels} labels, seed {options.seed}; false positives [95 % interval]")
     print(f"{'scenario':36}{'paired':>26}{'two-sample':>26}{'seconds':>9}")
     sound = True
     for number, (name, scenario) in enumerate(SCENARIOS.items()):
@@ -188,7 +188,7 @@ def main() -> int:
         texts = [proportion(int(hits), replications) for hits in total]
         sound &= all(float(text.split(", ")[1].rstrip("]")) <= TARGET for text in texts)
         print(f"{name:36}{texts[0]:>26}{texts[1]:>26}{time.perf_counter() - started:9.0f}", flush=True)
-    print(f"upper limits {'all' if sound else 'NOT all'} ≤ {TARGET}")
+    print(f"{'all' if sound else 'NOT all'} upper limits ≤ {TARGET}")
     return 0 if sound or options.quick else 1
 
 

@@ -1,11 +1,11 @@
-"""What the dashboard's server takes for an interaction, and whether its memory grows while pages refresh.
+"""Measure the dashboard's time per interaction, and whether its memory grows while pages refresh.
 
     python bench/ui.py [--interactions 40] [--refreshes 1000] [--requests 20000]
 
-A real `python -m app ui` over a real api and monitor, asked as a browser asks: a websocket session a page, in which the
-script is run anew. An interaction runs the whole page; a refresh runs its live part alone (of a page that has none, the
-whole). The time is from the sending of the message to the last element, so the transport on this host is in it. The
-memory is the resident set of the dashboard's process, after the first 100 refreshes and at the end.
+Runs a real `bakeoff ui` with a real api and monitor, and acts like a browser: one websocket session per page, in which
+the script is rerun. An interaction reruns the whole page; a refresh reruns only its live fragment (the whole page if it
+has none). Times are from sending the message to the last element, including transport on this host. Memory is the
+resident set of the dashboard's process, after the first 100 refreshes and at the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TARGET_MS, TARGET_MIB, WARM_UP = 150, 20, 100
 
 
 class Session:
-    """One open page. `live` is its part that refreshes itself, empty where it has none."""
+    """One open page. `live` is the id of its self-refreshing fragment; empty if it has none."""
 
     def __init__(self, page: str, socket: ClientConnection) -> None:
         self.page = page
@@ -41,7 +41,7 @@ class Session:
         self._socket = socket
 
     async def run(self, *, live: bool = False) -> float:
-        """Run the script; seconds until it has finished. Raises `SystemExit` where the page raised something."""
+        """Rerun the script; returns the seconds it took. Raises `SystemExit` if the page raised an exception."""
         asked = BackMsg()
         asked.rerun_script.page_name = self.page
         if live:
@@ -64,7 +64,7 @@ class Session:
 
 
 async def opened(url: str, page: str) -> Session:
-    """A session in which the page was drawn once."""
+    """A session in which the page has been rendered once."""
     address = url.replace("http", "ws") + "/_stcore/stream"
     session = Session(page, await connect(address, max_size=None, subprotocols=[Subprotocol("streamlit")]))
     await session.run()
@@ -72,23 +72,23 @@ async def opened(url: str, page: str) -> Session:
 
 
 async def interactions_ms(session: Session, process: psutil.Process, count: int) -> tuple[np.ndarray, float]:
-    """How long each interaction took, and the processor time of one, in ms."""
+    """The duration of each interaction, and the mean CPU time of one, in ms."""
     used = sum(process.cpu_times()[:2])
     found = 1000 * np.array([await session.run() for _ in range(count)])
     return found, 1000 * (sum(process.cpu_times()[:2]) - used) / count
 
 
 async def refreshed(sessions: list[Session], count: int) -> None:
-    """Refresh each of the pages so many times, in turn."""
+    """Refresh each page `count` times, in turn."""
     for _ in range(count):
         for session in sessions:
             await session.run(live=bool(session.live))
 
 
 async def measured(url: str, process: psutil.Process, interactions: int, refreshes: int) -> bool:
-    """Measure and print; whether both targets are met."""
+    """Measure and print; returns whether both targets are met."""
     sessions = [await opened(url, page) for page in PAGES]
-    print("| page | interaction, ms: median | 95th percentile | target | processor, ms |\n|---|---|---|---|---|")
+    print("| page | interaction, ms: median | 95th percentile | target | CPU time, ms |\n|---|---|---|---|---|")
     met = True
     for session in sessions:
         found, used = await interactions_ms(session, process, interactions)
@@ -105,7 +105,7 @@ async def measured(url: str, process: psutil.Process, interactions: int, refresh
 
 @contextmanager
 def dashboard(running: Service) -> Iterator[tuple[str, psutil.Process]]:
-    """The address and the process of a dashboard beside the service."""
+    """The URL and the process of a dashboard for the service."""
     port = free_port()
     env = environment(running.folder, running.port, UI_PORT=str(port), API_URL=running.url)
     process = psutil.Popen([sys.executable, "-m", "app", "ui"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
@@ -119,7 +119,7 @@ def dashboard(running: Service) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def answers(url: str) -> bool:
-    """Whether something answers there."""
+    """Whether the URL answers with a 2xx status."""
     try:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:
@@ -127,22 +127,22 @@ def answers(url: str) -> bool:
 
 
 def filled(running: Service, requests_: int) -> None:
-    """Traffic with labels, so that the pages have something to draw, and taken in by the monitor."""
+    """Send labelled traffic, so that the pages have data to show, and wait until the monitor has processed it."""
     chance = np.random.default_rng(1)
     for _ in range(requests_ // 1000):
         rows = chance.normal([5.8, 3.0, 3.7, 1.2], [0.8, 0.4, 1.7, 0.7], (1000, 4)).round(2).tolist()
         made = running.post("/predict/batch", {"instances": rows})["predictions"]
-        told = [{"prediction_id": one["prediction_id"], "actual": int(chance.integers(3))} for one in made[:200]]
-        running.post("/feedback", {"feedback": told})
+        labels = [{"prediction_id": one["prediction_id"], "actual": int(chance.integers(3))} for one in made[:200]]
+        running.post("/feedback", {"feedback": labels})
     total = requests_ // 1000 * 1000
-    wait_for(lambda: running.get("/drift")["requests"] >= total, 120, "the monitor's catching up")
+    wait_for(lambda: running.get("/drift")["requests"] >= total, 120, "processing by the monitor")
 
 
 def main() -> int:
-    """Measure and print; 1 where a target is missed."""
+    """Measure and print; exit status 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--interactions", type=int, default=40, help="of each page")
-    parser.add_argument("--refreshes", type=int, default=1000, help="of all pages together, in turn")
+    parser.add_argument("--interactions", type=int, default=40, help="interactions per page")
+    parser.add_argument("--refreshes", type=int, default=1000, help="refreshes of all pages together")
     parser.add_argument("--requests", type=int, default=20_000)
     args = parser.parse_args()
     with service(monitor=True) as running:

@@ -1,4 +1,4 @@
-"""A Flask route that returns a constant: what the HTTP stack costs with nothing behind it."""
+"""A Flask route that returns a constant: the cost of the HTTP stack alone."""
 
 from flask import Flask, Response
 
@@ -6,7 +6,7 @@ ANSWER = b'{"prediction": "setosa", "class_id": 0, "confidence": 0.98}'
 
 
 def create() -> Flask:
-    """The app."""
+    """The WSGI app."""
     app = Flask(__name__)
 
     @app.post("/predict")

@@ -1,6 +1,6 @@
-"""The usual drift rules, as they are run in practice: a look every 50 requests at the last 500, once there are 500.
+"""Common drift rules, as used in practice: every 50 requests they check the last 500, once there are 500.
 
-To their favour: the mean's rule takes the reference's own uncertainty into account.
+In their favour, the rule for the mean accounts for the uncertainty of the reference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PSI_FLOOR = 1e-4
 
 
 def alarms(reference: np.ndarray, live: np.ndarray) -> dict[str, bool]:
-    """Which rules alarmed at any look at `live`, shape (n, features); n is a multiple of `LOOK`, at least `WINDOW`."""
+    """Which rules raised an alarm at any look at `live`, shape (n, features); n is a multiple of `LOOK`, ≥ `WINDOW`."""
     per_look = [_per_feature(reference[:, j], live[:, j]) for j in range(reference.shape[1])]
     scaled, psi, z = (np.stack([feature[i] for feature in per_look]) for i in range(3))
     width = len(per_look)
@@ -30,7 +30,7 @@ def alarms(reference: np.ndarray, live: np.ndarray) -> dict[str, bool]:
 
 
 def _per_feature(reference: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At each look: the scaled KS statistic, the PSI, and the distance of the means in standard errors."""
+    """At each look: the scaled KS statistic, the PSI, and the difference of the means in standard errors."""
     ordered = np.sort(reference)
     counts, rows = _windows(np.searchsorted(ordered, live), len(ordered) + 1)
     return (
@@ -41,7 +41,7 @@ def _per_feature(reference: np.ndarray, live: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _windows(gaps: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts per gap between reference values in the window at each look, shape (looks, gaps), and its rows."""
+    """Counts per gap between reference values in each look's window, shape (looks, gaps), and the window's rows."""
     looks = len(gaps) // LOOK
     flat = np.arange(looks).repeat(LOOK) * width + gaps[: looks * LOOK]
     total = np.cumsum(np.bincount(flat, minlength=looks * width).reshape(looks, width), axis=0)
@@ -52,7 +52,7 @@ def _windows(gaps: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scaled_ks(counts: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
-    """The two-sample statistic times the root of the harmonic sample size; the supremum lies at a gap's end."""
+    """The two-sample KS statistic, scaled by its sample sizes; the supremum is at an end of a gap."""
     live = np.cumsum(counts, axis=1) / rows[:, None]
     known = np.arange(size + 1) / size
     right = np.abs(live - known).max(axis=1)

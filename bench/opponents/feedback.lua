@@ -1,4 +1,4 @@
--- One outcome a request, each of another prediction: ids from the file named in the first argument.
+-- One outcome per request, each for another prediction; the first argument is the file of prediction ids.
 local ids, at = {}, 0
 
 function init(args)

@@ -1,6 +1,6 @@
-"""The naive design that `bench/serving.py` compares with: Flask, joblib, scikit-learn and a counter, nothing else.
+"""The naive design that `bench/serving.py` compares with: Flask, joblib, scikit-learn and two metrics, nothing else.
 
-Run by gunicorn with two sync workers; trains the same forest as version v1 when it is loaded.
+Run by gunicorn with two sync workers; loads the model of version v1.
 """
 
 import os
@@ -17,7 +17,7 @@ LATENCY = Histogram("naive_latency_seconds", "Time to answer")
 
 
 def create() -> Flask:
-    """The app; the model's path is in NAIVE_MODEL."""
+    """The WSGI app; NAIVE_MODEL is the path of the model."""
     app = Flask(__name__)
     model = joblib.load(Path(os.environ["NAIVE_MODEL"]))
     classes = ["setosa", "versicolor", "virginica"]

@@ -1,4 +1,4 @@
--- Random rows within the ranges of Iris: a new one for each request, prepared before the clock starts.
+-- Random rows within the ranges of Iris, prepared before the measurement; each request picks one at random.
 local bodies, count = {}, 4096
 
 function init(args)
