@@ -8,7 +8,7 @@ BIN="$ROOT/.venv/bin"
 FAST=no
 TESTS_ONLY=no
 LINT_ONLY=no
-WORKERS=(-n auto) # pytest-xdist's; tests/sharing_out.py says how many that are, and who gets what
+WORKERS=(-n auto) # pytest-xdist's; tests/workers.py says how many that are, and in which order they take the files
 PYTEST_ARGUMENTS=()
 FAILED="" # the checks before the tests that did not pass
 

@@ -1,15 +1,15 @@
-"""What tests of several folders share, and how they are shared out where workers run side by side."""
+"""Fixtures for tests of several folders, and how pytest-xdist's workers run them."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import postgres, sharing_out, stack
+from tests import postgres, stack, workers
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +17,16 @@ def stack_images() -> str:
     """The tag of images made of the files as they are now; built once, and again only when a file has changed."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip("no Docker engine answers: what needs the images was not checked")
-    return stack.build()
+    with workers.host_network({"docker"}):  # it builds before the file's own turn begins
+        return stack.build()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def host_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keeps browsers and containers apart, for as long as the file's own servers live."""
+    items = (item for item in request.session.items if item.path == request.path)
+    with workers.host_network({mark.name for item in items for mark in item.iter_markers()}):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -52,17 +61,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest first, where there are workers to begin with them."""
+    """The order in which workers take the files; one process alone keeps pytest's."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: sharing_out.rank(item.nodeid))
+        items.sort(key=lambda item: workers.rank(item.nodeid))
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """What `-n auto` means."""
-    return sharing_out.workers()
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing_out.SharingOut:
-    """Ours, in every mode of distribution."""
-    config.option.loadscopereorder = False  # the order is that of the tests
-    return sharing_out.SharingOut(config, log)
+    return workers.count()

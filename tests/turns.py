@@ -12,10 +12,10 @@ import pytest
 
 
 @contextmanager
-def in_turn(lock: Path) -> Iterator[None]:
-    """One process at a time is in such a block with this file, which is made; the others wait."""
+def in_turn(lock: Path, *, shared: bool = False) -> Iterator[None]:
+    """Locks this file, which is made; one process at a time, or all that share it."""
     with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 

@@ -1,0 +1,71 @@
+"""How tests share a machine: what starts first, how many workers there are, and what keeps out of a browser's way."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests import workers
+from tests.infra.repository import ROOT
+from tests.waiting import consistently, eventually
+
+BROWSER, DOCKER = {"e2e", "browser"}, {"e2e", "docker"}
+
+
+def marks(file: str) -> set[str]:
+    """The names of the marks in a file of tests."""
+    return set(re.findall(r"pytest\.mark\.(\w+)", (ROOT / file).read_text()))
+
+
+@pytest.mark.parametrize("file", workers.STARTED_FIRST)
+def test_a_file_that_starts_first_exists(file: str) -> None:
+    assert (ROOT / file).exists()
+
+
+def test_what_starts_before_the_last_browser_needs_no_container() -> None:
+    browsers = [at for at, file in enumerate(workers.STARTED_FIRST) if "browser" in marks(file)]
+    assert len(browsers) == sum("browser" in marks(str(path)) for path in (ROOT / "tests/e2e").glob("test_*.py"))
+    assert not any("docker" in marks(file) for file in workers.STARTED_FIRST[: browsers[-1]])
+
+
+def test_files_with_servers_come_before_the_rest() -> None:
+    files = ["tests/unit/test_a.py", "tests/e2e/test_a.py", *reversed(workers.STARTED_FIRST)]
+    in_order = [*workers.STARTED_FIRST, "tests/e2e/test_a.py", "tests/unit/test_a.py"]
+    assert sorted((f"{file}::test" for file in files), key=workers.rank) == [f"{file}::test" for file in in_order]
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 2), (2, 3), (4, 5), (64, 9)])
+def test_one_worker_more_than_cores(cores: int, expected: int) -> None:
+    assert workers.count(cores) == expected
+
+
+@pytest.fixture
+def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network lock that no real browser holds."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("own_lock")
+@pytest.mark.parametrize("second", [BROWSER, DOCKER])
+def test_neither_containers_nor_another_browser_start_beside_a_browser(second: set[str]) -> None:
+    inside: list[str] = []
+
+    def start() -> None:
+        with workers.host_network(second):
+            inside.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with workers.host_network(BROWSER):
+            pool.submit(start)
+            consistently(lambda: inside == [], for_s=0.2)
+        eventually(lambda: inside == ["second"], 10)
+
+
+@pytest.mark.usefixtures("own_lock")
+@pytest.mark.parametrize(("first", "second"), [(DOCKER, DOCKER), (BROWSER, {"e2e"})])
+def test_containers_run_side_by_side_and_other_servers_beside_a_browser(first: set[str], second: set[str]) -> None:
+    with workers.host_network(first), workers.host_network(second):
+        pass

@@ -1,0 +1,64 @@
+"""How tests share a machine: the order in which files start, the number of workers, and the host's network.
+
+pytest-xdist hands out whole files (`--dist loadfile` in pyproject.toml), because costly fixtures live as long as their
+module, and in the order of collection (`--no-loadscope-reorder`). `--dist loadgroup` is no alternative: with pytest 9.2
+and xdist 3.8 it groups nothing (pytest-dev/pytest-xdist#1386), and where it works it appends the group to the names of
+tests, by which `--last-failed` in .ci/run would not find them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.turns import in_turn
+
+STARTED_FIRST = (
+    # The browser keeps containers from starting, so what runs beside it needs none.
+    "tests/e2e/test_ui_browser.py",
+    "tests/e2e/test_thompson.py",
+    "tests/e2e/test_postgres.py",
+    "tests/e2e/test_experiment.py",
+    "tests/e2e/test_overload.py",
+    "tests/e2e/test_ui_idle.py",
+    # More than a minute each on two cores, the longest first, so that none is left to run alone at the end.
+    "tests/e2e/test_jenkins_pipeline.py",
+    "tests/e2e/test_deploy_rolls.py",
+    "tests/e2e/test_compose_stack.py",
+    "tests/e2e/test_user_data.py",
+    "tests/e2e/test_installer_hosts.py",
+    "tests/e2e/test_deploy_host.py",
+    "tests/e2e/test_deploy_taking_over.py",
+    "tests/e2e/test_postgres_stack.py",
+    "tests/e2e/test_compose_alerts.py",
+    "tests/e2e/test_compose_demo.py",
+)
+
+
+def rank(test_id: str) -> tuple[int, bool]:
+    """The sort key of a test: files that start first, then others with real servers, then the rest."""
+    file = test_id.split("::", 1)[0]
+    at = STARTED_FIRST.index(file) if file in STARTED_FIRST else len(STARTED_FIRST)
+    return at, not file.startswith("tests/e2e/")
+
+
+def count(cores: int | None = None) -> int:
+    """How many workers a machine bears: one a core, and one more because most tests wait; at most nine."""
+    return min(cores or os.cpu_count() or 1, 8) + 1
+
+
+@contextmanager
+def host_network(marks: set[str]) -> Iterator[None]:
+    """Keeps browsers and containers apart while tests with these marks run.
+
+    Starting or stopping a container changes the host's network, and Chromium then drops what it is loading
+    (ERR_NETWORK_CHANGED). A browser therefore has the network alone; containers share it.
+    """
+    if not marks & {"browser", "docker"}:
+        yield
+        return
+    with in_turn(Path(tempfile.gettempdir()) / f"bakeoff-network-{os.getuid()}.lock", shared="browser" not in marks):
+        yield
