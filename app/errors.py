@@ -146,7 +146,7 @@ class ArtefactRefused(BakeoffError):
         self.reason = reason
 
 
-class ShelfConflict(BakeoffError):
+class RegistryConflict(BakeoffError):
     """A version of that name is already published, and versions never change."""
 
     code = "version_exists"

@@ -63,14 +63,14 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-class HeldFile(msgspec.Struct, frozen=True):
+class LockFile(msgspec.Struct, frozen=True):
     """A file of this process's own: written through `descriptor`, whose closing lets go of the lock."""
 
     descriptor: int
     path: Path
 
 
-def hold(folder: Path, suffix: str, text: bytes) -> HeldFile:
+def hold(folder: Path, suffix: str, text: bytes) -> LockFile:
     """A new file in `folder` (made where it is missing) that begins with `text` and is locked. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -84,7 +84,7 @@ def hold(folder: Path, suffix: str, text: bytes) -> HeldFile:
         os.close(descriptor)
         draft.unlink(missing_ok=True)
         raise
-    return HeldFile(descriptor, path)
+    return LockFile(descriptor, path)
 
 
 def files_of(folder: Path, suffix: str) -> list[Path]:
@@ -113,7 +113,7 @@ def is_free(descriptor: int) -> bool:
     return True
 
 
-class Turns:
+class ProcessLock:
     """Turns by a lock on the file at `path`, which dies with its holder. Holds nothing open, so it may cross a fork."""
 
     def __init__(self, path: Path) -> None:

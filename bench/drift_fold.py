@@ -1,8 +1,8 @@
-"""What drift costs a request in the monitor: the folder over a log that a real service wrote, at 30 features.
+"""Measure the cost of drift detection per request: the monitor's projection over the log of a real service.
 
     python bench/drift_fold.py [--requests 20000] [--versions 1]
 
-Breast cancer (30 features); reading the log, decoding, the detector, answers, states and reports are all in it.
+Breast cancer data (30 features). The cost includes reading and decoding the log, the detector, states and reports.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sklearn.datasets import load_breast_cancer
 
 sys.path.insert(0, str(ROOT))
 
-from app.cli.monitor import folders
+from app.cli.monitor import projections
 from app.monitor.projection import step
 from app.settings import Settings
 from app.store.engine import Database
@@ -31,7 +31,7 @@ from app.store.projections import MonitorStore
 
 
 def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:
-    """Write the log; the environment of the service that wrote it."""
+    """Write the log with a service; returns the environment of that service."""
     port = free_port()
     env = environment(folder, port)
     for number in range(1, versions + 1):
@@ -49,11 +49,11 @@ def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:
 
 
 def cost_us(env: dict[str, str]) -> list[float]:
-    """Processor microseconds a request, one figure a portion."""
+    """CPU microseconds per request, one figure per batch."""
     settings = Settings.from_environ({**env})
     database = Database(settings.store_url)
     store = MonitorStore(database, lambda: time.time_ns() // 1000)
-    drift = next(folder for folder in folders(settings, database) if folder.name == "drift")
+    drift = next(projection for projection in projections(settings, database) if projection.name == "drift")
     figures = []
     while True:
         started = time.process_time()
@@ -64,17 +64,17 @@ def cost_us(env: dict[str, str]) -> list[float]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--versions", type=int, nargs="*", default=[1, 2])
     args = parser.parse_args()
-    print("| drift in the monitor, 30 features | processor µs a request, median (least) | target |")
+    print("| drift detection, 30 features | CPU µs per request, median (minimum) | target |")
     print("|---|---|---|")
     for versions in args.versions:
         with tempfile.TemporaryDirectory() as name:
             figures = cost_us(logged(Path(name), args.requests, versions))
-        print(f"| {versions} version(s) watched | {statistics.median(figures):.1f} ({min(figures):.1f}) | ≤ 30 |")
+        print(f"| {versions} version(s) monitored | {statistics.median(figures):.1f} ({min(figures):.1f}) | ≤ 30 |")
     return 0
 
 

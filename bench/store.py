@@ -1,10 +1,10 @@
-"""What the store takes in a second, on SQLite and on PostgreSQL, in the same run.
+"""Measure how many rows per second the store can write, on SQLite and on PostgreSQL, in the same run.
 
     python bench/store.py [--seconds 3] [--writers 2]
 
-Needs a PostgreSQL server's programs (apt-get install postgresql), which are started in a folder of their own with
-`fsync` on. Predictions are appended in batches of 100 as the recorder does, outcomes are committed durably: alone, and
-in groups of 16 as concurrent requests are. Each writer is a process.
+Needs the programs of a PostgreSQL server (apt-get install postgresql), which runs in a temporary folder with `fsync`
+on. Predictions are appended in batches of 100, like the recorder's. Outcomes are committed durably, one by one and in
+groups of 16, like concurrent requests. Each writer is a process.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from serving import ROOT
 sys.path.insert(0, str(ROOT))
 
 from app.domain.outcome import Outcome
-from app.domain.prediction_id import ServedFact
+from app.domain.prediction_id import PredictionFact
 from app.errors import StoreUnavailable
-from app.files import Turns
+from app.files import ProcessLock
 from app.store.engine import Database
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
@@ -31,14 +31,14 @@ from app.store.predictions import PredictionLog
 from tests import postgres
 from tests.unit.store.stored_rows import logged
 
-FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
-GROUPS = {"predictions in batches of 100": 100, "feedback, one a commit": 1, "feedback, 16 a commit": 16}
+FACT = PredictionFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
+GROUPS = {"predictions in batches of 100": 100, "feedback, 1 per commit": 1, "feedback, 16 per commit": 16}
 
 
 def work(url: str, what: str, seconds: float, writer: int, turn: str) -> int:
-    """Rows written in `seconds` by one process."""
+    """Rows that one process writes in `seconds`."""
     database, group, rows = Database(url), GROUPS[what], 0
-    predictions, feedback = PredictionLog(database), FeedbackLog(database, lambda: 1, Turns(Path(turn)))
+    predictions, feedback = PredictionLog(database), FeedbackLog(database, lambda: 1, ProcessLock(Path(turn)))
     with database.begin(READING):
         pass  # opened before the clock starts
     until = time.monotonic() + seconds
@@ -56,7 +56,7 @@ def work(url: str, what: str, seconds: float, writer: int, turn: str) -> int:
 
 
 def rate(url: str, what: str, seconds: float, writers: int) -> float:
-    """Rows a second over all writers."""
+    """Rows per second over all writers."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, "--url", url, "--what", what, "--seconds", str(seconds)]
         words += ["--turn", f"{folder}/turn", "--writer"]
@@ -67,9 +67,9 @@ def rate(url: str, what: str, seconds: float, writers: int) -> float:
 
 
 def measure(seconds: float, writers: int) -> None:
-    """Both, one after the other, and print."""
+    """Measure both databases, one after the other, and print the table."""
     with tempfile.TemporaryDirectory() as folder, postgres.server(fsync="on", full_page_writes="on") as server:
-        print(f"| {writers} writers, rows a second | SQLite | PostgreSQL |")
+        print(f"| {writers} writers, rows per second | SQLite | PostgreSQL |")
         print("|---|---|---|")
         for what in GROUPS:
             name = what.replace(" ", "-")
@@ -78,7 +78,7 @@ def measure(seconds: float, writers: int) -> None:
 
 
 def main() -> int:
-    """Measure, or be one of the writers."""
+    """Measure; with the hidden --writer, run as one of the writers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--writers", type=int, default=2)
@@ -90,7 +90,7 @@ def main() -> int:
         print(work(args.url, args.what, args.seconds, args.writer, args.turn))
         return 0
     if postgres.binaries() is None:
-        sys.exit("no PostgreSQL server is here: apt-get install postgresql")
+        sys.exit("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     measure(args.seconds, args.writers)
     return 0
 

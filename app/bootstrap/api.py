@@ -10,13 +10,13 @@ from typing import Any
 
 from app.bootstrap.parts import Shared, breaker, generations
 from app.bootstrap.worker import Worker
-from app.inference.loader import load_fleet
-from app.inference.registry import Shelf
+from app.inference.loader import load_models
+from app.inference.registry import ModelRegistry
 from app.services.control.aliases import AliasKeeper
-from app.services.control.config_watcher import Configurations, Following
-from app.services.ports import Fleet
-from app.services.serving.load_shedding import Admission
-from app.services.serving.predictor import Live
+from app.services.control.config_watcher import Configurations, ConfigWatcher
+from app.services.ports import LoadedModels
+from app.services.serving.load_shedding import LoadShedding
+from app.services.serving.predictor import LiveModels
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
@@ -30,22 +30,24 @@ _LOG = logging.getLogger(__name__)
 def build_api(settings: Settings) -> Api:
     """The api, ready to be forked and started. Raises `SettingError`."""
     keys = load_or_create(settings.data_dir)
-    shared = Shared(settings, keys, Shelf(settings.model_dir, keys.shelf), Database(settings.store_url))
+    shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), Database(settings.store_url))
     generation = generations(settings).current()  # before the shelf: what comes in between is looked at again
-    fleet = load_fleet(shared.shelf)
-    _announce(fleet)
+    loaded_models = load_models(shared.registry)
+    _announce(loaded_models)
     configurations = Configurations(ConfigurationLog(shared.database), settings)
-    configurations.load(fleet)
+    configurations.load(loaded_models)
     shared.database.close()  # nothing that is open may cross the fork
-    return Api(shared, fleet, generation, configurations)
+    return Api(shared, loaded_models, generation, configurations)
 
 
 class Api:
     """The WSGI callable of one process: made before the fork, started after it (by the first request at the latest)."""
 
-    def __init__(self, shared: Shared, fleet: Fleet, generation: str, configurations: Configurations) -> None:
+    def __init__(
+        self, shared: Shared, loaded_models: LoadedModels, generation: str, configurations: Configurations
+    ) -> None:
         self._shared = shared
-        self._fleet: Fleet | None = fleet
+        self._loaded_models: LoadedModels | None = loaded_models
         self._generation = generation
         self._configurations = configurations
         self._lock = threading.Lock()
@@ -63,23 +65,23 @@ class Api:
         """
         with self._lock:
             if self._worker is None:
-                self._worker = self._started(draining, Admission(waiting, self._shared.settings.queued_requests))
+                self._worker = self._started(draining, LoadShedding(waiting, self._shared.settings.queued_requests))
             return self._worker
 
-    def _started(self, draining: Callable[[], bool], admission: Admission) -> Worker:
-        fleet, self._fleet = self._fleet, None  # a reload must be able to let go of it
-        assert fleet is not None
+    def _started(self, draining: Callable[[], bool], admission: LoadShedding) -> Worker:
+        loaded_models, self._loaded_models = self._loaded_models, None  # a reload must be able to let go of it
+        assert loaded_models is not None
         shared = self._shared
-        live = Live(fleet, self._configurations.current(), partial(breaker, shared.settings))
-        following = Following(self._configurations, live, AliasKeeper(shared.shelf))
+        live = LiveModels(loaded_models, self._configurations.current(), partial(breaker, shared.settings))
+        following = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
         reload = Reload(
-            fleet=lambda: live.fleet,
-            load=partial(load_fleet, shared.shelf),
+            loaded_models=lambda: live.loaded_models,
+            load=partial(load_models, shared.registry),
             serve=following.serve,
             generations=generations(shared.settings),
             generation=self._generation,
         )
-        del fleet
+        del loaded_models
         worker = Worker(shared, live, following, reload, admission, draining)
         worker.start()
         return worker
@@ -90,8 +92,8 @@ class Api:
             self._worker.stop()
 
 
-def _announce(fleet: Fleet) -> None:
-    for refused in fleet.refused:
+def _announce(loaded_models: LoadedModels) -> None:
+    for refused in loaded_models.refused:
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
-    if not fleet.versions:
+    if not loaded_models.versions:
         _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": "bakeoff train, then restart the api"}})

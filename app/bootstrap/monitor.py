@@ -13,13 +13,13 @@ import requests
 from app.domain.report import ExperimentReport
 from app.monitor.control.automatic import AutomaticDecisions
 from app.monitor.control.bandit import Bandit
-from app.monitor.control.ramp import Known, Ramping
+from app.monitor.control.ramp import ExperimentKnowledge, RampControl
 from app.monitor.experiment.projection import NAME, load_state
 from app.monitor.experiment.state import plan_of
 from app.monitor.loop import AfterReports
 from app.monitor.webhook import Announcer, Notifier
 from app.services.control.config_watcher import new_experiment_id
-from app.services.control.decisions import Decisions, World
+from app.services.control.decisions import Decisions, Dependencies
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
@@ -51,12 +51,12 @@ def http_probe(api_url: str) -> Callable[[str], str | None]:
             return f"the api cannot be asked: {type(error).__name__}"
         except msgspec.MsgspecError:
             return "the api gave no readable answer"
-        return _flaw(health.models.get(version))
+        return _failure(health.models.get(version))
 
     return probe
 
 
-def _flaw(found: _Version | None) -> str | None:
+def _failure(found: _Version | None) -> str | None:
     if found is None or not found.loaded:
         return "it is not loaded" if found is None or not found.error else f"it is not loaded: {found.error}"
     if found.error:
@@ -64,7 +64,7 @@ def _flaw(found: _Version | None) -> str | None:
     return "its circuit breaker is open" if found.circuit_breaker == "open" else None
 
 
-class Acting:
+class MonitorActions:
     """`after_reports` are for the loop, in this order: a decision is told in the same turn.
 
     `ticks` are what goes by the clock. Raises `SettingError`.
@@ -73,25 +73,25 @@ class Acting:
     def __init__(self, settings: Settings, database: Database, now_us: Callable[[], int]) -> None:
         table, reads = DecisionTable(database), MonitorReads(database, now_us)
         configuration = ConfigurationLog(database).latest
-        world = World(
+        dependencies = Dependencies(
             report=lambda experiment_id: stored.report if (stored := reads.report(experiment_id)) else None,
             probe=http_probe(settings.api_url),
             now_us=now_us,
             new_id=new_experiment_id,
         )
         self._notifier = Notifier(settings.notify_webhook_url) if settings.notify_webhook_url else None
-        decisions = Decisions(table, world)
-        known = _Knowledge(MonitorStore(database, now_us), world.report)
+        decisions = Decisions(table, dependencies)
+        known = _KnowledgeOf(MonitorStore(database, now_us), dependencies.report)
         self.ticks: Mapping[str, Callable[[], None]] = {
-            "ramp": Ramping(decisions, configuration, known, now_us),
-            "bandit": Bandit(decisions, configuration, world.report, now_us),
+            "ramp": RampControl(decisions, configuration, known, now_us),
+            "bandit": Bandit(decisions, configuration, dependencies.report, now_us),
         }
         after: list[AfterReports] = [AutomaticDecisions(decisions, configuration)]
         if self._notifier is not None:
-            after.append(Announcer(NoticeState(database), table, configuration, self._notifier.tell))
+            after.append(Announcer(NoticeState(database), table, configuration, self._notifier.notify))
         self.after_reports: tuple[AfterReports, ...] = tuple(after)
 
-    def __enter__(self) -> Acting:
+    def __enter__(self) -> MonitorActions:
         """Begin to send notices."""
         if self._notifier is not None:
             self._notifier.start()
@@ -103,17 +103,17 @@ class Acting:
             self._notifier.stop()
 
 
-class _Knowledge:
+class _KnowledgeOf:
     """The report of an experiment and the state that it was made of, or a newer one."""
 
     def __init__(self, store: MonitorStore, report: Callable[[str], ExperimentReport | None]) -> None:
         self._store = store
         self._report = report
 
-    def __call__(self, experiment_id: str) -> Known:
+    def __call__(self, experiment_id: str) -> ExperimentKnowledge:
         """Raises `StoreUnavailable`."""
         first = self._store.first_configuration(experiment_id)
         name = f"{NAME}/{experiment_id}"
         body = self._store.states([name]).get(name)
         state = None if first is None or body is None else load_state(plan_of(first), body)
-        return Known(self._report(experiment_id), state)
+        return ExperimentKnowledge(self._report(experiment_id), state)

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from app.errors import StoreUnavailable
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
 from app.services.serving.breaker import Breaker
 from app.settings import Settings
@@ -22,7 +22,7 @@ class Shared(NamedTuple):
 
     settings: Settings
     keys: Keys
-    shelf: Shelf
+    registry: ModelRegistry
     database: Database
 
 

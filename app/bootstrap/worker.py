@@ -18,23 +18,23 @@ from app import __version__
 from app.bootstrap.parts import Shared, host_condition, monitor_age_s, now_us, store_complaint
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
-from app.files import Turns
+from app.files import ProcessLock
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
 from app.observe.state import RecentState, StateSnapshot, state_of
-from app.services.control.config_watcher import Following, new_experiment_id
-from app.services.control.decisions import Decisions, World
+from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
+from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import History
-from app.services.queries.models import Catalogue
+from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Feedback
 from app.services.recording.recorder import Recorder
 from app.services.serving.breaker import BreakerWatch
-from app.services.serving.health import Health, flaw_in
-from app.services.serving.load_shedding import Admission
-from app.services.serving.predictor import Live, Predictor
+from app.services.serving.health import Health, failure_in
+from app.services.serving.load_shedding import LoadShedding
+from app.services.serving.predictor import LiveModels, Predictor
 from app.services.serving.reload import Reload
 from app.store.configurations import DecisionTable
 from app.store.drift_reports import DriftTable
@@ -71,7 +71,7 @@ class Tidying:
         """Something was let go of just now."""
         self._left = self._turns
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         """Once in a while, always as often."""
         if self._left:
             self._left -= 1
@@ -90,10 +90,10 @@ class Worker:
     def __init__(
         self,
         shared: Shared,
-        live: Live,
-        following: Following,
+        live: LiveModels,
+        following: ConfigWatcher,
         reload: Reload,
-        admission: Admission,
+        admission: LoadShedding,
         draining: Callable[[], bool],
     ) -> None:
         database = shared.database
@@ -109,10 +109,10 @@ class Worker:
         self._recorder = Recorder(
             PredictionLog(database),
             self._metrics,
-            lambda: live.fleet,
+            lambda: live.loaded_models,
             shared.settings.recorder_queue_rows,
             SharedProgress(shared.settings.data_dir / "progress"),
-            pressed=lambda: admission.pressed,
+            backpressure=lambda: admission.backpressure,
         )
         services = self._services(shared, draining)
         direct = {
@@ -125,18 +125,18 @@ class Worker:
         live, database, keys = self._live, shared.database, shared.keys
         signer = Signer(keys.predictions, os.urandom(4))
         age_s = partial(monitor_age_s, self._reads)
-        turns = Turns(shared.settings.data_dir / "feedback.turn")
+        turns = ProcessLock(shared.settings.data_dir / "feedback.turn")
         return Services(
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
             feedback=Feedback(live, signer, FeedbackLog(database, now_us, turns)),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
-            decisions=Decisions(DecisionTable(database), self._world()),
+            decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
             health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s),
-            catalogue=Catalogue(live, shared.shelf),
-            history=History(PredictionHistory(database), lambda: live.fleet),
+            catalogue=ModelQueries(live, shared.registry),
+            history=History(PredictionHistory(database), lambda: live.loaded_models),
             reload=self._reload,
             metrics=self._metrics,
             recorder=self._recorder,
@@ -168,7 +168,7 @@ class Worker:
                 self._reload.follow()
                 if self._declare():
                     tidying.soon()
-                tidying.turn()
+                tidying.tick()
                 breakers.look(self._live.breakers)
             except Exception:  # noqa: BLE001 - logged
                 _LOG.exception("follow_failed")  # the next turn tries again; serving goes on with what is installed
@@ -176,17 +176,17 @@ class Worker:
     def _declare(self) -> bool:
         """Begin the series of what serves now, if it has changed; looked at each turn, because a reload may come from
         any request."""
-        fleet = self._live.fleet
-        if self._declared is fleet.versions:
+        loaded_models = self._live.loaded_models
+        if self._declared is loaded_models.versions:
             return False
-        self._declared = fleet.versions
-        self._metrics.declare({name: version.sha256 for name, version in fleet.versions.items()})
+        self._declared = loaded_models.versions
+        self._metrics.declare({name: version.sha256 for name, version in loaded_models.versions.items()})
         return True
 
-    def _world(self) -> World:
-        return World(
+    def _dependencies(self) -> Dependencies:
+        return Dependencies(
             report=lambda experiment_id: stored.report if (stored := self._reads.report(experiment_id)) else None,
-            probe=lambda version: flaw_in(self._live.fleet, version),
+            probe=lambda version: failure_in(self._live.loaded_models, version),
             now_us=now_us,
             new_id=new_experiment_id,
             follow=self._following.now,

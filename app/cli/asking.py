@@ -12,7 +12,7 @@ from app.errors import BakeoffError, Unavailable
 _TIMEOUT_S = (3.0, 30.0)
 
 
-class Refused(BakeoffError):
+class ApiRefused(BakeoffError):
     """The api answered with an error; the message is its own, with what to do where that is known."""
 
     code = "refused"
@@ -27,7 +27,7 @@ def ask(
 ) -> Any:
     """What the api at `url` answers to GET (with a body: POST) `path`, as plain data.
 
-    Raises `Unavailable` where nothing answers, `Refused` where it refuses.
+    Raises `Unavailable` where nothing answers, `ApiRefused` where it refuses.
     """
     address = url.rstrip("/") + path
     sent: dict[str, str | bytes] = dict(headers or {})
@@ -51,7 +51,7 @@ def _content(answer: requests.Response, path: str) -> Any:
     try:
         content = answer.json()
     except ValueError:
-        raise Refused(f"{path} answered {answer.status_code} and no JSON: is this the api's address?") from None
+        raise ApiRefused(f"{path} answered {answer.status_code} and no JSON: is this the api's address?") from None
     if answer.status_code == 200:
         return content
     try:
@@ -60,4 +60,4 @@ def _content(answer: requests.Response, path: str) -> Any:
         message = f"{path} answered {answer.status_code}"
     if answer.status_code in (401, 403):
         message += " (the commands take ADMIN_TOKEN and API_TOKEN from the environment: set them to the server's)"
-    raise Refused(message)
+    raise ApiRefused(message)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from app import __version__
-from app.store.backup import KEY, SHELF, STORE, TOKEN
+from app.store.backup import KEY, REGISTRY, STORE, TOKEN
 
 if TYPE_CHECKING:
-    from app.store.backup import BackupContents, Homes
+    from app.store.backup import BackupContents, RestoreTargets
     from app.store.kinds import Kind
 
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from app.errors import BackupRefused
 
-    homes, kind = homes_of_settings()
+    homes, kind = restore_targets_of()
     target = None if args.to == "-" else _target(Path(args.to))
     try:
         with _written(target) as out:
@@ -52,16 +52,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def homes_of_settings() -> tuple[Homes, Kind]:
+def restore_targets_of() -> tuple[RestoreTargets, Kind]:
     """Where the state of the deployment is that the settings describe, and what its log is. Raises `SettingError`."""
     from app.settings import Settings
-    from app.store.backup import Homes
+    from app.store.backup import RestoreTargets
     from app.store.kinds import kind_of
 
     settings = Settings.from_environ()
     kind = kind_of(settings.store_url)
     store = None if kind.file is None else kind.file.absolute()
-    return Homes(settings.data_dir.absolute(), store, settings.model_dir.absolute()), kind
+    return RestoreTargets(settings.data_dir.absolute(), store, settings.model_dir.absolute()), kind
 
 
 def _target(path: Path) -> Path:
@@ -89,10 +89,10 @@ def _written(target: Path | None) -> Iterator[IO[bytes]]:
         draft.unlink(missing_ok=True)
 
 
-def _backup(homes: Homes, kind: Kind, out: IO[bytes], room: Path) -> BackupContents:
+def _backup(homes: RestoreTargets, kind: Kind, out: IO[bytes], room: Path) -> BackupContents:
     """Write everything; the copy of the log is made in a folder of its own under `room`, not on a small /tmp."""
     from app.errors import BackupRefused
-    from app.inference.registry import shelf_files
+    from app.inference.registry import registry_files
     from app.store.backup import write
 
     if not (homes.data_dir / KEY).is_file():
@@ -101,5 +101,5 @@ def _backup(homes: Homes, kind: Kind, out: IO[bytes], room: Path) -> BackupConte
         files = {name: homes.data_dir / name for name in (KEY, TOKEN) if (homes.data_dir / name).is_file()}
         if kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
-        files |= {f"{SHELF}/{name}": path for name, path in shelf_files(homes.model_dir).items()}
+        files |= {f"{REGISTRY}/{name}": path for name, path in registry_files(homes.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)

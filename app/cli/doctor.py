@@ -19,7 +19,7 @@ import msgspec
 
 from app.errors import BakeoffError
 from app.services.queries import doctor
-from app.services.queries.doctor import Finding
+from app.services.queries.doctor import Diagnosis
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return show(findings)
 
 
-def show(findings: Sequence[Finding]) -> int:
+def show(findings: Sequence[Diagnosis]) -> int:
     """Print a line for each finding, and what to do; 1 where something is broken."""
     for finding in findings:
         print(f"{_MARKS[finding.state]}  {finding.name}: {finding.detail}")
@@ -55,15 +55,15 @@ def show(findings: Sequence[Finding]) -> int:
     return 0 if doctor.healthy(findings) else 1
 
 
-def of_state() -> list[Finding]:
+def of_state() -> list[Diagnosis]:
     """What there is to say of the shelf and the store alone."""
     from app.settings import Settings
 
     settings = Settings.from_environ()
-    return [*_shelf(settings), *_store(settings)]
+    return [*_registry(settings), *_store(settings)]
 
 
-def _findings() -> Iterator[Finding]:
+def _findings() -> Iterator[Diagnosis]:
     """One after the other: a slow check must not hold back what is known already."""
     yield _python()
     packages = doctor.of_packages(*_packages())
@@ -75,16 +75,18 @@ def _findings() -> Iterator[Finding]:
     try:
         settings = Settings.from_environ()
     except BakeoffError as error:
-        yield Finding("settings", "broken", error.message, "mend that variable; .env.example gives the reason of each")
+        yield Diagnosis(
+            "settings", "broken", error.message, "mend that variable; .env.example gives the reason of each"
+        )
         return
     yield _settings(settings)
-    yield from _shelf(settings)
+    yield from _registry(settings)
     yield from _store(settings)
     yield from _ports(settings)
 
 
-def _python() -> Finding:
-    return Finding("python", "ok", ".".join(map(str, sys.version_info[:3])))
+def _python() -> Diagnosis:
+    return Diagnosis("python", "ok", ".".join(map(str, sys.version_info[:3])))
 
 
 def _packages() -> tuple[dict[str, str], dict[str, str | None]]:
@@ -101,49 +103,49 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _settings(settings: Settings) -> Finding:
+def _settings(settings: Settings) -> Diagnosis:
     if settings.admin_token is None:
         advice = "set ADMIN_TOKEN to change weights, reload or decide over the API"
-        return Finding("settings", "warn", "all are valid; administration is switched off", advice)
-    return Finding("settings", "ok", "all are valid")
+        return Diagnosis("settings", "warn", "all are valid; administration is switched off", advice)
+    return Diagnosis("settings", "ok", "all are valid")
 
 
-def _shelf(settings: Settings) -> Iterator[Finding]:
+def _registry(settings: Settings) -> Iterator[Diagnosis]:
     from app.store.keys import FILE_NAME
 
     place = settings.model_dir
     if not (settings.data_dir / "keys" / FILE_NAME).exists():  # making one is not a doctor's business
         detail = f"no key in {settings.data_dir}, so that no version of {place} can be verified"
-        yield Finding("shelf", "broken", detail, "put DATA_DIR back if there was one; else: bakeoff train")
+        yield Diagnosis("shelf", "broken", detail, "put DATA_DIR back if there was one; else: bakeoff train")
         return
     yield from _versions(settings)
 
 
-def _versions(settings: Settings) -> Iterator[Finding]:
-    from app.cli.shelf_access import shelf_of
+def _versions(settings: Settings) -> Iterator[Diagnosis]:
+    from app.cli.shelf_access import registry_of
     from app.errors import ArtefactRefused
 
     installed = _installed("scikit-learn") or ""
     findings = []
     try:
-        with shelf_of(settings) as shelf:
-            for name in shelf.names():
+        with registry_of(settings) as registry:
+            for name in registry.names():
                 try:
-                    findings.append(doctor.of_version(shelf.verified(name).manifest, installed))
+                    findings.append(doctor.of_version(registry.verified(name).manifest, installed))
                 except ArtefactRefused as error:
                     advice = "it is not served: put it back as it was published, or remove its folder"
-                    findings.append(Finding(f"version {name}", "broken", error.message, advice))
+                    findings.append(Diagnosis(f"version {name}", "broken", error.message, advice))
             with contextlib.suppress(FileNotFoundError):
-                shelf.aliases()
+                registry.aliases()
     except BakeoffError as error:
-        yield Finding("shelf", "broken", error.message, "the api moves the aliases again; else see MODEL_DIR")
+        yield Diagnosis("shelf", "broken", error.message, "the api moves the aliases again; else see MODEL_DIR")
         return
     served = sum(finding.state != "broken" for finding in findings)
-    yield doctor.of_shelf(str(settings.model_dir), len(findings), served)
+    yield doctor.of_registry(str(settings.model_dir), len(findings), served)
     yield from findings
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
+def _store(settings: Settings) -> Iterator[Diagnosis]:
     from app.store.kinds import kind_of
 
     now_us = time.time_ns() // 1000
@@ -154,16 +156,16 @@ def _store(settings: Settings) -> Iterator[Finding]:
         yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
         facts = kind.examine(_CHECK_S)
     except BakeoffError as error:
-        yield Finding("store", "broken", error.message, "start its server, or put the store back from a backup")
+        yield Diagnosis("store", "broken", error.message, "start its server, or put the store back from a backup")
         return
     if facts is None:
-        yield Finding("store", "ok", f"{kind.place} is made at the first start")
+        yield Diagnosis("store", "ok", f"{kind.place} is made at the first start")
         yield doctor.of_clock(now_us, None)
         return
     yield from _of_facts(facts, kind.place, now_us)
 
 
-def _of_facts(facts: StoreFacts, place: str, now_us: int) -> Iterator[Finding]:
+def _of_facts(facts: StoreFacts, place: str, now_us: int) -> Iterator[Diagnosis]:
     if facts.server is not None:
         yield doctor.of_server(f"{facts.server} at {place}", facts.complaint, facts.risks)
     else:
@@ -174,7 +176,7 @@ def _of_facts(facts: StoreFacts, place: str, now_us: int) -> Iterator[Finding]:
     yield doctor.of_clock(now_us, facts.newest_prediction_us)
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[Diagnosis]:
     for variable, port, path, sign in (
         ("API_PORT", settings.api_port, "/health/live", b"alive"),
         ("UI_PORT", settings.ui_port, "/_stcore/health", b"ok"),

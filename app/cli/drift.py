@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.cli.shelf_access import shelf_of
+from app.cli.shelf_access import registry_of
 
 if TYPE_CHECKING:
     from app.drift.report_types import DriftReport
@@ -50,8 +50,8 @@ def _report(args: argparse.Namespace) -> DriftReport:
     from app.settings import Settings
     from app.training.dataset import read_csv
 
-    with shelf_of(Settings.from_environ()) as shelf:
-        artefact = shelf.verified(args.version)
+    with registry_of(Settings.from_environ()) as registry:
+        artefact = registry.verified(args.version)
         reference = DriftReference.from_json(artefact.read("reference.json"))
     rows = contract_rows(artefact.manifest.contract, read_csv(args.file))
     if args.shuffle is not None:

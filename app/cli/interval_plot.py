@@ -9,7 +9,7 @@ _MARGIN = 0.05
 _NARROWEST = 20
 
 
-class Marks(NamedTuple):
+class PlotMarks(NamedTuple):
     """The characters of a drawing."""
 
     line: str
@@ -33,9 +33,9 @@ class Scale(NamedTuple):
         return min(max(round(place), 0), self.width - 1)
 
 
-def marks_for(*, plain: bool) -> Marks:
+def marks_for(*, plain: bool) -> PlotMarks:
     """The characters: ASCII where `plain`."""
-    return Marks("-", "[", "]", "o", "|", " ") if plain else Marks("─", "├", "┤", "●", "│", " ")
+    return PlotMarks("-", "[", "]", "o", "|", " ") if plain else PlotMarks("─", "├", "┤", "●", "│", " ")
 
 
 def scale_of(intervals: Sequence[Sequence[float]], width: int) -> Scale | None:
@@ -48,7 +48,7 @@ def scale_of(intervals: Sequence[Sequence[float]], width: int) -> Scale | None:
     return Scale(low - margin, high + margin, width)
 
 
-def plotted(interval: Sequence[float], point: float | None, scale: Scale, marks: Marks) -> str:
+def plotted(interval: Sequence[float], point: float | None, scale: Scale, marks: PlotMarks) -> str:
     """One line: the interval, the point in it, and zero."""
     left, right = scale.column(interval[0]), scale.column(interval[1])
     cells = [marks.empty] * scale.width

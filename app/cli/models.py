@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.cli.published import figures_text
-from app.cli.shelf_access import shelf_of
+from app.cli.shelf_access import registry_of
 from app.errors import ArtefactRefused
 
 if TYPE_CHECKING:
     from app.domain.manifest import Manifest
-    from app.inference.registry import Shelf
+    from app.inference.registry import ModelRegistry
 
 _HEADINGS = ("VERSION", "ALIASES", "ESTIMATOR", "VARIANT", "TRAINED", "RUNTIME", "HOLD-OUT")
 _HEADLINES = ("accuracy", "f1", "log_loss", "rmse", "r2")
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     from app.settings import Settings
 
     settings = Settings.from_environ()
-    with shelf_of(settings) as shelf:
-        aliases, complaint = _aliases(shelf)
-        entries = [_entry(shelf, name, aliases) for name in shelf.names()]
+    with registry_of(settings) as registry:
+        aliases, complaint = _aliases(registry)
+        entries = [_entry(registry, name, aliases) for name in registry.names()]
     if args.json:
         print(json.dumps({"versions": entries}, indent=2, ensure_ascii=False))
     elif not entries:
@@ -44,19 +44,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _aliases(shelf: Shelf) -> tuple[dict[str, str], str | None]:
+def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
     """The table of aliases, or an empty one and what is wrong with it."""
     try:
-        return shelf.aliases(), None
+        return registry.aliases(), None
     except ArtefactRefused as error:
         return {}, error.message
 
 
-def _entry(shelf: Shelf, name: str, table: Mapping[str, str]) -> dict[str, Any]:
+def _entry(registry: ModelRegistry, name: str, table: Mapping[str, str]) -> dict[str, Any]:
     """A version as plain data; `refused` is the reason why it may not be served, or null."""
     aliases = sorted(alias for alias, version in table.items() if version == name)
     try:
-        return {"version": name, "aliases": aliases, "refused": None, **_described(shelf.verified(name).manifest)}
+        return {"version": name, "aliases": aliases, "refused": None, **_described(registry.verified(name).manifest)}
     except ArtefactRefused as error:
         return {"version": name, "aliases": aliases, "refused": error.message}
 

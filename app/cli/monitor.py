@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.domain.report import ComparisonReport, ExperimentReport
-    from app.monitor.projection import Folder
+    from app.monitor.projection import Projection
     from app.monitor.publisher import DriftCheck
     from app.monitor.rebuild import Rebuilt
     from app.settings import Settings
@@ -46,17 +46,17 @@ def run(args: argparse.Namespace) -> int:
         database.close()
 
 
-def folders(settings: Settings, database: Database) -> list[Folder]:
+def projections(settings: Settings, database: Database) -> list[Projection]:
     """Every folder of the monitor. Raises `SettingError` where the key of the shelf can be neither made nor read."""
-    from app.inference.registry import Shelf
-    from app.monitor.drift.projection import DriftFolder
+    from app.inference.registry import ModelRegistry
+    from app.monitor.drift.projection import DriftProjection
     from app.monitor.drift.references import References
-    from app.monitor.experiment.projection import ExperimentFolder
+    from app.monitor.experiment.projection import ExperimentProjection
     from app.store.drift_reports import DriftTable
     from app.store.keys import load_or_create
 
-    shelf = Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
-    return [ExperimentFolder(), DriftFolder(References(shelf), DriftTable(database))]
+    registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
+    return [ExperimentProjection(), DriftProjection(References(registry), DriftTable(database))]
 
 
 def drift_check(database: Database) -> DriftCheck:
@@ -69,7 +69,7 @@ def drift_check(database: Database) -> DriftCheck:
 
 
 def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool) -> int:
-    from app.bootstrap.monitor import Acting
+    from app.bootstrap.monitor import MonitorActions
     from app.errors import Contradiction
     from app.monitor.lock import monitor_lock
     from app.monitor.loop import Loop, wait_for
@@ -79,8 +79,8 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
     stop = _stop_on_signals()
     store = MonitorStore(database, _now_us)
     publisher = Publisher(store, _now_us, drift_check(database))
-    parts = folders(settings, database)
-    acting = Acting(settings, database, _now_us)
+    parts = projections(settings, database)
+    acting = MonitorActions(settings, database, _now_us)
     with monitor_lock(settings.data_dir, database.kind) as lock:
         if once and not lock.acquire():
             raise Contradiction("a monitor runs already on this data, and takes everything in")
@@ -96,14 +96,14 @@ def _watch(settings: Settings, database: Database, *, once: bool, as_json: bool)
     return 0
 
 
-def _once(database: Database, store: Any, parts: list[Folder], publisher: Any, *, as_json: bool) -> int:
+def _once(database: Database, store: Any, parts: list[Projection], publisher: Any, *, as_json: bool) -> int:
     from app.domain.log_event import Cursor
-    from app.monitor.projection import take_in_all
+    from app.monitor.projection import process_all
     from app.store.reports import MonitorReads
 
-    rows = sum(take_in_all(folder, store) for folder in parts)
+    rows = sum(process_all(projection, store) for projection in parts)
     publisher.publish()
-    store.beat(Cursor())
+    store.heartbeat(Cursor())
     stored = MonitorReads(database, _now_us).report()
     report = stored.report if stored else None
     if as_json:
@@ -121,7 +121,7 @@ def _rebuild(settings: Settings, database: Database, *, as_json: bool) -> int:
     with monitor_lock(settings.data_dir, database.kind, REBUILD) as lock:
         if not lock.acquire():
             raise Contradiction("another rebuild runs on this data")
-        done = rebuild(database, folders(settings, database), _now_us, drift_check(database))
+        done = rebuild(database, projections(settings, database), _now_us, drift_check(database))
     equal = all(done.states_equal[name] is not False for name in done.states_equal)
     if as_json:
         _print_json({"rows": done.rows, "equal": equal, "states_equal": done.states_equal, **_compared(done)})

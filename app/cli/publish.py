@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.cli.progress import steps
 from app.cli.published import as_data, as_text
-from app.cli.shelf_access import shelf_of
+from app.cli.shelf_access import registry_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publish. Raises `DataRefused`, `ShelfConflict`, `InvalidRequest`, `SettingError`."""
+    """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
     with steps() as step:
         step("loading libraries")
         from app.settings import Settings
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
 
         settings = Settings.from_environ()
         order = OwnOrder(model=args.model, reference=args.reference, target=args.target, version=args.version)
-        with shelf_of(settings) as shelf:
-            trained = publish_own(order, shelf, step)
+        with registry_of(settings) as registry:
+            trained = publish_own(order, registry, step)
     if args.json:
         print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
     else:

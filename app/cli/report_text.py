@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.cli.interval_plot import Marks, Scale, marks_for, plotted, scale_of
+from app.cli.interval_plot import PlotMarks, Scale, marks_for, plotted, scale_of
 
 _UNKNOWN = "–"
 _PLAIN = str.maketrans({"–": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "±": "+-", "α": "alpha"})
@@ -86,7 +86,7 @@ def _version(variant: Mapping[str, Any], metric: str) -> tuple[str, ...]:
     )
 
 
-def _comparisons(report: Mapping[str, Any], width: int, marks: Marks) -> list[str]:
+def _comparisons(report: Mapping[str, Any], width: int, marks: PlotMarks) -> list[str]:
     comparisons = report["comparisons"]
     scale = scale_of([c["interval"] for c in comparisons if c["interval"]], width)
     lines: list[str] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.store.backup import BackupContents, Homes
+    from app.store.backup import BackupContents, RestoreTargets
     from app.store.kinds import Kind
 
 
@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> int:
     1 where something is broken, then or now. What was there before is kept beside it.
     """
     from app.cli import doctor
-    from app.cli.backup import homes_of_settings
+    from app.cli.backup import restore_targets_of
     from app.errors import BackupRefused
 
-    homes, kind = homes_of_settings()
+    homes, kind = restore_targets_of()
     try:
         with _alone(homes, kind), _opened(args.source) as source:
             contents, aside = _restored(homes, kind, source, force=args.force)
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     return doctor.show(doctor.of_state())
 
 
-def _restored(homes: Homes, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
+def _restored(homes: RestoreTargets, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
     """What was put back, and where the former is."""
     from app.inference.registry import keep_last_ordinal, last_ordinal
     from app.store.backup import STORE, put_back, staging, unpack
@@ -60,7 +60,7 @@ def _restored(homes: Homes, kind: Kind, source: IO[bytes], *, force: bool) -> tu
     return contents, [*aside, *([f"the schema replaced-{stamp} of {kind.place}"] if in_server else [])]
 
 
-def _refuse_to_overwrite(homes: Homes, kind: Kind, *, force: bool) -> bool:
+def _refuse_to_overwrite(homes: RestoreTargets, kind: Kind, *, force: bool) -> bool:
     """Whether a server has a log already. Raises `BackupRefused` where anything is there, without `force`."""
     from app.errors import BackupRefused
     from app.store.backup import standing
@@ -78,7 +78,7 @@ def _taken_in(kind: Kind, store: Path, aside: str) -> AbstractContextManager[Cal
 
 
 @contextlib.contextmanager
-def _alone(homes: Homes, kind: Kind) -> Iterator[None]:
+def _alone(homes: RestoreTargets, kind: Kind) -> Iterator[None]:
     """Nothing else works on the data. Raises `Contradiction`."""
     from app.errors import Contradiction
     from app.monitor.lock import monitor_lock

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
-from app.simulation.client import Problem, ServedModel, Service, reference_of
+from app.simulation.client import ServedModel, Service, ServiceProblem, reference_of
 from app.simulation.plan import GRAMMAR, Distortion, Terms, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
 
@@ -82,7 +82,7 @@ def _served_model(settings: Settings) -> ServedModel:
     service = Service(settings.api_url, settings.api_token)
     listing = service.models()
     service.close()
-    if not isinstance(listing, Problem):
+    if not isinstance(listing, ServiceProblem):
         return reference_of(listing.models)
     if listing.status == 0:
         raise Unavailable(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.domain.known_answers import KnownAnswers
     from app.settings import Settings
-    from app.simulation.smoke import Checked
+    from app.simulation.smoke import SmokeCheck
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from app.simulation.smoke import Smoke
 
     settings = Settings.from_environ()
-    known = _from_file(args.answers) if args.answers else _from_shelf(settings)
+    known = _from_file(args.answers) if args.answers else _from_registry(settings)
     if args.print_answers:
         print(msgspec.json.format(msgspec.json.encode(known), indent=1).decode())
         return 0
@@ -50,26 +50,26 @@ def run(args: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _print(check: Checked) -> None:
+def _print(check: SmokeCheck) -> None:
     print(f"{'FAIL' if check.complaints else 'ok  '}  {check.name}", flush=True)
     for complaint in check.complaints:
         print(f"        {complaint}", flush=True)
 
 
-def _from_shelf(settings: Settings) -> Sequence[KnownAnswers]:
+def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
     """Of every version that the shelf does not refuse. Raises `NotReady` where there is none to test."""
     from app.errors import ArtefactRefused, NotReady
     from app.inference.loader import known_answers
-    from app.inference.registry import Shelf
+    from app.inference.registry import ModelRegistry
     from app.store.keys import FILE_NAME, load_or_create
 
     if not (settings.data_dir / "keys" / FILE_NAME).exists():  # a test makes no keys
         raise NotReady(f"there is no key in {settings.data_dir}, so no known answer: name a file by --answers")
-    shelf = Shelf(settings.model_dir, load_or_create(settings.data_dir).shelf)
+    registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
     known = []
-    for name in shelf.names():
+    for name in registry.names():
         try:
-            known.append(known_answers(shelf, name))
+            known.append(known_answers(registry, name))
         except ArtefactRefused as error:  # nobody may serve it: the server must do without, too
             print(f"warning: {name} is left out: {error.message}", file=sys.stderr)
     if not known:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.progress import steps
 from app.cli.published import as_data, as_text
-from app.cli.shelf_access import shelf_of
+from app.cli.shelf_access import registry_of
 
 if TYPE_CHECKING:
     from app.training.session import Order
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train and publish. Raises `DataRefused`, `GateFailed`, `ShelfConflict`, `InvalidRequest`, `SettingError`."""
+    """Train and publish. Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
     with steps() as step:
         step("loading libraries")
         from app.settings import Settings
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         from app.training.variants import read_catalogue
 
         settings = Settings.from_environ()
-        with shelf_of(settings) as shelf:
-            trained = train(_order(args), shelf, read_catalogue(), step)
+        with registry_of(settings) as registry:
+            trained = train(_order(args), registry, read_catalogue(), step)
     if args.json:
         print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
     else:

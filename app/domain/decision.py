@@ -23,7 +23,7 @@ class Change(msgspec.Struct, frozen=True):
     after: object
 
 
-class Checked(msgspec.Struct, frozen=True):
+class ProbeResult(msgspec.Struct, frozen=True):
     """Whether the version that a decision brought back was found to answer, and what was wrong if it did not."""
 
     answers: bool
@@ -50,10 +50,10 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int | None = None
     changes: Mapping[str, Change] = msgspec.field(default_factory=dict)
     evidence: ExperimentReport | None = None
-    checked: Checked | None = None
+    checked: ProbeResult | None = None
 
 
-class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+class PendingDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be written in one transaction: the next configuration, and the entry that explains it.
 
     `experiment_id` is the experiment in force before.

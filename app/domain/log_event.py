@@ -53,19 +53,19 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     predictions_seen: int
 
 
-class Served(msgspec.Struct, frozen=True):
+class PredictionLogged(msgspec.Struct, frozen=True):
     """A prediction entered the log."""
 
     row: PredictionRow
 
 
-class Told(msgspec.Struct, frozen=True):
+class FeedbackReceived(msgspec.Struct, frozen=True):
     """An outcome entered the log, whether or not its prediction is there."""
 
     outcome: OutcomeRow
 
 
-class Joined(msgspec.Struct, frozen=True):
+class OutcomeJoined(msgspec.Struct, frozen=True):
     """Both an outcome and its prediction are in the log from now on; comes after the later of the two."""
 
     outcome: OutcomeRow
@@ -77,7 +77,7 @@ class Joined(msgspec.Struct, frozen=True):
         return max(self.outcome.received_at_us, self.row.served_at_us)
 
 
-Event: TypeAlias = Served | Told | Joined
+Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -129,10 +129,10 @@ def in_order(page: LogPage) -> list[Event]:
     keyed: list[tuple[tuple[int, int, int], list[Event]]] = []
     for row in page.predictions:
         waiting = sorted(early.get(row.prediction_id, ()), key=lambda outcome: outcome.seq)
-        keyed.append(((row.seq, 0, 0), [Served(row), *(Joined(outcome, row) for outcome in waiting)]))
+        keyed.append(((row.seq, 0, 0), [PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in waiting)]))
     for outcome in page.outcomes:
         known = page.rows.get(outcome.prediction_id)
-        joined = [Joined(outcome, known)] if known is not None and known.seq <= outcome.predictions_seen else []
-        keyed.append(((outcome.predictions_seen, 1, outcome.seq), [Told(outcome), *joined]))
+        joined = [OutcomeJoined(outcome, known)] if known is not None and known.seq <= outcome.predictions_seen else []
+        keyed.append(((outcome.predictions_seen, 1, outcome.seq), [FeedbackReceived(outcome), *joined]))
     keyed.sort(key=lambda entry: entry[0])
     return [event for _, events in keyed for event in events]

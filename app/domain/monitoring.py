@@ -59,8 +59,9 @@ class LogTotals(msgspec.Struct):
 
     predictions: int = 0
     outcomes: int = 0
-    homeless_predictions: int = 0
-    homeless_outcomes: int = 0
+    # The names in totals that earlier releases wrote, and read.
+    unattributed_predictions: int = msgspec.field(default=0, name="homeless_predictions")
+    unattributed_outcomes: int = msgspec.field(default=0, name="homeless_outcomes")
     names: dict[int, str] = msgspec.field(default_factory=dict)
     feedback: dict[int, int] = msgspec.field(default_factory=dict)
 

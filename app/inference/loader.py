@@ -19,19 +19,19 @@ from app.domain.rows import RowParser
 from app.errors import ArtefactRefused, UnknownVersion
 from app.inference.artefact import Artefact
 from app.inference.builder import ESTIMATOR, onnx_runtime, sklearn_runtime
-from app.inference.registry import ALIASES, Shelf
-from app.services.ports import Fleet, LoadedVersion, RefusedVersion, Runtime
+from app.inference.registry import ALIASES, ModelRegistry
+from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runtime
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
 
 
-def load_version(shelf: Shelf, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
+def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
     """The version, ready to answer; `known` itself where the shelf has just that.
 
     Raises `UnknownVersion`, and `ArtefactRefused` whatever is wrong with it.
     """
-    artefact = shelf.verified(name)
+    artefact = registry.verified(name)
     manifest = artefact.manifest
     if known is not None and msgspec.to_builtins(manifest) == known.manifest:
         return known
@@ -53,7 +53,7 @@ def load_version(shelf: Shelf, name: str, known: LoadedVersion | None = None) ->
     )
 
 
-def load_fleet(shelf: Shelf, before: Fleet | None = None) -> Fleet:
+def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> LoadedModels:
     """All versions that load, and the reasons why the others do not; a bad one never keeps a good one from serving.
 
     Of `before`, the fleet that serves now, what is unchanged is taken over as it is; so is what the shelf would now
@@ -62,9 +62,9 @@ def load_fleet(shelf: Shelf, before: Fleet | None = None) -> Fleet:
     loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
     refused: list[RefusedVersion] = []
-    for name in shelf.names():
+    for name in registry.names():
         try:
-            version = load_version(shelf, name, loaded.get(name))
+            version = load_version(registry, name, loaded.get(name))
         except (ArtefactRefused, UnknownVersion) as error:
             refused.append(RefusedVersion(name=name, reason=error.message))
             if name not in loaded:
@@ -76,22 +76,24 @@ def load_fleet(shelf: Shelf, before: Fleet | None = None) -> Fleet:
             continue
         versions[name] = version
     try:
-        aliases = shelf.aliases()
+        aliases = registry.aliases()
     except ArtefactRefused as error:
         aliases = {}
         refused.append(RefusedVersion(name=ALIASES, reason=error.message))
     in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
-    return _fleet(in_order, aliases, tuple(refused))
+    return _loaded_models(in_order, aliases, tuple(refused))
 
 
-def _fleet(versions: dict[str, LoadedVersion], aliases: dict[str, str], refused: tuple[RefusedVersion, ...]) -> Fleet:
+def _loaded_models(
+    versions: dict[str, LoadedVersion], aliases: dict[str, str], refused: tuple[RefusedVersion, ...]
+) -> LoadedModels:
     champion = aliases.get(CHAMPION)
     reference = champion if champion in versions else next(iter(versions), None)
-    peers: tuple[str, ...] = ()
+    compatible: tuple[str, ...] = ()
     if reference is not None:
         contract = versions[reference].contract
-        peers = tuple(name for name, version in versions.items() if contract.compatible_with(version.contract))
-    return Fleet(versions=versions, reference=reference, peers=peers, aliases=aliases, refused=refused)
+        compatible = tuple(name for name, version in versions.items() if contract.compatible_with(version.contract))
+    return LoadedModels(versions=versions, reference=reference, compatible=compatible, aliases=aliases, refused=refused)
 
 
 def _runtime(artefact: Artefact) -> Runtime:
@@ -152,12 +154,12 @@ def _compare_libraries(manifest: Manifest) -> None:
 _LEAST_TOLERANCE = 1e-4
 
 
-def known_answers(shelf: Shelf, version: str) -> KnownAnswers:
+def known_answers(registry: ModelRegistry, version: str) -> KnownAnswers:
     """The answers to the manifest's examples. Raises `UnknownVersion` and `ArtefactRefused`.
 
     The tolerance is twice the largest difference that publishing measured between the served runtime and the original.
     """
-    artefact = shelf.verified(version)
+    artefact = registry.verified(version)
     contract, parity = artefact.manifest.contract, artefact.manifest.parity
     rows = example_rows(artefact.manifest)
     outputs = sklearn_runtime(version, contract, artefact.files).predict(rows)

@@ -22,7 +22,7 @@ from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
 from app.errors import ModelFailed
 from app.inference.near_ties import TIE, Settler
-from app.inference.plan import Plan
+from app.inference.plan import RuntimePlan
 from app.inference.preparation import preparation_of
 
 Answer = TypeVar("Answer")
@@ -69,7 +69,7 @@ class Graph(Protocol):
         ...
 
 
-def opened(model: bytes, plan: Plan, contract: FeatureContract) -> Graph:
+def opened(model: bytes, plan: RuntimePlan, contract: FeatureContract) -> Graph:
     """The graph, ready to run on one thread a call. Raises what ONNX Runtime raises for a graph it cannot run."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -85,7 +85,7 @@ def opened(model: bytes, plan: Plan, contract: FeatureContract) -> Graph:
 class MatrixGraph:
     """A graph that takes one matrix; `one` is the hot path, on buffers that each thread binds once."""
 
-    def __init__(self, session: Any, plan: Plan, width: int) -> None:
+    def __init__(self, session: Any, plan: RuntimePlan, width: int) -> None:
         self._session = session
         self._width = width
         self._prepare = preparation_of(plan.preparation) if plan.preparation else None
@@ -137,7 +137,7 @@ class _Lanes(threading.local):
 class ColumnsGraph:
     """A graph that takes one input a feature: strings for categories, numbers of one type for the rest."""
 
-    def __init__(self, session: Any, plan: Plan, contract: FeatureContract, width: int) -> None:
+    def __init__(self, session: Any, plan: RuntimePlan, contract: FeatureContract, width: int) -> None:
         self._session = session
         self._width = width
         self._dtype = np.float32 if plan.dtype == "float32" else np.float64

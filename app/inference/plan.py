@@ -65,7 +65,7 @@ class Branches(msgspec.Struct, frozen=True, tag="branches"):
 Step = Affine | Impute | OneHot | Ordinal | Branches
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RuntimePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is done to rows before the graph, and who settles near-ties after it.
 
     `layout`: the graph takes one `matrix` of `dtype`, or one input a feature (`columns`: numbers of `dtype`, strings).
@@ -80,11 +80,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     settling: Settling = "none"
 
 
-def encoded_plan(plan: Plan) -> bytes:
+def encoded_plan(plan: RuntimePlan) -> bytes:
     """The plan as the content of `plan.json`."""
     return msgspec.json.encode(plan)
 
 
-def decoded_plan(data: bytes) -> Plan:
+def decoded_plan(data: bytes) -> RuntimePlan:
     """The plan in `data`. Raises `msgspec.DecodeError`."""
-    return msgspec.json.decode(data, type=Plan)
+    return msgspec.json.decode(data, type=RuntimePlan)

@@ -16,9 +16,9 @@ from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest, Source
 from app.errors import DataRefused
 from app.inference.builder import ESTIMATOR, unpickled
-from app.inference.export.choice import Chosen, choose
+from app.inference.export.choice import ChosenRuntime, choose
 from app.inference.export.parity import Standard, random_rows, refused
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
 
 REFERENCE = "reference.json"
@@ -46,14 +46,14 @@ class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[tuple[float | str | None, ...], ...] = ()
 
 
-def publish(shelf: Shelf, estimator: Any, draft: VersionDraft, *, random: int = RANDOM_ROWS) -> Manifest:
+def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, random: int = RANDOM_ROWS) -> Manifest:
     """The manifest of the version as published; it is served after the next reload or restart.
 
     Parity with the estimator is measured on the training rows and on `random` random ones within their ranges.
-    Raises `ShelfConflict`, `InvalidRequest`, and `DataRefused` where the estimator does not answer the training rows
+    Raises `RegistryConflict`, `InvalidRequest`, and `DataRefused` where the estimator does not answer the training rows
     in the contract's terms.
     """
-    shelf.reserve(draft.version)
+    registry.reserve(draft.version)
     pickle = _pickled(estimator)
     copy = unpickled(pickle)  # what is compared is what will be loaded, and the caller's own stays as it is
     _fits(copy, draft.contract)
@@ -74,7 +74,7 @@ def publish(shelf: Shelf, estimator: Any, draft: VersionDraft, *, random: int = 
         examples=draft.examples,
         data_report=draft.data_report,
     )
-    return shelf.publish(manifest, {ESTIMATOR: pickle, REFERENCE: draft.reference, **chosen.files}, draft.version)
+    return registry.publish(manifest, {ESTIMATOR: pickle, REFERENCE: draft.reference, **chosen.files}, draft.version)
 
 
 def library_versions() -> dict[str, str]:
@@ -90,7 +90,7 @@ def described(estimator: Any) -> str:
     return f"{name}({', '.join(step if isinstance(step, str) else described(step) for _, step in estimator.steps)})"
 
 
-def _chosen(estimator: Any, draft: VersionDraft, random: int) -> Chosen:
+def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
     contract, training = draft.contract, draft.training_rows
     original = SklearnRuntime("original", estimator, contract)
     try:
@@ -102,7 +102,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> Chosen:
         standard = Standard(rows=rows, outputs=original.predict(rows))
     except Exception as error:  # noqa: BLE001 - what it raises is the reason why only scikit-learn may serve it
         reason = f"the model itself fails on random rows within the training ranges: {error}"
-        return Chosen(runtime="sklearn", files={}, parity=refused(known, reason))
+        return ChosenRuntime(runtime="sklearn", files={}, parity=refused(known, reason))
     return choose(estimator, contract, standard, original)
 
 

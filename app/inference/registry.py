@@ -17,7 +17,7 @@ import msgspec
 
 from app.domain.contract import VERSION_NAME
 from app.domain.manifest import Manifest
-from app.errors import ArtefactRefused, InvalidRequest, ShelfConflict, UnknownVersion
+from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
 from app.files import locked, replace, sync_folder, write_new
 from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum, read_artefact, read_manifest
 
@@ -28,7 +28,7 @@ _LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
 
 
-class Shelf:
+class ModelRegistry:
     """The versions under `root`, signed with `key`. Reading needs no lock and no right to write."""
 
     def __init__(self, root: Path, key: bytes) -> None:
@@ -57,7 +57,7 @@ class Shelf:
         return f"v{max(numbers, default=0) + 1}"
 
     def reserve(self, version: str | None) -> None:
-        """Complain now rather than after an hour of training: `ShelfConflict`, `InvalidRequest` for no name at all."""
+        """Raise now, not after an hour of training: `RegistryConflict` for a taken name, `InvalidRequest` for no name."""
         if version is None:
             return
         if not VERSION_NAME.fullmatch(version):
@@ -65,13 +65,15 @@ class Shelf:
                 f"{version!r} is not a version name: use lower-case letters, digits and _", field="version"
             )
         if (self.root / version).exists():
-            raise ShelfConflict(f"version {version!r} is already published, and versions never change", field="version")
+            raise RegistryConflict(
+                f"version {version!r} is already published, and versions never change", field="version"
+            )
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes], version: str | None = None) -> Manifest:
         """Put a version on the shelf, whole or not at all, and return its manifest as published.
 
         The manifest's `version` (None: the next name), `ordinal` and `files` are filled in here, under the writers'
-        lock. Raises `ShelfConflict` and `InvalidRequest`.
+        lock. Raises `RegistryConflict` and `InvalidRequest`.
         """
         with locked(self.root):
             self.reserve(version)
@@ -91,7 +93,7 @@ class Shelf:
     def adopt(self, folder: Path, builder_key: bytes) -> Manifest:
         """Take in a version that another deployment built: verified under its key, signed anew under ours.
 
-        Raises `ArtefactRefused`, and `ShelfConflict` where its name is taken.
+        Raises `ArtefactRefused`, and `RegistryConflict` where its name is taken.
         """
         artefact = read_artefact(folder, builder_key, None)
         return self.publish(artefact.manifest, artefact.files, artefact.manifest.version)
@@ -132,7 +134,7 @@ class Shelf:
             last = 0
         ordinal = max([last, *self._signed_ordinals()]) + 1
         if ordinal > _LARGEST_ORDINAL:
-            raise ShelfConflict(f"the shelf is full: prediction ids can tell {_LARGEST_ORDINAL} versions apart")
+            raise RegistryConflict(f"the shelf is full: prediction ids can tell {_LARGEST_ORDINAL} versions apart")
         return ordinal
 
     def _signed_ordinals(self) -> Iterator[int]:
@@ -159,7 +161,7 @@ class Shelf:
         sync_folder(self.root)
 
 
-def shelf_files(root: Path) -> dict[str, Path]:
+def registry_files(root: Path) -> dict[str, Path]:
     """Every file of the versions under `root`, also of broken ones, and the shelf's own, by its path from there.
 
     Needs no lock: a version appears whole and never changes, and the others are replaced by a rename.

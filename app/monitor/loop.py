@@ -12,7 +12,7 @@ from typing import Protocol
 from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
-from app.monitor.projection import PORTION, Folder, StepStore, step
+from app.monitor.projection import BATCH_ROWS, Projection, StepStore, step
 from app.monitor.publisher import Publisher
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ AfterReports = Callable[[Sequence[ExperimentReport]], None]
 class LoopStore(StepStore, Protocol):
     """The store's side of the loop. Raises `StoreUnavailable`."""
 
-    def beat(self, at: Cursor) -> None: ...
+    def heartbeat(self, at: Cursor) -> None: ...
 
 
 class Loop:
@@ -40,14 +40,14 @@ class Loop:
     def __init__(
         self,
         store: LoopStore,
-        folders: Sequence[Folder],
+        projections: Sequence[Projection],
         publisher: Publisher,
         after_reports: Sequence[AfterReports] = (),
         clock: Callable[[], float] = time.monotonic,
         ticks: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
         self._store = store
-        self._folders = folders
+        self._folders = projections
         self._publisher = publisher
         self._after_reports = after_reports
         self._clock = clock
@@ -60,18 +60,18 @@ class Loop:
         """Until `stop` is set or this is no longer `alone`, both of which are looked at between steps."""
         while not stop.is_set() and alone():
             try:
-                rest_s = self.turn()
+                rest_s = self.tick()
                 self._back()
             except StoreUnavailable as error:
                 self._say_away(error)
                 rest_s = _OUTAGE_S
             stop.wait(rest_s)
 
-    def turn(self) -> float:
+    def tick(self) -> float:
         """One step of every folder, and what is due besides; seconds to rest. Raises `StoreUnavailable`."""
-        rows = [self._step(folder) for folder in self._folders]
+        rows = [self._step(projection) for projection in self._folders]
         # A portion that is not full was all there was: resting then lets a batch gather.
-        caught_up = max(rows, default=0) < PORTION
+        caught_up = max(rows, default=0) < BATCH_ROWS
         now = self._clock()
         if now - self._published_s >= _PUBLISH_S:
             self._published_s = now
@@ -82,7 +82,7 @@ class Loop:
             return 0.0
         if now - self._beaten_s >= _BEAT_S and not self._failing:
             self._beaten_s = now
-            self._store.beat(Cursor())
+            self._store.heartbeat(Cursor())
         return POLL_S
 
     def _publish(self) -> int:
@@ -95,8 +95,8 @@ class Loop:
         self._ticks[name]()
         return 0
 
-    def _step(self, folder: Folder) -> int:
-        return self._guarded(folder.name, lambda: step(folder, self._store))
+    def _step(self, projection: Projection) -> int:
+        return self._guarded(projection.name, lambda: step(projection, self._store))
 
     def _guarded(self, name: str, work: Callable[[], int]) -> int:
         """Do `work`; a fault of ours in one part, logged once, must not stop the others. The state then ages."""

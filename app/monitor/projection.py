@@ -28,51 +28,53 @@ class DerivedReads(Protocol):
     def first_configuration(self, experiment_id: str) -> Configuration | None: ...
 
 
-class Folder(Protocol):
+class Projection(Protocol):
     """One member of the monitor. `name` is where its cursor and states are kept.
 
-    `fold` gives the changes after `events`, which follow in order on those that it was given before. However they are
+    `apply` gives the changes after `events`, which follow in order on those that it was given before. However they are
     cut into calls, the state must be the same to the last bit. A call may be repeated: it must remember nothing.
     """
 
     name: str
 
-    def fold(self, events: Sequence[Event], reads: DerivedReads) -> Changes: ...
+    def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes: ...
 
 
 # Rows of each kind: some tens of milliseconds of folding, and then a short transaction.
-PORTION = 2000
+BATCH_ROWS = 2000
 
 
 class StepStore(DerivedReads, Protocol):
     """The store's side of a step. Raises `StoreUnavailable`: then nothing was written."""
 
-    def cursor(self, folder: str) -> Cursor: ...
+    def cursor(self, projection: str) -> Cursor: ...
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None) -> LogPage: ...
 
-    def commit(self, folder: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
+    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
 
 
-def step(folder: Folder, store: StepStore, portion: int = PORTION, until: Cursor | None = None) -> int:
+def step(projection: Projection, store: StepStore, portion: int = BATCH_ROWS, until: Cursor | None = None) -> int:
     """Take in the folder's next portion of the log (none of it after `until`); how many rows that were.
 
     Everything is read from the store anew and nothing is kept: after a failure, a kill or another monitor's step the
     next one goes on from what is written. Raises `StoreUnavailable`.
     """
-    before = store.cursor(folder.name)
+    before = store.cursor(projection.name)
     page = store.page(before, portion, until)
     if not len(page):
         return 0
-    changes = folder.fold(in_order(page), store)
+    changes = projection.apply(in_order(page), store)
     # Where another process has moved the cursor meanwhile (a rebuild took the place), the work is simply dropped.
-    store.commit(folder.name, before, page.cursor, changes)
+    store.commit(projection.name, before, page.cursor, changes)
     return len(page)
 
 
-def take_in_all(folder: Folder, store: StepStore, portion: int = PORTION, until: Cursor | None = None) -> int:
+def process_all(
+    projection: Projection, store: StepStore, portion: int = BATCH_ROWS, until: Cursor | None = None
+) -> int:
     """Step until nothing is left; how many rows were taken in. Raises `StoreUnavailable`."""
     total = 0
-    while rows := step(folder, store, portion, until):
+    while rows := step(projection, store, portion, until):
         total += rows
     return total

@@ -11,7 +11,7 @@ from app.domain.monitoring import ExperimentSummary
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
 from app.monitor.experiment.projection import NAME
-from app.monitor.projection import Folder, take_in_all
+from app.monitor.projection import Projection, process_all
 from app.monitor.publisher import MoreChecks, Publisher, no_more_checks
 from app.store.engine import Database
 from app.store.projections import MonitorStore
@@ -45,7 +45,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 def rebuild(
     database: Database,
-    folders: Sequence[Folder],
+    projections: Sequence[Projection],
     now_us: Callable[[], int],
     more_checks: MoreChecks = no_more_checks,
 ) -> Rebuilt:
@@ -54,12 +54,12 @@ def rebuild(
     A monitor may run meanwhile: it goes on from the state that took the place. Raises `StoreUnavailable`.
     """
     live, fresh = MonitorStore(database, now_us), MonitorStore(database, now_us, REBUILD)
-    names = [folder.name for folder in folders]
+    names = [projection.name for projection in projections]
     fresh.discard(names)
     rows = 0
     for _ in range(_TRIES):
         at = {name: live.cursor(name) for name in names}
-        rows += sum(_catch_up(folder, fresh, at[folder.name]) for folder in folders)
+        rows += sum(_catch_up(projection, fresh, at[projection.name]) for projection in projections)
         before, after = Publisher(live, now_us), Publisher(fresh, now_us, more_checks)
         summaries = live.experiments()
         # Of the states, not the stored reports: those may be a moment old.
@@ -72,8 +72,8 @@ def rebuild(
     raise StoreUnavailable("the running monitor was never at rest long enough; stop it and rebuild again")
 
 
-def _catch_up(folder: Folder, fresh: MonitorStore, live_at: Cursor) -> int:
-    return take_in_all(folder, fresh, until=None if live_at == Cursor() else live_at)
+def _catch_up(projection: Projection, fresh: MonitorStore, live_at: Cursor) -> int:
+    return process_all(projection, fresh, until=None if live_at == Cursor() else live_at)
 
 
 def _reports(
@@ -96,6 +96,6 @@ def _compare(
     return tuple(compared)
 
 
-def _equal(live: MonitorStore, fresh: MonitorStore, folder: str) -> bool | None:
-    old, new = live.all_states(folder), fresh.all_states(folder)
+def _equal(live: MonitorStore, fresh: MonitorStore, projection: str) -> bool | None:
+    old, new = live.all_states(projection), fresh.all_states(projection)
     return None if not old else old == new

@@ -73,7 +73,7 @@ class Notifier:
         if self._thread.is_alive():
             self._thread.join(max(0.0, deadline - time.monotonic()))
 
-    def tell(self, notice: Notice) -> None:
+    def notify(self, notice: Notice) -> None:
         """Queue a notice; returns at once and never raises. Above the limit it is dropped, and that is logged."""
         try:
             self._waiting.put_nowait(notice)
@@ -87,12 +87,12 @@ class Notifier:
     def _send(self, notice: Notice) -> None:
         body = msgspec.json.encode(notice)
         for pause_s in (*self._retry_after_s, None):
-            flaw, again = self._tried(body)
-            if flaw is None:
+            failure, again = self._tried(body)
+            if failure is None:
                 return
             if not again or pause_s is None or self._stopping.wait(pause_s):
                 break
-        self._lost(notice, str(flaw))
+        self._lost(notice, str(failure))
 
     def _tried(self, body: bytes) -> tuple[str | None, bool]:
         """What went wrong, None where nothing did, and whether it is worth another try."""
@@ -125,19 +125,19 @@ _DONE = {
 _MOST_AT_ONCE = 100
 
 
-class Told(msgspec.Struct, frozen=True):
+class Notified(msgspec.Struct, frozen=True):
     """What has been told: decisions up to `seq`, and the last recommendation."""
 
     seq: int
     recommended: str = ""
 
 
-class TellStore(Protocol):
+class NotificationStore(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
-    def told(self) -> str | None: ...
+    def notified(self) -> str | None: ...
 
-    def put_told(self, body: str) -> None: ...
+    def put_notified(self, body: str) -> None: ...
 
 
 class DecisionPages(Protocol):
@@ -155,49 +155,49 @@ class Announcer:
 
     def __init__(
         self,
-        store: TellStore,
+        store: NotificationStore,
         decisions: DecisionPages,
         configuration: Callable[[], Configuration | None],
-        tell: Callable[[Notice], None],
+        notify: Callable[[Notice], None],
     ) -> None:
         self._store = store
         self._decisions = decisions
         self._configuration = configuration
-        self._tell = tell
+        self._notify = notify
 
     def __call__(self, reports: Sequence[ExperimentReport]) -> None:
         """Tell. Raises `StoreUnavailable`."""
-        before = self._told()
+        before = self._notified()
         after = self._of_reports(self._of_decisions(before), reports)
         if after != before:
-            self._store.put_told(msgspec.json.encode(after).decode())
+            self._store.put_notified(msgspec.json.encode(after).decode())
 
-    def _told(self) -> Told:
-        body = self._store.told()
+    def _notified(self) -> Notified:
+        body = self._store.notified()
         if body is not None:
-            return msgspec.json.decode(body, type=Told)
-        told = Told(next((entry.seq for entry in self._decisions.page(1)), 0))
-        self._store.put_told(msgspec.json.encode(told).decode())
-        return told
+            return msgspec.json.decode(body, type=Notified)
+        notified = Notified(next((entry.seq for entry in self._decisions.page(1)), 0))
+        self._store.put_notified(msgspec.json.encode(notified).decode())
+        return notified
 
-    def _of_decisions(self, told: Told) -> Told:
-        new = [entry for entry in self._decisions.page(_MOST_AT_ONCE) if entry.seq > told.seq]
+    def _of_decisions(self, notified: Notified) -> Notified:
+        new = [entry for entry in self._decisions.page(_MOST_AT_ONCE) if entry.seq > notified.seq]
         for entry in reversed(new):
             if entry.action != WEIGHTS:  # a bandit's routine, once a minute
-                self._tell(notice_of(entry))
-        return replace(told, seq=new[0].seq) if new else told
+                self._notify(notice_of(entry))
+        return replace(notified, seq=new[0].seq) if new else notified
 
-    def _of_reports(self, told: Told, reports: Sequence[ExperimentReport]) -> Told:
+    def _of_reports(self, notified: Notified, reports: Sequence[ExperimentReport]) -> Notified:
         configuration = self._configuration() if reports else None
         report = next((each for each in reports if configuration and each.id == configuration.experiment_id), None)
         if report is None:
-            return told
+            return notified
         advice = report.recommendation
         said = f"{report.id}/{advice.action}/{advice.version or ''}"
-        if said != told.recommended and advice.action != "continue":
+        if said != notified.recommended and advice.action != "continue":
             fields = {"experiment_id": report.id, "action": advice.action, "version": advice.version}
-            self._tell(Notice(f"Recommendation: {advice.action}: {advice.reason}", "recommendation", fields))
-        return replace(told, recommended=said)
+            self._notify(Notice(f"Recommendation: {advice.action}: {advice.reason}", "recommendation", fields))
+        return replace(notified, recommended=said)
 
 
 def notice_of(entry: AuditEntry) -> Notice:
@@ -209,8 +209,8 @@ def notice_of(entry: AuditEntry) -> Notice:
     why = f": {entry.note}" if entry.note else ""
     checked = ""
     if entry.checked is not None:
-        flaw = entry.checked.detail
-        checked = f" ({entry.version} answers)" if entry.checked.answers else f" ({entry.version} FAILS: {flaw})"
+        failure = entry.checked.detail
+        checked = f" ({entry.version} answers)" if entry.checked.answers else f" ({entry.version} FAILS: {failure})"
     fields = {
         "seq": entry.seq,
         "at": entry.at,

@@ -133,7 +133,7 @@ class DeadWorkers:
         self._waiting.add(pid)
         try:
             with folding(self._directory, self._patience_s):
-                self._fold_waiting()
+                self._merge_waiting()
         except BlockingIOError:
             return False
         except (OSError, RuntimeError, struct.error):
@@ -141,7 +141,7 @@ class DeadWorkers:
             return False
         return True
 
-    def _fold_waiting(self) -> None:
+    def _merge_waiting(self) -> None:
         for pid in self._waiting:
             mark_process_dead(pid, str(self._directory))
         known = begun(self._directory)

@@ -54,7 +54,7 @@ _OPENMETRICS = "application/openmetrics-text"
 _REFUSED = re.compile(r"q=0(\.0*)?")
 
 
-class Source(Protocol):
+class MetricSource(Protocol):
     """Anything that gives metric families."""
 
     def collect(self) -> Iterable[Metric]: ...
@@ -75,7 +75,7 @@ class SharedFiles(Collector):
 class InOrder(Collector):
     """Several sources as one, families sorted by name, so that two scrapes can be compared by eye."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[MetricSource]) -> None:
         self._sources = sources
 
     def collect(self) -> Iterable[Metric]:
@@ -83,7 +83,7 @@ class InOrder(Collector):
         return sorted((family for source in self._sources for family in source.collect()), key=lambda it: it.name)
 
 
-def rendered(source: Source, accept: str | None) -> tuple[bytes, str]:
+def rendered(source: MetricSource, accept: str | None) -> tuple[bytes, str]:
     """The text of `source` and its content type: OpenMetrics 1.0 where `accept` asks for it, else Prometheus 0.0.4."""
     if wants_openmetrics(accept):
         return openmetrics.generate_latest(source), openmetrics.CONTENT_TYPE_LATEST

@@ -39,16 +39,16 @@ class RefusedVersion(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Fleet(msgspec.Struct, frozen=True):
+class LoadedModels(msgspec.Struct, frozen=True):
     """The versions that serve, by name, in order of their ordinals; swapped as a whole, never changed.
 
     `reference` is the version whose contract requests without a forced version are parsed against (the champion,
-    else the first); `peers` are the versions of a compatible contract, the only ones that routing and shadow use.
+    else the first); `compatible` are the versions of a compatible contract, the only ones that routing and shadow use.
     """
 
     versions: Mapping[str, LoadedVersion]
     reference: str | None
-    peers: tuple[str, ...]
+    compatible: tuple[str, ...]
     aliases: Mapping[str, str]
     refused: tuple[RefusedVersion, ...] = ()
 

@@ -46,7 +46,7 @@ NO_ANSWER = "no_answer"
 _T = TypeVar("_T")
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ServiceAnswer(msgspec.Struct, frozen=True):
     """What `POST /predict` answered."""
 
     prediction_id: str
@@ -55,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True):
     assignment: str
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ServiceOutcome(msgspec.Struct, frozen=True):
     """A true label to be told, for the prediction that was answered."""
 
     prediction_id: str
@@ -69,7 +69,7 @@ class Accepted(msgspec.Struct, frozen=True):
     duplicates: int = 0
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ServiceProblem(msgspec.Struct, frozen=True):
     """Why there is no result. `status` is 0 and `code` is `no_answer` where no HTTP answer came."""
 
     status: int
@@ -98,16 +98,16 @@ class Service:
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
-    def models(self) -> Listing | Problem:
+    def models(self) -> Listing | ServiceProblem:
         """The versions on the shelf."""
         return self._call("GET", "/models", Listing)
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> Answer | Problem:
+    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
         """The answer to one row."""
         body = {"features": row} if user_id is None else {"features": row, "user_id": user_id}
-        return self._call("POST", "/predict", Answer, body)
+        return self._call("POST", "/predict", ServiceAnswer, body)
 
-    def tell(self, outcomes: Sequence[Outcome]) -> Accepted | Problem:
+    def tell(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
         """Tell true labels; all of them are taken, or none."""
         return self._call("POST", "/feedback", Accepted, {"feedback": outcomes})
 
@@ -115,22 +115,22 @@ class Service:
         """Close the connection."""
         self._session.close()
 
-    def _call(self, method: str, path: str, kind: type[_T], body: Any = None) -> _T | Problem:
+    def _call(self, method: str, path: str, kind: type[_T], body: Any = None) -> _T | ServiceProblem:
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Content-Type": "application/json"}
         try:
             answer = self._session.request(method, self._url + path, data=data, headers=headers, timeout=_TIMEOUT_S)
         except requests.RequestException as error:
-            return Problem(0, NO_ANSWER, str(error))
+            return ServiceProblem(0, NO_ANSWER, str(error))
         if answer.status_code != 200:
             return _problem(answer)
         try:
             return msgspec.json.decode(answer.content, type=kind)
         except msgspec.MsgspecError as error:
-            return Problem(answer.status_code, "unreadable_answer", f"{path}: {error}")
+            return ServiceProblem(answer.status_code, "unreadable_answer", f"{path}: {error}")
 
 
-def _problem(answer: requests.Response) -> Problem:
+def _problem(answer: requests.Response) -> ServiceProblem:
     try:
         detail = msgspec.json.decode(answer.content, type=_Error).error
     except msgspec.MsgspecError:
@@ -139,4 +139,4 @@ def _problem(answer: requests.Response) -> Problem:
         retry_after_s = float(answer.headers["Retry-After"])
     except (KeyError, ValueError):
         retry_after_s = None
-    return Problem(answer.status_code, detail.code, detail.message, retry_after_s)
+    return ServiceProblem(answer.status_code, detail.code, detail.message, retry_after_s)

@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from app.simulation.client import NO_ANSWER, Accepted, Answer, Outcome, Problem
+from app.simulation.client import NO_ANSWER, Accepted, ServiceAnswer, ServiceOutcome, ServiceProblem
 from app.simulation.plan import Planned
 from app.simulation.rows import Label
 
@@ -76,7 +76,7 @@ class Tally:
         """Requests sent so far, answered or not."""
         return self._sent
 
-    def answered(self, answer: Answer, label: Label) -> None:
+    def answered(self, answer: ServiceAnswer, label: Label) -> None:
         """An answer to a row whose true label is known."""
         with self._lock:
             self._sent += 1
@@ -88,13 +88,13 @@ class Tally:
                 version.right += answer.prediction == label
             self._assignments[answer.assignment] = self._assignments.get(answer.assignment, 0) + 1
 
-    def refused(self, problem: Problem) -> None:
+    def refused(self, problem: ServiceProblem) -> None:
         """A request without a prediction."""
         with self._lock:
             self._sent += 1
             self._errors[problem.code] = self._errors.get(problem.code, 0) + 1
 
-    def told(self, labels: int, result: Accepted | Problem) -> None:
+    def told(self, labels: int, result: Accepted | ServiceProblem) -> None:
         """`labels` were told together."""
         with self._lock:
             self._told += labels
@@ -166,12 +166,12 @@ _GONE_AFTER = 20
 _T = TypeVar("_T")
 
 
-class Connection(Protocol):
+class ServiceConnection(Protocol):
     """One thread's way to the service."""
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> Answer | Problem: ...
+    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem: ...
 
-    def tell(self, outcomes: list[Outcome]) -> Accepted | Problem: ...
+    def tell(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem: ...
 
     def close(self) -> None: ...
 
@@ -190,7 +190,9 @@ class Pace(msgspec.Struct, frozen=True):
 class Play:
     """One run. `connect` makes a connection for each thread; `plan` is used up."""
 
-    def __init__(self, plan: Iterator[Planned], pace: Pace, connect: Callable[[], Connection], tally: Tally) -> None:
+    def __init__(
+        self, plan: Iterator[Planned], pace: Pace, connect: Callable[[], ServiceConnection], tally: Tally
+    ) -> None:
         self._plan = plan
         self._pace = pace
         self._connect = connect
@@ -222,12 +224,12 @@ class Play:
 
     def _work(self) -> None:
         connection = self._connect()
-        untold: list[Outcome] = []
+        untold: list[ServiceOutcome] = []
         while (request := self._next()) is not None:
             answer = self._tried(partial(connection.predict, request.row, request.user_id))
             self._count(request, answer)
-            if request.told and isinstance(answer, Answer):
-                untold.append(Outcome(answer.prediction_id, request.label))
+            if request.told and isinstance(answer, ServiceAnswer):
+                untold.append(ServiceOutcome(answer.prediction_id, request.label))
             if len(untold) >= self._pace.feedback_batch:
                 untold = self._tell(connection, untold)
         self._tell(connection, untold)
@@ -242,8 +244,8 @@ class Play:
         due = self._started + request.index / self._pace.rate
         return None if self._stop.wait(max(0.0, due - time.monotonic())) else request
 
-    def _count(self, request: Planned, answer: Answer | Problem) -> None:
-        if isinstance(answer, Answer):
+    def _count(self, request: Planned, answer: ServiceAnswer | ServiceProblem) -> None:
+        if isinstance(answer, ServiceAnswer):
             self._unanswered_in_a_row = 0
             self._tally.answered(answer, request.label)
             return
@@ -255,22 +257,22 @@ class Play:
             self._tally.note(f"the server has gone: {answer.message}")
             self.stop()
 
-    def _tell(self, connection: Connection, untold: list[Outcome]) -> list[Outcome]:
+    def _tell(self, connection: ServiceConnection, untold: list[ServiceOutcome]) -> list[ServiceOutcome]:
         """Tell the labels, and give back what is left to tell: nothing."""
         if untold and self._takes_labels:
             result = self._tried(partial(connection.tell, untold))
-            if isinstance(result, Problem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
+            if isinstance(result, ServiceProblem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
                 self._takes_labels = False
                 self._tally.note(NO_FEEDBACK_YET)
             else:
                 self._tally.told(len(untold), result)
         return []
 
-    def _tried(self, call: Callable[[], _T | Problem]) -> _T | Problem:
+    def _tried(self, call: Callable[[], _T | ServiceProblem]) -> _T | ServiceProblem:
         """The result, asked for again where the service says that it is busy."""
         for _ in range(_TRIES - 1):
             result = call()
-            if not isinstance(result, Problem) or result.status != 503 or result.retry_after_s is None:
+            if not isinstance(result, ServiceProblem) or result.status != 503 or result.retry_after_s is None:
                 return result
             self._stop.wait(min(result.retry_after_s, _LONGEST_PAUSE_S))
         return call()

@@ -27,7 +27,7 @@ _BAD_BODIES: Mapping[str, bytes] = {
 Complaints = Iterator[str]
 
 
-class Checked(msgspec.Struct, frozen=True):
+class SmokeCheck(msgspec.Struct, frozen=True):
     """One check: what was looked at, and what is wrong with it; nothing where all is well."""
 
     name: str
@@ -46,7 +46,7 @@ class Smoke:
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
-    def run(self) -> Iterator[Checked]:
+    def run(self) -> Iterator[SmokeCheck]:
         """Every check, one after the other; a failing one keeps none from being made."""
         yield _checked("health", self._health)
         for known in self._known:
@@ -126,14 +126,14 @@ class Smoke:
         return self._session.post(f"{self._url}{path}", data=data, headers=headers, timeout=_TIMEOUT_S)
 
 
-def _checked(name: str, check: Callable[[], Complaints]) -> Checked:
+def _checked(name: str, check: Callable[[], Complaints]) -> SmokeCheck:
     found: list[str] = []
     try:
         found.extend(check())
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
         # An answer of another shape than promised is what this looks for.
         found.append(f"{type(error).__name__}: {error}")
-    return Checked(name, tuple(found))
+    return SmokeCheck(name, tuple(found))
 
 
 def _object(answer: requests.Response) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Bets(msgspec.Struct, frozen=True):
     bound: np.ndarray
 
 
-class Course(msgspec.Struct, frozen=True):
+class EvidencePath(msgspec.Struct, frozen=True):
     """The evidence against "no difference" after each outcome of a batch, each of shape (outcomes,).
 
     `side` is 1 where the bets on the challenger hold the larger half of the wealth, −1 where the others do, 0 between.
@@ -73,7 +73,7 @@ def initial_wealth() -> Wealth:
     return Wealth(mantissas.tobytes(), exponents.tobytes())
 
 
-def advance(wealth: Wealth, bets: Bets) -> tuple[Wealth, Course]:
+def advance(wealth: Wealth, bets: Bets) -> tuple[Wealth, EvidencePath]:
     """The wealth after a batch of outcomes, and ln E at δ = 0 after each of them."""
     table, exponents = _opened(wealth)
     courses = []
@@ -86,7 +86,7 @@ def advance(wealth: Wealth, bets: Bets) -> tuple[Wealth, Course]:
         table[...] = mantissas
         exponents += shifts
     log_e, side = (np.concatenate(parts) for parts in zip(*courses, strict=True)) if courses else (np.empty(0),) * 2
-    return Wealth(table.tobytes(), exponents.tobytes()), Course(log_e, side)
+    return Wealth(table.tobytes(), exponents.tobytes()), EvidencePath(log_e, side)
 
 
 def log_e(wealth: Wealth) -> float:

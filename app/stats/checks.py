@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from scipy.special import gammaln
 
-from app.stats.strongest import Strongest, decided, p_value, remember_course
+from app.stats.strongest import Strongest, decided, p_value, remember_timeline
 
 ALPHA = 0.001
 CONCENTRATION = 100.0
@@ -65,7 +65,7 @@ def follow(state: RatioState, epoch: int, shares: tuple[float, ...], versions: n
     counts = np.cumsum(versions[:, None] == np.arange(len(shares)), axis=0) + np.asarray(before.counts)
     others = sum(_epoch_log_e(counted) for number, counted in state.epochs.items() if number != epoch)
     course = np.minimum(others + _log_e(np.asarray(before.shares), counts), IMPOSSIBLE)
-    memory = remember_course(state.strongest, course, np.ones(len(course)), state.n)
+    memory = remember_timeline(state.strongest, course, np.ones(len(course)), state.n)
     after = EpochCounts(before.shares, tuple(counts[-1].tolist()) if len(counts) else before.counts)
     return RatioState({**state.epochs, epoch: after}, memory)
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import betainc, betaln
 
 from app.stats.estimates import NO_LABELS, NotEstimable
-from app.stats.strongest import Strongest, remember_course
+from app.stats.strongest import Strongest, remember_timeline
 from app.stats.tails import log_beta_sf
 
 PRIOR = 2.0
@@ -81,7 +81,7 @@ def follow(summary: PairedSummary, memory: Strongest, outcomes: np.ndarray) -> t
     0 neither alone. The result does not depend on how the labels are cut into batches.
     """
     log_course, sides = course(summary, outcomes)
-    memory = remember_course(memory, log_course, sides, summary.n)
+    memory = remember_timeline(memory, log_course, sides, summary.n)
     won, lost = int(np.count_nonzero(outcomes > 0)), int(np.count_nonzero(outcomes < 0))
     return summary.add(won, lost, len(outcomes) - won - lost), memory
 

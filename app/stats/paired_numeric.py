@@ -14,9 +14,9 @@ from scipy.special import betainc
 
 from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
-from app.stats.betting import Bets, Course, Wealth
+from app.stats.betting import Bets, EvidencePath, Wealth
 from app.stats.estimates import NO_LABELS, Interval, NotEstimable
-from app.stats.strongest import Strongest, remember_course
+from app.stats.strongest import Strongest, remember_timeline
 
 _REACH = 1.0  # the scale of all bets
 
@@ -46,7 +46,7 @@ def update(state: PairedNumericState, gains: np.ndarray) -> PairedNumericState:
     return advance(state, gains)[0]
 
 
-def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumericState, Course]:
+def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumericState, EvidencePath]:
     """As `update`, with the evidence after each label: what closed testing needs."""
     x = np.clip(np.asarray(gains, float), -1.0, 1.0)
     if np.isnan(x).any():
@@ -59,7 +59,7 @@ def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumeric
         wins=state.wins + int(np.count_nonzero(x > 0)),
         losses=state.losses + int(np.count_nonzero(x < 0)),
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
-        strongest=remember_course(state.strongest, course.log_e, course.side, state.n),
+        strongest=remember_timeline(state.strongest, course.log_e, course.side, state.n),
     )
     return after, course
 

@@ -18,7 +18,7 @@ from app.stats.paired import log_es
 MOST_DISCORDANT = 20_000
 
 
-class Plan(msgspec.Struct, frozen=True):
+class PlannedRun(msgspec.Struct, frozen=True):
     """Labelled requests until the decision: `likely` for half of the experiments, `safe` for four in five.
 
     `discordance` is the share of requests on which exactly one version is right, `theta` the challenger's share of
@@ -77,16 +77,16 @@ def discordance(baseline: float, challenger: float, error_correlation: float) ->
     return wrong_a - both_wrong, wrong_b - both_wrong
 
 
-def plan(baseline: float, challenger: float, error_correlation: float, alpha: float) -> Plan:
+def plan(baseline: float, challenger: float, error_correlation: float, alpha: float) -> PlannedRun:
     """How many labelled requests a comparison of these accuracies will need."""
     wins, losses = discordance(baseline, challenger, error_correlation)
     share = wins + losses
     if share <= 0:
         never = NotEstimable("two versions that never differ are never told apart")
-        return Plan(0.0, 0.5, never, never)
+        return PlannedRun(0.0, 0.5, never, never)
     theta = wins / share
     curve = stopping_curve(theta, MOST_DISCORDANT if abs(theta - 0.5) < 0.1 else MOST_DISCORDANT // 10, alpha)
-    return Plan(share, theta, _requests(curve, 0.5, share), _requests(curve, 0.8, share))
+    return PlannedRun(share, theta, _requests(curve, 0.5, share), _requests(curve, 0.8, share))
 
 
 def _requests(curve: np.ndarray, probability: float, share: float) -> int | NotEstimable:

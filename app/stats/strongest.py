@@ -25,7 +25,7 @@ class Strongest(msgspec.Struct, frozen=True):
         return Strongest(log_e, n, side) if log_e > self.log_e else self
 
 
-def remember_course(memory: Strongest, log_es: np.ndarray, sides: np.ndarray, n_before: int) -> Strongest:
+def remember_timeline(memory: Strongest, log_es: np.ndarray, sides: np.ndarray, n_before: int) -> Strongest:
     """The memory after a look at each element of a course of evidence; shapes (looks,), the first is `n_before` + 1."""
     if not len(log_es):
         return memory

@@ -15,9 +15,9 @@ import numpy as np
 
 from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
-from app.stats.betting import Bets, Course, Wealth
+from app.stats.betting import Bets, EvidencePath, Wealth
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.strongest import Strongest, remember_course
+from app.stats.strongest import Strongest, remember_timeline
 
 _REACH = 0.25  # the largest scale π(1−π)
 _NOTHING = NotEstimable("no outcome of a randomised answer yet")
@@ -66,7 +66,7 @@ def update(state: TwoSampleState, outcomes: Outcomes) -> TwoSampleState:
     return advance(state, outcomes)[0]
 
 
-def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, Course]:
+def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, EvidencePath]:
     """As `update`, with the evidence after each outcome taken in (skipped rows have none): what closed testing needs.
 
     In the triggered form (reward depends on the answer only) rows on which the versions agree have X = 0: they leave
@@ -86,7 +86,7 @@ def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, 
         informative=int(counts[-1]),
         total=float(totals[-1]),
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
-        strongest=remember_course(state.strongest, course.log_e, course.side, state.n),
+        strongest=remember_timeline(state.strongest, course.log_e, course.side, state.n),
     )
     return after, course
 

@@ -22,7 +22,7 @@ from app.stats.strongest import decided
 Action: TypeAlias = Literal["continue", "promote", "keep", "rollback", "investigate"]
 
 
-class Recommendation(msgspec.Struct, frozen=True):
+class Advice(msgspec.Struct, frozen=True):
     """What to do now. `version` is the one that should serve afterwards; None where nothing is to change.
 
     `refusals` say why the monitor may not do it by itself; empty where it may.
@@ -64,14 +64,14 @@ def recommend(
     guardrails: Sequence[GuardrailResult],
     terms: ExperimentTerms,
     baseline: str,
-) -> Recommendation:
+) -> Advice:
     """The recommendation from everything that is known at this moment."""
     broken = next((guardrail for guardrail in guardrails if guardrail.crossed), None)
     if broken:
-        return Recommendation("rollback", baseline, sentences.crossed(broken, baseline))
+        return Advice("rollback", baseline, sentences.crossed(broken, baseline))
     if not all(check.ok for check in checks):
         reason = sentences.failed_checks(checks)
-        return Recommendation("investigate", None, reason, (reason,))
+        return Advice("investigate", None, reason, (reason,))
     better = [evidence for evidence in evidences if verdict(evidence, terms) == "better"]
     if better:
         return _promote(max(better, key=_improvement), checks, terms)
@@ -88,17 +88,17 @@ def describe(evidence: Evidence, terms: ExperimentTerms) -> str:
     return sentences.futile(evidence, terms) if is_futile(evidence) else sentences.undecided(evidence, terms)
 
 
-def _promote(best: Evidence, checks: Sequence[CheckResult], terms: ExperimentTerms) -> Recommendation:
-    return Recommendation("promote", best.challenger, describe(best, terms), refusals(best, checks, terms))
+def _promote(best: Evidence, checks: Sequence[CheckResult], terms: ExperimentTerms) -> Advice:
+    return Advice("promote", best.challenger, describe(best, terms), refusals(best, checks, terms))
 
 
-def _keep_or_continue(evidences: Sequence[Evidence], terms: ExperimentTerms, baseline: str) -> Recommendation:
+def _keep_or_continue(evidences: Sequence[Evidence], terms: ExperimentTerms, baseline: str) -> Advice:
     if not evidences:
-        return Recommendation("continue", None, f"there is no challenger to compare {baseline} with")
+        return Advice("continue", None, f"there is no challenger to compare {baseline} with")
     still_open = [e for e in evidences if verdict(e, terms) == "undecided" and not is_futile(e)]
     told = still_open or evidences
     reason = "; ".join(describe(evidence, terms) for evidence in told)
-    return Recommendation("continue", None, reason) if still_open else Recommendation("keep", baseline, reason)
+    return Advice("continue", None, reason) if still_open else Advice("keep", baseline, reason)
 
 
 def _improvement(evidence: Evidence) -> float:

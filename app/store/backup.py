@@ -27,7 +27,7 @@ from app.errors import BackupRefused
 
 BACKUP_FORMAT = 1
 CONTENTS = "backup.json"
-STORE, KEY, TOKEN, SHELF = "store.sqlite", "keys/deployment.key", "admin.token", "models"
+STORE, KEY, TOKEN, REGISTRY = "store.sqlite", "keys/deployment.key", "admin.token", "models"
 _NAMES = re.compile(
     r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*"
 )
@@ -101,7 +101,9 @@ def _unpacked(archive: tarfile.TarFile, place: Callable[[str], Path]) -> tuple[d
         if entry.name == CONTENTS:
             contents = file.read(_LARGEST_CONTENTS)
         else:
-            found[entry.name] = _write(file, place(entry.name), 0o644 if entry.name.startswith(f"{SHELF}/") else 0o600)
+            found[entry.name] = _write(
+                file, place(entry.name), 0o644 if entry.name.startswith(f"{REGISTRY}/") else 0o600
+            )
     return found, contents
 
 
@@ -154,7 +156,7 @@ _STAGED = ".restoring"
 _BESIDE_STORE = ("", "-wal", "-shm", "-journal")
 
 
-class Homes(msgspec.Struct, frozen=True):
+class RestoreTargets(msgspec.Struct, frozen=True):
     """Where the parts of a deployment's state live: its folder, the store's file (None: a server has it), the shelf."""
 
     data_dir: Path
@@ -165,8 +167,8 @@ class Homes(msgspec.Struct, frozen=True):
         """The root and, below it, the path of the file that a backup calls `name`."""
         if name == STORE and self.store is not None:
             return self.store.parent, Path(self.store.name)
-        if name.startswith(f"{SHELF}/"):
-            return self.model_dir, Path(name).relative_to(SHELF)
+        if name.startswith(f"{REGISTRY}/"):
+            return self.model_dir, Path(name).relative_to(REGISTRY)
         return self.data_dir, Path(name)
 
     def staged(self, name: str) -> Path:
@@ -180,18 +182,18 @@ class Homes(msgspec.Struct, frozen=True):
         return [*dict.fromkeys(places)]
 
 
-def standing(homes: Homes) -> list[Path]:
+def standing(homes: RestoreTargets) -> list[Path]:
     """What is there now and would be replaced: the store's files, the key, the token, all of the shelf."""
     store = homes.store
     beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
     kept = [homes.data_dir / KEY, homes.data_dir / TOKEN]
-    shelf = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
+    registry = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
     # Dotted names are the shelf's own: locks and the like.
-    return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in shelf if not p.name.startswith("."))]
+    return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in registry if not p.name.startswith("."))]
 
 
 @contextlib.contextmanager
-def staging(homes: Homes) -> Iterator[None]:
+def staging(homes: RestoreTargets) -> Iterator[None]:
     """Empty staging folders, gone at the end."""
     folders = [root / _STAGED for root in homes.roots()]
     for folder in folders:
@@ -204,7 +206,9 @@ def staging(homes: Homes) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_back(homes: Homes, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None) -> list[Path]:
+def put_back(
+    homes: RestoreTargets, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None
+) -> list[Path]:
     """Move what stands aside, and the staged files of these names in; the folders where the former now is.
 
     `commit` comes last, and puts the log in its place where that is no file. Where it or a move fails all moves are
@@ -224,13 +228,13 @@ def put_back(homes: Homes, names: Iterable[str], stamp: str, commit: Callable[[]
     return sorted(aside)
 
 
-def _unit(homes: Homes, name: str) -> tuple[Path, Path]:
+def _unit(homes: RestoreTargets, name: str) -> tuple[Path, Path]:
     """What is moved as one: a version's folder, else the file."""
     root, path = homes.of(name)
-    return (root, Path(path.parts[0])) if name.startswith(f"{SHELF}/") else (root, path)
+    return (root, Path(path.parts[0])) if name.startswith(f"{REGISTRY}/") else (root, path)
 
 
-def _aside(homes: Homes, path: Path, stamp: str, done: list[tuple[Path, Path]]) -> Path:
+def _aside(homes: RestoreTargets, path: Path, stamp: str, done: list[tuple[Path, Path]]) -> Path:
     root = max((root for root in homes.roots() if path.is_relative_to(root)), key=lambda root: len(root.parts))
     folder = root / f".replaced-{stamp}"
     _move(path, folder / path.relative_to(root), done)

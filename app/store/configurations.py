@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.decision import RAMP, AuditEntry, Change, Checked, Decided, Ruling
+from app.domain.decision import RAMP, AuditEntry, Change, Decided, PendingDecision, ProbeResult
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
@@ -125,24 +125,24 @@ class DecisionTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def decide(self, judge: Callable[[Configuration | None], Ruling | None]) -> Decided:
-        """Write what `judge` rules after it has seen the configuration in force (None: change nothing).
+    def decide(self, decide: Callable[[Configuration | None], PendingDecision | None]) -> Decided:
+        """Write what `decide` rules after it has seen the configuration in force (None: change nothing).
 
         One transaction under the write lock, durable when it returns: the configuration, the end of one experiment
-        and the beginning of the next, and the entry are there together or not at all. Raises what `judge` raises, and
+        and the beginning of the next, and the entry are there together or not at all. Raises what `decide` raises, and
         `NotReady` where there is neither a configuration nor a ruling.
         """
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
-            ruling = judge(latest)
-            if ruling is not None:
-                configuration = append_to(connection, ruling.configuration, latest)
-                return Decided(configuration, _append(connection, ruling, configuration.epoch))
+            pending = decide(latest)
+            if pending is not None:
+                configuration = append_to(connection, pending.configuration, latest)
+                return Decided(configuration, _append(connection, pending, configuration.epoch))
         if latest is None:
             raise NotReady("there is no configuration yet")
         return Decided(latest, None)
 
-    def add_check(self, seq: int, checked: Checked) -> None:
+    def add_check(self, seq: int, checked: ProbeResult) -> None:
         """Say whether the version that the decision brought back answers."""
         parameters = {"seq": seq, "checked": _json(checked)}
         with self._database.begin(DURABLE) as connection:
@@ -163,33 +163,33 @@ class DecisionTable:
         return [_entry(row) for row in rows]
 
 
-def _append(connection: Connection, ruling: Ruling, epoch: int) -> AuditEntry:
-    at_us = ruling.configuration.created_at_us
+def _append(connection: Connection, pending: PendingDecision, epoch: int) -> AuditEntry:
+    at_us = pending.configuration.created_at_us
     seq = connection.execute(
         text(statements("decisions")["append"]),
         {
             "at_us": at_us,
-            "actor": ruling.actor,
-            "action": ruling.action,
-            "version": ruling.version,
-            "note": ruling.note,
-            "experiment_id": ruling.experiment_id,
+            "actor": pending.actor,
+            "action": pending.action,
+            "version": pending.version,
+            "note": pending.note,
+            "experiment_id": pending.experiment_id,
             "epoch": epoch,
-            "changes": _json(ruling.changes),
-            "evidence": None if ruling.evidence is None else _json(ruling.evidence),
+            "changes": _json(pending.changes),
+            "evidence": None if pending.evidence is None else _json(pending.evidence),
         },
     ).scalar_one()
     return AuditEntry(
         seq=seq,
         at=iso_utc(at_us),
-        actor=ruling.actor,
-        action=ruling.action,
-        version=ruling.version,
-        note=ruling.note,
-        experiment_id=ruling.experiment_id,
+        actor=pending.actor,
+        action=pending.action,
+        version=pending.version,
+        note=pending.note,
+        experiment_id=pending.experiment_id,
         epoch=epoch,
-        changes=ruling.changes,
-        evidence=ruling.evidence,
+        changes=pending.changes,
+        evidence=pending.evidence,
     )
 
 
@@ -205,7 +205,7 @@ def _entry(row: Any) -> AuditEntry:
         epoch=row.epoch,
         changes=msgspec.json.decode(row.changes, type=dict[str, Change]) if row.changes else {},
         evidence=_report(row.evidence),
-        checked=msgspec.json.decode(row.checked, type=Checked) if row.checked else None,
+        checked=msgspec.json.decode(row.checked, type=ProbeResult) if row.checked else None,
     )
 
 

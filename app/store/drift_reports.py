@@ -12,13 +12,13 @@ from app.services.queries.drift_records import (
     ACKNOWLEDGE,
     NAME,
     Acknowledgement,
-    AlarmRuling,
-    Course,
-    CoursePoint,
+    DriftTimelinePoint,
+    DriftTimelineState,
+    PendingAcknowledgement,
     WatchedReport,
-    course_key,
     report_key,
     standing,
+    timeline_key,
 )
 from app.store.engine import Database
 from app.store.kinds import DURABLE, READING
@@ -37,30 +37,32 @@ class DriftTable:
         with self._database.begin(READING) as connection:
             return _standing(connection, version)
 
-    def course(self, version: str, points: int) -> list[CoursePoint]:
+    def timeline(self, version: str, points: int) -> list[DriftTimelinePoint]:
         """Up to `points` of a version's course, evenly over those kept, the first and the last among them."""
         with self._database.begin(READING) as connection:
-            body = _state(connection, course_key(version))
+            body = _state(connection, timeline_key(version))
         try:
-            course = msgspec.json.decode(body, type=Course) if body is not None else Course("")
+            timeline = (
+                msgspec.json.decode(body, type=DriftTimelineState) if body is not None else DriftTimelineState("")
+            )
         except msgspec.MsgspecError:  # another release wrote it
             return []
-        return thinned(course.points, points)
+        return thinned(timeline.points, points)
 
     def acknowledgements(self, version: str, after: int) -> list[Acknowledgement]:
         """Those of a version whose numbers are above `after`, in order."""
         with self._database.begin(READING) as connection:
             return _acknowledgements(connection, version, after)
 
-    def acknowledge(self, version: str, judge: Callable[[DriftReport | None], AlarmRuling]) -> DriftReport:
-        """The report after an acknowledgement as `judge` rules it, who sees the one before.
+    def acknowledge(self, version: str, decide: Callable[[DriftReport | None], PendingAcknowledgement]) -> DriftReport:
+        """The report after an acknowledgement as `decide` rules it, who sees the one before.
 
         One transaction under the write lock, durable when it returns: the acknowledgement, its place in the log and
-        its audit entry are there together or not at all. Raises what `judge` raises; it must, where it sees None.
+        its audit entry are there together or not at all. Raises what `decide` raises; it must, where it sees None.
         """
         with self._database.begin(DURABLE) as connection:
-            ruling = judge(_standing(connection, version))
-            _append(connection, version, ruling)
+            pending = decide(_standing(connection, version))
+            _append(connection, version, pending)
             after = _standing(connection, version)
         assert after is not None, version
         return after
@@ -89,19 +91,19 @@ def _acknowledgements(connection: Connection, version: str, after: int) -> list[
     return [Acknowledgement(*row) for row in rows]
 
 
-def _append(connection: Connection, version: str, ruling: AlarmRuling) -> None:
+def _append(connection: Connection, version: str, pending: PendingAcknowledgement) -> None:
     """Write the audit entry, and under its number the acknowledgement."""
     entry = {
-        "at_us": ruling.at_us,
-        "actor": ruling.actor,
+        "at_us": pending.at_us,
+        "actor": pending.actor,
         "action": ACKNOWLEDGE,
         "version": version,
-        "note": ruling.note,
-        "experiment_id": ruling.experiment_id,
-        "epoch": ruling.epoch,
-        "changes": msgspec.json.encode(ruling.changes).decode(),
+        "note": pending.note,
+        "experiment_id": pending.experiment_id,
+        "epoch": pending.epoch,
+        "changes": msgspec.json.encode(pending.changes).decode(),
         "evidence": None,
     }
     seq = connection.execute(text(statements("decisions")["append"]), entry).scalar_one()
-    values = {"seq": seq, "version": version, "at_us": ruling.at_us}
+    values = {"seq": seq, "version": version, "at_us": pending.at_us}
     connection.execute(text(statements("drift")["acknowledge"]), values)

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping, MutableSequence
 from pathlib import Path
 
-from app.files import HeldFile, files_of, hold, is_free, is_held
+from app.files import LockFile, files_of, hold, is_free, is_held
 
 _WANTED = "wanted"
 _SUFFIX = ".worker"
@@ -29,7 +29,7 @@ class SharedGenerations:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._own: HeldFile | None = None
+        self._own: LockFile | None = None
 
     def current(self) -> str:
         """The wanted generation; empty before the first reload."""
@@ -89,7 +89,7 @@ class SharedProgress:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._own: HeldFile | None = None
+        self._own: LockFile | None = None
 
     def open(self) -> MutableSequence[int]:
         """This process's numbers, to be written in place: rows accepted, rows settled. Raises `OSError`."""

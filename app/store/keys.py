@@ -19,7 +19,7 @@ _SECRET_BYTES = 32
 class Keys(msgspec.Struct, frozen=True):
     """The keys of one deployment: for the shelf's signatures (32 bytes), prediction ids (32), user hashes (16)."""
 
-    shelf: bytes
+    registry: bytes
     predictions: bytes
     salt: bytes
 
@@ -42,7 +42,7 @@ def load_or_create(data_dir: Path) -> Keys:
         raise SettingError("DATA_DIR", f"cannot read or make the key file {path}: {error.strerror or error}") from error
     if secret is None:
         raise SettingError("DATA_DIR", f"the key file {path} vanished while it was made; start again")
-    return Keys(shelf=_derived(secret, b"shelf", 32), predictions=_derived(secret, b"ids", 32), salt=_salt(secret))
+    return Keys(registry=_derived(secret, b"shelf", 32), predictions=_derived(secret, b"ids", 32), salt=_salt(secret))
 
 
 def _read(path: Path) -> bytes | None:

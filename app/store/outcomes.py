@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from app.domain.outcome import Outcome
 from app.errors import BakeoffError, Contradiction
-from app.files import Turns
+from app.files import ProcessLock
 from app.services.recording.feedback import Receipt
 from app.store.engine import Database
 from app.store.kinds import DURABLE
@@ -25,7 +25,7 @@ class FeedbackLog:
     The processes of a host take `turns` where the store itself does not let them in by order.
     """
 
-    def __init__(self, database: Database, now_us: Callable[[], int], turns: Turns | None = None) -> None:
+    def __init__(self, database: Database, now_us: Callable[[], int], turns: ProcessLock | None = None) -> None:
         self._database = database
         self._now_us = now_us
         self._turns = None if database.kind.is_fair else turns

@@ -22,7 +22,7 @@ from app.store.statements import statements
 _COLUMNS = LoggedPrediction.__struct_fields__
 # 14 columns × 64 rows stay below 999 bound values, the least that any SQLite allows; and sqlite3 keeps 128 statements
 # prepared, so that each size has its own.
-_ROWS_A_STATEMENT = 64
+_ROWS_PER_STATEMENT = 64
 
 
 class PredictionLog:
@@ -44,8 +44,8 @@ class PredictionLog:
 
 
 def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        some = rows[start : start + _ROWS_A_STATEMENT]
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        some = rows[start : start + _ROWS_PER_STATEMENT]
         connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(map(astuple, some))))
 
 

@@ -37,19 +37,21 @@ class MonitorStore:
         with self._database.begin(READING) as connection:
             predictions = _after(connection, "predictions", cursor.predictions, end.predictions, limit)
             outcomes = _after(connection, "outcomes", cursor.outcomes, end.outcomes, limit)
-            rows, told = consumable([*map(_prediction, predictions)], [*map(_outcome, outcomes)], limit)
+            rows, notified = consumable([*map(_prediction, predictions)], [*map(_outcome, outcomes)], limit)
             return LogPage(
                 predictions=rows,
-                outcomes=told,
+                outcomes=notified,
                 early=_early(connection, rows),
-                rows=_known(connection, told),
-                cursor=Cursor(rows[-1].seq if rows else cursor.predictions, told[-1].seq if told else cursor.outcomes),
+                rows=_known(connection, notified),
+                cursor=Cursor(
+                    rows[-1].seq if rows else cursor.predictions, notified[-1].seq if notified else cursor.outcomes
+                ),
             )
 
-    def cursor(self, folder: str) -> Cursor:
+    def cursor(self, projection: str) -> Cursor:
         """How far a folder has come."""
         with self._database.begin(READING) as connection:
-            return self._cursor(connection, folder)
+            return self._cursor(connection, projection)
 
     def states(self, names: Iterable[str]) -> dict[str, str]:
         """The JSON of those of `names` (in full, such as `experiment/ID`) that exist."""
@@ -57,10 +59,10 @@ class MonitorStore:
         with self._database.begin(READING) as connection:
             return {row.name[len(self._space) :]: row.body for row in _execute(connection, "states", names=wanted)}
 
-    def all_states(self, folder: str) -> dict[str, str]:
+    def all_states(self, projection: str) -> dict[str, str]:
         """The JSON of everything that a folder keeps, by name."""
         with self._database.begin(READING) as connection:
-            rows = _execute(connection, "states_of", name=self._space + folder)
+            rows = _execute(connection, "states_of", name=self._space + projection)
             return {row.name[len(self._space) :]: row.body for row in rows}
 
     def users(self, experiment_id: str, hashes: Iterable[int]) -> dict[int, UserFact]:
@@ -69,15 +71,15 @@ class MonitorStore:
         with self._database.begin(READING) as connection:
             return {row.user_hash: _user(row) for row in _execute(connection, "users", **values)}
 
-    def commit(self, folder: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
+    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
         """Write `changes` and move the folder's cursor in one transaction; False where it is no longer at `before`."""
         at_us = self._now_us()
         place = {"predictions": after.predictions, "outcomes": after.outcomes, "at_us": at_us}
         with self._database.begin(MONITORING) as connection:
-            if self._cursor(connection, folder) != before:
+            if self._cursor(connection, projection) != before:
                 return False
             for name, body in {"": changes.cursor_body, **changes.states}.items():
-                full = f"{self._space}{folder}/{name}" if name else self._space + folder
+                full = f"{self._space}{projection}/{name}" if name else self._space + projection
                 connection.execute(text(statements("monitor")["put_state"]), {"name": full, "body": body, **place})
             self._put_points(connection, changes)
             self._put_users(connection, changes.users)
@@ -93,7 +95,7 @@ class MonitorStore:
         """Keep a report that was made of the state at cursor `of`."""
         self._put(report_name(experiment_id), of, body)
 
-    def beat(self, at: Cursor) -> None:
+    def heartbeat(self, at: Cursor) -> None:
         """Note that by now all of the log has been taken in."""
         self._put(HEARTBEAT, at, "{}")
 
@@ -121,31 +123,31 @@ class MonitorStore:
         with self._database.begin(READING) as connection:
             return [ExperimentSummary(*row) for row in _execute(connection, "experiments")]
 
-    def discard(self, folders: Sequence[str]) -> None:
+    def discard(self, projections: Sequence[str]) -> None:
         """Remove all that is in this store's own space; for a rebuild, before and after."""
         with self._database.begin(MONITORING) as connection:
-            self._clear(connection, self._space, folders)
+            self._clear(connection, self._space, projections)
 
-    def take_the_place(self, folders: Sequence[str], at: Mapping[str, Cursor]) -> bool:
+    def take_the_place(self, projections: Sequence[str], at: Mapping[str, Cursor]) -> bool:
         """Replace what is outside this space by what is in it; False where a folder there is not at `at` any more."""
         live = MonitorStore(self._database, self._now_us)
         with self._database.begin(MONITORING) as connection:
-            if any(live._cursor(connection, folder) != at[folder] for folder in folders):
+            if any(live._cursor(connection, projection) != at[projection] for projection in projections):
                 return False
-            self._clear(connection, "", folders)
+            self._clear(connection, "", projections)
             for table in ("adopt_state", "adopt_points", "adopt_users"):
                 connection.execute(text(statements("monitor")[table]), {"space": self._space})
         return True
 
-    def _clear(self, connection: Connection, space: str, folders: Sequence[str]) -> None:
-        for name in (*folders, REPORTS.rstrip("/")):
+    def _clear(self, connection: Connection, space: str, projections: Sequence[str]) -> None:
+        for name in (*projections, REPORTS.rstrip("/")):
             connection.execute(text(statements("monitor")["drop_state"]), {"name": space + name})
         inside = {"space": REBUILD, "inside": bool(space)}
         for table in ("drop_points", "drop_users"):
             connection.execute(text(statements("monitor")[table]), inside)
 
-    def _cursor(self, connection: Connection, folder: str) -> Cursor:
-        rows = _execute(connection, "cursor", name=self._space + folder)
+    def _cursor(self, connection: Connection, projection: str) -> Cursor:
+        rows = _execute(connection, "cursor", name=self._space + projection)
         return Cursor(*rows[0]) if rows else Cursor()
 
     def _put(self, name: str, place: Cursor, body: str) -> None:
@@ -199,15 +201,15 @@ def _early(connection: Connection, rows: Sequence[PredictionRow]) -> tuple[Outco
     if not rows:
         return ()
     seqs = {row.prediction_id: row.seq for row in rows}
-    told = map(_outcome, _of_ids(connection, "outcomes", seqs))
-    return tuple(outcome for outcome in told if outcome.predictions_seen < seqs[outcome.prediction_id])
+    notified = map(_outcome, _of_ids(connection, "outcomes", seqs))
+    return tuple(outcome for outcome in notified if outcome.predictions_seen < seqs[outcome.prediction_id])
 
 
-def _known(connection: Connection, told: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
+def _known(connection: Connection, notified: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
     """The predictions that were written before their outcomes were."""
-    if not told:
+    if not notified:
         return {}
-    seen = {outcome.prediction_id: outcome.predictions_seen for outcome in reversed(told)}
+    seen = {outcome.prediction_id: outcome.predictions_seen for outcome in reversed(notified)}
     rows = map(_prediction, _of_ids(connection, "predictions", seen))
     return {row.prediction_id: row for row in rows}
 
@@ -256,13 +258,13 @@ class NoticeState:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def told(self) -> str | None:
+    def notified(self) -> str | None:
         """The text last put, None where there was none."""
         with self._database.begin(READING) as connection:
             body = connection.execute(text(statements("notices")["told"])).scalar()
         return None if body is None else str(body)
 
-    def put_told(self, body: str) -> None:
+    def put_notified(self, body: str) -> None:
         """Keep a text."""
         with self._database.begin(RECORDING) as connection:
             connection.execute(text(statements("notices")["put_told"]), {"body": body})

@@ -90,7 +90,7 @@ class Wishes(msgspec.Struct, frozen=True):
     task: Task | None = None
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CheckedData(msgspec.Struct, frozen=True):
     """Data fit to train on. `first` gives the first copy of each row, or the row itself where copies may part."""
 
     dataset: Dataset
@@ -99,7 +99,7 @@ class Checked(msgspec.Struct, frozen=True):
     report: DataReport
 
 
-def check(dataset: Dataset, wishes: Wishes) -> Checked:
+def check(dataset: Dataset, wishes: Wishes) -> CheckedData:
     """The data set, mended, with a report of what was found. Raises `DataRefused` with everything that stands."""
     dataset, findings = labelled(_without(dataset, wishes))
     task = wishes.task or decide(dataset.target)
@@ -120,7 +120,7 @@ def check(dataset: Dataset, wishes: Wishes) -> Checked:
     findings += _present(rare_classes(truth, first))
     refuse_if_any(findings)
     report = DataReport(rows=dataset.rows, columns=len(columns), findings=tuple(findings))
-    return Checked(dataset=dataset, truth=truth, first=first, report=report)
+    return CheckedData(dataset=dataset, truth=truth, first=first, report=report)
 
 
 def _of_column(column: Column, target: Column, task: Task, insisted: bool) -> Iterable[Finding]:

@@ -19,14 +19,14 @@ from app.training.findings import Finding, counted
 from app.training.prepared import feature_of, missing_in
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class ChosenColumns(msgspec.Struct, frozen=True):
     """The columns that the model reads, in its order and under its names, and the names of those it does not."""
 
     columns: tuple[Column, ...]
     extra: tuple[str, ...] = ()
 
 
-def choose(model: OwnModel, columns: Sequence[Column]) -> Chosen:
+def choose(model: OwnModel, columns: Sequence[Column]) -> ChosenColumns:
     """The model's columns among those of the file: by name where it has names (exactly, else in snake case).
 
     Without names all columns in the order of the file. Raises `DataRefused` where columns are missing or their number
@@ -38,7 +38,7 @@ def choose(model: OwnModel, columns: Sequence[Column]) -> Chosen:
             raise DataRefused(
                 f"the model takes {model.width} columns; beside the target there are {len(columns)}: {listed}"
             )
-        return Chosen(tuple(columns))
+        return ChosenColumns(tuple(columns))
     by_name = {snake_case(column.name): column for column in columns} | {column.name: column for column in columns}
     found = {name: by_name.get(name) or by_name.get(snake_case(name)) for name in model.columns}
     lacking = [name for name, column in found.items() if column is None]
@@ -46,7 +46,7 @@ def choose(model: OwnModel, columns: Sequence[Column]) -> Chosen:
         raise DataRefused(f"the reference lacks columns that the model reads: {', '.join(lacking)}", field=lacking[0])
     taken = {column.name for column in found.values() if column is not None}
     renamed = [msgspec.structs.replace(column, name=name) for name, column in found.items() if column is not None]
-    return Chosen(tuple(renamed), tuple(column.name for column in columns if column.name not in taken))
+    return ChosenColumns(tuple(renamed), tuple(column.name for column in columns if column.name not in taken))
 
 
 def extra_columns(names: Sequence[str]) -> list[Finding]:
@@ -96,7 +96,7 @@ def _spelling(cell: str | None, known: frozenset[str]) -> str | None:
     return next((text for text in (cell.lower(), cell.capitalize()) if text in known), cell)
 
 
-class Settled(msgspec.Struct, frozen=True):
+class AnswerableRows(msgspec.Struct, frozen=True):
     """The contract with `nullable` true only where the model copes, and the positions of the rows that fit it."""
 
     contract: FeatureContract
@@ -104,7 +104,7 @@ class Settled(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def settle(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Settled:
+def settle(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> AnswerableRows:
     """The rows with known categories alone, and without gaps where the model does not cope with them.
 
     The model is asked, column by column. Raises `DataRefused` where no row is left.
@@ -124,7 +124,7 @@ def settle(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Sett
     positions = known[~missing.any(axis=1)]
     _require_some(positions, findings)
     settled = msgspec.structs.replace(contract, features=tuple(features))
-    return Settled(contract=settled, positions=positions, findings=tuple(findings))
+    return AnswerableRows(contract=settled, positions=positions, findings=tuple(findings))
 
 
 def _strangers(contract: FeatureContract, rows: np.ndarray) -> tuple[np.ndarray, list[Finding]]:

@@ -11,7 +11,7 @@ from app.domain.contract import FeatureContract, Task
 from app.domain.manifest import Source
 from app.drift.reference import build_reference
 from app.inference.publication import VersionDraft, publish
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.training import checks, column_checks
 from app.training.checks import labelled, leak
 from app.training.columns import Column
@@ -48,13 +48,13 @@ class Reference(msgspec.Struct, frozen=True):
     report: DataReport
 
 
-def publish_own(order: OwnOrder, shelf: Shelf, step: Step) -> Trained:
+def publish_own(order: OwnOrder, registry: ModelRegistry, step: Step) -> Trained:
     """Put the model on the shelf, with contract, figures and drift reference of the reference data.
 
-    Raises `DataRefused` where model and data give no contract or no reference, `ShelfConflict`, `InvalidRequest`.
+    Raises `DataRefused` where model and data give no contract or no reference, `RegistryConflict`, `InvalidRequest`.
     """
     if order.version is not None:
-        require_free(shelf, order.version)
+        require_free(registry, order.version)
     step(f"loading {order.model}")
     model = load_model(order.model)
     step(f"reading {order.reference}")
@@ -62,8 +62,8 @@ def publish_own(order: OwnOrder, shelf: Shelf, step: Step) -> Trained:
     step("answering the reference rows")
     draft = draft_of_own(model, reference, order.version)
     step("publishing: converting to ONNX and measuring parity")
-    manifest = publish(shelf, model.estimator, draft)
-    return Trained(reference.report, (Published(manifest, introduce(shelf, manifest.version), model.complaints),))
+    manifest = publish(registry, model.estimator, draft)
+    return Trained(reference.report, (Published(manifest, introduce(registry, manifest.version), model.complaints),))
 
 
 def refer(model: OwnModel, dataset: Dataset) -> Reference:

@@ -20,11 +20,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
-from app.training.checks import Checked
+from app.training.checks import CheckedData
 from app.training.complaints import collected
 from app.training.evaluation import Figures, answers, errors_in, score
 from app.training.prepared import features_of, rows_of
-from app.training.variants import Variant, instantiate
+from app.training.variants import TrainingVariant, instantiate
 
 HOLDOUT_SHARE = 0.2
 
@@ -122,7 +122,7 @@ def _encoding(feature: Feature) -> Any:
 class Prepared(msgspec.Struct, frozen=True):
     """Checked data, split, with the contract that any variant fitted on them will have."""
 
-    checked: Checked
+    checked: CheckedData
     contract: FeatureContract
     rows: np.ndarray
     split: Split
@@ -143,7 +143,7 @@ class Fitted(msgspec.Struct, frozen=True):
     complaints: tuple[str, ...] = ()
 
 
-def prepare(checked: Checked, seed: int) -> Prepared:
+def prepare(checked: CheckedData, seed: int) -> Prepared:
     """The split, and the contract: ranges of the training rows, categories and gaps of all rows."""
     dataset, truth = checked.dataset, checked.truth
     strata = np.zeros(dataset.rows, dtype=np.int64) if truth.class_ids is None else truth.class_ids
@@ -157,7 +157,7 @@ def prepare(checked: Checked, seed: int) -> Prepared:
     return Prepared(checked=checked, contract=contract, rows=rows_of(dataset.columns), split=split)
 
 
-def fit(name: str, variant: Variant, prepared: Prepared, seed: int) -> Fitted:
+def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> Fitted:
     """The variant fitted on the training rows. The same data and seed give the same answers to every row.
 
     Raises `DataRefused` where the estimator will not be fitted on these data, `SettingError` where the variant is

@@ -16,34 +16,34 @@ from app.domain.manifest import Manifest, Source
 from app.drift.reference import build_reference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
 from app.inference.publication import VersionDraft, publish
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.training.checks import Wishes, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures
 from app.training.findings import DataReport
 from app.training.fitting import Fitted, Prepared, fit, prepare
 from app.training.prepared import digest, examples_of
-from app.training.variants import Catalogue
+from app.training.variants import VariantCatalogue
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
-def require_free(shelf: Shelf, version: str) -> None:
-    """Raise `InvalidRequest` where that cannot name a version, `ShelfConflict` where it is taken."""
+def require_free(registry: ModelRegistry, version: str) -> None:
+    """Raise `InvalidRequest` where that cannot name a version, `RegistryConflict` where it is taken."""
     if version in (CHAMPION, CHALLENGER):
         raise InvalidRequest(f"{version!r} is an alias and cannot name a version", field="version")
-    shelf.reserve(version)
+    registry.reserve(version)
 
 
-def introduce(shelf: Shelf, version: str) -> str | None:
+def introduce(registry: ModelRegistry, version: str) -> str | None:
     """Give a new version the alias that is still free: `champion`, then `challenger`; None where both are taken."""
     try:
-        taken = shelf.aliases()
+        taken = registry.aliases()
     except ArtefactRefused:
         taken = {}  # a broken table says nothing; pointing writes a new one
     alias = next((alias for alias in (CHAMPION, CHALLENGER) if alias not in taken), None)
     if alias is not None:
-        shelf.point(alias, version)
+        registry.point(alias, version)
     return alias
 
 
@@ -115,31 +115,31 @@ class Trained(msgspec.Struct, frozen=True):
     versions: tuple[Published, ...]
 
 
-def plan(order: Order, shelf: Shelf, catalogue: Catalogue) -> tuple[tuple[str, str], ...]:
+def plan(order: Order, registry: ModelRegistry, catalogue: VariantCatalogue) -> tuple[tuple[str, str], ...]:
     """The (version, variant) pairs to train.
 
     Without a version on an empty shelf two: the named variant, or the first of the catalogue's pair, and the other
-    one of the pair. Else one, under the named version or the next free number. Raises `ShelfConflict`,
+    one of the pair. Else one, under the named version or the next free number. Raises `RegistryConflict`,
     `InvalidRequest` and, for an unknown variant, `SettingError`.
     """
     variant = order.variant or catalogue.default
     catalogue.variant(variant)
     if order.version is not None:
-        require_free(shelf, order.version)
+        require_free(registry, order.version)
         return ((order.version, variant),)
-    if shelf.names():
-        return ((shelf.next_name(), variant),)
+    if registry.names():
+        return ((registry.next_name(), variant),)
     first = order.variant or catalogue.first_two[0]
     second = next(name for name in reversed(catalogue.first_two) if name != first)
     return (("v1", first), ("v2", second))
 
 
-def train(order: Order, shelf: Shelf, catalogue: Catalogue, step: Step) -> Trained:
+def train(order: Order, registry: ModelRegistry, catalogue: VariantCatalogue, step: Step) -> Trained:
     """Train, hold against the gate, and publish where all versions pass it. `step` is told what is being done.
 
-    Raises `DataRefused`, `GateFailed`, `ShelfConflict`, `SettingError`.
+    Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `SettingError`.
     """
-    planned = plan(order, shelf, catalogue)
+    planned = plan(order, registry, catalogue)
     step(f"reading {order.dataset}")
     dataset = load(order.dataset, order.target)
     step("checking the data")
@@ -154,8 +154,8 @@ def train(order: Order, shelf: Shelf, catalogue: Catalogue, step: Step) -> Train
     versions = []
     for version, result in fitted:
         step(f"publishing {version}: converting to ONNX and measuring parity")
-        manifest = publish(shelf, result.estimator, draft_of(version, result, prepared, order.seed))
-        versions.append(Published(manifest, introduce(shelf, version), result.complaints))
+        manifest = publish(registry, result.estimator, draft_of(version, result, prepared, order.seed))
+        versions.append(Published(manifest, introduce(registry, version), result.complaints))
     return Trained(report=checked.report, versions=tuple(versions))
 
 

@@ -16,7 +16,7 @@ from app.errors import SettingError
 VARIANTS_FILE = Path(__file__).parents[2] / "training.toml"
 
 
-class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainingVariant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An estimator by dotted name with its parameters, and its counterpart for regression.
 
     `regressor_parameters` replace `parameters` where the two do not take the same. `scale` puts a `StandardScaler`
@@ -31,31 +31,31 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str = ""
 
 
-class Catalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VariantCatalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All variants by name, the one trained by default, and the two that an empty shelf gets."""
 
     default: str
     first_two: tuple[str, str]
-    variants: Mapping[str, Variant]
+    variants: Mapping[str, TrainingVariant]
 
-    def variant(self, name: str) -> Variant:
+    def variant(self, name: str) -> TrainingVariant:
         """The variant of that name. Raises `SettingError` that lists the names there are."""
         if name not in self.variants:
             raise SettingError("--variant", f"there is no {name!r}; there are: {', '.join(self.variants)}")
         return self.variants[name]
 
 
-def read_catalogue(path: Path = VARIANTS_FILE) -> Catalogue:
+def read_catalogue(path: Path = VARIANTS_FILE) -> VariantCatalogue:
     """The variants in that file. Raises `SettingError` that names the file and the entry at fault."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Catalogue)
+        return msgspec.toml.decode(path.read_bytes(), type=VariantCatalogue)
     except OSError as error:
         raise SettingError(path.name, f"cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingError(path.name, str(error)) from error
 
 
-def instantiate(name: str, variant: Variant, task: Task, seed: int) -> Any:
+def instantiate(name: str, variant: TrainingVariant, task: Task, seed: int) -> Any:
     """A fresh estimator of the variant, with `random_state` set to the seed where it has one and none is given.
 
     Raises `SettingError` where it cannot be imported, does not take the parameters, or has no regressor.

@@ -17,7 +17,7 @@ import pandas as pd
 
 from app.ui.client import ApiClient
 from app.ui.records import Cell, Contract, Feature, Model, Prediction
-from app.ui.transport import NoResult, Refused
+from app.ui.transport import CallRefused, NoResult
 
 _EMPTY = ("", "na", "nan", "null", "none")
 
@@ -124,7 +124,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^0-9a-z]+", "", bare.lower())
 
 
-ROWS_A_CALL = 2000
+ROWS_PER_CALL = 2000
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -135,7 +135,7 @@ class Answered(msgspec.Struct, frozen=True):
     version: str
 
 
-class Job:
+class BatchJob:
     """The work on one file. `step` does a part of it; `failure` is what stopped it until `go_on`.
 
     A click starts another run of the page while the one before is still in its step: so one part is done at a time.
@@ -195,7 +195,7 @@ class Job:
         return frame
 
     def _take_next(self, api: ApiClient) -> None:
-        part = self._table.lines[self._next : self._next + ROWS_A_CALL]
+        part = self._table.lines[self._next : self._next + ROWS_PER_CALL]
         good: list[tuple[Line, list[Cell]]] = []
         bad: list[BadRow] = []
         for line in part:
@@ -218,7 +218,7 @@ class Job:
         while good:
             try:
                 batch = api.predict_batch([row for _, row in good], self._version)
-            except Refused as refusal:
+            except CallRefused as refusal:
                 if refusal.index is None or not 0 <= refusal.index < len(good):
                     raise
                 line, _ = good.pop(refusal.index)

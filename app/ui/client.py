@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from app.ui.experiment_records import Audit, Drift, DriftTimeline, Experiment, Timeline
 from app.ui.records import BatchPrediction, Configuration, Health, HistoryPage, Models, Prediction, Receipt
-from app.ui.transport import Connection, NotUnderstood, Reply, Transport, decoded, failure_of
+from app.ui.transport import ApiConnection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
 Row = Mapping[str, object] | Sequence[object]
@@ -16,7 +16,7 @@ Row = Mapping[str, object] | Sequence[object]
 class ApiClient:
     """The calls that the pages make."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ApiConnection) -> None:
         self.public_url = connection.public_url or connection.url
         self.needs_token = connection.token is not None
         self._http = Transport(connection)
@@ -93,7 +93,7 @@ class ApiClient:
     def change_split(
         self, token: str, weights: Mapping[str, float], epoch: int, note: str, actor: str | None = None
     ) -> None:
-        """Set the split, unless somebody changed the configuration since `epoch` (`Refused`, 409)."""
+        """Set the split, unless somebody changed the configuration since `epoch` (`CallRefused`, 409)."""
         body = {"weights": dict(weights), "epoch": epoch, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 

@@ -21,14 +21,14 @@ TICK_S = 5.2
 Value = TypeVar("Value")
 
 
-class Source(msgspec.Struct, frozen=True):
+class FeedSource(msgspec.Struct, frozen=True):
     """A thing to be known: how to ask for it, and after how many seconds it is due again."""
 
     ask: Callable[[], Any]
     period_s: float
 
 
-class Look(msgspec.Struct, Generic[Value], frozen=True):
+class FeedSnapshot(msgspec.Struct, Generic[Value], frozen=True):
     """What is known of a thing: its last value and when that was read (Unix seconds), and why there is none newer."""
 
     value: Value | None = None
@@ -43,21 +43,21 @@ class Look(msgspec.Struct, Generic[Value], frozen=True):
 class Feed:
     """Looks at `sources` by name. `clock` gives Unix seconds."""
 
-    def __init__(self, sources: Mapping[str, Source], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, sources: Mapping[str, FeedSource], clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
         self._clock = clock
         self._lock = threading.Lock()
-        self._looks: dict[str, Look[Any]] = {}
+        self._looks: dict[str, FeedSnapshot[Any]] = {}
         self._tried_at: dict[str, float] = {}
         self._ticked_at: dict[tuple[str, ...], float] = {}
 
-    def looks(self, names: Sequence[str]) -> list[Look[Any]]:
+    def looks(self, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
         """The newest looks at `names`; asks for what was never asked, and else for one thing in a tick at most."""
         down: NoResult | None = None
         for name in self._due(tuple(names)):
             # One time-out is enough to know that the api is away; the rest would keep the visitor waiting.
             down = self._missed(name, down) if down is not None else self._ask(name)
-        return [self._looks.get(name, Look()) for name in names]
+        return [self._looks.get(name, FeedSnapshot()) for name in names]
 
     def forget(self, names: Sequence[str] | None = None) -> None:
         """Ask again for `names` (default: all) when they are next looked at; what is known stays until then."""
@@ -85,7 +85,7 @@ class Feed:
     def _ask(self, name: str) -> NoResult | None:
         """Ask, and return the failure where nothing answers at all."""
         try:
-            self._looks[name] = Look(self._sources[name].ask(), self._clock())
+            self._looks[name] = FeedSnapshot(self._sources[name].ask(), self._clock())
         except NoResult as failure:
             # Without its traceback, which would keep the frames of the call alive as long as the failure is shown.
             self._missed(name, failure.with_traceback(None))
@@ -93,6 +93,6 @@ class Feed:
         return None
 
     def _missed(self, name: str, failure: NoResult) -> NoResult:
-        before: Look[Any] = self._looks.get(name, Look())
-        self._looks[name] = Look(before.value, before.read_at, failure)
+        before: FeedSnapshot[Any] = self._looks.get(name, FeedSnapshot())
+        self._looks[name] = FeedSnapshot(before.value, before.read_at, failure)
         return failure

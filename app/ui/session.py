@@ -9,10 +9,10 @@ import msgspec
 import streamlit as st
 
 from app.ui.client import ApiClient
-from app.ui.feed import Feed, Source
+from app.ui.feed import Feed, FeedSource
 from app.ui.records import Cell, Prediction
 from app.ui.scrape import scrape_of
-from app.ui.transport import Connection, connection
+from app.ui.transport import ApiConnection, connection
 
 _ADMIN_TOKEN = "admin_token"  # noqa: S105 - the name of a place, not a token
 _ACTOR = "actor"
@@ -57,18 +57,18 @@ def _address() -> tuple[str, str | None, str | None]:
 
 @st.cache_resource(show_spinner=False)
 def _parts(url: str, token: str | None, public_url: str | None) -> tuple[ApiClient, Feed]:
-    api = ApiClient(Connection(url, token, public_url))
+    api = ApiClient(ApiConnection(url, token, public_url))
     return api, Feed(
         {
-            "models": Source(api.models, 60),
-            "config": Source(api.configuration, 15),
-            "experiment": Source(api.experiment, 5),
-            "timeline": Source(api.timeline, 15),
-            "audit": Source(api.audit, 60),
-            "drift": Source(api.drift, 5),
-            "drift_timeline": Source(api.drift_timeline, 15),
-            "health": Source(api.health, 5),
-            "metrics": Source(lambda: scrape_of(api.metrics()), 10),
+            "models": FeedSource(api.models, 60),
+            "config": FeedSource(api.configuration, 15),
+            "experiment": FeedSource(api.experiment, 5),
+            "timeline": FeedSource(api.timeline, 15),
+            "audit": FeedSource(api.audit, 60),
+            "drift": FeedSource(api.drift, 5),
+            "drift_timeline": FeedSource(api.drift_timeline, 15),
+            "health": FeedSource(api.health, 5),
+            "metrics": FeedSource(lambda: scrape_of(api.metrics()), 10),
         }
     )
 

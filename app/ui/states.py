@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.ui.feed import Look
+from app.ui.feed import FeedSnapshot
 from app.ui.records import Model, Models
 from app.ui.session import feed
-from app.ui.transport import ApiDown, NoResult, NotNow, NotThere, Refused
+from app.ui.transport import ApiDown, CallRefused, NoResult, NotNow, NotThere
 from app.ui.wording import as_sentence, clock, duration
 
 
@@ -29,13 +29,13 @@ def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None
 Value = TypeVar("Value")
 
 
-def looked_at(page: str, names: Sequence[str]) -> list[Look[Any]]:
+def looked_at(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
     """The newest looks at `names`, with a sign that the page is busy while the api is asked."""
     with st.spinner(f"Asking the api for the {page} …", show_time=False):
         return feed().looks(names)
 
 
-def known(look: Look[Value], what: str, key: str) -> Value | None:
+def known(look: FeedSnapshot[Value], what: str, key: str) -> Value | None:
     """The value, with a warning above it where it is old; None after saying why there is none."""
     if look.value is None:
         if look.failure is not None:
@@ -79,12 +79,12 @@ def sentence(failure: NoResult) -> str:
 
 
 def _trouble(failure: NoResult) -> str:
-    if isinstance(failure, Refused) and failure.status in (401, 403):
+    if isinstance(failure, CallRefused) and failure.status in (401, 403):
         return "the api wants a token (set API_TOKEN for the dashboard)"
-    return "the api refused" if isinstance(failure, Refused) else "the answer was not understood"
+    return "the api refused" if isinstance(failure, CallRefused) else "the answer was not understood"
 
 
-def _stale(look: Look[Value], failure: NoResult, what: str, key: str) -> None:
+def _stale(look: FeedSnapshot[Value], failure: NoResult, what: str, key: str) -> None:
     since = clock(look.read_at) if look.read_at is not None else "?"
     age = duration(look.age_s(time.time()))
     st.warning(f"**{what}: old figures**, of {since} ({age} ago). {sentence(failure)}", icon=":material/history:")

@@ -37,7 +37,7 @@ class NotNow(NoResult):
     """The api has the part and cannot serve it at the moment."""
 
 
-class Refused(NoResult):
+class CallRefused(NoResult):
     """The api refused the call. `code` is stable; `field` and `index` (of a row) say what is at fault."""
 
     def __init__(
@@ -54,7 +54,7 @@ class NotUnderstood(NoResult):
     """The api answered something that is not in its contract."""
 
 
-class Connection(msgspec.Struct, frozen=True):
+class ApiConnection(msgspec.Struct, frozen=True):
     """The api's address without a slash at the end, and the token for reading where one is needed.
 
     `public_url` is the address by which people reach it, where that is another.
@@ -69,13 +69,13 @@ class Connection(msgspec.Struct, frozen=True):
         return f"Connection(url={self.url!r})"
 
 
-def connection(environ: Mapping[str, str] | None = None) -> Connection:
+def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
     """What API_URL (default: this host's API_PORT), API_TOKEN and PUBLIC_API_URL say."""
     env = os.environ if environ is None else environ
     port = env.get("API_PORT", "").strip() or "5000"
     url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
     public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/")
-    return Connection(url.rstrip("/"), env.get("API_TOKEN", "").strip() or None, public_url or None)
+    return ApiConnection(url.rstrip("/"), env.get("API_TOKEN", "").strip() or None, public_url or None)
 
 
 READ_TIMEOUT_S = (2.0, 5.0)
@@ -102,7 +102,7 @@ class Reply(msgspec.Struct, frozen=True):
 class Transport:
     """One api with one token. Safe to be used by several threads."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ApiConnection) -> None:
         self.url = connection.url
         self._token = connection.token
         self._reads = _session(_RETRY)
@@ -164,7 +164,7 @@ def failure_of(reply: Reply, path: str) -> NoResult:
         return NotThere(f"this server has no {path}")
     if reply.status >= 500:
         return NotNow(message)
-    return Refused(reply.status, code, message, detail.get("field"), detail.get("index"))
+    return CallRefused(reply.status, code, message, detail.get("field"), detail.get("index"))
 
 
 def decoded(reply: Reply, path: str, kind: type[Any]) -> Any:

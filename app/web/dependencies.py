@@ -11,10 +11,10 @@ from app.services.control.decisions import Decisions
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
-from app.services.queries.models import Catalogue
+from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
 from app.services.serving.health import Health
-from app.services.serving.predictor import Live, Predictor
+from app.services.serving.predictor import LiveModels, Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
 
@@ -55,10 +55,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a route may use. `draining` says whether this process wants no more requests."""
 
     settings: Settings
-    live: Live
+    live: LiveModels
     predictor: Predictor
     health: Health
-    catalogue: Catalogue
+    catalogue: ModelQueries
     history: History
     feedback: Feedback
     experiments: Experiments

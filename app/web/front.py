@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from app.services.serving.load_shedding import Admission
+from app.services.serving.load_shedding import LoadShedding
 from app.web.request import request_id_of
 from app.web.response import JSON, body_of, problem_of
 from app.web.server.plain_http import WholeAnswer, as_bytes, simple_request
@@ -41,7 +41,7 @@ class Front:
         self,
         direct: Mapping[str, Callable[[Environ], Answer]],
         other: Application,
-        admission: Admission,
+        admission: LoadShedding,
         metrics: SheddingMetrics,
     ) -> None:
         self._direct = direct

@@ -20,7 +20,7 @@ from msgspec import UNSET, UnsetType
 from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
 from app.domain.timestamps import rfc3339
 from app.errors import InvalidRequest, TooLarge
-from app.services.serving.predictor import Request, Served
+from app.services.serving.predictor import PredictionRequest, ServedPrediction
 from app.web.dependencies import Services
 from app.web.operations import require_reader
 from app.web.request import decoded_object, read_body, request_id_of
@@ -138,7 +138,7 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
 
 
-def answer_to_one(served: Served) -> PredictionAnswer:
+def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
     """The answer to a single row."""
     exposure = served.exposure
     outputs = exposure.outputs
@@ -169,7 +169,7 @@ def answer_to_one(served: Served) -> PredictionAnswer:
     )
 
 
-def answer_to_batch(served: Served) -> BatchAnswer:
+def answer_to_batch(served: ServedPrediction) -> BatchAnswer:
     """The answers to a batch."""
     exposure = served.exposure
     return BatchAnswer(
@@ -243,7 +243,7 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     parser = serving.parser(forced)
     features, user_id = single_row(body, parser.names, environ)
     row = parser.row(features)
-    served = predictor.predict(Request(row, request_id, forced, user_id, _synthetic(environ), serving))
+    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), serving))
     return served.version.name, encode(answer_to_one(served))
 
 
@@ -256,8 +256,8 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
     limit = services.settings.max_batch_rows
     if len(rows) > limit:
         raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
-    request = Request(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), serving)
-    served: Served = services.predictor.predict(request)
+    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), serving)
+    served: ServedPrediction = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 
 

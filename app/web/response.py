@@ -37,7 +37,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.UnknownPrediction: 404,
     errors.Draining: 404,
     errors.Contradiction: 409,
-    errors.ShelfConflict: 409,
+    errors.RegistryConflict: 409,
     errors.ArtefactRefused: 409,
     errors.TooLarge: 413,
     errors.ModelFailed: 503,

@@ -31,18 +31,18 @@ class MemoryDrifts:
 
     def __init__(self, *reports):
         self.reports = {report.version: report for report in reports}
-        self.rulings = []
-        self.courses = {}
+        self.pending = []
+        self.timelines = {}
 
     def standing(self, version):
         return self.reports.get(version)
 
-    def course(self, version, points):
-        return self.courses.get(version, [])[:points]
+    def timeline(self, version, points):
+        return self.timelines.get(version, [])[:points]
 
-    def acknowledge(self, version, judge):
-        ruling = judge(self.reports.get(version))
-        self.rulings.append(ruling)
-        after = replace(self.reports[version], alarm=False, acknowledged=iso_utc(ruling.at_us))
+    def acknowledge(self, version, decide):
+        pending = decide(self.reports.get(version))
+        self.pending.append(pending)
+        after = replace(self.reports[version], alarm=False, acknowledged=iso_utc(pending.at_us))
         self.reports[version] = after
         return after

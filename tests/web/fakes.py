@@ -12,19 +12,19 @@ from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.domain.rows import RowParser
 from app.services.control.decisions import Decisions
-from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
-from app.services.queries.models import Catalogue
+from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
-from app.services.serving.predictor import Live, Predictor
+from app.services.serving.predictor import LiveModels, Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.web.dependencies import Services
-from tests.unit.services.control.deciders import MemoryDecisions, MemoryReports, record, world
+from tests.unit.services.control.deciders import MemoryDecisions, MemoryReports, dependencies, record
 from tests.web.drifting import MemoryDrifts
 
 IRIS = FeatureContract(
@@ -187,14 +187,14 @@ def loaded(name, ordinal, contract, runtime):
     )
 
 
-def fleet(contract=IRIS, refused=(), **runtimes):
+def loaded_models(contract=IRIS, refused=(), **runtimes):
     versions = {
         name: loaded(name, ordinal, contract, runtime) for ordinal, (name, runtime) in enumerate(runtimes.items(), 1)
     }
-    return Fleet(
+    return LoadedModels(
         versions=versions,
         reference=next(iter(versions), None),
-        peers=tuple(versions),
+        compatible=tuple(versions),
         aliases={"champion": "v1"} if versions else {},
         refused=tuple(RefusedVersion(name, reason) for name, reason in refused),
     )
@@ -216,14 +216,14 @@ class AloneGenerations:
         return 0
 
 
-def reload_of(live, shelf=None):
-    """Reloads that find on the shelf what serves already, or the fleet `shelf`."""
+def reload_of(live, registry=None):
+    """Reloads that find on the shelf what serves already, or the fleet `registry`."""
 
     def serve(found):
         live.install(found)
         return live.configuration
 
-    return Reload(lambda: live.fleet, lambda before: shelf or before, serve, AloneGenerations(), "")
+    return Reload(lambda: live.loaded_models, lambda before: registry or before, serve, AloneGenerations(), "")
 
 
 def configuration(**weights):
@@ -250,13 +250,15 @@ def services(
     **settings,
 ):
     """Services over `served` (default: v1 and v2 that answer constants), with every random draw 0: v1 is chosen."""
-    served = served if served is not None else fleet(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
-    live = Live(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
+    served = (
+        served if served is not None else loaded_models(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
+    )
+    live = LiveModels(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
     sink = RecordingSink()
     ticks = itertools.count(SERVED_AT_US)
     reports = reports or MemoryReports(age=None, records=[record()])
     table = MemoryDecisions(live.configuration)
-    shelf = MemoryShelf(
+    registry = MemoryShelf(
         {name: manifest(name, version.ordinal, version.contract) for name, version in served.versions.items()},
         served.aliases,
     )
@@ -265,11 +267,11 @@ def services(
         live=live,
         predictor=Predictor(live, sink, Signer(b"k" * 32, b"test"), b"salt", lambda: 0.0, lambda: next(ticks)),
         health=Health(live, store, "0.1.0", clock=clock),
-        catalogue=Catalogue(live, shelf),
+        catalogue=ModelQueries(live, registry),
         history=history or EmptyHistory(),
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
-        decisions=Decisions(table, world(follow=lambda: live.configure(table.latest))),
+        decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
         drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US),
         reload=reload_of(live),
         metrics=CountingMetrics(),

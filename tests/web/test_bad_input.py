@@ -133,7 +133,7 @@ def test_a_batch_of_what_is_no_row_names_the_index(client, instances):
 
 @pytest.mark.parametrize("features", [[1.0, "Paris"], [1.0, 5], [1.0, None], ["1", "Oslo"], [float("1e39"), "Oslo"]])
 def test_an_unknown_category_or_wrong_kind_is_refused(serve, features):
-    client, _ = serve(fakes.fleet(fakes.HOUSES, v1=fakes.ConstantRuntime(value=1.0)))
+    client, _ = serve(fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=1.0)))
     answer = client.post("/predict", json={"features": features})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (400, "invalid_features")
 

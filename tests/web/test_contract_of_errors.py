@@ -111,7 +111,9 @@ def test_predicting_survives_what_nobody_foresaw(serve, caplog):
 
 
 def test_two_applications_in_one_process_do_not_mix():
-    first, second = (create_flask(fakes.services(fakes.fleet(**{name: fakes.ConstantRuntime()}))) for name in "ab")
+    first, second = (
+        create_flask(fakes.services(fakes.loaded_models(**{name: fakes.ConstantRuntime()}))) for name in "ab"
+    )
     assert first.test_client().get("/models/a").status_code == 200
     assert second.test_client().get("/models/a").status_code == 404
 

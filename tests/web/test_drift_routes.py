@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.domain.timestamps import iso_utc
-from app.services.queries.drift_records import CoursePoint
+from app.services.queries.drift_records import DriftTimelinePoint
 from tests.web import fakes
 from tests.web.drifting import MemoryDrifts, drifted
 
@@ -34,9 +34,9 @@ def test_the_report_is_answered_whole(watched, alarming):
 
 
 def test_what_the_monitor_has_not_seen_is_said_and_has_no_score(serve):
-    fleet = fakes.fleet(v1=fakes.ConstantRuntime())
-    version = replace(fleet.versions["v1"], manifest={"files": {"reference.json": {}}})
-    body = serve(replace(fleet, versions={"v1": version}))[0].get("/drift").get_json()
+    loaded_models = fakes.loaded_models(v1=fakes.ConstantRuntime())
+    version = replace(loaded_models.versions["v1"], manifest={"files": {"reference.json": {}}})
+    body = serve(replace(loaded_models, versions={"v1": version}))[0].get("/drift").get_json()
     assert (body["score"], body["evidence"], body["alarm"], body["requests"]) == (None, None, False, 0)
     assert "the monitor has taken in no request for v1" in body["note"]
 
@@ -60,7 +60,7 @@ def test_an_unknown_version_is_404(client, version):
 
 
 def test_without_any_version_it_is_503(serve):
-    client, services = serve(fakes.fleet())
+    client, services = serve(fakes.loaded_models())
     services.live.configure(
         replace(services.live.configuration, champion=None, terms=fakes.ExperimentTerms(metric="accuracy"))
     )
@@ -78,9 +78,9 @@ def test_an_acknowledged_alarm_is_silent_and_says_since_when(watched, options):
 def test_the_audit_entry_says_who_and_what_it_was(watched, alarming):
     client, services = watched
     acknowledge(client, {**ADMIN, "X-Actor": "ann"}, json={"note": "seen"})
-    [ruling] = services.drift._log.rulings
-    assert (ruling.actor, ruling.note, ruling.experiment_id, ruling.epoch) == ("ann", "seen", "e1", 3)
-    before = ruling.changes["drift_alarm"].before
+    [pending] = services.drift._log.pending
+    assert (pending.actor, pending.note, pending.experiment_id, pending.epoch) == ("ann", "seen", "e1", 3)
+    before = pending.changes["drift_alarm"].before
     assert before["since"] == alarming.since
     assert "petal_length" in before["streams"]
 
@@ -107,7 +107,7 @@ def test_only_a_standing_alarm_can_be_acknowledged(watched, serve):
 def test_a_wrong_acknowledgement_is_refused_by_name(watched, body, status, field):
     answer = acknowledge(watched[0], json=body)
     assert (answer.status_code, answer.get_json()["error"].get("field")) == (status, field)
-    assert watched[1].drift._log.rulings == []
+    assert watched[1].drift._log.pending == []
 
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": "Bearer no"}, 403)])
@@ -117,7 +117,7 @@ def test_acknowledging_needs_the_administrators_token(watched, headers, status):
 
 def test_the_course_is_answered_with_the_alarm_line_and_its_promise(serve, alarming):
     drifts = MemoryDrifts(alarming)
-    drifts.courses["v1"] = [CoursePoint(20, 1_795_000_000_000_000, 0.0, 0.25, False)]
+    drifts.timelines["v1"] = [DriftTimelinePoint(20, 1_795_000_000_000_000, 0.0, 0.25, False)]
     body = serve(drifts=drifts)[0].get("/drift/timeline").get_json()
     assert body == {
         "version": "v1",

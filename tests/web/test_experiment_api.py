@@ -206,5 +206,5 @@ def test_requests_go_where_the_decision_says(deciding):
 
 
 def test_nothing_can_be_decided_where_nothing_is_served(serve):
-    client, _ = serve(fakes.fleet(), admin_token="admin")
+    client, _ = serve(fakes.loaded_models(), admin_token="admin")
     assert decide(client, action="promote", version="v1").status_code == 404

@@ -17,11 +17,11 @@ def test_all_well_is_healthy(client):
 @pytest.mark.parametrize(
     ("served", "store", "status", "code", "ready"),
     [
-        (fakes.fleet(v1=GOOD, v2=BAD), None, "degraded", 200, 200),
-        (fakes.fleet(v1=GOOD, refused=[("v2", "model.onnx: wrong checksum")]), None, "degraded", 200, 200),
-        (fakes.fleet(v1=GOOD), "the disk is full", "degraded", 200, 503),
-        (fakes.fleet(v1=BAD, v2=BAD), None, "unhealthy", 503, 503),
-        (fakes.fleet(), None, "unhealthy", 503, 503),
+        (fakes.loaded_models(v1=GOOD, v2=BAD), None, "degraded", 200, 200),
+        (fakes.loaded_models(v1=GOOD, refused=[("v2", "model.onnx: wrong checksum")]), None, "degraded", 200, 200),
+        (fakes.loaded_models(v1=GOOD), "the disk is full", "degraded", 200, 503),
+        (fakes.loaded_models(v1=BAD, v2=BAD), None, "unhealthy", 503, 503),
+        (fakes.loaded_models(), None, "unhealthy", 503, 503),
     ],
 )
 def test_the_status_follows_from_what_was_proven(serve, served, store, status, code, ready):
@@ -34,7 +34,7 @@ def test_the_status_follows_from_what_was_proven(serve, served, store, status, c
 
 
 def test_readiness_without_a_model_says_what_to_run(serve):
-    client, _ = serve(fakes.fleet())
+    client, _ = serve(fakes.loaded_models())
     error = client.get("/health/ready").get_json()["error"]
     assert error["code"] == "not_ready"
     assert "bakeoff train" in error["message"]
@@ -48,7 +48,7 @@ def test_readiness_is_404_while_draining_and_all_else_goes_on(serve):
 
 
 def test_the_process_is_alive_also_where_no_version_is(serve):
-    client, _ = serve(fakes.fleet())
+    client, _ = serve(fakes.loaded_models())
     assert client.get("/health/live").get_json() == {"status": "alive"}
 
 

@@ -34,11 +34,11 @@ API_PAGE = {
     ("GET", "/docs"),
 }
 FLEETS = {
-    "iris": fakes.fleet(v1=fakes.ConstantRuntime()),
-    "without_probabilities": fakes.fleet(v1=fakes.ConstantRuntime(1, None)),
-    "houses": fakes.fleet(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
-    "accounts": fakes.fleet(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
-    "empty": fakes.fleet(),
+    "iris": fakes.loaded_models(v1=fakes.ConstantRuntime()),
+    "without_probabilities": fakes.loaded_models(v1=fakes.ConstantRuntime(1, None)),
+    "houses": fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
+    "accounts": fakes.loaded_models(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
+    "empty": fakes.loaded_models(),
 }
 
 
@@ -146,9 +146,9 @@ def test_what_the_schema_refuses_is_refused(client, body):
 
 
 def test_the_document_follows_a_new_fleet(serve):
-    client, services = serve(fakes.fleet())
+    client, services = serve(fakes.loaded_models())
     before = client.get("/openapi.json").get_json()["components"]["schemas"]["Row"]
-    services.live.install(fakes.fleet(v1=fakes.ConstantRuntime()))
+    services.live.install(fakes.loaded_models(v1=fakes.ConstantRuntime()))
     after = client.get("/openapi.json").get_json()["components"]["schemas"]["Row"]
     assert "anyOf" in before
     assert [value["title"] for value in after["anyOf"][0]["prefixItems"]] == list(fakes.IRIS.names)

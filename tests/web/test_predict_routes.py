@@ -77,14 +77,14 @@ def test_load_tests_are_marked(serve, header, synthetic):
 
 
 def test_another_version_answers_for_one_that_fails(serve):
-    client, _ = serve(fakes.fleet(v1=fakes.FailingRuntime(), v2=fakes.ConstantRuntime(1)))
+    client, _ = serve(fakes.loaded_models(v1=fakes.FailingRuntime(), v2=fakes.ConstantRuntime(1)))
     body = client.post("/predict", json={"features": ROW}).get_json()
     assert (body["model_version"], body["assignment"]) == ("v2", "fallback")
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-Model-Version": "v1"}])
 def test_where_no_version_can_answer_it_says_503_and_when_to_retry(serve, headers):
-    client, services = serve(fakes.fleet(v1=fakes.FailingRuntime()))
+    client, services = serve(fakes.loaded_models(v1=fakes.FailingRuntime()))
     answer = client.post("/predict", json={"features": ROW}, headers=headers)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
@@ -93,14 +93,14 @@ def test_where_no_version_can_answer_it_says_503_and_when_to_retry(serve, header
 
 
 def test_without_a_model_it_says_what_to_run(serve):
-    client, _ = serve(fakes.fleet())
+    client, _ = serve(fakes.loaded_models())
     answer = client.post("/predict", json={"features": ROW})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (503, "not_ready")
     assert "bakeoff train" in answer.get_json()["error"]["message"]
 
 
 def test_a_model_without_probabilities_leaves_them_out(serve):
-    client, _ = serve(fakes.fleet(v1=fakes.ConstantRuntime(2, None)))
+    client, _ = serve(fakes.loaded_models(v1=fakes.ConstantRuntime(2, None)))
     body = client.post("/predict", json={"features": ROW}).get_json()
     assert (body["prediction"], body["class_id"]) == ("virginica", 2)
     assert not {"confidence", "probabilities"} & set(body)
@@ -108,7 +108,7 @@ def test_a_model_without_probabilities_leaves_them_out(serve):
 
 @pytest.mark.parametrize("features", [[120.5, "Oslo"], {"area": None, "city": "Bergen"}])
 def test_a_regression_answers_a_number_and_no_class(serve, features):
-    client, _ = serve(fakes.fleet(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)))
+    client, _ = serve(fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)))
     body = client.post("/predict", json={"features": features}).get_json()
     assert body["prediction"] == 42.5
     assert not {"class_id", "confidence", "probabilities"} & set(body)
@@ -123,7 +123,7 @@ def test_a_regression_answers_a_number_and_no_class(serve, features):
     ],
 )
 def test_features_may_be_called_like_the_options(serve, body, row):
-    client, services = serve(fakes.fleet(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (1.0, 0.0))))
+    client, services = serve(fakes.loaded_models(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (1.0, 0.0))))
     assert client.post("/predict", json=body).status_code == 200
     assert services.recorder.exposures[0].rows.tolist() == [row]
 
@@ -145,7 +145,7 @@ def test_a_batch_is_answered_in_order_by_one_version(client, key):
     ],
 )
 def test_a_batch_leaves_out_what_the_model_does_not_have(serve, contract, runtime, row, keys):
-    client, _ = serve(fakes.fleet(contract, v1=runtime))
+    client, _ = serve(fakes.loaded_models(contract, v1=runtime))
     body = client.post("/predict/batch", json={"instances": [row, row]}).get_json()
     assert [set(item) for item in body["predictions"]] == [keys, keys]
 

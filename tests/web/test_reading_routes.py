@@ -40,8 +40,8 @@ def test_an_unknown_model_is_404(client):
 
 
 def test_what_was_published_since_is_listed_and_not_serving(serve):
-    client, services = serve(fakes.fleet(v1=fakes.ConstantRuntime()))
-    services.catalogue._shelf.manifests["v3"] = fakes.manifest("v3", 3, fakes.IRIS)
+    client, services = serve(fakes.loaded_models(v1=fakes.ConstantRuntime()))
+    services.catalogue._registry.manifests["v3"] = fakes.manifest("v3", 3, fakes.IRIS)
     assert [model["serving"] for model in client.get("/models").get_json()["models"]] == [True, False]
     assert [model["version"] for model in client.get("/model/info").get_json()["models"]] == ["v1"]
 

@@ -26,13 +26,15 @@ def test_nobody_reloads_without_the_token(services):
 
 
 def test_a_refused_version_is_told_with_its_reason(services):
-    shelf = msgspec.structs.replace(services.live.fleet, refused=(RefusedVersion("v3", "signed by someone else"),))
-    services = msgspec.structs.replace(services, reload=fakes.reload_of(services.live, shelf))
+    registry = msgspec.structs.replace(
+        services.live.loaded_models, refused=(RefusedVersion("v3", "signed by someone else"),)
+    )
+    services = msgspec.structs.replace(services, reload=fakes.reload_of(services.live, registry))
     answer = create_flask(services).test_client().post("/models/reload", headers=ADMIN)
     assert answer.json["refused"] == {"v3": {"reason": "signed by someone else", "still_served": False}}
 
 
 def test_an_emptied_shelf_is_a_conflict(services):
-    services = msgspec.structs.replace(services, reload=fakes.reload_of(services.live, fakes.fleet()))
+    services = msgspec.structs.replace(services, reload=fakes.reload_of(services.live, fakes.loaded_models()))
     answer = create_flask(services).test_client().post("/models/reload", headers=ADMIN)
     assert (answer.status_code, answer.json["error"]["code"]) == (409, "conflict")

@@ -15,7 +15,7 @@ from app.inference.export.parity import Standard, measured, refused
 from app.services.ports import Runtime
 
 
-class Chosen(msgspec.Struct, frozen=True):
+class ChosenRuntime(msgspec.Struct, frozen=True):
     """The runtime's name, the files that it needs beside the estimator, and the comparison that decided."""
 
     runtime: str
@@ -23,12 +23,12 @@ class Chosen(msgspec.Struct, frozen=True):
     parity: Parity
 
 
-def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> Chosen:
+def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
     """The first way of serving whose parity holds. Never raises because of a conversion: the reason is reported."""
     reason = _never_by_onnx(contract, standard)
     parity = refused(standard, reason or "no way of converting it is known")
     if reason is not None:
-        return Chosen(runtime="sklearn", files={}, parity=parity)
+        return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
     for candidate in candidates_for(estimator, contract):
         try:
             files = files_of(candidate, candidate.convert())
@@ -37,9 +37,9 @@ def choose(estimator: Any, contract: FeatureContract, standard: Standard, origin
             parity = refused(standard, f"{_words(candidate)}: {type(error).__name__}: {_first_line(error)}")
             continue
         if parity.holds:
-            return Chosen(runtime="onnx", files=files, parity=parity)
+            return ChosenRuntime(runtime="onnx", files=files, parity=parity)
         parity = msgspec.structs.replace(parity, reason=f"{_words(candidate)}: {parity.reason}")
-    return Chosen(runtime="sklearn", files={}, parity=parity)
+    return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
 
 
 def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:

@@ -18,7 +18,7 @@ from app.domain.contract import FeatureContract
 from app.inference.builder import GRAPH, PLAN, SETTLEMENT
 from app.inference.export.steps import split_pipeline
 from app.inference.export.trees import TreeModel, tree_model
-from app.inference.plan import Layout, NotExportable, Plan, Settling, Step, encoded_plan
+from app.inference.plan import Layout, NotExportable, RuntimePlan, Settling, Step, encoded_plan
 
 _LINEAR = ("LogisticRegression", "LogisticRegressionCV")
 
@@ -57,7 +57,7 @@ _TYPES = ("float64", "float32")
 class Candidate(msgspec.Struct, frozen=True):
     """A plan, how to make its graph (which may raise anything), and what settles its near-ties."""
 
-    plan: Plan
+    plan: RuntimePlan
     convert: Callable[[], bytes]
     settlement: Settlement
 
@@ -76,14 +76,14 @@ def candidates_for(estimator: Any, contract: FeatureContract) -> Iterator[Candid
     if steps != ():
         settlement = NOBODY if contract.task == "regression" else BY_ESTIMATOR
         for layout in _layouts(estimator, contract):
-            yield from _in_both_types(Plan(layout=layout), estimator, contract, settlement)
+            yield from _in_both_types(RuntimePlan(layout=layout), estimator, contract, settlement)
 
 
 def _prepared(steps: tuple[Step, ...], model: Any, contract: FeatureContract) -> Iterator[Candidate]:
     trees = tree_model(model)
     settlement = NOBODY if contract.task == "regression" else settlement_of(model, trees)
     rounds = trees is not None and trees.in_float32
-    plan = Plan(preparation=steps, rounds_to_float32=rounds, settling=settlement.kind)
+    plan = RuntimePlan(preparation=steps, rounds_to_float32=rounds, settling=settlement.kind)
     if trees is not None:
         typed = msgspec.structs.replace(plan, dtype="float32" if rounds else "float64")
         yield Candidate(plan=typed, convert=partial(_tree_graph, trees, model.n_features_in_), settlement=settlement)
@@ -107,7 +107,9 @@ def files_of(candidate: Candidate, graph: bytes) -> dict[str, bytes]:
     return files
 
 
-def _in_both_types(plan: Plan, model: Any, contract: FeatureContract, settles: Settlement) -> Iterator[Candidate]:
+def _in_both_types(
+    plan: RuntimePlan, model: Any, contract: FeatureContract, settles: Settlement
+) -> Iterator[Candidate]:
     for dtype in _TYPES:
         typed = msgspec.structs.replace(plan, dtype=dtype, settling=settles.kind)
         yield Candidate(plan=typed, convert=partial(_graph, model, typed, contract), settlement=settles)
@@ -119,7 +121,7 @@ def _tree_graph(trees: TreeModel, features: int) -> bytes:
     return tree_graph(trees, features)
 
 
-def _graph(model: Any, plan: Plan, contract: FeatureContract) -> bytes:
+def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
     """The model as an ONNX graph of a single output: the probabilities, or the values of a regression."""
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 from app.domain.decision import WEIGHTS
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.report import ExperimentReport, VariantReport
-from app.monitor.control.ramp import Steering
+from app.monitor.control.ramp import WeightControl
 from app.monitor.experiment.methods.table import declared_range
 from app.routing.policies import THOMPSON
 from app.routing.thompson import Beliefs, probabilities_to_be_best
-from app.services.control.decisions import Steer
+from app.services.control.decisions import WeightChange
 
 LEAST_SHARE = 0.01
 LEAST_MOVE = 0.01
@@ -29,7 +29,7 @@ class Bandit:
 
     def __init__(
         self,
-        decisions: Steering,
+        decisions: WeightControl,
         configuration: Callable[[], Configuration | None],
         report: Callable[[str], ExperimentReport | None],
         now_us: Callable[[], int],
@@ -50,7 +50,9 @@ class Bandit:
         weights = next_weights(latest, report.variants)
         if weights is not None:
             reason = "each version's probability to be the best, from the outcomes so far"
-            self._decisions.steer(latest, replace(latest, weights=weights, asked={}), Steer(WEIGHTS, None, reason))
+            self._decisions.change_weights(
+                latest, replace(latest, weights=weights, asked={}), WeightChange(WEIGHTS, None, reason)
+            )
 
     def _age_us(self, latest: Configuration) -> int:
         return self._now_us() - latest.created_at_us

@@ -18,7 +18,7 @@ from app.domain.decision import RAMP, Decided
 from app.domain.experiment import Configuration, Ramp
 from app.domain.report import ExperimentReport
 from app.monitor.experiment.state import ExperimentState
-from app.services.control.decisions import Steer
+from app.services.control.decisions import WeightChange
 from app.services.control.transitions import advanced, held, taken_back
 from app.stats import guardrails
 from app.stats.estimates import bar
@@ -30,16 +30,16 @@ MOST_FAILED, MOST_SLOW = 0.05, 0.2
 _CHECKS = ("sample_ratio", "label_rate")
 
 
-class Steering(Protocol):
+class WeightControl(Protocol):
     """What the monitor may change where a person asked for it (see `app.services.control.decisions`).
 
     Raises `StoreUnavailable`.
     """
 
-    def steer(self, seen: Configuration, after: Configuration, what: Steer) -> Decided | None: ...
+    def change_weights(self, seen: Configuration, after: Configuration, what: WeightChange) -> Decided | None: ...
 
 
-class Known(msgspec.Struct, frozen=True):
+class ExperimentKnowledge(msgspec.Struct, frozen=True):
     """What the monitor knows of an experiment; None where it has not seen anything of it."""
 
     report: ExperimentReport | None
@@ -55,14 +55,14 @@ class StepEvidence(msgspec.Struct, frozen=True):
     slow: int = 0
 
 
-class Ramping:
+class RampControl:
     """To be called about once a second. `known` gives what is known of an experiment (raises `StoreUnavailable`)."""
 
     def __init__(
         self,
-        decisions: Steering,
+        decisions: WeightControl,
         configuration: Callable[[], Configuration | None],
-        known: Callable[[str], Known],
+        known: Callable[[str], ExperimentKnowledge],
         now_us: Callable[[], int],
     ) -> None:
         self._decisions = decisions
@@ -79,27 +79,27 @@ class Ramping:
         rail = _crossed(known.report, ramp.version)
         if rail is not None:
             reason = f"{ramp.version} crossed a guardrail, {rail}: the split is the one before the ramp"
-            self._steer(latest, taken_back(latest, ramp), reason)
+            self._change_weights(latest, taken_back(latest, ramp), reason)
         elif self._now_us() >= ramp.next_step_at_us:
             self._due(latest, ramp, reason_to_hold(known, ramp))
 
     def _due(self, latest: Configuration, ramp: Ramp, hold: str | None) -> None:
         if hold is None:
-            self._steer(latest, advanced(latest, ramp, self._now_us()), _progress(ramp))
+            self._change_weights(latest, advanced(latest, ramp, self._now_us()), _progress(ramp))
         elif hold != ramp.held:
             _LOG.warning("ramp_held", extra={"event_fields": {"version": ramp.version, "reason": hold}})
-            self._steer(latest, held(latest, ramp, hold), f"held: {hold}")
+            self._change_weights(latest, held(latest, ramp, hold), f"held: {hold}")
 
-    def _steer(self, latest: Configuration, after: Configuration, reason: str) -> None:
+    def _change_weights(self, latest: Configuration, after: Configuration, reason: str) -> None:
         version = latest.ramp.version if latest.ramp else None
-        self._decisions.steer(latest, after, Steer(RAMP, version, reason))
+        self._decisions.change_weights(latest, after, WeightChange(RAMP, version, reason))
 
 
-def reason_to_hold(known: Known, ramp: Ramp) -> str | None:
+def reason_to_hold(known: ExperimentKnowledge, ramp: Ramp) -> str | None:
     """Why the ramp may not go on now, in one sentence without numbers that change; None where nothing holds it."""
-    flaw = None if known.report is None else _flaw(known.report, ramp.version)
-    if flaw is not None:
-        return flaw
+    failure = None if known.report is None else _failure(known.report, ramp.version)
+    if failure is not None:
+        return failure
     evidence = StepEvidence() if known.state is None else evidence_of_step(known.state, ramp)
     if not excluded(evidence.failed, evidence.requests, MOST_FAILED):
         return f"it is not excluded yet that {ramp.version} fails in {MOST_FAILED:.0%} of its requests or more"
@@ -140,7 +140,7 @@ def _crossed(report: ExperimentReport | None, version: str) -> str | None:
     return next((rail.name.replace("_", " ") for rail in rails if rail.ok is False and rail.version == version), None)
 
 
-def _flaw(report: ExperimentReport, version: str) -> str | None:
+def _failure(report: ExperimentReport, version: str) -> str | None:
     failed = next((check.name for check in report.checks if check.ok is False and check.name in _CHECKS), None)
     if failed is not None:
         return f"the check {failed.replace('_', ' ')} of the experiment has failed"

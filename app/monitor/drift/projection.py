@@ -24,18 +24,18 @@ from app.drift.detector_state import DetectorState
 from app.drift.reference import DriftReference
 from app.drift.report import drift_report, score_and_evidence
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
-from app.monitor.drift.references import Known
+from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import Samples, epochs_of, errors_of, outputs_of, rows_of, samples_of, times_of
 from app.monitor.projection import DerivedReads
 from app.services.queries.drift_records import (
     NAME,
     Acknowledgement,
-    Course,
-    CoursePoint,
+    DriftTimelinePoint,
+    DriftTimelineState,
     Place,
     WatchedReport,
-    course_key,
     report_key,
+    timeline_key,
 )
 
 FINEST_SPACING = 20
@@ -56,40 +56,40 @@ def marks(requests: int, more: int) -> range:
     return range(requests - requests % spacing + spacing, requests + more + 1, spacing)
 
 
-def point_of(reference: DriftReference, state: DriftState, at_us: int) -> CoursePoint:
+def point_of(reference: DriftReference, state: DriftState, at_us: int) -> DriftTimelinePoint:
     """The point of a state; `at_us`: when its last request was served, µs since 1970."""
     score, evidence = score_and_evidence(reference, state)
-    return CoursePoint(state.inputs.requests, at_us, score, evidence, state.alarm)
+    return DriftTimelinePoint(state.inputs.requests, at_us, score, evidence, state.alarm)
 
 
-def course_of(body: str | None, reference_sha256: str, requests: int) -> Course:
+def timeline_of(body: str | None, reference_sha256: str, requests: int) -> DriftTimelineState:
     """The course that was written as `body`, without what is about another reference or beyond `requests`.
 
     A state that was begun anew counts its requests from 0, and the points of the one before are no part of it.
     """
-    fresh = Course(reference_sha256)
+    fresh = DriftTimelineState(reference_sha256)
     if body is None:
         return fresh
     try:
-        course = msgspec.json.decode(body, type=Course)
+        timeline = msgspec.json.decode(body, type=DriftTimelineState)
     except msgspec.MsgspecError:  # another release wrote it
         return fresh
-    if course.reference_sha256 != reference_sha256:
+    if timeline.reference_sha256 != reference_sha256:
         return fresh
-    return Course(reference_sha256, tuple(point for point in course.points if point.requests <= requests))
+    return DriftTimelineState(reference_sha256, tuple(point for point in timeline.points if point.requests <= requests))
 
 
-def continued(course: Course, points: list[CoursePoint], requests: int) -> Course:
+def continued(timeline: DriftTimelineState, points: list[DriftTimelinePoint], requests: int) -> DriftTimelineState:
     """The course with further points, after so many requests in all."""
     spacing = spacing_at(requests)
-    kept = tuple(point for point in (*course.points, *points) if point.requests % spacing == 0)
-    return msgspec.structs.replace(course, points=kept)
+    kept = tuple(point for point in (*timeline.points, *points) if point.requests % spacing == 0)
+    return msgspec.structs.replace(timeline, points=kept)
 
 
 class ReferenceSource(Protocol):
     """The references of the versions. Published versions never change, so a replay meets the same ones."""
 
-    def of(self, version: str) -> Known | None: ...
+    def of(self, version: str) -> KnownReference | None: ...
 
 
 class Acknowledgements(Protocol):
@@ -98,7 +98,7 @@ class Acknowledgements(Protocol):
     def acknowledgements(self, version: str, after: int) -> Sequence[Acknowledgement]: ...
 
 
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
+class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a version: its drift against the reference in a file with checksum `reference_sha256`.
 
     The acknowledgements up to number `acknowledged_seq` are in it.
@@ -112,8 +112,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 _Memo = dict[tuple[str, tuple[Place, ...]], list[tuple[DetectorState, DetectorState]]]
 
 
-class DriftFolder:
-    """A `Folder`."""
+class DriftProjection:
+    """A `Projection`."""
 
     name = NAME
 
@@ -121,7 +121,7 @@ class DriftFolder:
         self._references = references
         self._acknowledged = acknowledged
 
-    def fold(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
+    def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The states and reports of the versions that `events` concern."""
         samples = samples_of(events)
         configurations = reads.configurations(epochs_of(samples))
@@ -132,14 +132,16 @@ class DriftFolder:
             if len(own):
                 watch, points = self._advanced(known, _load(known, reads), own, memo)
                 states |= {known.version: _json(watch), report_key(known.version): _json(_reported(known, watch))}
-                states |= _course_after(known, watch.state, points, reads)
+                states |= _timeline_after(known, watch.state, points, reads)
         return Changes(states=states)
 
-    def _known(self, configurations: Iterable[Configuration]) -> list[Known]:
+    def _known(self, configurations: Iterable[Configuration]) -> list[KnownReference]:
         names = sorted({name for configuration in configurations for name in configuration.weights})
         return [known for known in map(self._references.of, names) if known is not None]
 
-    def _advanced(self, known: Known, watch: Watch, own: Samples, memo: _Memo) -> tuple[Watch, list[CoursePoint]]:
+    def _advanced(
+        self, known: KnownReference, watch: WatchedVersion, own: Samples, memo: _Memo
+    ) -> tuple[WatchedVersion, list[DriftTimelinePoint]]:
         """The watch after its samples, and after the acknowledgements that at least one of them follows; and its
         course on the way.
 
@@ -147,18 +149,18 @@ class DriftFolder:
         ends. One with a place before the portion's end was written before its last event was, so it is found.
         """
         state, seq = watch.state, watch.acknowledged_seq
-        points: list[CoursePoint] = []
+        points: list[DriftTimelinePoint] = []
         for acknowledgement in self._acknowledged.acknowledgements(known.version, seq):
             before, after = own.cut(acknowledgement.place)
             if not len(after):
                 break
-            state = acknowledge_all(_taken_in(known, state, before, memo, points), acknowledgement.at_us)
+            state = acknowledge_all(_processed(known, state, before, memo, points), acknowledgement.at_us)
             own, seq = after, acknowledgement.seq
-        state = _taken_in(known, state, own, memo, points)
+        state = _processed(known, state, own, memo, points)
         return msgspec.structs.replace(watch, acknowledged_seq=seq, state=state), points
 
 
-def _epochs_with(known: Known, configurations: Mapping[int, Configuration]) -> Collection[int]:
+def _epochs_with(known: KnownReference, configurations: Mapping[int, Configuration]) -> Collection[int]:
     """The epochs with this version in the split; a name on a shelf that was made anew is another version."""
     return {
         epoch
@@ -168,32 +170,36 @@ def _epochs_with(known: Known, configurations: Mapping[int, Configuration]) -> C
     }
 
 
-def _load(known: Known, reads: DerivedReads) -> Watch:
+def _load(known: KnownReference, reads: DerivedReads) -> WatchedVersion:
     """The watch as it was written, or a new one where that is about another reference or of another release."""
     name = f"{NAME}/{known.version}"
     body = reads.states([name]).get(name)
-    fresh = Watch(reference_sha256=known.sha256, state=start(known.reference))
+    fresh = WatchedVersion(reference_sha256=known.sha256, state=start(known.reference))
     if body is None:
         return fresh
     try:
-        watch = msgspec.json.decode(body, type=Watch)
+        watch = msgspec.json.decode(body, type=WatchedVersion)
     except msgspec.MsgspecError:
         return fresh
     usable = watch.reference_sha256 == known.sha256 and fits(known.reference, watch.state)
     return watch if usable else fresh
 
 
-def _course_after(known: Known, state: DriftState, points: list[CoursePoint], reads: DerivedReads) -> dict[str, str]:
+def _timeline_after(
+    known: KnownReference, state: DriftState, points: list[DriftTimelinePoint], reads: DerivedReads
+) -> dict[str, str]:
     """The course with its new points, by name; nothing where there are none."""
     if not points:
         return {}
-    key, requests = course_key(known.version), state.inputs.requests
+    key, requests = timeline_key(known.version), state.inputs.requests
     body = reads.states([f"{NAME}/{key}"]).get(f"{NAME}/{key}")
-    before = course_of(body, known.sha256, points[0].requests - 1)
+    before = timeline_of(body, known.sha256, points[0].requests - 1)
     return {key: _json(continued(before, points, requests))}
 
 
-def _taken_in(known: Known, state: DriftState, own: Samples, memo: _Memo, points: list[CoursePoint]) -> DriftState:
+def _processed(
+    known: KnownReference, state: DriftState, own: Samples, memo: _Memo, points: list[DriftTimelinePoint]
+) -> DriftState:
     """The state after the samples; what is due of the course on the way is added to `points`."""
     seen = state.inputs.requests
     for last in [own.requests[mark - seen - 1] for mark in marks(seen, len(own.requests))]:
@@ -203,7 +209,7 @@ def _taken_in(known: Known, state: DriftState, own: Samples, memo: _Memo, points
     return _updated(known, state, own, memo)
 
 
-def _updated(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
+def _updated(known: KnownReference, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
     reference = known.reference
     if own.requests:
         state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, memo))
@@ -214,7 +220,7 @@ def _updated(known: Known, state: DriftState, own: Samples, memo: _Memo) -> Drif
     return update_labels(reference, state, wrong, known_at_us)
 
 
-def _inputs_after(known: Known, state: DriftState, own: Samples, memo: _Memo) -> DetectorState:
+def _inputs_after(known: KnownReference, state: DriftState, own: Samples, memo: _Memo) -> DetectorState:
     """The inputs' state; computed once for versions that were made from the same data and have seen the same."""
     key = known.inputs_digest, tuple(request.place for request in own.requests)
     for before, after in memo.setdefault(key, []):
@@ -226,9 +232,9 @@ def _inputs_after(known: Known, state: DriftState, own: Samples, memo: _Memo) ->
     return after
 
 
-def _reported(known: Known, watch: Watch) -> WatchedReport:
+def _reported(known: KnownReference, watch: WatchedVersion) -> WatchedReport:
     return WatchedReport(watch.acknowledged_seq, drift_report(known.version, known.reference, watch.state))
 
 
-def _json(record: Watch | WatchedReport | Course) -> str:
+def _json(record: WatchedVersion | WatchedReport | DriftTimelineState) -> str:
     return msgspec.json.encode(record).decode()

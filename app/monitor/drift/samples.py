@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.domain.log_event import Event, Joined, OutcomeRow, PredictionRow, Served
+from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
@@ -22,7 +22,7 @@ _FORCED = "forced"
 _PLACE = attrgetter("place")
 
 
-class Request(msgspec.Struct, frozen=True):
+class LoggedRequest(msgspec.Struct, frozen=True):
     """One logged row: `features` in contract order, the `answers` of all versions that gave one."""
 
     place: Place
@@ -32,7 +32,7 @@ class Request(msgspec.Struct, frozen=True):
     answers: Answers
 
 
-class Label(msgspec.Struct, frozen=True):
+class LoggedLabel(msgspec.Struct, frozen=True):
     """A true class (or number), known together with all versions' answers since `at_us`."""
 
     place: Place
@@ -45,8 +45,8 @@ class Label(msgspec.Struct, frozen=True):
 class Samples(msgspec.Struct, frozen=True):
     """Requests and labels, both in the order of the log."""
 
-    requests: Sequence[Request]
-    labels: Sequence[Label]
+    requests: Sequence[LoggedRequest]
+    labels: Sequence[LoggedLabel]
 
     def __len__(self) -> int:
         return len(self.requests) + len(self.labels)
@@ -66,12 +66,12 @@ class Samples(msgspec.Struct, frozen=True):
 
 def samples_of(events: Sequence[Event]) -> Samples:
     """The samples in `events`: nothing that was forced, or marked as synthetic, or served under no configuration."""
-    rows = [event.row for event in events if isinstance(event, Served) and _counts(event.row)]
-    joined = [event for event in events if isinstance(event, Joined) and _counts(event.row)]
+    rows = [event.row for event in events if isinstance(event, PredictionLogged) and _counts(event.row)]
+    joined = [event for event in events if isinstance(event, OutcomeJoined) and _counts(event.row)]
     features = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
     return Samples(
         [
-            Request((row.seq, 0, 0), row.epoch, row.served_at_us, values, _ANSWERS.decode(row.answers))
+            LoggedRequest((row.seq, 0, 0), row.epoch, row.served_at_us, values, _ANSWERS.decode(row.answers))
             for row, values in zip(rows, features, strict=True)
         ],
         [_label(event) for event in joined if event.outcome.kind == "actual"],
@@ -83,7 +83,7 @@ def epochs_of(samples: Samples) -> set[int]:
     return {each.epoch for each in samples.requests} | {each.epoch for each in samples.labels}
 
 
-def rows_of(requests: Sequence[Request], reference: DriftReference) -> np.ndarray:
+def rows_of(requests: Sequence[LoggedRequest], reference: DriftReference) -> np.ndarray:
     """The features as `RowParser` gives them, shape (n, features)."""
     values = [request.features for request in requests]
     if all(cells.kind == "numeric" for cells in reference.inputs.cells):
@@ -93,13 +93,13 @@ def rows_of(requests: Sequence[Request], reference: DriftReference) -> np.ndarra
     return rows
 
 
-def times_of(samples: Sequence[Request | Label]) -> np.ndarray:
+def times_of(samples: Sequence[LoggedRequest | LoggedLabel]) -> np.ndarray:
     """When each came about, µs since 1970, shape (n,)."""
     return np.array([each.at_us for each in samples], dtype=np.int64)
 
 
 def outputs_of(
-    requests: Sequence[Request], reference: DriftReference, version: str
+    requests: Sequence[LoggedRequest], reference: DriftReference, version: str
 ) -> tuple[Outputs, np.ndarray] | None:
     """A version's answers, as far as the reference has something to compare them with, and their times; else None.
 
@@ -116,7 +116,7 @@ def outputs_of(
     return _outputs(answers, names), times_of([request for _, request in fit])
 
 
-def errors_of(labels: Sequence[Label], version: str) -> tuple[np.ndarray, np.ndarray]:
+def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether the version was wrong, of each label that says so, and when that was known; two arrays of shape (n,)."""
     answered = [(label.answers.get(version), label) for label in labels]
     told = [(answer.c != label.value, label) for answer, label in answered if answer and answer.c is not None]
@@ -127,11 +127,11 @@ def _counts(row: PredictionRow) -> bool:
     return row.epoch > 0 and row.assignment != _FORCED and not row.synthetic
 
 
-def _label(event: Joined) -> Label:
+def _label(event: OutcomeJoined) -> LoggedLabel:
     row, outcome = event.row, event.outcome
     place = max((row.seq, 0, 0), _place(outcome))
     value = float(msgspec.json.decode(outcome.outcome))
-    return Label(place, row.epoch, event.at_us, value, _ANSWERS.decode(row.answers))
+    return LoggedLabel(place, row.epoch, event.at_us, value, _ANSWERS.decode(row.answers))
 
 
 def _place(outcome: OutcomeRow) -> Place:

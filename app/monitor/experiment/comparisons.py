@@ -10,7 +10,7 @@ from app.domain.report import TimelinePoint
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.outcomes import Observations
-from app.monitor.experiment.state import ExperimentState, PairState, Plan
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.stats.closed_testing import adjusted
 from app.stats.estimates import NotEstimable
 from app.stats.stopping import conclude
@@ -23,7 +23,7 @@ def next_look(n: int) -> int:
     return n + max(1, n // _PER_GROWTH)
 
 
-def advance_all(state: ExperimentState, plan: Plan, found: Observations) -> list[PlacedPoint]:
+def advance_all(state: ExperimentState, plan: ExperimentPlan, found: Observations) -> list[PlacedPoint]:
     """Advance every comparison by its observations; the points of the timeline that this made."""
     if len(state.pairs) > 1:
         return list(_advance_together(state, plan, found))
@@ -33,7 +33,7 @@ def advance_all(state: ExperimentState, plan: Plan, found: Observations) -> list
     return points
 
 
-def _advance_together(state: ExperimentState, plan: Plan, found: Observations) -> Iterator[PlacedPoint]:
+def _advance_together(state: ExperimentState, plan: ExperimentPlan, found: Observations) -> Iterator[PlacedPoint]:
     """Several challengers: evidence is adjusted for all of them at each single event, and then remembered."""
     pairs = state.pairs
     log_es = {name: _log_e(pair) for name, pair in pairs.items()}
@@ -48,7 +48,7 @@ def _advance_together(state: ExperimentState, plan: Plan, found: Observations) -
 
 
 def _advance(
-    pair: PairState, plan: Plan, challenger: str, observations: Sequence[Observation]
+    pair: PairState, plan: ExperimentPlan, challenger: str, observations: Sequence[Observation]
 ) -> Iterator[PlacedPoint]:
     """Advance one comparison, stopping for a look wherever one is due."""
     start = 0
@@ -60,7 +60,7 @@ def _advance(
             yield _look(pair, plan, challenger, part[-1].at_us)
 
 
-def _look(pair: PairState, plan: Plan, challenger: str, at_us: int) -> PlacedPoint:
+def _look(pair: PairState, plan: ExperimentPlan, challenger: str, at_us: int) -> PlacedPoint:
     terms, method = plan.terms, pair.method
     interval = method.interval(terms.alpha)
     pair.conclusions = conclude(

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from app.domain.derived import UserFact
-from app.domain.log_event import Event, Joined, OutcomeRow, PredictionRow, Served
+from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
 
@@ -35,7 +35,7 @@ Answers: TypeAlias = dict[str, Answer]
 _DECODER = msgspec.json.Decoder(Answers)
 
 
-class ServedFact(msgspec.Struct, frozen=True):
+class PredictionFact(msgspec.Struct, frozen=True):
     """A prediction of the experiment, with the answers of all versions that gave one."""
 
     row: PredictionRow
@@ -43,7 +43,7 @@ class ServedFact(msgspec.Struct, frozen=True):
     answers: Answers
 
 
-class ToldFact(msgspec.Struct, frozen=True):
+class FeedbackFact(msgspec.Struct, frozen=True):
     """An outcome of the experiment; `version` answered (None: no version of this experiment has that ordinal)."""
 
     outcome: OutcomeRow
@@ -68,19 +68,19 @@ class JoinedFact(msgspec.Struct, frozen=True):
     at_us: int
 
 
-Fact: TypeAlias = ServedFact | ToldFact | JoinedFact
+Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact
 
 
 def fact_of(event: Event, names: dict[int, str]) -> Fact:
     """The event decoded; `names` are the versions by ordinal."""
-    if isinstance(event, Served):
+    if isinstance(event, PredictionLogged):
         row = event.row
-        return ServedFact(row, marks_of_row(row), _answers(row) if row.counts else {})
+        return PredictionFact(row, marks_of_row(row), _answers(row) if row.counts else {})
     outcome = event.outcome
     value = float(msgspec.json.decode(outcome.outcome))
-    if isinstance(event, Joined):
+    if isinstance(event, OutcomeJoined):
         return JoinedFact(outcome, event.row, marks_of_row(event.row), value, _answers(event.row), event.at_us)
-    return ToldFact(outcome, _marks_of_outcome(outcome), names.get(outcome.version_ordinal), value)
+    return FeedbackFact(outcome, _marks_of_outcome(outcome), names.get(outcome.version_ordinal), value)
 
 
 def marks_of_row(row: PredictionRow) -> Marks:
@@ -127,7 +127,7 @@ def units(facts: Sequence[Fact], known: Mapping[int, UserFact], *, triggered: bo
     for place, fact in enumerate(facts):
         if not fact.marks.randomised:
             continue
-        if isinstance(fact, ServedFact):
+        if isinstance(fact, PredictionFact):
             if fact.row.counts:
                 _expose(found, place, fact, known)
         elif fact.outcome.counts and _votes_here(fact, triggered):
@@ -135,12 +135,12 @@ def units(facts: Sequence[Fact], known: Mapping[int, UserFact], *, triggered: bo
     return found
 
 
-def _votes_here(fact: ToldFact | JoinedFact, triggered: bool) -> bool:
+def _votes_here(fact: FeedbackFact | JoinedFact, triggered: bool) -> bool:
     waits = triggered and fact.outcome.kind == "reward"
     return isinstance(fact, JoinedFact) == waits
 
 
-def _expose(found: Units, place: int, fact: ServedFact, known: Mapping[int, UserFact]) -> None:
+def _expose(found: Units, place: int, fact: PredictionFact, known: Mapping[int, UserFact]) -> None:
     row, user = fact.row, _user(fact)
     if not (fact.marks.sticky and user):
         found.fresh.add(place)
@@ -156,7 +156,7 @@ def _expose(found: Units, place: int, fact: ServedFact, known: Mapping[int, User
         found.moved += 1
 
 
-def _vote(found: Units, place: int, fact: ToldFact | JoinedFact, known: Mapping[int, UserFact]) -> None:
+def _vote(found: Units, place: int, fact: FeedbackFact | JoinedFact, known: Mapping[int, UserFact]) -> None:
     user, version = _user(fact), fact.row.version if isinstance(fact, JoinedFact) else fact.version
     if not (fact.marks.sticky and user):
         found.votes.add(place)
@@ -178,4 +178,4 @@ def _same(before: UserFact, epoch: int, version: str) -> bool:
 
 
 def _user(fact: Fact) -> int:
-    return fact.row.user_hash if isinstance(fact, ServedFact) else fact.outcome.user_hash
+    return fact.row.user_hash if isinstance(fact, PredictionFact) else fact.outcome.user_hash

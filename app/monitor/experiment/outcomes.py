@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from app.monitor.experiment.events import Answer, Fact, JoinedFact, ServedFact, ToldFact
+from app.monitor.experiment.events import Answer, Fact, FeedbackFact, JoinedFact, PredictionFact
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.scores import differ, gain, score, score_of_id
-from app.monitor.experiment.state import ExperimentState, PairState, Plan
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import follow_ratio
 from app.stats.robust import ServedCounts
 
 Observations = dict[str, list[Observation]]
 
 
-def fold_outcomes(state: ExperimentState, plan: Plan, facts: Sequence[Fact], votes: set[int]) -> Observations:
+def apply_outcomes(
+    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], votes: set[int]
+) -> Observations:
     """Take in the outcomes among `facts`, and give what enters each challenger's comparison, in order.
 
     `votes` are the places of the outcomes that chance made comparable.
@@ -25,11 +27,11 @@ def fold_outcomes(state: ExperimentState, plan: Plan, facts: Sequence[Fact], vot
     rated: list[tuple[int, str]] = []
     wanted = "reward" if plan.terms.metric == "reward" else "actual"
     for place, fact in enumerate(facts):
-        if isinstance(fact, ToldFact):
+        if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
             if place in votes and fact.kind == wanted and fact.version in state.versions:
                 rated.append((fact.outcome.epoch, str(fact.version)))
-        if isinstance(fact, ServedFact) or not fact.outcome.counts:
+        if isinstance(fact, PredictionFact) or not fact.outcome.counts:
             continue
         if fact.outcome.kind == "reward":
             _reward(state, plan, fact, place, place in votes, found)
@@ -40,10 +42,10 @@ def fold_outcomes(state: ExperimentState, plan: Plan, facts: Sequence[Fact], vot
     return found
 
 
-def _count(state: ExperimentState, plan: Plan, fact: ToldFact) -> None:
+def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> None:
     tally = state.versions.get(fact.version or "")
     if tally is None:
-        state.nameless += 1
+        state.unattributed += 1
     if not fact.outcome.counts:
         if tally is not None:
             tally.forced_labelled += fact.kind == "actual"
@@ -64,7 +66,7 @@ def _count(state: ExperimentState, plan: Plan, fact: ToldFact) -> None:
             tally.total += known
 
 
-def _label(state: ExperimentState, plan: Plan, fact: JoinedFact, place: int, found: Observations) -> None:
+def _label(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact, place: int, found: Observations) -> None:
     """A label whose row is there."""
     metric = plan.terms.metric
     _score_served(state, metric, fact)
@@ -96,7 +98,7 @@ def _score_served(state: ExperimentState, metric: str, fact: JoinedFact) -> None
 
 
 def _note_served(
-    state: ExperimentState, plan: Plan, pair: PairState, challenger: str, fact: JoinedFact, value: float
+    state: ExperimentState, plan: ExperimentPlan, pair: PairState, challenger: str, fact: JoinedFact, value: float
 ) -> None:
     """Who was served, and was right, in the epoch: for the test that does not trust in how labels arrive."""
     epoch = fact.row.epoch
@@ -113,8 +115,8 @@ def _note_served(
 
 def _reward(
     state: ExperimentState,
-    plan: Plan,
-    fact: ToldFact | JoinedFact,
+    plan: ExperimentPlan,
+    fact: FeedbackFact | JoinedFact,
     place: int,
     vote: bool,
     found: Observations,

@@ -8,25 +8,25 @@ import msgspec
 
 from app.domain.derived import Changes, PlacedPoint, UserFact
 from app.domain.experiment import Configuration
-from app.domain.log_event import Event, Served, Told
+from app.domain.log_event import Event, FeedbackReceived, PredictionLogged
 from app.domain.monitoring import LogTotals
 from app.monitor.experiment.comparisons import advance_all
 from app.monitor.experiment.events import Fact, fact_of, marks_of_row, sticky_users, units
 from app.monitor.experiment.methods.table import new_comparison
-from app.monitor.experiment.outcomes import fold_outcomes
-from app.monitor.experiment.state import ExperimentState, PairState, Plan, VersionTally, plan_of
-from app.monitor.experiment.traffic import fold_traffic
+from app.monitor.experiment.outcomes import apply_outcomes
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
+from app.monitor.experiment.traffic import apply_traffic
 from app.monitor.projection import DerivedReads
 
 NAME = "experiment"
 
 
-class ExperimentFolder:
-    """A `Folder`: an event belongs to the experiment of its epoch, whenever it comes."""
+class ExperimentProjection:
+    """A `Projection`: an event belongs to the experiment of its epoch, whenever it comes."""
 
     name = NAME
 
-    def fold(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
+    def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The states of the experiments that `events` concern."""
         totals = _totals(reads)
         configurations = reads.configurations({_epoch(event) for event in events} - {0})
@@ -48,14 +48,14 @@ class ExperimentFolder:
             state = _load(plan, reads)
             for epoch, configuration in epochs[experiment_id].items():
                 state.epochs[epoch] = dict(configuration.weights)
-            made, changed = _fold_one(state, plan, facts, reads)
+            made, changed = _apply_to_one(state, plan, facts, reads)
             states[experiment_id] = _json(state)
             points += made
             users[experiment_id] = changed
         return Changes(cursor_body=_json(totals), states=states, points=tuple(points), users=users)
 
 
-def load_state(plan: Plan, body: str | None) -> ExperimentState:
+def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
     """The state that was written as `body`, or that before the first event."""
     if body is not None:
         return msgspec.json.decode(body, type=ExperimentState)
@@ -65,8 +65,8 @@ def load_state(plan: Plan, body: str | None) -> ExperimentState:
     )
 
 
-def _fold_one(
-    state: ExperimentState, plan: Plan, facts: Sequence[Fact], reads: DerivedReads
+def _apply_to_one(
+    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads
 ) -> tuple[list[PlacedPoint], tuple[UserFact, ...]]:
     """Fold the facts of one experiment into its state, in place."""
     hashes = sticky_users(facts)
@@ -77,8 +77,8 @@ def _fold_one(
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
-    fold_traffic(state, plan, facts, found.fresh)
-    observations = fold_outcomes(state, plan, facts, found.votes)
+    apply_traffic(state, plan, facts, found.fresh)
+    observations = apply_outcomes(state, plan, facts, found.votes)
     return advance_all(state, plan, observations), tuple(found.changed.values())
 
 
@@ -87,19 +87,19 @@ def _totals(reads: DerivedReads) -> LogTotals:
     return LogTotals() if body is None else msgspec.json.decode(body, type=LogTotals)
 
 
-def _plan(experiment_id: str, reads: DerivedReads) -> Plan:
+def _plan(experiment_id: str, reads: DerivedReads) -> ExperimentPlan:
     first = reads.first_configuration(experiment_id)
     assert first is not None, experiment_id  # an event's configuration is in the store, so its experiment has a first
     return plan_of(first)
 
 
-def _load(plan: Plan, reads: DerivedReads) -> ExperimentState:
+def _load(plan: ExperimentPlan, reads: DerivedReads) -> ExperimentState:
     name = f"{NAME}/{plan.experiment_id}"
     return load_state(plan, reads.states([name]).get(name))
 
 
 def _epoch(event: Event) -> int:
-    return event.row.epoch if isinstance(event, Served) else event.outcome.epoch
+    return event.row.epoch if isinstance(event, PredictionLogged) else event.outcome.epoch
 
 
 def _count(totals: LogTotals, event: Event, configuration: Configuration | None) -> None:
@@ -107,15 +107,15 @@ def _count(totals: LogTotals, event: Event, configuration: Configuration | None)
     if configuration is not None:
         for name, ordinal in configuration.ordinals.items():
             totals.names.setdefault(ordinal, name)
-    if isinstance(event, Served):
+    if isinstance(event, PredictionLogged):
         totals.predictions += 1
-        totals.homeless_predictions += configuration is None
+        totals.unattributed_predictions += configuration is None
         if event.row.version not in totals.names.values():
             ordinal = marks_of_row(event.row).version_ordinal
             totals.names |= {ordinal: event.row.version} if ordinal else {}
-    elif isinstance(event, Told):
+    elif isinstance(event, FeedbackReceived):
         totals.outcomes += 1
-        totals.homeless_outcomes += configuration is None
+        totals.unattributed_outcomes += configuration is None
         ordinal = event.outcome.version_ordinal
         totals.feedback[ordinal] = totals.feedback.get(ordinal, 0) + 1
 

@@ -22,7 +22,7 @@ from app.domain.report import (
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.methods.table import declared_range
-from app.monitor.experiment.state import ExperimentState, PairState, Plan, VersionTally, quantile_ms
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
 from app.stats import checks, guardrails, means, robust
 from app.stats.checks import CheckResult
 from app.stats.estimates import Interval, NotEstimable
@@ -34,7 +34,7 @@ from app.stats.strongest import decided, p_value
 from app.stats.verdict import recommend, verdict
 
 
-def evidence_of(pair: PairState, plan: Plan, challenger: str, seed: int) -> Evidence:
+def evidence_of(pair: PairState, plan: ExperimentPlan, challenger: str, seed: int) -> Evidence:
     """The evidence about one challenger; `seed` fixes the futures of the forecast."""
     method = pair.method
     return Evidence(
@@ -54,7 +54,7 @@ def evidence_of(pair: PairState, plan: Plan, challenger: str, seed: int) -> Evid
     )
 
 
-def _forecast(pair: PairState, plan: Plan, seed: int) -> Forecast | NotEstimable:
+def _forecast(pair: PairState, plan: ExperimentPlan, seed: int) -> Forecast | NotEstimable:
     """How long it will take, while it is open; with several challengers it would take longer than for one alone."""
     method = pair.method
     if (
@@ -82,7 +82,7 @@ _OVERFLOWS = 700.0
 
 def report_of(
     state: ExperimentState,
-    plan: Plan,
+    plan: ExperimentPlan,
     summary: ExperimentSummary,
     weights: Mapping[str, float],
     now_us: int,
@@ -111,7 +111,7 @@ def report_of(
             _comparison(evidence, pair, state, results, terms)
             for evidence, pair in zip(evidences, state.pairs.values(), strict=True)
         ),
-        checks=(*(_check(result, state) for result in results), *_quarantine(state)),
+        checks=(*(_check(result, state) for result in results), *_crossover_exclusion(state)),
         guardrails=tuple(_guardrail(result) for result in rails),
         recommendation=Recommendation(advice.action, advice.version, advice.reason),
         computed_at=iso_utc(now_us),
@@ -215,7 +215,7 @@ def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
     return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
 
 
-def _quarantine(state: ExperimentState) -> tuple[CheckReport, ...]:
+def _crossover_exclusion(state: ExperimentState) -> tuple[CheckReport, ...]:
     if not any(tally.users for tally in state.versions.values()):
         return ()
     detail = f"{state.moved_users:,} users were answered by two versions under one split and have no vote any more"

@@ -43,7 +43,7 @@ def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-class Plan(msgspec.Struct, frozen=True):
+class ExperimentPlan(msgspec.Struct, frozen=True):
     """The terms, the versions in their order, and the baseline (None only where there is no version)."""
 
     experiment_id: str
@@ -66,12 +66,12 @@ class Plan(msgspec.Struct, frozen=True):
         return own / (own + base) if own + base > 0 else 0.0
 
 
-def plan_of(first: Configuration) -> Plan:
+def plan_of(first: Configuration) -> ExperimentPlan:
     """The plan of the experiment that `first` began."""
     versions = tuple(first.weights)
     named = first.terms.baseline
     baseline = named if named in versions else next(iter(versions), "")
-    return Plan(first.experiment_id, first.terms, versions, baseline or "")
+    return ExperimentPlan(first.experiment_id, first.terms, versions, baseline or "")
 
 
 class VersionTally(msgspec.Struct):
@@ -122,8 +122,8 @@ class PairState(msgspec.Struct, kw_only=True):
 class ExperimentState(msgspec.Struct, kw_only=True):
     """One experiment: all that its report is made of.
 
-    `labels`: counted labels, `nameless`: those of them (and rewards) of no version of this experiment. `epochs`: the
-    weights of each epoch met. `chosen`: requests by epoch and version drawn; `timed`: those answered by it after it was
+    `labels`: counted labels; `unattributed`: those labels and rewards that no version of this experiment gave. `epochs`:
+    the weights of each epoch met. `chosen`: requests by epoch and version drawn; `timed`: those answered by it after it was
     known what is slow. `moved_users` were seen in two versions.
     """
 
@@ -137,5 +137,6 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     slow_threshold: SlowThreshold = SlowThreshold()
     labels: int = 0
     rewards: int = 0
-    nameless: int = 0
+    # The name in states that earlier releases wrote, and read.
+    unattributed: int = msgspec.field(default=0, name="nameless")
     moved_users: int = 0

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from app.monitor.experiment.events import Fact, ServedFact
+from app.monitor.experiment.events import Fact, PredictionFact
 from app.monitor.experiment.scores import differ
-from app.monitor.experiment.state import ExperimentState, PairState, Plan, bucket_of
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, bucket_of
 from app.stats import agreement, checks, guardrails
 from app.stats.checks import RatioState
 
@@ -20,12 +20,12 @@ _SLOWER_BY, _SLOWER_US = 1.5, 1000.0
 _ENOUGH_ANSWERS = 100
 
 
-def fold_traffic(state: ExperimentState, plan: Plan, facts: Sequence[Fact], fresh: set[int]) -> None:
+def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], fresh: set[int]) -> None:
     """Take in the predictions among `facts`; `fresh` are the places of those that are new draws of chance."""
     assigned: list[tuple[int, str]] = []
     differs: dict[str, list[bool]] = {challenger: [] for challenger in plan.challengers}
     for place, fact in enumerate(facts):
-        if not isinstance(fact, ServedFact):
+        if not isinstance(fact, PredictionFact):
             continue
         if not fact.row.counts:
             _forced(state, fact)
@@ -53,13 +53,13 @@ def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tup
     return ratio
 
 
-def _forced(state: ExperimentState, fact: ServedFact) -> None:
+def _forced(state: ExperimentState, fact: PredictionFact) -> None:
     tally = state.versions.get(fact.row.version)
     if tally is not None:
         tally.forced_requests += fact.marks.first
 
 
-def _count_request(state: ExperimentState, plan: Plan, fact: ServedFact) -> None:
+def _count_request(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact) -> None:
     row = fact.row
     tally, failed = state.versions.get(row.version), state.versions.get(row.chosen)
     _count_in_epoch(state.chosen, row.epoch, row.chosen)
@@ -79,7 +79,7 @@ def _count_request(state: ExperimentState, plan: Plan, fact: ServedFact) -> None
         _watch_latency(state, plan, fact)
 
 
-def _watch_latency(state: ExperimentState, plan: Plan, fact: ServedFact) -> None:
+def _watch_latency(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact) -> None:
     row = fact.row
     if slow_is_known(state):
         _count_in_epoch(state.timed, row.epoch, row.version)
@@ -111,7 +111,7 @@ def _is_slow(state: ExperimentState, latency_us: float) -> bool:
     return latency_us > _SLOWER_BY * math.exp(threshold.log_us) + _SLOWER_US
 
 
-def _as_configured(state: ExperimentState, fact: ServedFact) -> bool:
+def _as_configured(state: ExperimentState, fact: PredictionFact) -> bool:
     """Whether the row was drawn by the split of its epoch, and not by what one worker could serve of it just then."""
     row = fact.row
     share = state.epochs[row.epoch].get(row.version)
@@ -120,7 +120,9 @@ def _as_configured(state: ExperimentState, fact: ServedFact) -> bool:
     return row.propensity is None or abs(row.propensity - share) < 1e-6
 
 
-def _compare(state: ExperimentState, plan: Plan, fact: ServedFact, differs: dict[str, list[bool]]) -> None:
+def _compare(
+    state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, differs: dict[str, list[bool]]
+) -> None:
     base = fact.answers.get(plan.baseline)
     if base is None:
         return
@@ -133,7 +135,7 @@ def _compare(state: ExperimentState, plan: Plan, fact: ServedFact, differs: dict
             differs[challenger].append(different)
 
 
-def _follow_agreement(state: ExperimentState, plan: Plan, differs: dict[str, list[bool]]) -> None:
+def _follow_agreement(state: ExperimentState, plan: ExperimentPlan, differs: dict[str, list[bool]]) -> None:
     margin = plan.terms.equivalence_margin
     if plan.terms.metric != "accuracy" or margin is None or not 0 < margin < 1:
         return

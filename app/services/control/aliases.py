@@ -33,7 +33,7 @@ def aliases_after(table: Mapping[str, str], champion: str | None) -> dict[str, s
     return after
 
 
-def reconcile_aliases(shelf: Aliases, configuration: Configuration) -> bool:
+def reconcile_aliases(registry: Aliases, configuration: Configuration) -> bool:
     """Point the aliases where the configuration says, and tell whether they pointed elsewhere.
 
     Idempotent, and right after a crash at any point: the challenger's goes first, so that half of the work looks like
@@ -42,27 +42,27 @@ def reconcile_aliases(shelf: Aliases, configuration: Configuration) -> bool:
     if not configuration.epoch or configuration.champion is None:
         return False
     try:
-        table: Mapping[str, str] = shelf.aliases()
+        table: Mapping[str, str] = registry.aliases()
     except ArtefactRefused:
         table = {}  # a broken table says nothing; pointing writes a new one
     after = aliases_after(table, configuration.champion)
     changed = [alias for alias in sorted(after) if after[alias] != table.get(alias)]
     for alias in changed:
-        shelf.point(alias, after[alias])
+        registry.point(alias, after[alias])
     return bool(changed)
 
 
 class AliasKeeper:
     """Keeps the aliases of one shelf right, as often as it is called; complains once for each failure in a row."""
 
-    def __init__(self, shelf: Aliases) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: Aliases) -> None:
+        self._registry = registry
         self._complained = False
 
     def keep(self, configuration: Configuration) -> None:
         """Repair the aliases if they need it. Never raises: readers take the champion from the configuration."""
         try:
-            if reconcile_aliases(self._shelf, configuration):
+            if reconcile_aliases(self._registry, configuration):
                 fields = {"champion": configuration.champion, "epoch": configuration.epoch}
                 _LOG.info("aliases_moved", extra={"event_fields": fields})
         except (BakeoffError, OSError) as error:

@@ -15,9 +15,9 @@ from typing import Protocol
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.errors import SettingError, StoreUnavailable
 from app.services.control.aliases import AliasKeeper
-from app.services.control.startup import OnShelf, reconcile
-from app.services.ports import Fleet
-from app.services.serving.predictor import Live
+from app.services.control.startup import AvailableVersions, reconcile
+from app.services.ports import LoadedModels
+from app.services.serving.predictor import LiveModels
 from app.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Configurations:
         self._settings = settings
         self._now_us = now_us
         self._new_id = new_id
-        self._shelf = OnShelf(versions=(), eligible=(), champion=None, task="classification")
+        self._registry = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
         self._current = _nothing_to_serve(settings)
         self._unreachable = False
 
@@ -62,12 +62,12 @@ class Configurations:
         """What is in force as far as this process knows."""
         return self._current
 
-    def load(self, fleet: Fleet) -> Configuration:
-        """Settle the configuration for `fleet`: at start, and when other versions were loaded.
+    def load(self, loaded_models: LoadedModels) -> Configuration:
+        """Settle the configuration for `loaded_models`: at start, and when other versions were loaded.
 
         Raises `SettingError` where the settings do not fit the fleet; an unusable store is no reason to stop.
         """
-        self._shelf = on_shelf(fleet)
+        self._registry = available_versions(loaded_models)
         # Before the store is asked: it shows whether the settings fit, and it is what holds if the store is away.
         fallback = self._decide(None) or _nothing_to_serve(self._settings)
         if self._current.epoch == 0:
@@ -78,7 +78,7 @@ class Configurations:
     def poll(self) -> Configuration | None:
         """The configuration to install if another one has come into force since the last call; cheap, never raises."""
         before = self._current
-        if before.epoch == 0 and self._shelf.versions:
+        if before.epoch == 0 and self._registry.versions:
             self._settle()
         else:
             self._follow()
@@ -105,7 +105,7 @@ class Configurations:
             self._current = newer
 
     def _decide(self, latest: Configuration | None) -> Configuration | None:
-        return reconcile(self._settings, self._shelf, latest, self._now_us(), self._new_id)
+        return reconcile(self._settings, self._registry, latest, self._now_us(), self._new_id)
 
     def _away(self, error: StoreUnavailable) -> None:
         if not self._unreachable:
@@ -119,16 +119,16 @@ class Configurations:
         self._unreachable = False
 
 
-def on_shelf(fleet: Fleet) -> OnShelf:
-    """What of `fleet` the split is over."""
-    reference = fleet.versions.get(fleet.reference or "")
-    return OnShelf(
-        versions=tuple(fleet.versions),
-        refused=tuple(refused.name for refused in fleet.refused),
-        eligible=fleet.peers,
-        champion=fleet.aliases.get("champion"),
+def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
+    """What of `loaded_models` the split is over."""
+    reference = loaded_models.versions.get(loaded_models.reference or "")
+    return AvailableVersions(
+        versions=tuple(loaded_models.versions),
+        refused=tuple(refused.name for refused in loaded_models.refused),
+        eligible=loaded_models.compatible,
+        champion=loaded_models.aliases.get("champion"),
         task=reference.contract.task if reference else "classification",
-        ordinals={version.name: version.ordinal for version in fleet.versions.values()},
+        ordinals={version.name: version.ordinal for version in loaded_models.versions.values()},
     )
 
 
@@ -143,31 +143,31 @@ def _nothing_to_serve(settings: Settings) -> Configuration:
     )
 
 
-class Following:
+class ConfigWatcher:
     """Installs the newest configuration in `live` each time it is asked to; safe in threads.
 
     A thread asks several times a second, and whoever has just decided asks at once. One at a time: an older
     configuration must not be installed over a newer one.
     """
 
-    def __init__(self, configurations: Configurations, live: Live, keeper: AliasKeeper) -> None:
+    def __init__(self, configurations: Configurations, live: LiveModels, keeper: AliasKeeper) -> None:
         self._configurations = configurations
         self._live = live
         self._keeper = keeper
         self._lock = threading.Lock()
 
-    def serve(self, fleet: Fleet) -> Configuration:
-        """Serve with `fleet` and with the configuration that it leads to, which is returned.
+    def serve(self, loaded_models: LoadedModels) -> Configuration:
+        """Serve with `loaded_models` and with the configuration that it leads to, which is returned.
 
         Raises `SettingError` where the settings do not fit the fleet; then nothing has changed.
         """
         with self._lock:
             try:
-                configuration = self._configurations.load(fleet)
+                configuration = self._configurations.load(loaded_models)
             except SettingError:
-                self._configurations.load(self._live.fleet)
+                self._configurations.load(self._live.loaded_models)
                 raise
-            self._live.install(fleet)
+            self._live.install(loaded_models)
             self._live.configure(configuration)
             return configuration
 

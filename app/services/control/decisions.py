@@ -15,24 +15,24 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Checked, Decided, DecisionAction, Ruling
+from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Decided, DecisionAction, PendingDecision, ProbeResult
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, NotReady, StoreUnavailable
 from app.services.control.patch import ConfigurationPatch, patched
-from app.services.control.startup import OnShelf
+from app.services.control.startup import AvailableVersions
 from app.services.control.transitions import changes_between, kept, promoted, require_served, rolled_back, without
 
-Judge = Callable[[Configuration | None], Ruling | None]
+Decide = Callable[[Configuration | None], PendingDecision | None]
 
 
 class DecisionLog(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
-    def decide(self, judge: Judge) -> Decided: ...
+    def decide(self, decide: Decide) -> Decided: ...
 
-    def add_check(self, seq: int, checked: Checked) -> None: ...
+    def add_check(self, seq: int, checked: ProbeResult) -> None: ...
 
     def page(self, limit: int, before: int | None) -> list[AuditEntry]: ...
 
@@ -48,7 +48,7 @@ class Decision(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
-class Steer(msgspec.Struct, frozen=True):
+class WeightChange(msgspec.Struct, frozen=True):
     """What the monitor does with the weights at a person's word: `ramp` or `weights`, of which version, and why."""
 
     action: str
@@ -56,7 +56,7 @@ class Steer(msgspec.Struct, frozen=True):
     reason: str
 
 
-class World(msgspec.Struct, frozen=True):
+class Dependencies(msgspec.Struct, frozen=True):
     """What deciding needs from around it.
 
     `report` gives the present report of an experiment, None where there is none (raises `StoreUnavailable`); `probe`
@@ -74,12 +74,12 @@ class World(msgspec.Struct, frozen=True):
 _LOG = logging.getLogger(__name__)
 
 
-class Rulings:
+class DecisionCommit:
     """Makes rulings of decisions, whoever decided, and carries them out. Raises `StoreUnavailable`."""
 
-    def __init__(self, log: DecisionLog, world: World) -> None:
+    def __init__(self, log: DecisionLog, dependencies: Dependencies) -> None:
         self._log = log
-        self._world = world
+        self._dependencies = dependencies
 
     def of(
         self,
@@ -87,17 +87,17 @@ class Rulings:
         after: Configuration,
         who: Decision | tuple[str, str, str | None],
         leader: str | None,
-    ) -> Ruling:
+    ) -> PendingDecision:
         """What is to be written where `after` is to follow `before`, decided by `who`; `leader` serves afterwards."""
         action, actor, note = (who.action, who.actor, who.note) if isinstance(who, Decision) else who
         after = replace(
             after,
             epoch=0,
-            experiment_id=after.experiment_id or self._world.new_id(),
-            created_at_us=self._world.now_us(),
+            experiment_id=after.experiment_id or self._dependencies.new_id(),
+            created_at_us=self._dependencies.now_us(),
             source=action,
         )
-        return Ruling(
+        return PendingDecision(
             configuration=after,
             experiment_id=before.experiment_id,
             actor=actor,
@@ -105,16 +105,16 @@ class Rulings:
             version=leader,
             note=note,
             changes=changes_between(before, after),
-            evidence=self._world.report(before.experiment_id),
+            evidence=self._dependencies.report(before.experiment_id),
         )
 
-    def carry_out(self, judge: Judge) -> Decided:
+    def carry_out(self, decide: Decide) -> Decided:
         """What came of it, in force in this process and logged; a version that was brought back has been asked."""
-        decided = self._log.decide(judge)
+        decided = self._log.decide(decide)
         entry = decided.entry
         if entry is None:
             return decided
-        self._world.follow()
+        self._dependencies.follow()
         _LOG.warning("decided", extra={"event_fields": _told(entry)})
         if entry.action != "rollback" or entry.version is None:
             return decided
@@ -122,10 +122,10 @@ class Rulings:
 
     def _checked(self, entry: AuditEntry, version: str) -> AuditEntry:
         """The entry with what was found when the version that is back was asked; the decision stands in any case."""
-        flaw = self._world.probe(version)
-        checked = Checked(answers=flaw is None, at=iso_utc(self._world.now_us()), detail=flaw)
-        if flaw is not None:
-            _LOG.error("restored_version_fails", extra={"event_fields": {"version": version, "reason": flaw}})
+        failure = self._dependencies.probe(version)
+        checked = ProbeResult(answers=failure is None, at=iso_utc(self._dependencies.now_us()), detail=failure)
+        if failure is not None:
+            _LOG.error("restored_version_fails", extra={"event_fields": {"version": version, "reason": failure}})
         try:
             self._log.add_check(entry.seq, checked)
         except StoreUnavailable as error:  # the decision is made; it must not look as if it were not
@@ -154,36 +154,36 @@ class Decisions:
     changed, or, where only the answer was lost, all of it was.
     """
 
-    def __init__(self, log: DecisionLog, world: World) -> None:
+    def __init__(self, log: DecisionLog, dependencies: Dependencies) -> None:
         self._log = log
-        self._now_us = world.now_us
-        self._rulings = Rulings(log, world)
+        self._now_us = dependencies.now_us
+        self._commit = DecisionCommit(log, dependencies)
 
-    def decide(self, decision: Decision, shelf: OnShelf) -> Decided:
-        """Carry out a person's decision among the versions on `shelf`.
+    def decide(self, decision: Decision, registry: AvailableVersions) -> Decided:
+        """Carry out a person's decision among the versions on `registry`.
 
         Raises `UnknownVersion`, `InvalidRequest`, and `Contradiction` where it contradicts what is in force.
         """
 
-        def judge(latest: Configuration | None) -> Ruling:
+        def decide(latest: Configuration | None) -> PendingDecision:
             before = _required(latest)
-            after = _decided(before, decision, shelf)
-            return self._rulings.of(before, after, decision, after.champion)
+            after = _decided(before, decision, registry)
+            return self._commit.of(before, after, decision, after.champion)
 
-        return self._rulings.carry_out(judge)
+        return self._commit.carry_out(decide)
 
-    def configure(self, patch: ConfigurationPatch, actor: str, shelf: OnShelf) -> Decided:
+    def configure(self, patch: ConfigurationPatch, actor: str, registry: AvailableVersions) -> Decided:
         """Change the configuration; without an entry where the patch changes nothing.
 
         Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` where another epoch is in force than it says.
         """
 
-        def judge(latest: Configuration | None) -> Ruling | None:
+        def decide(latest: Configuration | None) -> PendingDecision | None:
             before = _required(latest)
-            after = patched(before, patch, shelf, self._now_us())
-            return None if after is before else self._rulings.of(before, after, (CONFIGURE, actor, patch.note), None)
+            after = patched(before, patch, registry, self._now_us())
+            return None if after is before else self._commit.of(before, after, (CONFIGURE, actor, patch.note), None)
 
-        return self._rulings.carry_out(judge)
+        return self._commit.carry_out(decide)
 
     def stop(self, experiment_id: str, offender: str, reason: str) -> Decided | None:
         """Take a version that broke a guardrail out of the traffic, once in an experiment; None where that is done.
@@ -192,40 +192,40 @@ class Decisions:
         another experiment has begun, or AUTO_DECIDE does not allow it (any more).
         """
 
-        def judge(latest: Configuration | None) -> Ruling | None:
+        def decide(latest: Configuration | None) -> PendingDecision | None:
             if not _allowed(latest, experiment_id, "rollback") or latest is None:
                 return None
             after = without(latest, offender)
             if after is None or self._stopped_before(experiment_id, offender):
                 return None
-            return self._rulings.of(latest, after, ("rollback", MONITOR, reason), _leader(after))
+            return self._commit.of(latest, after, ("rollback", MONITOR, reason), _leader(after))
 
-        decided = self._rulings.carry_out(judge)
+        decided = self._commit.carry_out(decide)
         return decided if decided.entry else None
 
     def promote(self, experiment_id: str, version: str, reason: str) -> Decided | None:
         """Promote by AUTO_DECIDE; None where it is champion, another experiment has begun, or it is not allowed."""
 
-        def judge(latest: Configuration | None) -> Ruling | None:
+        def decide(latest: Configuration | None) -> PendingDecision | None:
             if not _allowed(latest, experiment_id, "promote") or latest is None or latest.champion == version:
                 return None
-            return self._rulings.of(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
+            return self._commit.of(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
 
-        decided = self._rulings.carry_out(judge)
+        decided = self._commit.carry_out(decide)
         return decided if decided.entry else None
 
-    def steer(self, seen: Configuration, after: Configuration, what: Steer) -> Decided | None:
+    def change_weights(self, seen: Configuration, after: Configuration, what: WeightChange) -> Decided | None:
         """Carry out what a person asked for beforehand (a ramp, the policy thompson), whatever AUTO_DECIDE says.
 
         None where another configuration is in force than the one that the monitor has `seen`.
         """
 
-        def judge(latest: Configuration | None) -> Ruling | None:
+        def decide(latest: Configuration | None) -> PendingDecision | None:
             if latest is None or latest.epoch != seen.epoch:
                 return None
-            return self._rulings.of(latest, after, (what.action, MONITOR, what.reason), what.version)
+            return self._commit.of(latest, after, (what.action, MONITOR, what.reason), what.version)
 
-        decided = self._rulings.carry_out(judge)
+        decided = self._commit.carry_out(decide)
         return decided if decided.entry else None
 
     def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
@@ -246,16 +246,16 @@ def _took_out(entry: AuditEntry, version: str) -> bool:
     return change is not None and isinstance(change.after, dict) and not change.after.get(version)
 
 
-def _decided(latest: Configuration, decision: Decision, shelf: OnShelf) -> Configuration:
+def _decided(latest: Configuration, decision: Decision, registry: AvailableVersions) -> Configuration:
     version = decision.version
     if version is not None:
-        require_served(version, shelf.versions, shelf.eligible)
+        require_served(version, registry.versions, registry.eligible)
     if decision.action == "promote":
         if version is None:
             raise InvalidRequest("say which version to promote", field="version")
         return promoted(latest, version)
     after = rolled_back(latest, version) if decision.action == "rollback" else kept(latest, version)
-    require_served(str(after.champion), shelf.versions, shelf.eligible)
+    require_served(str(after.champion), registry.versions, registry.eligible)
     return after
 
 

@@ -15,7 +15,7 @@ from app.domain.experiment import Configuration, ExperimentTerms, Ramp
 from app.domain.split import normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.routing.policies import POLICIES, THOMPSON
-from app.services.control.startup import METRICS, OnShelf
+from app.services.control.startup import METRICS, AvailableVersions
 from app.services.control.transitions import started
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
@@ -64,7 +64,9 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     labels_exogenous: bool | UnsetType = UNSET
 
 
-def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf, now_us: int = 0) -> Configuration:
+def patched(
+    latest: Configuration, patch: ConfigurationPatch, registry: AvailableVersions, now_us: int = 0
+) -> Configuration:
     """The configuration after the patch; `latest` itself where that changes nothing.
 
     The empty experiment id stands for one to be made. A ramp begins at `now_us`. Raises `InvalidRequest`,
@@ -74,8 +76,8 @@ def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf, no
         raise Contradiction(
             f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
         )
-    terms = _terms(latest.terms, patch, shelf)
-    weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, shelf)
+    terms = _terms(latest.terms, patch, registry)
+    weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, registry)
     changed = replace(
         latest,
         weights=latest.weights if _same(weights, latest.weights) else weights,
@@ -87,7 +89,7 @@ def patched(latest: Configuration, patch: ConfigurationPatch, shelf: OnShelf, no
         ramp=latest.ramp if _leaves_ramp(patch) else None,
     )
     if isinstance(patch.ramp, RampPatch):
-        changed = started(changed, _ramp(patch.ramp, changed, shelf), now_us)
+        changed = started(changed, _ramp(patch.ramp, changed, registry), now_us)
     _require_one_hand(changed, patch)
     return latest if changed == latest else replace(changed, asked={})
 
@@ -97,11 +99,11 @@ def _leaves_ramp(patch: ConfigurationPatch) -> bool:
     return patch.weights is UNSET and patch.ramp is UNSET and not patch.new_experiment
 
 
-def _ramp(asked: RampPatch, latest: Configuration, shelf: OnShelf) -> Ramp:
+def _ramp(asked: RampPatch, latest: Configuration, registry: AvailableVersions) -> Ramp:
     """The ramp as asked for. Raises `UnknownVersion` and `InvalidRequest`."""
     version = asked.version
-    _require_known(version, shelf, "ramp")
-    if version not in shelf.eligible:
+    _require_known(version, registry, "ramp")
+    if version not in registry.eligible:
         raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
     if version == latest.terms.baseline:
         raise InvalidRequest(
@@ -126,7 +128,7 @@ def _require_one_hand(changed: Configuration, patch: ConfigurationPatch) -> None
         )
 
 
-def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, shelf: OnShelf) -> ExperimentTerms:
+def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, registry: AvailableVersions) -> ExperimentTerms:
     said = {name: value for name, value in asdict(patch).items() if name in _TERMS and value is not UNSET}
     terms: ExperimentTerms = replace(latest, **said)
     changed = [name for name in said if getattr(terms, name) != getattr(latest, name)]
@@ -136,19 +138,20 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, shelf: OnShelf) -
             "one and begins another",
             field=changed[0],
         )
-    _check_metric(terms, changed, shelf)
+    _check_metric(terms, changed, registry)
     if "baseline" in changed:
-        _require_known(str(terms.baseline), shelf, "baseline")
+        _require_known(str(terms.baseline), registry, "baseline")
     for name in ("reward_range", "error_range"):
         _check_range(name, getattr(terms, name))
     return terms
 
 
-def _check_metric(terms: ExperimentTerms, changed: list[str], shelf: OnShelf) -> None:
-    possible = METRICS[shelf.task]
+def _check_metric(terms: ExperimentTerms, changed: list[str], registry: AvailableVersions) -> None:
+    possible = METRICS[registry.task]
     if "metric" in changed and terms.metric not in possible:
         raise InvalidRequest(
-            f"{terms.metric[:64]!r} is not a metric for {shelf.task}; there are {', '.join(possible)}", field="metric"
+            f"{terms.metric[:64]!r} is not a metric for {registry.task}; there are {', '.join(possible)}",
+            field="metric",
         )
 
 
@@ -157,21 +160,21 @@ def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
         raise InvalidRequest(f"{name} must be two finite numbers, the first below the second, or null", field=name)
 
 
-def _weights(asked: Mapping[str, float], latest: Configuration, shelf: OnShelf) -> dict[str, float]:
+def _weights(asked: Mapping[str, float], latest: Configuration, registry: AvailableVersions) -> dict[str, float]:
     weights = normalised(asked)
     for version, weight in weights.items():
-        _require_known(version, shelf, "weights")
-        if weight > 0 and version not in shelf.eligible:
+        _require_known(version, registry, "weights")
+        if weight > 0 and version not in registry.eligible:
             raise InvalidRequest(
                 f"{version} reads other features than the rest, so it cannot take their requests", field="weights"
             )
     return {version: weights.get(version, 0.0) for version in (*latest.weights, *weights)}
 
 
-def _require_known(version: str, shelf: OnShelf, field: str) -> None:
-    if version not in shelf.versions:
+def _require_known(version: str, registry: AvailableVersions, field: str) -> None:
+    if version not in registry.versions:
         raise UnknownVersion(
-            f"no version {version[:64]!r} is served; there are: {', '.join(shelf.versions) or 'none'}", field=field
+            f"no version {version[:64]!r} is served; there are: {', '.join(registry.versions) or 'none'}", field=field
         )
 
 

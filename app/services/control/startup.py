@@ -22,7 +22,7 @@ METRICS: Mapping[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "brier", "log_loss", "reward"),
     "regression": ("absolute_error", "reward"),
 }
-_FROM_ENVIRONMENT, _FROM_SHELF = "environment", "shelf"
+_FROM_ENVIRONMENT, _FROM_REGISTRY = "environment", "shelf"
 # Which settings fix the terms of an experiment: a new word about one of them begins another.
 _TERMS = {
     "metric": "experiment_metric",
@@ -37,7 +37,7 @@ _TERMS = {
 }
 
 
-class OnShelf(msgspec.Struct, frozen=True):
+class AvailableVersions(msgspec.Struct, frozen=True):
     """What is there to serve: the versions that are served by ordinal, those that routing may use, the champion's
     alias, the task, the versions that were refused, and the ordinals by name."""
 
@@ -50,7 +50,11 @@ class OnShelf(msgspec.Struct, frozen=True):
 
 
 def reconcile(
-    settings: Settings, shelf: OnShelf, latest: Configuration | None, now_us: int, new_id: Callable[[], str]
+    settings: Settings,
+    registry: AvailableVersions,
+    latest: Configuration | None,
+    now_us: int,
+    new_id: Callable[[], str],
 ) -> Configuration | None:
     """The next configuration (its epoch is the store's to give), or None where `latest` is still right.
 
@@ -58,20 +62,22 @@ def reconcile(
     nothing, nor does a new version that is refused; a known one that is refused keeps its place, at weight 0. Raises
     `SettingError` for a metric or a baseline that does not fit what is on the shelf.
     """
-    if not shelf.versions:
+    if not registry.versions:
         return None
-    words = environment_words(settings)
+    words = explicit_settings(settings)
     before = latest or Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
     said = {name for name, word in words.items() if name not in before.environment or before.environment[name] != word}
-    versions = shelf.versions + tuple(version for version in shelf.refused if version in before.weights)
+    versions = registry.versions + tuple(version for version in registry.refused if version in before.weights)
     # As it was decided: the shelf's alias only follows the configuration, and speaks where nothing was decided.
-    champion = next((name for name in (before.champion, shelf.champion) if name in versions), None)
+    champion = next((name for name in (before.champion, registry.champion) if name in versions), None)
     terms = _terms(settings, before.terms, said)
-    terms = replace(terms, metric=_metric(terms, shelf.task, said), baseline=_baseline(terms, shelf, versions, said))
+    terms = replace(
+        terms, metric=_metric(terms, registry.task, said), baseline=_baseline(terms, registry, versions, said)
+    )
     terms = replace(terms, baseline=terms.baseline or champion or versions[0])
     asked = dict(settings.weights) if "weights" in said else _asked(before)
     begins = terms != before.terms or set(versions) != set(before.weights)
-    weights = _unless_same(split_of(asked, versions, shelf.eligible), before.weights)
+    weights = _unless_same(split_of(asked, versions, registry.eligible), before.weights)
     wanted = replace(
         before,
         epoch=0,
@@ -82,17 +88,17 @@ def reconcile(
         asked=asked,
         terms=terms,
         champion=champion,
-        ordinals={**before.ordinals, **shelf.ordinals},
+        ordinals={**before.ordinals, **registry.ordinals},
         auto_decide=settings.auto_decide if "auto_decide" in said else before.auto_decide,
         drift_threshold=settings.drift_threshold if "drift_threshold" in said else before.drift_threshold,
         environment=words,
     )
     if replace(wanted, epoch=before.epoch, asked=before.asked) == before:
         return None
-    return replace(wanted, created_at_us=now_us, source=_FROM_ENVIRONMENT if said else _FROM_SHELF)
+    return replace(wanted, created_at_us=now_us, source=_FROM_ENVIRONMENT if said else _FROM_REGISTRY)
 
 
-def environment_words(settings: Settings) -> Mapping[str, object]:
+def explicit_settings(settings: Settings) -> Mapping[str, object]:
     """What the environment says, as plain JSON data that a later start can compare with."""
     words: dict[str, object] = {name: getattr(settings, setting) for name, setting in _TERMS.items()}
     words |= {"weights": settings.weights, "auto_decide": settings.auto_decide}
@@ -115,7 +121,7 @@ def split_of(asked: Mapping[str, float], versions: Sequence[str], eligible: Sequ
 
 def _asked(before: Configuration) -> Mapping[str, float]:
     """The split last asked for. What people decide at run time is all in `weights`: they ask for what is there."""
-    return before.asked if before.source in (_FROM_ENVIRONMENT, _FROM_SHELF) and before.asked else before.weights
+    return before.asked if before.source in (_FROM_ENVIRONMENT, _FROM_REGISTRY) and before.asked else before.weights
 
 
 def _terms(settings: Settings, before: ExperimentTerms, said: Collection[str]) -> ExperimentTerms:
@@ -135,10 +141,12 @@ def _metric(terms: ExperimentTerms, task: Task, said: Collection[str]) -> str:
     return possible[0]
 
 
-def _baseline(terms: ExperimentTerms, shelf: OnShelf, versions: Sequence[str], said: Collection[str]) -> str | None:
+def _baseline(
+    terms: ExperimentTerms, registry: AvailableVersions, versions: Sequence[str], said: Collection[str]
+) -> str | None:
     if terms.baseline in versions:
         return terms.baseline
-    if terms.baseline and "baseline" in said and terms.baseline not in shelf.refused:
+    if terms.baseline and "baseline" in said and terms.baseline not in registry.refused:
         raise SettingError("BASELINE", f"no version {terms.baseline!r} is served; there are {', '.join(versions)}")
     return None
 

@@ -20,7 +20,7 @@ _EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: no clock that is right says 
 _US = 1_000_000
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Diagnosis(msgspec.Struct, frozen=True, omit_defaults=True):
     """One thing that was looked at: `broken` keeps the service from working, `warn` will, or costs something."""
 
     name: str
@@ -29,12 +29,12 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     advice: str | None = None
 
 
-def healthy(findings: Sequence[Finding]) -> bool:
+def healthy(findings: Sequence[Diagnosis]) -> bool:
     """Whether nothing is broken."""
     return all(finding.state != "broken" for finding in findings)
 
 
-def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]) -> list[Finding]:
+def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]) -> list[Diagnosis]:
     """The installation against what was tested."""
     missing = [name for name in required if installed.get(name) is None]
     others = [
@@ -44,114 +44,118 @@ def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]
     ]
     advice = "python -m pip install -r requirements.txt"
     if missing:
-        return [Finding("packages", "broken", f"missing: {', '.join(missing)}", advice)]
+        return [Diagnosis("packages", "broken", f"missing: {', '.join(missing)}", advice)]
     if others:
-        return [Finding("packages", "warn", f"other versions than tested: {', '.join(others)}", advice)]
-    return [Finding("packages", "ok", f"{len(required)} packages as tested")]
+        return [Diagnosis("packages", "warn", f"other versions than tested: {', '.join(others)}", advice)]
+    return [Diagnosis("packages", "ok", f"{len(required)} packages as tested")]
 
 
-def of_version(manifest: Manifest, installed_sklearn: str) -> Finding:
+def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
     """A version whose signature and checksums are right."""
     name, parity = f"version {manifest.version}", manifest.parity
     written = manifest.libraries.get("scikit-learn", installed_sklearn)
     if manifest.runtime == "sklearn" and written != installed_sklearn:
-        return Finding(
+        return Diagnosis(
             name,
             "warn",
             f"runs on scikit-learn, was written with {written}, and {installed_sklearn} is installed",
             f"install scikit-learn {written}, or publish the model again under another version",
         )
     if manifest.runtime == "sklearn":
-        return Finding(
+        return Diagnosis(
             name, "ok", "signature right; runs on scikit-learn, which is slower: no ONNX graph agrees with it"
         )
     if not parity.holds:
-        return Finding(
+        return Diagnosis(
             name,
             "broken",
             "its ONNX graph does not agree with the original",
             "publish the model again; do not serve it",
         )
-    return Finding(
+    return Diagnosis(
         name, "ok", f"signature right; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
     )
 
 
-def of_shelf(place: str, versions: int, served: int) -> Finding:
+def of_registry(place: str, versions: int, served: int) -> Diagnosis:
     """The shelf as a whole: `served` of `versions` may be served."""
     if not versions:
-        return Finding("shelf", "broken", f"no version in {place}", "bakeoff train")
+        return Diagnosis("shelf", "broken", f"no version in {place}", "bakeoff train")
     if not served:
-        return Finding("shelf", "broken", "every version is refused", "see each one's line, or: bakeoff train")
-    return Finding("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
+        return Diagnosis("shelf", "broken", "every version is refused", "see each one's line, or: bakeoff train")
+    return Diagnosis("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
 
 
-def of_disk(place: str, free_bytes: int) -> Finding:
+def of_disk(place: str, free_bytes: int) -> Diagnosis:
     """The room that is left where the store grows."""
     detail = f"{free_bytes / _GIB:.1f} GiB free at {place}"
     if free_bytes < LEAST_FREE_BYTES:
-        return Finding("disk", "broken", detail, "make room: without it nothing is recorded and feedback is refused")
+        return Diagnosis("disk", "broken", detail, "make room: without it nothing is recorded and feedback is refused")
     if free_bytes < SCANT_FREE_BYTES:
-        return Finding("disk", "warn", detail, "make room soon, or move DATA_DIR")
-    return Finding("disk", "ok", detail)
+        return Diagnosis("disk", "warn", detail, "make room soon, or move DATA_DIR")
+    return Diagnosis("disk", "ok", detail)
 
 
-def of_wal(size_bytes: int) -> Finding:
+def of_wal(size_bytes: int) -> Diagnosis:
     """The store's write-ahead log, which a checkpoint empties unless a reader holds on to it."""
     detail = f"{size_bytes / 1024**2:.0f} MiB of write-ahead log"
     if size_bytes > LARGEST_WAL_BYTES:
-        return Finding(
+        return Diagnosis(
             "store log", "warn", detail, "a reader keeps it from being emptied: end it, or restart the monitor"
         )
-    return Finding("store log", "ok", detail)
+    return Diagnosis("store log", "ok", detail)
 
 
-def of_integrity(complaint: str | None, finished: bool) -> Finding:
+def of_integrity(complaint: str | None, finished: bool) -> Diagnosis:
     """What SQLite's own check found."""
     if complaint is not None:
-        return Finding("store", "broken", complaint, "stop the service and put the store back from a backup")
+        return Diagnosis("store", "broken", complaint, "stop the service and put the store back from a backup")
     if not finished:
-        return Finding("store", "warn", "too large to be checked in the time there is", "run it when nothing is served")
-    return Finding("store", "ok", "its structure is whole")
+        return Diagnosis(
+            "store", "warn", "too large to be checked in the time there is", "run it when nothing is served"
+        )
+    return Diagnosis("store", "ok", "its structure is whole")
 
 
-def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Finding:
+def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Diagnosis:
     """A server that has the store."""
     if complaint is not None:
-        return Finding(
+        return Diagnosis(
             "store", "broken", f"{server}: {complaint}", "mend that, or name another database in DATABASE_URL"
         )
     if risks:
-        return Finding("store", "warn", f"{server}: {'; '.join(risks)}", "set it on, and restart the server")
-    return Finding("store", "ok", f"{server} can be the store")
+        return Diagnosis("store", "warn", f"{server}: {'; '.join(risks)}", "set it on, and restart the server")
+    return Diagnosis("store", "ok", f"{server} can be the store")
 
 
-def of_monitor(age_s: float | None) -> Finding:
+def of_monitor(age_s: float | None) -> Diagnosis:
     """How far behind the monitor is."""
     advice = "bakeoff monitor"
     if age_s is None:
-        return Finding("monitor", "warn", "it has never run: no evidence, no drift, no decisions", advice)
+        return Diagnosis("monitor", "warn", "it has never run: no evidence, no drift, no decisions", advice)
     if age_s > STALE_S:
-        return Finding("monitor", "warn", f"its state is {age_s:.0f} s old: it has stopped, or cannot keep up", advice)
-    return Finding("monitor", "ok", f"its state is {age_s:.0f} s old")
+        return Diagnosis(
+            "monitor", "warn", f"its state is {age_s:.0f} s old: it has stopped, or cannot keep up", advice
+        )
+    return Diagnosis("monitor", "ok", f"its state is {age_s:.0f} s old")
 
 
-def of_clock(now_us: int, newest_us: int | None) -> Finding:
+def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
     """This host's clock against what the log says was served."""
     advice = "set the clock (timedatectl set-ntp true): prediction ids and the order of the history depend on it"
     if now_us < _EARLIEST_US:
-        return Finding("clock", "broken", "it shows a time before 2025", advice)
+        return Diagnosis("clock", "broken", "it shows a time before 2025", advice)
     if newest_us is not None and newest_us - now_us > _TOLERATED_S * _US:
         behind_s = (newest_us - now_us) // _US
-        return Finding("clock", "warn", f"it is {behind_s} s behind the newest prediction in the log", advice)
-    return Finding("clock", "ok", "agrees with the log")
+        return Diagnosis("clock", "warn", f"it is {behind_s} s behind the newest prediction in the log", advice)
+    return Diagnosis("clock", "ok", "agrees with the log")
 
 
-def of_port(variable: str, port: int, taken: bool, ours: bool) -> Finding:
+def of_port(variable: str, port: int, taken: bool, ours: bool) -> Diagnosis:
     """A port that a part of the service wants. `ours`: that part is what listens there."""
     name = f"port {port}"
     if ours:
-        return Finding(name, "ok", f"{variable}: the service listens there")
+        return Diagnosis(name, "ok", f"{variable}: the service listens there")
     if taken:
-        return Finding(name, "broken", f"{variable}: another program listens there", f"stop it, or set {variable}")
-    return Finding(name, "ok", f"{variable}: free")
+        return Diagnosis(name, "broken", f"{variable}: another program listens there", f"stop it, or set {variable}")
+    return Diagnosis(name, "ok", f"{variable}: free")

@@ -13,13 +13,13 @@ from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
 from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.errors import Contradiction, InvalidRequest, NotReady, UnknownVersion
-from app.services.queries.drift_records import REFERENCE_FILE, AlarmRuling, CoursePoint
-from app.services.serving.predictor import Live
+from app.services.queries.drift_records import REFERENCE_FILE, DriftTimelinePoint, PendingAcknowledgement
+from app.services.serving.predictor import LiveModels
 
 MOST_POINTS = 500
 ALARM_EVIDENCE = 1.0
 _PROMISE = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
-Judge: TypeAlias = Callable[[DriftReport | None], AlarmRuling]
+Decide: TypeAlias = Callable[[DriftReport | None], PendingAcknowledgement]
 
 
 class DriftLog(Protocol):
@@ -27,9 +27,9 @@ class DriftLog(Protocol):
 
     def standing(self, version: str) -> DriftReport | None: ...
 
-    def course(self, version: str, points: int) -> list[CoursePoint]: ...
+    def timeline(self, version: str, points: int) -> list[DriftTimelinePoint]: ...
 
-    def acknowledge(self, version: str, judge: Judge) -> DriftReport: ...
+    def acknowledge(self, version: str, decide: Decide) -> DriftReport: ...
 
 
 class DriftView(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
 class Drift:
     """The use cases behind `GET /drift` and `POST /drift/acknowledge`. `now_us` is the clock (µs since 1970)."""
 
-    def __init__(self, live: Live, log: DriftLog, now_us: Callable[[], int]) -> None:
+    def __init__(self, live: LiveModels, log: DriftLog, now_us: Callable[[], int]) -> None:
         self._live = live
         self._log = log
         self._now_us = now_us
@@ -105,9 +105,9 @@ class Drift:
         if not 1 <= points <= MOST_POINTS:
             raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
         name = version or self._required_champion()
-        course = self._log.course(name, points)
-        note = None if course else self.report(name).note or _TOO_EARLY
-        return DriftTimeline(version=name, points=tuple(map(_point, course)), note=note)
+        timeline = self._log.timeline(name, points)
+        note = None if timeline else self.report(name).note or _TOO_EARLY
+        return DriftTimeline(version=name, points=tuple(map(_point, timeline)), note=note)
 
     def of_champion(self) -> DriftReport | None:
         """The champion's report; None where there is none. Raises `StoreUnavailable`."""
@@ -122,10 +122,10 @@ class Drift:
         name = version or self._required_champion()
         configuration = self._live.configuration
 
-        def judge(report: DriftReport | None) -> AlarmRuling:
+        def decide(report: DriftReport | None) -> PendingAcknowledgement:
             if report is None or not report.alarm:
                 raise Contradiction(self._no_alarm(name, report))
-            return AlarmRuling(
+            return PendingAcknowledgement(
                 at_us=self._now_us(),
                 actor=actor,
                 note=note,
@@ -134,11 +134,11 @@ class Drift:
                 changes=_changes(report),
             )
 
-        return _view(self._log.acknowledge(name, judge))
+        return _view(self._log.acknowledge(name, decide))
 
     def _champion(self) -> str | None:
         configuration = self._live.configuration
-        return configuration.champion or configuration.terms.baseline or self._live.fleet.reference
+        return configuration.champion or configuration.terms.baseline or self._live.loaded_models.reference
 
     def _required_champion(self) -> str:
         champion = self._champion()
@@ -155,9 +155,9 @@ class Drift:
 
     def _unknown(self, version: str) -> DriftView:
         """The answer about a version of which the monitor knows nothing. Raises `UnknownVersion`."""
-        loaded = self._live.fleet.versions.get(version)
+        loaded = self._live.loaded_models.versions.get(version)
         if loaded is None:
-            known = ", ".join(self._live.fleet.versions) or "none"
+            known = ", ".join(self._live.loaded_models.versions) or "none"
             raise UnknownVersion(f"no version {version[:64]!r} is served; there are: {known}", field="version")
         files = loaded.manifest.get("files")
         if isinstance(files, Mapping) and REFERENCE_FILE not in files:
@@ -174,7 +174,7 @@ def _view(report: DriftReport) -> DriftView:
     return DriftView(**{name: getattr(report, name) for name in report.__struct_fields__})
 
 
-def _point(point: CoursePoint) -> DriftPoint:
+def _point(point: DriftTimelinePoint) -> DriftPoint:
     return DriftPoint(
         requests=point.requests,
         timestamp=iso_utc(point.at_us),

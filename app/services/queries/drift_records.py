@@ -45,7 +45,7 @@ class WatchedReport(msgspec.Struct, frozen=True):
     report: DriftReport
 
 
-class CoursePoint(msgspec.Struct, frozen=True, array_like=True):
+class DriftTimelinePoint(msgspec.Struct, frozen=True, array_like=True):
     """The drift after the first `requests` requests, the last of which was served at `at_us` (µs since 1970)."""
 
     requests: int
@@ -55,14 +55,14 @@ class CoursePoint(msgspec.Struct, frozen=True, array_like=True):
     alarm: bool
 
 
-class Course(msgspec.Struct, frozen=True):
+class DriftTimelineState(msgspec.Struct, frozen=True):
     """The course of a version's drift against the reference in a file with that checksum, by requests."""
 
     reference_sha256: str
-    points: tuple[CoursePoint, ...] = ()
+    points: tuple[DriftTimelinePoint, ...] = ()
 
 
-class AlarmRuling(msgspec.Struct, frozen=True, kw_only=True):
+class PendingAcknowledgement(msgspec.Struct, frozen=True, kw_only=True):
     """What the audit log is to say of an acknowledgement; `at_us` is µs since 1970 (UTC)."""
 
     at_us: int
@@ -78,7 +78,7 @@ def report_key(version: str) -> str:
     return f"{version}/report"
 
 
-def course_key(version: str) -> str:
+def timeline_key(version: str) -> str:
     """The name of a version's course below the folder's own."""
     return f"{version}/course"
 

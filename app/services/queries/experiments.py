@@ -26,7 +26,7 @@ from app.domain.report import (
 from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.services.serving.health import MONITOR_STALE_S
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 
 RUN_IT = "run it with `bakeoff monitor`"
 
@@ -175,7 +175,7 @@ class Experiments:
 
     def __init__(
         self,
-        live: Live,
+        live: LiveModels,
         reads: ReportReads,
         log: ExperimentLog,
         clock: Callable[[], float],

@@ -14,7 +14,7 @@ from app.domain.contract import VERSION_NAME, FeatureContract
 from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
-from app.services.ports import Fleet
+from app.services.ports import LoadedModels
 
 LARGEST_PAGE = 1000
 _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
@@ -77,11 +77,11 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The use case behind `GET /predictions/history`. `fleet` gives the versions served now, for names."""
+    """The use case behind `GET /predictions/history`. `loaded_models` gives the versions served now, for names."""
 
-    def __init__(self, log: AnswerLog, fleet: Callable[[], Fleet]) -> None:
+    def __init__(self, log: AnswerLog, loaded_models: Callable[[], LoadedModels]) -> None:
         self._log = log
-        self._fleet = fleet
+        self._loaded_models = loaded_models
 
     def page(self, limit: int = 100, version: str | None = None, before: str | None = None) -> HistoryPage:
         """Up to `limit` (1 to 1,000) predictions, of `version` and older than the prediction id `before` if given.
@@ -91,12 +91,12 @@ class History:
         if not 1 <= limit <= LARGEST_PAGE:
             raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
         place = None if before is None else self._place(before)
-        fleet = self._fleet()
+        loaded_models = self._loaded_models()
         if version is not None:
-            self._check_version(fleet, version)
+            self._check_version(loaded_models, version)
         rows = self._log.page(limit + 1, version, place)
         following = rows[limit - 1].prediction_id if len(rows) > limit else None
-        return HistoryPage(tuple(_entry(row, _contract(fleet, row.version)) for row in rows[:limit]), following)
+        return HistoryPage(tuple(_entry(row, _contract(loaded_models, row.version)) for row in rows[:limit]), following)
 
     def _place(self, before: str) -> Place:
         if not _ID.fullmatch(before):
@@ -106,15 +106,15 @@ class History:
             raise UnknownPrediction("no prediction with the id given as before is in the log", field="before")
         return place
 
-    def _check_version(self, fleet: Fleet, version: str) -> None:
+    def _check_version(self, loaded_models: LoadedModels, version: str) -> None:
         if not VERSION_NAME.fullmatch(version):
             raise InvalidRequest("version must be lower-case letters, digits and _", field="version")
-        if version not in fleet.versions and not self._log.has_version(version):
+        if version not in loaded_models.versions and not self._log.has_version(version):
             raise UnknownVersion(f"no version {version!r} is served or was ever", field="version")
 
 
-def _contract(fleet: Fleet, version: str) -> FeatureContract | None:
-    loaded = fleet.versions.get(version) or fleet.versions.get(fleet.reference or "")
+def _contract(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
+    loaded = loaded_models.versions.get(version) or loaded_models.versions.get(loaded_models.reference or "")
     return loaded.contract if loaded else None
 
 

@@ -11,11 +11,11 @@ from app.domain.contract import FeatureKind, Task
 from app.domain.manifest import FileSum, Manifest, Parity, Source
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.control.aliases import aliases_after
-from app.services.ports import Fleet
-from app.services.serving.predictor import Live
+from app.services.ports import LoadedModels
+from app.services.serving.predictor import LiveModels
 
 
-class ShelfReader(Protocol):
+class RegistryReader(Protocol):
     """The shelf on disk, as it is now. `manifest` and `aliases` raise `ArtefactRefused` for what is not in order."""
 
     def names(self) -> tuple[str, ...]: ...
@@ -49,7 +49,7 @@ class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
 
 
-class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One version: its signed manifest, and its place in the service.
 
     `sha256` is the checksum of the original model file. `serving` says that this process has it in memory; `routed`
@@ -76,48 +76,48 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     data_report: Mapping[str, object]
 
 
-class CatalogueListing(msgspec.Struct, frozen=True):
+class ModelListing(msgspec.Struct, frozen=True):
     """Versions by ordinal, the aliases, and what lies on the shelf and may not be served, with the reason."""
 
-    models: tuple[CatalogueEntry, ...]
+    models: tuple[ModelEntry, ...]
     aliases: Mapping[str, str]
     refused: Mapping[str, str]
 
 
-class Catalogue:
+class ModelQueries:
     """Reads the shelf afresh at each call: what was published a moment ago is listed, though not served yet."""
 
-    def __init__(self, live: Live, shelf: ShelfReader) -> None:
+    def __init__(self, live: LiveModels, registry: RegistryReader) -> None:
         self._live = live
-        self._shelf = shelf
+        self._registry = registry
 
-    def listing(self) -> CatalogueListing:
+    def listing(self) -> ModelListing:
         """Everything on the shelf."""
-        fleet = self._live.fleet
-        aliases = self._aliases(fleet)
-        entries = _serving(fleet, aliases)
-        refused = {version.name: version.reason for version in fleet.refused}
-        for name in self._shelf.names():
-            if name in fleet.versions:
+        loaded_models = self._live.loaded_models
+        aliases = self._aliases(loaded_models)
+        entries = _serving(loaded_models, aliases)
+        refused = {version.name: version.reason for version in loaded_models.refused}
+        for name in self._registry.names():
+            if name in loaded_models.versions:
                 continue
             try:
-                manifest = self._shelf.manifest(name)
+                manifest = self._registry.manifest(name)
             except (ArtefactRefused, UnknownVersion) as error:
                 refused.setdefault(name, error.message)
             else:
                 if name not in refused:
-                    entries.append(_entry(manifest, fleet, aliases))
+                    entries.append(_entry(manifest, loaded_models, aliases))
         entries.sort(key=lambda entry: entry.ordinal)
-        return CatalogueListing(models=tuple(entries), aliases=aliases, refused=refused)
+        return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
 
-    def serving(self) -> CatalogueListing:
+    def serving(self) -> ModelListing:
         """The same for the versions that serve now."""
-        fleet = self._live.fleet
-        aliases = self._aliases(fleet)
-        refused = {version.name: version.reason for version in fleet.refused}
-        return CatalogueListing(models=tuple(_serving(fleet, aliases)), aliases=aliases, refused=refused)
+        loaded_models = self._live.loaded_models
+        aliases = self._aliases(loaded_models)
+        refused = {version.name: version.reason for version in loaded_models.refused}
+        return ModelListing(models=tuple(_serving(loaded_models, aliases)), aliases=aliases, refused=refused)
 
-    def entry(self, version: str) -> CatalogueEntry:
+    def entry(self, version: str) -> ModelEntry:
         """One version. Raises `UnknownVersion`, also where it is on the shelf and refused: the message says so."""
         listing = self.listing()
         for entry in listing.models:
@@ -128,32 +128,34 @@ class Catalogue:
         known = ", ".join(entry.version for entry in listing.models) or "none"
         raise UnknownVersion(f"no version {version[:64]!r} is on the shelf; there are: {known}")
 
-    def _aliases(self, fleet: Fleet) -> dict[str, str]:
+    def _aliases(self, loaded_models: LoadedModels) -> dict[str, str]:
         """The shelf's aliases, with the champion that is in force: the shelf follows a moment later."""
         try:
-            table = self._shelf.aliases()
+            table = self._registry.aliases()
         except ArtefactRefused:
-            table = fleet.aliases
+            table = loaded_models.aliases
         return aliases_after(table, self._live.configuration.champion)
 
 
-def _serving(fleet: Fleet, aliases: Mapping[str, str]) -> list[CatalogueEntry]:
+def _serving(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
     return [
-        _entry(msgspec.convert(version.manifest, Manifest), fleet, aliases, version.runtime_name)
-        for version in fleet.versions.values()
+        _entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
+        for version in loaded_models.versions.values()
     ]
 
 
-def _entry(manifest: Manifest, fleet: Fleet, aliases: Mapping[str, str], runtime: str | None = None) -> CatalogueEntry:
+def _entry(
+    manifest: Manifest, loaded_models: LoadedModels, aliases: Mapping[str, str], runtime: str | None = None
+) -> ModelEntry:
     name = manifest.version
-    loaded = fleet.versions.get(name)
+    loaded = loaded_models.versions.get(name)
     model = manifest.files.get("model.joblib")
-    return CatalogueEntry(
+    return ModelEntry(
         version=name,
         ordinal=manifest.ordinal,
         aliases=tuple(sorted(alias for alias, target in aliases.items() if target == name)),
         serving=loaded is not None,
-        routed=name in fleet.peers,
+        routed=name in loaded_models.compatible,
         created_at=manifest.created_at,
         variant=manifest.variant,
         estimator=manifest.estimator,

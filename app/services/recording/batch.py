@@ -18,19 +18,19 @@ from typing import Protocol
 import msgspec
 
 from app.domain.prediction import Exposure
-from app.services.ports import ExposureLog, Fleet, LoggedPrediction
+from app.services.ports import ExposureLog, LoadedModels, LoggedPrediction
 from app.services.recording.log_rows import log_rows
-from app.services.recording.retry_buffer import Backlog, BacklogMetrics
+from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RejectedRecords(msgspec.Struct, frozen=True):
     """What found the queue full: the number of rows, and of requests by the version that answered."""
 
     rows: int
     requests: Mapping[str, int]
 
 
-class Intake:
+class RecordQueue:
     """Exposures of up to `limit_rows` rows in all. `put` from any thread, the rest from one."""
 
     def __init__(self, limit_rows: int) -> None:
@@ -38,20 +38,20 @@ class Intake:
         self._lock = threading.Lock()
         self._queue: deque[Exposure] = deque()
         self._numbers: MutableSequence[int] = array("Q", (0, 0))
-        self._refused_rows = 0
-        self._refused_requests: Counter[str] = Counter()
+        self._rejected_rows = 0
+        self._rejected_requests: Counter[str] = Counter()
         self.waiting = 0
 
     def __bool__(self) -> bool:
-        return bool(self._queue) or self._refused_rows > 0
+        return bool(self._queue) or self._rejected_rows > 0
 
     def put(self, exposure: Exposure) -> None:
         """Take it, or only count it where there is no room."""
         rows = len(exposure.prediction_ids)
         with self._lock:
             if self.waiting + rows > self._limit_rows:
-                self._refused_rows += rows
-                self._refused_requests[exposure.version] += 1
+                self._rejected_rows += rows
+                self._rejected_requests[exposure.version] += 1
                 return
             self.waiting += rows
             self._numbers[0] += rows
@@ -76,15 +76,15 @@ class Intake:
                 self.waiting -= total
         return taken
 
-    def take_refused(self) -> Refused | None:
+    def take_rejected(self) -> RejectedRecords | None:
         """What was refused since the last call, None if nothing."""
-        if not self._refused_rows:
+        if not self._rejected_rows:
             return None
         with self._lock:
-            refused = Refused(rows=self._refused_rows, requests=dict(self._refused_requests))
-            self._refused_rows = 0
-            self._refused_requests.clear()
-        return refused
+            rejected = RejectedRecords(rows=self._rejected_rows, requests=dict(self._rejected_requests))
+            self._rejected_rows = 0
+            self._rejected_requests.clear()
+        return rejected
 
 
 _LOG = logging.getLogger(__name__)
@@ -154,12 +154,12 @@ class FailureReports:
                 _LOG.error(self._event, extra={"event_fields": fields})
 
 
-ROWS_A_TURN = 512
+ROWS_PER_TICK = 512
 _DEEP = 8
 _MODEL_FAILED = "model_failed"
 
 
-class RecorderMetrics(BacklogMetrics, ServingMetrics, Protocol):
+class RecorderMetrics(RetryBufferMetrics, ServingMetrics, Protocol):
     """What the recorder counts. What it raises is logged, and recording goes on."""
 
     def shadow_failed(self, version: str) -> None: ...
@@ -169,28 +169,28 @@ class RecorderMetrics(BacklogMetrics, ServingMetrics, Protocol):
     def queue_rows(self, rows: int) -> None: ...
 
 
-class Drain:
-    """Moves exposures from the intake to the log. For one thread; `turn` raises nothing.
+class BatchProcessor:
+    """Moves exposures from the record queue to the log. For one thread; `tick` raises nothing.
 
-    The other versions are not asked while `pressed` says that requests wait, nor while an eighth of `limit_rows` waits
-    here: those rows are logged without their answers.
+    The other versions are not asked while `backpressure` says that requests wait, nor while an eighth of `limit_rows`
+    waits here: those rows are logged without their answers.
     """
 
     def __init__(
         self,
-        intake: Intake,
+        record_queue: RecordQueue,
         log: ExposureLog,
         metrics: RecorderMetrics,
-        fleet: Callable[[], Fleet],
+        loaded_models: Callable[[], LoadedModels],
         limit_rows: int,
-        pressed: Callable[[], bool] = lambda: False,
+        backpressure: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._pressed = pressed
+        self._pressed = backpressure
         self._deep_rows = limit_rows // _DEEP
-        self._intake = intake
+        self._record_queue = record_queue
         self._metrics = metrics
-        self._fleet = fleet
-        self._backlog = Backlog(log, metrics, limit_rows, time.monotonic)
+        self._loaded_models = loaded_models
+        self._retry_buffer = RetryBuffer(log, metrics, limit_rows, time.monotonic)
         self.failures = FailureReports(_MODEL_FAILED, lambda v: metrics.failed(v, _MODEL_FAILED), time.monotonic)
         self._shadow_failures = FailureReports("shadow_failed", metrics.shadow_failed, time.monotonic)
         self._drained = 0
@@ -199,33 +199,33 @@ class Drain:
     @property
     def outage(self) -> str | None:
         """Why the store did not take the last write; None while it does."""
-        return self._backlog.outage
+        return self._retry_buffer.outage
 
     @property
     def waiting(self) -> int:
         """Rows that are not in the log yet."""
-        return self._intake.waiting + len(self._backlog)
+        return self._record_queue.waiting + len(self._retry_buffer)
 
     @property
     def settled(self) -> int:
         """Rows in the log, or dropped, or kept for as long as the store is unusable: nobody need wait for them."""
-        return self._drained - (0 if self._backlog.outage else len(self._backlog))
+        return self._drained - (0 if self._retry_buffer.outage else len(self._retry_buffer))
 
-    def turn(self) -> None:
+    def tick(self) -> None:
         """Do what there is to do, up to some hundred rows."""
-        exposures = self._intake.take(ROWS_A_TURN)
+        exposures = self._record_queue.take(ROWS_PER_TICK)
         _survive(lambda: self._count(exposures))
         _survive(lambda: self._keep(exposures))
-        _survive(self._backlog.write)
+        _survive(self._retry_buffer.write)
         self._drained += sum(map(len, exposures))
 
     def _count(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
             count_served(exposures, self._metrics)
-        refused = self._intake.take_refused()
-        if refused is not None:
-            self._metrics.dropped(refused.rows)
-            for version, requests in refused.requests.items():
+        rejected = self._record_queue.take_rejected()
+        if rejected is not None:
+            self._metrics.dropped(rejected.rows)
+            for version, requests in rejected.requests.items():
                 self._metrics.served(version, (), requests)
         self.failures.report()
         if self.waiting != self._shown_rows:
@@ -234,27 +234,27 @@ class Drain:
 
     def _keep(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
-            self._backlog.add(self._rows(exposures, self._to_ask(exposures)))
+            self._retry_buffer.add(self._rows(exposures, self._to_ask(exposures)))
         self._shadow_failures.report()
 
-    def _to_ask(self, exposures: Sequence[Exposure]) -> Fleet:
+    def _to_ask(self, exposures: Sequence[Exposure]) -> LoadedModels:
         """The fleet, without peers where there is no time to ask them."""
-        fleet = self._fleet()
-        if len(fleet.peers) < 2 or not (self._pressed() or self._intake.waiting > self._deep_rows):
-            return fleet
+        loaded_models = self._loaded_models()
+        if len(loaded_models.compatible) < 2 or not (self._pressed() or self._record_queue.waiting > self._deep_rows):
+            return loaded_models
         self._metrics.shadow_shed(sum(map(len, exposures)))
-        return msgspec.structs.replace(fleet, peers=())
+        return msgspec.structs.replace(loaded_models, compatible=())
 
-    def _rows(self, exposures: Sequence[Exposure], fleet: Fleet) -> list[LoggedPrediction]:
+    def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[LoggedPrediction]:
         """The rows to log; an exposure that has no form in the log is dropped and does not take others with it."""
         try:
-            return log_rows(exposures, fleet, self._shadow_failed)
+            return log_rows(exposures, loaded_models, self._shadow_failed)
         except Exception:  # noqa: BLE001 - logged and counted
             if len(exposures) == 1:
                 _LOG.exception("exposure_not_recorded")
                 self._metrics.dropped(len(exposures[0]))
                 return []
-        return [row for exposure in exposures for row in self._rows([exposure], fleet)]
+        return [row for exposure in exposures for row in self._rows([exposure], loaded_models)]
 
     def _shadow_failed(self, version: str, error: Exception) -> None:
         self._shadow_failures.add(version, f"{type(error).__name__}: {error}")

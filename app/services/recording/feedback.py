@@ -15,7 +15,7 @@ from app.domain.contract import FeatureContract
 from app.domain.outcome import Outcome, label_of, reward_of
 from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, InvalidRequest, NotReady, StoreUnavailable
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -109,7 +109,7 @@ class Feedback:
     repeats what was not acknowledged is always right.
     """
 
-    def __init__(self, live: Live, signer: Signer, log: OutcomeLog, wait_s: float = 10.0) -> None:
+    def __init__(self, live: LiveModels, signer: Signer, log: OutcomeLog, wait_s: float = 10.0) -> None:
         self._live = live
         self._signer = signer
         self._commits: GroupCommit[Sequence[Outcome], Receipt | BakeoffError] = GroupCommit(log.commit, wait_s)
@@ -149,13 +149,13 @@ class Feedback:
 
     def _contract(self, ordinal: int) -> FeatureContract:
         """The contract of the version that answered; of the reference where that one is not served any more."""
-        fleet = self._live.fleet
-        for version in fleet.versions.values():
+        loaded_models = self._live.loaded_models
+        for version in loaded_models.versions.values():
             if version.ordinal == ordinal:
                 return version.contract
-        if fleet.reference is None:
+        if loaded_models.reference is None:
             raise NotReady("no model is served, so the label's class cannot be told", retry_after_s=5)
-        return fleet.versions[fleet.reference].contract
+        return loaded_models.versions[loaded_models.reference].contract
 
 
 def _checked_item(item: Any) -> str:

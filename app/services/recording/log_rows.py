@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Exposure, Outputs
-from app.services.ports import Fleet, LoadedVersion, LoggedPrediction
+from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction
 
 # What the log keeps of one answer: {"c": class id, "p": [probabilities]} or {"v": number}.
 Answer = Mapping[str, object]
@@ -19,7 +19,7 @@ OnFailure = Callable[[str, Exception], None]
 
 
 def answers_of(
-    exposures: Sequence[Exposure], version: str, fleet: Fleet, on_failure: OnFailure
+    exposures: Sequence[Exposure], version: str, loaded_models: LoadedModels, on_failure: OnFailure
 ) -> list[dict[str, Answer]]:
     """Each row's answers by version: that of `version`, which served all of `exposures`, and those of its peers.
 
@@ -27,10 +27,10 @@ def answers_of(
     """
     served = _as_answers(_merged([exposure.outputs for exposure in exposures]), sum(map(len, exposures)))
     by_version: dict[str, list[Answer | None]] = {version: [*served]}
-    if version in fleet.peers:
-        for name in fleet.peers:
+    if version in loaded_models.compatible:
+        for name in loaded_models.compatible:
             if name != version:
-                by_version[name] = _ask(fleet.versions[name], exposures, on_failure)
+                by_version[name] = _ask(loaded_models.versions[name], exposures, on_failure)
     names = tuple(by_version)
     return [
         {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
@@ -84,7 +84,9 @@ def _as_answers(outputs: Outputs, rows: int) -> list[Answer]:
 _ENCODER = msgspec.json.Encoder()
 
 
-def log_rows(exposures: Sequence[Exposure], fleet: Fleet, on_failure: OnFailure) -> list[LoggedPrediction]:
+def log_rows(
+    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
+) -> list[LoggedPrediction]:
     """One row for each prediction, in the order of serving, with every peer's answer to it.
 
     A missing number (NaN) is null in the JSON. Raises what encoding raises where a value has no JSON form.
@@ -93,7 +95,7 @@ def log_rows(exposures: Sequence[Exposure], fleet: Fleet, on_failure: OnFailure)
     for version in {exposure.version: None for exposure in exposures}:
         places = [place for place, exposure in enumerate(exposures) if exposure.version == version]
         group = [exposures[place] for place in places]
-        answers = _lines(answers_of(group, version, fleet, on_failure))
+        answers = _lines(answers_of(group, version, loaded_models, on_failure))
         features = _lines([row for exposure in group for row in exposure.rows.tolist()])
         start = 0
         for place, exposure in zip(places, group, strict=True):

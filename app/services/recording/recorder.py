@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, MutableSequence
 from typing import Protocol
 
 from app.domain.prediction import Exposure
-from app.services.ports import ExposureLog, Fleet
-from app.services.recording.batch import ROWS_A_TURN, Drain, Intake, RecorderMetrics
+from app.services.ports import ExposureLog, LoadedModels
+from app.services.recording.batch import ROWS_PER_TICK, BatchProcessor, RecorderMetrics, RecordQueue
 
 _POLL_S = 0.001
 
@@ -71,8 +71,8 @@ _INTERVAL_S = 0.01
 class Recorder:
     """The `Sink` of one worker. Making one starts nothing; `start` is called after the fork.
 
-    Up to `limit_rows` rows wait to be drained, and as many more for an unusable store. `fleet` gives the versions
-    served now. `progress` lets the workers of a host wait for each other; `pressed` says that requests
+    Up to `limit_rows` rows wait in the queue, and as many more for an unusable store. `loaded_models` gives the
+    versions served now. `progress` lets the workers of a host wait for each other; `backpressure` says that requests
     wait for the processor, so that shadow work must not take it.
     """
 
@@ -80,13 +80,13 @@ class Recorder:
         self,
         log: ExposureLog,
         metrics: RecorderMetrics,
-        fleet: Callable[[], Fleet],
+        loaded_models: Callable[[], LoadedModels],
         limit_rows: int,
         progress: Progress | None = None,
-        pressed: Callable[[], bool] = lambda: False,
+        backpressure: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._intake = Intake(limit_rows)
-        self._drain = Drain(self._intake, log, metrics, fleet, limit_rows, pressed)
+        self._record_queue = RecordQueue(limit_rows)
+        self._processor = BatchProcessor(self._record_queue, log, metrics, loaded_models, limit_rows, backpressure)
         self._progress = progress or OwnProgress()
         self._wake = threading.Event()
         self._stop_by_s: float | None = None
@@ -95,22 +95,22 @@ class Recorder:
     @property
     def outage(self) -> str | None:
         """Why the store did not take the last write; None while it does."""
-        return self._drain.outage
+        return self._processor.outage
 
     def record(self, exposure: Exposure) -> None:
         """Take what was served; dropped and counted where the queue is full. Never blocks, never raises."""
-        self._intake.put(exposure)
+        self._record_queue.put(exposure)
 
     def failed(self, version: str, reason: str) -> None:
         """Note that `version` raised when it was asked to serve."""
-        self._drain.failures.add(version, reason)
+        self._processor.failures.add(version, reason)
 
     def start(self) -> None:
         """Begin to drain, in the process that serves; once more is harmless."""
         if self._thread is not None:
             return
         numbers = self._numbers()
-        self._intake.count_into(numbers)
+        self._record_queue.count_into(numbers)
         self._stop_by_s = None
         self._thread = threading.Thread(target=self._run, args=(numbers,), name="recorder", daemon=True)
         self._thread.start()
@@ -123,7 +123,7 @@ class Recorder:
             self._thread.join(timeout_s)
             self._thread = None
             self._progress.close()
-        left = self._drain.waiting
+        left = self._processor.waiting
         if left:
             _LOG.error("rows_not_recorded", extra={"event_fields": {"rows": left, "reason": self.outage}})
         return left
@@ -152,17 +152,17 @@ class Recorder:
         settled = 0
         while not self._finished():
             self._rest()
-            self._drain.turn()
-            if self._drain.settled > settled:
-                settled = numbers[1] = self._drain.settled
+            self._processor.tick()
+            if self._processor.settled > settled:
+                settled = numbers[1] = self._processor.settled
 
     def _rest(self) -> None:
         """Let a batch gather: a turn costs as much as many rows."""
-        if self._intake.waiting < ROWS_A_TURN and not (self._stop_by_s and self._intake):
+        if self._record_queue.waiting < ROWS_PER_TICK and not (self._stop_by_s and self._record_queue):
             self._wake.wait(_INTERVAL_S)
             self._wake.clear()
 
     def _finished(self) -> bool:
         if self._stop_by_s is None:
             return False
-        return not (self._intake or self._drain.waiting) or time.monotonic() >= self._stop_by_s
+        return not (self._record_queue or self._processor.waiting) or time.monotonic() >= self._stop_by_s

@@ -12,7 +12,7 @@ from app.errors import StoreUnavailable
 from app.services.ports import ExposureLog, LoggedPrediction
 
 _LOG = logging.getLogger(__name__)
-_ROWS_A_WRITE = 1024
+_ROWS_PER_WRITE = 1024
 _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 # One refusal may be another writer's long commit; two in a row are an outage.
@@ -21,7 +21,7 @@ _LOGGED_FAILURE = 2
 _ROW_AT_FAULT = (UnicodeError, OverflowError)
 
 
-class BacklogMetrics(Protocol):
+class RetryBufferMetrics(Protocol):
     """What the backlog counts."""
 
     def dropped(self, rows: int) -> None: ...
@@ -29,13 +29,13 @@ class BacklogMetrics(Protocol):
     def store_failed(self) -> None: ...
 
 
-class Backlog:
+class RetryBuffer:
     """Up to `limit` rows that wait for the log; above it the oldest go. For one thread.
 
     `clock` is monotonic seconds.
     """
 
-    def __init__(self, log: ExposureLog, metrics: BacklogMetrics, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(self, log: ExposureLog, metrics: RetryBufferMetrics, limit: int, clock: Callable[[], float]) -> None:
         self._log = log
         self._metrics = metrics
         self._limit = limit
@@ -60,7 +60,7 @@ class Backlog:
     def write(self) -> None:
         """Write all rows, a transaction for each thousand; after a failure, not again before its time has come."""
         while self._rows and self._clock() >= self._not_before_s:
-            batch = list(islice(self._rows, _ROWS_A_WRITE))
+            batch = list(islice(self._rows, _ROWS_PER_WRITE))
             try:
                 self._log.append(batch)
             except _ROW_AT_FAULT:

@@ -17,29 +17,29 @@ import numpy as np
 from app.domain.prediction import Outputs
 from app.domain.typical_row import typical_row
 from app.errors import NotReady
-from app.services.ports import Fleet, LoadedVersion
-from app.services.serving.predictor import Live
+from app.services.ports import LoadedModels, LoadedVersion
+from app.services.serving.predictor import LiveModels
 
 _LONG_REASON = 200
 
 
-def flaw_in(fleet: Fleet, name: str) -> str | None:
+def failure_in(loaded_models: LoadedModels, name: str) -> str | None:
     """What is wrong with the answers of the version called `name`; None where nothing is."""
-    version = fleet.versions.get(name)
-    return "it is not served" if version is None else flaw_of(version)
+    version = loaded_models.versions.get(name)
+    return "it is not served" if version is None else failure_of(version)
 
 
-def flaw_of(version: LoadedVersion) -> str | None:
+def failure_of(version: LoadedVersion) -> str | None:
     """What is wrong with the version's answers to its examples; None where nothing is."""
     try:
         examples = cast("Sequence[Sequence[Any]]", version.manifest.get("examples") or ())
         rows = version.parser.rows([list(row) for row in examples] or [typical_row(version.contract)])
-        return _flaw_in(version.runtime.predict(rows), len(rows))
+        return _failure_in(version.runtime.predict(rows), len(rows))
     except Exception as error:  # noqa: BLE001 - whatever a model raises is the finding
         return f"{type(error).__name__}: {error}"[:_LONG_REASON]
 
 
-def _flaw_in(outputs: Outputs, rows: int) -> str | None:
+def _failure_in(outputs: Outputs, rows: int) -> str | None:
     answers = outputs.class_ids if outputs.values is None else outputs.values
     if answers is None or len(answers) != rows:
         return f"{rows} rows were asked and {0 if answers is None else len(answers)} answered"
@@ -81,11 +81,11 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     uptime_s: float
 
 
-class _Proof(msgspec.Struct, frozen=True):
+class _Probe(msgspec.Struct, frozen=True):
     """What was found at `at_s`: the error of each version that failed its proof, and of the store (None: fine)."""
 
     at_s: float
-    fleet: Fleet
+    loaded_models: LoadedModels
     errors: Mapping[str, str]
     store: str | None
 
@@ -100,7 +100,7 @@ class Health:
 
     def __init__(
         self,
-        live: Live,
+        live: LiveModels,
         store: Callable[[], str | None],
         version: str,
         *,
@@ -116,16 +116,16 @@ class Health:
         self._ttl_s = ttl_s
         self._started_s = clock()
         self._lock = threading.Lock()
-        self._proof: _Proof | None = None
+        self._proof: _Probe | None = None
 
     def report(self) -> HealthReport:
         """The state now; breakers are read afresh, proofs may be up to `ttl_s` old."""
-        proof = self._proven()
-        models = self._models(proof)
+        probe = self._proven()
+        models = self._models(probe)
         return HealthReport(
-            status=self._status(proof, models),
+            status=self._status(probe, models),
             models=models,
-            store=proof.store or "ok",
+            store=probe.store or "ok",
             monitor=self._monitor(),
             version=self._version,
             uptime_s=round(self._clock() - self._started_s, 3),
@@ -133,39 +133,39 @@ class Health:
 
     def require_ready(self) -> None:
         """Nothing, where a version that routing uses answers and the store can be written; else raises `NotReady`."""
-        proof = self._proven()
-        if not proof.fleet.peers:
-            raise NotReady(no_model(proof.fleet), retry_after_s=5)
-        if not self._answers(proof):
+        probe = self._proven()
+        if not probe.loaded_models.compatible:
+            raise NotReady(no_model(probe.loaded_models), retry_after_s=5)
+        if not self._answers(probe):
             raise NotReady("no version can answer: see /health", retry_after_s=5)
-        if proof.store is not None:
-            raise NotReady(f"the store cannot be written: {proof.store}", retry_after_s=5)
+        if probe.store is not None:
+            raise NotReady(f"the store cannot be written: {probe.store}", retry_after_s=5)
 
-    def _answers(self, proof: _Proof) -> bool:
+    def _answers(self, probe: _Probe) -> bool:
         """Whether any version that routing uses passes its proof and is not shut off by its breaker."""
         breakers = self._live.breakers
         return any(
-            name not in proof.errors and (name not in breakers or breakers[name].state != "open")
-            for name in proof.fleet.peers
+            name not in probe.errors and (name not in breakers or breakers[name].state != "open")
+            for name in probe.loaded_models.compatible
         )
 
-    def _status(self, proof: _Proof, models: Mapping[str, VersionHealth]) -> Status:
-        if not self._answers(proof):
+    def _status(self, probe: _Probe, models: Mapping[str, VersionHealth]) -> Status:
+        if not self._answers(probe):
             return "unhealthy"
         well = all(model.error is None and model.circuit_breaker == "closed" for model in models.values())
-        return "healthy" if well and proof.store is None else "degraded"
+        return "healthy" if well and probe.store is None else "degraded"
 
-    def _models(self, proof: _Proof) -> dict[str, VersionHealth]:
+    def _models(self, probe: _Probe) -> dict[str, VersionHealth]:
         breakers = self._live.breakers
         models = {
             name: VersionHealth(
                 loaded=True,
                 circuit_breaker=breakers[name].state if name in breakers else "closed",
-                error=proof.errors.get(name),
+                error=probe.errors.get(name),
             )
-            for name in proof.fleet.versions
+            for name in probe.loaded_models.versions
         }
-        for refused in proof.fleet.refused:
+        for refused in probe.loaded_models.refused:
             models.setdefault(refused.name, VersionHealth(loaded=False, error=refused.reason))
         return models
 
@@ -175,37 +175,37 @@ class Health:
             return MonitorHealth("absent")
         return MonitorHealth("ok" if age_s <= MONITOR_STALE_S else "stale", round(age_s, 3))
 
-    def _proven(self) -> _Proof:
+    def _proven(self) -> _Probe:
         """The current proof. Where another thread is at it, the last one: a slow model must not tie up all threads."""
-        proof = self._proof
-        if proof is not None and self._fresh(proof):
-            return proof
-        if not self._lock.acquire(blocking=proof is None):
-            return cast(_Proof, proof)
+        probe = self._proof
+        if probe is not None and self._fresh(probe):
+            return probe
+        if not self._lock.acquire(blocking=probe is None):
+            return cast(_Probe, probe)
         try:
-            proof = self._proof
-            if proof is None or not self._fresh(proof):
-                proof = self._proof = self._prove()
-            return proof
+            probe = self._proof
+            if probe is None or not self._fresh(probe):
+                probe = self._proof = self._prove()
+            return probe
         finally:
             self._lock.release()
 
-    def _fresh(self, proof: _Proof) -> bool:
-        return proof.fleet is self._live.fleet and self._clock() - proof.at_s < self._ttl_s
+    def _fresh(self, probe: _Probe) -> bool:
+        return probe.loaded_models is self._live.loaded_models and self._clock() - probe.at_s < self._ttl_s
 
-    def _prove(self) -> _Proof:
-        fleet = self._live.fleet
-        found = {name: flaw_of(version) for name, version in fleet.versions.items()}
+    def _prove(self) -> _Probe:
+        loaded_models = self._live.loaded_models
+        found = {name: failure_of(version) for name, version in loaded_models.versions.items()}
         errors = {name: error for name, error in found.items() if error is not None}
         before = self._proof.errors if self._proof is not None else {}
         for name in errors.keys() - before.keys():
             _LOG.warning("health_proof_failed", extra={"event_fields": {"version": name, "reason": errors[name]}})
-        return _Proof(at_s=self._clock(), fleet=fleet, errors=errors, store=self._store())
+        return _Probe(at_s=self._clock(), loaded_models=loaded_models, errors=errors, store=self._store())
 
 
-def no_model(fleet: Fleet) -> str:
+def no_model(loaded_models: LoadedModels) -> str:
     """What to do where no version is served."""
-    if fleet.refused:
-        names = ", ".join(refused.name for refused in fleet.refused)
+    if loaded_models.refused:
+        names = ", ".join(refused.name for refused in loaded_models.refused)
         return f"every version on the shelf is refused ({names}): see /health, or run `bakeoff train`"
     return "no model is on the shelf: run `bakeoff train`, then restart the api"

@@ -13,7 +13,7 @@ from app.errors import Overloaded
 _RETRY_AFTER_S = 1
 
 
-class Admission:
+class LoadShedding:
     """The gate of one worker. `waiting` is how many requests wait for a thread at the moment (cheap: each asks)."""
 
     def __init__(self, waiting: Callable[[], int], limit: int) -> None:
@@ -27,7 +27,7 @@ class Admission:
         return self._waiting() > self._limit
 
     @property
-    def pressed(self) -> bool:
+    def backpressure(self) -> bool:
         """Whether work that nobody waits for must stand back."""
         return self._waiting() > self._half
 

@@ -15,14 +15,14 @@ from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady, UnknownVersion
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
-from app.services.ports import Fleet, LoadedVersion, Sink
+from app.services.ports import LoadedModels, LoadedVersion, Sink
 from app.services.serving.breaker import Breaker
 
 
-class Serving(msgspec.Struct, frozen=True):
+class LiveState(msgspec.Struct, frozen=True):
     """A fleet and the breaker of each of its versions, swapped as one."""
 
-    fleet: Fleet
+    loaded_models: LoadedModels
     breakers: Mapping[str, Breaker]
 
     def parser(self, forced: str | None) -> RowParser:
@@ -31,13 +31,13 @@ class Serving(msgspec.Struct, frozen=True):
         Raises `UnknownVersion` and `NotReady`.
         """
         if forced is not None:
-            return _version(self.fleet, forced).parser
-        if self.fleet.reference is None:
+            return _version(self.loaded_models, forced).parser
+        if self.loaded_models.reference is None:
             raise NotReady("no model is on the shelf: run `bakeoff train`, then restart the api", retry_after_s=5)
-        return self.fleet.versions[self.fleet.reference].parser
+        return self.loaded_models.versions[self.loaded_models.reference].parser
 
 
-class Request(msgspec.Struct, frozen=True):
+class PredictionRequest(msgspec.Struct, frozen=True):
     """Rows that fit the contract, and how they are to be routed. `synthetic` marks load tests.
 
     `serving` is what gave the parser of the rows: who answers must read them in the same way, also where a reload
@@ -49,42 +49,44 @@ class Request(msgspec.Struct, frozen=True):
     forced: str | None = None
     user_id: str | None = None
     synthetic: bool = False
-    serving: Serving | None = None
+    serving: LiveState | None = None
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServedPrediction(msgspec.Struct, frozen=True):
     """What is answered; `exposure` is also what is recorded."""
 
     exposure: Exposure
     version: LoadedVersion
 
 
-class Live:
+class LiveModels:
     """What one worker serves with right now: the fleet and the configuration, each swapped as a whole."""
 
-    def __init__(self, fleet: Fleet, configuration: Configuration, new_breaker: Callable[[], Breaker]) -> None:
+    def __init__(
+        self, loaded_models: LoadedModels, configuration: Configuration, new_breaker: Callable[[], Breaker]
+    ) -> None:
         self._new_breaker = new_breaker
         self.configuration = configuration
-        self.serving = Serving(fleet, {name: new_breaker() for name in fleet.versions})
+        self.serving = LiveState(loaded_models, {name: new_breaker() for name in loaded_models.versions})
 
     @property
-    def fleet(self) -> Fleet:
+    def loaded_models(self) -> LoadedModels:
         """The versions that serve."""
-        return self.serving.fleet
+        return self.serving.loaded_models
 
     @property
     def breakers(self) -> Mapping[str, Breaker]:
         """The breaker of each served version."""
         return self.serving.breakers
 
-    def install(self, fleet: Fleet) -> None:
-        """Serve with `fleet` from the next request on; versions that stay as they are keep their breaker."""
+    def install(self, loaded_models: LoadedModels) -> None:
+        """Serve with `loaded_models` from the next request on; versions that stay as they are keep their breaker."""
         before = self.serving
         breakers = {
-            name: before.breakers[name] if before.fleet.versions.get(name) is version else self._new_breaker()
-            for name, version in fleet.versions.items()
+            name: before.breakers[name] if before.loaded_models.versions.get(name) is version else self._new_breaker()
+            for name, version in loaded_models.versions.items()
         }
-        self.serving = Serving(fleet, breakers)
+        self.serving = LiveState(loaded_models, breakers)
 
     def configure(self, configuration: Configuration) -> None:
         """Route by `configuration` from the next request on."""
@@ -95,7 +97,13 @@ class Predictor:
     """The use case behind every way to ask for a prediction."""
 
     def __init__(
-        self, live: Live, sink: Sink, signer: Signer, salt: bytes, draw: Callable[[], float], now_us: Callable[[], int]
+        self,
+        live: LiveModels,
+        sink: Sink,
+        signer: Signer,
+        salt: bytes,
+        draw: Callable[[], float],
+        now_us: Callable[[], int],
     ) -> None:
         self._live = live
         self._sink = sink
@@ -105,20 +113,20 @@ class Predictor:
         self._now_us = now_us
 
     def parser(self, forced: str | None) -> RowParser:
-        """`Serving.parser` of what serves now."""
+        """`LiveState.parser` of what serves now."""
         return self._live.serving.parser(forced)
 
-    def serving(self) -> Serving:
+    def serving(self) -> LiveState:
         """What serves now, for a request that is to be parsed and answered by one fleet."""
         return self._live.serving
 
-    def predict(self, request: Request) -> Served:
+    def predict(self, request: PredictionRequest) -> ServedPrediction:
         """Answer, and record what was served. Raises `UnknownVersion`, `NotReady` and `ModelFailed`."""
         started = time.perf_counter()
         serving = request.serving or self._live.serving
         configuration = self._live.configuration
         user = user_hash(self._salt, request.user_id) if request.user_id else 0
-        choice = self._choose(serving.fleet, configuration, request.forced, user)
+        choice = self._choose(serving.loaded_models, configuration, request.forced, user)
         version, outputs, failures = self._answer(serving, configuration, choice, request.rows)
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
@@ -153,23 +161,27 @@ class Predictor:
             failures=failures,
         )
         self._sink.record(exposure)
-        return Served(exposure=exposure, version=version)
+        return ServedPrediction(exposure=exposure, version=version)
 
-    def _choose(self, fleet: Fleet, configuration: Configuration, forced: str | None, user: int) -> Choice:
+    def _choose(
+        self, loaded_models: LoadedModels, configuration: Configuration, forced: str | None, user: int
+    ) -> Choice:
         if forced is not None:
-            _version(fleet, forced)
+            _version(loaded_models, forced)
             return Choice(version=forced, propensity=None, assignment="forced")
-        if not fleet.peers:
+        if not loaded_models.compatible:
             raise NotReady("no model is on the shelf: run `bakeoff train`, then restart the api", retry_after_s=5)
-        return policy_for(configuration.policy, user)(configuration.weights, fleet.peers, self._draw(), user)
+        return policy_for(configuration.policy, user)(
+            configuration.weights, loaded_models.compatible, self._draw(), user
+        )
 
     def _answer(
-        self, serving: Serving, configuration: Configuration, choice: Choice, rows: np.ndarray
+        self, serving: LiveState, configuration: Configuration, choice: Choice, rows: np.ndarray
     ) -> tuple[LoadedVersion, Outputs, tuple[Failure, ...]]:
         """The chosen version's outputs, or another's where it cannot answer (a forced one has no substitute)."""
-        fleet, breakers = serving.fleet, serving.breakers
-        chosen = fleet.versions[choice.version]
-        substitutes = () if choice.assignment == "forced" else _by_weight(fleet, configuration, chosen.name)
+        loaded_models, breakers = serving.loaded_models, serving.breakers
+        chosen = loaded_models.versions[choice.version]
+        substitutes = () if choice.assignment == "forced" else _by_weight(loaded_models, configuration, chosen.name)
         failures: tuple[Failure, ...] = ()
         for version in (chosen, *substitutes):
             breaker = breakers[version.name]
@@ -191,16 +203,16 @@ class Predictor:
         raise NotReady("every version fails at the moment: see /health", retry_after_s=5)
 
 
-def _by_weight(fleet: Fleet, configuration: Configuration, but: str) -> tuple[LoadedVersion, ...]:
-    names = [name for name in fleet.peers if name != but]
+def _by_weight(loaded_models: LoadedModels, configuration: Configuration, but: str) -> tuple[LoadedVersion, ...]:
+    names = [name for name in loaded_models.compatible if name != but]
     if len(names) > 1:
         names.sort(key=lambda name: -configuration.weights.get(name, 0.0))
-    return tuple(fleet.versions[name] for name in names)
+    return tuple(loaded_models.versions[name] for name in names)
 
 
-def _version(fleet: Fleet, name: str) -> LoadedVersion:
-    version = fleet.versions.get(name)
+def _version(loaded_models: LoadedModels, name: str) -> LoadedVersion:
+    version = loaded_models.versions.get(name)
     if version is None:
-        served = ", ".join(fleet.versions) or "none"
+        served = ", ".join(loaded_models.versions) or "none"
         raise UnknownVersion(f"no version {name[:64]!r} is served; there are: {served}", field="X-Model-Version")
     return version

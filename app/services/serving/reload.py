@@ -15,7 +15,7 @@ import msgspec
 
 from app.domain.experiment import Configuration
 from app.errors import BakeoffError, Contradiction, SettingError
-from app.services.ports import Fleet
+from app.services.ports import LoadedModels
 
 _LOG = logging.getLogger(__name__)
 _PATIENCE_S = 2.0
@@ -70,13 +70,13 @@ class Reload:
 
     def __init__(
         self,
-        fleet: Callable[[], Fleet],
-        load: Callable[[Fleet], Fleet],
-        serve: Callable[[Fleet], Configuration],
+        loaded_models: Callable[[], LoadedModels],
+        load: Callable[[LoadedModels], LoadedModels],
+        serve: Callable[[LoadedModels], Configuration],
         generations: Generations,
         generation: str,
     ) -> None:
-        self._fleet = fleet
+        self._loaded_models = loaded_models
         self._load = load
         self._serve = serve
         self._generations = generations
@@ -97,7 +97,7 @@ class Reload:
         Raises `Contradiction` where the shelf is empty or does not fit the settings: then nothing has changed.
         """
         with self._lock:
-            before = self._fleet()
+            before = self._loaded_models()
             after, configuration = self._swap(before)
             generation = self._announce()
         return ReloadReport(
@@ -117,12 +117,12 @@ class Reload:
                 return
             with self._lock:
                 self._generation = generation  # also where it fails: once is enough for the log
-                self._swap(self._fleet())
+                self._swap(self._loaded_models())
             self._generations.confirm(generation)
         except (BakeoffError, OSError) as error:
             _LOG.error("reload_not_followed", extra={"event_fields": {"reason": str(error)}})
 
-    def _swap(self, before: Fleet) -> tuple[Fleet, Configuration]:
+    def _swap(self, before: LoadedModels) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
         if before.versions and not after.versions:
             raise Contradiction("there is no version on the shelf any more; what was loaded before goes on serving")
@@ -154,13 +154,13 @@ class Reload:
         return behind
 
 
-def _served(name: str, before: Fleet, after: Fleet) -> ServedVersion:
+def _served(name: str, before: LoadedModels, after: LoadedModels) -> ServedVersion:
     version, known = after.versions[name], before.versions.get(name)
     change: Change = "loaded" if known is None else "kept" if known is version else "replaced"
     return ServedVersion(version.sha256, change)
 
 
-def _tell(before: Fleet, after: Fleet) -> None:
+def _tell(before: LoadedModels, after: LoadedModels) -> None:
     for refused in after.refused:
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
     fields = {

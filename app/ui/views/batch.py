@@ -7,7 +7,7 @@ import hashlib
 import pandas as pd
 import streamlit as st
 
-from app.ui.batch import ROWS_A_CALL, Job, Table, UnreadableFile, matched, read_table, template
+from app.ui.batch import ROWS_PER_CALL, BatchJob, Table, UnreadableFile, matched, read_table, template
 from app.ui.charts import answers
 from app.ui.charts.drawing import beside
 from app.ui.records import Model, Models
@@ -30,7 +30,7 @@ def show() -> None:
     table = _uploaded(model)
     if table is not None:
         _prepare(table, model, models)
-    job: Job | None = st.session_state.get(_JOB)
+    job: BatchJob | None = st.session_state.get(_JOB)
     if job is not None:
         _work(job)
 
@@ -83,13 +83,13 @@ def _prepare(table: Table, model: Model, models: Models) -> None:
         st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
     version = chosen_version(
         models,
-        f"Each part of {ROWS_A_CALL:,} rows goes to one version. A version that you choose never counts in the "
+        f"Each part of {ROWS_PER_CALL:,} rows goes to one version. A version that you choose never counts in the "
         "experiment.",
     )
     if st.button(
         f"Predict {len(table.lines):,} rows", type="primary", icon=":material/play_arrow:", disabled=bool(lacking)
     ):
-        st.session_state[_JOB] = Job(table, model.contract, columns, version)
+        st.session_state[_JOB] = BatchJob(table, model.contract, columns, version)
         st.session_state.pop(_RESULT, None)
 
 
@@ -107,7 +107,7 @@ def _matching(found: dict[str, str | None], table: Table) -> dict[str, str | Non
     return columns
 
 
-def _work(job: Job) -> None:
+def _work(job: BatchJob) -> None:
     if job.running:
         st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
         bar = st.progress(0.0, text=_progress(job))
@@ -136,11 +136,11 @@ def _work(job: Job) -> None:
         _result(job)
 
 
-def _progress(job: Job) -> str:
+def _progress(job: BatchJob) -> str:
     return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} could not be answered"
 
 
-def _bad_rows(job: Job) -> None:
+def _bad_rows(job: BatchJob) -> None:
     if not job.bad:
         return
     st.subheader("Rows that could not be answered")
@@ -150,7 +150,7 @@ def _bad_rows(job: Job) -> None:
         st.caption(f"The first {_MOST_BAD_SHOWN:,} of {len(job.bad):,}.")
 
 
-def _result(job: Job) -> None:
+def _result(job: BatchJob) -> None:
     st.subheader("Answers")
     made: tuple[int, pd.DataFrame, bytes] | None = st.session_state.get(_RESULT)
     if made is None or made[0] != len(job.answered):

@@ -9,7 +9,7 @@ import streamlit as st
 from app.ui.charts import timeline
 from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Comparison, Experiment, Point, Timeline
-from app.ui.feed import Look
+from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
 from app.ui.wording import UNKNOWN, interval, number, share, signed, words
 
@@ -21,7 +21,7 @@ VERDICTS = {
 }
 
 
-def show(each: Comparison, report: Experiment, look: Look[Timeline]) -> None:
+def show(each: Comparison, report: Experiment, look: FeedSnapshot[Timeline]) -> None:
     """The comparison; before its first outcome only what is missing."""
     baseline = report.baseline or "the baseline"
     st.subheader(f"{each.challenger} against {baseline}")

@@ -10,7 +10,7 @@ import streamlit as st
 from app.ui.charts import drift
 from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Drift, DriftTimeline, Stream
-from app.ui.feed import TICK_S, Look
+from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.session import admin_token, client, feed
 from app.ui.states import figure, known, looked_at, sentence
 from app.ui.transport import NoResult
@@ -83,7 +83,7 @@ def _figures(report: Drift) -> None:
     figure(alarms, "Alarms so far", number(report.alarms))
 
 
-def _course(report: Drift, look: Look[Any]) -> None:
+def _course(report: Drift, look: FeedSnapshot[Any]) -> None:
     st.subheader("Over the requests")
     timeline: DriftTimeline | None = known(look, "The course", "drift-timeline")
     if timeline is None:

@@ -11,7 +11,7 @@ import streamlit as st
 from app.ui.charts import shares
 from app.ui.charts.drawing import beside
 from app.ui.experiment_records import Audit, Check, Experiment, Variant
-from app.ui.feed import TICK_S, Look
+from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.states import known, looked_at
 from app.ui.transport import ApiDown
 from app.ui.views import audit_log, comparison, decision, ramp
@@ -55,7 +55,7 @@ def _live() -> None:
     _checks(report)
 
 
-def _monitor_age(look: Look[Any], report: Experiment) -> None:
+def _monitor_age(look: FeedSnapshot[Any], report: Experiment) -> None:
     """The report may be old although the api answers: the monitor makes it."""
     monitor = look.value.monitor if look.value is not None else None
     if monitor is not None and monitor.state != "ok" and not _fresh(report):
@@ -129,7 +129,7 @@ def _check_row(kind: str, check: Check) -> dict[str, object]:
     }
 
 
-def _audit(look: Look[Audit]) -> None:
+def _audit(look: FeedSnapshot[Audit]) -> None:
     st.subheader("Decisions so far")
     audit = known(look, "The audit log", "audit")
     if audit is not None:

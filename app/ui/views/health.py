@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.ui.charts import traffic
 from app.ui.charts.drawing import beside
-from app.ui.feed import TICK_S, Look
+from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import Health, Model, Models
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
 from app.ui.states import figure, known, looked_at
@@ -74,7 +74,7 @@ def _why(report: Health) -> str:
     return " ".join(reasons) or "Each version has just proven it with a real prediction."
 
 
-def _traffic(look: Look[Scrape]) -> None:
+def _traffic(look: FeedSnapshot[Scrape]) -> None:
     st.subheader("Traffic")
     scrape = known(look, "The metrics", "metrics")
     if scrape is None:

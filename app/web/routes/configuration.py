@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.domain.experiment import Configuration, Ramp
 from app.domain.timestamps import rfc3339
-from app.services.control.config_watcher import on_shelf
+from app.services.control.config_watcher import available_versions
 from app.services.control.patch import ConfigurationPatch
 from app.web.dependencies import Services
 from app.web.operations import ACTOR, Operation, actor_of
@@ -95,7 +95,9 @@ def blueprint(services: Services) -> Blueprint:
     def patch() -> Response:
         """Change it."""
         body = body_as(ConfigurationPatch, request.environ, services.settings.max_body_bytes)
-        decided = services.decisions.configure(body, actor_of(request.environ), on_shelf(services.live.fleet))
+        decided = services.decisions.configure(
+            body, actor_of(request.environ), available_versions(services.live.loaded_models)
+        )
         return json_answer(view(decided.configuration))
 
     return routes

@@ -69,8 +69,10 @@ def _describer(services: Services, operations: tuple[Operation, ...]) -> Callabl
     made: dict[int, tuple[FeatureContract | None, bytes]] = {}
 
     def described() -> bytes:
-        fleet = services.live.fleet
-        contract = fleet.versions[fleet.reference].contract if fleet.reference is not None else None
+        loaded_models = services.live.loaded_models
+        contract = (
+            loaded_models.versions[loaded_models.reference].contract if loaded_models.reference is not None else None
+        )
         known = made.get(0)
         if known is None or known[0] is not contract:
             known = made[0] = (contract, encode(document(operations, contract, services.settings)))

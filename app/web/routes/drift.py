@@ -27,7 +27,7 @@ _DESCRIPTION = """The traffic of all versions against the data that the champion
 is the share of the recent traffic that is displaced, at least; `evidence` says how near the proof of a change is, and
 1 is the alarm. Valid at every moment, however often one looks. Where there is nothing to say, `note` says why, and the
 score is null."""
-_COURSE = """How `score` and `evidence` came to be what they are. Points lie evenly over the requests: one after every
+_TIMELINE = """How `score` and `evidence` came to be what they are. Points lie evenly over the requests: one after every
 20 at first, and the distance doubles whenever there would be more than 200. At `alarm_evidence` an alarm is raised, and
 on clean traffic the chance that it ever is, within so many requests, is at most `false_alarm_probability`."""
 _ACKNOWLEDGING = """The alarm falls silent, what comes from then on counts as known, and what is not part of it can
@@ -48,7 +48,7 @@ OPERATIONS = (
         path="/drift/timeline",
         tag="Operating",
         summary="The course of a version's drift over its requests",
-        description=_COURSE,
+        description=_TIMELINE,
         answer=DriftTimeline,
         parameters=(
             Parameter(

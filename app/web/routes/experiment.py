@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from app.domain.decision import AuditEntry, DecisionAction
 from app.domain.report import ExperimentReport
-from app.services.control.config_watcher import on_shelf
+from app.services.control.config_watcher import available_versions
 from app.services.control.decisions import Decision
 from app.services.queries.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListing, Timeline
 from app.web.dependencies import Services
@@ -122,7 +122,7 @@ def blueprint(services: Services) -> Blueprint:
         """A person's decision."""
         body = body_as(DecisionRequest, request.environ, services.settings.max_body_bytes)
         decision = Decision(body.action, body.version, actor_of(request.environ), body.note)
-        decided = services.decisions.decide(decision, on_shelf(services.live.fleet))
+        decided = services.decisions.decide(decision, available_versions(services.live.loaded_models))
         assert decided.entry is not None
         return json_answer(DecisionAnswer(decided.entry, view(decided.configuration)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from werkzeug.exceptions import MethodNotAllowed
 
-from app.services.queries.models import CatalogueEntry, CatalogueListing
+from app.services.queries.models import ModelEntry, ModelListing
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
 from app.web.response import json_answer
@@ -16,14 +16,14 @@ OPERATIONS = (
         path="/models",
         tag="Models",
         summary="The versions on the shelf",
-        answer=CatalogueListing,
+        answer=ModelListing,
     ),
     Operation(
         method="get",
         path="/models/{version}",
         tag="Models",
         summary="One version: figures, feature contract, checksum, origin",
-        answer=CatalogueEntry,
+        answer=ModelEntry,
         parameters=(Parameter("version", "path", "The version's name.", example="v1"),),
         problems=(404,),
     ),
@@ -32,7 +32,7 @@ OPERATIONS = (
         path="/model/info",
         tag="Models",
         summary="The versions that serve now",
-        answer=CatalogueListing,
+        answer=ModelListing,
     ),
 )
 

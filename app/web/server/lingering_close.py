@@ -20,7 +20,7 @@ LINGER_S = 2.0
 _MOST_BYTES = 64 * 1024
 
 
-class EndingWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
+class LingeringCloseWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
     """Ends connections beside its other work."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -25,9 +25,9 @@ from typing import Any, Protocol
 import gunicorn
 from gunicorn.workers.gthread import _DEFER
 
-from app.web.server.lingering_close import EndingWorker
+from app.web.server.lingering_close import LingeringCloseWorker
 from app.web.server.plain_http import WholeAnswer
-from app.web.server.threads import Running, ServingThreads
+from app.web.server.threads import Running, WorkerThreads
 
 # A worker whose figure is older is stuck, stopped or dead, and nobody waits for it.
 FRESH_S = 0.25
@@ -69,7 +69,7 @@ _GUNICORN = str(Path(gunicorn.__file__).parent)
 _LOOKED_AT_BYTES = 16 * 1024
 
 
-class Door(Protocol):
+class LoadShedder(Protocol):
     """Who is turned away where too many wait."""
 
     @property
@@ -78,15 +78,15 @@ class Door(Protocol):
     def turned_away(self, data: bytes, /) -> WholeAnswer | None: ...
 
 
-class DoorWorker(EndingWorker):
+class LoadSheddingWorker(LingeringCloseWorker):
     """Turns away while its door is full; `held_up` says that the queue waits for slow clients, and nobody is."""
 
-    tpool: ServingThreads
+    tpool: WorkerThreads
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._shares: ConnectionShares | None = None
         super().__init__(*args, **options)
-        self._door: Door | None = None
+        self._door: LoadShedder | None = None
         self.held_up = False
 
     @property
@@ -118,7 +118,7 @@ class DoorWorker(EndingWorker):
         else:
             self._shares.leave(self.age)
 
-    def turn_away_by(self, door: Door) -> None:
+    def shed_by(self, door: LoadShedder) -> None:
         """From now on, while `door` is full, turn requests away before a thread takes them up."""
         self._door = door
 

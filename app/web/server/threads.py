@@ -14,7 +14,7 @@ import msgspec
 MOST_EXTRA = 256
 
 
-class Job(msgspec.Struct, frozen=True):
+class RequestJob(msgspec.Struct, frozen=True):
     """A piece of work: what is called with what, and who wants to know."""
 
     future: Future[Any]
@@ -30,13 +30,13 @@ class Running(msgspec.Struct, frozen=True):
     thread: int
 
 
-class ServingThreads:
+class WorkerThreads:
     """What gunicorn uses of an executor, with two things to look at: how many wait, and what runs since when."""
 
     def __init__(self, threads: int) -> None:
         self._base = threads
         self._wanted = threads
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[RequestJob | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._alive = 0
         self._running: dict[int, Running] = {}
@@ -46,7 +46,7 @@ class ServingThreads:
     def submit(self, work: Callable[[Any], Any], subject: Any) -> Future[Any]:
         """Call `work(subject)` as soon as a thread is free."""
         future: Future[Any] = Future()
-        self._queue.put(Job(future, work, subject))
+        self._queue.put(RequestJob(future, work, subject))
         return future
 
     def begun_before(self, monotonic_s: float) -> list[Running]:

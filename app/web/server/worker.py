@@ -28,9 +28,9 @@ from gunicorn.workers.gthread import _DEFER
 from app.errors import InvalidRequest
 from app.web.request import request_id_of
 from app.web.response import JSON, ErrorDetail, body_of
-from app.web.server.load_shedding import DoorWorker, waiting_for_clients
+from app.web.server.load_shedding import LoadSheddingWorker, waiting_for_clients
 from app.web.server.plain_http import as_bytes
-from app.web.server.threads import ServingThreads
+from app.web.server.threads import WorkerThreads
 
 _PROBLEMS: tuple[tuple[type[ParseException], int, str, str], ...] = (
     (LimitRequestLine, 414, "uri_too_long", "the request's first line is longer than this server reads"),
@@ -60,7 +60,7 @@ WHOLE_S = 60.0
 _LOOK_EVERY_S = 0.1
 
 
-class PatientWorker(DoorWorker):
+class PatientWorker(LoadSheddingWorker):
     """`waiting()` is how many requests wait for a thread; `draining` says that no more are wanted here."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -83,9 +83,9 @@ class PatientWorker(DoorWorker):
         if self.draining:
             request.force_close()
 
-    def get_thread_pool(self) -> ServingThreads:
+    def get_thread_pool(self) -> WorkerThreads:
         """Our own threads."""
-        return ServingThreads(self.cfg.threads)
+        return WorkerThreads(self.cfg.threads)
 
     def waiting(self) -> int:
         """How many requests wait for a thread."""

@@ -7,7 +7,7 @@ def turns_until_tidied(changes, turns=12):
     for now in range(turns):
         if now in changes:
             tidying.soon()
-        tidying.turn()
+        tidying.tick()
     return tidied
 
 

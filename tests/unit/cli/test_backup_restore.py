@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.monitor.lock import MonitorLock
-from app.store.backup import Homes, put_back, staging
+from app.store.backup import RestoreTargets, put_back, staging
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.keys import load_or_create
@@ -80,9 +80,9 @@ def test_what_is_put_back_is_what_was_backed_up(here, backup, elsewhere):
     assert elsewhere.run("restore", str(backup)) == 0
     assert elsewhere.rows() == here.rows()
     assert load_or_create(elsewhere.data) == load_or_create(here.data)
-    shelf = Shelf(elsewhere.models, load_or_create(here.data).shelf)
-    assert shelf.names() == ("v1", "v2")
-    assert shelf.aliases() == Shelf(here.models, b"").aliases()
+    registry = ModelRegistry(elsewhere.models, load_or_create(here.data).registry)
+    assert registry.names() == ("v1", "v2")
+    assert registry.aliases() == ModelRegistry(here.models, b"").aliases()
 
 
 @settings(
@@ -241,7 +241,7 @@ def test_a_backup_that_was_cut_short_is_refused(backup, elsewhere, share, capsys
 
 
 def test_a_move_that_fails_undoes_the_others(here, tmp_path):
-    homes = Homes(here.data, here.store, here.models)
+    homes = RestoreTargets(here.data, here.store, here.models)
     before = here.rows()
     with staging(homes), pytest.raises(FileNotFoundError, match="sqlite"):
         put_back(homes, ["store.sqlite"], "now")  # never staged

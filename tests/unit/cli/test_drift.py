@@ -10,7 +10,7 @@ from app.cli import main
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Manifest, Parity, Source
 from app.drift.reference import build_reference
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.store.keys import load_or_create
 
 CONTRACT = FeatureContract(
@@ -46,8 +46,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         files={},
     )
     reference = build_reference(CONTRACT, np.array(rows(200), dtype=object), seed=1)
-    shelf = Shelf(tmp_path / "models", load_or_create(tmp_path / "data").shelf)
-    shelf.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v1")
+    registry = ModelRegistry(tmp_path / "models", load_or_create(tmp_path / "data").registry)
+    registry.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v1")
     return tmp_path
 
 

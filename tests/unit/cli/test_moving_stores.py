@@ -11,7 +11,7 @@ from app.cli import main
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
-from app.store.backup import Homes, put_back, staging
+from app.store.backup import RestoreTargets, put_back, staging
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.kinds import READING
@@ -156,7 +156,7 @@ def test_where_the_files_cannot_be_put_back_the_server_keeps_what_it_had(postgre
 
 
 def test_where_the_server_refuses_the_commit_the_files_are_as_they_were(tmp_path):
-    homes = Homes(tmp_path / "data", None, tmp_path / "models")
+    homes = RestoreTargets(tmp_path / "data", None, tmp_path / "models")
     key = homes.data_dir / "keys" / "deployment.key"
     key.parent.mkdir(parents=True)
     key.write_text("old")

@@ -9,20 +9,20 @@ import msgspec
 import pytest
 
 from app.domain.manifest import FileSum
-from app.errors import ArtefactRefused, ShelfConflict
+from app.errors import ArtefactRefused, RegistryConflict
 from app.inference.artefact import encoded
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from tests.unit.inference.published import KEY, manifest
 
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    shelf = Shelf(tmp_path / "models", KEY)
-    shelf.publish(manifest(), FILES, "v1")
-    shelf.publish(manifest(), {**FILES, "model.joblib": b"WEIGHTS"}, "v2")
-    return shelf
+def registry(tmp_path):
+    registry = ModelRegistry(tmp_path / "models", KEY)
+    registry.publish(manifest(), FILES, "v1")
+    registry.publish(manifest(), {**FILES, "model.joblib": b"WEIGHTS"}, "v2")
+    return registry
 
 
 def truncated(v1, v2):
@@ -112,61 +112,61 @@ def linked_folder(v1, v2):
         (linked_folder, "v1: cannot be opened as a folder"),
     ],
 )
-def test_a_damaged_version_is_refused_by_file_and_reason_and_the_other_is_not(shelf, damage, culprit):
-    damage(shelf.root / "v1", shelf.root / "v2")
+def test_a_damaged_version_is_refused_by_file_and_reason_and_the_other_is_not(registry, damage, culprit):
+    damage(registry.root / "v1", registry.root / "v2")
     with pytest.raises(ArtefactRefused, match=culprit):
-        shelf.verified("v1")
-    assert shelf.verified("v2").read("model.joblib") == b"WEIGHTS"
-    assert set(shelf.names()) == {"v1", "v2"}
+        registry.verified("v1")
+    assert registry.verified("v2").read("model.joblib") == b"WEIGHTS"
+    assert set(registry.names()) == {"v1", "v2"}
 
 
-def test_another_key_reads_nothing(shelf):
+def test_another_key_reads_nothing(registry):
     with pytest.raises(ArtefactRefused, match="signature"):
-        Shelf(shelf.root, b"another key").manifest("v1")
+        ModelRegistry(registry.root, b"another key").manifest("v1")
 
 
-def test_files_that_the_manifest_does_not_list_are_not_read(shelf):
-    (shelf.root / "v1" / "extra.py").write_text("raise SystemExit")
-    artefact = shelf.verified("v1")
+def test_files_that_the_manifest_does_not_list_are_not_read(registry):
+    (registry.root / "v1" / "extra.py").write_text("raise SystemExit")
+    artefact = registry.verified("v1")
     with pytest.raises(ArtefactRefused, match=r"extra\.py"):
         artefact.read("extra.py")
 
 
 @pytest.mark.parametrize("name", ["../v2/model.joblib", "/etc/hostname", "", ".", "a/b", ".hidden"])
-def test_a_signed_manifest_cannot_name_files_outside_its_folder(shelf, name):
-    evil = msgspec.structs.replace(shelf.manifest("v1"), files={name: FileSum(sha256="0" * 64, bytes=7)})
+def test_a_signed_manifest_cannot_name_files_outside_its_folder(registry, name):
+    evil = msgspec.structs.replace(registry.manifest("v1"), files={name: FileSum(sha256="0" * 64, bytes=7)})
     for file, content in encoded(evil, KEY).items():
-        (shelf.root / "v1" / file).write_bytes(content)
+        (registry.root / "v1" / file).write_bytes(content)
     with pytest.raises(ArtefactRefused, match="not a file name"):
-        shelf.verified("v1")
+        registry.verified("v1")
 
 
-def test_a_manifest_of_another_format_is_refused_as_such(shelf):
-    newer = msgspec.structs.replace(shelf.manifest("v1"), format=2)
+def test_a_manifest_of_another_format_is_refused_as_such(registry):
+    newer = msgspec.structs.replace(registry.manifest("v1"), format=2)
     for file, content in encoded(newer, KEY).items():
-        (shelf.root / "v1" / file).write_bytes(content)
+        (registry.root / "v1" / file).write_bytes(content)
     with pytest.raises(ArtefactRefused, match="format is 2"):
-        shelf.manifest("v1")
+        registry.manifest("v1")
 
 
-def test_a_version_of_another_builder_is_adopted_under_our_key(tmp_path, shelf):
-    builder = Shelf(tmp_path / "builder", b"builder's key")
+def test_a_version_of_another_builder_is_adopted_under_our_key(tmp_path, registry):
+    builder = ModelRegistry(tmp_path / "builder", b"builder's key")
     builder.publish(manifest(), FILES, "v5")
-    adopted = shelf.adopt(builder.root / "v5", b"builder's key")
+    adopted = registry.adopt(builder.root / "v5", b"builder's key")
     assert (adopted.version, adopted.ordinal) == ("v5", 3)
-    assert shelf.verified("v5").read("model.joblib") == b"weights"
+    assert registry.verified("v5").read("model.joblib") == b"weights"
 
 
-def test_a_version_that_its_builder_did_not_sign_is_not_adopted(tmp_path, shelf):
-    builder = Shelf(tmp_path / "builder", b"builder's key")
+def test_a_version_that_its_builder_did_not_sign_is_not_adopted(tmp_path, registry):
+    builder = ModelRegistry(tmp_path / "builder", b"builder's key")
     builder.publish(manifest(), FILES, "v5")
     with pytest.raises(ArtefactRefused, match="signature"):
-        shelf.adopt(builder.root / "v5", b"somebody's key")
-    assert "v5" not in shelf.names()
+        registry.adopt(builder.root / "v5", b"somebody's key")
+    assert "v5" not in registry.names()
 
 
-def test_a_version_whose_name_is_taken_is_not_adopted(tmp_path, shelf):
-    builder = Shelf(tmp_path / "builder", b"builder's key")
+def test_a_version_whose_name_is_taken_is_not_adopted(tmp_path, registry):
+    builder = ModelRegistry(tmp_path / "builder", b"builder's key")
     builder.publish(manifest(), FILES, "v2")
-    with pytest.raises(ShelfConflict):
-        shelf.adopt(builder.root / "v2", b"builder's key")
+    with pytest.raises(RegistryConflict):
+        registry.adopt(builder.root / "v2", b"builder's key")

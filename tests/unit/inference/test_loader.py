@@ -14,9 +14,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from app.errors import ArtefactRefused
-from app.inference.loader import load_fleet, load_version
+from app.inference.loader import load_models, load_version
 from app.inference.publication import publish
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from tests.unit.inference.published import KEY, VARIANTS, data, draft, numeric_contract
 
 IRIS, SPECIES = data("iris")
@@ -25,104 +25,109 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def two_forests(tmp_path_factory):
-    shelf = Shelf(tmp_path_factory.mktemp("models"), KEY)
+    registry = ModelRegistry(tmp_path_factory.mktemp("models"), KEY)
     forest = VARIANTS["deep_forest"]().fit(IRIS, SPECIES)
     for _ in range(2):
-        publish(shelf, forest, draft(IRIS, numeric_contract(IRIS, 3)), random=10)
-    return shelf.root
+        publish(registry, forest, draft(IRIS, numeric_contract(IRIS, 3)), random=10)
+    return registry.root
 
 
 @pytest.fixture
-def shelf(tmp_path, two_forests):
-    return Shelf(shutil.copytree(two_forests, tmp_path / "models"), KEY)
+def registry(tmp_path, two_forests):
+    return ModelRegistry(shutil.copytree(two_forests, tmp_path / "models"), KEY)
 
 
 def test_an_empty_shelf_gives_an_empty_fleet(tmp_path):
-    fleet = load_fleet(Shelf(tmp_path / "nothing", KEY))
-    assert (dict(fleet.versions), fleet.reference, fleet.peers, fleet.refused) == ({}, None, (), ())
+    loaded_models = load_models(ModelRegistry(tmp_path / "nothing", KEY))
+    assert (dict(loaded_models.versions), loaded_models.reference, loaded_models.compatible, loaded_models.refused) == (
+        {},
+        None,
+        (),
+        (),
+    )
 
 
-def test_the_reference_is_the_first_version_until_there_is_a_champion(shelf):
-    assert load_fleet(shelf).reference == "v1"
-    shelf.point("champion", "v2")
-    assert load_fleet(shelf).reference == "v2"
+def test_the_reference_is_the_first_version_until_there_is_a_champion(registry):
+    assert load_models(registry).reference == "v1"
+    registry.point("champion", "v2")
+    assert load_models(registry).reference == "v2"
 
 
-def test_a_bad_version_is_named_and_the_other_serves(shelf):
-    (shelf.root / "v1" / "model.joblib").write_bytes(b"")
-    shelf.point("champion", "v2")
-    fleet = load_fleet(shelf)
-    assert tuple(fleet.versions) == fleet.peers == ("v2",)
-    assert [refused.name for refused in fleet.refused] == ["v1"]
-    assert "model.joblib" in fleet.refused[0].reason
+def test_a_bad_version_is_named_and_the_other_serves(registry):
+    (registry.root / "v1" / "model.joblib").write_bytes(b"")
+    registry.point("champion", "v2")
+    loaded_models = load_models(registry)
+    assert tuple(loaded_models.versions) == loaded_models.compatible == ("v2",)
+    assert [refused.name for refused in loaded_models.refused] == ["v1"]
+    assert "model.joblib" in loaded_models.refused[0].reason
 
 
-def test_a_champion_that_does_not_load_is_not_the_reference(shelf):
-    shelf.point("champion", "v2")
-    (shelf.root / "v2" / "model.onnx").unlink()
-    assert load_fleet(shelf).reference == "v1"
+def test_a_champion_that_does_not_load_is_not_the_reference(registry):
+    registry.point("champion", "v2")
+    (registry.root / "v2" / "model.onnx").unlink()
+    assert load_models(registry).reference == "v1"
 
 
-def test_broken_aliases_are_reported_and_the_versions_serve(shelf):
-    (shelf.root / "aliases.json").write_bytes(b"\xff")
-    fleet = load_fleet(shelf)
-    assert fleet.peers == ("v1", "v2")
-    assert [refused.name for refused in fleet.refused] == ["aliases.json"]
+def test_broken_aliases_are_reported_and_the_versions_serve(registry):
+    (registry.root / "aliases.json").write_bytes(b"\xff")
+    loaded_models = load_models(registry)
+    assert loaded_models.compatible == ("v1", "v2")
+    assert [refused.name for refused in loaded_models.refused] == ["aliases.json"]
 
 
-def test_versions_of_another_contract_are_served_but_are_no_peers(shelf):
+def test_versions_of_another_contract_are_served_but_are_no_peers(registry):
     binary = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES > 0)
-    publish(shelf, binary, draft(IRIS, numeric_contract(IRIS, 2)), random=10)
-    fleet = load_fleet(shelf)
-    assert tuple(fleet.versions) == ("v1", "v2", "v3")
-    assert fleet.peers == ("v1", "v2")
+    publish(registry, binary, draft(IRIS, numeric_contract(IRIS, 2)), random=10)
+    loaded_models = load_models(registry)
+    assert tuple(loaded_models.versions) == ("v1", "v2", "v3")
+    assert loaded_models.compatible == ("v1", "v2")
 
 
-def test_two_versions_of_one_ordinal_are_not_both_served(shelf):
-    ours = shelf.verified("v1")
-    (shelf.root / ".last_ordinal").write_text("0")
-    (shelf.root / "v1").rename(shelf.root / "Away")
-    (shelf.root / "v2").rename(shelf.root / "Also")
-    shelf.publish(ours.manifest, ours.files, "twin")
-    (shelf.root / "Away").rename(shelf.root / "v1")
-    fleet = load_fleet(shelf)
-    assert len(fleet.versions) == 1
-    assert "ordinal" in fleet.refused[0].reason
+def test_two_versions_of_one_ordinal_are_not_both_served(registry):
+    ours = registry.verified("v1")
+    (registry.root / ".last_ordinal").write_text("0")
+    (registry.root / "v1").rename(registry.root / "Away")
+    (registry.root / "v2").rename(registry.root / "Also")
+    registry.publish(ours.manifest, ours.files, "twin")
+    (registry.root / "Away").rename(registry.root / "v1")
+    loaded_models = load_models(registry)
+    assert len(loaded_models.versions) == 1
+    assert "ordinal" in loaded_models.refused[0].reason
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "plan.json", "settle.npz"])
-def test_signed_files_that_do_not_run_are_refused_and_not_fatal(shelf, name):
-    good = shelf.verified("v1")
-    shelf.publish(good.manifest, {**good.files, name: b"nonsense"}, "v9")
+def test_signed_files_that_do_not_run_are_refused_and_not_fatal(registry, name):
+    good = registry.verified("v1")
+    registry.publish(good.manifest, {**good.files, name: b"nonsense"}, "v9")
     with pytest.raises(ArtefactRefused, match="does not run"):
-        load_version(shelf, "v9")
-    assert load_fleet(shelf).peers == ("v1", "v2")
+        load_version(registry, "v9")
+    assert load_models(registry).compatible == ("v1", "v2")
 
 
-def test_a_version_that_cannot_answer_its_examples_is_refused(shelf):
-    good = shelf.verified("v1")
+def test_a_version_that_cannot_answer_its_examples_is_refused(registry):
+    good = registry.verified("v1")
     wrong = msgspec.structs.replace(good.manifest, examples=((1.0, 2.0),))
-    shelf.publish(wrong, good.files, "v9")
+    registry.publish(wrong, good.files, "v9")
     with pytest.raises(ArtefactRefused, match="does not run"):
-        load_version(shelf, "v9")
+        load_version(registry, "v9")
 
 
-def test_a_manifest_without_examples_is_warmed_up_all_the_same(shelf):
-    good = shelf.verified("v1")
-    shelf.publish(msgspec.structs.replace(good.manifest, examples=()), good.files, "v9")
-    assert load_version(shelf, "v9").runtime.predict(IRIS[:1]).class_ids.tolist() == [0]
+def test_a_manifest_without_examples_is_warmed_up_all_the_same(registry):
+    good = registry.verified("v1")
+    registry.publish(msgspec.structs.replace(good.manifest, examples=()), good.files, "v9")
+    assert load_version(registry, "v9").runtime.predict(IRIS[:1]).class_ids.tolist() == [0]
 
 
-def test_another_scikit_learn_is_warned_of_and_served(shelf, caplog):
-    good = shelf.verified("v1")
+def test_another_scikit_learn_is_warned_of_and_served(registry, caplog):
+    good = registry.verified("v1")
     old = msgspec.structs.replace(good.manifest, libraries={"scikit-learn": "0.24.2"})
-    shelf.publish(old, good.files, "v9")
+    registry.publish(old, good.files, "v9")
     with caplog.at_level(logging.WARNING, logger="app.inference"):
-        version = load_version(shelf, "v9")
+        version = load_version(registry, "v9")
     assert "0.24.2" in caplog.text
     assert (
         version.runtime.predict(IRIS).class_ids.tolist()
-        == load_version(shelf, "v1").runtime.predict(IRIS).class_ids.tolist()
+        == load_version(registry, "v1").runtime.predict(IRIS).class_ids.tolist()
     )
 
 
@@ -135,23 +140,23 @@ def run(code: str, *arguments: str) -> str:
 SERVE = """
 import os, pathlib, sys
 import numpy as np
-from app.inference.loader import load_fleet
-from app.inference.registry import Shelf
-fleet = load_fleet(Shelf(pathlib.Path(sys.argv[1]), b"k" * 32))
+from app.inference.loader import load_models
+from app.inference.registry import ModelRegistry
+loaded_models = load_models(ModelRegistry(pathlib.Path(sys.argv[1]), b"k" * 32))
 rows = np.random.default_rng(1).uniform(0, 7, (1500, 4))
 def answers():
-    runtime = fleet.versions["v1"].runtime
+    runtime = loaded_models.versions["v1"].runtime
     singly = [int(runtime.predict(row[None]).class_ids[0]) for row in rows[:200]]
     return singly + runtime.predict(rows).class_ids.tolist()
 """
 
 
-def test_only_onnx_versions_need_neither_scikit_learn_nor_what_it_brings(shelf):
+def test_only_onnx_versions_need_neither_scikit_learn_nor_what_it_brings(registry):
     code = SERVE + "answers(); print([m for m in ('sklearn', 'scipy', 'pandas', 'joblib', 'onnx') if m in sys.modules])"
-    assert run(code, str(shelf.root)).strip() == "[]"
+    assert run(code, str(registry.root)).strip() == "[]"
 
 
-def test_versions_loaded_before_a_fork_answer_after_it(shelf):
+def test_versions_loaded_before_a_fork_answer_after_it(registry):
     code = (
         SERVE
         + """
@@ -165,21 +170,21 @@ for _ in range(2):
 print([os.waitpid(child, 0)[1] for child in children], answers() == before)
 """
     )
-    assert run(code, str(shelf.root)).strip() == "[0, 0] True"
+    assert run(code, str(registry.root)).strip() == "[0, 0] True"
 
 
 def test_near_ties_left_to_the_estimator_load_it_before_the_first_request(tmp_path):
     from sklearn.naive_bayes import GaussianNB
 
-    shelf = Shelf(tmp_path, KEY)
-    publish(shelf, GaussianNB().fit(IRIS, SPECIES), draft(IRIS, numeric_contract(IRIS, 3)), random=10)
+    registry = ModelRegistry(tmp_path, KEY)
+    publish(registry, GaussianNB().fit(IRIS, SPECIES), draft(IRIS, numeric_contract(IRIS, 3)), random=10)
     assert run(SERVE + "print('sklearn' in sys.modules)", str(tmp_path)).strip() == "True"
 
 
 def test_examples_with_gaps_warm_up_as_missing_values(tmp_path):
     gaps = np.where(np.random.default_rng(1).random(IRIS.shape) < 0.3, np.nan, IRIS)
     model = VARIANTS["deep_forest"]().set_params(n_estimators=5).fit(gaps, SPECIES)
-    shelf = Shelf(tmp_path, KEY)
-    manifest = publish(shelf, model, draft(gaps, numeric_contract(gaps, 3)), random=10)
+    registry = ModelRegistry(tmp_path, KEY)
+    manifest = publish(registry, model, draft(gaps, numeric_contract(gaps, 3)), random=10)
     assert any(value is None for example in manifest.examples for value in example)
-    assert load_version(shelf, "v1").runtime_name == "onnx"
+    assert load_version(registry, "v1").runtime_name == "onnx"

@@ -24,7 +24,7 @@ from sklearn.preprocessing import (
 )
 
 from app.inference.export.steps import split_pipeline
-from app.inference.plan import NotExportable, Plan, decoded_plan, encoded_plan
+from app.inference.plan import NotExportable, RuntimePlan, decoded_plan, encoded_plan
 from app.inference.preparation import preparation_of
 
 GENERATOR = np.random.default_rng(3)
@@ -37,7 +37,7 @@ MIXED = np.concatenate([GAPS.astype(object), WORDS], axis=1)
 def prepared(transformer, rows):
     """The exported steps' output, after a round trip through the plan's JSON."""
     steps, _ = split_pipeline(make_pipeline(transformer, LogisticRegression()))
-    plan = decoded_plan(encoded_plan(Plan(preparation=steps)))
+    plan = decoded_plan(encoded_plan(RuntimePlan(preparation=steps)))
     return preparation_of(plan.preparation)(rows)
 
 

@@ -23,10 +23,10 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from app.domain.contract import Feature, FeatureContract
-from app.errors import DataRefused, ShelfConflict
+from app.errors import DataRefused, RegistryConflict
 from app.inference.loader import load_version
 from app.inference.publication import described, publish
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from tests.unit.inference.published import KEY, Doubled, data, draft, numeric_contract
 
 IRIS, SPECIES = data("iris")
@@ -43,14 +43,14 @@ MIXED_CONTRACT = FeatureContract(
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    return Shelf(tmp_path, KEY)
+def registry(tmp_path):
+    return ModelRegistry(tmp_path, KEY)
 
 
-def published(shelf, estimator, rows, contract):
+def published(registry, estimator, rows, contract):
     """The manifest and the loaded version."""
-    manifest = publish(shelf, estimator, draft(rows, contract), random=500)
-    return manifest, load_version(shelf, manifest.version)
+    manifest = publish(registry, estimator, draft(rows, contract), random=500)
+    return manifest, load_version(registry, manifest.version)
 
 
 def closed(contract):
@@ -70,8 +70,8 @@ def mixed_rows():
     return rows, frame.fillna({"Colour": np.nan}), target
 
 
-def plan_of(shelf):
-    return msgspec.json.decode(shelf.verified("v1").read("plan.json"))
+def plan_of(registry):
+    return msgspec.json.decode(registry.verified("v1").read("plan.json"))
 
 
 @pytest.mark.parametrize(
@@ -81,18 +81,18 @@ def plan_of(shelf):
         ("passthrough", RandomForestClassifier(20, random_state=0)),
     ],
 )
-def test_a_pipeline_over_mixed_columns_is_served_by_onnx(shelf, numbers, model):
+def test_a_pipeline_over_mixed_columns_is_served_by_onnx(registry, numbers, model):
     rows, frame, target = mixed_rows()
     words = make_pipeline(SimpleImputer(strategy="constant", fill_value="missing"), OneHotEncoder())
     columns = make_column_transformer((make_pipeline(SimpleImputer(), numbers), ["Size (cm)"]), (words, ["Colour"]))
     estimator = make_pipeline(columns, model).fit(frame, target)
-    manifest, version = published(shelf, estimator, rows, MIXED_CONTRACT)
+    manifest, version = published(registry, estimator, rows, MIXED_CONTRACT)
     assert manifest.runtime == "onnx"
     np.testing.assert_array_equal(version.runtime.predict(rows).class_ids, estimator.predict(frame))
     np.testing.assert_array_equal(version.runtime.predict(rows[:1]).class_ids, estimator.predict(frame[:1]))
 
 
-def test_steps_that_are_not_repeated_here_are_converted_with_one_input_a_column(shelf):
+def test_steps_that_are_not_repeated_here_are_converted_with_one_input_a_column(registry):
     rows, frame, target = mixed_rows()
     known = np.flatnonzero(rows[:, 1] != None)  # noqa: E711 - elementwise
     contract = closed(MIXED_CONTRACT)
@@ -100,18 +100,18 @@ def test_steps_that_are_not_repeated_here_are_converted_with_one_input_a_column(
         (make_pipeline(SimpleImputer(), PCA(1)), ["Size (cm)"]), (OneHotEncoder(), ["Colour"])
     )
     estimator = make_pipeline(columns, LogisticRegression()).fit(frame.iloc[known], target[known])
-    manifest, version = published(shelf, estimator, rows[known], contract)
-    assert (manifest.runtime, plan_of(shelf)["layout"]) == ("onnx", "columns")
+    manifest, version = published(registry, estimator, rows[known], contract)
+    assert (manifest.runtime, plan_of(registry)["layout"]) == ("onnx", "columns")
     expected = estimator.predict(frame.iloc[known])
     np.testing.assert_array_equal(version.runtime.predict(rows[known]).class_ids, expected)
 
 
-def test_steps_that_choose_numeric_columns_by_name_are_converted_too(shelf):
+def test_steps_that_choose_numeric_columns_by_name_are_converted_too(registry):
     frame = pd.DataFrame(IRIS, columns=["f0", "f1", "f2", "f3"])
     columns = make_column_transformer((PCA(2), ["f0", "f2"]), ("passthrough", ["f1"]))
     estimator = make_pipeline(columns, LogisticRegression(max_iter=1000)).fit(frame, SPECIES)
-    manifest, _ = published(shelf, estimator, IRIS, numeric_contract(IRIS, 3))
-    assert (manifest.runtime, plan_of(shelf)["layout"]) == ("onnx", "columns")
+    manifest, _ = published(registry, estimator, IRIS, numeric_contract(IRIS, 3))
+    assert (manifest.runtime, plan_of(registry)["layout"]) == ("onnx", "columns")
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_steps_that_choose_numeric_columns_by_name_are_converted_too(shelf):
         make_pipeline(StandardScaler(), Ridge()),
     ],
 )
-def test_a_regressor_is_served_by_onnx_within_a_millionth(shelf, model):
+def test_a_regressor_is_served_by_onnx_within_a_millionth(registry, model):
     model.fit(DIABETES, PROGRESS)
-    manifest, version = published(shelf, model, DIABETES, numeric_contract(DIABETES))
+    manifest, version = published(registry, model, DIABETES, numeric_contract(DIABETES))
     values = version.runtime.predict(DIABETES).values
     assert manifest.runtime == "onnx"
     np.testing.assert_allclose(values, model.predict(DIABETES), rtol=1e-6)
@@ -138,43 +138,43 @@ def test_a_regressor_is_served_by_onnx_within_a_millionth(shelf, model):
         (KNeighborsClassifier(3, weights="distance"), "differ"),
     ],
 )
-def test_what_onnx_cannot_repeat_is_served_by_scikit_learn_and_the_manifest_says_why(shelf, model, reason):
+def test_what_onnx_cannot_repeat_is_served_by_scikit_learn_and_the_manifest_says_why(registry, model, reason):
     model.fit(IRIS, SPECIES)
-    manifest, version = published(shelf, model, IRIS, numeric_contract(IRIS, 3))
+    manifest, version = published(registry, model, IRIS, numeric_contract(IRIS, 3))
     assert (manifest.runtime, manifest.parity.holds, version.runtime_name) == ("sklearn", False, "sklearn")
     assert reason in manifest.parity.reason
     assert set(manifest.files) == {"model.joblib", "reference.json"}
     np.testing.assert_array_equal(version.runtime.predict(IRIS).class_ids, model.predict(IRIS))
 
 
-def test_missing_numbers_reach_a_forest_that_knows_them(shelf):
+def test_missing_numbers_reach_a_forest_that_knows_them(registry):
     gaps = np.where(np.random.default_rng(1).random(IRIS.shape) < 0.1, np.nan, IRIS)
     model = RandomForestClassifier(30, random_state=0).fit(gaps, SPECIES)
-    manifest, version = published(shelf, model, gaps, numeric_contract(gaps, 3))
+    manifest, version = published(registry, model, gaps, numeric_contract(gaps, 3))
     assert manifest.runtime == "onnx"
     np.testing.assert_array_equal(version.runtime.predict(gaps).class_ids, model.predict(gaps))
 
 
-def test_histogram_boosting_is_served_by_onnx(shelf):
+def test_histogram_boosting_is_served_by_onnx(registry):
     with threadpool_limits(1):  # its threads spin while they wait
         model = HistGradientBoostingClassifier(max_iter=5).fit(IRIS, SPECIES)
-        manifest, version = published(shelf, model, IRIS, numeric_contract(IRIS, 3))
+        manifest, version = published(registry, model, IRIS, numeric_contract(IRIS, 3))
         expected = model.predict(IRIS)
     assert manifest.runtime == "onnx"
     np.testing.assert_array_equal(version.runtime.predict(IRIS).class_ids, expected)
 
 
-def test_a_model_that_fails_on_random_rows_is_served_by_scikit_learn(shelf):
+def test_a_model_that_fails_on_random_rows_is_served_by_scikit_learn(registry):
     rows = np.array([[1.0], [2.0], [3.0]] * 10)
     model = make_pipeline(OneHotEncoder(), LogisticRegression()).fit(rows, rows[:, 0] > 1)
-    manifest, _ = published(shelf, model, rows, numeric_contract(rows, 2))
+    manifest, _ = published(registry, model, rows, numeric_contract(rows, 2))
     assert manifest.runtime == "sklearn"
     assert "random rows" in manifest.parity.reason
 
 
-def test_the_manifest_has_what_the_draft_said_and_what_was_used(shelf):
+def test_the_manifest_has_what_the_draft_said_and_what_was_used(registry):
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(IRIS, SPECIES)
-    manifest, version = published(shelf, model, IRIS, numeric_contract(IRIS, 3))
+    manifest, version = published(registry, model, IRIS, numeric_contract(IRIS, 3))
     assert manifest.estimator == "Pipeline(StandardScaler, LogisticRegression)"
     assert manifest.metrics == {"holdout": {"accuracy": 0.9}}
     assert {"python", "scikit-learn", "onnxruntime"} <= set(manifest.libraries)
@@ -183,18 +183,18 @@ def test_the_manifest_has_what_the_draft_said_and_what_was_used(shelf):
     assert version.manifest["version"] == "v1"
 
 
-def test_the_callers_estimator_is_left_as_it_was(shelf):
+def test_the_callers_estimator_is_left_as_it_was(registry):
     model = RandomForestClassifier(3, n_jobs=2).fit(IRIS, SPECIES)
-    published(shelf, model, IRIS, numeric_contract(IRIS, 3))
+    published(registry, model, IRIS, numeric_contract(IRIS, 3))
     assert model.n_jobs == 2
 
 
-def test_a_taken_name_is_refused_before_anything_is_measured(shelf):
+def test_a_taken_name_is_refused_before_anything_is_measured(registry):
     model = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES)
     contract = numeric_contract(IRIS, 3)
-    publish(shelf, model, draft(IRIS, contract, "v1"), random=10)
-    with pytest.raises(ShelfConflict):
-        publish(shelf, object(), draft(IRIS, contract, "v1"))
+    publish(registry, model, draft(IRIS, contract, "v1"), random=10)
+    with pytest.raises(RegistryConflict):
+        publish(registry, object(), draft(IRIS, contract, "v1"))
 
 
 @pytest.mark.parametrize(
@@ -207,17 +207,17 @@ def test_a_taken_name_is_refused_before_anything_is_measured(shelf):
         (LogisticRegression(), 3, "list of classes"),
     ],
 )
-def test_an_estimator_in_other_terms_than_the_contract_is_refused(shelf, estimator, classes, said):
+def test_an_estimator_in_other_terms_than_the_contract_is_refused(registry, estimator, classes, said):
     with pytest.raises(DataRefused, match=said):
-        publish(shelf, estimator, draft(IRIS, numeric_contract(IRIS, classes)))
-    assert shelf.names() == ()
+        publish(registry, estimator, draft(IRIS, numeric_contract(IRIS, classes)))
+    assert registry.names() == ()
 
 
-def test_an_estimator_that_cannot_be_written_is_refused(shelf):
+def test_an_estimator_that_cannot_be_written_is_refused(registry):
     model = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES)
     model.callback = lambda: None
     with pytest.raises(DataRefused, match="joblib"):
-        publish(shelf, model, draft(IRIS, numeric_contract(IRIS, 3)))
+        publish(registry, model, draft(IRIS, numeric_contract(IRIS, 3)))
 
 
 def test_a_pipeline_is_described_with_its_steps():

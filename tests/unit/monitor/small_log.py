@@ -12,8 +12,8 @@ from sqlalchemy import text
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
-from app.monitor.experiment.projection import ExperimentFolder
-from app.monitor.projection import take_in_all
+from app.monitor.experiment.projection import ExperimentProjection
+from app.monitor.projection import process_all
 from app.monitor.publisher import Publisher
 from app.services.ports import LoggedPrediction
 from app.store.configurations import ConfigurationLog
@@ -126,7 +126,7 @@ class SmallLog:
         return MonitorStore(self.database, self.clock, space)
 
     def take_in(self, portion=1000):
-        return take_in_all(ExperimentFolder(), self.store(), portion)
+        return process_all(ExperimentProjection(), self.store(), portion)
 
     def publish(self):
         self.take_in()

@@ -13,29 +13,30 @@ import pytest
 
 from app.cli.monitor import run
 from app.errors import Contradiction, StoreUnavailable
-from app.monitor.experiment.projection import ExperimentFolder
+from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.lock import monitor_lock
 from app.monitor.loop import Loop
 from app.monitor.publisher import Publisher
 from app.store.kinds import kind_of
 from app.store.reports import MonitorReads
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def loop(small_log, folders=None, **options):
+def loop(small_log, projections=None, **options):
     publisher = Publisher(small_log.store(), small_log.clock)
-    return Loop(small_log.store(), folders or [ExperimentFolder()], publisher, **options)
+    return Loop(small_log.store(), projections or [ExperimentProjection()], publisher, **options)
 
 
 def test_a_turn_takes_in_and_publishes_and_rests_when_there_is_no_more(small_log, monkeypatch):
     small_log.begin()
     small_log.random_traffic(5)
     runner = loop(small_log)
-    monkeypatch.setattr("app.monitor.loop.PORTION", 5)
-    assert runner.turn() == 0.0
+    monkeypatch.setattr("app.monitor.loop.BATCH_ROWS", 5)
+    assert runner.tick() == 0.0
     assert MonitorReads(small_log.database, small_log.clock).age_s() is None
-    assert runner.turn() > 0.0
+    assert runner.tick() > 0.0
     stored = MonitorReads(small_log.database, small_log.clock).report()
     assert sum(variant.requests for variant in stored.report.variants) == 5
     assert stored.age_s is not None
@@ -47,23 +48,23 @@ def test_reports_are_made_once_a_second_at_most_and_handed_on(small_log):
     runner = loop(small_log, clock=lambda: now[0], after_reports=[made.extend])
     for now[0] in (0.0, 0.5, 0.9, 1.0):
         small_log.random_traffic(1)
-        runner.turn()
+        runner.tick()
     assert len(made) == 2
 
 
 class Broken:
     name = "broken"
 
-    def fold(self, events, reads):
+    def apply(self, events, reads):
         raise ZeroDivisionError
 
 
 def test_a_broken_part_stops_no_other_and_is_logged_once_and_lets_the_state_age(small_log, caplog):
     small_log.begin()
     small_log.random_traffic(5)
-    runner = loop(small_log, [Broken(), ExperimentFolder()])
+    runner = loop(small_log, [Broken(), ExperimentProjection()])
     for _ in range(3):
-        runner.turn()
+        runner.tick()
     assert [record.message for record in caplog.records] == ["monitor_part_failed"]
     stored = MonitorReads(small_log.database, small_log.clock).report()
     assert (sum(variant.requests for variant in stored.report.variants), stored.age_s) == (5, None)
@@ -75,11 +76,11 @@ class Absent:
     def __init__(self, store, times):
         self._store, self._times = store, times
 
-    def cursor(self, folder):
+    def cursor(self, projection):
         self._times -= 1
         if self._times >= 0:
             raise StoreUnavailable("the disk is gone")
-        return self._store.cursor(folder)
+        return self._store.cursor(projection)
 
     def __getattr__(self, name):
         return getattr(self._store, name)
@@ -93,7 +94,7 @@ def test_an_absent_store_is_waited_for_and_logged_once(small_log, caplog, monkey
     store = Absent(small_log.store(), 5)
     runner = Loop(
         store,
-        [ExperimentFolder()],
+        [ExperimentProjection()],
         Publisher(small_log.store(), small_log.clock),
         after_reports=[lambda made: stop.set() if made[0].comparisons[0].n else None],
         clock=iter(range(1000)).__next__,
@@ -157,9 +158,8 @@ def test_sigterm_stops_the_command_cleanly(small_log, store_url, tmp_path):
     monitor = subprocess.Popen([sys.executable, "-m", "app", "monitor"], cwd=ROOT, env=variables)
     reads = MonitorReads(small_log.database, lambda: time.time_ns() // 1000)
     try:
-        while reads.age_s() is None:
-            assert monitor.poll() is None
-            time.sleep(0.05)
+        eventually(lambda: monitor.poll() is not None or reads.age_s() is not None)
+        assert monitor.poll() is None
         monitor.terminate()
         assert monitor.wait(20) == 0
     finally:
@@ -173,5 +173,5 @@ def test_what_goes_by_the_clock_is_called_without_traffic_and_a_fault_in_it_stop
     ticks = {"broken": lambda: 1 / 0, "ramp": lambda: calls.append(1)}
     runner = loop(small_log, clock=lambda: next(clock), ticks=ticks)
     for _ in range(3):
-        runner.turn()
+        runner.tick()
     assert len(calls) == 3

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import event
 
 from app.errors import StoreUnavailable
-from app.monitor.experiment.projection import ExperimentFolder
-from app.monitor.projection import step, take_in_all
+from app.monitor.experiment.projection import ExperimentProjection
+from app.monitor.projection import process_all, step
 from app.monitor.publisher import Publisher
 from app.monitor.rebuild import rebuild
 from app.store.kinds import MONITORING
@@ -59,7 +59,7 @@ def test_reading_while_others_write_gives_the_same_state(small_log):
     rng = random.Random(5)
     for seed in range(30):
         small_log.random_traffic(4, seed=seed, late=0.5)
-        step(ExperimentFolder(), small_log.store(), portion=rng.randint(1, 9))
+        step(ExperimentProjection(), small_log.store(), portion=rng.randint(1, 9))
     small_log.take_in()
     expected = small_log.derived()
     small_log.forget()
@@ -117,10 +117,10 @@ def test_a_step_of_a_monitor_that_was_overtaken_is_dropped(small_log):
     class Overtaken(MonitorStore):
         def page(self, cursor, limit, until=None):
             page = super().page(cursor, limit, until)
-            take_in_all(ExperimentFolder(), store)
+            process_all(ExperimentProjection(), store)
             return page
 
-    step(ExperimentFolder(), Overtaken(small_log.database, small_log.clock), portion=3)
+    step(ExperimentProjection(), Overtaken(small_log.database, small_log.clock), portion=3)
     expected = small_log.derived()
     small_log.forget()
     small_log.take_in()
@@ -131,7 +131,7 @@ def test_a_rebuild_equals_the_live_state_and_takes_its_place(small_log):
     mixed_log(small_log, n=20)
     small_log.publish()
     expected, report = small_log.derived(), small_log.report()
-    done = rebuild(small_log.database, [ExperimentFolder()], small_log.clock)
+    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
     assert done.states_equal == {"experiment": True}
     assert all(each.equal and each.before is not None for each in done.comparisons)
     assert small_log.derived() == expected
@@ -145,7 +145,7 @@ def test_a_rebuild_mends_a_state_that_was_wrong(small_log):
     expected = small_log.derived()
     with small_log.database.begin(MONITORING) as connection:
         connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, 'requests\":', 'requests\":9')")
-    done = rebuild(small_log.database, [ExperimentFolder()], small_log.clock)
+    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
     assert done.states_equal == {"experiment": False}
     assert small_log.derived() == expected
 
@@ -153,16 +153,16 @@ def test_a_rebuild_mends_a_state_that_was_wrong(small_log):
 def test_a_rebuild_stops_where_the_live_monitor_is(small_log):
     small_log.begin()
     small_log.random_traffic(20)
-    step(ExperimentFolder(), small_log.store(), portion=10)
+    step(ExperimentProjection(), small_log.store(), portion=10)
     expected = small_log.derived()
-    assert rebuild(small_log.database, [ExperimentFolder()], small_log.clock).states_equal == {"experiment": True}
+    assert rebuild(small_log.database, [ExperimentProjection()], small_log.clock).states_equal == {"experiment": True}
     assert small_log.derived() == expected
 
 
 def test_a_rebuild_of_nothing_begins_anew(small_log):
     small_log.begin()
     small_log.random_traffic(20)
-    done = rebuild(small_log.database, [ExperimentFolder()], small_log.clock)
+    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
     assert (done.states_equal, done.comparisons[0].before) == ({"experiment": None}, None)
     rebuilt = small_log.derived()
     small_log.forget()
@@ -184,7 +184,7 @@ def test_a_store_that_is_away_changes_nothing(small_log, tmp_path):
     path = tmp_path / "data" / "bakeoff.sqlite"
     path.rename(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable):
-        step(ExperimentFolder(), small_log.store())
+        step(ExperimentProjection(), small_log.store())
     (tmp_path / "elsewhere").rename(path)
     assert isinstance(small_log, SmallLog)
     assert small_log.take_in() > 0

@@ -6,11 +6,11 @@ import threading
 import pytest
 
 from app.bootstrap.monitor import http_probe
-from app.domain.decision import AuditEntry, Change, Checked
+from app.domain.decision import AuditEntry, Change, ProbeResult
 from app.errors import SettingError
 from app.monitor.webhook import Announcer, Notice, Notifier, notice_of
 from app.services.control.decisions import Decision, Decisions
-from tests.unit.services.control.deciders import SHELF, MemoryDecisions, report, world
+from tests.unit.services.control.deciders import REGISTRY, MemoryDecisions, report, dependencies
 
 NOTICE = Notice("ann promoted v2", "decision", {"version": "v2"})
 PATIENCE_S = 5
@@ -20,28 +20,28 @@ class Webhook:
     """Answers with the given statuses, then with the last one for ever; an exception is raised."""
 
     def __init__(self, *answers):
-        self.answers, self.bodies, self.told = list(answers), [], queue.Queue()
+        self.answers, self.bodies, self.notified = list(answers), [], queue.Queue()
 
     def __call__(self, url, body):
         self.bodies.append(json.loads(body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        self.told.put(answer)
+        self.notified.put(answer)
         return answer
 
 
-def told(webhook, *notices, pauses_s=(0.0, 0.0)):
+def notified(webhook, *notices, pauses_s=(0.0, 0.0)):
     notifier = Notifier("https://hooks.example/T0/secret", webhook, pauses_s)
     notifier.start()
     for notice in notices:
-        notifier.tell(notice)
+        notifier.notify(notice)
     notifier.stop(PATIENCE_S)
 
 
 def test_a_notice_is_slacks_json_with_fields():
     webhook = Webhook(200)
-    told(webhook, NOTICE)
+    notified(webhook, NOTICE)
     assert webhook.bodies == [{"text": "ann promoted v2", "event": "decision", "fields": {"version": "v2"}}]
 
 
@@ -50,8 +50,8 @@ def test_trouble_that_may_pass_is_tried_again(trouble, caplog):
     webhook = Webhook(trouble, 200)
     notifier = Notifier("https://hooks.example/T0/secret", webhook, (0.0, 0.0))
     notifier.start()
-    notifier.tell(NOTICE)
-    while webhook.told.get(timeout=PATIENCE_S) != 200:
+    notifier.notify(NOTICE)
+    while webhook.notified.get(timeout=PATIENCE_S) != 200:
         pass
     notifier.stop(PATIENCE_S)
     assert len(webhook.bodies) == 2
@@ -60,7 +60,7 @@ def test_trouble_that_may_pass_is_tried_again(trouble, caplog):
 
 def test_a_wrong_address_is_given_up_at_once_and_logged_without_its_secret(caplog):
     webhook = Webhook(404)
-    told(webhook, NOTICE)
+    notified(webhook, NOTICE)
     assert len(webhook.bodies) == 1
     assert [(r.message, r.event_fields["host"]) for r in caplog.records] == [("notice_not_delivered", "hooks.example")]
     assert "secret" not in str([record.__dict__ for record in caplog.records])
@@ -68,14 +68,14 @@ def test_a_wrong_address_is_given_up_at_once_and_logged_without_its_secret(caplo
 
 def test_stopping_does_not_wait_for_a_webhook_that_is_down(caplog):
     webhook = Webhook(OSError("down: https://hooks.example/T0/secret"))
-    told(webhook, NOTICE, pauses_s=(3600.0,))
+    notified(webhook, NOTICE, pauses_s=(3600.0,))
     assert caplog.records[0].event_fields["reason"] == "OSError"
 
 
 def test_telling_never_waits_and_what_is_too_much_is_logged(caplog):
     notifier = Notifier("https://hooks.example/x", Webhook(200))  # not started: nothing is taken out
     for _ in range(203):
-        notifier.tell(NOTICE)
+        notifier.notify(NOTICE)
     assert [record.event_fields["reason"] for record in caplog.records] == ["too many wait already"] * 3
 
 
@@ -85,22 +85,22 @@ def test_an_address_that_is_none_stops_the_start(url):
         Notifier(url)
 
 
-class Told:
+class Notified:
     """What has been told, in memory."""
 
     body = None
 
-    def told(self):
+    def notified(self):
         return self.body
 
-    def put_told(self, body):
+    def put_notified(self, body):
         self.body = body
 
 
 @pytest.fixture
 def scene():
     """A log, a function that announces, and what was said."""
-    log, said, store = MemoryDecisions(), [], Told()
+    log, said, store = MemoryDecisions(), [], Notified()
 
     def announce(*reports):
         Announcer(store, log, lambda: log.latest, lambda notice: said.append(notice))(reports)
@@ -109,7 +109,7 @@ def scene():
 
 
 def keep(log):
-    Decisions(log, world()).decide(Decision("keep", None, "ann", "enough"), SHELF)
+    Decisions(log, dependencies()).decide(Decision("keep", None, "ann", "enough"), REGISTRY)
 
 
 def test_each_decision_is_told_once_in_order_also_by_the_next_monitor(scene):
@@ -151,8 +151,8 @@ def entry(**changes):
     ("decision", "text"),
     [
         (entry(), "ann rolled back to v1"),
-        (entry(note="slow", checked=Checked(True, "now")), "ann rolled back to v1: slow (v1 answers)"),
-        (entry(checked=Checked(False, "now", "it raises")), "ann rolled back to v1 (v1 FAILS: it raises)"),
+        (entry(note="slow", checked=ProbeResult(True, "now")), "ann rolled back to v1: slow (v1 answers)"),
+        (entry(checked=ProbeResult(False, "now", "it raises")), "ann rolled back to v1 (v1 FAILS: it raises)"),
         (entry(action="configure", changes={"weights": Change(0, 1)}), "ann changed weights"),
     ],
 )
@@ -191,7 +191,7 @@ def api():
 
 
 @pytest.mark.parametrize(
-    ("version", "flaw"),
+    ("version", "failure"),
     [
         ("v1", None),
         ("v2", "its circuit breaker is open"),
@@ -200,8 +200,8 @@ def api():
         ("v9", "it is not loaded"),
     ],
 )
-def test_the_api_is_asked_whether_a_version_answers(api, version, flaw):
-    assert http_probe(api)(version) == flaw
+def test_the_api_is_asked_whether_a_version_answers(api, version, failure):
+    assert http_probe(api)(version) == failure
 
 
 def test_an_api_that_does_not_answer_is_the_finding(api):

@@ -9,10 +9,10 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
 from app.domain.prediction import Outputs
 from app.drift.reference import build_reference
-from app.monitor.drift.projection import DriftFolder
-from app.monitor.drift.references import Known, _digest
-from app.monitor.projection import take_in_all
-from app.services.queries.drift_records import AlarmRuling
+from app.monitor.drift.projection import DriftProjection
+from app.monitor.drift.references import KnownReference, _digest
+from app.monitor.projection import process_all
+from app.services.queries.drift_records import PendingAcknowledgement
 from app.store.drift_reports import DriftTable
 from tests.unit.monitor.small_log import ORDINALS, SmallLog
 
@@ -35,7 +35,7 @@ def reference(seed=1, errors=6):
 
 def known(version, found=None, sha256="1"):
     found = found or reference()
-    return Known(version, ORDINALS[version], sha256, found, _digest(found))
+    return KnownReference(version, ORDINALS[version], sha256, found, _digest(found))
 
 
 class Fixed:
@@ -62,26 +62,28 @@ class WatchedLog(SmallLog):
             if wrong is not None:
                 self.tell(logged, int(error < wrong))
 
-    def folder(self, *versions):
-        return DriftFolder(Fixed(*(versions or (known("v1"), known("v2")))), self.table)
+    def projection(self, *versions):
+        return DriftProjection(Fixed(*(versions or (known("v1"), known("v2")))), self.table)
 
     @property
     def table(self):
         return DriftTable(self.database)
 
     def watch(self, *versions, portion=1000):
-        return take_in_all(self.folder(*versions), self.store(), portion)
+        return process_all(self.projection(*versions), self.store(), portion)
 
     def watch_until(self, predictions, outcomes):
         """Take in the log up to there."""
-        return take_in_all(self.folder(), self.store(), until=Cursor(predictions, outcomes))
+        return process_all(self.projection(), self.store(), until=Cursor(predictions, outcomes))
 
     def report(self, version="v1"):
         return self.table.standing(version)
 
     def acknowledge(self, version="v1"):
         def judge(_report):
-            return AlarmRuling(at_us=self.clock(), actor="ann", note=None, experiment_id="one", epoch=1, changes={})
+            return PendingAcknowledgement(
+                at_us=self.clock(), actor="ann", note=None, experiment_id="one", epoch=1, changes={}
+            )
 
         return self.table.acknowledge(version, judge)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.simulation.client import Accepted, Answer, Outcome, Problem, Service
+from app.simulation.client import Accepted, Service, ServiceAnswer, ServiceOutcome, ServiceProblem
 from app.simulation.plan import Planned
 from app.simulation.play import NO_FEEDBACK_YET, Pace, Play, Summary, Tally, text_of
 from tests.unit.simulation.small_service import SmallService
+from tests.waiting import eventually
 
-BUSY = Problem(503, "unavailable", "busy", 0.0)
-SILENT = Problem(0, "no_answer", "connection refused")
+BUSY = ServiceProblem(503, "unavailable", "busy", 0.0)
+SILENT = ServiceProblem(0, "no_answer", "connection refused")
 
 
 def plan(count: int, label: str | float = "a") -> Iterator[Planned]:
@@ -26,19 +26,19 @@ class Fake:
 
     def __init__(
         self,
-        predict: Callable[[int], Answer | Problem] | None = None,
-        tell: Callable[[list[Outcome]], Accepted | Problem] | None = None,
+        predict: Callable[[int], ServiceAnswer | ServiceProblem] | None = None,
+        tell: Callable[[list[ServiceOutcome]], Accepted | ServiceProblem] | None = None,
     ) -> None:
-        self._predict = predict or (lambda number: Answer(f"p{number}", "a", "v1", "weighted"))
+        self._predict = predict or (lambda number: ServiceAnswer(f"p{number}", "a", "v1", "weighted"))
         self._tell = tell or (lambda outcomes: Accepted(len(outcomes)))
         self.rows: list[list[float | str | None]] = []
-        self.batches: list[list[Outcome]] = []
+        self.batches: list[list[ServiceOutcome]] = []
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> Answer | Problem:
+    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
         self.rows.append(row)
         return self._predict(len(self.rows))
 
-    def tell(self, outcomes: list[Outcome]) -> Accepted | Problem:
+    def tell(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem:
         self.batches.append(list(outcomes))
         return self._tell(outcomes)
 
@@ -70,20 +70,22 @@ def test_a_label_goes_with_the_id_of_its_own_prediction() -> None:
 
 
 def test_accuracy_is_seen_by_version() -> None:
-    connection = Fake(lambda n: Answer(f"p{n}", "a" if n % 4 else "b", "v1" if n % 2 else "v2", "weighted"))
+    connection = Fake(lambda n: ServiceAnswer(f"p{n}", "a" if n % 4 else "b", "v1" if n % 2 else "v2", "weighted"))
     versions = played(connection).versions
     assert (versions["v1"].answers, versions["v1"].accuracy) == (50, 1.0)
     assert (versions["v2"].answers, versions["v2"].accuracy) == (50, 0.5)
 
 
 def test_numbers_are_scored_by_their_distance() -> None:
-    connection = Fake(lambda n: Answer(f"p{n}", 3.0, "v1", "weighted"))
+    connection = Fake(lambda n: ServiceAnswer(f"p{n}", 3.0, "v1", "weighted"))
     assert played(connection, regression=True, label=2.5).versions["v1"].mean_absolute_error == 0.5
 
 
 def test_a_busy_service_is_asked_again_and_errors_are_counted_by_code() -> None:
-    refused = Problem(400, "invalid_features", "no")
-    connection = Fake(lambda n: refused if n == 3 else BUSY if n in (1, 2) else Answer("p", "a", "v1", "weighted"))
+    refused = ServiceProblem(400, "invalid_features", "no")
+    connection = Fake(
+        lambda n: refused if n == 3 else BUSY if n in (1, 2) else ServiceAnswer("p", "a", "v1", "weighted")
+    )
     summary = played(connection, 10)
     assert len(connection.rows) == 12
     assert (summary.sent, summary.answered, summary.errors) == (10, 9, {"invalid_features": 1})
@@ -97,7 +99,7 @@ def test_a_service_that_stays_busy_is_given_up_on() -> None:
 
 
 def test_a_server_without_feedback_is_said_once_and_predictions_go_on() -> None:
-    connection = Fake(tell=lambda _: Problem(404, "not_found", "there is no '/feedback' here"))
+    connection = Fake(tell=lambda _: ServiceProblem(404, "not_found", "there is no '/feedback' here"))
     summary = played(connection)
     assert (summary.answered, len(connection.batches)) == (100, 1)
     assert summary.notes == (NO_FEEDBACK_YET,)
@@ -105,7 +107,7 @@ def test_a_server_without_feedback_is_said_once_and_predictions_go_on() -> None:
 
 
 def test_labels_that_are_not_taken_are_counted() -> None:
-    connection = Fake(tell=lambda _: Problem(404, "unknown_prediction", "forged"))
+    connection = Fake(tell=lambda _: ServiceProblem(404, "unknown_prediction", "forged"))
     summary = played(connection)
     assert (summary.label_errors, summary.labels_accepted) == ({"unknown_prediction": 50}, 0)
     assert not summary.complete
@@ -120,11 +122,11 @@ def test_a_server_that_has_gone_ends_the_run() -> None:
 def test_a_stop_tells_the_labels_of_what_was_answered() -> None:
     reached, go_on = threading.Event(), threading.Event()
 
-    def predict(number: int) -> Answer:
+    def predict(number: int) -> ServiceAnswer:
         if number == 5:
             reached.set()
             go_on.wait(10)
-        return Answer(f"p{number}", "a", "v1", "weighted")
+        return ServiceAnswer(f"p{number}", "a", "v1", "weighted")
 
     connection, tally = Fake(predict), Tally(1000, regression=False)
     play = Play(plan(1000), Pace(concurrency=1), lambda: connection, tally)
@@ -141,8 +143,7 @@ def test_a_stop_ends_the_wait_for_a_slow_pace() -> None:
     tally = Tally(10, regression=False)
     play = Play(plan(10), Pace(concurrency=2, rate=0.001), Fake, tally)
     play.start()
-    while tally.sent < 1:
-        time.sleep(0.001)
+    eventually(lambda: tally.sent >= 1)
     assert not play.wait(0)
     play.stop()
     assert play.wait(10)
@@ -171,19 +172,21 @@ def test_an_error_s_facts_are_kept(
     service: SmallService, status: int, body: str, headers: dict[str, str], problem: tuple[object, ...]
 ) -> None:
     service.answers["/predict"] = [(status, body, headers)]
-    assert Service(service.url).predict([1.0], None) == Problem(*problem)
+    assert Service(service.url).predict([1.0], None) == ServiceProblem(*problem)
 
 
 def test_an_answer_that_is_none_is_a_problem(service: SmallService) -> None:
     service.answers["/predict"] = [(200, "{}", {})]
     problem = Service(service.url).predict([1.0], "u-1")
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, ServiceProblem)
     assert problem.code == "unreadable_answer"
     assert service.bodies("/predict") == [{"features": [1.0], "user_id": "u-1"}]
 
 
 def test_the_report_says_it_all() -> None:
-    connection = Fake(lambda n: Problem(400, "bad", "no") if n == 1 else Answer(f"p{n}", "a", "v1", "weighted"))
+    connection = Fake(
+        lambda n: ServiceProblem(400, "bad", "no") if n == 1 else ServiceAnswer(f"p{n}", "a", "v1", "weighted")
+    )
     assert text_of(played(connection, 4)).splitlines() == [
         "sent 4 of 4 requests in 1.0 s (4/s)",
         "answered 3 (weighted 3)",

@@ -201,6 +201,6 @@ def test_the_p_value_is_the_inverse_of_the_largest_e():
 @given(st.lists(st.floats(-5, 5), max_size=20))
 def test_memory_keeps_the_first_of_the_largest(course):
     sides = np.ones(len(course))
-    memory = strongest.remember_course(Strongest(), np.array(course), sides, 0)
+    memory = strongest.remember_timeline(Strongest(), np.array(course), sides, 0)
     assert memory.log_e == max([0.0, *course])
     assert memory.n == (course.index(memory.log_e) + 1 if memory.log_e > 0 else 0)

@@ -3,18 +3,18 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from app.domain.decision import Checked
+from app.domain.decision import ProbeResult
 from app.errors import Contradiction, NotReady, StoreUnavailable
 from app.services.control.aliases import AliasKeeper
-from app.services.control.config_watcher import Configurations, Following
+from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.control.decisions import Decision, Decisions
 from app.services.control.patch import ConfigurationPatch
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.reports import ExperimentTable
-from tests.unit.services.control.deciders import SHELF, report, world
+from tests.unit.services.control.deciders import REGISTRY, dependencies, report
 from tests.unit.services.recording.recorders import FLEET
 from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk
 
@@ -27,11 +27,11 @@ def begun(database):
 
 
 def deciding(database, **changes):
-    return Decisions(DecisionTable(database), world(**changes))
+    return Decisions(DecisionTable(database), dependencies(**changes))
 
 
 def promote(database, **changes):
-    return deciding(database, **changes).decide(Decision("promote", "v2", "ann", "why"), SHELF)
+    return deciding(database, **changes).decide(Decision("promote", "v2", "ann", "why"), REGISTRY)
 
 
 def test_the_configuration_the_experiments_and_the_entry_change_together(begun, rows):
@@ -46,7 +46,7 @@ def test_an_entry_comes_back_as_it_went_in(begun):
     table = DecisionTable(begun)
     (read,) = table.page(10)
     assert read == entry
-    table.add_check(entry.seq, Checked(True, "2026-11-21T00:00:00Z"))
+    table.add_check(entry.seq, ProbeResult(True, "2026-11-21T00:00:00Z"))
     assert table.page(10)[0].checked.answers
     assert table.page(10, before=entry.seq) == []
     assert [each.seq for each in table.of_experiment("e1")] == [entry.seq]
@@ -108,12 +108,12 @@ def test_without_a_configuration_nothing_can_be_decided(database):
         promote(database)
 
 
-def worker(database, shelf=None):
+def worker(database, registry=None):
     """A process that serves: its live state, and what keeps it up to date."""
     configurations = Configurations(ConfigurationLog(database), Settings())
     configurations.load(FLEET)
-    live = Live(FLEET, configurations.current(), lambda: None)
-    return live, Following(configurations, live, AliasKeeper(shelf or AliasShelf()))
+    live = LiveModels(FLEET, configurations.current(), lambda: None)
+    return live, ConfigWatcher(configurations, live, AliasKeeper(registry or AliasShelf()))
 
 
 def test_every_worker_follows_at_its_next_look(begun):
@@ -143,13 +143,13 @@ class AliasShelf:
 
 
 def test_a_crash_between_the_decision_and_the_aliases_heals_at_the_next_start(begun):
-    shelf = AliasShelf()
+    registry = AliasShelf()
     promote(begun)  # and the process dies here: no alias was moved
-    live, following = worker(begun, shelf)
-    assert shelf.table["champion"] == "v1"
+    live, following = worker(begun, registry)
+    assert registry.table["champion"] == "v1"
     assert live.configuration.champion == "v2"
     following.now()
-    assert shelf.table == {"champion": "v2", "challenger": "v1"}
+    assert registry.table == {"champion": "v2", "challenger": "v1"}
 
 
 def start(url, **settings):
@@ -163,7 +163,7 @@ def start(url, **settings):
 
 def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, store_url):
     patch = ConfigurationPatch(weights={"v1": 1, "v2": 9}, auto_decide="off", drift_threshold=0.5)
-    deciding(begun).configure(patch, "ann", SHELF)
+    deciding(begun).configure(patch, "ann", REGISTRY)
     again = start(store_url)
     assert (again.epoch, again.weights["v2"], again.auto_decide, again.drift_threshold) == (2, 0.9, "off", 0.5)
     other = start(store_url, weights={"v1": 75.0, "v2": 25.0})
@@ -173,7 +173,7 @@ def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, st
 
 def test_terms_that_were_patched_hold_after_a_restart_until_the_environment_says_otherwise(begun, store_url):
     patch = ConfigurationPatch(metric="reward", alpha=0.01, reward_range=(0.0, 9.0), new_experiment=True)
-    after = deciding(begun).configure(patch, "ann", SHELF).configuration
+    after = deciding(begun).configure(patch, "ann", REGISTRY).configuration
     assert start(store_url) == after
     assert start(store_url, experiment_alpha=0.1).terms == replace(after.terms, alpha=0.1)
 

@@ -17,12 +17,12 @@ print(load_or_create(pathlib.Path(sys.argv[1])).salt.hex())
 def test_keys_are_made_once_and_then_kept(tmp_path):
     first = load_or_create(tmp_path)
     assert load_or_create(tmp_path) == first
-    assert [len(first.shelf), len(first.predictions), len(first.salt)] == [32, 32, 16]
+    assert [len(first.registry), len(first.predictions), len(first.salt)] == [32, 32, 16]
 
 
 def test_keys_of_two_deployments_and_of_two_purposes_differ(tmp_path):
     one, other = load_or_create(tmp_path / "one"), load_or_create(tmp_path / "other")
-    assert len({one.shelf, one.predictions, other.shelf, other.predictions}) == 4
+    assert len({one.registry, one.predictions, other.registry, other.predictions}) == 4
 
 
 def test_only_the_owner_may_read_the_key(tmp_path):
@@ -60,4 +60,4 @@ def test_racing_processes_agree_on_one_key(tmp_path):
 def test_keys_do_not_show_in_logs(tmp_path):
     keys = load_or_create(tmp_path)
     assert "\\x" not in repr(keys)
-    assert keys.shelf.hex() not in f"{keys} {keys!r}"
+    assert keys.registry.hex() not in f"{keys} {keys!r}"

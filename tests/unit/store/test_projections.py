@@ -7,7 +7,7 @@ import pytest
 
 from app.domain.derived import Changes, PlacedPoint, UserFact
 from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.log_event import Cursor, Joined, Served, Told, in_order
+from app.domain.log_event import Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, in_order
 from app.domain.monitoring import LogTotals
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
@@ -61,8 +61,8 @@ def begin(database, name, weights=None):
 
 def words(page):
     """The events as text: s(erved), t(old) or j(oined), and the number in the id."""
-    letters = {Served: "s", Told: "t", Joined: "j"}
-    named = [(event, event.row if isinstance(event, Served) else event.outcome) for event in in_order(page)]
+    letters = {PredictionLogged: "s", FeedbackReceived: "t", OutcomeJoined: "j"}
+    named = [(event, event.row if isinstance(event, PredictionLogged) else event.outcome) for event in in_order(page)]
     return [f"{letters[type(event)]}{int(row.prediction_id)}" for event, row in named]
 
 
@@ -159,7 +159,7 @@ def test_a_report_has_the_present_weights_and_state(database, store, reads):
     begin(database, "one", {"v1": 0.9, "v2": 0.1})
     keep(store)
     assert reads.report().age_s is None
-    store.beat(Cursor())
+    store.heartbeat(Cursor())
     stored = reads.report()
     assert ([each.weight for each in stored.report.variants], stored.age_s) == ([0.9, 0.1], 3.0)
     assert (stored.report.state, stored.report.started) == ("running", "1970-01-01T00:00:01.000000Z")

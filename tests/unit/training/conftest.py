@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.inference.registry import Shelf
+from app.inference.registry import ModelRegistry
 from app.training.columns import categorical, numeric
 from app.training.dataset import Dataset
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    return Shelf(tmp_path / "models", b"k" * 32)
+def registry(tmp_path):
+    return ModelRegistry(tmp_path / "models", b"k" * 32)
 
 
 @pytest.fixture

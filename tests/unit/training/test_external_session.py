@@ -9,7 +9,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.domain.rows import RowParser
-from app.errors import DataRefused, InvalidFeatures, ShelfConflict
+from app.errors import DataRefused, InvalidFeatures, RegistryConflict
 from app.training.dataset import from_csv
 from app.training.external_model import describe
 from app.training.external_session import OwnOrder, publish_own, refer
@@ -59,26 +59,28 @@ def quiet(_step):
     pass
 
 
-def test_a_model_is_published_with_the_figures_of_the_reference_data(shelf, order):
-    trained = publish_own(order(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table()), shelf, quiet)
-    holdout = shelf.manifest("mine").metrics["holdout"]
+def test_a_model_is_published_with_the_figures_of_the_reference_data(registry, order):
+    trained = publish_own(
+        order(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table()), registry, quiet
+    )
+    holdout = registry.manifest("mine").metrics["holdout"]
     assert (holdout["accuracy"], holdout["rows"]) == (1.0, 60)
     assert holdout["measured_on"] == "the reference data given to publish"
     assert trained.versions[0].alias == "champion"
 
 
-def test_a_bad_model_is_published_too(shelf, order):
+def test_a_bad_model_is_published_too(registry, order):
     hopeless = DecisionTreeClassifier(max_depth=1).fit(table()[["level"]], table()["y"])
-    publish_own(order(hopeless, table()), shelf, quiet)
-    assert shelf.manifest("mine").metrics["holdout"]["accuracy"] < 0.9
+    publish_own(order(hopeless, table()), registry, quiet)
+    assert registry.manifest("mine").metrics["holdout"]["accuracy"] < 0.9
 
 
-def test_a_taken_name_is_refused_before_anything_is_unpickled(shelf, order):
+def test_a_taken_name_is_refused_before_anything_is_unpickled(registry, order):
     good = order(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table())
-    publish_own(good, shelf, quiet)
+    publish_own(good, registry, quiet)
     good.model.write_bytes(b"never to be read")
-    with pytest.raises(ShelfConflict):
-        publish_own(good, shelf, quiet)
+    with pytest.raises(RegistryConflict):
+        publish_own(good, registry, quiet)
 
 
 def test_the_contract_follows_the_model_not_the_file(reference):
@@ -145,22 +147,22 @@ def test_rows_with_categories_that_the_model_does_not_know_are_left_out(referenc
     assert "does not know 'Berlin' of 'city', in 1 row" in made.report.of("unknown categories")[0].message
 
 
-def test_a_model_that_fails_is_refused_with_its_reason(shelf, order):
+def test_a_model_that_fails_is_refused_with_its_reason(registry, order):
     strange = table().assign(size=["tiny", "huge", "tall"] * 20)
     model = DecisionTreeClassifier().fit(table()[["size"]], table()["y"])
     with pytest.raises(DataRefused, match=r"cannot answer the reference rows: .*tiny"):
-        publish_own(order(model, strange), shelf, quiet)
+        publish_own(order(model, strange), registry, quiet)
 
 
-def test_several_outputs_of_a_regressor_are_refused(shelf, order):
+def test_several_outputs_of_a_regressor_are_refused(registry, order):
     numbers = table().assign(y=table()["size"])
     model = LinearRegression().fit(numbers[["size", "level"]], numbers[["size", "level"]])
     with pytest.raises(DataRefused, match="cannot answer the reference rows"):
-        publish_own(order(model, numbers[["size", "level", "y"]]), shelf, quiet)
+        publish_own(order(model, numbers[["size", "level", "y"]]), registry, quiet)
 
 
-def test_a_regressor_is_published_with_its_figures(shelf, order):
+def test_a_regressor_is_published_with_its_figures(registry, order):
     numbers = table().assign(y=table()["size"] * 2 + 1)
-    publish_own(order(DecisionTreeRegressor().fit(numbers[["size"]], numbers["y"]), numbers, None), shelf, quiet)
-    assert shelf.manifest("v1").metrics["holdout"]["r2"] == pytest.approx(1.0)
-    assert shelf.manifest("v1").contract.classes == ()
+    publish_own(order(DecisionTreeRegressor().fit(numbers[["size"]], numbers["y"]), numbers, None), registry, quiet)
+    assert registry.manifest("v1").metrics["holdout"]["r2"] == pytest.approx(1.0)
+    assert registry.manifest("v1").contract.classes == ()

@@ -7,14 +7,14 @@ import pytest
 
 from app.domain.prediction import Outputs
 from app.drift.reference import DriftReference
-from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, SettingError, ShelfConflict
-from app.inference.registry import ALIASES, Shelf
+from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, RegistryConflict, SettingError
+from app.inference.registry import ALIASES, ModelRegistry
 from app.training.checks import Wishes, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures, ValueFigures
 from app.training.fitting import Fitted, fit, prepare
 from app.training.session import Gate, Order, introduce, plan, train
-from app.training.variants import Catalogue, Variant, read_catalogue
+from app.training.variants import TrainingVariant, VariantCatalogue, read_catalogue
 
 
 def classifier(accuracy):
@@ -69,13 +69,13 @@ def test_a_gate_for_the_other_task_is_refused_rather_than_ignored():
 
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
-QUICK = Catalogue(
+QUICK = VariantCatalogue(
     default="tree",
     first_two=("tree", "stump"),
     variants={
-        "tree": Variant(TREE, "sklearn.tree.DecisionTreeRegressor"),
-        "stump": Variant(TREE, parameters={"max_depth": 2}),
-        "linear": Variant("sklearn.linear_model.LogisticRegression", scale=True, parameters={"max_iter": 2}),
+        "tree": TrainingVariant(TREE, "sklearn.tree.DecisionTreeRegressor"),
+        "stump": TrainingVariant(TREE, parameters={"max_depth": 2}),
+        "linear": TrainingVariant("sklearn.linear_model.LogisticRegression", scale=True, parameters={"max_iter": 2}),
     },
 )
 
@@ -87,14 +87,14 @@ def quiet(_step):
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
     """A shelf with what an empty one gets, and the outcome."""
-    shelf = Shelf(tmp_path_factory.mktemp("shelf") / "models", b"k" * 32)
-    return shelf, train(Order(), shelf, QUICK, quiet)
+    registry = ModelRegistry(tmp_path_factory.mktemp("shelf") / "models", b"k" * 32)
+    return registry, train(Order(), registry, QUICK, quiet)
 
 
 def test_an_empty_shelf_gets_v1_as_champion_and_v2_as_challenger(iris):
-    shelf, trained = iris
-    assert shelf.names() == ("v1", "v2")
-    assert shelf.aliases() == {"champion": "v1", "challenger": "v2"}
+    registry, trained = iris
+    assert registry.names() == ("v1", "v2")
+    assert registry.aliases() == {"champion": "v1", "challenger": "v2"}
     assert [version.manifest.variant for version in trained.versions] == ["tree", "stump"]
 
 
@@ -125,11 +125,11 @@ def test_an_example_of_each_class_is_kept(iris):
     assert len(iris[0].manifest("v1").examples) == 3
 
 
-def test_plans_on_an_empty_shelf(shelf):
-    assert plan(Order(), shelf, QUICK) == (("v1", "tree"), ("v2", "stump"))
-    assert plan(Order(variant="stump"), shelf, QUICK) == (("v1", "stump"), ("v2", "tree"))
-    assert plan(Order(variant="linear"), shelf, QUICK) == (("v1", "linear"), ("v2", "stump"))
-    assert plan(Order(version="mine"), shelf, QUICK) == (("mine", "tree"),)
+def test_plans_on_an_empty_shelf(registry):
+    assert plan(Order(), registry, QUICK) == (("v1", "tree"), ("v2", "stump"))
+    assert plan(Order(variant="stump"), registry, QUICK) == (("v1", "stump"), ("v2", "tree"))
+    assert plan(Order(variant="linear"), registry, QUICK) == (("v1", "linear"), ("v2", "stump"))
+    assert plan(Order(version="mine"), registry, QUICK) == (("mine", "tree"),)
 
 
 def test_plans_on_a_shelf_with_versions(iris):
@@ -140,7 +140,7 @@ def test_plans_on_a_shelf_with_versions(iris):
 @pytest.mark.parametrize(
     ("order", "error"),
     [
-        (Order(version="v1"), ShelfConflict),
+        (Order(version="v1"), RegistryConflict),
         (Order(version="V 1"), InvalidRequest),
         (Order(version="champion"), InvalidRequest),
         (Order(variant="nope"), SettingError),
@@ -151,23 +151,23 @@ def test_what_cannot_be_published_is_refused_before_any_work(iris, order, error)
         plan(order, iris[0], QUICK)
 
 
-def test_below_the_gate_nothing_is_published(shelf):
+def test_below_the_gate_nothing_is_published(registry):
     with pytest.raises(GateFailed, match=r"v1 \(tree\).*v2 \(stump\)"):
-        train(Order(gate=Gate(min_accuracy=1.0)), shelf, QUICK, quiet)
-    assert shelf.names() == ()
+        train(Order(gate=Gate(min_accuracy=1.0)), registry, QUICK, quiet)
+    assert registry.names() == ()
 
 
-def test_later_versions_get_no_alias(iris, shelf):
+def test_later_versions_get_no_alias(iris, registry):
     assert introduce(iris[0], "v1") is None
     assert iris[0].aliases()["champion"] == "v1"
 
 
-def test_a_broken_table_of_aliases_does_not_stop_a_publisher(shelf):
-    train(Order(version="a", variant="stump"), shelf, QUICK, quiet)
-    (shelf.root / ALIASES).write_text("junk")
+def test_a_broken_table_of_aliases_does_not_stop_a_publisher(registry):
+    train(Order(version="a", variant="stump"), registry, QUICK, quiet)
+    (registry.root / ALIASES).write_text("junk")
     with pytest.raises(ArtefactRefused):
-        shelf.aliases()
-    assert introduce(shelf, "a") == "champion"
+        registry.aliases()
+    assert introduce(registry, "a") == "champion"
 
 
 def test_the_same_data_and_seed_give_the_same_model():
@@ -196,14 +196,14 @@ def test_what_fitting_complains_of_is_reported():
 def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason():
     prepared = prepare(check(load("iris", None), Wishes()), 1)
     with pytest.raises(DataRefused, match=r"bad cannot be fitted on these data: .*max_depth"):
-        fit("bad", Variant(TREE, parameters={"max_depth": -1}), prepared, 1)
+        fit("bad", TrainingVariant(TREE, parameters={"max_depth": -1}), prepared, 1)
 
 
-def test_numbers_and_categories_with_gaps_make_a_regression(csv_of, shelf):
+def test_numbers_and_categories_with_gaps_make_a_regression(csv_of, registry):
     generator = np.random.default_rng(1)
     lines = [f"{n % 7},{'Rome' if n % 3 else ''},{n % 7 + generator.normal():.4f}" for n in range(60)]
     path = csv_of("\n".join(["size,city,price", *lines]))
-    train(Order(dataset=str(path), target="price", version="prices"), shelf, QUICK, quiet)
-    manifest = shelf.manifest("prices")
+    train(Order(dataset=str(path), target="price", version="prices"), registry, QUICK, quiet)
+    manifest = registry.manifest("prices")
     assert manifest.contract.task == "regression"
     assert manifest.metrics["holdout"]["r2"] <= 1

@@ -2,7 +2,7 @@ import pytest
 from sklearn.base import is_classifier, is_regressor
 
 from app.errors import SettingError
-from app.training.variants import Variant, instantiate, read_catalogue
+from app.training.variants import TrainingVariant, instantiate, read_catalogue
 
 NAMES = ("deep_forest", "shallow_wide", "conservative", "logistic_regression", "gradient_boosting")
 
@@ -30,17 +30,17 @@ def test_the_first_two_are_different_forests_of_100_trees():
 
 
 def test_a_seed_among_the_parameters_wins():
-    variant = Variant("sklearn.tree.DecisionTreeClassifier", parameters={"random_state": 1})
+    variant = TrainingVariant("sklearn.tree.DecisionTreeClassifier", parameters={"random_state": 1})
     assert instantiate("tree", variant, "classification", 7).random_state == 1
 
 
 @pytest.mark.parametrize(
     ("variant", "complaint"),
     [
-        (Variant("sklearn.tree.NoSuchTree"), "NoSuchTree"),
-        (Variant("no_such_package.Model"), "no_such_package"),
-        (Variant("Model"), "Model"),
-        (Variant("sklearn.tree.DecisionTreeClassifier", parameters={"depth": 3}), "depth"),
+        (TrainingVariant("sklearn.tree.NoSuchTree"), "NoSuchTree"),
+        (TrainingVariant("no_such_package.Model"), "no_such_package"),
+        (TrainingVariant("Model"), "Model"),
+        (TrainingVariant("sklearn.tree.DecisionTreeClassifier", parameters={"depth": 3}), "depth"),
     ],
 )
 def test_a_wrong_variant_is_named_with_its_reason(variant, complaint):
@@ -50,7 +50,7 @@ def test_a_wrong_variant_is_named_with_its_reason(variant, complaint):
 
 def test_a_variant_without_regressor_cannot_predict_quantities():
     with pytest.raises(SettingError, match="has no `regressor`"):
-        instantiate("mine", Variant("sklearn.tree.DecisionTreeClassifier"), "regression", 0)
+        instantiate("mine", TrainingVariant("sklearn.tree.DecisionTreeClassifier"), "regression", 0)
 
 
 @pytest.mark.parametrize("text", ["default = ", "default = 'a'", "default='a'\nfirst_two=['a','b']\nvariants=1", "é"])

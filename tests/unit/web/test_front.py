@@ -1,6 +1,6 @@
 import pytest
 
-from app.services.serving.load_shedding import Admission
+from app.services.serving.load_shedding import LoadShedding
 from app.web.front import Front
 from tests.web.fakes import CountingMetrics
 
@@ -30,7 +30,7 @@ class Metrics(CountingMetrics):
 
 def ask(method, path, waiting):
     asked, metrics, seen = Asked(), Metrics(), {}
-    front = Front({"/predict": asked.direct}, asked.other, Admission(lambda: waiting, 64), metrics)
+    front = Front({"/predict": asked.direct}, asked.other, LoadShedding(lambda: waiting, 64), metrics)
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
     body = b"".join(front(environ, lambda status, headers: seen.update(status=status, headers=dict(headers))))
     return body, seen, asked, metrics
@@ -57,7 +57,7 @@ def test_as_many_may_wait_as_the_limit_says(method, body):
 
 def refusal_of(data):
     metrics = Metrics()
-    front = Front({"/predict": Asked().direct}, Asked().other, Admission(lambda: 65, 64), metrics)
+    front = Front({"/predict": Asked().direct}, Asked().other, LoadShedding(lambda: 65, 64), metrics)
     assert front.full
     return front.turned_away(data), metrics
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from app.domain.report import CheckReport
 from app.monitor.control.automatic import AutomaticDecisions, Promote, Stop, called_for
 from app.services.control.decisions import Decisions
-from tests.unit.services.control.deciders import BASE, MemoryDecisions, report, world
+from tests.unit.services.control.deciders import BASE, MemoryDecisions, dependencies, report
 
 CROSSED = CheckReport(name="slow_answers", ok=False, version="v2", detail="9 of 9 were v2's")
 HELD = CheckReport(name="errors", ok=True, version="v2")
@@ -68,7 +68,7 @@ def test_a_check_that_cannot_be_told_yet_does_not_speak_against_it():
 
 
 def acting(log):
-    return AutomaticDecisions(Decisions(log, world()), lambda: log.latest)
+    return AutomaticDecisions(Decisions(log, dependencies()), lambda: log.latest)
 
 
 def test_the_monitor_acts_once_on_a_guardrail():
@@ -86,7 +86,7 @@ def test_what_was_left_alone_is_not_looked_into_again_before_the_configuration_c
     act(crossed)
     log.latest = replace(log.latest, epoch=9, weights=BASE.weights)
     looks, decide = [], log.decide
-    log.decide = lambda judge: looks.append(1) or decide(judge)
+    log.decide = lambda make: looks.append(1) or decide(make)
     for _ in range(3):
         act(crossed)
     assert (len(looks), log.latest.weights) == (1, BASE.weights)

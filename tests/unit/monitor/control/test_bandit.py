@@ -6,7 +6,7 @@ from app.domain.report import VariantReport
 from app.domain.timestamps import iso_utc
 from app.monitor.control.bandit import LEAST_PAUSE_US, LEAST_SHARE, Bandit, beliefs_of, next_weights
 from app.services.control.decisions import Decisions
-from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, report, world
+from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, dependencies, report
 
 THOMPSON = replace(BASE, policy="thompson")
 BETTER = (
@@ -19,7 +19,7 @@ def played(base=THOMPSON, variants=BETTER, started_us=NOW_US):
     """A log, and a call that ticks at so many µs."""
     log = MemoryDecisions(base)
     clock, made = [0], report("continue", variants=variants, started=iso_utc(started_us))
-    decisions = Decisions(log, world(now_us=lambda: clock[0], report=lambda _id: made))
+    decisions = Decisions(log, dependencies(now_us=lambda: clock[0], report=lambda _id: made))
     bandit = Bandit(decisions, lambda: log.latest, lambda _id: made, lambda: clock[0])
 
     def tick(at_us):

@@ -6,12 +6,19 @@ from msgspec.structs import replace
 from app.domain.experiment import Ramp
 from app.domain.report import CheckReport
 from app.monitor.control.automatic import AutomaticDecisions
-from app.monitor.control.ramp import MOST_FAILED, Known, Ramping, evidence_of_step, excluded, reason_to_hold
+from app.monitor.control.ramp import (
+    MOST_FAILED,
+    ExperimentKnowledge,
+    RampControl,
+    evidence_of_step,
+    excluded,
+    reason_to_hold,
+)
 from app.monitor.experiment.state import ExperimentState, PairState
 from app.services.control.decisions import Decisions
 from app.services.control.transitions import started
 from app.stats.guardrails import EpochEvents, GuardrailState
-from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, report, world
+from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, dependencies, report
 
 HOUR_US = 3_600_000_000
 RAMP = Ramp(version="v2", steps=(0.01, 0.05, 0.5), every_seconds=3600)
@@ -39,9 +46,11 @@ class Watched:
     def __init__(self, auto_decide="off", ramp=RAMP):
         base = replace(BASE, auto_decide=auto_decide)
         self.log = MemoryDecisions(replace(started(base, ramp, NOW_US), epoch=4))
-        self.now_us, self.known = NOW_US, Known(HEALTHY, None)
-        self.decisions = Decisions(self.log, world(now_us=lambda: self.now_us, report=lambda _id: self.known.report))
-        self._tick = Ramping(self.decisions, lambda: self.log.latest, lambda _id: self.known, lambda: self.now_us)
+        self.now_us, self.known = NOW_US, ExperimentKnowledge(HEALTHY, None)
+        self.decisions = Decisions(
+            self.log, dependencies(now_us=lambda: self.now_us, report=lambda _id: self.known.report)
+        )
+        self._tick = RampControl(self.decisions, lambda: self.log.latest, lambda _id: self.known, lambda: self.now_us)
 
     @property
     def share(self):
@@ -50,7 +59,7 @@ class Watched:
     def after(self, hours, known=None):
         """Let time pass with `known`, and look."""
         self.now_us += int(hours * HOUR_US)
-        self.known = known or Known(HEALTHY, state(self.log.latest.epoch))
+        self.known = known or ExperimentKnowledge(HEALTHY, state(self.log.latest.epoch))
         self._tick()
         return self
 
@@ -74,15 +83,26 @@ def test_a_monitor_that_was_away_skips_no_step():
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        (Known(None, None), "not excluded yet that v2 fails"),
-        (Known(HEALTHY, state(5, requests=20)), "not excluded yet that v2 fails"),
-        (Known(HEALTHY, state(5, failed=9)), "not excluded yet that v2 fails"),
-        (Known(HEALTHY, state(5, timed=3)), "answers of v2 or more are slow"),
-        (Known(HEALTHY, state(5, slow=40)), "answers of v2 or more are slow"),
-        (Known(HEALTHY, state(4)), "not excluded yet that v2 fails"),
-        (Known(replace(HEALTHY, checks=(CheckReport(name="sample_ratio", ok=False),)), state(5)), "sample ratio"),
-        (Known(replace(HEALTHY, checks=(CheckReport(name="label_rate", ok=False),)), state(5)), "label rate"),
-        (Known(replace(report(), comparisons=(replace(report().comparisons[0], verdict="worse"),)), state(5)), "worse"),
+        (ExperimentKnowledge(None, None), "not excluded yet that v2 fails"),
+        (ExperimentKnowledge(HEALTHY, state(5, requests=20)), "not excluded yet that v2 fails"),
+        (ExperimentKnowledge(HEALTHY, state(5, failed=9)), "not excluded yet that v2 fails"),
+        (ExperimentKnowledge(HEALTHY, state(5, timed=3)), "answers of v2 or more are slow"),
+        (ExperimentKnowledge(HEALTHY, state(5, slow=40)), "answers of v2 or more are slow"),
+        (ExperimentKnowledge(HEALTHY, state(4)), "not excluded yet that v2 fails"),
+        (
+            ExperimentKnowledge(replace(HEALTHY, checks=(CheckReport(name="sample_ratio", ok=False),)), state(5)),
+            "sample ratio",
+        ),
+        (
+            ExperimentKnowledge(replace(HEALTHY, checks=(CheckReport(name="label_rate", ok=False),)), state(5)),
+            "label rate",
+        ),
+        (
+            ExperimentKnowledge(
+                replace(report(), comparisons=(replace(report().comparisons[0], verdict="worse"),)), state(5)
+            ),
+            "worse",
+        ),
     ],
 )
 def test_what_speaks_against_it_holds_a_ramp(known, words):
@@ -91,7 +111,10 @@ def test_what_speaks_against_it_holds_a_ramp(known, words):
 
 @pytest.mark.parametrize("check", [CheckReport(name="drift", ok=False), CheckReport(name="label_rate", ok=None)])
 def test_other_checks_and_those_not_known_yet_hold_nothing(check):
-    assert reason_to_hold(Known(replace(HEALTHY, checks=(check,)), state(5)), replace(RAMP, after_epoch=4)) is None
+    assert (
+        reason_to_hold(ExperimentKnowledge(replace(HEALTHY, checks=(check,)), state(5)), replace(RAMP, after_epoch=4))
+        is None
+    )
 
 
 def test_evidence_is_that_of_the_steps_own_epochs():
@@ -101,7 +124,7 @@ def test_evidence_is_that_of_the_steps_own_epochs():
 
 
 def test_a_ramp_without_evidence_is_held_once_and_goes_on_when_it_comes():
-    watched, nothing = Watched(), Known(HEALTHY, None)
+    watched, nothing = Watched(), ExperimentKnowledge(HEALTHY, None)
     for _ in range(5):
         watched.after(1, nothing)
     [entry] = watched.log.entries
@@ -113,7 +136,7 @@ def test_a_ramp_without_evidence_is_held_once_and_goes_on_when_it_comes():
 
 
 def test_a_crossed_guardrail_takes_all_back_before_the_time_whatever_auto_decide_says():
-    watched = Watched("off").after(0.01, Known(CROSSED, state(5)))
+    watched = Watched("off").after(0.01, ExperimentKnowledge(CROSSED, state(5)))
     assert (watched.log.latest.weights, watched.log.latest.ramp) == (BASE.weights, None)
     [entry] = watched.log.entries
     assert (entry.actor, entry.action, entry.evidence) == ("monitor", "ramp", CROSSED)
@@ -122,7 +145,7 @@ def test_a_crossed_guardrail_takes_all_back_before_the_time_whatever_auto_decide
 def test_where_roll_back_is_allowed_the_ordinary_one_ends_the_ramp():
     watched = Watched("rollback")
     AutomaticDecisions(watched.decisions, lambda: watched.log.latest)([CROSSED])
-    watched.after(1, Known(CROSSED, state(5)))
+    watched.after(1, ExperimentKnowledge(CROSSED, state(5)))
     assert (watched.log.latest.weights, watched.log.latest.ramp) == ({"v1": 1.0, "v2": 0.0}, None)
     assert [entry.action for entry in watched.log.entries] == ["rollback"]
 
@@ -130,14 +153,14 @@ def test_where_roll_back_is_allowed_the_ordinary_one_ends_the_ramp():
 def test_nothing_is_steered_where_the_configuration_has_changed_meanwhile():
     watched = Watched()
     seen, watched.log.latest = watched.log.latest, replace(watched.log.latest, epoch=9)
-    stale = Ramping(watched.decisions, lambda: seen, lambda _id: Known(CROSSED, None), lambda: NOW_US)
+    stale = RampControl(watched.decisions, lambda: seen, lambda _id: ExperimentKnowledge(CROSSED, None), lambda: NOW_US)
     stale()
     assert watched.log.entries == []
 
 
 def test_without_a_ramp_nothing_is_looked_at():
-    Ramping(None, lambda: BASE, None, None)()
-    Ramping(None, lambda: None, None, None)()
+    RampControl(None, lambda: BASE, None, None)()
+    RampControl(None, lambda: None, None, None)()
 
 
 @pytest.mark.parametrize(("most", "least"), [(0.05, 88), (0.2, 20)])

@@ -17,10 +17,10 @@ from app.domain.manifest import FileSum
 from app.drift.reference import build_reference
 from app.drift.watch import start, update
 from app.errors import ArtefactRefused
-from app.monitor.drift.projection import Watch
+from app.monitor.drift.projection import WatchedVersion
 from app.monitor.drift.references import References
-from app.monitor.experiment.projection import ExperimentFolder
-from app.monitor.projection import step, take_in_all
+from app.monitor.experiment.projection import ExperimentProjection
+from app.monitor.projection import process_all, step
 from app.monitor.publisher import DriftCheck, Publisher
 from app.monitor.rebuild import rebuild
 from app.store.configurations import ConfigurationLog, DecisionTable
@@ -43,7 +43,7 @@ def test_the_state_is_that_of_the_pure_detector_over_the_logged_rows(log):
     log.watch(portion=10)
     rows = np.random.default_rng(3).normal(size=(57, 3))
     alone = update(reference(), start(reference()), rows)
-    watched = msgspec.json.decode(log.states()["drift/v1"], type=Watch).state.inputs
+    watched = msgspec.json.decode(log.states()["drift/v1"], type=WatchedVersion).state.inputs
     assert (watched.requests, watched.wealth, watched.counts) == (57, alone.inputs.wealth, alone.inputs.counts)
 
 
@@ -210,11 +210,11 @@ def test_events_may_be_cut_anywhere(log):
     log.watch()
     expected = log.states()
     log.forget()
-    store, folder = log.store(), log.folder()
+    store, projection = log.store(), log.projection()
     page = store.page(Cursor(), 10_000)
     events = in_order(page)
     for at in (*range(0, len(events), 37), len(events)):
-        changes = folder.fold(events[at : at + 37], store)
+        changes = projection.apply(events[at : at + 37], store)
         store.commit("drift", store.cursor("drift"), page.cursor, changes)
     assert log.states() == expected
 
@@ -243,7 +243,7 @@ def test_a_monitor_that_is_killed_loses_no_evidence_and_counts_none_twice(log):
     store, left = DiesBeforeCommit(log.store()), 1
     while left:
         try:
-            left = step(log.folder(), store, 13)
+            left = step(log.projection(), store, 13)
         except KeyboardInterrupt:
             left = 1
     assert log.states() == expected
@@ -260,10 +260,10 @@ def test_versions_of_the_same_data_have_the_same_inputs(log):
 
 def test_a_rebuild_gives_the_same_drift(log):
     busy(log)
-    folders = [ExperimentFolder(), log.folder()]
-    for folder in folders:
-        take_in_all(folder, log.store())
-    done = rebuild(log.database, folders, log.clock)
+    projections = [ExperimentProjection(), log.projection()]
+    for projection in projections:
+        process_all(projection, log.store())
+    done = rebuild(log.database, projections, log.clock)
     assert done.states_equal == {"experiment": True, "drift": True}
 
 
@@ -301,8 +301,8 @@ def test_an_acknowledgement_is_an_entry_in_the_audit_log(log):
 
 
 def published(log, publisher):
-    for folder in (ExperimentFolder(), log.folder()):
-        take_in_all(folder, log.store())
+    for projection in (ExperimentProjection(), log.projection()):
+        process_all(projection, log.store())
     return [report.recommendation.action for report in publisher.publish()]
 
 
@@ -358,14 +358,14 @@ class OneVersionShelf:
         return SimpleNamespace(manifest=self.manifest(version), read=lambda _name: self.document)
 
 
-def shelf_of(document):
+def registry_of(document):
     """A shelf, and references that look at it each time."""
-    shelf = OneVersionShelf(document)
-    return shelf, References(shelf, clock=itertools.count(0, 100).__next__)
+    registry = OneVersionShelf(document)
+    return registry, References(registry, clock=itertools.count(0, 100).__next__)
 
 
 def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
-    files, references = shelf_of(reference().to_json())
+    files, references = registry_of(reference().to_json())
     assert references.of("v1").reference == reference()
     files.broken = True
     assert references.of("v1").reference == reference()
@@ -374,14 +374,14 @@ def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
 
 @pytest.mark.parametrize("document", [None, b"{", b"{}", b"\xff", b'{"format": 9}'])
 def test_a_missing_or_unreadable_reference_is_none_and_said_once(document, caplog):
-    _, references = shelf_of(document)
+    _, references = registry_of(document)
     with caplog.at_level(logging.WARNING):
         assert [references.of("v1") for _ in range(3)] == [None, None, None]
     assert [record.message for record in caplog.records] == ["drift_not_watched"]
 
 
 def test_a_reference_that_was_replaced_is_read_again():
-    files, references = shelf_of(reference().to_json())
+    files, references = registry_of(reference().to_json())
     first = references.of("v1")
     files.document = reference(seed=2).to_json()
     assert references.of("v1").sha256 != first.sha256

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from app.monitor.drift.projection import MOST_POINTS, continued, course_of, marks, spacing_at
-from app.services.queries.drift_records import Course, CoursePoint
+from app.monitor.drift.projection import MOST_POINTS, continued, marks, spacing_at, timeline_of
+from app.services.queries.drift_records import DriftTimelinePoint, DriftTimelineState
 from app.store.engine import Database
 from tests.unit.monitor.watched_log import WatchedLog, known, reference
 
@@ -20,12 +20,12 @@ def log(store_url):
 
 def taken_in(portions):
     """The course of which each portion brought its points."""
-    course, requests = Course("1"), 0
+    timeline, requests = DriftTimelineState("1"), 0
     for portion in portions:
-        points = [CoursePoint(mark, mark, 0.0, 0.0, False) for mark in marks(requests, portion)]
+        points = [DriftTimelinePoint(mark, mark, 0.0, 0.0, False) for mark in marks(requests, portion)]
         requests += portion
-        course = continued(course, points, requests)
-    return [point.requests for point in course.points]
+        timeline = continued(timeline, points, requests)
+    return [point.requests for point in timeline.points]
 
 
 @pytest.mark.parametrize("portions", [[1] * 700, [13] * 1500, [2000] * 60, [7, 9_993, 1, 19_999, 3], [10**9]])
@@ -45,9 +45,9 @@ def test_a_point_says_what_the_report_said_then(log):
     for seed in range(4):
         log.requests(20, shift=seed, seed=seed, wrong=0.1)
     log.watch()
-    course = log.table.course("v1", 500)
+    timeline = log.table.timeline("v1", 500)
     log.forget()
-    for point in course:
+    for point in timeline:
         log.watch_until(point.requests, point.requests - 1)  # its own label comes after it
         report = log.report()
         assert (report.requests, report.score, report.evidence, report.alarm) == (
@@ -56,15 +56,15 @@ def test_a_point_says_what_the_report_said_then(log):
             point.evidence,
             point.alarm,
         )
-    assert [point.requests for point in course] == [20, 40, 60, 80]
-    assert course[-1].alarm
+    assert [point.requests for point in timeline] == [20, 40, 60, 80]
+    assert timeline[-1].alarm
 
 
 def test_a_read_course_keeps_its_first_and_last_point(log):
     log.requests(200)
     log.watch()
-    assert [point.requests for point in log.table.course("v1", 3)] == [20, 100, 200]
-    assert log.table.course("v9", 3) == []
+    assert [point.requests for point in log.table.timeline("v1", 3)] == [20, 100, 200]
+    assert log.table.timeline("v9", 3) == []
 
 
 def test_the_course_of_another_reference_is_begun_anew(log):
@@ -72,14 +72,16 @@ def test_the_course_of_another_reference_is_begun_anew(log):
     log.watch()
     log.requests(20, seed=9)
     log.watch(known("v1", reference(seed=2), sha256="2"))
-    assert [point.requests for point in log.table.course("v1", 500)] == [20]
+    assert [point.requests for point in log.table.timeline("v1", 500)] == [20]
 
 
 @pytest.mark.parametrize("body", ["{", "{}", '{"reference_sha256": "1", "points": [[1]]}'])
 def test_what_another_release_wrote_is_passed_over(body):
-    assert course_of(body, "1", 100) == Course("1")
+    assert timeline_of(body, "1", 100) == DriftTimelineState("1")
 
 
 def test_points_beyond_a_state_that_was_begun_anew_are_no_part_of_it():
-    body = msgspec.json.encode(Course("1", (CoursePoint(20, 1, 0.0, 0.0, False), CoursePoint(40, 2, 0.0, 0.0, True))))
-    assert [point.requests for point in course_of(body.decode(), "1", 20).points] == [20]
+    body = msgspec.json.encode(
+        DriftTimelineState("1", (DriftTimelinePoint(20, 1, 0.0, 0.0, False), DriftTimelinePoint(40, 2, 0.0, 0.0, True)))
+    )
+    assert [point.requests for point in timeline_of(body.decode(), "1", 20).points] == [20]

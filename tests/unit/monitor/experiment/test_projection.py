@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from app.monitor.experiment.projection import ExperimentFolder
+from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.projection import step
 from app.monitor.publisher import Publisher
 from app.stats import asymptotic, losses, paired, paired_interval, paired_numeric, robust, two_sample
@@ -304,4 +304,4 @@ def test_nothing_new_is_nothing_written(small_log):
     publisher = Publisher(small_log.store(), small_log.clock)
     small_log.take_in()
     assert len(publisher.publish()) == 1
-    assert (step(ExperimentFolder(), small_log.store()), publisher.publish()) == (0, [])
+    assert (step(ExperimentProjection(), small_log.store()), publisher.publish()) == (0, [])

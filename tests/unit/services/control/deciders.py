@@ -9,8 +9,8 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.monitoring import StoredReport
 from app.domain.report import ComparisonReport, ExperimentReport, Recommendation, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
-from app.services.control.decisions import World
-from app.services.control.startup import OnShelf
+from app.services.control.decisions import Dependencies
+from app.services.control.startup import AvailableVersions
 from app.services.queries.experiments import ExperimentRecord
 
 NOW_US = 1_795_000_000_000_000
@@ -22,7 +22,7 @@ BASE = Configuration(
     champion="v1",
     created_at_us=NOW_US,
 )
-SHELF = OnShelf(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
+REGISTRY = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
 
 
 class MemoryDecisions:
@@ -31,22 +31,22 @@ class MemoryDecisions:
     def __init__(self, configuration=BASE):
         self.latest, self.entries = configuration, []
 
-    def decide(self, judge):
-        ruling = judge(self.latest)
-        if ruling is None:
+    def decide(self, decide):
+        pending = decide(self.latest)
+        if pending is None:
             return Decided(self.latest, None)
-        self.latest = replace(ruling.configuration, epoch=self.latest.epoch + 1)
+        self.latest = replace(pending.configuration, epoch=self.latest.epoch + 1)
         entry = AuditEntry(
             seq=len(self.entries) + 1,
             at=iso_utc(self.latest.created_at_us),
-            actor=ruling.actor,
-            action=ruling.action,
-            version=ruling.version,
-            note=ruling.note,
-            experiment_id=ruling.experiment_id,
+            actor=pending.actor,
+            action=pending.action,
+            version=pending.version,
+            note=pending.note,
+            experiment_id=pending.experiment_id,
             epoch=self.latest.epoch,
-            changes=ruling.changes,
-            evidence=ruling.evidence,
+            changes=pending.changes,
+            evidence=pending.evidence,
         )
         self.entries.append(entry)
         return Decided(self.latest, entry)
@@ -90,7 +90,7 @@ class MemoryReports:
         return next((record for record in self.records if record.id == experiment_id), None)
 
 
-def world(**changes):
+def dependencies(**changes):
     """A world in which every version answers and nothing is known."""
     numbers = itertools.count(2)
     parts = {
@@ -99,7 +99,7 @@ def world(**changes):
         "now_us": lambda: NOW_US,
         "new_id": lambda: f"e{next(numbers)}",
     }
-    return World(**{**parts, **changes})
+    return Dependencies(**{**parts, **changes})
 
 
 def record(**changes):

@@ -39,43 +39,43 @@ LED_BY_V2 = replace(BASE, champion="v2")
 )
 def test_the_champions_alias_follows_and_a_challenger_changes_places(table, after):
     assert aliases_after(table, "v2") == after
-    shelf = MemoryShelf(table)
-    assert reconcile_aliases(shelf, LED_BY_V2) is (table != after)
-    assert shelf.table == after
-    assert reconcile_aliases(shelf, LED_BY_V2) is False
+    registry = MemoryShelf(table)
+    assert reconcile_aliases(registry, LED_BY_V2) is (table != after)
+    assert registry.table == after
+    assert reconcile_aliases(registry, LED_BY_V2) is False
 
 
 @pytest.mark.parametrize("pointings", [0, 1])
 def test_a_crash_on_the_way_heals(pointings):
-    shelf = MemoryShelf({"champion": "v1", "challenger": "v2"}, pointings)
+    registry = MemoryShelf({"champion": "v1", "challenger": "v2"}, pointings)
     with pytest.raises(KeyboardInterrupt):
-        reconcile_aliases(shelf, LED_BY_V2)
-    shelf.left = 9
-    reconcile_aliases(shelf, LED_BY_V2)
-    assert shelf.table == {"champion": "v2", "challenger": "v1"}
+        reconcile_aliases(registry, LED_BY_V2)
+    registry.left = 9
+    reconcile_aliases(registry, LED_BY_V2)
+    assert registry.table == {"champion": "v2", "challenger": "v1"}
 
 
 @pytest.mark.parametrize("changes", [{"champion": None}, {"epoch": 0}])
 def test_where_nothing_is_decided_nothing_is_moved(changes):
-    shelf = MemoryShelf({"champion": "v3"})
-    assert reconcile_aliases(shelf, replace(BASE, **changes)) is False
-    assert shelf.table == {"champion": "v3"}
+    registry = MemoryShelf({"champion": "v3"})
+    assert reconcile_aliases(registry, replace(BASE, **changes)) is False
+    assert registry.table == {"champion": "v3"}
 
 
 def test_a_broken_table_is_written_anew():
-    shelf = MemoryShelf({})
-    shelf.error = ArtefactRefused("aliases.json", "torn")
-    reconcile_aliases(shelf, LED_BY_V2)
-    assert shelf.table == {"champion": "v2"}
+    registry = MemoryShelf({})
+    registry.error = ArtefactRefused("aliases.json", "torn")
+    reconcile_aliases(registry, LED_BY_V2)
+    assert registry.table == {"champion": "v2"}
 
 
 def test_a_shelf_that_cannot_be_written_is_complained_about_once_and_tried_again(caplog):
-    shelf = MemoryShelf({"champion": "v1"})
-    shelf.error = PermissionError("read-only")
-    keeper = AliasKeeper(shelf)
+    registry = MemoryShelf({"champion": "v1"})
+    registry.error = PermissionError("read-only")
+    keeper = AliasKeeper(registry)
     keeper.keep(LED_BY_V2)
     keeper.keep(LED_BY_V2)
     assert [record.message for record in caplog.records] == ["aliases_not_moved"]
-    shelf.error = None
+    registry.error = None
     keeper.keep(LED_BY_V2)
-    assert shelf.table == {"champion": "v2"}
+    assert registry.table == {"champion": "v2"}

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from app.errors import SettingError, StoreUnavailable
-from app.services.control.config_watcher import Configurations, on_shelf
+from app.services.control.config_watcher import Configurations, available_versions
 from app.services.ports import RefusedVersion
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
@@ -104,9 +104,9 @@ def test_other_versions_loaded_later_settle_again(store):
 
 
 def test_the_shelf_is_what_the_fleet_holds():
-    fleet = replace(FLEET, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
-    shelf = on_shelf(fleet)
-    assert (shelf.versions, shelf.refused, shelf.champion) == (("v1", "v2"), ("v3",), "v2")
+    loaded_models = replace(FLEET, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
+    registry = available_versions(loaded_models)
+    assert (registry.versions, registry.refused, registry.champion) == (("v1", "v2"), ("v3",), "v2")
 
 
 def _start(url):

@@ -5,7 +5,7 @@ from app.domain.experiment import ExperimentTerms
 from app.errors import Contradiction, InvalidRequest, NotReady, StoreUnavailable, UnknownVersion
 from app.services.control.decisions import Decision, Decisions
 from app.services.control.transitions import kept, promoted, rolled_back, without
-from tests.unit.services.control.deciders import BASE, SHELF, MemoryDecisions, report, world
+from tests.unit.services.control.deciders import BASE, REGISTRY, MemoryDecisions, dependencies, report
 
 THREE = replace(BASE, weights={"v1": 0.6, "v2": 0.1, "v3": 0.3})
 
@@ -15,8 +15,8 @@ def log():
     return MemoryDecisions()
 
 
-def decide(log, action, version=None, shelf=SHELF, **changes):
-    return Decisions(log, world(**changes)).decide(Decision(action, version, "ann", "why"), shelf)
+def decide(log, action, version=None, registry=REGISTRY, **changes):
+    return Decisions(log, dependencies(**changes)).decide(Decision(action, version, "ann", "why"), registry)
 
 
 def test_a_promoted_version_leads_and_is_the_baseline_of_a_new_experiment(log):
@@ -56,24 +56,24 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(log, action, version
 
 def test_a_version_that_reads_other_features_cannot_be_promoted(log):
     with pytest.raises(Contradiction, match="features"):
-        decide(log, "promote", "v2", replace(SHELF, eligible=("v1",)))
+        decide(log, "promote", "v2", replace(REGISTRY, eligible=("v1",)))
 
 
 def test_rolling_back_returns_through_all_champions_and_then_no_further(log):
     log.latest = THREE
-    shelf = replace(SHELF, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
-    decide(log, "promote", "v2", shelf)
-    decide(log, "promote", "v3", shelf)
-    back = [decide(log, "rollback", shelf=shelf).configuration.champion for _ in range(2)]
+    registry = replace(REGISTRY, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
+    decide(log, "promote", "v2", registry)
+    decide(log, "promote", "v3", registry)
+    back = [decide(log, "rollback", registry=registry).configuration.champion for _ in range(2)]
     assert back == ["v2", "v1"]
     with pytest.raises(Contradiction, match="no champion before v1"):
-        decide(log, "rollback", shelf=shelf)
+        decide(log, "rollback", registry=registry)
 
 
 def test_a_champion_that_is_not_served_any_more_cannot_come_back(log):
     log.latest = replace(BASE, champion="v2", former_champions=("v1",))
     with pytest.raises(UnknownVersion):
-        decide(log, "rollback", shelf=replace(SHELF, versions=("v2",), eligible=("v2",)))
+        decide(log, "rollback", registry=replace(REGISTRY, versions=("v2",), eligible=("v2",)))
     assert log.entries == []
 
 
@@ -88,13 +88,13 @@ def test_keeping_another_baseline_than_the_champion_can_be_rolled_back(log):
     assert decide(log, "keep").configuration.former_champions == ("v2",)
 
 
-@pytest.mark.parametrize(("flaw", "answers"), [(None, True), ("it raises ValueError", False)])
-def test_after_a_roll_back_the_entry_says_whether_the_version_answers(log, flaw, answers):
+@pytest.mark.parametrize(("failure", "answers"), [(None, True), ("it raises ValueError", False)])
+def test_after_a_roll_back_the_entry_says_whether_the_version_answers(log, failure, answers):
     log.latest = replace(BASE, champion="v2", former_champions=("v1",))
     asked = []
-    entry = decide(log, "rollback", probe=lambda version: asked.append(version) or flaw).entry
+    entry = decide(log, "rollback", probe=lambda version: asked.append(version) or failure).entry
     assert asked == ["v1"]
-    assert (entry.checked.answers, entry.checked.detail) == (answers, flaw)
+    assert (entry.checked.answers, entry.checked.detail) == (answers, failure)
     assert log.entries[-1].checked == entry.checked
 
 
@@ -120,7 +120,7 @@ def test_without_a_configuration_there_is_nothing_to_decide_on(log):
 
 
 def test_the_audit_is_read_page_by_page_newest_first(log):
-    decisions = Decisions(log, world())
+    decisions = Decisions(log, dependencies())
     for _ in range(5):
         decide(log, "keep")
     first = decisions.audit(2)
@@ -133,12 +133,12 @@ def test_the_audit_is_read_page_by_page_newest_first(log):
 @pytest.mark.parametrize("limit", [0, 1001, -1])
 def test_a_page_has_a_size(log, limit):
     with pytest.raises(InvalidRequest):
-        Decisions(log, world()).audit(limit)
+        Decisions(log, dependencies()).audit(limit)
 
 
 def test_a_challenger_that_broke_a_guardrail_gets_no_traffic_and_the_experiment_goes_on(log):
     log.latest = THREE
-    decided = Decisions(log, world()).stop("e1", "v3", "too many errors")
+    decided = Decisions(log, dependencies()).stop("e1", "v3", "too many errors")
     after = decided.configuration
     assert after.weights == pytest.approx({"v1": 6 / 7, "v2": 1 / 7, "v3": 0})
     assert (after.experiment_id, after.champion, after.source) == ("e1", "v1", "rollback")
@@ -147,12 +147,12 @@ def test_a_challenger_that_broke_a_guardrail_gets_no_traffic_and_the_experiment_
 
 def test_where_the_champion_is_at_fault_the_one_before_takes_over(log):
     log.latest = replace(BASE, champion="v2", former_champions=("v1",))
-    after = Decisions(log, world()).stop("e1", "v2", "too slow").configuration
+    after = Decisions(log, dependencies()).stop("e1", "v2", "too slow").configuration
     assert (after.champion, after.weights, after.experiment_id) == ("v1", {"v1": 1.0, "v2": 0.0}, "e2")
 
 
 def test_what_a_person_gives_traffic_again_is_left_alone(log):
-    decisions = Decisions(log, world())
+    decisions = Decisions(log, dependencies())
     assert decisions.stop("e1", "v2", "too slow") is not None
     log.latest = replace(log.latest, weights=BASE.weights)
     assert decisions.stop("e1", "v2", "too slow") is None
@@ -162,24 +162,24 @@ def test_what_a_person_gives_traffic_again_is_left_alone(log):
 @pytest.mark.parametrize("auto_decide", ["off", "promote"])
 def test_no_roll_back_by_itself_unless_allowed(log, auto_decide):
     log.latest = replace(BASE, auto_decide=auto_decide)
-    assert Decisions(log, world()).stop("e1", "v2", "too slow") is None
+    assert Decisions(log, dependencies()).stop("e1", "v2", "too slow") is None
 
 
 @pytest.mark.parametrize("auto_decide", ["off", "rollback"])
 def test_no_promotion_by_itself_unless_allowed(log, auto_decide):
     log.latest = replace(BASE, auto_decide=auto_decide)
-    assert Decisions(log, world()).promote("e1", "v2", "better") is None
+    assert Decisions(log, dependencies()).promote("e1", "v2", "better") is None
 
 
 def test_evidence_of_an_experiment_that_has_ended_decides_nothing(log):
     log.latest = replace(BASE, auto_decide="both", experiment_id="later")
-    assert Decisions(log, world()).stop("e1", "v2", "too slow") is None
-    assert Decisions(log, world()).promote("e1", "v2", "better") is None
+    assert Decisions(log, dependencies()).stop("e1", "v2", "too slow") is None
+    assert Decisions(log, dependencies()).promote("e1", "v2", "better") is None
 
 
 def test_an_allowed_promotion_happens_once(log):
     log.latest = replace(BASE, auto_decide="promote")
-    decisions = Decisions(log, world())
+    decisions = Decisions(log, dependencies())
     assert decisions.promote("e1", "v2", "better").entry.actor == "monitor"
     assert decisions.promote("e2", "v2", "better") is None
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.errors import SettingError
-from app.services.control.startup import OnShelf, reconcile, split_of
+from app.services.control.startup import AvailableVersions, reconcile, split_of
 from app.settings import Settings
 
-TWO = OnShelf(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
+TWO = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
 THREE = replace(TWO, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
 
 
@@ -20,8 +20,8 @@ class Deployment:
         self.latest = None
         self.ids = (f"e{number}" for number in itertools.count(1))
 
-    def start(self, shelf=TWO, **settings):
-        wanted = reconcile(Settings(**settings), shelf, self.latest, 7, lambda: next(self.ids))
+    def start(self, registry=TWO, **settings):
+        wanted = reconcile(Settings(**settings), registry, self.latest, 7, lambda: next(self.ids))
         if wanted is not None:
             assert wanted.epoch == 0
             self.latest = replace(wanted, epoch=(self.latest.epoch if self.latest else 0) + 1)
@@ -52,8 +52,8 @@ def test_a_version_without_a_word_in_the_environment_runs_in_shadow(deployment):
 
 
 def test_versions_share_equally_where_none_of_them_has_weight(deployment):
-    shelf = replace(THREE, versions=("v3", "v4"), eligible=("v3", "v4"), champion=None)
-    assert deployment.start(shelf).weights == {"v3": 0.5, "v4": 0.5}
+    registry = replace(THREE, versions=("v3", "v4"), eligible=("v3", "v4"), champion=None)
+    assert deployment.start(registry).weights == {"v3": 0.5, "v4": 0.5}
 
 
 def test_a_patch_outlives_a_start_with_the_same_environment(deployment):
@@ -78,15 +78,15 @@ def test_a_new_word_about_one_setting_leaves_a_patch_of_another(deployment):
 
 
 @pytest.mark.parametrize(
-    ("shelf", "weights"),
+    ("registry", "weights"),
     [
         (THREE, {"v1": 0.5, "v2": 0.5, "v3": 0.0}),
         (replace(TWO, versions=("v1",), eligible=("v1",)), {"v1": 1.0}),
     ],
 )
-def test_other_versions_on_the_shelf_begin_an_experiment(deployment, shelf, weights):
+def test_other_versions_on_the_shelf_begin_an_experiment(deployment, registry, weights):
     deployment.start()
-    again = deployment.start(shelf)
+    again = deployment.start(registry)
     assert (again.experiment_id, again.weights, again.source) == ("e2", weights, "shelf")
 
 
@@ -117,7 +117,7 @@ def test_a_new_version_that_is_refused_changes_nothing(deployment):
 
 
 def test_an_empty_shelf_changes_nothing(deployment):
-    empty = OnShelf(versions=(), eligible=(), champion=None, task="classification")
+    empty = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
     assert deployment.start(empty) is None
     first = deployment.start()
     assert deployment.start(empty) is first

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from app.domain.report import Recommendation
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.services.queries.experiments import Experiments
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 from tests.unit.services.control.deciders import BASE, MemoryReports, record, report
 from tests.unit.services.recording.recorders import FLEET
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 def experiments(reports, configuration=BASE, clock=None):
-    live = Live(FLEET, configuration, lambda: None)
+    live = LiveModels(FLEET, configuration, lambda: None)
     return Experiments(live, reports, reports, clock or Clock()), live
 
 

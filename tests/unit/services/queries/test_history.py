@@ -35,12 +35,12 @@ class Log:
         return version == "retired"
 
 
-def history(*rows, fleet=FLEET):
-    return History(Log(*rows), lambda: fleet)
+def history(*rows, loaded_models=FLEET):
+    return History(Log(*rows), lambda: loaded_models)
 
 
-def entry(fleet=FLEET, **changes):
-    return msgspec.to_builtins(history(logged(1, **changes), fleet=fleet).page().predictions[0])
+def entry(loaded_models=FLEET, **changes):
+    return msgspec.to_builtins(history(logged(1, **changes), loaded_models=loaded_models).page().predictions[0])
 
 
 def test_an_entry_reads_as_the_contract_says():
@@ -72,7 +72,7 @@ def test_a_label_is_shown_by_name_where_it_has_one(actual, shown):
 
 
 def test_a_version_that_is_gone_is_shown_without_names():
-    found = entry(fleet=fleet_of())
+    found = entry(loaded_models=fleet_of())
     assert (found["features"], found["prediction"]) == ({"feature_1": 5.1, "feature_2": None}, 1)
 
 

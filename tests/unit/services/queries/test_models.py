@@ -6,14 +6,14 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.manifest import FileSum, Manifest, Parity, Source
 from app.domain.rows import RowParser
 from app.errors import ArtefactRefused, UnknownVersion
-from app.services.ports import Fleet, LoadedVersion, RefusedVersion
-from app.services.queries.models import Catalogue
-from app.services.serving.predictor import Live
+from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
+from app.services.queries.models import ModelQueries
+from app.services.serving.predictor import LiveModels
 
 CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 
 
-class Shelf:
+class ModelRegistry:
     """Manifests by name; what is an error is raised."""
 
     def __init__(self, manifests, aliases):
@@ -53,7 +53,7 @@ def manifest(name, ordinal):
     )
 
 
-def catalogue(shelf, serving=("v1",), peers=None, refused=(), champion=None):
+def catalogue(registry, serving=("v1",), compatible=None, refused=(), champion=None):
     versions = {
         name: LoadedVersion(
             name,
@@ -67,14 +67,16 @@ def catalogue(shelf, serving=("v1",), peers=None, refused=(), champion=None):
         )
         for name in serving
     }
-    fleet = Fleet(versions, serving[0] if serving else None, peers or serving, {"champion": "v1"}, refused)
+    loaded_models = LoadedModels(
+        versions, serving[0] if serving else None, compatible or serving, {"champion": "v1"}, refused
+    )
     terms = ExperimentTerms(metric="accuracy")
     configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms, champion=champion)
-    return Catalogue(Live(fleet, configuration, lambda: None), shelf)
+    return ModelQueries(LiveModels(loaded_models, configuration, lambda: None), registry)
 
 
 ALIASES = {"champion": "v1", "challenger": "v2", "best": "v1"}
-TWO = Shelf({"v2": manifest("v2", 2), "v1": manifest("v1", 1)}, ALIASES)
+TWO = ModelRegistry({"v2": manifest("v2", 2), "v1": manifest("v1", 1)}, ALIASES)
 
 
 def test_versions_come_by_ordinal_with_their_aliases():
@@ -92,7 +94,7 @@ def test_what_serves_says_its_real_runtime_and_what_does_not_its_manifests():
 
 
 def test_a_version_may_serve_without_being_routed():
-    entry = catalogue(TWO, serving=("v1", "v2"), peers=("v1",)).entry("v2")
+    entry = catalogue(TWO, serving=("v1", "v2"), compatible=("v1",)).entry("v2")
     assert (entry.serving, entry.routed) == (True, False)
 
 
@@ -101,14 +103,14 @@ def test_only_what_serves_is_the_information_about_the_model():
 
 
 @pytest.mark.parametrize(
-    ("shelf", "refused"),
+    ("registry", "refused"),
     [
-        (Shelf({"v1": manifest("v1", 1), "v2": ArtefactRefused("v2/manifest.json", "unsigned")}, ALIASES), ()),
+        (ModelRegistry({"v1": manifest("v1", 1), "v2": ArtefactRefused("v2/manifest.json", "unsigned")}, ALIASES), ()),
         (TWO, (RefusedVersion("v2", "v2/manifest.json: unsigned"),)),
     ],
 )
-def test_what_is_refused_is_listed_with_its_reason_and_not_among_the_models(shelf, refused):
-    found = catalogue(shelf, refused=refused)
+def test_what_is_refused_is_listed_with_its_reason_and_not_among_the_models(registry, refused):
+    found = catalogue(registry, refused=refused)
     assert [entry.version for entry in found.listing().models] == ["v1"]
     assert found.listing().refused == {"v2": "v2/manifest.json: unsigned"}
     with pytest.raises(UnknownVersion, match="unsigned"):
@@ -116,13 +118,13 @@ def test_what_is_refused_is_listed_with_its_reason_and_not_among_the_models(shel
 
 
 def test_a_version_that_vanishes_while_it_is_listed_is_refused_not_fatal():
-    shelf = Shelf({"v1": manifest("v1", 1), "v2": UnknownVersion("gone")}, ALIASES)
-    assert catalogue(shelf).listing().refused == {"v2": "gone"}
+    registry = ModelRegistry({"v1": manifest("v1", 1), "v2": UnknownVersion("gone")}, ALIASES)
+    assert catalogue(registry).listing().refused == {"v2": "gone"}
 
 
 def test_a_broken_file_of_aliases_leaves_those_known_at_loading():
-    shelf = Shelf({"v1": manifest("v1", 1)}, ArtefactRefused("aliases.json", "not JSON"))
-    assert catalogue(shelf).listing().aliases == {"champion": "v1"}
+    registry = ModelRegistry({"v1": manifest("v1", 1)}, ArtefactRefused("aliases.json", "not JSON"))
+    assert catalogue(registry).listing().aliases == {"champion": "v1"}
 
 
 def test_an_unknown_version_names_those_there_are():
@@ -131,7 +133,7 @@ def test_an_unknown_version_names_those_there_are():
 
 
 def test_an_empty_shelf_has_no_versions():
-    assert catalogue(Shelf({}, {}), serving=()).listing().models == ()
+    assert catalogue(ModelRegistry({}, {}), serving=()).listing().models == ()
 
 
 def test_a_feature_says_everything_about_itself():
@@ -141,7 +143,7 @@ def test_a_feature_says_everything_about_itself():
 
 
 def test_the_champion_in_force_is_shown_before_the_shelf_has_followed():
-    shelf = Shelf({"v1": manifest("v1", 1), "v2": manifest("v2", 2)}, {"champion": "v1", "challenger": "v2"})
-    listed = catalogue(shelf, serving=("v1", "v2"), champion="v2").listing()
+    registry = ModelRegistry({"v1": manifest("v1", 1), "v2": manifest("v2", 2)}, {"champion": "v1", "challenger": "v2"})
+    listed = catalogue(registry, serving=("v1", "v2"), champion="v2").listing()
     assert listed.aliases == {"champion": "v2", "challenger": "v1"}
     assert [entry.aliases for entry in listed.models] == [("challenger",), ("champion",)]

@@ -8,7 +8,7 @@ import numpy as np
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Exposure, Outputs
 from app.domain.rows import RowParser
-from app.services.ports import Fleet, LoadedVersion
+from app.services.ports import LoadedModels, LoadedVersion
 
 CONTRACT = FeatureContract(
     task="classification", target="y", features=(Feature(name="a"), Feature(name="b")), classes=("no", "yes")
@@ -57,7 +57,7 @@ def fleet_of(**runtimes):
         )
         for ordinal, (name, runtime) in enumerate(runtimes.items(), start=1)
     }
-    return Fleet(versions=versions, reference=next(iter(versions), None), peers=tuple(versions), aliases={})
+    return LoadedModels(versions=versions, reference=next(iter(versions), None), compatible=tuple(versions), aliases={})
 
 
 FLEET = fleet_of(v1=Constant(0), v2=Constant(1))
@@ -92,12 +92,12 @@ class MemoryLog:
     def __init__(self):
         self.rows = {}
         self.error = None
-        self.refused = ()
+        self.rejected = ()
 
     def append(self, rows):
         if self.error is not None:
             raise self.error
-        if any(row.request_id in self.refused for row in rows):
+        if any(row.request_id in self.rejected for row in rows):
             raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
         for row in rows:
             self.rows.setdefault(row.prediction_id, row)

@@ -6,44 +6,44 @@ import logging
 from array import array
 
 from app.domain.prediction import Failure
-from app.services.recording.batch import FailureReports, Intake, count_served
+from app.services.recording.batch import FailureReports, RecordQueue, count_served
 from tests.unit.services.recording.recorders import CountingMetrics, exposure
 
 TWO_ROWS = [(1.0, 2.0), (3.0, 4.0)]
 
 
 def test_the_limit_is_in_rows_not_in_requests():
-    intake = Intake(limit_rows=3)
+    record_queue = RecordQueue(limit_rows=3)
     for _ in range(2):
-        intake.put(exposure(rows=TWO_ROWS))
-    assert intake.waiting == 2
-    assert intake.take_refused().rows == 2
+        record_queue.put(exposure(rows=TWO_ROWS))
+    assert record_queue.waiting == 2
+    assert record_queue.take_rejected().rows == 2
 
 
 def test_what_was_refused_is_told_once_and_by_version():
-    intake = Intake(limit_rows=0)
+    record_queue = RecordQueue(limit_rows=0)
     for version in ("v1", "v2", "v1"):
-        intake.put(exposure(version))
-    assert dict(intake.take_refused().requests) == {"v1": 2, "v2": 1}
-    assert intake.take_refused() is None
+        record_queue.put(exposure(version))
+    assert dict(record_queue.take_rejected().requests) == {"v1": 2, "v2": 1}
+    assert record_queue.take_rejected() is None
 
 
 def test_the_oldest_is_taken_first_and_makes_room():
-    intake = Intake(limit_rows=2)
+    record_queue = RecordQueue(limit_rows=2)
     first, second = exposure(), exposure()
-    intake.put(first)
-    intake.put(second)
-    assert intake.take(1) == [first]
-    intake.put(exposure())
-    assert intake.take_refused() is None
+    record_queue.put(first)
+    record_queue.put(second)
+    assert record_queue.take(1) == [first]
+    record_queue.put(exposure())
+    assert record_queue.take_rejected() is None
 
 
 def test_the_number_of_rows_accepted_goes_on_where_it_is_kept():
-    intake, numbers = Intake(limit_rows=3), array("Q", (0, 0))
-    intake.put(exposure())
-    intake.count_into(numbers)
-    intake.put(exposure(rows=TWO_ROWS))
-    intake.put(exposure())  # refused
+    record_queue, numbers = RecordQueue(limit_rows=3), array("Q", (0, 0))
+    record_queue.put(exposure())
+    record_queue.count_into(numbers)
+    record_queue.put(exposure(rows=TWO_ROWS))
+    record_queue.put(exposure())  # refused
     assert numbers[0] == 3
 
 

@@ -9,10 +9,10 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.prediction_id import Signer
 from app.domain.rows import RowParser
 from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
-from app.services.ports import Fleet, LoadedVersion
+from app.services.ports import LoadedModels, LoadedVersion
 from app.services.recording.feedback import Feedback, GroupCommit, Receipt
 from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 
 CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 SIGNER = Signer(b"k" * 32, b"proc")
@@ -44,10 +44,10 @@ def feedback(log):
         sha256="",
         manifest={},
     )
-    fleet = Fleet(versions={"v1": version}, reference="v1", peers=("v1",), aliases={})
+    loaded_models = LoadedModels(versions={"v1": version}, reference="v1", compatible=("v1",), aliases={})
     terms = ExperimentTerms(metric="accuracy")
     configuration = Configuration(epoch=1, experiment_id="e", weights={"v1": 1.0}, terms=terms)
-    live = Live(fleet, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
+    live = LiveModels(loaded_models, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
     return Feedback(live, SIGNER, log, wait_s=0.1)
 
 
@@ -93,9 +93,9 @@ def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, lo
 def test_a_malformed_item_is_refused_alone_and_by_index(feedback, log, item, words):
     with pytest.raises(InvalidRequest, match=words):
         feedback.accept([item])
-    with pytest.raises(InvalidRequest, match=f"item 1: .*{words}") as refused:
+    with pytest.raises(InvalidRequest, match=f"item 1: .*{words}") as rejected:
         feedback.accept([{"prediction_id": issued(), "actual": 0}, item])
-    assert refused.value.index == 1
+    assert rejected.value.index == 1
     assert log.submissions == []
 
 
@@ -115,11 +115,14 @@ def test_what_the_log_contradicts_is_raised(feedback, log):
         feedback.accept([{"prediction_id": issued(), "actual": 0}])
 
 
+SLOW_COMMIT_S = 0.05  # a disk that is slow enough for the others to come meanwhile
+
+
 def test_callers_that_wait_are_committed_together():
     sizes = []
 
     def commit(works):
-        time.sleep(0.05)
+        time.sleep(SLOW_COMMIT_S)
         sizes.append(len(works))
         return [work * 10 for work in works]
 

@@ -13,8 +13,8 @@ def never(version, error):
     raise error
 
 
-def rows_of(*exposures, fleet=FLEET, on_failure=never):
-    return log_rows(exposures, fleet, on_failure)
+def rows_of(*exposures, loaded_models=FLEET, on_failure=never):
+    return log_rows(exposures, loaded_models, on_failure)
 
 
 def answers(row):
@@ -40,9 +40,9 @@ def test_rows_stay_in_the_order_of_serving_whichever_version_served():
 
 
 def test_a_version_is_asked_once_for_all_rows_that_another_served():
-    fleet = fleet_of(v1=Constant(0), v2=Constant(1))
-    rows_of(*[exposure("v1") for _ in range(5)], fleet=fleet)
-    assert [version.runtime.calls for version in fleet.versions.values()] == [[], [5]]
+    loaded_models = fleet_of(v1=Constant(0), v2=Constant(1))
+    rows_of(*[exposure("v1") for _ in range(5)], loaded_models=loaded_models)
+    assert [version.runtime.calls for version in loaded_models.versions.values()] == [[], [5]]
 
 
 def test_a_missing_value_is_null():
@@ -64,17 +64,19 @@ def test_numbers_lose_no_digit(values):
 def test_a_shadow_that_fails_is_reported_and_left_out():
     failures = []
     (row,) = rows_of(
-        exposure("v1"), fleet=fleet_of(v1=Constant(0), v2=FailsOn(1, bad=5.0)), on_failure=lambda *a: failures.append(a)
+        exposure("v1"),
+        loaded_models=fleet_of(v1=Constant(0), v2=FailsOn(1, bad=5.0)),
+        on_failure=lambda *a: failures.append(a),
     )
     assert answers(row) == {"v1": 0}
     assert [version for version, _ in failures] == ["v2"]
 
 
 def test_a_row_that_a_shadow_cannot_answer_costs_no_other_row_its_answer():
-    fleet = fleet_of(v1=Constant(0), v2=FailsOn(1, bad=9.0))
+    loaded_models = fleet_of(v1=Constant(0), v2=FailsOn(1, bad=9.0))
     failures = []
     asked = [exposure("v1", rows=[(9.0 if number == 3 else 1.0, 0.0)]) for number in range(8)]
-    rows = rows_of(*asked, fleet=fleet, on_failure=lambda *a: failures.append(a))
+    rows = rows_of(*asked, loaded_models=loaded_models, on_failure=lambda *a: failures.append(a))
     assert ["v2" in answers(row) for row in rows] == [number != 3 for number in range(8)]
     assert len(failures) == 1
 
@@ -89,7 +91,7 @@ def test_a_shadow_whose_outputs_do_not_fit_the_rows_has_failed(wrong):
 
     failures = []
     (row,) = rows_of(
-        exposure("v1"), fleet=fleet_of(v1=Constant(0), v2=Wrong()), on_failure=lambda *a: failures.append(a)
+        exposure("v1"), loaded_models=fleet_of(v1=Constant(0), v2=Wrong()), on_failure=lambda *a: failures.append(a)
     )
     assert answers(row) == {"v1": 0}
     assert len(failures) == 1
@@ -105,10 +107,12 @@ def test_a_regression_is_logged_as_a_number():
         def predict(self, rows):
             return Outputs(values=np.full(len(rows), 0.5))
 
-    (row,) = rows_of(exposure("v1", outputs=Outputs(values=np.array([1.5]))), fleet=fleet_of(v1=Constant(0), v2=Half()))
+    (row,) = rows_of(
+        exposure("v1", outputs=Outputs(values=np.array([1.5]))), loaded_models=fleet_of(v1=Constant(0), v2=Half())
+    )
     assert msgspec.json.decode(row.answers) == {"v1": {"v": 1.5}, "v2": {"v": 0.5}}
 
 
 def test_a_model_without_probabilities_is_logged_without_them():
-    (row,) = rows_of(exposure("v1", outputs=Outputs(class_ids=np.array([1]))), fleet=fleet_of(v1=Constant(0)))
+    (row,) = rows_of(exposure("v1", outputs=Outputs(class_ids=np.array([1]))), loaded_models=fleet_of(v1=Constant(0)))
     assert msgspec.json.decode(row.answers) == {"v1": {"c": 1}}

@@ -4,7 +4,7 @@ import pytest
 
 from app.errors import StoreUnavailable
 from app.services.recording.log_rows import log_rows
-from app.services.recording.retry_buffer import Backlog
+from app.services.recording.retry_buffer import RetryBuffer
 from tests.unit.services.recording.recorders import FLEET, CountingMetrics, MemoryLog, exposure
 
 
@@ -13,16 +13,16 @@ class Scene:
         self.now_s = 100.0
         self.log = MemoryLog()
         self.metrics = CountingMetrics()
-        self.backlog = Backlog(self.log, self.metrics, limit, lambda: self.now_s)
+        self.retry_buffer = RetryBuffer(self.log, self.metrics, limit, lambda: self.now_s)
 
     def add(self, count):
         rows = log_rows([exposure() for _ in range(count)], FLEET, None)
-        self.backlog.add(rows)
+        self.retry_buffer.add(rows)
         return rows
 
     def write_after(self, seconds):
         self.now_s += seconds
-        self.backlog.write()
+        self.retry_buffer.write()
 
 
 @pytest.fixture
@@ -32,20 +32,20 @@ def scene():
 
 def test_rows_are_written_in_order_and_gone(scene):
     rows = scene.add(2500)
-    scene.backlog.write()
+    scene.retry_buffer.write()
     assert list(scene.log.rows.values()) == rows
-    assert len(scene.backlog) == 0
+    assert len(scene.retry_buffer) == 0
 
 
 def test_a_store_that_fails_keeps_the_rows_until_it_works_again(scene):
     scene.log.error = StoreUnavailable("locked")
     rows = scene.add(3)
-    scene.backlog.write()
-    assert scene.backlog.outage == "locked"
+    scene.retry_buffer.write()
+    assert scene.retry_buffer.outage == "locked"
     scene.log.error = None
     scene.write_after(1.0)
     assert list(scene.log.rows.values()) == rows
-    assert scene.backlog.outage is None
+    assert scene.retry_buffer.outage is None
 
 
 def test_retries_wait_ever_longer_but_no_longer_than_a_second(scene):
@@ -74,7 +74,7 @@ def test_a_single_refusal_is_no_outage_worth_a_line(scene, caplog):
     caplog.set_level(logging.WARNING)
     scene.log.error = StoreUnavailable("locked")
     scene.add(1)
-    scene.backlog.write()
+    scene.retry_buffer.write()
     scene.log.error = None
     scene.write_after(1.0)
     assert (caplog.records, scene.metrics.counts["store_failed"]) == ([], 1)
@@ -83,24 +83,24 @@ def test_a_single_refusal_is_no_outage_worth_a_line(scene, caplog):
 def test_beyond_the_limit_the_oldest_go_and_are_counted():
     scene = Scene(limit=2)
     rows = scene.add(5)
-    scene.backlog.write()
+    scene.retry_buffer.write()
     assert list(scene.log.rows.values()) == rows[3:]
     assert scene.metrics.counts["dropped"] == 3
 
 
 def test_a_row_that_no_store_takes_does_not_hold_up_the_others(scene):
     rows = scene.add(4)
-    scene.log.refused = (rows[1].request_id,)
-    scene.backlog.write()
+    scene.log.rejected = (rows[1].request_id,)
+    scene.retry_buffer.write()
     assert list(scene.log.rows.values()) == [rows[0], *rows[2:]]
     assert scene.metrics.counts["dropped"] == 1
-    assert len(scene.backlog) == 0
+    assert len(scene.retry_buffer) == 0
 
 
 def test_an_unexpected_failure_loses_nothing(scene):
     scene.log.error = KeyError("a mistake of ours")
     scene.add(2)
-    scene.backlog.write()
+    scene.retry_buffer.write()
     scene.log.error = None
     scene.write_after(1.0)
     assert len(scene.log.rows) == 2

@@ -9,10 +9,10 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.prediction import Outputs
 from app.domain.rows import RowParser
 from app.errors import NotReady
-from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
-from app.services.serving.predictor import Live
+from app.services.serving.predictor import LiveModels
 
 CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 YES = Outputs(class_ids=np.array([1]), probabilities=np.array([[0.2, 0.8]]))
@@ -34,7 +34,7 @@ class Asked:
 class Place(NamedTuple):
     """Where a health check lives: what a test may turn."""
 
-    live: Live
+    live: LiveModels
     time: dict
     store: dict
 
@@ -43,16 +43,18 @@ def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
     return LoadedVersion(name, 1, contract, RowParser(contract), runtime, "onnx", "a" * 64, {"examples": examples})
 
 
-def fleet(*versions, refused=(), peers=None):
+def loaded_models(*versions, refused=(), compatible=None):
     names = tuple(one.name for one in versions)
-    return Fleet({one.name: one for one in versions}, names[0] if names else None, peers or names, {}, refused)
+    return LoadedModels(
+        {one.name: one for one in versions}, names[0] if names else None, compatible or names, {}, refused
+    )
 
 
 def check(served, monitor_age_s=lambda: None):
     time, store = {"s": 100.0}, {"wrong": None}
     terms = ExperimentTerms(metric="accuracy")
     configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms)
-    live = Live(served, configuration, lambda: Breaker(1, 60.0, lambda: time["s"]))
+    live = LiveModels(served, configuration, lambda: Breaker(1, 60.0, lambda: time["s"]))
     health = Health(
         live, lambda: store["wrong"], "1.0", monitor_age_s=monitor_age_s, clock=lambda: time["s"], ttl_s=1.0
     )
@@ -70,14 +72,14 @@ def check(served, monitor_age_s=lambda: None):
     ],
 )
 def test_a_version_that_does_not_answer_is_named_with_the_reason(outcome, error):
-    health, _ = check(fleet(version("v1", Asked()), version("v2", Asked(outcome))))
+    health, _ = check(loaded_models(version("v1", Asked()), version("v2", Asked(outcome))))
     report = health.report()
     assert (report.status, report.models["v2"].error) == ("degraded", error)
     assert report.models["v1"].error is None
 
 
 def test_examples_that_do_not_fit_the_contract_are_a_finding():
-    health, _ = check(fleet(version("v1", Asked(), examples=((1.0, 2.0),))))
+    health, _ = check(loaded_models(version("v1", Asked(), examples=((1.0, 2.0),))))
     assert "expected 1 features" in health.report().models["v1"].error
 
 
@@ -96,13 +98,13 @@ def test_examples_that_do_not_fit_the_contract_are_a_finding():
 )
 def test_without_examples_a_typical_row_is_asked(features):
     contract = FeatureContract(task="classification", target="y", features=features, classes=("no", "yes"))
-    health, _ = check(fleet(version("v1", Asked(), contract, examples=())))
+    health, _ = check(loaded_models(version("v1", Asked(), contract, examples=())))
     assert health.report().status == "healthy"
 
 
 def test_proofs_are_good_for_a_while_and_no_longer():
     runtime = Asked()
-    health, place = check(fleet(version("v1", runtime)))
+    health, place = check(loaded_models(version("v1", runtime)))
     for seconds, times in ((0, 1), (0.9, 1), (0.2, 2)):
         place.time["s"] += seconds
         health.report()
@@ -111,14 +113,14 @@ def test_proofs_are_good_for_a_while_and_no_longer():
 
 
 def test_a_new_fleet_is_proven_at_once():
-    health, place = check(fleet(version("v1", Asked())))
+    health, place = check(loaded_models(version("v1", Asked())))
     assert health.report().status == "healthy"
-    place.live.install(fleet(version("v1", Asked(RuntimeError()))))
+    place.live.install(loaded_models(version("v1", Asked(RuntimeError()))))
     assert health.report().status == "unhealthy"
 
 
 def test_an_open_breaker_is_degraded_and_where_all_are_open_unhealthy():
-    health, place = check(fleet(version("v1", Asked()), version("v2", Asked())))
+    health, place = check(loaded_models(version("v1", Asked()), version("v2", Asked())))
     place.live.breakers["v2"].failed()
     report = health.report()
     assert (report.status, report.models["v2"].circuit_breaker) == ("degraded", "open")
@@ -130,27 +132,29 @@ def test_an_open_breaker_is_degraded_and_where_all_are_open_unhealthy():
 
 
 def test_proofs_do_not_touch_the_breakers():
-    health, place = check(fleet(version("v1", Asked(RuntimeError()))))
+    health, place = check(loaded_models(version("v1", Asked(RuntimeError()))))
     health.report()
     assert place.live.breakers["v1"].state == "closed"
 
 
 def test_a_version_outside_routing_cannot_make_the_service_ready():
-    health, _ = check(fleet(version("v1", Asked(RuntimeError())), version("v2", Asked()), peers=("v1",)))
+    health, _ = check(loaded_models(version("v1", Asked(RuntimeError())), version("v2", Asked()), compatible=("v1",)))
     assert health.report().status == "unhealthy"
     with pytest.raises(NotReady):
         health.require_ready()
 
 
 def test_what_was_refused_at_loading_is_listed_with_its_reason():
-    health, _ = check(fleet(version("v1", Asked()), refused=(RefusedVersion("v2", "model.onnx: wrong checksum"),)))
+    health, _ = check(
+        loaded_models(version("v1", Asked()), refused=(RefusedVersion("v2", "model.onnx: wrong checksum"),))
+    )
     report = health.report()
     assert (report.models["v2"].loaded, report.models["v2"].error) == (False, "model.onnx: wrong checksum")
     assert report.status == "degraded"
 
 
 def test_the_store_degrades_and_is_not_ready_and_comes_back():
-    health, place = check(fleet(version("v1", Asked())))
+    health, place = check(loaded_models(version("v1", Asked())))
     place.store["wrong"] = "the disk is full"
     assert (health.report().store, health.report().status) == ("the disk is full", "degraded")
     with pytest.raises(NotReady, match="the disk is full"):
@@ -164,7 +168,7 @@ def test_the_store_degrades_and_is_not_ready_and_comes_back():
     ("refused", "said"), [((), "no model is on the shelf"), ((RefusedVersion("v1", "unsigned"),), r"refused \(v1\)")]
 )
 def test_without_a_version_it_says_what_to_run(refused, said):
-    health, _ = check(fleet(refused=refused))
+    health, _ = check(loaded_models(refused=refused))
     with pytest.raises(NotReady, match=said) as raised:
         health.require_ready()
     assert "bakeoff train" in raised.value.message
@@ -172,7 +176,7 @@ def test_without_a_version_it_says_what_to_run(refused, said):
 
 @pytest.mark.parametrize(("age_s", "state"), [(None, "absent"), (3.0, "ok"), (31.0, "stale")])
 def test_the_monitor_is_a_field_of_its_own(age_s, state):
-    health, _ = check(fleet(version("v1", Asked())), monitor_age_s=lambda: age_s)
+    health, _ = check(loaded_models(version("v1", Asked())), monitor_age_s=lambda: age_s)
     report = health.report()
     assert (report.monitor.state, report.status) == (state, "healthy")
 
@@ -187,7 +191,7 @@ def test_a_slow_proof_holds_up_nobody_who_has_an_older_one():
                 finish.wait(5)
             return super().predict(rows)
 
-    health, place = check(fleet(version("v1", Slow())))
+    health, place = check(loaded_models(version("v1", Slow())))
     health.report()
     place.time["s"] += 2
     prover = threading.Thread(target=health.report)
@@ -199,6 +203,6 @@ def test_a_slow_proof_holds_up_nobody_who_has_an_older_one():
 
 
 def test_uptime_runs_on_the_given_clock():
-    health, place = check(fleet(version("v1", Asked())))
+    health, place = check(loaded_models(version("v1", Asked())))
     place.time["s"] += 12.5
     assert health.report().uptime_s == 12.5

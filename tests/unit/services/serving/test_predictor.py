@@ -8,9 +8,9 @@ from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady, UnknownVersion
-from app.services.ports import Fleet, LoadedVersion
+from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import Live, Predictor, Request
+from app.services.serving.predictor import LiveModels, PredictionRequest, Predictor
 
 CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 KEY = b"k" * 32
@@ -55,18 +55,20 @@ def make(runtimes, weights, draw=0.0, epoch=3):
         )
         for ordinal, (name, runtime) in enumerate(runtimes.items(), start=1)
     }
-    fleet = Fleet(versions=versions, reference=next(iter(versions), None), peers=tuple(versions), aliases={})
+    loaded_models = LoadedModels(
+        versions=versions, reference=next(iter(versions), None), compatible=tuple(versions), aliases={}
+    )
     configuration = Configuration(
         epoch=epoch, experiment_id="e", weights=weights, terms=ExperimentTerms(metric="accuracy")
     )
-    live = Live(fleet, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
+    live = LiveModels(loaded_models, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
     sink = RememberingSink()
     return Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: draw, lambda: 1_700_000_000_000_000), sink
 
 
 def test_the_weights_choose_and_the_id_says_what_was_served():
     predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.4, "v2": 0.6}, draw=0.7)
-    served = predictor.predict(Request(rows=ROWS, request_id="r"))
+    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
     fact = Signer(KEY, b"else").verify(served.exposure.prediction_ids[0])
     assert (fact.version_ordinal, fact.answer, fact.epoch) == (2, 1.0, 3)
     assert fact.counts
@@ -77,7 +79,7 @@ def test_the_weights_choose_and_the_id_says_what_was_served():
 
 def test_a_forced_version_answers_and_never_counts():
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    exposure = predictor.predict(Request(rows=ROWS, request_id="r", forced="v2")).exposure
+    exposure = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v2")).exposure
     assert (exposure.version, exposure.assignment, exposure.counts, exposure.propensity) == (
         "v2",
         "forced",
@@ -88,7 +90,7 @@ def test_a_forced_version_answers_and_never_counts():
 
 def test_another_version_answers_for_one_that_fails():
     predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    exposure = predictor.predict(Request(rows=ROWS, request_id="r")).exposure
+    exposure = predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure
     assert (exposure.version, exposure.chosen, exposure.assignment) == ("v2", "v1", "fallback")
     assert [failure.version for failure in exposure.failures] == ["v1"]
     assert sink.failures == [("v1", "RuntimeError: no luck")]
@@ -96,14 +98,16 @@ def test_another_version_answers_for_one_that_fails():
 
 def test_a_fallback_counts_for_labels_and_not_for_rewards():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    served = predictor.predict(Request(rows=ROWS, request_id="r")).exposure
+    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure
     fact = Signer(KEY, b"else").verify(served.prediction_ids[0])
     assert (fact.counts, fact.randomised) == (True, False)
 
 
 def test_after_three_failures_in_a_row_a_version_is_not_asked():
     predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    reasons = [predictor.predict(Request(rows=ROWS, request_id="r")).exposure.failures[0].reason for _ in range(5)]
+    reasons = [
+        predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure.failures[0].reason for _ in range(5)
+    ]
     assert reasons == ["RuntimeError"] * 3 + ["circuit_open"] * 2
     assert len(sink.failures) == 3
 
@@ -111,13 +115,13 @@ def test_after_three_failures_in_a_row_a_version_is_not_asked():
 def test_a_forced_version_has_no_substitute():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     with pytest.raises(ModelFailed):
-        predictor.predict(Request(rows=ROWS, request_id="r", forced="v1"))
+        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v1"))
 
 
 def test_when_all_fail_the_caller_is_told_when_to_come_back():
     predictor, _ = make({"v1": Failing(), "v2": Failing()}, {"v1": 1.0, "v2": 0.0})
     with pytest.raises(NotReady) as refused:
-        predictor.predict(Request(rows=ROWS, request_id="r"))
+        predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
     assert refused.value.retry_after_s >= 1
 
 
@@ -130,31 +134,31 @@ def test_an_empty_shelf_says_what_to_run():
 def test_an_unknown_version_is_named_with_those_there_are():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0})
     with pytest.raises(UnknownVersion, match="'v9' is served; there are: v1"):
-        predictor.predict(Request(rows=ROWS, request_id="r", forced="v9"))
+        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v9"))
 
 
 def test_answers_given_before_the_store_could_be_read_do_not_count():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0}, epoch=0)
-    assert not predictor.predict(Request(rows=ROWS, request_id="r")).exposure.counts
+    assert not predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure.counts
 
 
 def test_a_request_is_answered_by_the_fleet_that_parsed_it_though_another_was_installed_since():
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.0, "v2": 1.0})
     before = predictor.serving()
     other, _ = make({"v3": Constant(0)}, {"v3": 1.0})
-    predictor._live.install(other.serving().fleet)
-    served = predictor.predict(Request(rows=ROWS, request_id="r", serving=before))
-    assert served.version is before.fleet.versions["v2"]
-    assert predictor.predict(Request(rows=ROWS, request_id="r")).version.name == "v3"
+    predictor._live.install(other.serving().loaded_models)
+    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", serving=before))
+    assert served.version is before.loaded_models.versions["v2"]
+    assert predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).version.name == "v3"
 
 
 def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_not():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     live = predictor._live
     live.breakers["v1"].failed(), live.breakers["v2"].failed()
-    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].serving().fleet.versions["v1"]
+    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].serving().loaded_models.versions["v1"]
     kept = live.breakers["v2"]
-    live.install(msgspec.structs.replace(live.fleet, versions={**live.fleet.versions, "v1": replaced}))
+    live.install(msgspec.structs.replace(live.loaded_models, versions={**live.loaded_models.versions, "v1": replaced}))
     assert live.breakers["v2"] is kept
     assert live.breakers["v1"]._in_a_row == 0
 
@@ -162,6 +166,8 @@ def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_n
 @pytest.mark.parametrize(("user_id", "assignment"), [(None, "weighted"), ("u-17", "sticky")])
 def test_a_named_user_is_assigned_by_name(user_id, assignment):
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.5, "v2": 0.5})
-    exposures = [predictor.predict(Request(rows=ROWS, request_id="r", user_id=user_id)).exposure for _ in range(5)]
+    exposures = [
+        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", user_id=user_id)).exposure for _ in range(5)
+    ]
     assert {(each.assignment, each.propensity) for each in exposures} == {(assignment, 0.5)}
     assert len({each.version for each in exposures}) == 1

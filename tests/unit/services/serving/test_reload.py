@@ -4,7 +4,7 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.rows import RowParser
 from app.errors import Contradiction, SettingError
-from app.services.ports import Fleet, LoadedVersion, RefusedVersion
+from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
 from app.services.serving.reload import Reload
 
 CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
@@ -23,9 +23,11 @@ def version(name, ordinal=1, sha256="s"):
     )
 
 
-def fleet(*versions, refused=()):
+def loaded_models(*versions, refused=()):
     named = {each.name: each for each in versions}
-    return Fleet(versions=named, reference=next(iter(named), None), peers=tuple(named), aliases={}, refused=refused)
+    return LoadedModels(
+        versions=named, reference=next(iter(named), None), compatible=tuple(named), aliases={}, refused=refused
+    )
 
 
 class Host:
@@ -59,21 +61,23 @@ class Host:
 
 
 class Worker:
-    def __init__(self, fleet, shelf, host=None, name="a"):
-        self.fleet, self.shelf, self.served, self.refuses = fleet, shelf, [], None
-        self.reload = Reload(lambda: self.fleet, lambda _: self.shelf, self.serve, (host or Host()).of(name), "")
+    def __init__(self, loaded_models, registry, host=None, name="a"):
+        self.loaded_models, self.registry, self.served, self.refuses = loaded_models, registry, [], None
+        self.reload = Reload(
+            lambda: self.loaded_models, lambda _: self.registry, self.serve, (host or Host()).of(name), ""
+        )
 
-    def serve(self, fleet):
+    def serve(self, loaded_models):
         if self.refuses:
             raise self.refuses
-        self.fleet = fleet
-        self.served.append(fleet)
+        self.loaded_models = loaded_models
+        self.served.append(loaded_models)
         return Configuration(epoch=4, experiment_id="e", weights={}, terms=ExperimentTerms(metric="accuracy"))
 
 
 def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
     v1, v2, v3 = version("v1"), version("v2"), version("v3")
-    report = Worker(fleet(v1, v2, v3), fleet(v1, version("v2", sha256="t"), version("v4"))).reload.now()
+    report = Worker(loaded_models(v1, v2, v3), loaded_models(v1, version("v2", sha256="t"), version("v4"))).reload.now()
     assert {name: each.change for name, each in report.served.items()} == {
         "v1": "kept",
         "v2": "replaced",
@@ -85,7 +89,7 @@ def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
 def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
     v1 = version("v1")
     refused = (RefusedVersion("v1", "torn"), RefusedVersion("v5", "forged"))
-    report = Worker(fleet(v1), fleet(v1, refused=refused)).reload.now()
+    report = Worker(loaded_models(v1), loaded_models(v1, refused=refused)).reload.now()
     assert {name: (each.reason, each.still_served) for name, each in report.refused.items()} == {
         "v1": ("torn", True),
         "v5": ("forged", False),
@@ -93,20 +97,20 @@ def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
 
 
 def test_an_empty_shelf_does_not_end_a_running_service():
-    worker = Worker(fleet(version("v1")), fleet())
+    worker = Worker(loaded_models(version("v1")), loaded_models())
     with pytest.raises(Contradiction, match="goes on serving"):
         worker.reload.now()
     assert not worker.served
 
 
 def test_the_first_versions_of_all_can_be_loaded_without_a_restart():
-    worker = Worker(fleet(), fleet(version("v1")))
+    worker = Worker(loaded_models(), loaded_models(version("v1")))
     assert worker.reload.now().served["v1"].change == "loaded"
 
 
 def test_settings_that_do_not_fit_the_shelf_are_a_conflict_and_nobody_else_is_told():
     host = Host()
-    worker = Worker(fleet(version("v1")), fleet(version("v2")), host)
+    worker = Worker(loaded_models(version("v1")), loaded_models(version("v2")), host)
     worker.refuses = SettingError("BASELINE", "no version 'v1'")
     with pytest.raises(Contradiction, match="BASELINE"):
         worker.reload.now()
@@ -115,7 +119,7 @@ def test_settings_that_do_not_fit_the_shelf_are_a_conflict_and_nobody_else_is_to
 
 def test_the_other_workers_follow_once():
     host = Host()
-    one, other = (Worker(fleet(version("v1")), fleet(version("v2")), host, name) for name in "ab")
+    one, other = (Worker(loaded_models(version("v1")), loaded_models(version("v2")), host, name) for name in "ab")
     one.reload.now()
     other.reload.follow(), other.reload.follow(), one.reload.follow()
     assert [len(one.served), len(other.served)] == [1, 1]
@@ -124,26 +128,29 @@ def test_the_other_workers_follow_once():
 
 def test_a_worker_that_cannot_follow_says_so_once_and_serves_on(caplog):
     host = Host()
-    one, other = Worker(fleet(version("v1")), fleet(version("v2")), host), Worker(fleet(version("v1")), fleet(), host)
+    one, other = (
+        Worker(loaded_models(version("v1")), loaded_models(version("v2")), host),
+        Worker(loaded_models(version("v1")), loaded_models(), host),
+    )
     one.reload.now()
     other.reload.follow(), other.reload.follow()
     assert [record.message for record in caplog.records].count("reload_not_followed") == 1
-    assert list(other.fleet.versions) == ["v1"]
+    assert list(other.loaded_models.versions) == ["v1"]
 
 
 def test_a_new_worker_catches_up_before_it_serves():
     host = Host()
     host.wanted = "earlier"
-    late = Worker(fleet(version("v1")), fleet(version("v1"), version("v2", 2)), host)
+    late = Worker(loaded_models(version("v1")), loaded_models(version("v1"), version("v2", 2)), host)
     late.reload.start()
-    assert list(late.fleet.versions) == ["v1", "v2"]
+    assert list(late.loaded_models.versions) == ["v1", "v2"]
     assert host.confirmed == {"a": "earlier"}
 
 
 def test_a_lost_folder_does_not_keep_this_worker_from_reloading():
     host = Host()
     host.lost = True
-    worker = Worker(fleet(version("v1")), fleet(version("v2")), host)
+    worker = Worker(loaded_models(version("v1")), loaded_models(version("v2")), host)
     assert worker.reload.now().workers_behind == 0
     worker.reload.follow()
-    assert list(worker.fleet.versions) == ["v2"]
+    assert list(worker.loaded_models.versions) == ["v2"]

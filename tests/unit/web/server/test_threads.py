@@ -2,12 +2,12 @@ import threading
 
 import pytest
 
-from app.web.server.threads import MOST_EXTRA, ServingThreads
+from app.web.server.threads import MOST_EXTRA, WorkerThreads
 
 
 @pytest.fixture
 def threads():
-    threads = ServingThreads(2)
+    threads = WorkerThreads(2)
     yield threads
     threads.shutdown()
 
@@ -62,7 +62,7 @@ def test_there_is_a_bound_to_that(threads):
 
 
 def test_nothing_runs_after_the_end_of_what_was_begun():
-    threads = ServingThreads(3)
+    threads = WorkerThreads(3)
     futures = [threads.submit(str, number) for number in range(20)]
     threads.shutdown()
     assert [future.result(5) for future in futures] == [str(number) for number in range(20)]
