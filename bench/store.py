@@ -21,7 +21,7 @@ from serving import ROOT
 sys.path.insert(0, str(ROOT))
 
 from app.domain.outcome import Outcome
-from app.domain.prediction_id import PredictionFact
+from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
 from app.files import ProcessLock
 from app.store.engine import Database
@@ -31,7 +31,7 @@ from app.store.predictions import PredictionLog
 from tests import postgres
 from tests.unit.store.stored_rows import logged
 
-FACT = PredictionFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
+FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
 GROUPS = {"predictions in batches of 100": 100, "feedback, 1 per commit": 1, "feedback, 16 per commit": 16}
 
 
