@@ -16,7 +16,7 @@ import msgspec
 import pandas as pd
 
 from app.ui.client import ApiClient
-from app.ui.records import Cell, Contract, Feature, Model, Prediction
+from app.ui.records import ApiContract, ApiFeature, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused, NoResult
 
 _EMPTY = ("", "na", "nan", "null", "none")
@@ -63,7 +63,7 @@ def read_table(content: bytes) -> Table:
     return Table(tuple(cell.strip() for cell in rows[0].cells), tuple(rows[1:]))
 
 
-def template(model: Model) -> str:
+def template(model: ApiModel) -> str:
     """A CSV with the model's columns and up to three real rows."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -72,7 +72,7 @@ def template(model: Model) -> str:
     return text.getvalue()
 
 
-def matched(contract: Contract, header: Sequence[str]) -> dict[str, str | None]:
+def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | None]:
     """The column for each feature, by its name here or in the training data; None where there is none like it."""
     columns = {_plain(column): column for column in reversed(header)}
     return {
@@ -81,7 +81,7 @@ def matched(contract: Contract, header: Sequence[str]) -> dict[str, str | None]:
     }
 
 
-def row_of(contract: Contract, table: Table, columns: Mapping[str, str | None], line: Line) -> list[Cell] | BadRow:
+def row_of(contract: ApiContract, table: Table, columns: Mapping[str, str | None], line: Line) -> list[Cell] | BadRow:
     """The row's values in the model's order, or what is wrong with it."""
     if len(line.cells) != len(table.header):
         return BadRow(line.number, f"has {len(line.cells)} cells where the header has {len(table.header)}")
@@ -97,7 +97,7 @@ def row_of(contract: Contract, table: Table, columns: Mapping[str, str | None], 
     return values
 
 
-def _value(feature: Feature, text: str) -> Cell | BadRow:
+def _value(feature: ApiFeature, text: str) -> Cell | BadRow:
     known = feature.kind == "categorical" and text in feature.categories
     if text.lower() in _EMPTY and not known:
         return None if feature.nullable else BadRow(0, f"{feature.name} is missing")
@@ -131,7 +131,7 @@ class Answered(msgspec.Struct, frozen=True):
     """A row and its answer."""
 
     line: Line
-    answer: Prediction
+    answer: ApiPrediction
     version: str
 
 
@@ -141,7 +141,9 @@ class BatchJob:
     A click starts another run of the page while the one before is still in its step: so one part is done at a time.
     """
 
-    def __init__(self, table: Table, contract: Contract, columns: dict[str, str | None], version: str | None) -> None:
+    def __init__(
+        self, table: Table, contract: ApiContract, columns: dict[str, str | None], version: str | None
+    ) -> None:
         self._table = table
         self._contract = contract
         self._columns = columns

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from app.ui.experiment_records import Audit, Drift, DriftTimeline, Experiment, Timeline
-from app.ui.records import BatchPrediction, Configuration, Health, HistoryPage, Models, Prediction, Receipt
+from app.ui.experiment_records import ApiAudit, ApiDrift, ApiDriftTimeline, ApiExperiment, ApiTimeline
+from app.ui.records import (
+    ApiBatchPrediction,
+    ApiConfiguration,
+    ApiHealth,
+    ApiHistoryPage,
+    ApiModels,
+    ApiPrediction,
+    ApiReceipt,
+)
 from app.ui.transport import ApiConnection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
@@ -21,47 +29,47 @@ class ApiClient:
         self.needs_token = connection.token is not None
         self._http = Transport(connection)
 
-    def models(self) -> Models:
+    def models(self) -> ApiModels:
         """The shelf."""
-        return self._read("/models", Models)
+        return self._read("/models", ApiModels)
 
-    def configuration(self) -> Configuration:
+    def configuration(self) -> ApiConfiguration:
         """What is in force."""
-        return self._read("/config", Configuration)
+        return self._read("/config", ApiConfiguration)
 
-    def experiment(self) -> Experiment:
+    def experiment(self) -> ApiExperiment:
         """The running experiment's report."""
-        return self._read("/experiment", Experiment)
+        return self._read("/experiment", ApiExperiment)
 
-    def timeline(self) -> Timeline:
+    def timeline(self) -> ApiTimeline:
         """Its course in up to 200 points of each comparison."""
-        return self._read("/experiment/timeline", Timeline, {"points": 200})
+        return self._read("/experiment/timeline", ApiTimeline, {"points": 200})
 
-    def audit(self) -> Audit:
+    def audit(self) -> ApiAudit:
         """The newest 50 decisions."""
-        return self._read("/audit", Audit, {"limit": 50})
+        return self._read("/audit", ApiAudit, {"limit": 50})
 
-    def drift(self) -> Drift:
+    def drift(self) -> ApiDrift:
         """The traffic against the champion's training data."""
-        return self._read("/drift", Drift)
+        return self._read("/drift", ApiDrift)
 
-    def drift_timeline(self) -> DriftTimeline:
+    def drift_timeline(self) -> ApiDriftTimeline:
         """The course of the champion's drift in up to 200 points."""
-        return self._read("/drift/timeline", DriftTimeline, {"points": 200})
+        return self._read("/drift/timeline", ApiDriftTimeline, {"points": 200})
 
-    def history(self, limit: int = 50) -> HistoryPage:
+    def history(self, limit: int = 50) -> ApiHistoryPage:
         """The newest predictions that were served."""
-        return self._read("/predictions/history", HistoryPage, {"limit": limit})
+        return self._read("/predictions/history", ApiHistoryPage, {"limit": limit})
 
-    def health(self) -> Health:
+    def health(self) -> ApiHealth:
         """The service's state, also where it says that it is unhealthy (503)."""
         reply = self._http.read("/health")
         if reply.status == 503:
             try:
-                return _typed(reply, "/health", Health)
+                return _typed(reply, "/health", ApiHealth)
             except NotUnderstood:
                 raise failure_of(reply, "/health") from None
-        return _result(reply, "/health", Health)
+        return _result(reply, "/health", ApiHealth)
 
     def metrics(self) -> str:
         """The metrics in Prometheus' text format."""
@@ -70,20 +78,20 @@ class ApiClient:
             raise failure_of(reply, "/metrics")
         return reply.body.decode("utf-8", "replace")
 
-    def predict(self, features: Row, version: str | None = None, user_id: str | None = None) -> Prediction:
+    def predict(self, features: Row, version: str | None = None, user_id: str | None = None) -> ApiPrediction:
         """The answer to one row; `version` forces one, and then the answer does not count in the experiment."""
         body: dict[str, object] = {"features": features}
         if user_id:
             body["user_id"] = user_id
-        return self._write("POST", "/predict", body, Prediction, headers=forcing(version))
+        return self._write("POST", "/predict", body, ApiPrediction, headers=forcing(version))
 
-    def predict_batch(self, rows: Sequence[Row], version: str | None = None) -> BatchPrediction:
+    def predict_batch(self, rows: Sequence[Row], version: str | None = None) -> ApiBatchPrediction:
         """The answers to rows in their order."""
-        return self._write("POST", "/predict/batch", {"instances": rows}, BatchPrediction, headers=forcing(version))
+        return self._write("POST", "/predict/batch", {"instances": rows}, ApiBatchPrediction, headers=forcing(version))
 
-    def feedback(self, prediction_id: str, actual: str | float) -> Receipt:
+    def feedback(self, prediction_id: str, actual: str | float) -> ApiReceipt:
         """Says what was right; once it returns the outcome is durable."""
-        return self._write("POST", "/feedback", {"prediction_id": prediction_id, "actual": actual}, Receipt)
+        return self._write("POST", "/feedback", {"prediction_id": prediction_id, "actual": actual}, ApiReceipt)
 
     def decide(self, token: str, action: str, version: str | None, note: str, actor: str | None = None) -> None:
         """Promote, roll back or keep."""

@@ -9,7 +9,7 @@ import msgspec
 Pair = tuple[float, float]
 
 
-class Latency(msgspec.Struct, frozen=True):
+class ApiLatency(msgspec.Struct, frozen=True):
     """Quantiles of the server-side latency in ms."""
 
     p50: float | None = None
@@ -17,7 +17,7 @@ class Latency(msgspec.Struct, frozen=True):
     p99: float | None = None
 
 
-class Variant(msgspec.Struct, frozen=True, kw_only=True):
+class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
     """One version in the experiment; `weight` is its planned share."""
 
     version: str
@@ -29,10 +29,10 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     rewards: int = 0
     reward_mean: float | None = None
     errors: int = 0
-    latency_ms: Latency = Latency()
+    latency_ms: ApiLatency = ApiLatency()
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
     """A challenger against the baseline, after `n` outcomes."""
 
     challenger: str
@@ -54,7 +54,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[str, ...] = ()
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class ApiCheck(msgspec.Struct, frozen=True, kw_only=True):
     """A check or a guardrail; `ok` is None while it cannot be told."""
 
     name: str
@@ -64,7 +64,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     detail: str | None = None
 
 
-class Recommendation(msgspec.Struct, frozen=True):
+class ApiRecommendation(msgspec.Struct, frozen=True):
     """What to do and why, in a sentence."""
 
     action: str = "continue"
@@ -72,7 +72,7 @@ class Recommendation(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report."""
 
     id: str
@@ -81,15 +81,15 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     metric: str = ""
     alpha: float = 0.05
     baseline: str | None = None
-    variants: tuple[Variant, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    checks: tuple[Check, ...] = ()
-    guardrails: tuple[Check, ...] = ()
-    recommendation: Recommendation = Recommendation()
+    variants: tuple[ApiVariant, ...] = ()
+    comparisons: tuple[ApiComparison, ...] = ()
+    checks: tuple[ApiCheck, ...] = ()
+    guardrails: tuple[ApiCheck, ...] = ()
+    recommendation: ApiRecommendation = ApiRecommendation()
     computed_at: str | None = None
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class ApiPoint(msgspec.Struct, frozen=True, kw_only=True):
     """A comparison after its first `n` outcomes."""
 
     challenger: str
@@ -100,13 +100,13 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     log_e: float | None = None
 
 
-class Timeline(msgspec.Struct, frozen=True):
+class ApiTimeline(msgspec.Struct, frozen=True):
     """The course of each comparison."""
 
-    points: tuple[Point, ...] = ()
+    points: tuple[ApiPoint, ...] = ()
 
 
-class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One decision, or one change of the configuration."""
 
     seq: int
@@ -119,20 +119,20 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Any = None
 
 
-class Audit(msgspec.Struct, frozen=True):
+class ApiAudit(msgspec.Struct, frozen=True):
     """Decisions, newest first."""
 
-    entries: tuple[AuditEntry, ...] = ()
+    entries: tuple[ApiAuditEntry, ...] = ()
 
 
-class FalseAlarms(msgspec.Struct, frozen=True):
+class ApiFalseAlarms(msgspec.Struct, frozen=True):
     """On clean traffic the chance of an alarm within so many requests is at most this."""
 
     requests: int = 0
     at_most: float = 0.0
 
 
-class Stream(msgspec.Struct, frozen=True, kw_only=True):
+class ApiStream(msgspec.Struct, frozen=True, kw_only=True):
     """One feature (or one column of the answers), live against training. `bins` are edges or categories."""
 
     name: str
@@ -148,7 +148,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None = None
 
 
-class Joint(msgspec.Struct, frozen=True, kw_only=True):
+class ApiJoint(msgspec.Struct, frozen=True, kw_only=True):
     """What several features say together, with its meaning in a sentence."""
 
     name: str
@@ -157,7 +157,7 @@ class Joint(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
 
 
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
+class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How the traffic compares with the data that `version` was made from; evidence 1 is the alarm."""
 
     version: str = ""
@@ -171,14 +171,14 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     reference_rows: int = 0
     least_detectable_shift_sd: float | None = None
-    false_alarm_probability: FalseAlarms = FalseAlarms()
-    features: tuple[Stream, ...] = ()
-    joint: tuple[Joint, ...] = ()
-    outputs: tuple[Stream, ...] = ()
+    false_alarm_probability: ApiFalseAlarms = ApiFalseAlarms()
+    features: tuple[ApiStream, ...] = ()
+    joint: tuple[ApiJoint, ...] = ()
+    outputs: tuple[ApiStream, ...] = ()
     note: str | None = None
 
 
-class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
+class ApiDriftPoint(msgspec.Struct, frozen=True, kw_only=True):
     """Drift after the first `requests` requests, the last of them served at `timestamp`."""
 
     requests: int
@@ -188,10 +188,10 @@ class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
     alarm: bool = False
 
 
-class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
+class ApiDriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
     """The course of the drift, oldest first; at `alarm_evidence` an alarm is raised."""
 
-    points: tuple[DriftPoint, ...] = ()
+    points: tuple[ApiDriftPoint, ...] = ()
     alarm_evidence: float = 1.0
-    false_alarm_probability: FalseAlarms = FalseAlarms()
+    false_alarm_probability: ApiFalseAlarms = ApiFalseAlarms()
     note: str | None = None

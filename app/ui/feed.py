@@ -47,17 +47,17 @@ class Feed:
         self._sources = sources
         self._clock = clock
         self._lock = threading.Lock()
-        self._looks: dict[str, FeedSnapshot[Any]] = {}
+        self._snapshots: dict[str, FeedSnapshot[Any]] = {}
         self._tried_at: dict[str, float] = {}
         self._ticked_at: dict[tuple[str, ...], float] = {}
 
-    def looks(self, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
+    def snapshots(self, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
         """The newest looks at `names`; asks for what was never asked, and else for one thing in a tick at most."""
         down: NoResult | None = None
         for name in self._due(tuple(names)):
             # One time-out is enough to know that the api is away; the rest would keep the visitor waiting.
             down = self._missed(name, down) if down is not None else self._ask(name)
-        return [self._looks.get(name, FeedSnapshot()) for name in names]
+        return [self._snapshots.get(name, FeedSnapshot()) for name in names]
 
     def forget(self, names: Sequence[str] | None = None) -> None:
         """Ask again for `names` (default: all) when they are next looked at; what is known stays until then."""
@@ -85,7 +85,7 @@ class Feed:
     def _ask(self, name: str) -> NoResult | None:
         """Ask, and return the failure where nothing answers at all."""
         try:
-            self._looks[name] = FeedSnapshot(self._sources[name].ask(), self._clock())
+            self._snapshots[name] = FeedSnapshot(self._sources[name].ask(), self._clock())
         except NoResult as failure:
             # Without its traceback, which would keep the frames of the call alive as long as the failure is shown.
             self._missed(name, failure.with_traceback(None))
@@ -93,6 +93,6 @@ class Feed:
         return None
 
     def _missed(self, name: str, failure: NoResult) -> NoResult:
-        before: FeedSnapshot[Any] = self._looks.get(name, FeedSnapshot())
-        self._looks[name] = FeedSnapshot(before.value, before.read_at, failure)
+        before: FeedSnapshot[Any] = self._snapshots.get(name, FeedSnapshot())
+        self._snapshots[name] = FeedSnapshot(before.value, before.read_at, failure)
         return failure

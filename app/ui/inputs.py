@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.ui.records import Cell, Contract, Feature, Model
+from app.ui.records import ApiContract, ApiFeature, ApiModel, Cell
 
 Values = dict[str, Cell]
 _KEPT = "inputs"
@@ -21,7 +21,7 @@ def key_of(name: str) -> str:
     return f"input.{name}"
 
 
-def typical(model: Model) -> Values:
+def typical(model: ApiModel) -> Values:
     """A row to begin with: the first real one of the manifest, else the medians."""
     if model.examples:
         return dict(zip([feature.name for feature in model.contract.features], model.examples[0], strict=False))
@@ -44,7 +44,7 @@ def kept() -> Values:
     return values
 
 
-def draw(contract: Contract, typed: bool) -> Values:
+def draw(contract: ApiContract, typed: bool) -> Values:
     """The inputs, and what is in them. `typed`: fields for any number in place of sliders over the training range."""
     count = len(contract.features)
     columns = 3 if count >= _WIDE_FROM else 2 if count > 1 else 1
@@ -58,7 +58,7 @@ def draw(contract: Contract, typed: bool) -> Values:
     return values
 
 
-def outside(contract: Contract, values: Mapping[str, Cell]) -> list[str]:
+def outside(contract: ApiContract, values: Mapping[str, Cell]) -> list[str]:
     """A sentence for each value that the model did not see in training."""
     found = []
     for feature in contract.features:
@@ -70,7 +70,7 @@ def outside(contract: Contract, values: Mapping[str, Cell]) -> list[str]:
     return found
 
 
-def decimals(feature: Feature) -> int:
+def decimals(feature: ApiFeature) -> int:
     """How many decimals a step through the feature's range has, of about a hundredth of the range."""
     low, high = feature.minimum, feature.maximum
     if low is None or high is None or high <= low:
@@ -80,19 +80,19 @@ def decimals(feature: Feature) -> int:
     return max(0, min(8, 2 - math.floor(math.log10(high - low))))
 
 
-def _beyond(feature: Feature, value: Cell) -> bool:
+def _beyond(feature: ApiFeature, value: Cell) -> bool:
     if not isinstance(value, float | int) or feature.minimum is None or feature.maximum is None:
         return False
     return not feature.minimum <= value <= feature.maximum
 
 
-def _middle(feature: Feature) -> Cell:
+def _middle(feature: ApiFeature) -> Cell:
     if feature.kind == "categorical":
         return feature.categories[0] if feature.categories else None
     return feature.choices[0] if feature.choices else feature.median if feature.median is not None else 0.0
 
 
-def _draw_one(feature: Feature, typed: bool) -> Cell:
+def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
     key = key_of(feature.name)
     if key not in st.session_state:
         # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
@@ -105,7 +105,7 @@ def _draw_one(feature: Feature, typed: bool) -> Cell:
     return None if st.checkbox("no value", key=_none_key(feature.name)) else drawn
 
 
-def _widget(feature: Feature, typed: bool, key: str) -> Any:
+def _widget(feature: ApiFeature, typed: bool, key: str) -> Any:
     options: tuple[Any, ...] = feature.categories or feature.choices
     if feature.kind == "categorical" or feature.choices:
         if st.session_state[key] not in options and not feature.open_categories:
@@ -125,7 +125,7 @@ def _none_key(name: str) -> str:
     return f"{key_of(name)}.none"
 
 
-def _range(feature: Feature) -> str | None:
+def _range(feature: ApiFeature) -> str | None:
     if feature.minimum is None or feature.maximum is None:
         return None
     return f"In the training data: {feature.minimum:g} to {feature.maximum:g}, half of it below {feature.median:g}."

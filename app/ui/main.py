@@ -19,9 +19,9 @@ def main() -> None:
         [
             st.Page(playground.show, title="Playground", icon=":material/science:", default=True),
             st.Page(batch.show, title="Batch", icon=":material/table_rows:", url_path="batch"),
-            st.Page(experiment.show, title="Experiment", icon=":material/balance:", url_path="experiment"),
-            st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
-            st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
+            st.Page(experiment.show, title="ApiExperiment", icon=":material/balance:", url_path="experiment"),
+            st.Page(drift.show, title="ApiDrift", icon=":material/trending_up:", url_path="drift"),
+            st.Page(health.show, title="ApiHealth", icon=":material/monitor_heart:", url_path="health"),
         ]
     )
     page.run()

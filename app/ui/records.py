@@ -14,7 +14,7 @@ Pair = tuple[float, float]
 Cell = float | str | None
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+class ApiPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """One answer; a regression has neither probabilities nor a confidence. `latency_ms` is the server's."""
 
     prediction_id: str
@@ -28,23 +28,23 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str = ""
 
 
-class BatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
+class ApiBatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """The answers to a batch in its order, all by one version."""
 
-    predictions: list[Prediction]
+    predictions: list[ApiPrediction]
     model_version: str
     assignment: str = ""
     latency_ms: float | None = None
 
 
-class Receipt(msgspec.Struct, frozen=True):
+class ApiReceipt(msgspec.Struct, frozen=True):
     """How many outcomes were new and how many were known already."""
 
     accepted: int = 0
     duplicates: int = 0
 
 
-class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+class ApiHistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One served prediction with what came of it, where that is known."""
 
     prediction_id: str
@@ -58,14 +58,14 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     reward: float | None = None
 
 
-class HistoryPage(msgspec.Struct, frozen=True):
+class ApiHistoryPage(msgspec.Struct, frozen=True):
     """Entries, newest first."""
 
-    predictions: list[HistoryEntry] = []
+    predictions: list[ApiHistoryEntry] = []
     next: str | None = None
 
 
-class Feature(msgspec.Struct, frozen=True, kw_only=True):
+class ApiFeature(msgspec.Struct, frozen=True, kw_only=True):
     """A column of the model with its values in the training data."""
 
     name: str
@@ -80,16 +80,16 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     source_name: str | None = None
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
+class ApiContract(msgspec.Struct, frozen=True, kw_only=True):
     """The features in the model's order and what it answers with."""
 
     task: str = "classification"
     target: str = ""
-    features: tuple[Feature, ...] = ()
+    features: tuple[ApiFeature, ...] = ()
     classes: tuple[str, ...] = ()
 
 
-class Parity(msgspec.Struct, frozen=True, kw_only=True):
+class ApiParity(msgspec.Struct, frozen=True, kw_only=True):
     """How the serving runtime agrees with the original estimator."""
 
     rows: int | None = None
@@ -99,7 +99,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
+class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
     """One version on the shelf."""
 
     version: str
@@ -111,20 +111,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     estimator: str = ""
     runtime: str = ""
     sha256: str = ""
-    contract: Contract = Contract()
+    contract: ApiContract = ApiContract()
     metrics: dict[str, dict[str, Any]] = {}
-    parity: Parity = Parity()
+    parity: ApiParity = ApiParity()
     examples: tuple[tuple[Cell, ...], ...] = ()
 
 
-class Models(msgspec.Struct, frozen=True, kw_only=True):
+class ApiModels(msgspec.Struct, frozen=True, kw_only=True):
     """The shelf; `refused` gives the reason for each version that may not serve."""
 
-    models: tuple[Model, ...] = ()
+    models: tuple[ApiModel, ...] = ()
     aliases: dict[str, str] = {}
     refused: dict[str, str] = {}
 
-    def reference(self) -> Model | None:
+    def reference(self) -> ApiModel | None:
         """The version whose contract requests are made from: the champion, else the first that is routed."""
         routed = [model for model in self.models if model.routed]
         champion = self.aliases.get("champion")
@@ -135,7 +135,7 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
         return [model.version for model in self.models if model.serving]
 
 
-class Ramp(msgspec.Struct, frozen=True, kw_only=True):
+class ApiRamp(msgspec.Struct, frozen=True, kw_only=True):
     """A version's share on its way up: `step` of `steps` (shares), counted from 1, is in force. `held` says why the
     next one has not come though its time has."""
 
@@ -147,7 +147,7 @@ class Ramp(msgspec.Struct, frozen=True, kw_only=True):
     held: str | None = None
 
 
-class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force. `weights` are shares that sum to 1."""
 
     epoch: int = 0
@@ -157,10 +157,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     auto_decide: str = ""
     drift_threshold: float | None = None
-    ramp: Ramp | None = None
+    ramp: ApiRamp | None = None
 
 
-class VersionHealth(msgspec.Struct, frozen=True):
+class ApiVersionHealth(msgspec.Struct, frozen=True):
     """One version in the memory of the worker that answered."""
 
     loaded: bool = False
@@ -168,19 +168,19 @@ class VersionHealth(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
-class MonitorHealth(msgspec.Struct, frozen=True):
+class ApiMonitorHealth(msgspec.Struct, frozen=True):
     """Whether the monitor keeps up; `age_s` is how old its state is."""
 
     state: str = "absent"
     age_s: float | None = None
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class ApiHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the service as one worker sees it."""
 
     status: str
-    models: dict[str, VersionHealth] = {}
+    models: dict[str, ApiVersionHealth] = {}
     store: str = ""
-    monitor: MonitorHealth = MonitorHealth()
+    monitor: ApiMonitorHealth = ApiMonitorHealth()
     version: str = ""
     uptime_s: float | None = None

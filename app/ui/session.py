@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.ui.client import ApiClient
 from app.ui.feed import Feed, FeedSource
-from app.ui.records import Cell, Prediction
+from app.ui.records import ApiPrediction, Cell
 from app.ui.scrape import scrape_of
 from app.ui.transport import ApiConnection, connection
 
@@ -77,7 +77,7 @@ _KEY = "asked"
 _MOST = 50
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction of this session. `forced` is the version that was asked for, None where the split chose.
 
     `round_trip_ms` is as seen from the dashboard; `feedback` is what was said about it, in words.
@@ -86,26 +86,26 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, Cell]
     forced: str | None
     user_id: str | None
-    answer: Prediction
+    answer: ApiPrediction
     round_trip_ms: float
     outside: tuple[str, ...] = ()
     feedback: str | None = None
 
 
-def all_asked() -> list[Asked]:
+def session_predictions() -> list[SessionPrediction]:
     """The newest 50, the newest first."""
-    asked: list[Asked] = st.session_state.setdefault(_KEY, [])
+    asked: list[SessionPrediction] = st.session_state.setdefault(_KEY, [])
     return asked
 
 
-def remember(asked: Asked) -> None:
+def remember(asked: SessionPrediction) -> None:
     """Put one on top."""
-    st.session_state[_KEY] = [asked, *all_asked()][:_MOST]
+    st.session_state[_KEY] = [asked, *session_predictions()][:_MOST]
 
 
-def tell(prediction_id: str, feedback: str) -> None:
+def note_feedback(prediction_id: str, feedback: str) -> None:
     """Note what was said about one."""
     st.session_state[_KEY] = [
         msgspec.structs.replace(each, feedback=feedback) if each.answer.prediction_id == prediction_id else each
-        for each in all_asked()
+        for each in session_predictions()
     ]

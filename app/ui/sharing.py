@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from app.ui.client import forcing
-from app.ui.records import Cell, Contract, Feature
+from app.ui.records import ApiContract, ApiFeature, Cell
 
 NO_VALUE = "null"
 
@@ -28,7 +28,7 @@ def link(page_url: str, values: Mapping[str, Cell]) -> str:
     return f"{page_url.split('?')[0]}?{urlencode(parameters(values))}"
 
 
-def values_in(contract: Contract, query: Mapping[str, str]) -> dict[str, Cell]:
+def values_in(contract: ApiContract, query: Mapping[str, str]) -> dict[str, Cell]:
     """The values that an address gives; what does not fit the contract is passed over."""
     found: dict[str, Cell] = {}
     for feature in contract.features:
@@ -40,7 +40,7 @@ def values_in(contract: Contract, query: Mapping[str, str]) -> dict[str, Cell]:
     return found
 
 
-def _value(feature: Feature, text: str) -> Cell:
+def _value(feature: ApiFeature, text: str) -> Cell:
     if text == NO_VALUE:
         return None
     if feature.kind == "categorical":

@@ -15,7 +15,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.ui.feed import FeedSnapshot
-from app.ui.records import Model, Models
+from app.ui.records import ApiModel, ApiModels
 from app.ui.session import feed
 from app.ui.transport import ApiDown, CallRefused, NoResult, NotNow, NotThere
 from app.ui.wording import as_sentence, clock, duration
@@ -29,21 +29,21 @@ def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None
 Value = TypeVar("Value")
 
 
-def looked_at(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
+def snapshots_of(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
     """The newest looks at `names`, with a sign that the page is busy while the api is asked."""
     with st.spinner(f"Asking the api for the {page} …", show_time=False):
-        return feed().looks(names)
+        return feed().snapshots(names)
 
 
-def known(look: FeedSnapshot[Value], what: str, key: str) -> Value | None:
+def known(snapshot: FeedSnapshot[Value], what: str, key: str) -> Value | None:
     """The value, with a warning above it where it is old; None after saying why there is none."""
-    if look.value is None:
-        if look.failure is not None:
-            explain(look.failure, what, key)
+    if snapshot.value is None:
+        if snapshot.failure is not None:
+            explain(snapshot.failure, what, key)
         return None
-    if look.failure is not None:
-        _stale(look, look.failure, what, key)
-    return look.value
+    if snapshot.failure is not None:
+        _stale(snapshot, snapshot.failure, what, key)
+    return snapshot.value
 
 
 def explain(failure: NoResult, what: str, key: str) -> None:
@@ -84,9 +84,9 @@ def _trouble(failure: NoResult) -> str:
     return "the api refused" if isinstance(failure, CallRefused) else "the answer was not understood"
 
 
-def _stale(look: FeedSnapshot[Value], failure: NoResult, what: str, key: str) -> None:
-    since = clock(look.read_at) if look.read_at is not None else "?"
-    age = duration(look.age_s(time.time()))
+def _stale(snapshot: FeedSnapshot[Value], failure: NoResult, what: str, key: str) -> None:
+    since = clock(snapshot.read_at) if snapshot.read_at is not None else "?"
+    age = duration(snapshot.age_s(time.time()))
     st.warning(f"**{what}: old figures**, of {since} ({age} ago). {sentence(failure)}", icon=":material/history:")
     retry_button(f"stale-{key}")
 
@@ -95,9 +95,9 @@ _NAMES = ("models",)
 _BY_SPLIT = "the split decides"
 
 
-def served_models(page: str) -> tuple[Models, Model] | None:
+def served_models(page: str) -> tuple[ApiModels, ApiModel] | None:
     """All models, and the one whose features the page shows; None after saying why there is none."""
-    models = known(looked_at("models", _NAMES)[0], "The models", page)
+    models = known(snapshots_of("models", _NAMES)[0], "The models", page)
     if models is None:
         return None
     model = models.reference()
@@ -107,7 +107,7 @@ def served_models(page: str) -> tuple[Models, Model] | None:
     return models, model
 
 
-def chosen_version(models: Models, explanation: str) -> str | None:
+def chosen_version(models: ApiModels, explanation: str) -> str | None:
     """The version that somebody chose to answer; None where the split decides."""
     chosen = st.selectbox("Version", [_BY_SPLIT, *models.answering()], help=explanation)
     return None if chosen == _BY_SPLIT else chosen

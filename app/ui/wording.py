@@ -70,7 +70,7 @@ def as_sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ")")) else f"{text}."
 
 
-def words(name: str) -> str:
+def readable(name: str) -> str:
     """A name from the api, such as `sample_ratio`, as words."""
     return name.replace("_", " ")
 

@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ui import batch
-from app.ui.batch import Job, UnreadableFile, matched, read_table, template
-from app.ui.records import BatchPrediction, Contract, Feature, Model, Prediction
-from app.ui.transport import ApiDown, Refused
+from app.ui.batch import BatchJob, UnreadableFile, matched, read_table, template
+from app.ui.records import ApiBatchPrediction, ApiContract, ApiFeature, ApiModel, ApiPrediction
+from app.ui.transport import ApiDown, CallRefused
 from tests.ui.conftest import button, checked, text_of
 
-CONTRACT = Contract(
+CONTRACT = ApiContract(
     features=(
-        Feature(name="width", source_name="Petal Width (cm)"),
-        Feature(name="colour", kind="categorical", categories=("red", "none"), nullable=True),
+        ApiFeature(name="width", source_name="Petal Width (cm)"),
+        ApiFeature(name="colour", kind="categorical", categories=("red", "none"), nullable=True),
     )
 )
 COLUMNS = {"width": "width", "colour": "colour"}
@@ -35,13 +35,13 @@ class FakeBatch:
             raise ApiDown("nothing answers")
         for index, row in enumerate(rows):
             if row[0] == 13:
-                raise Refused(400, "invalid_features", "13 is unlucky", "width", index)
-        made = [Prediction(prediction_id="p", prediction=str(row[0])) for row in rows]
-        return BatchPrediction(predictions=made, model_version=version or "v1")
+                raise CallRefused(400, "invalid_features", "13 is unlucky", "width", index)
+        made = [ApiPrediction(prediction_id="p", prediction=str(row[0])) for row in rows]
+        return ApiBatchPrediction(predictions=made, model_version=version or "v1")
 
 
 def job_of(text, version=None):
-    return Job(read_table(text.encode()), CONTRACT, COLUMNS, version)
+    return BatchJob(read_table(text.encode()), CONTRACT, COLUMNS, version)
 
 
 def test_bad_rows_are_named_by_line_while_the_others_go_on():
@@ -63,7 +63,7 @@ def test_a_line_break_within_quotes_does_not_shift_the_numbers():
 
 
 def test_a_job_goes_on_where_the_api_failed(monkeypatch):
-    monkeypatch.setattr(batch, "ROWS_A_CALL", 2)
+    monkeypatch.setattr(batch, "ROWS_PER_CALL", 2)
     job = job_of("width,colour\n1,red\n2,red\n3,red\n")
     job.step(api := FakeBatch())
     api.outages = 1
@@ -75,7 +75,7 @@ def test_a_job_goes_on_where_the_api_failed(monkeypatch):
 
 
 def test_a_cancelled_job_keeps_what_was_answered(monkeypatch):
-    monkeypatch.setattr(batch, "ROWS_A_CALL", 1)
+    monkeypatch.setattr(batch, "ROWS_PER_CALL", 1)
     job = job_of("width,colour\n1,red\n2,red\n")
     job.step(FakeBatch())
     job.cancel()
@@ -97,7 +97,7 @@ class SlowBatch(FakeBatch):
 
 
 def test_cancelling_waits_for_the_part_that_is_asked_and_begins_no_other(monkeypatch):
-    monkeypatch.setattr(batch, "ROWS_A_CALL", 1)
+    monkeypatch.setattr(batch, "ROWS_PER_CALL", 1)
     job, api = job_of("width,colour\n1,red\n2,red\n"), SlowBatch()
     stepping = threading.Thread(target=job.step, args=(api,))
     stepping.start()
@@ -148,7 +148,7 @@ def test_the_usual_delimiters_and_a_byte_order_mark_are_read(delimiter):
 
 
 def test_the_template_can_be_sent_back_as_it_is():
-    model = Model(version="v1", contract=CONTRACT, examples=((0.5, "red"), (1.0, None)))
+    model = ApiModel(version="v1", contract=CONTRACT, examples=((0.5, "red"), (1.0, None)))
     job = job_of(template(model))
     job.step(FakeBatch())
     assert (len(job.answered), job.bad) == (2, [])

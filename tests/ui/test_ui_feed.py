@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from app.ui.client import ApiClient
-from app.ui.feed import Feed, Source
-from app.ui.transport import ApiDown, Connection, NotNow, NotThere, NotUnderstood, Refused, connection
+from app.ui.feed import Feed, FeedSource
+from app.ui.transport import ApiConnection, ApiDown, CallRefused, NotNow, NotThere, NotUnderstood, connection
 from tests.ui import answers
 
 
@@ -21,18 +21,18 @@ def watched():
     """A feed of two things, its clock, and the calls that it made."""
     clock, calls = Clock(), []
     sources = {
-        name: Source(lambda name=name: calls.append(name) or name, period) for name, period in (("a", 5), ("b", 15))
+        name: FeedSource(lambda name=name: calls.append(name) or name, period) for name, period in (("a", 5), ("b", 15))
     }
     return Feed(sources, clock), clock, calls
 
 
 def test_an_idle_page_makes_at_most_one_call_in_five_seconds(watched):
     feed, clock, calls = watched
-    feed.looks(["a", "b"])
+    feed.snapshots(["a", "b"])
     calls.clear()
     for _ in range(600):
         clock.now += 0.5
-        feed.looks(["a", "b"])
+        feed.snapshots(["a", "b"])
     assert len(calls) <= 60
     assert calls.count("b") >= 15
 
@@ -40,18 +40,18 @@ def test_an_idle_page_makes_at_most_one_call_in_five_seconds(watched):
 def test_many_visitors_ask_no_more_than_one(watched):
     feed, clock, calls = watched
     for _ in range(50):
-        feed.looks(["a", "b"])
+        feed.snapshots(["a", "b"])
     clock.now += 5
     for _ in range(50):
-        feed.looks(["a", "b"])
+        feed.snapshots(["a", "b"])
     assert calls == ["a", "b", "a"]
 
 
 def test_after_a_change_everything_is_asked_again(watched):
     feed, _, calls = watched
-    feed.looks(["a", "b"])
+    feed.snapshots(["a", "b"])
     feed.forget()
-    feed.looks(["a", "b"])
+    feed.snapshots(["a", "b"])
     assert calls == ["a", "b", "a", "b"]
 
 
@@ -61,11 +61,11 @@ def test_a_failure_keeps_the_last_value_and_its_age(watched):
     def ask():
         return answer.pop() if answer else (_ for _ in ()).throw(ApiDown("gone"))
 
-    feed = Feed({"a": Source(ask, 5)}, clock)
-    feed.looks(["a"])
+    feed = Feed({"a": FeedSource(ask, 5)}, clock)
+    feed.snapshots(["a"])
     clock.now += 7
-    (look,) = feed.looks(["a"])
-    assert (look.value, look.age_s(clock.now), look.failure.message) == (1, 7, "gone")
+    (snapshot,) = feed.snapshots(["a"])
+    assert (snapshot.value, snapshot.age_s(clock.now), snapshot.failure.message) == (1, 7, "gone")
 
 
 def test_an_api_that_is_away_is_asked_for_one_thing_only():
@@ -75,9 +75,9 @@ def test_an_api_that_is_away_is_asked_for_one_thing_only():
         calls.append(1)
         raise ApiDown("gone")
 
-    looks = Feed({name: Source(down, 5) for name in "abc"}, Clock()).looks("abc")
+    snapshots = Feed({name: FeedSource(down, 5) for name in "abc"}, Clock()).snapshots("abc")
     assert len(calls) == 1
-    assert [look.failure.message for look in looks] == ["gone"] * 3
+    assert [snapshot.failure.message for snapshot in snapshots] == ["gone"] * 3
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_api_that_is_away_is_asked_for_one_thing_only():
         ((404, {"error": {"code": "not_found", "message": "no"}}), NotThere),
         ((503, {"error": {"code": "not_ready", "message": "no"}}), NotNow),
         ((500, "<html>"), NotNow),
-        ((403, {"error": {"code": "forbidden", "message": "no"}}), Refused),
+        ((403, {"error": {"code": "forbidden", "message": "no"}}), CallRefused),
         ((200, "not json"), NotUnderstood),
         ((200, {"predictions": 3}), NotUnderstood),
         ((200, b"\xff".decode("latin-1")), NotUnderstood),
@@ -95,25 +95,25 @@ def test_an_api_that_is_away_is_asked_for_one_thing_only():
 def test_each_trouble_has_its_type(begin, answer, kind):
     api = begin({"/predictions/history": answer})
     with pytest.raises(kind):
-        ApiClient(Connection(api.url)).history()
+        ApiClient(ApiConnection(api.url)).history()
 
 
 def test_a_read_is_tried_again(begin):
     replies = [(502, "bad gateway"), (200, answers.HISTORY)]
     api = begin({"/predictions/history": lambda _: replies.pop(0)})
-    assert ApiClient(Connection(api.url)).history().predictions
+    assert ApiClient(ApiConnection(api.url)).history().predictions
 
 
 def test_a_write_is_tried_once(begin):
     api = begin({"/feedback": (502, "bad gateway")})
     with pytest.raises(NotNow):
-        ApiClient(Connection(api.url)).feedback("id", "setosa")
+        ApiClient(ApiConnection(api.url)).feedback("id", "setosa")
     assert api.paths() == ["/feedback"]
 
 
 def test_the_token_goes_with_each_call_and_into_no_text(begin):
     api = begin()
-    found = Connection(api.url, "s3cret")
+    found = ApiConnection(api.url, "s3cret")
     ApiClient(found).models()
     assert api.calls[0][3]["Authorization"] == "Bearer s3cret"
     assert "s3cret" not in repr(found)
@@ -129,7 +129,7 @@ def test_the_token_goes_with_each_call_and_into_no_text(begin):
     ],
 )
 def test_the_environment_says_where_the_api_is(environ, url):
-    assert connection(environ) == Connection(url)
+    assert connection(environ) == ApiConnection(url)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_people_are_shown_the_address_by_which_they_reach_the_api(given, shown):
 
 def test_what_is_new_in_an_answer_is_passed_over(begin):
     api = begin({"/experiment": {**answers.EXPERIMENT, "invented_later": [1]}})
-    assert msgspec.structs.asdict(ApiClient(Connection(api.url)).experiment())["id"] == "e-1"
+    assert msgspec.structs.asdict(ApiClient(ApiConnection(api.url)).experiment())["id"] == "e-1"

@@ -6,7 +6,7 @@ import pytest
 
 from app.ui import wording
 from app.ui.charts import answers, drift, probabilities, shares, timeline
-from app.ui.experiment_records import Comparison, Point, Stream, Variant
+from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
 from app.ui.views.comparison import outcomes_needed
 from tests.ui.answers import METRICS
@@ -61,7 +61,7 @@ def test_durations_take_the_unit_that_makes_sense(seconds, text):
     ("remaining", "needed"), [(None, None), ((None, None), None), ((37.5, None), 50), ((0.0, 4.0), 12)]
 )
 def test_what_is_needed_comes_from_the_forecast(remaining, needed):
-    assert outcomes_needed(Comparison(challenger="v2", n=12, remaining=remaining)) == needed
+    assert outcomes_needed(ApiComparison(challenger="v2", n=12, remaining=remaining)) == needed
 
 
 def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
@@ -71,30 +71,30 @@ def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
 
 
 def test_a_share_before_the_first_request_is_unknown():
-    frame = shares.table([Variant(version="v1", weight=1.0)])
-    assert "v1 had – of the requests, 100.0 % is planned" in shares.words(frame)
+    frame = shares.table([ApiVariant(version="v1", weight=1.0)])
+    assert "v1 had – of the requests, 100.0 % is planned" in shares.description(frame)
 
 
 def test_a_course_without_any_interval_is_drawn():
-    frame = timeline.difference_table([Point(challenger="v2", n=1)])
+    frame = timeline.difference_table([ApiPoint(challenger="v2", n=1)])
     assert timeline.difference_drawing(frame, "v1").spec["layer"]
-    assert "–" in timeline.difference_words(frame, "v2", "v1")
+    assert "–" in timeline.difference_description(frame, "v2", "v1")
 
 
 def test_endless_evidence_has_a_finite_place():
-    frame = timeline.evidence_table([Point(challenger="v2", n=9, log_e=5000.0)])
+    frame = timeline.evidence_table([ApiPoint(challenger="v2", n=9, log_e=5000.0)])
     assert frame["log10 e"].iloc[0] == pytest.approx(2171.47, abs=0.01)
-    assert timeline.evidence_words(frame, 0.05)
+    assert timeline.evidence_description(frame, 0.05)
 
 
 def test_open_ends_of_bins_are_named():
-    stream = Stream(name="x", bins=(None, 1.0, 2.5, None), reference=(0.2, 0.5, 0.3))
+    stream = ApiStream(name="x", bins=(None, 1.0, 2.5, None), reference=(0.2, 0.5, 0.3))
     assert drift.cell_names(stream) == ["below 1", "1 to 2.5", "from 2.5"]
     assert drift.histogram_drawing(drift.histogram_table(stream)).spec["mark"]
 
 
 def test_layers_take_the_data_of_the_whole_and_lines_have_one_row_of_their_own():
-    layers = timeline.evidence_drawing(timeline.evidence_table([Point(challenger="v2", n=1)]), 0.05).spec["layer"]
+    layers = timeline.evidence_drawing(timeline.evidence_table([ApiPoint(challenger="v2", n=1)]), 0.05).spec["layer"]
     assert [layer.get("data") for layer in layers] == [
         None,
         {"name": "one_row", "values": [{}]},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.ui.records import Ramp
+from app.ui.records import ApiRamp
 from app.ui.views.ramp import sentence_of, steps_in
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
@@ -22,7 +22,7 @@ def signed_in(begin, page):
 
 
 def ramp(**changes):
-    return Ramp(**{**answers.RAMP, "steps": tuple(answers.RAMP["steps"]), **changes})
+    return ApiRamp(**{**answers.RAMP, "steps": tuple(answers.RAMP["steps"]), **changes})
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def drawing(frame: pd.DataFrame) -> Drawing:
     return Drawing(spec_of(chart.properties(height=60 + 30 * len(frame))), frame)
 
 
-def words(frame: pd.DataFrame) -> str:
+def description(frame: pd.DataFrame) -> str:
     """The same as a sentence."""
     parts = [f"{answer} {number(float(rows))}" for answer, rows in frame.head(12).itertuples(index=False)]
     return "Rows by their answer: " + ", ".join(parts) + "."

@@ -30,17 +30,17 @@ class Drawing(NamedTuple):
     data: pd.DataFrame
 
 
-def beside(drawing: Drawing, table: pd.DataFrame, words: str, **column_config: Any) -> None:
-    """Show both; `words` is what a person hears who does not see the chart."""
+def beside(drawing: Drawing, table: pd.DataFrame, description: str, **column_config: Any) -> None:
+    """Show both; `description` is what a person hears who does not see the chart."""
     left, right = st.columns([3, 2] if len(table.columns) > 2 else [1, 1], gap="medium")
     with left:
-        st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=words)
+        st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description)
     with right:
         st.dataframe(
             table,
             hide_index=True,
             column_config=column_config or None,
-            alt=f"Table: {words}",
+            alt=f"Table: {description}",
             height=TALL if len(table) > ROWS else "auto",
         )
 

@@ -11,17 +11,17 @@ import altair as alt
 import pandas as pd
 
 from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
-from app.ui.experiment_records import Drift, DriftPoint, DriftTimeline, Stream
+from app.ui.experiment_records import ApiDrift, ApiDriftPoint, ApiDriftTimeline, ApiStream
 from app.ui.wording import moment, number, share
 
 ALARMS = {True: "✖ alarm", False: "–"}
 
 
-def course_table(timeline: DriftTimeline, report: Drift) -> pd.DataFrame:
+def timeline_table(timeline: ApiDriftTimeline, report: ApiDrift) -> pd.DataFrame:
     """Score and evidence after so many requests, the newest first: what the report says now is the last point."""
     points = list(timeline.points)
     if report.requests > (points[-1].requests if points else 0):
-        now = DriftPoint(requests=report.requests, score=report.score, evidence=report.evidence, alarm=report.alarm)
+        now = ApiDriftPoint(requests=report.requests, score=report.score, evidence=report.evidence, alarm=report.alarm)
         points.append(now)
     rows = [
         (point.requests, point.evidence, point.score, ALARMS[point.alarm], moment(point.timestamp))
@@ -30,16 +30,16 @@ def course_table(timeline: DriftTimeline, report: Drift) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["requests", "evidence", "score", "alarm", "last request"])
 
 
-def course_drawing(frame: pd.DataFrame, timeline: DriftTimeline) -> Drawing:
+def timeline_drawing(frame: pd.DataFrame, timeline: ApiDriftTimeline) -> Drawing:
     """Two lines, told apart by colour and dash, and the alarm line with its promise."""
     promise = timeline.false_alarm_probability
     name = f"alarm: by chance at most {share(promise.at_most, 0)} within {promise.requests:,} requests"
     long = frame.melt("requests", ["evidence", "score"], var_name="what", value_name="value").dropna()
-    return Drawing(_course_spec(timeline.alarm_evidence, name), long)
+    return Drawing(_timeline_spec(timeline.alarm_evidence, name), long)
 
 
 @lru_cache(maxsize=8)
-def _course_spec(alarm: float, name: str) -> dict[str, Any]:
+def _timeline_spec(alarm: float, name: str) -> dict[str, Any]:
     what = alt.Scale(domain=["evidence", "score"])
     lines = (
         alt.Chart()
@@ -55,7 +55,7 @@ def _course_spec(alarm: float, name: str) -> dict[str, Any]:
     return spec_of(alt.layer(lines, *line_at(alarm, name)).properties(height=HEIGHT))
 
 
-def course_words(frame: pd.DataFrame, alarm: float) -> str:
+def timeline_description(frame: pd.DataFrame, alarm: float) -> str:
     """The newest point, and the first alarm, as a sentence."""
     last = frame.iloc[0]
     alarms = frame[frame["alarm"] == ALARMS[True]]
@@ -69,7 +69,7 @@ def course_words(frame: pd.DataFrame, alarm: float) -> str:
     )
 
 
-def ranking_table(streams: Sequence[Stream]) -> pd.DataFrame:
+def ranking_table(streams: Sequence[ApiStream]) -> pd.DataFrame:
     """Features by evidence, then by score."""
     ranked = sorted(streams, key=lambda stream: (-(stream.evidence or 0), -(stream.score or 0), stream.name))
     return pd.DataFrame(
@@ -100,13 +100,13 @@ def _ranking_spec(features: int) -> dict[str, Any]:
     return spec_of(alt.layer(bars, strokes, *line_at(1, "alarm", horizontal=False)).properties(height=height))
 
 
-def ranking_words(frame: pd.DataFrame) -> str:
+def ranking_description(frame: pd.DataFrame) -> str:
     """The first five as a sentence."""
     parts = [f"{row['feature']} {number(row['evidence'], 3)}" for _, row in frame.head(5).iterrows()]
     return "Features by evidence of a change: " + ", ".join(parts) + "."
 
 
-def histogram_table(stream: Stream) -> pd.DataFrame:
+def histogram_table(stream: ApiStream) -> pd.DataFrame:
     """The shares of the same cells in training and live."""
     names = cell_names(stream)
     live = stream.live if stream.live is not None else (None,) * len(names)
@@ -136,7 +136,7 @@ def _histogram_spec() -> dict[str, Any]:
     return spec_of(chart.properties(height=HEIGHT + 60))
 
 
-def histogram_words(stream: Stream, frame: pd.DataFrame) -> str:
+def histogram_description(stream: ApiStream, frame: pd.DataFrame) -> str:
     """The cell that grew most as a sentence."""
     if stream.live is None or frame.empty:
         return f"The training values of {stream.name} on their bins; nothing live yet."
@@ -148,7 +148,7 @@ def histogram_words(stream: Stream, frame: pd.DataFrame) -> str:
     )
 
 
-def cell_names(stream: Stream) -> list[str]:
+def cell_names(stream: ApiStream) -> list[str]:
     """A name for each cell: its category, or its ends; an end that is missing is open."""
     if stream.kind == "categorical":
         return [str(category) for category in stream.bins]

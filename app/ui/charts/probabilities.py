@@ -43,7 +43,7 @@ def _spec(classes: int) -> dict[str, Any]:
     return spec_of(alt.layer(base.mark_bar(height={"band": 0.6}), labels).properties(height=max(110, 36 * classes)))
 
 
-def words(frame: pd.DataFrame) -> str:
+def description(frame: pd.DataFrame) -> str:
     """The same as a sentence."""
     parts = [f"{name.removesuffix(' ◀')} {share(value)}" for name, value in frame.itertuples(index=False)]
     return "Probability of each class: " + ", ".join(parts) + "."

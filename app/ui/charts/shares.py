@@ -10,11 +10,11 @@ import altair as alt
 import pandas as pd
 
 from app.ui.charts.drawing import NEUTRAL, Drawing, spec_of
-from app.ui.experiment_records import Variant
+from app.ui.experiment_records import ApiVariant
 from app.ui.wording import share
 
 
-def table(variants: Sequence[Variant]) -> pd.DataFrame:
+def table(variants: Sequence[ApiVariant]) -> pd.DataFrame:
     """One line a version; `had` is None before the first request."""
     total = sum(variant.requests for variant in variants)
     return pd.DataFrame(
@@ -41,7 +41,7 @@ def _spec(versions: int) -> dict[str, Any]:
     return spec_of(alt.layer(bars, strokes).properties(height=60 + 44 * versions))
 
 
-def words(frame: pd.DataFrame) -> str:
+def description(frame: pd.DataFrame) -> str:
     """The same as a sentence."""
     parts = [
         f"{version} had {share(None if pd.isna(had) else had)} of the requests, {share(planned)} is planned"

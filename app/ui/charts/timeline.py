@@ -11,14 +11,14 @@ import altair as alt
 import pandas as pd
 
 from app.ui.charts.drawing import HEIGHT, Drawing, line_at, spec_of
-from app.ui.experiment_records import Point
+from app.ui.experiment_records import ApiPoint
 from app.ui.wording import interval, number, signed
 
 _LN10 = math.log(10)
 _N = alt.X("outcomes:Q", title="labelled outcomes", scale=alt.Scale(nice=False))
 
 
-def difference_table(points: Sequence[Point]) -> pd.DataFrame:
+def difference_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
     """The newest point first; points without an interval have empty ends."""
     newest_first = list(reversed(points))
     return pd.DataFrame(
@@ -62,7 +62,7 @@ def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
     return float(f"{low - margin:.2g}"), float(f"{high + margin:.2g}")
 
 
-def difference_words(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+def difference_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
     """The newest point as a sentence."""
     last = frame.iloc[0]
     ends = None if pd.isna(last["from"]) else (float(last["from"]), float(last["to"]))
@@ -73,7 +73,7 @@ def difference_words(frame: pd.DataFrame, challenger: str, baseline: str) -> str
     )
 
 
-def evidence_table(points: Sequence[Point]) -> pd.DataFrame:
+def evidence_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
     """The newest point first; evidence as powers of ten, which never overflow."""
     newest_first = list(reversed(points))
     return pd.DataFrame(
@@ -104,7 +104,7 @@ def _evidence_spec(alpha: float) -> dict[str, Any]:
     return spec_of(alt.layer(line, *threshold).properties(height=HEIGHT))
 
 
-def evidence_words(frame: pd.DataFrame, alpha: float) -> str:
+def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     """The newest point as a sentence."""
     last = frame.iloc[0]
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))

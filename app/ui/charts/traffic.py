@@ -35,7 +35,7 @@ def drawing(frame: pd.DataFrame) -> Drawing:
     return over_time.drawing(frame, ("requests/s", "errors/s"), "per second")
 
 
-def words(frame: pd.DataFrame) -> str:
+def description(frame: pd.DataFrame) -> str:
     """The newest rates as a sentence."""
     last = frame.iloc[0]
     return f"Requests and errors since this page was opened; now {number(last['requests/s'], 3)} requests/s and \

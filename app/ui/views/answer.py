@@ -7,8 +7,8 @@ import streamlit as st
 from app.ui import sharing
 from app.ui.charts import probabilities
 from app.ui.charts.drawing import beside
-from app.ui.records import Contract
-from app.ui.session import Asked, client, tell
+from app.ui.records import ApiContract
+from app.ui.session import SessionPrediction, client, note_feedback
 from app.ui.states import figure, sentence
 from app.ui.transport import NoResult
 from app.ui.wording import number, share
@@ -22,13 +22,13 @@ ASSIGNMENTS = {
 }
 
 
-def show(asked: Asked, contract: Contract) -> None:
+def show(asked: SessionPrediction, contract: ApiContract) -> None:
     """The answer with its parts."""
     given = asked.answer
     value, version, latency = st.columns(3)
     figure(
         value,
-        "Prediction",
+        "ApiPrediction",
         _text(given.prediction),
         f"{share(given.confidence)} sure" if given.confidence is not None else None,
     )
@@ -46,13 +46,13 @@ def show(asked: Asked, contract: Contract) -> None:
     _again(asked)
 
 
-def _probabilities(asked: Asked) -> None:
+def _probabilities(asked: SessionPrediction) -> None:
     frame = probabilities.table(asked.answer.probabilities, str(asked.answer.prediction))
     fine = st.column_config.NumberColumn(format="%.4f")
-    beside(probabilities.drawing(frame), frame, probabilities.words(frame), probability=fine)
+    beside(probabilities.drawing(frame), frame, probabilities.description(frame), probability=fine)
 
 
-def _was_it_right(asked: Asked, contract: Contract) -> None:
+def _was_it_right(asked: SessionPrediction, contract: ApiContract) -> None:
     st.markdown("**Was it right?**")
     key = asked.answer.prediction_id
     if asked.feedback is not None:
@@ -67,7 +67,7 @@ def _was_it_right(asked: Asked, contract: Contract) -> None:
                 _send(asked, true)
 
 
-def _class_feedback(asked: Asked, contract: Contract, key: str) -> None:
+def _class_feedback(asked: SessionPrediction, contract: ApiContract, key: str) -> None:
     if st.button(f"Yes, it was {asked.answer.prediction}", key=f"right-{key}", icon=":material/thumb_up:"):
         _send(asked, asked.answer.prediction)
     others = [name for name in contract.classes if name != asked.answer.prediction]
@@ -77,18 +77,18 @@ def _class_feedback(asked: Asked, contract: Contract, key: str) -> None:
             _send(asked, other)
 
 
-def _send(asked: Asked, actual: str | float) -> None:
+def _send(asked: SessionPrediction, actual: str | float) -> None:
     try:
         receipt = client().feedback(asked.answer.prediction_id, actual)
     except NoResult as failure:
         st.error(f"Not recorded. {sentence(failure)}", icon=":material/error:")
         return
     known_before = "" if receipt.accepted else " (it was known already)"
-    tell(asked.answer.prediction_id, f"it was {_text(actual)}{known_before}")
+    note_feedback(asked.answer.prediction_id, f"it was {_text(actual)}{known_before}")
     st.rerun()
 
 
-def _again(asked: Asked) -> None:
+def _again(asked: SessionPrediction) -> None:
     with st.expander("Ask for it again: curl, Python, link"):
         api = client()
         forced = asked.forced or asked.answer.model_version

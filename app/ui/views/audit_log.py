@@ -7,11 +7,11 @@ import json
 import pandas as pd
 import streamlit as st
 
-from app.ui.experiment_records import Audit, AuditEntry
+from app.ui.experiment_records import ApiAudit, ApiAuditEntry
 from app.ui.wording import UNKNOWN, moment
 
 
-def show(audit: Audit) -> None:
+def show(audit: ApiAudit) -> None:
     """Who decided what, when and why."""
     if not audit.entries:
         st.caption("Nobody has decided anything yet.")
@@ -24,7 +24,7 @@ def show(audit: Audit) -> None:
     )
 
 
-def _row(entry: AuditEntry) -> dict[str, object]:
+def _row(entry: ApiAuditEntry) -> dict[str, object]:
     return {
         "when": moment(entry.at),
         "who": entry.actor,

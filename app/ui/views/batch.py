@@ -10,7 +10,7 @@ import streamlit as st
 from app.ui.batch import ROWS_PER_CALL, BatchJob, Table, UnreadableFile, matched, read_table, template
 from app.ui.charts import answers
 from app.ui.charts.drawing import beside
-from app.ui.records import Model, Models
+from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client
 from app.ui.states import chosen_version, sentence, served_models
 
@@ -35,7 +35,7 @@ def show() -> None:
         _work(job)
 
 
-def _uploaded(model: Model) -> Table | None:
+def _uploaded(model: ApiModel) -> Table | None:
     names = ", ".join(feature.name for feature in model.contract.features)
     st.download_button(
         "Download a template",
@@ -72,7 +72,7 @@ def _read(content: bytes) -> Table:
     return table
 
 
-def _prepare(table: Table, model: Model, models: Models) -> None:
+def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
     found = matched(model.contract, table.header)
     unmatched = [name for name, column in found.items() if column is None]
     needed = {feature.name for feature in model.contract.features if not feature.nullable}
@@ -167,5 +167,5 @@ def _result(job: BatchJob) -> None:
         type="primary",
     )
     spread = answers.table([each.answer.prediction for each in job.answered])
-    beside(answers.drawing(spread), spread, answers.words(spread))
+    beside(answers.drawing(spread), spread, answers.description(spread))
     st.dataframe(frame.head(200), hide_index=True, alt="The first 200 rows of the result.")

@@ -8,10 +8,10 @@ import streamlit as st
 
 from app.ui.charts import timeline
 from app.ui.charts.drawing import beside
-from app.ui.experiment_records import Comparison, Experiment, Point, Timeline
+from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.wording import UNKNOWN, interval, number, share, signed, words
+from app.ui.wording import UNKNOWN, interval, number, readable, share, signed
 
 VERDICTS = {
     "better": "✔ better",
@@ -21,29 +21,29 @@ VERDICTS = {
 }
 
 
-def show(each: Comparison, report: Experiment, look: FeedSnapshot[Timeline]) -> None:
+def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
     """The comparison; before its first outcome only what is missing."""
     baseline = report.baseline or "the baseline"
     st.subheader(f"{each.challenger} against {baseline}")
-    st.markdown(_progress_words(each))
+    st.markdown(_progress(each))
     if each.n == 0:
         return
     _figures(each, report)
     _evidence_bar(each, report.alpha)
-    timeline = known(look, "The course", f"timeline-{each.challenger}")
+    timeline = known(snapshot, "The course", f"timeline-{each.challenger}")
     if timeline is not None:
-        _course(each, report, [point for point in timeline.points if point.challenger == each.challenger])
+        _timeline(each, report, [point for point in timeline.points if point.challenger == each.challenger])
     _small_print(each)
 
 
-def outcomes_needed(each: Comparison) -> int | None:
+def outcomes_needed(each: ApiComparison) -> int | None:
     """How many outcomes a decision is expected to need at the least, with those that are there; None: not known."""
     if each.remaining is None or each.remaining[0] is None:
         return None
     return each.n + math.ceil(each.remaining[0])
 
 
-def _progress_words(each: Comparison) -> str:
+def _progress(each: ApiComparison) -> str:
     if each.n == 0:
         return "**0 labelled outcomes.** Send what was right with `POST /feedback`, or on the page Playground."
     if each.verdict != "undecided":
@@ -58,24 +58,24 @@ def _progress_words(each: Comparison) -> str:
     )
 
 
-def _figures(each: Comparison, report: Experiment) -> None:
+def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     verdict, difference, evidence, chance = st.columns(4)
-    figure(verdict, "Verdict", VERDICTS.get(each.verdict, words(each.verdict)), f"p = {number(each.p_value, 3)}")
-    figure(difference, f"Difference in {words(report.metric)}", signed(each.difference), interval(each.interval))
+    figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), f"p = {number(each.p_value, 3)}")
+    figure(difference, f"Difference in {readable(report.metric)}", signed(each.difference), interval(each.interval))
     now = UNKNOWN if each.log_e is None else f"{number(math.exp(min(each.log_e, 690)), 3)} to 1"
     figure(evidence, "Evidence now", now, f"decides at {1 / report.alpha:.3g} to 1")
     tally = UNKNOWN if each.wins is None else f"{number(each.wins)} won, {number(each.losses)} lost"
     figure(chance, "Chance to be better", share(each.probability_better), tally)
 
 
-def _evidence_bar(each: Comparison, alpha: float) -> None:
+def _evidence_bar(each: ApiComparison, alpha: float) -> None:
     if each.log_e is None:
         return
     done = min(1.0, max(0.0, each.log_e / -math.log(alpha)))
     st.progress(done, text=f"Evidence: {share(done, 0)} of the way to the threshold (on a log scale)")
 
 
-def _course(each: Comparison, report: Experiment, points: list[Point]) -> None:
+def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]) -> None:
     if not points:
         st.caption("No point of the course has been stored yet.")
         return
@@ -83,7 +83,7 @@ def _course(each: Comparison, report: Experiment, points: list[Point]) -> None:
     st.markdown("**Difference and its confidence sequence**")
     frame = timeline.difference_table(points)
     fine = st.column_config.NumberColumn(format="%+.4f")
-    words_ = timeline.difference_words(frame, each.challenger, baseline)
+    words_ = timeline.difference_description(frame, each.challenger, baseline)
     beside(
         timeline.difference_drawing(frame, baseline), frame, words_, **dict.fromkeys(("difference", "from", "to"), fine)
     )
@@ -93,14 +93,14 @@ def _course(each: Comparison, report: Experiment, points: list[Point]) -> None:
     beside(
         timeline.evidence_drawing(frame, report.alpha),
         frame,
-        timeline.evidence_words(frame, report.alpha),
+        timeline.evidence_description(frame, report.alpha),
         **{"log10 e": log},
     )
 
 
-def _small_print(each: Comparison) -> None:
+def _small_print(each: ApiComparison) -> None:
     with st.expander("What this rests on"):
-        st.markdown(f"- Method: {words(each.method)}{', approximate' if each.asymptotic else ''}.")
+        st.markdown(f"- Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.")
         st.markdown(f"- {each.n:,} outcomes entered; {each.unjoined:,} labels did not, for want of the other answer.")
         if each.worst_case is not None:
             st.markdown(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.ui.experiment_records import Experiment
-from app.ui.records import Configuration
+from app.ui.experiment_records import ApiExperiment
+from app.ui.records import ApiConfiguration
 from app.ui.session import actor, client
 from app.ui.views import administration, ramp
 from app.ui.views.administration import carried_out, carry_out, missing
@@ -18,7 +18,7 @@ MEANINGS = {
 }
 
 
-def show(config: Configuration | None, experiment: Experiment | None) -> None:
+def show(config: ApiConfiguration | None, experiment: ApiExperiment | None) -> None:
     """The controls, once the token was given and the configuration is known."""
     st.subheader("Decide")
     done = carried_out()
@@ -37,7 +37,7 @@ def show(config: Configuration | None, experiment: Experiment | None) -> None:
     ramp.show(config)
 
 
-def _split(config: Configuration) -> None:
+def _split(config: ApiConfiguration) -> None:
     st.markdown("**The split**")
     st.caption(f"Now: {', '.join(f'{name} {share(weight)}' for name, weight in config.weights.items())}.")
     asked = {
@@ -59,7 +59,7 @@ def _split(config: Configuration) -> None:
         )
 
 
-def _decision(config: Configuration, experiment: Experiment | None) -> None:
+def _decision(config: ApiConfiguration, experiment: ApiExperiment | None) -> None:
     st.markdown("**The decision**")
     st.caption(
         f"Champion: {config.champion or 'none yet'}. By itself the service decides: {config.auto_decide or '?'}."

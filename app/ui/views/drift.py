@@ -9,31 +9,31 @@ import streamlit as st
 
 from app.ui.charts import drift
 from app.ui.charts.drawing import beside
-from app.ui.experiment_records import Drift, DriftTimeline, Stream
+from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiStream
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.session import admin_token, client, feed
-from app.ui.states import figure, known, looked_at, sentence
+from app.ui.states import figure, known, sentence, snapshots_of
 from app.ui.transport import NoResult
 from app.ui.views import administration
-from app.ui.wording import UNKNOWN, as_sentence, moment, number, share, words
+from app.ui.wording import UNKNOWN, as_sentence, moment, number, readable, share
 
 NAMES = ("drift", "drift_timeline")
 
 
 def show() -> None:
     """The whole page."""
-    st.title("Drift")
+    st.title("ApiDrift")
     st.caption("Does the traffic still look like the data that the model was made from?")
     _live()
-    report: Drift | None = looked_at("drift", NAMES)[0].value
+    report: ApiDrift | None = snapshots_of("drift", NAMES)[0].value
     if report is not None and report.alarm:
         _acknowledge()
 
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    look, timeline = looked_at("drift", NAMES)
-    report = known(look, "Drift", "drift")
+    snapshot, timeline = snapshots_of("drift", NAMES)
+    report = known(snapshot, "ApiDrift", "drift")
     if report is None:
         return
     _headline(report)
@@ -45,13 +45,13 @@ def _live() -> None:
             icon=":material/hourglass_empty:",
         )
     _figures(report)
-    _course(report, timeline)
+    _timeline(report, timeline)
     _streams("Features", report.features, "feature")
     _joint(report)
     _streams("Answers", report.outputs, "output")
 
 
-def _headline(report: Drift) -> None:
+def _headline(report: ApiDrift) -> None:
     since = f" It began about {moment(report.since)}." if report.since else ""
     if report.alarm:
         st.error(
@@ -74,7 +74,7 @@ def _headline(report: Drift) -> None:
     )
 
 
-def _figures(report: Drift) -> None:
+def _figures(report: ApiDrift) -> None:
     score, evidence, requests, alarms = st.columns(4)
     window = f"at least, of {report.window:,} requests"
     figure(score, "Displaced traffic", share(report.score), window)
@@ -83,21 +83,21 @@ def _figures(report: Drift) -> None:
     figure(alarms, "Alarms so far", number(report.alarms))
 
 
-def _course(report: Drift, look: FeedSnapshot[Any]) -> None:
+def _timeline(report: ApiDrift, snapshot: FeedSnapshot[Any]) -> None:
     st.subheader("Over the requests")
-    timeline: DriftTimeline | None = known(look, "The course", "drift-timeline")
+    timeline: ApiDriftTimeline | None = known(snapshot, "The course", "drift-timeline")
     if timeline is None:
         return
-    frame = drift.course_table(timeline, report)
+    frame = drift.timeline_table(timeline, report)
     if frame.empty:
         st.caption(as_sentence(timeline.note or "No point of the course has been stored yet"))
         return
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    words_ = drift.course_words(frame, timeline.alarm_evidence)
-    beside(drift.course_drawing(frame, timeline), frame, words_, **fine)
+    words_ = drift.timeline_description(frame, timeline.alarm_evidence)
+    beside(drift.timeline_drawing(frame, timeline), frame, words_, **fine)
 
 
-def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:
+def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     if not streams:
         return
     st.subheader(title)
@@ -106,27 +106,27 @@ def _streams(title: str, streams: tuple[Stream, ...], kind: str) -> None:
     parts = {
         name: st.column_config.NumberColumn(format="percent") for name in ("outside training", "missing", "unseen")
     }
-    beside(drift.ranking_drawing(frame), frame, drift.ranking_words(frame), **fine, **parts)
+    beside(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
     by_name = {stream.name: stream for stream in streams}
     chosen = st.selectbox(f"Look into one {kind}", list(frame["feature"]), key=f"drift-{kind}")
     if chosen in by_name and by_name[chosen].reference:
         _histogram(by_name[chosen])
 
 
-def _histogram(stream: Stream) -> None:
+def _histogram(stream: ApiStream) -> None:
     frame = drift.histogram_table(stream)
     percent = {name: st.column_config.NumberColumn(format="percent") for name in ("training", "live")}
-    beside(drift.histogram_drawing(frame), frame, drift.histogram_words(stream, frame), **percent)
+    beside(drift.histogram_drawing(frame), frame, drift.histogram_description(stream, frame), **percent)
 
 
-def _joint(report: Drift) -> None:
+def _joint(report: ApiDrift) -> None:
     if not report.joint:
         return
     st.subheader("Features together")
     st.caption("Each feature may look as before and their relation may not: these look at all of them at once.")
     rows = [
         {
-            "what": words(each.name),
+            "what": readable(each.name),
             "evidence": each.evidence,
             "score": each.score,
             "meaning": each.explanation or UNKNOWN,

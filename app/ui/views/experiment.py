@@ -10,12 +10,12 @@ import streamlit as st
 
 from app.ui.charts import shares
 from app.ui.charts.drawing import beside
-from app.ui.experiment_records import Audit, Check, Experiment, Variant
+from app.ui.experiment_records import ApiAudit, ApiCheck, ApiExperiment, ApiVariant
 from app.ui.feed import TICK_S, FeedSnapshot
-from app.ui.states import known, looked_at
+from app.ui.states import known, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.views import audit_log, comparison, decision, ramp
-from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, seconds_since, share, words
+from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, readable, seconds_since, share
 
 NAMES = ("experiment", "timeline", "audit", "config", "health")
 STALE_S = 30.0
@@ -30,9 +30,9 @@ ACTIONS = {
 
 def show() -> None:
     """The whole page. What is live redraws itself; the controls below stay as they are while one uses them."""
-    st.title("Experiment")
+    st.title("ApiExperiment")
     _live()
-    experiment, _, audit, config, _ = looked_at("experiment", NAMES)
+    experiment, _, audit, config, _ = snapshots_of("experiment", NAMES)
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
         return
     decision.show(config.value, experiment.value)
@@ -41,7 +41,7 @@ def show() -> None:
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    experiment, timeline, _, config, health = looked_at("experiment", NAMES)
+    experiment, timeline, _, config, health = snapshots_of("experiment", NAMES)
     report = known(experiment, "The experiment", "experiment")
     if report is None:
         return
@@ -55,39 +55,39 @@ def _live() -> None:
     _checks(report)
 
 
-def _monitor_age(look: FeedSnapshot[Any], report: Experiment) -> None:
+def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
     """The report may be old although the api answers: the monitor makes it."""
-    monitor = look.value.monitor if look.value is not None else None
+    monitor = snapshot.value.monitor if snapshot.value is not None else None
     if monitor is not None and monitor.state != "ok" and not _fresh(report):
         age = "has not run yet" if monitor.age_s is None else f"is {monitor.age_s:.0f} s behind"
         st.warning(f"**Old figures.** The monitor {age}: start it with `bakeoff monitor`.", icon=":material/history:")
 
 
-def _fresh(report: Experiment) -> bool:
+def _fresh(report: ApiExperiment) -> bool:
     computed = seconds_since(report.computed_at, time.time())
     return computed is not None and computed < STALE_S
 
 
-def _headline(report: Experiment) -> None:
+def _headline(report: ApiExperiment) -> None:
     advice = report.recommendation
-    kind, icon, verb = ACTIONS.get(advice.action, ("info", ":material/info:", words(advice.action)))
+    kind, icon, verb = ACTIONS.get(advice.action, ("info", ":material/info:", readable(advice.action)))
     what = f"{verb} {advice.version}" if advice.version else verb
     getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
     st.caption(
-        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {words(report.metric)} · "
+        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {readable(report.metric)} · "
         f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over its whole course, however "
         f"often one looks · computed {moment(report.computed_at)}"
     )
 
 
-def _variants(report: Experiment) -> None:
+def _variants(report: ApiExperiment) -> None:
     st.subheader("Versions")
     if not report.variants:
         st.info("No version is in the experiment yet.", icon=":material/extension:")
         return
     frame = shares.table(report.variants)
     percent = st.column_config.NumberColumn(format="percent")
-    beside(shares.drawing(frame), frame, shares.words(frame), had=percent, **{"planned now": percent})
+    beside(shares.drawing(frame), frame, shares.description(frame), had=percent, **{"planned now": percent})
     st.dataframe(
         pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
         hide_index=True,
@@ -95,13 +95,13 @@ def _variants(report: Experiment) -> None:
     )
 
 
-def _variant_row(variant: Variant, metric: str) -> dict[str, object]:
+def _variant_row(variant: ApiVariant, metric: str) -> dict[str, object]:
     latency = variant.latency_ms
     return {
         "version": variant.version,
         "requests": variant.requests,
         "labelled": variant.labelled,
-        f"mean {words(metric)}": number(variant.mean),
+        f"mean {readable(metric)}": number(variant.mean),
         "lies within": interval(variant.interval).replace("+", ""),
         "rewards": variant.rewards,
         "errors": variant.errors,
@@ -109,7 +109,7 @@ def _variant_row(variant: Variant, metric: str) -> dict[str, object]:
     }
 
 
-def _checks(report: Experiment) -> None:
+def _checks(report: ApiExperiment) -> None:
     st.subheader("Checks and guardrails")
     rows = [_check_row("check", check) for check in report.checks]
     rows += [_check_row("guardrail", rail) for rail in report.guardrails]
@@ -119,9 +119,9 @@ def _checks(report: Experiment) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Each check and guardrail with its state.")
 
 
-def _check_row(kind: str, check: Check) -> dict[str, object]:
+def _check_row(kind: str, check: ApiCheck) -> dict[str, object]:
     return {
-        "what": f"{words(check.name)} of {check.version}" if check.version else words(check.name),
+        "what": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
         "kind": kind,
         "state": mark(check.ok),
         "p-value": number(check.p_value, 3),
@@ -129,8 +129,8 @@ def _check_row(kind: str, check: Check) -> dict[str, object]:
     }
 
 
-def _audit(look: FeedSnapshot[Audit]) -> None:
+def _audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
     st.subheader("Decisions so far")
-    audit = known(look, "The audit log", "audit")
+    audit = known(snapshot, "The audit log", "audit")
     if audit is not None:
         audit_log.show(audit)

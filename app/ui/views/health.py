@@ -11,11 +11,11 @@ import streamlit as st
 from app.ui.charts import traffic
 from app.ui.charts.drawing import beside
 from app.ui.feed import TICK_S, FeedSnapshot
-from app.ui.records import Health, Model, Models
+from app.ui.records import ApiHealth, ApiModel, ApiModels
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
-from app.ui.states import figure, known, looked_at
+from app.ui.states import figure, known, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.wording import UNKNOWN, duration, moment, number, words
+from app.ui.wording import UNKNOWN, duration, moment, number, readable
 
 NAMES = ("health", "metrics", "models")
 _SCRAPES = "health.scrapes"
@@ -31,13 +31,13 @@ FIGURES = ("accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2")
 
 def show() -> None:
     """The whole page."""
-    st.title("Health")
+    st.title("ApiHealth")
     _live()
 
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    health, metrics, models = looked_at("health", NAMES)
+    health, metrics, models = snapshots_of("health", NAMES)
     report = known(health, "The state", "health")
     if report is not None:
         _state(report)
@@ -47,7 +47,7 @@ def _live() -> None:
     _versions(report, known(models, "The shelf", "models"))
 
 
-def _state(report: Health) -> None:
+def _state(report: ApiHealth) -> None:
     kind, icon = STATUS.get(report.status, ("warning", ":material/help:"))
     getattr(st, kind)(f"**The service is {report.status}.** {_why(report)}", icon=icon)
     store, monitor, uptime, release = st.columns(4)
@@ -58,12 +58,12 @@ def _state(report: Health) -> None:
     figure(release, "Release", report.version or UNKNOWN)
 
 
-def _age(report: Health) -> str:
+def _age(report: ApiHealth) -> str:
     age_s = report.monitor.age_s
     return "start it with bakeoff monitor" if age_s is None else f"{duration(age_s)} old"
 
 
-def _why(report: Health) -> str:
+def _why(report: ApiHealth) -> str:
     reasons = [f"{name}: {version.error}." for name, version in report.models.items() if version.error]
     reasons += [
         f"{name}: its breaker is {version.circuit_breaker}."
@@ -74,9 +74,9 @@ def _why(report: Health) -> str:
     return " ".join(reasons) or "Each version has just proven it with a real prediction."
 
 
-def _traffic(look: FeedSnapshot[Scrape]) -> None:
+def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
     st.subheader("Traffic")
-    scrape = known(look, "The metrics", "metrics")
+    scrape = known(snapshot, "The metrics", "metrics")
     if scrape is None:
         return
     scrapes = _collected(scrape)
@@ -89,7 +89,7 @@ def _traffic(look: FeedSnapshot[Scrape]) -> None:
         figure(column, f"p{100 * level:.0f}", UNKNOWN if value is None else f"{number(1000 * value, 3)} ms")
     dropped = f"; {number(scrape.dropped)} answers could not be recorded" if scrape.dropped else ""
     st.caption(
-        f"Of all workers, since the api started, read {duration(look.age_s(time.time()))} ago{dropped}. "
+        f"Of all workers, since the api started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
         "Latency is the server's, interpolated in the metric's buckets."
     )
     frame = traffic.table(scrapes)
@@ -98,7 +98,7 @@ def _traffic(look: FeedSnapshot[Scrape]) -> None:
         return
     at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
     fine = {name: st.column_config.NumberColumn(format="%.3g") for name in ("requests/s", "errors/s", "p95 ms")}
-    beside(traffic.drawing(frame), frame, traffic.words(frame), at=at, **fine)
+    beside(traffic.drawing(frame), frame, traffic.description(frame), at=at, **fine)
 
 
 def _collected(scrape: Scrape) -> list[Scrape]:
@@ -114,7 +114,7 @@ def _rate(before: Scrape | None, after: Scrape, counter: str) -> str:
     return "rate not known yet" if rate is None else f"{number(rate, 3)} / s now"
 
 
-def _versions(report: Health | None, models: Models | None) -> None:
+def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
     if models is None:
         return
     st.subheader("Versions on the shelf")
@@ -127,7 +127,7 @@ def _versions(report: Health | None, models: Models | None) -> None:
         st.error(f"**{name} is refused:** {reason}", icon=":material/error:")
 
 
-def _version_row(model: Model, report: Health | None) -> dict[str, object]:
+def _version_row(model: ApiModel, report: ApiHealth | None) -> dict[str, object]:
     health = report.models.get(model.version) if report is not None else None
     breaker = health.circuit_breaker if health is not None else None
     return {
@@ -145,10 +145,10 @@ def _version_row(model: Model, report: Health | None) -> dict[str, object]:
 
 def _figures(figures: dict[str, object]) -> str:
     shown = [(name, figures[name]) for name in FIGURES if isinstance(figures.get(name), int | float)]
-    return ", ".join(f"{words(name)} {number(float(value), 4)}" for name, value in shown) or UNKNOWN  # type: ignore[arg-type]
+    return ", ".join(f"{readable(name)} {number(float(value), 4)}" for name, value in shown) or UNKNOWN  # type: ignore[arg-type]
 
 
-def _parity(model: Model) -> str:
+def _parity(model: ApiModel) -> str:
     parity = model.parity
     if parity.holds is None:
         return UNKNOWN

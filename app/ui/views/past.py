@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.records import Cell
-from app.ui.session import all_asked, client
+from app.ui.session import client, session_predictions
 from app.ui.states import explain
 from app.ui.transport import NoResult
 from app.ui.wording import UNKNOWN, moment
@@ -25,7 +25,7 @@ def show() -> None:
 
 
 def _of_session() -> None:
-    asked = all_asked()
+    asked = session_predictions()
     if not asked:
         st.caption("Nothing was asked in this session.")
         return

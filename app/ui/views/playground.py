@@ -7,8 +7,8 @@ import time
 import streamlit as st
 
 from app.ui import inputs, sharing
-from app.ui.records import Cell, Model, Models
-from app.ui.session import Asked, all_asked, client, remember
+from app.ui.records import ApiModel, ApiModels, Cell
+from app.ui.session import SessionPrediction, client, remember, session_predictions
 from app.ui.states import chosen_version, explain, served_models
 from app.ui.transport import NoResult
 from app.ui.views import answer, past
@@ -35,7 +35,7 @@ def show() -> None:
     past.show()
 
 
-def _restore(model: Model) -> None:
+def _restore(model: ApiModel) -> None:
     """Fill the inputs once a session: from the address, else with a real row."""
     if st.session_state.get(_RESTORED) == model.version or not model.contract.features:
         return
@@ -46,7 +46,7 @@ def _restore(model: Model) -> None:
     st.session_state[_RESTORED] = model.version
 
 
-def _ask(model: Model, models: Models) -> None:
+def _ask(model: ApiModel, models: ApiModels) -> None:
     st.subheader("Inputs")
     _presets(model)
     typed = st.toggle("Type the numbers", key=_TYPED, help="Also for values outside the training range.")
@@ -61,7 +61,7 @@ def _ask(model: Model, models: Models) -> None:
             _predict(model, values, version, user_id.strip() or None)
 
 
-def _presets(model: Model) -> None:
+def _presets(model: ApiModel) -> None:
     if not model.examples:
         return
 
@@ -89,7 +89,7 @@ def _preset_name(place: int, row: tuple[Cell, ...]) -> str:
     return f"Row {place + 1}: {shown}{' …' if len(row) > 4 else ''}"
 
 
-def _predict(model: Model, values: inputs.Values, forced: str | None, user_id: str | None) -> None:
+def _predict(model: ApiModel, values: inputs.Values, forced: str | None, user_id: str | None) -> None:
     began = time.perf_counter()
     try:
         given = client().predict(values, forced, user_id)
@@ -100,20 +100,20 @@ def _predict(model: Model, values: inputs.Values, forced: str | None, user_id: s
     round_trip_ms = 1000 * (time.perf_counter() - began)
     beyond = tuple(inputs.outside(model.contract, values))
     remember(
-        Asked(
+        SessionPrediction(
             features=values, forced=forced, user_id=user_id, answer=given, round_trip_ms=round_trip_ms, outside=beyond
         )
     )
     st.query_params.from_dict(sharing.parameters(values))
 
 
-def _newest(model: Model) -> None:
+def _newest(model: ApiModel) -> None:
     st.subheader("Answer")
     failure = st.session_state.get("playground.failure")
     if failure is not None:
         explain(failure, "The prediction", "predict")
         return
-    if not all_asked():
+    if not session_predictions():
         st.info("No prediction yet: press **Predict**.", icon=":material/arrow_back:")
         return
-    answer.show(all_asked()[0], model.contract)
+    answer.show(session_predictions()[0], model.contract)

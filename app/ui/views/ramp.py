@@ -6,13 +6,13 @@ import itertools
 
 import streamlit as st
 
-from app.ui.records import Configuration, Ramp
+from app.ui.records import ApiConfiguration, ApiRamp
 from app.ui.session import actor, client
 from app.ui.views.administration import carry_out, missing
 from app.ui.wording import as_sentence, duration, moment, share
 
 
-def sentence_of(ramp: Ramp) -> str:
+def sentence_of(ramp: ApiRamp) -> str:
     """Where a ramp is, and what comes next."""
     steps, place = ramp.steps, ramp.step - 1
     now = share(steps[place]) if 0 <= place < len(steps) else "an unknown share"
@@ -36,7 +36,7 @@ def steps_in(text: str) -> list[float]:
     return steps
 
 
-def show(config: Configuration) -> None:
+def show(config: ApiConfiguration) -> None:
     """The form that ends the ramp that runs; where none does, the one that starts one."""
     if config.ramp is not None:
         with st.form("end-ramp"):
@@ -48,7 +48,7 @@ def show(config: Configuration) -> None:
             _start(config, challengers)
 
 
-def _end(config: Configuration, ramp: Ramp) -> None:
+def _end(config: ApiConfiguration, ramp: ApiRamp) -> None:
     st.markdown(f"**The ramp of {ramp.version}**")
     st.caption(f"A step every {duration(ramp.every_seconds)}. When it is ended, the split stays as it is now.")
     note = st.text_input("Why", key="end-ramp-note", max_chars=2000)
@@ -63,7 +63,7 @@ def _end(config: Configuration, ramp: Ramp) -> None:
         )
 
 
-def _start(config: Configuration, challengers: list[str]) -> None:
+def _start(config: ApiConfiguration, challengers: list[str]) -> None:
     st.caption(
         "The first step is in force at once. Each further one waits while a guardrail is undecided; when one is "
         "crossed, all is taken back."
