@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def suite_that_ends_with(folder: Path, *statuses: int) -> Path:
     (folder / "run_tests.sh").write_text(f"#!/bin/sh\n{script}")
     (folder / "run_tests.sh").chmod(0o755)
     return folder / "calls"
+
+
+def records_failures(folder: Path, *tries: list[str]) -> None:
+    """Makes the suite of `suite_that_ends_with` record these failures as pytest does, one list for each try."""
+    for number, names in enumerate(tries):
+        (folder / f"failed.{number}").write_text(json.dumps(dict.fromkeys(names, True)))
+    suite = folder / "run_tests.sh"
+    kept = 'mkdir -p .pytest_cache/v/cache\nset -- failed.*\nmv "$1" .pytest_cache/v/cache/lastfailed\n'
+    suite.write_text(suite.read_text().replace("status=$(", kept + "status=$(", 1))
 
 
 def test_stages_that_run_together_keep_their_words_apart(tmp_path: Path) -> None:
@@ -74,3 +84,22 @@ def test_nothing_else_is_asked_twice(tmp_path: Path, status: int) -> None:
     calls = suite_that_ends_with(tmp_path, status)
     assert bash(tmp_path, f"{STAGES}all_tests").returncode == status
     assert calls.read_text().splitlines() == ["--tests-only"]
+
+
+def test_what_passed_only_at_the_second_try_is_listed_as_flaky_by_name(tmp_path: Path) -> None:
+    flaky, broken = "tests/a.py::test_once[x y]", "tests/b.py::test_always"
+    suite_that_ends_with(tmp_path, 1, 1)
+    records_failures(tmp_path, [broken, flaky], [broken])
+    said = bash(tmp_path, f"{STAGES}all_tests || list_flaky").stdout
+    assert said.splitlines()[-2:] == ["== FLAKY (failed at the first try, passed at the second):", flaky]
+
+
+def test_the_flaky_are_the_last_that_a_run_shows(tmp_path: Path) -> None:
+    said = bash(tmp_path, f'{QUICK}all_tests() {{ echo tests/a.py::test_once >"$STAGES/flaky"; }}\nmain').stdout
+    assert said.splitlines()[-1] == "tests/a.py::test_once"
+
+
+def test_where_all_failed_again_nothing_is_flaky(tmp_path: Path) -> None:
+    suite_that_ends_with(tmp_path, 1, 1)
+    records_failures(tmp_path, ["tests/b.py::test_always"], ["tests/b.py::test_always"])
+    assert "FLAKY" not in bash(tmp_path, f"{STAGES}all_tests || list_flaky").stdout
