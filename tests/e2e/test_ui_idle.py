@@ -14,7 +14,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 # What each page asks for when it is opened; those with more than one go on asking.
 ASKED = {
-    "": {"/models", "/predictions/history"},
+    "": {"/models"},
     "batch": {"/models"},
     "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health"},
     "drift": {"/drift", "/drift/timeline"},
