@@ -1,4 +1,4 @@
-"""When a deployment replaces what stands around the api: a `docker` that answers as told stands for the engine."""
+"""docker/configuration.sh: when a deployment replaces the services around the api. A scripted `docker` is the engine."""
 
 from __future__ import annotations
 
@@ -36,22 +36,27 @@ def place(tmp_path: Path) -> Path:
 
 
 def bash(place: Path, words: str, started: str = AFTER, made_of: str = "made-of", container: str = "edge1") -> str:
-    """What the functions of docker/ say of an edge that was started then, of that definition."""
+    """The output of the functions of docker/ for an edge proxy with this start time and definition."""
     sources = "".join(f"source docker/{name}.sh; " for name in ("lib", "release", "roll", "configuration"))
-    told = {"CONTAINER": container, "STARTED": started, "HASH": made_of}
-    env = {**os.environ, **told, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "COMPOSE_COMMAND": "docker compose"}
+    answers = {"CONTAINER": container, "STARTED": started, "HASH": made_of}
+    env = {
+        **os.environ,
+        **answers,
+        "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
+        "COMPOSE_COMMAND": "docker compose",
+    }
     command = ["bash", "-euo", "pipefail", "-c", sources + words]
     done = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_an_edge_that_no_deployment_started_stays_where_nothing_has_changed(place: Path) -> None:
+def test_an_edge_proxy_that_no_deployment_started_is_kept_if_nothing_has_changed(place: Path) -> None:
     assert bash(place, "config_change v1 edge") == ""
 
 
 @pytest.mark.parametrize(("started", "made_of"), [(BEFORE, "made-of"), (AFTER, "another definition")])
-def test_an_edge_that_no_deployment_started_is_replaced_where_it_may_be_of_another_making(
+def test_an_edge_proxy_that_no_deployment_started_is_replaced_if_it_may_be_outdated(
     place: Path, started: str, made_of: str
 ) -> None:
     assert "was not started by a deployment" in bash(place, "config_change v1 edge", started, made_of)
@@ -63,7 +68,7 @@ def touched(file: Path) -> int:
     return file.stat().st_mtime_ns
 
 
-def test_a_file_that_is_put_in_the_place_of_another_counts_however_old_it_is(place: Path) -> None:
+def test_a_replaced_file_counts_as_changed_whatever_its_mtime(place: Path) -> None:
     now, now_ns = bash(place, "date -Ins").strip(), time.time_ns()
     eventually(lambda: touched(place / "clock") > now_ns)  # the file system's clock is behind, and coarser
     shutil.copy(place / "docker/haproxy.cfg", place / "older")
@@ -72,17 +77,17 @@ def test_a_file_that_is_put_in_the_place_of_another_counts_however_old_it_is(pla
     assert bash(place, "config_change v1 edge", started=now) != ""
 
 
-def test_a_stack_without_an_edge_is_left_without_one(place: Path) -> None:
+def test_a_stack_without_an_edge_proxy_gets_none(place: Path) -> None:
     assert bash(place, "config_change v1 edge", BEFORE, container="") == ""
 
 
-def test_what_a_deployment_has_recorded_is_compared_by_content_and_not_by_time(place: Path) -> None:
+def test_a_recorded_configuration_is_compared_by_content_not_by_time(place: Path) -> None:
     bash(place, 'say "CONFIG_edge=$(config_sum edge)" >.release')
     assert bash(place, "config_change v1 edge", BEFORE, "another") == ""
     (place / "docker/haproxy.cfg").write_text("# another\n")
     assert "has changed" in bash(place, "config_change v1 edge")
 
 
-def test_replacing_the_edge_is_said_before_it_is_done(place: Path) -> None:
+def test_replacing_the_edge_proxy_is_announced_first(place: Path) -> None:
     said = bash(place, "update_config v1 edge", BEFORE)
     assert "Replacing it; it refuses connections for about a second" in said
