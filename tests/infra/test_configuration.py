@@ -1,4 +1,4 @@
-"""docker/configuration.sh: when a deployment replaces the services around the api. A scripted `docker` is the engine."""
+"""docker/configuration.sh: when a deployment replaces a service around the api. A scripted `docker` is the engine."""
 
 from __future__ import annotations
 
