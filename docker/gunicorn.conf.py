@@ -55,12 +55,12 @@ def post_worker_init(worker):
     """In the new worker: start everything that must not cross a fork."""
     worker.drain_while_there_is(_settings.drain_file)
     started = worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
-    worker.turn_away_by(started.front)
+    worker.shed_by(started.front)
     worker.share_connections(_shares)
 
 
 def pre_request(worker, request):
-    """Before each request: let the worker decide whether its connection closes afterwards."""
+    """Before each request: while the worker drains, have the connection closed after the response."""
     worker.let_go(request)
 
 
@@ -78,5 +78,5 @@ def worker_exit(_server, worker):
 
 
 def child_exit(_server, worker):
-    """In the master, after a worker died: keep its counters and free its slot."""
+    """In the master, after a worker died: keep the counts of its metrics."""
     _host.retire(worker.pid)
