@@ -86,7 +86,7 @@ GROUPS = (
         {
             "report": Command(
                 "app.cli.report",
-                "say which version is better, how sure that is, and what to do",
+                "show which version is better, how sure that is, and what to do",
                 ("bakeoff report", "bakeoff report --url http://bakeoff.example:5000 --json"),
             ),
             "decide": Command(
@@ -172,7 +172,7 @@ def parser_for(words: list[str]) -> argparse.ArgumentParser:
 
 
 class _Overview(argparse.ArgumentParser):
-    """The program's parser. Its help lists the commands by purpose, which argparse cannot do by itself."""
+    """The program's parser. Its help lists the commands by purpose, which argparse has no way to do."""
 
     def format_help(self) -> str:
         width = max(len(name) for name in COMMANDS)

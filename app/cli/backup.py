@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
-        "--to", required=True, metavar="FILE|DIR|-", help="a .tar.gz, a folder that gets one named by the time, or -"
+        "--to",
+        required=True,
+        metavar="FILE|DIR|-",
+        help="a .tar.gz file, a folder for one named by the time, or - (stdout)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy the log, the key and the shelf; the file can be read by its owner alone: whoever has the key can forge.
+    """Copy the log, the key and the model registry. Only the owner can read the file: the key in it signs versions.
 
-    The copy is of one moment: of the log, and then of the shelf, which only ever gains versions.
+    The log is copied as of one moment, then the registry, which only ever gains versions.
     """
     from app.errors import BackupRefused
 

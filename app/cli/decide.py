@@ -16,8 +16,8 @@ from app.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    parser.add_argument("action", choices=("promote", "rollback", "keep"), help="what to do")
-    parser.add_argument("version", nargs="?", help="which version to promote")
+    parser.add_argument("action", choices=("promote", "rollback", "keep"), help="the decision")
+    parser.add_argument("version", nargs="?", help="the version to promote")
     parser.add_argument("--note", default="", metavar="TEXT", help="why, for the audit log")
     parser.add_argument("--actor", metavar="NAME", help="who decides (default: your user name)")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decide, and print what is in force now; 1 where the person says no."""
+    """Decide, and print the configuration in force now; 1 where the person says no."""
     settings = Settings.from_environ()
     url = args.url or settings.api_url
     if args.action == "promote" and args.version is None:

@@ -1,4 +1,4 @@
-"""`bakeoff doctor`: check the installation, the settings, the shelf, the store and what is around them."""
+"""`bakeoff doctor`: check the installation, the settings, the model registry, the store and the ports."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def show(findings: Sequence[Diagnosis]) -> int:
 
 
 def of_state() -> list[Diagnosis]:
-    """What there is to say of the shelf and the store alone."""
+    """The findings on the model registry and the store alone."""
     from app.settings import Settings
 
     settings = Settings.from_environ()

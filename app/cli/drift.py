@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "The rows are taken in the order of the file, as requests would come. A file that is sorted is evidence by its "
-        "order alone: --shuffle compares what is in it. The exit status is 0 whether there is drift or not."
+        "The rows are scored in the order of the file, as requests would come. The order of a sorted file alone looks "
+        "like drift: --shuffle removes it. The exit status is 0 whether there is drift or not."
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE.csv", help="rows with the model's features, by name")
-    add("--version", required=True, metavar="NAME", help="the version whose training data they are compared with")
+    add("--version", required=True, metavar="NAME", help="the version whose training data the rows are compared with")
     add("--window", type=_positive, metavar="N", help="score the last N rows (default: all)")
     add("--shuffle", type=int, metavar="SEED", help="put the rows into a random order first")
-    add("--json", action="store_true", help="print the report as GET /drift gives it")
+    add("--json", action="store_true", help="print the report as GET /drift does")
 
 
 def run(args: argparse.Namespace) -> int:

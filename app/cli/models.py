@@ -1,4 +1,4 @@
-"""`bakeoff models`: list the versions on the shelf, and those that are refused."""
+"""`bakeoff models`: list the versions in the model registry, and those that are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the shelf; each version's signature and checksums are verified, nothing is unpickled."""
+    """List the registry; each version's signature and checksums are verified, nothing is unpickled."""
     from app.settings import Settings
 
     settings = Settings.from_environ()
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
-    """The table of aliases, or an empty one and what is wrong with it."""
+    """The table of aliases, or an empty one and the reason why it cannot be used."""
     try:
         return registry.aliases(), None
     except ArtefactRefused as error:

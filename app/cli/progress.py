@@ -1,4 +1,4 @@
-"""Show on a terminal what is being done; say nothing where nobody watches."""
+"""Show the current step on a terminal; print nothing where standard error is not one."""
 
 from __future__ import annotations
 

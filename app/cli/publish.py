@@ -1,4 +1,4 @@
-"""`bakeoff publish`: put a model that you fitted yourself on the shelf."""
+"""`bakeoff publish`: publish a scikit-learn model that you fitted yourself."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from app.cli.shelf_access import registry_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "The file is unpickled, which runs whatever code is in it: publish only what you trust. Any fitted "
-        "scikit-learn classifier, regressor or pipeline will do. Feature contract, figures and drift reference come "
-        "from the reference data, which should be rows that the model has not seen. The data checks are reported; "
-        "there is no quality gate."
+        "Loading the file runs any code that is in it: publish only files that you trust. It can hold any fitted "
+        "scikit-learn classifier, regressor or pipeline. Feature contract, figures and drift reference come from the "
+        "reference data, which should be rows that the model has not seen. The data checks are reported; there is no "
+        "quality gate."
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
-    add("--reference", type=Path, required=True, metavar="DATA.csv", help="data like those the model is to answer")
-    add("--target", required=True, metavar="COLUMN", help="the column with the true answers")
+    add("--reference", type=Path, required=True, metavar="DATA.csv", help="rows like those that requests will bring")
+    add("--target", required=True, metavar="COLUMN", help="the column with the labels")
     add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
     add("--json", action="store_true", help="print the outcome as JSON")
 

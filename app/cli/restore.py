@@ -1,4 +1,4 @@
-"""`bakeoff restore`: put a backup back, whole or not at all, while nothing runs on the data."""
+"""`bakeoff restore`: restore a backup, completely or not at all, while nothing runs on the data."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("source", metavar="FILE|-", help="what `backup` wrote; - for standard input")
-    parser.add_argument("--force", action="store_true", help="move what is there aside, instead of refusing")
+    parser.add_argument("source", metavar="FILE|-", help="a file that `bakeoff backup` wrote, or - (stdin)")
+    parser.add_argument("--force", action="store_true", help="move existing data aside instead of refusing")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify the checksums, put the log, the key and the shelf back, and let the doctor look at them.
+    """Verify the checksums, restore the log, the key and the model registry, and run the doctor's checks on them.
 
-    1 where something is broken, then or now. What was there before is kept beside it.
+    1 where something is broken, then or now. The former data are kept beside the restored ones.
     """
     from app.cli import doctor
     from app.cli.backup import restore_targets_of
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _restored(homes: RestoreTargets, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
-    """What was put back, and where the former is."""
+    """The contents that were restored, and the folders that hold the former data."""
     from app.inference.registry import keep_last_ordinal, last_ordinal
     from app.store.backup import STORE, put_back, staging, unpack
 

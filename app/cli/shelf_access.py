@@ -1,4 +1,4 @@
-"""The shelf that the settings name, for commands that read or fill it."""
+"""The model registry that the settings name, for commands that read or fill it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
-    """The shelf in `MODEL_DIR` under the key in `DATA_DIR`.
+    """The registry in `MODEL_DIR`, signed with the key in `DATA_DIR`.
 
     What the disk refuses inside the block becomes a `SettingError` for `MODEL_DIR`: print outside of it.
     """

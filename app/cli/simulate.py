@@ -29,23 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--requests", type=_whole(1), default=5000, metavar="N", help="how many to send (5000)")
     parser.add_argument(
-        "--label-rate", type=_number(0, 1), default=0.8, metavar="P", help="share that gets a label (0.8)"
+        "--label-rate", type=_number(0, 1), default=0.8, metavar="P", help="share of requests that get a label (0.8)"
     )
-    parser.add_argument("--feedback-batch", type=_whole(1), default=50, metavar="N", help="labels told at a time (50)")
     parser.add_argument(
-        "--rate", type=_number(1e-3), metavar="N", help="requests a second (default: as fast as it goes)"
+        "--feedback-batch", type=_whole(1), default=50, metavar="N", help="labels sent in one request (50)"
+    )
+    parser.add_argument(
+        "--rate", type=_number(1e-3), metavar="N", help="requests per second (default: as many as possible)"
     )
     parser.add_argument("--concurrency", type=_whole(1), default=4, metavar="N", help="connections (4)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="the same seed sends the same rows (0)")
     parser.add_argument("--users", type=_whole(0), default=0, metavar="N", help="send ids of N users (default: none)")
     parser.add_argument(
-        "--noise", type=_number(0), default=0.0, metavar="X", help="noise on each number, in its sd (0)"
+        "--noise",
+        type=_number(0),
+        default=0.0,
+        metavar="X",
+        help="noise added to each number, in its standard deviations (0)",
     )
     parser.add_argument(
         "--drift", type=_distortion, action="append", default=[], metavar="CHANGE", help=f"change a feature: {GRAMMAR}"
     )
     parser.add_argument("--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (0)")
-    parser.add_argument("--data", type=Path, metavar="CSV", help="the rows, where the model's own file is elsewhere")
+    parser.add_argument(
+        "--data", type=Path, metavar="CSV", help="the model's data set, if it is not where the model was trained from"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 

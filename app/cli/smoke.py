@@ -1,4 +1,4 @@
-"""`bakeoff smoke`: ask a running api what it must answer and what it must refuse."""
+"""`bakeoff smoke`: test that a running api gives the known answers and refuses bad requests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("url", nargs="?", metavar="URL", help="the api's address (API_URL)")
     known = parser.add_mutually_exclusive_group()
-    known.add_argument("--answers", type=Path, metavar="FILE", help="the known answers, where there is no shelf here")
-    known.add_argument("--print-answers", action="store_true", help="print the shelf's known answers and do no more")
+    known.add_argument(
+        "--answers", type=Path, metavar="FILE", help="a file of known answers, where the registry is not at hand"
+    )
+    known.add_argument(
+        "--print-answers", action="store_true", help="print the registry's known answers and send nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for each check, and one for each complaint; 1 where there is any.
 
-    The known answers come from the shelf's scikit-learn originals or from a file: never from the server under test.
+    The known answers come from the registry's scikit-learn originals or from a file: never from the server under test.
     """
     import msgspec
 
@@ -57,7 +61,7 @@ def _print(check: SmokeCheck) -> None:
 
 
 def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
-    """Of every version that the shelf does not refuse. Raises `NotReady` where there is none to test."""
+    """Of every version that the registry does not refuse. Raises `NotReady` where there is none to test."""
     from app.errors import ArtefactRefused, NotReady
     from app.inference.loader import known_answers
     from app.inference.registry import ModelRegistry

@@ -19,19 +19,24 @@ LARGEST_SEED = 2**32 - 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "Without --version an empty shelf gets v1 and v2, two different models to compare (v1 is of the named "
-        "variant); any other shelf gets the next free number. The same data and seed give the same model: equal "
-        "answers and equal figures. Exit status 1 where data are refused or a model is below the gate; then nothing "
-        "is published."
+        "Without --version, an empty registry gets v1 and v2, two different models to compare (v1 is of the named "
+        "variant); any other registry gets the next free number. The same data and seed give the same model: equal "
+        "answers and equal figures. The exit status is 1 if the data are refused or a model is below the gate; nothing "
+        "is published then."
     )
     add = parser.add_argument
     add("--dataset", default="iris", metavar="NAME|FILE.csv", help="iris, wine, digits, breast_cancer or a CSV file")
     add("--target", metavar="COLUMN", help="the column to predict (needed for a CSV file)")
     add("--version", metavar="NAME", help="publish under this name (lower-case letters, digits and _)")
     add("--variant", metavar="NAME", help="a variant of training.toml (default: deep_forest)")
-    add("--task", choices=("classification", "regression"), help="default: told from the target")
-    add("--min-accuracy", type=_share, metavar="SHARE", help="the gate for classes on the hold-out (default 0.90)")
-    add("--min-r2", type=_number, metavar="R2", help="the gate for quantities on the hold-out (default: none)")
+    add("--task", choices=("classification", "regression"), help="default: decided from the target column")
+    add(
+        "--min-accuracy",
+        type=_share,
+        metavar="SHARE",
+        help="classification: the least hold-out accuracy to publish (default 0.90)",
+    )
+    add("--min-r2", type=_number, metavar="R2", help="regression: the least hold-out R² to publish (default: none)")
     add("--drop", action="append", default=[], metavar="COLUMN", help="leave this column out (repeatable)")
     add(
         "--keep",
@@ -40,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="keep a column that looks like an identifier, a row number or a copy of the target (repeatable)",
     )
-    add("--seed", type=_seed, default=42, metavar="N", help="of split and model (default 42)")
+    add("--seed", type=_seed, default=42, metavar="N", help="the seed of the split and of the model (default 42)")
     add("--json", action="store_true", help="print the outcome as JSON")
 
 

@@ -27,7 +27,7 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def command(settings: Settings) -> list[str]:
-    """The command line; what is not about this host's ports is in .streamlit/config.toml."""
+    """The command line; settings other than address and port are in .streamlit/config.toml."""
     return [
         *(sys.executable, "-m", "streamlit", "run", str(_ROOT / "app" / "ui" / "main.py")),
         f"--server.address={settings.host}",
