@@ -21,7 +21,7 @@ from app.errors import StoreUnavailable
 from app.files import ProcessLock
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
-from app.observe.state import RecentState, StateSnapshot, state_of
+from app.observe.state import StateSnapshot, state_of
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
@@ -36,6 +36,7 @@ from app.services.serving.health import Health, failure_in
 from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.predictor import LiveModels, Predictor
 from app.services.serving.reload import Reload
+from app.services.snapshot import CachedSnapshot
 from app.store.configurations import DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.host_files import SharedProgress
@@ -81,6 +82,8 @@ class Tidying:
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.25
+# However many scrape this worker, it reads the store for them once a second.
+_STATE_TTL_S = 1.0
 _STOP_S = 20.0
 
 
@@ -105,7 +108,8 @@ class Worker:
         self._reads = MonitorReads(database, now_us)
         self._drift = Drift(live, DriftTable(database), now_us)
         self._condition = partial(host_condition, shared.settings, database)
-        self._metrics = Metrics(RecentState(self._state, time.monotonic), shared_directory())
+        state: CachedSnapshot[StateSnapshot] = CachedSnapshot(time.monotonic, _STATE_TTL_S)
+        self._metrics = Metrics(partial(state.get, self._state), shared_directory())
         self._recorder = Recorder(
             PredictionLog(database),
             self._metrics,

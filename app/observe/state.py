@@ -85,26 +85,6 @@ def state_of(
 StateSource = Callable[[], StateSnapshot | None]
 
 
-class RecentState:
-    """A source that is asked at most every `ttl_s` seconds, however many scrape; `clock` is monotonic seconds.
-
-    What it raises is not kept: the next scrape asks again.
-    """
-
-    def __init__(self, source: StateSource, clock: Callable[[], float], ttl_s: float = 1.0) -> None:
-        self._source = source
-        self._clock = clock
-        self._ttl_s = ttl_s
-        self._look: tuple[float, StateSnapshot | None] | None = None
-
-    def __call__(self) -> StateSnapshot | None:
-        """The snapshot, up to `ttl_s` seconds old."""
-        look, now = self._look, self._clock()
-        if look is None or now - look[0] >= self._ttl_s:
-            look = self._look = (now, self._source())
-        return look[1]
-
-
 def no_state() -> StateSnapshot | None:
     """The source where there is no monitor: nothing is known."""
     return None

@@ -6,7 +6,6 @@ What the experiments say, as anyone may read it: the monitor's reports, with wha
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -27,6 +26,7 @@ from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.services.serving.health import MONITOR_STALE_S
 from app.services.serving.predictor import LiveModels
+from app.services.snapshot import CachedSnapshot
 
 RUN_IT = "run it with `bakeoff monitor`"
 
@@ -157,11 +157,9 @@ class Timeline(msgspec.Struct, frozen=True):
     points: tuple[TimelinePoint, ...]
 
 
-class _Look(msgspec.Struct, frozen=True):
-    """What one look into the store found: when (monotonic s), the report, and how old the monitor's state was."""
+class _Reported(msgspec.Struct, frozen=True):
+    """The running experiment's report, and how old the monitor's state was when it was read."""
 
-    at_s: float
-    experiment_id: str
     report: ExperimentReport
     age_s: float | None
 
@@ -184,18 +182,17 @@ class Experiments:
         self._live = live
         self._reads = reads
         self._log = log
-        self._clock = clock
-        self._ttl_s = ttl_s
-        self._lock = threading.Lock()
-        self._look: _Look | None = None
+        # The last report stays readable while the store is away: dashboards keep their figures during an outage.
+        self._running: CachedSnapshot[_Reported] = CachedSnapshot(clock, ttl_s, keep_on=(StoreUnavailable,))
 
     def current(self) -> ExperimentReport:
         """The running experiment, with the weights now in force. Raises `NotReady` and `StoreUnavailable`."""
         configuration = self._live.configuration
         if not configuration.experiment_id or not configuration.epoch:
             raise NotReady("there is no experiment: no model is on the shelf, or the store cannot be read")
-        look = self._looked(configuration)
-        return overlaid(aged(look.report, look.age_s, MONITOR_STALE_S), configuration)
+        running = configuration.experiment_id
+        found = self._running.get(lambda: self._read(running), key=running)
+        return overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
 
     def report(self, experiment_id: str) -> ExperimentReport:
         """Any experiment's report; of a finished one the final one. Raises `UnknownExperiment`, `StoreUnavailable`."""
@@ -228,33 +225,14 @@ class Experiments:
             raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see /experiments", field="id")
         return record
 
-    def _looked(self, configuration: Configuration) -> _Look:
-        """A look that is fresh enough; where another thread is at it, or the store is away, the last one."""
-        look = self._look
-        usable = look is not None and look.experiment_id == configuration.experiment_id
-        if look is not None and usable and self._clock() - look.at_s < self._ttl_s:
-            return look
-        if not self._lock.acquire(blocking=not usable):
-            assert look is not None
-            return look
-        try:
-            self._look = self._read(configuration.experiment_id)
-            return self._look
-        except StoreUnavailable:
-            if look is None or not usable:
-                raise
-            return look
-        finally:
-            self._lock.release()
-
-    def _read(self, experiment_id: str) -> _Look:
+    def _read(self, experiment_id: str) -> _Reported:
         stored = self._reads.report(experiment_id)
         if stored is not None:
-            return _Look(self._clock(), experiment_id, stored.report, stored.age_s)
+            return _Reported(stored.report, stored.age_s)
         age_s = self._reads.age_s()
         reason = (
             f"the monitor has not run yet, so nothing is known: {RUN_IT}"
             if age_s is None
             else "the experiment has just begun: the monitor has taken in nothing of it yet"
         )
-        return _Look(self._clock(), experiment_id, nothing_known(self._found(experiment_id), reason), age_s)
+        return _Reported(nothing_known(self._found(experiment_id), reason), age_s)
