@@ -20,7 +20,7 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Evidence",
-            "log10 of the e-value against “the challenger is no better”. It wins when its line crosses “needed”.",
+            "log10 of the e-value against the hypothesis of no difference. A verdict is reached at the line “needed”.",
             "none",
             (
                 Query("log10(max by (challenger) (experiment_e_value))", "{{challenger}}"),
