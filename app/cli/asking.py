@@ -41,7 +41,7 @@ def ask(
             )
     except requests.RequestException as error:
         raise Unavailable(
-            f"nothing answers at {url} ({type(error).__name__}): start it with `bakeoff serve`, or set API_URL "
+            f"can't reach the API at {url} ({type(error).__name__}): start it with `bakeoff serve`, or set API_URL "
             "(--url) to where it is"
         ) from error
     return _content(answer, path)

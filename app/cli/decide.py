@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     url = args.url or settings.api_url
     if args.action == "promote" and args.version is None:
-        raise InvalidRequest("say which version to promote: bakeoff decide promote v2", field="version")
+        raise InvalidRequest("name the version to promote: bakeoff decide promote v2", field="version")
     if not args.yes and not _agreed(args, url, settings):
         return 1
     body = {"action": args.action, "version": args.version, "note": args.note or None}
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 def _agreed(args: argparse.Namespace, url: str, settings: Settings) -> bool:
     """Whether the person goes on after having seen what the experiment says."""
     if not sys.stdin.isatty():
-        raise InvalidRequest("nobody can be asked here: add --yes", field="yes")
+        raise InvalidRequest("standard input is no terminal, so nobody can confirm: add --yes", field="yes")
     report = ask(url, "/experiment", settings.api_token or settings.admin_token)
     advice = report["recommendation"]
     print(f"the experiment says: {advice['action']} {advice['version'] or ''}: {advice['reason']}", file=sys.stderr)
@@ -68,5 +68,7 @@ def _text(answer: dict[str, Any]) -> str:
     ]
     if decision["checked"] is not None:
         checked = decision["checked"]
-        lines.append(f"{decision['version']} answers" if checked["answers"] else f"it FAILS: {checked['detail']}")
+        lines.append(
+            f"{decision['version']} answers" if checked["answers"] else f"its health probe FAILS: {checked['detail']}"
+        )
     return "\n".join(lines)

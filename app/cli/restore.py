@@ -38,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         place = error.filename or args.source
         raise BackupRefused(f"{place}: {error.strerror or error}; nothing was changed") from error
-    print(f"Put back: {len(contents.files)} files of {contents.created_at}, written by release {contents.release}.")
+    print(f"Restored: {len(contents.files)} files of {contents.created_at}, written by release {contents.release}.")
     for place in aside:
-        print(f"What was there before is in {place}: remove it when you are sure.")
+        print(f"The former data are in {place}: remove them once you no longer need them.")
     return doctor.show(doctor.of_state())
 
 

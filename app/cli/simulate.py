@@ -94,10 +94,10 @@ def _served_model(settings: Settings) -> ServedModel:
         return reference_of(listing.models)
     if listing.status == 0:
         raise Unavailable(
-            f"nothing answers at {settings.api_url}: start it with `bakeoff serve`, or set API_URL to where it is"
+            f"can't reach the API at {settings.api_url}: start it with `bakeoff serve`, or set API_URL to where it is"
         )
     if listing.status in (401, 403):
-        raise Unauthorised(f"{settings.api_url} wants a token: set API_TOKEN to the server's ({listing.message})")
+        raise Unauthorised(f"{settings.api_url} requires a token: set API_TOKEN to the server's ({listing.message})")
     raise Unavailable(f"{settings.api_url}/models answered {listing.status}: {listing.message or listing.code}")
 
 

@@ -1,5 +1,6 @@
 """A backup is the same file whichever database it is of: by it one moves from SQLite to PostgreSQL and back."""
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -132,7 +133,7 @@ def test_with_force_what_was_there_is_kept_in_a_schema_that_is_named(postgres_pl
     postgres_place.fill(first=10_000)
     postgres_place.run("restore", str(backup), "--force")
     assert postgres_place.tables() == before
-    aside = next(line for line in capsys.readouterr().out.splitlines() if "the schema replaced-" in line).split()[8]
+    aside = re.search(r"the schema (replaced-\S+)", capsys.readouterr().out)[1]
     database = Database(postgres_place.url)
     with database.begin(READING) as connection:
         assert connection.execute(text(f'SELECT count(*) FROM "{aside}".predictions')).scalar() == 10_000

@@ -67,7 +67,7 @@ def test_a_service_that_cannot_be_played_to_is_explained(
 def test_no_server_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("API_URL", "http://127.0.0.1:9")
     assert main(["simulate"]) == 1
-    assert "nothing answers at http://127.0.0.1:9" in capsys.readouterr().err
+    assert "can't reach the API at http://127.0.0.1:9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
