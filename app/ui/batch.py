@@ -1,7 +1,4 @@
-"""Rows of a CSV file, matched to the model's features; what is wrong with a row is said by its line.
-
-A file on its way through the api, part by part, so that it can be watched, stopped and taken up again.
-"""
+"""A CSV file sent to the API in batches: columns matched to features, errors by line, cancel and resume."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class BadRow(msgspec.Struct, frozen=True):
-    """A row that cannot be answered, and why."""
+    """A row that failed, and why."""
 
     line: int
     reason: str
@@ -73,7 +70,7 @@ def template(model: ApiModel) -> str:
 
 
 def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | None]:
-    """The column for each feature, by its name here or in the training data; None where there is none like it."""
+    """The column for each feature, by its contract name or its name in the training data; None without a match."""
     columns = {_plain(column): column for column in reversed(header)}
     return {
         feature.name: columns.get(_plain(feature.name)) or columns.get(_plain(feature.source_name or feature.name))
@@ -82,7 +79,7 @@ def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | Non
 
 
 def row_of(contract: ApiContract, table: Table, columns: Mapping[str, str | None], line: Line) -> list[Cell] | BadRow:
-    """The row's values in the model's order, or what is wrong with it."""
+    """The row's values in the model's order, or the reason why it fails."""
     if len(line.cells) != len(table.header):
         return BadRow(line.number, f"has {len(line.cells)} cells where the header has {len(table.header)}")
     places = {name: place for place, name in reversed(list(enumerate(table.header)))}
@@ -113,7 +110,7 @@ def _value(feature: ApiFeature, text: str) -> Cell | BadRow:
 
 
 def _delimiter(text: str) -> str:
-    """What splits the header: the most frequent of the three."""
+    """The separator: the most frequent of the three in the header."""
     head = text.split("\n", 1)[0]
     return max(",;\t", key=head.count)
 
@@ -136,10 +133,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class BatchJob:
-    """The work on one file. `step` does a part of it; `failure` is what stopped it until `go_on`.
-
-    A click starts another run of the page while the one before is still in its step: so one part is done at a time.
-    """
+    """The predictions for one file. `step` sends one batch; `failure` stops the job until `resume`."""
 
     def __init__(
         self, table: Table, contract: ApiContract, columns: dict[str, str | None], version: str | None
@@ -149,6 +143,7 @@ class BatchJob:
         self._columns = columns
         self._version = version
         self._next = 0
+        # A click starts another run of the page while the previous one is still in `step`: one batch at a time.
         self._lock = threading.Lock()
         self.answered: list[Answered] = []
         self.bad: list[BadRow] = []
@@ -157,31 +152,31 @@ class BatchJob:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """The number of rows in the file."""
         return len(self._table.lines)
 
     @property
     def done(self) -> int:
-        """How many were taken, well or badly."""
+        """The number of rows processed, with or without success."""
         return self._next
 
     @property
     def running(self) -> bool:
-        """Whether there is something left to do, and nothing against it."""
+        """Whether rows are left and the job is neither cancelled nor stopped by a failure."""
         return self._next < self.rows and not self.cancelled and self.failure is None
 
     def cancel(self) -> None:
-        """Leave the rest; what was answered stays. The part that is being asked is waited for."""
+        """Stop before the next batch; predictions so far stay. Waits for the batch in progress."""
         self.cancelled = True
         with self._lock:
             return
 
-    def go_on(self) -> None:
-        """Try the part again that failed."""
+    def resume(self) -> None:
+        """Retry the failed batch."""
         self.failure = None
 
     def step(self, api: ApiClient) -> None:
-        """Take the next rows, if the job still runs; bad ones are noted and the others go on."""
+        """Send the next batch, if the job is running; failing rows are noted and the others continue."""
         with self._lock:
             if self.running:
                 self._take_next(api)
@@ -216,7 +211,7 @@ class BatchJob:
         self._next += len(part)
 
     def _asked(self, api: ApiClient, good: list[tuple[Line, list[Cell]]], bad: list[BadRow]) -> list[Answered]:
-        """The answers to `good`; a row that the api refuses moves to `bad`, and the rest is asked again."""
+        """The answers to `good`; a row that the API rejects moves to `bad`, and the rest is sent again."""
         while good:
             try:
                 batch = api.predict_batch([row for _, row in good], self._version)

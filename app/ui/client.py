@@ -1,4 +1,4 @@
-"""The api as typed calls. Each raises the types of `app.ui.transport`; reads are tried again, writes never."""
+"""The API as typed calls. Each raises the errors of `app.ui.transport`; reads are retried, writes never."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class ApiClient:
         self._http = Transport(connection)
 
     def models(self) -> ApiModels:
-        """The shelf."""
+        """The versions in the model registry."""
         return self._read("/models", ApiModels)
 
     def configuration(self) -> ApiConfiguration:
-        """What is in force."""
+        """The active configuration."""
         return self._read("/config", ApiConfiguration)
 
     def experiment(self) -> ApiExperiment:
@@ -42,7 +42,7 @@ class ApiClient:
         return self._read("/experiment", ApiExperiment)
 
     def timeline(self) -> ApiTimeline:
-        """Its course in up to 200 points of each comparison."""
+        """The running experiment's timeline: up to 200 points for each comparison."""
         return self._read("/experiment/timeline", ApiTimeline, {"points": 200})
 
     def audit(self) -> ApiAudit:
@@ -54,15 +54,15 @@ class ApiClient:
         return self._read("/drift", ApiDrift)
 
     def drift_timeline(self) -> ApiDriftTimeline:
-        """The course of the champion's drift in up to 200 points."""
+        """The champion's drift timeline: up to 200 points."""
         return self._read("/drift/timeline", ApiDriftTimeline, {"points": 200})
 
     def history(self, limit: int = 50) -> ApiHistoryPage:
-        """The newest predictions that were served."""
+        """The newest served predictions."""
         return self._read("/predictions/history", ApiHistoryPage, {"limit": limit})
 
     def health(self) -> ApiHealth:
-        """The service's state, also where it says that it is unhealthy (503)."""
+        """The service's state, also when it is unhealthy (503)."""
         reply = self._http.read("/health")
         if reply.status == 503:
             try:
@@ -90,7 +90,7 @@ class ApiClient:
         return self._write("POST", "/predict/batch", {"instances": rows}, ApiBatchPrediction, headers=forcing(version))
 
     def feedback(self, prediction_id: str, actual: str | float) -> ApiReceipt:
-        """Says what was right; once it returns the outcome is durable."""
+        """Send the true label; the outcome is durable once this returns."""
         return self._write("POST", "/feedback", {"prediction_id": prediction_id, "actual": actual}, ApiReceipt)
 
     def decide(self, token: str, action: str, version: str | None, note: str, actor: str | None = None) -> None:
@@ -121,12 +121,12 @@ class ApiClient:
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
     def end_ramp(self, token: str, epoch: int, note: str, actor: str | None = None) -> None:
-        """End the ramp that runs; the split stays as it is."""
+        """End the running ramp; the split stays at its present step."""
         body = {"ramp": None, "epoch": epoch, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
     def acknowledge_drift(self, token: str) -> None:
-        """Say that the drift alarm was seen: the detector starts again."""
+        """Acknowledge the drift alarm; the detector starts again."""
         self._write("POST", "/drift/acknowledge", {}, dict, token=token)
 
     def _read(self, path: str, kind: type[Record], query: Mapping[str, object] | None = None) -> Record:
@@ -137,12 +137,13 @@ class ApiClient:
 
 
 def forcing(version: str | None) -> dict[str, str]:
-    """The header that forces a version; none where the split may choose."""
+    """The header that forces a version; empty when the split chooses."""
     return {"X-Model-Version": version} if version else {}
 
 
 def signed(actor: str | None) -> dict[str, str]:
-    """The header that says who decides. HTTP headers are bytes: the api reads them as UTF-8."""
+    """The header that names the person who decides."""
+    # HTTP headers are bytes, which requests sends as Latin-1; the API reads them as UTF-8.
     return {"X-Actor": actor.encode().decode("latin-1")} if actor else {}
 
 

@@ -55,7 +55,7 @@ class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """A check or a guardrail; `ok` is None while it cannot be told."""
+    """A check or a guardrail; `ok` is None while unknown."""
 
     name: str
     ok: bool | None = None
@@ -101,7 +101,7 @@ class ApiPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiTimeline(msgspec.Struct, frozen=True):
-    """The course of each comparison."""
+    """The timeline of each comparison."""
 
     points: tuple[ApiPoint, ...] = ()
 
@@ -189,7 +189,7 @@ class ApiDriftPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiDriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
-    """The course of the drift, oldest first; at `alarm_evidence` an alarm is raised."""
+    """The drift timeline, oldest first; at `alarm_evidence` an alarm is raised."""
 
     points: tuple[ApiDriftPoint, ...] = ()
     alarm_evidence: float = 1.0

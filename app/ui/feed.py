@@ -1,7 +1,7 @@
-"""The newest known answers of the api, refreshed one at a time.
+"""Cached answers of the API, refreshed one at a time and shared by all visitors of a dashboard.
 
-A live page asks every few seconds. It shows several things, and one call must do: so each tick asks for the thing whose
-turn is most overdue, and shows what is known of the others. All visitors of one dashboard share what was asked.
+A live page redraws every few seconds and shows several resources, but may make one call per tick. Each tick therefore
+refreshes the resource that is most overdue and shows the cached snapshots of the others.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import msgspec
 from app.ui.transport import ApiDown, NoResult
 
 GAP_S = 5.0
-# How often pages redraw: a little later than a call may be made, for a tick that came early would be wasted.
+# Pages redraw slightly less often than a call may be made: a tick that came early would make no call.
 TICK_S = 5.2
 Value = TypeVar("Value")
 
 
 class FeedSource(msgspec.Struct, frozen=True):
-    """A thing to be known: how to ask for it, and after how many seconds it is due again."""
+    """A resource: how to fetch it, and after how many seconds it is due again."""
 
     ask: Callable[[], Any]
     period_s: float
 
 
 class FeedSnapshot(msgspec.Struct, Generic[Value], frozen=True):
-    """What is known of a thing: its last value and when that was read (Unix seconds), and why there is none newer."""
+    """A resource's last value, when it was read (Unix seconds), and the failure of a later try, if any."""
 
     value: Value | None = None
     read_at: float | None = None
     failure: NoResult | None = None
 
     def age_s(self, now: float) -> float | None:
-        """How old the value is, None where there is none."""
+        """The value's age in seconds; None without a value."""
         return None if self.read_at is None else max(0.0, now - self.read_at)
 
 
 class Feed:
-    """Looks at `sources` by name. `clock` gives Unix seconds."""
+    """Snapshots of `sources` by name. `clock` gives Unix seconds."""
 
     def __init__(self, sources: Mapping[str, FeedSource], clock: Callable[[], float] = time.time) -> None:
         self._sources = sources
@@ -52,21 +52,21 @@ class Feed:
         self._ticked_at: dict[tuple[str, ...], float] = {}
 
     def snapshots(self, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
-        """The newest looks at `names`; asks for what was never asked, and else for one thing in a tick at most."""
+        """The newest snapshots of `names`; fetches those never fetched, otherwise at most one per tick."""
         down: NoResult | None = None
         for name in self._due(tuple(names)):
-            # One time-out is enough to know that the api is away; the rest would keep the visitor waiting.
+            # One time-out shows that the API is down; trying the rest would keep the visitor waiting.
             down = self._missed(name, down) if down is not None else self._ask(name)
         return [self._snapshots.get(name, FeedSnapshot()) for name in names]
 
     def forget(self, names: Sequence[str] | None = None) -> None:
-        """Ask again for `names` (default: all) when they are next looked at; what is known stays until then."""
+        """Refresh `names` (default: all) on their next use; the cached values stay until then."""
         with self._lock:
             for name in self._sources if names is None else names:
                 self._tried_at.pop(name, None)
 
     def _due(self, names: tuple[str, ...]) -> list[str]:
-        """What to ask for now, marked as tried, so that two visitors do not ask for it at once."""
+        """What to fetch now, marked as tried so that two visitors do not fetch it at once."""
         now = self._clock()
         with self._lock:
             due = [name for name in names if name not in self._tried_at]
@@ -79,15 +79,15 @@ class Feed:
         return due
 
     def _overdue(self, name: str, now: float) -> float:
-        """The age of the last try in periods."""
+        """The age of the last try, in periods."""
         return (now - self._tried_at[name]) / self._sources[name].period_s
 
     def _ask(self, name: str) -> NoResult | None:
-        """Ask, and return the failure where nothing answers at all."""
+        """Fetch one resource; returns the failure if the API is down."""
         try:
             self._snapshots[name] = FeedSnapshot(self._sources[name].ask(), self._clock())
         except NoResult as failure:
-            # Without its traceback, which would keep the frames of the call alive as long as the failure is shown.
+            # Without its traceback, which would keep the call's frames alive while the failure is shown.
             self._missed(name, failure.with_traceback(None))
             return failure if isinstance(failure, ApiDown) else None
         return None

@@ -1,4 +1,4 @@
-"""Inputs made from the served feature contract, and the values in them."""
+"""Input widgets built from the served feature contract, and their values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def key_of(name: str) -> str:
 
 
 def typical(model: ApiModel) -> Values:
-    """A row to begin with: the first real one of the manifest, else the medians."""
+    """The row that the inputs begin with: the first example of the manifest, else a typical value per feature."""
     if model.examples:
         return dict(zip([feature.name for feature in model.contract.features], model.examples[0], strict=False))
-    return {feature.name: _middle(feature) for feature in model.contract.features}
+    return {feature.name: _typical_value(feature) for feature in model.contract.features}
 
 
 def fill(values: Mapping[str, Cell]) -> None:
@@ -39,13 +39,13 @@ def fill(values: Mapping[str, Cell]) -> None:
 
 
 def kept() -> Values:
-    """What was in the inputs last, also on an earlier visit of the page; empty at first."""
+    """The last values of the inputs, also from an earlier visit to the page; empty at first."""
     values: Values = st.session_state.setdefault(_KEPT, {})
     return values
 
 
 def draw(contract: ApiContract, typed: bool) -> Values:
-    """The inputs, and what is in them. `typed`: fields for any number in place of sliders over the training range."""
+    """Draw the inputs and return their values. `typed`: number fields instead of sliders over the training range."""
     count = len(contract.features)
     columns = 3 if count >= _WIDE_FROM else 2 if count > 1 else 1
     values: Values = {}
@@ -59,7 +59,7 @@ def draw(contract: ApiContract, typed: bool) -> Values:
 
 
 def outside(contract: ApiContract, values: Mapping[str, Cell]) -> list[str]:
-    """A sentence for each value that the model did not see in training."""
+    """A sentence for each value outside the training data."""
     found = []
     for feature in contract.features:
         value = values.get(feature.name)
@@ -86,10 +86,17 @@ def _beyond(feature: ApiFeature, value: Cell) -> bool:
     return not feature.minimum <= value <= feature.maximum
 
 
-def _middle(feature: ApiFeature) -> Cell:
+def _typical_value(feature: ApiFeature) -> Cell:
+    """A value that the model accepts; the rule of `app.domain.typical_row`, which the dashboard may not import."""
     if feature.kind == "categorical":
-        return feature.categories[0] if feature.categories else None
-    return feature.choices[0] if feature.choices else feature.median if feature.median is not None else 0.0
+        return feature.categories[0] if feature.categories else None if feature.nullable else ""
+    # Before the median: of the choices 1 and 3 it may be 2, on which the model fails.
+    if feature.choices:
+        return feature.choices[0]
+    if feature.median is not None:
+        return feature.median
+    known = [bound for bound in (feature.minimum, feature.maximum) if bound is not None]
+    return sum(known) / len(known) if known else 0.0
 
 
 def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
@@ -97,7 +104,7 @@ def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
     if key not in st.session_state:
         # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
         value = kept().get(feature.name)
-        st.session_state[key] = _middle(feature) if value is None else value
+        st.session_state[key] = _typical_value(feature) if value is None else value
     drawn: Cell = _widget(feature, typed, key)
     if not feature.nullable:
         return drawn

@@ -13,15 +13,15 @@ _ICON = Path(__file__).with_name("icon.svg")
 
 def main() -> None:
     """Draw the navigation and the page that was chosen."""
-    # Without an icon of our own the browser would get the page's from another host, as Streamlit's pages tell it to.
+    # Without an icon of our own the browser would load Streamlit's from another host.
     st.set_page_config(page_title="Bakeoff", page_icon=_ICON, layout="wide")
     page = st.navigation(
         [
             st.Page(playground.show, title="Playground", icon=":material/science:", default=True),
             st.Page(batch.show, title="Batch", icon=":material/table_rows:", url_path="batch"),
-            st.Page(experiment.show, title="ApiExperiment", icon=":material/balance:", url_path="experiment"),
-            st.Page(drift.show, title="ApiDrift", icon=":material/trending_up:", url_path="drift"),
-            st.Page(health.show, title="ApiHealth", icon=":material/monitor_heart:", url_path="health"),
+            st.Page(experiment.show, title="Experiment", icon=":material/balance:", url_path="experiment"),
+            st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
+            st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
         ]
     )
     page.run()

@@ -100,7 +100,7 @@ class ApiParity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One version on the shelf."""
+    """One version in the model registry."""
 
     version: str
     aliases: tuple[str, ...] = ()
@@ -118,7 +118,7 @@ class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiModels(msgspec.Struct, frozen=True, kw_only=True):
-    """The shelf; `refused` gives the reason for each version that may not serve."""
+    """The model registry; `refused` gives the reason for each version that may not serve."""
 
     models: tuple[ApiModel, ...] = ()
     aliases: dict[str, str] = {}
@@ -131,7 +131,7 @@ class ApiModels(msgspec.Struct, frozen=True, kw_only=True):
         return next((model for model in routed if model.version == champion), routed[0] if routed else None)
 
     def answering(self) -> list[str]:
-        """The versions that can be asked, by the order of the shelf."""
+        """The versions that can be asked, in registry order."""
         return [model.version for model in self.models if model.serving]
 
 

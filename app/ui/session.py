@@ -1,7 +1,4 @@
-"""What a visitor's session has: the api's client, the shared feed, and the administrative token, in memory only.
-
-What this session asked, and what came of it.
-"""
+"""A visitor's session: the API client, the shared feed, the administrative token (in memory only), its predictions."""
 
 from __future__ import annotations
 
@@ -19,33 +16,33 @@ _ACTOR = "actor"
 
 
 def client() -> ApiClient:
-    """The client of the api that the environment names."""
+    """The client of the API that the environment names."""
     return _parts(*_address())[0]
 
 
 def feed() -> Feed:
-    """What is known of that api, shared by all sessions of this process."""
+    """The cached answers of that API, shared by all sessions of this process."""
     return _parts(*_address())[1]
 
 
 def admin_token() -> str | None:
-    """The token that this visitor gave, None before."""
+    """The visitor's administrative token; None before sign-in."""
     return st.session_state.get(_ADMIN_TOKEN)
 
 
 def actor() -> str | None:
-    """What the visitor wants to be called in the audit log."""
+    """The visitor's name for the audit log."""
     return st.session_state.get(_ACTOR)
 
 
 def remember_admin(token: str, name: str) -> None:
-    """Keep the token and the name until the session ends: the page is closed or reloaded."""
+    """Keep the token and the name until the page is closed or reloaded."""
     st.session_state[_ADMIN_TOKEN] = token.strip() or None
     st.session_state[_ACTOR] = name.strip() or None
 
 
 def forget_admin() -> None:
-    """Drop both."""
+    """Drop the token and the name."""
     for key in (_ADMIN_TOKEN, _ACTOR):
         st.session_state.pop(key, None)
 
@@ -78,9 +75,10 @@ _MOST = 50
 
 
 class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One prediction of this session. `forced` is the version that was asked for, None where the split chose.
+    """One prediction of this session. `forced` is the requested version; None when the split chose.
 
-    `round_trip_ms` is as seen from the dashboard; `feedback` is what was said about it, in words.
+    `round_trip_ms` is measured by the dashboard; `outside` lists values beyond the training data, a sentence each;
+    `feedback` describes the label that was sent.
     """
 
     features: dict[str, Cell]
@@ -93,18 +91,18 @@ class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def session_predictions() -> list[SessionPrediction]:
-    """The newest 50, the newest first."""
+    """The last 50 predictions of this session, newest first."""
     asked: list[SessionPrediction] = st.session_state.setdefault(_KEY, [])
     return asked
 
 
 def remember(asked: SessionPrediction) -> None:
-    """Put one on top."""
+    """Add a prediction."""
     st.session_state[_KEY] = [asked, *session_predictions()][:_MOST]
 
 
 def note_feedback(prediction_id: str, feedback: str) -> None:
-    """Note what was said about one."""
+    """Record the label that was sent for a prediction."""
     st.session_state[_KEY] = [
         msgspec.structs.replace(each, feedback=feedback) if each.answer.prediction_id == prediction_id else each
         for each in session_predictions()

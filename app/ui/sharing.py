@@ -1,7 +1,4 @@
-"""A link that restores the inputs: each feature is a parameter of the address.
-
-A prediction as code that gives it again: for a shell and for Python.
-"""
+"""Ways to repeat a prediction: a link that restores the inputs (one query parameter per feature), curl and Python."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ NO_VALUE = "null"
 
 
 def parameters(values: Mapping[str, Cell]) -> dict[str, str]:
-    """The values as they stand in an address."""
+    """The values as query parameters."""
     return {name: NO_VALUE if value is None else _text(value) for name, value in values.items()}
 
 
@@ -29,7 +26,7 @@ def link(page_url: str, values: Mapping[str, Cell]) -> str:
 
 
 def values_in(contract: ApiContract, query: Mapping[str, str]) -> dict[str, Cell]:
-    """The values that an address gives; what does not fit the contract is passed over."""
+    """The values in a query string; those that do not fit the contract are ignored."""
     found: dict[str, Cell] = {}
     for feature in contract.features:
         text = query.get(feature.name)
@@ -59,7 +56,7 @@ def _text(value: float | str) -> str:
 def as_curl(
     url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
 ) -> str:
-    """Lines for a shell. A token is named by its variable, API_TOKEN, and never shown."""
+    """A curl command. The token appears only as the variable API_TOKEN."""
     lines = [f"API_URL={shlex.quote(url)}", 'curl -sS "$API_URL/predict"', "-H 'Content-Type: application/json'"]
     if token:
         lines.append('-H "Authorization: Bearer $API_TOKEN"')
@@ -71,7 +68,7 @@ def as_curl(
 def as_python(
     url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
 ) -> str:
-    """A script that needs the package `requests` and prints the answer."""
+    """A Python script that needs `requests` and prints the answer."""
     headers = [f"    {name!r}: {value!r}," for name, value in forcing(version).items()]
     if token:
         headers.append("    'Authorization': f\"Bearer {os.environ['API_TOKEN']}\",")

@@ -1,9 +1,4 @@
-"""One number with its name, and in small what belongs to it.
-
-The states that every page has beside the usual one: not there yet, down, not now, and stale.
-
-Which model a page asks: the one whose features it shows, and the version that is to answer.
-"""
+"""What every page shares: figures, the states without data (missing, API down, not available, stale), model choice."""
 
 from __future__ import annotations
 
@@ -22,7 +17,8 @@ from app.ui.wording import as_sentence, clock, duration
 
 
 def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None) -> None:
-    """Show it; the note is no change for better or worse, so it has neither arrow nor colour."""
+    """Show one number with its name and a small note below it."""
+    # The note is not a change for better or worse, so it has neither arrow nor colour.
     place.metric(name, value, note, delta_color="off", delta_arrow="off")
 
 
@@ -30,13 +26,13 @@ Value = TypeVar("Value")
 
 
 def snapshots_of(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
-    """The newest looks at `names`, with a sign that the page is busy while the api is asked."""
-    with st.spinner(f"Asking the api for the {page} …", show_time=False):
+    """The newest snapshots of `names`; a spinner shows while the API is asked."""
+    with st.spinner(f"Asking the API for the {page} …", show_time=False):
         return feed().snapshots(names)
 
 
 def known(snapshot: FeedSnapshot[Value], what: str, key: str) -> Value | None:
-    """The value, with a warning above it where it is old; None after saying why there is none."""
+    """The value, with a warning above it when it is stale; None after the page has explained why there is none."""
     if snapshot.value is None:
         if snapshot.failure is not None:
             explain(snapshot.failure, what, key)
@@ -47,10 +43,10 @@ def known(snapshot: FeedSnapshot[Value], what: str, key: str) -> Value | None:
 
 
 def explain(failure: NoResult, what: str, key: str) -> None:
-    """Say why there is no result, and offer to try again where that may help."""
+    """Explain why there is no result, and offer a retry where that can help."""
     if isinstance(failure, NotThere):
         st.info(
-            f"**{what}: not there yet.** {sentence(failure)} This shows it as soon as the server has it.",
+            f"**{what}: not available on this server.** {sentence(failure)} It appears here once the server offers it.",
             icon=":material/extension:",
         )
         return
@@ -58,7 +54,7 @@ def explain(failure: NoResult, what: str, key: str) -> None:
         st.info(f"**{what}: nothing to show yet.** {sentence(failure)}", icon=":material/hourglass_empty:")
     elif isinstance(failure, ApiDown):
         st.error(
-            f"**The api does not answer.** {sentence(failure)} Start it with `bakeoff serve`.",
+            f"**Can't reach the API.** {sentence(failure)} Start it with `bakeoff serve`, or check `API_URL`.",
             icon=":material/power_off:",
         )
     else:
@@ -67,27 +63,27 @@ def explain(failure: NoResult, what: str, key: str) -> None:
 
 
 def retry_button(key: str) -> None:
-    """Ask the api again, for everything."""
+    """Ask the API again, for everything on the page."""
     if st.button("Try again", key=f"retry-{key}", icon=":material/refresh:"):
         feed().forget()
         st.rerun()
 
 
 def sentence(failure: NoResult) -> str:
-    """The failure's message as a sentence."""
+    """The failure's message, with a capital and a full stop."""
     return as_sentence(failure.message)
 
 
 def _trouble(failure: NoResult) -> str:
     if isinstance(failure, CallRefused) and failure.status in (401, 403):
-        return "the api wants a token (set API_TOKEN for the dashboard)"
-    return "the api refused" if isinstance(failure, CallRefused) else "the answer was not understood"
+        return "the API needs a token (set API_TOKEN for the dashboard)"
+    return "the API rejected the call" if isinstance(failure, CallRefused) else "the API sent an unexpected answer"
 
 
 def _stale(snapshot: FeedSnapshot[Value], failure: NoResult, what: str, key: str) -> None:
     since = clock(snapshot.read_at) if snapshot.read_at is not None else "?"
     age = duration(snapshot.age_s(time.time()))
-    st.warning(f"**{what}: old figures**, of {since} ({age} ago). {sentence(failure)}", icon=":material/history:")
+    st.warning(f"**{what}: stale figures** from {since} ({age} ago). {sentence(failure)}", icon=":material/history:")
     retry_button(f"stale-{key}")
 
 
@@ -96,18 +92,22 @@ _BY_SPLIT = "the split decides"
 
 
 def served_models(page: str) -> tuple[ApiModels, ApiModel] | None:
-    """All models, and the one whose features the page shows; None after saying why there is none."""
+    """All models, and the one whose features the page shows; None after the page has explained why there is none."""
     models = known(snapshots_of("models", _NAMES)[0], "The models", page)
     if models is None:
         return None
     model = models.reference()
     if model is None:
-        st.info("**No model serves yet.** Run `bakeoff train`, then restart the api.", icon=":material/extension:")
+        st.info(
+            "**No model is loaded.** Publish one with `bakeoff train` or `bakeoff publish`, then load it with "
+            "`POST /models/reload`. The Health page lists versions that were refused.",
+            icon=":material/extension:",
+        )
         return None
     return models, model
 
 
 def chosen_version(models: ApiModels, explanation: str) -> str | None:
-    """The version that somebody chose to answer; None where the split decides."""
+    """The version chosen to answer; None when the split decides."""
     chosen = st.selectbox("Version", [_BY_SPLIT, *models.answering()], help=explanation)
     return None if chosen == _BY_SPLIT else chosen

@@ -1,8 +1,6 @@
-"""Why the api gave no result, as types that a page can put into words.
+"""HTTP to the API: where it is, time-outs on every call, retries for reads only, and failures as typed errors.
 
-Where the dashboard finds the api: the only module of `app.ui` that reads the environment.
-
-HTTP to the api: time-outs always, another try for reads only, and every failure as one of `app.ui.transport`.
+The only module of `app.ui` that reads the environment.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from urllib3.util.retry import Retry
 
 
 class NoResult(Exception):
-    """The api gave no result; `message` says why in a sentence for people."""
+    """A call gave no result; `message` is one sentence for people."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -26,19 +24,19 @@ class NoResult(Exception):
 
 
 class ApiDown(NoResult):
-    """Nothing answers at the api's address, or not in time."""
+    """The API cannot be reached, or did not answer in time."""
 
 
 class NotThere(NoResult):
-    """The api answers and does not have this part (yet)."""
+    """The API answers but does not have this resource."""
 
 
 class NotNow(NoResult):
-    """The api has the part and cannot serve it at the moment."""
+    """The API cannot serve this resource at the moment."""
 
 
 class CallRefused(NoResult):
-    """The api refused the call. `code` is stable; `field` and `index` (of a row) say what is at fault."""
+    """The API rejected the call (4xx). `code` is stable; `field` and `index` (of a row) name what is wrong."""
 
     def __init__(
         self, status: int, code: str, message: str, field: str | None = None, index: int | None = None
@@ -51,13 +49,13 @@ class CallRefused(NoResult):
 
 
 class NotUnderstood(NoResult):
-    """The api answered something that is not in its contract."""
+    """The API answered with something outside its contract."""
 
 
 class ApiConnection(msgspec.Struct, frozen=True):
-    """The api's address without a slash at the end, and the token for reading where one is needed.
+    """The API's address without a trailing slash, and the reading token if one is needed.
 
-    `public_url` is the address by which people reach it, where that is another.
+    `public_url` is the address for people outside, if it differs.
     """
 
     url: str
@@ -66,11 +64,11 @@ class ApiConnection(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Without the token: this may end up in a log."""
-        return f"Connection(url={self.url!r})"
+        return f"ApiConnection(url={self.url!r})"
 
 
 def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
-    """What API_URL (default: this host's API_PORT), API_TOKEN and PUBLIC_API_URL say."""
+    """The connection from API_URL (default: API_PORT on this host), API_TOKEN and PUBLIC_API_URL."""
     env = os.environ if environ is None else environ
     port = env.get("API_PORT", "").strip() or "5000"
     url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
@@ -80,10 +78,10 @@ def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
 
 READ_TIMEOUT_S = (2.0, 5.0)
 WRITE_TIMEOUT_S = (2.0, 60.0)
-# A read may be asked twice without harm. An outcome or a decision may not: the first try may have been carried out.
+# A read can be repeated without harm. An outcome or a decision cannot: the first try may have succeeded.
 _RETRY = Retry(
     total=2,
-    read=0,  # no answer within the time-out: asking again would only keep the visitor waiting
+    read=0,  # no answer within the time-out: a second try would only keep the visitor waiting
     backoff_factor=0.05,
     allowed_methods={"GET"},
     status_forcelist=(502, 504),
@@ -93,14 +91,14 @@ _RETRY = Retry(
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """An answer's status and its body."""
+    """A response's status and body."""
 
     status: int
     body: bytes
 
 
 class Transport:
-    """One api with one token. Safe to be used by several threads."""
+    """One API with one token. Thread-safe."""
 
     def __init__(self, connection: ApiConnection) -> None:
         self.url = connection.url
@@ -141,15 +139,15 @@ class Transport:
         try:
             answer = session.request(method, self.url + path, timeout=timeout_s, headers=sent, **content)
         except requests.Timeout as error:
-            raise ApiDown(f"the api at {self.url} did not answer in time") from error
+            raise ApiDown(f"the API at {self.url} did not answer in time") from error
         except requests.RequestException as error:
-            raise ApiDown(f"nothing answers at {self.url}") from error
+            raise ApiDown(f"no connection to {self.url}") from error
         return Reply(answer.status_code, answer.content)
 
 
 def _session(retry: Retry) -> requests.Session:
     session = requests.Session()
-    # Or ~/.netrc would replace the token, and a proxy meant for the web would get what stays in this network.
+    # Otherwise ~/.netrc would replace the token, and a web proxy would see calls that stay in this network.
     session.trust_env = False
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
@@ -157,7 +155,7 @@ def _session(retry: Retry) -> requests.Session:
 
 
 def failure_of(reply: Reply, path: str) -> NoResult:
-    """What a reply that is not a success means."""
+    """The typed error for a reply that is not a success."""
     detail = _detail(reply.body)
     code, message = str(detail.get("code", "")), str(detail.get("message", "")) or f"status {reply.status}"
     if reply.status in (404, 405) and code in ("", "not_found", "method_not_allowed"):
@@ -172,7 +170,7 @@ def decoded(reply: Reply, path: str, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(reply.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NotUnderstood(f"the answer to {path} is not what its contract says: {error}") from error
+        raise NotUnderstood(f"the answer to {path} does not fit the contract: {error}") from error
 
 
 def _detail(body: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Numbers, times and names as people read them; what is not known is a dash."""
+"""Numbers, times and names as people read them; an unknown value is a dash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def number(value: float | None, digits: int = PRINTABLE) -> str:
 
 
 def share(value: float | None, digits: int = 1) -> str:
-    """A share of one in per cent."""
+    """A share of 1 as a percentage."""
     return UNKNOWN if value is None else f"{100 * value:.{digits}f} %"
 
 
@@ -76,5 +76,5 @@ def readable(name: str) -> str:
 
 
 def mark(ok: bool | None) -> str:
-    """A sign and a word: never a colour alone."""
-    return {True: "✔ in order", False: "✖ failed", None: "… not known yet"}[ok]
+    """A sign and a word, never colour alone."""
+    return {True: "✔ passed", False: "✖ failed", None: "… not known yet"}[ok]

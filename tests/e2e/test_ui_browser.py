@@ -111,7 +111,7 @@ def tab_through(tab, until, most=60):
 def sign_in(tab):
     tab.get_by_label("Administrative token").fill(TOKEN)
     tab.get_by_label("Your name, for the audit log").fill("Ann")
-    tab.get_by_role("button", name="Use it").click()
+    tab.get_by_role("button", name="Sign in").click()
     tab.get_by_text("You decide as Ann").wait_for()
 
 

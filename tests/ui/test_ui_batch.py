@@ -44,7 +44,7 @@ def job_of(text, version=None):
     return BatchJob(read_table(text.encode()), CONTRACT, COLUMNS, version)
 
 
-def test_bad_rows_are_named_by_line_while_the_others_go_on():
+def test_bad_rows_are_named_by_line_while_the_others_resume():
     job = job_of('width,colour\n1,red\nx,red\n\n"3",\n4,green\n13,red\n6\n7,none\n')
     job.step(FakeBatch())
     assert [(row.line, row.reason) for row in job.bad] == [
@@ -69,7 +69,7 @@ def test_a_job_goes_on_where_the_api_failed(monkeypatch):
     api.outages = 1
     job.step(api)
     assert (job.done, job.running) == (2, False)
-    job.go_on()
+    job.resume()
     job.step(api)
     assert [each.answer.prediction for each in job.answered] == ["1.0", "2.0", "3.0"]
 
@@ -174,5 +174,5 @@ def test_a_file_is_taken_through_the_page(begin, page):
     at.file_uploader[0].set_value(("rows.csv", text.encode(), "text/csv"))
     checked(at.run())
     checked(button(at, "Predict 3 rows").click().run())
-    assert "2 rows answered, 1 could not be" in text_of(at)
+    assert "2 rows predicted, 1 failed" in text_of(at)
     assert api.sent("/predict/batch") == [{"instances": [[5.1, 3.5, 1.4, 0.2], [6.0, 3.0, 4.0, 1.0]]}]

@@ -15,13 +15,13 @@ def signed_in(begin, page):
     at = page("experiment")
     at.text_input(key="token-decide").input("s3cret")
     at.text_input(key="name-decide").input("Zoë")
-    return api, checked(button(at, "Use it").click().run())
+    return api, checked(button(at, "Sign in").click().run())
 
 
 def test_without_a_token_there_is_nothing_to_press(api, page):
     labels = [each.label for each in page("experiment").button]
     assert "Decide" not in labels
-    assert "Use it" in labels
+    assert "Sign in" in labels
 
 
 @pytest.mark.parametrize(("note", "sure"), [("", True), ("better", False), ("  ", True)])
@@ -63,7 +63,7 @@ def test_a_split_of_nothing_is_not_sent(signed_in):
     for version in ("v1", "v2"):
         at.slider(key=f"split-3-{version}").set_value(0)
     checked(button(at, "Change the split").click().run())
-    assert "all parts are 0" in text_of(at)
+    assert "all weights are 0" in text_of(at)
     assert not api.sent("/config")
 
 
@@ -81,7 +81,7 @@ def test_a_wrong_token_is_said_to_be_wrong(signed_in):
 
 def test_the_token_can_be_forgotten(signed_in):
     _, at = signed_in
-    checked(button(at, "Forget the token").click().run())
+    checked(button(at, "Sign out").click().run())
     assert "admin_token" not in at.session_state
 
 
@@ -94,7 +94,7 @@ def test_drift_is_acknowledged_once_it_is_confirmed(begin, page):
     api = begin({**answers.NORMAL, "/drift/acknowledge": {}})
     at = page("drift")
     at.text_input(key="token-drift").input("s3cret")
-    checked(button(at, "Use it").click().run())
+    checked(button(at, "Sign in").click().run())
     at.checkbox[0].check().run()
     checked(button(at, "Acknowledge the alarm").click().run())
     assert api.sent("/drift/acknowledge") == [{}]

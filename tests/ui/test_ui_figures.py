@@ -72,7 +72,7 @@ def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
 
 def test_a_share_before_the_first_request_is_unknown():
     frame = shares.table([ApiVariant(version="v1", weight=1.0)])
-    assert "v1 had – of the requests, 100.0 % is planned" in shares.description(frame)
+    assert "v1 had – of the requests; its target is 100.0 %" in shares.description(frame)
 
 
 def test_a_course_without_any_interval_is_drawn():

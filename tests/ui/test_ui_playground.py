@@ -38,7 +38,7 @@ def test_a_preset_fills_the_inputs(api, page):
 
 def test_a_prediction_says_who_answered_how_sure_and_how_fast(api, page):
     text = text_of(predicted(page("playground")))
-    for part in ("Prediction setosa 98.0 % sure", "Answered by v1 weighted", "Latency in ms 0.12", "virginica"):
+    for part in ("Prediction setosa 98.0 % confidence", "Answered by v1 weighted", "Latency in ms 0.12", "virginica"):
         assert part in text
 
 

@@ -16,7 +16,7 @@ def signed_in(begin, page):
         api = begin({**answers.NORMAL, "/config": {**answers.CONFIG, "ramp": ramp}})
         at = page("experiment")
         at.text_input(key="token-decide").input("s3cret")
-        return api, checked(button(at, "Use it").click().run())
+        return api, checked(button(at, "Sign in").click().run())
 
     return draw
 
@@ -28,9 +28,12 @@ def ramp(**changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({}, "step 2 of 3, 5.0 % of the requests; 25.0 % follows 2026-11-20 13:00:00 UTC"),
-        ({"held": "the latency is undecided"}, "It waits: The latency is undecided."),
-        ({"step": 3}, "25.0 % of the requests; this is the last step, and the ramp ends 2026-11-20 13:00:00 UTC"),
+        ({}, "step 2 of 3, 5.0 % of the requests; 25.0 % follows no earlier than 2026-11-20 13:00:00 UTC"),
+        ({"held": "the latency is undecided"}, "Waiting: The latency is undecided."),
+        (
+            {"step": 3},
+            "25.0 % of the requests; this is the last step. The ramp ends no earlier than 2026-11-20 13:00:00 UTC",
+        ),
         ({"steps": (), "next_step_at": None}, "an unknown share"),
     ],
 )

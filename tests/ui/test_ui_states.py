@@ -8,8 +8,8 @@ from tests.ui.conftest import button, checked, text_of
 
 PAGES = ("playground", "batch", "experiment", "drift", "health")
 EMPTY = {
-    "playground": "No model serves yet",
-    "batch": "No model serves yet",
+    "playground": "No model is loaded",
+    "batch": "No model is loaded",
     "experiment": "nothing to show yet",
     "drift": "The monitor has taken in no request for v1 yet",
     "health": "The service is unhealthy",
@@ -24,9 +24,9 @@ NORMAL = {
 PARTIAL = {
     "playground": "Playground",
     "batch": "No file yet",
-    "experiment": "The course: not there yet",
-    "drift": "Drift: not there yet",
-    "health": "The metrics: not there yet",
+    "experiment": "The timeline: not available on this server",
+    "drift": "Drift: not available on this server",
+    "health": "The metrics: not available on this server",
 }
 
 
@@ -40,7 +40,7 @@ def test_a_server_without_a_course_of_drift_hides_nothing_else(begin, page):
     routes = {path: body for path, body in answers.NORMAL.items() if path != "/drift/timeline"}
     begin(routes)
     text = text_of(page("drift"))
-    assert "The course: not there yet" in text
+    assert "The timeline: not available on this server" in text
     assert NORMAL["drift"] in text
 
 
@@ -55,7 +55,7 @@ def test_old_figures_stay_and_are_called_old(api, page, name):
     api.stop()
     session.feed().forget()
     text = text_of(checked(at.run()))
-    assert "old figures" in text
+    assert "stale figures" in text
     assert NORMAL[name] in text
 
 
@@ -72,7 +72,7 @@ def test_a_page_without_an_api_says_so_and_lights_up_on_retry(begin, page, name)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_says_that_nothing_answers(begin, page, name):
     begin().stop()
-    assert "The api does not answer" in text_of(page(name))
+    assert "Can't reach the API" in text_of(page(name))
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -90,7 +90,7 @@ def test_figures_of_a_monitor_that_stands_still_are_called_old(begin, page):
 
 def test_an_answer_outside_the_contract_is_said_to_be_that(begin, page):
     begin({**answers.NORMAL, "/experiment": "<html>"})
-    assert "the answer was not understood" in text_of(page("experiment"))
+    assert "the API sent an unexpected answer" in text_of(page("experiment"))
 
 
 def test_a_refused_reader_is_told_about_the_token(begin, page):

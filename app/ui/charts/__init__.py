@@ -1,1 +1,1 @@
-"""Charts in Altair. Each comes with the words that say the same, and stands beside its table."""
+"""Charts in Altair. Each comes with a text description and stands beside its table."""

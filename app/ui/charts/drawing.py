@@ -14,7 +14,7 @@ NEUTRAL = "#7d8590"
 HEIGHT = 280
 TALL = 320
 ROWS = 8
-# What Altair writes where a chart has no data. A layer with it would not see the data of the whole.
+# Altair's placeholder for missing data. A layer that keeps it would ignore the data of the whole chart.
 _NO_DATA = {"name": "empty"}
 _ONE_ROW = alt.InlineData(values=[{}], name="one_row")
 
@@ -31,7 +31,7 @@ class Drawing(NamedTuple):
 
 
 def beside(drawing: Drawing, table: pd.DataFrame, description: str, **column_config: Any) -> None:
-    """Show both; `description` is what a person hears who does not see the chart."""
+    """Show both; `description` is the text for screen readers."""
     left, right = st.columns([3, 2] if len(table.columns) > 2 else [1, 1], gap="medium")
     with left:
         st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description)
@@ -46,7 +46,7 @@ def beside(drawing: Drawing, table: pd.DataFrame, description: str, **column_con
 
 
 def spec_of(chart: alt.LayerChart | alt.Chart | alt.FacetChart) -> dict[str, Any]:
-    """The chart's specification; every field in it must have a type, for there are no data to tell it from."""
+    """The chart's specification; every field in it must have a type, for there are no data to infer it from."""
     found: dict[str, Any] = chart.to_dict()
     for key in ("config", "datasets", "data"):
         found.pop(key, None)
@@ -57,7 +57,7 @@ def spec_of(chart: alt.LayerChart | alt.Chart | alt.FacetChart) -> dict[str, Any
 
 
 def line_at(value: float, name: str, *, horizontal: bool = True, below: bool = False) -> list[alt.Chart]:
-    """A dashed line with its name on it; `below`: under its right end, where a course begins on the left."""
+    """A dashed line with its name on it; `below`: under its right end, because a timeline starts at the left."""
     place: Any = {"y": alt.datum(value)} if horizontal else {"x": alt.datum(value)}
     base = alt.Chart(_ONE_ROW).encode(**place)
     rule = base.mark_rule(strokeDash=[6, 4], color=NEUTRAL, strokeWidth=1.5)

@@ -1,4 +1,4 @@
-"""Charts of drift: over the requests, by feature, and one feature's live values on the bins of training."""
+"""Drift charts: the timeline, the features ranked, and one feature's live values in its reference bins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def timeline_table(timeline: ApiDriftTimeline, report: ApiDrift) -> pd.DataFrame
 
 
 def timeline_drawing(frame: pd.DataFrame, timeline: ApiDriftTimeline) -> Drawing:
-    """Two lines, told apart by colour and dash, and the alarm line with its promise."""
+    """Two lines, distinguished by colour and dash, and the alarm line with its promise."""
     promise = timeline.false_alarm_probability
     name = f"alarm: by chance at most {share(promise.at_most, 0)} within {promise.requests:,} requests"
     long = frame.melt("requests", ["evidence", "score"], var_name="what", value_name="value").dropna()

@@ -1,4 +1,4 @@
-"""Lines over the time that a page was open."""
+"""Lines over the time since a page was opened."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.ui.charts.drawing import HEIGHT, Drawing, spec_of
 
 
 def drawing(frame: pd.DataFrame, columns: tuple[str, ...], title: str) -> Drawing:
-    """A line for each of `columns`, told apart by colour, dash and point."""
+    """A line for each of `columns`, distinguished by colour, dash and point."""
     long = frame.melt("at", list(columns), var_name="what", value_name="value").dropna()
     return Drawing(_spec(title), long)
 

@@ -1,4 +1,4 @@
-"""The share of the requests that each version had, against the planned split."""
+"""Each version's actual share of the requests beside its target."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def table(variants: Sequence[ApiVariant]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "version": [variant.version for variant in variants],
-            "planned now": [variant.weight for variant in variants],
+            "target now": [variant.weight for variant in variants],
             "had": [variant.requests / total if total else None for variant in variants],
         }
     )
 
 
 def drawing(frame: pd.DataFrame) -> Drawing:
-    """A bar for what a version had, a stroke for what is planned."""
-    return Drawing(_spec(len(frame)), frame.rename(columns={"planned now": "planned"}))
+    """A bar for the actual share, a tick for the target."""
+    return Drawing(_spec(len(frame)), frame.rename(columns={"target now": "target"}))
 
 
 @lru_cache(maxsize=16)
 def _spec(versions: int) -> dict[str, Any]:
     base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None))
-    title = "share since the start (bar), planned now (stroke)"
+    title = "actual share since the start (bar), target now (tick)"
     length = alt.X("had:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "had:Q"])
-    strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="planned:Q", tooltip=["planned:Q"])
+    strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="target:Q", tooltip=["target:Q"])
     return spec_of(alt.layer(bars, strokes).properties(height=60 + 44 * versions))
 
 
 def description(frame: pd.DataFrame) -> str:
     """The same as a sentence."""
     parts = [
-        f"{version} had {share(None if pd.isna(had) else had)} of the requests, {share(planned)} is planned"
+        f"{version} had {share(None if pd.isna(had) else had)} of the requests; its target is {share(planned)}"
         for version, planned, had in frame.itertuples(index=False)
     ]
     return "; ".join(parts) + "."

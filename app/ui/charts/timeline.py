@@ -1,4 +1,4 @@
-"""The course of a comparison over its labelled outcomes: the difference, and the evidence."""
+"""The timeline of a comparison over its labelled outcomes: the difference, and the evidence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def difference_description(frame: pd.DataFrame, challenger: str, baseline: str) 
     middle = None if pd.isna(last["difference"]) else float(last["difference"])
     return (
         f"Difference of {challenger} to {baseline} over the labelled outcomes: after {number(last['outcomes'])} it is "
-        f"{signed(middle)}, and lies within {interval(ends)}."
+        f"{signed(middle)}, with the interval {interval(ends)}."
     )
 
 
@@ -100,7 +100,7 @@ def _evidence_spec(alpha: float) -> dict[str, Any]:
             tooltip=["outcomes:Q", alt.Tooltip("evidence:Q", format=".3f")],
         )
     )
-    threshold = line_at(-math.log10(alpha), f"decided from {1 / alpha:.3g} to 1 on")
+    threshold = line_at(-math.log10(alpha), f"decision at {1 / alpha:.3g} to 1")
     return spec_of(alt.layer(line, *threshold).properties(height=HEIGHT))
 
 
@@ -110,5 +110,5 @@ def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
     return (
         f"Evidence over the labelled outcomes: {number(newest)} to 1 after {number(last['outcomes'])}; "
-        f"it decides at {1 / alpha:.3g} to 1."
+        f"a decision needs {1 / alpha:.3g} to 1."
     )

@@ -1,4 +1,4 @@
-"""Requests and errors over the time that a page was open."""
+"""Requests and errors over the time since a page was opened."""
 
 from __future__ import annotations
 

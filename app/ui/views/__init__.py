@@ -1,1 +1,1 @@
-"""The pages; each has `show()`. (A folder called `pages` would switch on Streamlit's older kind of navigation.)"""
+"""The pages; each has `show()`. (A package named `pages` would enable Streamlit's older navigation.)"""

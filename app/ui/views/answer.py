@@ -1,4 +1,4 @@
-"""One answer: what it is, who gave it, how sure it is, whether it was right, and how to ask for it again."""
+"""One answer: the prediction, the version that gave it, its confidence, the label, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from app.ui.transport import NoResult
 from app.ui.wording import number, share
 
 ASSIGNMENTS = {
-    "weighted": "chosen at random, by the split",
+    "weighted": "chosen at random by the split",
     "sticky": "chosen by the user id",
-    "forced": "chosen by you: not counted in the experiment",
-    "fallback": "stood in for a version that could not answer",
+    "forced": "chosen by you, so it does not count in the experiment",
+    "fallback": "used because the chosen version could not answer",
     "bandit": "chosen by the policy",
 }
 
 
 def show(asked: SessionPrediction, contract: ApiContract) -> None:
-    """The answer with its parts."""
+    """Show the answer."""
     given = asked.answer
     value, version, latency = st.columns(3)
     figure(
         value,
-        "ApiPrediction",
+        "Prediction",
         _text(given.prediction),
-        f"{share(given.confidence)} sure" if given.confidence is not None else None,
+        f"{share(given.confidence)} confidence" if given.confidence is not None else None,
     )
     figure(version, "Answered by", given.model_version, given.assignment)
-    figure(latency, "Latency in ms", number(given.latency_ms, 2), f"{asked.round_trip_ms:.0f} ms to here")
+    figure(latency, "Latency in ms", number(given.latency_ms, 2), f"{asked.round_trip_ms:.0f} ms round trip")
     st.caption(f"{given.model_version} was {ASSIGNMENTS.get(given.assignment, given.assignment)}.")
     for sentence_ in asked.outside:
         st.warning(
-            f"Outside the training data: {sentence_}. The answer is a guess beyond what was learnt.",
+            f"Outside the training data: {sentence_}. The prediction is an extrapolation.",
             icon=":material/warning:",
         )
     if given.probabilities:
@@ -83,17 +83,17 @@ def _send(asked: SessionPrediction, actual: str | float) -> None:
     except NoResult as failure:
         st.error(f"Not recorded. {sentence(failure)}", icon=":material/error:")
         return
-    known_before = "" if receipt.accepted else " (it was known already)"
+    known_before = "" if receipt.accepted else " (already recorded before)"
     note_feedback(asked.answer.prediction_id, f"it was {_text(actual)}{known_before}")
     st.rerun()
 
 
 def _again(asked: SessionPrediction) -> None:
-    with st.expander("Ask for it again: curl, Python, link"):
+    with st.expander("Repeat this prediction: curl, Python, link"):
         api = client()
         forced = asked.forced or asked.answer.model_version
         options = (api.public_url, asked.features, forced, asked.user_id, api.needs_token)
-        st.caption("The version that answered is named, so that the prediction comes out the same.")
+        st.caption("The version is forced, so that the prediction is the same.")
         st.code(sharing.as_curl(*options), language="bash", wrap_lines=True)
         st.code(sharing.as_python(*options), language="python", wrap_lines=True)
         st.code(sharing.link(st.context.url or "", asked.features), language=None, wrap_lines=True)

@@ -14,12 +14,12 @@ from app.ui.wording import UNKNOWN, moment
 def show(audit: ApiAudit) -> None:
     """Who decided what, when and why."""
     if not audit.entries:
-        st.caption("Nobody has decided anything yet.")
+        st.caption("No decisions yet.")
         return
     st.dataframe(
         pd.DataFrame([_row(entry) for entry in audit.entries]),
         hide_index=True,
-        alt="The decisions, the newest first.",
+        alt="Decisions, newest first.",
         column_config={"note": st.column_config.TextColumn(width="large")},
     )
 

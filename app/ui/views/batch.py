@@ -1,4 +1,4 @@
-"""Batch: a CSV file in, the same file with predictions out."""
+"""The Batch page: upload a CSV file, download it with predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_BAD_SHOWN = 1000
 def show() -> None:
     """The whole page."""
     st.title("Batch")
-    st.caption("Upload a CSV file and get it back with predictions.")
+    st.caption("Upload a CSV file and download it with predictions.")
     served = served_models("batch")
     if served is None:
         return
@@ -46,7 +46,7 @@ def _uploaded(model: ApiModel) -> Table | None:
         on_click="ignore",
     )
     upload = st.file_uploader(
-        "A CSV file with a header", type="csv", help=f"Columns: {names}; others are kept as they are."
+        "A CSV file with a header", type="csv", help=f"Columns: {names}. Other columns are kept unchanged."
     )
     if upload is None:
         if st.session_state.get(_JOB) is None:
@@ -62,7 +62,7 @@ def _uploaded(model: ApiModel) -> Table | None:
 
 
 def _read(content: bytes) -> Table:
-    """The table; read once for a file, not at each click."""
+    """The table; parsed once per file, not on every click."""
     digest = hashlib.sha256(content).hexdigest()
     if st.session_state.get("batch.digest") != digest:
         st.session_state["batch.table"] = read_table(content)
@@ -83,8 +83,8 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
         st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
     version = chosen_version(
         models,
-        f"Each part of {ROWS_PER_CALL:,} rows goes to one version. A version that you choose never counts in the "
-        "experiment.",
+        f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
+        "in the experiment.",
     )
     if st.button(
         f"Predict {len(table.lines):,} rows", type="primary", icon=":material/play_arrow:", disabled=bool(lacking)
@@ -111,7 +111,7 @@ def _work(job: BatchJob) -> None:
     if job.running:
         st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
         bar = st.progress(0.0, text=_progress(job))
-        # A click on Cancel ends this run at the next drawing, and the next run finds the job as it was left.
+        # A click on Cancel ends this run at the next redraw; the next run continues with the same job object.
         while job.running:
             job.step(client())
             bar.progress(job.done / job.rows, text=_progress(job))
@@ -120,15 +120,15 @@ def _work(job: BatchJob) -> None:
         st.error(
             f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
         )
-        st.button("Go on", on_click=job.go_on, icon=":material/refresh:")
+        st.button("Continue", on_click=job.resume, icon=":material/refresh:")
     elif job.cancelled:
         st.warning(
-            f"**Cancelled after {job.done:,} of {job.rows:,} rows.** What was answered is below.",
+            f"**Cancelled after {job.done:,} of {job.rows:,} rows.** The predictions so far are below.",
             icon=":material/front_hand:",
         )
     else:
         st.success(
-            f"**Done:** {len(job.answered):,} rows answered, {len(job.bad):,} could not be.",
+            f"**Done:** {len(job.answered):,} rows predicted, {len(job.bad):,} failed.",
             icon=":material/check_circle:",
         )
     _bad_rows(job)
@@ -137,21 +137,21 @@ def _work(job: BatchJob) -> None:
 
 
 def _progress(job: BatchJob) -> str:
-    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} could not be answered"
+    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} failed"
 
 
 def _bad_rows(job: BatchJob) -> None:
     if not job.bad:
         return
-    st.subheader("Rows that could not be answered")
+    st.subheader("Rows that failed")
     frame = pd.DataFrame([{"line": row.line, "reason": row.reason} for row in job.bad[:_MOST_BAD_SHOWN]])
-    st.dataframe(frame, hide_index=True, alt="The lines of the file that could not be answered, with the reason.")
+    st.dataframe(frame, hide_index=True, alt="The lines of the file that failed, with the reason.")
     if len(job.bad) > _MOST_BAD_SHOWN:
         st.caption(f"The first {_MOST_BAD_SHOWN:,} of {len(job.bad):,}.")
 
 
 def _result(job: BatchJob) -> None:
-    st.subheader("Answers")
+    st.subheader("Predictions")
     made: tuple[int, pd.DataFrame, bytes] | None = st.session_state.get(_RESULT)
     if made is None or made[0] != len(job.answered):
         frame = job.result()

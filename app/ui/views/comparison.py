@@ -1,4 +1,4 @@
-"""One challenger against the baseline: the figures, their course, and how far it is to a decision."""
+"""One challenger against the baseline: the figures, their timeline, and how many labels are left to a decision."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from app.ui.wording import UNKNOWN, interval, number, readable, share, signed
 VERDICTS = {
     "better": "✔ better",
     "worse": "✖ worse",
-    "equivalent": "= no difference that matters",
+    "equivalent": "= equivalent",
     "undecided": "… undecided",
 }
 
 
 def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
-    """The comparison; before its first outcome only what is missing."""
+    """The comparison; before its first outcome, how to send one."""
     baseline = report.baseline or "the baseline"
     st.subheader(f"{each.challenger} against {baseline}")
     st.markdown(_progress(each))
@@ -30,14 +30,14 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
         return
     _figures(each, report)
     _evidence_bar(each, report.alpha)
-    timeline = known(snapshot, "The course", f"timeline-{each.challenger}")
+    timeline = known(snapshot, "The timeline", f"timeline-{each.challenger}")
     if timeline is not None:
         _timeline(each, report, [point for point in timeline.points if point.challenger == each.challenger])
     _small_print(each)
 
 
 def outcomes_needed(each: ApiComparison) -> int | None:
-    """How many outcomes a decision is expected to need at the least, with those that are there; None: not known."""
+    """The lower end of the expected number of outcomes at the decision; None if it cannot be estimated yet."""
     if each.remaining is None or each.remaining[0] is None:
         return None
     return each.n + math.ceil(each.remaining[0])
@@ -45,12 +45,14 @@ def outcomes_needed(each: ApiComparison) -> int | None:
 
 def _progress(each: ApiComparison) -> str:
     if each.n == 0:
-        return "**0 labelled outcomes.** Send what was right with `POST /feedback`, or on the page Playground."
+        return (
+            "**0 labelled outcomes.** Send true labels with `POST /feedback`, or label answers on the Playground page."
+        )
     if each.verdict != "undecided":
         return f"Decided; {each.n:,} labelled outcomes so far."
     needed = outcomes_needed(each)
     if needed is None:
-        return f"**{each.n:,} labelled outcomes**; how many it takes cannot be told yet."
+        return f"**{each.n:,} labelled outcomes**; the number left cannot be estimated yet."
     most = each.remaining[1] if each.remaining else None
     upper = "more than a million further ones" if most is None else f"{number(math.ceil(most))} further ones"
     return (
@@ -63,29 +65,32 @@ def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), f"p = {number(each.p_value, 3)}")
     figure(difference, f"Difference in {readable(report.metric)}", signed(each.difference), interval(each.interval))
     now = UNKNOWN if each.log_e is None else f"{number(math.exp(min(each.log_e, 690)), 3)} to 1"
-    figure(evidence, "Evidence now", now, f"decides at {1 / report.alpha:.3g} to 1")
+    figure(evidence, "Evidence now", now, f"decision at {1 / report.alpha:.3g} to 1")
     tally = UNKNOWN if each.wins is None else f"{number(each.wins)} won, {number(each.losses)} lost"
-    figure(chance, "Chance to be better", share(each.probability_better), tally)
+    figure(chance, f"Probability {each.challenger} is better", share(each.probability_better), tally)
 
 
 def _evidence_bar(each: ApiComparison, alpha: float) -> None:
     if each.log_e is None:
         return
     done = min(1.0, max(0.0, each.log_e / -math.log(alpha)))
-    st.progress(done, text=f"Evidence: {share(done, 0)} of the way to the threshold (on a log scale)")
+    st.progress(done, text=f"Evidence: {share(done, 0)} of the way to the threshold (log scale)")
 
 
 def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]) -> None:
     if not points:
-        st.caption("No point of the course has been stored yet.")
+        st.caption("The timeline has no points yet.")
         return
     baseline = report.baseline or "the baseline"
     st.markdown("**Difference and its confidence sequence**")
     frame = timeline.difference_table(points)
     fine = st.column_config.NumberColumn(format="%+.4f")
-    words_ = timeline.difference_description(frame, each.challenger, baseline)
+    description = timeline.difference_description(frame, each.challenger, baseline)
     beside(
-        timeline.difference_drawing(frame, baseline), frame, words_, **dict.fromkeys(("difference", "from", "to"), fine)
+        timeline.difference_drawing(frame, baseline),
+        frame,
+        description,
+        **dict.fromkeys(("difference", "from", "to"), fine),
     )
     st.markdown("**Evidence against the threshold**")
     frame = timeline.evidence_table(points)
@@ -99,12 +104,16 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
 
 
 def _small_print(each: ApiComparison) -> None:
-    with st.expander("What this rests on"):
+    with st.expander("Method and assumptions"):
         st.markdown(f"- Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.")
-        st.markdown(f"- {each.n:,} outcomes entered; {each.unjoined:,} labels did not, for want of the other answer.")
+        st.markdown(
+            f"- {each.n:,} outcomes entered; {each.unjoined:,} labels did not, because the other version's answer is "
+            "unknown."
+        )
         if each.worst_case is not None:
             st.markdown(
-                f"- Whoever was labelled, over all requests the difference is within {interval(each.worst_case)}."
+                "- Whichever requests were labelled, the difference over all requests is within "
+                f"{interval(each.worst_case)}."
             )
         for assumption in each.assumptions:
-            st.markdown(f"- An automatic promotion would be refused: {assumption}")
+            st.markdown(f"- Automatic promotion is blocked: {assumption}")

@@ -1,4 +1,4 @@
-"""Drift: whether the traffic still looks like the training data, and what has changed."""
+"""The Drift page: whether the traffic still looks like the training data, and what has changed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NAMES = ("drift", "drift_timeline")
 
 def show() -> None:
     """The whole page."""
-    st.title("ApiDrift")
-    st.caption("Does the traffic still look like the data that the model was made from?")
+    st.title("Drift")
+    st.caption("Does the traffic still look like the data the model was trained on?")
     _live()
     report: ApiDrift | None = snapshots_of("drift", NAMES)[0].value
     if report is not None and report.alarm:
@@ -33,7 +33,7 @@ def show() -> None:
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
     snapshot, timeline = snapshots_of("drift", NAMES)
-    report = known(snapshot, "ApiDrift", "drift")
+    report = known(snapshot, "Drift", "drift")
     if report is None:
         return
     _headline(report)
@@ -41,7 +41,7 @@ def _live() -> None:
         st.info(f"**{as_sentence(report.note)}**", icon=":material/hourglass_empty:")
     elif not report.requests:
         st.info(
-            f"**0 of {report.window or 'some'} requests** of the first window have been seen.",
+            f"**0 of {report.window or 'some'} requests** in the first window so far.",
             icon=":material/hourglass_empty:",
         )
     _figures(report)
@@ -55,7 +55,7 @@ def _headline(report: ApiDrift) -> None:
     since = f" It began about {moment(report.since)}." if report.since else ""
     if report.alarm:
         st.error(
-            f"**Alarm: the traffic has changed.**{since} Acknowledge it below once you know why.",
+            f"**Alarm: the traffic has changed.**{since} Find the cause below, then acknowledge the alarm.",
             icon=":material/notifications_active:",
         )
     elif report.acknowledged:
@@ -64,37 +64,37 @@ def _headline(report: ApiDrift) -> None:
             icon=":material/check_circle:",
         )
     else:
-        st.success("**No alarm.** No change of the traffic is proven.", icon=":material/check_circle:")
+        st.success("**No alarm.** No change in the traffic has been proven.", icon=":material/check_circle:")
     promise = report.false_alarm_probability
     st.caption(
-        f"Against the {report.reference_rows:,} training rows of {report.version}. While nothing changes, the "
-        f"chance of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The least "
-        f"shift that so many rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations. "
-        "Daily cycles and replayed requests are changes too."
+        f"Compared with {report.reference_rows:,} reference rows of {report.version}. If nothing changes, the chance "
+        f"of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The smallest shift "
+        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations. Daily cycles and "
+        "replayed requests count as changes."
     )
 
 
 def _figures(report: ApiDrift) -> None:
     score, evidence, requests, alarms = st.columns(4)
-    window = f"at least, of {report.window:,} requests"
+    window = f"lower bound over {report.window:,} requests"
     figure(score, "Displaced traffic", share(report.score), window)
-    figure(evidence, "Evidence", number(report.evidence, 3), "1 is the alarm; on a log scale")
-    figure(requests, "Requests seen", number(report.requests))
+    figure(evidence, "Evidence", number(report.evidence, 3), "alarm at 1; log scale")
+    figure(requests, "Requests processed", number(report.requests))
     figure(alarms, "Alarms so far", number(report.alarms))
 
 
 def _timeline(report: ApiDrift, snapshot: FeedSnapshot[Any]) -> None:
-    st.subheader("Over the requests")
-    timeline: ApiDriftTimeline | None = known(snapshot, "The course", "drift-timeline")
+    st.subheader("Timeline")
+    timeline: ApiDriftTimeline | None = known(snapshot, "The timeline", "drift-timeline")
     if timeline is None:
         return
     frame = drift.timeline_table(timeline, report)
     if frame.empty:
-        st.caption(as_sentence(timeline.note or "No point of the course has been stored yet"))
+        st.caption(as_sentence(timeline.note or "The timeline has no points yet"))
         return
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    words_ = drift.timeline_description(frame, timeline.alarm_evidence)
-    beside(drift.timeline_drawing(frame, timeline), frame, words_, **fine)
+    description = drift.timeline_description(frame, timeline.alarm_evidence)
+    beside(drift.timeline_drawing(frame, timeline), frame, description, **fine)
 
 
 def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
@@ -108,7 +108,7 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     }
     beside(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
     by_name = {stream.name: stream for stream in streams}
-    chosen = st.selectbox(f"Look into one {kind}", list(frame["feature"]), key=f"drift-{kind}")
+    chosen = st.selectbox(f"Inspect one {kind}", list(frame["feature"]), key=f"drift-{kind}")
     if chosen in by_name and by_name[chosen].reference:
         _histogram(by_name[chosen])
 
@@ -123,7 +123,9 @@ def _joint(report: ApiDrift) -> None:
     if not report.joint:
         return
     st.subheader("Features together")
-    st.caption("Each feature may look as before and their relation may not: these look at all of them at once.")
+    st.caption(
+        "Each feature can look unchanged while their relation changes: these streams cover all features at once."
+    )
     rows = [
         {
             "what": readable(each.name),
@@ -134,19 +136,21 @@ def _joint(report: ApiDrift) -> None:
         for each in sorted(report.joint, key=lambda each: -(each.evidence or 0))
     ]
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="What several features say together.", column_config=fine)
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, alt="Evidence from several features together.", column_config=fine
+    )
 
 
 def _acknowledge() -> None:
     st.subheader("Acknowledge")
     if not administration.show("drift"):
         return
-    sure = st.checkbox("Yes, I know of the change; start again from here")
+    sure = st.checkbox("Yes, I know the cause; restart detection from here")
     if st.button("Acknowledge the alarm", icon=":material/front_hand:", disabled=not sure):
         try:
             client().acknowledge_drift(admin_token() or "")
         except NoResult as failure:
-            st.error(f"The api did not do it. {sentence(failure)}", icon=":material/error:")
+            st.error(f"The alarm was not acknowledged. {sentence(failure)}", icon=":material/error:")
             return
         feed().forget(["drift"])
         st.rerun()

@@ -1,4 +1,4 @@
-"""Experiment: what is known of the versions while they serve, what to do, and the means to do it."""
+"""The Experiment page: what the outcomes show so far, the recommendation, and the controls to act on it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number,
 NAMES = ("experiment", "timeline", "audit", "config", "health")
 STALE_S = 30.0
 ACTIONS = {
-    "continue": ("info", ":material/hourglass_empty:", "Go on"),
+    "continue": ("info", ":material/hourglass_empty:", "Keep running"),
     "promote": ("success", ":material/flag:", "Promote"),
     "keep": ("success", ":material/anchor:", "Keep"),
     "rollback": ("error", ":material/undo:", "Roll back"),
-    "investigate": ("warning", ":material/search:", "Look into it"),
+    "investigate": ("warning", ":material/search:", "Investigate"),
 }
 
 
 def show() -> None:
-    """The whole page. What is live redraws itself; the controls below stay as they are while one uses them."""
-    st.title("ApiExperiment")
+    """The whole page."""
+    # The live part redraws on its own; the controls below it must keep their state while someone uses them.
+    st.title("Experiment")
     _live()
     experiment, _, audit, config, _ = snapshots_of("experiment", NAMES)
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
@@ -56,11 +57,14 @@ def _live() -> None:
 
 
 def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
-    """The report may be old although the api answers: the monitor makes it."""
+    """Warn of an old report: the API can answer while the monitor, which makes the reports, is down."""
     monitor = snapshot.value.monitor if snapshot.value is not None else None
     if monitor is not None and monitor.state != "ok" and not _fresh(report):
         age = "has not run yet" if monitor.age_s is None else f"is {monitor.age_s:.0f} s behind"
-        st.warning(f"**Old figures.** The monitor {age}: start it with `bakeoff monitor`.", icon=":material/history:")
+        st.warning(
+            f"**Stale figures.** The monitor {age}. Check that it is running, or start it with `bakeoff monitor`.",
+            icon=":material/history:",
+        )
 
 
 def _fresh(report: ApiExperiment) -> bool:
@@ -75,8 +79,8 @@ def _headline(report: ApiExperiment) -> None:
     getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
     st.caption(
         f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {readable(report.metric)} · "
-        f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over its whole course, however "
-        f"often one looks · computed {moment(report.computed_at)}"
+        f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over the whole experiment, however "
+        f"often you look · computed {moment(report.computed_at)}"
     )
 
 
@@ -87,7 +91,7 @@ def _variants(report: ApiExperiment) -> None:
         return
     frame = shares.table(report.variants)
     percent = st.column_config.NumberColumn(format="percent")
-    beside(shares.drawing(frame), frame, shares.description(frame), had=percent, **{"planned now": percent})
+    beside(shares.drawing(frame), frame, shares.description(frame), had=percent, **{"target now": percent})
     st.dataframe(
         pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
         hide_index=True,
@@ -102,7 +106,7 @@ def _variant_row(variant: ApiVariant, metric: str) -> dict[str, object]:
         "requests": variant.requests,
         "labelled": variant.labelled,
         f"mean {readable(metric)}": number(variant.mean),
-        "lies within": interval(variant.interval).replace("+", ""),
+        "interval": interval(variant.interval).replace("+", ""),
         "rewards": variant.rewards,
         "errors": variant.errors,
         "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
@@ -114,23 +118,23 @@ def _checks(report: ApiExperiment) -> None:
     rows = [_check_row("check", check) for check in report.checks]
     rows += [_check_row("guardrail", rail) for rail in report.guardrails]
     if not rows:
-        st.caption("None has begun yet.")
+        st.caption("No check has started yet.")
         return
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Each check and guardrail with its state.")
 
 
 def _check_row(kind: str, check: ApiCheck) -> dict[str, object]:
     return {
-        "what": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
+        "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
         "kind": kind,
         "state": mark(check.ok),
         "p-value": number(check.p_value, 3),
-        "seen": check.detail or UNKNOWN,
+        "detail": check.detail or UNKNOWN,
     }
 
 
 def _audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
-    st.subheader("Decisions so far")
+    st.subheader("Decisions")
     audit = known(snapshot, "The audit log", "audit")
     if audit is not None:
         audit_log.show(audit)

@@ -1,4 +1,4 @@
-"""Health: whether the service can do its work, and how much of it there is."""
+"""The Health page: whether the service works, and its traffic."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ STATUS = {
     "degraded": ("warning", ":material/warning:"),
     "unhealthy": ("error", ":material/error:"),
 }
-BREAKERS = {"closed": "✔ closed: it is asked", "open": "✖ open: it is not asked", "half_open": "… half open: one try"}
+BREAKERS = {"closed": "✔ closed: used", "open": "✖ open: not used", "half_open": "… half open: one trial request"}
 FIGURES = ("accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2")
 
 
 def show() -> None:
     """The whole page."""
-    st.title("ApiHealth")
+    st.title("Health")
     _live()
 
 
@@ -44,34 +44,34 @@ def _live() -> None:
     elif isinstance(health.failure, ApiDown):
         return
     _traffic(metrics)
-    _versions(report, known(models, "The shelf", "models"))
+    _versions(report, known(models, "The model registry", "models"))
 
 
 def _state(report: ApiHealth) -> None:
     kind, icon = STATUS.get(report.status, ("warning", ":material/help:"))
     getattr(st, kind)(f"**The service is {report.status}.** {_why(report)}", icon=icon)
     store, monitor, uptime, release = st.columns(4)
-    figure(store, "Store", "✔ in order" if report.store == "ok" else "✖ failing")
-    state = {"ok": "✔ keeps up", "stale": "✖ behind", "absent": "✖ absent"}.get(report.monitor.state, UNKNOWN)
+    figure(store, "Store", "✔ working" if report.store == "ok" else "✖ failing")
+    state = {"ok": "✔ up to date", "stale": "✖ behind", "absent": "✖ not running"}.get(report.monitor.state, UNKNOWN)
     figure(monitor, "Monitor", state, _age(report))
-    figure(uptime, "Up for", duration(report.uptime_s))
+    figure(uptime, "Uptime", duration(report.uptime_s))
     figure(release, "Release", report.version or UNKNOWN)
 
 
 def _age(report: ApiHealth) -> str:
     age_s = report.monitor.age_s
-    return "start it with bakeoff monitor" if age_s is None else f"{duration(age_s)} old"
+    return "start it with `bakeoff monitor`" if age_s is None else f"{duration(age_s)} old"
 
 
 def _why(report: ApiHealth) -> str:
     reasons = [f"{name}: {version.error}." for name, version in report.models.items() if version.error]
     reasons += [
-        f"{name}: its breaker is {version.circuit_breaker}."
+        f"{name}: its circuit breaker is {version.circuit_breaker}."
         for name, version in report.models.items()
         if version.circuit_breaker not in (None, "closed")
     ]
     reasons += [] if report.store == "ok" else [f"The store: {report.store}."]
-    return " ".join(reasons) or "Each version has just proven it with a real prediction."
+    return " ".join(reasons) or "Each version has answered a probe prediction."
 
 
 def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
@@ -87,14 +87,14 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
     for column, level in ((p50, 0.5), (p95, 0.95), (p99, 0.99)):
         value = quantile_s(scrape, level)
         figure(column, f"p{100 * level:.0f}", UNKNOWN if value is None else f"{number(1000 * value, 3)} ms")
-    dropped = f"; {number(scrape.dropped)} answers could not be recorded" if scrape.dropped else ""
+    dropped = f"; {number(scrape.dropped)} predictions were not logged" if scrape.dropped else ""
     st.caption(
-        f"Of all workers, since the api started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
-        "Latency is the server's, interpolated in the metric's buckets."
+        f"Totals of all workers since the API started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
+        "Latency is measured by the server and interpolated between histogram buckets."
     )
     frame = traffic.table(scrapes)
     if frame.empty:
-        st.caption("Rates appear here with the second reading, in some ten seconds.")
+        st.caption("Rates appear with the second reading, in about ten seconds.")
         return
     at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
     fine = {name: st.column_config.NumberColumn(format="%.3g") for name in ("requests/s", "errors/s", "p95 ms")}
@@ -102,7 +102,7 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
 
 
 def _collected(scrape: Scrape) -> list[Scrape]:
-    """The scrapes that this session saw: at most half an hour of them."""
+    """The scrapes of this session, at most half an hour of them."""
     seen: deque[Scrape] = st.session_state.setdefault(_SCRAPES, deque(maxlen=_MOST))
     if not seen or scrape.at > seen[-1].at:
         seen.append(scrape)
@@ -111,15 +111,18 @@ def _collected(scrape: Scrape) -> list[Scrape]:
 
 def _rate(before: Scrape | None, after: Scrape, counter: str) -> str:
     rate = None if before is None else rate_per_s(before, after, counter)
-    return "rate not known yet" if rate is None else f"{number(rate, 3)} / s now"
+    return "rate unknown yet" if rate is None else f"{number(rate, 3)} / s now"
 
 
 def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
     if models is None:
         return
-    st.subheader("Versions on the shelf")
+    st.subheader("Versions in the model registry")
     if not models.models:
-        st.info("**The shelf is empty.** Run `bakeoff train`.", icon=":material/extension:")
+        st.info(
+            "**The model registry is empty.** Run `bakeoff train`, or publish your own model with `bakeoff publish`.",
+            icon=":material/extension:",
+        )
     else:
         rows = [_version_row(model, report) for model in models.models]
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The versions with their state, figures and checksums.")
@@ -132,14 +135,14 @@ def _version_row(model: ApiModel, report: ApiHealth | None) -> dict[str, object]
     breaker = health.circuit_breaker if health is not None else None
     return {
         "version": model.version,
-        "known as": ", ".join(model.aliases) or UNKNOWN,
+        "aliases": ", ".join(model.aliases) or UNKNOWN,
         "breaker": BREAKERS.get(breaker or "", breaker or UNKNOWN),
         "estimator": model.estimator,
         "hold-out": _figures(model.metrics.get("holdout", {})),
         "runtime": model.runtime,
         "parity": _parity(model),
         "SHA-256": model.sha256[:12] or UNKNOWN,
-        "made": moment(model.created_at),
+        "created": moment(model.created_at),
     }
 
 

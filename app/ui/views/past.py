@@ -1,4 +1,4 @@
-"""What was asked before: in this session, and by all on the server."""
+"""Earlier predictions: of this session, and of everyone on the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHOICES = ("This session", "The server")
 
 
 def show() -> None:
-    """The history; the server is asked only where its part is chosen."""
+    """The history; the server is asked only when its tab is chosen."""
     st.subheader("History")
     chosen = st.segmented_control("Whose", _CHOICES, default=_CHOICES[0], label_visibility="collapsed")
     if chosen == _CHOICES[1]:
@@ -27,7 +27,7 @@ def show() -> None:
 def _of_session() -> None:
     asked = session_predictions()
     if not asked:
-        st.caption("Nothing was asked in this session.")
+        st.caption("No predictions in this session yet.")
         return
     rows: list[dict[str, object]] = [
         {
@@ -41,7 +41,7 @@ def _of_session() -> None:
         }
         for each in asked
     ]
-    _table(rows, "The predictions of this session, the newest first.")
+    _table(rows, "The predictions of this session, newest first.")
 
 
 def _of_server() -> None:
@@ -51,7 +51,7 @@ def _of_server() -> None:
         explain(failure, "The history", "history")
         return
     if not page.predictions:
-        st.caption("The server has answered nothing yet.")
+        st.caption("The server has no predictions yet.")
         return
     rows: list[dict[str, object]] = [
         {
@@ -68,9 +68,9 @@ def _of_server() -> None:
     _table(rows, "The newest predictions of the server.")
 
 
-def _table(rows: list[dict[str, object]], words: str) -> None:
+def _table(rows: list[dict[str, object]], description: str) -> None:
     confidence = st.column_config.NumberColumn(format="percent")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=words, column_config={"confidence": confidence})
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=description, column_config={"confidence": confidence})
 
 
 def _outcome(actual: str | float | None, reward: float | None) -> str:

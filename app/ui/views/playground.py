@@ -1,4 +1,4 @@
-"""Playground: try the models, see who answered, and say whether it was right."""
+"""The Playground page: try the models, see which version answered, and label the answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RESTORED = "playground.restored"
 def show() -> None:
     """The whole page."""
     st.title("Playground")
-    st.caption("Ask the models something, see which version answered, and say whether it was right.")
+    st.caption("Make a prediction, see which version answered, and say whether it was right.")
     served = served_models("playground")
     if served is None:
         return
@@ -36,7 +36,7 @@ def show() -> None:
 
 
 def _restore(model: ApiModel) -> None:
-    """Fill the inputs once a session: from the address, else with a real row."""
+    """Fill the inputs once per session: from the query string, else with a real row."""
     if st.session_state.get(_RESTORED) == model.version or not model.contract.features:
         return
     given = sharing.values_in(model.contract, st.query_params.to_dict())
@@ -49,14 +49,16 @@ def _restore(model: ApiModel) -> None:
 def _ask(model: ApiModel, models: ApiModels) -> None:
     st.subheader("Inputs")
     _presets(model)
-    typed = st.toggle("Type the numbers", key=_TYPED, help="Also for values outside the training range.")
+    typed = st.toggle("Type the numbers", key=_TYPED, help="Allows values outside the training range.")
     with st.form("playground", border=False):
         values = inputs.draw(model.contract, typed)
-        with st.expander("Who answers"):
+        with st.expander("Which version answers"):
             version = chosen_version(
-                models, "A version that you choose is answered and logged; it never counts in the experiment."
+                models, "A prediction by a version you choose is logged, but never counts in the experiment."
             )
-            user_id = st.text_input("User id", max_chars=256, help="The same user always meets the same version.")
+            user_id = st.text_input(
+                "User id", max_chars=256, help="With the policy sticky, a user always gets the same version."
+            )
         if st.form_submit_button("Predict", type="primary", icon=":material/play_arrow:"):
             _predict(model, values, version, user_id.strip() or None)
 
@@ -114,6 +116,6 @@ def _newest(model: ApiModel) -> None:
         explain(failure, "The prediction", "predict")
         return
     if not session_predictions():
-        st.info("No prediction yet: press **Predict**.", icon=":material/arrow_back:")
+        st.info("No prediction yet. Press **Predict**.", icon=":material/arrow_back:")
         return
     answer.show(session_predictions()[0], model.contract)

@@ -1,4 +1,4 @@
-"""A ramp: the share of a version raised step by step. What runs, in a sentence; ending it, and starting one."""
+"""Ramps: a version's share raised step by step. The running one as a sentence, and forms to end or start one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from app.ui.wording import as_sentence, duration, moment, share
 
 
 def sentence_of(ramp: ApiRamp) -> str:
-    """Where a ramp is, and what comes next."""
+    """The ramp's present step and the next one."""
     steps, place = ramp.steps, ramp.step - 1
     now = share(steps[place]) if 0 <= place < len(steps) else "an unknown share"
     begun = f"**Ramp of {ramp.version}:** step {ramp.step} of {len(steps)}, {now} of the requests"
     if ramp.held:
-        return f"{begun}. It waits: {as_sentence(ramp.held)}"
+        return f"{begun}. Waiting: {as_sentence(ramp.held)}"
     if ramp.step >= len(steps):
-        return f"{begun}; this is the last step, and the ramp ends {moment(ramp.next_step_at)} at the earliest."
-    return f"{begun}; {share(steps[place + 1])} follows {moment(ramp.next_step_at)} at the earliest."
+        return f"{begun}; this is the last step. The ramp ends no earlier than {moment(ramp.next_step_at)}."
+    return f"{begun}; {share(steps[place + 1])} follows no earlier than {moment(ramp.next_step_at)}."
 
 
 def steps_in(text: str) -> list[float]:
@@ -29,15 +29,15 @@ def steps_in(text: str) -> list[float]:
     try:
         steps = [float(part.strip().removesuffix("%")) / 100 for part in text.split(",")]
     except ValueError:
-        raise ValueError("the steps are percentages with commas between them, such as 1, 5, 25, 50") from None
+        raise ValueError("enter the steps as percentages separated by commas, such as 1, 5, 25, 50") from None
     rising = all(low < high for low, high in itertools.pairwise(steps))
     if not rising or not all(0 < step <= 1 for step in steps):
-        raise ValueError("each step must be above the one before it, and between 0 and 100")
+        raise ValueError("each step must be greater than the one before it, above 0 and at most 100")
     return steps
 
 
 def show(config: ApiConfiguration) -> None:
-    """The form that ends the ramp that runs; where none does, the one that starts one."""
+    """The form that ends the running ramp or, if none runs, starts one."""
     if config.ramp is not None:
         with st.form("end-ramp"):
             _end(config, config.ramp)
@@ -50,7 +50,7 @@ def show(config: ApiConfiguration) -> None:
 
 def _end(config: ApiConfiguration, ramp: ApiRamp) -> None:
     st.markdown(f"**The ramp of {ramp.version}**")
-    st.caption(f"A step every {duration(ramp.every_seconds)}. When it is ended, the split stays as it is now.")
+    st.caption(f"A step every {duration(ramp.every_seconds)}. Ending the ramp keeps the present split.")
     note = st.text_input("Why", key="end-ramp-note", max_chars=2000)
     sure = st.checkbox("Yes, end the ramp", key="end-ramp-sure")
     if st.form_submit_button("End the ramp", icon=":material/front_hand:"):
@@ -59,18 +59,19 @@ def _end(config: ApiConfiguration, ramp: ApiRamp) -> None:
             st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
             return
         carry_out(
-            lambda token: client().end_ramp(token, config.epoch, note, actor()), f"The ramp of {ramp.version} is over."
+            lambda token: client().end_ramp(token, config.epoch, note, actor()),
+            f"The ramp of {ramp.version} has ended.",
         )
 
 
 def _start(config: ApiConfiguration, challengers: list[str]) -> None:
     st.caption(
-        "The first step is in force at once. Each further one waits while a guardrail is undecided; when one is "
-        "crossed, all is taken back."
+        "The first step takes effect at once. Each further step waits until harm is ruled out; if a guardrail is "
+        "crossed, the split before the ramp is restored."
     )
     version = st.selectbox("Version to raise", challengers, key="ramp-version")
-    text = st.text_input("Steps, in per cent", "1, 5, 25, 50", key="ramp-steps")
-    minutes = st.number_input("Minutes between them", 1, 43_200, 60, key="ramp-minutes")
+    text = st.text_input("Steps, in percent", "1, 5, 25, 50", key="ramp-steps")
+    minutes = st.number_input("Minutes between steps", 1, 43_200, 60, key="ramp-minutes")
     note = st.text_input("Why", key="ramp-note", max_chars=2000)
     sure = st.checkbox("Yes, start the ramp", key="ramp-sure")
     if not st.form_submit_button("Start the ramp", icon=":material/stairs:"):
@@ -85,5 +86,5 @@ def _start(config: ApiConfiguration, challengers: list[str]) -> None:
         return
     carry_out(
         lambda token: client().start_ramp(token, version, steps, 60 * int(minutes), config.epoch, note, actor()),
-        f"The ramp of {version} has begun with {share(steps[0])}.",
+        f"The ramp of {version} has started at {share(steps[0])}.",
     )
