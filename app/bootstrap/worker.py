@@ -21,7 +21,7 @@ from app.errors import StoreUnavailable
 from app.files import ProcessLock
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
-from app.observe.state import StateSnapshot, state_of
+from app.observe.state import StateSnapshot
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
@@ -201,6 +201,7 @@ class Worker:
         weights = self._live.configuration.weights
         host = self._condition()
         try:
-            return state_of(self._reads.snapshot(), weights, self._drift.of_champion(), host)
+            monitor, drift = self._reads.snapshot(), self._drift.of_champion()
+            return StateSnapshot(host=host, weights=weights, monitor=monitor, drift=drift)
         except StoreUnavailable:
             return StateSnapshot(weights=weights, host=host)

@@ -30,24 +30,16 @@ class ExperimentSummary(msgspec.Struct, frozen=True):
 
 
 class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of the running experiment, and of all accepted outcomes, as metrics want them.
+    """The monitor's derived state at one moment, as `GET /metrics` reads it.
 
-    `feedback` counts accepted outcomes, of whatever kind and also forced ones, by the version that answered, over all
-    experiments: it never falls. `e_values` may be infinite; `differences` are in the metric's units, by challenger.
-    `guardrails` are by (version, name). A missing key or None is what cannot be estimated.
+    `feedback` counts the accepted outcomes of every kind, forced ones included, by the version that answered and over
+    all experiments, so it never falls. `report` is the latest experiment's, None where there is none. `age_s`: seconds
+    since the monitor last processed all of the log; None if it never has.
     """
 
-    weights: Mapping[str, float] = msgspec.field(default_factory=dict)
     feedback: Mapping[str, int] = msgspec.field(default_factory=dict)
-    labelled_means: Mapping[str, float] = msgspec.field(default_factory=dict)
-    e_values: Mapping[str, float] = msgspec.field(default_factory=dict)
-    e_value_needed: float | None = None
-    differences: Mapping[str, float] = msgspec.field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = msgspec.field(default_factory=dict)
-    guardrails: Mapping[tuple[str, str], bool] = msgspec.field(default_factory=dict)
-    sample_ratio_ok: bool | None = None
-    label_rate_ok: bool | None = None
-    state_age_s: float | None = None
+    report: ExperimentReport | None = None
+    age_s: float | None = None
 
 
 class LogTotals(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""A row that a model could well be asked, made from its feature contract alone: no training row leaves the shelf."""
+"""A row that a client could well send, made from a feature contract alone: it discloses no training row."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ from app.domain.contract import Feature, FeatureContract
 
 
 def typical_row(contract: FeatureContract) -> list[float | str | None]:
-    """One value a feature, in contract order: the median of a number, the first category of a category."""
-    return [_number(feature) if feature.kind == "numeric" else _category(feature) for feature in contract.features]
+    """One value per feature, in contract order; a row that `RowParser` of the same contract accepts."""
+    return [typical_value(feature) for feature in contract.features]
+
+
+def typical_value(feature: Feature) -> float | str | None:
+    """A value that the feature's pipeline accepts, the most ordinary one that the contract can tell.
+
+    Numeric: the first of its `choices`, else the median, else the middle of the known range, else 0. Categorical: the
+    first category, else None where the contract allows it, else an empty text.
+    """
+    return _number(feature) if feature.kind == "numeric" else _category(feature)
 
 
 def _number(feature: Feature) -> float:
+    # Before the median: of the choices 1 and 3 it may be 2, on which the pipeline fails.
     if feature.choices:
         return feature.choices[0]
     if feature.median is not None:

@@ -11,11 +11,12 @@ import logging
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract
+from app.domain.contract import FeatureContract
 from app.domain.known_answers import KnownAnswer, KnownAnswers
 from app.domain.manifest import Manifest
 from app.domain.prediction import Outputs
 from app.domain.rows import RowParser
+from app.domain.typical_row import typical_row
 from app.errors import ArtefactRefused, UnknownVersion
 from app.inference.artefact import Artefact
 from app.inference.builder import ESTIMATOR, onnx_runtime, sklearn_runtime
@@ -116,7 +117,7 @@ def _warm_up(runtime: Runtime, manifest: Manifest) -> None:
 def example_rows(manifest: Manifest) -> np.ndarray:
     """The manifest's examples, shaped as a runtime takes them; a typical row where there are none."""
     contract = manifest.contract
-    return _rows(contract, manifest.examples or (tuple(_typical(feature) for feature in contract.features),))
+    return _rows(contract, manifest.examples or (tuple(typical_row(contract)),))
 
 
 def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, ...], ...]) -> np.ndarray:
@@ -129,12 +130,6 @@ def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, .
         if feature.kind == "numeric":
             rows[:, index] = rows[:, index].astype(np.float64)  # a null is NaN
     return rows
-
-
-def _typical(feature: Feature) -> float | str | None:
-    if feature.kind == "numeric":
-        return feature.median if feature.median is not None else feature.minimum or 0.0
-    return feature.categories[0] if feature.categories else None
 
 
 def _compare_libraries(manifest: Manifest) -> None:

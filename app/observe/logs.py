@@ -167,17 +167,6 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 _GUNICORN = ("gunicorn.error", "gunicorn.access")
 
 
-def event(
-    logger: logging.Logger, level: int, name: str, *, exception: BaseException | None = None, **fields: object
-) -> None:
-    """Log that `name` happened, with `fields` that say to what; `exception` goes with its traceback.
-
-    A name is a constant in snake case; whatever varies is a field.
-    """
-    if logger.isEnabledFor(level):
-        logger.log(level, name, exc_info=exception, extra={"event_fields": fields}, stacklevel=2)
-
-
 def configure(settings: Settings, stream: IO[str] | None = None) -> None:
     """Send every log of the process to `stream` (default: standard error) in the form that `settings` ask for."""
     logging.config.dictConfig(logging_config(settings, stream))

@@ -1,8 +1,12 @@
-"""What the monitor has derived, as metrics: read at each scrape, so that every worker answers the same."""
+"""The gauges that are read at a scrape instead of counted: the host's condition and what the monitor has derived.
+
+One more gauge is its definition in `catalogue.py` and a line in the table `GAUGES` here.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -10,15 +14,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from app.domain.monitoring import MonitorSnapshot
+from app.domain.report import ExperimentReport
 from app.drift.report_types import DriftReport
 from app.observe import catalogue
 from app.observe.catalogue import Definition
+from app.services.boundaries import FaultBoundary
 
 _LOG = logging.getLogger(__name__)
+# The largest whole number whose exponential is still a float: exp(709) is 8e307.
+_LARGEST_EXPONENT = 709
 
 
 class HostCondition(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the store takes a write, and the room where it lies, in bytes."""
+    """Whether the store accepts writes, and the room on the file system of DATA_DIR, in bytes. None: unknown."""
 
     store_writable: bool | None = None
     disk_free_bytes: int | None = None
@@ -26,76 +34,34 @@ class HostCondition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read at a scrape: the host's condition, the split, and the monitor's derived state at one moment.
+    """Everything that a scrape reads, as it was at one moment.
 
-    None, or a missing key, is what is not known or cannot be estimated.
-
-    `weights` are normalised; `feedback` counts accepted outcomes by the version that answered; `labelled_means` are
-    in the units of the experiment's metric, as are `differences` and `intervals` by challenger; `e_values` may be
-    infinite; `guardrails` are by (version, name); scores and evidence are from 0 to 1; `state_age_s` are the seconds
-    since the monitor last advanced.
+    `weights` are the normalised weights in force, `drift` is the champion's report. None, or a missing key, stands
+    for what is unknown or cannot be estimated.
     """
 
     host: HostCondition = HostCondition()
-
     weights: Mapping[str, float] = msgspec.field(default_factory=dict)
-    feedback: Mapping[str, int] = msgspec.field(default_factory=dict)
-    labelled_means: Mapping[str, float] = msgspec.field(default_factory=dict)
-    e_values: Mapping[str, float] = msgspec.field(default_factory=dict)
-    e_value_needed: float | None = None
-    differences: Mapping[str, float] = msgspec.field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = msgspec.field(default_factory=dict)
-    guardrails: Mapping[tuple[str, str], bool] = msgspec.field(default_factory=dict)
-    sample_ratio_ok: bool | None = None
-    label_rate_ok: bool | None = None
-    drift_score: float | None = None
-    feature_drift_scores: Mapping[str, float] = msgspec.field(default_factory=dict)
-    drift_evidence: float | None = None
-    drift_alarm: bool | None = None
-    state_age_s: float | None = None
-
-
-def state_of(
-    found: MonitorSnapshot,
-    weights: Mapping[str, float],
-    drift: DriftReport | None = None,
-    host: HostCondition | None = None,
-) -> StateSnapshot:
-    """What the monitor has derived, with the weights in force; `drift` is the champion's."""
-    return StateSnapshot(
-        host=host or HostCondition(),
-        weights=weights,
-        feedback=found.feedback,
-        labelled_means=found.labelled_means,
-        e_values=found.e_values,
-        e_value_needed=found.e_value_needed,
-        differences=found.differences,
-        intervals=found.intervals,
-        guardrails=found.guardrails,
-        sample_ratio_ok=found.sample_ratio_ok,
-        label_rate_ok=found.label_rate_ok,
-        drift_score=drift.score if drift else None,
-        feature_drift_scores={feature.name: feature.score for feature in drift.features} if drift else {},
-        drift_evidence=drift.evidence if drift else None,
-        drift_alarm=drift.alarm if drift else None,
-        state_age_s=found.state_age_s,
-    )
+    monitor: MonitorSnapshot = MonitorSnapshot()
+    drift: DriftReport | None = None
 
 
 StateSource = Callable[[], StateSnapshot | None]
+Series = Mapping[str, float] | Mapping[tuple[str, str], float]
+Reading = Callable[[StateSnapshot], float | Series | None]
 
 
 def no_state() -> StateSnapshot | None:
-    """The source where there is no monitor: nothing is known."""
+    """The source of a process that has no monitor to read: everything is unknown."""
     return None
 
 
 class StateCollector(Collector):
-    """Turns a source's snapshot into metrics.
+    """Reads a source's snapshot at each scrape and gives one metric family for each line of `GAUGES`.
 
-    Every family is announced, also without a series: a reader sees what there could be. Outcomes of the versions
-    that `versions` gives exist from the start at 0. A source that raises leaves the families empty; `on_failure` is
-    then called.
+    A family without a series is announced too, so that a reader sees what there could be. The outcome counter of the
+    versions that `versions` gives starts at 0. If the source raises, the families are empty and `on_failure` is
+    called.
     """
 
     def __init__(
@@ -103,81 +69,98 @@ class StateCollector(Collector):
     ) -> None:
         self._source = source
         self._versions = versions
-        self._on_failure = on_failure
-        self._failing = False
+        # One line for each outage: Prometheus scrapes every few seconds.
+        self._boundary = FaultBoundary(
+            _LOG, "monitor_state_unreadable", level=logging.WARNING, once=True, on_failure=on_failure
+        )
 
     def collect(self) -> Iterable[Metric]:
-        """One family a definition, in the order of the catalogue."""
+        """One family for each definition, in the order of the catalogue."""
         state = self._read()
-        feedback = dict.fromkeys(self._versions(), 0) | dict(state.feedback)
-        return [*_host(state.host), *_experiment(state, feedback), *_drift(state)]
+        feedback = dict.fromkeys(self._versions(), 0) | dict(state.monitor.feedback)
+        monitor = msgspec.structs.replace(state.monitor, feedback=feedback)
+        state = msgspec.structs.replace(state, monitor=monitor)
+        return [_family(definition, read(state)) for definition, read in GAUGES]
 
     def _read(self) -> StateSnapshot:
-        try:
+        state: StateSnapshot | None = None
+        with self._boundary:  # a scrape must show the rest, above all when the store is down
             state = self._source()
-        except Exception:  # noqa: BLE001 - a scrape must show the rest, above all when the store is down
-            if not self._failing:
-                _LOG.warning("monitor_state_unreadable", exc_info=True)
-            self._failing = True
-            self._on_failure()
-            return StateSnapshot()
-        self._failing = False
         return state or StateSnapshot()
 
 
-def _host(host: HostCondition) -> list[Metric]:
-    return [
-        _single(catalogue.STORE_WRITABLE, host.store_writable),
-        _single(catalogue.DISK_FREE, host.disk_free_bytes),
-        _single(catalogue.DISK_SIZE, host.disk_size_bytes),
-    ]
+def _experiment(read: Callable[[ExperimentReport], float | Series | None]) -> Reading:
+    """A reading of the running experiment's report; nothing while there is none."""
+    return lambda state: None if state.monitor.report is None else read(state.monitor.report)
 
 
-def _experiment(state: StateSnapshot, feedback: Mapping[str, int]) -> list[Metric]:
-    return [
-        _by_label(catalogue.WEIGHT, state.weights),
-        _by_label(catalogue.FEEDBACK, feedback),
-        _by_label(catalogue.LABELLED_MEAN, state.labelled_means),
-        _by_label(catalogue.DIFFERENCE, state.differences),
-        _by_label(catalogue.DIFFERENCE_LOW, {name: low for name, (low, _) in state.intervals.items()}),
-        _by_label(catalogue.DIFFERENCE_HIGH, {name: high for name, (_, high) in state.intervals.items()}),
-        _by_label(catalogue.E_VALUE, state.e_values),
-        _single(catalogue.E_VALUE_NEEDED, state.e_value_needed),
-        _single(catalogue.SAMPLE_RATIO_OK, state.sample_ratio_ok),
-        _single(catalogue.LABEL_RATE_OK, state.label_rate_ok),
-        _by_labels(catalogue.GUARDRAIL_OK, state.guardrails.items()),
-    ]
+def _drift(read: Callable[[DriftReport], float | Series | None]) -> Reading:
+    """A reading of the champion's drift report; nothing while there is none."""
+    return lambda state: None if state.drift is None else read(state.drift)
 
 
-def _drift(state: StateSnapshot) -> list[Metric]:
-    return [
-        _single(catalogue.DRIFT_SCORE, state.drift_score),
-        _by_label(catalogue.FEATURE_DRIFT_SCORE, state.feature_drift_scores),
-        _single(catalogue.DRIFT_EVIDENCE, state.drift_evidence),
-        _single(catalogue.DRIFT_ALARM, state.drift_alarm),
-        _single(catalogue.STATE_AGE, state.state_age_s),
-    ]
+def _labelled_means(report: ExperimentReport) -> Series:
+    return {each.version: each.mean for each in report.variants if each.mean is not None}
 
 
-def _by_label(definition: Definition, values: Mapping[str, float]) -> Metric:
-    return _by_labels(definition, (((label,), value) for label, value in values.items()))
+def _differences(report: ExperimentReport) -> Series:
+    return {each.challenger: each.difference for each in report.comparisons if each.difference is not None}
 
 
-def _by_labels(definition: Definition, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    family = _family(definition)
-    for labels, value in sorted(values):
-        family.add_metric(labels, float(value))
+def _bounds(end: int) -> Callable[[ExperimentReport], Series]:
+    """The lower (`end` 0) or upper (1) ends of the intervals, by challenger."""
+    return lambda report: {each.challenger: each.interval[end] for each in report.comparisons if each.interval}
+
+
+def _e_values(report: ExperimentReport) -> Series:
+    logs = {each.challenger: each.log_e for each in report.comparisons if each.log_e is not None}
+    return {name: math.exp(log_e) if log_e < _LARGEST_EXPONENT else math.inf for name, log_e in logs.items()}
+
+
+def _guardrails(report: ExperimentReport) -> Series:
+    rails = report.guardrails
+    return {(rail.version, rail.name): rail.ok for rail in rails if rail.version and rail.ok is not None}
+
+
+def _check(name: str) -> Callable[[ExperimentReport], bool | None]:
+    return lambda report: next((check.ok for check in report.checks if check.name == name), None)
+
+
+def _feature_scores(report: DriftReport) -> Series:
+    return {feature.name: feature.score for feature in report.features}
+
+
+# In the order of the catalogue and of docs/metrics.md; a test compares them.
+GAUGES: tuple[tuple[Definition, Reading], ...] = (
+    (catalogue.STORE_WRITABLE, lambda state: state.host.store_writable),
+    (catalogue.DISK_FREE, lambda state: state.host.disk_free_bytes),
+    (catalogue.DISK_SIZE, lambda state: state.host.disk_size_bytes),
+    (catalogue.WEIGHT, lambda state: state.weights),
+    (catalogue.FEEDBACK, lambda state: state.monitor.feedback),
+    (catalogue.LABELLED_MEAN, _experiment(_labelled_means)),
+    (catalogue.DIFFERENCE, _experiment(_differences)),
+    (catalogue.DIFFERENCE_LOW, _experiment(_bounds(0))),
+    (catalogue.DIFFERENCE_HIGH, _experiment(_bounds(1))),
+    (catalogue.E_VALUE, _experiment(_e_values)),
+    (catalogue.E_VALUE_NEEDED, _experiment(lambda report: 1 / report.alpha)),
+    (catalogue.SAMPLE_RATIO_OK, _experiment(_check("sample_ratio"))),
+    (catalogue.LABEL_RATE_OK, _experiment(_check("label_rate"))),
+    (catalogue.GUARDRAIL_OK, _experiment(_guardrails)),
+    (catalogue.DRIFT_SCORE, _drift(lambda report: report.score)),
+    (catalogue.FEATURE_DRIFT_SCORE, _drift(_feature_scores)),
+    (catalogue.DRIFT_EVIDENCE, _drift(lambda report: report.evidence)),
+    (catalogue.DRIFT_ALARM, _drift(lambda report: report.alarm)),
+    (catalogue.STATE_AGE, lambda state: state.monitor.age_s),
+)
+
+
+def _family(definition: Definition, reading: float | Series | None) -> Metric:
+    make = CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily
+    family = make(definition.name, definition.help, labels=definition.labels)
+    if isinstance(reading, Mapping):
+        # Sorted, so that two scrapes can be compared by eye.
+        for labels, value in sorted(((key,) if isinstance(key, str) else key, value) for key, value in reading.items()):
+            family.add_metric(labels, float(value))
+    elif reading is not None:
+        family.add_metric([], float(reading))
     return family
-
-
-def _single(definition: Definition, value: float | bool | None) -> Metric:
-    family = _family(definition)
-    if value is not None:
-        family.add_metric([], float(value))
-    return family
-
-
-def _family(definition: Definition) -> CounterMetricFamily | GaugeMetricFamily:
-    if definition.kind == "counter":
-        return CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
-    return GaugeMetricFamily(definition.name, definition.help, labels=definition.labels)

@@ -5,7 +5,6 @@ Reads the experiments, with the last report that the monitor made of each.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,16 +50,14 @@ class MonitorReads:
         return [_point(row) for of_one in _by_challenger(rows) for row in thinned(of_one, points)]
 
     def snapshot(self) -> MonitorSnapshot:
-        """The figures that become metrics."""
+        """The derived state that becomes metrics, read in one transaction."""
         with self._database.begin(READING) as connection:
             row = _execute(connection, "row", name=CURSOR)
             totals = msgspec.json.decode(row[0].body, type=LogTotals) if row else LogTotals()
             chosen = _summary(connection, None)
             report = None if chosen is None else _report(connection, chosen)
-            weights = _weights(connection, chosen.id) if chosen else {}
             age_s = self._age_s(connection)
-        snapshot = MonitorSnapshot(weights=weights, feedback=totals.feedback_by_version(), state_age_s=age_s)
-        return snapshot if report is None else _with_report(snapshot, report)
+        return MonitorSnapshot(feedback=totals.feedback_by_version(), report=report, age_s=age_s)
 
     def age_s(self) -> float | None:
         """Seconds since the monitor last had taken in all of the log; None where it never has."""
@@ -114,30 +111,6 @@ def _weighted(variant: VariantReport, weights: dict[str, float]) -> VariantRepor
 def _weights(connection: Connection, experiment_id: str) -> dict[str, float]:
     rows = _execute(connection, "last_configuration", experiment_id=experiment_id)
     return dict(msgspec.json.decode(rows[0].body, type=Configuration).weights) if rows else {}
-
-
-def _with_report(snapshot: MonitorSnapshot, report: ExperimentReport) -> MonitorSnapshot:
-    return msgspec.structs.replace(
-        snapshot,
-        labelled_means={each.version: each.mean for each in report.variants if each.mean is not None},
-        e_values={each.challenger: _exp(each.log_e) for each in report.comparisons if each.log_e is not None},
-        e_value_needed=1 / report.alpha,
-        differences={each.challenger: each.difference for each in report.comparisons if each.difference is not None},
-        intervals={each.challenger: each.interval for each in report.comparisons if each.interval is not None},
-        guardrails={
-            (rail.version, rail.name): rail.ok for rail in report.guardrails if rail.version and rail.ok is not None
-        },
-        sample_ratio_ok=_check(report, "sample_ratio"),
-        label_rate_ok=_check(report, "label_rate"),
-    )
-
-
-def _check(report: ExperimentReport, name: str) -> bool | None:
-    return next((check.ok for check in report.checks if check.name == name), None)
-
-
-def _exp(log_e: float) -> float:
-    return math.exp(log_e) if log_e < 709 else math.inf
 
 
 def _by_challenger(rows: Sequence[Any]) -> list[list[Any]]:

@@ -11,27 +11,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from app.observe import catalogue
 from app.observe.metrics import Metrics
-from app.observe.state import HostCondition, StateSnapshot
+from app.observe.state import StateSnapshot
+from tests.unit.observe.states import FULL
 from tests.unit.observe.workers import SHA256, samples
 
-FULL = StateSnapshot(
-    weights={"v1": 1.0},
-    feedback={"v1": 1},
-    labelled_means={"v1": 0.5},
-    e_values={"v2": float("inf")},
-    e_value_needed=20.0,
-    differences={"v2": 0.01},
-    intervals={"v2": (-0.02, 0.04)},
-    sample_ratio_ok=True,
-    label_rate_ok=True,
-    guardrails={("v2", "errors"): True},
-    host=HostCondition(store_writable=True, disk_free_bytes=1, disk_size_bytes=2),
-    drift_score=0.0,
-    feature_drift_scores={"petal_length": 0.0},
-    drift_evidence=0.0,
-    drift_alarm=False,
-    state_age_s=0.0,
-)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 

@@ -64,7 +64,7 @@ def terminal() -> Terminal:
 
 
 def test_an_event_is_one_line_of_json(stream: io.StringIO) -> None:
-    logs.event(LOGGER, logging.INFO, "model_loaded", version="v1", seconds=0.25)
+    LOGGER.info("model_loaded", extra={"event_fields": {"version": "v1", "seconds": 0.25}})
     entry = json.loads(stream.getvalue())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", entry.pop("ts"))
     assert entry == {
@@ -77,7 +77,7 @@ def test_an_event_is_one_line_of_json(stream: io.StringIO) -> None:
 
 
 def test_a_terminal_gets_a_line_to_read(terminal: Terminal) -> None:
-    logs.event(LOGGER, logging.WARNING, "store_slow", path="/a b", seconds=2, ok=True)
+    LOGGER.warning("store_slow", extra={"event_fields": {"path": "/a b", "seconds": 2, "ok": True}})
     assert re.fullmatch(r'\S+Z WARNING app\.test: store_slow path="/a b" seconds=2 ok=true\n', terminal.getvalue())
 
 
@@ -106,7 +106,7 @@ def test_levels_below_the_chosen_one_are_silent() -> None:
 def test_the_request_id_comes_from_the_context_and_a_field_overrides_it(stream: io.StringIO) -> None:
     token = logs.REQUEST_ID.set("r-1")
     LOGGER.info("plain")
-    logs.event(LOGGER, logging.INFO, "told", request_id="r-2")
+    LOGGER.info("told", extra={"event_fields": {"request_id": "r-2"}})
     logs.REQUEST_ID.reset(token)
     assert [json.loads(line)["request_id"] for line in stream.getvalue().splitlines()] == ["r-1", "r-2"]
 
@@ -122,7 +122,7 @@ def test_an_exception_is_a_field(stream: io.StringIO) -> None:
     try:
         raise ValueError("line one\nline two")
     except ValueError as error:
-        logs.event(LOGGER, logging.ERROR, "failed", exception=error)
+        LOGGER.error("failed", exc_info=error)
     assert stream.getvalue().count("\n") == 1
     assert "ValueError: line one\nline two" in json.loads(stream.getvalue())["exception"]
 
@@ -155,7 +155,7 @@ def test_a_traceback_on_a_terminal_cannot_pass_for_another_line(terminal: Termin
 def test_no_value_ends_its_line(form: str, value: object) -> None:
     stream = io.StringIO()
     logs.configure(Settings(log_format=form), stream)
-    logs.event(LOGGER, logging.INFO, "said", what=value)
+    LOGGER.info("said", extra={"event_fields": {"what": value}})
     LOGGER.info("said %s", value)
     written = stream.getvalue()
     assert len(written.splitlines()) == 2
@@ -191,7 +191,7 @@ class Unprintable:
     ],
 )
 def test_what_is_not_json_becomes_text(stream: io.StringIO, value: object, written: object) -> None:
-    logs.event(LOGGER, logging.INFO, "said", what=value)
+    LOGGER.info("said", extra={"event_fields": {"what": value}})
     assert json.loads(stream.getvalue())["what"] == written
 
 
@@ -220,7 +220,7 @@ def test_no_secret_is_written(form: str, text: str, secret: str) -> None:
     stream = io.StringIO()
     logs.configure(Settings(**{**_as_dict(SETTINGS), "log_format": form}), stream)
     LOGGER.info(text)
-    logs.event(LOGGER, logging.INFO, "said", what=text, nested={"list": [text]})
+    LOGGER.info("said", extra={"event_fields": {"what": text, "nested": {"list": [text]}}})
     try:
         raise ValueError(text)
     except ValueError:
@@ -236,7 +236,7 @@ def _as_dict(settings: Settings) -> dict[str, object]:
 
 @pytest.mark.parametrize("key", ["authorization", "Authorization", "admin_token", "password", "X-Api-Key", "cookie"])
 def test_a_field_named_like_a_secret_is_one(stream: io.StringIO, key: str) -> None:
-    logs.event(LOGGER, logging.INFO, "said", headers={key: "whatever it is"})
+    LOGGER.info("said", extra={"event_fields": {"headers": {key: "whatever it is"}}})
     assert json.loads(stream.getvalue())["headers"] == {key: "[redacted]"}
 
 

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from app.observe import catalogue
 from app.observe.metrics import BatchHistogram, Metrics
 from app.observe.state import HostCondition, StateSnapshot
+from tests.unit.observe.states import DRIFT, FULL
 from tests.unit.observe.workers import SHA256, Worker, samples, value
 
 LATENCIES = st.lists(
@@ -139,19 +140,7 @@ def test_observing_a_batch_is_observing_each(amounts: list[float]) -> None:
 
 
 def test_the_state_of_the_monitor_is_shown_as_it_is() -> None:
-    state = StateSnapshot(
-        weights={"v1": 0.9, "v2": 0.1},
-        feedback={"v1": 12},
-        labelled_means={"v1": 0.75},
-        e_values={"v2": math.inf},
-        sample_ratio_ok=True,
-        drift_score=0.25,
-        feature_drift_scores={"petal_length": 0.25},
-        drift_evidence=0.5,
-        drift_alarm=False,
-        state_age_s=1.5,
-    )
-    metrics = Metrics(lambda: state)
+    metrics = Metrics(lambda: FULL)
     metrics.declare(SHA256)
     assert value(metrics, "experiment_weight", version="v2") == 0.1
     assert value(metrics, "experiment_feedback_total", version="v1") == 12
@@ -160,21 +149,14 @@ def test_the_state_of_the_monitor_is_shown_as_it_is() -> None:
     assert value(metrics, "experiment_e_value", challenger="v2") == math.inf
     assert value(metrics, "experiment_sample_ratio_ok") == 1
     assert value(metrics, "model_drift_score") == 0.25
-    assert value(metrics, "model_feature_drift_score", feature="petal_length") == 0.25
+    assert value(metrics, "model_feature_drift_score", feature="petal_length") == DRIFT.features[2].score
     assert value(metrics, "model_drift_evidence") == 0.5
     assert value(metrics, "model_drift_alarm") == 0
     assert value(metrics, "model_drift_state_age_seconds") == 1.5
 
 
 def test_the_experiments_evidence_and_guards_are_shown_as_they_are() -> None:
-    state = StateSnapshot(
-        e_value_needed=20.0,
-        differences={"v2": 0.01},
-        intervals={"v2": (-0.02, 0.04)},
-        label_rate_ok=False,
-        guardrails={("v2", "errors"): False, ("v2", "slow_answers"): True},
-    )
-    metrics = Metrics(lambda: state)
+    metrics = Metrics(lambda: FULL)
     assert value(metrics, "experiment_difference", challenger="v2") == 0.01
     assert value(metrics, "experiment_difference_low", challenger="v2") == -0.02
     assert value(metrics, "experiment_difference_high", challenger="v2") == 0.04
