@@ -2,17 +2,15 @@
 
 import itertools
 
-import msgspec
 import numpy as np
 
 from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.manifest import FileSum, Manifest, Parity, Source
+from app.domain.experiment import ExperimentTerms
+from app.domain.manifest import FileSum, Parity
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
-from app.domain.rows import RowParser
 from app.services.control.decisions import Decisions
-from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
+from app.services.ports import RefusedVersion
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
@@ -24,6 +22,7 @@ from app.services.serving.predictor import LiveModels, Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.web.dependencies import Services
+from tests import builders
 from tests.unit.services.control.deciders import MemoryDecisions, MemoryReports, dependencies, record
 from tests.web.drifting import MemoryDrifts
 
@@ -157,46 +156,29 @@ def manifest(name, ordinal, contract):
             for feature in contract.features
         )
     ]
-    return Manifest(
-        version=name,
+    return builders.manifest(
+        name,
+        contract,
         ordinal=ordinal,
-        created_at="2026-11-20T12:00:00Z",
         variant="deep_forest",
-        estimator="RandomForestClassifier",
-        contract=contract,
-        source=Source(dataset="iris", target=contract.target, rows=120, sha256="d" * 64),
         metrics={"holdout": {"accuracy": 0.95}},
-        runtime="onnx",
         parity=Parity(rows=20_000, flips=0, settled=12, largest_difference=1e-7, holds=True),
         libraries={"scikit-learn": "1.9"},
-        files={"model.joblib": FileSum(sha256="a" * 64, bytes=1000)},
+        files={"model.joblib": FileSum(sha256=builders.SHA256, bytes=1000)},
         examples=tuple(rows),
     )
 
 
 def loaded(name, ordinal, contract, runtime):
-    return LoadedVersion(
-        name=name,
-        ordinal=ordinal,
-        contract=contract,
-        parser=RowParser(contract),
-        runtime=runtime,
-        runtime_name="onnx",
-        sha256="a" * 64,
-        manifest=msgspec.to_builtins(manifest(name, ordinal, contract)),
-    )
+    published = manifest(name, ordinal, contract)
+    return builders.loaded_version(name, runtime, contract, ordinal=ordinal, manifest=published)
 
 
 def loaded_models(contract=IRIS, refused=(), **runtimes):
-    versions = {
-        name: loaded(name, ordinal, contract, runtime) for ordinal, (name, runtime) in enumerate(runtimes.items(), 1)
-    }
-    return LoadedModels(
-        versions=versions,
-        reference=next(iter(versions), None),
-        compatible=tuple(versions),
-        aliases={"champion": "v1"} if versions else {},
-        refused=tuple(RefusedVersion(name, reason) for name, reason in refused),
+    return builders.loaded_models(
+        *(loaded(name, ordinal, contract, runtime) for ordinal, (name, runtime) in enumerate(runtimes.items(), 1)),
+        aliases={"champion": "v1"} if runtimes else {},
+        refused=(RefusedVersion(name, reason) for name, reason in refused),
     )
 
 
@@ -227,10 +209,9 @@ def reload_of(live, registry=None):
 
 
 def configuration(**weights):
-    return Configuration(
+    return builders.configuration(
+        weights,
         epoch=3,
-        experiment_id="e1",
-        weights=weights,
         terms=ExperimentTerms(metric="accuracy", baseline="v1"),
         champion="v1",
         created_at_us=SERVED_AT_US,

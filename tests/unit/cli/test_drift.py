@@ -8,10 +8,10 @@ import pytest
 
 from app.cli import main
 from app.domain.contract import Feature, FeatureContract
-from app.domain.manifest import Manifest, Parity, Source
 from app.drift.reference import build_reference
 from app.inference.registry import ModelRegistry
 from app.store.keys import load_or_create
+from tests import builders
 
 CONTRACT = FeatureContract(
     task="regression",
@@ -31,20 +31,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """An installation with v1 on its shelf, of which only the drift reference matters."""
     monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    manifest = Manifest(
-        version="v1",
-        ordinal=1,
-        created_at="2026-11-21T00:00:00Z",
-        variant=None,
-        estimator="none",
-        contract=CONTRACT,
-        source=Source(dataset="made up", target="price", rows=200, sha256=""),
-        metrics={},
-        runtime="sklearn",
-        parity=Parity(rows=0, flips=0, settled=0, largest_difference=0.0, holds=False),
-        libraries={},
-        files={},
-    )
+    manifest = builders.manifest(contract=CONTRACT)
     reference = build_reference(CONTRACT, np.array(rows(200), dtype=object), seed=1)
     registry = ModelRegistry(tmp_path / "models", load_or_create(tmp_path / "data").registry)
     registry.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v1")

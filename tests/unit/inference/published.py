@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Manifest as Manifest
-from app.domain.manifest import Parity, Source
+from app.domain.manifest import Source
 from app.inference.publication import VersionDraft
+from tests import builders
 
 KEY = b"k" * 32
 VARIANTS = {
@@ -74,20 +75,8 @@ def draft(rows: np.ndarray, contract: FeatureContract, version: str | None = Non
 
 def manifest() -> Manifest:
     """A manifest before it is on a shelf."""
-    return Manifest(
-        version="",
-        ordinal=0,
-        created_at="2026-11-21T00:00:00Z",
-        variant=None,
-        estimator="Nothing",
-        contract=numeric_contract(np.zeros((1, 2)), 2),
-        source=Source(dataset="test", target="target", rows=1, sha256="0" * 64),
-        metrics={},
-        runtime="sklearn",
-        parity=Parity(rows=0, flips=0, settled=0, largest_difference=0.0, holds=False),
-        libraries={},
-        files={},
-    )
+    contract = numeric_contract(np.zeros((1, 2)), 2)
+    return builders.manifest(contract=contract, version="", ordinal=0, estimator="Nothing", runtime="sklearn")
 
 
 def uniform_rows(rows: np.ndarray, count: int, seed: int = 7) -> np.ndarray:

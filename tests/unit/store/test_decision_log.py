@@ -15,14 +15,14 @@ from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.reports import ExperimentTable
 from tests.unit.services.control.deciders import REGISTRY, dependencies, report
-from tests.unit.services.recording.recorders import FLEET
+from tests.unit.services.recording.recorders import LOADED
 from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk
 
 
 @pytest.fixture
 def begun(database):
     """A store in which a server has started."""
-    Configurations(ConfigurationLog(database), Settings(), lambda: 5, lambda: "e1").load(FLEET)
+    Configurations(ConfigurationLog(database), Settings(), lambda: 5, lambda: "e1").load(LOADED)
     return database
 
 
@@ -111,8 +111,8 @@ def test_without_a_configuration_nothing_can_be_decided(database):
 def worker(database, registry=None):
     """A process that serves: its live state, and what keeps it up to date."""
     configurations = Configurations(ConfigurationLog(database), Settings())
-    configurations.load(FLEET)
-    live = LiveModels(FLEET, configurations.current(), lambda: None)
+    configurations.load(LOADED)
+    live = LiveModels(LOADED, configurations.current(), lambda: None)
     return live, ConfigWatcher(configurations, live, AliasKeeper(registry or AliasShelf()))
 
 
@@ -156,7 +156,7 @@ def start(url, **settings):
     """What a server that starts on this store takes to be in force."""
     database = Database(url)
     try:
-        return Configurations(ConfigurationLog(database), Settings(**settings)).load(FLEET)
+        return Configurations(ConfigurationLog(database), Settings(**settings)).load(LOADED)
     finally:
         database.close()
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from app.services.serving.load_shedding import LoadShedding
@@ -40,7 +42,7 @@ def ask(method, path, waiting):
 def test_what_is_over_gets_503_and_retry_after_and_is_counted(method, path):
     body, seen, asked, metrics = ask(method, path, waiting=65)
     assert (seen["status"], seen["headers"]["Retry-After"]) == ("503 Service Unavailable", "1")
-    assert b'"overloaded"' in body
+    assert json.loads(body)["error"]["code"] == "overloaded"
     assert (asked.paths, metrics.sheds) == ([], 1)
     assert metrics.reasons == (["overloaded"] if path == "/predict" else [])
 

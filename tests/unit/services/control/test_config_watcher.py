@@ -10,7 +10,7 @@ from app.services.ports import RefusedVersion
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
-from tests.unit.services.recording.recorders import FLEET, Constant, fleet_of
+from tests.unit.services.recording.recorders import LOADED, Constant, models_of
 
 
 class MemoryStore:
@@ -45,18 +45,18 @@ def configurations(store, **settings):
 
 
 def test_the_start_settles_what_is_in_force(store):
-    configuration = configurations(store).load(FLEET)
+    configuration = configurations(store).load(LOADED)
     assert (configuration.epoch, configuration.weights) == (1, {"v1": 0.5, "v2": 0.5})
 
 
 def test_a_second_process_joins_what_the_first_settled(store):
-    assert configurations(store).load(FLEET) == configurations(store).load(FLEET)
+    assert configurations(store).load(LOADED) == configurations(store).load(LOADED)
     assert len(store.rows) == 1
 
 
 def test_a_poll_brings_news_once(store):
     process = configurations(store)
-    first = process.load(FLEET)
+    first = process.load(LOADED)
     assert process.poll() is None
     store.rows.append(replace(first, epoch=2, weights={"v1": 0.0, "v2": 1.0}))
     assert process.poll() is store.rows[-1]
@@ -67,7 +67,7 @@ def test_a_poll_brings_news_once(store):
 def test_without_a_store_the_settings_hold_at_epoch_0_until_it_is_back(store):
     store.away = True
     process = configurations(store)
-    unsettled = process.load(FLEET)
+    unsettled = process.load(LOADED)
     assert (unsettled.epoch, unsettled.weights) == (0, {"v1": 0.5, "v2": 0.5})
     assert process.poll() is None
     store.away = False
@@ -76,7 +76,7 @@ def test_without_a_store_the_settings_hold_at_epoch_0_until_it_is_back(store):
 
 def test_a_store_that_goes_away_later_changes_nothing_and_is_logged_once(store, caplog):
     process = configurations(store)
-    first = process.load(FLEET)
+    first = process.load(LOADED)
     store.away = True
     assert [process.poll(), process.poll()] == [None, None]
     assert process.current() is first
@@ -86,31 +86,31 @@ def test_a_store_that_goes_away_later_changes_nothing_and_is_logged_once(store, 
 def test_settings_that_do_not_fit_the_fleet_stop_the_start_even_without_a_store(store):
     store.away = True
     with pytest.raises(SettingError, match="BASELINE"):
-        configurations(store, baseline="v9").load(FLEET)
+        configurations(store, baseline="v9").load(LOADED)
 
 
 def test_an_empty_shelf_has_a_configuration_that_counts_nothing(store):
     process = configurations(store)
-    assert (process.load(fleet_of()).epoch, process.current().weights) == (0, {})
+    assert (process.load(models_of()).epoch, process.current().weights) == (0, {})
     assert process.poll() is None
     assert store.rows == []
 
 
 def test_other_versions_loaded_later_settle_again(store):
     process = configurations(store)
-    process.load(FLEET)
-    later = process.load(fleet_of(v1=Constant(0), v2=Constant(1), v3=Constant(1)))
+    process.load(LOADED)
+    later = process.load(models_of(v1=Constant(0), v2=Constant(1), v3=Constant(1)))
     assert (later.epoch, later.weights["v3"]) == (2, 0.0)
 
 
 def test_the_shelf_is_what_the_fleet_holds():
-    loaded_models = replace(FLEET, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
+    loaded_models = replace(LOADED, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
     registry = available_versions(loaded_models)
     assert (registry.versions, registry.refused, registry.champion) == (("v1", "v2"), ("v3",), "v2")
 
 
 def _start(url):
-    Configurations(ConfigurationLog(Database(url)), Settings()).load(FLEET)
+    Configurations(ConfigurationLog(Database(url)), Settings()).load(LOADED)
 
 
 def test_processes_that_start_at_once_begin_one_experiment(tmp_path):
@@ -127,7 +127,7 @@ def test_processes_that_start_at_once_begin_one_experiment(tmp_path):
 
 def test_a_patch_survives_a_restart_with_a_real_store(tmp_path):
     log = ConfigurationLog(Database(f"sqlite:///{tmp_path / 'x.sqlite'}"))
-    Configurations(log, Settings(error_range=(0.0, 1.5))).load(FLEET)
+    Configurations(log, Settings(error_range=(0.0, 1.5))).load(LOADED)
     log.settle(lambda latest: replace(latest, weights={"v1": 0.1, "v2": 0.9}, source="patch"))
-    again = Configurations(log, Settings(error_range=(0.0, 1.5))).load(FLEET)
+    again = Configurations(log, Settings(error_range=(0.0, 1.5))).load(LOADED)
     assert (again.epoch, again.weights) == (2, {"v1": 0.1, "v2": 0.9})

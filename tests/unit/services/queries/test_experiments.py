@@ -6,7 +6,7 @@ from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperi
 from app.services.queries.experiments import Experiments
 from app.services.serving.predictor import LiveModels
 from tests.unit.services.control.deciders import BASE, MemoryReports, record, report
-from tests.unit.services.recording.recorders import FLEET
+from tests.unit.services.recording.recorders import LOADED
 
 
 class Clock:
@@ -18,7 +18,7 @@ class Clock:
 
 
 def experiments(reports, configuration=BASE, clock=None):
-    live = LiveModels(FLEET, configuration, lambda: None)
+    live = LiveModels(LOADED, configuration, lambda: None)
     return Experiments(live, reports, reports, clock or Clock()), live
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.queries.history import History, LoggedAnswer, Place
-from tests.unit.services.recording.recorders import FLEET, fleet_of
+from tests.unit.services.recording.recorders import LOADED, models_of
 
 
 def logged(number, **changes):
@@ -35,11 +35,11 @@ class Log:
         return version == "retired"
 
 
-def history(*rows, loaded_models=FLEET):
+def history(*rows, loaded_models=LOADED):
     return History(Log(*rows), lambda: loaded_models)
 
 
-def entry(loaded_models=FLEET, **changes):
+def entry(loaded_models=LOADED, **changes):
     return msgspec.to_builtins(history(logged(1, **changes), loaded_models=loaded_models).page().predictions[0])
 
 
@@ -72,7 +72,7 @@ def test_a_label_is_shown_by_name_where_it_has_one(actual, shown):
 
 
 def test_a_version_that_is_gone_is_shown_without_names():
-    found = entry(loaded_models=fleet_of())
+    found = entry(loaded_models=models_of())
     assert (found["features"], found["prediction"]) == ({"feature_1": 5.1, "feature_2": None}, 1)
 
 

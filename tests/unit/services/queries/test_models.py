@@ -1,16 +1,12 @@
 import msgspec
 import pytest
 
-from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.manifest import FileSum, Manifest, Parity, Source
-from app.domain.rows import RowParser
+from app.domain.contract import Feature
+from app.domain.manifest import FileSum
 from app.errors import ArtefactRefused, UnknownVersion
-from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
+from app.services.ports import RefusedVersion
 from app.services.queries.models import ModelQueries
-from app.services.serving.predictor import LiveModels
-
-CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
+from tests import builders
 
 
 class ModelRegistry:
@@ -35,48 +31,30 @@ def found(value):
     return value
 
 
-def manifest(name, ordinal):
-    return Manifest(
-        version=name,
-        ordinal=ordinal,
-        created_at="2026-11-20T12:00:00Z",
-        variant=None,
-        estimator="RandomForestClassifier",
-        contract=CONTRACT,
-        source=Source(dataset="iris", target="y", rows=10, sha256="d" * 64),
+def manifest(name):
+    return builders.manifest(
+        name,
         metrics={"holdout": {"accuracy": 0.95, "confusion": [[1, 0], [0, 1]]}},
-        runtime="onnx",
-        parity=Parity(rows=1, flips=0, settled=0, largest_difference=0.0, holds=True),
-        libraries={},
         files={"model.joblib": FileSum(sha256=f"{name:0>64}", bytes=1)},
         examples=((1.0,),),
     )
 
 
 def catalogue(registry, serving=("v1",), compatible=None, refused=(), champion=None):
-    versions = {
-        name: LoadedVersion(
-            name,
-            int(name[1:]),
-            CONTRACT,
-            RowParser(CONTRACT),
-            None,
-            "sklearn",
-            "b" * 64,
-            msgspec.to_builtins(manifest(name, int(name[1:]))),
-        )
-        for name in serving
-    }
-    loaded_models = LoadedModels(
-        versions, serving[0] if serving else None, compatible or serving, {"champion": "v1"}, refused
+    loaded = builders.loaded_models(
+        *(
+            builders.loaded_version(name, runtime_name="sklearn", sha256="b" * 64, manifest=manifest(name))
+            for name in serving
+        ),
+        compatible=compatible,
+        aliases={"champion": "v1"},
+        refused=refused,
     )
-    terms = ExperimentTerms(metric="accuracy")
-    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms, champion=champion)
-    return ModelQueries(LiveModels(loaded_models, configuration, lambda: None), registry)
+    return ModelQueries(builders.live_models(loaded, builders.configuration(champion=champion)), registry)
 
 
 ALIASES = {"champion": "v1", "challenger": "v2", "best": "v1"}
-TWO = ModelRegistry({"v2": manifest("v2", 2), "v1": manifest("v1", 1)}, ALIASES)
+TWO = ModelRegistry({"v2": manifest("v2"), "v1": manifest("v1")}, ALIASES)
 
 
 def test_versions_come_by_ordinal_with_their_aliases():
@@ -105,7 +83,7 @@ def test_only_what_serves_is_the_information_about_the_model():
 @pytest.mark.parametrize(
     ("registry", "refused"),
     [
-        (ModelRegistry({"v1": manifest("v1", 1), "v2": ArtefactRefused("v2/manifest.json", "unsigned")}, ALIASES), ()),
+        (ModelRegistry({"v1": manifest("v1"), "v2": ArtefactRefused("v2/manifest.json", "unsigned")}, ALIASES), ()),
         (TWO, (RefusedVersion("v2", "v2/manifest.json: unsigned"),)),
     ],
 )
@@ -118,12 +96,12 @@ def test_what_is_refused_is_listed_with_its_reason_and_not_among_the_models(regi
 
 
 def test_a_version_that_vanishes_while_it_is_listed_is_refused_not_fatal():
-    registry = ModelRegistry({"v1": manifest("v1", 1), "v2": UnknownVersion("gone")}, ALIASES)
+    registry = ModelRegistry({"v1": manifest("v1"), "v2": UnknownVersion("gone")}, ALIASES)
     assert catalogue(registry).listing().refused == {"v2": "gone"}
 
 
 def test_a_broken_file_of_aliases_leaves_those_known_at_loading():
-    registry = ModelRegistry({"v1": manifest("v1", 1)}, ArtefactRefused("aliases.json", "not JSON"))
+    registry = ModelRegistry({"v1": manifest("v1")}, ArtefactRefused("aliases.json", "not JSON"))
     assert catalogue(registry).listing().aliases == {"champion": "v1"}
 
 
@@ -143,7 +121,7 @@ def test_a_feature_says_everything_about_itself():
 
 
 def test_the_champion_in_force_is_shown_before_the_shelf_has_followed():
-    registry = ModelRegistry({"v1": manifest("v1", 1), "v2": manifest("v2", 2)}, {"champion": "v1", "challenger": "v2"})
+    registry = ModelRegistry({"v1": manifest("v1"), "v2": manifest("v2")}, {"champion": "v1", "challenger": "v2"})
     listed = catalogue(registry, serving=("v1", "v2"), champion="v2").listing()
     assert listed.aliases == {"champion": "v2", "challenger": "v1"}
     assert [entry.aliases for entry in listed.models] == [("challenger",), ("champion",)]

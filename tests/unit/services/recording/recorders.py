@@ -1,18 +1,14 @@
-"""A fleet, exposures, and stand-ins for the log and the metrics."""
+"""Loaded models, exposures, and stand-ins for the log and the metrics."""
 
 import itertools
 from collections import Counter
 
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Exposure, Outputs
-from app.domain.rows import RowParser
-from app.services.ports import LoadedModels, LoadedVersion
+from tests import builders
 
-CONTRACT = FeatureContract(
-    task="classification", target="y", features=(Feature(name="a"), Feature(name="b")), classes=("no", "yes")
-)
+CONTRACT = builders.two_class_contract("a", "b")
 _NUMBERS = itertools.count()
 
 
@@ -43,24 +39,12 @@ class FailsOn(Constant):
         return super().predict(rows)
 
 
-def fleet_of(**runtimes):
-    versions = {
-        name: LoadedVersion(
-            name=name,
-            ordinal=ordinal,
-            contract=CONTRACT,
-            parser=RowParser(CONTRACT),
-            runtime=runtime,
-            runtime_name="fake",
-            sha256="",
-            manifest={},
-        )
-        for ordinal, (name, runtime) in enumerate(runtimes.items(), start=1)
-    }
-    return LoadedModels(versions=versions, reference=next(iter(versions), None), compatible=tuple(versions), aliases={})
+def models_of(**runtimes):
+    """Loaded models of two features."""
+    return builders.models_of(CONTRACT, **runtimes)
 
 
-FLEET = fleet_of(v1=Constant(0), v2=Constant(1))
+LOADED = models_of(v1=Constant(0), v2=Constant(1))
 
 
 def exposure(version="v1", rows=((5.0, 3.0),), **changes):

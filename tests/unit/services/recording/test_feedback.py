@@ -4,17 +4,11 @@ import time
 import numpy as np
 import pytest
 
-from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.prediction_id import Signer
-from app.domain.rows import RowParser
 from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
-from app.services.ports import LoadedModels, LoadedVersion
 from app.services.recording.feedback import Feedback, GroupCommit, Receipt
-from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import LiveModels
+from tests import builders
 
-CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 SIGNER = Signer(b"k" * 32, b"proc")
 
 
@@ -34,21 +28,7 @@ def log():
 
 @pytest.fixture
 def feedback(log):
-    version = LoadedVersion(
-        name="v1",
-        ordinal=1,
-        contract=CONTRACT,
-        parser=RowParser(CONTRACT),
-        runtime=None,
-        runtime_name="fake",
-        sha256="",
-        manifest={},
-    )
-    loaded_models = LoadedModels(versions={"v1": version}, reference="v1", compatible=("v1",), aliases={})
-    terms = ExperimentTerms(metric="accuracy")
-    configuration = Configuration(epoch=1, experiment_id="e", weights={"v1": 1.0}, terms=terms)
-    live = LiveModels(loaded_models, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
-    return Feedback(live, SIGNER, log, wait_s=0.1)
+    return Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, wait_s=0.1)
 
 
 def issued(ordinal=1):

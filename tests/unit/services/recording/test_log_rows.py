@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from app.domain.prediction import Outputs
 from app.services.recording.log_rows import log_rows
-from tests.unit.services.recording.recorders import FLEET, Constant, FailsOn, exposure, fleet_of
+from tests.unit.services.recording.recorders import LOADED, Constant, FailsOn, exposure, models_of
 
 
 def never(version, error):
     raise error
 
 
-def rows_of(*exposures, loaded_models=FLEET, on_failure=never):
+def rows_of(*exposures, loaded_models=LOADED, on_failure=never):
     return log_rows(exposures, loaded_models, on_failure)
 
 
@@ -40,7 +40,7 @@ def test_rows_stay_in_the_order_of_serving_whichever_version_served():
 
 
 def test_a_version_is_asked_once_for_all_rows_that_another_served():
-    loaded_models = fleet_of(v1=Constant(0), v2=Constant(1))
+    loaded_models = models_of(v1=Constant(0), v2=Constant(1))
     rows_of(*[exposure("v1") for _ in range(5)], loaded_models=loaded_models)
     assert [version.runtime.calls for version in loaded_models.versions.values()] == [[], [5]]
 
@@ -65,7 +65,7 @@ def test_a_shadow_that_fails_is_reported_and_left_out():
     failures = []
     (row,) = rows_of(
         exposure("v1"),
-        loaded_models=fleet_of(v1=Constant(0), v2=FailsOn(1, bad=5.0)),
+        loaded_models=models_of(v1=Constant(0), v2=FailsOn(1, bad=5.0)),
         on_failure=lambda *a: failures.append(a),
     )
     assert answers(row) == {"v1": 0}
@@ -73,7 +73,7 @@ def test_a_shadow_that_fails_is_reported_and_left_out():
 
 
 def test_a_row_that_a_shadow_cannot_answer_costs_no_other_row_its_answer():
-    loaded_models = fleet_of(v1=Constant(0), v2=FailsOn(1, bad=9.0))
+    loaded_models = models_of(v1=Constant(0), v2=FailsOn(1, bad=9.0))
     failures = []
     asked = [exposure("v1", rows=[(9.0 if number == 3 else 1.0, 0.0)]) for number in range(8)]
     rows = rows_of(*asked, loaded_models=loaded_models, on_failure=lambda *a: failures.append(a))
@@ -91,7 +91,7 @@ def test_a_shadow_whose_outputs_do_not_fit_the_rows_has_failed(wrong):
 
     failures = []
     (row,) = rows_of(
-        exposure("v1"), loaded_models=fleet_of(v1=Constant(0), v2=Wrong()), on_failure=lambda *a: failures.append(a)
+        exposure("v1"), loaded_models=models_of(v1=Constant(0), v2=Wrong()), on_failure=lambda *a: failures.append(a)
     )
     assert answers(row) == {"v1": 0}
     assert len(failures) == 1
@@ -108,11 +108,11 @@ def test_a_regression_is_logged_as_a_number():
             return Outputs(values=np.full(len(rows), 0.5))
 
     (row,) = rows_of(
-        exposure("v1", outputs=Outputs(values=np.array([1.5]))), loaded_models=fleet_of(v1=Constant(0), v2=Half())
+        exposure("v1", outputs=Outputs(values=np.array([1.5]))), loaded_models=models_of(v1=Constant(0), v2=Half())
     )
     assert msgspec.json.decode(row.answers) == {"v1": {"v": 1.5}, "v2": {"v": 0.5}}
 
 
 def test_a_model_without_probabilities_is_logged_without_them():
-    (row,) = rows_of(exposure("v1", outputs=Outputs(class_ids=np.array([1]))), loaded_models=fleet_of(v1=Constant(0)))
+    (row,) = rows_of(exposure("v1", outputs=Outputs(class_ids=np.array([1]))), loaded_models=models_of(v1=Constant(0)))
     assert msgspec.json.decode(row.answers) == {"v1": {"c": 1}}

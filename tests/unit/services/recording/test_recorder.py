@@ -10,7 +10,7 @@ from app.services.recording.recorder import Recorder
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.predictions import PredictionLog
-from tests.unit.services.recording.recorders import FLEET, CountingMetrics, MemoryLog, exposure
+from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure
 from tests.unit.store.stored_rows import full_disk
 
 PATIENCE_S = 20.0
@@ -20,7 +20,7 @@ class Scene:
     def __init__(self, log, limit_rows=10_000, progress=None):
         self.log = log
         self.metrics = CountingMetrics()
-        self.recorder = Recorder(log, self.metrics, lambda: FLEET, limit_rows, progress)
+        self.recorder = Recorder(log, self.metrics, lambda: LOADED, limit_rows, progress)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_an_unusable_store_is_counted_and_recording_resumes_by_itself(scene):
 def test_shadows_are_asked_once_however_often_the_store_is_tried(scene):
     scene.log.error = StoreUnavailable("locked")
     scene.recorder.start()
-    shadow = FLEET.versions["v2"].runtime
+    shadow = LOADED.versions["v2"].runtime
     shadow.calls.clear()
     record(scene, 4, version="v1")
     scene.recorder.flush(PATIENCE_S)

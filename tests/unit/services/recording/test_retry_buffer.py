@@ -5,7 +5,7 @@ import pytest
 from app.errors import StoreUnavailable
 from app.services.recording.log_rows import log_rows
 from app.services.recording.retry_buffer import RetryBuffer
-from tests.unit.services.recording.recorders import FLEET, CountingMetrics, MemoryLog, exposure
+from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure
 
 
 class Scene:
@@ -16,7 +16,7 @@ class Scene:
         self.retry_buffer = RetryBuffer(self.log, self.metrics, limit, lambda: self.now_s)
 
     def add(self, count):
-        rows = log_rows([exposure() for _ in range(count)], FLEET, None)
+        rows = log_rows([exposure() for _ in range(count)], LOADED, None)
         self.retry_buffer.add(rows)
         return rows
 

@@ -5,16 +5,14 @@ import numpy as np
 import pytest
 
 from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.prediction import Outputs
-from app.domain.rows import RowParser
 from app.errors import NotReady
-from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
+from app.services.ports import RefusedVersion
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
 from app.services.serving.predictor import LiveModels
+from tests.builders import CONTRACT, live_models, loaded_models, loaded_version
 
-CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 YES = Outputs(class_ids=np.array([1]), probabilities=np.array([[0.2, 0.8]]))
 
 
@@ -40,21 +38,12 @@ class Place(NamedTuple):
 
 
 def version(name, runtime, contract=CONTRACT, examples=((1.0,),)):
-    return LoadedVersion(name, 1, contract, RowParser(contract), runtime, "onnx", "a" * 64, {"examples": examples})
-
-
-def loaded_models(*versions, refused=(), compatible=None):
-    names = tuple(one.name for one in versions)
-    return LoadedModels(
-        {one.name: one for one in versions}, names[0] if names else None, compatible or names, {}, refused
-    )
+    return loaded_version(name, runtime, contract, manifest={"examples": examples})
 
 
 def check(served, monitor_age_s=lambda: None):
     time, store = {"s": 100.0}, {"wrong": None}
-    terms = ExperimentTerms(metric="accuracy")
-    configuration = Configuration(epoch=1, experiment_id="e", weights={}, terms=terms)
-    live = LiveModels(served, configuration, lambda: Breaker(1, 60.0, lambda: time["s"]))
+    live = live_models(served, breaker=lambda: Breaker(1, 60.0, lambda: time["s"]))
     health = Health(
         live, lambda: store["wrong"], "1.0", monitor_age_s=monitor_age_s, clock=lambda: time["s"], ttl_s=1.0
     )

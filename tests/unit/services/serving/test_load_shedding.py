@@ -2,7 +2,7 @@ import pytest
 
 from app.services.recording.recorder import Recorder
 from app.services.serving.load_shedding import LoadShedding
-from tests.unit.services.recording.recorders import FLEET, Constant, CountingMetrics, MemoryLog, exposure, fleet_of
+from tests.unit.services.recording.recorders import LOADED, Constant, CountingMetrics, MemoryLog, exposure, models_of
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_who_is_turned_away_is_told_when_to_come_back():
 
 def recorded(backpressure, limit=1000, exposures=3):
     log, metrics = MemoryLog(), CountingMetrics()
-    recorder = Recorder(log, metrics, lambda: FLEET, limit, backpressure=lambda: backpressure)
+    recorder = Recorder(log, metrics, lambda: LOADED, limit, backpressure=lambda: backpressure)
     for _ in range(exposures):
         recorder.record(exposure())
     recorder.start()
@@ -51,7 +51,7 @@ def test_a_deep_queue_is_pressure_of_its_own_until_it_is_short_again():
 
 def test_work_that_nobody_else_does_is_never_shed():
     one = CountingMetrics()
-    recorder = Recorder(MemoryLog(), one, lambda: fleet_of(v1=Constant(0)), 100, backpressure=lambda: True)
+    recorder = Recorder(MemoryLog(), one, lambda: models_of(v1=Constant(0)), 100, backpressure=lambda: True)
     recorder.record(exposure())
     recorder.start()
     recorder.stop(5.0)

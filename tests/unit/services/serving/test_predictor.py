@@ -2,17 +2,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
-from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady, UnknownVersion
-from app.services.ports import LoadedModels, LoadedVersion
-from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import LiveModels, PredictionRequest, Predictor
+from app.services.serving.predictor import PredictionRequest, Predictor
+from tests.builders import configuration, live_models, models_of
 
-CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
 KEY = b"k" * 32
 ROWS = np.array([[1.0], [2.0]])
 
@@ -42,26 +37,7 @@ class RememberingSink:
 
 
 def make(runtimes, weights, draw=0.0, epoch=3):
-    versions = {
-        name: LoadedVersion(
-            name=name,
-            ordinal=ordinal,
-            contract=CONTRACT,
-            parser=RowParser(CONTRACT),
-            runtime=runtime,
-            runtime_name="fake",
-            sha256="",
-            manifest={},
-        )
-        for ordinal, (name, runtime) in enumerate(runtimes.items(), start=1)
-    }
-    loaded_models = LoadedModels(
-        versions=versions, reference=next(iter(versions), None), compatible=tuple(versions), aliases={}
-    )
-    configuration = Configuration(
-        epoch=epoch, experiment_id="e", weights=weights, terms=ExperimentTerms(metric="accuracy")
-    )
-    live = LiveModels(loaded_models, configuration, lambda: Breaker(3, 60.0, lambda: 0.0))
+    live = live_models(models_of(**runtimes), configuration(weights, epoch=epoch))
     sink = RememberingSink()
     return Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: draw, lambda: 1_700_000_000_000_000), sink
 

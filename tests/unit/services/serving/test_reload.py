@@ -1,33 +1,10 @@
 import pytest
 
-from app.domain.contract import Feature, FeatureContract
-from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.rows import RowParser
 from app.errors import Contradiction, SettingError
-from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion
+from app.services.ports import RefusedVersion
 from app.services.serving.reload import Reload
-
-CONTRACT = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("no", "yes"))
-
-
-def version(name, ordinal=1, sha256="s"):
-    return LoadedVersion(
-        name=name,
-        ordinal=ordinal,
-        contract=CONTRACT,
-        parser=RowParser(CONTRACT),
-        runtime=None,
-        runtime_name="fake",
-        sha256=sha256,
-        manifest={},
-    )
-
-
-def loaded_models(*versions, refused=()):
-    named = {each.name: each for each in versions}
-    return LoadedModels(
-        versions=named, reference=next(iter(named), None), compatible=tuple(named), aliases={}, refused=refused
-    )
+from tests.builders import configuration, loaded_models
+from tests.builders import loaded_version as version
 
 
 class Host:
@@ -72,7 +49,7 @@ class Worker:
             raise self.refuses
         self.loaded_models = loaded_models
         self.served.append(loaded_models)
-        return Configuration(epoch=4, experiment_id="e", weights={}, terms=ExperimentTerms(metric="accuracy"))
+        return configuration(epoch=4)
 
 
 def test_the_report_says_what_was_kept_loaded_replaced_and_removed():
