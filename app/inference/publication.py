@@ -20,6 +20,7 @@ from app.inference.export.choice import ChosenRuntime, choose
 from app.inference.export.parity import Standard, random_rows, refused
 from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
+from app.services.boundaries import attempt
 
 REFERENCE = "reference.json"
 RANDOM_ROWS = 20_000
@@ -98,12 +99,11 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
     except Exception as error:
         raise DataRefused(f"the model does not answer its own training rows: {error}") from error
     rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
-    try:
-        standard = Standard(rows=rows, outputs=original.predict(rows))
-    except Exception as error:  # noqa: BLE001 - what it raises is the reason why only scikit-learn may serve it
-        reason = f"the model itself fails on random rows within the training ranges: {error}"
+    outputs = attempt(original.predict, rows)
+    if isinstance(outputs, Exception):
+        reason = f"the model itself fails on random rows within the training ranges: {outputs}"
         return ChosenRuntime(runtime="sklearn", files={}, parity=refused(known, reason))
-    return choose(estimator, contract, standard, original)
+    return choose(estimator, contract, Standard(rows=rows, outputs=outputs), original)
 
 
 def _pickled(estimator: Any) -> bytes:

@@ -22,6 +22,7 @@ from app.domain.decision import CONFIGURE, RAMP, WEIGHTS, AuditEntry
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.errors import SettingError
+from app.services.boundaries import attempt
 from app.services.queries.drift_records import ACKNOWLEDGE
 
 _LOG = logging.getLogger(__name__)
@@ -96,10 +97,9 @@ class Notifier:
 
     def _tried(self, body: bytes) -> tuple[str | None, bool]:
         """What went wrong, None where nothing did, and whether it is worth another try."""
-        try:
-            status = self._post(self._url, body)
-        except Exception as error:  # noqa: BLE001 - the thread must outlive it; `_lost` logs
-            return type(error).__name__, True  # its text may hold the address
+        status = attempt(self._post, self._url, body)
+        if isinstance(status, Exception):
+            return type(status).__name__, True  # the error's text may hold the secret part of the address
         if 200 <= status < 300:
             return None, False
         return f"status {status}", status >= 500 or status in _WORTH_A_RETRY

@@ -12,6 +12,7 @@ from app.domain.manifest import Parity
 from app.inference.builder import onnx_runtime
 from app.inference.export.conversion import Candidate, candidates_for, files_of
 from app.inference.export.parity import Standard, measured, refused
+from app.services.boundaries import attempt
 from app.services.ports import Runtime
 
 
@@ -30,16 +31,24 @@ def choose(estimator: Any, contract: FeatureContract, standard: Standard, origin
     if reason is not None:
         return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
     for candidate in candidates_for(estimator, contract):
-        try:
-            files = files_of(candidate, candidate.convert())
-            parity = measured(onnx_runtime("candidate", contract, files, lambda: original), standard)
-        except Exception as error:  # noqa: BLE001 - converters raise anything; the reason goes into the manifest
-            parity = refused(standard, f"{_words(candidate)}: {type(error).__name__}: {_first_line(error)}")
+        converted = attempt(_converted, candidate, contract, standard, original)
+        if isinstance(converted, Exception):
+            reason = f"{_words(candidate)}: {type(converted).__name__}: {_first_line(converted)}"
+            parity = refused(standard, reason)
             continue
-        if parity.holds:
-            return ChosenRuntime(runtime="onnx", files=files, parity=parity)
-        parity = msgspec.structs.replace(parity, reason=f"{_words(candidate)}: {parity.reason}")
+        if converted.parity.holds:
+            return converted
+        parity = msgspec.structs.replace(converted.parity, reason=f"{_words(candidate)}: {converted.parity.reason}")
     return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
+
+
+def _converted(
+    candidate: Candidate, contract: FeatureContract, standard: Standard, original: Runtime
+) -> ChosenRuntime:
+    """The candidate's graph, and how it compares. Raises whatever the converter or ONNX Runtime raises."""
+    files = files_of(candidate, candidate.convert())
+    parity = measured(onnx_runtime("candidate", contract, files, lambda: original), standard)
+    return ChosenRuntime(runtime="onnx", files=files, parity=parity)
 
 
 def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:

@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from app.domain.prediction import Exposure
+from app.services.boundaries import FaultBoundary, attempt
 from app.services.ports import ExposureLog, LoadedModels, LoggedPrediction
 from app.services.recording.log_rows import log_rows
 from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
@@ -193,6 +194,7 @@ class BatchProcessor:
         self._retry_buffer = RetryBuffer(log, metrics, limit_rows, time.monotonic)
         self.failures = FailureReports(_MODEL_FAILED, lambda v: metrics.failed(v, _MODEL_FAILED), time.monotonic)
         self._shadow_failures = FailureReports("shadow_failed", metrics.shadow_failed, time.monotonic)
+        self._boundary = FaultBoundary(_LOG, "recorder_step_failed")
         self._drained = 0
         self._shown_rows = 0
 
@@ -214,9 +216,13 @@ class BatchProcessor:
     def tick(self) -> None:
         """Do what there is to do, up to some hundred rows."""
         exposures = self._record_queue.take(ROWS_PER_TICK)
-        _survive(lambda: self._count(exposures))
-        _survive(lambda: self._keep(exposures))
-        _survive(self._retry_buffer.write)
+        # A boundary each: a metric that cannot be counted must not keep the rows from the log.
+        with self._boundary:
+            self._count(exposures)
+        with self._boundary:
+            self._keep(exposures)
+        with self._boundary:
+            self._retry_buffer.write()
         self._drained += sum(map(len, exposures))
 
     def _count(self, exposures: Sequence[Exposure]) -> None:
@@ -247,22 +253,14 @@ class BatchProcessor:
 
     def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[LoggedPrediction]:
         """The rows to log; an exposure that has no form in the log is dropped and does not take others with it."""
-        try:
-            return log_rows(exposures, loaded_models, self._shadow_failed)
-        except Exception:  # noqa: BLE001 - logged and counted
-            if len(exposures) == 1:
-                _LOG.exception("exposure_not_recorded")
-                self._metrics.dropped(len(exposures[0]))
-                return []
+        rows = attempt(log_rows, exposures, loaded_models, self._shadow_failed)
+        if not isinstance(rows, Exception):
+            return rows
+        if len(exposures) == 1:
+            _LOG.error("exposure_not_recorded", exc_info=rows)
+            self._metrics.dropped(len(exposures[0]))
+            return []
         return [row for exposure in exposures for row in self._rows([exposure], loaded_models)]
 
     def _shadow_failed(self, version: str, error: Exception) -> None:
         self._shadow_failures.add(version, f"{type(error).__name__}: {error}")
-
-
-def _survive(step: Callable[[], None]) -> None:
-    """Do one step; the recorder's thread must outlive whatever it raises."""
-    try:
-        step()
-    except Exception:  # noqa: BLE001 - logged; what it would have counted is the count that failed
-        _LOG.exception("recorder_step_failed")

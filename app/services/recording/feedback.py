@@ -15,6 +15,7 @@ from app.domain.contract import FeatureContract
 from app.domain.outcome import Outcome, label_of, reward_of
 from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, InvalidRequest, NotReady, StoreUnavailable
+from app.services.boundaries import attempt
 from app.services.serving.predictor import LiveModels
 
 Work = TypeVar("Work")
@@ -66,11 +67,10 @@ class GroupCommit(Generic[Work, Result]):
     def _commit_waiting(self) -> None:
         with self._gathering:
             tickets, self._waiting = self._waiting, []
-        try:
-            results = self._commit([ticket.work for ticket in tickets])
-        except Exception as error:  # noqa: BLE001 - each caller raises it in its own thread
+        results = attempt(self._commit, [ticket.work for ticket in tickets])
+        if isinstance(results, Exception):  # each caller raises it in its own thread
             for ticket in tickets:
-                ticket.error, ticket.done = error, True
+                ticket.error, ticket.done = results, True
             return
         for ticket, result in zip(tickets, results, strict=True):
             ticket.result, ticket.done = result, True

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Exposure, Outputs
+from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction
 
 # What the log keeps of one answer: {"c": class id, "p": [probabilities]} or {"v": number}.
@@ -40,15 +41,19 @@ def answers_of(
 
 def _ask(version: LoadedVersion, exposures: Sequence[Exposure], on_failure: OnFailure) -> list[Answer | None]:
     """The version's answers, None where it failed. One bad row must not cost the others theirs: halve and ask again."""
-    try:
-        rows = np.concatenate([exposure.rows for exposure in exposures])
-        return [*_as_answers(version.runtime.predict(rows), len(rows))]
-    except Exception as error:  # noqa: BLE001 - whatever a shadow raises, the log goes on without it; counted
-        if len(exposures) == 1:
-            on_failure(version.name, error)
-            return [None] * len(exposures[0])
+    answers = attempt(_asked, version, exposures)
+    if not isinstance(answers, Exception):
+        return answers
+    if len(exposures) == 1:
+        on_failure(version.name, answers)
+        return [None] * len(exposures[0])
     middle = len(exposures) // 2
     return _ask(version, exposures[:middle], on_failure) + _ask(version, exposures[middle:], on_failure)
+
+
+def _asked(version: LoadedVersion, exposures: Sequence[Exposure]) -> list[Answer | None]:
+    rows = np.concatenate([exposure.rows for exposure in exposures])
+    return [*_as_answers(version.runtime.predict(rows), len(rows))]
 
 
 def _merged(outputs: Sequence[Outputs]) -> Outputs:

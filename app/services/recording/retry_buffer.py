@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Protocol
 
 from app.errors import StoreUnavailable
+from app.services.boundaries import attempt
 from app.services.ports import ExposureLog, LoggedPrediction
 
 _LOG = logging.getLogger(__name__)
@@ -61,28 +62,26 @@ class RetryBuffer:
         """Write all rows, a transaction for each thousand; after a failure, not again before its time has come."""
         while self._rows and self._clock() >= self._not_before_s:
             batch = list(islice(self._rows, _ROWS_PER_WRITE))
-            try:
-                self._log.append(batch)
-            except _ROW_AT_FAULT:
-                _LOG.exception("log_row_refused")
-                self._write_singly(batch)
-            except Exception as error:  # noqa: BLE001 - logged and counted; the rows are kept
-                self._failed(error)
-            else:
+            error = attempt(self._log.append, batch)
+            if error is None:
                 self._written(len(batch))
+            elif isinstance(error, _ROW_AT_FAULT):
+                _LOG.error("log_row_refused", exc_info=error)
+                self._write_singly(batch)
+            else:
+                self._failed(error)
 
     def _write_singly(self, batch: Sequence[LoggedPrediction]) -> None:
         """Write what can be written and drop the rest: one row must not hold up all others for ever."""
         for row in batch:
-            try:
-                self._log.append([row])
-            except _ROW_AT_FAULT:
+            error = attempt(self._log.append, [row])
+            if error is None:
+                self._written(1)
+            elif isinstance(error, _ROW_AT_FAULT):
                 self._drop(1)
-            except Exception as error:  # noqa: BLE001 - logged and counted; the rows are kept
+            else:
                 self._failed(error)
                 return
-            else:
-                self._written(1)
 
     def _written(self, rows: int) -> None:
         for _ in range(rows):

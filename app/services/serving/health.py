@@ -17,6 +17,7 @@ import numpy as np
 from app.domain.prediction import Outputs
 from app.domain.typical_row import typical_row
 from app.errors import NotReady
+from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.predictor import LiveModels
 
@@ -31,12 +32,14 @@ def failure_in(loaded_models: LoadedModels, name: str) -> str | None:
 
 def failure_of(version: LoadedVersion) -> str | None:
     """What is wrong with the version's answers to its examples; None where nothing is."""
-    try:
-        examples = cast("Sequence[Sequence[Any]]", version.manifest.get("examples") or ())
-        rows = version.parser.rows([list(row) for row in examples] or [typical_row(version.contract)])
-        return _failure_in(version.runtime.predict(rows), len(rows))
-    except Exception as error:  # noqa: BLE001 - whatever a model raises is the finding
-        return f"{type(error).__name__}: {error}"[:_LONG_REASON]
+    found = attempt(_probe, version)
+    return f"{type(found).__name__}: {found}"[:_LONG_REASON] if isinstance(found, Exception) else found
+
+
+def _probe(version: LoadedVersion) -> str | None:
+    examples = cast("Sequence[Sequence[Any]]", version.manifest.get("examples") or ())
+    rows = version.parser.rows([list(row) for row in examples] or [typical_row(version.contract)])
+    return _failure_in(version.runtime.predict(rows), len(rows))
 
 
 def _failure_in(outputs: Outputs, rows: int) -> str | None:

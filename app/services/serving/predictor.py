@@ -15,6 +15,7 @@ from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady, UnknownVersion
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
+from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion, Sink
 from app.services.serving.breaker import Breaker
 
@@ -188,12 +189,11 @@ class Predictor:
             if not breaker.allows():
                 failures += (Failure(version.name, "circuit_open"),)
                 continue
-            try:
-                outputs = version.runtime.predict(rows)
-            except Exception as error:  # noqa: BLE001 - whatever a model raises, another version may still answer
+            outputs = attempt(version.runtime.predict, rows)
+            if isinstance(outputs, Exception):
                 breaker.failed()
-                reason = type(error).__name__
-                self._sink.failed(version.name, f"{reason}: {error}")
+                reason = type(outputs).__name__
+                self._sink.failed(version.name, f"{reason}: {outputs}")
                 failures += (Failure(version.name, reason),)
                 continue
             breaker.succeeded()
