@@ -22,6 +22,7 @@ from app.files import ProcessLock
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
 from app.observe.state import StateSnapshot
+from app.services.boundaries import FaultBoundary
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
@@ -164,18 +165,17 @@ class Worker:
 
     def _follow(self) -> None:
         """Install what others decided, and show the breakers, as long as the process lives."""
+        boundary = FaultBoundary(_LOG, "follow_failed")
         breakers = BreakerWatch(self._metrics)
         tidying = Tidying()
         while not self._stopping.wait(_POLL_S):
-            try:
+            with boundary:  # the next tick tries again; requests are answered from what is installed
                 self._following.now()
                 self._reload.follow()
                 if self._declare():
                     tidying.soon()
                 tidying.tick()
                 breakers.look(self._live.breakers)
-            except Exception:  # noqa: BLE001 - logged
-                _LOG.exception("follow_failed")  # the next turn tries again; serving goes on with what is installed
 
     def _declare(self) -> bool:
         """Begin the series of what serves now, if it has changed; looked at each turn, because a reload may come from
