@@ -32,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
     with steps() as step:
         step("loading libraries")
         from app.settings import Settings
-        from app.training.external_session import OwnOrder, publish_own
+        from app.training.external_session import PublishRequest, publish_external
 
         settings = Settings.from_environ()
-        order = OwnOrder(model=args.model, reference=args.reference, target=args.target, version=args.version)
+        request = PublishRequest(model=args.model, reference=args.reference, target=args.target, version=args.version)
         with registry_of(settings) as registry:
-            trained = publish_own(order, registry, step)
+            trained = publish_external(request, registry, step)
     if args.json:
         print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
     else:

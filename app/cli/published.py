@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from app.training.findings import DataReport
-    from app.training.session import Published, Trained
+    from app.training.session import PublishedVersion, SessionResult
 
 _FIGURES = {
     "accuracy": "accuracy",
@@ -26,7 +26,7 @@ _LONGEST_REASON = 160
 _INDENT = "  "
 
 
-def as_data(trained: Trained) -> dict[str, Any]:
+def as_data(trained: SessionResult) -> dict[str, Any]:
     """The outcome as plain data, for `--json`."""
     import msgspec
 
@@ -34,7 +34,7 @@ def as_data(trained: Trained) -> dict[str, Any]:
     return {"data_report": report, "versions": [_version_data(version) for version in trained.versions]}
 
 
-def as_text(trained: Trained) -> str:
+def as_text(trained: SessionResult) -> str:
     """The outcome as lines for people."""
     lines = list(_report_lines(trained.report))
     for version in trained.versions:
@@ -52,7 +52,7 @@ def figures_text(figures: Mapping[str, object]) -> str:
     return ", ".join(shown)
 
 
-def _version_data(version: Published) -> dict[str, Any]:
+def _version_data(version: PublishedVersion) -> dict[str, Any]:
     import msgspec
 
     manifest = msgspec.to_builtins(version.manifest)
@@ -63,7 +63,7 @@ def _version_data(version: Published) -> dict[str, Any]:
         "features": list(contract.names),
         "classes": list(contract.classes),
         "alias": version.alias,
-        "warnings": list(version.complaints),
+        "warnings": list(version.warnings),
     }
 
 
@@ -76,7 +76,7 @@ def _report_lines(report: DataReport) -> Iterator[str]:
             yield f"{_INDENT}{'' if number else check:<{width}}  {sentence}"
 
 
-def _version_lines(version: Published) -> Iterator[str]:
+def _version_lines(version: PublishedVersion) -> Iterator[str]:
     manifest = version.manifest
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
@@ -89,7 +89,7 @@ def _version_lines(version: Published) -> Iterator[str]:
     parity = manifest.parity
     compared = f"agrees with scikit-learn on {parity.rows} rows" if parity.holds else _short(parity.reason)
     yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
-    for complaint in version.complaints:
+    for complaint in version.warnings:
         yield f"{_INDENT}warning: {complaint}"
 
 

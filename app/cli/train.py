@@ -11,7 +11,7 @@ from app.cli.published import as_data, as_text
 from app.cli.shelf_access import registry_of
 
 if TYPE_CHECKING:
-    from app.training.session import Order
+    from app.training.session import TrainingRequest
 
 LARGEST_SEED = 2**32 - 1
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
         settings = Settings.from_environ()
         with registry_of(settings) as registry:
-            trained = train(_order(args), registry, read_catalogue(), step)
+            trained = train(_request(args), registry, read_catalogue(), step)
     if args.json:
         print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
     else:
@@ -69,17 +69,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _order(args: argparse.Namespace) -> Order:
-    from app.training.checks import Wishes
-    from app.training.session import Gate, Order
+def _request(args: argparse.Namespace) -> TrainingRequest:
+    from app.training.checks import CheckOptions
+    from app.training.session import Gate, TrainingRequest
 
-    return Order(
+    return TrainingRequest(
         dataset=args.dataset,
         target=args.target,
         version=args.version,
         variant=args.variant,
         seed=args.seed,
-        wishes=Wishes(drop=tuple(args.drop), keep=tuple(args.keep), task=args.task),
+        options=CheckOptions(drop=tuple(args.drop), keep=tuple(args.keep), task=args.task),
         gate=Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2),
     )
 

@@ -13,7 +13,7 @@ import msgspec
 
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor
-from app.domain.monitoring import ExperimentSummary
+from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import ExperimentReport
 from app.drift.evidence import false_alarm_bound
 from app.drift.report import concerns_people

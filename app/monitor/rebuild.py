@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from app.domain.log_event import Cursor
-from app.domain.monitoring import ExperimentSummary
+from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
 from app.monitor.experiment.projection import NAME

@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.domain.monitoring import MonitorSnapshot
+from app.domain.monitor_state import MonitorSnapshot
 from app.domain.report import ExperimentReport
 from app.drift.report_types import DriftReport
 from app.observe import catalogue

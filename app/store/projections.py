@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from app.domain.derived import Changes, UserFact
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, LogPage, OutcomeRow, PredictionRow, consumable
-from app.domain.monitoring import ExperimentSummary
+from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
 from app.store.statements import HEARTBEAT, REBUILD, REPORTS, STATES, report_name, statements

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.monitoring import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
+from app.domain.monitor_state import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
 from app.domain.report import ExperimentReport, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.services.queries.experiments import ExperimentRecord

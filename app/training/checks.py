@@ -18,7 +18,7 @@ from app.training import column_checks
 from app.training.columns import Column
 from app.training.dataset import Dataset
 from app.training.findings import DataReport, Finding, counted, refuse_if_any
-from app.training.task import Truth, decide, rare_classes, truth_of
+from app.training.task import Truth, rare_classes, task_of, truth_of
 
 ORDINARY_SHARE = 0.2
 
@@ -31,7 +31,7 @@ def first_copies(dataset: Dataset) -> np.ndarray:
     return np.array([first.setdefault(row, position) for position, row in enumerate(zip(*filled, strict=True))])
 
 
-def repeats(first: np.ndarray) -> Finding | None:
+def duplicates(first: np.ndarray) -> Finding | None:
     """What becomes of rows that repeat an earlier one: all are kept, for how often a row occurs is information.
 
     Where they are few they are likely recorded twice, and a copy in the hold-out of a row that was trained on would
@@ -40,11 +40,15 @@ def repeats(first: np.ndarray) -> Finding | None:
     count = len(first) - len(np.unique(first))
     if not count:
         return None
-    how = "copies stay on the same side of the split" if are_few(first) else "equal rows are ordinary in these data"
+    how = (
+        "copies stay on the same side of the split"
+        if few_duplicates(first)
+        else "equal rows are ordinary in these data"
+    )
     return Finding("duplicates", "kept", f"{counted(count)} the same as an earlier one", f"kept, {how}")
 
 
-def are_few(first: np.ndarray) -> bool:
+def few_duplicates(first: np.ndarray) -> bool:
     """Whether the copies are few enough to be accidents."""
     return len(first) - len(np.unique(first)) <= ORDINARY_SHARE * len(first)
 
@@ -82,7 +86,7 @@ _FIT_TO_USE: tuple[Callable[[Column], Finding | None], ...] = (
 _GUESSES = (column_checks.row_number, column_checks.identifier)
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class CheckOptions(msgspec.Struct, frozen=True):
     """What the user says about the data: columns to leave out, columns to keep in spite of a check, the task."""
 
     drop: tuple[str, ...] = ()
@@ -99,14 +103,14 @@ class CheckedData(msgspec.Struct, frozen=True):
     report: DataReport
 
 
-def check(dataset: Dataset, wishes: Wishes) -> CheckedData:
+def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
     """The data set, mended, with a report of what was found. Raises `DataRefused` with everything that stands."""
-    dataset, findings = labelled(_without(dataset, wishes))
-    task = wishes.task or decide(dataset.target)
+    dataset, findings = labelled(_without(dataset, options))
+    task = options.task or task_of(dataset.target)
     truth = truth_of(dataset.target, task, dataset.classes)
     columns = []
     for column in dataset.columns:
-        found = list(_of_column(column, dataset.target, task, column.name in wishes.keep))
+        found = list(_of_column(column, dataset.target, task, column.name in options.keep))
         findings += found
         if not any(finding.action in ("dropped", "refused") for finding in found):
             columns.append(column.without_infinities())
@@ -115,8 +119,8 @@ def check(dataset: Dataset, wishes: Wishes) -> CheckedData:
         raise DataRefused("no feature is left: " + "; ".join(finding.sentence for finding in findings))
     dataset = msgspec.structs.replace(dataset, columns=tuple(columns))
     first = first_copies(dataset)
-    findings += _present(repeats(first))
-    first = first if are_few(first) else np.arange(dataset.rows)
+    findings += _present(duplicates(first))
+    first = first if few_duplicates(first) else np.arange(dataset.rows)
     findings += _present(rare_classes(truth, first))
     refuse_if_any(findings)
     report = DataReport(rows=dataset.rows, columns=len(columns), findings=tuple(findings))
@@ -134,16 +138,16 @@ def _of_column(column: Column, target: Column, task: Task, insisted: bool) -> It
             yield found
             return
     found = None if insisted else leak(column, target, task)
-    yield from _present(found or column_checks.gaps(column))
+    yield from _present(found or column_checks.missing_values(column))
 
 
-def _without(dataset: Dataset, wishes: Wishes) -> Dataset:
+def _without(dataset: Dataset, options: CheckOptions) -> Dataset:
     """The data set without the columns that the user leaves out."""
     names = {column.name for column in dataset.columns}
-    for name in (*wishes.drop, *wishes.keep):
+    for name in (*options.drop, *options.keep):
         if name not in names:
             raise DataRefused(f"there is no feature column {name!r}; there are: {', '.join(sorted(names))}", field=name)
-    kept = tuple(column for column in dataset.columns if column.name not in wishes.drop)
+    kept = tuple(column for column in dataset.columns if column.name not in options.drop)
     if not kept:
         raise DataRefused("--drop leaves no feature")
     return msgspec.structs.replace(dataset, columns=kept)

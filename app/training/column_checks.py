@@ -30,7 +30,7 @@ def infinities(column: Column) -> Finding | None:
     return Finding("infinite values", "mended", message, "treated as missing", column.name)
 
 
-def gaps(column: Column) -> Finding | None:
+def missing_values(column: Column) -> Finding | None:
     """Missing values: filled in by the pipeline, and requests may have null there."""
     count = int(column.missing.sum())
     if not count:

@@ -99,7 +99,7 @@ _SETS = {
 BUILTIN_SETS = tuple(_SETS)
 
 
-class Loaded(msgspec.Struct, frozen=True):
+class BuiltinSet(msgspec.Struct, frozen=True):
     """A built-in set: the target holds class ids, `classes` their names by id."""
 
     columns: tuple[Column, ...]
@@ -107,11 +107,11 @@ class Loaded(msgspec.Struct, frozen=True):
     classes: tuple[str, ...]
 
 
-def load_builtin(name: str) -> Loaded:
+def load_builtin(name: str) -> BuiltinSet:
     """The built-in set of that name (one of `NAMES`)."""
     read, target = _SETS[name]
     bunch = read()
-    return Loaded(
+    return BuiltinSet(
         columns=tuple(numeric(column, bunch.data[:, index]) for index, column in enumerate(bunch.feature_names)),
         target=numeric(target, bunch.target),
         classes=tuple(str(label) for label in bunch.target_names),

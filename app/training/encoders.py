@@ -17,7 +17,7 @@ class Encoding(msgspec.Struct, frozen=True):
     """What an encoder knows of a column: the texts or else the numbers (booleans too), and if it copes with others."""
 
     categories: tuple[str, ...]
-    copes: bool
+    accepts_others: bool
     numbers: tuple[float, ...] = ()
 
 
@@ -30,8 +30,8 @@ def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
     found: dict[str, Encoding] = {}
     for column, encoding in _visit(estimator, list(columns)):
         earlier = found.get(column)
-        copes = encoding.copes and (earlier is None or earlier.copes)
-        found[column] = msgspec.structs.replace(encoding, copes=copes)
+        accepts_others = encoding.accepts_others and (earlier is None or earlier.accepts_others)
+        found[column] = msgspec.structs.replace(encoding, accepts_others=accepts_others)
     return found
 
 
@@ -63,12 +63,12 @@ def _visit_encoder(encoder: Any, columns: list[str]) -> Iterator[tuple[str, Enco
     if not isinstance(known, list) or len(known) != len(columns):
         return
     # An encoder without the setting (TargetEncoder) takes an unknown category for an average one.
-    copes = getattr(encoder, "handle_unknown", "average") != "error"
+    accepts_others = getattr(encoder, "handle_unknown", "average") != "error"
     for column, categories in zip(columns, known, strict=True):
         values = categories.tolist()
         texts = tuple(value for value in values if isinstance(value, str))
         numbers = tuple(float(value) for value in values if isinstance(value, bool | int | float) and value == value)
-        yield column, Encoding(categories=texts, copes=copes, numbers=() if texts else numbers)
+        yield column, Encoding(categories=texts, accepts_others=accepts_others, numbers=() if texts else numbers)
 
 
 def _resolved(chosen: Any, columns: list[str]) -> list[str]:

@@ -22,12 +22,12 @@ from app.domain.contract import FeatureContract, Task
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
 from app.training.columns import Column
-from app.training.complaints import collected
 from app.training.evaluation import answers
 from app.training.task import Truth, truth_of
+from app.training.user_warnings import collect_user_warnings
 
 
-class OwnModel(msgspec.Struct, frozen=True):
+class ExternalModel(msgspec.Struct, frozen=True):
     """A fitted estimator, what it answers with, and what loading it complained of.
 
     `labels` are its classes as it names them, in the order of its ids; none for a regressor. `columns` are the names
@@ -39,10 +39,10 @@ class OwnModel(msgspec.Struct, frozen=True):
     labels: tuple[Any, ...]
     columns: tuple[str, ...] | None
     width: int | None
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def load_model(path: Path) -> OwnModel:
+def load_model(path: Path) -> ExternalModel:
     """The model in that joblib (or pickle) file. Unpickling runs what the file says: the caller has chosen to trust it.
 
     Raises `DataRefused` where it cannot be loaded, is not fitted, or is neither a classifier nor a regressor with one
@@ -50,15 +50,15 @@ def load_model(path: Path) -> OwnModel:
     """
     if not path.is_file():
         raise DataRefused(f"there is no file {path}")
-    with collected() as complaints:
+    with collect_user_warnings() as warnings:
         try:
             estimator = joblib.load(path)
         except Exception as error:  # a pickle can raise anything; it is reported as the reason
             raise DataRefused(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return describe(estimator, str(path), tuple(complaints))
+    return describe(estimator, str(path), tuple(warnings))
 
 
-def describe(estimator: Any, origin: str, complaints: tuple[str, ...] = ()) -> OwnModel:
+def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> ExternalModel:
     """What a fitted estimator is; `origin` names it in errors. Raises `DataRefused`, see `load_model`."""
     if inspect.isclass(estimator) or not hasattr(estimator, "predict"):
         raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
@@ -70,13 +70,13 @@ def describe(estimator: Any, origin: str, complaints: tuple[str, ...] = ()) -> O
         pass  # a model of another library that keeps to the interface; predicting will tell
     task = _task(estimator, origin)
     names = getattr(estimator, "feature_names_in_", None)
-    return OwnModel(
+    return ExternalModel(
         estimator=estimator,
         task=task,
         labels=_labels(estimator, origin) if task == "classification" else (),
         columns=None if names is None else tuple(str(name) for name in names),
         width=getattr(estimator, "n_features_in_", None),
-        complaints=complaints,
+        warnings=warnings,
     )
 
 
@@ -101,7 +101,7 @@ def _kind(thing: Any) -> str:
     return thing.__name__ if inspect.isclass(thing) else type(thing).__name__
 
 
-def ask(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Outputs:
+def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Outputs:
     """The model's answers to the rows. Raises `DataRefused` with its reason where it cannot answer."""
     try:
         return answers(model.estimator, contract, rows)
@@ -110,7 +110,7 @@ def ask(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Outputs
         raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
 
 
-def copes_without(model: OwnModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:
+def answers_without(model: ExternalModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:
     """Whether the model still answers `row`, shape (1, features), when the value in that column is missing."""
     lacking = row.copy()
     lacking[0, column] = np.nan if contract.features[column].kind == "numeric" else None
@@ -121,7 +121,7 @@ def copes_without(model: OwnModel, contract: FeatureContract, row: np.ndarray, c
     return True
 
 
-def truth_for(model: OwnModel, target: Column) -> Truth:
+def truth_for(model: ExternalModel, target: Column) -> Truth:
     """The target by the model's classes, in the order of its ids, or as numbers for a regressor.
 
     Labels are compared as text, then as numbers (`1` is `1.0`), then as booleans. Raises `DataRefused` that lists

@@ -14,9 +14,9 @@ from app.domain.contract import Feature, FeatureContract, snake_case, unique_sna
 from app.errors import DataRefused
 from app.training.columns import Column, categorical, numeric
 from app.training.encoders import Encoding
-from app.training.external_model import OwnModel, copes_without
+from app.training.external_model import ExternalModel, answers_without
+from app.training.features import feature_of, missing_in
 from app.training.findings import Finding, counted
-from app.training.prepared import feature_of, missing_in
 
 
 class ChosenColumns(msgspec.Struct, frozen=True):
@@ -26,7 +26,7 @@ class ChosenColumns(msgspec.Struct, frozen=True):
     extra: tuple[str, ...] = ()
 
 
-def choose(model: OwnModel, columns: Sequence[Column]) -> ChosenColumns:
+def columns_for(model: ExternalModel, columns: Sequence[Column]) -> ChosenColumns:
     """The model's columns among those of the file: by name where it has names (exactly, else in snake case).
 
     Without names all columns in the order of the file. Raises `DataRefused` where columns are missing or their number
@@ -83,10 +83,10 @@ def features_of_model(columns: Sequence[Column], encoded: Mapping[str, Encoding]
 
 def _encoded(feature: Feature, encoding: Encoding) -> Feature:
     if feature.kind == "numeric":
-        return msgspec.structs.replace(feature, choices=() if encoding.copes else encoding.numbers)
-    others = feature.categories if encoding.copes or not encoding.categories else ()
+        return msgspec.structs.replace(feature, choices=() if encoding.accepts_others else encoding.numbers)
+    others = feature.categories if encoding.accepts_others or not encoding.categories else ()
     categories = tuple(sorted({*others, *encoding.categories}))
-    return msgspec.structs.replace(feature, categories=categories, open_categories=encoding.copes)
+    return msgspec.structs.replace(feature, categories=categories, open_categories=encoding.accepts_others)
 
 
 def _spelling(cell: str | None, known: frozenset[str]) -> str | None:
@@ -104,19 +104,19 @@ class AnswerableRows(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def settle(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> AnswerableRows:
+def answerable_rows(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> AnswerableRows:
     """The rows with known categories alone, and without gaps where the model does not cope with them.
 
     The model is asked, column by column. Raises `DataRefused` where no row is left.
     """
-    strange, findings = _strangers(contract, rows)
+    strange, findings = _unknown_categories(contract, rows)
     known = np.flatnonzero(~strange)
     _require_some(known, findings)
     missing = missing_in(rows[known])
     probe = rows[known[np.argsort(missing.sum(axis=1), kind="stable")[:1]]]
     features = list(contract.features)
     for column in np.flatnonzero(missing.any(axis=0)).tolist():
-        if copes_without(model, contract, probe, column):
+        if answers_without(model, contract, probe, column):
             missing[:, column] = False
             continue
         features[column] = msgspec.structs.replace(features[column], nullable=False)
@@ -127,7 +127,7 @@ def settle(model: OwnModel, contract: FeatureContract, rows: np.ndarray) -> Answ
     return AnswerableRows(contract=settled, positions=positions, findings=tuple(findings))
 
 
-def _strangers(contract: FeatureContract, rows: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
+def _unknown_categories(contract: FeatureContract, rows: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
     """True for rows with a category (or a number encoded as one) that the model would fail on, and what to say."""
     strange = np.zeros(len(rows), dtype=bool)
     findings = []

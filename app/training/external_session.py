@@ -18,18 +18,18 @@ from app.training.columns import Column
 from app.training.dataset import Dataset, from_csv
 from app.training.encoders import encodings
 from app.training.evaluation import errors_in, score
-from app.training.external_model import OwnModel, ask, load_model, truth_for
-from app.training.external_reference import as_fitted, choose, extra_columns, features_of_model, settle
+from app.training.external_model import ExternalModel, ask, load_model, truth_for
+from app.training.external_reference import answerable_rows, as_fitted, columns_for, extra_columns, features_of_model
+from app.training.features import digest, examples_of, rows_of
 from app.training.findings import CHECKS, DataReport, Finding
-from app.training.prepared import digest, examples_of, rows_of
-from app.training.session import Published, Step, Trained, introduce, require_free
+from app.training.session import PublishedVersion, SessionResult, Step, assign_alias, require_free
 from app.training.task import Truth, rare_classes
 
 _SEED = 0
 _NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
 
 
-class OwnOrder(msgspec.Struct, frozen=True, kw_only=True):
+class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The model file, the version it is to become (None: the next free number), and the reference data."""
 
     model: Path
@@ -48,29 +48,31 @@ class Reference(msgspec.Struct, frozen=True):
     report: DataReport
 
 
-def publish_own(order: OwnOrder, registry: ModelRegistry, step: Step) -> Trained:
+def publish_external(request: PublishRequest, registry: ModelRegistry, step: Step) -> SessionResult:
     """Put the model on the shelf, with contract, figures and drift reference of the reference data.
 
     Raises `DataRefused` where model and data give no contract or no reference, `RegistryConflict`, `InvalidRequest`.
     """
-    if order.version is not None:
-        require_free(registry, order.version)
-    step(f"loading {order.model}")
-    model = load_model(order.model)
-    step(f"reading {order.reference}")
-    reference = refer(model, from_csv(order.reference, order.target))
+    if request.version is not None:
+        require_free(registry, request.version)
+    step(f"loading {request.model}")
+    model = load_model(request.model)
+    step(f"reading {request.reference}")
+    reference = matched_reference(model, from_csv(request.reference, request.target))
     step("answering the reference rows")
-    draft = draft_of_own(model, reference, order.version)
+    draft = external_draft(model, reference, request.version)
     step("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    return Trained(reference.report, (Published(manifest, introduce(registry, manifest.version), model.complaints),))
+    return SessionResult(
+        reference.report, (PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings),)
+    )
 
 
-def refer(model: OwnModel, dataset: Dataset) -> Reference:
+def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
     """The reference data by the model's columns and classes. Raises `DataRefused`."""
     dataset, findings = labelled(dataset, least=1)
     truth = truth_for(model, dataset.target)
-    chosen = choose(model, dataset.columns)
+    chosen = columns_for(model, dataset.columns)
     encoded = encodings(model.estimator, [column.name for column in chosen.columns])
     fitted = [as_fitted(column, encoded.get(column.name)) for column in chosen.columns]
     findings += extra_columns(chosen.extra)
@@ -78,7 +80,7 @@ def refer(model: OwnModel, dataset: Dataset) -> Reference:
     columns = tuple(column.without_infinities() for column in fitted)
     features = features_of_model(columns, encoded)
     contract = FeatureContract(model.task, dataset.target.name, features, truth.classes)
-    settled = settle(model, contract, rows_of(columns))
+    settled = answerable_rows(model, contract, rows_of(columns))
     dataset = msgspec.structs.replace(dataset, columns=columns).take(settled.positions)
     truth = truth.take(settled.positions)
     findings += [*settled.findings, *_of_rows(dataset, truth)]
@@ -86,7 +88,7 @@ def refer(model: OwnModel, dataset: Dataset) -> Reference:
     return Reference(dataset, settled.contract, rows_of(dataset.columns), truth, report)
 
 
-def draft_of_own(model: OwnModel, reference: Reference, version: str | None) -> VersionDraft:
+def external_draft(model: ExternalModel, reference: Reference, version: str | None) -> VersionDraft:
     """What the shelf is to know of the model; its figures are those on the reference data, and say so."""
     contract, rows, truth = reference.contract, reference.rows, reference.truth
     outputs = ask(model, contract, rows)
@@ -117,11 +119,11 @@ def draft_of_own(model: OwnModel, reference: Reference, version: str | None) -> 
 def _noted(column: Column, target: Column, task: Task) -> list[Finding]:
     """The data checks of one column, for information: nothing is done but to infinities."""
     finite = column.without_infinities()
-    notes = [check(finite) for check in _NOTED] + [leak(finite, target, task), column_checks.gaps(finite)]
+    notes = [check(finite) for check in _NOTED] + [leak(finite, target, task), column_checks.missing_values(finite)]
     infinite = column_checks.infinities(column)
     return ([infinite] if infinite else []) + [found.only_noted() for found in notes if found]
 
 
 def _of_rows(dataset: Dataset, truth: Truth) -> list[Finding]:
-    notes = (checks.repeats(checks.first_copies(dataset)), rare_classes(truth, np.arange(dataset.rows)))
+    notes = (checks.duplicates(checks.first_copies(dataset)), rare_classes(truth, np.arange(dataset.rows)))
     return [found.only_noted() for found in notes if found]

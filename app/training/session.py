@@ -17,12 +17,12 @@ from app.drift.reference import build_reference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
 from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
-from app.training.checks import Wishes, check
+from app.training.checks import CheckOptions, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures
+from app.training.features import digest, examples_of
 from app.training.findings import DataReport
-from app.training.fitting import Fitted, Prepared, fit, prepare
-from app.training.prepared import digest, examples_of
+from app.training.fit import Fitted, Prepared, fit, prepare
 from app.training.variants import VariantCatalogue
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -35,7 +35,7 @@ def require_free(registry: ModelRegistry, version: str) -> None:
     registry.reserve(version)
 
 
-def introduce(registry: ModelRegistry, version: str) -> str | None:
+def assign_alias(registry: ModelRegistry, version: str) -> str | None:
     """Give a new version the alias that is still free: `champion`, then `challenger`; None where both are taken."""
     try:
         taken = registry.aliases()
@@ -88,75 +88,77 @@ class Gate(msgspec.Struct, frozen=True):
 Step = Callable[[str], None]
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be trained: on which data, as which version of which variant (None: see `plan`), by which rules."""
+class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be trained: on which data, as which version of which variant (None: see `versions_to_train`), by which rules."""
 
     dataset: str = "iris"
     target: str | None = None
     version: str | None = None
     variant: str | None = None
     seed: int = 42
-    wishes: Wishes = Wishes()
+    options: CheckOptions = CheckOptions()
     gate: Gate = Gate()
 
 
-class Published(msgspec.Struct, frozen=True):
+class PublishedVersion(msgspec.Struct, frozen=True):
     """A version that is now on the shelf, the alias that it got, and what its fitting complained of."""
 
     manifest: Manifest
     alias: str | None
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-class Trained(msgspec.Struct, frozen=True):
+class SessionResult(msgspec.Struct, frozen=True):
     """The outcome of a training session."""
 
     report: DataReport
-    versions: tuple[Published, ...]
+    versions: tuple[PublishedVersion, ...]
 
 
-def plan(order: Order, registry: ModelRegistry, catalogue: VariantCatalogue) -> tuple[tuple[str, str], ...]:
+def versions_to_train(
+    request: TrainingRequest, registry: ModelRegistry, catalogue: VariantCatalogue
+) -> tuple[tuple[str, str], ...]:
     """The (version, variant) pairs to train.
 
     Without a version on an empty shelf two: the named variant, or the first of the catalogue's pair, and the other
     one of the pair. Else one, under the named version or the next free number. Raises `RegistryConflict`,
     `InvalidRequest` and, for an unknown variant, `SettingError`.
     """
-    variant = order.variant or catalogue.default
+    variant = request.variant or catalogue.default
     catalogue.variant(variant)
-    if order.version is not None:
-        require_free(registry, order.version)
-        return ((order.version, variant),)
+    if request.version is not None:
+        require_free(registry, request.version)
+        return ((request.version, variant),)
     if registry.names():
         return ((registry.next_name(), variant),)
-    first = order.variant or catalogue.first_two[0]
+    first = request.variant or catalogue.first_two[0]
     second = next(name for name in reversed(catalogue.first_two) if name != first)
     return (("v1", first), ("v2", second))
 
 
-def train(order: Order, registry: ModelRegistry, catalogue: VariantCatalogue, step: Step) -> Trained:
+def train(request: TrainingRequest, registry: ModelRegistry, catalogue: VariantCatalogue, step: Step) -> SessionResult:
     """Train, hold against the gate, and publish where all versions pass it. `step` is told what is being done.
 
     Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `SettingError`.
     """
-    planned = plan(order, registry, catalogue)
-    step(f"reading {order.dataset}")
-    dataset = load(order.dataset, order.target)
+    planned = versions_to_train(request, registry, catalogue)
+    step(f"reading {request.dataset}")
+    dataset = load(request.dataset, request.target)
     step("checking the data")
-    checked = check(dataset, order.wishes)
-    order.gate.fits(checked.truth.task)
-    prepared = prepare(checked, order.seed)
+    checked = check(dataset, request.options)
+    request.gate.fits(checked.truth.task)
+    prepared = prepare(checked, request.seed)
     fitted = []
     for version, variant in planned:
         step(f"fitting {version} ({variant})")
-        fitted.append((version, fit(variant, catalogue.variant(variant), prepared, order.seed)))
-    order.gate.check(fitted)
+        fitted.append((version, fit(variant, catalogue.variant(variant), prepared, request.seed)))
+    request.gate.check(fitted)
     versions = []
     for version, result in fitted:
         step(f"publishing {version}: converting to ONNX and measuring parity")
-        manifest = publish(registry, result.estimator, draft_of(version, result, prepared, order.seed))
-        versions.append(Published(manifest, introduce(registry, version), result.complaints))
-    return Trained(report=checked.report, versions=tuple(versions))
+        manifest = publish(registry, result.estimator, draft_of(version, result, prepared, request.seed))
+        versions.append(PublishedVersion(manifest, assign_alias(registry, version), result.warnings))
+    return SessionResult(report=checked.report, versions=tuple(versions))
 
 
 def draft_of(version: str, fitted: Fitted, prepared: Prepared, seed: int) -> VersionDraft:

@@ -34,7 +34,7 @@ class Truth(msgspec.Struct, frozen=True):
         return Truth(task=self.task, labels=self.labels[positions], classes=self.classes, class_ids=class_ids)
 
 
-def decide(target: Column) -> Task:
+def task_of(target: Column) -> Task:
     """Regression where the target is numbers with many different values, else classification.
 
     Many: more than half as many as there are rows, or more than 20 (of whole numbers, more than a tenth of the rows

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 from app.domain.experiment import ExperimentTerms
-from app.domain.monitoring import ExperimentSummary
+from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import (
     CheckReport,
     ComparisonReport,

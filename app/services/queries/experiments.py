@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.monitoring import StoredReport
+from app.domain.monitor_state import StoredReport
 from app.domain.report import (
     ComparisonReport,
     ExperimentReport,

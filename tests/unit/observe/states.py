@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from app.domain.monitoring import MonitorSnapshot
+from app.domain.monitor_state import MonitorSnapshot
 from app.domain.report import CheckReport, ComparisonReport, ExperimentReport, Recommendation, VariantReport
 from app.observe.state import HostCondition, StateSnapshot
 from tests.web.drifting import drifted

@@ -6,7 +6,7 @@ import pytest
 from app.domain.derived import Changes, PlacedPoint, UserFact
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, in_order
-from app.domain.monitoring import LogTotals, MonitorSnapshot
+from app.domain.monitor_state import LogTotals, MonitorSnapshot
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.domain.report import (

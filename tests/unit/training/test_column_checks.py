@@ -82,7 +82,7 @@ def test_a_column_of_all_different_texts_is_an_identifier():
 def test_missing_and_infinite_values_are_mended_as_stated():
     column = typed("c", ["1", "inf", None, "2"])
     assert "1 infinite value: treated as missing" in column_checks.infinities(column).sentence
-    gaps = column_checks.gaps(column.without_infinities())
+    gaps = column_checks.missing_values(column.without_infinities())
     assert gaps.sentence == "column 'c' lacks 2 of 4 values: filled with the median"
 
 

@@ -21,7 +21,7 @@ def found(*parts, **options):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "copes"),
+    ("encoder", "accepts_others"),
     [
         (OneHotEncoder(), False),
         (OneHotEncoder(handle_unknown="ignore"), True),
@@ -31,9 +31,9 @@ def found(*parts, **options):
         (TargetEncoder(cv=2), True),
     ],
 )
-def test_an_encoder_says_whether_it_copes_with_unknown_categories(encoder, copes):
+def test_an_encoder_says_whether_it_copes_with_unknown_categories(encoder, accepts_others):
     encoding = found(("c", encoder, ["city"]))["city"]
-    assert encoding.copes is copes
+    assert encoding.accepts_others is accepts_others
     assert encoding.categories == ("a", "b")
 
 
@@ -47,7 +47,7 @@ def test_columns_may_be_chosen_in_any_way(chosen):
 
 def test_numbers_that_are_encoded_as_categories_are_told_apart():
     encoding = found(("c", OneHotEncoder(), ["code"]))["code"]
-    assert (encoding.categories, encoding.numbers, encoding.copes) == ((), (1.0, 2.0), False)
+    assert (encoding.categories, encoding.numbers, encoding.accepts_others) == ((), (1.0, 2.0), False)
 
 
 def test_an_encoder_behind_an_imputer_is_found():
@@ -62,7 +62,7 @@ def test_what_stands_behind_a_mixing_step_is_not_guessed_at():
 
 def test_of_several_encoders_of_a_column_all_must_cope():
     both = FeatureUnion([("one", OneHotEncoder(handle_unknown="ignore")), ("two", OneHotEncoder())])
-    assert not found(("c", both, ["city"]))["city"].copes
+    assert not found(("c", both, ["city"]))["city"].accepts_others
 
 
 def test_a_search_is_looked_into():

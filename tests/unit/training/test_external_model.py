@@ -11,14 +11,14 @@ from sklearn.tree import DecisionTreeClassifier
 from app.errors import DataRefused
 from app.training.columns import categorical, numeric, typed
 from app.training.encoders import Encoding
-from app.training.external_model import OwnModel, describe, load_model, truth_for
-from app.training.external_reference import as_fitted, choose
+from app.training.external_model import ExternalModel, describe, load_model, truth_for
+from app.training.external_reference import as_fitted, columns_for
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
 
 
 def model(labels=("a", "b"), columns=None, width=None, task="classification"):
-    return OwnModel(estimator=None, task=task, labels=labels, columns=columns, width=width)
+    return ExternalModel(estimator=None, task=task, labels=labels, columns=columns, width=width)
 
 
 def test_a_fitted_pipeline_says_what_it_is(tmp_path):
@@ -64,7 +64,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_columns_are_taken_by_name_in_the_order_of_the_model():
     data = [numeric("id", np.zeros(1)), numeric("sepal_width", np.ones(1)), numeric("b", np.zeros(1))]
-    chosen = choose(model(columns=("b", "sepal width (cm)")), data)
+    chosen = columns_for(model(columns=("b", "sepal width (cm)")), data)
     assert [column.name for column in chosen.columns] == ["b", "sepal width (cm)"]
     assert chosen.columns[1].values.tolist() == [1.0]
     assert chosen.extra == ("id",)
@@ -72,24 +72,24 @@ def test_columns_are_taken_by_name_in_the_order_of_the_model():
 
 def test_missing_columns_are_named():
     with pytest.raises(DataRefused, match="lacks columns that the model reads: c, d"):
-        choose(model(columns=("a", "c", "d")), [numeric("a", np.zeros(1))])
+        columns_for(model(columns=("a", "c", "d")), [numeric("a", np.zeros(1))])
 
 
 def test_without_names_the_number_of_columns_must_be_right():
     data = [numeric("a", np.zeros(1)), numeric("b", np.zeros(1))]
-    assert choose(model(width=2), data).columns == tuple(data)
+    assert columns_for(model(width=2), data).columns == tuple(data)
     with pytest.raises(DataRefused, match=r"takes 3 columns; .* 2: a, b"):
-        choose(model(width=3), data)
+        columns_for(model(width=3), data)
 
 
 def test_numbers_are_text_where_the_model_knows_them_as_text():
-    column = as_fitted(typed("zip", ["100", "200"]), Encoding(categories=("100", "200"), copes=False))
+    column = as_fitted(typed("zip", ["100", "200"]), Encoding(categories=("100", "200"), accepts_others=False))
     assert column.values.tolist() == ["100", "200"]
 
 
 @pytest.mark.parametrize("known", [("True", "False"), ("true", "false")])
 def test_booleans_are_spelt_as_the_model_knows_them(known):
-    column = as_fitted(typed("flag", ["TRUE", "false", None]), Encoding(categories=known, copes=False))
+    column = as_fitted(typed("flag", ["TRUE", "false", None]), Encoding(categories=known, accepts_others=False))
     assert column.values.tolist() == [*known, None]
 
 

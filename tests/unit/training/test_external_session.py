@@ -12,7 +12,7 @@ from app.domain.rows import RowParser
 from app.errors import DataRefused, InvalidFeatures, RegistryConflict
 from app.training.dataset import from_csv
 from app.training.external_model import describe
-from app.training.external_session import OwnOrder, publish_own, refer
+from app.training.external_session import PublishRequest, matched_reference, publish_external
 
 
 def table(rows=60):
@@ -25,25 +25,25 @@ def table(rows=60):
 
 @pytest.fixture
 def reference(tmp_path):
-    """Write a table as the reference file and give what `refer` makes of it for a model."""
+    """Write a table as the reference file and give what `matched_reference` makes of it for a model."""
 
     def make(estimator, frame, target="y"):
         path = tmp_path / "reference.csv"
         frame.to_csv(path, index=False)
-        return refer(describe(estimator, "model"), from_csv(path, target))
+        return matched_reference(describe(estimator, "model"), from_csv(path, target))
 
     return make
 
 
 @pytest.fixture
-def order(tmp_path):
-    """Write a model and a table to disk and give the order to publish them."""
+def wanted(tmp_path):
+    """Write a model and a table to disk and give the wanted to publish them."""
 
     def make(estimator, frame, version="mine"):
         joblib.dump(estimator, tmp_path / "model.joblib")
         frame.to_csv(tmp_path / "reference.csv", index=False)
         model, data = tmp_path / "model.joblib", tmp_path / "reference.csv"
-        return OwnOrder(model=model, reference=data, target="y", version=version)
+        return PublishRequest(model=model, reference=data, target="y", version=version)
 
     return make
 
@@ -59,9 +59,9 @@ def quiet(_step):
     pass
 
 
-def test_a_model_is_published_with_the_figures_of_the_reference_data(registry, order):
-    trained = publish_own(
-        order(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table()), registry, quiet
+def test_a_model_is_published_with_the_figures_of_the_reference_data(registry, wanted):
+    trained = publish_external(
+        wanted(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table()), registry, quiet
     )
     holdout = registry.manifest("mine").metrics["holdout"]
     assert (holdout["accuracy"], holdout["rows"]) == (1.0, 60)
@@ -69,18 +69,18 @@ def test_a_model_is_published_with_the_figures_of_the_reference_data(registry, o
     assert trained.versions[0].alias == "champion"
 
 
-def test_a_bad_model_is_published_too(registry, order):
+def test_a_bad_model_is_published_too(registry, wanted):
     hopeless = DecisionTreeClassifier(max_depth=1).fit(table()[["level"]], table()["y"])
-    publish_own(order(hopeless, table()), registry, quiet)
+    publish_external(wanted(hopeless, table()), registry, quiet)
     assert registry.manifest("mine").metrics["holdout"]["accuracy"] < 0.9
 
 
-def test_a_taken_name_is_refused_before_anything_is_unpickled(registry, order):
-    good = order(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table())
-    publish_own(good, registry, quiet)
+def test_a_taken_name_is_refused_before_anything_is_unpickled(registry, wanted):
+    good = wanted(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table())
+    publish_external(good, registry, quiet)
     good.model.write_bytes(b"never to be read")
     with pytest.raises(RegistryConflict):
-        publish_own(good, registry, quiet)
+        publish_external(good, registry, quiet)
 
 
 def test_the_contract_follows_the_model_not_the_file(reference):
@@ -147,22 +147,24 @@ def test_rows_with_categories_that_the_model_does_not_know_are_left_out(referenc
     assert "does not know 'Berlin' of 'city', in 1 row" in made.report.of("unknown categories")[0].message
 
 
-def test_a_model_that_fails_is_refused_with_its_reason(registry, order):
+def test_a_model_that_fails_is_refused_with_its_reason(registry, wanted):
     strange = table().assign(size=["tiny", "huge", "tall"] * 20)
     model = DecisionTreeClassifier().fit(table()[["size"]], table()["y"])
     with pytest.raises(DataRefused, match=r"cannot answer the reference rows: .*tiny"):
-        publish_own(order(model, strange), registry, quiet)
+        publish_external(wanted(model, strange), registry, quiet)
 
 
-def test_several_outputs_of_a_regressor_are_refused(registry, order):
+def test_several_outputs_of_a_regressor_are_refused(registry, wanted):
     numbers = table().assign(y=table()["size"])
     model = LinearRegression().fit(numbers[["size", "level"]], numbers[["size", "level"]])
     with pytest.raises(DataRefused, match="cannot answer the reference rows"):
-        publish_own(order(model, numbers[["size", "level", "y"]]), registry, quiet)
+        publish_external(wanted(model, numbers[["size", "level", "y"]]), registry, quiet)
 
 
-def test_a_regressor_is_published_with_its_figures(registry, order):
+def test_a_regressor_is_published_with_its_figures(registry, wanted):
     numbers = table().assign(y=table()["size"] * 2 + 1)
-    publish_own(order(DecisionTreeRegressor().fit(numbers[["size"]], numbers["y"]), numbers, None), registry, quiet)
+    publish_external(
+        wanted(DecisionTreeRegressor().fit(numbers[["size"]], numbers["y"]), numbers, None), registry, quiet
+    )
     assert registry.manifest("v1").metrics["holdout"]["r2"] == pytest.approx(1.0)
     assert registry.manifest("v1").contract.classes == ()

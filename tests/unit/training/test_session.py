@@ -9,11 +9,11 @@ from app.domain.prediction import Outputs
 from app.drift.reference import DriftReference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, RegistryConflict, SettingError
 from app.inference.registry import ALIASES, ModelRegistry
-from app.training.checks import Wishes, check
+from app.training.checks import CheckOptions, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures, ValueFigures
-from app.training.fitting import Fitted, fit, prepare
-from app.training.session import Gate, Order, introduce, plan, train
+from app.training.fit import Fitted, fit, prepare
+from app.training.session import Gate, TrainingRequest, assign_alias, train, versions_to_train
 from app.training.variants import TrainingVariant, VariantCatalogue, read_catalogue
 
 
@@ -88,7 +88,7 @@ def quiet(_step):
 def iris(tmp_path_factory):
     """A shelf with what an empty one gets, and the outcome."""
     registry = ModelRegistry(tmp_path_factory.mktemp("shelf") / "models", b"k" * 32)
-    return registry, train(Order(), registry, QUICK, quiet)
+    return registry, train(TrainingRequest(), registry, QUICK, quiet)
 
 
 def test_an_empty_shelf_gets_v1_as_champion_and_v2_as_challenger(iris):
@@ -126,52 +126,52 @@ def test_an_example_of_each_class_is_kept(iris):
 
 
 def test_plans_on_an_empty_shelf(registry):
-    assert plan(Order(), registry, QUICK) == (("v1", "tree"), ("v2", "stump"))
-    assert plan(Order(variant="stump"), registry, QUICK) == (("v1", "stump"), ("v2", "tree"))
-    assert plan(Order(variant="linear"), registry, QUICK) == (("v1", "linear"), ("v2", "stump"))
-    assert plan(Order(version="mine"), registry, QUICK) == (("mine", "tree"),)
+    assert versions_to_train(TrainingRequest(), registry, QUICK) == (("v1", "tree"), ("v2", "stump"))
+    assert versions_to_train(TrainingRequest(variant="stump"), registry, QUICK) == (("v1", "stump"), ("v2", "tree"))
+    assert versions_to_train(TrainingRequest(variant="linear"), registry, QUICK) == (("v1", "linear"), ("v2", "stump"))
+    assert versions_to_train(TrainingRequest(version="mine"), registry, QUICK) == (("mine", "tree"),)
 
 
 def test_plans_on_a_shelf_with_versions(iris):
-    assert plan(Order(), iris[0], QUICK) == (("v3", "tree"),)
-    assert plan(Order(variant="stump"), iris[0], QUICK) == (("v3", "stump"),)
+    assert versions_to_train(TrainingRequest(), iris[0], QUICK) == (("v3", "tree"),)
+    assert versions_to_train(TrainingRequest(variant="stump"), iris[0], QUICK) == (("v3", "stump"),)
 
 
 @pytest.mark.parametrize(
-    ("order", "error"),
+    ("wanted", "error"),
     [
-        (Order(version="v1"), RegistryConflict),
-        (Order(version="V 1"), InvalidRequest),
-        (Order(version="champion"), InvalidRequest),
-        (Order(variant="nope"), SettingError),
+        (TrainingRequest(version="v1"), RegistryConflict),
+        (TrainingRequest(version="V 1"), InvalidRequest),
+        (TrainingRequest(version="champion"), InvalidRequest),
+        (TrainingRequest(variant="nope"), SettingError),
     ],
 )
-def test_what_cannot_be_published_is_refused_before_any_work(iris, order, error):
+def test_what_cannot_be_published_is_refused_before_any_work(iris, wanted, error):
     with pytest.raises(error):
-        plan(order, iris[0], QUICK)
+        versions_to_train(wanted, iris[0], QUICK)
 
 
 def test_below_the_gate_nothing_is_published(registry):
     with pytest.raises(GateFailed, match=r"v1 \(tree\).*v2 \(stump\)"):
-        train(Order(gate=Gate(min_accuracy=1.0)), registry, QUICK, quiet)
+        train(TrainingRequest(gate=Gate(min_accuracy=1.0)), registry, QUICK, quiet)
     assert registry.names() == ()
 
 
 def test_later_versions_get_no_alias(iris, registry):
-    assert introduce(iris[0], "v1") is None
+    assert assign_alias(iris[0], "v1") is None
     assert iris[0].aliases()["champion"] == "v1"
 
 
 def test_a_broken_table_of_aliases_does_not_stop_a_publisher(registry):
-    train(Order(version="a", variant="stump"), registry, QUICK, quiet)
+    train(TrainingRequest(version="a", variant="stump"), registry, QUICK, quiet)
     (registry.root / ALIASES).write_text("junk")
     with pytest.raises(ArtefactRefused):
         registry.aliases()
-    assert introduce(registry, "a") == "champion"
+    assert assign_alias(registry, "a") == "champion"
 
 
 def test_the_same_data_and_seed_give_the_same_model():
-    prepared = [prepare(check(load("iris", None), Wishes()), 3) for _ in range(2)]
+    prepared = [prepare(check(load("iris", None), CheckOptions()), 3) for _ in range(2)]
     first, again = (fit("deep_forest", read_catalogue().variant("deep_forest"), data, 3) for data in prepared)
     rows = np.random.default_rng(0).uniform(0, 8, size=(500, 4))
     assert np.array_equal(first.estimator.predict_proba(rows), again.estimator.predict_proba(rows))
@@ -180,7 +180,7 @@ def test_the_same_data_and_seed_give_the_same_model():
 
 
 def test_the_first_two_variants_really_differ_and_pass_the_gate_on_iris():
-    prepared, catalogue = prepare(check(load("iris", None), Wishes()), 42), read_catalogue()
+    prepared, catalogue = prepare(check(load("iris", None), CheckOptions()), 42), read_catalogue()
     fitted = [(name, fit(name, catalogue.variant(name), prepared, 42)) for name in catalogue.first_two]
     Gate().check(fitted)
     rows = np.random.default_rng(0).uniform(prepared.rows.min(0), prepared.rows.max(0), size=(2000, 4))
@@ -189,12 +189,12 @@ def test_the_first_two_variants_really_differ_and_pass_the_gate_on_iris():
 
 
 def test_what_fitting_complains_of_is_reported():
-    prepared = prepare(check(load("wine", None), Wishes()), 1)
-    assert "converge" in fit("linear", QUICK.variant("linear"), prepared, 1).complaints[0]
+    prepared = prepare(check(load("wine", None), CheckOptions()), 1)
+    assert "converge" in fit("linear", QUICK.variant("linear"), prepared, 1).warnings[0]
 
 
 def test_a_model_that_cannot_be_fitted_is_refused_with_its_reason():
-    prepared = prepare(check(load("iris", None), Wishes()), 1)
+    prepared = prepare(check(load("iris", None), CheckOptions()), 1)
     with pytest.raises(DataRefused, match=r"bad cannot be fitted on these data: .*max_depth"):
         fit("bad", TrainingVariant(TREE, parameters={"max_depth": -1}), prepared, 1)
 
@@ -203,7 +203,7 @@ def test_numbers_and_categories_with_gaps_make_a_regression(csv_of, registry):
     generator = np.random.default_rng(1)
     lines = [f"{n % 7},{'Rome' if n % 3 else ''},{n % 7 + generator.normal():.4f}" for n in range(60)]
     path = csv_of("\n".join(["size,city,price", *lines]))
-    train(Order(dataset=str(path), target="price", version="prices"), registry, QUICK, quiet)
+    train(TrainingRequest(dataset=str(path), target="price", version="prices"), registry, QUICK, quiet)
     manifest = registry.manifest("prices")
     assert manifest.contract.task == "regression"
     assert manifest.metrics["holdout"]["r2"] <= 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.training.columns import categorical, numeric, typed
-from app.training.task import decide, truth_of
+from app.training.task import task_of, truth_of
 
 MANY = np.random.default_rng(0).normal(size=100)
 
@@ -20,11 +20,11 @@ MANY = np.random.default_rng(0).normal(size=100)
     ],
 )
 def test_the_task_is_told_from_the_target(values, task):
-    assert decide(numeric("y", np.array(values))) == task
+    assert task_of(numeric("y", np.array(values))) == task
 
 
 def test_texts_are_classes():
-    assert decide(categorical("y", [f"k{n}" for n in range(50)])) == "classification"
+    assert task_of(categorical("y", [f"k{n}" for n in range(50)])) == "classification"
 
 
 def test_whole_numbers_stay_numbers_and_are_named_by_their_digits():

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from app.domain.decision import AuditEntry, Decided
 from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.monitoring import StoredReport
+from app.domain.monitor_state import StoredReport
 from app.domain.report import ComparisonReport, ExperimentReport, Recommendation, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.services.control.decisions import Dependencies

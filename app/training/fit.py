@@ -21,9 +21,9 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
 from app.training.checks import CheckedData
-from app.training.complaints import collected
 from app.training.evaluation import Figures, answers, errors_in, score
-from app.training.prepared import features_of, rows_of
+from app.training.features import features_of, rows_of
+from app.training.user_warnings import collect_user_warnings
 from app.training.variants import TrainingVariant, instantiate
 
 HOLDOUT_SHARE = 0.2
@@ -131,7 +131,7 @@ class Prepared(msgspec.Struct, frozen=True):
 class Fitted(msgspec.Struct, frozen=True):
     """A variant, fitted. `heldout` are its answers to the hold-out rows, `errors` how many of them are wrong classes.
 
-    `complaints` are the warnings that fitting gave, each once.
+    `warnings` are the warnings that fitting gave, each once.
     """
 
     variant: str
@@ -140,7 +140,7 @@ class Fitted(msgspec.Struct, frozen=True):
     holdout: Figures
     heldout: Outputs
     errors: int | None
-    complaints: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(checked: CheckedData, seed: int) -> Prepared:
@@ -167,7 +167,7 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
     model = instantiate(name, variant, truth.task, seed)
     estimator = pipeline_for(contract, model, scale=variant.scale)
     rows = prepared.rows[split.training]
-    with collected() as complaints:
+    with collect_user_warnings() as warnings:
         try:
             estimator.fit(inputs_for(contract, rows), truth.labels[split.training])
         except (ValueError, TypeError) as error:
@@ -181,5 +181,5 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
         holdout=score(heldout, held),
         heldout=heldout,
         errors=errors_in(heldout, held),
-        complaints=tuple(complaints),
+        warnings=tuple(warnings),
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collected() -> Iterator[list[str]]:
+def collect_user_warnings() -> Iterator[list[str]]:
     """A list that has, once the block is left, the first line of each different warning meant for users.
 
     Those are `UserWarning`s (no convergence, another library version); warnings for developers are left out.

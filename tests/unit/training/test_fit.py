@@ -11,8 +11,8 @@ from sklearn.pipeline import Pipeline
 
 from app.domain.contract import Feature, FeatureContract
 from app.training.columns import categorical, numeric
-from app.training.fitting import inputs_for, pipeline_for, stratified
-from app.training.prepared import digest, examples_of, features_of, missing_in, rows_of
+from app.training.features import digest, examples_of, features_of, missing_in, rows_of
+from app.training.fit import inputs_for, pipeline_for, stratified
 from app.training.task import truth_of
 
 COLUMNS = (
