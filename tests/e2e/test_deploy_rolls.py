@@ -9,6 +9,7 @@ import requests
 from tests.e2e.api_process import ROW
 from tests.e2e.deployed import another_release, deployed
 from tests.e2e.kept_alive import light_load
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
@@ -97,8 +98,7 @@ def test_two_deployments_at_once_are_refused(service, stack_images):
     with (service.folder / ".deploy.lock").open("w") as file:
         holder = subprocess.Popen(["flock", str(service.folder / ".deploy.lock"), "sleep", "60"])
         try:
-            while subprocess.run(["flock", "-n", file.name, "true"]).returncode == 0:
-                pass
+            eventually(lambda: subprocess.run(["flock", "-n", file.name, "true"]).returncode != 0)
             status, said = service.script("deploy.sh", "local", "--tag", stack_images)
         finally:
             holder.terminate()

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from app.domain.derived import Changes, PlacedPoint, UserFact
-from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, in_order
 from app.domain.monitor_state import LogTotals, MonitorSnapshot
 from app.domain.outcome import Outcome
@@ -22,6 +21,7 @@ from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import MonitorStore
 from app.store.reports import MonitorReads, thinned
+from tests import builders
 from tests.unit.store.stored_rows import logged
 
 FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
@@ -47,12 +47,8 @@ def tell(database, *numbers, kind="actual"):
 
 
 def begin(database, name, weights=None):
-    wanted = Configuration(
-        epoch=0,
-        experiment_id=name,
-        weights=weights or {"v1": 0.5, "v2": 0.5},
-        terms=ExperimentTerms(metric="accuracy"),
-        created_at_us=1_000_000,
+    wanted = builders.configuration(
+        weights or {"v1": 0.5, "v2": 0.5}, epoch=0, experiment_id=name, created_at_us=1_000_000
     )
     ConfigurationLog(database).settle(lambda _latest: wanted)
 

@@ -5,19 +5,19 @@ import itertools
 from msgspec.structs import replace
 
 from app.domain.decision import AuditEntry, Decided
-from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.experiment import ExperimentTerms
 from app.domain.monitor_state import StoredReport
 from app.domain.report import ComparisonReport, ExperimentReport, Recommendation, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.services.control.decisions import Dependencies
 from app.services.control.startup import AvailableVersions
 from app.services.queries.experiments import ExperimentRecord
+from tests import builders
 
 NOW_US = 1_795_000_000_000_000
-BASE = Configuration(
+BASE = builders.configuration(
+    {"v1": 0.5, "v2": 0.5},
     epoch=3,
-    experiment_id="e1",
-    weights={"v1": 0.5, "v2": 0.5},
     terms=ExperimentTerms(metric="accuracy", baseline="v1"),
     champion="v1",
     created_at_us=NOW_US,
