@@ -1,0 +1,97 @@
+"""The contract of experiment metrics: all that comparing, reporting and validating must know of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from app.domain.contract import Task
+from app.domain.experiment import ExperimentTerms
+from app.scoring.declared_range import Range
+
+if TYPE_CHECKING:
+    # Its module needs numpy, and the settings, which read the table of metrics, are read without.
+    from app.domain.outcome import OutcomeKind
+
+Method: TypeAlias = Literal["paired", "paired_numeric", "two_sample", "asymptotic"]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One version's logged answer: class id `c` and the probabilities `p` of all classes, or a number `v`."""
+
+    c: int | None = None
+    p: tuple[float, ...] | None = None
+    v: float | None = None
+
+
+ScoreAnswer: TypeAlias = Callable[[Answer, float, ExperimentTerms], float | None]
+ScoreId: TypeAlias = Callable[[float, float, ExperimentTerms], float | None]
+RangeOf: TypeAlias = Callable[[ExperimentTerms], Range | None]
+
+
+def unscored(_answer: Answer, _label: float, _terms: ExperimentTerms) -> None:
+    """No value: the score of a metric that does not read labels."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment metric. Its file in `app.scoring` makes one, and `app.scoring.table` lists it.
+
+    - `name`: what settings, patches and reports call it. `quantity`: what sentences call it. Figures in sentences are
+      multiplied by `scale` and followed by `unit`, a plural with its leading space.
+    - `tasks`: the kinds of model that it is for. `outcome`: the kind of feedback that it needs.
+    - `range_of`: the range of its values under an experiment's terms; None where none is declared.
+    - `method`: how versions are compared where a range is declared; without one the comparison is asymptotic.
+      `paired` is for values of 0 and 1 alone, so that a gain is a win, a loss or a tie.
+    - `score`: the value of an answer once the label is known, in the units of the metric; None where the answer does
+      not hold what the metric reads. `score_of_id`: the same from what a signed prediction id holds (a class id or a
+      number), so that a label counts before its row is read; None where an id is not enough. A metric of rewards has
+      neither: the reward is the value.
+    - `reads_probabilities`: two answers with one class and other probabilities are scored differently.
+    - `bounded_by_disagreement`: two versions differ in it by no more than the share of requests on which their answers
+      differ. Then versions can be proven equivalent without labels (`app.stats.agreement`).
+    """
+
+    name: str
+    quantity: str
+    tasks: tuple[Task, ...]
+    higher_is_better: bool
+    method: Method
+    range_of: RangeOf
+    outcome: OutcomeKind = "actual"
+    score: ScoreAnswer = unscored
+    score_of_id: ScoreId | None = None
+    reads_probabilities: bool = False
+    bounded_by_disagreement: bool = False
+    scale: int = 1
+    unit: str = ""
+
+    @property
+    def uses_rewards(self) -> bool:
+        """Whether it compares rewards, which count for the served version alone, instead of labels."""
+        return self.outcome == "reward"
+
+    def method_under(self, terms: ExperimentTerms) -> Method:
+        """The method of comparison that these terms ask for."""
+        # Every exact test here bets on bounded outcomes. Without bounds only the asymptotic one is left.
+        return "asymptotic" if self.range_of(terms) is None else self.method
+
+    def is_triggered(self, terms: ExperimentTerms) -> bool:
+        """Whether an outcome waits for its logged row: rewards count only where the versions answered differently."""
+        return self.uses_rewards and terms.reward_triggered
+
+    def gain(self, terms: ExperimentTerms, baseline: float, challenger: float) -> float:
+        """How much better the challenger's value is: in widths of the declared range, else in units of the metric.
+
+        Values outside the range count as the nearer end. Positive is good for the challenger, also for losses.
+        """
+        worse, better = (baseline, challenger) if self.higher_is_better else (challenger, baseline)
+        declared = self.range_of(terms)
+        return better - worse if declared is None else declared.to_unit(better) - declared.to_unit(worse)
+
+    def tells_apart(self, one: Answer, other: Answer) -> bool:
+        """Whether the two answers can get different values."""
+        if one.c is not None and not self.reads_probabilities:
+            return one.c != other.c
+        return one != other

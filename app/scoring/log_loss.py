@@ -1,0 +1,40 @@
+"""Log loss: minus the logarithm of the probability that was given to the label."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from app.scoring.contract import Metric
+from app.scoring.declared_range import Range
+from app.scoring.probabilities import scored_by
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# The tests need a bound, and −ln p has none as p → 0.
+LEAST_PROBABILITY = 0.001
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """−ln p(label) of each row in nats, p not below .001; `probabilities` (rows, classes), `labels` (rows,) class ids.
+
+    A proper score up to that limit (Good 1952).
+    """
+    import numpy as np  # for the reason in `app.scoring.probabilities`
+
+    right = probabilities[range(len(labels)), labels]
+    score: np.ndarray = -np.log(np.clip(right, LEAST_PROBABILITY, 1.0))
+    return score
+
+
+LOG_LOSS = Metric(
+    name="log_loss",
+    quantity="log loss",
+    tasks=("classification",),
+    higher_is_better=False,
+    method="paired_numeric",
+    range_of=lambda _terms: Range(0.0, -math.log(LEAST_PROBABILITY)),
+    score=scored_by(log_loss),
+    reads_probabilities=True,
+)
