@@ -72,7 +72,12 @@ class Api:
         loaded_models, self._loaded_models = self._loaded_models, None  # a reload must be able to let go of it
         assert loaded_models is not None
         shared = self._shared
-        live = LiveModels(loaded_models, self._configurations.current(), partial(breaker, shared.settings))
+        live = LiveModels(
+            loaded_models,
+            self._configurations.current(),
+            partial(breaker, shared.settings),
+            published=shared.registry.names,
+        )
         following = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
         reload = Reload(
             loaded_models=lambda: live.loaded_models,

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, TooLarge
 from app.services.serving.predictor import PredictionRequest, ServedPrediction
 from app.web.dependencies import Services
@@ -165,7 +165,7 @@ def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
         model_version=exposure.version,
         assignment=exposure.assignment,
         latency_ms=latency_ms(exposure),
-        timestamp=rfc3339(exposure.served_at_us),
+        timestamp=iso_utc(exposure.served_at_us),
     )
 
 
@@ -178,7 +178,7 @@ def answer_to_batch(served: ServedPrediction) -> BatchAnswer:
         model_version=exposure.version,
         assignment=exposure.assignment,
         latency_ms=latency_ms(exposure),
-        timestamp=rfc3339(exposure.served_at_us),
+        timestamp=iso_utc(exposure.served_at_us),
     )
 
 
@@ -239,24 +239,24 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     body = _checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
     predictor = services.predictor
-    serving = predictor.serving()
-    parser = serving.parser(forced)
+    state = predictor.live_state()
+    parser = state.parser(forced)
     features, user_id = single_row(body, parser.names, environ)
     row = parser.row(features)
-    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), serving))
+    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), state))
     return served.version.name, encode(answer_to_one(served))
 
 
 def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
     body = _checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
-    serving = services.predictor.serving()
-    parser = serving.parser(forced)
+    state = services.predictor.live_state()
+    parser = state.parser(forced)
     rows, user_id = batch_rows(body, environ)
     limit = services.settings.max_batch_rows
     if len(rows) > limit:
         raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
-    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), serving)
+    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), state)
     served: ServedPrediction = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 

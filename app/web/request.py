@@ -17,6 +17,7 @@ import msgspec
 from werkzeug.datastructures import MultiDict
 
 from app.errors import InvalidRequest, MalformedJson, TooLarge
+from app.services.pages import require_number
 
 _KEY = "HTTP_X_REQUEST_ID"
 _LONGEST = 128
@@ -51,9 +52,10 @@ def whole_number(query: MultiDict[str, str], name: str, default: int, most: int)
     text = one_text(query, name)
     if text is None:
         return default
-    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and 1 <= int(text) <= most:
-        return int(text)
-    raise InvalidRequest(f"{name} must be a whole number from 1 to {most}", field=name)
+    # Python refuses to convert thousands of digits, and none of them would be in the range; 0 is never in it.
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else 0
+    require_number(name, number, most)
+    return number
 
 
 MAX_DISCARDED_BYTES = 128 * 1024 * 1024

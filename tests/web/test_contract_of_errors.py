@@ -92,7 +92,7 @@ def test_errors_under_v2_have_the_shape_of_that_protocol(client):
 @pytest.mark.parametrize("path", ["/config", "/openapi.json"])
 def test_what_nobody_foresaw_is_500_without_traceback_and_logged_with_the_id(serve, caplog, path):
     client, services = serve()
-    services.live.configuration = services.live.serving = None
+    services.live.configuration = services.live.state = None
     with caplog.at_level(logging.ERROR):
         answer = client.get(path, headers={"X-Request-Id": "mine"})
     assert (answer.status_code, answer.get_json()["error"]["code"]) == (500, "internal")
@@ -102,7 +102,7 @@ def test_what_nobody_foresaw_is_500_without_traceback_and_logged_with_the_id(ser
 
 def test_predicting_survives_what_nobody_foresaw(serve, caplog):
     client, services = serve()
-    services.live.serving = None
+    services.live.state = None
     with caplog.at_level(logging.ERROR):
         answer = client.post("/predict", json={"features": [1, 1, 1, 1]})
     assert (answer.status_code, services.metrics.reasons) == (500, ["internal"])

@@ -1,9 +1,7 @@
-"""What deciding needs from outside, and what may be asked of it.
+"""Decisions about the experiment: promote, roll back, keep, configure, and what the monitor decides on its own.
 
-Carry a decision out: one transaction with its audit entry, then this process follows, and a version that is back is
-asked whether it answers.
-
-Decide: promote, roll back, keep, change the configuration; each in one transaction with its audit entry.
+Each use case is a pure transition of the configuration in force, with who decided and why. `Decisions._commit` writes
+the next configuration and its audit entry in one transaction and applies them in this process.
 """
 
 from __future__ import annotations
@@ -19,18 +17,22 @@ from app.domain.decision import CONFIGURE, MONITOR, AuditEntry, Decided, Decisio
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
-from app.errors import InvalidRequest, NotReady, StoreUnavailable
+from app.errors import NotReady, StoreUnavailable
 from app.services.control.patch import ConfigurationPatch, patched
 from app.services.control.startup import AvailableVersions
-from app.services.control.transitions import changes_between, kept, promoted, require_served, rolled_back, without
+from app.services.control.transitions import changes_between, decided_by_person, leader, promoted, without
+from app.services.pages import LARGEST_PAGE, require_number
 
-Decide = Callable[[Configuration | None], PendingDecision | None]
+_LOG = logging.getLogger(__name__)
+# The next configuration; None, or the same object, where nothing is to be changed.
+Transition = Callable[[Configuration], Configuration | None]
+Proposal = Callable[[Configuration | None], PendingDecision | None]
 
 
 class DecisionLog(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
-    def decide(self, decide: Decide) -> Decided: ...
+    def decide(self, propose: Proposal) -> Decided: ...
 
     def add_check(self, seq: int, checked: ProbeResult) -> None: ...
 
@@ -40,7 +42,7 @@ class DecisionLog(Protocol):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What is asked for, by whom and why."""
+    """A person's decision about the experiment: the action, for which version, by whom and why."""
 
     action: DecisionAction
     version: str | None
@@ -49,95 +51,12 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class WeightChange(msgspec.Struct, frozen=True):
-    """What the monitor does with the weights at a person's word: `ramp` or `weights`, of which version, and why."""
+    """Why the monitor changes the weights: `ramp` or `weights` (the policy thompson), for which version, and the
+    reason for the audit log."""
 
     action: str
     version: str | None
     reason: str
-
-
-class Dependencies(msgspec.Struct, frozen=True):
-    """What deciding needs from around it.
-
-    `report` gives the present report of an experiment, None where there is none (raises `StoreUnavailable`); `probe`
-    what is wrong with a version's answers, None where it answers; `now_us` the clock; `new_id` an experiment's id;
-    `follow` is called after each change, so that this process acts on it before the caller is answered.
-    """
-
-    report: Callable[[str], ExperimentReport | None]
-    probe: Callable[[str], str | None]
-    now_us: Callable[[], int]
-    new_id: Callable[[], str]
-    follow: Callable[[], None] = lambda: None
-
-
-_LOG = logging.getLogger(__name__)
-
-
-class DecisionCommit:
-    """Makes rulings of decisions, whoever decided, and carries them out. Raises `StoreUnavailable`."""
-
-    def __init__(self, log: DecisionLog, dependencies: Dependencies) -> None:
-        self._log = log
-        self._dependencies = dependencies
-
-    def of(
-        self,
-        before: Configuration,
-        after: Configuration,
-        who: Decision | tuple[str, str, str | None],
-        leader: str | None,
-    ) -> PendingDecision:
-        """What is to be written where `after` is to follow `before`, decided by `who`; `leader` serves afterwards."""
-        action, actor, note = (who.action, who.actor, who.note) if isinstance(who, Decision) else who
-        after = replace(
-            after,
-            epoch=0,
-            experiment_id=after.experiment_id or self._dependencies.new_id(),
-            created_at_us=self._dependencies.now_us(),
-            source=action,
-        )
-        return PendingDecision(
-            configuration=after,
-            experiment_id=before.experiment_id,
-            actor=actor,
-            action=action,
-            version=leader,
-            note=note,
-            changes=changes_between(before, after),
-            evidence=self._dependencies.report(before.experiment_id),
-        )
-
-    def carry_out(self, decide: Decide) -> Decided:
-        """What came of it, in force in this process and logged; a version that was brought back has been asked."""
-        decided = self._log.decide(decide)
-        entry = decided.entry
-        if entry is None:
-            return decided
-        self._dependencies.follow()
-        _LOG.warning("decided", extra={"event_fields": _told(entry)})
-        if entry.action != "rollback" or entry.version is None:
-            return decided
-        return replace(decided, entry=self._checked(entry, entry.version))
-
-    def _checked(self, entry: AuditEntry, version: str) -> AuditEntry:
-        """The entry with what was found when the version that is back was asked; the decision stands in any case."""
-        failure = self._dependencies.probe(version)
-        checked = ProbeResult(answers=failure is None, at=iso_utc(self._dependencies.now_us()), detail=failure)
-        if failure is not None:
-            _LOG.error("restored_version_fails", extra={"event_fields": {"version": version, "reason": failure}})
-        try:
-            self._log.add_check(entry.seq, checked)
-        except StoreUnavailable as error:  # the decision is made; it must not look as if it were not
-            _LOG.error("check_not_recorded", extra={"event_fields": {"seq": entry.seq, "reason": error.message}})
-        return replace(entry, checked=checked)
-
-
-def _told(entry: AuditEntry) -> dict[str, object]:
-    return {"action": entry.action, "version": entry.version, "actor": entry.actor, "epoch": entry.epoch}
-
-
-LARGEST_PAGE = 1000
 
 
 class AuditPage(msgspec.Struct, frozen=True):
@@ -147,127 +66,181 @@ class AuditPage(msgspec.Struct, frozen=True):
     next: int | None
 
 
+class Dependencies(msgspec.Struct, frozen=True):
+    """The effects that deciding needs, as functions.
+
+    `report` returns the current report of an experiment, None if there is none (raises `StoreUnavailable`). `probe`
+    returns what is wrong with a version's answers, None if it answers. `now_us` is the clock (µs since 1970, UTC);
+    `new_id` makes an experiment's id. `follow` is called after each change, so that this process applies it before
+    the caller is answered. `nothing_loaded` returns why no version is loaded, None if one is.
+    """
+
+    report: Callable[[str], ExperimentReport | None]
+    probe: Callable[[str], str | None]
+    now_us: Callable[[], int]
+    new_id: Callable[[], str]
+    follow: Callable[[], None] = lambda: None
+    nothing_loaded: Callable[[], str | None] = lambda: None
+
+
+class _Reason(msgspec.Struct, frozen=True):
+    """What the audit entry says beside the changes."""
+
+    action: str
+    actor: str
+    note: str | None
+
+
 class Decisions:
     """The use cases behind `POST /experiment/decision`, `PATCH /config`, `GET /audit` and the monitor's own decisions.
 
-    Of several that decide at once each sees what the one before did. All raise `StoreUnavailable`; then nothing was
-    changed, or, where only the answer was lost, all of it was.
+    If several decide at once, each sees the configuration that the one before it made. All raise `StoreUnavailable`;
+    then either nothing was changed, or everything was and only the answer was lost. All raise `NotReady` while the
+    store has no configuration.
     """
 
     def __init__(self, log: DecisionLog, dependencies: Dependencies) -> None:
         self._log = log
-        self._now_us = dependencies.now_us
-        self._commit = DecisionCommit(log, dependencies)
+        self._dependencies = dependencies
 
-    def decide(self, decision: Decision, registry: AvailableVersions) -> Decided:
-        """Carry out a person's decision among the versions on `registry`.
+    def decide(self, decision: Decision, available: AvailableVersions) -> Decided:
+        """Apply a person's decision.
 
-        Raises `UnknownVersion`, `InvalidRequest`, and `Contradiction` where it contradicts what is in force.
+        Raises `UnknownVersion`, `InvalidRequest`, and `Contradiction` if it contradicts the configuration in force.
         """
+        reason = _Reason(decision.action, decision.actor, decision.note)
+        return self._commit(
+            lambda latest: decided_by_person(latest, decision.action, decision.version, available),
+            reason,
+            lambda after: after.champion,
+        )
 
-        def decide(latest: Configuration | None) -> PendingDecision:
-            before = _required(latest)
-            after = _decided(before, decision, registry)
-            return self._commit.of(before, after, decision, after.champion)
+    def configure(self, patch: ConfigurationPatch, actor: str, available: AvailableVersions) -> Decided:
+        """Change the configuration; no entry is written if the patch changes nothing.
 
-        return self._commit.carry_out(decide)
-
-    def configure(self, patch: ConfigurationPatch, actor: str, registry: AvailableVersions) -> Decided:
-        """Change the configuration; without an entry where the patch changes nothing.
-
-        Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` where another epoch is in force than it says.
+        Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` if the patch was made for another revision.
         """
-
-        def decide(latest: Configuration | None) -> PendingDecision | None:
-            before = _required(latest)
-            after = patched(before, patch, registry, self._now_us())
-            return None if after is before else self._commit.of(before, after, (CONFIGURE, actor, patch.note), None)
-
-        return self._commit.carry_out(decide)
+        return self._commit(
+            lambda latest: patched(latest, patch, available, self._dependencies.now_us()),
+            _Reason(CONFIGURE, actor, patch.note),
+            lambda _after: None,
+        )
 
     def stop(self, experiment_id: str, offender: str, reason: str) -> Decided | None:
-        """Take a version that broke a guardrail out of the traffic, once in an experiment; None where that is done.
+        """Take all traffic from a version that crossed a guardrail, once per experiment; None if nothing is changed.
 
-        Once: where a person gives it traffic again, the person's word is the more recent one. Nothing happens where
-        another experiment has begun, or AUTO_DECIDE does not allow it (any more).
+        Nothing is changed after the first time (a person who gives the version traffic again overrides the monitor),
+        if another experiment has begun, or if AUTO_DECIDE does not allow it.
         """
 
-        def decide(latest: Configuration | None) -> PendingDecision | None:
-            if not _allowed(latest, experiment_id, "rollback") or latest is None:
-                return None
-            after = without(latest, offender)
-            if after is None or self._stopped_before(experiment_id, offender):
-                return None
-            return self._commit.of(latest, after, ("rollback", MONITOR, reason), _leader(after))
+        def transition(latest: Configuration) -> Configuration | None:
+            after = without(latest, offender) if _allowed(latest, experiment_id, "rollback") else None
+            return None if after is None or self._stopped_before(experiment_id, offender) else after
 
-        decided = self._commit.carry_out(decide)
-        return decided if decided.entry else None
+        return _if_changed(self._commit(transition, _Reason("rollback", MONITOR, reason), leader))
 
     def promote(self, experiment_id: str, version: str, reason: str) -> Decided | None:
-        """Promote by AUTO_DECIDE; None where it is champion, another experiment has begun, or it is not allowed."""
+        """Promote as AUTO_DECIDE allows; None if it does not, the version is champion, or the experiment has ended."""
 
-        def decide(latest: Configuration | None) -> PendingDecision | None:
-            if not _allowed(latest, experiment_id, "promote") or latest is None or latest.champion == version:
-                return None
-            return self._commit.of(latest, promoted(latest, version), ("promote", MONITOR, reason), version)
+        def transition(latest: Configuration) -> Configuration | None:
+            allowed = _allowed(latest, experiment_id, "promote") and latest.champion != version
+            return promoted(latest, version) if allowed else None
 
-        decided = self._commit.carry_out(decide)
-        return decided if decided.entry else None
+        return _if_changed(self._commit(transition, _Reason("promote", MONITOR, reason), lambda _after: version))
 
-    def change_weights(self, seen: Configuration, after: Configuration, what: WeightChange) -> Decided | None:
-        """Carry out what a person asked for beforehand (a ramp, the policy thompson), whatever AUTO_DECIDE says.
+    def change_weights(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None:
+        """Apply a step that a person asked for in advance (a ramp, the policy thompson), whatever AUTO_DECIDE says.
 
-        None where another configuration is in force than the one that the monitor has `seen`.
+        None if the configuration in force is no longer the one that the monitor has `seen`.
         """
-
-        def decide(latest: Configuration | None) -> PendingDecision | None:
-            if latest is None or latest.epoch != seen.epoch:
-                return None
-            return self._commit.of(latest, after, (what.action, MONITOR, what.reason), what.version)
-
-        decided = self._commit.carry_out(decide)
-        return decided if decided.entry else None
+        return _if_changed(
+            self._commit(
+                lambda latest: after if latest.epoch == seen.epoch else None,
+                _Reason(change.action, MONITOR, change.reason),
+                lambda _after: change.version,
+            )
+        )
 
     def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
         """Up to `limit` (1 to 1,000) entries, newest first, older than the entry `before`. Raises `InvalidRequest`."""
-        if not 1 <= limit <= LARGEST_PAGE:
-            raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
+        require_number("limit", limit, LARGEST_PAGE)
+        # One more than asked for: it tells whether another page follows.
         entries = self._log.page(limit + 1, before)
         following = entries[limit - 1].seq if len(entries) > limit else None
         return AuditPage(tuple(entries[:limit]), following)
 
+    def _commit(
+        self, transition: Transition, reason: _Reason, version_of: Callable[[Configuration], str | None]
+    ) -> Decided:
+        """Write what `transition` makes of the configuration in force, and its audit entry about `version_of` it."""
+
+        def propose(latest: Configuration | None) -> PendingDecision | None:
+            if latest is None:
+                raise NotReady(self._dependencies.nothing_loaded() or _NOT_BEGUN, retry_after_s=5)
+            after = transition(latest)
+            return None if after is None or after is latest else self._pending(latest, after, reason, version_of(after))
+
+        decided = self._log.decide(propose)
+        entry = decided.entry
+        if entry is None:
+            return decided
+        # Before the answer: whoever has decided must not be served by the configuration from before.
+        self._dependencies.follow()
+        fields = {"action": entry.action, "version": entry.version, "actor": entry.actor, "epoch": entry.epoch}
+        _LOG.warning("decided", extra={"event_fields": fields})
+        if entry.action != "rollback" or entry.version is None:
+            return decided
+        return replace(decided, entry=self._probed(entry, entry.version))
+
+    def _pending(
+        self, before: Configuration, after: Configuration, reason: _Reason, version: str | None
+    ) -> PendingDecision:
+        after = replace(
+            after,
+            epoch=0,  # the store gives the number, under its write lock
+            experiment_id=after.experiment_id or self._dependencies.new_id(),
+            created_at_us=self._dependencies.now_us(),
+            source=reason.action,
+        )
+        return PendingDecision(
+            configuration=after,
+            experiment_id=before.experiment_id,
+            actor=reason.actor,
+            action=reason.action,
+            version=version,
+            note=reason.note,
+            changes=changes_between(before, after),
+            evidence=self._dependencies.report(before.experiment_id),
+        )
+
+    def _probed(self, entry: AuditEntry, version: str) -> AuditEntry:
+        """The entry with the result of probing the version that was brought back; the decision stands either way."""
+        failure = self._dependencies.probe(version)
+        checked = ProbeResult(answers=failure is None, at=iso_utc(self._dependencies.now_us()), detail=failure)
+        if failure is not None:
+            _LOG.error("restored_version_fails", extra={"event_fields": {"version": version, "reason": failure}})
+        try:
+            self._log.add_check(entry.seq, checked)
+        except StoreUnavailable as error:  # raising would look as if the decision had not been made
+            _LOG.error("check_not_recorded", extra={"event_fields": {"seq": entry.seq, "reason": error.message}})
+        return replace(entry, checked=checked)
+
     def _stopped_before(self, experiment_id: str, offender: str) -> bool:
         entries = self._log.of_experiment(experiment_id)
-        return any(entry.actor == MONITOR and _took_out(entry, offender) for entry in entries)
+        return any(entry.actor == MONITOR and _took_all_traffic(entry, offender) for entry in entries)
 
 
-def _took_out(entry: AuditEntry, version: str) -> bool:
+_NOT_BEGUN = "no experiment has begun yet: the api begins one within a second of loading models; try again then"
+
+
+def _took_all_traffic(entry: AuditEntry, version: str) -> bool:
     change = entry.changes.get("weights")
     return change is not None and isinstance(change.after, dict) and not change.after.get(version)
 
 
-def _decided(latest: Configuration, decision: Decision, registry: AvailableVersions) -> Configuration:
-    version = decision.version
-    if version is not None:
-        require_served(version, registry.versions, registry.eligible)
-    if decision.action == "promote":
-        if version is None:
-            raise InvalidRequest("say which version to promote", field="version")
-        return promoted(latest, version)
-    after = rolled_back(latest, version) if decision.action == "rollback" else kept(latest, version)
-    require_served(str(after.champion), registry.versions, registry.eligible)
-    return after
+def _allowed(latest: Configuration, experiment_id: str, action: str) -> bool:
+    return latest.experiment_id == experiment_id and latest.auto_decide in (action, "both")
 
 
-def _required(latest: Configuration | None) -> Configuration:
-    if latest is None:
-        raise NotReady("there is no experiment yet: no model is on the shelf (bakeoff train)", retry_after_s=5)
-    return latest
-
-
-def _allowed(latest: Configuration | None, experiment_id: str, what: str) -> bool:
-    return latest is not None and latest.experiment_id == experiment_id and latest.auto_decide in (what, "both")
-
-
-def _leader(configuration: Configuration) -> str:
-    return max(configuration.weights, key=lambda name: (configuration.weights[name], name == configuration.champion))
+def _if_changed(decided: Decided) -> Decided | None:
+    return decided if decided.entry is not None else None

@@ -1,4 +1,4 @@
-"""Changes of the configuration at run time, setting by setting: pure, and refused where they make no sense."""
+"""`PATCH /config` as a transition: checks each changed setting and returns the next configuration. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from msgspec.structs import asdict, replace
 
 from app.domain.experiment import Configuration, ExperimentTerms, Ramp
 from app.domain.split import normalised
-from app.errors import Contradiction, InvalidRequest, UnknownVersion
+from app.errors import Contradiction, InvalidRequest
 from app.routing.policies import POLICIES, THOMPSON
-from app.services.control.startup import METRICS, AvailableVersions
+from app.scoring.table import names_for
+from app.services.control.startup import AvailableVersions
 from app.services.control.transitions import started
+from app.services.serving.availability import unknown_version
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Distance = Annotated[float, Meta(ge=0)]
 _Step = Annotated[float, Meta(gt=0, le=1)]
 _LONGEST_STEP_S = 30 * 86_400
 _TERMS = ExperimentTerms.__struct_fields__
-# Two splits that differ by rounding only are one: a patch that repeats what is in force changes nothing.
+# Splits that differ by rounding only are the same: a patch that repeats the one in force changes nothing.
 _SAME_WEIGHT = 1e-12
 
 
 class RampPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A ramp to begin: `version` gets the first of `steps` (shares, strictly increasing) at once, and the monitor
-    gives it the next one `every_seconds` (30 days at most), unless a guardrail or a check speaks against it."""
+    """A ramp to begin: `version` gets the first of `steps` (shares, strictly increasing) at once, and the next one
+    `every_seconds` (at most 30 days) later, from the monitor, unless a guardrail or a check forbids it."""
 
     version: str
     steps: Annotated[tuple[_Step, ...], Meta(min_length=1, max_length=20)]
@@ -37,12 +39,12 @@ class RampPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be changed; what is left out stays.
+    """The settings to change; a field that is left out stays as it is.
 
-    `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, where given,
-    must be the one in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
+    `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, if given, must
+    be the revision in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
     and begins another with them. `ramp` begins a ramp, null ends the one that runs; `weights` and `new_experiment`
-    end it too. `note` says why, for the audit log.
+    end it too. `note` is the reason, for the audit log.
     """
 
     weights: Mapping[str, float] | UnsetType = UNSET
@@ -65,19 +67,19 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 def patched(
-    latest: Configuration, patch: ConfigurationPatch, registry: AvailableVersions, now_us: int = 0
+    latest: Configuration, patch: ConfigurationPatch, available: AvailableVersions, now_us: int = 0
 ) -> Configuration:
-    """The configuration after the patch; `latest` itself where that changes nothing.
+    """The configuration after the patch; `latest` itself if that changes nothing.
 
-    The empty experiment id stands for one to be made. A ramp begins at `now_us`. Raises `InvalidRequest`,
-    `UnknownVersion`, and `Contradiction` where `epoch` is not the one in force.
+    The empty experiment id stands for one that the commit makes. A ramp begins at `now_us` (µs since 1970, UTC).
+    Raises `InvalidRequest`, `UnknownVersion`, and `Contradiction` if `epoch` is not the revision in force.
     """
     if patch.epoch is not UNSET and patch.epoch != latest.epoch:
         raise Contradiction(
             f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
         )
-    terms = _terms(latest.terms, patch, registry)
-    weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, registry)
+    terms = _terms(latest.terms, patch, available)
+    weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, available)
     changed = replace(
         latest,
         weights=latest.weights if _same(weights, latest.weights) else weights,
@@ -89,21 +91,21 @@ def patched(
         ramp=latest.ramp if _leaves_ramp(patch) else None,
     )
     if isinstance(patch.ramp, RampPatch):
-        changed = started(changed, _ramp(patch.ramp, changed, registry), now_us)
-    _require_one_hand(changed, patch)
+        changed = started(changed, _ramp(patch.ramp, changed, available), now_us)
+    _require_one_source_of_weights(changed, patch)
     return latest if changed == latest else replace(changed, asked={})
 
 
 def _leaves_ramp(patch: ConfigurationPatch) -> bool:
-    """Whether a ramp that runs goes on: any word about the split, or another experiment, ends it."""
+    """Whether a running ramp goes on: anything about the split, or another experiment, ends it."""
     return patch.weights is UNSET and patch.ramp is UNSET and not patch.new_experiment
 
 
-def _ramp(asked: RampPatch, latest: Configuration, registry: AvailableVersions) -> Ramp:
-    """The ramp as asked for. Raises `UnknownVersion` and `InvalidRequest`."""
+def _ramp(asked: RampPatch, latest: Configuration, available: AvailableVersions) -> Ramp:
+    """The checked ramp, before its first step. Raises `UnknownVersion` and `InvalidRequest`."""
     version = asked.version
-    _require_known(version, registry, "ramp")
-    if version not in registry.eligible:
+    _require_known(version, available, "ramp")
+    if version not in available.eligible:
         raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
     if version == latest.terms.baseline:
         raise InvalidRequest(
@@ -116,8 +118,8 @@ def _ramp(asked: RampPatch, latest: Configuration, registry: AvailableVersions) 
     return Ramp(version=version, steps=asked.steps, every_seconds=asked.every_seconds)
 
 
-def _require_one_hand(changed: Configuration, patch: ConfigurationPatch) -> None:
-    """Raise `InvalidRequest` where two would set the weights."""
+def _require_one_source_of_weights(changed: Configuration, patch: ConfigurationPatch) -> None:
+    """Raise `InvalidRequest` if two things would set the weights."""
     if isinstance(patch.ramp, RampPatch) and patch.weights is not UNSET:
         raise InvalidRequest("a ramp sets the weights: send ramp or weights, not both", field="ramp")
     if changed.ramp is not None and changed.policy == THOMPSON:
@@ -128,29 +130,30 @@ def _require_one_hand(changed: Configuration, patch: ConfigurationPatch) -> None
         )
 
 
-def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, registry: AvailableVersions) -> ExperimentTerms:
-    said = {name: value for name, value in asdict(patch).items() if name in _TERMS and value is not UNSET}
-    terms: ExperimentTerms = replace(latest, **said)
-    changed = [name for name in said if getattr(terms, name) != getattr(latest, name)]
+def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: AvailableVersions) -> ExperimentTerms:
+    given = {name: value for name, value in asdict(patch).items() if name in _TERMS and value is not UNSET}
+    terms: ExperimentTerms = replace(latest, **given)
+    # A term that is given again with its present value is no change, so it needs no new experiment.
+    changed = [name for name in given if getattr(terms, name) != getattr(latest, name)]
     if changed and not patch.new_experiment:
         raise InvalidRequest(
             f'{changed[0]} is fixed while an experiment runs: send it with "new_experiment": true, which ends this '
             "one and begins another",
             field=changed[0],
         )
-    _check_metric(terms, changed, registry)
+    _check_metric(terms, changed, available)
     if "baseline" in changed:
-        _require_known(str(terms.baseline), registry, "baseline")
+        _require_known(str(terms.baseline), available, "baseline")
     for name in ("reward_range", "error_range"):
         _check_range(name, getattr(terms, name))
     return terms
 
 
-def _check_metric(terms: ExperimentTerms, changed: list[str], registry: AvailableVersions) -> None:
-    possible = METRICS[registry.task]
+def _check_metric(terms: ExperimentTerms, changed: list[str], available: AvailableVersions) -> None:
+    possible = names_for(available.task)
     if "metric" in changed and terms.metric not in possible:
         raise InvalidRequest(
-            f"{terms.metric[:64]!r} is not a metric for {registry.task}; there are {', '.join(possible)}",
+            f"{terms.metric[:64]!r} is not a metric for {available.task}; there are {', '.join(possible)}",
             field="metric",
         )
 
@@ -160,22 +163,20 @@ def _check_range(name: str, bounds: tuple[float, float] | None) -> None:
         raise InvalidRequest(f"{name} must be two finite numbers, the first below the second, or null", field=name)
 
 
-def _weights(asked: Mapping[str, float], latest: Configuration, registry: AvailableVersions) -> dict[str, float]:
+def _weights(asked: Mapping[str, float], latest: Configuration, available: AvailableVersions) -> dict[str, float]:
     weights = normalised(asked)
     for version, weight in weights.items():
-        _require_known(version, registry, "weights")
-        if weight > 0 and version not in registry.eligible:
+        _require_known(version, available, "weights")
+        if weight > 0 and version not in available.eligible:
             raise InvalidRequest(
                 f"{version} reads other features than the rest, so it cannot take their requests", field="weights"
             )
     return {version: weights.get(version, 0.0) for version in (*latest.weights, *weights)}
 
 
-def _require_known(version: str, registry: AvailableVersions, field: str) -> None:
-    if version not in registry.versions:
-        raise UnknownVersion(
-            f"no version {version[:64]!r} is served; there are: {', '.join(registry.versions) or 'none'}", field=field
-        )
+def _require_known(version: str, available: AvailableVersions, field: str) -> None:
+    if version not in available.versions:
+        raise unknown_version(version, available.versions, field)
 
 
 def _policy(name: str) -> str:

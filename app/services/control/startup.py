@@ -1,7 +1,8 @@
-"""What the server starts with: the last configuration, the environment and the shelf, made to agree.
+"""The configuration that a start or a reload leads to: what the environment sets explicitly, what was decided, what is
+loaded. Pure.
 
-The most recent word wins, setting by setting: what was decided at run time holds until the environment says something
-else than it said at the last start.
+What was decided at run time holds until the environment sets the same thing to another value than before. So a restart
+with unchanged variables changes nothing, and an operator who edits one variable overrides that one decision only.
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from app.domain.contract import Task
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.split import normalised
 from app.errors import SettingError
+from app.scoring.table import names_for
 from app.settings import Settings
 
-METRICS: Mapping[Task, tuple[str, ...]] = {
-    "classification": ("accuracy", "brier", "log_loss", "reward"),
-    "regression": ("absolute_error", "reward"),
-}
+# The `source` of a configuration, as the store, the audit log and the API have it.
 _FROM_ENVIRONMENT, _FROM_REGISTRY = "environment", "shelf"
-# Which settings fix the terms of an experiment: a new word about one of them begins another.
+# The terms of an experiment by the setting that fixes each: another value begins another experiment.
 _TERMS = {
     "metric": "experiment_metric",
     "alpha": "experiment_alpha",
@@ -35,11 +34,15 @@ _TERMS = {
     "error_range": "error_range",
     "labels_exogenous": "labels_exogenous",
 }
+_NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
 
 
 class AvailableVersions(msgspec.Struct, frozen=True):
-    """What is there to serve: the versions that are served by ordinal, those that routing may use, the champion's
-    alias, the task, the versions that were refused, and the ordinals by name."""
+    """The versions that a split can be over.
+
+    `versions` are loaded, by ordinal; `eligible` are those of a compatible contract, which routing may use; `champion`
+    is where the alias points. `refused` versions are in the registry but may not be served. `ordinals` are by name.
+    """
 
     versions: tuple[str, ...]
     eligible: tuple[str, ...]
@@ -51,66 +54,90 @@ class AvailableVersions(msgspec.Struct, frozen=True):
 
 def reconcile(
     settings: Settings,
-    registry: AvailableVersions,
+    available: AvailableVersions,
     latest: Configuration | None,
     now_us: int,
     new_id: Callable[[], str],
 ) -> Configuration | None:
-    """The next configuration (its epoch is the store's to give), or None where `latest` is still right.
+    """The next configuration (the store numbers it), or None if `latest` is still right.
 
-    Other versions, or other terms, begin a new experiment; another split only a new epoch. An empty shelf changes
-    nothing, nor does a new version that is refused; a known one that is refused keeps its place, at weight 0. Raises
-    `SettingError` for a metric or a baseline that does not fit what is on the shelf.
+    Other versions or other terms begin a new experiment; another split is a new revision of the same one. Nothing
+    changes while no version is loaded, nor for a new version that is refused; a known one that is refused keeps its
+    place, at weight 0. Raises `SettingError` for a metric or a baseline that does not fit the loaded versions.
     """
-    if not registry.versions:
+    if not available.versions:
         return None
-    words = explicit_settings(settings)
-    before = latest or Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
-    said = {name for name, word in words.items() if name not in before.environment or before.environment[name] != word}
-    versions = registry.versions + tuple(version for version in registry.refused if version in before.weights)
-    # As it was decided: the shelf's alias only follows the configuration, and speaks where nothing was decided.
-    champion = next((name for name in (before.champion, registry.champion) if name in versions), None)
-    terms = _terms(settings, before.terms, said)
-    terms = replace(
-        terms, metric=_metric(terms, registry.task, said), baseline=_baseline(terms, registry, versions, said)
+    start = _start(settings, available, latest or _NOTHING_DECIDED)
+    wanted = _in_same_experiment(start)
+    if wanted.terms != start.before.terms or set(start.versions) != set(start.before.weights):
+        wanted = replace(wanted, experiment_id=new_id(), ramp=None)
+    if replace(wanted, epoch=start.before.epoch, asked=start.before.asked) == start.before:
+        return None
+    return replace(wanted, created_at_us=now_us, source=_FROM_ENVIRONMENT if start.changed else _FROM_REGISTRY)
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """What a start is given: `changed` are the settings whose values differ from those that `before` was made with,
+    `versions` those of the split: the loaded ones, and the refused ones that were in it before."""
+
+    settings: Settings
+    available: AvailableVersions
+    before: Configuration
+    explicit: Mapping[str, object]
+    changed: frozenset[str]
+    versions: tuple[str, ...]
+
+
+def _start(settings: Settings, available: AvailableVersions, before: Configuration) -> _Start:
+    explicit, known = explicit_settings(settings), before.environment
+    return _Start(
+        settings=settings,
+        available=available,
+        before=before,
+        explicit=explicit,
+        # A setting that an older release did not store counts as changed, also if it is null now.
+        changed=frozenset(name for name, value in explicit.items() if name not in known or known[name] != value),
+        versions=available.versions + tuple(version for version in available.refused if version in before.weights),
     )
-    terms = replace(terms, baseline=terms.baseline or champion or versions[0])
-    asked = dict(settings.weights) if "weights" in said else _asked(before)
-    begins = terms != before.terms or set(versions) != set(before.weights)
-    weights = _unless_same(split_of(asked, versions, registry.eligible), before.weights)
-    wanted = replace(
+
+
+def _in_same_experiment(start: _Start) -> Configuration:
+    """The next configuration, without its number, if it continues the experiment of the one before."""
+    before, available = start.before, start.available
+    champion = _champion(start)
+    terms = _terms(start)
+    asked = _asked(start)
+    weights = _unless_same(split_of(asked, start.versions, available.eligible), before.weights)
+    operating = {name: getattr(start.settings, name) for name in ("auto_decide", "drift_threshold")}
+    return replace(
         before,
         epoch=0,
-        experiment_id=new_id() if begins else before.experiment_id,
         weights=weights,
-        # A split that the ramp did not make, or another experiment, is a more recent word than the ramp.
-        ramp=None if begins or weights != before.weights or "weights" in said else before.ramp,
+        # A ramp ends with the split that it made: other weights are more recent.
+        ramp=before.ramp if weights == before.weights and "weights" not in start.changed else None,
         asked=asked,
-        terms=terms,
+        terms=replace(terms, baseline=terms.baseline or champion or start.versions[0]),
         champion=champion,
-        ordinals={**before.ordinals, **registry.ordinals},
-        auto_decide=settings.auto_decide if "auto_decide" in said else before.auto_decide,
-        drift_threshold=settings.drift_threshold if "drift_threshold" in said else before.drift_threshold,
-        environment=words,
+        ordinals={**before.ordinals, **available.ordinals},
+        environment=start.explicit,
+        **{name: value for name, value in operating.items() if name in start.changed},
     )
-    if replace(wanted, epoch=before.epoch, asked=before.asked) == before:
-        return None
-    return replace(wanted, created_at_us=now_us, source=_FROM_ENVIRONMENT if said else _FROM_REGISTRY)
 
 
 def explicit_settings(settings: Settings) -> Mapping[str, object]:
-    """What the environment says, as plain JSON data that a later start can compare with."""
-    words: dict[str, object] = {name: getattr(settings, setting) for name, setting in _TERMS.items()}
-    words |= {"weights": settings.weights, "auto_decide": settings.auto_decide}
-    words["drift_threshold"] = settings.drift_threshold
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(words))
+    """What the environment sets, as plain JSON data that a later start can compare with."""
+    explicit: dict[str, object] = {name: getattr(settings, setting) for name, setting in _TERMS.items()}
+    explicit |= {"weights": settings.weights, "auto_decide": settings.auto_decide}
+    explicit["drift_threshold"] = settings.drift_threshold
+    # A round trip through JSON: a tuple would differ from the list that the store gives back.
+    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(explicit))
     return plain
 
 
 def split_of(asked: Mapping[str, float], versions: Sequence[str], eligible: Sequence[str]) -> dict[str, float]:
-    """The normalised weight of each of `versions`: its part of `asked`, 0 where it is not asked for or not eligible.
+    """The normalised weight of each of `versions`: its part of `asked`, 0 if it is not asked for or not eligible.
 
-    Where no eligible version is asked for, they share equally (all of `versions`, if none is eligible).
+    If no eligible version is asked for, they share equally (all of `versions`, if none is eligible).
     """
     weights = {version: asked.get(version, 0.0) if version in eligible else 0.0 for version in versions}
     if not any(weights.values()):
@@ -119,39 +146,53 @@ def split_of(asked: Mapping[str, float], versions: Sequence[str], eligible: Sequ
     return normalised(weights)
 
 
-def _asked(before: Configuration) -> Mapping[str, float]:
-    """The split last asked for. What people decide at run time is all in `weights`: they ask for what is there."""
+def _champion(start: _Start) -> str | None:
+    """The decided champion goes first: the registry's alias only follows the configuration."""
+    candidates = (start.before.champion, start.available.champion)
+    return next((name for name in candidates if name in start.versions), None)
+
+
+def _asked(start: _Start) -> Mapping[str, float]:
+    """The split last asked for. A decision at run time clears `asked`: then its weights are what was asked for."""
+    before = start.before
+    if "weights" in start.changed:
+        return dict(start.settings.weights)
     return before.asked if before.source in (_FROM_ENVIRONMENT, _FROM_REGISTRY) and before.asked else before.weights
 
 
-def _terms(settings: Settings, before: ExperimentTerms, said: Collection[str]) -> ExperimentTerms:
-    """The terms with the environment's new words in them."""
-    terms: ExperimentTerms = replace(
-        before, **{name: getattr(settings, setting) for name, setting in _TERMS.items() if name in said}
+def _terms(start: _Start) -> ExperimentTerms:
+    """The terms with the environment's changes, a metric for the task, and no baseline that is not in the split."""
+    changes = {name: getattr(start.settings, setting) for name, setting in _TERMS.items() if name in start.changed}
+    terms: ExperimentTerms = replace(start.before.terms, **changes)
+    fitting: ExperimentTerms = replace(
+        terms,
+        metric=_metric(terms, start.available.task, start.changed),
+        baseline=_baseline(terms, start),
     )
-    return terms
+    return fitting
 
 
-def _metric(terms: ExperimentTerms, task: Task, said: Collection[str]) -> str:
-    possible = METRICS[task]
+def _metric(terms: ExperimentTerms, task: Task, changed: Collection[str]) -> str:
+    possible = names_for(task)
     if terms.metric in possible:
         return terms.metric
-    if terms.metric and "metric" in said:
+    if terms.metric and "metric" in changed:
         raise SettingError("EXPERIMENT_METRIC", f"{terms.metric} is not for {task}; there are {', '.join(possible)}")
+    # Not an error: the same variables start a service whose models were replaced by ones of another task.
     return possible[0]
 
 
-def _baseline(
-    terms: ExperimentTerms, registry: AvailableVersions, versions: Sequence[str], said: Collection[str]
-) -> str | None:
-    if terms.baseline in versions:
+def _baseline(terms: ExperimentTerms, start: _Start) -> str | None:
+    if terms.baseline in start.versions:
         return terms.baseline
-    if terms.baseline and "baseline" in said and terms.baseline not in registry.refused:
-        raise SettingError("BASELINE", f"no version {terms.baseline!r} is served; there are {', '.join(versions)}")
+    # A version that is refused for now must not stop the start: the others can serve.
+    if terms.baseline and "baseline" in start.changed and terms.baseline not in start.available.refused:
+        loaded = ", ".join(start.versions)
+        raise SettingError("BASELINE", f"no version {terms.baseline!r} is loaded; loaded: {loaded}")
     return None
 
 
 def _unless_same(weights: Mapping[str, float], before: Mapping[str, float]) -> Mapping[str, float]:
-    """`before` where the two differ by rounding only: normalising twice must not look like another split."""
+    """`before` if the two differ by rounding only: normalising twice must not look like another split."""
     same = weights.keys() == before.keys() and all(math.isclose(weights[v], before[v], abs_tol=1e-12) for v in weights)
     return before if same else weights

@@ -1,6 +1,7 @@
-"""What starting, advancing, holding and ending a ramp make of the configuration in force: pure.
+"""What a decision or a step of a ramp makes of the configuration in force: configuration → configuration, pure.
 
-What each decision makes of the configuration in force: pure, and refused where it makes no sense.
+A transition that makes no sense raises the error that the caller is answered with. In a result, the empty experiment
+id stands for one that the commit makes, and the revision number (`epoch`) is the store's to give.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from collections.abc import Collection, Mapping
 
 from msgspec.structs import replace
 
-from app.domain.decision import Change
+from app.domain.decision import Change, DecisionAction
 from app.domain.experiment import Configuration, Ramp
 from app.domain.split import normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
+from app.services.control.startup import AvailableVersions
+from app.services.serving.availability import unknown_version
+
+# A roll-back reaches back at most this many champions: each configuration carries the list.
+_FORMER_CHAMPIONS = 50
+_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold")
 
 
 def ramped(weights: Mapping[str, float], version: str, share: float, baseline: str | None) -> dict[str, float]:
-    """The split in which `version` has `share`, and the others share the rest in the proportions that they have.
+    """The split in which `version` has `share`, and the others share the rest in their present proportions.
 
-    Where none of them has anything, the rest is the baseline's.
+    If none of them has any weight, the rest goes to the baseline.
     """
     others = {name: weight for name, weight in weights.items() if name != version}
     total = sum(others.values())
@@ -28,42 +35,58 @@ def ramped(weights: Mapping[str, float], version: str, share: float, baseline: s
 
 
 def started(latest: Configuration, ramp: Ramp, now_us: int) -> Configuration:
-    """`ramp` begins: its first share is in force, and the split before it is kept."""
+    """`ramp` begins: its first share is in force, and the split from before is kept for `taken_back`."""
     return _at_step(latest, replace(ramp, before=dict(latest.weights)), 0, now_us)
 
 
 def advanced(latest: Configuration, ramp: Ramp, now_us: int) -> Configuration:
-    """The next step, or after the last one the end: the weights stay."""
+    """The next step of the ramp; after the last one the ramp ends and the weights stay."""
     if ramp.is_last:
         return replace(latest, ramp=None)
     return _at_step(latest, ramp, ramp.step + 1, now_us)
 
 
 def held(latest: Configuration, ramp: Ramp, reason: str) -> Configuration:
-    """The same weights, and why they are not raised."""
+    """The same weights, with the reason why the next step is not taken."""
     return replace(latest, ramp=replace(ramp, held=reason))
 
 
 def taken_back(latest: Configuration, ramp: Ramp) -> Configuration:
-    """The ramp is over, and the split is the one before it."""
+    """The ramp has ended, and the split from before it is in force again."""
     return replace(latest, weights=dict(ramp.before), asked={}, ramp=None)
 
 
 def _at_step(latest: Configuration, ramp: Ramp, step: int, now_us: int) -> Configuration:
     weights = ramped(latest.weights, ramp.version, ramp.steps[step], latest.terms.baseline)
+    # `after_epoch`: the guardrails of a step are about the requests that it served, not those of the step before.
     at_step = replace(ramp, step=step, step_since_us=now_us, after_epoch=latest.epoch, held=None)
     return replace(latest, weights=weights, asked={}, ramp=at_step)
 
 
-# A roll-back leads back at most this far.
-_FORMER_CHAMPIONS = 50
-_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold")
+def decided_by_person(
+    latest: Configuration, action: DecisionAction, version: str | None, available: AvailableVersions
+) -> Configuration:
+    """The configuration after a person's decision.
+
+    Raises what the action's own transition raises, `InvalidRequest` if the version to promote is missing, and what
+    `require_served` raises for a version that could not take the traffic.
+    """
+    if version is not None:
+        require_served(version, available.versions, available.eligible)
+    if action == "promote":
+        if version is None:
+            raise InvalidRequest("name the version to promote", field="version")
+        return promoted(latest, version)
+    after = rolled_back(latest, version) if action == "rollback" else kept(latest, version)
+    # The champion or baseline from before may have left the registry since.
+    require_served(str(after.champion), available.versions, available.eligible)
+    return after
 
 
 def promoted(latest: Configuration, version: str) -> Configuration:
-    """`version` is champion and answers everything, and is the baseline of a new experiment.
+    """`version` becomes champion, gets all traffic, and is the baseline of a new experiment.
 
-    Raises `Contradiction` for what is champion already.
+    Raises `Contradiction` if it is champion already.
     """
     if version == latest.champion:
         raise Contradiction(
@@ -74,10 +97,9 @@ def promoted(latest: Configuration, version: str) -> Configuration:
 
 
 def rolled_back(latest: Configuration, version: str | None = None) -> Configuration:
-    """The champion before the present one is champion again, answers everything, and is the baseline of a new
-    experiment.
+    """The previous champion is champion again, gets all traffic, and is the baseline of a new experiment.
 
-    Raises `Contradiction` where there was none before, and `InvalidRequest` where `version` is not that one.
+    Raises `Contradiction` if there was none, and `InvalidRequest` if `version` is another one.
     """
     if not latest.former_champions:
         raise Contradiction(
@@ -85,14 +107,14 @@ def rolled_back(latest: Configuration, version: str | None = None) -> Configurat
             f"send all traffic to the baseline {latest.terms.baseline}, decide `keep`"
         )
     *earlier, target = latest.former_champions
-    _require_same(version, target, "the champion before was")
+    _require_same(version, target, "the previous champion is")
     return _led_by(latest, target, tuple(earlier))
 
 
 def kept(latest: Configuration, version: str | None = None) -> Configuration:
-    """The baseline is champion, answers everything, and is the baseline of a new experiment.
+    """The baseline becomes (or stays) champion, gets all traffic, and is the baseline of a new experiment.
 
-    Raises `InvalidRequest` where `version` is not the baseline, or where there is none.
+    Raises `InvalidRequest` if `version` is not the baseline, or if there is no baseline.
     """
     target = latest.terms.baseline
     if target is None:
@@ -102,41 +124,44 @@ def kept(latest: Configuration, version: str | None = None) -> Configuration:
 
 
 def without(latest: Configuration, offender: str) -> Configuration | None:
-    """The configuration after `offender` broke a guardrail; None where it has no traffic, or nothing could take over.
+    """The configuration after `offender` crossed a guardrail; None if it has no traffic or nothing can take over.
 
-    A challenger gets no more traffic, and its experiment goes on in shadow. Where the champion itself is at fault, the
-    one before it takes over, or else the baseline.
+    A challenger gets no more traffic, and its experiment goes on in shadow. If the offender is the champion, the
+    previous champion takes over, otherwise the baseline.
     """
     if latest.weights.get(offender, 0.0) <= 0:
         return None
-    if offender != latest.champion:
-        others = {name: 0.0 if name == offender else weight for name, weight in latest.weights.items()}
-        if any(others.values()):
-            return replace(latest, weights=normalised(others), asked={}, ramp=None)
-        target = latest.champion or latest.terms.baseline
-        if target in (None, offender):
-            return None
-        return replace(latest, weights=_all_to(latest, str(target)), asked={}, ramp=None)
-    if latest.former_champions:
-        return rolled_back(latest)
-    return None if latest.terms.baseline in (None, offender) else kept(latest)
+    if offender == latest.champion:
+        if latest.former_champions:
+            return rolled_back(latest)
+        return None if latest.terms.baseline in (None, offender) else kept(latest)
+    others = {name: 0.0 if name == offender else weight for name, weight in latest.weights.items()}
+    if any(others.values()):
+        return replace(latest, weights=normalised(others), asked={}, ramp=None)
+    target = latest.champion or latest.terms.baseline
+    if target in (None, offender):
+        return None
+    return replace(latest, weights=_all_to(latest, str(target)), asked={}, ramp=None)
+
+
+def leader(configuration: Configuration) -> str:
+    """The version with the largest weight; of equal ones the champion."""
+    return max(configuration.weights, key=lambda name: (configuration.weights[name], name == configuration.champion))
 
 
 def changes_between(before: Configuration, after: Configuration) -> Mapping[str, Change]:
-    """The settings and terms that differ, by name; `experiment_id` too, where another experiment begins."""
+    """The settings and terms that differ, by name; `experiment_id` too if another experiment begins."""
     pairs = {name: (getattr(before, name), getattr(after, name)) for name in (*_SETTINGS, "experiment_id")}
     fields = before.terms.__struct_fields__
     pairs |= {name: (getattr(before.terms, name), getattr(after.terms, name)) for name in fields}
     return {name: Change(old, new) for name, (old, new) in pairs.items() if old != new}
 
 
-def require_served(version: str, served: Collection[str], routed: Collection[str]) -> None:
-    """Raise `UnknownVersion` for what is not served, `Contradiction` for what cannot take the others' requests."""
-    if version not in served:
-        raise UnknownVersion(
-            f"no version {version[:64]!r} is served; there are: {', '.join(served) or 'none'}", field="version"
-        )
-    if version not in routed:
+def require_served(version: str, loaded: Collection[str], compatible: Collection[str]) -> None:
+    """Raise `UnknownVersion` for a version that is not loaded, `Contradiction` for one of an incompatible contract."""
+    if version not in loaded:
+        raise unknown_version(version, loaded, "version")
+    if version not in compatible:
         raise Contradiction(
             f"{version} reads other features than the rest, so it cannot take their requests", field="version"
         )
@@ -150,7 +175,6 @@ def _require_same(version: str | None, target: str, what: str) -> None:
 
 
 def _led_by(latest: Configuration, version: str, former: tuple[str, ...]) -> Configuration:
-    """`version` leads; the empty experiment id stands for one to be made."""
     return replace(
         latest,
         experiment_id="",

@@ -12,8 +12,10 @@ from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
 from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
-from app.errors import Contradiction, InvalidRequest, NotReady, UnknownVersion
+from app.errors import Contradiction
+from app.services.pages import require_number
 from app.services.queries.drift_records import REFERENCE_FILE, DriftTimelinePoint, PendingAcknowledgement
+from app.services.serving.availability import unknown_version
 from app.services.serving.predictor import LiveModels
 
 MOST_POINTS = 500
@@ -102,8 +104,7 @@ class Drift:
 
         Raises what `report` raises, and `InvalidRequest`.
         """
-        if not 1 <= points <= MOST_POINTS:
-            raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
+        require_number("points", points, MOST_POINTS)
         name = version or self._required_champion()
         timeline = self._log.timeline(name, points)
         note = None if timeline else self.report(name).note or _TOO_EARLY
@@ -143,7 +144,7 @@ class Drift:
     def _required_champion(self) -> str:
         champion = self._champion()
         if champion is None:
-            raise NotReady("there is nothing to compare the traffic with: no model is on the shelf", retry_after_s=5)
+            raise self._live.not_ready()
         return champion
 
     def _no_alarm(self, version: str, report: DriftReport | None) -> str:
@@ -157,8 +158,7 @@ class Drift:
         """The answer about a version of which the monitor knows nothing. Raises `UnknownVersion`."""
         loaded = self._live.loaded_models.versions.get(version)
         if loaded is None:
-            known = ", ".join(self._live.loaded_models.versions) or "none"
-            raise UnknownVersion(f"no version {version[:64]!r} is served; there are: {known}", field="version")
+            raise unknown_version(version, self._live.loaded_models.versions, "version")
         files = loaded.manifest.get("files")
         if isinstance(files, Mapping) and REFERENCE_FILE not in files:
             return DriftView(version=version, note=f"{version} was published without a drift reference: {_REPUBLISH}")

@@ -23,7 +23,9 @@ from app.domain.report import (
     VariantReport,
 )
 from app.domain.timestamps import iso_utc
-from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
+from app.errors import NotReady, StoreUnavailable, UnknownExperiment
+from app.scoring.table import metric_of
+from app.services.pages import LARGEST_PAGE, require_number
 from app.services.serving.health import MONITOR_STALE_S
 from app.services.serving.predictor import LiveModels
 from app.services.snapshot import CachedSnapshot
@@ -68,7 +70,7 @@ class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
 def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
     """The report of an experiment of which nothing has been computed."""
     baseline = record.terms.baseline
-    method = "two_sample" if record.terms.metric == "reward" else "paired"
+    method = metric_of(record.terms).method_under(record.terms)
     return ExperimentReport(
         id=record.id,
         started=iso_utc(record.started_at_us),
@@ -123,7 +125,6 @@ def entry_of(record: ExperimentRecord) -> ExperimentEntry:
 
 
 MOST_POINTS = 2000
-LARGEST_PAGE = 1000
 
 
 class ReportReads(Protocol):
@@ -189,7 +190,9 @@ class Experiments:
         """The running experiment, with the weights now in force. Raises `NotReady` and `StoreUnavailable`."""
         configuration = self._live.configuration
         if not configuration.experiment_id or not configuration.epoch:
-            raise NotReady("there is no experiment: no model is on the shelf, or the store cannot be read")
+            if not self._live.loaded_models.versions:
+                raise self._live.not_ready()
+            raise NotReady("no experiment is known: the store could not be used so far; see GET /health")
         running = configuration.experiment_id
         found = self._running.get(lambda: self._read(running), key=running)
         return overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
@@ -204,8 +207,7 @@ class Experiments:
 
     def listing(self, limit: int = 100) -> ExperimentListing:
         """The newest `limit` (1 to 1,000) experiments. Raises `InvalidRequest` and `StoreUnavailable`."""
-        if not 1 <= limit <= LARGEST_PAGE:
-            raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
+        require_number("limit", limit, LARGEST_PAGE)
         return ExperimentListing(tuple(map(entry_of, self._log.newest(limit))))
 
     def timeline(self, points: int = 200, experiment_id: str | None = None) -> Timeline:
@@ -214,8 +216,7 @@ class Experiments:
         Of the running experiment, or the one asked for. Raises `InvalidRequest`, `UnknownExperiment`,
         `StoreUnavailable`.
         """
-        if not 1 <= points <= MOST_POINTS:
-            raise InvalidRequest(f"points must be from 1 to {MOST_POINTS}", field="points")
+        require_number("points", points, MOST_POINTS)
         chosen = self._live.configuration.experiment_id if experiment_id is None else self._found(experiment_id).id
         return Timeline(chosen, tuple(self._reads.timeline(chosen, points)))
 

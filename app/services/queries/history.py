@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -13,12 +12,12 @@ from msgspec import UNSET, UnsetType
 from app.domain.contract import VERSION_NAME, FeatureContract
 from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
+from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
+from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import LoadedModels
 
-LARGEST_PAGE = 1000
 _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LoggedAnswer(msgspec.Struct, frozen=True):
@@ -88,8 +87,7 @@ class History:
 
         Raises `InvalidRequest` (its field names the parameter), `UnknownVersion` and `StoreUnavailable`.
         """
-        if not 1 <= limit <= LARGEST_PAGE:
-            raise InvalidRequest(f"limit must be from 1 to {LARGEST_PAGE}", field="limit")
+        require_number("limit", limit, LARGEST_PAGE)
         place = None if before is None else self._place(before)
         loaded_models = self._loaded_models()
         if version is not None:
@@ -110,7 +108,9 @@ class History:
         if not VERSION_NAME.fullmatch(version):
             raise InvalidRequest("version must be lower-case letters, digits and _", field="version")
         if version not in loaded_models.versions and not self._log.has_version(version):
-            raise UnknownVersion(f"no version {version!r} is served or was ever", field="version")
+            raise UnknownVersion(
+                f"no version {version!r} is loaded, and the log has no prediction by one of that name", field="version"
+            )
 
 
 def _contract(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
@@ -122,7 +122,7 @@ def _entry(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntry:
     prediction, confidence = _answer(msgspec.json.decode(row.answers)[row.version], contract)
     return HistoryEntry(
         prediction_id=row.prediction_id,
-        timestamp=_timestamp(row.served_at_us),
+        timestamp=iso_utc(row.served_at_us),
         features=_by_name(msgspec.json.decode(row.features), contract),
         prediction=prediction,
         confidence=confidence,
@@ -152,8 +152,3 @@ def _by_name(values: list[Any], contract: FeatureContract | None) -> dict[str, A
     if len(names) != len(values):  # of a version that is not served any more
         names = tuple(f"feature_{number}" for number in range(1, len(values) + 1))
     return dict(zip(names, values, strict=True))
-
-
-def _timestamp(served_at_us: int) -> str:
-    moment = _EPOCH + timedelta(microseconds=served_at_us)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -14,7 +14,7 @@ import msgspec
 from app.domain.contract import FeatureContract
 from app.domain.outcome import Outcome, label_of, reward_of
 from app.domain.prediction_id import Signer
-from app.errors import BakeoffError, InvalidRequest, NotReady, StoreUnavailable
+from app.errors import BakeoffError, InvalidRequest, StoreUnavailable
 from app.services.boundaries import attempt
 from app.services.serving.predictor import LiveModels
 
@@ -154,7 +154,7 @@ class Feedback:
             if version.ordinal == ordinal:
                 return version.contract
         if loaded_models.reference is None:
-            raise NotReady("no model is served, so the label's class cannot be told", retry_after_s=5)
+            raise self._live.not_ready()
         return loaded_models.versions[loaded_models.reference].contract
 
 

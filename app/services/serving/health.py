@@ -138,7 +138,7 @@ class Health:
         """Nothing, where a version that routing uses answers and the store can be written; else raises `NotReady`."""
         probe = self._proven()
         if not probe.loaded_models.compatible:
-            raise NotReady(no_model(probe.loaded_models), retry_after_s=5)
+            raise self._live.not_ready()
         if not self._answers(probe):
             raise NotReady("no version can answer: see /health", retry_after_s=5)
         if probe.store is not None:
@@ -204,11 +204,3 @@ class Health:
         for name in errors.keys() - before.keys():
             _LOG.warning("health_proof_failed", extra={"event_fields": {"version": name, "reason": errors[name]}})
         return _Probe(at_s=self._clock(), loaded_models=loaded_models, errors=errors, store=self._store())
-
-
-def no_model(loaded_models: LoadedModels) -> str:
-    """What to do where no version is served."""
-    if loaded_models.refused:
-        names = ", ".join(refused.name for refused in loaded_models.refused)
-        return f"every version on the shelf is refused ({names}): see /health, or run `bakeoff train`"
-    return "no model is on the shelf: run `bakeoff train`, then restart the api"

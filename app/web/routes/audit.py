@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from app.services.control.decisions import LARGEST_PAGE, AuditPage
+from app.services.control.decisions import AuditPage
+from app.services.pages import LARGEST_PAGE
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
 from app.web.request import whole_number

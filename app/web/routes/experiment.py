@@ -11,7 +11,8 @@ from app.domain.decision import AuditEntry, DecisionAction
 from app.domain.report import ExperimentReport
 from app.services.control.config_watcher import available_versions
 from app.services.control.decisions import Decision
-from app.services.queries.experiments import LARGEST_PAGE, MOST_POINTS, ExperimentListing, Timeline
+from app.services.pages import LARGEST_PAGE
+from app.services.queries.experiments import MOST_POINTS, ExperimentListing, Timeline
 from app.web.dependencies import Services
 from app.web.operations import ACTOR, Operation, Parameter, actor_of
 from app.web.request import body_as, one_text, whole_number

@@ -6,7 +6,8 @@ from flask import Blueprint, Response, request
 
 from app.domain.contract import VERSION_NAME
 from app.domain.prediction_id import ID_LENGTH
-from app.services.queries.history import LARGEST_PAGE, HistoryPage
+from app.services.pages import LARGEST_PAGE
+from app.services.queries.history import HistoryPage
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
 from app.web.prediction import (

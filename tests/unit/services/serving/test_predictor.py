@@ -5,7 +5,7 @@ import pytest
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.errors import ModelFailed, NotReady, UnknownVersion
-from app.services.serving.predictor import PredictionRequest, Predictor
+from app.services.serving.predictor import LiveModels, PredictionRequest, Predictor
 from tests.builders import configuration, live_models, models_of
 
 KEY = b"k" * 32
@@ -96,20 +96,23 @@ def test_a_forced_version_has_no_substitute():
 
 def test_when_all_fail_the_caller_is_told_when_to_come_back():
     predictor, _ = make({"v1": Failing(), "v2": Failing()}, {"v1": 1.0, "v2": 0.0})
-    with pytest.raises(NotReady) as refused:
+    with pytest.raises(NotReady, match="v1 raised RuntimeError, v2 raised RuntimeError") as refused:
         predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
     assert refused.value.retry_after_s >= 1
 
 
-def test_an_empty_shelf_says_what_to_run():
-    predictor, _ = make({}, {})
-    with pytest.raises(NotReady, match="bakeoff train"):
-        predictor.parser(None)
+def test_without_a_loaded_model_the_registry_is_read_for_what_to_do():
+    live = LiveModels(models_of(), configuration(), lambda: None, published=lambda: ("v1",))
+    predictor = Predictor(live, RememberingSink(), Signer(KEY, b"proc"), b"salt", lambda: 0.0, lambda: 0)
+    request = PredictionRequest(rows=ROWS, request_id="r")
+    for ask in (lambda: predictor.live_state().parser(None), lambda: predictor.predict(request)):
+        with pytest.raises(NotReady, match="v1 is published but not loaded yet"):
+            ask()
 
 
-def test_an_unknown_version_is_named_with_those_there_are():
+def test_an_unknown_version_is_named_with_the_loaded_ones():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0})
-    with pytest.raises(UnknownVersion, match="'v9' is served; there are: v1"):
+    with pytest.raises(UnknownVersion, match="'v9' is loaded; loaded: v1"):
         predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v9"))
 
 
@@ -120,10 +123,10 @@ def test_answers_given_before_the_store_could_be_read_do_not_count():
 
 def test_a_request_is_answered_by_the_fleet_that_parsed_it_though_another_was_installed_since():
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.0, "v2": 1.0})
-    before = predictor.serving()
+    before = predictor.live_state()
     other, _ = make({"v3": Constant(0)}, {"v3": 1.0})
-    predictor._live.install(other.serving().loaded_models)
-    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", serving=before))
+    predictor._live.install(other.live_state().loaded_models)
+    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", state=before))
     assert served.version is before.loaded_models.versions["v2"]
     assert predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).version.name == "v3"
 
@@ -132,7 +135,7 @@ def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_n
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     live = predictor._live
     live.breakers["v1"].failed(), live.breakers["v2"].failed()
-    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].serving().loaded_models.versions["v1"]
+    replaced = make({"v1": Constant(0)}, {"v1": 1.0})[0].live_state().loaded_models.versions["v1"]
     kept = live.breakers["v2"]
     live.install(msgspec.structs.replace(live.loaded_models, versions={**live.loaded_models.versions, "v1": replaced}))
     assert live.breakers["v2"] is kept

@@ -1,0 +1,56 @@
+import pytest
+
+from app.services.ports import RefusedVersion
+from app.services.serving.availability import nothing_loaded, unknown_version
+from tests.builders import loaded_models
+
+UNSIGNED = RefusedVersion("v1", "manifest.json: its signature is wrong")
+
+
+def reason(published=(), refused=()):
+    return nothing_loaded(loaded_models(refused=refused), lambda: published)
+
+
+def test_an_empty_registry_says_how_to_fill_it_and_then_how_to_load():
+    found = reason()
+    assert "the model registry is empty" in found
+    assert found.index("bakeoff train") < found.index("POST /models/reload")
+
+
+@pytest.mark.parametrize(
+    ("published", "names"),
+    [
+        (("v1",), "v1 is published but not loaded yet; load it with POST /models/reload"),
+        (("v1", "v2"), "v1 and v2 are published but not loaded yet; load them with POST /models/reload"),
+        (("v1", "v2", "v3", "v4", "v5"), "v1, v2, v3 and 2 more are published"),
+    ],
+)
+def test_versions_that_are_not_loaded_yet_are_named(published, names):
+    found = reason(published)
+    assert names in found
+    assert "bakeoff train" not in found
+
+
+def test_a_refused_version_is_named_with_its_reason():
+    found = reason(("v1",), (UNSIGNED,))
+    assert "refused: v1 (manifest.json: its signature is wrong), see GET /health" in found
+    assert "publish another version" in found
+
+
+def test_a_new_version_beside_a_refused_one_is_the_one_to_load():
+    found = reason(("v1", "v2"), (UNSIGNED,))
+    assert "v2 is published but not loaded yet" in found
+    assert "refused: v1 (" in found
+
+
+def test_a_registry_that_cannot_be_read_says_why():
+    def published():
+        raise PermissionError(13, "Permission denied")
+
+    assert "cannot be read: Permission denied" in nothing_loaded(loaded_models(), published)
+
+
+@pytest.mark.parametrize(("loaded", "listed"), [(("v1", "v2"), "loaded: v1, v2"), ((), "loaded: none")])
+def test_an_unknown_version_is_answered_with_the_loaded_ones(loaded, listed):
+    error = unknown_version("v9", loaded, "version")
+    assert (error.field, "'v9' is loaded" in error.message, listed in error.message) == ("version", True, True)
