@@ -85,14 +85,14 @@ def ranking_table(streams: Sequence[ApiStream]) -> pd.DataFrame:
 
 
 def ranking_drawing(frame: pd.DataFrame) -> Drawing:
-    """A bar for the evidence and a stroke for the score of each feature."""
+    """A bar for the evidence and a tick for the score of each feature."""
     return Drawing(_ranking_spec(len(frame)), frame[["feature", "evidence", "score"]])
 
 
 @lru_cache(maxsize=16)
 def _ranking_spec(features: int) -> dict[str, Any]:
     base = alt.Chart().encode(y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)))
-    length = alt.X("evidence:Q", title="evidence (bar), score (stroke)", scale=alt.Scale(domain=[0, 1.15]))
+    length = alt.X("evidence:Q", title="evidence (bar), score (tick)", scale=alt.Scale(domain=[0, 1.15]))
     tooltip = ["feature:N", "evidence:Q", "score:Q"]
     bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=tooltip)
     strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=22).encode(x="score:Q", tooltip=tooltip)

@@ -15,13 +15,13 @@ from app.ui.wording import share
 
 
 def table(variants: Sequence[ApiVariant]) -> pd.DataFrame:
-    """One line a version; `had` is None before the first request."""
+    """One line a version; `actual` is None before the first request."""
     total = sum(variant.requests for variant in variants)
     return pd.DataFrame(
         {
             "version": [variant.version for variant in variants],
             "target now": [variant.weight for variant in variants],
-            "had": [variant.requests / total if total else None for variant in variants],
+            "actual": [variant.requests / total if total else None for variant in variants],
         }
     )
 
@@ -35,8 +35,8 @@ def drawing(frame: pd.DataFrame) -> Drawing:
 def _spec(versions: int) -> dict[str, Any]:
     base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None))
     title = "actual share since the start (bar), target now (tick)"
-    length = alt.X("had:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "had:Q"])
+    length = alt.X("actual:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "actual:Q"])
     strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="target:Q", tooltip=["target:Q"])
     return spec_of(alt.layer(bars, strokes).properties(height=60 + 44 * versions))
 

@@ -91,7 +91,7 @@ def _variants(report: ApiExperiment) -> None:
         return
     frame = shares.table(report.variants)
     percent = st.column_config.NumberColumn(format="percent")
-    beside(shares.drawing(frame), frame, shares.description(frame), had=percent, **{"target now": percent})
+    beside(shares.drawing(frame), frame, shares.description(frame), actual=percent, **{"target now": percent})
     st.dataframe(
         pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
         hide_index=True,
