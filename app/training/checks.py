@@ -1,8 +1,7 @@
-"""Find rows that repeat an earlier one.
+"""The data checks before training: they correct what can be corrected, and refuse everything else in one error.
 
-Find features that give the target away.
-
-All data checks on a data set that is to be trained on: mend what can be mended, refuse the rest in one go.
+One error for all columns, so that a file is mended once and not column by column. Checks of single columns are in
+`column_checks.py`; here are those that compare columns or rows.
 """
 
 from __future__ import annotations
@@ -20,22 +19,35 @@ from app.training.dataset import Dataset
 from app.training.findings import DataReport, Finding, counted, refuse_if_any
 from app.training.task import Truth, rare_classes, task_of, truth_of
 
+# From this share of duplicates on, equal rows are what the data are like and not an accident of recording.
 ORDINARY_SHARE = 0.2
+# A fifth of fewer rows would be a hold-out of a single row.
+LEAST_ROWS = 10
+_UNUSABLE: tuple[Callable[[Column], Finding | None], ...] = (
+    column_checks.constant,
+    column_checks.row_number,
+    column_checks.mixed,
+    column_checks.text,
+    column_checks.identifier,
+)
+# What --keep may overrule: guesses about the meaning of a column, not what a model cannot compute with.
+_GUESSES = (column_checks.row_number, column_checks.identifier)
 
 
 def first_copies(dataset: Dataset) -> np.ndarray:
     """For each row the position of the first row that equals it, target included; shape (rows,)."""
     columns = [*dataset.columns, dataset.target]
+    # NaN differs from itself; infinity cannot be confused with a value, because infinities are missing by now.
     filled = [np.where(column.missing, np.inf, column.values).tolist() for column in columns]
     first: dict[tuple[object, ...], int] = {}
     return np.array([first.setdefault(row, position) for position, row in enumerate(zip(*filled, strict=True))])
 
 
 def duplicates(first: np.ndarray) -> Finding | None:
-    """What becomes of rows that repeat an earlier one: all are kept, for how often a row occurs is information.
+    """The finding about rows that equal an earlier one; `first` as `first_copies` gives it. All rows are kept.
 
-    Where they are few they are likely recorded twice, and a copy in the hold-out of a row that was trained on would
-    flatter the model: then copies stay on one side of the split. Where they are many, equal rows are ordinary.
+    If they are few, they were probably recorded twice: copies then stay on one side of the split, because a copy in
+    the hold-out of a row that was trained on would flatter the model. If they are many, equal rows are ordinary.
     """
     count = len(first) - len(np.unique(first))
     if not count:
@@ -49,12 +61,12 @@ def duplicates(first: np.ndarray) -> Finding | None:
 
 
 def few_duplicates(first: np.ndarray) -> bool:
-    """Whether the copies are few enough to be accidents."""
+    """Whether at most a fifth of the rows are copies: few enough to be accidents of recording."""
     return len(first) - len(np.unique(first)) <= ORDINARY_SHARE * len(first)
 
 
 def leak(column: Column, target: Column, task: Task) -> Finding | None:
-    """A feature that is the target again: the same values, or for classes the same under other names."""
+    """A finding if the feature is a copy of the target: the same values, or for classes the same under other names."""
     if task == "regression":
         copied = column.kind == "numeric" and np.array_equal(column.values, target.values)
     else:
@@ -62,32 +74,20 @@ def leak(column: Column, target: Column, task: Task) -> Finding | None:
     if not copied:
         return None
     message = f"column {column.name!r} is a copy of the target {target.name!r}"
-    outcome = f"leave it out with --drop {column.name!r}, or insist with --keep {column.name!r}"
+    outcome = f"leave it out with --drop {column.name!r}, or train on it with --keep {column.name!r}"
     return Finding("target leaks", "refused", message, outcome, column.name)
 
 
 def one_to_one(column: Column, other: Column) -> bool:
-    """Whether each value of one column goes with one value of the other, and the other way round."""
+    """Whether each value of one column occurs with one value of the other only, and vice versa."""
     if bool(column.missing.any()):
         return False
     pairs = set(zip(column.values.tolist(), other.values.tolist(), strict=True))
     return len(pairs) == len(column.distinct) == len(other.distinct)
 
 
-LEAST_ROWS = 10
-_FIT_TO_USE: tuple[Callable[[Column], Finding | None], ...] = (
-    column_checks.constant,
-    column_checks.row_number,
-    column_checks.mixed,
-    column_checks.text,
-    column_checks.identifier,
-)
-# What --keep may overrule: what is a guess about the meaning of a column, not about what can be computed.
-_GUESSES = (column_checks.row_number, column_checks.identifier)
-
-
 class CheckOptions(msgspec.Struct, frozen=True):
-    """What the user says about the data: columns to leave out, columns to keep in spite of a check, the task."""
+    """The user's choices: columns to leave out, columns to keep in spite of a check, the task (None: by the target)."""
 
     drop: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
@@ -95,7 +95,10 @@ class CheckOptions(msgspec.Struct, frozen=True):
 
 
 class CheckedData(msgspec.Struct, frozen=True):
-    """Data fit to train on. `first` gives the first copy of each row, or the row itself where copies may part."""
+    """Data that can be trained on.
+
+    `first`, shape (rows,), gives the position of the first copy of each row, or its own where copies may be split.
+    """
 
     dataset: Dataset
     truth: Truth
@@ -104,7 +107,7 @@ class CheckedData(msgspec.Struct, frozen=True):
 
 
 def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
-    """The data set, mended, with a report of what was found. Raises `DataRefused` with everything that stands."""
+    """The corrected data set with a report of the findings. Raises `DataRefused` that lists all that was refused."""
     dataset, findings = labelled(_without(dataset, options))
     task = options.task or task_of(dataset.target)
     truth = truth_of(dataset.target, task, dataset.classes)
@@ -121,6 +124,7 @@ def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
     first = first_copies(dataset)
     findings += _present(duplicates(first))
     first = first if few_duplicates(first) else np.arange(dataset.rows)
+    # After the columns are chosen: a class is rare by its different rows, and rows differ by the columns that are left.
     findings += _present(rare_classes(truth, first))
     refuse_if_any(findings)
     report = DataReport(rows=dataset.rows, columns=len(columns), findings=tuple(findings))
@@ -128,12 +132,12 @@ def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
 
 
 def _of_column(column: Column, target: Column, task: Task, insisted: bool) -> Iterable[Finding]:
-    """What is wrong with one column; nothing more once it is dropped or refused."""
+    """The findings about one column; after one that drops or refuses it the rest is not examined."""
     infinite = column_checks.infinities(column)
     yield from _present(infinite)
     column = column.without_infinities()
-    for checked in _FIT_TO_USE:
-        found = None if insisted and checked in _GUESSES else checked(column)
+    for examine in _UNUSABLE:
+        found = None if insisted and examine in _GUESSES else examine(column)
         if found:
             yield found
             return
@@ -142,25 +146,28 @@ def _of_column(column: Column, target: Column, task: Task, insisted: bool) -> It
 
 
 def _without(dataset: Dataset, options: CheckOptions) -> Dataset:
-    """The data set without the columns that the user leaves out."""
+    """The data set without the columns to drop. Raises `DataRefused` if a named column does not exist."""
     names = {column.name for column in dataset.columns}
     for name in (*options.drop, *options.keep):
         if name not in names:
             raise DataRefused(f"there is no feature column {name!r}; there are: {', '.join(sorted(names))}", field=name)
     kept = tuple(column for column in dataset.columns if column.name not in options.drop)
     if not kept:
-        raise DataRefused("--drop leaves no feature")
+        raise DataRefused("--drop leaves no feature: drop fewer columns")
     return msgspec.structs.replace(dataset, columns=kept)
 
 
 def labelled(dataset: Dataset, least: int = LEAST_ROWS) -> tuple[Dataset, list[Finding]]:
-    """The rows that have a target. Raises `DataRefused` where there are fewer than `least`."""
+    """The rows that have a target value, and the finding about the others.
+
+    Raises `DataRefused` if there are fewer than `least`.
+    """
     target = dataset.target.without_infinities()
     lacking = target.missing
     count = int(lacking.sum())
     left = len(lacking) - count
     if left < least:
-        raise DataRefused(f"rows with a value of the target {target.name!r}: {left}, and at least {least} are needed")
+        raise DataRefused(f"{counted(left)} with a value of the target {target.name!r}; at least {least} are needed")
     dataset = msgspec.structs.replace(dataset, target=target)
     if not count:
         return dataset, []

@@ -1,4 +1,4 @@
-"""Checks of one column at a time: each says what is wrong with the column, or nothing."""
+"""Checks of one column at a time: each gives a finding, or None if the column passes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 from app.training.columns import Column
 from app.training.findings import Finding, counted
 
+# Categories are one-hot encoded: each becomes a column of the estimator, and all are listed in the contract.
 MOST_CATEGORIES = 1000
+# In fewer rows than this, values that all differ are ordinary.
 _LEAST_ROWS_OF_AN_IDENTIFIER = 10
 _IDENTIFIER_SHARE = 0.95
 _DATE_SHARE = 0.95
+# On average over the different values: `New York City` alone must not make a column free text.
 _WORDS_OF_A_TEXT = 3
 _TEXT_SHARE = 0.5
 _DATE = re.compile(
@@ -22,7 +25,7 @@ _DATE = re.compile(
 
 
 def infinities(column: Column) -> Finding | None:
-    """Numbers that no request could carry."""
+    """Infinite values, and numbers beyond float32: no request may carry them."""
     count = int(column.infinite.sum())
     if not count:
         return None
@@ -31,7 +34,7 @@ def infinities(column: Column) -> Finding | None:
 
 
 def missing_values(column: Column) -> Finding | None:
-    """Missing values: filled in by the pipeline, and requests may have null there."""
+    """Missing values: the pipeline fills them in, and the contract allows null for this feature."""
     count = int(column.missing.sum())
     if not count:
         return None
@@ -41,7 +44,7 @@ def missing_values(column: Column) -> Finding | None:
 
 
 def constant(column: Column) -> Finding | None:
-    """Not more than one value."""
+    """A column of one value, or of none: nothing can be learnt from it."""
     distinct = column.distinct
     if len(distinct) > 1:
         return None
@@ -50,9 +53,9 @@ def constant(column: Column) -> Finding | None:
 
 
 def row_number(column: Column) -> Finding | None:
-    """0, 1, 2, … or 1, 2, 3, … in the order of the rows: where the file is sorted, it gives the target away.
+    """0, 1, 2, … or 1, 2, 3, … in the order of the rows: if the file is sorted by the target, it gives it away.
 
-    Some numbers may be skipped, for rows may have been left out.
+    Gaps are allowed up to twice the number of rows, because rows may have been left out.
     """
     values = column.values
     if column.kind != "numeric" or len(values) < _LEAST_ROWS_OF_AN_IDENTIFIER or bool(column.missing.any()):
@@ -60,44 +63,46 @@ def row_number(column: Column) -> Finding | None:
     counts_up = bool((np.diff(values) >= 1).all() and (values == np.floor(values)).all())
     if not counts_up or not 0 <= values[0] <= _LEAST_ROWS_OF_AN_IDENTIFIER or values[-1] > 2 * len(values):
         return None
-    return Finding("row numbers", "dropped", f"column {column.name!r} numbers the rows", "dropped", column.name)
+    outcome = f"dropped (--keep {column.name!r} keeps it)"
+    return Finding("row numbers", "dropped", f"column {column.name!r} numbers the rows", outcome, column.name)
 
 
 def text(column: Column) -> Finding | None:
-    """Dates, free text, and more categories than a model can use."""
+    """Dates, free text, and more categories than `MOST_CATEGORIES`: no estimator here can use them."""
     if column.kind == "numeric":
         return None
     present = [value for value in column.values if value is not None]
     distinct = set(present)
     if _share_of_dates(present) >= _DATE_SHARE:
-        what, mend = "holds dates or times, which no model here reads", "turn it into numbers, or "
+        what, advice = "holds dates or times, which no model here reads", "turn it into numbers, or "
     elif _is_prose(present, distinct):
-        what, mend = f"is free text ({len(distinct)} different ones), which no model here reads", ""
+        what, advice = f"is free text ({len(distinct)} different ones), which no model here reads", ""
     elif len(distinct) > MOST_CATEGORIES and not _identifies(present, distinct):
-        what, mend = f"has {len(distinct)} categories, more than {MOST_CATEGORIES}", "merge some, or "
+        what, advice = f"has {len(distinct)} categories, more than {MOST_CATEGORIES}", "merge some, or "
     else:
         return None
-    outcome = f"{mend}leave it out with --drop {column.name!r}"
+    outcome = f"{advice}leave it out with --drop {column.name!r}"
     return Finding("dates and free text", "refused", f"column {column.name!r} {what}", outcome, column.name)
 
 
 def identifier(column: Column) -> Finding | None:
-    """A category of its own in (nearly) every row: nothing can be learnt from it."""
+    """A text that differs in at least 95 % of the rows: nothing can be learnt from it for a row to come."""
     if column.kind == "numeric":
         return None
     present = [value for value in column.values if value is not None]
     distinct = set(present)
     if not _identifies(present, distinct):
         return None
-    message = f"column {column.name!r} looks like an identifier ({len(distinct)} values in {len(present)} rows)"
-    return Finding("identifiers", "dropped", message, "dropped", column.name)
+    message = f"column {column.name!r} seems to be an identifier ({len(distinct)} values in {len(present)} rows)"
+    outcome = f"dropped (--keep {column.name!r} keeps it)"
+    return Finding("identifiers", "dropped", message, outcome, column.name)
 
 
 def mixed(column: Column) -> Finding | None:
-    """Nearly all numbers, but not all."""
+    """At least 90 % numbers, but not all: probably a typing error, so it is not turned into categories silently."""
     if column.stray is None:
         return None
-    message = f"column {column.name!r} holds numbers, but for cells such as {column.stray!r}"
+    message = f"column {column.name!r} holds numbers, except cells such as {column.stray!r}"
     outcome = f"correct them, empty them, or leave the column out with --drop {column.name!r}"
     return Finding("mixed columns", "refused", message, outcome, column.name)
 
@@ -107,8 +112,8 @@ def _share_of_dates(present: list[str]) -> float:
 
 
 def _is_prose(present: list[str], distinct: set[str]) -> bool:
-    words = sum(len(value.split()) for value in distinct) / max(len(distinct), 1)
-    return len(present) > 1 and words >= _WORDS_OF_A_TEXT and len(distinct) > _TEXT_SHARE * len(present)
+    words_per_value = sum(len(value.split()) for value in distinct) / max(len(distinct), 1)
+    return len(present) > 1 and words_per_value >= _WORDS_OF_A_TEXT and len(distinct) > _TEXT_SHARE * len(present)
 
 
 def _identifies(present: list[str], distinct: set[str]) -> bool:

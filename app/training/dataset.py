@@ -1,9 +1,4 @@
-"""Read a CSV file into columns, or say what is wrong with it.
-
-The data sets that come with scikit-learn, read from disk.
-
-A data set: its features and its target, from a built-in set or a CSV file.
-"""
+"""A data set, features and target: one of those that come with scikit-learn, or a CSV file."""
 
 from __future__ import annotations
 
@@ -27,18 +22,18 @@ _QUOTED = re.compile(r'"[^"]*"')
 def read_csv(path: Path) -> tuple[Column, ...]:
     """The columns of a UTF-8 file with a header line, in their order, all of the same length.
 
-    The separator is a comma, semicolon, tab or bar, whichever splits the header most; with other separators than the
-    comma, numbers may have a decimal comma. Raises `DataRefused` where the file cannot be read as that.
+    The separator is a comma, semicolon, tab or bar, whichever splits the header most; unless it is the comma, numbers
+    may have a decimal comma. Raises `DataRefused` with the reason, and the line, if the file cannot be read like that.
     """
     text = _text(path)
     separator = _separator(text)
     records = _records(path, text, separator)
     if not records:
-        raise DataRefused(f"{path} is empty")
+        raise DataRefused(f"{path} is empty: it needs a header line and rows")
     names = _names(path, records[0][1])
     rows = [_fitting(path, line, record, len(names)) for line, record in records[1:]]
     if not rows:
-        raise DataRefused(f"{path} has a header but no rows")
+        raise DataRefused(f"{path} has a header but no rows: add rows")
     return tuple(
         typed(name, cells, decimal_comma=separator != ",")
         for name, cells in zip(names, zip(*rows, strict=True), strict=True)
@@ -68,7 +63,7 @@ def _separator(text: str) -> str:
 
 
 def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """The records that are not blank, each with the number of its last line."""
+    """The records that are not blank, each with the number of its last line (a quoted cell may hold line ends)."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         return [(reader.line_num, record) for record in reader if any(cell.strip() for cell in record)]
@@ -100,7 +95,7 @@ BUILTIN_SETS = tuple(_SETS)
 
 
 class BuiltinSet(msgspec.Struct, frozen=True):
-    """A built-in set: the target holds class ids, `classes` their names by id."""
+    """A built-in set; the target holds class ids, and `classes` their names by id."""
 
     columns: tuple[Column, ...]
     target: Column
@@ -108,7 +103,7 @@ class BuiltinSet(msgspec.Struct, frozen=True):
 
 
 def load_builtin(name: str) -> BuiltinSet:
-    """The built-in set of that name (one of `NAMES`)."""
+    """The built-in set of that name, one of `BUILTIN_SETS`; read from the scikit-learn package, not the network."""
     read, target = _SETS[name]
     bunch = read()
     return BuiltinSet(
@@ -121,7 +116,7 @@ def load_builtin(name: str) -> BuiltinSet:
 class Dataset(msgspec.Struct, frozen=True):
     """Feature columns and the target, all of the same length.
 
-    `classes` are the names of the classes by id where the target is made of class ids (built-in sets).
+    `classes` are the names of the classes by id if the target holds class ids (built-in sets), else None.
     """
 
     name: str
@@ -131,7 +126,7 @@ class Dataset(msgspec.Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.target.values)
 
     def take(self, positions: np.ndarray) -> Dataset:
@@ -143,18 +138,19 @@ class Dataset(msgspec.Struct, frozen=True):
 def load(name: str, target: str | None) -> Dataset:
     """The built-in set of that name, or the CSV file at that path with its column `target` as the target.
 
-    Raises `DataRefused` where there is no such thing, or the target is missing or not named.
+    Raises `DataRefused` if there is neither, or the target is not named or not there.
     """
     if name in BUILTIN_SETS:
         return _builtin(name, target)
     path = Path(name)
+    # A word without an ending is more likely a misspelt set than a file.
     if path.suffix == "" and not path.exists():
         raise DataRefused(f"{name!r} is neither a file nor one of {', '.join(BUILTIN_SETS)}")
     return from_csv(path, target)
 
 
 def from_csv(path: Path, target: str | None) -> Dataset:
-    """The CSV file's data set. Raises `DataRefused`."""
+    """The data set in the CSV file at `path`, whose column `target` is the target. Raises `DataRefused`."""
     columns = read_csv(path)
     names = ", ".join(column.name for column in columns)
     if target is None:
@@ -164,7 +160,7 @@ def from_csv(path: Path, target: str | None) -> Dataset:
         raise DataRefused(f"{path} has no column {target!r}; its columns are: {names}", field=target)
     features = tuple(column for column in columns if column is not found[0])
     if not features:
-        raise DataRefused(f"{path} has no column beside the target {target!r}")
+        raise DataRefused(f"{path} has no column beside the target {target!r}: add the features")
     return Dataset(name=str(path), columns=features, target=found[0])
 
 

@@ -1,4 +1,4 @@
-"""Find in a fitted pipeline which columns are encoded as categories, and what becomes of unknown ones."""
+"""The encoders in a fitted pipeline: which columns are categories, and whether unknown categories are accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 
 class Encoding(msgspec.Struct, frozen=True):
-    """What an encoder knows of a column: the texts or else the numbers (booleans too), and if it copes with others."""
+    """The categories of a column that an encoder was fitted on, and whether it accepts others.
+
+    `categories` are texts; `numbers` (booleans too) are filled only if there is no text.
+    """
 
     categories: tuple[str, ...]
     accepts_others: bool
@@ -24,8 +27,8 @@ class Encoding(msgspec.Struct, frozen=True):
 def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
     """The encodings of those of `columns` (the estimator's inputs, in order) that an encoder takes as categories.
 
-    Follows pipelines, column transformers, unions and searches; what it cannot follow is not in the answer. Where
-    several encoders take one column, all must cope.
+    Follows pipelines, column transformers, unions and searches; encoders in anything else are not found. A column that
+    several encoders take accepts other values only if all of them do.
     """
     found: dict[str, Encoding] = {}
     for column, encoding in _visit(estimator, list(columns)):
@@ -62,7 +65,7 @@ def _visit_encoder(encoder: Any, columns: list[str]) -> Iterator[tuple[str, Enco
     known = getattr(encoder, "categories_", None)
     if not isinstance(known, list) or len(known) != len(columns):
         return
-    # An encoder without the setting (TargetEncoder) takes an unknown category for an average one.
+    # TargetEncoder has no such setting: it encodes an unknown category as the target's mean.
     accepts_others = getattr(encoder, "handle_unknown", "average") != "error"
     for column, categories in zip(columns, known, strict=True):
         values = categories.tolist()
@@ -72,18 +75,30 @@ def _visit_encoder(encoder: Any, columns: list[str]) -> Iterator[tuple[str, Enco
 
 
 def _resolved(chosen: Any, columns: list[str]) -> list[str]:
-    """The names of the columns that a part of a column transformer takes, however it was told them."""
+    """The names of the columns that a part of a column transformer takes, in any form scikit-learn accepts.
+
+    A name or a position, a slice of either, a boolean mask, or a list of names or positions.
+    """
     if isinstance(chosen, str):
         return [chosen]
     if isinstance(chosen, int | np.integer):
         return [columns[chosen]]
-    if isinstance(chosen, slice) and not isinstance(chosen.start, str) and not isinstance(chosen.stop, str):
-        return columns[chosen]
     if isinstance(chosen, slice):
-        first = 0 if chosen.start is None else columns.index(chosen.start)
-        last = len(columns) - 1 if chosen.stop is None else columns.index(chosen.stop)
-        return columns[first : last + 1]
+        return _sliced(chosen, columns)
     picked = list(chosen)
-    if picked and all(isinstance(entry, bool | np.bool_) for entry in picked):
-        return [name for name, taken in zip(columns, picked, strict=True) if taken]
+    if _is_mask(picked):
+        return [name for name, is_taken in zip(columns, picked, strict=True) if is_taken]
     return [entry if isinstance(entry, str) else columns[entry] for entry in picked]
+
+
+def _sliced(chosen: slice, columns: list[str]) -> list[str]:
+    if not isinstance(chosen.start, str) and not isinstance(chosen.stop, str):
+        return columns[chosen]
+    # A slice of names includes its end, as in pandas.
+    first = 0 if chosen.start is None else columns.index(chosen.start)
+    last = len(columns) - 1 if chosen.stop is None else columns.index(chosen.stop)
+    return columns[first : last + 1]
+
+
+def _is_mask(picked: list[Any]) -> bool:
+    return bool(picked) and all(isinstance(entry, bool | np.bool_) for entry in picked)

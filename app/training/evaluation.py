@@ -1,4 +1,4 @@
-"""Ask an estimator and score its answers."""
+"""An estimator's answers, and the figures of their quality."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ Figures = ClassFigures | ValueFigures
 
 
 def answers(estimator: Any, contract: FeatureContract, rows: np.ndarray) -> Outputs:
-    """The estimator's answers to rows of the contract, asked just as it is asked when it serves."""
+    """The estimator's answers to `rows`, as `RowParser` gives them, by the runtime that serves it."""
     return SklearnRuntime("model", estimator, contract).predict(rows)
 
 
 def score(outputs: Outputs, truth: Truth) -> Figures:
-    """The figures for answers to the rows of `truth`."""
+    """The figures of `outputs`, the answers to the rows of `truth`."""
     if truth.class_ids is None:
         return _score_values(outputs, truth)
     assert outputs.class_ids is not None
@@ -77,7 +77,7 @@ def score(outputs: Outputs, truth: Truth) -> Figures:
 
 
 def errors_in(outputs: Outputs, truth: Truth) -> int | None:
-    """How many classes are wrong; None for numbers."""
+    """How many answers are of a wrong class; None for a regression."""
     return None if truth.class_ids is None else int(np.sum(outputs.class_ids != truth.class_ids))
 
 
@@ -86,6 +86,7 @@ def _proper_scores(
 ) -> tuple[float | None, float | None]:
     if probabilities is None:
         return None, None
+    # Rescaled, because an estimator's rows need not sum to 1; a row of zeros stays as it is.
     total = probabilities.sum(axis=1, keepdims=True)
     shares = probabilities / np.where(total > 0, total, 1.0)
     truth = class_ids[:, None] == every

@@ -1,13 +1,9 @@
-"""Load a model that somebody else fitted, and find out what it is.
-
-Ask a model that was fitted elsewhere, and find out with which missing values it copes.
-
-Read the target of a reference file as the classes or the numbers of a model that was fitted elsewhere.
-"""
+"""A model that was fitted elsewhere: loaded, described, asked, and its classes matched with the labels of a file."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +24,10 @@ from app.training.user_warnings import collect_user_warnings
 
 
 class ExternalModel(msgspec.Struct, frozen=True):
-    """A fitted estimator, what it answers with, and what loading it complained of.
+    """A fitted estimator and what its attributes tell about it; `warnings` are those of loading it.
 
-    `labels` are its classes as it names them, in the order of its ids; none for a regressor. `columns` are the names
-    of the columns that it was fitted on and `width` their number, None where it does not say.
+    `labels` are its classes, in the order of its ids; none for a regressor. `columns` are the names of the columns
+    that it was fitted on and `width` their number, each None if the estimator does not tell.
     """
 
     estimator: Any
@@ -43,9 +39,9 @@ class ExternalModel(msgspec.Struct, frozen=True):
 
 
 def load_model(path: Path) -> ExternalModel:
-    """The model in that joblib (or pickle) file. Unpickling runs what the file says: the caller has chosen to trust it.
+    """The model in that joblib (or pickle) file. Unpickling runs the code in it: the caller has chosen to trust it.
 
-    Raises `DataRefused` where it cannot be loaded, is not fitted, or is neither a classifier nor a regressor with one
+    Raises `DataRefused` if it cannot be loaded, is not fitted, or is neither a classifier nor a regressor with one
     output.
     """
     if not path.is_file():
@@ -59,7 +55,7 @@ def load_model(path: Path) -> ExternalModel:
 
 
 def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> ExternalModel:
-    """What a fitted estimator is; `origin` names it in errors. Raises `DataRefused`, see `load_model`."""
+    """The model that a fitted estimator is; `origin` names it in errors. Raises `DataRefused` as `load_model` does."""
     if inspect.isclass(estimator) or not hasattr(estimator, "predict"):
         raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
     try:
@@ -67,7 +63,7 @@ def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> Ext
     except NotFittedError:
         raise DataRefused(f"{origin}: the {_kind(estimator)} is not fitted") from None
     except TypeError:
-        pass  # a model of another library that keeps to the interface; predicting will tell
+        pass  # a model of another library with scikit-learn's interface: the reference rows will show if it works
     task = _task(estimator, origin)
     names = getattr(estimator, "feature_names_in_", None)
     return ExternalModel(
@@ -102,7 +98,7 @@ def _kind(thing: Any) -> str:
 
 
 def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Outputs:
-    """The model's answers to the rows. Raises `DataRefused` with its reason where it cannot answer."""
+    """The model's answers to `rows`, as `RowParser` gives them. Raises `DataRefused` with the reason if it fails."""
     try:
         return answers(model.estimator, contract, rows)
     except Exception as error:  # whatever a foreign model raises is the reason that is reported
@@ -111,7 +107,10 @@ def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Ou
 
 
 def answers_without(model: ExternalModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:
-    """Whether the model still answers `row`, shape (1, features), when the value in that column is missing."""
+    """Whether the model still answers `row`, shape (1, features), if the value in that column is missing.
+
+    Tried, because no attribute tells: some estimators accept NaN, others sit behind an imputer.
+    """
     lacking = row.copy()
     lacking[0, column] = np.nan if contract.features[column].kind == "numeric" else None
     try:
@@ -122,18 +121,26 @@ def answers_without(model: ExternalModel, contract: FeatureContract, row: np.nda
 
 
 def truth_for(model: ExternalModel, target: Column) -> Truth:
-    """The target by the model's classes, in the order of its ids, or as numbers for a regressor.
+    """The target as ids of the model's classes, or as numbers for a regressor.
 
     Labels are compared as text, then as numbers (`1` is `1.0`), then as booleans. Raises `DataRefused` that lists
-    labels which the model does not know.
+    labels which are not among the model's classes.
     """
     if model.task == "regression":
         return truth_of(target, "regression")
     position = _positions(model.labels)
     cells = target.cells if target.cells is not None else tuple(str(value) for value in target.values.tolist())
     ids = [position.get(_key(cell or "", position)) for cell in cells]
-    unknown = sorted({str(cell) for cell, known in zip(cells, ids, strict=True) if known is None})
     classes = tuple(str(label) for label in model.labels)
+    _require_known(target, cells, ids, classes)
+    class_ids = np.array(ids, dtype=np.int64)
+    return Truth(task="classification", labels=np.array(classes)[class_ids], classes=classes, class_ids=class_ids)
+
+
+def _require_known(
+    target: Column, cells: Sequence[str | None], ids: Sequence[int | None], classes: tuple[str, ...]
+) -> None:
+    unknown = sorted({str(cell) for cell, known in zip(cells, ids, strict=True) if known is None})
     if unknown:
         listed = ", ".join(map(repr, unknown[:5])) + (" …" if len(unknown) > 5 else "")
         known_ones = ", ".join(classes[:10]) + (" …" if len(classes) > 10 else "")
@@ -142,12 +149,10 @@ def truth_for(model: ExternalModel, target: Column) -> Truth:
             f"the classes are {known_ones}",
             field=target.name,
         )
-    class_ids = np.array(ids, dtype=np.int64)
-    return Truth(task="classification", labels=np.array(classes)[class_ids], classes=classes, class_ids=class_ids)
 
 
 def _positions(labels: tuple[Any, ...]) -> dict[object, int]:
-    """Class ids by every form in which a label may be written."""
+    """Class ids by every form in which a file may have a label: its text, its number, `true` for `True`."""
     positions: dict[object, int] = {}
     for index, label in enumerate(labels):
         positions[str(label)] = index

@@ -1,7 +1,4 @@
-"""Fit the columns of a reference file to a model that was fitted elsewhere.
-
-Find the rows of a reference file that a model fitted elsewhere can answer, and what its contract may promise.
-"""
+"""The reference file of a model that was fitted elsewhere: its columns, its answerable rows, the contract of both."""
 
 from __future__ import annotations
 
@@ -20,44 +17,49 @@ from app.training.findings import Finding, counted
 
 
 class ChosenColumns(msgspec.Struct, frozen=True):
-    """The columns that the model reads, in its order and under its names, and the names of those it does not."""
+    """The columns that the model reads, in its order and under its names, and the names of all other columns."""
 
     columns: tuple[Column, ...]
     extra: tuple[str, ...] = ()
 
 
 def columns_for(model: ExternalModel, columns: Sequence[Column]) -> ChosenColumns:
-    """The model's columns among those of the file: by name where it has names (exactly, else in snake case).
+    """The model's columns among those of the file: by name if it has names (exact, else in snake case), else in order.
 
-    Without names all columns in the order of the file. Raises `DataRefused` where columns are missing or their number
-    is wrong.
+    Raises `DataRefused` if columns are missing or their number is wrong.
     """
-    if model.columns is None:
-        if model.width not in (None, len(columns)):
-            listed = ", ".join(column.name for column in columns)
-            raise DataRefused(
-                f"the model takes {model.width} columns; beside the target there are {len(columns)}: {listed}"
-            )
-        return ChosenColumns(tuple(columns))
-    by_name = {snake_case(column.name): column for column in columns} | {column.name: column for column in columns}
-    found = {name: by_name.get(name) or by_name.get(snake_case(name)) for name in model.columns}
+    return _by_order(model.width, columns) if model.columns is None else _by_name(model.columns, columns)
+
+
+def _by_order(width: int | None, columns: Sequence[Column]) -> ChosenColumns:
+    if width not in (None, len(columns)):
+        listed = ", ".join(column.name for column in columns)
+        raise DataRefused(f"the model takes {width} columns; beside the target there are {len(columns)}: {listed}")
+    return ChosenColumns(tuple(columns))
+
+
+def _by_name(names: Sequence[str], columns: Sequence[Column]) -> ChosenColumns:
+    # Exact names last: they win over another column that only has the same name in snake case.
+    known = {snake_case(column.name): column for column in columns} | {column.name: column for column in columns}
+    found = {name: known.get(name) or known.get(snake_case(name)) for name in names}
     lacking = [name for name, column in found.items() if column is None]
     if lacking:
         raise DataRefused(f"the reference lacks columns that the model reads: {', '.join(lacking)}", field=lacking[0])
-    taken = {column.name for column in found.values() if column is not None}
-    renamed = [msgspec.structs.replace(column, name=name) for name, column in found.items() if column is not None]
-    return ChosenColumns(tuple(renamed), tuple(column.name for column in columns if column.name not in taken))
+    chosen = {name: column for name, column in found.items() if column is not None}
+    taken = {column.name for column in chosen.values()}
+    renamed = tuple(msgspec.structs.replace(column, name=name) for name, column in chosen.items())
+    return ChosenColumns(renamed, tuple(column.name for column in columns if column.name not in taken))
 
 
 def extra_columns(names: Sequence[str]) -> list[Finding]:
-    """What becomes of columns that the model does not read."""
+    """The findings about columns that the model does not read: they are left out."""
     return [
         Finding("columns", "dropped", f"the model does not read column {name!r}", "left out", name) for name in names
     ]
 
 
 def as_fitted(column: Column, encoding: Encoding | None) -> Column:
-    """The column as the model wants it: text where an encoder knows it as text, booleans else as 0 and 1."""
+    """The column as the model was fitted on it: text if an encoder has texts for it, other booleans as 0 and 1."""
     if encoding is not None and encoding.categories and column.cells is not None:
         known = frozenset(encoding.categories)
         cells = [_spelling(cell, known) for cell in column.cells]
@@ -69,9 +71,10 @@ def as_fitted(column: Column, encoding: Encoding | None) -> Column:
 
 
 def features_of_model(columns: Sequence[Column], encoded: Mapping[str, Encoding]) -> tuple[Feature, ...]:
-    """The features of the contract: the encoder's categories, where it copes those of the reference too, and open.
+    """The features of the contract, with the categories of the model's encoders.
 
-    Numbers that an encoder takes as categories, and copes with no others, are the feature's `choices`.
+    If an encoder accepts other categories, the feature has those of the reference too and is open. Numbers that an
+    encoder takes as categories become the feature's `choices` if it accepts no others.
     """
     features = []
     for name, column in zip(unique_snake_case([column.name for column in columns]), columns, strict=True):
@@ -90,14 +93,14 @@ def _encoded(feature: Feature, encoding: Encoding) -> Feature:
 
 
 def _spelling(cell: str | None, known: frozenset[str]) -> str | None:
-    """The cell as the encoder spells it: booleans come in two spellings."""
+    """The cell as the encoder spells it: booleans are `True` in Python and `true` in many files."""
     if cell is None or cell in known or cell.lower() not in ("true", "false"):
         return cell
     return next((text for text in (cell.lower(), cell.capitalize()) if text in known), cell)
 
 
 class AnswerableRows(msgspec.Struct, frozen=True):
-    """The contract with `nullable` true only where the model copes, and the positions of the rows that fit it."""
+    """The contract, `nullable` only where the model answers without a value, and the positions of rows that fit it."""
 
     contract: FeatureContract
     positions: np.ndarray
@@ -105,14 +108,15 @@ class AnswerableRows(msgspec.Struct, frozen=True):
 
 
 def answerable_rows(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> AnswerableRows:
-    """The rows with known categories alone, and without gaps where the model does not cope with them.
+    """The rows with known categories, and without gaps in columns where the model needs a value.
 
-    The model is asked, column by column. Raises `DataRefused` where no row is left.
+    Which columns those are is found by asking the model. Raises `DataRefused` if no row is left.
     """
-    strange, findings = _unknown_categories(contract, rows)
-    known = np.flatnonzero(~strange)
+    unknown, findings = _unknown_categories(contract, rows)
+    known = np.flatnonzero(~unknown)
     _require_some(known, findings)
     missing = missing_in(rows[known])
+    # The row with the fewest gaps: with a second one in it, it would be unclear which of them the model fails on.
     probe = rows[known[np.argsort(missing.sum(axis=1), kind="stable")[:1]]]
     features = list(contract.features)
     for column in np.flatnonzero(missing.any(axis=0)).tolist():
@@ -128,8 +132,8 @@ def answerable_rows(model: ExternalModel, contract: FeatureContract, rows: np.nd
 
 
 def _unknown_categories(contract: FeatureContract, rows: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
-    """True for rows with a category (or a number encoded as one) that the model would fail on, and what to say."""
-    strange = np.zeros(len(rows), dtype=bool)
+    """True for rows with a category (or a number encoded as one) on which the model fails, and the findings."""
+    rejected = np.zeros(len(rows), dtype=bool)
     findings = []
     for index, feature in enumerate(contract.features):
         known = frozenset(feature.choices or feature.categories)
@@ -141,8 +145,8 @@ def _unknown_categories(contract: FeatureContract, rows: np.ndarray) -> tuple[np
             example = values[unknown.index(True)]
             message = f"the model does not know {example!r} of {feature.name!r}, in {counted(sum(unknown))}"
             findings.append(Finding("unknown categories", "dropped", message, "those rows are left out", feature.name))
-            strange |= np.array(unknown)
-    return strange, findings
+            rejected |= np.array(unknown)
+    return rejected, findings
 
 
 def _gap(feature: Feature, count: int) -> Finding:
@@ -152,4 +156,7 @@ def _gap(feature: Feature, count: int) -> Finding:
 
 def _require_some(positions: np.ndarray, findings: Sequence[Finding]) -> None:
     if not len(positions):
-        raise DataRefused("no row is left: " + "; ".join(finding.sentence for finding in findings))
+        raise DataRefused(
+            "no row of the reference is left that the model can answer: "
+            + "; ".join(finding.sentence for finding in findings)
+        )

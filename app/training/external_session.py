@@ -1,4 +1,8 @@
-"""Publish a model that was fitted elsewhere: the use case behind `bakeoff publish`."""
+"""Publish a model that was fitted elsewhere (`bakeoff publish`).
+
+The way: load the model, read the reference data and match them to it, measure its figures on them, publish. There is
+no quality gate: whoever fitted the model has decided that it is to be served.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,16 @@ from app.training.external_model import ExternalModel, ask, load_model, truth_fo
 from app.training.external_reference import answerable_rows, as_fitted, columns_for, extra_columns, features_of_model
 from app.training.features import digest, examples_of, rows_of
 from app.training.findings import CHECKS, DataReport, Finding
-from app.training.session import PublishedVersion, SessionResult, Step, assign_alias, require_free
+from app.training.session import Progress, PublishedVersion, SessionResult, assign_alias, require_free
 from app.training.task import Truth, rare_classes
 
+# The model was fitted elsewhere, so there is no seed of a split; the drift reference draws its sample with this one.
 _SEED = 0
 _NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The model file, the version it is to become (None: the next free number), and the reference data."""
+    """The model file, the version to publish it as (None: the next free number), and the reference data."""
 
     model: Path
     reference: Path
@@ -48,28 +53,32 @@ class Reference(msgspec.Struct, frozen=True):
     report: DataReport
 
 
-def publish_external(request: PublishRequest, registry: ModelRegistry, step: Step) -> SessionResult:
-    """Put the model on the shelf, with contract, figures and drift reference of the reference data.
+def publish_external(request: PublishRequest, registry: ModelRegistry, progress: Progress) -> SessionResult:
+    """Publish the model with the contract, figures and drift reference that the reference data give.
 
-    Raises `DataRefused` where model and data give no contract or no reference, `RegistryConflict`, `InvalidRequest`.
+    `progress` gets each step as a text. Raises `DataRefused` if model and data give no contract or no reference,
+    `RegistryConflict`, `InvalidRequest`.
     """
+    # Before the file is loaded: unpickling runs its code, which a request that must fail has no need of.
     if request.version is not None:
         require_free(registry, request.version)
-    step(f"loading {request.model}")
+    progress(f"loading {request.model}")
     model = load_model(request.model)
-    step(f"reading {request.reference}")
+    progress(f"reading {request.reference}")
     reference = matched_reference(model, from_csv(request.reference, request.target))
-    step("answering the reference rows")
+    progress("answering the reference rows")
     draft = external_draft(model, reference, request.version)
-    step("publishing: converting to ONNX and measuring parity")
+    progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    return SessionResult(
-        reference.report, (PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings),)
-    )
+    published = PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings)
+    return SessionResult(reference.report, (published,))
 
 
 def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
-    """The reference data by the model's columns and classes. Raises `DataRefused`."""
+    """The reference data under the model's columns and classes, without rows that it cannot answer.
+
+    Raises `DataRefused` if columns or classes do not match, or no row is left.
+    """
     dataset, findings = labelled(dataset, least=1)
     truth = truth_for(model, dataset.target)
     chosen = columns_for(model, dataset.columns)
@@ -80,16 +89,16 @@ def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
     columns = tuple(column.without_infinities() for column in fitted)
     features = features_of_model(columns, encoded)
     contract = FeatureContract(model.task, dataset.target.name, features, truth.classes)
-    settled = answerable_rows(model, contract, rows_of(columns))
-    dataset = msgspec.structs.replace(dataset, columns=columns).take(settled.positions)
-    truth = truth.take(settled.positions)
-    findings += [*settled.findings, *_of_rows(dataset, truth)]
+    answerable = answerable_rows(model, contract, rows_of(columns))
+    dataset = msgspec.structs.replace(dataset, columns=columns).take(answerable.positions)
+    truth = truth.take(answerable.positions)
+    findings += [*answerable.findings, *_noted_rows(dataset, truth)]
     report = DataReport(dataset.rows, len(columns), tuple(findings), ("columns", "unknown categories", *CHECKS))
-    return Reference(dataset, settled.contract, rows_of(dataset.columns), truth, report)
+    return Reference(dataset, answerable.contract, rows_of(dataset.columns), truth, report)
 
 
 def external_draft(model: ExternalModel, reference: Reference, version: str | None) -> VersionDraft:
-    """What the shelf is to know of the model; its figures are those on the reference data, and say so."""
+    """Everything that the manifest records of the model; its figures name the reference data as their source."""
     contract, rows, truth = reference.contract, reference.rows, reference.truth
     outputs = ask(model, contract, rows)
     drift = build_reference(
@@ -117,13 +126,17 @@ def external_draft(model: ExternalModel, reference: Reference, version: str | No
 
 
 def _noted(column: Column, target: Column, task: Task) -> list[Finding]:
-    """The data checks of one column, for information: nothing is done but to infinities."""
+    """The data checks of one column as notes; only infinities are replaced, because no request can carry them.
+
+    A column that the model was fitted on cannot be dropped any more, whatever a check thinks of it.
+    """
     finite = column.without_infinities()
     notes = [check(finite) for check in _NOTED] + [leak(finite, target, task), column_checks.missing_values(finite)]
     infinite = column_checks.infinities(column)
     return ([infinite] if infinite else []) + [found.only_noted() for found in notes if found]
 
 
-def _of_rows(dataset: Dataset, truth: Truth) -> list[Finding]:
+def _noted_rows(dataset: Dataset, truth: Truth) -> list[Finding]:
+    """The data checks of the rows as notes: nothing is split here, so copies and rare classes do no harm."""
     notes = (checks.duplicates(checks.first_copies(dataset)), rare_classes(truth, np.arange(dataset.rows)))
     return [found.only_noted() for found in notes if found]

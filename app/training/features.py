@@ -1,4 +1,4 @@
-"""Data ready to fit on: the feature contract and the rows as requests will carry them."""
+"""Columns as features of a contract, and their values as rows in the form of requests."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Example = tuple[float | str | None, ...]
 
 
 def features_of(columns: Sequence[Column], training: np.ndarray | None = None) -> tuple[Feature, ...]:
-    """One feature a column, named in snake case.
+    """One feature per column, named in snake case.
 
-    Categories and whether values are missing are those of all rows; the range is that of the rows at `training`
-    (default: all).
+    Categories and missing values are those of all rows; the range is that of the rows at `training` (default: all),
+    so that the contract does not describe values that the model has not seen.
     """
     names = unique_snake_case([column.name for column in columns])
     return tuple(feature_of(name, column, training) for name, column in zip(names, columns, strict=True))
 
 
 def rows_of(columns: Sequence[Column]) -> np.ndarray:
-    """The columns side by side as `RowParser` gives rows: float64 where all are numeric, else objects."""
+    """The columns as an array of rows, shape (rows, columns), in `RowParser`'s form: float64 if all are numeric."""
     if all(column.kind == "numeric" for column in columns):
         return np.column_stack([column.values for column in columns])
     rows = np.empty((len(columns[0].values), len(columns)), dtype=object)
@@ -36,7 +36,7 @@ def rows_of(columns: Sequence[Column]) -> np.ndarray:
 
 
 def digest(contract: FeatureContract, rows: np.ndarray, truth: Truth) -> str:
-    """SHA-256 in hex over the names, the rows and the target, in their order."""
+    """SHA-256 in hex over the feature names, the rows and the target, all in their order."""
     hashed = sha256(msgspec.json.encode((contract.names, contract.target)))
     hashed.update(rows.tobytes() if rows.dtype != object else msgspec.json.encode(rows.tolist()))
     hashed.update(msgspec.json.encode(truth.labels.tolist()))
@@ -44,7 +44,7 @@ def digest(contract: FeatureContract, rows: np.ndarray, truth: Truth) -> str:
 
 
 def examples_of(rows: np.ndarray, truth: Truth, limit: int = 6) -> tuple[Example, ...]:
-    """A few real rows, one of each class first (for numbers: from small to large), missing values as None."""
+    """At most `limit` of `rows`: one for each class, or for numbers from small to large. Missing values are None."""
     if truth.class_ids is not None:
         _, order = np.unique(truth.class_ids, return_index=True)
     else:
@@ -54,7 +54,7 @@ def examples_of(rows: np.ndarray, truth: Truth, limit: int = 6) -> tuple[Example
 
 
 def missing_in(rows: np.ndarray) -> np.ndarray:
-    """True where there is no value (NaN or None), shape of `rows`."""
+    """True where there is no value (NaN or None), in the shape of `rows`."""
     if rows.dtype != object:
         return np.asarray(np.isnan(rows))
     flat = [value is None or value != value for value in rows.ravel().tolist()]
@@ -62,7 +62,7 @@ def missing_in(rows: np.ndarray) -> np.ndarray:
 
 
 def feature_of(name: str, column: Column, training: np.ndarray | None = None) -> Feature:
-    """The feature that the column is, under that name; see `features_of`."""
+    """The feature that describes the column; see `features_of`."""
     source_name = column.name if column.name != name else None
     nullable = bool(column.missing.any())
     if column.kind == "categorical":

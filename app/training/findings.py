@@ -1,4 +1,4 @@
-"""What the data checks found and what was done about it."""
+"""The findings of the data checks, and the report of them that a manifest keeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 
 from app.errors import DataRefused
 
+# Stored in manifests: the words stay as earlier releases wrote them.
 Action = Literal["mended", "dropped", "kept", "noted", "refused"]
 
 CHECKS = (
@@ -26,7 +27,7 @@ CHECKS = (
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that a check found: `message` says what, `outcome` what was or is to be done about it."""
+    """One thing that a check found: `message` says what, `outcome` what was done, or what the user should do."""
 
     check: str
     action: Action
@@ -36,16 +37,16 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def sentence(self) -> str:
-        """What was found and what follows."""
+        """Message and outcome in one sentence."""
         return f"{self.message}: {self.outcome}" if self.outcome else self.message
 
     def only_noted(self) -> Finding:
-        """The same finding where nothing is done about it."""
+        """The same finding as a note: nothing is done, so there is no outcome."""
         return Finding(self.check, "noted", self.message, column=self.column)
 
 
 class DataReport(msgspec.Struct, frozen=True):
-    """The checks in the order in which they are reported, and their findings. `rows` and `columns` are as used."""
+    """The findings, and all checks in the order of the report. `rows` and `columns` count what was used."""
 
     rows: int
     columns: int
@@ -53,7 +54,7 @@ class DataReport(msgspec.Struct, frozen=True):
     checks: tuple[str, ...] = CHECKS
 
     def of(self, check: str) -> tuple[Finding, ...]:
-        """The findings of one check; none where the data passed it."""
+        """The findings of one check; none if the data passed it."""
         return tuple(finding for finding in self.findings if finding.check == check)
 
 
@@ -63,7 +64,7 @@ def counted(count: int, what: str = "row") -> str:
 
 
 def refuse_if_any(findings: Sequence[Finding]) -> None:
-    """Raise `DataRefused` with all that was refused, if something was."""
+    """Raise `DataRefused` that lists all refusals, if there is one; its field is the first column refused."""
     refused = [finding for finding in findings if finding.action == "refused"]
     if refused:
         raise DataRefused("; ".join(finding.sentence for finding in refused), field=refused[0].column)

@@ -1,8 +1,6 @@
-"""The seeded split into training and hold-out rows.
+"""Fit a variant: split the rows, build the pipeline that the features need, fit it, score both sides of the split.
 
-Build the estimator that fits a feature contract, and shape rows as it wants them.
-
-Fit one variant on the training rows and score it on both sides of the split.
+Everything is seeded: the same data and seed give the same answers.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ HOLDOUT_SHARE = 0.2
 
 
 class Split(msgspec.Struct, frozen=True):
-    """Positions of the training and the hold-out rows, each in random order, together all rows."""
+    """Positions of the training and the hold-out rows, each in random order; every row is in one of them."""
 
     training: np.ndarray
     holdout: np.ndarray
@@ -39,8 +37,9 @@ class Split(msgspec.Struct, frozen=True):
 def stratified(strata: np.ndarray, first: np.ndarray, seed: int, share: float = HOLDOUT_SHARE) -> Split:
     """A split in which each stratum gives `share` of its rows to the hold-out, at least one and never all.
 
-    `strata` (rows,) holds the class ids, or zeros where there are no classes. `first` (rows,) gives the first copy of
-    each row: only first copies are drawn, and their copies follow them. A stratum of one row is trained on.
+    `strata` (rows,) holds the class ids, or zeros for a regression. `first` (rows,) gives the position of the first
+    copy of each row: only first copies are drawn, and copies go where their first one goes, so that no row is both
+    trained on and held out. A stratum of one row is trained on.
     """
     generator = np.random.default_rng(seed)
     originals = np.flatnonzero(first == np.arange(len(first)))
@@ -50,6 +49,7 @@ def stratified(strata: np.ndarray, first: np.ndarray, seed: int, share: float = 
         wanted = min(max(1, round(share * len(members))), len(members) - 1)
         held[members[:wanted]] = True
     held = held[first]
+    # Shuffled once more: files are often sorted, and some estimators learn in the order of the rows.
     order = generator.permutation(len(first))
     return Split(training=order[~held[order]], holdout=order[held[order]])
 
@@ -58,10 +58,10 @@ MISSING_CATEGORY = "missing"
 
 
 def pipeline_for(contract: FeatureContract, model: Any, *, scale: bool) -> Any:
-    """`model` behind what the features need: imputing, scaling, one-hot encoding; bare where they need nothing.
+    """`model` behind the steps that the features need: imputing, scaling, one-hot encoding; bare if there are none.
 
-    With numeric features alone it is to be fitted on plain arrays, else on the frames of `inputs_for`. Unknown
-    categories are an error: the contract is closed.
+    If all features are numeric it takes plain arrays, else the frames of `inputs_for`. Unknown categories are an
+    error, because the contract lists all categories and rejects others.
     """
     if contract.all_numeric:
         steps = [*_numeric_steps(contract.features, scale), ("model", model)]
@@ -80,14 +80,14 @@ def pipeline_for(contract: FeatureContract, model: Any, *, scale: bool) -> Any:
 def inputs_for(contract: FeatureContract, rows: np.ndarray) -> Any:
     """Rows as the estimators of `pipeline_for` take them: the array itself, or a frame by feature name.
 
-    Missing values are NaN in a frame, as in one that was read from a CSV file: scikit-learn's imputers miss None.
+    Missing values are NaN in a frame, as in one read from a CSV file: scikit-learn's imputers do not see None.
     """
     return rows if contract.all_numeric else frame_of(contract, contract.names, rows)
 
 
 def frame_of(contract: FeatureContract, names: Sequence[str], rows: np.ndarray) -> Any:
     """Rows as a frame with these column names: float64 for numeric features, objects for categorical ones."""
-    import pandas as pd  # numeric data never need it
+    import pandas as pd  # deferred: slow to import, and numeric data never need it
 
     columns = {}
     for index, (name, feature) in enumerate(zip(names, contract.features, strict=True)):
@@ -102,7 +102,7 @@ def frame_of(contract: FeatureContract, names: Sequence[str], rows: np.ndarray) 
 def _numeric_steps(features: Sequence[Feature], scale: bool) -> list[tuple[str, Any]]:
     steps: list[tuple[str, Any]] = []
     if any(feature.nullable for feature in features):
-        # A column may lack values in all rows of the training side: it must stay a column.
+        # A column may have no value on the training side: without the setting the imputer would drop it.
         steps.append(("impute", SimpleImputer(strategy="median", keep_empty_features=True)))
     if scale:
         steps.append(("scale", StandardScaler()))
@@ -110,7 +110,7 @@ def _numeric_steps(features: Sequence[Feature], scale: bool) -> list[tuple[str, 
 
 
 def _encoding(feature: Feature) -> Any:
-    """One column a category of the whole data set: one that only the hold-out has is known, not an error."""
+    """One column per category of the whole data set, so that a category only in the hold-out is known too."""
     categories = [*feature.categories, MISSING_CATEGORY] if feature.nullable else list(feature.categories)
     encode = OneHotEncoder(categories=[categories], handle_unknown="error", sparse_output=False)
     if not feature.nullable:
@@ -120,7 +120,7 @@ def _encoding(feature: Feature) -> Any:
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """Checked data, split, with the contract that any variant fitted on them will have."""
+    """Checked data, split, with the contract that every variant fitted on them has; `rows` are in request form."""
 
     checked: CheckedData
     contract: FeatureContract
@@ -129,9 +129,9 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A variant, fitted. `heldout` are its answers to the hold-out rows, `errors` how many of them are wrong classes.
+    """A fitted variant with its figures. `heldout` are its answers to the hold-out rows.
 
-    `warnings` are the warnings that fitting gave, each once.
+    `errors` counts those of a wrong class (None for a regression). `warnings` are those of fitting, each once.
     """
 
     variant: str
@@ -144,7 +144,7 @@ class Fitted(msgspec.Struct, frozen=True):
 
 
 def prepare(checked: CheckedData, seed: int) -> Prepared:
-    """The split, and the contract: ranges of the training rows, categories and gaps of all rows."""
+    """The split, seeded, and the contract: ranges of the training rows, categories and missing values of all rows."""
     dataset, truth = checked.dataset, checked.truth
     strata = np.zeros(dataset.rows, dtype=np.int64) if truth.class_ids is None else truth.class_ids
     split = stratified(strata, checked.first, seed)
@@ -160,8 +160,7 @@ def prepare(checked: CheckedData, seed: int) -> Prepared:
 def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> Fitted:
     """The variant fitted on the training rows. The same data and seed give the same answers to every row.
 
-    Raises `DataRefused` where the estimator will not be fitted on these data, `SettingError` where the variant is
-    wrong.
+    Raises `DataRefused` if the estimator cannot be fitted on these data, `SettingError` if the variant is wrong.
     """
     contract, truth, split = prepared.contract, prepared.checked.truth, prepared.split
     model = instantiate(name, variant, truth.task, seed)

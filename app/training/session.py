@@ -1,8 +1,6 @@
-"""Names and aliases of new versions on the shelf.
+"""A training session: train versions from a data set and publish those that pass the quality gate (`bakeoff train`).
 
-The quality gate: what a trained version must reach on the hold-out rows to be published.
-
-Train versions from a data set and publish them: the use case behind `bakeoff train`.
+The way: choose names and variants, read and check the data, split and fit, apply the gate, publish.
 """
 
 from __future__ import annotations
@@ -26,38 +24,23 @@ from app.training.fit import Fitted, Prepared, fit, prepare
 from app.training.variants import VariantCatalogue
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-
-
-def require_free(registry: ModelRegistry, version: str) -> None:
-    """Raise `InvalidRequest` where that cannot name a version, `RegistryConflict` where it is taken."""
-    if version in (CHAMPION, CHALLENGER):
-        raise InvalidRequest(f"{version!r} is an alias and cannot name a version", field="version")
-    registry.reserve(version)
-
-
-def assign_alias(registry: ModelRegistry, version: str) -> str | None:
-    """Give a new version the alias that is still free: `champion`, then `challenger`; None where both are taken."""
-    try:
-        taken = registry.aliases()
-    except ArtefactRefused:
-        taken = {}  # a broken table says nothing; pointing writes a new one
-    alias = next((alias for alias in (CHAMPION, CHALLENGER) if alias not in taken), None)
-    if alias is not None:
-        registry.point(alias, version)
-    return alias
-
-
 MIN_ACCURACY = 0.90
+
+Progress = Callable[[str], None]
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The least accuracy of a classifier (None: the default, 0.90) and R² of a regressor (None: no gate)."""
+    """The quality gate: the least hold-out figure with which a version is published.
+
+    `min_accuracy` is for classifiers (None: 0.90), `min_r2` for regressors (None: no gate, because which R² is good
+    depends on the data).
+    """
 
     min_accuracy: float | None = None
     min_r2: float | None = None
 
     def fits(self, task: Task) -> None:
-        """Raise `DataRefused` where a figure was asked for that models of this task do not have."""
+        """Raise `DataRefused` if a figure was asked for that models of this task do not have."""
         if task == "regression" and self.min_accuracy is not None:
             raise DataRefused(
                 "the target is a quantity, which has no accuracy: use --min-r2 (or --task classification)"
@@ -66,12 +49,15 @@ class Gate(msgspec.Struct, frozen=True):
             raise DataRefused("the target is classes, which have no R²: use --min-accuracy (or --task regression)")
 
     def check(self, named: Sequence[tuple[str, Fitted]]) -> None:
-        """Raise `GateFailed` with every version that is below the gate."""
-        failures = [complaint for version, fitted in named if (complaint := self._complaint(version, fitted))]
+        """Raise `GateFailed` that lists every version below the gate; `named` are (version, fitted variant)."""
+        failures = [failure for version, fitted in named if (failure := self._failure(version, fitted))]
         if failures:
-            raise GateFailed("; ".join(failures) + ": nothing was published")
+            option = "--min-accuracy" if isinstance(named[0][1].holdout, ClassFigures) else "--min-r2"
+            raise GateFailed(
+                "; ".join(failures) + f": nothing was published. Train another --variant, or lower the gate ({option})"
+            )
 
-    def _complaint(self, version: str, fitted: Fitted) -> str | None:
+    def _failure(self, version: str, fitted: Fitted) -> str | None:
         figures = fitted.holdout
         if isinstance(figures, ClassFigures):
             name, value = "accuracy", figures.accuracy
@@ -80,16 +66,18 @@ class Gate(msgspec.Struct, frozen=True):
             return None
         else:
             name, value, least = "R²", float("nan") if figures.r2 is None else figures.r2, self.min_r2
+        # Not `value < least`: an R² that cannot be estimated is NaN, and must fail.
         if value >= least:
             return None
         return f"{version} ({fitted.variant}): hold-out {name} {value:.6g} is below {least:g}"
 
 
-Step = Callable[[str], None]
-
-
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be trained: on which data, as which version of which variant (None: see `versions_to_train`), by which rules."""
+    """The data, version, variant and rules of a training session.
+
+    `dataset` is the name of a built-in set or the path of a CSV file, `target` its column. `version` and `variant`
+    None: see `versions_to_train`. `seed` is that of the split and of the models.
+    """
 
     dataset: str = "iris"
     target: str | None = None
@@ -101,7 +89,7 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedVersion(msgspec.Struct, frozen=True):
-    """A version that is now on the shelf, the alias that it got, and what its fitting complained of."""
+    """A version that is in the registry now, the alias that it got, and the warnings of fitting or loading it."""
 
     manifest: Manifest
     alias: str | None
@@ -109,10 +97,39 @@ class PublishedVersion(msgspec.Struct, frozen=True):
 
 
 class SessionResult(msgspec.Struct, frozen=True):
-    """The outcome of a training session."""
+    """The report on the data and the versions that were published."""
 
     report: DataReport
     versions: tuple[PublishedVersion, ...]
+
+
+def train(
+    request: TrainingRequest, registry: ModelRegistry, catalogue: VariantCatalogue, progress: Progress
+) -> SessionResult:
+    """Train the versions and publish them if every one passes the gate. `progress` gets each step as a text.
+
+    Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`.
+    """
+    # Names first: a name that is taken must not cost an hour of fitting.
+    planned = versions_to_train(request, registry, catalogue)
+    progress(f"reading {request.dataset}")
+    dataset = load(request.dataset, request.target)
+    progress("checking the data")
+    checked = check(dataset, request.options)
+    request.gate.fits(checked.truth.task)
+    prepared = prepare(checked, request.seed)
+    fitted = []
+    for version, variant in planned:
+        progress(f"fitting {version} ({variant})")
+        fitted.append((version, fit(variant, catalogue.variant(variant), prepared, request.seed)))
+    # Before the first is published: half a pair would leave a registry without a challenger.
+    request.gate.check(fitted)
+    versions = []
+    for version, result in fitted:
+        progress(f"publishing {version}: converting to ONNX and measuring parity")
+        manifest = publish(registry, result.estimator, training_draft(version, result, prepared, request.seed))
+        versions.append(PublishedVersion(manifest, assign_alias(registry, version), result.warnings))
+    return SessionResult(report=checked.report, versions=tuple(versions))
 
 
 def versions_to_train(
@@ -120,9 +137,10 @@ def versions_to_train(
 ) -> tuple[tuple[str, str], ...]:
     """The (version, variant) pairs to train.
 
-    Without a version on an empty shelf two: the named variant, or the first of the catalogue's pair, and the other
-    one of the pair. Else one, under the named version or the next free number. Raises `RegistryConflict`,
-    `InvalidRequest` and, for an unknown variant, `SettingError`.
+    An empty registry and no version in the request give two, so that there is something to compare: the named
+    variant, or the first of the catalogue's pair, and the other one of the pair. Everything else gives one, under the
+    named version or the next free number. Raises `RegistryConflict`, `InvalidRequest` and, for an unknown variant,
+    `SettingError`.
     """
     variant = request.variant or catalogue.default
     catalogue.variant(variant)
@@ -136,35 +154,30 @@ def versions_to_train(
     return (("v1", first), ("v2", second))
 
 
-def train(request: TrainingRequest, registry: ModelRegistry, catalogue: VariantCatalogue, step: Step) -> SessionResult:
-    """Train, hold against the gate, and publish where all versions pass it. `step` is told what is being done.
-
-    Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `SettingError`.
-    """
-    planned = versions_to_train(request, registry, catalogue)
-    step(f"reading {request.dataset}")
-    dataset = load(request.dataset, request.target)
-    step("checking the data")
-    checked = check(dataset, request.options)
-    request.gate.fits(checked.truth.task)
-    prepared = prepare(checked, request.seed)
-    fitted = []
-    for version, variant in planned:
-        step(f"fitting {version} ({variant})")
-        fitted.append((version, fit(variant, catalogue.variant(variant), prepared, request.seed)))
-    request.gate.check(fitted)
-    versions = []
-    for version, result in fitted:
-        step(f"publishing {version}: converting to ONNX and measuring parity")
-        manifest = publish(registry, result.estimator, draft_of(version, result, prepared, request.seed))
-        versions.append(PublishedVersion(manifest, assign_alias(registry, version), result.warnings))
-    return SessionResult(report=checked.report, versions=tuple(versions))
+def require_free(registry: ModelRegistry, version: str) -> None:
+    """Raise `InvalidRequest` if this cannot name a version, `RegistryConflict` if it is taken."""
+    if version in (CHAMPION, CHALLENGER):
+        raise InvalidRequest(f"{version!r} is an alias and cannot name a version: choose another", field="version")
+    registry.reserve(version)
 
 
-def draft_of(version: str, fitted: Fitted, prepared: Prepared, seed: int) -> VersionDraft:
-    """What the shelf is to know of a fitted version."""
+def assign_alias(registry: ModelRegistry, version: str) -> str | None:
+    """Give a new version the first alias that is free, `champion` or `challenger`; None if both are taken."""
+    try:
+        taken = registry.aliases()
+    except ArtefactRefused:
+        taken = {}  # an unreadable table holds nothing to keep; `point` writes a new one
+    alias = next((alias for alias in (CHAMPION, CHALLENGER) if alias not in taken), None)
+    if alias is not None:
+        registry.point(alias, version)
+    return alias
+
+
+def training_draft(version: str, fitted: Fitted, prepared: Prepared, seed: int) -> VersionDraft:
+    """Everything that the manifest records of a fitted version, with the drift reference of its training rows."""
     checked, split, contract = prepared.checked, prepared.split, prepared.contract
     rows = prepared.rows[split.training]
+    # Answers and errors come from the hold-out: on its own training rows a model is better than it will ever serve.
     reference = build_reference(
         contract, rows, seed=seed, outputs=fitted.heldout, errors=fitted.errors, holdout=len(split.holdout)
     )

@@ -1,4 +1,4 @@
-"""Decide whether a target is classes or numbers, and number the classes."""
+"""The task that a target implies, classification or regression, and the target in the form that the task needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.training.findings import Finding
 
 _MANY_VALUES = 20
 _SHARE_OF_ROWS = 0.1
+# From here on a float64 cannot tell a whole number from its neighbour.
 _LARGEST_WHOLE = 2.0**53
 LEAST_OF_A_CLASS = 2
 
@@ -19,8 +20,8 @@ LEAST_OF_A_CLASS = 2
 class Truth(msgspec.Struct, frozen=True):
     """The target in the form to fit on and in the form to score with.
 
-    Classification: `labels` as the estimator sees them, `class_ids` (rows,) the same as positions in `classes`.
-    Regression: `labels` are the numbers, float64; there are no class ids.
+    Classification: `labels` (rows,) as the estimator sees them, `class_ids` (rows,) the same as positions in
+    `classes`. Regression: `labels` are the numbers, float64; there are no class ids.
     """
 
     task: Task
@@ -48,24 +49,29 @@ def task_of(target: Column) -> Task:
 
 
 def truth_of(target: Column, task: Task, names: tuple[str, ...] | None = None) -> Truth:
-    """The target as `task` wants it; `names` are those of the classes where it holds class ids.
+    """The target in the form of `task`; `names` are those of the classes if it holds class ids.
 
-    Raises `DataRefused` where numbers are wanted and there are none, or where there is a single class.
+    Raises `DataRefused` for a regression on texts, and for a single class.
     """
     if task == "regression":
         if target.kind != "numeric":
-            raise DataRefused(f"the target {target.name!r} is not numbers: regression needs them", field=target.name)
+            raise DataRefused(
+                f"the target {target.name!r} is not numbers, which a regression needs: correct it or name another",
+                field=target.name,
+            )
         return Truth(task=task, labels=target.values)
     labels = _labels(target)
     known, class_ids = np.unique(labels, return_inverse=True)
     if len(known) < 2:
-        raise DataRefused(f"the target {target.name!r} has only the class {str(known[0])!r}", field=target.name)
+        raise DataRefused(
+            f"the target {target.name!r} has only the class {str(known[0])!r}: two are needed", field=target.name
+        )
     classes = names or tuple(str(label) for label in known.tolist())
     return Truth(task=task, labels=labels, classes=classes, class_ids=class_ids)
 
 
 def rare_classes(truth: Truth, first: np.ndarray) -> Finding | None:
-    """Classes that cannot be on both sides of the split; `first` gives the first copy of each row."""
+    """The finding about classes that cannot be on both sides of the split; `first` as `first_copies` gives it."""
     if truth.class_ids is None:
         return None
     counts = np.bincount(truth.class_ids[np.unique(first)], minlength=len(truth.classes))
@@ -74,11 +80,16 @@ def rare_classes(truth: Truth, first: np.ndarray) -> Finding | None:
         return None
     listed = ", ".join(rare[:5]) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
     message = f"classes with fewer than {LEAST_OF_A_CLASS} different rows are too rare to split: {listed}"
-    return Finding("rare classes", "refused", message, "add rows, merge classes, or is it --task regression?")
+    return Finding(
+        "rare classes",
+        "refused",
+        message,
+        "add rows or merge classes; if the target is a quantity, use --task regression",
+    )
 
 
 def _labels(target: Column) -> np.ndarray:
-    """Class ids and whole numbers as integers, everything else as text."""
+    """Whole numbers (class ids too) as integers, so that a class is called `1` and not `1.0`; the rest as text."""
     if target.kind == "numeric" and _whole(target.values):
         return target.values.astype(np.int64)
     if target.kind == "numeric":

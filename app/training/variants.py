@@ -1,4 +1,4 @@
-"""The named variants of `training.toml`, and the estimators that they stand for."""
+"""The variants in `training.toml` and the estimators that they name."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class TrainingVariant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VariantCatalogue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All variants by name, the one trained by default, and the two that an empty shelf gets."""
+    """All variants by name, the default one, and the two that are trained for an empty registry."""
 
     default: str
     first_two: tuple[str, str]
     variants: Mapping[str, TrainingVariant]
 
     def variant(self, name: str) -> TrainingVariant:
-        """The variant of that name. Raises `SettingError` that lists the names there are."""
+        """The variant of that name. Raises `SettingError` that lists the known names."""
         if name not in self.variants:
             raise SettingError("--variant", f"there is no {name!r}; there are: {', '.join(self.variants)}")
         return self.variants[name]
 
 
 def read_catalogue(path: Path = VARIANTS_FILE) -> VariantCatalogue:
-    """The variants in that file. Raises `SettingError` that names the file and the entry at fault."""
+    """The variants in the file at `path`. Raises `SettingError` with the file's name and the wrong entry."""
     try:
         return msgspec.toml.decode(path.read_bytes(), type=VariantCatalogue)
     except OSError as error:
@@ -56,14 +56,17 @@ def read_catalogue(path: Path = VARIANTS_FILE) -> VariantCatalogue:
 
 
 def instantiate(name: str, variant: TrainingVariant, task: Task, seed: int) -> Any:
-    """A fresh estimator of the variant, with `random_state` set to the seed where it has one and none is given.
+    """A new, unfitted estimator of the variant; its `random_state` is the seed unless the variant sets one.
 
-    Raises `SettingError` where it cannot be imported, does not take the parameters, or has no regressor.
+    Raises `SettingError` if it cannot be imported, does not accept the parameters, or has no regressor.
     """
     dotted, parameters = variant.estimator, variant.parameters
     if task == "regression":
         if variant.regressor is None:
-            raise SettingError(f"training.toml, {name}", "has no `regressor`, and the target is a quantity")
+            raise SettingError(
+                f"training.toml, {name}",
+                "has no `regressor`, and the target is a quantity: add one, or train another --variant",
+            )
         dotted = variant.regressor
         parameters = parameters if variant.regressor_parameters is None else variant.regressor_parameters
     try:

@@ -43,7 +43,7 @@ def test_rows_without_a_target_are_dropped(dataset_of):
     assert "lacks 1 of 40 values: those rows are dropped" in checked.report.findings[0].sentence
 
 
-def test_everything_that_stands_is_refused_in_one_message(dataset_of):
+def test_all_that_is_wrong_is_refused_in_one_message(dataset_of):
     dates = categorical("day", ["2024-01-01", "2024-01-02"] * 20)
     copy = categorical("copy", LABELS)
     with pytest.raises(DataRefused) as refusal:
@@ -64,7 +64,7 @@ def test_the_user_may_insist_on_a_suspect_column(dataset_of):
 
 
 @pytest.mark.parametrize("options", [CheckOptions(drop=("nope",)), CheckOptions(keep=("nope",))])
-def test_wishes_about_unknown_columns_are_refused(dataset_of, options):
+def test_options_for_unknown_columns_are_refused(dataset_of, options):
     with pytest.raises(DataRefused, match="no feature column 'nope'; there are: x"):
         check(dataset_of(), options)
 
@@ -74,7 +74,7 @@ def test_wishes_about_unknown_columns_are_refused(dataset_of, options):
     [
         (["only"] * 40, "only the class 'only'"),
         (["rare", *LABELS[1:]], "too rare to split: 'rare'"),
-        (["a", "b", *[None] * 38], "2, and at least 10 are needed"),
+        (["a", "b", *[None] * 38], "2 rows with a value of the target .*; at least 10 are needed"),
     ],
 )
 def test_targets_that_cannot_be_learnt_are_refused(dataset_of, target, complaint):

@@ -75,7 +75,8 @@ def test_categories_pass(cells):
 
 
 def test_a_column_of_all_different_texts_is_an_identifier():
-    assert action(column_checks.identifier(categorical("c", [f"id{n}" for n in range(12)]))) == "dropped"
+    found = column_checks.identifier(categorical("c", [f"id{n}" for n in range(12)]))
+    assert (action(found), found.outcome) == ("dropped", "dropped (--keep 'c' keeps it)")
     assert column_checks.identifier(categorical("c", ["a", "b", "c"])) is None
 
 

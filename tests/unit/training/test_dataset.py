@@ -1,4 +1,4 @@
-""""""
+"""Data sets, built in or from a CSV file."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_rows_that_the_model_cannot_answer_are_left_out_and_null_is_not_allowed(
 
 def test_a_reference_that_the_model_cannot_answer_at_all_is_refused(reference):
     model = LogisticRegression().fit(table()[["size", "level"]], table()["y"])
-    with pytest.raises(DataRefused, match="no row is left"):
+    with pytest.raises(DataRefused, match="no row of the reference is left"):
         reference(model, table().assign(size=np.inf))
 
 

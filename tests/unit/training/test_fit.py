@@ -1,4 +1,4 @@
-""""""
+"""The split, the rows and the pipelines that variants are fitted with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""""""
+"""A training session: names, aliases, the gate, and what is published."""
 
 from __future__ import annotations
 
@@ -53,6 +53,15 @@ def test_what_reaches_the_gate_passes(gate, model):
 )
 def test_what_is_below_fails_with_both_figures(gate, model, complaint):
     with pytest.raises(GateFailed, match=complaint):
+        gate.check([("v1", model)])
+
+
+@pytest.mark.parametrize(
+    ("gate", "model", "option"),
+    [(Gate(), classifier(0.5), "--min-accuracy"), (Gate(min_r2=0.5), regressor(0.4), "--min-r2")],
+)
+def test_a_failure_names_the_option_that_lowers_the_gate(gate, model, option):
+    with pytest.raises(GateFailed, match=f"nothing was published.*{option}"):
         gate.check([("v1", model)])
 
 
