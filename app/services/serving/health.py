@@ -1,12 +1,8 @@
-"""Prove a version by asking it for real: the only evidence of health that a flag cannot fake.
-
-Whether the service can do its work: proven by a real prediction of each version, not by a flag.
-"""
+"""The health report: each version is probed with a real prediction, because a flag can say "healthy" and be wrong."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
@@ -20,24 +16,30 @@ from app.errors import NotReady
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.predictor import LiveModels
+from app.services.snapshot import CachedSnapshot
 
+_LOG = logging.getLogger(__name__)
 _LONG_REASON = 200
+MONITOR_STALE_S = 30.0
+
+Status = Literal["healthy", "degraded", "unhealthy"]
 
 
 def failure_in(loaded_models: LoadedModels, name: str) -> str | None:
-    """What is wrong with the answers of the version called `name`; None where nothing is."""
+    """What is wrong with the answers of the version called `name`; None if nothing is."""
     version = loaded_models.versions.get(name)
-    return "it is not served" if version is None else failure_of(version)
+    return "it is not loaded" if version is None else failure_of(version)
 
 
 def failure_of(version: LoadedVersion) -> str | None:
-    """What is wrong with the version's answers to its examples; None where nothing is."""
+    """What is wrong with the version's answers to its own examples; None if nothing is."""
     found = attempt(_probe, version)
     return f"{type(found).__name__}: {found}"[:_LONG_REASON] if isinstance(found, Exception) else found
 
 
 def _probe(version: LoadedVersion) -> str | None:
     examples = cast("Sequence[Sequence[Any]]", version.manifest.get("examples") or ())
+    # A manifest of an older release, or of a foreign model, may have no examples.
     rows = version.parser.rows([list(row) for row in examples] or [typical_row(version.contract)])
     return _failure_in(version.runtime.predict(rows), len(rows))
 
@@ -52,14 +54,8 @@ def _failure_in(outputs: Outputs, rows: int) -> str | None:
     return None
 
 
-_LOG = logging.getLogger(__name__)
-MONITOR_STALE_S = 30.0
-
-Status = Literal["healthy", "degraded", "unhealthy"]
-
-
 class VersionHealth(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One version: whether it is in memory, its breaker's state there, and what is wrong with it, if anything is."""
+    """One version: whether it is loaded, the state of its circuit breaker, and what is wrong with it, if anything."""
 
     loaded: bool
     circuit_breaker: str | None = None
@@ -67,14 +63,14 @@ class VersionHealth(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MonitorHealth(msgspec.Struct, frozen=True):
-    """Whether the monitor keeps up; `age_s` is how old its state is. It never makes the service degraded."""
+    """Whether the monitor keeps up; `age_s` is the age of its state. It never makes the service degraded."""
 
     state: Literal["ok", "stale", "absent"]
     age_s: float | None = None
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole state. `store` is `ok` or what is wrong with it; versions refused at loading are in `models` too."""
+    """The state of one worker. `store` is `ok` or what is wrong with it; `models` has refused versions too."""
 
     status: Status
     models: Mapping[str, VersionHealth]
@@ -85,20 +81,19 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Probe(msgspec.Struct, frozen=True):
-    """What was found at `at_s`: the error of each version that failed its proof, and of the store (None: fine)."""
+    """The result of a health probe: the error of each version that failed it, and of the store (None: no error)."""
 
-    at_s: float
     loaded_models: LoadedModels
     errors: Mapping[str, str]
     store: str | None
 
 
 class Health:
-    """Reports on what one worker serves.
+    """The use cases behind `GET /health` and `/health/ready`, for one worker.
 
-    The proofs are good for `ttl_s` seconds, so that probes cannot be used as load. `store` returns None or a reason
-    (it must come back soon: it is called in a request); `monitor_age_s` the age of the monitor's state, None where
-    there is none. `clock` is monotonic seconds.
+    Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
+    `store` returns None or what is wrong, and must return soon: it is called in a request. `monitor_age_s` returns the
+    age of the monitor's state, None if there is none. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -116,14 +111,12 @@ class Health:
         self._version = version
         self._monitor_age_s = monitor_age_s
         self._clock = clock
-        self._ttl_s = ttl_s
         self._started_s = clock()
-        self._lock = threading.Lock()
-        self._proof: _Probe | None = None
+        self._probes: CachedSnapshot[_Probe] = CachedSnapshot(clock, ttl_s)
 
     def report(self) -> HealthReport:
-        """The state now; breakers are read afresh, proofs may be up to `ttl_s` old."""
-        probe = self._proven()
+        """The state now; breakers are read at once, probes may be up to `ttl_s` old."""
+        probe = self._latest_probe()
         models = self._models(probe)
         return HealthReport(
             status=self._status(probe, models),
@@ -135,17 +128,17 @@ class Health:
         )
 
     def require_ready(self) -> None:
-        """Nothing, where a version that routing uses answers and the store can be written; else raises `NotReady`."""
-        probe = self._proven()
+        """Raise `NotReady` unless a version that routing uses answers and the store accepts writes."""
+        probe = self._latest_probe()
         if not probe.loaded_models.compatible:
             raise self._live.not_ready()
         if not self._answers(probe):
-            raise NotReady("no version can answer: see /health", retry_after_s=5)
+            raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
         if probe.store is not None:
             raise NotReady(f"the store cannot be written: {probe.store}", retry_after_s=5)
 
     def _answers(self, probe: _Probe) -> bool:
-        """Whether any version that routing uses passes its proof and is not shut off by its breaker."""
+        """Whether any version that routing uses passes its probe and is not shut off by its breaker."""
         breakers = self._live.breakers
         return any(
             name not in probe.errors and (name not in breakers or breakers[name].state != "open")
@@ -163,6 +156,7 @@ class Health:
         models = {
             name: VersionHealth(
                 loaded=True,
+                # A reload between the probe and this line may have removed the version.
                 circuit_breaker=breakers[name].state if name in breakers else "closed",
                 error=probe.errors.get(name),
             )
@@ -178,29 +172,16 @@ class Health:
             return MonitorHealth("absent")
         return MonitorHealth("ok" if age_s <= MONITOR_STALE_S else "stale", round(age_s, 3))
 
-    def _proven(self) -> _Probe:
-        """The current proof. Where another thread is at it, the last one: a slow model must not tie up all threads."""
-        probe = self._proof
-        if probe is not None and self._fresh(probe):
-            return probe
-        if not self._lock.acquire(blocking=probe is None):
-            return cast(_Probe, probe)
-        try:
-            probe = self._proof
-            if probe is None or not self._fresh(probe):
-                probe = self._proof = self._prove()
-            return probe
-        finally:
-            self._lock.release()
-
-    def _fresh(self, probe: _Probe) -> bool:
-        return probe.loaded_models is self._live.loaded_models and self._clock() - probe.at_s < self._ttl_s
-
-    def _prove(self) -> _Probe:
+    def _latest_probe(self) -> _Probe:
+        """Other loaded models are probed at once; a probe of the same ones is good for a while."""
         loaded_models = self._live.loaded_models
+        return self._probes.get(lambda: self._probe_all(loaded_models), key=loaded_models)
+
+    def _probe_all(self, loaded_models: LoadedModels) -> _Probe:
         found = {name: failure_of(version) for name, version in loaded_models.versions.items()}
         errors = {name: error for name, error in found.items() if error is not None}
-        before = self._proof.errors if self._proof is not None else {}
-        for name in errors.keys() - before.keys():
+        before = self._probes.last()
+        # Logged when a version begins to fail, not once a second for as long as it does.
+        for name in errors.keys() - (before.errors.keys() if before is not None else set()):
             _LOG.warning("health_proof_failed", extra={"event_fields": {"version": name, "reason": errors[name]}})
-        return _Probe(at_s=self._clock(), loaded_models=loaded_models, errors=errors, store=self._store())
+        return _Probe(loaded_models=loaded_models, errors=errors, store=self._store())
