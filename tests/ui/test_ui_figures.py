@@ -5,7 +5,7 @@ import math
 import pytest
 
 from app.ui import wording
-from app.ui.charts import answers, drift, probabilities, shares, timeline
+from app.ui.charts import drift, predictions, timeline, traffic
 from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
 from app.ui.views.comparison import outcomes_needed
@@ -65,14 +65,14 @@ def test_what_is_needed_comes_from_the_forecast(remaining, needed):
 
 
 def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
-    frame = probabilities.table({f"c{i}": i / 5000 for i in range(100)}, "c0")
+    frame = predictions.probability_table({f"c{i}": i / 5000 for i in range(100)}, "c0")
     assert len(frame) == 13
     assert frame["class"].iloc[-1] == "c0 ◀"
 
 
 def test_a_share_before_the_first_request_is_unknown():
-    frame = shares.table([ApiVariant(version="v1", weight=1.0)])
-    assert "v1 had – of the requests; its target is 100.0 %" in shares.description(frame)
+    frame = traffic.share_table([ApiVariant(version="v1", weight=1.0)])
+    assert "v1 had – of the requests; its target is 100.0 %" in traffic.share_description(frame)
 
 
 def test_a_course_without_any_interval_is_drawn():
@@ -103,6 +103,6 @@ def test_layers_take_the_data_of_the_whole_and_lines_have_one_row_of_their_own()
 
 
 def test_answers_are_counted_by_class_or_by_range():
-    assert answers.table(["a", "b", "a"]).to_dict("list") == {"answer": ["a", "b"], "rows": [2, 1]}
-    assert answers.table([0.0, 1.0])["rows"].tolist() == [1, 1]
-    assert answers.table([2.0, 2.0])["rows"].tolist() == [2]
+    assert predictions.answer_table(["a", "b", "a"]).to_dict("list") == {"answer": ["a", "b"], "rows": [2, 1]}
+    assert predictions.answer_table([0.0, 1.0])["rows"].tolist() == [1, 1]
+    assert predictions.answer_table([2.0, 2.0])["rows"].tolist() == [2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.ui import sharing
-from app.ui.charts import probabilities
+from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
 from app.ui.records import ApiContract
 from app.ui.session import SessionPrediction, client, note_feedback
@@ -47,9 +47,9 @@ def show(asked: SessionPrediction, contract: ApiContract) -> None:
 
 
 def _probabilities(asked: SessionPrediction) -> None:
-    frame = probabilities.table(asked.answer.probabilities, str(asked.answer.prediction))
+    frame = predictions.probability_table(asked.answer.probabilities, str(asked.answer.prediction))
     fine = st.column_config.NumberColumn(format="%.4f")
-    beside(probabilities.drawing(frame), frame, probabilities.description(frame), probability=fine)
+    beside(predictions.probability_drawing(frame), frame, predictions.probability_description(frame), probability=fine)
 
 
 def _was_it_right(asked: SessionPrediction, contract: ApiContract) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.batch import ROWS_PER_CALL, BatchJob, Table, UnreadableFile, matched, read_table, template
-from app.ui.charts import answers
+from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
 from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client
@@ -166,6 +166,6 @@ def _result(job: BatchJob) -> None:
         on_click="ignore",
         type="primary",
     )
-    spread = answers.table([each.answer.prediction for each in job.answered])
-    beside(answers.drawing(spread), spread, answers.description(spread))
+    spread = predictions.answer_table([each.answer.prediction for each in job.answered])
+    beside(predictions.answer_drawing(spread), spread, predictions.answer_description(spread))
     st.dataframe(frame.head(200), hide_index=True, alt="The first 200 rows of the result.")

@@ -1,21 +1,58 @@
-"""The Experiment page: what the outcomes show so far, the recommendation, and the controls to act on it."""
+"""The Experiment page: what the outcomes show so far, the recommendation, the controls to act on it, the audit log."""
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app.ui.charts import shares
+from app.ui.charts import traffic
 from app.ui.charts.drawing import beside
-from app.ui.experiment_records import ApiAudit, ApiCheck, ApiExperiment, ApiVariant
+from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiCheck, ApiExperiment, ApiVariant
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.states import known, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.views import audit_log, comparison, decision, ramp
+from app.ui.views import comparison, decision, ramp
 from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, readable, seconds_since, share
+
+
+def show_audit(audit: ApiAudit) -> None:
+    """Who decided what, when and why."""
+    if not audit.entries:
+        st.caption("No decisions yet.")
+        return
+    st.dataframe(
+        pd.DataFrame([_audit_row(entry) for entry in audit.entries]),
+        hide_index=True,
+        alt="Decisions, newest first.",
+        column_config={"note": st.column_config.TextColumn(width="large")},
+    )
+
+
+def _audit_row(entry: ApiAuditEntry) -> dict[str, object]:
+    return {
+        "when": moment(entry.at),
+        "who": entry.actor,
+        "what": entry.action,
+        "version": entry.version or UNKNOWN,
+        "note": entry.note or UNKNOWN,
+        "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
+    }
+
+
+def _change(name: str, change: object) -> str:
+    if isinstance(change, dict) and "after" in change:
+        return f"{name}: {_shortened(change.get('before'))} → {_shortened(change['after'])}"
+    return f"{name}: {_shortened(change)}"
+
+
+def _shortened(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
 
 NAMES = ("experiment", "timeline", "audit", "config", "health")
 STALE_S = 30.0
@@ -89,9 +126,11 @@ def _variants(report: ApiExperiment) -> None:
     if not report.variants:
         st.info("No version is in the experiment yet.", icon=":material/extension:")
         return
-    frame = shares.table(report.variants)
+    frame = traffic.share_table(report.variants)
     percent = st.column_config.NumberColumn(format="percent")
-    beside(shares.drawing(frame), frame, shares.description(frame), actual=percent, **{"target now": percent})
+    beside(
+        traffic.share_drawing(frame), frame, traffic.share_description(frame), actual=percent, **{"target now": percent}
+    )
     st.dataframe(
         pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
         hide_index=True,
@@ -137,4 +176,4 @@ def _audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
     st.subheader("Decisions")
     audit = known(snapshot, "The audit log", "audit")
     if audit is not None:
-        audit_log.show(audit)
+        show_audit(audit)

@@ -92,13 +92,13 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
         f"Totals of all workers since the API started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
         "Latency is measured by the server and interpolated between histogram buckets."
     )
-    frame = traffic.table(scrapes)
+    frame = traffic.rate_table(scrapes)
     if frame.empty:
         st.caption("Rates appear with the second reading, in about ten seconds.")
         return
     at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
     fine = {name: st.column_config.NumberColumn(format="%.3g") for name in ("requests/s", "errors/s", "p95 ms")}
-    beside(traffic.drawing(frame), frame, traffic.description(frame), at=at, **fine)
+    beside(traffic.rate_drawing(frame), frame, traffic.rate_description(frame), at=at, **fine)
 
 
 def _collected(scrape: Scrape) -> list[Scrape]:
