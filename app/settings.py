@@ -14,8 +14,8 @@ import msgspec
 from app.domain.contract import VERSION_NAME
 from app.domain.split import normalised
 from app.errors import InvalidRequest, SettingError
+from app.scoring.table import METRICS
 
-METRICS = ("accuracy", "brier", "log_loss", "absolute_error", "reward")
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
 _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}

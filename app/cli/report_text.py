@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.cli.interval_plot import PlotMarks, Scale, marks_for, plotted, scale_of
+from app.scoring.table import METRICS
 
 _UNKNOWN = "–"
 _PLAIN = str.maketrans({"–": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "±": "+-", "α": "alpha"})
@@ -72,7 +73,9 @@ def _cell(row: Sequence[str], widths: Sequence[int], column: int) -> str:
 
 
 def _version(variant: Mapping[str, Any], metric: str) -> tuple[str, ...]:
-    outcomes = variant["rewards"] if metric == "reward" else variant["labelled"]
+    # The API may be of a newer release, with metrics that this one does not know.
+    rewarded = metric in METRICS and METRICS[metric].uses_rewards
+    outcomes = variant["rewards"] if rewarded else variant["labelled"]
     interval = variant["interval"]
     return (
         variant["version"],

@@ -1,6 +1,6 @@
-"""Tell a webhook, from a thread of its own: whatever is wrong with it, nothing else waits for it or fails with it.
+"""Notifies a webhook of each decision, by a person or the monitor, and of each new recommendation to act.
 
-What a webhook is told: each decision, whoever made it, and each new recommendation to act.
+Notices are sent by a thread of their own, so that a slow or broken webhook delays and breaks nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Post = Callable[[str, bytes], int]
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What is told: a sentence for people (Slack shows `text`), and the same for programs."""
+    """One notification: a sentence for people (Slack shows `text`), and the same facts for programs."""
 
     text: str
     event: str
@@ -43,7 +43,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class Notifier:
-    """Sends notices to `url` in order, each up to six times over five minutes; what cannot be told is logged.
+    """Sends notices to `url` in order, each up to six times over five minutes; an undelivered one is logged.
 
     `post` sends bytes to an address and gives the status; it raises `OSError` where there is no answer. Raises
     `SettingError` for an address that is not http(s).
@@ -66,7 +66,8 @@ class Notifier:
         self._thread.start()
 
     def stop(self, patience_s: float = 2.0) -> None:
-        """Send what waits, as far as the patience and one try each allow."""
+        """Send the waiting notices, each with one try, for up to `patience_s` seconds; then give up on the rest."""
+        # Set first: a notice that waits for its next try must not use up the patience of those behind it.
         self._stopping.set()
         deadline = time.monotonic() + patience_s
         with contextlib.suppress(queue.Full):
@@ -75,11 +76,11 @@ class Notifier:
             self._thread.join(max(0.0, deadline - time.monotonic()))
 
     def notify(self, notice: Notice) -> None:
-        """Queue a notice; returns at once and never raises. Above the limit it is dropped, and that is logged."""
+        """Queue a notice; returns at once and never raises. With 200 waiting it is dropped, which is logged."""
         try:
             self._waiting.put_nowait(notice)
         except queue.Full:
-            self._lost(notice, "too many wait already")
+            self._log_undelivered(notice, f"{_WAITING} notices were waiting already")
 
     def _run(self) -> None:
         while (notice := self._waiting.get()) is not None:
@@ -88,14 +89,14 @@ class Notifier:
     def _send(self, notice: Notice) -> None:
         body = msgspec.json.encode(notice)
         for pause_s in (*self._retry_after_s, None):
-            failure, again = self._tried(body)
+            failure, again = self._try(body)
             if failure is None:
                 return
             if not again or pause_s is None or self._stopping.wait(pause_s):
                 break
-        self._lost(notice, str(failure))
+        self._log_undelivered(notice, str(failure))
 
-    def _tried(self, body: bytes) -> tuple[str | None, bool]:
+    def _try(self, body: bytes) -> tuple[str | None, bool]:
         """What went wrong, None where nothing did, and whether it is worth another try."""
         status = attempt(self._post, self._url, body)
         if isinstance(status, Exception):
@@ -104,13 +105,14 @@ class Notifier:
             return None, False
         return f"status {status}", status >= 500 or status in _WORTH_A_RETRY
 
-    def _lost(self, notice: Notice, reason: str) -> None:
+    def _log_undelivered(self, notice: Notice, reason: str) -> None:
         fields = {"host": self._host, "event": notice.event, "reason": reason}
         _LOG.error("notice_not_delivered", extra={"event_fields": fields})
 
 
 def _post(url: str, body: bytes) -> int:
     headers = {"Content-Type": "application/json"}
+    # A redirect would send the notice, and the secret in the path, to an address that nobody configured.
     answer = requests.post(url, body, headers=headers, timeout=_TIMEOUT_S, allow_redirects=False)
     return answer.status_code
 
@@ -126,14 +128,14 @@ _MOST_AT_ONCE = 100
 
 
 class Notified(msgspec.Struct, frozen=True):
-    """What has been told: decisions up to `seq`, and the last recommendation."""
+    """How far the webhook has been notified: decisions up to `seq`, and the last recommendation."""
 
     seq: int
     recommended: str = ""
 
 
 class NotificationStore(Protocol):
-    """The store's side. Every call raises `StoreUnavailable`."""
+    """Where the store keeps a `Notified` as JSON. Every call raises `StoreUnavailable`."""
 
     def notified(self) -> str | None: ...
 
@@ -141,16 +143,16 @@ class NotificationStore(Protocol):
 
 
 class DecisionPages(Protocol):
-    """The audit log. Raises `StoreUnavailable`."""
+    """The audit log, newest first. Raises `StoreUnavailable`."""
 
     def page(self, limit: int, before: int | None = None) -> list[AuditEntry]: ...
 
 
 class Announcer:
-    """Tells what is new each time the monitor has made reports; to be called with them.
+    """Announces new decisions and recommendations. Call it each time the monitor has made reports, with them.
 
-    What was decided while no monitor ran is told when one runs again; what was decided before the first one is not.
-    A notice counts as told once it is queued: a process that dies then takes it along.
+    Decisions made while no monitor ran are announced when one runs again; those before the very first run are not. A
+    notice counts as announced once it is queued: if the process dies before it is sent, it is lost.
     """
 
     def __init__(
@@ -166,7 +168,7 @@ class Announcer:
         self._notify = notify
 
     def __call__(self, reports: Sequence[ExperimentReport]) -> None:
-        """Tell. Raises `StoreUnavailable`."""
+        """Queue a notice of everything new. Raises `StoreUnavailable`; then the next call announces it again."""
         before = self._notified()
         after = self._of_reports(self._of_decisions(before), reports)
         if after != before:
@@ -176,6 +178,7 @@ class Announcer:
         body = self._store.notified()
         if body is not None:
             return msgspec.json.decode(body, type=Notified)
+        # The first run: begin at the newest decision, so that a new webhook does not receive the whole history.
         notified = Notified(next((entry.seq for entry in self._decisions.page(1)), 0))
         self._store.put_notified(msgspec.json.encode(notified).decode())
         return notified
@@ -193,15 +196,16 @@ class Announcer:
         if report is None:
             return notified
         advice = report.recommendation
-        said = f"{report.id}/{advice.action}/{advice.version or ''}"
-        if said != notified.recommended and advice.action != "continue":
+        # Without the reason, whose figures change with each report.
+        recommended = f"{report.id}/{advice.action}/{advice.version or ''}"
+        if recommended != notified.recommended and advice.action != "continue":
             fields = {"experiment_id": report.id, "action": advice.action, "version": advice.version}
             self._notify(Notice(f"Recommendation: {advice.action}: {advice.reason}", "recommendation", fields))
-        return replace(notified, recommended=said)
+        return replace(notified, recommended=recommended)
 
 
 def notice_of(entry: AuditEntry) -> Notice:
-    """A decision in words: who did what, why, and whether what is back was found to answer."""
+    """The notice of a decision: who did what, why, and whether the version passed the health probe afterwards."""
     if entry.action == CONFIGURE:
         what = f"{entry.actor} changed {', '.join(entry.changes)}"
     else:

@@ -21,20 +21,6 @@ def adjusted(log_es: Sequence[float]) -> list[float]:
     return [_least_mean(own, [*log_es[:j], *log_es[j + 1 :]]) for j, own in enumerate(log_es)]
 
 
-def adjusted_courses(log_es: np.ndarray) -> np.ndarray:
-    """`adjusted` at each of a course of common looks; shape (challengers, looks) in and out.
-
-    Between the looks at which a challenger's own evidence moves, its ln E stays what it was.
-    """
-    least = log_es.copy()
-    for j in range(len(log_es)):
-        total = log_es[j]
-        for members, other in enumerate(np.sort(np.delete(log_es, j, axis=0), axis=0), start=2):
-            total = np.logaddexp(total, other)
-            least[j] = np.minimum(least[j], total - np.log(members))
-    return least
-
-
 def _least_mean(own: float, others: list[float]) -> float:
     """The subsets to look at are j with the m weakest others, for each m."""
     total, least = own, own

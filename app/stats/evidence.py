@@ -6,12 +6,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from app.scoring.contract import Method
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.forecast import Forecast
 from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
-Method: TypeAlias = Literal["paired", "paired_numeric", "two_sample", "asymptotic"]
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "undecided"]
 NO_FORECAST = NotEstimable("not forecast for this metric")
 

@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 from scipy.special import betaln
 
-from app.stats.estimates import bar
 from app.stats.strongest import Strongest, decided, p_value
 from app.stats.tails import log_beta_sf
 
@@ -59,11 +58,6 @@ def log_e(challenger: int, events: int, share: float, margin: float = 0.0) -> fl
     return mass - challenger * math.log(p0) - (events - challenger) * math.log1p(-p0)
 
 
-def total_log_e(state: GuardrailState, margin: float = 0.0) -> float:
-    """ln E now: the sum over epochs."""
-    return sum(log_e(e.challenger, e.events, e.share, margin) for e in state.epochs.values())
-
-
 def follow(
     state: GuardrailState, epoch: int, share: float, challenger: np.ndarray, margin: float = 0.0
 ) -> GuardrailState:
@@ -96,10 +90,3 @@ def result(name: str, version: str, state: GuardrailState, alpha: float = ALPHA)
         own=sum(e.challenger for e in epochs),
         expected=sum(e.events * e.share for e in epochs),
     )
-
-
-def least_crossing(share: float, margin: float = 0.0, alpha: float = ALPHA) -> int | None:
-    """How many bad events in a row, all the challenger's, cross the guardrail; None where its share is 0 or 1."""
-    if not 0 < share < 1:
-        return None
-    return next(k for k in range(1, 1_000_000) if log_e(k, k, share, margin) >= bar(alpha))

@@ -1,4 +1,4 @@
-"""The verdict in words: one sentence that a person understands, with the numbers in it."""
+"""The verdict as one sentence for a person, with the numbers in it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from app.domain.experiment import ExperimentTerms
+from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.evidence import Evidence
@@ -13,14 +14,6 @@ from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
 
-_QUANTITIES = {
-    "accuracy": "accuracy",
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "absolute_error": "absolute error",
-    "reward": "mean reward",
-}
-_LOWER_IS_BETTER = ("brier", "log_loss", "absolute_error")
 _CHECKS = {
     "sample_ratio": "the versions do not get the shares of the traffic that were set",
     "label_rate": "the versions' answers are labelled at different rates",
@@ -29,7 +22,7 @@ _CHECKS = {
 
 
 def winner(evidence: Evidence, terms: ExperimentTerms, better: bool) -> str:
-    """That the challenger is better, or worse, by how much, and how seldom chance does that."""
+    """Says that the challenger is better, or worse, by how much, and how seldom chance alone does that."""
     return (
         f"{evidence.challenger} is {'better' if better else 'worse'} than {evidence.baseline}: "
         f"over {_outcomes(evidence)} {_by_how_much(evidence, terms)}; "
@@ -38,7 +31,7 @@ def winner(evidence: Evidence, terms: ExperimentTerms, better: bool) -> str:
 
 
 def equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """That the two are as good as each other within the margin."""
+    """Says that the two are as good as each other within the margin."""
     seen = evidence.conclusions.equivalent_at or evidence.agreement.n
     return (
         f"{evidence.challenger} and {evidence.baseline} are equivalent: their {_quantity(terms)} differs by less than "
@@ -48,7 +41,7 @@ def equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
 
 
 def futile(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """That an improvement worth having has been ruled out."""
+    """Says that an improvement of the least effect of interest has been ruled out."""
     return (
         f"{evidence.challenger} is not better than {evidence.baseline} by {_limit(terms.min_effect, terms)} or more, "
         f"the least effect of interest: over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
@@ -56,7 +49,7 @@ def futile(evidence: Evidence, terms: ExperimentTerms) -> str:
 
 
 def undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """What is known so far and how long it is likely to take."""
+    """Says what is known so far, and how many labels a decision is likely to need."""
     if not evidence.n:
         return f"nothing is known yet about {evidence.challenger} against {evidence.baseline}: no outcome has come in"
     known = f"after {_outcomes(evidence)} {evidence.challenger} against {evidence.baseline} is undecided: "
@@ -66,16 +59,16 @@ def undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
 
 
 def failed_checks(checks: Sequence[CheckResult]) -> str:
-    """What is wrong with the experiment itself."""
+    """Says what is wrong with the experiment itself."""
     faults = "; ".join(f"{_CHECKS.get(c.name, c.name)} (p = {c.p_value:.1g})" for c in checks if not c.ok)
     return f"do not trust the comparison before this is explained: {faults}"
 
 
 def crossed(guardrail: GuardrailResult, baseline: str) -> str:
-    """Which guardrail the challenger crossed, with the counts."""
+    """Says which guardrail the challenger crossed, with the counts."""
     return (
-        f"{guardrail.version} has too many {guardrail.name}: {guardrail.own:,} of {guardrail.events:,} where its share "
-        f"of the traffic makes {guardrail.expected:,.4g} fair; return to {baseline}"
+        f"{guardrail.version} has too many {guardrail.name}: {guardrail.own:,} of {guardrail.events:,}, where "
+        f"{guardrail.expected:,.4g} are expected at its traffic share; return to {baseline}"
     )
 
 
@@ -88,10 +81,11 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     difference, interval = evidence.difference, evidence.interval
     if isinstance(difference, NotEstimable):
         return f"the difference in {_quantity(terms)} cannot be estimated ({difference.reason})"
-    higher = (difference >= 0) != (terms.metric in _LOWER_IS_BETTER)
+    # A positive difference is an improvement, and an improvement of a loss is a lower one.
+    higher = (difference >= 0) == metric_of(terms).higher_is_better
     span = difference if isinstance(interval, NotEstimable) else interval[1] - interval[0]
-    decimals = _decimals(abs(span) * _scale(terms))
-    size = f"{_number(abs(difference), terms, decimals)}{_unit(terms)} {'higher' if higher else 'lower'}"
+    decimals = _decimals(abs(span) * metric_of(terms).scale)
+    size = f"{_number(abs(difference), terms, decimals)}{metric_of(terms).unit} {'higher' if higher else 'lower'}"
     return f"its {_quantity(terms)} is {size} ({_range(interval, terms, decimals)})"
 
 
@@ -100,28 +94,21 @@ def _range(interval: Interval | NotEstimable, terms: ExperimentTerms, decimals: 
     if isinstance(interval, NotEstimable):
         return f"no interval: {interval.reason}"
     low, high = (_number(end, terms, decimals, sign="+") for end in interval)
-    return f"{100 * (1 - terms.alpha):.4g} % interval of the improvement {low} to {high}{_unit(terms)}"
+    return f"{100 * (1 - terms.alpha):.4g} % interval of the improvement {low} to {high}{metric_of(terms).unit}"
 
 
 def _quantity(terms: ExperimentTerms) -> str:
-    return _QUANTITIES.get(terms.metric, terms.metric)
-
-
-def _scale(terms: ExperimentTerms) -> int:
-    return 100 if terms.metric == "accuracy" else 1
-
-
-def _unit(terms: ExperimentTerms) -> str:
-    return " points" if terms.metric == "accuracy" else ""
+    return metric_of(terms).quantity
 
 
 def _number(value: float, terms: ExperimentTerms, decimals: int, sign: str = "") -> str:
-    return f"{_scale(terms) * value:{sign}.{decimals}f}".replace("-", "−")
+    return f"{metric_of(terms).scale * value:{sign}.{decimals}f}".replace("-", "−")
 
 
 def _limit(value: float | None, terms: ExperimentTerms) -> str:
-    amount = f"{_scale(terms) * (value or 0.0):.4g}"
-    return f"{amount}{_unit(terms)}" if amount != "1" else f"1{_unit(terms).rstrip('s')}"
+    metric = metric_of(terms)
+    amount = f"{metric.scale * (value or 0.0):.4g}"
+    return f"{amount}{metric.unit}" if amount != "1" else f"1{metric.unit.rstrip('s')}"
 
 
 def _decimals(span: float) -> int:

@@ -11,21 +11,25 @@ from app.domain.decision import WEIGHTS
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.report import ExperimentReport, VariantReport
 from app.monitor.control.ramp import WeightControl
-from app.monitor.experiment.methods.table import declared_range
 from app.routing.policies import THOMPSON
 from app.routing.thompson import Beliefs, probabilities_to_be_best
+from app.scoring.table import metric_of
 from app.services.control.decisions import WeightChange
 
+# A version that never answers could never recover, and the test's weights 1/propensity would have no bound.
 LEAST_SHARE = 0.01
 LEAST_MOVE = 0.01
 LEAST_PAUSE_US = 60_000_000
-# So that an experiment has a number of epochs that grows with the logarithm of its length: each one costs state.
+# The pause grows with the experiment, so the number of config revisions grows with the logarithm of its length: each
+# revision adds to the state that is kept.
 _PAUSE_SHARE = 0.02
-_LOSSES = ("brier", "log_loss", "absolute_error")
 
 
 class Bandit:
-    """To be called about once a second; does nothing under another policy."""
+    """Sets new weights when they are due. Call it about once a second; under other policies it does nothing.
+
+    `configuration` reads the one in force, `report` the newest report of an experiment, `now_us` µs since 1970.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,7 @@ class Bandit:
         self._now_us = now_us
 
     def __call__(self) -> None:
-        """Set the weights where they are due and have moved. Raises `StoreUnavailable`."""
+        """Change the weights where the pause has passed and one of them has moved. Raises `StoreUnavailable`."""
         latest = self._configuration()
         if latest is None or latest.policy != THOMPSON or self._age_us(latest) < LEAST_PAUSE_US:
             return
@@ -63,29 +67,35 @@ def _started_us(report: ExperimentReport) -> int:
 
 
 def next_weights(latest: Configuration, variants: tuple[VariantReport, ...]) -> Mapping[str, float] | None:
-    """The split of the next epoch; None where no weight moves by more than `LEAST_MOVE`, or nothing can be said.
+    """The next split; None where no weight moves by more than `LEAST_MOVE`, or a version's outcomes have no range.
 
-    What has no traffic gets none: a person, or a guardrail, took it out. The others keep `LEAST_SHARE` at least.
+    Versions without traffic get none. The others get at least `LEAST_SHARE`.
     """
-    playing = [variant for variant in variants if latest.weights.get(variant.version, 0.0) > 0]
-    beliefs = {variant.version: beliefs_of(variant, latest.terms) for variant in playing}
-    known = {version: belief for version, belief in beliefs.items() if belief is not None}
-    if len(known) < 2 or len(known) != len([weight for weight in latest.weights.values() if weight > 0]):
+    # A version at weight 0 was taken out by a person or a guardrail; outcomes must not bring it back.
+    playing = {version for version, weight in latest.weights.items() if weight > 0}
+    found = {each.version: beliefs_of(each, latest.terms) for each in variants if each.version in playing}
+    beliefs = {version: belief for version, belief in found.items() if belief is not None}
+    # All or none: a version that the report does not know yet would lose its traffic before its first outcome.
+    if len(beliefs) < 2 or beliefs.keys() != playing:
         return None
-    shares = probabilities_to_be_best(known, LEAST_SHARE)
+    shares = probabilities_to_be_best(beliefs, LEAST_SHARE)
     weights = {version: shares.get(version, 0.0) for version in latest.weights}
     moved = max(abs(weights[version] - weight) for version, weight in latest.weights.items())
     return weights if moved > LEAST_MOVE else None
 
 
 def beliefs_of(variant: VariantReport, terms: ExperimentTerms) -> Beliefs | None:
-    """Outcomes as successes and failures, a number in a declared range as the part of one; None without a range."""
-    declared = declared_range(terms)
+    """A version's outcomes as successes and failures; None where no range is declared for the metric.
+
+    A value counts as the part of a success that its place in the range makes it.
+    """
+    metric = metric_of(terms)
+    declared = metric.range_of(terms)
     if declared is None:
         return None
-    n = variant.rewards if terms.metric == "reward" else variant.labelled
+    n = variant.rewards if metric.uses_rewards else variant.labelled
     if variant.mean is None or not n:
         return Beliefs()
-    share = min(max((variant.mean - declared.low) / declared.width, 0.0), 1.0)
-    gained = 1 - share if terms.metric in _LOSSES else share
+    share = declared.to_unit(variant.mean)
+    gained = share if metric.higher_is_better else 1 - share
     return Beliefs(successes=gained * n, failures=(1 - gained) * n)

@@ -1,9 +1,9 @@
-"""Steers a ramp: up when its time has come and harm is excluded, held while it is not, back when a guardrail crosses.
+"""Advances a ramp when its step is due and harm is excluded, holds it until then, ends it when a guardrail is crossed.
 
-Crossed is what `app.stats.guardrails` proves. Undecided is what has not been excluded yet: in the epochs of the present
-step, that the version fails in `MOST_FAILED` of its requests or more, and that `MOST_SLOW` of its answers or more are
-slow. Each is excluded by a mixture e-value at `ALPHA`: whoever does that much harm passes that gate with a chance of at
-most `ALPHA` a step, however often the monitor looks.
+A guardrail is crossed when `app.stats.guardrails` proves harm. A step is held until its own config revisions have
+excluded that the version fails in `MOST_FAILED` of its requests or more, and that `MOST_SLOW` of its answers or more
+are slow. Each is excluded by a mixture e-value at `ALPHA`: a version that does that much harm passes the gate with
+probability at most `ALPHA` a step, however often the monitor checks (ADR 16).
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _CHECKS = ("sample_ratio", "label_rate")
 
 
 class WeightControl(Protocol):
-    """What the monitor may change where a person asked for it (see `app.services.control.decisions`).
+    """The change that the monitor may make where a person asked for it, of `app.services.control.decisions`.
 
-    Raises `StoreUnavailable`.
+    Answers None where `seen` is no longer in force. Raises `StoreUnavailable`.
     """
 
-    def change_weights(self, seen: Configuration, after: Configuration, what: WeightChange) -> Decided | None: ...
+    def change_weights(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None: ...
 
 
 class ExperimentKnowledge(msgspec.Struct, frozen=True):
-    """What the monitor knows of an experiment; None where it has not seen anything of it."""
+    """An experiment's newest report and state; None where the monitor has processed nothing of it."""
 
     report: ExperimentReport | None
     state: ExperimentState | None
 
 
 class StepEvidence(msgspec.Struct, frozen=True):
-    """Of one version in one step: requests it was drawn for and how many it failed in, answers timed and slow ones."""
+    """One version in one step: `requests` that it was drawn for, `failed` of them; `timed` answers, `slow` of them."""
 
     requests: int = 0
     failed: int = 0
@@ -56,7 +56,10 @@ class StepEvidence(msgspec.Struct, frozen=True):
 
 
 class RampControl:
-    """To be called about once a second. `known` gives what is known of an experiment (raises `StoreUnavailable`)."""
+    """Steers the ramp of the configuration in force. Call it about once a second; without a ramp it does nothing.
+
+    `known` reads what is known of an experiment and raises `StoreUnavailable`; `now_us` is µs since 1970.
+    """
 
     def __init__(
         self,
@@ -71,22 +74,24 @@ class RampControl:
         self._now_us = now_us
 
     def __call__(self) -> None:
-        """Do what is due. Raises `StoreUnavailable`."""
+        """End, advance or hold the ramp, where that is due. Raises `StoreUnavailable`."""
         latest = self._configuration()
         if latest is None or latest.ramp is None:
             return
         ramp, known = latest.ramp, self._known(latest.experiment_id)
         rail = _crossed(known.report, ramp.version)
+        # Before the time is checked: a crossed guardrail ends the ramp at once, also in the middle of a step.
         if rail is not None:
             reason = f"{ramp.version} crossed a guardrail, {rail}: the split is the one before the ramp"
             self._change_weights(latest, taken_back(latest, ramp), reason)
         elif self._now_us() >= ramp.next_step_at_us:
-            self._due(latest, ramp, reason_to_hold(known, ramp))
+            self._advance_or_hold(latest, ramp, reason_to_hold(known, ramp))
 
-    def _due(self, latest: Configuration, ramp: Ramp, hold: str | None) -> None:
+    def _advance_or_hold(self, latest: Configuration, ramp: Ramp, hold: str | None) -> None:
         if hold is None:
             self._change_weights(latest, advanced(latest, ramp, self._now_us()), _progress(ramp))
         elif hold != ramp.held:
+            # Written once per reason: each hold is a row of the configuration and an audit entry.
             _LOG.warning("ramp_held", extra={"event_fields": {"version": ramp.version, "reason": hold}})
             self._change_weights(latest, held(latest, ramp, hold), f"held: {hold}")
 
@@ -96,7 +101,10 @@ class RampControl:
 
 
 def reason_to_hold(known: ExperimentKnowledge, ramp: Ramp) -> str | None:
-    """Why the ramp may not go on now, in one sentence without numbers that change; None where nothing holds it."""
+    """Why the ramp may not go on now; None where nothing holds it.
+
+    The text holds no figures that change with each request: another text is another entry in the audit log.
+    """
     failure = None if known.report is None else _failure(known.report, ramp.version)
     if failure is not None:
         return failure
@@ -109,7 +117,7 @@ def reason_to_hold(known: ExperimentKnowledge, ramp: Ramp) -> str | None:
 
 
 def evidence_of_step(state: ExperimentState, ramp: Ramp) -> StepEvidence:
-    """What the step's epochs have shown so far: of no earlier ones, since harm can come with load."""
+    """The counts of the step's own config revisions. Earlier ones say little: harm can come with load."""
     pair = state.pairs.get(ramp.version)
     return StepEvidence(
         requests=_sum(state.chosen, ramp),
@@ -120,9 +128,9 @@ def evidence_of_step(state: ExperimentState, ramp: Ramp) -> StepEvidence:
 
 
 def excluded(bad: int, n: int, most: float, alpha: float = ALPHA) -> bool:
-    """Whether a rate of `most` or more is excluded by `bad` of n. P(ever true, at such a rate) ≤ `alpha`.
+    """Whether `bad` of `n` exclude a rate of `most` or more. P(this is ever true at such a rate) ≤ `alpha`.
 
-    The mirror of a guardrail: what is fine has at most the share 1 − `most` under the hypothesis.
+    The mirror image of a guardrail: under the hypothesis the good ones have at most the share 1 − `most`.
     """
     return guardrails.log_e(n - bad, n, 1 - most) >= bar(alpha)
 
@@ -151,5 +159,6 @@ def _failure(report: ExperimentReport, version: str) -> str | None:
 
 
 def _progress(ramp: Ramp) -> str:
-    done = f"step {ramp.step + 1} of {len(ramp.steps)} held for its time, and no guardrail spoke against it"
-    return f"{done}: the ramp has ended" if ramp.is_last else f"{done}: now {ramp.steps[ramp.step + 1]:.4g}"
+    done = f"step {ramp.step + 1} of {len(ramp.steps)} has lasted its time, and harm is excluded"
+    after = "the ramp has ended" if ramp.is_last else f"the share is now {ramp.steps[ramp.step + 1]:.4g}"
+    return f"{done}: {after}"

@@ -14,7 +14,8 @@ from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLog
 from app.domain.prediction import Outputs
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
-from app.monitor.experiment.events import Answer, Answers
+from app.monitor.experiment.events import Answers
+from app.scoring.contract import Answer
 from app.services.queries.drift_records import Place
 
 _ANSWERS = msgspec.json.Decoder(Answers)

@@ -19,12 +19,15 @@ _PER_GROWTH = 50
 
 
 def next_look(n: int) -> int:
-    """The number of outcomes after n at which the interval is looked at: a course of a million has some 550 points."""
+    """The number of outcomes after `n` at which the interval is computed next.
+
+    Each is 2 % beyond the last one, so the timeline of a million outcomes has some 550 points.
+    """
     return n + max(1, n // _PER_GROWTH)
 
 
 def advance_all(state: ExperimentState, plan: ExperimentPlan, found: Observations) -> list[PlacedPoint]:
-    """Advance every comparison by its observations; the points of the timeline that this made."""
+    """Advance every comparison by its observations; the new points of the timeline."""
     if len(state.pairs) > 1:
         return list(_advance_together(state, plan, found))
     points = [point for name, pair in state.pairs.items() for point in _advance(pair, plan, name, found[name])]
@@ -34,10 +37,15 @@ def advance_all(state: ExperimentState, plan: ExperimentPlan, found: Observation
 
 
 def _advance_together(state: ExperimentState, plan: ExperimentPlan, found: Observations) -> Iterator[PlacedPoint]:
-    """Several challengers: evidence is adjusted for all of them at each single event, and then remembered."""
+    """Several challengers, one event at a time.
+
+    Closed testing takes the means of evidence of one moment (`app.stats.closed_testing.adjusted`). So the adjusted
+    evidence has to be computed at each event, and only its maximum may be remembered.
+    """
     pairs = state.pairs
     log_es = {name: _log_e(pair) for name, pair in pairs.items()}
     events = sorted(((each.place, name, each) for name, some in found.items() for each in some), key=lambda e: e[0])
+    # One label may be an observation of several comparisons: they advance together, and then the evidence is adjusted.
     for _, members in groupby(events, key=lambda event: event[0]):
         for _, name, observation in members:
             yield from _advance(pairs[name], plan, name, [observation])
@@ -50,9 +58,10 @@ def _advance_together(state: ExperimentState, plan: ExperimentPlan, found: Obser
 def _advance(
     pair: PairState, plan: ExperimentPlan, challenger: str, observations: Sequence[Observation]
 ) -> Iterator[PlacedPoint]:
-    """Advance one comparison, stopping for a look wherever one is due."""
+    """Advance one comparison, and compute the interval wherever it is due."""
     start = 0
     while start < len(observations):
+        # Cut where an interval is due, so that it is always computed at the same n, however events come in batches.
         part = observations[start : start + pair.next_look - pair.method.n]
         pair.method = pair.method.advance(part)
         start += len(part)

@@ -1,11 +1,9 @@
-"""Events as one experiment sees them: decoded, with the names of versions instead of ordinals.
-
-Which rows and outcomes are fresh draws of chance, where chance chose once for each user.
+"""The log's events as one experiment reads them, and which of them are fresh draws of chance.
 
 A sticky user is one unit: the first exposure counts for the sample ratio, and the first outcome of each kind is the
-user's vote, if it is of the version and the weights of that first exposure. Weights that changed may move the user
-later: then who is still where is not chance any more, and later outcomes say nothing. A user whom two versions
-answered under the same weights is in quarantine: no vote from then on.
+user's vote, if it is of the version and the config revision of that first exposure. Changed weights may move the user
+later. Who stays where is then no longer chance, so later outcomes do not vote. A user whom two versions answered in
+one revision is excluded (crossover exclusion): no vote from then on.
 """
 
 from __future__ import annotations
@@ -19,17 +17,11 @@ from app.domain.derived import UserFact
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
+from app.scoring.contract import Answer
 
 _RANDOM = ("weighted", "sticky", "bandit")
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """One version's logged answer: class id and probabilities, or a number."""
-
-    c: int | None = None
-    p: tuple[float, ...] | None = None
-    v: float | None = None
-
+# Which field of a `UserFact` remembers that the user has voted.
+_VOTED: Mapping[OutcomeKind, str] = {"actual": "labelled", "reward": "rewarded"}
 
 Answers: TypeAlias = dict[str, Answer]
 _DECODER = msgspec.json.Decoder(Answers)
@@ -42,13 +34,18 @@ class PredictionFact(msgspec.Struct, frozen=True):
     marks: Marks
     answers: Answers
 
+    @property
+    def user_hash(self) -> int:
+        """The user's hash; 0 for none."""
+        return self.row.user_hash
+
 
 class FeedbackFact(msgspec.Struct, frozen=True):
-    """An outcome of the experiment; `version` answered (None: no version of this experiment has that ordinal)."""
+    """An outcome of the experiment when it is received; `served` is None where its ordinal names no known version."""
 
     outcome: OutcomeRow
     marks: Marks
-    version: str | None
+    served: str | None
     value: float
 
     @property
@@ -56,9 +53,19 @@ class FeedbackFact(msgspec.Struct, frozen=True):
         """A label or a reward."""
         return self.outcome.kind
 
+    @property
+    def user_hash(self) -> int:
+        """The user's hash; 0 for none."""
+        return self.outcome.user_hash
+
+    @property
+    def at_us(self) -> int:
+        """When it was received, µs since 1970."""
+        return self.outcome.received_at_us
+
 
 class JoinedFact(msgspec.Struct, frozen=True):
-    """An outcome with the answers of all versions to that request."""
+    """An outcome once its prediction's row is in the log too, with the answers of all versions to that request."""
 
     outcome: OutcomeRow
     row: PredictionRow
@@ -66,6 +73,16 @@ class JoinedFact(msgspec.Struct, frozen=True):
     value: float
     answers: Answers
     at_us: int
+
+    @property
+    def served(self) -> str:
+        """The version that answered."""
+        return self.row.version
+
+    @property
+    def user_hash(self) -> int:
+        """The user's hash; 0 for none."""
+        return self.outcome.user_hash
 
 
 Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact
@@ -75,6 +92,7 @@ def fact_of(event: Event, names: dict[int, str]) -> Fact:
     """The event decoded; `names` are the versions by ordinal."""
     if isinstance(event, PredictionLogged):
         row = event.row
+        # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
         return PredictionFact(row, marks_of_row(row), _answers(row) if row.counts else {})
     outcome = event.outcome
     value = float(msgspec.json.decode(outcome.outcome))
@@ -84,7 +102,7 @@ def fact_of(event: Event, names: dict[int, str]) -> Fact:
 
 
 def marks_of_row(row: PredictionRow) -> Marks:
-    """The marks in the row's id; where it is not of our format, what the row's assignment says."""
+    """The marks in the row's prediction id; for an id of another format, marks made from the row's assignment."""
     marks = read_marks(row.prediction_id)
     if marks is None:
         random = row.counts and row.assignment in _RANDOM
@@ -104,9 +122,9 @@ def _answers(row: PredictionRow) -> Answers:
 
 
 class Units(msgspec.Struct):
-    """The places, in the sequence of facts, of fresh assignments and of outcomes that may vote.
+    """Positions, in the sequence of facts, of fresh assignments and of outcomes that may vote.
 
-    `changed`: facts to be written. `new_users`: by version. `moved`: users newly in quarantine.
+    `changed`: user facts to be written, by hash. `new_users`: by version. `moved`: users newly excluded.
     """
 
     fresh: set[int] = msgspec.field(default_factory=set)
@@ -117,12 +135,12 @@ class Units(msgspec.Struct):
 
 
 def sticky_users(facts: Iterable[Fact]) -> set[int]:
-    """The users about whom something must be known."""
-    return {_user(fact) for fact in facts if fact.marks.sticky} - {0}
+    """The hashes of the users whose history decides whether these facts count."""
+    return {fact.user_hash for fact in facts if fact.marks.sticky} - {0}
 
 
 def units(facts: Sequence[Fact], known: Mapping[int, UserFact], *, triggered: bool) -> Units:
-    """The units among `facts`. In the triggered form a reward votes when it is joined, else when it is told."""
+    """The units among `facts`. In the triggered form a reward votes when it is joined, else when it is received."""
     found = Units()
     for place, fact in enumerate(facts):
         if not fact.marks.randomised:
@@ -136,16 +154,18 @@ def units(facts: Sequence[Fact], known: Mapping[int, UserFact], *, triggered: bo
 
 
 def _votes_here(fact: FeedbackFact | JoinedFact, triggered: bool) -> bool:
+    # Each outcome is an event twice, when received and when joined. It must vote at exactly one of the two.
     waits = triggered and fact.outcome.kind == "reward"
     return isinstance(fact, JoinedFact) == waits
 
 
 def _expose(found: Units, place: int, fact: PredictionFact, known: Mapping[int, UserFact]) -> None:
-    row, user = fact.row, _user(fact)
+    row, user = fact.row, fact.user_hash
     if not (fact.marks.sticky and user):
         found.fresh.add(place)
         return
     before = found.changed.get(user) or known.get(user)
+    # An outcome may come before its prediction's row: then the user is known, and not exposed yet.
     if before is None or (not before.exposed and _same(before, row.epoch, row.version)):
         first = before or UserFact(user_hash=user, epoch=row.epoch, version=row.version)
         found.changed[user] = msgspec.structs.replace(first, exposed=True)
@@ -157,25 +177,19 @@ def _expose(found: Units, place: int, fact: PredictionFact, known: Mapping[int, 
 
 
 def _vote(found: Units, place: int, fact: FeedbackFact | JoinedFact, known: Mapping[int, UserFact]) -> None:
-    user, version = _user(fact), fact.row.version if isinstance(fact, JoinedFact) else fact.version
+    user, version, epoch = fact.user_hash, fact.served, fact.outcome.epoch
     if not (fact.marks.sticky and user):
         found.votes.add(place)
         return
     if version is None:
         return
-    epoch = fact.outcome.epoch
     before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=epoch, version=version)
-    spent = before.rewarded if fact.outcome.kind == "reward" else before.labelled
-    if spent or before.moved or not _same(before, epoch, version):
+    voted = _VOTED[fact.outcome.kind]
+    if getattr(before, voted) or before.moved or not _same(before, epoch, version):
         return
     found.votes.add(place)
-    field = "rewarded" if fact.outcome.kind == "reward" else "labelled"
-    found.changed[user] = msgspec.structs.replace(before, **{field: True})
+    found.changed[user] = msgspec.structs.replace(before, **{voted: True})
 
 
 def _same(before: UserFact, epoch: int, version: str) -> bool:
     return (before.epoch, before.version) == (epoch, version)
-
-
-def _user(fact: Fact) -> int:
-    return fact.row.user_hash if isinstance(fact, PredictionFact) else fact.outcome.user_hash

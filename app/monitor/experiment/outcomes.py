@@ -1,14 +1,14 @@
-"""Folds what came back: labels and rewards by version, their rates, and what of them enters each comparison."""
+"""Projects labels and rewards: counts and means by version, their rates, and what enters each comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from app.monitor.experiment.events import Answer, Fact, FeedbackFact, JoinedFact, PredictionFact
+from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact
 from app.monitor.experiment.methods.contract import Observation
-from app.monitor.experiment.scores import differ, gain, score, score_of_id
+from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import follow_ratio
 from app.stats.robust import ServedCounts
@@ -19,31 +19,42 @@ Observations = dict[str, list[Observation]]
 def apply_outcomes(
     state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], votes: set[int]
 ) -> Observations:
-    """Take in the outcomes among `facts`, and give what enters each challenger's comparison, in order.
+    """Apply the outcomes among `facts` to `state`, in place; by challenger, what enters its comparison, in order.
 
-    `votes` are the places of the outcomes that chance made comparable.
+    `votes` are the positions, in `facts`, of the outcomes that chance made comparable.
     """
     found: Observations = {challenger: [] for challenger in plan.challengers}
-    rated: list[tuple[int, str]] = []
-    wanted = "reward" if plan.terms.metric == "reward" else "actual"
     for place, fact in enumerate(facts):
+        if isinstance(fact, PredictionFact):
+            continue
         if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
-            if place in votes and fact.kind == wanted and fact.version in state.versions:
-                rated.append((fact.outcome.epoch, str(fact.version)))
-        if isinstance(fact, PredictionFact) or not fact.outcome.counts:
+        if not fact.outcome.counts:
             continue
-        if fact.outcome.kind == "reward":
-            _reward(state, plan, fact, place, place in votes, found)
-        elif isinstance(fact, JoinedFact):
-            _label(state, plan, fact, place, found)
-    if not plan.terms.reward_triggered or wanted != "reward":
-        state.label_rate = follow_ratio(state.label_rate, state, rated)
+        if isinstance(fact, JoinedFact) and fact.outcome.kind == "actual":
+            _apply_label(state, plan, fact, place, found)
+        elif fact.outcome.kind == "reward" and plan.metric.uses_rewards and place in votes:
+            _apply_reward(state, plan, fact, place, found)
+    # Triggered rewards vote when they are joined, and only if both answers are in the log, so their rate is not that
+    # of the assignments.
+    if not plan.metric.is_triggered(plan.terms):
+        state.label_rate = follow_ratio(state.label_rate, state, _rated(state, plan, facts, votes))
     return found
 
 
+def _rated(
+    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], votes: set[int]
+) -> Iterator[tuple[int, str]]:
+    """Epoch and version of each outcome that the check of label rates counts."""
+    for place, fact in enumerate(facts):
+        if not isinstance(fact, FeedbackFact) or fact.served is None:
+            continue
+        if place in votes and fact.kind == plan.metric.outcome and fact.served in state.versions:
+            yield fact.outcome.epoch, fact.served
+
+
 def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> None:
-    tally = state.versions.get(fact.version or "")
+    tally = state.versions.get(fact.served or "")
     if tally is None:
         state.unattributed += 1
     if not fact.outcome.counts:
@@ -60,87 +71,72 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
     state.labels += 1
     if tally is not None:
         tally.labelled += 1
-        known = score_of_id(plan.terms.metric, fact.outcome.answer, fact.value)
-        if known is not None:
-            tally.scored += 1
-            tally.total += known
+        if plan.metric.score_of_id is not None:
+            # Now, from the id alone: the row may come much later, or never.
+            tally.add_score(plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms))
 
 
-def _label(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact, place: int, found: Observations) -> None:
-    """A label whose row is there."""
-    metric = plan.terms.metric
-    _score_served(state, metric, fact)
+def _apply_label(
+    state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact, place: int, found: Observations
+) -> None:
+    """A label whose row is in the log: it scores the answer of each version."""
+    metric = plan.metric
+    _score_served(state, plan, fact)
     base = fact.answers.get(plan.baseline)
     for challenger, pair in state.pairs.items():
         other = fact.answers.get(challenger)
         if base is None or other is None:
             continue
-        pair.differ_labelled += differ(metric, base, other)
-        if metric == "reward":
+        pair.differ_labelled += metric.tells_apart(base, other)
+        base_score, score = (metric.score(answer, fact.value, plan.terms) for answer in (base, other))
+        if base_score is None or score is None:
             continue
-        scores = score(metric, base, fact.value), score(metric, other, fact.value)
-        if scores[0] is None or scores[1] is None:
-            continue
-        value = gain(plan.terms, scores[0], scores[1])
-        found[challenger].append(Observation(place, fact.at_us, value))
-        _note_served(state, plan, pair, challenger, fact, value)
+        gain = metric.gain(plan.terms, base_score, score)
+        found[challenger].append(Observation(place, fact.at_us, gain))
+        _note_served(state, plan, pair, challenger, fact, gain)
 
 
-def _score_served(state: ExperimentState, metric: str, fact: JoinedFact) -> None:
-    """The served answer's own score, where the id did not tell it already."""
+def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:
+    """The served answer's own score, where the id was not enough for it."""
     tally, answer = state.versions.get(fact.row.version), fact.answers.get(fact.row.version)
-    if metric not in ("brier", "log_loss") or tally is None or answer is None:
-        return
-    known = score(metric, answer, fact.value)
-    if known is not None:
-        tally.scored += 1
-        tally.total += known
+    if plan.metric.score_of_id is None and tally is not None and answer is not None:
+        tally.add_score(plan.metric.score(answer, fact.value, plan.terms))
 
 
 def _note_served(
-    state: ExperimentState, plan: ExperimentPlan, pair: PairState, challenger: str, fact: JoinedFact, value: float
+    state: ExperimentState, plan: ExperimentPlan, pair: PairState, challenger: str, fact: JoinedFact, gain: float
 ) -> None:
-    """Who was served, and was right, in the epoch: for the test that does not trust in how labels arrive."""
+    """Count which version was served and whether it was right, for `app.stats.robust`."""
     epoch = fact.row.epoch
     share = plan.share(state.epochs[epoch], challenger)
+    # Made even where nothing is counted: the verdict reads the shares of all epochs with labels.
     counts = pair.served.get(epoch) or ServedCounts(share)
-    if plan.terms.metric == "accuracy" and value and fact.marks.randomised:
+    if isinstance(pair.method, PairedComparison) and gain and fact.marks.randomised:
         served = {challenger: "challenger", plan.baseline: "baseline"}.get(fact.row.version)
         if served is not None:
-            right = (value > 0) == (served == "challenger")
+            right = (gain > 0) == (served == "challenger")
             field = f"{served}_{'right' if right else 'wrong'}"
             counts = msgspec.structs.replace(counts, **{field: getattr(counts, field) + 1})
     pair.served[epoch] = counts
 
 
-def _reward(
-    state: ExperimentState,
-    plan: ExperimentPlan,
-    fact: FeedbackFact | JoinedFact,
-    place: int,
-    vote: bool,
-    found: Observations,
+def _apply_reward(
+    state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | JoinedFact, place: int, found: Observations
 ) -> None:
-    """A reward: for the version that was served alone."""
-    if plan.terms.metric != "reward" or not vote:
-        return
-    version = fact.row.version if isinstance(fact, JoinedFact) else fact.version
-    at_us = fact.at_us if isinstance(fact, JoinedFact) else fact.outcome.received_at_us
+    """A reward that may vote: it counts for the served version alone."""
     for challenger, pair in state.pairs.items():
-        if version not in (plan.baseline, challenger):
+        if fact.served not in (plan.baseline, challenger):
             continue
         share = plan.share(state.epochs[fact.outcome.epoch], challenger)
         if not 0 < share < 1:
+            # Chance did not choose between the two, so the reward says nothing about their difference.
             pair.skipped += 1
             continue
         informative = True
         if isinstance(fact, JoinedFact):
-            answers = fact.answers.get(plan.baseline), fact.answers.get(challenger)
-            if answers[0] is None or answers[1] is None:
+            base, other = fact.answers.get(plan.baseline), fact.answers.get(challenger)
+            if base is None or other is None:
                 continue
-            informative = _informative(*answers)
-        found[challenger].append(Observation(place, at_us, fact.value, version == challenger, share, informative))
-
-
-def _informative(base: Answer | None, other: Answer | None) -> bool:
-    return base is not None and other is not None and differ("reward", base, other)
+            informative = plan.metric.tells_apart(base, other)
+        observation = Observation(place, fact.at_us, fact.value, fact.served == challenger, share, informative)
+        found[challenger].append(observation)

@@ -1,4 +1,4 @@
-"""The folder of experiments: from the log's events to one state for each experiment."""
+"""The projection of experiments: from the log's events to one state for each experiment."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ NAME = "experiment"
 
 
 class ExperimentProjection:
-    """A `Projection`: an event belongs to the experiment of its epoch, whenever it comes."""
+    """A `Projection`. An event belongs to the experiment of its config revision, even after that experiment ended."""
 
     name = NAME
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
-        """The states of the experiments that `events` concern."""
+        """The new states, timeline points and user facts of the experiments that `events` belong to."""
         totals = _totals(reads)
+        # Revision 0 was served while the store could not be read, so it belongs to no experiment.
         configurations = reads.configurations({_epoch(event) for event in events} - {0})
         by_experiment: dict[str, list[Fact]] = {}
         epochs: dict[str, dict[int, Configuration]] = {}
@@ -56,7 +57,7 @@ class ExperimentProjection:
 
 
 def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
-    """The state that was written as `body`, or that before the first event."""
+    """The state that was written as `body`; for None, the state before the first event."""
     if body is not None:
         return msgspec.json.decode(body, type=ExperimentState)
     return ExperimentState(
@@ -68,11 +69,10 @@ def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
 def _apply_to_one(
     state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads
 ) -> tuple[list[PlacedPoint], tuple[UserFact, ...]]:
-    """Fold the facts of one experiment into its state, in place."""
+    """Apply the facts of one experiment to its state, in place."""
     hashes = sticky_users(facts)
     known = reads.users(plan.experiment_id, hashes) if hashes else {}
-    triggered = plan.terms.metric == "reward" and plan.terms.reward_triggered
-    found = units(facts, known, triggered=triggered)
+    found = units(facts, known, triggered=plan.metric.is_triggered(plan.terms))
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
@@ -103,7 +103,7 @@ def _epoch(event: Event) -> int:
 
 
 def _count(totals: LogTotals, event: Event, configuration: Configuration | None) -> None:
-    """Count the event, whatever it belongs to, and learn which version has which ordinal."""
+    """Count the event, of whatever experiment or none, and remember which version has which ordinal."""
     if configuration is not None:
         for name, ordinal in configuration.ordinals.items():
             totals.names.setdefault(ordinal, name)
@@ -121,7 +121,7 @@ def _count(totals: LogTotals, event: Event, configuration: Configuration | None)
 
 
 def _names(configuration: Configuration, seen: Mapping[int, str]) -> dict[int, str]:
-    """Versions by ordinal: as the configuration has them, else as rows showed them."""
+    """Versions by ordinal: those of the configuration, and for other ordinals those that rows showed."""
     return {**seen, **{ordinal: name for name, ordinal in configuration.ordinals.items()}}
 
 

@@ -1,7 +1,4 @@
-"""A comparison's state as the verdict wants to see it.
-
-From an experiment's state to its report: a pure function, so a report can always be made again.
-"""
+"""An experiment's report from its state. Pure, so that any report can be made again."""
 
 from __future__ import annotations
 
@@ -21,63 +18,20 @@ from app.domain.report import (
 )
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.methods.paired import PairedComparison
-from app.monitor.experiment.methods.table import declared_range
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
+from app.scoring.table import metric_of
 from app.stats import checks, guardrails, means, robust
+from app.stats.assumptions import unverified_assumptions
 from app.stats.checks import CheckResult
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival
 from app.stats.forecast import Forecast, forecast
 from app.stats.guardrails import GuardrailResult
-from app.stats.refusals import refusals
 from app.stats.strongest import decided, p_value
 from app.stats.verdict import recommend, verdict
 
-
-def evidence_of(pair: PairState, plan: ExperimentPlan, challenger: str, seed: int) -> Evidence:
-    """The evidence about one challenger; `seed` fixes the futures of the forecast."""
-    method = pair.method
-    return Evidence(
-        challenger=challenger,
-        baseline=plan.baseline,
-        method=method.name,
-        n=method.n,
-        difference=method.difference(),
-        interval=method.interval(plan.terms.alpha),
-        log_e=method.log_e(),
-        strongest=pair.adjusted,
-        probability_better=method.probability_better(),
-        agreement=pair.agreement.strongest,
-        conclusions=pair.conclusions,
-        forecast=_forecast(pair, plan, seed),
-        arrival=_arrival(pair),
-    )
-
-
-def _forecast(pair: PairState, plan: ExperimentPlan, seed: int) -> Forecast | NotEstimable:
-    """How long it will take, while it is open; with several challengers it would take longer than for one alone."""
-    method = pair.method
-    if (
-        not isinstance(method, PairedComparison)
-        or len(plan.challengers) > 1
-        or decided(pair.adjusted, plan.terms.alpha)
-    ):
-        return NO_FORECAST
-    return forecast(method.summary, plan.terms.alpha, seed)
-
-
-def _arrival(pair: PairState) -> LabelArrival:
-    counts = [*pair.served.values()]
-    favours = isinstance(pair.method, PairedComparison) and robust.side(counts) > 0
-    return LabelArrival(
-        shares=tuple(each.share for each in counts),
-        disagreements=pair.differ,
-        labelled=pair.differ_labelled,
-        robust_log_e=robust.log_e(counts) if favours else None,
-    )
-
-
-_OVERFLOWS = 700.0
+# exp overflows a float at 709.8, and JSON has no infinity.
+_LARGEST_LOG_E = 700.0
 
 
 def report_of(
@@ -88,12 +42,15 @@ def report_of(
     now_us: int,
     more_checks: Sequence[CheckResult] = (),
 ) -> ExperimentReport:
-    """The report of a state. `more_checks` come from outside the experiment; a failed one stops it like any other."""
+    """The report of a state at `now_us` (µs since 1970), with the `weights` of its last configuration.
+
+    `more_checks` come from outside the experiment; a failed one makes the recommendation `investigate`, like any other.
+    """
     terms = plan.terms
+    # From the id, so that the same state gives the same forecast at any time and in any process.
     seed = zlib.crc32(plan.experiment_id.encode())
     evidences = [evidence_of(pair, plan, name, seed) for name, pair in state.pairs.items()]
-    own_checks = _checks(state)
-    results = [*own_checks, *more_checks]
+    results = [*_checks(state), *more_checks]
     rails = _guardrails(state)
     advice = recommend(evidences, results, rails, terms, plan.baseline)
     return ExperimentReport(
@@ -118,6 +75,48 @@ def report_of(
     )
 
 
+def evidence_of(pair: PairState, plan: ExperimentPlan, challenger: str, seed: int) -> Evidence:
+    """The evidence about one challenger, as `app.stats.verdict` reads it; `seed` fixes the forecast's random draws."""
+    method = pair.method
+    return Evidence(
+        challenger=challenger,
+        baseline=plan.baseline,
+        method=method.name,
+        n=method.n,
+        difference=method.difference(),
+        interval=method.interval(plan.terms.alpha),
+        log_e=method.log_e(),
+        strongest=pair.adjusted,
+        probability_better=method.probability_better(),
+        agreement=pair.agreement.strongest,
+        conclusions=pair.conclusions,
+        forecast=_forecast(pair, plan, seed),
+        arrival=_arrival(pair),
+    )
+
+
+def _forecast(pair: PairState, plan: ExperimentPlan, seed: int) -> Forecast | NotEstimable:
+    """The further labels until a decision, while it is open and there is one challenger."""
+    method = pair.method
+    # The forecast plays the unadjusted test. With several challengers the adjusted evidence takes longer, so the
+    # figure would be too low.
+    several = len(plan.challengers) > 1
+    if not isinstance(method, PairedComparison) or several or decided(pair.adjusted, plan.terms.alpha):
+        return NO_FORECAST
+    return forecast(method.summary, plan.terms.alpha, seed)
+
+
+def _arrival(pair: PairState) -> LabelArrival:
+    counts = [*pair.served.values()]
+    favours = isinstance(pair.method, PairedComparison) and robust.side(counts) > 0
+    return LabelArrival(
+        shares=tuple(each.share for each in counts),
+        disagreements=pair.differ,
+        labelled=pair.differ_labelled,
+        robust_log_e=robust.log_e(counts) if favours else None,
+    )
+
+
 def _checks(state: ExperimentState) -> list[CheckResult]:
     return [checks.result("sample_ratio", state.sample_ratio), checks.result("label_rate", state.label_rate)]
 
@@ -128,7 +127,7 @@ def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
 
 
 def _variant(version: str, tally: VersionTally, terms: ExperimentTerms, weight: float) -> VariantReport:
-    rewarded = terms.metric == "reward"
+    rewarded = metric_of(terms).uses_rewards
     total, n = (tally.reward_total, tally.rewards) if rewarded else (tally.total, tally.scored)
     return VariantReport(
         version=version,
@@ -146,10 +145,11 @@ def _variant(version: str, tally: VersionTally, terms: ExperimentTerms, weight: 
 
 
 def _interval_of_mean(total: float, n: int, terms: ExperimentTerms) -> Interval | None:
-    """The confidence sequence of a mean, where a range is declared; a loss beyond its range counts as the end."""
-    declared = declared_range(terms)
+    """The confidence sequence of a version's mean, where a range is declared."""
+    declared = metric_of(terms).range_of(terms)
     if declared is None or not n:
         return None
+    # The sum is kept, not its terms, so it is the sum that is moved onto the unit scale and clipped.
     on_unit = min(max((total - n * declared.low) / declared.width, 0.0), float(n))
     found = means.interval(on_unit, n, terms.alpha)
     if isinstance(found, NotEstimable):
@@ -169,7 +169,7 @@ def _comparison(
         unjoined=_unjoined(evidence, state, terms),
         difference=_known(evidence.difference),
         interval=None if isinstance(evidence.interval, NotEstimable) else evidence.interval,
-        e_value=None if log_e is None or log_e > _OVERFLOWS else math.exp(log_e),
+        e_value=None if log_e is None or log_e > _LARGEST_LOG_E else math.exp(log_e),
         log_e=log_e,
         p_value=p_value(evidence.strongest) if evidence.n else None,
         probability_better=_known(evidence.probability_better),
@@ -179,19 +179,18 @@ def _comparison(
         remaining=_remaining(evidence),
         wins=summary.wins if summary else None,
         losses=summary.losses if summary else None,
-        assumptions=refusals(evidence, results, terms),
+        assumptions=unverified_assumptions(evidence, results, terms),
     )
 
 
 def _unjoined(evidence: Evidence, state: ExperimentState, terms: ExperimentTerms) -> int:
-    """Labels that did not enter, for want of a row or of an answer; of rewards only the triggered form can lack one."""
-    if terms.metric == "reward":
-        return 0
-    return state.labels - evidence.n
+    """Labels that did not enter, because their row or one of the two answers is missing."""
+    # A reward counts for the served version alone, so it needs no other answer.
+    return 0 if metric_of(terms).uses_rewards else state.labels - evidence.n
 
 
 def _worst_case(pair: PairState) -> Interval | None:
-    """What the difference on all requests could be at the extremes, whoever was labelled."""
+    """The extremes of the difference on all requests, whichever of them were labelled."""
     if not isinstance(pair.method, PairedComparison):
         return None
     disagreements = pair.differ - pair.differ_labelled
@@ -211,25 +210,25 @@ def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
     ratio = ratios.get(result.name)
     if ratio is not None and not ratio.n:
         return CheckReport(name=result.name, ok=None, detail="nothing to check yet")
-    seen = None if ratio is None else f"{ratio.n:,} events in {len(ratio.epochs)} epoch(s)"
+    seen = None if ratio is None else f"{ratio.n:,} events in {len(ratio.epochs)} config revision(s)"
     return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
 
 
 def _crossover_exclusion(state: ExperimentState) -> tuple[CheckReport, ...]:
     if not any(tally.users for tally in state.versions.values()):
         return ()
-    detail = f"{state.moved_users:,} users were answered by two versions under one split and have no vote any more"
+    detail = f"{state.moved_users:,} users were answered by two versions under one split and are excluded from then on"
     return (CheckReport(name="sticky_users", ok=True, detail=detail if state.moved_users else None),)
 
 
 def _guardrail(result: GuardrailResult) -> CheckReport:
-    detail = f"{result.own:,} of {result.events:,} were {result.version}'s; its share makes {result.expected:,.4g} fair"
+    counts = f"{result.own:,} of {result.events:,} were {result.version}'s"
     return CheckReport(
         name=result.name.replace(" ", "_"),
         ok=not result.crossed,
         version=result.version,
         p_value=result.p_value,
-        detail=detail if result.events else None,
+        detail=f"{counts}; {result.expected:,.4g} expected at its traffic share" if result.events else None,
     )
 
 

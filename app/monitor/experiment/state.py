@@ -1,10 +1,7 @@
-"""Latencies in buckets that grow by a twelfth of an octave: quantiles within 3 % from constant memory.
+"""What the monitor keeps of an experiment: its plan, and a few numbers for each version, pair and config revision.
 
-What an experiment compares: fixed by the configuration with which it began.
-
-What the monitor keeps of an experiment: a few numbers for each version, pair of versions and epoch.
-
-These records are filled in place during one fold and then written as JSON; floats survive that exactly.
+The records are changed in place while a batch of events is applied, and then written as JSON, which keeps floats
+exactly. Their size does not grow with the number of events.
 """
 
 from __future__ import annotations
@@ -16,6 +13,8 @@ import msgspec
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.monitor.experiment.methods.table import MethodState
+from app.scoring.contract import Metric
+from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
 from app.stats.checks import RatioState
 from app.stats.guardrails import GuardrailState
@@ -24,16 +23,17 @@ from app.stats.slowness import SlowThreshold
 from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
+# A bucket is a twelfth of an octave (6 %) wide, so its middle is within 3 % of every latency in it.
 _PER_OCTAVE = 12
 
 
 def bucket_of(latency_us: int) -> int:
-    """The bucket of a latency; all below one µs share the first."""
+    """The bucket of a latency in µs; all below 1 µs share the first."""
     return math.floor(_PER_OCTAVE * math.log2(max(latency_us, 1)))
 
 
 def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
-    """The least bucket below which at least `share` of the latencies lie, by its middle, in ms; None of nothing."""
+    """The `share` quantile of the latencies in `buckets`, in ms: the middle of its bucket. None without latencies."""
     total = sum(buckets.values())
     seen = 0
     for bucket in sorted(buckets):
@@ -44,12 +44,20 @@ def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
 
 
 class ExperimentPlan(msgspec.Struct, frozen=True):
-    """The terms, the versions in their order, and the baseline (None only where there is no version)."""
+    """What an experiment compares, fixed by its first configuration: terms, versions in order, and the baseline.
+
+    `baseline` is empty only where there is no version.
+    """
 
     experiment_id: str
     terms: ExperimentTerms
     versions: tuple[str, ...]
     baseline: str
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the terms name."""
+        return metric_of(self.terms)
 
     @property
     def challengers(self) -> tuple[str, ...]:
@@ -59,17 +67,18 @@ class ExperimentPlan(msgspec.Struct, frozen=True):
     def share(self, weights: Mapping[str, float], challenger: str) -> float:
         """The challenger's share of the traffic of the pair; 0 where the pair has none.
 
-        Given that one of the two was drawn, it was the challenger with this probability; so a pair may be compared
-        by itself however many versions share the traffic.
+        Given that one of the two was drawn, it was the challenger with this probability; so each pair may be compared
+        on its own, however many versions share the traffic.
         """
         own, base = weights.get(challenger, 0.0), weights.get(self.baseline, 0.0)
         return own / (own + base) if own + base > 0 else 0.0
 
 
 def plan_of(first: Configuration) -> ExperimentPlan:
-    """The plan of the experiment that `first` began."""
+    """The plan of an experiment from its first configuration."""
     versions = tuple(first.weights)
     named = first.terms.baseline
+    # The first one where none is named, or the named one was not loaded when the experiment began.
     baseline = named if named in versions else next(iter(versions), "")
     return ExperimentPlan(first.experiment_id, first.terms, versions, baseline or "")
 
@@ -77,9 +86,10 @@ def plan_of(first: Configuration) -> ExperimentPlan:
 class VersionTally(msgspec.Struct):
     """One version. A batch is one request; labels and rewards count row by row.
 
-    `scored` of the labels have a known value of the metric, and these sum to `total`. `errors`: requests for which the
-    version was chosen and another answered. `latency`: how many requests fell in each bucket (`bucket_of`).
-    `forced_*`: what never enters the experiment. `users`: of sticky users, by first exposure.
+    `scored` of the labels have a known value of the metric, and these values sum to `total`. `errors`: requests for
+    which the version was chosen and another answered. `latency`: requests by bucket (`bucket_of`). `forced_*`: requests
+    with a forced version and their outcomes, which never enter the experiment. `users`: sticky users first exposed to
+    this version.
     """
 
     requests: int = 0
@@ -95,14 +105,20 @@ class VersionTally(msgspec.Struct):
     forced_labelled: int = 0
     forced_rewards: int = 0
 
+    def add_score(self, value: float | None) -> None:
+        """Count a label's value of the metric; None, which is not known, changes nothing."""
+        if value is not None:
+            self.scored += 1
+            self.total += value
+
 
 class PairState(msgspec.Struct, kw_only=True):
     """A challenger against the baseline.
 
-    `both` answered so many rows, on `differ` of them differently, `differ_labelled` of which have a label. `skipped`
-    outcomes came while chance gave one of the two nothing. `served`: by epoch, what the robust test needs.
-    `adjusted`: the strongest evidence, adjusted for all challengers. `next_look`: at which number of outcomes the
-    interval is looked at next.
+    `both`: rows that both answered, `differ` of them differently, `differ_labelled` of which have a label. `skipped`:
+    outcomes of a split that gave one of the two no traffic. `served`: by config revision, what the robust test needs.
+    `adjusted`: the strongest evidence, adjusted for all challengers. `next_look`: the number of outcomes at which the
+    interval is computed next.
     """
 
     method: MethodState
@@ -120,11 +136,12 @@ class PairState(msgspec.Struct, kw_only=True):
 
 
 class ExperimentState(msgspec.Struct, kw_only=True):
-    """One experiment: all that its report is made of.
+    """One experiment: all that its report is made from.
 
-    `labels`: counted labels; `unattributed`: those labels and rewards that no version of this experiment gave. `epochs`:
-    the weights of each epoch met. `chosen`: requests by epoch and version drawn; `timed`: those answered by it after it was
-    known what is slow. `moved_users` were seen in two versions.
+    `labels` and `rewards`: those that count. `unattributed`: labels and rewards of a version that is not in this
+    experiment. `epochs`: the weights of each config revision met. By revision and version: `chosen`, requests for which
+    the version was drawn, and `timed`, requests that it answered once the threshold for slow answers was known.
+    `moved_users`: users that two versions answered in one revision.
     """
 
     versions: dict[str, VersionTally]

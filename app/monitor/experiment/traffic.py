@@ -1,4 +1,4 @@
-"""Folds what was served: requests, errors, latencies, the realised split, the guardrails, where versions differ."""
+"""Projects what was served: requests, errors, latencies, the realised split, guardrails, where versions differ."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from app.monitor.experiment.events import Fact, PredictionFact
-from app.monitor.experiment.scores import differ
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, bucket_of
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, bucket_of
 from app.stats import agreement, checks, guardrails
 from app.stats.checks import RatioState
 
 MARGIN = 0.25
-# What is slow is measured by the baseline's own answers, which chance makes comparable, with room for differences
-# that nobody would roll back for.
+# The baseline's own answers say what is slow, because chance makes them comparable. The factor and the addend leave
+# room for differences that nobody would roll back for.
 _SLOWER_BY, _SLOWER_US = 1.5, 1000.0
 _ENOUGH_ANSWERS = 100
+# A policy divides by the sum of the weights, so a propensity may differ from the weight by rounding.
+_ROUNDING = 1e-6
 
 
 def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], fresh: set[int]) -> None:
-    """Take in the predictions among `facts`; `fresh` are the places of those that are new draws of chance."""
+    """Apply the predictions among `facts` to `state`, in place.
+
+    `fresh` are the positions, in `facts`, of the predictions that are new draws of chance.
+    """
     assigned: list[tuple[int, str]] = []
     differs: dict[str, list[bool]] = {challenger: [] for challenger in plan.challengers}
     for place, fact in enumerate(facts):
         if not isinstance(fact, PredictionFact):
             continue
         if not fact.row.counts:
-            _forced(state, fact)
+            _count_forced(state, fact)
             continue
         if fact.marks.first:
             _count_request(state, plan, fact)
@@ -40,7 +44,7 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
 
 
 def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tuple[int, str]]) -> RatioState:
-    """The check after events (epoch, version), in order, in runs of one epoch."""
+    """The check after events (config revision, version), in order, in runs of one revision."""
     places = {version: place for place, version in enumerate(state.versions)}
     runs: list[tuple[int, list[int]]] = []
     for epoch, version in events:
@@ -53,7 +57,7 @@ def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tup
     return ratio
 
 
-def _forced(state: ExperimentState, fact: PredictionFact) -> None:
+def _count_forced(state: ExperimentState, fact: PredictionFact) -> None:
     tally = state.versions.get(fact.row.version)
     if tally is not None:
         tally.forced_requests += fact.marks.first
@@ -61,13 +65,14 @@ def _forced(state: ExperimentState, fact: PredictionFact) -> None:
 
 def _count_request(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact) -> None:
     row = fact.row
-    tally, failed = state.versions.get(row.version), state.versions.get(row.chosen)
+    tally, chosen = state.versions.get(row.version), state.versions.get(row.chosen)
     _count_in_epoch(state.chosen, row.epoch, row.chosen)
     if tally is not None:
         tally.requests += 1
     if row.version != row.chosen:
-        if failed is not None:
-            failed.errors += 1
+        # Another version answered, because the chosen one failed: the error is the chosen one's.
+        if chosen is not None:
+            chosen.errors += 1
         for challenger, pair in state.pairs.items():
             share = plan.share(state.epochs[row.epoch], challenger)
             if row.chosen in (plan.baseline, challenger):
@@ -89,6 +94,7 @@ def _watch_latency(state: ExperimentState, plan: ExperimentPlan, fact: Predictio
                 share = plan.share(state.epochs[row.epoch], challenger)
                 hit = np.array([row.version == challenger])
                 pair.slow = guardrails.follow(pair.slow, row.epoch, share, hit, MARGIN)
+    # After the answer was classified: the threshold must be fixed before the answer that it classifies.
     if row.version == plan.baseline:
         state.slow_threshold = state.slow_threshold.observe(row.latency_us)
 
@@ -104,7 +110,7 @@ def slow_is_known(state: ExperimentState) -> bool:
 
 
 def _is_slow(state: ExperimentState, latency_us: float) -> bool:
-    """Whether an answer is slow by what was known before it."""
+    """Whether an answer is slow by the threshold known before it."""
     threshold = state.slow_threshold
     if threshold.log_us is None or not slow_is_known(state):
         return False
@@ -112,12 +118,16 @@ def _is_slow(state: ExperimentState, latency_us: float) -> bool:
 
 
 def _as_configured(state: ExperimentState, fact: PredictionFact) -> bool:
-    """Whether the row was drawn by the split of its epoch, and not by what one worker could serve of it just then."""
+    """Whether the row was drawn by the split of its config revision.
+
+    It was not where the chosen version failed, or where a worker could not serve every version just then. Such rows
+    would fail the check of the sample ratio although the split is sound.
+    """
     row = fact.row
     share = state.epochs[row.epoch].get(row.version)
     if share is None or row.version not in state.versions or row.version != row.chosen:
         return False
-    return row.propensity is None or abs(row.propensity - share) < 1e-6
+    return row.propensity is None or abs(row.propensity - share) < _ROUNDING
 
 
 def _compare(
@@ -129,7 +139,7 @@ def _compare(
     for challenger, pair in state.pairs.items():
         other = fact.answers.get(challenger)
         if other is not None:
-            different = differ(plan.terms.metric, base, other)
+            different = plan.metric.tells_apart(base, other)
             pair.both += 1
             pair.differ += different
             differs[challenger].append(different)
@@ -137,9 +147,10 @@ def _compare(
 
 def _follow_agreement(state: ExperimentState, plan: ExperimentPlan, differs: dict[str, list[bool]]) -> None:
     margin = plan.terms.equivalence_margin
-    if plan.terms.metric != "accuracy" or margin is None or not 0 < margin < 1:
+    # The test compares a rate with the margin, and is defined for a margin between 0 and 1.
+    if not plan.metric.bounded_by_disagreement or margin is None or not 0 < margin < 1:
         return
     for challenger, seen in differs.items():
-        pair: PairState = state.pairs[challenger]
         if seen:
+            pair = state.pairs[challenger]
             pair.agreement = agreement.follow(pair.agreement, np.array(seen), margin)

@@ -76,7 +76,7 @@ def test_telling_never_waits_and_what_is_too_much_is_logged(caplog):
     notifier = Notifier("https://hooks.example/x", Webhook(200))  # not started: nothing is taken out
     for _ in range(203):
         notifier.notify(NOTICE)
-    assert [record.event_fields["reason"] for record in caplog.records] == ["too many wait already"] * 3
+    assert [record.event_fields["reason"] for record in caplog.records] == ["200 notices were waiting already"] * 3
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "hooks.example/T0", "http://", "https:///path"])

@@ -1,4 +1,4 @@
-"""Losses, means, asymptotic intervals, tails, closed testing, robust form."""
+"""Means, asymptotic intervals, tails, closed testing, robust form."""
 
 import math
 
@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from scipy.special import betainc
 
 from app.errors import InvalidRequest
-from app.stats import asymptotic, closed_testing, losses, means, paired, robust, strongest, tails
+from app.stats import asymptotic, closed_testing, means, paired, robust, strongest, tails
 from app.stats.asymptotic import AsymptoticState
 from app.stats.estimates import NotEstimable, bar
-from app.stats.losses import Range
 from app.stats.paired import PairedSummary
 from app.stats.robust import ServedCounts
 from app.stats.strongest import Strongest
@@ -72,20 +71,6 @@ def test_a_number_that_is_not_finite_is_refused():
         asymptotic.update_paired(AsymptoticState(), np.array([math.inf]))
 
 
-def test_brier_and_log_loss_of_known_rows():
-    probabilities = np.array([[0.8, 0.2], [0.0, 1.0]])
-    assert losses.brier(probabilities, np.array([0, 0])) == pytest.approx([0.08, 2.0])
-    assert losses.log_loss(probabilities, np.array([0, 0])) == pytest.approx([-math.log(0.8), losses.LOG_LOSS.high])
-    assert losses.absolute_error(np.array([1.0, 2.0]), np.array([3.0, 2.0])) == pytest.approx([2.0, 0.0])
-
-
-def test_gains_are_widths_of_the_range_and_positive_where_the_challenger_is_better():
-    gain = losses.gains(np.array([3.0, 1.0, 99.0]), np.array([1.0, 2.0, 0.0]), Range(0.0, 4.0))
-    assert gain == pytest.approx([0.5, -0.25, 1.0])
-    assert Range(-1.0, 3.0).difference(0.25) == 1.0
-    assert Range(-1.0, 3.0).interval((-0.5, 0.25)) == (-2.0, 1.0)
-
-
 @given(FEW, FEW, st.floats(0.05, 0.95))
 def test_log_tails_agree_with_the_tails(a, b, x):
     a, b = a + 0.5, b + 1.0
@@ -116,13 +101,6 @@ def _by_all_subsets(log_es: list[float], j: int) -> float:
 def test_closed_testing_is_the_least_mean_over_all_subsets(log_es):
     expected = [_by_all_subsets(log_es, j) for j in range(len(log_es))]
     assert closed_testing.adjusted(log_es) == pytest.approx(expected, abs=1e-9)
-
-
-@given(st.lists(E_VALUES.filter(lambda es: len(es) >= 3).map(lambda es: es[:3]), min_size=1, max_size=4))
-def test_closed_testing_of_a_course_is_that_of_each_moment(looks):
-    courses = np.array(looks).T
-    expected = np.array([closed_testing.adjusted(look) for look in looks]).T
-    assert closed_testing.adjusted_courses(courses) == pytest.approx(expected, abs=1e-12)
 
 
 def test_closed_testing_of_one_changes_nothing():

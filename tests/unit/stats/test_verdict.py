@@ -3,6 +3,7 @@ import pytest
 
 from app.domain.experiment import ExperimentTerms
 from app.stats import paired, sentences
+from app.stats.assumptions import unverified_assumptions
 from app.stats.checks import CheckResult
 from app.stats.estimates import NO_LABELS, NotEstimable
 from app.stats.evidence import Evidence, LabelArrival
@@ -78,13 +79,14 @@ def test_agreement_proves_nothing_without_a_margin_or_about_other_metrics(metric
 )
 def test_the_recommendation_follows_the_verdict(given, action, version):
     advice = recommend([given], SOUND, [], TERMS, "v1")
-    assert (advice.action, advice.version, advice.refusals) == (action, version, ())
+    assert (advice.action, advice.version) == (action, version)
+    assert not unverified_assumptions(given, SOUND, TERMS)
 
 
 def test_a_failed_check_turns_any_verdict_into_investigate():
     advice = recommend([BETTER], BROKEN, [], TERMS, "v1")
     assert (advice.action, advice.version) == ("investigate", None)
-    assert advice.refusals
+    assert unverified_assumptions(BETTER, BROKEN, TERMS)
 
 
 def test_a_crossed_guardrail_comes_first():
@@ -126,19 +128,18 @@ def test_without_challengers_the_experiment_goes_on():
 def test_automatic_promotion_needs_labels_that_can_be_trusted(arrival, exogenous, refused):
     terms = ExperimentTerms(metric="accuracy", labels_exogenous=exogenous)
     given = msgspec.structs.replace(BETTER, arrival=arrival)
-    assert bool(recommend([given], SOUND, [], terms, "v1").refusals) == refused
+    assert bool(unverified_assumptions(given, SOUND, terms)) == refused
 
 
 def test_an_asymptotic_result_is_never_enough_for_automatic_promotion():
     given = msgspec.structs.replace(BETTER, method="asymptotic")
-    advice = recommend([given], SOUND, [], TERMS, "v1")
-    assert advice.action == "promote"
-    assert "range" in advice.refusals[0]
+    assert recommend([given], SOUND, [], TERMS, "v1").action == "promote"
+    assert "range" in unverified_assumptions(given, SOUND, TERMS)[0]
 
 
 def test_outcomes_of_served_answers_need_no_promise_about_labels():
     given = msgspec.structs.replace(BETTER, method="two_sample", arrival=LabelArrival(shares=(0.05,)))
-    assert recommend([given], SOUND, [], ExperimentTerms(metric="reward"), "v1").refusals == ()
+    assert unverified_assumptions(given, SOUND, ExperimentTerms(metric="reward")) == ()
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.methods.two_sample import as_outcomes
+from app.scoring.contract import Method
 from app.stats import asymptotic
 from app.stats.asymptotic import AsymptoticState
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import Method
 from app.stats.strongest import Strongest
 
 _NO_POSTERIOR = NotEstimable("not for numbers without a declared range")

@@ -7,8 +7,8 @@ from typing import Protocol, Self
 
 import msgspec
 
+from app.scoring.contract import Method
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import Method
 from app.stats.strongest import Strongest
 
 

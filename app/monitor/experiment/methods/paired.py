@@ -8,9 +8,9 @@ import msgspec
 import numpy as np
 
 from app.monitor.experiment.methods.contract import Observation
+from app.scoring.contract import Method
 from app.stats import paired, paired_interval
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import Method
 from app.stats.paired import PairedSummary
 from app.stats.strongest import Strongest
 

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 
 from app.monitor.experiment.methods.contract import Observation
+from app.scoring.contract import Method
+from app.scoring.declared_range import Range
 from app.stats import betting, paired_numeric
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import Method
-from app.stats.losses import Range
 from app.stats.paired_numeric import PairedNumericState
 from app.stats.strongest import Strongest
 

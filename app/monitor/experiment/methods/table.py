@@ -1,7 +1,8 @@
-"""The methods of comparison: which of them an experiment's terms ask for."""
+"""The methods of comparison by name, and the one that an experiment's terms ask for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from app.domain.experiment import ExperimentTerms
@@ -9,31 +10,24 @@ from app.monitor.experiment.methods.asymptotic import AsymptoticComparison
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.methods.paired_numeric import NumericComparison
 from app.monitor.experiment.methods.two_sample import TwoSampleComparison
+from app.scoring.contract import Method
+from app.scoring.declared_range import Range
+from app.scoring.table import metric_of
 from app.stats import paired_numeric, two_sample
-from app.stats.losses import BRIER, LOG_LOSS, Range
 
 MethodState: TypeAlias = PairedComparison | NumericComparison | TwoSampleComparison | AsymptoticComparison
 
-
-def declared_range(terms: ExperimentTerms) -> Range | None:
-    """The range in which values of the metric lie; None where none is declared."""
-    ranges = {
-        "accuracy": Range(0.0, 1.0),
-        "brier": BRIER,
-        "log_loss": LOG_LOSS,
-        "absolute_error": Range(*terms.error_range) if terms.error_range else None,
-        "reward": Range(*terms.reward_range) if terms.reward_range else None,
-    }
-    return ranges[terms.metric]
+_NEW: Mapping[Method, Callable[[Range], MethodState]] = {
+    "paired": lambda _range: PairedComparison(),
+    "paired_numeric": lambda declared: NumericComparison(declared, paired_numeric.initial()),
+    "two_sample": lambda declared: TwoSampleComparison(declared, two_sample.initial()),
+}
 
 
 def new_comparison(terms: ExperimentTerms) -> MethodState:
-    """The comparison that the metric asks for, before the first outcome."""
-    declared = declared_range(terms)
-    if terms.metric == "accuracy":
-        return PairedComparison()
+    """The comparison that the terms ask for, before the first outcome."""
+    metric = metric_of(terms)
+    declared = metric.range_of(terms)
     if declared is None:
-        return AsymptoticComparison(paired=terms.metric != "reward")
-    if terms.metric == "reward":
-        return TwoSampleComparison(declared, two_sample.initial())
-    return NumericComparison(declared, paired_numeric.initial())
+        return AsymptoticComparison(paired=not metric.uses_rewards)
+    return _NEW[metric.method](declared)

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 
 from app.monitor.experiment.methods.contract import Observation
+from app.scoring.contract import Method
+from app.scoring.declared_range import Range
 from app.stats import betting, two_sample
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import Method
-from app.stats.losses import Range
 from app.stats.strongest import Strongest
 from app.stats.two_sample import Outcomes, TwoSampleState
 
@@ -42,7 +42,8 @@ class TwoSampleComparison(msgspec.Struct, frozen=True, tag="two_sample"):
     def advance(self, observations: Sequence[Observation]) -> TwoSampleComparison:
         """The state after more outcomes, in the order in which they were acknowledged."""
         outcomes = as_outcomes(observations)
-        unit = msgspec.structs.replace(outcomes, values=self.declared.to_unit(outcomes.values))
+        # Onto [0, 1], all at once; the test itself counts what lies outside as the nearer end.
+        unit = msgspec.structs.replace(outcomes, values=(outcomes.values - self.declared.low) / self.declared.width)
         return TwoSampleComparison(self.declared, two_sample.update(self.state, unit))
 
     def log_e(self) -> float | NotEstimable:

@@ -1,6 +1,7 @@
-"""What the fold makes of a log, compared with the statistics computed directly."""
+"""What the projection makes of a log, compared with the statistics computed directly."""
 
 import json
+import math
 import random
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.projection import step
 from app.monitor.publisher import Publisher
-from app.stats import asymptotic, losses, paired, paired_interval, paired_numeric, robust, two_sample
-from app.stats.losses import Range
+from app.scoring.brier import brier
+from app.scoring.log_loss import log_loss
+from app.stats import asymptotic, paired, paired_interval, paired_numeric, robust, two_sample
 from app.stats.paired import PairedSummary
 from app.stats.two_sample import Outcomes
 
@@ -163,17 +165,18 @@ def test_versions_that_hardly_differ_are_equivalent_without_a_label(small_log):
 def test_probabilities_are_compared_on_the_same_request(small_log, metric):
     small_log.begin(metric=metric)
     rng, gains = random.Random(2), []
-    loss, declared = (losses.brier, losses.BRIER) if metric == "brier" else (losses.log_loss, losses.LOG_LOSS)
+    loss, width = (brier, 2.0) if metric == "brier" else (log_loss, math.log(1000))
     for _ in range(40):
         p = [[q, 1 - q] for q in (rng.random(), rng.random())]
         row = small_log.served({"v1": {"c": 0, "p": p[0]}, "v2": {"c": 0, "p": p[1]}})
         small_log.log(row)
         small_log.tell(row, 1)
-        gains.append(losses.gains(*(loss(np.array([each]), np.array([1])) for each in p), declared)[0])
+        base, challenger = (loss(np.array([each]), np.array([1]))[0] for each in p)
+        gains.append((base - challenger) / width)
     expected = paired_numeric.update(paired_numeric.initial(), np.array(gains))
     found = comparison(small_log)
     assert found.log_e == pytest.approx(paired_numeric.log_e(expected), abs=1e-12)
-    assert found.difference == pytest.approx(np.mean(gains) * declared.width)
+    assert found.difference == pytest.approx(np.mean(gains) * width)
 
 
 @pytest.mark.parametrize("error_range", [(0.0, 10.0), None])
@@ -216,7 +219,7 @@ def test_rewards_are_weighted_by_the_split_under_which_they_were_served(small_lo
     arms, values, shares = (np.array(column) for column in zip(*taken, strict=True))
     found = comparison(small_log)
     if reward_range:
-        outcomes = Outcomes(arms.astype(bool), Range(*reward_range).to_unit(values), shares)
+        outcomes = Outcomes(arms.astype(bool), values / 10, shares)
         state = two_sample.update(two_sample.initial(), outcomes)
         assert found.log_e == pytest.approx(two_sample.log_e(state), abs=1e-12)
         assert found.difference == pytest.approx(10 * two_sample.difference(state))

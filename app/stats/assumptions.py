@@ -1,4 +1,4 @@
-"""Why a promotion may not be automatic although the evidence is strong: the assumptions that nobody has vouched for."""
+"""The assumptions behind a verdict that nothing confirms. While there is one, a promotion is not automatic."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from app.stats.checks import CheckResult
 from app.stats.estimates import bar
 from app.stats.evidence import Evidence
 
-# At a share of .52 labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
+# At a share of .52, labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
 BALANCED_WITHIN = 0.02
 ENOUGH_LABELLED = 0.95
 
 
-def refusals(evidence: Evidence, checks: Sequence[CheckResult], terms: ExperimentTerms) -> tuple[str, ...]:
-    """The reasons, as sentences; empty where an automatic promotion of this challenger is sound."""
+def unverified_assumptions(
+    evidence: Evidence, checks: Sequence[CheckResult], terms: ExperimentTerms
+) -> tuple[str, ...]:
+    """The assumptions as clauses for a person; empty where an automatic promotion of this challenger is sound."""
     reasons = [f"the check {check.name} has failed" for check in checks if not check.ok]
     if evidence.method == "asymptotic":
         reasons.append("no range is declared for the metric, so the error rate holds only for very many outcomes")
