@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.keys import load_or_create
-from app.web.front import Environ
+from app.web.response import Environ
 
 _LOG = logging.getLogger(__name__)
 

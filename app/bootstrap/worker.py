@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from app import __version__
-from app.bootstrap.parts import Shared, host_condition, monitor_age_s, now_us, store_complaint
+from app.bootstrap.parts import Shared, host_condition, monitor_age_s, store_complaint
+from app.clock import now_us
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
-from app.files import ProcessLock
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
 from app.observe.state import StateSnapshot
@@ -44,10 +44,9 @@ from app.store.host_files import SharedProgress
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionHistory, PredictionLog
 from app.store.reports import ExperimentTable, MonitorReads
-from app.web.app import create_flask
+from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
 from app.web.front import Front
-from app.web.prediction import answer_predict, answer_predict_batch
 
 
 def give_back_freed() -> None:
@@ -120,22 +119,18 @@ class Worker:
             backpressure=lambda: admission.backpressure,
         )
         services = self._services(shared, draining)
-        direct = {
-            "/predict": partial(answer_predict, services),
-            "/predict/batch": partial(answer_predict_batch, services),
-        }
-        self.front = Front(direct, create_flask(services), admission, self._metrics)
+        fast, flask = fast_lane(services), create_flask(services)
+        self.front = Front(fast, flask, admission, self._metrics, ALWAYS_ANSWERED)
 
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
         live, database, keys = self._live, shared.database, shared.keys
         signer = Signer(keys.predictions, os.urandom(4))
         age_s = partial(monitor_age_s, self._reads)
-        turns = ProcessLock(shared.settings.data_dir / "feedback.turn")
         return Services(
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
-            feedback=Feedback(live, signer, FeedbackLog(database, now_us, turns)),
+            feedback=Feedback(live, signer, FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn")),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
@@ -194,6 +189,7 @@ class Worker:
             now_us=now_us,
             new_id=new_experiment_id,
             follow=self._following.now,
+            nothing_loaded=lambda: None if self._live.loaded_models.versions else self._live.not_ready().message,
         )
 
     def _state(self) -> StateSnapshot:

@@ -1,13 +1,19 @@
-"""The Flask application: blueprints, the guard before them, and one shape of error behind them."""
+"""The Flask application: the blueprints of all concerns, the token check before them and one error shape behind them.
+
+One more concern, or one more protocol, is a module in `routes` and its name in `_CONCERNS`: its routes, their access,
+the fast lane, the OpenAPI document and the tests read its `OPERATIONS`.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 
 from flask import Flask, Response, request
 
 from app.observe.logs import REQUEST_ID
 from app.web.dependencies import Services
+from app.web.front import FastLane
 from app.web.operations import GUARDS, Operation, access_of
 from app.web.request import request_id_of
 from app.web.response import JSON, body_of, problem_of
@@ -31,6 +37,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *documentation.OPERATIONS,
 )
+# The start of the paths that are answered under overload too; see `Operation.always`.
+ALWAYS_ANSWERED = tuple(operation.path for operation in OPERATIONS if operation.always)
 
 
 def create_flask(services: Services) -> Flask:
@@ -41,15 +49,20 @@ def create_flask(services: Services) -> Flask:
     for concern in _CONCERNS:
         app.register_blueprint(concern.blueprint(services))
     app.register_blueprint(documentation.blueprint(services, OPERATIONS))
-    _tell_the_log(app)
+    _set_request_id(app)
     _guard(app, services)
     app.register_error_handler(Exception, _error_response)
     app.after_request(_finish)
     return app
 
 
-def _tell_the_log(app: Flask) -> None:
-    """What is logged in the course of a request carries its id; the thread's next request must not inherit it."""
+def fast_lane(services: Services) -> FastLane:
+    """The POST calls that are answered without Flask, by path."""
+    return {operation.path: partial(operation.fast, services) for operation in OPERATIONS if operation.fast is not None}
+
+
+def _set_request_id(app: Flask) -> None:
+    """Let everything that is logged during a request carry its id."""
 
     @app.before_request
     def enter() -> None:
@@ -57,6 +70,7 @@ def _tell_the_log(app: Flask) -> None:
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
+        # The thread serves another request next, and a log line between the two must not carry this id.
         REQUEST_ID.set(None)
 
 
@@ -65,8 +79,9 @@ def _guard(app: Flask, services: Services) -> None:
 
     @app.before_request
     def check() -> None:
-        """Refuses whoever may not call this; a route that is missing in OPERATIONS is only for administrators."""
+        """Refuses a caller without the right token."""
         if request.url_rule is not None and request.method != "OPTIONS":
+            # A route that somebody forgot to list must not be open: it is for administrators only.
             needed = access.get((request.method, request.url_rule.rule), "administrative")
             GUARDS[needed](services.settings, request.environ)
 
@@ -79,7 +94,7 @@ def _error_response(error: Exception) -> Response:
 
 
 def _finish(response: Response) -> Response:
-    """Every answer carries the request's id; nothing here may be cached."""
+    """Give every response the request's id, and forbid caching: all of them are about this moment."""
     headers = response.headers
     headers.setdefault("X-Request-Id", request_id_of(request.environ))
     headers.setdefault("Cache-Control", "no-store")

@@ -1,4 +1,4 @@
-"""What the web edge needs: the use cases, given by `app.bootstrap`. The edge knows no store, file or thread."""
+"""The use cases that the routes call, as `app.bootstrap` supplies them. Routes know no store, file or thread."""
 
 from __future__ import annotations
 
@@ -19,52 +19,52 @@ from app.services.serving.reload import Reload
 from app.settings import Settings
 
 
-class History(Protocol):
-    """Reads the log. Raises `InvalidRequest`, `UnknownVersion` and `StoreUnavailable`."""
+class HistoryQueries(Protocol):
+    """Reads the log. Raises `InvalidRequest`, `UnknownVersion`, `UnknownPrediction` and `StoreUnavailable`."""
 
     def page(self, limit: int, version: str | None, before: str | None, /) -> HistoryPage: ...
 
 
-class Feedback(Protocol):
-    """Takes outcomes, all or none, and returns when they are durable.
+class OutcomeReceiver(Protocol):
+    """Accepts outcomes, all or none, and returns once they are durable.
 
-    Raises what `app.services.recording.feedback` says.
+    Raises what `app.services.recording.feedback.Feedback.accept` raises.
     """
 
     def accept(self, items: Sequence[Any], /) -> Receipt: ...
 
 
-class Metrics(Protocol):
-    """Counts what never reaches the recorder, and shows all that was counted."""
+class RequestMetrics(Protocol):
+    """Counts what never reaches the recorder, and renders everything that was counted."""
 
     def refused(self, code: str, /) -> None:
-        """Count a predict request that got no prediction, by its error's code."""
+        """Count a predict request that got no prediction, by the code of its error."""
 
     def exposition(self, accept: str, /) -> tuple[bytes, str]:
-        """The text and its content type, for an `Accept` header."""
+        """The text and its content type, for the value of an `Accept` header."""
 
 
 class Recording(Protocol):
     """Writes the log behind the answers."""
 
     def flush(self, timeout_s: float, /) -> object:
-        """Wait, no longer than `timeout_s`, until what was answered before is in the log and counted."""
+        """Wait up to `timeout_s` seconds until everything that was answered before is counted and in the log."""
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a route may use. `draining` says whether this process wants no more requests."""
+    """Everything that a route may use. `draining` returns whether this process accepts no more requests."""
 
     settings: Settings
     live: LiveModels
     predictor: Predictor
     health: Health
     catalogue: ModelQueries
-    history: History
-    feedback: Feedback
+    history: HistoryQueries
+    feedback: OutcomeReceiver
     experiments: Experiments
     decisions: Decisions
     drift: Drift
     reload: Reload
-    metrics: Metrics
+    metrics: RequestMetrics
     recorder: Recording
     draining: Callable[[], bool]

@@ -1,6 +1,6 @@
-"""The WSGI callable: predictions go straight to their use case, all else through Flask.
+"""The WSGI callable: sheds load, answers predictions directly, and passes every other request to Flask.
 
-Flask's dispatch costs more than a whole prediction. A standard WSGI application all the same: any server can run it.
+Flask's dispatch costs more than a whole prediction. This is a standard WSGI application, so any server can run it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ from typing import Any, Protocol
 
 from app.services.serving.load_shedding import LoadShedding
 from app.web.request import request_id_of
-from app.web.response import JSON, body_of, problem_of
+from app.web.response import JSON, Answer, Environ, body_of, problem_of
 from app.web.server.plain_http import WholeAnswer, as_bytes, simple_request
 
-Environ = dict[str, Any]
-Answer = tuple[int, list[tuple[str, str]], bytes]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+FastLane = Mapping[str, Callable[[Environ], Answer]]
 
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-# Who looks whether the service is well, or relieves it, must get an answer just then.
-_ALWAYS = ("/health", "/metrics", "/config", "/experiment/decision", "/models/reload")
 
 
 class SheddingMetrics(Protocol):
-    """What is counted of requests that are turned away."""
+    """Counts the requests that are rejected under overload."""
 
     def shed(self) -> None: ...
 
@@ -32,30 +29,32 @@ class SheddingMetrics(Protocol):
 
 
 class Front:
-    """Calls `direct[path]` for a POST to one of its paths and `other` for everything else.
+    """Calls `fast[path]` for a POST to one of its paths, and `other` for everything else.
 
-    Where more wait than `admission` allows, all but a few paths are answered 503 at once.
+    While `load` is full, every request is rejected with 503, except for paths that start with one of `always`.
     """
 
     def __init__(
         self,
-        direct: Mapping[str, Callable[[Environ], Answer]],
+        fast: FastLane,
         other: Application,
-        admission: LoadShedding,
+        load: LoadShedding,
         metrics: SheddingMetrics,
+        always: tuple[str, ...],
     ) -> None:
-        self._direct = direct
+        self._fast = fast
         self._other = other
-        self._admission = admission
+        self._load = load
         self._metrics = metrics
+        self._always = always
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request, as WSGI wants it."""
-        direct = self._direct_for(environ)
-        if self._admission.full and not environ["PATH_INFO"].startswith(_ALWAYS):
-            status, headers, body = self._turned_away(environ)
-        elif direct is not None:
-            status, headers, body = direct(environ)
+        """Answer one request as WSGI requires."""
+        fast = self._fast_for(environ)
+        if self._load.full and not environ["PATH_INFO"].startswith(self._always):
+            status, headers, body = self._rejected(environ)
+        elif fast is not None:
+            status, headers, body = fast(environ)
         else:
             return self._other(environ, start_response)
         start_response(_STATUS_LINES[status], headers)
@@ -63,29 +62,30 @@ class Front:
 
     @property
     def full(self) -> bool:
-        """Whether what comes now is to be turned away, if it may be."""
-        return self._admission.full
+        """Whether a request that comes now is rejected, unless its path is always answered."""
+        return self._load.full
 
-    def turned_away(self, data: bytes) -> WholeAnswer | None:
-        """The refusal of the request that `data` is.
+    def rejection(self, data: bytes) -> WholeAnswer | None:
+        """The 503 for the request whose bytes are `data`, for a server that rejects without a thread.
 
-        None where it must be read as any other: it is not simply one whole request, or one that is always answered.
+        None if a thread must read the request: `data` is not one whole simple request, or its path is always answered.
         """
         request = simple_request(data)
-        if request is None or request.path.startswith(_ALWAYS):
+        if request is None or request.path.startswith(self._always):
             return None
         environ = {"REQUEST_METHOD": request.method, "PATH_INFO": request.path}
         if request.request_id is not None:
             environ["HTTP_X_REQUEST_ID"] = request.request_id
-        return WholeAnswer(as_bytes(self._turned_away(environ), close=request.close), request.close)
+        return WholeAnswer(as_bytes(self._rejected(environ), close=request.close), request.close)
 
-    def _direct_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
-        return self._direct.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+    def _fast_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
+        return self._fast.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
 
-    def _turned_away(self, environ: Environ) -> Answer:
-        problem = problem_of(self._admission.refusal(), environ)
+    def _rejected(self, environ: Environ) -> Answer:
+        problem = problem_of(self._load.refusal(), environ)
         self._metrics.shed()
-        if self._direct_for(environ) is not None:
+        # A rejected prediction is one without an answer: the error rate of predictions must show it.
+        if self._fast_for(environ) is not None:
             self._metrics.refused(problem.detail.code)
         body = body_of(problem.detail, environ["PATH_INFO"])
         headers = [

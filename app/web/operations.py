@@ -1,8 +1,6 @@
-"""Who may call what: open, reading (API_TOKEN, where one is set), administrative (ADMIN_TOKEN).
+"""The calls of the API as records, and who may make them.
 
-A call of the API as one record: the OpenAPI document, the guard and the tests read the same list.
-
-Who decides, as they call themselves: the token says that they may, the header who it was.
+The OpenAPI document, the token check, the fast lane and the tests read the same list of operations.
 """
 
 from __future__ import annotations
@@ -17,45 +15,8 @@ from app.domain.decision import MONITOR
 from app.errors import AdminDisabled, Forbidden, InvalidRequest, Unauthorised
 from app.settings import Settings
 
+# Open to all; readers hold API_TOKEN, if one is set; administrators hold ADMIN_TOKEN.
 Access = Literal["open", "reading", "administrative"]
-
-
-def require_reader(settings: Settings, environ: dict[str, Any]) -> None:
-    """Nothing for a caller who may predict and read. Raises `Unauthorised` and `Forbidden`.
-
-    Without API_TOKEN everyone may; ADMIN_TOKEN opens this too, since a call carries one token.
-    """
-    if settings.api_token is not None:
-        _require(environ, tuple(token for token in (settings.api_token, settings.admin_token) if token is not None))
-
-
-def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
-    """Nothing for an administrator. Raises `AdminDisabled`, `Unauthorised` and `Forbidden`."""
-    if settings.admin_token is None:
-        raise AdminDisabled("administration is switched off: set ADMIN_TOKEN and restart the api")
-    _require(environ, (settings.admin_token,))
-
-
-def anyone(_settings: Settings, _environ: dict[str, Any]) -> None:
-    """Nothing, for everyone."""
-
-
-GUARDS: dict[Access, Callable[[Settings, dict[str, Any]], None]] = {
-    "open": anyone,
-    "reading": require_reader,
-    "administrative": require_admin,
-}
-
-
-def _require(environ: dict[str, Any], tokens: tuple[str, ...]) -> None:
-    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-    if scheme.lower() != "bearer" or not given.strip():
-        raise Unauthorised("this call needs the header Authorization: Bearer <token>")
-    sent = given.strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
-    if not any(hmac.compare_digest(sent, token.encode()) for token in tokens):
-        raise Forbidden("the token is not the right one")
-
-
 Schema = Mapping[str, object]
 
 
@@ -69,12 +30,22 @@ class Parameter(msgspec.Struct, frozen=True):
     example: object = None
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One call.
+def number_parameter(name: str, description: str, default: int, most: int, example: object = None) -> Parameter:
+    """A query parameter that is a whole number from 1 to `most`; `app.web.request.whole_number` reads it."""
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return Parameter(name, "query", description, schema, example)
 
-    `path` is OpenAPI's (`/models/{version}`). `answer` is the record of a 200 and `body` that of the request, or the
-    name of a schema that is made from the feature contract; no `answer` where `media_type` is not JSON. `problems`
-    are the statuses of errors beside 401, 403 and 500, which follow from `access`.
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One call of the API.
+
+    `path` is as in OpenAPI (`/models/{version}`). `answer` is the record of a 200 and `body` that of the request, or
+    the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON. `problems`
+    are the statuses of errors besides 401, 403 and 500, which follow from `access`.
+
+    `fast` answers the call without Flask: it takes the services and a WSGI environment, checks the token itself,
+    returns status, headers and body, and never raises. Its path is exact, without parameters. `always` answers the
+    call under overload too: for what checks the service or reduces its load.
     """
 
     method: Literal["get", "post", "patch"]
@@ -89,10 +60,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[int, ...] = ()
     media_type: str = "application/json"
     other_answers: Mapping[int, type[msgspec.Struct]] = msgspec.field(default_factory=dict)
+    fast: Callable[[Any, dict[str, Any]], tuple[int, list[tuple[str, str]], bytes]] | None = None
+    always: bool = False
 
 
 def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access]:
-    """The access of each call by its method and Flask's rule; HEAD is as free as its GET."""
+    """The access of each call by its method and Flask's rule; HEAD has the access of its GET."""
     table: dict[tuple[str, str], Access] = {}
     for operation in operations:
         rule = operation.path.replace("{", "<").replace("}", ">")
@@ -102,27 +75,68 @@ def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access
     return table
 
 
+def require_reader(settings: Settings, environ: dict[str, Any]) -> None:
+    """Check that the caller may predict and read. Raises `Unauthorised` and `Forbidden`.
+
+    Everyone may if no API_TOKEN is set. ADMIN_TOKEN is accepted too, since a call carries one token.
+    """
+    if settings.api_token is not None:
+        _require(environ, tuple(token for token in (settings.api_token, settings.admin_token) if token is not None))
+
+
+def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
+    """Check that the caller is an administrator. Raises `AdminDisabled`, `Unauthorised` and `Forbidden`."""
+    if settings.admin_token is None:
+        raise AdminDisabled("administration is disabled: set ADMIN_TOKEN and restart the api")
+    _require(environ, (settings.admin_token,))
+
+
+def allow_anyone(_settings: Settings, _environ: dict[str, Any]) -> None:
+    """Accept every caller."""
+
+
+GUARDS: dict[Access, Callable[[Settings, dict[str, Any]], None]] = {
+    "open": allow_anyone,
+    "reading": require_reader,
+    "administrative": require_admin,
+}
+
+
+def _require(environ: dict[str, Any], tokens: tuple[str, ...]) -> None:
+    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise Unauthorised("this call needs the header Authorization: Bearer <token>")
+    sent = given.strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
+    # In constant time: how long the comparison takes must not tell how much of a guess is right.
+    if not any(hmac.compare_digest(sent, token.encode()) for token in tokens):
+        raise Forbidden("the token is wrong for this call")
+
+
 ACTOR = Parameter(
     "X-Actor",
     "header",
     "Who decides, for the audit log: 1 to 64 printable characters. Without it: admin.",
     {"type": "string", "minLength": 1, "maxLength": 64, "pattern": rf"^(?!{MONITOR}$)[!-~]([ -~]*[!-~])?$"},
 )
-_UNNAMED = "admin"
-_LONGEST = 64
+_DEFAULT_ACTOR = "admin"
+_LONGEST_ACTOR = 64
 
 
 def actor_of(environ: dict[str, Any]) -> str:
-    """The name in X-Actor. Raises `InvalidRequest` for one that is too long, unprintable, or the monitor's own."""
+    """The name in X-Actor: the token proves the right to decide, this header says who did.
+
+    Raises `InvalidRequest` for a name that is too long or unprintable, or that is the monitor's.
+    """
     given: str | None = environ.get("HTTP_X_ACTOR")
     if given is None:
-        return _UNNAMED
+        return _DEFAULT_ACTOR
     try:
         name = given.encode("latin-1").decode("utf-8").strip()  # WSGI hands header bytes out as Latin-1
     except UnicodeError:
         name = ""
-    if not (1 <= len(name) <= _LONGEST and name.isprintable()):
-        raise InvalidRequest(f"X-Actor must be 1 to {_LONGEST} printable characters", field="X-Actor")
+    if not (1 <= len(name) <= _LONGEST_ACTOR and name.isprintable()):
+        raise InvalidRequest(f"X-Actor must be 1 to {_LONGEST_ACTOR} printable characters", field="X-Actor")
     if name == MONITOR:
-        raise InvalidRequest(f"{MONITOR!r} is what decides by itself; call yourself something else", field="X-Actor")
+        # The audit log tells automatic decisions from people's by this name.
+        raise InvalidRequest(f"{MONITOR!r} is the name of automatic decisions; give another", field="X-Actor")
     return name

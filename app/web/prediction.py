@@ -1,10 +1,7 @@
-"""What a predict request asks for: its rows and its user, in every form that the contract of the API allows.
+"""`POST /predict` and `/predict/batch`, from a WSGI environment to the bytes of the response.
 
-What a prediction looks like to a client, made from what was served.
-
-POST /predict and /predict/batch from a WSGI environment to bytes, without Flask: its dispatch costs more than both.
-
-Every microsecond of `answer_predict` is paid by each request: nothing is built here that could be built before.
+They do without Flask, whose dispatch costs more than a prediction. Every request pays each microsecond spent here:
+whatever can be built in advance is a constant of this module.
 """
 
 from __future__ import annotations
@@ -24,8 +21,10 @@ from app.services.serving.predictor import PredictionRequest, ServedPrediction
 from app.web.dependencies import Services
 from app.web.operations import require_reader
 from app.web.request import decoded_object, read_body, request_id_of
-from app.web.response import JSON, body_of, encode, problem_of
+from app.web.response import JSON, Answer, Environ, body_of, encode, problem_of
 
+_LOG = logging.getLogger(__name__)
+_CONTENT_TYPE = ("Content-Type", JSON)
 LONGEST_USER_ID = 256
 _LONG_TEXT = 60
 _SINGLE_KEYS = frozenset(("features", "user_id"))
@@ -33,15 +32,16 @@ _BATCH_KEYS = frozenset(("instances", "features", "user_id"))
 
 
 def single_row(body: dict[str, Any], names: tuple[str, ...], environ: dict[str, Any]) -> tuple[object, str | None]:
-    """The one row (array or object, not checked yet) and the user id of `{"features": …}` or of a flat object.
+    """The row (an array or object, not checked yet) and the user id of `{"features": …}` or of a flat object.
 
-    An array or object under `features` is the nested form: no feature has such a value. In the flat form a feature
-    that is itself called `user_id` wins over the option, which may still be given as a header.
+    In the flat form, a feature that is itself called `user_id` goes before the option of that name, which can still be
+    given as a header. Raises `InvalidRequest`.
     """
     features = body.get("features")
     kind = type(features)
+    # An array or object under `features` is the nested form: no feature has such a value.
     if kind is list or kind is dict:
-        if len(body) == 1:
+        if len(body) == 1:  # by far the most common body: nothing unknown in it, and no user id
             return features, header_user(environ) if "HTTP_X_USER_ID" in environ else None
         _refuse_unknown(body, _SINGLE_KEYS)
         return features, _user(body, environ)
@@ -53,7 +53,10 @@ def single_row(body: dict[str, Any], names: tuple[str, ...], environ: dict[str, 
 
 
 def batch_rows(body: dict[str, Any], environ: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """The rows (not checked yet) and the user id of `{"instances": [...]}`, also under the name `features`."""
+    """The rows (not checked yet) and the user id of `{"instances": [...]}`; `features` is accepted as the same key.
+
+    Raises `InvalidRequest`.
+    """
     _refuse_unknown(body, _BATCH_KEYS)
     key = "instances" if "instances" in body else "features"
     if key not in body:
@@ -67,7 +70,7 @@ def batch_rows(body: dict[str, Any], environ: dict[str, Any]) -> tuple[list[Any]
 
 
 def header_user(environ: dict[str, Any]) -> str | None:
-    """The user id in `X-User-Id`, None where there is none. Raises `InvalidRequest` for one that is not 1–256 long."""
+    """The user id in `X-User-Id`, None without the header. Raises `InvalidRequest` unless it is 1 to 256 long."""
     text = environ.get("HTTP_X_USER_ID")
     if text is None:
         return None
@@ -77,8 +80,8 @@ def header_user(environ: dict[str, Any]) -> str | None:
 
 
 def _user(body: dict[str, Any], environ: dict[str, Any]) -> str | None:
-    """The body's user id, which goes before the header's; that one must be a user id all the same."""
-    by_header = header_user(environ)
+    """The user id of the body, otherwise of the header."""
+    by_header = header_user(environ)  # checked in any case: a wrong header must not pass because of the body
     return _checked(body["user_id"], "user_id") if "user_id" in body else by_header
 
 
@@ -89,7 +92,10 @@ def _checked(user_id: object, field: str) -> str:
 
 
 def _utf8(text: str) -> str:
-    """WSGI hands header bytes out as Latin-1; the same user named in a body came as UTF-8."""
+    """Decode a header as UTF-8 like a body, so that one user id in both means the same user.
+
+    WSGI decodes header bytes as Latin-1 (PEP 3333).
+    """
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeError:
@@ -104,7 +110,11 @@ def _refuse_unknown(body: dict[str, Any], known: frozenset[str]) -> None:
 
 
 class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One answer. A regression model has no `class_id`; one without probabilities has neither them nor a confidence."""
+    """The answer to one row.
+
+    Regression has no `class_id`; a model without probabilities has no `probabilities` and no `confidence`.
+    `latency_ms` is the time from the parsed request to the model's result.
+    """
 
     prediction_id: str
     prediction: str | float
@@ -118,7 +128,7 @@ class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class BatchItem(msgspec.Struct, frozen=True, gc=False):
-    """One row's answer in a batch, with the same absences as a single one."""
+    """The answer to one row of a batch; what is absent is as in `PredictionAnswer`."""
 
     prediction_id: str
     prediction: str | float
@@ -128,7 +138,7 @@ class BatchItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The answers to a batch in its order; one version gave them all."""
+    """The answers to a batch, in the order of its rows; one version gave all of them."""
 
     predictions: list[BatchItem]
     count: int
@@ -139,7 +149,7 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
-    """The answer to a single row."""
+    """The response record for one row."""
     exposure = served.exposure
     outputs = exposure.outputs
     class_id: int | UnsetType = UNSET
@@ -170,7 +180,7 @@ def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
 
 
 def answer_to_batch(served: ServedPrediction) -> BatchAnswer:
-    """The answers to a batch."""
+    """The response record for a batch."""
     exposure = served.exposure
     return BatchAnswer(
         predictions=_items(exposure, served.version.contract.classes),
@@ -203,28 +213,23 @@ def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
     ]
 
 
-_LOG = logging.getLogger(__name__)
-_CONTENT_TYPE = ("Content-Type", JSON)
-
-Environ = dict[str, Any]
-Answer = tuple[int, list[tuple[str, str]], bytes]
-
-
 def answer_predict(services: Services, environ: Environ) -> Answer:
-    """Status, headers and body for one row. Never raises."""
-    return _answer(services, environ, _one)
+    """Status, headers and body of `POST /predict`. Never raises."""
+    return _respond(services, environ, _one)
 
 
 def answer_predict_batch(services: Services, environ: Environ) -> Answer:
-    """Status, headers and body for many rows; one bad row refuses all. Never raises."""
-    return _answer(services, environ, _many)
+    """Status, headers and body of `POST /predict/batch`; one bad row refuses the batch. Never raises."""
+    return _respond(services, environ, _many)
 
 
-def _answer(services: Services, environ: Environ, ask: Callable[[Services, Environ, str], tuple[str, bytes]]) -> Answer:
+def _respond(
+    services: Services, environ: Environ, ask: Callable[[Services, Environ, str], tuple[str, bytes]]
+) -> Answer:
     request_id = request_id_of(environ)
     try:
         version, body = ask(services, environ, request_id)
-    except Exception as error:  # noqa: BLE001 - the server must go on; problem_of logs what nobody foresaw
+    except Exception as error:  # noqa: BLE001 - nothing above catches it; counted, and logged if unexpected
         return _refusal(services, environ, error, request_id)
     headers = [
         _CONTENT_TYPE,
@@ -263,7 +268,8 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
 
 def _checked_body(services: Services, environ: Environ) -> dict[str, Any]:
     settings = services.settings
-    raw = read_body(environ, settings.max_body_bytes)  # first, so that a refused client can still read why
+    # Before the token is checked: a client that is still sending its body would not read why it was refused.
+    raw = read_body(environ, settings.max_body_bytes)
     if settings.api_token is not None:
         require_reader(settings, environ)
     return decoded_object(raw)

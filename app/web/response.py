@@ -1,12 +1,9 @@
-"""Records as JSON, for Flask's routes and for the paths that do without Flask.
-
-The one map from what can go wrong to what a client is told: a status, a code, a sentence.
-"""
+"""Responses: records as JSON, and the only map from errors to statuses, for Flask's routes and the fast lane alike."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,11 +15,14 @@ from app.errors import BakeoffError
 from app.web.request import request_id_of
 
 JSON = "application/json"
+Environ = dict[str, Any]
+# Status, headers and body.
+Answer = tuple[int, list[tuple[str, str]], bytes]
 encode = msgspec.json.Encoder().encode
 
 
 def json_answer(record: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON response; NaN and infinity, which JSON does not have, become null."""
+    """A JSON response; NaN and infinity, which JSON cannot express, become null."""
     return Response(encode(record), status, headers=headers, content_type=JSON)
 
 
@@ -50,11 +50,11 @@ _CODES = {
     413: errors.TooLarge.code,
 }
 _LONG_TEXT = 200
-_INTERNAL = "something went wrong on our side; the log has it under this answer's X-Request-Id"
+_INTERNAL = "internal error; the server's log has the details under this response's X-Request-Id"
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`code` is stable, `message` for people; `field` and `index` (a batch's row) only where one is at fault."""
+    """`code` is stable, `message` is for people; `field` and `index` (a row of a batch) name what is at fault."""
 
     code: str
     message: str
@@ -63,19 +63,25 @@ class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """Every error of the API but those under `/v2`."""
+    """The body of every error, except under the paths in `_ERROR_BODIES`."""
 
     error: ErrorDetail
 
 
 class InferenceError(msgspec.Struct, frozen=True):
-    """An error as the Open Inference Protocol has it: under `/v2`."""
+    """An error of the Open Inference Protocol (its REST specification: `{"error": <string>}`)."""
 
     error: str
 
 
+# The error bodies of protocols that define their own, by the path below which they live.
+_ERROR_BODIES: Mapping[str, Callable[[ErrorDetail], msgspec.Struct]] = {
+    "/v2": lambda detail: InferenceError(detail.message),
+}
+
+
 class Problem(NamedTuple):
-    """What is answered instead of a result."""
+    """The response in place of a result."""
 
     status: int
     detail: ErrorDetail
@@ -83,7 +89,7 @@ class Problem(NamedTuple):
 
 
 def problem_of(error: Exception, environ: dict[str, Any]) -> Problem:
-    """What to tell the client; what nobody foresaw is logged with its traceback, which the client never sees."""
+    """The response for an error; an unexpected one is logged with its traceback, which the client never sees."""
     if isinstance(error, BakeoffError):
         status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
         if status != 500:
@@ -101,8 +107,9 @@ def problem_of(error: Exception, environ: dict[str, Any]) -> Problem:
 
 def body_of(detail: ErrorDetail, path: str) -> bytes:
     """The error as JSON, in the shape of the protocol that `path` belongs to."""
-    if path == "/v2" or path.startswith("/v2/"):
-        return encode(InferenceError(detail.message))
+    for prefix, body in _ERROR_BODIES.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return encode(body(detail))
     return encode(ErrorBody(detail))
 
 
@@ -123,7 +130,7 @@ def _http_problem(error: HTTPException, status: int, environ: dict[str, Any]) ->
 def _message(error: HTTPException, status: int, environ: dict[str, Any]) -> str:
     path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode("utf-8", "replace")[:_LONG_TEXT]
     if status == 404:
-        return f"there is no {path!r} here"
+        return f"there is no call {path!r}; GET /openapi.json lists all"
     if status == 405:
         return f"{environ.get('REQUEST_METHOD', '')[:_LONG_TEXT]} is not allowed on {path!r}"
     return error.description or error.name

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from app.clock import now_us
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.errors import SettingError, StoreUnavailable
+from app.scoring.table import names_for
 from app.services.control.aliases import AliasKeeper
 from app.services.control.startup import AvailableVersions, reconcile
 from app.services.ports import LoadedModels
@@ -31,10 +33,6 @@ class ConfigurationStore(Protocol):
     def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None: ...
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 def new_experiment_id() -> str:
     """A new id: sorts by the second in which it was made, and two of one second differ."""
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
@@ -47,7 +45,7 @@ class Configurations:
         self,
         store: ConfigurationStore,
         settings: Settings,
-        now_us: Callable[[], int] = _now_us,
+        now_us: Callable[[], int] = now_us,
         new_id: Callable[[], str] = new_experiment_id,
     ) -> None:
         self._store = store
@@ -137,7 +135,7 @@ def _nothing_to_serve(settings: Settings) -> Configuration:
         epoch=0,
         experiment_id="",
         weights={},
-        terms=ExperimentTerms(metric=settings.experiment_metric or "accuracy"),
+        terms=ExperimentTerms(metric=settings.experiment_metric or names_for("classification")[0]),
         auto_decide=settings.auto_decide,
         drift_threshold=settings.drift_threshold,
     )

@@ -1,4 +1,4 @@
-"""The versions on the shelf and those that serve, as anyone may read them."""
+"""`GET /models` and `/model/info`: the versions in the model registry, and which of them are loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from app.services.serving.predictor import LiveModels
 
 
 class RegistryReader(Protocol):
-    """The shelf on disk, as it is now. `manifest` and `aliases` raise `ArtefactRefused` for what is not in order."""
+    """The model registry as it is now.
+
+    `manifest` raises `ArtefactRefused` (a wrong signature) and `UnknownVersion`, `aliases` raises `ArtefactRefused`.
+    """
 
     def names(self) -> tuple[str, ...]: ...
 
@@ -26,7 +29,7 @@ class RegistryReader(Protocol):
 
 
 class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A feature with everything said, where a manifest leaves out what is usual; see `app.domain.contract.Feature`."""
+    """A feature with all of its fields, where a manifest leaves out defaults; see `app.domain.contract.Feature`."""
 
     name: str
     kind: FeatureKind
@@ -41,7 +44,7 @@ class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The feature contract, with everything said. `classes` are by class id, none for regression."""
+    """The feature contract with all of its fields. `classes` are by class id, none for regression."""
 
     task: Task
     target: str
@@ -50,10 +53,11 @@ class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One version: its signed manifest, and its place in the service.
+    """One version: its signed manifest, and how this process uses it.
 
-    `sha256` is the checksum of the original model file. `serving` says that this process has it in memory; `routed`
-    that unforced requests may reach it (its contract fits the reference's); `runtime` is what runs it.
+    `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
+    that force no version may reach it, because its contract is compatible with the reference version's. `runtime`:
+    what runs it.
     """
 
     version: str
@@ -77,7 +81,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelListing(msgspec.Struct, frozen=True):
-    """Versions by ordinal, the aliases, and what lies on the shelf and may not be served, with the reason."""
+    """Versions by ordinal, the aliases, and the versions that may not be served, each with the reason."""
 
     models: tuple[ModelEntry, ...]
     aliases: Mapping[str, str]
@@ -85,21 +89,21 @@ class ModelListing(msgspec.Struct, frozen=True):
 
 
 class ModelQueries:
-    """Reads the shelf afresh at each call: what was published a moment ago is listed, though not served yet."""
+    """Reads the registry at each call: a version published a moment ago is listed, though it is not loaded yet."""
 
     def __init__(self, live: LiveModels, registry: RegistryReader) -> None:
         self._live = live
         self._registry = registry
 
     def listing(self) -> ModelListing:
-        """Everything on the shelf."""
+        """Every version in the registry, and every loaded one."""
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
-        entries = _serving(loaded_models, aliases)
+        entries = _loaded(loaded_models, aliases)
         refused = {version.name: version.reason for version in loaded_models.refused}
         for name in self._registry.names():
             if name in loaded_models.versions:
-                continue
+                continue  # what is loaded was verified: whatever has become of the file since
             try:
                 manifest = self._registry.manifest(name)
             except (ArtefactRefused, UnknownVersion) as error:
@@ -110,15 +114,15 @@ class ModelQueries:
         entries.sort(key=lambda entry: entry.ordinal)
         return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
 
-    def serving(self) -> ModelListing:
-        """The same for the versions that serve now."""
+    def loaded(self) -> ModelListing:
+        """The loaded versions only."""
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
         refused = {version.name: version.reason for version in loaded_models.refused}
-        return ModelListing(models=tuple(_serving(loaded_models, aliases)), aliases=aliases, refused=refused)
+        return ModelListing(models=tuple(_loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
 
     def entry(self, version: str) -> ModelEntry:
-        """One version. Raises `UnknownVersion`, also where it is on the shelf and refused: the message says so."""
+        """One version. Raises `UnknownVersion`; for a refused version its message has the reason."""
         listing = self.listing()
         for entry in listing.models:
             if entry.version == version:
@@ -126,10 +130,10 @@ class ModelQueries:
         if version in listing.refused:
             raise UnknownVersion(f"version {version!r} is refused: {listing.refused[version]}")
         known = ", ".join(entry.version for entry in listing.models) or "none"
-        raise UnknownVersion(f"no version {version[:64]!r} is on the shelf; there are: {known}")
+        raise UnknownVersion(f"no version {version[:64]!r} is in the model registry; there are: {known}")
 
     def _aliases(self, loaded_models: LoadedModels) -> dict[str, str]:
-        """The shelf's aliases, with the champion that is in force: the shelf follows a moment later."""
+        """The aliases with the champion in force: the registry's own follow the configuration a moment later."""
         try:
             table = self._registry.aliases()
         except ArtefactRefused:
@@ -137,7 +141,7 @@ class ModelQueries:
         return aliases_after(table, self._live.configuration.champion)
 
 
-def _serving(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
+def _loaded(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
     return [
         _entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
         for version in loaded_models.versions.values()

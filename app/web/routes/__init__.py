@@ -1,1 +1,1 @@
-"""The routes, a concern a module: each has its `OPERATIONS` and `blueprint(services)`."""
+"""The routes, one module for each concern, with its `OPERATIONS` and its `blueprint(services)`."""

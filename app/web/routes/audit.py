@@ -1,4 +1,4 @@
-"""`GET /audit`: who decided what, when, why, and what was known at that moment."""
+"""`GET /audit`: who decided what, when and why, with the evidence at that moment."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from flask import Blueprint, Response, request
 from app.services.control.decisions import AuditPage
 from app.services.pages import LARGEST_PAGE
 from app.web.dependencies import Services
-from app.web.operations import Operation, Parameter
+from app.web.operations import Operation, Parameter, number_parameter
 from app.web.request import whole_number
 from app.web.response import json_answer
 
 _DEFAULT = 100
+# Larger than any entry's number, and small enough for a 64-bit column.
 _LARGEST_SEQ = (1 << 62) - 1
 
 OPERATIONS = (
@@ -22,16 +23,11 @@ OPERATIONS = (
         summary="Every decision, newest first",
         answer=AuditPage,
         parameters=(
-            Parameter(
-                "limit",
-                "query",
-                "At most so many.",
-                {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": _DEFAULT},
-            ),
+            number_parameter("limit", "The number of entries, at most.", _DEFAULT, LARGEST_PAGE),
             Parameter(
                 "before",
                 "query",
-                "Entries older than this number: the `next` of an earlier page.",
+                "Entries older than this number: the `next` of the previous page.",
                 {"type": "integer", "minimum": 1, "maximum": _LARGEST_SEQ},
             ),
         ),
@@ -46,7 +42,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/audit")
     def audit() -> Response:
-        """A page of it."""
+        """A page of the audit log."""
         limit = whole_number(request.args, "limit", _DEFAULT, LARGEST_PAGE)
         before = whole_number(request.args, "before", _LARGEST_SEQ, _LARGEST_SEQ)
         return json_answer(services.decisions.audit(limit, before))

@@ -1,4 +1,4 @@
-"""`GET` and `PATCH /config`: the split and the terms of the experiment, as they are in force."""
+"""`GET` and `PATCH /config`: the split, the policy and the terms of the experiment in force."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from app.domain.experiment import Configuration, Ramp
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import iso_utc
 from app.services.control.config_watcher import available_versions
 from app.services.control.patch import ConfigurationPatch
 from app.web.dependencies import Services
@@ -18,8 +18,8 @@ from app.web.response import json_answer
 
 
 class RampView(msgspec.Struct, frozen=True, kw_only=True):
-    """A ramp that runs: `step` of `steps`, counted from 1, is in force. `next_step_at` is when the next one may come,
-    or on the last one when the ramp may end; `held` says why that has not happened though it is time."""
+    """A running ramp. `step` is the number of the step in force, from 1. `next_step_at` is the earliest time of the
+    next step, or of the end after the last one; `held` is the reason why it is overdue."""
 
     version: str
     steps: tuple[float, ...]
@@ -30,7 +30,8 @@ class RampView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration. `weights` are shares that sum to 1; `epoch` numbers each change, 0 while the store is away."""
+    """The configuration in force. `weights` are shares that sum to 1. `epoch` is its revision number, 0 while the store
+    cannot be used."""
 
     epoch: int
     experiment_id: str
@@ -60,24 +61,27 @@ OPERATIONS = (
         tag="Operating",
         summary="The split, the policy and the terms of the experiment",
         answer=ConfigurationView,
+        always=True,
     ),
     Operation(
         method="patch",
         path="/config",
         tag="Operating",
-        summary="Change the split, the policy, what may happen by itself, or begin an experiment with other terms",
+        summary="Change the split, the policy or the automatic decisions, or begin an experiment with other terms",
         description=(
-            "What is left out stays. New weights replace the whole split and open a new epoch of the same experiment. "
-            "In force on every worker within a second, kept over restarts, and an entry in the audit log; a patch that "
-            "changes nothing is none. A ramp raises the share of a challenger step by step: the first is in force with "
-            "the patch, the monitor takes the others, waits while a guardrail is undecided, and takes all back when "
-            "one is crossed. Weights, a decision, or null end it."
+            "Fields that are left out stay as they are. New weights replace the whole split and make a new revision "
+            "(`epoch`) of the same experiment. Every worker applies the change within a second, it survives restarts, "
+            "and the audit log has an entry; a patch that changes nothing writes none. A ramp raises the share of a "
+            "challenger step by step: the first step is in force with the patch, the monitor takes the others, waits "
+            "while a guardrail is undecided, and restores the split from before if one is crossed. Weights, a "
+            "decision or null end the ramp."
         ),
         access="administrative",
         body=ConfigurationPatch,
         answer=ConfigurationView,
         parameters=(ACTOR,),
         problems=(400, 404, 409, 413, 503),
+        always=True,
     ),
 )
 
@@ -88,12 +92,12 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/config")
     def config() -> Response:
-        """What is in force in this worker."""
+        """The configuration that this worker serves with."""
         return json_answer(view(services.live.configuration))
 
     @routes.patch("/config")
     def patch() -> Response:
-        """Change it."""
+        """Apply a patch, and answer with the configuration that is then in force."""
         body = body_as(ConfigurationPatch, request.environ, services.settings.max_body_bytes)
         decided = services.decisions.configure(
             body, actor_of(request.environ), available_versions(services.live.loaded_models)
@@ -104,7 +108,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def view(configuration: Configuration) -> ConfigurationView:
-    """The configuration as the API shows it."""
+    """The API's record of a configuration."""
     terms = configuration.terms
     return ConfigurationView(
         epoch=configuration.epoch,
@@ -124,18 +128,18 @@ def view(configuration: Configuration) -> ConfigurationView:
         labels_exogenous=terms.labels_exogenous,
         auto_decide=configuration.auto_decide,
         drift_threshold=configuration.drift_threshold,
-        changed=rfc3339(configuration.created_at_us) if configuration.created_at_us else None,
+        changed=iso_utc(configuration.created_at_us) if configuration.created_at_us else None,
         source=configuration.source,
     )
 
 
 def ramp_view(ramp: Ramp) -> RampView:
-    """A ramp as the API shows it."""
+    """The API's record of a ramp; the step numbers of `Ramp` count from 0."""
     return RampView(
         version=ramp.version,
         steps=ramp.steps,
         every_seconds=ramp.every_seconds,
         step=ramp.step + 1,
-        next_step_at=rfc3339(ramp.next_step_at_us),
+        next_step_at=iso_utc(ramp.next_step_at_us),
         held=ramp.held,
     )

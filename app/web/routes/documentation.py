@@ -1,4 +1,4 @@
-"""`GET /openapi.json` and `GET /docs`."""
+"""`GET /openapi.json` and `GET /docs`: the API's description, for programs and for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPERATIONS = (
         method="get",
         path="/openapi.json",
         tag="Operating",
-        summary="This description",
+        summary="This document",
         access="open",
         answer=OpenApi,
     ),
@@ -37,7 +37,7 @@ OPERATIONS = (
         method="get",
         path="/docs",
         tag="Operating",
-        summary="A page to read it and to try the calls",
+        summary="A page to read this document and try the calls",
         access="open",
         answer=None,
         media_type="text/html",
@@ -46,26 +46,26 @@ OPERATIONS = (
 
 
 def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprint:
-    """The routes that describe `operations`."""
+    """The routes that serve the description of `operations`."""
     routes = Blueprint("documentation", __name__)
     page = read_page()
     described = _describer(services, operations)
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        """The document for the model that serves now."""
+        """The document for the reference version that is loaded."""
         return Response(described(), content_type=JSON)
 
     @routes.get("/docs")
     def docs() -> Response:
-        """The page."""
+        """The HTML page."""
         return Response(page.html, headers=page.headers, content_type="text/html; charset=utf-8")
 
     return routes
 
 
 def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[], bytes]:
-    """Makes the document once for each feature contract."""
+    """Returns a function that makes the document anew only after a reload has changed the feature contract."""
     made: dict[int, tuple[FeatureContract | None, bytes]] = {}
 
     def described() -> bytes:

@@ -1,4 +1,4 @@
-"""`GET /drift`: whether the traffic still looks like the training data; and the acknowledgement of its alarm."""
+"""`GET /drift` and its timeline: whether the traffic still resembles the training data; acknowledging an alarm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Blueprint, Request, Response, request
 
 from app.services.queries.drift import MOST_POINTS, DriftTimeline, DriftView
 from app.web.dependencies import Services
-from app.web.operations import ACTOR, Operation, Parameter, actor_of
+from app.web.operations import ACTOR, Operation, Parameter, actor_of, number_parameter
 from app.web.request import body_as, one_text, whole_number
 from app.web.response import json_answer
 
@@ -17,47 +17,48 @@ _POINTS = 200
 
 
 class AcknowledgeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose alarm (default: the champion's), and what is to be remembered about it. The body may be left out."""
+    """The version whose alarm is acknowledged (default: the champion), and a note for the audit log.
+
+    The body may be left out.
+    """
 
     version: str | None = None
     note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
 
 
-_DESCRIPTION = """The traffic of all versions against the data that the champion, or `version`, was made from. `score`
-is the share of the recent traffic that is displaced, at least; `evidence` says how near the proof of a change is, and
-1 is the alarm. Valid at every moment, however often one looks. Where there is nothing to say, `note` says why, and the
-score is null."""
-_TIMELINE = """How `score` and `evidence` came to be what they are. Points lie evenly over the requests: one after every
-20 at first, and the distance doubles whenever there would be more than 200. At `alarm_evidence` an alarm is raised, and
-on clean traffic the chance that it ever is, within so many requests, is at most `false_alarm_probability`."""
-_ACKNOWLEDGING = """The alarm falls silent, what comes from then on counts as known, and what is not part of it can
-still alarm. An entry in the audit log. The answer is `GET /drift` after it; 409 where no alarm stands."""
+_DESCRIPTION = """Compares the traffic of all versions with the data that the champion, or `version`, was trained on.
+`score` is a lower bound for the share of recent traffic that has shifted. `evidence` rises to 1, where the alarm is
+raised. Valid at every moment, however often it is read. Without a report the score is null and `note` gives the
+reason."""
+_TIMELINE = """`score` and `evidence` over the requests, at even distances: at first a point after every 20 requests;
+the distance doubles whenever there would be more than 200 points. The alarm is raised at `alarm_evidence`. Without
+drift, the probability of ever raising it within the given number of requests is at most `false_alarm_probability`."""
+_ACKNOWLEDGING = """Silences the alarm: the acknowledged change counts as known from then on, and a change that is not
+part of it can still raise an alarm. Adds an entry to the audit log. Answers with `GET /drift` after it; 409 if there is
+no alarm."""
 OPERATIONS = (
     Operation(
         method="get",
         path="/drift",
         tag="Operating",
-        summary="Whether the traffic still looks like the training data",
+        summary="Whether the traffic still resembles the training data",
         description=_DESCRIPTION,
         answer=DriftView,
-        parameters=(Parameter("version", "query", "Compare with what this version was made from."),),
+        parameters=(
+            Parameter("version", "query", "Compare with the training data of this version; default: the champion."),
+        ),
         problems=(404, 503),
     ),
     Operation(
         method="get",
         path="/drift/timeline",
         tag="Operating",
-        summary="The course of a version's drift over its requests",
+        summary="A version's drift over its requests",
         description=_TIMELINE,
         answer=DriftTimeline,
         parameters=(
-            Parameter(
-                "points",
-                "query",
-                "At most so many points, evenly.",
-                {"type": "integer", "minimum": 1, "maximum": MOST_POINTS, "default": _POINTS},
-            ),
-            Parameter("version", "query", "Whose drift; without it, the champion's."),
+            number_parameter("points", "The number of points, at most.", _POINTS, MOST_POINTS),
+            Parameter("version", "query", "The version; default: the champion."),
         ),
         problems=(400, 404, 503),
     ),
@@ -65,7 +66,7 @@ OPERATIONS = (
         method="post",
         path="/drift/acknowledge",
         tag="Operating",
-        summary="Say that somebody looks after the alarm",
+        summary="Acknowledge the alarm of a version",
         description=_ACKNOWLEDGING,
         access="administrative",
         body=AcknowledgeRequest,
@@ -82,18 +83,18 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/drift")
     def drift() -> Response:
-        """The report."""
+        """The drift report of a version."""
         return json_answer(services.drift.report(one_text(request.args, "version")))
 
     @routes.get("/drift/timeline")
     def timeline() -> Response:
-        """Its course."""
+        """The drift of a version over its requests."""
         points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
         return json_answer(services.drift.timeline(points, one_text(request.args, "version")))
 
     @routes.post("/drift/acknowledge")
     def acknowledge() -> Response:
-        """Silence the alarm."""
+        """Acknowledge the alarm of a version."""
         limit = services.settings.max_body_bytes
         body = body_as(AcknowledgeRequest, request.environ, limit) if _has_body(request) else AcknowledgeRequest()
         return json_answer(services.drift.acknowledge(body.version, actor_of(request.environ), body.note))

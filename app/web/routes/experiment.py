@@ -1,4 +1,4 @@
-"""`GET /experiment`, its timeline, the decision about it, and all experiments that there were."""
+"""`GET /experiment` and its timeline, `POST /experiment/decision`, and the list of all experiments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.services.control.decisions import Decision
 from app.services.pages import LARGEST_PAGE
 from app.services.queries.experiments import MOST_POINTS, ExperimentListing, Timeline
 from app.web.dependencies import Services
-from app.web.operations import ACTOR, Operation, Parameter, actor_of
+from app.web.operations import ACTOR, Operation, Parameter, actor_of, number_parameter
 from app.web.request import body_as, one_text, whole_number
 from app.web.response import json_answer
 from app.web.routes.configuration import ConfigurationView, view
@@ -23,7 +23,8 @@ _POINTS, _LISTED = 200, 100
 
 
 class DecisionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is decided. `version` is needed to promote; else, where it is given, it must be the one that comes of it."""
+    """A decision. `promote` needs a `version`; the others take it only as a check: it must be the version that leads
+    afterwards."""
 
     action: DecisionAction
     version: str | None = None
@@ -37,22 +38,17 @@ class DecisionAnswer(msgspec.Struct, frozen=True):
     config: ConfigurationView
 
 
-def _number(name: str, description: str, default: int, most: int) -> Parameter:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
-    return Parameter(name, "query", description, schema)
-
-
 _ID = Parameter("id", "path", "An experiment's id, as the list gives it.")
-_DECIDING = """`promote` makes the version champion, `rollback` the champion before it, `keep` the baseline. The one
-that comes of it answers every request and is the baseline of a new experiment; the others go on in shadow. It is in
-force on every worker within a second, and is an entry in the audit log with the evidence at that moment."""
+_DECIDING = """`promote` makes the given version champion, `rollback` the previous champion, `keep` the baseline. The
+new champion answers every request and is the baseline of a new experiment; the others continue in shadow. Every worker
+applies the decision within a second, and the audit log keeps it with the evidence at that moment."""
 OPERATIONS = (
     Operation(
         method="get",
         path="/experiment",
         tag="Experiment",
         summary="Which version is better, how sure that is, and what to do",
-        description="Valid at every moment, however often one looks. What cannot be estimated yet is null.",
+        description="Valid at every moment, however often it is read. What cannot be estimated yet is null.",
         answer=ExperimentReport,
         problems=(503,),
     ),
@@ -60,10 +56,10 @@ OPERATIONS = (
         method="get",
         path="/experiment/timeline",
         tag="Experiment",
-        summary="The course of each comparison over its labelled outcomes",
+        summary="Each comparison over its labelled outcomes",
         answer=Timeline,
         parameters=(
-            _number("points", "At most so many points of each comparison, evenly.", _POINTS, MOST_POINTS),
+            number_parameter("points", "The number of points of each comparison, at most.", _POINTS, MOST_POINTS),
             Parameter("id", "query", "An experiment's id; without it, the running one."),
         ),
         problems=(400, 404, 503),
@@ -79,6 +75,7 @@ OPERATIONS = (
         answer=DecisionAnswer,
         parameters=(ACTOR,),
         problems=(400, 404, 409, 413, 503),
+        always=True,
     ),
     Operation(
         method="get",
@@ -86,15 +83,15 @@ OPERATIONS = (
         tag="Experiment",
         summary="All experiments, newest first",
         answer=ExperimentListing,
-        parameters=(_number("limit", "At most so many.", _LISTED, LARGEST_PAGE),),
+        parameters=(number_parameter("limit", "The number of experiments, at most.", _LISTED, LARGEST_PAGE),),
         problems=(400, 503),
     ),
     Operation(
         method="get",
         path="/experiments/{id}",
         tag="Experiment",
-        summary="One experiment; of a finished one the final report",
-        description="Labels that come after the end still count for the experiment during which they were served.",
+        summary="One experiment; a finished one with its final report",
+        description="Labels that arrive after the end still count for the experiment that served the prediction.",
         answer=ExperimentReport,
         parameters=(_ID,),
         problems=(404, 503),
@@ -114,7 +111,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/experiment/timeline")
     def timeline() -> Response:
-        """Its course."""
+        """The running experiment's timeline, or another one's."""
         points = whole_number(request.args, "points", _POINTS, MOST_POINTS)
         return json_answer(experiments.timeline(points, one_text(request.args, "id")))
 
@@ -124,17 +121,17 @@ def blueprint(services: Services) -> Blueprint:
         body = body_as(DecisionRequest, request.environ, services.settings.max_body_bytes)
         decision = Decision(body.action, body.version, actor_of(request.environ), body.note)
         decided = services.decisions.decide(decision, available_versions(services.live.loaded_models))
-        assert decided.entry is not None
+        assert decided.entry is not None  # a person's decision changes something, or it raises
         return json_answer(DecisionAnswer(decided.entry, view(decided.configuration)))
 
     @routes.get("/experiments")
     def listing() -> Response:
-        """All of them."""
+        """The newest experiments."""
         return json_answer(experiments.listing(whole_number(request.args, "limit", _LISTED, LARGEST_PAGE)))
 
     @routes.get("/experiments/<id>")
     def one(id: str) -> Response:
-        """One of them."""
+        """One experiment."""
         return json_answer(experiments.report(id))
 
     return routes

@@ -1,4 +1,4 @@
-"""`POST /feedback`: what came of a prediction."""
+"""`POST /feedback`: the outcome of a prediction."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OPERATIONS = (
         method="post",
         path="/feedback",
         tag="Predicting",
-        summary="Say what came of a prediction: its true label, or what the answer brought",
+        summary="Report the outcome of a prediction: its true label, or the reward of the answer",
         description=(
-            "Durable before it is acknowledged. The same outcome again is a duplicate, counted once; a contradicting "
-            "one is refused. Of a list all are taken or none."
+            "Durable before it is acknowledged. Repeating an outcome is safe: it is counted once. A contradicting "
+            "outcome is refused. Of a list, either all outcomes are accepted or none."
         ),
         body="FeedbackRequest",
         answer=Receipt,

@@ -15,13 +15,13 @@ from app.web.response import json_answer
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["alive"] = "alive"
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A version answers and the store can be written."""
+    """A version answers and the store accepts writes."""
 
     status: Literal["ready"] = "ready"
 
@@ -32,28 +32,31 @@ OPERATIONS = (
         path="/health",
         tag="Health",
         summary="The state of each version, of the store and of the monitor",
-        description="Proven by a real prediction of each version (at most once a second). 503 when none can answer.",
+        description="Each version is probed with a real prediction, at most once a second. 503 if none can answer.",
         access="open",
         answer=HealthReport,
         other_answers={503: HealthReport},
+        always=True,
     ),
     Operation(
         method="get",
         path="/health/live",
         tag="Health",
-        summary="Whether the process answers",
+        summary="Whether the process responds",
         access="open",
         answer=Alive,
+        always=True,
     ),
     Operation(
         method="get",
         path="/health/ready",
         tag="Health",
-        summary="Whether to send requests here",
-        description="404 while draining: an edge proxy takes it as “send no more”.",
+        summary="Whether this process accepts requests",
+        description="404 while draining: a load balancer then sends no more requests.",
         access="open",
         answer=Ready,
         problems=(404, 503),
+        always=True,
     ),
 )
 
@@ -72,14 +75,14 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/health/live")
     def live() -> Response:
-        """Always 200: that it is sent is the news."""
+        """Always 200: it depends on nothing, so that an orchestrator does not restart a process whose store is away."""
         return json_answer(Alive())
 
     @routes.get("/health/ready")
     def ready() -> Response:
-        """200, or why not."""
+        """200 if this process should get requests."""
         if services.draining():
-            raise Draining("this process is finishing its last requests")
+            raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
         services.health.require_ready()
         return json_answer(Ready())
 

@@ -1,4 +1,4 @@
-"""`GET /metrics`: for Prometheus."""
+"""`GET /metrics`: the exposition that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ OPERATIONS = (
         path="/metrics",
         tag="Operating",
         summary="Metrics over all workers",
-        description="Prometheus text, or OpenMetrics where `Accept` asks for it.",
+        description="Prometheus text format, or OpenMetrics if the `Accept` header asks for it.",
         access="open",
         answer=None,
         media_type="text/plain",
+        always=True,
     ),
 )
 
 
 def blueprint(services: Services) -> Blueprint:
-    """The route of the metrics."""
+    """The route of the metrics, which any worker answers for all."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     def metrics() -> Response:
-        """All series; what was answered before the scrape is counted in it."""
-        services.recorder.flush(FLUSH_S)
+        """All series."""
+        services.recorder.flush(FLUSH_S)  # so that a scrape counts everything that was answered before it
         text, content_type = services.metrics.exposition(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 

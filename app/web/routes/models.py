@@ -1,4 +1,4 @@
-"""`GET /models`, `/models/{version}` and `/model/info`."""
+"""`GET /models`, `/models/{version}` and `/model/info`: the model registry and the loaded models."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ OPERATIONS = (
         method="get",
         path="/models",
         tag="Models",
-        summary="The versions on the shelf",
+        summary="The versions in the model registry",
         answer=ModelListing,
     ),
     Operation(
         method="get",
         path="/models/{version}",
         tag="Models",
-        summary="One version: figures, feature contract, checksum, origin",
+        summary="One version: metrics, feature contract, checksum and origin",
         answer=ModelEntry,
         parameters=(Parameter("version", "path", "The version's name.", example="v1"),),
         problems=(404,),
@@ -31,7 +31,7 @@ OPERATIONS = (
         method="get",
         path="/model/info",
         tag="Models",
-        summary="The versions that serve now",
+        summary="The loaded versions",
         answer=ModelListing,
     ),
 )
@@ -43,19 +43,19 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/models")
     def models() -> Response:
-        """All on the shelf."""
+        """Every version in the registry, loaded or not."""
         return json_answer(services.catalogue.listing())
 
     @routes.get("/models/<version>")
     def model(version: str) -> Response:
-        """One of them."""
-        if version == "reload":  # a call of its own, by POST; no version can have the name of a call
+        """One version."""
+        if version == "reload":  # POST /models/reload is a call: a GET of it is not an unknown version
             raise MethodNotAllowed(valid_methods=["OPTIONS", "POST"])
         return json_answer(services.catalogue.entry(version))
 
     @routes.get("/model/info")
     def info() -> Response:
-        """Those that serve."""
-        return json_answer(services.catalogue.serving())
+        """The loaded versions."""
+        return json_answer(services.catalogue.loaded())
 
     return routes

@@ -1,4 +1,4 @@
-"""`POST /models/reload`, also as `/model/reload`: look at the shelf again."""
+"""`POST /models/reload`, also as `/model/reload`: load what has changed in the model registry."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from app.web.request import read_body
 from app.web.response import json_answer
 
 _PATHS = ("/models/reload", "/model/reload")
-_DESCRIPTION = """Each version on the shelf is verified, loaded and warmed up before it takes the place of what served
-until then; requests under way end with what they began with. What is unchanged stays as it is. A version that is
-refused is named with the reason, and where it served before it goes on as it was. Other versions than before begin a
-new experiment. Every worker follows within a second of loading time."""
+_DESCRIPTION = """Verifies, loads and warms up each version in the model registry, then replaces the loaded models as a
+whole; requests in progress finish on the models that they began with. Unchanged versions stay loaded. A version that
+is refused is named with the reason; if it was loaded before, that one keeps serving. Another set of versions begins a
+new experiment. Every worker follows within a second, plus the time that loading takes."""
 
 OPERATIONS = tuple(
     Operation(
         method="post",
         path=path,
         tag="Models",
-        summary="Look at the shelf again",
+        summary="Load what has changed in the model registry",
         description=_DESCRIPTION,
         access="administrative",
         answer=ReloadReport,
         problems=(409, 413),
+        always=True,
     )
     for path in _PATHS
 )
@@ -38,14 +39,14 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post(_PATHS[0], provide_automatic_options=False)
     @routes.post(_PATHS[1], provide_automatic_options=False)
     def reload() -> Response:
-        """What is served now, and what was refused."""
-        read_body(request.environ, services.settings.max_body_bytes)  # whatever is in it: there is nothing to say
+        """Reload in every worker of this host."""
+        read_body(request.environ, services.settings.max_body_bytes)  # clients may send `{}`; the call has no options
         return json_answer(services.reload.now())
 
     @routes.route(_PATHS[0], methods=["OPTIONS"], provide_automatic_options=False)
     @routes.route(_PATHS[1], methods=["OPTIONS"], provide_automatic_options=False)
     def methods() -> Response:
-        """What may be called here; Flask would add the GET of `/models/<version>`, which has another name."""
+        """The methods of this path. Flask's own answer would add GET, from the rule `/models/<version>`."""
         return Response(status=204, headers={"Allow": "OPTIONS, POST"})
 
     return routes

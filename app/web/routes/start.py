@@ -1,4 +1,4 @@
-"""`GET /`: what this is and where to go."""
+"""`GET /`: the service's name and version, and links."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.web.response import json_answer
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The service's name and version, and paths worth a look."""
+    """The service's name and version, and the paths of its calls by name."""
 
     name: str
     version: str
@@ -27,7 +27,7 @@ OPERATIONS = (
         method="get",
         path="/",
         tag="Operating",
-        summary="What this service is, and where to go",
+        summary="The service's name and version, and links",
         access="open",
         answer=Welcome,
     ),

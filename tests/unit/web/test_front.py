@@ -1,9 +1,12 @@
+import io
 import json
 
 import pytest
 
 from app.services.serving.load_shedding import LoadShedding
+from app.web.app import ALWAYS_ANSWERED, fast_lane
 from app.web.front import Front
+from tests.web import fakes
 from tests.web.fakes import CountingMetrics
 
 
@@ -13,9 +16,9 @@ class Asked:
     def __init__(self):
         self.paths = []
 
-    def direct(self, environ):
+    def fast(self, environ):
         self.paths.append(environ["PATH_INFO"])
-        return 200, [], b"direct"
+        return 200, [], b"fast"
 
     def other(self, environ, start_response):
         self.paths.append(environ["PATH_INFO"])
@@ -32,7 +35,7 @@ class Metrics(CountingMetrics):
 
 def ask(method, path, waiting):
     asked, metrics, seen = Asked(), Metrics(), {}
-    front = Front({"/predict": asked.direct}, asked.other, LoadShedding(lambda: waiting, 64), metrics)
+    front = Front({"/predict": asked.fast}, asked.other, LoadShedding(lambda: waiting, 64), metrics, ALWAYS_ANSWERED)
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
     body = b"".join(front(environ, lambda status, headers: seen.update(status=status, headers=dict(headers))))
     return body, seen, asked, metrics
@@ -47,24 +50,24 @@ def test_what_is_over_gets_503_and_retry_after_and_is_counted(method, path):
     assert metrics.reasons == (["overloaded"] if path == "/predict" else [])
 
 
-@pytest.mark.parametrize("path", ["/health", "/health/ready", "/metrics", "/config", "/models/reload"])
-def test_whoever_looks_after_the_service_gets_through(path):
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/metrics", "/config", "/models/reload", "/model/reload"])
+def test_checks_and_what_reduces_the_load_are_always_answered(path):
     assert ask("GET", path, waiting=65)[2].paths == [path]
 
 
-@pytest.mark.parametrize(("method", "body"), [("POST", b"direct"), ("GET", b"other")])
+@pytest.mark.parametrize(("method", "body"), [("POST", b"fast"), ("GET", b"other")])
 def test_as_many_may_wait_as_the_limit_says(method, body):
     assert ask(method, "/predict", waiting=64)[0] == body
 
 
 def refusal_of(data):
     metrics = Metrics()
-    front = Front({"/predict": Asked().direct}, Asked().other, LoadShedding(lambda: 65, 64), metrics)
+    front = Front({"/predict": Asked().fast}, Asked().other, LoadShedding(lambda: 65, 64), metrics, ALWAYS_ANSWERED)
     assert front.full
-    return front.turned_away(data), metrics
+    return front.rejection(data), metrics
 
 
-def test_a_whole_request_is_turned_away_from_its_bytes_as_it_would_be_by_a_thread():
+def test_a_whole_request_is_rejected_from_its_bytes_as_a_thread_would_do_it():
     answer, metrics = refusal_of(b"POST /predict HTTP/1.1\r\nHost: here\r\nX-Request-Id: mine\r\n\r\n")
     head, _, body = answer.data.partition(b"\r\n\r\n")
     assert not answer.close
@@ -78,3 +81,10 @@ def test_a_whole_request_is_turned_away_from_its_bytes_as_it_would_be_by_a_threa
 def test_what_must_be_read_by_a_thread_is_neither_answered_nor_counted(data):
     answer, metrics = refusal_of(data)
     assert (answer, metrics.sheds) == (None, 0)
+
+
+def test_the_fast_lane_has_what_the_operations_declare():
+    services = fakes.services()
+    assert [*fast_lane(services)] == ["/predict", "/predict/batch"]
+    status, _headers, body = fast_lane(services)["/predict"]({"wsgi.input": io.BytesIO(), "PATH_INFO": "/predict"})
+    assert (status, json.loads(body)["error"]["code"]) == (400, "malformed_json")

@@ -77,7 +77,7 @@ def test_a_version_may_serve_without_being_routed():
 
 
 def test_only_what_serves_is_the_information_about_the_model():
-    assert [entry.version for entry in catalogue(TWO).serving().models] == ["v1"]
+    assert [entry.version for entry in catalogue(TWO).loaded().models] == ["v1"]
 
 
 @pytest.mark.parametrize(
