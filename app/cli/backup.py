@@ -1,4 +1,4 @@
-"""`bakeoff backup`: one file with everything that cannot be made again, while the service runs."""
+"""`bakeoff backup`: copies the log, the key and the model registry into one file, while the service runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from app import __version__
-from app.store.backup import KEY, REGISTRY, STORE, TOKEN
-
-if TYPE_CHECKING:
-    from app.store.backup import BackupContents, RestoreTargets
-    from app.store.kinds import Kind
+from app.errors import BackupRefused
+from app.files import creating
+from app.inference.registry import registry_files
+from app.settings import Settings
+from app.store.backup import KEY, REGISTRY, STORE, TOKEN, BackupContents, RestoreTargets, write
+from app.store.kinds import Kind, kind_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,41 +27,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         required=True,
         metavar="FILE|DIR|-",
-        help="a .tar.gz file, a folder for one named by the time, or - (stdout)",
+        help="a .tar.gz file, a folder for a file named by the time, or - (standard output)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Copy the log, the key and the model registry. Only the owner can read the file: the key in it signs versions.
-
-    The log is copied as of one moment, then the registry, which only ever gains versions.
-    """
-    from app.errors import BackupRefused
-
-    homes, kind = restore_targets_of()
+    """Write the backup and print what is in it. Raises `BackupRefused`, `StoreUnavailable` and `SettingError`."""
+    places, kind = places_of_state()
     target = None if args.to == "-" else _target(Path(args.to))
+    # Beside the backup, since /tmp can be smaller than the log.
+    scratch = places.data_dir if target is None else target.parent
     try:
         with _written(target) as out:
-            contents = _backup(homes, kind, out, homes.data_dir if target is None else target.parent)
+            contents = _backup(places, kind, out, scratch)
     except OSError as error:
-        place = error.filename or target or "standard output"
-        raise BackupRefused(f"{place} cannot be written: {error.strerror}") from error
-    size = sum(file.bytes for file in contents.files.values())
-    versions = sorted({name.split("/")[1] for name in contents.files if name.count("/") == 2})
-    print(
-        f"{target or 'Standard output'}: {len(contents.files)} files, {size / 1e6:.1f} MB unpacked; "
-        f"versions {', '.join(versions) or 'none'}; the log {'is' if STORE in contents.files else 'is not yet'} there",
-        file=sys.stderr if target is None else sys.stdout,
-    )
+        raise BackupRefused(_failure(error, target)) from error
+    # Standard output may be the backup itself.
+    print(_summary(contents, target), file=sys.stderr if target is None else sys.stdout)
     return 0
 
 
-def restore_targets_of() -> tuple[RestoreTargets, Kind]:
-    """Where the state of the deployment is that the settings describe, and what its log is. Raises `SettingError`."""
-    from app.settings import Settings
-    from app.store.backup import RestoreTargets
-    from app.store.kinds import kind_of
+def places_of_state() -> tuple[RestoreTargets, Kind]:
+    """The folders that hold the deployment's state, and the kind of database that holds its log.
 
+    Raises `SettingError`.
+    """
     settings = Settings.from_environ()
     kind = kind_of(settings.store_url)
     store = None if kind.file is None else kind.file.absolute()
@@ -75,34 +66,47 @@ def _target(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _written(target: Path | None) -> Iterator[IO[bytes]]:
-    """The file to write to; it gets its name when it is whole, and never replaces another before."""
+    """The file to write the backup to. It gets its name at the end of the block, and is removed if that fails."""
     if target is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    # Under another name at first: a file with the name of a backup is always a complete one.
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with creating(draft, mode=0o600) as file:  # closed to others, because the key in it signs versions
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         draft.rename(target)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def _backup(homes: RestoreTargets, kind: Kind, out: IO[bytes], room: Path) -> BackupContents:
-    """Write everything; the copy of the log is made in a folder of its own under `room`, not on a small /tmp."""
-    from app.errors import BackupRefused
-    from app.inference.registry import registry_files
-    from app.store.backup import write
-
-    if not (homes.data_dir / KEY).is_file():
-        raise BackupRefused(f"{homes.data_dir} holds no key, so nothing was ever served from it: is DATA_DIR right?")
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=room) as folder:
-        files = {name: homes.data_dir / name for name in (KEY, TOKEN) if (homes.data_dir / name).is_file()}
+def _backup(places: RestoreTargets, kind: Kind, out: IO[bytes], scratch: Path) -> BackupContents:
+    if not (places.data_dir / KEY).is_file():
+        raise BackupRefused(
+            f"{places.data_dir} has no deployment key, so nothing was ever published with it: is DATA_DIR right?"
+        )
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
+        files = {name: places.data_dir / name for name in (KEY, TOKEN) if (places.data_dir / name).is_file()}
+        # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
         if kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
-        files |= {f"{REGISTRY}/{name}": path for name, path in registry_files(homes.model_dir).items()}
+        files |= {f"{REGISTRY}/{name}": path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)
+
+
+def _failure(error: OSError, target: Path | None) -> str:
+    # The error can be about a file that was to be read, too, so "cannot be written" would not always be true.
+    place = error.filename or target or "standard output"
+    outcome = "what was written is not a backup" if target is None else "no backup was made"
+    return f"{place}: {error.strerror or error}; {outcome}"
+
+
+def _summary(contents: BackupContents, target: Path | None) -> str:
+    size_mb = sum(file.bytes for file in contents.files.values()) / 1e6
+    versions = sorted({name.split("/")[1] for name in contents.files if name.count("/") == 2})
+    log = "the log" if STORE in contents.files else "no log, because nothing has been recorded yet"
+    return (
+        f"Backup written to {target or 'standard output'}: {len(contents.files)} files, {size_mb:.1f} MB uncompressed; "
+        f"it has {log}, and {'versions ' + ', '.join(versions) if versions else 'no version'}"
+    )

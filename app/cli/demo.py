@@ -13,6 +13,7 @@ from pathlib import Path
 import requests
 from msgspec.structs import replace
 
+from app.cli.access import registry_of
 from app.cli.demo_host import (
     RunningDemo,
     admin_token,
@@ -24,7 +25,6 @@ from app.cli.demo_host import (
     require_free_port,
 )
 from app.cli.processes import Interrupted, Processes
-from app.cli.shelf_access import registry_of
 from app.errors import Unavailable
 from app.settings import Settings
 

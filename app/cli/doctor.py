@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.metadata
 import re
 import shutil
 import socket
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,17 +15,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.errors import BakeoffError
+from app.clock import now_us
+from app.errors import ArtefactRefused, BakeoffError
 from app.services.queries import doctor
 from app.services.queries.doctor import Diagnosis
+from app.settings import Settings
+from app.store.keys import FILE_NAME
 
 if TYPE_CHECKING:
-    from app.settings import Settings
-    from app.store.kinds import StoreFacts
+    from app.store.kinds import Kind, StoreFacts
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+# Below this line requirements.txt lists what other packages need, which nobody has to mend by hand.
 _IMPORTED_ENDS = "# What these bring along"
-_CHECK_S = 20.0
+_CHECK_S = 20.0  # SQLite's check reads the whole store; the doctor should answer while somebody waits
+_SHELF = "shelf"  # the model registry's name in the JSON, where it must stay
+_TITLES = {_SHELF: "model registry"}
 _MARKS = {"ok": "ok    ", "warn": "warn  ", "broken": "BROKEN"}
 
 
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each thing looked at, and what to do; 1 where something is broken. Changes nothing."""
+    """Print the findings and what to do; exit status 1 if something is broken. Changes nothing."""
     findings = [*_findings()]
     if args.json:
         body = {"healthy": doctor.healthy(findings), "findings": findings}
@@ -47,37 +50,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show(findings: Sequence[Diagnosis]) -> int:
-    """Print a line for each finding, and what to do; 1 where something is broken."""
+    """Print a line for each finding, with what to do below it. The exit status: 1 if something is broken."""
     for finding in findings:
-        print(f"{_MARKS[finding.state]}  {finding.name}: {finding.detail}")
+        print(f"{_MARKS[finding.state]}  {_TITLES.get(finding.name, finding.name)}: {finding.detail}")
         if finding.advice:
             print(f"        → {finding.advice}")
     return 0 if doctor.healthy(findings) else 1
 
 
 def of_state() -> list[Diagnosis]:
-    """The findings on the model registry and the store alone."""
-    from app.settings import Settings
-
+    """The findings about the model registry and the store only. Raises `SettingError`."""
     settings = Settings.from_environ()
     return [*_registry(settings), *_store(settings)]
 
 
 def _findings() -> Iterator[Diagnosis]:
-    """One after the other: a slow check must not hold back what is known already."""
     yield _python()
     packages = doctor.of_packages(*_packages())
     yield from packages
     if not doctor.healthy(packages):
-        return
-    from app.settings import Settings
-
+        return  # the checks below need the packages
     try:
         settings = Settings.from_environ()
     except BakeoffError as error:
-        yield Diagnosis(
-            "settings", "broken", error.message, "mend that variable; .env.example gives the reason of each"
-        )
+        yield Diagnosis("settings", "broken", error.message, "correct that variable; .env.example explains each one")
         return
     yield _settings(settings)
     yield from _registry(settings)
@@ -90,7 +86,7 @@ def _python() -> Diagnosis:
 
 
 def _packages() -> tuple[dict[str, str], dict[str, str | None]]:
-    """The packages that the code imports, as tested and as installed."""
+    """The versions of the packages that the code imports: those it was tested with, and those installed (or None)."""
     lines = _REQUIREMENTS.read_text().partition(_IMPORTED_ENDS)[0] if _REQUIREMENTS.exists() else ""
     required = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lines, re.MULTILINE))
     return required, {name: _installed(name) for name in required}
@@ -111,19 +107,18 @@ def _settings(settings: Settings) -> Diagnosis:
 
 
 def _registry(settings: Settings) -> Iterator[Diagnosis]:
-    from app.store.keys import FILE_NAME
-
-    place = settings.model_dir
-    if not (settings.data_dir / "keys" / FILE_NAME).exists():  # making one is not a doctor's business
-        detail = f"no key in {settings.data_dir}, so that no version of {place} can be verified"
-        yield Diagnosis("shelf", "broken", detail, "put DATA_DIR back if there was one; else: bakeoff train")
+    # Checked first, because opening the registry would make a key, and the doctor changes nothing.
+    if not (settings.data_dir / "keys" / FILE_NAME).exists():
+        detail = f"{settings.data_dir} has no deployment key, so no version in {settings.model_dir} can be verified"
+        advice = "if versions were published before, restore their DATA_DIR or set it; otherwise run: bakeoff train"
+        yield Diagnosis(_SHELF, "broken", detail, advice)
         return
     yield from _versions(settings)
 
 
 def _versions(settings: Settings) -> Iterator[Diagnosis]:
-    from app.cli.shelf_access import registry_of
-    from app.errors import ArtefactRefused
+    # Deferred: it loads packages, and the doctor must be able to say that one is missing.
+    from app.cli.access import registry_of
 
     installed = _installed("scikit-learn") or ""
     findings = []
@@ -133,12 +128,15 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
                 try:
                     findings.append(doctor.of_version(registry.verified(name).manifest, installed))
                 except ArtefactRefused as error:
-                    advice = "it is not served: put it back as it was published, or remove its folder"
+                    advice = "it is not served: restore its folder from a backup, or remove it"
                     findings.append(Diagnosis(f"version {name}", "broken", error.message, advice))
-            with contextlib.suppress(FileNotFoundError):
-                registry.aliases()
+            registry.aliases()
+    except ArtefactRefused as error:  # of the aliases: those of versions are findings already
+        yield Diagnosis(_SHELF, "broken", error.message, "start the API: it writes that file again")
+        return
     except BakeoffError as error:
-        yield Diagnosis("shelf", "broken", error.message, "the api moves the aliases again; else see MODEL_DIR")
+        advice = "make that folder readable for this user, or set MODEL_DIR or DATA_DIR to the right one"
+        yield Diagnosis(_SHELF, "broken", error.message, advice)
         return
     served = sum(finding.state != "broken" for finding in findings)
     yield doctor.of_registry(str(settings.model_dir), len(findings), served)
@@ -146,44 +144,60 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _store(settings: Settings) -> Iterator[Diagnosis]:
+    # Deferred: it loads packages, and the doctor must be able to say that one is missing.
     from app.store.kinds import kind_of
 
-    now_us = time.time_ns() // 1000
     try:
         kind = kind_of(settings.store_url)
-        near = kind.file or settings.data_dir / "any"
-        folder = next((place for place in (near.parent, *near.parent.parents) if place.is_dir()), Path())
-        yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
+    except BakeoffError as error:
+        yield Diagnosis("store", "broken", error.message, "correct DATABASE_URL")
+        return
+    folder = _existing_folder(kind.file or settings.data_dir / "any")
+    yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
+    yield from _condition(kind)
+
+
+def _condition(kind: Kind) -> Iterator[Diagnosis]:
+    at_us = now_us()
+    try:
         facts = kind.examine(_CHECK_S)
     except BakeoffError as error:
-        yield Diagnosis("store", "broken", error.message, "start its server, or put the store back from a backup")
+        of_file = "if it is damaged, stop the service and restore a backup: bakeoff restore"
+        advice = of_file if kind.file else "start that server, or correct DATABASE_URL"
+        yield Diagnosis("store", "broken", error.message, advice)
         return
     if facts is None:
-        yield Diagnosis("store", "ok", f"{kind.place} is made at the first start")
-        yield doctor.of_clock(now_us, None)
+        yield Diagnosis("store", "ok", f"{kind.place} will be created at the first start")
+        yield doctor.of_clock(at_us, None)
         return
-    yield from _of_facts(facts, kind.place, now_us)
+    yield from _of_facts(facts, kind.place, at_us)
 
 
-def _of_facts(facts: StoreFacts, place: str, now_us: int) -> Iterator[Diagnosis]:
+def _existing_folder(file: Path) -> Path:
+    """The nearest folder above `file` that exists, which is on the file system where the file is or will be."""
+    return next((folder for folder in file.parents if folder.is_dir()), Path())
+
+
+def _of_facts(facts: StoreFacts, place: str, at_us: int) -> Iterator[Diagnosis]:
     if facts.server is not None:
         yield doctor.of_server(f"{facts.server} at {place}", facts.complaint, facts.risks)
     else:
         yield doctor.of_integrity(facts.complaint, facts.finished)
     if facts.wal_bytes is not None:
         yield doctor.of_wal(facts.wal_bytes)
-    yield doctor.of_monitor(None if facts.heartbeat_us is None else max(0, now_us - facts.heartbeat_us) / 1e6)
-    yield doctor.of_clock(now_us, facts.newest_prediction_us)
+    yield doctor.of_monitor(None if facts.heartbeat_us is None else max(0, at_us - facts.heartbeat_us) / 1e6)
+    yield doctor.of_clock(at_us, facts.newest_prediction_us)
 
 
 def _ports(settings: Settings) -> Iterator[Diagnosis]:
+    # Asked for a page that only ours has, because a port in use is what one wants while the service runs.
     for variable, port, path, sign in (
         ("API_PORT", settings.api_port, "/health/live", b"alive"),
         ("UI_PORT", settings.ui_port, "/_stcore/health", b"ok"),
         ("PROMETHEUS_PORT", settings.prometheus_port, "/-/healthy", b"Prometheus"),
     ):
-        taken = _listens(port)
-        yield doctor.of_port(variable, port, taken, taken and _answers(port, path, sign))
+        in_use = _listens(port)
+        yield doctor.of_port(variable, port, in_use, in_use and _answers(port, path, sign))
 
 
 def _listens(port: int) -> bool:

@@ -1,15 +1,27 @@
-"""`bakeoff drift`: the drift report of a file, without a server."""
+"""`bakeoff drift`: the drift report of a CSV file, without a server."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from app.cli.shelf_access import registry_of
+import msgspec
+import numpy as np
 
-if TYPE_CHECKING:
-    from app.drift.report_types import DriftReport
+from app.cli.access import registry_of
+from app.cli.table import table_lines, terminal_width
+from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.drift.reference import DriftReference
+from app.drift.report import drift_report
+from app.drift.report_types import DriftReport, StreamReport
+from app.drift.watch import start, update
+from app.errors import DataRefused
+from app.settings import Settings
+from app.training.columns import Column
+
+_HEADINGS = ("FEATURE", "SCORE", "EVIDENCE", "MISSING", "UNSEEN", "OUT OF RANGE")
+_BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,26 +40,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the report. Raises `DataRefused`, `UnknownVersion`, `ArtefactRefused`, `SettingError`."""
-    import msgspec
-
-    from app.cli.drift_text import as_text
-
     report = _report(args)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
-        print(as_text(report))
+        print("\n".join(lines_of(report, terminal_width(), shuffled=args.shuffle is not None)))
     return 0
 
 
-def _report(args: argparse.Namespace) -> DriftReport:
-    import numpy as np
+def lines_of(report: DriftReport, width: int | None = None, *, shuffled: bool = False) -> list[str]:
+    """The verdict, the score, a row for each feature, and a sentence for each joint statistic that has evidence."""
+    joint = [f"  {part.explanation} (evidence {part.evidence:.2f})" for part in report.joint if part.evidence > 0]
+    features = [_feature(feature) for feature in report.features]
+    return [
+        f"{report.requests} rows compared with the {report.reference_rows} reference rows of {report.version}",
+        "",
+        _verdict(report, shuffled=shuffled),
+        f"score {report.score:.2f}: at least {report.score:.0%} of the last {min(report.window, report.requests)} "
+        "rows are displaced",
+        "",
+        *table_lines(features, _HEADINGS, numeric=range(1, len(_HEADINGS)), width=width),
+        *(["", "features taken together:", *joint] if joint else []),
+        "",
+        *_limits(report),
+    ]
 
-    from app.cli.drift_rows import contract_rows
-    from app.drift.reference import DriftReference
-    from app.drift.report import drift_report
-    from app.drift.watch import start, update
-    from app.settings import Settings
+
+def contract_rows(contract: FeatureContract, columns: Sequence[Column]) -> np.ndarray:
+    """The rows of `columns` in contract order, an array of objects of shape (n, features).
+
+    Raises `DataRefused` if a feature has no column. A cell is never refused: text in a numeric feature stays text,
+    which the drift report counts as unseen, as the monitor does for requests.
+    """
+    found = [_column(contract.target, columns, feature) for feature in contract.features]
+    rows = np.empty((len(columns[0].values), len(found)), dtype=object)
+    for index, (feature, column) in enumerate(zip(contract.features, found, strict=True)):
+        rows[:, index] = _numbers(column) if feature.kind == "numeric" else _texts(column)
+    return rows
+
+
+def _report(args: argparse.Namespace) -> DriftReport:
+    # Deferred: it loads pandas and scikit-learn, which takes seconds, and `--help` needs neither.
     from app.training.dataset import read_csv
 
     with registry_of(Settings.from_environ()) as registry:
@@ -57,6 +90,68 @@ def _report(args: argparse.Namespace) -> DriftReport:
     if args.shuffle is not None:
         rows = rows[np.random.default_rng(args.shuffle).permutation(len(rows))]
     return drift_report(args.version, reference, update(reference, start(reference, args.window or len(rows)), rows))
+
+
+def _verdict(report: DriftReport, *, shuffled: bool) -> str:
+    if report.alarm:
+        began = "" if report.since_requests is None else f"; it began after about row {report.since_requests}"
+        sorting = "" if shuffled else " If the file is sorted, its order alone can be the reason: try --shuffle 1."
+        return f"A change is proven{began}.{sorting}"
+    if report.alarms:
+        return "A change was proven earlier in the file, and is over at its end."
+    if report.evidence > 0:
+        return f"No change is proven; evidence {report.evidence:.2f} of 1."
+    return "No change is proven, and there is no evidence of one."
+
+
+def _limits(report: DriftReport) -> list[str]:
+    bound = report.false_alarm_probability
+    promise = f"On unchanged data an alarm within {bound.requests:,} rows has a chance of at most {bound.at_most:.0%}."
+    least = report.least_detectable_shift_sd
+    if least is None:
+        return [promise]
+    return [promise, f"The smallest shift that this reference can prove is about {least:.2f} standard deviations."]
+
+
+def _feature(feature: StreamReport) -> tuple[str, ...]:
+    shares = (feature.missing, feature.unseen, feature.out_of_range)
+    odd = ("–" if share is None else f"{share:.1%}" for share in shares)
+    return (feature.name, f"{feature.score:.2f}", f"{feature.evidence:.2f}", *odd)
+
+
+def _column(target: str, columns: Sequence[Column], feature: Feature) -> Column:
+    """The feature's column, by its name in the training data or by its own; a normalised column name counts, too."""
+    # Without the target, as in training: with it, the suffix that tells equal names apart could differ.
+    others = [column for column in columns if column.name != target]
+    normalised = unique_snake_case([column.name for column in others])
+    by_name = dict(zip(normalised, others, strict=True)) | {column.name: column for column in others}
+    found = by_name.get(feature.source_name or feature.name) or by_name.get(feature.name)
+    if found is None:
+        raise DataRefused(f"the file has no column for feature {feature.name!r}", field=feature.name)
+    return found
+
+
+def _numbers(column: Column) -> list[object]:
+    if column.kind == "numeric":
+        return list(column.values.tolist())
+    return [_number(cell) for cell in column.values]
+
+
+def _number(cell: str | None) -> float | str | None:
+    if cell is None:
+        return None
+    # `publish` makes a numeric feature, 0 or 1, of a column on which the model was fitted as booleans.
+    if cell.lower() in _BOOLEANS:
+        return _BOOLEANS[cell.lower()]
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
+
+
+def _texts(column: Column) -> list[object]:
+    # `cells` are a numeric column's cells as they were written: "1.0" is another category than "1".
+    return list(column.values if column.cells is None else column.cells)
 
 
 def _positive(text: str) -> int:

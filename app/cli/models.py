@@ -6,15 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from app.cli.access import registry_of
 from app.cli.published import figures_text
-from app.cli.shelf_access import registry_of
+from app.cli.table import table_lines, terminal_width
+from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused
-
-if TYPE_CHECKING:
-    from app.domain.manifest import Manifest
-    from app.inference.registry import ModelRegistry
+from app.inference.registry import ModelRegistry
+from app.settings import Settings
 
 _HEADINGS = ("VERSION", "ALIASES", "ESTIMATOR", "VARIANT", "TRAINED", "RUNTIME", "HOLD-OUT")
 _HEADLINES = ("accuracy", "f1", "log_loss", "rmse", "r2")
@@ -26,26 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the registry; each version's signature and checksums are verified, nothing is unpickled."""
-    from app.settings import Settings
-
+    """List the versions, each with its signature and checksums verified; unpickles nothing. Raises `SettingError`."""
     settings = Settings.from_environ()
     with registry_of(settings) as registry:
-        aliases, complaint = _aliases(registry)
+        aliases, unreadable = _aliases(registry)
         entries = [_entry(registry, name, aliases) for name in registry.names()]
     if args.json:
         print(json.dumps({"versions": entries}, indent=2, ensure_ascii=False))
     elif not entries:
         print(f"No version in {settings.model_dir}. To make the first two: bakeoff train")
     else:
-        print("\n".join(_table(entries)))
-    if complaint:
-        print(f"warning: the aliases are lost: {complaint}", file=sys.stderr)
+        print("\n".join(_lines(entries)))
+    if unreadable:
+        # The API can repair the file, because the store's configuration says which version is champion.
+        print(f"warning: no aliases are shown: {unreadable}; start the API: it writes that file again", file=sys.stderr)
     return 0
 
 
 def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
-    """The table of aliases, or an empty one and the reason why it cannot be used."""
+    """The version of each alias; none, and the reason, if the file of aliases is damaged."""
     try:
         return registry.aliases(), None
     except ArtefactRefused as error:
@@ -53,7 +52,7 @@ def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
 
 
 def _entry(registry: ModelRegistry, name: str, table: Mapping[str, str]) -> dict[str, Any]:
-    """A version as plain data; `refused` is the reason why it may not be served, or null."""
+    """A version as plain data; `refused` is the reason why it may not be served, or None."""
     aliases = sorted(alias for alias, version in table.items() if version == name)
     try:
         return {"version": name, "aliases": aliases, "refused": None, **_described(registry.verified(name).manifest)}
@@ -74,13 +73,11 @@ def _described(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _table(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The versions in aligned columns, the refused ones with their reasons below."""
-    rows = [_HEADINGS, *(_row(entry) for entry in entries if entry["refused"] is None)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    refused = [f"{entry['version']} is refused: {entry['refused']}" for entry in entries if entry["refused"]]
-    return (lines if len(rows) > 1 else []) + refused
+def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of the versions that can be served, then the refused ones with their reasons."""
+    rows = [_row(entry) for entry in entries if entry["refused"] is None]
+    table = table_lines(rows, _HEADINGS, width=terminal_width()) if rows else []
+    return table + [f"{entry['version']} is refused: {entry['refused']}" for entry in entries if entry["refused"]]
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from app.cli.progress import steps
-from app.cli.published import as_data, as_text
-from app.cli.shelf_access import registry_of
+from app.cli.access import registry_of
+from app.cli.published import TO_SERVE, as_data, as_text, steps
+from app.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
+    settings = Settings.from_environ()
     with steps() as step:
         step("loading libraries")
-        from app.settings import Settings
+        # Deferred: it loads scikit-learn, which takes seconds; `--help` needs nothing of it.
         from app.training.external_session import PublishRequest, publish_external
 
-        settings = Settings.from_environ()
         request = PublishRequest(model=args.model, reference=args.reference, target=args.target, version=args.version)
         with registry_of(settings) as registry:
             trained = publish_external(request, registry, step)
@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(as_text(trained))
         name = trained.versions[0].manifest.version
-        print(f"\nPublished {name} in {settings.model_dir}. It is served after a reload or a restart of the api.")
+        print(f"\nPublished {name} in {settings.model_dir}. {TO_SERVE}")
     return 0

@@ -1,14 +1,23 @@
-"""Show what was checked and published: as text for people, as plain data for programs."""
+"""Output of `train` and `publish`: the steps while they run, and what was checked and published."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+import msgspec
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from app.cli.table import table_lines
+
+if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
     from app.training.findings import DataReport
     from app.training.session import PublishedVersion, SessionResult
 
+TO_SERVE = "To serve: `bakeoff serve`, or `POST /models/reload` if the API runs."
 _FIGURES = {
     "accuracy": "accuracy",
     "precision": "precision",
@@ -20,30 +29,54 @@ _FIGURES = {
     "mae": "MAE",
     "r2": "R²",
 }
-_TOLD = ("version", "variant", "estimator", "created_at", "runtime", "parity", "metrics", "source")
+_MANIFEST_FIELDS = ("version", "variant", "estimator", "created_at", "runtime", "parity", "metrics", "source")
 _MOST_CLASSES_SHOWN = 12
 _LONGEST_REASON = 160
 _INDENT = "  "
 
 
-def as_data(trained: SessionResult) -> dict[str, Any]:
-    """The outcome as plain data, for `--json`."""
-    import msgspec
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """A function to call with the description of each step as it begins.
 
+    On a terminal, standard error shows the current step with a spinner, and finished ones with their time. Elsewhere
+    nothing is shown.
+    """
+    # A spinner in a log file is a line for every frame.
+    if not sys.stderr.isatty():
+        yield lambda _step: None
+        return
+    columns = (SpinnerColumn(finished_text="·"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def step(description: str) -> None:
+            finish()
+            progress.add_task(description, total=1)
+
+        def finish() -> None:
+            for task in progress.tasks:
+                progress.update(task.id, completed=1)
+
+        yield step
+        finish()
+
+
+def as_data(trained: SessionResult) -> dict[str, Any]:
+    """The report and the published versions as plain data, for `--json`."""
     report: object = msgspec.to_builtins(trained.report)
     return {"data_report": report, "versions": [_version_data(version) for version in trained.versions]}
 
 
 def as_text(trained: SessionResult) -> str:
-    """The outcome as lines for people."""
-    lines = list(_report_lines(trained.report))
+    """The report and the published versions as lines for people."""
+    lines = _report_lines(trained.report)
     for version in trained.versions:
         lines += ["", *_version_lines(version)]
     return "\n".join(lines)
 
 
 def figures_text(figures: Mapping[str, object]) -> str:
-    """The figures of a manifest in one line: `accuracy 0.967, …`."""
+    """The figures of a manifest in one line, such as `accuracy 0.967, F1 0.966`, without those that are missing."""
     shown = []
     for key, name in _FIGURES.items():
         value = figures.get(key)
@@ -53,12 +86,10 @@ def figures_text(figures: Mapping[str, object]) -> str:
 
 
 def _version_data(version: PublishedVersion) -> dict[str, Any]:
-    import msgspec
-
     manifest = msgspec.to_builtins(version.manifest)
     contract = version.manifest.contract
     return {
-        **{key: manifest[key] for key in _TOLD},
+        **{key: manifest[key] for key in _MANIFEST_FIELDS},
         "task": contract.task,
         "features": list(contract.names),
         "classes": list(contract.classes),
@@ -67,13 +98,13 @@ def _version_data(version: PublishedVersion) -> dict[str, Any]:
     }
 
 
-def _report_lines(report: DataReport) -> Iterator[str]:
-    yield f"Data checks: {report.rows} rows, {report.columns} feature{'s' if report.columns != 1 else ''}"
-    width = max(map(len, report.checks))
+def _report_lines(report: DataReport) -> list[str]:
+    title = f"Data checks: {report.rows} rows, {report.columns} feature{'s' if report.columns != 1 else ''}"
+    rows = []
     for check in report.checks:
         sentences = [finding.sentence for finding in report.of(check)] or ["none"]
-        for number, sentence in enumerate(sentences):
-            yield f"{_INDENT}{'' if number else check:<{width}}  {sentence}"
+        rows += [("" if number else check, sentence) for number, sentence in enumerate(sentences)]
+    return [title, *_indented(table_lines(rows), 1)]
 
 
 def _version_lines(version: PublishedVersion) -> Iterator[str]:
@@ -83,27 +114,31 @@ def _version_lines(version: PublishedVersion) -> Iterator[str]:
     for side, title in (("holdout", "hold-out"), ("training", "training")):
         figures = manifest.metrics.get(side)
         if figures is not None:
+            # `publish` measures on data of the user's, which are a hold-out only if the user kept them back.
             title = str(figures.get("measured_on", title))
             yield f"{_INDENT}{title} ({figures['rows']} rows): {figures_text(figures)}"
     yield from _confusion_lines(manifest.metrics["holdout"].get("confusion_matrix"), manifest.contract.classes)
     parity = manifest.parity
     compared = f"agrees with scikit-learn on {parity.rows} rows" if parity.holds else _short(parity.reason)
     yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
-    for complaint in version.warnings:
-        yield f"{_INDENT}warning: {complaint}"
+    for warning in version.warnings:
+        yield f"{_INDENT}warning: {warning}"
 
 
 def _confusion_lines(matrix: Any, classes: Sequence[str]) -> Iterator[str]:
+    # Regressors have no matrix, and one of many classes would fill pages.
     if not matrix or len(classes) > _MOST_CLASSES_SHOWN:
         return
-    width = max(len(str(count)) for row in matrix for count in row)
-    margin = max(map(len, classes))
     yield f"{_INDENT}confusion (a row for each true class, columns in the same order)"
-    for name, row in zip(classes, matrix, strict=True):
-        yield f"{_INDENT * 2}{name:<{margin}}  " + " ".join(f"{count:>{width}}" for count in row)
+    rows = [(name, *map(str, row)) for name, row in zip(classes, matrix, strict=True)]
+    yield from _indented(table_lines(rows, numeric=range(1, len(classes) + 1)), 2)
+
+
+def _indented(lines: Sequence[str], levels: int) -> list[str]:
+    return [f"{_INDENT * levels}{line}" for line in lines]
 
 
 def _short(reason: str | None) -> str:
-    """A library's reason can run over pages; the manifest has all of it."""
+    # The reason is a library's message, which can run over pages; the manifest has all of it.
     text = reason or "parity does not hold"
     return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"

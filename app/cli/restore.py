@@ -1,4 +1,4 @@
-"""`bakeoff restore`: restore a backup, completely or not at all, while nothing runs on the data."""
+"""`bakeoff restore`: restores a backup, completely or not at all, while nothing runs on the data."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-if TYPE_CHECKING:
-    from app.store.backup import BackupContents, RestoreTargets
-    from app.store.kinds import Kind
+from app.cli import doctor
+from app.cli.backup import places_of_state
+from app.errors import BackupRefused, Contradiction
+from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
+from app.store.backup import STORE, BackupContents, RestoreTargets, put_back, staging, standing, unpack
+from app.store.host_files import SharedProgress
+from app.store.kinds import Kind
+from app.store.locks import monitor_lock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("source", metavar="FILE|-", help="a file that `bakeoff backup` wrote, or - (stdin)")
+    parser.add_argument("source", metavar="FILE|-", help="a file that `bakeoff backup` wrote, or - (standard input)")
     parser.add_argument("--force", action="store_true", help="move existing data aside instead of refusing")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Verify the checksums, restore the log, the key and the model registry, and run the doctor's checks on them.
+    """Restore the log, the key and the model registry, then check them as `bakeoff doctor` does.
 
-    1 where something is broken, then or now. The former data are kept beside the restored ones.
+    The exit status is 1 if a check finds something broken. Raises `BackupRefused` if the backup is damaged, or if there
+    are data and no `--force`; `Contradiction` if a monitor or an API runs; `StoreUnavailable` and `SettingError`.
     """
-    from app.cli import doctor
-    from app.cli.backup import restore_targets_of
-    from app.errors import BackupRefused
-
-    homes, kind = restore_targets_of()
+    places, kind = places_of_state()
     try:
-        with _alone(homes, kind), _opened(args.source) as source:
-            contents, aside = _restored(homes, kind, source, force=args.force)
+        with _exclusive(places, kind), _opened(args.source) as source:
+            contents, aside = _restored(places, kind, source, force=args.force)
     except OSError as error:
         place = error.filename or args.source
         raise BackupRefused(f"{place}: {error.strerror or error}; nothing was changed") from error
@@ -44,51 +46,67 @@ def run(args: argparse.Namespace) -> int:
     return doctor.show(doctor.of_state())
 
 
-def _restored(homes: RestoreTargets, kind: Kind, source: IO[bytes], *, force: bool) -> tuple[BackupContents, list[str]]:
-    """The contents that were restored, and the folders that hold the former data."""
-    from app.inference.registry import keep_last_ordinal, last_ordinal
-    from app.store.backup import STORE, put_back, staging, unpack
+def _restored(
+    places: RestoreTargets, kind: Kind, source: IO[bytes], *, force: bool
+) -> tuple[BackupContents, list[str]]:
+    """The contents that were restored, and the places that hold the former data."""
+    in_server = _refuse_to_overwrite(places, kind, force=force)
+    given_away, stamp = last_ordinal(places.model_dir), _stamp()
+    with staging(places):
+        contents = _unpacked(source, places)
+        with _server_restored(kind, places.staged(STORE), f"replaced-{stamp}") as commit:
+            aside = [str(folder) for folder in put_back(places, contents.files, stamp, commit)]
+    _keep_ordinal(places, given_away)
+    if in_server and STORE in contents.files:
+        aside.append(f"the schema replaced-{stamp} of {kind.place}")
+    return contents, aside
 
-    in_server = _refuse_to_overwrite(homes, kind, force=force)
-    given_away, stamp = last_ordinal(homes.model_dir), _stamp()
-    with staging(homes):
-        contents = unpack(source, homes.staged)
-        with _taken_in(kind, homes.staged(STORE), f"replaced-{stamp}") as commit:
-            aside = [str(folder) for folder in put_back(homes, contents.files, stamp, commit)]
-    # Ids of versions published since the backup are still out there: their numbers must not name others.
-    keep_last_ordinal(homes.model_dir, given_away)
-    return contents, [*aside, *([f"the schema replaced-{stamp} of {kind.place}"] if in_server else [])]
 
-
-def _refuse_to_overwrite(homes: RestoreTargets, kind: Kind, *, force: bool) -> bool:
-    """Whether a server has a log already. Raises `BackupRefused` where anything is there, without `force`."""
-    from app.errors import BackupRefused
-    from app.store.backup import standing
-
-    in_server = kind.is_there()
-    there = [*map(str, standing(homes)), *([kind.place] if in_server else [])]
-    if there and not force:
-        raise BackupRefused(f"{there[0]} is there already: nothing is overwritten without --force")
+def _refuse_to_overwrite(places: RestoreTargets, kind: Kind, *, force: bool) -> bool:
+    """Whether a database server has a log. Raises `BackupRefused` if there are any data and no `force`."""
+    in_server = kind.server is not None and kind.server.has_store()
+    existing = [*map(str, standing(places)), *([kind.place] if in_server else [])]
+    if existing and not force:
+        raise BackupRefused(f"{existing[0]} exists already: add --force to move the existing data aside")
     return in_server
 
 
-def _taken_in(kind: Kind, store: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
-    """A backup that was made before the first start has no log: then a server's is left as it is."""
-    return kind.taking_in(store, aside) if store.is_file() else contextlib.nullcontext(lambda: None)
+def _unpacked(source: IO[bytes], places: RestoreTargets) -> BackupContents:
+    try:
+        return unpack(source, places.staged)
+    except BackupRefused as error:
+        raise BackupRefused(f"{source.name}: {error.message}; nothing was changed") from error
+
+
+def _server_restored(kind: Kind, store: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
+    """The restore of the log in a server, which the block commits; does nothing if the log is a file."""
+    # A backup that was made before the first start has no log: then the server's is left as it is.
+    if kind.server is None or not store.is_file():
+        return contextlib.nullcontext(lambda: None)
+    return kind.server.restoring(store, aside)
+
+
+def _keep_ordinal(places: RestoreTargets, given_away: int) -> None:
+    # Prediction ids of versions published since the backup are still in use: their ordinals must not name others.
+    try:
+        keep_last_ordinal(places.model_dir, given_away)
+    except OSError as error:
+        # By now the data are replaced, so `run` must not say that nothing was changed.
+        raise BackupRefused(
+            f"the backup is restored, but {places.model_dir / LAST_ORDINAL} could not be written "
+            f"({error.strerror or error}): write {given_away} into it before you publish another version"
+        ) from error
 
 
 @contextlib.contextmanager
-def _alone(homes: RestoreTargets, kind: Kind) -> Iterator[None]:
-    """Nothing else works on the data. Raises `Contradiction`."""
-    from app.errors import Contradiction
-    from app.monitor.lock import monitor_lock
-    from app.store.host_files import SharedProgress
-
-    with monitor_lock(homes.data_dir, kind) as lock:
+def _exclusive(places: RestoreTargets, kind: Kind) -> Iterator[None]:
+    """Keeps monitors out for the block. Raises `Contradiction` if a monitor or an API works on the data."""
+    # With the monitor's lock, a monitor that starts in between waits until the restore is complete.
+    with monitor_lock(places.data_dir, kind) as lock:
         if not lock.acquire():
-            raise Contradiction(f"a monitor runs on {homes.data_dir}: stop it first")
-        if SharedProgress(homes.data_dir / "progress").alive():
-            raise Contradiction(f"an api runs on {homes.data_dir}: stop it first")
+            raise Contradiction(f"a monitor runs on {places.data_dir}, or another restore: stop it first")
+        if SharedProgress(places.data_dir / "progress").alive():
+            raise Contradiction(f"an API runs on {places.data_dir}: stop it first")
         yield
 
 
@@ -102,5 +120,5 @@ def _opened(source: str) -> Iterator[IO[bytes]]:
 
 
 def _stamp() -> str:
-    """The time, to the microsecond: one restore must not put things aside where another did."""
+    # To the microsecond, because two restores must not move data aside to the same place.
     return datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")

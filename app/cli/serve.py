@@ -1,4 +1,4 @@
-"""`bakeoff serve`: the api in the foreground, by gunicorn; SIGTERM drains."""
+"""`bakeoff serve`: runs the API in the foreground under gunicorn. On SIGTERM it finishes open requests and stops."""
 
 from __future__ import annotations
 
@@ -16,28 +16,31 @@ _GUNICORN_CONF = Path(__file__).resolve().parents[2] / "docker" / "gunicorn.conf
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """No arguments: everything is a setting."""
+    """None: settings, from environment variables, configure the API."""
 
 
 def run(_args: argparse.Namespace) -> int:
-    """Become gunicorn; returns only by an error. Raises `SettingError`, also for a port that is taken."""
+    """Replace this process by gunicorn. Raises `SettingError`, also if it could not listen on the port."""
     settings = Settings.from_environ()
     _check_port(settings)
     environment = {
         **os.environ,
-        "WEB_CONCURRENCY": str(settings.workers),  # gunicorn reads it too, and an empty one stops it
-        # prometheus_client looks at it once, when it is imported.
+        "WEB_CONCURRENCY": str(settings.workers),  # gunicorn reads it, too, and an empty one stops it
+        # prometheus_client reads this one once, when it is imported; later would be too late.
         "PROMETHEUS_MULTIPROC_DIR": str(settings.metrics_dir.absolute()),
+        # Workers are the unit of parallelism; threads of numerical libraries in each would compete for the same cores.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
     }
+    # Replaced, not started as a child: then signals to this process reach gunicorn itself.
     command = [sys.executable, "-m", "gunicorn", "--config", str(_GUNICORN_CONF), "app.wsgi:create()"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell; our own interpreter
 
 
 def _check_port(settings: Settings) -> None:
-    """gunicorn would try a taken port five times, with a line each; one plain line is better."""
+    # gunicorn tries a taken port five times, with a line of log for each; this is one line, at once.
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As gunicorn does, or connections of a server that has just stopped would make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.api_port))
@@ -46,4 +49,6 @@ def _check_port(settings: Settings) -> None:
                 raise SettingError(
                     "API_PORT", f"port {settings.api_port} is taken: stop what listens there, or set another API_PORT"
                 ) from None
+            if error.errno == errno.EACCES:
+                raise SettingError("API_PORT", f"this user may not listen on port {settings.api_port}") from None
             raise SettingError("HOST", f"cannot listen on {settings.host}:{settings.api_port}: {error}") from None

@@ -1,4 +1,4 @@
-"""`bakeoff simulate`: play real rows of the served model's data set, with true labels, against the service."""
+"""`bakeoff simulate`: sends rows of the served model's data set, and their true labels, to the running API."""
 
 from __future__ import annotations
 
@@ -21,44 +21,56 @@ from app.simulation.plan import GRAMMAR, Distortion, Terms, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
 
 _INTERRUPTED = 130
-_LOOK_S = 0.1
-_LAST_ANSWERS_S = 10.0
+_POLL_S = 0.1
+_LAST_ANSWERS_S = 10.0  # after Ctrl-C: long enough for answers under way, short enough for one who waits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("--requests", type=_whole(1), default=5000, metavar="N", help="how many to send (5000)")
+    """The command's options."""
     parser.add_argument(
-        "--label-rate", type=_number(0, 1), default=0.8, metavar="P", help="share of requests that get a label (0.8)"
+        "--requests", type=_whole(1), default=5000, metavar="N", help="how many to send (default: 5000)"
     )
     parser.add_argument(
-        "--feedback-batch", type=_whole(1), default=50, metavar="N", help="labels sent in one request (50)"
+        "--label-rate",
+        type=_number(0, 1),
+        default=0.8,
+        metavar="P",
+        help="share of requests that get a label (default: 0.8)",
+    )
+    parser.add_argument(
+        "--feedback-batch", type=_whole(1), default=50, metavar="N", help="labels sent in one request (default: 50)"
     )
     parser.add_argument(
         "--rate", type=_number(1e-3), metavar="N", help="requests per second (default: as many as possible)"
     )
-    parser.add_argument("--concurrency", type=_whole(1), default=4, metavar="N", help="connections (4)")
-    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="the same seed sends the same rows (0)")
+    parser.add_argument("--concurrency", type=_whole(1), default=4, metavar="N", help="connections (default: 4)")
+    parser.add_argument(
+        "--seed", type=_whole(0), default=0, metavar="N", help="the same seed sends the same rows (default: 0)"
+    )
     parser.add_argument("--users", type=_whole(0), default=0, metavar="N", help="send ids of N users (default: none)")
     parser.add_argument(
         "--noise",
         type=_number(0),
         default=0.0,
         metavar="X",
-        help="noise added to each number, in its standard deviations (0)",
+        help="noise added to each number, in its standard deviations (default: 0)",
     )
     parser.add_argument(
         "--drift", type=_distortion, action="append", default=[], metavar="CHANGE", help=f"change a feature: {GRAMMAR}"
     )
-    parser.add_argument("--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (0)")
     parser.add_argument(
-        "--data", type=Path, metavar="CSV", help="the model's data set, if it is not where the model was trained from"
+        "--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (default: 0)"
     )
+    parser.add_argument("--data", type=Path, metavar="CSV", help="the model's data set, if it has moved since training")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Send, print the summary, and give 0 where everything was answered and every label was taken."""
+    """Send the requests and labels, and print the summary.
+
+    The exit status is 0 if every request was answered and every label accepted, 130 after Ctrl-C, and otherwise 1.
+    Raises `Unavailable`, `Unauthorised`, `InvalidRequest`, `DataRefused` and `SettingError`.
+    """
     settings = Settings.from_environ()
     model = _served_model(settings)
     data = rows.load(model.contract, model.source, args.data)
@@ -92,17 +104,18 @@ def _served_model(settings: Settings) -> ServedModel:
     service.close()
     if not isinstance(listing, ServiceProblem):
         return reference_of(listing.models)
-    if listing.status == 0:
-        raise Unavailable(
-            f"can't reach the API at {settings.api_url}: start it with `bakeoff serve`, or set API_URL to where it is"
-        )
+    url = settings.api_url
+    if listing.status == 0:  # no status at all, so nothing answered
+        raise Unavailable(f"can't reach the API at {url}: start it with `bakeoff serve`, or set API_URL to its address")
     if listing.status in (401, 403):
-        raise Unauthorised(f"{settings.api_url} requires a token: set API_TOKEN to the server's ({listing.message})")
-    raise Unavailable(f"{settings.api_url}/models answered {listing.status}: {listing.message or listing.code}")
+        raise Unauthorised(f"{url} refuses the call: set API_TOKEN to the API's ({listing.message})")
+    # Another server answers with 404, or with what is not a list of models.
+    advice = "; is API_URL the API's address?" if listing.status in (200, 404) else ""
+    raise Unavailable(f"{url}/models answered {listing.status}: {listing.message or listing.code}{advice}")
 
 
 def _played(play: Play, tally: Tally, requests: int) -> tuple[Summary, bool]:
-    """The summary of the run, and whether it was cut short by hand."""
+    """The summary of the run, and whether Ctrl-C ended it early."""
     console = Console(stderr=True)
     columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     started = time.monotonic()
@@ -111,9 +124,10 @@ def _played(play: Play, tally: Tally, requests: int) -> tuple[Summary, bool]:
         bar = progress.add_task("sending", total=requests)
         play.start()
         try:
-            while not play.wait(_LOOK_S):
+            while not play.wait(_POLL_S):
                 progress.update(bar, completed=tally.sent)
         except KeyboardInterrupt:
+            # A summary of half a run is worth more than none.
             interrupted = True
             play.stop()
             play.wait(_LAST_ANSWERS_S)

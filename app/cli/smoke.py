@@ -1,4 +1,4 @@
-"""`bakeoff smoke`: test that a running api gives the known answers and refuses bad requests."""
+"""`bakeoff smoke`: test that a running API gives the known answers and refuses bad requests."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from app.domain.known_answers import KnownAnswers
-    from app.settings import Settings
-    from app.simulation.smoke import SmokeCheck
+import msgspec
+
+from app.cli.access import registry_of
+from app.domain.known_answers import KnownAnswers
+from app.errors import ArtefactRefused, DataRefused, NotReady
+from app.inference.loader import known_answers
+from app.settings import Settings
+from app.simulation.smoke import Smoke, SmokeCheck
+from app.store.keys import FILE_NAME
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("url", nargs="?", metavar="URL", help="the api's address (API_URL)")
+    parser.add_argument("url", nargs="?", metavar="URL", help="the API's address (default: API_URL)")
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
-        "--answers", type=Path, metavar="FILE", help="a file of known answers, where the registry is not at hand"
+        "--answers", type=Path, metavar="FILE", help="a file of known answers, without the model registry at hand"
     )
     known.add_argument(
         "--print-answers", action="store_true", help="print the registry's known answers and send nothing"
@@ -28,16 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each check, and one for each complaint; 1 where there is any.
+    """Print a line for each check and for each failure; exit status 1 if there is a failure.
 
-    The known answers come from the registry's scikit-learn originals or from a file: never from the server under test.
+    Raises `NotReady` and `DataRefused` if there are no known answers to compare with, and `SettingError`.
     """
-    import msgspec
-
-    from app.settings import Settings
-    from app.simulation.smoke import Smoke
-
     settings = Settings.from_environ()
+    # Never from the API under test: what it answers wrongly it would also call right.
     known = _from_file(args.answers) if args.answers else _from_registry(settings)
     if args.print_answers:
         print(msgspec.json.format(msgspec.json.encode(known), indent=1).decode())
@@ -61,36 +61,42 @@ def _print(check: SmokeCheck) -> None:
 
 
 def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
-    """Of every version that the registry does not refuse. Raises `NotReady` where there is none to test."""
-    from app.errors import ArtefactRefused, NotReady
-    from app.inference.loader import known_answers
-    from app.inference.registry import ModelRegistry
-    from app.store.keys import FILE_NAME, load_or_create
+    """The answers of the original scikit-learn model, for every version that is not refused.
 
-    if not (settings.data_dir / "keys" / FILE_NAME).exists():  # a test makes no keys
-        raise NotReady(f"there is no key in {settings.data_dir}, so no known answer: name a file by --answers")
-    registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
-    known = []
-    for name in registry.names():
-        try:
-            known.append(known_answers(registry, name))
-        except ArtefactRefused as error:  # nobody may serve it: the server must do without, too
-            print(f"warning: {name} is left out: {error.message}", file=sys.stderr)
+    Raises `NotReady` if there is no such version.
+    """
+    # Checked first, because `registry_of` would make a key: then every version would be refused, and for no fault of
+    # its own.
+    if not (settings.data_dir / "keys" / FILE_NAME).exists():
+        raise NotReady(
+            f"{settings.data_dir} has no deployment key, so no version can be verified: set DATA_DIR to the API's, or "
+            "pass a file of known answers by --answers"
+        )
+    known, refused = [], []
+    with registry_of(settings) as registry:
+        names = registry.names()
+        for name in names:
+            try:
+                known.append(known_answers(registry, name))
+            except ArtefactRefused as error:  # the API refuses it, too, so there is nothing of it to test
+                refused.append(f"warning: {name} is left out: {error.message}")
+    for warning in refused:
+        print(warning, file=sys.stderr)
     if not known:
-        raise NotReady(f"there is no version in {settings.model_dir}: name a file of known answers by --answers")
+        found = "every version is refused" if names else "there is no version"
+        raise NotReady(f"{found} in {settings.model_dir}: pass a file of known answers by --answers")
     return known
 
 
 def _from_file(path: Path) -> Sequence[KnownAnswers]:
-    import msgspec
-
-    from app.domain.known_answers import KnownAnswers
-    from app.errors import DataRefused
-
+    wanted = "write one by `bakeoff smoke --print-answers` next to the model registry"
     try:
         known = msgspec.json.decode(path.read_bytes(), type=list[KnownAnswers])
-    except (OSError, msgspec.DecodeError) as error:
-        raise DataRefused(f"{path} holds no known answers: {error}") from error
+    except OSError as error:
+        raise DataRefused(f"{path} cannot be read: {error.strerror or error}") from error
+    except msgspec.DecodeError as error:
+        raise DataRefused(f"{path} is not a file of known answers ({error}): {wanted}") from error
+    # A check of no answers would pass.
     if not any(version.answers for version in known):
-        raise DataRefused(f"{path} holds no known answers")
+        raise DataRefused(f"{path} has no known answers: {wanted}")
     return known

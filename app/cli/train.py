@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import TYPE_CHECKING
 
-from app.cli.progress import steps
-from app.cli.published import as_data, as_text
-from app.cli.shelf_access import registry_of
+from app.cli.access import registry_of
+from app.cli.published import TO_SERVE, as_data, as_text, steps
+from app.settings import Settings
+from app.training.variants import read_catalogue
 
 if TYPE_CHECKING:
-    from app.training.session import TrainingRequest
+    from app.training.session import Progress, SessionResult
 
-LARGEST_SEED = 2**32 - 1
+_LARGEST_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-accuracy",
         type=_share,
         metavar="SHARE",
-        help="classification: the least hold-out accuracy to publish (default 0.90)",
+        help="classification: the lowest hold-out accuracy to publish (default 0.90)",
     )
-    add("--min-r2", type=_number, metavar="R2", help="regression: the least hold-out R² to publish (default: none)")
+    add("--min-r2", type=_number, metavar="R2", help="regression: the lowest hold-out R² to publish (default: none)")
     add("--drop", action="append", default=[], metavar="COLUMN", help="leave this column out (repeatable)")
     add(
         "--keep",
@@ -51,29 +53,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and publish. Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
+    settings = Settings.from_environ()
     with steps() as step:
         step("loading libraries")
-        from app.settings import Settings
-        from app.training.session import train
-        from app.training.variants import read_catalogue
-
-        settings = Settings.from_environ()
-        with registry_of(settings) as registry:
-            trained = train(_request(args), registry, read_catalogue(), step)
+        trained = _trained(args, settings, step)
     if args.json:
         print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
     else:
         print(as_text(trained))
         names = " and ".join(version.manifest.version for version in trained.versions)
-        print(f"\nPublished {names} in {settings.model_dir}. To serve: bakeoff serve")
+        print(f"\nPublished {names} in {settings.model_dir}. {TO_SERVE}")
     return 0
 
 
-def _request(args: argparse.Namespace) -> TrainingRequest:
+def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> SessionResult:
+    # Deferred: these load scikit-learn, which takes seconds; `--help` needs nothing of it.
     from app.training.checks import CheckOptions
-    from app.training.session import Gate, TrainingRequest
+    from app.training.session import Gate, TrainingRequest, train
 
-    return TrainingRequest(
+    request = TrainingRequest(
         dataset=args.dataset,
         target=args.target,
         version=args.version,
@@ -82,6 +80,8 @@ def _request(args: argparse.Namespace) -> TrainingRequest:
         options=CheckOptions(drop=tuple(args.drop), keep=tuple(args.keep), task=args.task),
         gate=Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2),
     )
+    with registry_of(settings) as registry:
+        return train(request, registry, read_catalogue(), step)
 
 
 def _share(text: str) -> float:
@@ -93,13 +93,14 @@ def _share(text: str) -> float:
 
 def _number(text: str) -> float:
     value = float(text)
-    if value != value:
+    # float() reads "nan", which no R² reaches: the gate would refuse every model, after the training.
+    if math.isnan(value):
         raise argparse.ArgumentTypeError("nan is not a number to compare with")
     return value
 
 
 def _seed(text: str) -> int:
     value = int(text)
-    if not 0 <= value <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LARGEST_SEED}")
+    if not 0 <= value <= _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LARGEST_SEED}")
     return value

@@ -1,4 +1,4 @@
-"""`bakeoff ui`: the dashboard in the foreground, by Streamlit."""
+"""`bakeoff ui`: runs the dashboard in the foreground under Streamlit."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def add_arguments(_parser: argparse.ArgumentParser) -> None:
-    """No arguments: everything is a setting."""
+    """None: settings, from environment variables, configure the dashboard."""
 
 
 def run(_args: argparse.Namespace) -> int:
-    """Become Streamlit on HOST and UI_PORT; returns only by an error. Raises `SettingError`."""
+    """Replace this process by Streamlit, on HOST and UI_PORT. Raises `SettingError`."""
     settings = Settings.from_environ()
     environment = {**os.environ, "API_URL": settings.api_url}
-    # The dashboard asks for it in the page; it must not be able to hand out what it was never meant to have.
+    # Anyone who can open the page could use it: the dashboard asks each user for the token instead.
     environment.pop("ADMIN_TOKEN", None)
     os.chdir(_ROOT)  # Streamlit reads .streamlit/config.toml where it is started, and finds `app` there
     os.execve(sys.executable, command(settings), environment)  # noqa: S606 - no shell; our own interpreter
 
 
 def command(settings: Settings) -> list[str]:
-    """The command line; settings other than address and port are in .streamlit/config.toml."""
+    """Streamlit's command line. Options that do not depend on settings are in .streamlit/config.toml."""
     return [
         *(sys.executable, "-m", "streamlit", "run", str(_ROOT / "app" / "ui" / "main.py")),
         f"--server.address={settings.host}",

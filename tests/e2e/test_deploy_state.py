@@ -39,7 +39,7 @@ def test_a_restore_is_refused_while_the_api_runs(start, installation, tmp_path):
     assert command(installation, "backup", "--to", str(backup)).returncode == 0
     refused = command(installation, "restore", str(backup), "--force")
     assert refused.returncode == 1
-    assert "an api runs" in refused.stderr
+    assert "an API runs" in refused.stderr
 
 
 def test_a_backup_can_go_through_a_pipe(installation, tmp_path):

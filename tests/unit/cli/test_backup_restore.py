@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
+from app.files import lock
 from app.inference.registry import ModelRegistry
-from app.monitor.lock import MonitorLock
 from app.store.backup import RestoreTargets, put_back, staging
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
@@ -180,8 +180,8 @@ def test_numbers_of_versions_published_since_are_not_given_again(here, backup):
 
 
 def test_it_refuses_while_a_monitor_runs(backup, elsewhere, capsys):
-    with MonitorLock(elsewhere.data) as lock:
-        assert lock.acquire()
+    elsewhere.data.mkdir(parents=True)
+    with lock(elsewhere.data / "monitor.lock"):
         assert elsewhere.run("restore", str(backup)) == 1
     assert "a monitor runs" in capsys.readouterr().err
 
@@ -191,7 +191,7 @@ def test_it_refuses_while_an_api_runs(backup, elsewhere, capsys):
     progress = SharedProgress(elsewhere.data / "progress")
     progress.open()
     assert elsewhere.run("restore", str(backup)) == 1
-    assert "an api runs" in capsys.readouterr().err
+    assert "an API runs" in capsys.readouterr().err
     progress.close()
     assert elsewhere.run("restore", str(backup)) == 0
 

@@ -133,5 +133,5 @@ def test_people_get_lines_with_arrows(consult, capsys, tmp_path):
     consult(models=tmp_path / "nowhere")
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
-    assert "BROKEN  shelf: no version in" in out
+    assert "BROKEN  model registry: no version in" in out
     assert "→ bakeoff train" in out

@@ -53,7 +53,7 @@ def report(capsys, *words: str) -> dict:
 def test_a_file_like_the_training_data_shows_no_drift(folder, capsys):
     assert main(["drift", csv(folder, rows(100)), "--version", "v1"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("100 rows against the 200 that v1 was made from\n\nNo change is proven")
+    assert text.startswith("100 rows compared with the 200 reference rows of v1\n\nNo change is proven")
 
 
 def test_a_file_with_a_shift_is_proven_to_have_changed(folder, capsys):
@@ -64,10 +64,10 @@ def test_a_file_with_a_shift_is_proven_to_have_changed(folder, capsys):
     assert "A change is proven" in capsys.readouterr().out
 
 
-def test_a_change_that_has_passed_is_told(folder, capsys):
+def test_a_change_that_is_over_is_reported(folder, capsys):
     lines = [*rows(200), *rows(100, shift=3.0), *rows(1200)]
     assert main(["drift", csv(folder, lines), "--version", "v1"]) == 0
-    assert "proven in the middle, and has passed" in capsys.readouterr().out
+    assert "proven earlier in the file, and is over at its end" in capsys.readouterr().out
 
 
 def test_odd_cells_are_counted_and_not_refused(folder, capsys):

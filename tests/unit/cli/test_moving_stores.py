@@ -178,7 +178,7 @@ def test_a_backup_of_a_store_that_nobody_has_used_yet_has_no_log(postgres_place,
     key.parent.mkdir()
     key.write_text("ab" * 32)
     assert postgres_place.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
-    assert "the log is not yet there" in capsys.readouterr().out
+    assert "no log, because nothing has been recorded yet" in capsys.readouterr().out
 
 
 def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place, tmp_path, capsys):

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.cli import main
-from app.cli.interval_plot import marks_for, plotted, scale_of
-from app.cli.report import caught_up
-from app.cli.report_text import lines_of
+from app.cli.report import caught_up, lines_of, marks_for, plotted, scale_of
 from app.domain.report import CheckReport, ComparisonReport, Recommendation
 from tests.unit.cli.small_api import small_api
 from tests.unit.services.control.deciders import report
@@ -65,7 +63,7 @@ def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
     assert "label rate: not known yet" in shown
     assert "slow answers of v2: ok" in shown
     assert "PROMOTE v3: one sentence" in shown
-    assert "not by itself: nobody vouches for it" in shown
+    assert "not promoted automatically: nobody vouches for it" in shown
 
 
 RAMP = {"version": "v2", "steps": [0.1, 0.25], "step": 1, "next_step_at": "2026-11-21T12:00:00.5Z", "held": None}
@@ -194,7 +192,7 @@ def test_an_api_that_is_not_there_is_said_with_what_to_do(environment, capsys):
     [
         (401, {"error": {"message": "this call needs a token"}}, "API_TOKEN"),
         (503, {"error": {"message": "the store is away"}}, "the store is away"),
-        (502, b"<html>", "is this the api's address?"),
+        (502, b"<html>", "this is the API's address"),
         (500, {"oops": 1}, "answered 500"),
     ],
 )

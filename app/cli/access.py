@@ -1,0 +1,100 @@
+"""What commands reach: the running API over HTTP, and the model registry on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
+
+from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError, Unavailable
+from app.inference.registry import ModelRegistry
+from app.settings import Settings
+from app.store.keys import load_or_create
+
+_CONNECT_S, _ANSWER_S = 3.0, 30.0
+_BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
+
+
+class ApiRefused(BakeoffError):
+    """The API answered with an error. The message is the API's own, followed by what to do where that is known."""
+
+    code = "refused"
+
+
+def ask(
+    url: str,
+    path: str,
+    token: str | None = None,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, bytes] | None = None,
+) -> Any:
+    """The decoded JSON that the API at `url` returns for GET `path`, or for POST `path` if there is a body.
+
+    Raises `Unavailable` if nothing answers, `ApiRefused` if the answer is an error or not JSON, and `InvalidRequest`
+    if `url` is not an HTTP address.
+    """
+    address = url.rstrip("/") + path
+    sent: dict[str, str | bytes] = dict(headers or {})
+    if token:
+        sent["Authorization"] = f"Bearer {token}"
+    try:
+        with requests.Session() as session:
+            # requests would send this host's own API through a proxy, and replace the token by one from .netrc.
+            session.trust_env = False
+            answer = session.request(
+                "GET" if body is None else "POST", address, json=body, headers=sent, timeout=(_CONNECT_S, _ANSWER_S)
+            )
+    except requests.RequestException as error:
+        raise _unanswered(url, error) from error
+    return _content(answer, address)
+
+
+def _unanswered(url: str, error: requests.RequestException) -> BakeoffError:
+    # Starting the API helps in none of the first three cases, so each has a message of its own.
+    if isinstance(error, _BAD_ADDRESS):
+        return InvalidRequest(f"{url!r} is not an HTTP address: set API_URL or --url to one like http://127.0.0.1:5000")
+    if isinstance(error, InvalidHeader):
+        return InvalidRequest("a token or --actor has a character that no HTTP header can have: a line break?")
+    if isinstance(error, requests.ReadTimeout):
+        return Unavailable(f"the API at {url} accepted the call but did not answer within {_ANSWER_S:g} s: see its log")
+    return Unavailable(
+        f"can't reach the API at {url} ({type(error).__name__}): start it with `bakeoff serve`, or set API_URL or "
+        "--url to its address"
+    )
+
+
+def _content(answer: requests.Response, address: str) -> Any:
+    try:
+        content = answer.json()
+    except ValueError:
+        # A proxy in front of the API answers with HTML while nothing is behind it.
+        raise ApiRefused(
+            f"{address} answered {answer.status_code}, but not with JSON: check that this is the API's address, and "
+            "that the API runs if a proxy is in front of it"
+        ) from None
+    if answer.status_code == 200:
+        return content
+    error = content.get("error") if isinstance(content, dict) else None
+    if not isinstance(error, dict) or "message" not in error:
+        raise ApiRefused(f"{address} answered {answer.status_code} without a reason: see the API's log")
+    message = str(error["message"])
+    # Where administration is switched off, no token helps, and the API's own message says what does.
+    if answer.status_code in (401, 403) and error.get("code") != AdminDisabled.code:
+        message += " (commands take ADMIN_TOKEN and API_TOKEN from the environment: set them to the API's values)"
+    raise ApiRefused(message)
+
+
+@contextmanager
+def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
+    """The registry in `MODEL_DIR`, signed with the key in `DATA_DIR`, which is made if it is missing.
+
+    An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so leave printing outside of it.
+    """
+    try:
+        yield ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
+    except OSError as error:
+        place = error.filename or settings.model_dir
+        raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error
