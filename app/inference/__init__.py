@@ -1,1 +1,1 @@
-"""Models: signed artefacts on the shelf, and the runtimes that answer with them."""
+"""Models: signed artefacts in the model registry, and the runtimes that answer with them."""

@@ -1,6 +1,7 @@
-"""The signature over a manifest: HMAC-SHA256 with the deployment's key, over the very bytes of the file.
+"""The artefact of one version, a signed folder: nothing in it is used before signature and checksums are verified.
 
-One version's folder: nothing in it is believed before the signature and the checksum say so.
+The signature is HMAC-SHA256 over the bytes of `manifest.json`, keyed with the deployment's key. The manifest has the
+SHA-256 of every other file, so one signature covers all of them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,42 @@ import numpy as np
 from app.domain.manifest import MANIFEST_FORMAT, FileSum, Manifest
 from app.errors import ArtefactRefused
 
-# The same key signs other things; what is signed here must never pass for one of those.
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+# The same key signs prediction ids too: with a context, a signature of one kind never passes for the other.
 _CONTEXT = b"bakeoff manifest\x00"
+# One component, which cannot start with a dot: a signed manifest of another deployment must not name `../../x`.
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+_LARGEST_MANIFEST = 32 * 1024 * 1024
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+class _Claims(msgspec.Struct):
+    """The fields that a manifest of any format has."""
+
+    format: int
+    ordinal: int
+
+
+_CLAIMS = msgspec.json.Decoder(_Claims)
+
+
+class Artefact(msgspec.Struct, frozen=True):
+    """A verified version: its manifest, and the bytes that were checked.
+
+    The bytes are kept rather than read again, because the files could be replaced between check and use.
+    """
+
+    manifest: Manifest
+    folder: Path
+    files: Mapping[str, bytes]
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises `ArtefactRefused` if the manifest does not list it."""
+        try:
+            return self.files[name]
+        except KeyError:
+            raise ArtefactRefused(self.folder / name, "the manifest does not list this file") from None
 
 
 def signature(key: bytes, manifest: bytes) -> bytes:
@@ -35,71 +70,42 @@ def is_signed(key: bytes, manifest: bytes, claimed: bytes) -> bool:
     return hmac.compare_digest(signature(key, manifest), claimed)
 
 
-MANIFEST = "manifest.json"
-SIGNATURE = "manifest.sig"
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
-_LARGEST_MANIFEST = 32 * 1024 * 1024
-_DECODER = msgspec.json.Decoder(Manifest)
-
-
-class _Claims(msgspec.Struct):
-    """What can be read of a manifest of any format."""
-
-    format: int
-    ordinal: int
-
-
-_CLAIMS = msgspec.json.Decoder(_Claims)
-
-
-class Artefact(msgspec.Struct, frozen=True):
-    """A verified version: its manifest and the very bytes whose checksums were found right."""
-
-    manifest: Manifest
-    folder: Path
-    files: Mapping[str, bytes]
-
-    def read(self, name: str) -> bytes:
-        """The content of a file. Raises `ArtefactRefused` where the manifest has no such file."""
-        try:
-            return self.files[name]
-        except KeyError:
-            raise ArtefactRefused(self.folder / name, "the manifest does not list this file") from None
-
-
 def file_sum(data: bytes) -> FileSum:
-    """What a manifest says about a file of this content."""
+    """A manifest's entry for a file with this content: SHA-256 in hex and the number of bytes."""
     return FileSum(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def encoded(manifest: Manifest, key: bytes) -> dict[str, bytes]:
-    """The manifest and its signature, as files. Numbers of NumPy become JSON numbers, NaN becomes null."""
+    """The manifest and its signature, by file name. NumPy numbers become JSON numbers, NaN becomes null."""
     text = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=_plain), indent=2)
     return {MANIFEST: text, SIGNATURE: signature(key, text)}
 
 
 def decoded(data: bytes, path: Path) -> Manifest:
-    """The manifest in `data`. Raises `ArtefactRefused` where it is not one that this release reads."""
+    """The manifest in `data`. Raises `ArtefactRefused` if it is not one that this release reads."""
     try:
+        # The format first: decoding a later one would only name its first unknown field.
         written_as = _CLAIMS.decode(data).format
         if written_as != MANIFEST_FORMAT:
-            raise ArtefactRefused(path, f"its format is {written_as}, this release reads {MANIFEST_FORMAT}")
+            raise ArtefactRefused(
+                path, f"its format is {written_as}, this release reads {MANIFEST_FORMAT}: publish the model again"
+            )
         return _DECODER.decode(data)
     except msgspec.DecodeError as error:
         raise ArtefactRefused(path, f"is not a manifest: {error}") from error
 
 
 def read_manifest(folder: Path, key: bytes, version: str | None) -> Manifest:
-    """The signed manifest in `folder`, which must be that of `version` (None: of whatever it says).
+    """The verified manifest in `folder`. Raises `ArtefactRefused`, also if it is of another version than `version`.
 
-    Raises `ArtefactRefused`.
+    None accepts any version. The other files are not read.
     """
     with _opened(folder) as descriptor:
         return _manifest(folder, descriptor, key, version)
 
 
 def read_artefact(folder: Path, key: bytes, version: str | None) -> Artefact:
-    """The verified manifest and files in `folder`; each file is read once. Raises `ArtefactRefused`.
+    """The verified manifest and files in `folder`; each file is read once. Raises as `read_manifest` does.
 
     Files that the manifest does not list are never opened.
     """
@@ -110,7 +116,7 @@ def read_artefact(folder: Path, key: bytes, version: str | None) -> Artefact:
 
 
 def claimed_ordinal(folder: Path) -> int | None:
-    """What the manifest in `folder` says its ordinal is, unverified: good enough for an order, for nothing else."""
+    """The ordinal in the manifest in `folder`, unverified: fit for sorting and nothing else. None if unreadable."""
     try:
         with _opened(folder) as descriptor:
             return _CLAIMS.decode(_content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)).ordinal
@@ -123,8 +129,9 @@ def _manifest(folder: Path, descriptor: int, key: bytes, version: str | None) ->
     data = _content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)
     claimed = _content(folder, descriptor, SIGNATURE, 1024)
     if not is_signed(key, data, claimed):
-        raise ArtefactRefused(path, "its signature is wrong: it was changed, or signed with another key")
+        raise ArtefactRefused(path, "its signature is wrong: it was changed, or signed with another deployment's key")
     manifest = decoded(data, path)
+    # A renamed folder is still signed: without this it would serve under a name that it was not published with.
     if version is not None and manifest.version != version:
         raise ArtefactRefused(path, f"it is the manifest of {manifest.version!r}, in the folder of {version!r}")
     return manifest
@@ -142,7 +149,10 @@ def _verified(folder: Path, descriptor: int, name: str, promised: FileSum) -> by
 
 
 def _content(folder: Path, descriptor: int, name: str, at_most: int) -> bytes:
-    """A regular file's bytes, read through the folder's descriptor so that no link leads elsewhere."""
+    """A regular file's bytes; raises `ArtefactRefused` for a link or a device, and for more than `at_most` bytes.
+
+    Opened relative to the folder's descriptor, so that the folder cannot be exchanged between two files.
+    """
     path = folder / name
     try:
         # Non-blocking: a pipe of that name must not hang the loader.
@@ -158,7 +168,7 @@ def _content(folder: Path, descriptor: int, name: str, at_most: int) -> bytes:
         if status.st_size > at_most:
             raise ArtefactRefused(path, f"has {status.st_size} bytes, more than the {at_most} expected")
         with os.fdopen(file, "rb", closefd=False) as opened:
-            return opened.read(at_most + 1)
+            return opened.read(at_most + 1)  # one more: a file that grew since `fstat` shows by its length
     finally:
         os.close(file)
 

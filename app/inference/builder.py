@@ -1,4 +1,7 @@
-"""Build a runtime from an artefact's files: the same way when a version is tested for parity and when it serves."""
+"""Build a runtime from an artefact's files.
+
+Publishing and serving both use these functions, so that parity is measured on what will answer.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ def onnx_runtime(
 ) -> Runtime:
     """The runtime that `model.onnx`, `plan.json` and `settle.npz` describe.
 
-    `original` gives the estimator's own runtime; it is called now, never in a request, and only where the plan says
-    that near-ties go to the estimator. Raises whatever is wrong with the files.
+    `original` gives the estimator's own runtime. It is called now and not in a request, and only if the plan has the
+    estimator settle near-ties. Raises whatever the libraries raise for files that they cannot use.
     """
     plan = decoded_plan(files[PLAN])
     graph = opened(files[GRAPH], plan, contract)
@@ -40,8 +43,8 @@ def sklearn_runtime(version: str, contract: FeatureContract, files: Mapping[str,
 
 
 def unpickled(data: bytes) -> Any:
-    """The object in a joblib file's bytes. Unpickling runs code: only for bytes that are known to be ours."""
-    import joblib  # brings the estimator's libraries with it; versions on ONNX do without
+    """The object in a joblib file's bytes. Unpickling runs code: pass only bytes that were verified or just written."""
+    import joblib  # deferred: it brings scikit-learn with it, which versions on ONNX do not need
 
     return joblib.load(BytesIO(data))
 

@@ -1,6 +1,7 @@
-"""Take versions from the shelf into memory: verified, built, warmed up, before any request and before any fork.
+"""Load versions from the model registry: verified, built and warmed up, before any request and before any fork.
 
-What a version must answer, by the original estimator on the shelf: not by what serves in its place.
+Also the known answers of a version, which the smoke test compares with: computed by the original estimator, not by
+the runtime that serves in its place.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ CHAMPION = "champion"
 
 
 def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
-    """The version, ready to answer; `known` itself where the shelf has just that.
+    """The version, ready to answer; `known` itself if the registry still has the same manifest.
 
-    Raises `UnknownVersion`, and `ArtefactRefused` whatever is wrong with it.
+    Raises `UnknownVersion`, and `ArtefactRefused` for everything that is wrong with it.
     """
     artefact = registry.verified(name)
     manifest = artefact.manifest
+    # The manifest has the checksums of all files: if it is equal, so is everything that would be loaded.
     if known is not None and msgspec.to_builtins(manifest) == known.manifest:
         return known
     _compare_libraries(manifest)
@@ -55,10 +57,10 @@ def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None
 
 
 def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> LoadedModels:
-    """All versions that load, and the reasons why the others do not; a bad one never keeps a good one from serving.
+    """All versions that load, and the reasons why the others do not; one that fails keeps no other from loading.
 
-    Of `before`, the fleet that serves now, what is unchanged is taken over as it is; so is what the shelf would now
-    refuse: it was right when it was loaded.
+    Unchanged versions of `before`, the loaded models, are kept. A version of `before` that the registry would refuse
+    now is kept too, and listed as refused: it was verified when it was loaded.
     """
     loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
@@ -73,7 +75,7 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
             version = loaded[name]
         twin = next((other.name for other in versions.values() if other.ordinal == version.ordinal), None)
         if twin is not None:
-            refused.append(RefusedVersion(name=name, reason=f"it has the ordinal of {twin}: ids could not tell them"))
+            refused.append(RefusedVersion(name=name, reason=_same_ordinal(twin)))
             continue
         versions[name] = version
     try:
@@ -85,9 +87,14 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
     return _loaded_models(in_order, aliases, tuple(refused))
 
 
+def _same_ordinal(twin: str) -> str:
+    return f"its ordinal is also that of {twin}, so prediction ids could not tell them apart: publish it again"
+
+
 def _loaded_models(
     versions: dict[str, LoadedVersion], aliases: dict[str, str], refused: tuple[RefusedVersion, ...]
 ) -> LoadedModels:
+    # Without a champion the oldest version: a service that can answer does.
     champion = aliases.get(CHAMPION)
     reference = champion if champion in versions else next(iter(versions), None)
     compatible: tuple[str, ...] = ()
@@ -115,13 +122,13 @@ def _warm_up(runtime: Runtime, manifest: Manifest) -> None:
 
 
 def example_rows(manifest: Manifest) -> np.ndarray:
-    """The manifest's examples, shaped as a runtime takes them; a typical row where there are none."""
+    """The manifest's examples in the form that a runtime takes; a typical row if there are none."""
     contract = manifest.contract
     return _rows(contract, manifest.examples or (tuple(typical_row(contract)),))
 
 
 def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, ...], ...]) -> np.ndarray:
-    """Examples of a manifest, shaped as `RowParser` shapes rows."""
+    """Examples of a manifest in `RowParser`'s form: float64 if all features are numeric, else objects."""
     if contract.all_numeric:
         return np.array(examples, dtype=np.float64)
     rows = np.empty((len(examples), len(contract.features)), dtype=np.object_)
@@ -133,7 +140,10 @@ def _rows(contract: FeatureContract, examples: tuple[tuple[float | str | None, .
 
 
 def _compare_libraries(manifest: Manifest) -> None:
-    """Say so where scikit-learn is another than the one that wrote the estimator: only ONNX is sure to be the same."""
+    """Log a warning if another scikit-learn is installed than wrote the estimator: answers may then differ.
+
+    Only those of scikit-learn's own runtime: an ONNX graph does not depend on it.
+    """
     written_with = manifest.libraries.get("scikit-learn")
     installed = importlib.metadata.version("scikit-learn")
     if written_with not in (None, installed):

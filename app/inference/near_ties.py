@@ -1,10 +1,8 @@
-"""Decision trees as flat arrays, walked all at once in double: what scikit-learn's own walk finds, to the last bit.
+"""Settle near-ties: the class that scikit-learn gives where the two best classes of a graph are too close to call.
 
-Settle near-ties: say which class scikit-learn itself would give where the graph's two best are too close to call.
-
-The family's contract is `Settler`; a member is a function here and a line in the table. The exported members repeat
-the estimator's arithmetic in double and in its own order, so that exact ties, which are ordinary in forests, fall as
-they fall there: the first class of the largest sum.
+The family's contract is `Settler`; a member is a function here and a line in the table. The members repeat the
+estimator's arithmetic in double and in its order, to the last bit. Exact ties are ordinary in forests, and this way
+they are resolved as scikit-learn resolves them: the first class of the largest sum.
 """
 
 from __future__ import annotations
@@ -17,14 +15,15 @@ import numpy as np
 from app.domain.prediction import Outputs
 from app.inference.plan import Settling
 
-_CELLS = 20_000  # rows × trees walked at once: the working set stays in the cache
+# Rows × trees that are walked at once: the working set stays in the processor's cache.
+_CELLS = 20_000
 
 
 class Trees(msgspec.Struct, frozen=True):
-    """An ensemble's nodes, numbered through. A leaf's children are the leaf itself, so that all walks are as long.
+    """An ensemble's nodes in flat arrays. A leaf is its own child, so that walks of all rows have the same length.
 
     `feature`, `threshold` (≤ goes left) and `missing_left` have shape (nodes,); `children` (2 × nodes,), left before
-    right; `values` (nodes, outputs); `roots` (trees,). `depth` is the number of steps after which every walk is over.
+    right; `values` (nodes, outputs); `roots` (trees,). After `depth` steps every walk is at a leaf.
     """
 
     feature: np.ndarray
@@ -36,13 +35,13 @@ class Trees(msgspec.Struct, frozen=True):
     depth: int
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields as arrays that `from_arrays` reads back."""
+        """The fields as arrays, by name, in the form that `from_arrays` reads."""
         fields = msgspec.structs.asdict(self)
         return {name: np.asarray(value) for name, value in fields.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Trees:
-        """The trees in `arrays`, their indices as wide as the machine's: NumPy would widen them at every step."""
+        """The trees in `arrays`, with indices of the machine's width: NumPy would convert others at every step."""
         return cls(
             feature=arrays["feature"].astype(np.intp),
             threshold=arrays["threshold"].astype(np.float64),
@@ -63,6 +62,7 @@ class Trees(msgspec.Struct, frozen=True):
         missing = np.isnan(flat) if np.isnan(flat.sum()) else None
         first_cell = np.repeat(np.arange(count) * rows.shape[1], len(self.roots)) if count > 1 else 0
         node = np.tile(self.roots, count)
+        # In place where it can be: this loop is most of what settling costs.
         for _ in range(self.depth):
             cell = self.feature[node]
             if count > 1:
@@ -85,15 +85,16 @@ class Trees(msgspec.Struct, frozen=True):
         return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
+# Graphs are off by some 1e-7 at most (ADR 0002): with a larger gap both give the same class.
 TIE = 1e-6
 Settler = Callable[[np.ndarray], Outputs]
 Matrix = Callable[[np.ndarray], np.ndarray]
 
 
 def settler_of(kind: Settling, arrays: Mapping[str, np.ndarray], matrix: Matrix) -> Settler | None:
-    """The settler that works with these exported arrays; `matrix` turns rows into what the model compares.
+    """The settler of `kind` with its exported arrays; `matrix` converts rows to the numbers that the model compares.
 
-    It answers with class ids, and with probabilities where it knows them better than the graph. None for kinds that
+    It answers with class ids, and with probabilities if its own are more exact than the graph's. None for kinds that
     need no arrays.
     """
     make = _EXPORTED.get(kind)
@@ -141,7 +142,7 @@ def _linear(arrays: Mapping[str, np.ndarray], matrix: Matrix) -> Settler:
 
 
 def _totals(terms: np.ndarray) -> np.ndarray:
-    """Sums over axis 1, one term after the other: NumPy's own sum adds in pairs, which ends in other bits."""
+    """Sums over axis 1, one term after the other: NumPy's `sum` adds pairwise, which gives other last bits."""
     return np.add.accumulate(terms, axis=1)[:, -1]
 
 

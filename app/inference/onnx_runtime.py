@@ -1,8 +1,6 @@
-"""Use every core for one large batch: ONNX Runtime and NumPy let go of the interpreter's lock while they compute.
+"""The runtimes that answer with an ONNX graph; near-ties are settled as scikit-learn would.
 
-An ONNX graph in ONNX Runtime, fed with rows: one matrix, or one input a feature.
-
-Answer with an ONNX graph, near-ties settled as scikit-learn would.
+A single row takes buffers that are bound once for each thread; a large batch is spread over the cores.
 """
 
 from __future__ import annotations
@@ -29,9 +27,10 @@ Answer = TypeVar("Answer")
 
 
 def spread(answer: Callable[[np.ndarray], Answer], rows: np.ndarray, smallest: int) -> list[Answer]:
-    """`answer` of consecutive blocks of the rows, in order: one block a core, none below `smallest` rows.
+    """`answer` of consecutive blocks of the rows, in order: one block per core, none smaller than `smallest` rows.
 
-    The caller's thread takes the first block. Raises what `answer` raises.
+    The caller's thread takes the first block. Threads help, because ONNX Runtime and NumPy release the interpreter's
+    lock while they compute. Raises what `answer` raises.
     """
     blocks = np.array_split(rows, max(1, min(_cores(), len(rows) // max(smallest, 1))))
     others = [_pool(os.getpid()).submit(answer, block) for block in blocks[1:]]
@@ -46,7 +45,7 @@ def _cores() -> int:
 
 @cache
 def _pool(_process_id: int) -> ThreadPoolExecutor:
-    """The helpers of one process: threads do not survive a fork, so a worker makes its own."""
+    """The threads of one process, keyed by its id: threads do not survive a fork, so a worker makes its own."""
     return ThreadPoolExecutor(max_workers=_cores(), thread_name_prefix="inference")
 
 
@@ -54,7 +53,7 @@ _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 
 class Graph(Protocol):
-    """A graph with one output of `width` numbers a row."""
+    """A graph with one output of `width` numbers per row."""
 
     def one(self, rows: np.ndarray) -> np.ndarray:
         """The output for a single row, shape (1, width), float64."""
@@ -70,8 +69,9 @@ class Graph(Protocol):
 
 
 def opened(model: bytes, plan: RuntimePlan, contract: FeatureContract) -> Graph:
-    """The graph, ready to run on one thread a call. Raises what ONNX Runtime raises for a graph it cannot run."""
+    """The graph, ready to run on one thread per call. Raises what ONNX Runtime raises for a graph it cannot run."""
     options = onnxruntime.SessionOptions()
+    # One thread: requests are parallel already, and a pool started here would not survive the fork.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
@@ -99,7 +99,7 @@ class MatrixGraph:
         """The output for a single row, shape (1, width), float64."""
         shape, source, target, binding = self._lanes.lane
         matrix = rows if self._prepare is None else self._prepare(rows)
-        if matrix.shape != shape:  # an assignment would stretch a narrower row
+        if matrix.shape != shape:  # NumPy would broadcast a narrower row
             raise ValueError(f"a row of shape {matrix.shape} for a graph that takes {shape}")
         source[:] = matrix
         self._session.run_with_iobinding(binding)
@@ -119,9 +119,9 @@ class MatrixGraph:
 
 
 class _Lanes(threading.local):
-    """Each thread's buffers for one row, bound to the session: copying in and out is all that a call then costs.
+    """Each thread's buffers for one row, bound to the session, so that a call allocates nothing.
 
-    They are one tuple because looking up an attribute of a thread's own is slow.
+    They are one tuple because reading an attribute of a `threading.local` is slow.
     """
 
     def __init__(self, session: Any, dtype: Any, width: int) -> None:
@@ -135,7 +135,7 @@ class _Lanes(threading.local):
 
 
 class ColumnsGraph:
-    """A graph that takes one input a feature: strings for categories, numbers of one type for the rest."""
+    """A graph that takes one input per feature: strings for categories, numbers of one type for the rest."""
 
     def __init__(self, session: Any, plan: RuntimePlan, contract: FeatureContract, width: int) -> None:
         self._session = session
@@ -161,16 +161,18 @@ class ColumnsGraph:
         return output.reshape(len(rows), self._width).astype(np.float64, copy=False)
 
     def matrix(self, rows: np.ndarray) -> np.ndarray:
-        """The rows themselves: nothing exported compares them."""
+        """The rows themselves: no exported arrays go with this layout."""
         return rows
 
 
+# Smaller blocks take longer to hand to another thread than to compute.
 _SMALLEST_BLOCK = 500
+# Up to here a Python sort of one row's probabilities is faster than NumPy's calls.
 _FEW_CLASSES = 32
 
 
 class OnnxClassifier:
-    """A classifier of `classes` ≥ 2 classes. Raises `ModelFailed` where the graph's answer is not finite."""
+    """A classifier of `classes` ≥ 2 classes. Raises `ModelFailed` if the graph's answer is not finite."""
 
     def __init__(self, version: str, graph: Graph, settle: Settler, classes: int) -> None:
         self._version = version
@@ -181,7 +183,7 @@ class OnnxClassifier:
         self._ids.flags.writeable = False  # single answers are views of it
 
     def predict(self, rows: np.ndarray) -> Outputs:
-        """Class ids and probabilities of n rows; a large batch is spread over the cores."""
+        """Class ids (n,) and probabilities (n, classes) of n rows; a large batch is spread over the cores."""
         count = len(rows)
         if count == 1 and self._few:
             return self._single(rows)
@@ -218,14 +220,14 @@ class OnnxClassifier:
 
 
 class OnnxRegressor:
-    """A regressor. Raises `ModelFailed` where the graph's answer is not finite."""
+    """A regressor. Raises `ModelFailed` if the graph's answer is not finite."""
 
     def __init__(self, version: str, graph: Graph) -> None:
         self._version = version
         self._graph = graph
 
     def predict(self, rows: np.ndarray) -> Outputs:
-        """The values of n rows; a large batch is spread over the cores."""
+        """The values (n,) of n rows; a large batch is spread over the cores."""
         count = len(rows)
         if count < 2 * _SMALLEST_BLOCK:
             return Outputs(values=self._block(rows))
@@ -239,7 +241,7 @@ class OnnxRegressor:
 
 
 def _completed(settled: Outputs, probabilities: np.ndarray) -> Outputs:
-    """The settled answer, with the graph's probabilities where the settler has none of its own."""
+    """The settled answer, with the graph's probabilities if the settler has none of its own."""
     if settled.probabilities is not None:
         return settled
     return Outputs(class_ids=settled.class_ids, probabilities=probabilities)

@@ -1,7 +1,4 @@
-"""Why a part of an estimator cannot be exported.
-
-How a version that runs on ONNX is to be run: `plan.json` of its artefact. Plain data, no code, nothing unpickled.
-"""
+"""The plan of a version that runs on ONNX, `plan.json` of its artefact: plain data, no code, nothing unpickled."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import msgspec
 
 
 class NotExportable(Exception):
-    """This part has no exact counterpart here; another way of serving is tried."""
+    """A part of an estimator that has no exact counterpart among the steps here; another candidate is tried."""
 
 
 Category = float | str | None
@@ -20,7 +17,7 @@ Settling = Literal["none", "mean_of_trees", "sum_of_trees", "linear", "estimator
 
 
 class Affine(msgspec.Struct, frozen=True, omit_defaults=True, tag="affine"):
-    """`((x - subtract) / divide) * multiply + add`, column by column, in double and in this order; None: left out."""
+    """`((x - subtract) / divide) * multiply + add`, column by column, in double and in this order; None: omitted."""
 
     subtract: tuple[float, ...] | None = None
     divide: tuple[float, ...] | None = None
@@ -29,13 +26,13 @@ class Affine(msgspec.Struct, frozen=True, omit_defaults=True, tag="affine"):
 
 
 class Impute(msgspec.Struct, frozen=True, tag="impute"):
-    """A missing value of column j becomes `fill[j]`."""
+    """Replaces a missing value in column j by `fill[j]`."""
 
     fill: tuple[float | str, ...]
 
 
 class OneHot(msgspec.Struct, frozen=True, omit_defaults=True, tag="one_hot"):
-    """One column a category (None: missing), but for the one at `dropped[j]`; `ignores_unknown`, else it raises."""
+    """One column per category (None: missing) except the one at `dropped[j]`; unknown ones are ignored, or raise."""
 
     categories: tuple[tuple[Category, ...], ...]
     dropped: tuple[int | None, ...]
@@ -43,21 +40,21 @@ class OneHot(msgspec.Struct, frozen=True, omit_defaults=True, tag="one_hot"):
 
 
 class Ordinal(msgspec.Struct, frozen=True, omit_defaults=True, tag="ordinal"):
-    """A category becomes its number; `unknown` is for categories not listed (None: raises)."""
+    """Replaces a category by its number; `unknown` is that of categories not listed (None: they raise)."""
 
     categories: tuple[tuple[Category, ...], ...]
     unknown: float | None = None
 
 
 class Branch(msgspec.Struct, frozen=True):
-    """Some columns and the steps that they go through."""
+    """Some columns, by position, and the steps that they go through."""
 
     columns: tuple[int, ...]
     steps: tuple[Step, ...]
 
 
 class Branches(msgspec.Struct, frozen=True, tag="branches"):
-    """Groups of columns that go separate ways and are put side by side again, in this order."""
+    """Groups of columns with steps of their own, concatenated again in this order."""
 
     parts: tuple[Branch, ...]
 
@@ -66,11 +63,11 @@ Step = Affine | Impute | OneHot | Ordinal | Branches
 
 
 class RuntimePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is done to rows before the graph, and who settles near-ties after it.
+    """The steps before the graph, the form of its input, and the way near-ties are settled after it.
 
-    `layout`: the graph takes one `matrix` of `dtype`, or one input a feature (`columns`: numbers of `dtype`, strings).
-    `preparation` is done by us in double, as scikit-learn does it, because float32 would change what a tree compares.
-    `rounds_to_float32` is for trees: scikit-learn rounds what they compare, whatever the graph's type.
+    `layout`: the graph takes one `matrix` of `dtype`, or one input per feature (`columns`: numbers of `dtype`,
+    strings). `preparation` runs in NumPy, in double as in scikit-learn, because float32 would change what a tree
+    compares. `rounds_to_float32` is for trees: scikit-learn rounds the values they compare, whatever the graph's type.
     """
 
     layout: Layout = "matrix"

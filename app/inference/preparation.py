@@ -1,4 +1,4 @@
-"""Carry out a plan's preparation in NumPy: what the pipeline's steps before the model do to rows, to the last bit."""
+"""A plan's preparation in NumPy: the pipeline's steps before the model, repeated to the last bit."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def preparation_of(steps: Sequence[Step]) -> Block:
 
 
 def _chain(steps: Sequence[Step]) -> Block:
+    # Built once, when the version is loaded: a request only calls the closures.
     blocks = [_BLOCKS[type(step)](step) for step in steps]
     if len(blocks) == 1:
         return blocks[0]
@@ -70,7 +71,7 @@ def _impute(step: Impute) -> Block:
 
 
 def _missing(rows: np.ndarray) -> np.ndarray:
-    """Where an array of objects holds None or NaN."""
+    """True where an array of objects holds None or NaN, in its shape."""
     flat = [value is None or value != value for value in rows.ravel().tolist()]
     return np.array(flat, dtype=bool).reshape(rows.shape)
 
@@ -87,7 +88,7 @@ def _one_hot(step: OneHot) -> Block:
     unknown = -1 if step.ignores_unknown else None
 
     def encode(rows: np.ndarray) -> np.ndarray:
-        # One column too many takes what is not to be seen: index -1 is the last.
+        # A column too many takes dropped and ignored categories (index -1 is the last), which saves a branch per value.
         block = np.zeros((len(rows), width + 1))
         numbers = np.arange(len(rows))
         for column, table in enumerate(tables):
@@ -110,9 +111,9 @@ def _ordinal(step: Ordinal) -> Block:
 def _looked_up(table: dict[Category, Any], values: np.ndarray, unknown: float | None) -> list[Any]:
     found = []
     for value in values.tolist():
-        number = table.get(None if value != value else value, unknown)
+        number = table.get(None if value != value else value, unknown)  # NaN is no key: it differs from itself
         if number is None:
-            raise ValueError(f"category {value!r} was not there when the model was fitted")
+            raise ValueError(f"the model was fitted without the category {value!r}")
         found.append(number)
     return found
 

@@ -1,4 +1,7 @@
-"""Put a fitted estimator on the shelf, with everything that serving it needs."""
+"""Publish a fitted estimator with everything that serving it needs.
+
+The runtime is chosen here: ONNX if its answers equal the estimator's on the training rows and on random ones.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,11 @@ _LIBRARIES = ("scikit-learn", "numpy", "joblib", "skl2onnx", "onnxruntime")
 
 
 class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a version before it is published.
+    """Everything that the manifest records of a version and publishing does not find out itself.
 
-    `version` None takes the next free name. `reference` is the content of the drift reference. `training_rows` are
-    all rows it was fitted on (or the reference rows), shaped as `RowParser` shapes them: parity is measured on them.
-    The contract's classes are in the order of the estimator's `classes_`.
+    `version` None takes the next free name. `reference` is the content of the drift reference. `training_rows`, shape
+    (rows, features) in `RowParser`'s form, are those that it was fitted on, or the reference rows: parity is measured
+    on them. The contract's classes are in the order of the estimator's `classes_`.
     """
 
     version: str | None
@@ -51,12 +54,13 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
     """The manifest of the version as published; it is served after the next reload or restart.
 
     Parity with the estimator is measured on the training rows and on `random` random ones within their ranges.
-    Raises `RegistryConflict`, `InvalidRequest`, and `DataRefused` where the estimator does not answer the training rows
-    in the contract's terms.
+    Raises `RegistryConflict`, `InvalidRequest`, and `DataRefused` if the estimator does not fit the contract or does
+    not answer the training rows.
     """
     registry.reserve(draft.version)
     pickle = _pickled(estimator)
-    copy = unpickled(pickle)  # what is compared is what will be loaded, and the caller's own stays as it is
+    # Compared is what will be loaded, and making it single-threaded leaves the caller's estimator alone.
+    copy = unpickled(pickle)
     _fits(copy, draft.contract)
     chosen = _chosen(copy, draft, random)
     manifest = Manifest(
@@ -79,7 +83,7 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of Python and of the libraries that a version was made with."""
+    """The installed versions of Python and of the libraries that a model depends on, by name."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
 
 
@@ -97,7 +101,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
     try:
         known = Standard(rows=training, outputs=original.predict(training))
     except Exception as error:
-        raise DataRefused(f"the model does not answer its own training rows: {error}") from error
+        raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
     rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
     outputs = attempt(original.predict, rows)
     if isinstance(outputs, Exception):
@@ -118,7 +122,7 @@ def _pickled(estimator: Any) -> bytes:
 
 
 def _fits(estimator: Any, contract: FeatureContract) -> None:
-    """Refuse an estimator that answers in other terms than the contract."""
+    """Raise `DataRefused` for an estimator with other columns or classes than the contract's."""
     if not hasattr(estimator, "predict"):
         raise DataRefused(f"a {type(estimator).__name__} is not a model: it has no `predict`")
     width = getattr(estimator, "n_features_in_", len(contract.features))

@@ -1,6 +1,6 @@
-"""The shelf: every published version in a folder of its own, never changed, and the aliases that point at them.
+"""The model registry: every published version in a folder of its own, never changed, and the aliases of versions.
 
-The files of a shelf, for copying it as a whole.
+A version appears by one rename of a complete folder, so readers need no lock and never see half of it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum,
 
 ALIASES = "aliases.json"
 LAST_ORDINAL = ".last_ordinal"
+# Starts with a dot, so that no version can have the name: see `VERSION_NAME`.
 _INCOMING = ".incoming-"
 _LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
 
 
 class ModelRegistry:
-    """The versions under `root`, signed with `key`. Reading needs no lock and no right to write."""
+    """The versions under `root` (MODEL_DIR), signed with `key`. Reading needs no lock and no write permission."""
 
     def __init__(self, root: Path, key: bytes) -> None:
         self.root = root
         self._key = key
 
     def names(self) -> tuple[str, ...]:
-        """Every version's name, also of broken ones, in order of publication (those that do not say it last)."""
+        """The names of all versions, broken ones too, in order of publication; those of unreadable manifests last."""
         if not self.root.is_dir():
             return ()
         folders = [path for path in self.root.iterdir() if VERSION_NAME.fullmatch(path.name) and path.is_dir()]
@@ -52,12 +53,15 @@ class ModelRegistry:
         return read_artefact(self._folder(version), self._key, version)
 
     def next_name(self) -> str:
-        """The name a new version gets where none is asked for: `v1` on an empty shelf, else one number further."""
+        """The name of a new version that was given none: `v` and the next number, `v1` in an empty registry."""
         numbers = [int(match[1]) for name in self.names() if (match := _NUMBERED.fullmatch(name))]
         return f"v{max(numbers, default=0) + 1}"
 
     def reserve(self, version: str | None) -> None:
-        """Raise now, not after an hour of training: `RegistryConflict` for a taken name, `InvalidRequest` for no name."""
+        """Raise `RegistryConflict` if the name is taken, `InvalidRequest` if it cannot be one; None is always free.
+
+        Nothing is held: this only lets a caller fail before an hour of training instead of after it.
+        """
         if version is None:
             return
         if not VERSION_NAME.fullmatch(version):
@@ -66,11 +70,12 @@ class ModelRegistry:
             )
         if (self.root / version).exists():
             raise RegistryConflict(
-                f"version {version!r} is already published, and versions never change", field="version"
+                f"version {version!r} is already published, and versions never change: choose another name",
+                field="version",
             )
 
     def publish(self, manifest: Manifest, files: Mapping[str, bytes], version: str | None = None) -> Manifest:
-        """Put a version on the shelf, whole or not at all, and return its manifest as published.
+        """Publish a version, completely or not at all, and return its manifest as published.
 
         The manifest's `version` (None: the next name), `ordinal` and `files` are filled in here, under the writers'
         lock. Raises `RegistryConflict` and `InvalidRequest`.
@@ -85,21 +90,21 @@ class ModelRegistry:
                 ordinal=ordinal,
                 files={name: file_sum(data) for name, data in files.items()},
             )
-            # Spent before it is used: an ordinal whose version vanished must never name another one.
+            # Reserved before it is used: prediction ids carry it, and must never name another version (ADR 0003).
             replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
             self._place(final.version, {**files, **encoded(final, self._key)})
             return read_manifest(self.root / final.version, self._key, final.version)
 
     def adopt(self, folder: Path, builder_key: bytes) -> Manifest:
-        """Take in a version that another deployment built: verified under its key, signed anew under ours.
+        """Publish a version that another deployment built: verified with its key, signed again with ours.
 
-        Raises `ArtefactRefused`, and `RegistryConflict` where its name is taken.
+        Raises `ArtefactRefused`, and `RegistryConflict` if its name is taken.
         """
         artefact = read_artefact(folder, builder_key, None)
         return self.publish(artefact.manifest, artefact.files, artefact.manifest.version)
 
     def aliases(self) -> dict[str, str]:
-        """The version that each alias points at. Raises `ArtefactRefused` where the file is not what we write."""
+        """The version that each alias points at. Raises `ArtefactRefused` if the file cannot be read as a table."""
         path = self.root / ALIASES
         try:
             return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -109,7 +114,7 @@ class ModelRegistry:
             raise ArtefactRefused(path, f"is not a table of aliases: {error}") from error
 
     def point(self, alias: str, version: str) -> None:
-        """Let `alias` mean `version` from now on. Raises `UnknownVersion`, `ArtefactRefused`, `InvalidRequest`."""
+        """Point `alias` at `version`. Raises `UnknownVersion`, `ArtefactRefused`, `InvalidRequest`."""
         if not VERSION_NAME.fullmatch(alias):
             raise InvalidRequest(f"{alias!r} is not an alias: use lower-case letters, digits and _", field="alias")
         self.manifest(version)
@@ -117,14 +122,14 @@ class ModelRegistry:
             try:
                 table = self.aliases()
             except ArtefactRefused:
-                table = {}  # a broken table says nothing that could be kept
+                table = {}  # an unreadable table holds nothing to keep
             table[alias] = version
             replace(self.root / ALIASES, msgspec.json.encode(table, order="sorted"))
 
     def _folder(self, version: str) -> Path:
         folder = self.root / version
         if not VERSION_NAME.fullmatch(version) or not folder.exists():
-            raise UnknownVersion(f"no version {version[:64]!r} is on the shelf", field="version")
+            raise UnknownVersion(f"there is no version {version[:64]!r} in the model registry", field="version")
         return folder
 
     def _next_ordinal(self) -> int:
@@ -132,9 +137,13 @@ class ModelRegistry:
             last = int((self.root / LAST_ORDINAL).read_text())
         except (FileNotFoundError, ValueError):
             last = 0
+        # Both: the file may be older than the versions, if MODEL_DIR was restored from a copy of single folders.
         ordinal = max([last, *self._signed_ordinals()]) + 1
         if ordinal > _LARGEST_ORDINAL:
-            raise RegistryConflict(f"the shelf is full: prediction ids can tell {_LARGEST_ORDINAL} versions apart")
+            raise RegistryConflict(
+                f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
+                "publish into a new MODEL_DIR"
+            )
         return ordinal
 
     def _signed_ordinals(self) -> Iterator[int]:
@@ -143,7 +152,7 @@ class ModelRegistry:
                 yield self.manifest(name).ordinal
 
     def _sweep(self) -> None:
-        """Remove what a publisher left that died while it wrote: it held the lock that is ours now."""
+        """Remove the folders of publishers that died while writing. Only under the lock, which they held too."""
         for left in self.root.glob(f"{_INCOMING}*"):
             shutil.rmtree(left, ignore_errors=True)
 
@@ -162,28 +171,32 @@ class ModelRegistry:
 
 
 def registry_files(root: Path) -> dict[str, Path]:
-    """Every file of the versions under `root`, also of broken ones, and the shelf's own, by its path from there.
+    """Every file of the versions under `root`, broken ones too, and the registry's own, by its path relative to `root`.
 
-    Needs no lock: a version appears whole and never changes, and the others are replaced by a rename.
+    Needs no lock: a version appears whole and never changes, and the registry's own files are replaced by a rename.
     """
     if not root.is_dir():
         return {}
-    folders = sorted(path for path in root.iterdir() if VERSION_NAME.fullmatch(path.name) and path.is_dir())
-    versions = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
     own = [root / name for name in (ALIASES, LAST_ORDINAL) if (root / name).is_file()]
-    return {str(path.relative_to(root)): path for path in [*versions, *own]}
+    return {str(path.relative_to(root)): path for path in [*_version_files(root), *own]}
+
+
+def _version_files(root: Path) -> Iterator[Path]:
+    for folder in sorted(root.iterdir()):
+        if VERSION_NAME.fullmatch(folder.name) and folder.is_dir():
+            yield from (path for path in sorted(folder.iterdir()) if path.is_file())
 
 
 def last_ordinal(root: Path) -> int:
-    """The largest ordinal that the shelf under `root` ever gave away, 0 where it says none."""
+    """The largest ordinal that the registry under `root` has assigned; 0 if there is no record of it."""
     try:
         return int((root / LAST_ORDINAL).read_text())
     except (OSError, ValueError):
         return 0
 
 
-def keep_last_ordinal(root: Path, given_away: int) -> None:
-    """Let the shelf go on from `given_away` at least. Raises `OSError`."""
-    if given_away > last_ordinal(root):
+def keep_last_ordinal(root: Path, assigned: int) -> None:
+    """Make the registry assign only ordinals above `assigned`, for restoring a backup. Raises `OSError`."""
+    if assigned > last_ordinal(root):
         with locked(root):
-            replace(root / LAST_ORDINAL, f"{given_away}\n".encode())
+            replace(root / LAST_ORDINAL, f"{assigned}\n".encode())

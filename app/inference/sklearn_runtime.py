@@ -1,7 +1,4 @@
-"""The estimators inside an estimator: steps, branches, members, trees, as they were fitted.
-
-Answer with the original estimator: where a model does not convert, and as the last word on near-ties.
-"""
+"""The runtime of the original estimator: for models that do not convert to ONNX, and for settling near-ties."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from app.errors import ModelFailed
 
 
 def parts_of(estimator: Any) -> Iterator[Any]:
-    """The estimator and every fitted one inside it, each once, outer ones first.
+    """The estimator and every fitted one inside it (steps, branches, members), each once, outer ones first.
 
-    `get_params` would show the templates of an ensemble's members, not the fitted members.
+    Found through attributes: `get_params` gives the templates of an ensemble's members, not the fitted members.
     """
     seen: set[int] = set()
     waiting = [estimator]
@@ -40,14 +37,14 @@ def parts_of(estimator: Any) -> Iterator[Any]:
 
 
 def make_single_threaded(estimator: Any) -> None:
-    """Set every `n_jobs` in it to 1: a request has one core, and a forest then sums its trees in one order."""
+    """Set every `n_jobs` in it to 1: a request has one core, and a forest sums its trees in a fixed order only then."""
     for part in parts_of(estimator):
         if getattr(part, "n_jobs", 1) != 1:
             part.n_jobs = 1
 
 
 def knows_none(estimator: Any) -> bool:
-    """Whether it was fitted on data where None, rather than NaN, stood for a missing category."""
+    """Whether it was fitted on data where None, and not NaN, stood for a missing category."""
     for part in parts_of(estimator):
         if getattr(part, "missing_values", np.nan) is None:
             return True
@@ -57,14 +54,15 @@ def knows_none(estimator: Any) -> bool:
     return False
 
 
+# Their `predict` is the first class of the largest `predict_proba`, by definition: one call gives both.
 _FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier", "ExtraTreeClassifier")
 
 
 class SklearnRuntime:
-    """Runs a fitted estimator on rows of the contract, on the caller's thread alone.
+    """Runs a fitted estimator on rows of the contract, on the caller's thread only.
 
-    The class ids are what `predict` says, as indices into `classes_` and so into the contract's classes. Raises
-    `ModelFailed` where the answer is not one, and whatever the estimator raises.
+    Class ids come from `predict`, as indices into `classes_` and so into the contract's classes. Raises `ModelFailed`
+    if an answer is not finite, and whatever the estimator raises.
     """
 
     def __init__(self, version: str, estimator: Any, contract: FeatureContract) -> None:
@@ -74,12 +72,12 @@ class SklearnRuntime:
         self._inputs = inputs_of(estimator, contract)
         self._classes = np.asarray(estimator.classes_) if contract.task == "classification" else None
         self._has_probabilities = hasattr(estimator, "predict_proba")
-        self._takes_the_likeliest = self._classes is not None and _takes_the_likeliest(estimator)
+        self._predicts_likeliest = self._classes is not None and _predicts_likeliest(estimator)
 
     def predict(self, rows: np.ndarray) -> Outputs:
-        """Class ids and, where the estimator has them, probabilities of n rows; values for a regression."""
+        """Class ids, with probabilities if the estimator has them, or values, for `rows` of shape (n, features)."""
         inputs = self._inputs(rows)
-        if self._takes_the_likeliest:
+        if self._predicts_likeliest:
             probabilities = self._finite(np.asarray(self._estimator.predict_proba(inputs), dtype=np.float64))
             return Outputs(class_ids=probabilities.argmax(axis=1), probabilities=probabilities)
         answers = np.asarray(self._estimator.predict(inputs)).reshape(len(rows))
@@ -92,19 +90,20 @@ class SklearnRuntime:
         return Outputs(class_ids=class_ids, probabilities=self._finite(probabilities))
 
     def _finite(self, answers: np.ndarray) -> np.ndarray:
+        # The sum is finite only if every term is, and one pass over it is cheaper than a mask.
         if not np.isfinite(answers.sum()):
             raise ModelFailed(self._version, "the answer is not finite")
         return answers
 
 
-def _takes_the_likeliest(estimator: Any) -> bool:
-    """Whether `predict` is by its definition the first class of the largest `predict_proba`: one call then does."""
+def _predicts_likeliest(estimator: Any) -> bool:
+    """Whether the model, or the last step of the pipeline, is one of `_FORESTS`."""
     model = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
     return type(model).__module__.startswith("sklearn.") and type(model).__name__ in _FORESTS
 
 
 def inputs_of(estimator: Any, contract: FeatureContract) -> Callable[[np.ndarray], Any]:
-    """A function from rows to what the estimator was fitted on: a frame by column name, or an array.
+    """A function from rows to the form that the estimator was fitted on: a frame by column name, or an array.
 
     A missing category becomes NaN, as in data read from a file, unless the estimator was fitted on None.
     """
@@ -117,7 +116,7 @@ def inputs_of(estimator: Any, contract: FeatureContract) -> Callable[[np.ndarray
 
 
 def _frame(names: list[str], numeric: list[bool], missing: float | None, rows: np.ndarray) -> Any:
-    import pandas as pd  # only estimators that were fitted on frames need it
+    import pandas as pd  # deferred: slow to import, and only estimators that were fitted on frames need it
 
     columns = {}
     for index, (name, is_number) in enumerate(zip(names, numeric, strict=True)):

@@ -1,1 +1,1 @@
-"""From a fitted estimator to what serves without it: run when a version is published, never in a request."""
+"""Converts a fitted estimator to ONNX and to arrays: runs when a version is published, never in a request."""

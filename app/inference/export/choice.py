@@ -1,4 +1,4 @@
-"""Choose how a version is served: by ONNX where that gives scikit-learn's answers, else by scikit-learn."""
+"""Choose the runtime of a version: ONNX if it gives scikit-learn's answers, else scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.services.ports import Runtime
 
 
 class ChosenRuntime(msgspec.Struct, frozen=True):
-    """The runtime's name, the files that it needs beside the estimator, and the comparison that decided."""
+    """The runtime's name, its files beside the estimator's, and the comparison that decided."""
 
     runtime: str
     files: Mapping[str, bytes]
@@ -25,27 +25,25 @@ class ChosenRuntime(msgspec.Struct, frozen=True):
 
 
 def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
-    """The first way of serving whose parity holds. Never raises because of a conversion: the reason is reported."""
+    """The first candidate with parity, else scikit-learn. The reason tells which conversion failed and why."""
     reason = _never_by_onnx(contract, standard)
-    parity = refused(standard, reason or "no way of converting it is known")
+    parity = refused(standard, reason or "no conversion is known for it")
     if reason is not None:
         return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
     for candidate in candidates_for(estimator, contract):
         converted = attempt(_converted, candidate, contract, standard, original)
         if isinstance(converted, Exception):
-            reason = f"{_words(candidate)}: {type(converted).__name__}: {_first_line(converted)}"
+            reason = f"{_described(candidate)}: {type(converted).__name__}: {_first_line(converted)}"
             parity = refused(standard, reason)
             continue
         if converted.parity.holds:
             return converted
-        parity = msgspec.structs.replace(converted.parity, reason=f"{_words(candidate)}: {converted.parity.reason}")
+        parity = msgspec.structs.replace(converted.parity, reason=f"{_described(candidate)}: {converted.parity.reason}")
     return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
 
 
-def _converted(
-    candidate: Candidate, contract: FeatureContract, standard: Standard, original: Runtime
-) -> ChosenRuntime:
-    """The candidate's graph, and how it compares. Raises whatever the converter or ONNX Runtime raises."""
+def _converted(candidate: Candidate, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
+    """The candidate with its measured parity. Raises whatever the converter or ONNX Runtime raises."""
     files = files_of(candidate, candidate.convert())
     parity = measured(onnx_runtime("candidate", contract, files, lambda: original), standard)
     return ChosenRuntime(runtime="onnx", files=files, parity=parity)
@@ -55,11 +53,11 @@ def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:
     if contract.task == "regression":
         return None
     if standard.outputs.probabilities is None:
-        return "it answers without probabilities, so that near-ties cannot be seen"
-    return "it knows a single class" if len(contract.classes) < 2 else None
+        return "it answers without probabilities, so that near-ties cannot be detected"
+    return "it has a single class" if len(contract.classes) < 2 else None
 
 
-def _words(candidate: Candidate) -> str:
+def _described(candidate: Candidate) -> str:
     return f"as a graph in {'double' if candidate.plan.dtype == 'float64' else 'float'}"
 
 

@@ -1,6 +1,7 @@
-"""What settles a classifier's near-ties: exported arrays where the arithmetic is known, else the estimator itself.
+"""The candidates for serving an estimator by ONNX Runtime, best first; parity decides which of them is used.
 
-The ways in which an estimator may be served by ONNX Runtime, best first; parity decides which of them is taken.
+A candidate is a plan, the conversion to its graph, and what settles its near-ties: exported arrays if the model's
+arithmetic is repeated here, else the estimator itself.
 """
 
 from __future__ import annotations
@@ -17,25 +18,25 @@ import numpy as np
 from app.domain.contract import FeatureContract
 from app.inference.builder import GRAPH, PLAN, SETTLEMENT
 from app.inference.export.steps import split_pipeline
-from app.inference.export.trees import TreeModel, tree_model
+from app.inference.export.trees import TreeModel, tree_graph, tree_model
 from app.inference.plan import Layout, NotExportable, RuntimePlan, Settling, Step, encoded_plan
 
 _LINEAR = ("LogisticRegression", "LogisticRegressionCV")
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """Who settles near-ties of a model, with which arrays (none where it is the estimator itself)."""
+    """The way of settling a model's near-ties and its arrays, none if the estimator settles them itself."""
 
     kind: Settling
     arrays: Mapping[str, np.ndarray]
 
 
-NOBODY = Settlement(kind="none", arrays={})
+NO_SETTLEMENT = Settlement(kind="none", arrays={})
 BY_ESTIMATOR = Settlement(kind="estimator", arrays={})
 
 
 def settlement_of(model: Any, trees: TreeModel | None) -> Settlement:
-    """The exported settlement of a classifier where there is one, else the estimator's own word."""
+    """The settlement of a classifier from exported arrays if there is one, else by the estimator."""
     if trees is not None and trees.classes_by_sum:
         return _of_trees(trees)
     if type(model).__module__.startswith("sklearn.") and type(model).__name__ in _LINEAR:
@@ -55,7 +56,7 @@ _TYPES = ("float64", "float32")
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A plan, how to make its graph (which may raise anything), and what settles its near-ties."""
+    """A plan, a function that makes its graph (and may raise anything), and what settles its near-ties."""
 
     plan: RuntimePlan
     convert: Callable[[], bytes]
@@ -63,9 +64,9 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def candidates_for(estimator: Any, contract: FeatureContract) -> Iterator[Candidate]:
-    """Ways to serve the estimator: its model behind preparation of ours, then the whole of it as one graph.
+    """The candidates: the model alone after steps repeated in NumPy, then the whole estimator as one graph.
 
-    Double before float: a graph in double stays within 1e-7 however many terms it sums.
+    Double before float, because a graph in double stays within 1e-7 however many terms it sums.
     """
     try:
         steps, model = split_pipeline(estimator)
@@ -74,31 +75,31 @@ def candidates_for(estimator: Any, contract: FeatureContract) -> Iterator[Candid
     if steps is not None and (steps or contract.all_numeric):
         yield from _prepared(steps, model, contract)
     if steps != ():
-        settlement = NOBODY if contract.task == "regression" else BY_ESTIMATOR
+        settlement = NO_SETTLEMENT if contract.task == "regression" else BY_ESTIMATOR
         for layout in _layouts(estimator, contract):
             yield from _in_both_types(RuntimePlan(layout=layout), estimator, contract, settlement)
 
 
 def _prepared(steps: tuple[Step, ...], model: Any, contract: FeatureContract) -> Iterator[Candidate]:
     trees = tree_model(model)
-    settlement = NOBODY if contract.task == "regression" else settlement_of(model, trees)
+    settlement = NO_SETTLEMENT if contract.task == "regression" else settlement_of(model, trees)
     rounds = trees is not None and trees.in_float32
     plan = RuntimePlan(preparation=steps, rounds_to_float32=rounds, settling=settlement.kind)
     if trees is not None:
         typed = msgspec.structs.replace(plan, dtype="float32" if rounds else "float64")
-        yield Candidate(plan=typed, convert=partial(_tree_graph, trees, model.n_features_in_), settlement=settlement)
+        yield Candidate(plan=typed, convert=partial(tree_graph, trees, model.n_features_in_), settlement=settlement)
     yield from _in_both_types(plan, model, contract, settlement)
 
 
 def _layouts(estimator: Any, contract: FeatureContract) -> tuple[Layout, ...]:
-    """Strings need inputs of their own, and so do steps that choose columns by name; one matrix is faster."""
+    """The layouts to try: strings need one input per column, steps that name columns may; one matrix is faster."""
     if not contract.all_numeric:
         return ("columns",)
     return ("matrix", "columns") if hasattr(estimator, "feature_names_in_") else ("matrix",)
 
 
 def files_of(candidate: Candidate, graph: bytes) -> dict[str, bytes]:
-    """The artefact's files that serve by ONNX."""
+    """The artefact's files for ONNX Runtime, by name: graph, plan and, if there are any, the settlement's arrays."""
     files = {GRAPH: graph, PLAN: encoded_plan(candidate.plan)}
     if candidate.settlement.arrays:
         packed = BytesIO()
@@ -115,14 +116,9 @@ def _in_both_types(
         yield Candidate(plan=typed, convert=partial(_graph, model, typed, contract), settlement=settles)
 
 
-def _tree_graph(trees: TreeModel, features: int) -> bytes:
-    from app.inference.export.trees import tree_graph  # needs onnx, as the converter does
-
-    return tree_graph(trees, features)
-
-
 def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
     """The model as an ONNX graph of a single output: the probabilities, or the values of a regression."""
+    # Deferred: slow to import, and not needed for trees.
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
@@ -142,7 +138,7 @@ def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
 
 
 def _keep_last_output(graph: Any) -> None:
-    """Drop the class labels and whatever computes them: the numbers say it all."""
+    """Remove the output of class labels and the nodes that compute it: labels follow from the probabilities."""
     del graph.output[:-1]
     needed = {graph.output[0].name}
     for node in reversed(graph.node):  # nodes come in order of use

@@ -1,6 +1,6 @@
-"""Random rows that a contract admits: what a client might send, beyond what the training data held.
+"""Parity: a runtime compared with the original estimator, row by row, on training rows and random ones.
 
-Compare a runtime with the original estimator, row by row.
+Random rows are what a client could send and the training data did not have.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from app.inference.near_ties import TIE
 from app.services.ports import Runtime
 
 _NULLS, _UNSEEN = 0.05, 0.02
+TOLERANCE = 1e-6
+# A single row takes another path than a batch; a hundred near-ties and a hundred other rows take it here.
+_SINGLY = 100
 
 
 def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` rows, shaped as `RowParser` shapes them: numbers uniform within the training range, known categories.
+    """`count` rows in `RowParser`'s form: numbers uniform within the training range, known categories.
 
-    A few values are missing where the contract allows it, and unseen where the pipeline copes with that.
+    5 % of the values of a nullable feature are missing, and 2 % of those with open categories are unknown ones.
     """
     generator = np.random.default_rng(seed)
     rows = np.empty((count, len(contract.features)), dtype=np.float64 if contract.all_numeric else np.object_)
@@ -54,19 +57,15 @@ def _categories(feature: Feature, seen: np.ndarray, count: int, generator: np.ra
     return drawn
 
 
-TOLERANCE = 1e-6
-_SINGLY = 100
-
-
 class Standard(msgspec.Struct, frozen=True):
-    """The rows of a comparison and what the original estimator answers to them."""
+    """The rows of a comparison and the original estimator's answers to them."""
 
     rows: np.ndarray
     outputs: Outputs
 
     @property
     def near_ties(self) -> np.ndarray:
-        """Which rows have two best classes closer than `TIE`."""
+        """True for rows whose two best classes are closer than `TIE`, shape (rows,)."""
         probabilities = self.outputs.probabilities
         if probabilities is None or probabilities.shape[1] < 2:
             return np.zeros(len(self.rows), dtype=bool)
@@ -75,16 +74,16 @@ class Standard(msgspec.Struct, frozen=True):
 
 
 def refused(standard: Standard, reason: str) -> Parity:
-    """The report of a version that is not served by ONNX without a comparison having been made."""
+    """The parity report of a version that is not served by ONNX, with the reason why nothing was compared."""
     return Parity(rows=len(standard.rows), flips=0, settled=0, largest_difference=0.0, holds=False, reason=reason[:500])
 
 
 def measured(runtime: Runtime, standard: Standard) -> Parity:
-    """How the runtime compares, in one batch and (near-ties first) one by one, because these are different ways.
+    """The runtime's parity, measured in one batch and, near-ties first, on single rows.
 
-    It holds where every class is the estimator's and every probability within 1e-6. A regression's values are
-    compared relative to the larger of the value and the spread (one standard deviation) of all values: near zero, a
-    difference far below the spread is nothing.
+    It holds if every class is the estimator's and every probability within 1e-6. A regression's values are compared
+    relative to the larger of the value and the standard deviation of all values: near zero, a difference far below
+    that spread does not matter.
     """
     near = standard.near_ties
     chosen = np.concatenate([np.flatnonzero(near)[:_SINGLY], np.flatnonzero(~near)[:_SINGLY]])
@@ -105,7 +104,7 @@ def measured(runtime: Runtime, standard: Standard) -> Parity:
 
 
 def _compared(got: Outputs, expected: Outputs, spread: float | None = None) -> tuple[int, float]:
-    """The number of differing classes and the largest difference."""
+    """The number of classes that differ, and the largest difference of probabilities or relative values."""
     if got.values is not None and expected.values is not None:
         scale = np.maximum(np.abs(expected.values), _spread(expected) if spread is None else spread)
         gaps = np.abs(got.values - expected.values)

@@ -1,4 +1,8 @@
-"""Export the steps before a pipeline's model as the plan's steps, with scikit-learn's arithmetic kept to the bit."""
+"""Export the steps before a pipeline's model as steps of a plan that repeat scikit-learn's arithmetic to the bit.
+
+A step, or a setting of it, that is not repeated exactly raises `NotExportable`: the pipeline is then converted as a
+whole, which parity has to approve.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from app.inference.plan import Affine, Branch, Branches, Category, Impute, NotEx
 
 
 def split_pipeline(estimator: Any) -> tuple[tuple[Step, ...], Any]:
-    """The steps before the model, exported, and the model itself. Raises `NotExportable`."""
+    """The exported steps before the model, and the model itself; nested pipelines too. Raises `NotExportable`."""
     if not hasattr(estimator, "steps"):
         return (), estimator
     *before, (_, model) = estimator.steps
@@ -31,9 +35,10 @@ def _exported(transformer: Any) -> tuple[Step, ...]:
             raise NotExportable("a step that drops everything")
         return ()  # None and "passthrough"
     kind = type(transformer)
+    # By exact type and module: a subclass, or a class of the same name elsewhere, may compute something else.
     export = _EXPORTS.get(kind.__name__) if kind.__module__.startswith("sklearn.") else None
     if export is None:
-        raise NotExportable(f"{kind.__name__} is not one of the steps that are repeated here")
+        raise NotExportable(f"{kind.__name__} is not among the exported steps")
     return export(transformer)
 
 
@@ -133,7 +138,7 @@ def _columns(transformer: Any) -> tuple[Step, ...]:
 
 
 def _indices(columns: Any, names: Sequence[str], width: int) -> tuple[int, ...]:
-    """Column numbers from the ways in which a ColumnTransformer names columns."""
+    """Column positions from any form in which a ColumnTransformer is given columns, except a slice of names."""
     if isinstance(columns, slice) and isinstance(columns.start or columns.stop, str):
         raise NotExportable("ColumnTransformer names columns by a slice of names")
     chosen = columns if isinstance(columns, slice) else np.atleast_1d(np.asarray(columns))
@@ -151,6 +156,7 @@ def _tables(encoder: Any) -> tuple[tuple[Category, ...], ...]:
 def _category(value: object) -> Category:
     if value is None or value != value:
         return None
+    # True equals 1.0: as a category it would be found for the number 1 too.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise NotExportable(f"a category or filling of type {type(value).__name__}")
     return value if isinstance(value, str) else float(value)

@@ -1,9 +1,7 @@
-"""Scikit-learn's tree ensembles as flat arrays: from them come both the graph and what settles its near-ties.
+"""scikit-learn's tree ensembles as flat arrays, from which the ONNX graph is built and near-ties are settled.
 
-A tree ensemble as an ONNX graph in double.
-
-Of our own making rather than the converter's: that one sums boosted trees in float32 (an error that grows with their
-number), does not know scikit-learn's missing values, and takes seconds for large forests.
+The graph is built here and not by skl2onnx, which sums boosted trees in float32 (an error that grows with their
+number), does not know scikit-learn's missing values, and takes seconds for large forests (ADR 0002).
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ Link = Literal["identity", "logistic", "softmax"]
 
 
 class TreeModel(msgspec.Struct, frozen=True):
-    """An ensemble: the mean of its trees' values, or (`initial` given) the sum of `initial` and of these values.
+    """An ensemble: the mean of its trees' values or, if `initial` is given, the sum of `initial` and these values.
 
-    In a sum, tree t adds to output t modulo the number of outputs, as boosting has it; `link` makes probabilities of
-    sums. `in_float32` is whether rows are rounded to float32 before trees compare them. `classes_by_sum` is whether
-    the class is that of the largest sum, a single sum meaning the second class from 0 on.
+    In a sum, tree t adds to output t modulo the number of outputs, as in boosting; `link` turns sums into
+    probabilities. `in_float32`: rows are rounded to float32 before trees compare them. `classes_by_sum`: the class is
+    that of the largest sum; if there is one sum, the second class from 0 on.
     """
 
     trees: Trees
@@ -38,7 +36,7 @@ class TreeModel(msgspec.Struct, frozen=True):
 
 
 def tree_model(model: Any) -> TreeModel | None:
-    """The ensemble as arrays; None where it is not one of scikit-learn's, or not one that is understood here."""
+    """The ensemble as arrays; None if it is not one of scikit-learn's, or has a setting that is not exported."""
     kind = type(model)
     export = _EXPORTS.get(kind.__name__) if kind.__module__.startswith("sklearn.") else None
     try:
@@ -53,7 +51,7 @@ def _forest(model: Any) -> TreeModel:
 
 
 def _boosting(model: Any) -> TreeModel:
-    """Raw scores as scikit-learn sums them: the initial ones, then stage by stage, each leaf times the rate."""
+    """Raw scores in scikit-learn's order: the initial ones, then stage by stage, each leaf times the learning rate."""
     outputs = model.estimators_.shape[1]
     return TreeModel(
         trees=_flattened(model.estimators_.ravel().tolist(), scale=model.learning_rate),
@@ -64,7 +62,7 @@ def _boosting(model: Any) -> TreeModel:
 
 
 def _histogram_boosting(model: Any) -> TreeModel:
-    """Histogram-based boosting: its leaves are already times the rate, and it compares in double."""
+    """Histogram-based boosting: its leaves have the learning rate in them already, and it compares in double."""
     stages = model._predictors
     if getattr(model, "_preprocessor", None) is not None:
         raise NotExportable("it encodes categories itself")
@@ -147,7 +145,7 @@ def _histogram_tree(nodes: np.ndarray) -> _Tree:
 
 
 def _numbered(trees: Sequence[_Tree]) -> Trees:
-    """The trees with their nodes numbered through; leaves become their own children."""
+    """The trees in one numbering of all nodes; a leaf becomes its own child."""
     roots = np.cumsum([0, *(len(tree.leaf) for tree in trees[:-1])])
     leaf = np.concatenate([tree.leaf for tree in trees])
     own = np.arange(len(leaf))
@@ -178,14 +176,15 @@ _EXPORTS: dict[str, Callable[[Any], TreeModel]] = {
 
 
 _OPSETS = {"": 17, "ai.onnx.ml": 3}
+# The one of opset 17, and not the `onnx` package's newest, which the installed ONNX Runtime may refuse.
 _IR_VERSION = 8
 
 
 def tree_graph(model: TreeModel, features: int) -> bytes:
-    """The serialised graph: `rows` (n, features) to `answer`, one number an output or class, in double.
+    """The serialised graph: `rows` (n, features) to `answer`, one number per output or class, in double.
 
-    The rows' type rounds them as scikit-learn does before a comparison; thresholds and sums are in double.
-    The operator sums in double and hands float32 out, so that the answer is within 6e-8 of the exact one.
+    The rows' type rounds them as scikit-learn does before a comparison; thresholds and sums are in double. The
+    operator outputs float32, so a probability is within 6e-8 of the exact one.
     """
     links = _linked(model)
     rows = TensorProto.FLOAT if model.in_float32 else TensorProto.DOUBLE
@@ -206,7 +205,7 @@ def tree_graph(model: TreeModel, features: int) -> bytes:
 
 
 def _linked(model: TreeModel) -> list[NodeProto]:
-    """From raw sums to the answer, as scikit-learn's losses do it."""
+    """The nodes from raw sums to the answer, in the arithmetic of scikit-learn's losses; none for the identity."""
     if model.link == "softmax":
         return [helper.make_node("Softmax", ["wide"], ["answer"], axis=1)]
     if model.link == "logistic":
@@ -247,11 +246,11 @@ def _nodes(model: TreeModel) -> dict[str, Any]:
 
 
 def _weights(model: TreeModel) -> dict[str, Any]:
-    """What each leaf adds to which output; zeros, which most of a pure leaf's are, are left out."""
+    """The weight that each leaf adds to each output; zeros, which most of a pure leaf's values are, are left out."""
     trees, tree = model.trees, _tree_of(model)
     leaf = trees.children[::2] == np.arange(len(trees.feature))
     present = leaf[:, np.newaxis] & (trees.values != 0)
-    present[:, 0] |= leaf & ~present.any(axis=1)  # a leaf without any weight is not a leaf to the operator
+    present[:, 0] |= leaf & ~present.any(axis=1)  # the operator needs a weight to recognise a leaf
     node, column = np.nonzero(present)
     target = column if model.initial is None else tree[node] % model.outputs
     return {

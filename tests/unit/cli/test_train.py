@@ -63,7 +63,7 @@ def test_a_published_name_is_refused_in_one_line(installation, capsys):
     assert main(["train", "--version", "v1"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "error: version 'v1' is already published, and versions never change\n"
+    assert captured.err == "error: version 'v1' is already published, and versions never change: choose another name\n"
 
 
 @pytest.mark.parametrize(
