@@ -53,7 +53,7 @@ def on_starting(_server):
 
 def post_worker_init(worker):
     """In the new worker: start everything that must not cross a fork."""
-    worker.drain_while_there_is(_settings.drain_file)
+    worker.drain_while_exists(_settings.drain_file)
     started = worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
     worker.shed_by(started.front)
     worker.share_connections(_shares)
@@ -61,7 +61,7 @@ def post_worker_init(worker):
 
 def pre_request(worker, request):
     """Before each request: while the worker drains, have the connection closed after the response."""
-    worker.let_go(request)
+    worker.before_request(request)
 
 
 def worker_exit(_server, worker):

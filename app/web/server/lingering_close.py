@@ -1,8 +1,8 @@
-"""gunicorn's threaded worker, which lets connections end without waiting for their clients.
+"""gunicorn's threaded worker with a lingering close that does not block its event loop.
 
-After the last answer the client's end must be awaited for a while: a close with bytes still on their way would make the
-kernel reset the connection, and cut the answer off. As it comes, the worker's loop waits for that, two seconds at most
-for each, and does nothing else meanwhile: ten clients that stay would stop everybody for twenty seconds.
+After the last response, a server must wait for the client to close: closing while bytes are still on their way makes
+the kernel reset the connection, and the client loses the response (RFC 9112, section 9.6). gunicorn's own loop waits
+up to two seconds for each such client and serves nobody meanwhile.
 """
 
 from __future__ import annotations
@@ -21,58 +21,55 @@ _MOST_BYTES = 64 * 1024
 
 
 class LingeringCloseWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no annotations
-    """Ends connections beside its other work."""
+    """Closes connections from its event loop, beside its other work."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # What each has sent since; in the order in which their time ends.
-        self._ending: dict[Any, int] = {}
+        # The bytes that each client has sent since. All linger equally long, so insertion order is deadline order.
+        self._lingering: dict[Any, int] = {}
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:
-        """As it was, but for a connection that ends now."""
+        """After a thread is done with a connection: close it, or hand it to gunicorn to wait for the next request."""
         if fs.cancelled() or fs.exception() is not None or not fs.result():
-            self.end(conn)
+            self.close_lingering(conn)
         else:
             super().finish_request(conn, fs)
 
-    def end(self, conn: Any) -> None:
-        """Say that nothing more comes, and close once the client has said so too, has sent too much, or took too long.
-
-        The connection must not be with the poller.
-        """
+    def close_lingering(self, conn: Any) -> None:
+        """Half-close, then close when the client does, after 64 KiB or 2 s. The poller must not have the connection."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.setblocking(False)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_last_readable, conn))
-        except (OSError, ValueError, KeyError):  # gone already
-            self._gone(conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_lingering_readable, conn))
+        except (OSError, ValueError, KeyError):  # the client has gone already
+            self._close(conn)
             return
         conn.timeout = time.monotonic() + LINGER_S
-        self._ending[conn] = 0
+        self._lingering[conn] = 0
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """As it was; then an end is made of those that took too long."""
+        """One pass of the event loop; afterwards, close the connections that have lingered too long."""
         super().wait_for_and_dispatch_events(timeout)
         now = time.monotonic()
-        while self._ending and (first := next(iter(self._ending))).timeout <= now:
-            self._ended(first)
+        while self._lingering and (first := next(iter(self._lingering))).timeout <= now:
+            self._stop_lingering(first)
 
-    def _on_last_readable(self, conn: Any, client: Any) -> None:
+    def _on_lingering_readable(self, conn: Any, client: Any) -> None:
         try:
             data = client.recv(_MOST_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        self._ending[conn] += len(data)
-        if not data or self._ending[conn] > _MOST_BYTES:
-            self._ended(conn)
+        self._lingering[conn] += len(data)
+        if not data or self._lingering[conn] > _MOST_BYTES:
+            self._stop_lingering(conn)
 
-    def _ended(self, conn: Any) -> None:
-        del self._ending[conn]
+    def _stop_lingering(self, conn: Any) -> None:
+        del self._lingering[conn]
         self.poller.unregister(conn.sock)
-        self._gone(conn)
+        self._close(conn)
 
-    def _gone(self, conn: Any) -> None:
+    def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()

@@ -1,13 +1,7 @@
-"""How many connections each worker of a host has: so that one of them does not accept all that come at once.
+"""gunicorn's threaded worker that balances connections between workers and rejects requests from its event loop.
 
-Whoever is awake first would: a crowd that connects in a millisecond then has half of the host, and keeps it for as long
-as its connections live.
-
-gunicorn's threaded worker with a door: it takes its share of the connections, and where too many requests wait, its
-loop turns them away without a thread.
-
-A thread would first have to be free, and reading a request costs most of what a small answer costs: those that are
-turned away would hold up those that are not. The choice and its limits: docs/adr/0014-overload.md.
+Rejecting in the loop needs no thread: a thread would have to be free first, and reading a request costs most of what
+answering a small one does. The decision and its limits: docs/adr/0014-overload.md.
 """
 
 from __future__ import annotations
@@ -29,74 +23,81 @@ from app.web.server.lingering_close import LingeringCloseWorker
 from app.web.server.plain_http import WholeAnswer
 from app.web.server.threads import Running, WorkerThreads
 
-# A worker whose figure is older is stuck, stopped or dead, and nobody waits for it.
+# A worker that has not reported for so long is blocked, stopped or dead: the others do not wait for it.
 FRESH_S = 0.25
-_FIELDS = 2  # connections, and the monotonic second in which they were told
+_FIELDS = 2  # connections, and the monotonic second of the report
+_GUNICORN = str(Path(gunicorn.__file__).parent)
+# How much of a request the loop reads to reject it; a larger one is rejected by a thread.
+_PEEKED_BYTES = 16 * 1024
 
 
 class ConnectionShares:
-    """Figures in memory that is shared by a fork: to be made before it. Without locks: each place has one writer."""
+    """The number of connections of each worker of a host, in memory that the workers share.
 
-    def __init__(self, places: int, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._memory = memoryview(mmap.mmap(-1, 8 * _FIELDS * places)).cast("d")
-        self._places = places
+    Otherwise the worker that wakes up first accepts a whole crowd that connects in one millisecond, and half of the
+    host is idle for as long as those connections live.
+
+    Make it before the fork. It needs no lock: each slot has one writer.
+    """
+
+    def __init__(self, slots: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._memory = memoryview(mmap.mmap(-1, 8 * _FIELDS * slots)).cast("d")
+        self._slots = slots
         self._now_s = now_s
 
-    def tell(self, worker: int, connections: int) -> None:
-        """Say how many connections the worker of that number has now."""
-        place = worker % self._places * _FIELDS
-        self._memory[place] = max(0, connections)
-        self._memory[place + 1] = self._now_s()
+    def report(self, worker: int, connections: int) -> None:
+        """Publish how many connections the worker of that number has now."""
+        slot = worker % self._slots * _FIELDS
+        self._memory[slot] = max(0, connections)
+        self._memory[slot + 1] = self._now_s()
 
     def leave(self, worker: int) -> None:
-        """The worker accepts no more: the others need not wait for it."""
-        self._memory[worker % self._places * _FIELDS + 1] = 0.0
+        """The worker accepts no more connections: the others need not wait for it."""
+        self._memory[worker % self._slots * _FIELDS + 1] = 0.0
 
     def fewest_of_others(self, worker: int) -> int | None:
-        """The connections of the other worker that has the fewest; None where no other has told of any lately."""
-        own, since = worker % self._places, self._now_s() - FRESH_S
+        """The smallest number of connections of any other worker; None if no other has reported lately."""
+        own, since = worker % self._slots, self._now_s() - FRESH_S
         figures = self._memory.tolist()
         others = [
-            figures[place * _FIELDS]
-            for place in range(self._places)
-            if place != own and figures[place * _FIELDS + 1] > since
+            figures[slot * _FIELDS]
+            for slot in range(self._slots)
+            if slot != own and figures[slot * _FIELDS + 1] > since
         ]
         return int(min(others)) if others else None
 
 
-_GUNICORN = str(Path(gunicorn.__file__).parent)
-# What of a request is looked at to turn it away here: a larger one is turned away by a thread.
-_LOOKED_AT_BYTES = 16 * 1024
-
-
 class LoadShedder(Protocol):
-    """Who is turned away where too many wait."""
+    """Decides which requests are rejected."""
 
     @property
     def full(self) -> bool: ...
 
-    def turned_away(self, data: bytes, /) -> WholeAnswer | None: ...
+    def rejection(self, data: bytes, /) -> WholeAnswer | None: ...
 
 
 class LoadSheddingWorker(LingeringCloseWorker):
-    """Turns away while its door is full; `held_up` says that the queue waits for slow clients, and nobody is."""
+    """Rejects requests while its shedder is full.
+
+    `blocked_by_clients` is set while the queue waits for slow clients: that is soon over, so nothing is rejected.
+    """
 
     tpool: WorkerThreads
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self._shares: ConnectionShares | None = None
+        self._shares: ConnectionShares | None = None  # first: gunicorn's own __init__ sets `worker_connections`
         super().__init__(*args, **options)
-        self._door: LoadShedder | None = None
-        self.held_up = False
+        self._shedder: LoadShedder | None = None
+        self.blocked_by_clients = False
 
     @property
     def draining(self) -> bool:
-        """Whether this process wants no more requests."""
+        """Whether this process accepts no more requests."""
         return not self.alive
 
     @property
     def worker_connections(self) -> int:
-        """How many connections this worker may have: no more than another has and a thread each besides."""
+        """The most connections that this worker may have: one per thread more than the worker with the fewest."""
         fewest = self._shares.fewest_of_others(self.age) if self._shares else None
         return self._most_connections if fewest is None else min(self._most_connections, fewest + self.cfg.threads)
 
@@ -105,89 +106,92 @@ class LoadSheddingWorker(LingeringCloseWorker):
         self._most_connections = most
 
     def share_connections(self, shares: ConnectionShares) -> None:
-        """From now on, accept no more than a fair share of the connections that come to this host."""
+        """Accept no more than a fair share of this host's connections from now on."""
         self._shares = shares
 
+    def shed_by(self, shedder: LoadShedder) -> None:
+        """Reject requests from the event loop while `shedder` is full, from now on."""
+        self._shedder = shedder
+
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """As it was; then the others are told how many connections there are here now."""
+        """One pass of the event loop; afterwards, publish the number of connections."""
         super().wait_for_and_dispatch_events(timeout)
         if self._shares is None:
             return
         if self.alive:
-            self._shares.tell(self.age, self.nr_conns)
+            self._shares.report(self.age, self.nr_conns)
         else:
             self._shares.leave(self.age)
 
-    def shed_by(self, door: LoadShedder) -> None:
-        """From now on, while `door` is full, turn requests away before a thread takes them up."""
-        self._door = door
-
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """As it was, unless the request is turned away here: then its connection waits for the next one, or ends."""
-        refusal = self._turned_away(conn)
-        if refusal is None:
+        """A kept-alive connection has data: reject its request here, or queue it for a thread."""
+        rejection = self._reject(conn)
+        if rejection is None:
             super().on_client_socket_readable(conn, client)
             return
         self.keepalived_conns.remove(conn)
-        if refusal.close:
+        if rejection.close:
             self.poller.unregister(client)
-            self.end(conn)
+            self.close_lingering(conn)
         else:
             conn.set_timeout()
             self.keepalived_conns.append(conn)
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """The same for the first request of a connection."""
-        refusal = self._turned_away(conn)
-        if refusal is None:
+        rejection = self._reject(conn)
+        if rejection is None:
             super().on_pending_socket_readable(conn, client)
             return
         self.poller.unregister(client)
         self.pending_conns.remove(conn)
-        self._wait_for_next(conn, not refusal.close)
+        self._wait_for_next(conn, not rejection.close)
 
     def enqueue_req(self, conn: Any) -> None:
-        """As it was, but where too many wait, a connection that has just come waits for its data without a thread."""
-        if self._too_many() and not (conn.initialized or conn.data_ready):
+        """Queue a connection for a thread; under overload, a new one first waits for its data without a thread."""
+        if self._overloaded() and not (conn.initialized or conn.data_ready):
             self._wait_for_next(conn, _DEFER)
         else:
             super().enqueue_req(conn)
 
-    def _too_many(self) -> bool:
-        """Whether more wait than the door allows, and for the work of others: a queue behind slow clients is soon
-        relieved, and nobody is turned away for it."""
-        if self._door is None or not self._door.full or self.held_up:
+    def _overloaded(self) -> bool:
+        """Whether too many requests wait for the work of others, rather than for slow clients."""
+        if self._shedder is None or not self._shedder.full or self.blocked_by_clients:
             return False
         running = self.tpool.begun_before(time.monotonic())
         return len(waiting_for_clients(running)) < len(running)
 
     def _wait_for_next(self, conn: Any, result: object) -> None:
-        """Treat a connection as if a thread had ended with `result`."""
-        ended: Future[object] = Future()
-        ended.set_result(result)
-        self.finish_request(conn, ended)
+        """Treat a connection as if a thread had finished with `result`."""
+        finished: Future[object] = Future()
+        finished.set_result(result)
+        self.finish_request(conn, finished)
 
-    def _turned_away(self, conn: Any) -> WholeAnswer | None:
-        """How the request that has come was answered here, by the loop; where None, nothing of it is lost."""
-        if self._door is None or not self._too_many() or self.draining or conn.is_http2:
+    def _reject(self, conn: Any) -> WholeAnswer | None:
+        """Reject the request that has arrived; None if a thread must read it, which then still has all of its bytes."""
+        if self._shedder is None or not self._overloaded() or self.draining or conn.is_http2:
             return None
         conn.init()
         conn.sock.setblocking(False)
+        # Bytes that gunicorn's parser has read already: this request is not the only one on its connection.
         if conn.parser.unreader.buf.getvalue():
             return None
         try:
-            data = conn.sock.recv(_LOOKED_AT_BYTES)
+            data = conn.sock.recv(_PEEKED_BYTES)
         except OSError:
             return None
-        refusal = self._door.turned_away(data)
-        if refusal is None:
+        rejection = self._shedder.rejection(data)
+        if rejection is None:
             conn.parser.unreader.unread(data)
             return None
-        return refusal if _sent(conn.sock, refusal.data) else None
+        return rejection if _sent(conn.sock, rejection.data) else None
 
 
 def _sent(sock: socket.socket, data: bytes) -> bool:
-    """Send `data` at once and whole; where the client does not take it, its connection ends here: a thread will see."""
+    """Whether `data` was sent at once and whole; if not, the connection is shut down, and a thread finds its end.
+
+    The loop cannot wait for a client that does not read, and half a response cannot be taken back.
+    """
     try:
         if sock.send(data) == len(data):
             return True
@@ -199,7 +203,7 @@ def _sent(sock: socket.socket, data: bytes) -> bool:
 
 
 def waiting_for_clients(running: list[Running]) -> list[Running]:
-    """Those whose thread is in gunicorn's own code, where sockets are read and written, and not in a model's."""
+    """The jobs whose thread is in gunicorn's own code, where sockets are read and written, and not in a model's."""
     if not running:
         return []
     frames = sys._current_frames()

@@ -1,13 +1,13 @@
-"""HTTP/1.1 as bytes: requests simple enough to be told from their bytes alone, and whole answers.
+"""HTTP/1.1 as bytes: recognises requests that are complete and simple, and renders whole responses.
 
-For what is answered where no thread can be spared to read a request, and for what is no request at all.
+For responses without a thread (load shedding) and to bytes that are no request at all.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -19,14 +19,14 @@ _LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE) (/[^\s%?#]*)(?:\?[^\s#]*)? HTT
 # A name is a token, and a value has no control characters (RFC 9110, section 5).
 _FIELD = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _LENGTH = re.compile(rb"\d{1,9}")
-# Where one of these is said, more than the bytes decide what follows.
+# With one of these headers, more than the bytes up to here decides what follows on the connection.
 _NOT_SIMPLE = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"http2-settings"))
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 class SimpleRequest(msgspec.Struct, frozen=True):
-    """A request that is there whole: its method, its path without a query, the `X-Request-Id` it came with, and whether
-    its connection is to `close` after the answer."""
+    """A complete request: its method, its path without the query, its `X-Request-Id` if it has one, and whether the
+    client wants its connection to `close` after the response."""
 
     method: str
     path: str
@@ -35,48 +35,52 @@ class SimpleRequest(msgspec.Struct, frozen=True):
 
 
 class WholeAnswer(msgspec.Struct, frozen=True):
-    """All bytes of an answer, and whether the connection ends with it."""
+    """All bytes of a response, and whether the connection is closed after it."""
 
     data: bytes
     close: bool
 
 
 def simple_request(data: bytes) -> SimpleRequest | None:
-    """The one request that `data` is, from the first byte to the last; None for anything else.
+    """The one request that `data` is, from its first byte to its last; None for anything else.
 
-    Strict, since the connection goes on after it: what another reader could take for more or less than one request is
-    not simple. Nor is what has an escaped path, or a body that is still on its way.
+    Strict, because the connection stays open afterwards: bytes that another parser could read as more or less than one
+    request would shift every request behind them (request smuggling). An escaped path, or a body that has not arrived
+    completely, is not simple either.
     """
     head, end, body = data.partition(b"\r\n\r\n")
-    first, *fields = head.split(b"\r\n")
+    first, *lines = head.split(b"\r\n")
     line = _LINE.fullmatch(first)
-    if not end or line is None:
+    fields = _fields(lines)
+    if not end or line is None or fields is None or b"host" not in fields:
         return None
-    length, request_id, close, seen = 0, None, False, set()
-    for field in fields:
-        match = _FIELD.fullmatch(field)
+    length = fields.get(b"content-length", b"0")
+    connection = fields.get(b"connection", b"keep-alive").lower()
+    if not _LENGTH.fullmatch(length) or int(length) != len(body) or connection not in (b"close", b"keep-alive"):
+        return None
+    request_id = fields.get(b"x-request-id")
+    return SimpleRequest(
+        line[1].decode(),
+        line[2].decode("latin-1"),
+        None if request_id is None else request_id.decode("latin-1"),
+        connection == b"close",
+    )
+
+
+def _fields(lines: Sequence[bytes]) -> Mapping[bytes, bytes] | None:
+    """The header fields by lower-case name; None if one is malformed, repeated, or makes the request not simple."""
+    fields: dict[bytes, bytes] = {}
+    for line in lines:
+        match = _FIELD.fullmatch(line)
         name = match[1].lower() if match else b""
-        if match is None or name in seen or name in _NOT_SIMPLE:
+        if match is None or name in fields or name in _NOT_SIMPLE:
             return None
-        seen.add(name)
-        value = match[2].rstrip(b" \t")
-        if name == b"content-length":
-            if not _LENGTH.fullmatch(value):
-                return None
-            length = int(value)
-        elif name == b"connection":
-            close = value.lower() == b"close"
-            if not close and value.lower() != b"keep-alive":
-                return None
-        elif name == b"x-request-id":
-            request_id = value.decode("latin-1")
-    if len(body) != length or b"host" not in seen:
-        return None
-    return SimpleRequest(line[1].decode(), line[2].decode("latin-1"), request_id, close)
+        fields[name] = match[2].rstrip(b" \t")
+    return fields
 
 
 def as_bytes(answer: Answer, *, close: bool) -> bytes:
-    """All of an answer; `close` tells the client that the connection ends with it."""
+    """The bytes of a whole response; `close` announces that the connection is closed after it."""
     status, headers, body = answer
     lines = [
         _STATUS_LINES[status],

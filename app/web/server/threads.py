@@ -1,4 +1,4 @@
-"""The threads of one worker: as many as asked for are at work, and those that wait for a slow client do not count."""
+"""The threads of one worker: a thread that waits for a slow client is replaced while it waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_EXTRA = 256
 
 
 class RequestJob(msgspec.Struct, frozen=True):
-    """A piece of work: what is called with what, and who wants to know."""
+    """One call of `work(subject)`, and the future for its result."""
 
     future: Future[Any]
     work: Callable[[Any], Any]
@@ -23,7 +23,7 @@ class RequestJob(msgspec.Struct, frozen=True):
 
 
 class Running(msgspec.Struct, frozen=True):
-    """What a thread is at: its subject, the monotonic second in which it began, and the thread's identifier."""
+    """A job in progress: its subject, the monotonic second when it began, and its thread's identifier."""
 
     subject: Any
     since_s: float
@@ -31,7 +31,8 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class WorkerThreads:
-    """What gunicorn uses of an executor, with two things to look at: how many wait, and what runs since when."""
+    """The part of `concurrent.futures.Executor` that gunicorn uses, and two things to observe: how many jobs wait, and
+    which have been running since when."""
 
     def __init__(self, threads: int) -> None:
         self._base = threads
@@ -50,16 +51,17 @@ class WorkerThreads:
         return future
 
     def begun_before(self, monotonic_s: float) -> list[Running]:
-        """What has been running since before that second."""
+        """The jobs in progress that began before that second."""
+        # The list first: threads add and remove jobs meanwhile, and a list is copied in one step.
         return [running for running in [*self._running.values()] if running.since_s < monotonic_s]
 
-    def excuse(self, stuck: int) -> None:
-        """Let as many more threads work as are stuck, up to a bound; they end when there is no more need."""
-        self._wanted = self._base + min(stuck, MOST_EXTRA)
+    def compensate(self, blocked: int) -> None:
+        """Have as many more threads as are blocked, up to a bound; extra threads end when they are not needed."""
+        self._wanted = self._base + min(blocked, MOST_EXTRA)
         self._fill()
 
-    def shutdown(self, wait: bool = False) -> None:  # noqa: ARG002 - an executor has it
-        """End the threads once they have nothing to do."""
+    def shutdown(self, wait: bool = False) -> None:  # noqa: ARG002 - gunicorn passes it, as to an executor
+        """End the threads once the queue is empty."""
         self._wanted = 0
         for _ in range(self._alive):
             self._queue.put(None)
@@ -79,13 +81,13 @@ class WorkerThreads:
             self._running[own] = Running(job.subject, time.monotonic(), own)
             try:
                 result = job.work(job.subject)
-            except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            except BaseException as error:  # noqa: BLE001 - the future's owner raises it, as with any executor
                 job.future.set_exception(error)
             else:
                 job.future.set_result(result)
             finally:
                 del self._running[own]
-            del job
+            del job  # while this thread waits for the next one, it must not keep a connection alive
         else:
             return
         with self._lock:
@@ -94,6 +96,7 @@ class WorkerThreads:
     def _superfluous(self) -> bool:
         if self._alive <= self._wanted or not self._wanted:
             return False
+        # Again under the lock: of several threads that find one too many, only one may end.
         with self._lock:
             if self._alive <= self._wanted:
                 return False

@@ -49,16 +49,16 @@ def test_for_each_that_is_stuck_another_works(threads):
     slow = Slow()
     stuck = [threads.submit(slow, number) for number in range(2)]
     late = threads.submit(str, 7)
-    threads.excuse(1)
+    threads.compensate(1)
     assert late.result(5) == "7"
     slow.gate.set()
     assert [future.result(5) for future in stuck] == [0, 1]
 
 
 def test_there_is_a_bound_to_that(threads):
-    threads.excuse(10 * MOST_EXTRA)
+    threads.compensate(10 * MOST_EXTRA)
     assert threads._alive == 2 + MOST_EXTRA
-    threads.excuse(0)
+    threads.compensate(0)
 
 
 def test_nothing_runs_after_the_end_of_what_was_begun():
