@@ -1,4 +1,4 @@
-"""Every metric: its name, kind, labels, buckets and meaning. `docs/metrics.md` says the same, and a test compares."""
+"""Every metric: its name, kind, labels, buckets and help. A test compares them with `docs/metrics.md`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app import errors
 Kind = Literal["counter", "gauge", "histogram"]
 Across = Literal["livemax", "livesum"]
 
-# ONNX answers a row in tens of microseconds and scikit-learn in milliseconds: the buckets must tell both apart.
+# ONNX answers a row in tens of microseconds and scikit-learn in milliseconds: the buckets must resolve both.
 LATENCY_BUCKETS_S = (
     *(50e-6, 75e-6, 100e-6, 150e-6, 250e-6, 500e-6, 750e-6),
     *(1e-3, 1.5e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3),
@@ -22,7 +22,7 @@ NO_VERSION = "none"
 OTHER_REASON = "other"
 CIRCUIT_OPEN = "circuit_open"
 MODEL_FAILED = "model_failed"
-# Closed sets: text that a client or a model chooses must never become a label.
+# Closed sets: a label whose text a client or a model chooses would have unbounded series.
 VERSION_REASONS = (MODEL_FAILED, CIRCUIT_OPEN)
 REFUSAL_REASONS = (
     errors.InvalidRequest.code,
@@ -45,7 +45,7 @@ REFUSAL_REASONS = (
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """One metric. `across` says how the gauges of the live workers become one number (none for derived state)."""
+    """One metric. `across`: how the gauges of the live workers are combined; None unless workers set it."""
 
     name: str
     kind: Kind
@@ -171,10 +171,10 @@ ALL = COUNTED + HOST + DERIVED
 
 
 def version_reason(reason: str) -> str:
-    """The label for why a version could not answer; whatever it raised is `model_failed`."""
+    """The label for a version's failure; everything that it raised is `model_failed`."""
     return reason if reason in VERSION_REASONS else MODEL_FAILED
 
 
 def refusal_reason(code: str) -> str:
-    """The label for an error's code; `other` for one that is not in the list."""
+    """The label for an error's code; `other` if it is not in `REFUSAL_REASONS`."""
     return code if code in REFUSAL_REASONS else OTHER_REASON

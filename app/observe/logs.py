@@ -1,8 +1,7 @@
-"""Take secrets out of text before it is written anywhere.
+"""Structured logs: one event per line, as JSON for machines or as text for a terminal.
 
-The two forms of a log line. Neither lets a value end its line or show a secret.
-
-Structured logs: an event a line, as JSON for machines or as text for a terminal.
+An event is `logger.warning("name", extra={"event_fields": {…}})`: a constant name in snake case, and everything that
+varies in fields. Neither form lets a value end its line or show a secret.
 """
 
 from __future__ import annotations
@@ -17,12 +16,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 from urllib.parse import urlsplit
 
 from app.settings import Settings
 
+# The id of the request that this thread answers; every line that it logs carries it.
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 REDACTED = "[redacted]"
+_GUNICORN = ("gunicorn.error", "gunicorn.access")
 _SECRET_KEY = re.compile(r"authori[sz]ation|token|password|passwd|secret|api[_-]?key|cookie", re.IGNORECASE)
 _PATTERNS = (
     (re.compile(r"(?i)\b(bearer|basic)(\s+)[\w.~+/=-]+"), rf"\1\2{REDACTED}"),
@@ -34,15 +36,18 @@ _PATTERNS = (
     ),
     (re.compile(r"(://[^\s/:@]*:)[^\s/@]+@"), rf"\1{REDACTED}@"),
 )
-# Shorter ones are words that a log is full of; the service has refused nobody a bad choice.
+# A shorter token is likely to be part of ordinary words, which would be redacted everywhere.
 _SHORTEST_SECRET = 4
 
 
 class Redactor:
-    """Replaces the given secrets, bearer tokens, `…TOKEN=…` and passwords in URLs by `[redacted]`."""
+    """Replaces the given secrets, bearer tokens, `…TOKEN=…` and passwords in URLs by `[redacted]`.
+
+    Given secrets are found in any text; patterns catch those of others, such as a client's header in an error.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: a secret may begin like another.
+        # The longest first: of a secret that begins with another one, the rest would be shown.
         known = sorted({secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
@@ -55,17 +60,18 @@ class Redactor:
         return text
 
     def field(self, key: str, value: object) -> object:
-        """`value`, or `[redacted]` where the name of the field says that it is a secret."""
+        """`value`, or `[redacted]` if the field has the name of a secret."""
         return REDACTED if value is not None and _SECRET_KEY.search(key) else value
 
 
 def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """The texts in `settings` that no log may show."""
+    """The secrets in `settings`: tokens, the webhook's URL and the database's password."""
     password = urlsplit(settings.database_url or "").password
     candidates = (settings.admin_token, settings.api_token, settings.notify_webhook_url, password)
     return tuple(secret for secret in candidates if secret)
 
 
+# Names of a JSON line's own fields: an event field of such a name gets an underscore.
 _RESERVED = ("ts", "level", "logger", "event", "request_id", "exception")
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {
     *("message", "asctime", "taskName", "event_fields", "request_id")
@@ -76,7 +82,10 @@ _BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of ASCII JSON an event: `ts` (UTC, ms), `level`, `logger`, `event`, its fields, `exception`."""
+    """One line of ASCII JSON per event: `ts` (UTC, ms), `level`, `logger`, `event`, its fields, `exception`.
+
+    ASCII, because U+2028 and others end a line for some readers.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -88,14 +97,14 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line to be read: time, level, logger, event, `key=value`; a traceback follows, each line indented."""
+    """A line for people: time, level, logger, event, `key=value`; a traceback follows, each of its lines indented."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
         self._redactor = redactor
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback where there is one."""
+        """The line, followed by the traceback if there is one."""
         entry = _entry(self, record, self._redactor)
         head = f"{entry.pop('ts')} {entry.pop('level'):<7} {entry.pop('logger')}: {_one_line(entry.pop('event'))}"
         trace = entry.pop("exception", None)
@@ -116,7 +125,7 @@ def _entry(formatter: logging.Formatter, record: logging.LogRecord, redactor: Re
     if request_id is not None:
         entry["request_id"] = _plain(request_id, redactor)
     for key, value in _fields(record).items():
-        # A field may name the request itself; it may not pretend to be another event.
+        # A field may set the request's id; it may not replace the event, its time or its level.
         name = f"{key}_" if key in _RESERVED and key != "request_id" else key
         entry[name] = _plain(redactor.field(key, value), redactor)
     if record.exc_info and record.exc_info[0] is not None:
@@ -125,35 +134,45 @@ def _entry(formatter: logging.Formatter, record: logging.LogRecord, redactor: Re
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """What was given by `event`, and what came as `extra`."""
+    """The event's fields, and the other attributes that were passed as `extra`."""
     extra = {key: value for key, value in vars(record).items() if key not in _OF_EVERY_RECORD}
     return extra | dict(getattr(record, "event_fields", {}))
 
 
 def _plain(value: object, redactor: Redactor, depth: int = 0) -> object:
-    """`value` as JSON has it: what is not JSON becomes text."""
+    """`value` as JSON has it, without secrets: everything that is not JSON becomes text."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
     if isinstance(value, numbers.Real):
-        return float(value) if math.isfinite(value) else str(value)
+        return _plain_number(value)
+    # Beyond the depth as text: a structure that contains itself must not end the log line.
     if depth < _DEEPEST and isinstance(value, Mapping):
         return {str(key): _plain(redactor.field(str(key), item), redactor, depth + 1) for key, item in value.items()}
-    if depth < _DEEPEST and isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
+    if depth < _DEEPEST and _is_list(value):
         return [_plain(item, redactor, depth + 1) for item in value]
     return redactor.text(_text(value))[:_LONGEST_TEXT]
+
+
+def _plain_number(value: numbers.Real) -> object:
+    """A Python number for one of any library; NaN and infinities, which JSON does not have, as text."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if math.isfinite(value) else str(value)
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes)
 
 
 def _text(value: object) -> str:
     try:
         return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
-    except Exception as error:  # noqa: BLE001 - a log line must not fail because of what it tells of
+    except Exception as error:  # noqa: BLE001 - a value that cannot be printed must not cost the log line
         return f"<unprintable {type(value).__name__}: {type(error).__name__}>"
 
 
 def _one_line(text: object) -> str:
-    """Text with every control character (line ends, terminal escapes) shown as an escape."""
+    """Text with every unprintable character (line ends, terminal escapes) replaced by an escape sequence."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(text))
 
 
@@ -163,18 +182,14 @@ def _shown(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-_GUNICORN = ("gunicorn.error", "gunicorn.access")
-
-
 def configure(settings: Settings, stream: IO[str] | None = None) -> None:
-    """Send every log of the process to `stream` (default: standard error) in the form that `settings` ask for."""
+    """Send all logs of the process, Python's warnings too, to `stream` (default: standard error) as `settings` ask."""
     logging.config.dictConfig(logging_config(settings, stream))
     logging.captureWarnings(True)
 
 
 def logging_config(settings: Settings, stream: IO[str] | None = None) -> dict[str, Any]:
-    """A configuration for `logging.config.dictConfig`, and for gunicorn's `logconfig_dict`: its logs look the same."""
+    """A configuration for `logging.config.dictConfig` and for gunicorn's `logconfig_dict`: both log the same form."""
     stream = sys.stderr if stream is None else stream
     return {
         "version": 1,
@@ -190,7 +205,7 @@ def logging_config(settings: Settings, stream: IO[str] | None = None) -> dict[st
             }
         },
         "root": {"level": settings.log_level, "handlers": ["stream"]},
-        # gunicorn gives its loggers handlers of their own before it reads this; here they lose them.
+        # gunicorn adds handlers to its loggers before it reads this; with theirs, each line would appear twice.
         "loggers": {name: {"level": settings.log_level, "handlers": [], "propagate": True} for name in _GUNICORN},
     }
 

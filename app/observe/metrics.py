@@ -1,8 +1,6 @@
-"""A histogram that takes many observations at once: the only place that reaches into prometheus_client.
+"""Metrics: callers count events through verbs, and `GET /metrics` shows the sums over all workers.
 
-From collectors to the text that Prometheus reads.
-
-Count what happens, in verbs, and show it to Prometheus; names and labels are in `app.observe.catalogue`.
+Names, labels and buckets are in `catalogue.py`; what is read at a scrape and not counted is in `state.py`.
 """
 
 from __future__ import annotations
@@ -27,18 +25,23 @@ from app.observe import catalogue, metric_files
 from app.observe.catalogue import Definition
 from app.observe.state import StateCollector, StateSource, no_state
 
+_LOG = logging.getLogger(__name__)
+_OPENMETRICS = "application/openmetrics-text"
+_REFUSED = re.compile(r"q=0(\.0*)?")
+
 
 class BatchHistogram(Histogram):
     """A `Histogram` with `observe_all`.
 
-    `observe` costs two locked writes to a mapped file an observation; this costs one for each bucket that gains and
-    one for the sum. prometheus_client has no public way to do so: a test holds this to the same result as `observe`.
+    `observe` costs two locked writes to a mapped file per observation; this costs one per bucket that gains and one
+    for the sum. prometheus_client has no public way to do so: this uses its private attributes, and a test compares
+    the result with that of `observe`.
     """
 
     def observe_all(self, amounts: Sequence[float] | np.ndarray) -> None:
         """Count each of `amounts` (finite, in the unit of the metric)."""
         values = np.asarray(amounts, dtype=np.float64)
-        # A bound belongs to its bucket, which is what side="left" says.
+        # side="left": an amount equal to a bound belongs to the bucket below it, as in `observe`.
         gains = np.bincount(self._bounds.searchsorted(values, side="left")).tolist()
         self._sum.inc(float(values.sum()))
         for bucket, gain in zip(self._buckets, gains, strict=False):
@@ -50,12 +53,8 @@ class BatchHistogram(Histogram):
         return np.array(self._upper_bounds)
 
 
-_OPENMETRICS = "application/openmetrics-text"
-_REFUSED = re.compile(r"q=0(\.0*)?")
-
-
 class MetricSource(Protocol):
-    """Anything that gives metric families."""
+    """Anything with metric families: a registry or a collector."""
 
     def collect(self) -> Iterable[Metric]: ...
 
@@ -67,7 +66,7 @@ class SharedFiles(Collector):
         self._directory = directory
 
     def collect(self) -> Iterable[Metric]:
-        """All families that any worker has begun."""
+        """The families that any worker has a series of."""
         with metric_files.reading(self._directory):
             return list(MultiProcessCollector.merge([str(path) for path in metric_files.begun(self._directory)]))
 
@@ -84,14 +83,14 @@ class InOrder(Collector):
 
 
 def rendered(source: MetricSource, accept: str | None) -> tuple[bytes, str]:
-    """The text of `source` and its content type: OpenMetrics 1.0 where `accept` asks for it, else Prometheus 0.0.4."""
+    """The text of `source` and its content type: OpenMetrics 1.0 if `accept` asks for it, else Prometheus 0.0.4."""
     if wants_openmetrics(accept):
         return openmetrics.generate_latest(source), openmetrics.CONTENT_TYPE_LATEST
     return generate_latest(source), CONTENT_TYPE_PLAIN_0_0_4
 
 
 def wants_openmetrics(accept: str | None) -> bool:
-    """Whether an Accept header names OpenMetrics and does not refuse it (`q=0`). No text is a wrong header here."""
+    """Whether an Accept header names OpenMetrics and does not refuse it (`q=0`). A malformed header is no error."""
     for offer in (accept or "").lower().split(","):
         kind, *parameters = offer.replace(" ", "").split(";")
         if kind == _OPENMETRICS:
@@ -99,11 +98,8 @@ def wants_openmetrics(accept: str | None) -> bool:
     return False
 
 
-_LOG = logging.getLogger(__name__)
-
-
-class _Version(NamedTuple):
-    """The series of one version, looked up once."""
+class _VersionSeries(NamedTuple):
+    """The series of one version: `labels()` takes a lock and a dictionary look-up, which a request need not pay."""
 
     requests: Counter
     latency: BatchHistogram
@@ -116,7 +112,7 @@ class Metrics:
     """The metrics of this process, and the view over all workers.
 
     `directory` is where the workers share their values (`metric_files.shared_directory()`); None counts in this
-    process alone. `state` gives what the monitor derived. Thread-safe; a verb costs about a microsecond a series.
+    process alone. `state` gives the snapshot of `state.py`. Thread-safe; a verb costs about a microsecond per series.
     """
 
     def __init__(self, state: StateSource = no_state, directory: Path | None = None) -> None:
@@ -129,7 +125,7 @@ class Metrics:
         self._everything = InOrder((counted, derived))
 
     def start(self) -> None:
-        """To be called in a worker after it has forked, before it counts: its values get files of their own."""
+        """Begin counting in files of this process. To be called in a worker after the fork, before it counts."""
         if self._directory is not None:
             self._begin()
             self.declare(dict(self._declared))
@@ -138,31 +134,31 @@ class Metrics:
     def declare(self, versions: Mapping[str, str]) -> None:
         """Begin the series of `versions` (name to SHA-256 of the artefact) at 0. Series of others stay.
 
-        Where a version's artefact was replaced, the info of the one before goes to 0.
+        If the artefact of a version is another one than before, the info series of the previous one goes to 0.
         """
         before = dict(self._declared)
         self._declared.update(versions)
         for version, sha256 in versions.items():
             self._series_of(version)
             if before.get(version, sha256) != sha256:
-                # Set to 0, not removed: what is in the shared files of the workers cannot be.
+                # Set to 0 and not removed: a series cannot be removed from the workers' shared files.
                 self._model_info.labels(version, before[version]).set(0)
             self._model_info.labels(version, sha256).set(1)
 
     def served(self, version: str, latencies_s: Sequence[float] | np.ndarray, requests: int) -> None:
-        """`requests` predict requests were answered by `version`, one latency in seconds each."""
+        """`version` answered `requests` predict requests, with these latencies in seconds."""
         series = self._series_of(version)
         self._requests.inc(requests)
         series.requests.inc(requests)
         series.latency.observe_all(latencies_s)
 
     def refused(self, code: str) -> None:
-        """A predict request ended without a prediction; `code` is that of the error that was answered."""
+        """A predict request got no prediction; `code` is the error's, as in the response."""
         self._requests.inc()
         self._refusals[catalogue.refusal_reason(code)].inc()
 
     def failed(self, version: str, reason: str) -> None:
-        """`version` could not answer; another may have, so that this counts no request."""
+        """`version` failed on a request. Another one may have answered, so no request is counted here."""
         self._series_of(version).errors[catalogue.version_reason(reason)].inc()
 
     def shadow_failed(self, version: str) -> None:
@@ -170,23 +166,23 @@ class Metrics:
         self._series_of(version).shadow_errors.inc()
 
     def dropped(self, rows: int) -> None:
-        """`rows` answered predictions will not be in the log."""
+        """`rows` answered predictions were dropped and will not be in the log."""
         self._dropped.inc(rows)
 
     def shed(self) -> None:
-        """A request was turned away because the service was overloaded."""
+        """A request was rejected because the service was overloaded."""
         self._shed.inc()
 
     def shadow_shed(self, rows: int) -> None:
-        """`rows` answered rows are logged without the other versions' answers: there was no time for them."""
+        """`rows` answered rows are logged without the shadow versions' answers, because of load."""
         self._shadow_shed.inc(rows)
 
     def store_failed(self) -> None:
-        """The store did not take a write of the recorder."""
+        """A write of the recorder to the store failed."""
         self._store_failures.inc()
 
     def breaker(self, version: str, is_open: bool) -> None:
-        """This worker has stopped asking `version`, or asks it again."""
+        """This worker's circuit breaker for `version` has opened or closed."""
         self._series_of(version).breaker_open.set(1 if is_open else 0)
 
     def queue_rows(self, rows: int) -> None:
@@ -194,11 +190,11 @@ class Metrics:
         self._queue_rows.set(rows)
 
     def exposition(self, accept: str | None = None) -> tuple[bytes, str]:
-        """All metrics over all workers as text, with its content type; OpenMetrics where `accept` asks for it."""
+        """All metrics over all workers as text, and its content type; see `rendered`."""
         return rendered(self._everything, accept)
 
     def _begin(self) -> None:
-        """Make the series anew, in this process's files; where the disk is full, in memory, unseen: serving goes on."""
+        """Create the series in this process's files; if the disk is full, in memory only, so that serving goes on."""
         values.ValueClass = values.MutexValue
         if self._directory is not None:
             try:
@@ -210,7 +206,7 @@ class Metrics:
 
     def _make_series(self) -> None:
         self._registry = CollectorRegistry()
-        self._versions: dict[str, _Version] = {}
+        self._versions: dict[str, _VersionSeries] = {}
         self._requests = self._counter(catalogue.PREDICTION_REQUESTS)
         self._version_requests = self._counter(catalogue.VERSION_REQUESTS)
         self._errors = self._counter(catalogue.ERRORS)
@@ -239,10 +235,10 @@ class Metrics:
         assert metric.across is not None
         return Gauge(metric.name, metric.help, metric.labels, registry=self._registry, multiprocess_mode=metric.across)
 
-    def _series_of(self, version: str) -> _Version:
+    def _series_of(self, version: str) -> _VersionSeries:
         series = self._versions.get(version)
         if series is None:
-            series = self._versions[version] = _Version(
+            series = self._versions[version] = _VersionSeries(
                 requests=self._version_requests.labels(version),
                 latency=self._latency.labels(version),
                 errors={reason: self._errors.labels(version, reason) for reason in catalogue.VERSION_REASONS},
@@ -253,7 +249,7 @@ class Metrics:
 
 
 def _make_room(directory: Path) -> None:
-    """Reserve this process's files, and tell prometheus_client where they are. Raises `OSError`."""
+    """Reserve this process's files and set prometheus_client's variable to their directory. Raises `OSError`."""
     directory.mkdir(parents=True, exist_ok=True)
     modes = {metric.across for metric in catalogue.COUNTED if metric.across}
     for kind in ("counter", "histogram", *(f"gauge_{mode}" for mode in sorted(modes))):
