@@ -17,7 +17,7 @@ from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
 from app.simulation.client import ServedModel, Service, ServiceProblem, reference_of
-from app.simulation.plan import GRAMMAR, Distortion, Terms, parse, planned
+from app.simulation.plan import GRAMMAR, Distortion, TrafficOptions, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
 
 _INTERRUPTED = 130
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if data.skipped:
         tally.note(f"rows left out because they do not fit the model's features or classes: {data.skipped}")
     pace = Pace(concurrency=args.concurrency, rate=args.rate, feedback_batch=args.feedback_batch)
-    play = Play(planned(data, _terms(args)), pace, lambda: Service(settings.api_url, settings.api_token), tally)
+    play = Play(planned(data, _options(args)), pace, lambda: Service(settings.api_url, settings.api_token), tally)
     summary, interrupted = _played(play, tally, args.requests)
     print(msgspec.json.encode(summary).decode() if args.json else text_of(summary))
     if interrupted:
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     return 0 if summary.complete else 1
 
 
-def _terms(args: argparse.Namespace) -> Terms:
-    return Terms(
+def _options(args: argparse.Namespace) -> TrafficOptions:
+    return TrafficOptions(
         requests=args.requests,
         seed=args.seed,
         label_rate=args.label_rate,

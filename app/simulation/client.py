@@ -107,7 +107,7 @@ class Service:
         body = {"features": row} if user_id is None else {"features": row, "user_id": user_id}
         return self._call("POST", "/predict", ServiceAnswer, body)
 
-    def tell(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
+    def send_labels(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
         """Tell true labels; all of them are taken, or none."""
         return self._call("POST", "/feedback", Accepted, {"feedback": outcomes})
 

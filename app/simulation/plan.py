@@ -96,7 +96,7 @@ def _column(distortion: Distortion, data: LabelledRows) -> int:
 _CHUNK = 512
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to draw. `noise` is a share of each feature's standard deviation; `users` 0 names nobody.
 
     The distortions begin with request number `after` (from 0).
@@ -111,39 +111,39 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
 
 
-class Planned(msgspec.Struct, frozen=True):
+class PlannedRequest(msgspec.Struct, frozen=True):
     """One request, its true label, and whether that will be told."""
 
     index: int
     row: list[float | str | None]
     label: Label
-    told: bool
+    sends_label: bool
     user_id: str | None
 
 
-def planned(data: LabelledRows, terms: Terms) -> Iterator[Planned]:
+def planned(data: LabelledRows, options: TrafficOptions) -> Iterator[PlannedRequest]:
     """The requests in order: rows drawn from all of `data` with replacement.
 
     Raises `InvalidRequest` at once where a distortion does not fit the features.
     """
-    return _drawn(data, terms, Distorter(terms.distortions, data))
+    return _drawn(data, options, Distorter(options.distortions, data))
 
 
-def _drawn(data: LabelledRows, terms: Terms, distorter: Distorter) -> Iterator[Planned]:
+def _drawn(data: LabelledRows, options: TrafficOptions, distorter: Distorter) -> Iterator[PlannedRequest]:
     # A stream of chance for each purpose, so that one option does not change what another draws.
-    whose, drawn, told, moved, changed = np.random.default_rng(terms.seed).spawn(5)
-    for first in range(0, terms.requests, _CHUNK):
-        size = min(_CHUNK, terms.requests - first)
+    whose, drawn, labelled, moved, changed = np.random.default_rng(options.seed).spawn(5)
+    for first in range(0, options.requests, _CHUNK):
+        size = min(_CHUNK, options.requests - first)
         places = drawn.integers(len(data), size=size)
-        rows = _with_noise(data, data.values[places], terms.noise, moved)
-        if terms.distortions:
-            untouched = max(0, terms.after - first)
+        rows = _with_noise(data, data.values[places], options.noise, moved)
+        if options.distortions:
+            untouched = max(0, options.after - first)
             rows[untouched:] = distorter.apply(rows[untouched:], changed)
-        tells = told.random(size) < terms.label_rate
-        users = _users(terms.users, size, whose)
+        sends = labelled.random(size) < options.label_rate
+        users = _users(options.users, size, whose)
         for offset, place in enumerate(places):
             row = _json_row(rows[offset])
-            yield Planned(first + offset, row, data.labels[place], bool(tells[offset]), users[offset])
+            yield PlannedRequest(first + offset, row, data.labels[place], bool(sends[offset]), users[offset])
 
 
 def _with_noise(data: LabelledRows, rows: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from app.simulation.client import NO_ANSWER, Accepted, ServiceAnswer, ServiceOutcome, ServiceProblem
-from app.simulation.plan import Planned
+from app.simulation.plan import PlannedRequest
 from app.simulation.rows import Label
 
 
@@ -29,7 +29,7 @@ class VersionScore(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, or what there has been of it. `errors` and `label_errors` count by code; `labels_told` were sent."""
+    """A run, or what there has been of it. `errors` and `label_errors` count by code; `labels_sent` were sent."""
 
     planned: int
     sent: int
@@ -38,7 +38,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, VersionScore]
     assignments: Mapping[str, int]
     errors: Mapping[str, int]
-    labels_told: int
+    labels_sent: int
     labels_accepted: int
     labels_duplicate: int
     label_errors: Mapping[str, int]
@@ -50,7 +50,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return self.sent == self.answered == self.planned and not self.label_errors
 
 
-class _Version:
+class _VersionCounts:
     def __init__(self) -> None:
         self.answers = 0
         self.right = 0
@@ -64,12 +64,12 @@ class Tally:
         self._lock = threading.Lock()
         self._planned = planned
         self._regression = regression
-        self._versions: dict[str, _Version] = {}
+        self._versions: dict[str, _VersionCounts] = {}
         self._assignments: dict[str, int] = {}
         self._errors: dict[str, int] = {}
         self._label_errors: dict[str, int] = {}
         self._notes: dict[str, None] = {}
-        self._sent = self._told = self._accepted = self._duplicates = 0
+        self._sent = self._labels_sent = self._accepted = self._duplicates = 0
 
     @property
     def sent(self) -> int:
@@ -80,7 +80,7 @@ class Tally:
         """An answer to a row whose true label is known."""
         with self._lock:
             self._sent += 1
-            version = self._versions.setdefault(answer.model_version, _Version())
+            version = self._versions.setdefault(answer.model_version, _VersionCounts())
             version.answers += 1
             if self._regression:
                 version.error += abs(float(answer.prediction) - float(label))
@@ -94,10 +94,10 @@ class Tally:
             self._sent += 1
             self._errors[problem.code] = self._errors.get(problem.code, 0) + 1
 
-    def told(self, labels: int, result: Accepted | ServiceProblem) -> None:
+    def labels_were_sent(self, labels: int, result: Accepted | ServiceProblem) -> None:
         """`labels` were told together."""
         with self._lock:
-            self._told += labels
+            self._labels_sent += labels
             if isinstance(result, Accepted):
                 self._accepted += result.accepted
                 self._duplicates += result.duplicates
@@ -120,14 +120,14 @@ class Tally:
                 versions={name: self._score(self._versions[name]) for name in sorted(self._versions)},
                 assignments=dict(self._assignments),
                 errors=dict(self._errors),
-                labels_told=self._told,
+                labels_sent=self._labels_sent,
                 labels_accepted=self._accepted,
                 labels_duplicate=self._duplicates,
                 label_errors=dict(self._label_errors),
                 notes=tuple(self._notes),
             )
 
-    def _score(self, version: _Version) -> VersionScore:
+    def _score(self, version: _VersionCounts) -> VersionScore:
         if self._regression:
             return VersionScore(version.answers, mean_absolute_error=version.error / version.answers)
         return VersionScore(version.answers, accuracy=version.right / version.answers)
@@ -141,7 +141,7 @@ def text_of(summary: Summary) -> str:
     if summary.errors:
         lines.append(f"without a prediction {sum(summary.errors.values())}{_listed(summary.errors)}")
     lines += [_version(name, score) for name, score in summary.versions.items()]
-    if summary.labels_told:
+    if summary.labels_sent:
         lines.append(f"labels accepted {summary.labels_accepted}, already known {summary.labels_duplicate}")
     if summary.label_errors:
         lines.append(f"labels not taken {sum(summary.label_errors.values())}{_listed(summary.label_errors)}")
@@ -171,7 +171,7 @@ class ServiceConnection(Protocol):
 
     def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem: ...
 
-    def tell(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem: ...
+    def send_labels(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem: ...
 
     def close(self) -> None: ...
 
@@ -191,15 +191,15 @@ class Play:
     """One run. `connect` makes a connection for each thread; `plan` is used up."""
 
     def __init__(
-        self, plan: Iterator[Planned], pace: Pace, connect: Callable[[], ServiceConnection], tally: Tally
+        self, plan: Iterator[PlannedRequest], pace: Pace, connect: Callable[[], ServiceConnection], tally: Tally
     ) -> None:
         self._plan = plan
         self._pace = pace
         self._connect = connect
         self._tally = tally
-        self._turn = threading.Lock()
+        self._plan_lock = threading.Lock()
         self._stop = threading.Event()
-        self._takes_labels = True
+        self._accepts_labels = True
         self._unanswered_in_a_row = 0
         self._started = time.monotonic()
         self._threads: list[threading.Thread] = []
@@ -224,27 +224,27 @@ class Play:
 
     def _work(self) -> None:
         connection = self._connect()
-        untold: list[ServiceOutcome] = []
+        unsent: list[ServiceOutcome] = []
         while (request := self._next()) is not None:
             answer = self._tried(partial(connection.predict, request.row, request.user_id))
             self._count(request, answer)
-            if request.told and isinstance(answer, ServiceAnswer):
-                untold.append(ServiceOutcome(answer.prediction_id, request.label))
-            if len(untold) >= self._pace.feedback_batch:
-                untold = self._tell(connection, untold)
-        self._tell(connection, untold)
+            if request.sends_label and isinstance(answer, ServiceAnswer):
+                unsent.append(ServiceOutcome(answer.prediction_id, request.label))
+            if len(unsent) >= self._pace.feedback_batch:
+                unsent = self._send_labels(connection, unsent)
+        self._send_labels(connection, unsent)
         connection.close()
 
-    def _next(self) -> Planned | None:
+    def _next(self) -> PlannedRequest | None:
         """The next request when it is due; None at the end."""
-        with self._turn:
+        with self._plan_lock:
             request = None if self._stop.is_set() else next(self._plan, None)
         if request is None or self._pace.rate is None:
             return request
         due = self._started + request.index / self._pace.rate
         return None if self._stop.wait(max(0.0, due - time.monotonic())) else request
 
-    def _count(self, request: Planned, answer: ServiceAnswer | ServiceProblem) -> None:
+    def _count(self, request: PlannedRequest, answer: ServiceAnswer | ServiceProblem) -> None:
         if isinstance(answer, ServiceAnswer):
             self._unanswered_in_a_row = 0
             self._tally.answered(answer, request.label)
@@ -257,15 +257,15 @@ class Play:
             self._tally.note(f"the server has gone: {answer.message}")
             self.stop()
 
-    def _tell(self, connection: ServiceConnection, untold: list[ServiceOutcome]) -> list[ServiceOutcome]:
-        """Tell the labels, and give back what is left to tell: nothing."""
-        if untold and self._takes_labels:
-            result = self._tried(partial(connection.tell, untold))
+    def _send_labels(self, connection: ServiceConnection, unsent: list[ServiceOutcome]) -> list[ServiceOutcome]:
+        """Tell the labels, and give back what is left to send_labels: nothing."""
+        if unsent and self._accepts_labels:
+            result = self._tried(partial(connection.send_labels, unsent))
             if isinstance(result, ServiceProblem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
-                self._takes_labels = False
+                self._accepts_labels = False
                 self._tally.note(NO_FEEDBACK_YET)
             else:
-                self._tally.told(len(untold), result)
+                self._tally.labels_were_sent(len(unsent), result)
         return []
 
     def _tried(self, call: Callable[[], _T | ServiceProblem]) -> _T | ServiceProblem:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.domain.contract import Feature, FeatureContract
 from app.errors import InvalidRequest
-from app.simulation.plan import Distortion, Planned, Terms, parse, planned
+from app.simulation.plan import Distortion, PlannedRequest, TrafficOptions, parse, planned
 from app.simulation.rows import LabelledRows
 from tests.unit.simulation.small_service import IRIS
 
@@ -21,11 +21,11 @@ VALUES = np.column_stack([_LENGTH + 1, _RNG.normal(3, 0.5, 400), _LENGTH, _LENGT
 DATA = LabelledRows(IRIS, VALUES, tuple(IRIS.classes[i % 3] for i in range(400)))
 
 
-def sent(**terms: object) -> list[Planned]:
-    return list(planned(DATA, Terms(**{"requests": 2000, **terms})))
+def sent(**options: object) -> list[PlannedRequest]:
+    return list(planned(DATA, TrafficOptions(**{"requests": 2000, **options})))
 
 
-def matrix(requests: list[Planned]) -> np.ndarray:
+def matrix(requests: list[PlannedRequest]) -> np.ndarray:
     return np.array([request.row for request in requests])
 
 
@@ -39,8 +39,8 @@ def test_rows_are_drawn_from_all_rows_with_their_labels() -> None:
 
 @given(st.integers(0, 2**32), st.floats(0, 1), st.integers(0, 5), st.floats(0, 1))
 def test_the_same_seed_sends_the_same(seed: int, label_rate: float, users: int, noise: float) -> None:
-    terms = Terms(requests=600, seed=seed, label_rate=label_rate, users=users, noise=noise)
-    assert list(planned(DATA, terms)) == list(planned(DATA, terms))
+    options = TrafficOptions(requests=600, seed=seed, label_rate=label_rate, users=users, noise=noise)
+    assert list(planned(DATA, options)) == list(planned(DATA, options))
 
 
 def test_another_seed_sends_something_else() -> None:
@@ -54,7 +54,7 @@ def test_labels_users_and_drift_do_not_change_which_rows_are_drawn() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.8, 1.0])
 def test_the_label_rate_is_the_share_that_is_told(rate: float) -> None:
-    assert np.mean([request.told for request in sent(label_rate=rate)]) == pytest.approx(rate, abs=0.03)
+    assert np.mean([request.sends_label for request in sent(label_rate=rate)]) == pytest.approx(rate, abs=0.03)
 
 
 def test_users_are_so_many_and_nobody_without_the_option() -> None:
@@ -118,7 +118,7 @@ def test_what_is_no_distortion_is_refused(text: str) -> None:
 
 def test_a_distortion_of_an_unknown_feature_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InvalidRequest, match="no feature 'petals'; it has: sepal_length"):
-        planned(DATA, Terms(requests=1, distortions=(parse("petals:+1sd"),)))
+        planned(DATA, TrafficOptions(requests=1, distortions=(parse("petals:+1sd"),)))
 
 
 def test_categories_and_missing_values_are_sent_as_they_are_and_can_be_decoupled() -> None:
@@ -127,9 +127,9 @@ def test_categories_and_missing_values_are_sent_as_they_are_and_can_be_decoupled
     )
     values = np.array([["a", 1.0], ["b", float("nan")]], dtype=object)
     data = LabelledRows(contract, values, ("y", "y"))
-    terms = Terms(requests=50, noise=0.1, distortions=(parse("decouple:c"), parse("x:+1sd")))
-    requests = list(planned(data, terms))
+    options = TrafficOptions(requests=50, noise=0.1, distortions=(parse("decouple:c"), parse("x:+1sd")))
+    requests = list(planned(data, options))
     assert {request.row[0] for request in requests} == {"a", "b"}
     assert None in {request.row[1] for request in requests}
     with pytest.raises(InvalidRequest, match="categorical"):
-        planned(data, Terms(requests=1, distortions=(parse("c:+1sd"),)))
+        planned(data, TrafficOptions(requests=1, distortions=(parse("c:+1sd"),)))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.simulation.client import Accepted, Service, ServiceAnswer, ServiceOutcome, ServiceProblem
-from app.simulation.plan import Planned
+from app.simulation.plan import PlannedRequest
 from app.simulation.play import NO_FEEDBACK_YET, Pace, Play, Summary, Tally, text_of
 from tests.unit.simulation.small_service import SmallService
 from tests.waiting import eventually
@@ -17,8 +17,8 @@ BUSY = ServiceProblem(503, "unavailable", "busy", 0.0)
 SILENT = ServiceProblem(0, "no_answer", "connection refused")
 
 
-def plan(count: int, label: str | float = "a") -> Iterator[Planned]:
-    return (Planned(index, [float(index)], label, index % 2 == 0, None) for index in range(count))
+def plan(count: int, label: str | float = "a") -> Iterator[PlannedRequest]:
+    return (PlannedRequest(index, [float(index)], label, index % 2 == 0, None) for index in range(count))
 
 
 class Fake:
@@ -27,10 +27,10 @@ class Fake:
     def __init__(
         self,
         predict: Callable[[int], ServiceAnswer | ServiceProblem] | None = None,
-        tell: Callable[[list[ServiceOutcome]], Accepted | ServiceProblem] | None = None,
+        send_labels: Callable[[list[ServiceOutcome]], Accepted | ServiceProblem] | None = None,
     ) -> None:
         self._predict = predict or (lambda number: ServiceAnswer(f"p{number}", "a", "v1", "weighted"))
-        self._tell = tell or (lambda outcomes: Accepted(len(outcomes)))
+        self._send_labels = send_labels or (lambda outcomes: Accepted(len(outcomes)))
         self.rows: list[list[float | str | None]] = []
         self.batches: list[list[ServiceOutcome]] = []
 
@@ -38,9 +38,9 @@ class Fake:
         self.rows.append(row)
         return self._predict(len(self.rows))
 
-    def tell(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem:
+    def send_labels(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem:
         self.batches.append(list(outcomes))
-        return self._tell(outcomes)
+        return self._send_labels(outcomes)
 
     def close(self) -> None:
         pass
@@ -59,7 +59,7 @@ def test_everything_is_sent_once_and_labels_go_in_batches() -> None:
     summary = played(connection)
     assert [row[0] for row in connection.rows] == list(range(100))
     assert [len(batch) for batch in connection.batches] == [20, 20, 10]
-    assert (summary.answered, summary.labels_told, summary.labels_accepted) == (100, 50, 50)
+    assert (summary.answered, summary.labels_sent, summary.labels_accepted) == (100, 50, 50)
     assert summary.complete
 
 
@@ -99,7 +99,7 @@ def test_a_service_that_stays_busy_is_given_up_on() -> None:
 
 
 def test_a_server_without_feedback_is_said_once_and_predictions_go_on() -> None:
-    connection = Fake(tell=lambda _: ServiceProblem(404, "not_found", "there is no '/feedback' here"))
+    connection = Fake(send_labels=lambda _: ServiceProblem(404, "not_found", "there is no '/feedback' here"))
     summary = played(connection)
     assert (summary.answered, len(connection.batches)) == (100, 1)
     assert summary.notes == (NO_FEEDBACK_YET,)
@@ -107,7 +107,7 @@ def test_a_server_without_feedback_is_said_once_and_predictions_go_on() -> None:
 
 
 def test_labels_that_are_not_taken_are_counted() -> None:
-    connection = Fake(tell=lambda _: ServiceProblem(404, "unknown_prediction", "forged"))
+    connection = Fake(send_labels=lambda _: ServiceProblem(404, "unknown_prediction", "forged"))
     summary = played(connection)
     assert (summary.label_errors, summary.labels_accepted) == ({"unknown_prediction": 50}, 0)
     assert not summary.complete
