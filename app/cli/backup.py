@@ -106,7 +106,8 @@ def _summary(contents: BackupContents, target: Path | None) -> str:
     size_mb = sum(file.bytes for file in contents.files.values()) / 1e6
     versions = sorted({name.split("/")[1] for name in contents.files if name.count("/") == 2})
     log = "the log" if STORE in contents.files else "no log, because nothing has been recorded yet"
+    which = f"versions {', '.join(versions)}" if versions else "no version"
     return (
         f"Backup written to {target or 'standard output'}: {len(contents.files)} files, {size_mb:.1f} MB uncompressed; "
-        f"it has {log}, and {'versions ' + ', '.join(versions) if versions else 'no version'}"
+        f"it has {which} and {log}"
     )

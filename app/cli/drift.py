@@ -94,7 +94,7 @@ def _report(args: argparse.Namespace) -> DriftReport:
 
 def _verdict(report: DriftReport, *, shuffled: bool) -> str:
     if report.alarm:
-        began = "" if report.since_requests is None else f"; it began after about row {report.since_requests}"
+        began = "" if report.since_requests is None else f"; it began at about row {report.since_requests + 1}"
         sorting = "" if shuffled else " If the file is sorted, its order alone can be the reason: try --shuffle 1."
         return f"A change is proven{began}.{sorting}"
     if report.alarms:

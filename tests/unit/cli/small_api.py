@@ -1,4 +1,4 @@
-"""An api that answers what it is told to, and remembers what it was asked."""
+"""An API that gives the answers it was set up with, and records the requests it got."""
 
 import http.server
 import json
@@ -7,23 +7,25 @@ from contextlib import contextmanager
 
 
 class SmallApi:
-    """`answers` by path: a status and a body."""
+    """`answers`: a status and a body for each path. `asked`: method, path, headers and body of each request."""
 
     def __init__(self, url):
         self.url, self.answers, self.asked = url, {}, []
 
-    def tell(self, path, body, status=200):
+    def answer(self, path, body, status=200):
         self.answers[path] = (status, json.dumps(body).encode() if not isinstance(body, bytes) else body)
 
 
 @contextmanager
-def small_api():
-    """A running one."""
+def small_api(delay_s=0.0):
+    """A running `SmallApi`, which answers after `delay_s` seconds."""
+    closing = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             length = int(self.headers.get("Content-Length") or 0)
             api.asked.append((self.command, self.path, dict(self.headers), self.rfile.read(length)))
+            closing.wait(delay_s)
             status, body = api.answers[self.path]
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -41,5 +43,6 @@ def small_api():
     try:
         yield api
     finally:
+        closing.set()
         server.shutdown()
         server.server_close()

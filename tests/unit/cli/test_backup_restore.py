@@ -1,4 +1,4 @@
-"""backup and restore: what comes back is what was there, and nothing is overwritten or half put back."""
+"""backup and restore: a restore gives what was backed up, overwrites nothing, and is complete or not done at all."""
 
 import fcntl
 import io
@@ -25,7 +25,7 @@ from tests.unit.store.stored_rows import logged
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with models/ and data/ that is only read."""
+    """A folder with models/ and data/, for tests that only read it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODEL_DIR", str(home / "models"))
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
 
 
 class Deployment:
-    """Folders and the commands on them."""
+    """The folders of a deployment, and the commands run on them."""
 
     def __init__(self, home, patch):
         self.home, self.patch = home, patch
@@ -76,7 +76,7 @@ def backup(here, tmp_path):
     return tmp_path / "b.tar.gz"
 
 
-def test_what_is_put_back_is_what_was_backed_up(here, backup, elsewhere):
+def test_a_restore_gives_what_was_backed_up(here, backup, elsewhere):
     assert elsewhere.run("restore", str(backup)) == 0
     assert elsewhere.rows() == here.rows()
     assert load_or_create(elsewhere.data) == load_or_create(here.data)
@@ -89,7 +89,7 @@ def test_what_is_put_back_is_what_was_backed_up(here, backup, elsewhere):
     max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(rows=st.integers(0, 400))
-def test_however_many_rows_there_are_as_many_come_back(here, elsewhere, tmp_path, rows):
+def test_any_number_of_rows_is_restored(here, elsewhere, tmp_path, rows):
     here.log(1000, 1000 + rows)
     file = tmp_path / "b.tar.gz"
     assert here.run("backup", "--to", str(file)) == 0
@@ -116,11 +116,11 @@ def test_a_backup_while_others_write_holds_a_prefix_of_the_log(here, elsewhere, 
     assert kept == [row for row in here.rows() if row.startswith('INSERT INTO "predictions"')][: len(kept)]
 
 
-def test_nobody_else_may_read_a_backup(backup):
+def test_others_may_not_read_a_backup(backup):
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_put_back_is_closed_to_others(backup, elsewhere):
+def test_others_may_not_read_restored_files(backup, elsewhere):
     elsewhere.run("restore", str(backup))
     assert elsewhere.store.stat().st_mode & 0o077 == 0
     assert (elsewhere.data / "keys" / "deployment.key").stat().st_mode & 0o077 == 0
@@ -133,13 +133,13 @@ def test_a_folder_gets_a_file_named_by_the_time(here, tmp_path):
     assert tarfile.is_tarfile(file)
 
 
-def test_where_there_is_no_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):
+def test_without_a_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):
     assert elsewhere.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 1
     assert "is DATA_DIR right?" in capsys.readouterr().err
     assert not (tmp_path / "b.tar.gz").exists()
 
 
-def test_a_damaged_store_is_no_backup(here, tmp_path, capsys):
+def test_a_damaged_store_is_not_backed_up(here, tmp_path, capsys):
     with here.store.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(8192))
@@ -162,7 +162,7 @@ def test_nothing_is_overwritten_without_force(here, backup, capsys):
     assert here.rows() == now != before
 
 
-def test_with_force_what_was_there_is_kept_beside(here, backup):
+def test_with_force_the_former_data_are_kept(here, backup):
     before = here.rows()
     here.log(60, 70)
     now = here.rows()
@@ -173,10 +173,24 @@ def test_with_force_what_was_there_is_kept_beside(here, backup):
         assert list(connection.iterdump()) == now
 
 
-def test_numbers_of_versions_published_since_are_not_given_again(here, backup):
+def test_ordinals_of_versions_published_since_are_not_reused(here, backup):
     (here.models / ".last_ordinal").write_text("7\n")
     assert here.run("restore", str(backup), "--force") == 0
     assert (here.models / ".last_ordinal").read_text() == "7\n"
+
+
+def test_an_ordinal_that_cannot_be_kept_is_not_called_no_change(here, backup, monkeypatch, capsys):
+    (here.models / ".last_ordinal").write_text("7\n")
+
+    def no_room(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("app.cli.restore.keep_last_ordinal", no_room)
+    assert here.run("restore", str(backup), "--force") == 1
+    shown = capsys.readouterr().err
+    assert "the backup is restored" in shown
+    assert "write 7 into it" in shown
+    assert "nothing was changed" not in shown
 
 
 def test_it_refuses_while_a_monitor_runs(backup, elsewhere, capsys):
@@ -196,7 +210,7 @@ def test_it_refuses_while_an_api_runs(backup, elsewhere, capsys):
     assert elsewhere.run("restore", str(backup)) == 0
 
 
-def test_what_a_dead_api_left_is_no_hindrance(backup, elsewhere):
+def test_files_of_a_dead_api_do_not_prevent_a_restore(backup, elsewhere):
     (elsewhere.data / "progress").mkdir(parents=True)
     (elsewhere.data / "progress" / "1-dead.progress").write_bytes(bytes(16))
     assert elsewhere.run("restore", str(backup)) == 0
@@ -225,7 +239,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
-def test_what_is_not_as_it_was_written_is_refused_and_nothing_is_put_back(backup, elsewhere, change, capsys):
+def test_a_changed_backup_is_refused_and_nothing_is_restored(backup, elsewhere, change, capsys):
     rewritten(backup, change)
     assert elsewhere.run("restore", str(backup)) == 1
     assert capsys.readouterr().err.startswith("error: ")
@@ -236,7 +250,7 @@ def test_what_is_not_as_it_was_written_is_refused_and_nothing_is_put_back(backup
 def test_a_backup_that_was_cut_short_is_refused(backup, elsewhere, share, capsys):
     os.truncate(backup, int(backup.stat().st_size * share))
     assert elsewhere.run("restore", str(backup)) == 1
-    assert "backup" in capsys.readouterr().err
+    assert f"{backup}: it is not a backup, or was cut short" in capsys.readouterr().err
     assert not elsewhere.store.exists()
 
 
@@ -249,7 +263,7 @@ def test_a_move_that_fails_undoes_the_others(here, tmp_path):
     assert (here.models / "v1" / "manifest.json").exists()
 
 
-def test_a_lock_of_another_folder_is_no_hindrance(backup, elsewhere, tmp_path):
+def test_a_lock_of_another_folder_does_not_prevent_a_restore(backup, elsewhere, tmp_path):
     with (tmp_path / "monitor.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert elsewhere.run("restore", str(backup)) == 0

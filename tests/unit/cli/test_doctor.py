@@ -30,7 +30,7 @@ def free_port():
 
 @pytest.fixture
 def consult(trained, tmp_path, monkeypatch, capsys):
-    """What the doctor says by name, and the status: of the trained versions or `models`, and of a data folder."""
+    """The findings by name and the exit status; by default for the trained versions and no store."""
     (tmp_path / "keys").symlink_to(trained / "data" / "keys")
 
     def ask(models=trained / "models", **environment):
@@ -52,19 +52,19 @@ def states(findings):
     return {finding["state"] for finding in findings.values()}
 
 
-def test_a_fresh_installation_is_in_order(consult):
+def test_a_fresh_installation_has_no_broken_finding(consult):
     findings, status = consult()
     assert status == 0
     assert states(findings) <= {"ok", "warn"}
     assert "ONNX agrees" in findings["version v1"]["detail"]
 
 
-def test_everything_that_is_not_in_order_comes_with_an_advice(consult, tmp_path):
+def test_every_finding_that_is_not_ok_has_advice(consult, tmp_path):
     findings, _ = consult(models=tmp_path / "nowhere", ADMIN_TOKEN="")
     assert all("advice" in finding for finding in findings.values() if finding["state"] != "ok")
 
 
-def test_an_empty_shelf_is_broken_and_says_what_to_run(consult, tmp_path):
+def test_an_empty_registry_is_broken_and_says_what_to_run(consult, tmp_path):
     findings, status = consult(models=tmp_path / "nowhere")
     assert (status, findings["shelf"]["advice"]) == (1, "bakeoff train")
 
@@ -80,13 +80,13 @@ def test_a_damaged_version_is_named_with_the_file(consult, trained, tmp_path):
     assert findings["shelf"]["detail"].startswith("1 of 2")
 
 
-def test_a_wrong_setting_is_named_and_ends_the_examination(consult):
+def test_a_wrong_setting_is_named_and_ends_the_checks(consult):
     findings, status = consult(WEB_THREADS="many")
     assert (status, "WEB_THREADS" in findings["settings"]["detail"]) == (1, True)
     assert "shelf" not in findings
 
 
-def test_without_the_deployments_key_nothing_is_made(consult, tmp_path):
+def test_without_the_deployments_key_no_key_is_made(consult, tmp_path):
     findings, status = consult(DATA_DIR=tmp_path / "other")
     assert (status, findings["shelf"]["state"]) == (1, "broken")
     assert not (tmp_path / "other").exists()
@@ -98,7 +98,7 @@ def test_a_store_that_is_no_database_is_broken(consult, tmp_path):
     assert (status, findings["store"]["state"]) == (1, "broken")
 
 
-def test_a_clock_behind_the_log_and_a_silent_monitor_are_warned_of(consult, tmp_path):
+def test_a_clock_behind_the_log_and_a_stopped_monitor_are_warnings(consult, tmp_path):
     with sqlite3.connect(tmp_path / "bakeoff.sqlite") as connection:
         connection.execute("CREATE TABLE predictions (seq INTEGER PRIMARY KEY, served_at_us BIGINT)")
         connection.execute("INSERT INTO predictions (served_at_us) VALUES (4102444800000000)")
@@ -106,7 +106,7 @@ def test_a_clock_behind_the_log_and_a_silent_monitor_are_warned_of(consult, tmp_
     assert (status, findings["clock"]["state"], findings["monitor"]["state"]) == (0, "warn", "warn")
 
 
-def test_a_server_that_has_the_store_is_looked_at_without_its_password(consult, postgres_url):
+def test_a_database_server_is_checked_without_showing_its_password(consult, postgres_url):
     findings, status = consult(DATABASE_URL=postgres_url)
     assert (status, findings["store"]["state"]) == (0, "warn")  # the server of the tests runs without fsync
     assert "PostgreSQL 1" in findings["store"]["detail"]
@@ -120,6 +120,20 @@ def test_a_server_that_is_away_is_broken(consult):
     assert "hidden" not in str(findings)
 
 
+def test_advice_for_a_file_differs_from_advice_for_a_server(consult, tmp_path):
+    (tmp_path / "bakeoff.sqlite").write_bytes(b"not a database at all, but long enough to be taken for one" * 20)
+    assert "bakeoff restore" in consult()[0]["store"]["advice"]
+    away, _ = consult(DATABASE_URL="postgresql://bakeoff:hidden@127.0.0.1:1/x")
+    assert away["store"]["advice"] == "start that server, or correct DATABASE_URL"
+
+
+def test_damaged_aliases_are_broken_and_the_api_repairs_them(consult, trained, tmp_path):
+    shutil.copytree(trained / "models", tmp_path / "models")
+    (tmp_path / "models" / "aliases.json").write_text("{")
+    findings, status = consult(models=tmp_path / "models")
+    assert (status, findings["shelf"]["advice"]) == (1, "start the API: it writes that file again")
+
+
 def test_a_port_that_another_program_has_is_broken(consult):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -129,7 +143,7 @@ def test_a_port_that_another_program_has_is_broken(consult):
     assert (status, findings[f"port {port}"]["state"]) == (1, "broken")
 
 
-def test_people_get_lines_with_arrows(consult, capsys, tmp_path):
+def test_the_text_has_a_line_for_each_finding_and_an_arrow_before_advice(consult, capsys, tmp_path):
     consult(models=tmp_path / "nowhere")
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out

@@ -28,7 +28,7 @@ def rows(number: int, shift: float = 0.0) -> list[list[object]]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """An installation with v1 on its shelf, of which only the drift reference matters."""
+    """An installation with a published v1 that has a drift reference and no usable model."""
     monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     manifest = builders.manifest(contract=CONTRACT)
@@ -68,6 +68,21 @@ def test_a_change_that_is_over_is_reported(folder, capsys):
     lines = [*rows(200), *rows(100, shift=3.0), *rows(1200)]
     assert main(["drift", csv(folder, lines), "--version", "v1"]) == 0
     assert "proven earlier in the file, and is over at its end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "advised"), [([], True), (["--shuffle", "1"], False)])
+def test_shuffling_is_advised_unless_the_rows_are_shuffled(folder, capsys, options, advised):
+    assert main(["drift", csv(folder, rows(300, shift=2.0)), "--version", "v1", *options]) == 0
+    shown = capsys.readouterr().out
+    assert "A change is proven" in shown
+    assert ("--shuffle" in shown) is advised
+
+
+def test_the_text_has_a_row_for_each_feature(folder, capsys):
+    assert main(["drift", csv(folder, rows(100)), "--version", "v1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(number for number, line in enumerate(lines) if line.startswith("FEATURE"))
+    assert [line.split()[0] for line in lines[heading + 1 : heading + 4]] == ["size", "colour", "new"]
 
 
 def test_odd_cells_are_counted_and_not_refused(folder, capsys):

@@ -1,4 +1,4 @@
-"""A backup is the same file whichever database it is of: by it one moves from SQLite to PostgreSQL and back."""
+"""Backups have one format for both databases, so that a log can move from SQLite to PostgreSQL and back."""
 
 import re
 import shutil
@@ -75,7 +75,7 @@ def postgres_place(tmp_path, monkeypatch, postgres_url):
 
 def move(source, target, backup):
     assert source.run("backup", "--to", str(backup)) == 0
-    target.run("restore", str(backup))  # its doctor finds no shelf, and says so
+    target.run("restore", str(backup))  # its status is 1: the doctor finds no version
 
 
 def test_from_sqlite_to_postgresql_and_back_every_row_is_the_same(sqlite_place, postgres_place, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_from_sqlite_to_postgresql_and_back_every_row_is_the_same(sqlite_place, 
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_numbers_go_on_where_they_were(sqlite_place, postgres_place, tmp_path, kind):
+def test_numbers_continue_after_a_restore(sqlite_place, postgres_place, tmp_path, kind):
     source, target = (sqlite_place, postgres_place) if kind == "postgresql" else (postgres_place, sqlite_place)
     source.fill()
     move(source, target, tmp_path / "b.tar.gz")
@@ -101,7 +101,7 @@ def test_numbers_go_on_where_they_were(sqlite_place, postgres_place, tmp_path, k
     database.close()
 
 
-def test_numbers_of_rows_that_are_gone_are_not_given_again(sqlite_place, postgres_place, tmp_path):
+def test_numbers_of_deleted_rows_are_not_reused(sqlite_place, postgres_place, tmp_path):
     sqlite_place.fill()
     with closing(sqlite3.connect(sqlite_place.folder / "data" / "bakeoff.sqlite")) as connection, connection:
         connection.execute("DELETE FROM predictions WHERE seq > 10")
@@ -113,7 +113,7 @@ def test_numbers_of_rows_that_are_gone_are_not_given_again(sqlite_place, postgre
     database.close()
 
 
-def test_nothing_of_a_server_is_overwritten_without_force(postgres_place, tmp_path, capsys):
+def test_a_store_in_a_server_is_not_overwritten_without_force(postgres_place, tmp_path, capsys):
     postgres_place.fill()
     backup = tmp_path / "b.tar.gz"
     assert postgres_place.run("backup", "--to", str(backup)) == 0
@@ -125,7 +125,9 @@ def test_nothing_of_a_server_is_overwritten_without_force(postgres_place, tmp_pa
     assert postgres_place.tables() == before
 
 
-def test_with_force_what_was_there_is_kept_in_a_schema_that_is_named(postgres_place, tmp_path, capsys, postgres_server):
+def test_with_force_the_former_store_is_kept_in_a_schema_that_is_named(
+    postgres_place, tmp_path, capsys, postgres_server
+):
     postgres_place.fill()
     before = postgres_place.tables()
     backup = tmp_path / "b.tar.gz"
@@ -141,7 +143,7 @@ def test_with_force_what_was_there_is_kept_in_a_schema_that_is_named(postgres_pl
     postgres_server.execute(f'DROP SCHEMA "{aside}" CASCADE')
 
 
-def test_where_the_files_cannot_be_put_back_the_server_keeps_what_it_had(postgres_place, tmp_path, monkeypatch):
+def test_if_the_files_cannot_be_restored_the_server_keeps_its_store(postgres_place, tmp_path, monkeypatch):
     postgres_place.fill()
     backup = tmp_path / "b.tar.gz"
     assert postgres_place.run("backup", "--to", str(backup)) == 0
@@ -156,7 +158,7 @@ def test_where_the_files_cannot_be_put_back_the_server_keeps_what_it_had(postgre
     assert postgres_place.tables() == before
 
 
-def test_where_the_server_refuses_the_commit_the_files_are_as_they_were(tmp_path):
+def test_if_the_server_refuses_the_commit_the_files_are_unchanged(tmp_path):
     homes = RestoreTargets(tmp_path / "data", None, tmp_path / "models")
     key = homes.data_dir / "keys" / "deployment.key"
     key.parent.mkdir(parents=True)
@@ -173,12 +175,24 @@ def test_where_the_server_refuses_the_commit_the_files_are_as_they_were(tmp_path
     assert key.read_text() == "old"
 
 
-def test_a_backup_of_a_store_that_nobody_has_used_yet_has_no_log(postgres_place, tmp_path, capsys):
+def test_a_backup_of_an_unused_store_has_no_log(postgres_place, tmp_path, capsys):
     key = postgres_place.folder / "data" / "keys" / "deployment.key"
     key.parent.mkdir()
     key.write_text("ab" * 32)
     assert postgres_place.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
     assert "no log, because nothing has been recorded yet" in capsys.readouterr().out
+
+
+def test_a_backup_without_a_log_leaves_the_log_in_the_server(postgres_place, tmp_path, capsys):
+    backup = tmp_path / "b.tar.gz"
+    (postgres_place.folder / "data" / "keys").mkdir()
+    (postgres_place.folder / "data" / "keys" / "deployment.key").write_text("ab" * 32)
+    assert postgres_place.run("backup", "--to", str(backup)) == 0
+    postgres_place.fill()
+    before = postgres_place.tables()
+    postgres_place.run("restore", str(backup), "--force")
+    assert postgres_place.tables() == before
+    assert "the schema" not in capsys.readouterr().out
 
 
 def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place, tmp_path, capsys):
@@ -192,7 +206,7 @@ def test_a_restore_is_refused_while_a_monitor_runs_on_the_server(postgres_place,
     lock.release()
 
 
-def test_a_store_of_a_later_release_is_not_copied_in_part(postgres_place, tmp_path, capsys, postgres_server):
+def test_a_store_of_a_later_release_is_not_backed_up(postgres_place, tmp_path, capsys, postgres_server):
     postgres_place.fill()
     schema = postgres_place.url.rpartition("%3D")[2]
     postgres_server.execute(f"INSERT INTO {schema}.schema_version VALUES (99, 0)")

@@ -1,3 +1,4 @@
+import io
 import json
 
 import msgspec
@@ -83,11 +84,11 @@ def test_a_ramp_is_one_line_below_the_versions(config, words):
 
 
 @pytest.mark.parametrize("config", [None, {"ramp": None, "source": "configure", "changed": None}])
-def test_without_a_ramp_nothing_is_said_of_one(config):
+def test_without_a_ramp_there_is_no_line_about_one(config):
     assert "amp" not in text(FULL, config=config).replace("sample", "")
 
 
-def test_where_nothing_is_known_there_is_no_plot_and_no_number():
+def test_without_figures_there_is_no_plot_and_no_number():
     shown = text(EMPTY)
     assert "v2 against v1: UNDECIDED, paired, 0 outcomes\n" in shown
     assert "CONTINUE: the monitor has not run yet" in shown
@@ -122,9 +123,9 @@ def test_any_intervals_can_be_drawn(intervals, width):
     assert all(0 < len(line) <= width and "●" in line for line in lines)
 
 
-def test_the_command_prints_what_the_api_says(environment, api, capsys):
-    api.tell("/experiment", msgspec.to_builtins(FULL))
-    api.tell("/config", {"ramp": RAMP})
+def test_the_command_prints_the_report_and_the_ramp(environment, api, capsys):
+    api.answer("/experiment", msgspec.to_builtins(FULL))
+    api.answer("/config", {"ramp": RAMP})
     assert main(["report"]) == 0
     shown = capsys.readouterr().out
     assert "PROMOTE v3" in shown
@@ -133,7 +134,7 @@ def test_the_command_prints_what_the_api_says(environment, api, capsys):
 
 
 def growing(*reports):
-    """A clock that moves by what is slept, and an api that gives these reports in turn, the last one for ever."""
+    """A clock that only sleeping moves, and an API with these reports, one a call; the last one stays."""
     state = {"now": 0.0, "left": [msgspec.to_builtins(each) for each in reports]}
 
     def fetch():
@@ -177,12 +178,12 @@ def test_without_waiting_the_report_is_shown_as_it_is():
 
 
 def test_json_is_the_apis_answer(environment, api, capsys):
-    api.tell("/experiments/e0", msgspec.to_builtins(EMPTY))
+    api.answer("/experiments/e0", msgspec.to_builtins(EMPTY))
     assert main(["report", "--json", "--id", "e0"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(msgspec.json.encode(EMPTY))
 
 
-def test_an_api_that_is_not_there_is_said_with_what_to_do(environment, capsys):
+def test_an_api_that_does_not_run_is_an_error_that_says_how_to_start_it(environment, capsys):
     assert main(["report", "--url", "http://127.0.0.1:9"]) == 1
     assert "bakeoff serve" in capsys.readouterr().err
 
@@ -196,8 +197,8 @@ def test_an_api_that_is_not_there_is_said_with_what_to_do(environment, capsys):
         (500, {"oops": 1}, "answered 500"),
     ],
 )
-def test_what_the_api_refuses_is_said(environment, api, capsys, status, body, words):
-    api.tell("/experiment", body, status)
+def test_an_error_of_the_api_is_printed_with_what_to_do(environment, api, capsys, status, body, words):
+    api.answer("/experiment", body, status)
     assert main(["report"]) == 1
     assert words in capsys.readouterr().err
 
@@ -209,7 +210,7 @@ DECIDED = {
 
 
 def test_a_decision_goes_to_the_api_with_the_token_the_actor_and_the_note(environment, api, capsys):
-    api.tell("/experiment/decision", DECIDED)
+    api.answer("/experiment/decision", DECIDED)
     assert main(["decide", "promote", "v2", "--note", "cheaper", "--actor", "Zoë", "--yes"]) == 0
     method, _, headers, body = api.asked[-1]
     assert (method, headers["Authorization"]) == ("POST", "Bearer admin")
@@ -217,15 +218,15 @@ def test_a_decision_goes_to_the_api_with_the_token_the_actor_and_the_note(enviro
     assert json.loads(body) == {"action": "promote", "version": "v2", "note": "cheaper"}
 
 
-def test_a_decision_prints_what_is_in_force_and_whether_the_version_answers(environment, api, capsys):
-    api.tell("/experiment/decision", DECIDED)
+def test_a_decision_prints_the_configuration_in_force_and_whether_the_version_answers(environment, api, capsys):
+    api.answer("/experiment/decision", DECIDED)
     assert main(["decide", "rollback", "--yes"]) == 0
     shown = capsys.readouterr().out
     assert "v1 100 %, v2 0 %" in shown
     assert "v1 answers" in shown
 
 
-def test_where_nobody_can_be_asked_a_decision_needs_yes(environment, api, capsys):
+def test_without_a_terminal_a_decision_needs_yes(environment, api, capsys):
     asked = len(api.asked)
     assert main(["decide", "keep"]) == 1
     assert "--yes" in capsys.readouterr().err
@@ -238,11 +239,50 @@ def test_promoting_needs_a_version(environment, capsys):
 
 
 def test_a_refused_decision_is_exit_1_with_the_reason(environment, api, capsys):
-    api.tell("/experiment/decision", {"error": {"message": "v1 is already champion"}}, 409)
+    api.answer("/experiment/decision", {"error": {"message": "v1 is already champion"}}, 409)
     assert main(["decide", "promote", "v1", "--yes"]) == 1
     assert capsys.readouterr().err == "error: v1 is already champion\n"
 
 
 def test_a_report_of_rewards_counts_rewards():
     rewarded = report(metric="reward", variants=(replace(report().variants[0], rewards=77, labelled=5),))
-    assert "77" in text(rewarded)
+    heading, row = (line for line in text(rewarded).splitlines() if line.startswith(("VERSION", "v1 ")))
+    assert dict(zip(heading.split(), row.replace(" %", "%").split(), strict=False))["REWARDS"] == "77"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes standard input a terminal where the user types a line."""
+
+    def type_line(line):
+        typed = io.StringIO(line)
+        typed.isatty = lambda: True
+        monkeypatch.setattr("sys.stdin", typed)
+
+    return type_line
+
+
+def test_a_user_confirms_after_seeing_the_recommendation(environment, api, capsys, terminal):
+    api.answer("/experiment", msgspec.to_builtins(EMPTY))
+    api.answer("/experiment/decision", DECIDED)
+    terminal("y\n")
+    assert main(["decide", "keep", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == DECIDED
+    assert captured.err == "The report recommends: continue: the monitor has not run yet\nDecide keep? [y/N] "
+
+
+@pytest.mark.parametrize("line", ["n\n", "\n", ""])
+def test_without_a_yes_nothing_is_decided(environment, api, capsys, terminal, line):
+    api.answer("/experiment", msgspec.to_builtins(FULL))
+    terminal(line)
+    assert main(["decide", "promote", "v2"]) == 1
+    assert capsys.readouterr().err.endswith("Decide promote v2? [y/N] Not confirmed: nothing was changed.\n")
+    assert api.asked[-1][:2] == ("GET", "/experiment")
+
+
+def test_a_version_that_fails_its_health_probe_is_named(environment, api, capsys):
+    checked = {"answers": False, "detail": "it raised ValueError"}
+    api.answer("/experiment/decision", {**DECIDED, "decision": {**DECIDED["decision"], "checked": checked}})
+    assert main(["decide", "rollback", "--yes"]) == 0
+    assert "v1 FAILS its health probe: it raised ValueError" in capsys.readouterr().out

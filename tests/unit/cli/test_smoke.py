@@ -5,6 +5,7 @@ import pytest
 
 from app.cli import main
 from app.domain.known_answers import KnownAnswer, KnownAnswers, complaint
+from app.store.keys import load_or_create
 from tests.unit.cli.small_api import small_api
 
 ANSWER = KnownAnswer((5.1, 3.5), "setosa", {"setosa": 0.9, "virginica": 0.1})
@@ -46,7 +47,7 @@ def smoke(tmp_path, monkeypatch, capsys):
             api.answers.update(dict.fromkeys(("/feedback", "/metrics", "/openapi.json", "/health"), (404, b"{}")))
             api.answers.update({"/predict": (404, b"{}"), "/predict/batch": (404, b"{}")})
             for path, body in answers.items():
-                api.tell(path, body)
+                api.answer(path, body)
             status = main(["smoke", api.url, "--answers", str(file), "--json"])
         checks = msgspec.json.decode(capsys.readouterr().out)["checks"]
         return {check["name"]: check["complaints"] for check in checks if check["complaints"]}, status
@@ -54,7 +55,7 @@ def smoke(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_a_server_that_knows_nothing_fails_every_check(smoke):
+def test_a_server_without_any_call_fails_every_check(smoke):
     failed, status = smoke({})
     assert (len(failed), status) == (8, 1)
 
@@ -81,7 +82,7 @@ def test_a_version_that_is_not_loaded_is_a_failure(smoke):
     assert failed["health"] == ["v1: not loaded"]
 
 
-def test_nobody_there_is_a_failure_of_every_check_that_asks(tmp_path, monkeypatch, capsys):
+def test_without_a_server_every_check_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     (tmp_path / "answers.json").write_bytes(msgspec.json.encode(KNOWN))
     assert main(["smoke", "http://127.0.0.1:9", "--answers", str(tmp_path / "answers.json")]) == 1
@@ -96,8 +97,29 @@ def test_a_file_without_known_answers_is_refused(tmp_path, monkeypatch, capsys, 
     assert "known answers" in capsys.readouterr().err
 
 
-def test_without_a_key_there_is_nothing_known_and_no_key_is_made(tmp_path, monkeypatch, capsys):
+def test_without_a_key_there_are_no_known_answers_and_no_key_is_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     assert main(["smoke", "http://127.0.0.1:9"]) == 1
     assert "--answers" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_of_answers_is_not_called_empty(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    assert main(["smoke", "http://127.0.0.1:9", "--answers", str(tmp_path / "none.json")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none.json'} cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize(("folders", "found"), [([], "there is no version"), (["v1"], "every version is refused")])
+def test_a_registry_without_versions_differs_from_one_of_refused_versions(
+    tmp_path, monkeypatch, capsys, folders, found
+):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
+    load_or_create(tmp_path / "data")
+    for name in folders:
+        (tmp_path / "models" / name).mkdir(parents=True)
+    assert main(["smoke", "http://127.0.0.1:9"]) == 1
+    *warnings, error = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {found} in {tmp_path / 'models'}")
+    assert [warning.split()[1] for warning in warnings] == folders

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import joblib
 import pytest
@@ -12,7 +13,7 @@ IRIS = load_iris(as_frame=True)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """An installation's environment with the two versions that `train` makes by itself."""
+    """An installation's environment with the two versions that `train` makes without options."""
     home = tmp_path_factory.mktemp("home")
     environment = {"MODEL_DIR": str(home / "models"), "DATA_DIR": str(home / "data")}
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +78,7 @@ def test_a_published_name_is_refused_in_one_line(installation, capsys):
         (["--version", "Not-A-Name"], "is not a version name"),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_status_1(empty, capsys, arguments, complaint):
+def test_an_error_is_one_line_and_status_1(empty, capsys, arguments, complaint):
     assert main(["train", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -103,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_named(empty, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: MODEL_DIR: ")
 
 
-def test_models_of_an_empty_shelf_says_what_to_run(empty, capsys):
+def test_models_of_an_empty_registry_says_what_to_run(empty, capsys):
     assert main(["models"]) == 0
     assert "bakeoff train" in capsys.readouterr().out
 
@@ -134,3 +135,17 @@ def test_help_needs_no_libraries(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_damaged_aliases_are_a_warning_that_says_what_to_do(empty, capsys):
+    (empty / "models").mkdir()
+    (empty / "models" / "aliases.json").write_text("{")
+    assert main(["models"]) == 0
+    assert "start the API: it writes that file again" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_reported_before_anything_is_loaded(empty, monkeypatch, capsys):
+    monkeypatch.setenv("WEB_THREADS", "many")
+    monkeypatch.setitem(sys.modules, "app.training.session", None)
+    assert main(["train"]) == 1
+    assert "WEB_THREADS" in capsys.readouterr().err
