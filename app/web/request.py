@@ -1,11 +1,4 @@
-"""The id that ties an answer to the log: the caller's where it is usable, else a new one.
-
-What stands in a query string, each name at most once: of two values, neither is surely the one that was meant.
-
-Read a request's body within its limit and decode it, so that whatever was sent ends in an object or a 4xx.
-
-Request bodies that are records: their type is the check, and the schema in the documentation.
-"""
+"""Reads a request: its id, its query, and its body, which is either decoded or answered with a 4xx."""
 
 from __future__ import annotations
 
@@ -24,14 +17,14 @@ _LONGEST = 128
 
 
 def request_id_of(environ: dict[str, Any]) -> str:
-    """The request's id: at most 128 printable ASCII characters.
+    """The request's id: the caller's `X-Request-Id` if it is at most 128 printable ASCII characters, or a new one.
 
-    A new one is put into `environ`, so that whoever asks again gets the same.
+    A new id is stored in `environ`, so that later calls return the same one.
     """
     given = environ.get(_KEY)
     if given and len(given) <= _LONGEST and given.isascii() and given.isprintable():
         return str(given)
-    # `random` is seeded anew after a fork, and these ids guard nothing: os.urandom would cost six times as much.
+    # os.urandom costs six times as much, and these ids protect nothing. `random` is seeded anew after a fork.
     new = environ[_KEY] = f"{getrandbits(128):032x}"
     return new
 
@@ -40,7 +33,8 @@ _MOST_DIGITS = 19
 
 
 def one_text(query: MultiDict[str, str], name: str) -> str | None:
-    """What `name` says; None where it is not there. Raises `InvalidRequest` where it is there more than once."""
+    """The value of a query parameter, None without it. Raises `InvalidRequest` if it is given more than once."""
+    # Of two values, neither is surely the one that was meant.
     values = query.getlist(name)
     if len(values) > 1:
         raise InvalidRequest(f"{name} is given {len(values)} times: give it once", field=name)
@@ -48,7 +42,7 @@ def one_text(query: MultiDict[str, str], name: str) -> str | None:
 
 
 def whole_number(query: MultiDict[str, str], name: str, default: int, most: int) -> int:
-    """The whole number from 1 to `most` called `name`. Raises `InvalidRequest` that names it."""
+    """The query parameter as a whole number from 1 to `most`. Raises `InvalidRequest` that names it."""
     text = one_text(query, name)
     if text is None:
         return default
@@ -66,9 +60,7 @@ _decode = msgspec.json.Decoder().decode
 def read_body(environ: dict[str, Any], limit: int) -> bytes:
     """The whole body, of at most `limit` bytes.
 
-    Raises `TooLarge` after reading and dropping the rest (up to 128 MiB): a client that sends its whole body before
-    it looks for an answer would otherwise see a broken connection. Raises `InvalidRequest` for a body that ends
-    early or is wrongly framed.
+    Raises `TooLarge`, and `InvalidRequest` for a body that ends early or is wrongly framed.
     """
     length = environ.get("CONTENT_LENGTH")
     stream = environ["wsgi.input"]
@@ -76,6 +68,7 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
         size = _size(length)
         if size <= limit:
             return _exactly(stream, size)
+        # Read and drop the rest: a client that sends its whole body first would see a broken connection, not the 413.
         _discard(stream, size)
     elif environ.get("wsgi.input_terminated"):
         body = _read(stream, limit + 1)
@@ -88,14 +81,14 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
 
 
 def decoded_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, whatever its Content-Type said. Raises `MalformedJson` and `InvalidRequest`."""
+    """The JSON object in `body`, whatever its Content-Type. Raises `MalformedJson` and `InvalidRequest`."""
     try:
         value = _decode(body)
     except RecursionError:
-        raise MalformedJson("the JSON is nested too deep") from None
+        raise MalformedJson("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         raise MalformedJson("the body is not valid UTF-8") from None
-    except ValueError as error:  # msgspec's own errors are among these, and so are those of numbers it leaves to int()
+    except ValueError as error:  # msgspec's own errors, and those of int(), to which it leaves long numbers
         raise MalformedJson(str(error) if body else "the body is empty: send a JSON object") from None
     if type(value) is not dict:
         raise InvalidRequest("the body must be a JSON object")
@@ -105,7 +98,7 @@ def decoded_object(body: bytes) -> dict[str, Any]:
 def _size(length: str) -> int:
     if not (length.isascii() and length.isdigit()):
         raise InvalidRequest("Content-Length is not a number of bytes")
-    return int(length) if len(length) < 19 else 1 << 62
+    return int(length) if len(length) < 19 else 1 << 62  # above every limit; int() refuses thousands of digits
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:
@@ -116,12 +109,12 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:
-    """Up to `size` bytes; fewer only at the end of the stream."""
+    """The next `size` bytes; fewer only at the end of the stream."""
     body = _read_some(stream, size)
     if not body or len(body) == size:
         return body
     parts, left = [body], size - len(body)
-    while left > 0:  # a server may hand out what it has so far
+    while left > 0:  # a server may return less than it was asked for (PEP 3333 leaves that open)
         more = _read_some(stream, left)
         if not more:
             break
@@ -133,7 +126,7 @@ def _read(stream: IO[bytes], size: int) -> bytes:
 def _read_some(stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
-    except Exception as error:  # each server has its own errors for chunks that are wrongly framed
+    except Exception as error:  # each server has errors of its own for malformed chunks
         raise InvalidRequest("the body could not be read to its end") from error
 
 
@@ -153,19 +146,23 @@ _LONG_TEXT = 60
 
 
 def body_as(kind: type[_Record], environ: dict[str, Any], limit: int) -> _Record:
-    """The request's body as a record. Raises `InvalidRequest` (its field is the key at fault) and `TooLarge`."""
+    """The request's body as a record; its type is the check and the schema in the OpenAPI document.
+
+    Raises `MalformedJson`, `InvalidRequest` (`field` is the key at fault) and `TooLarge`.
+    """
     values = decoded_object(read_body(environ, limit))
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise _complaint(str(error), kind) from None
+        raise _invalid(str(error), kind) from None
 
 
-def _complaint(text: str, kind: type[msgspec.Struct]) -> InvalidRequest:
+def _invalid(text: str, kind: type[msgspec.Struct]) -> InvalidRequest:
+    # msgspec gives the field only within its message's text.
     named, place = _NAMED.search(text), _PLACE.search(text)
     if named:
         field, known = named["name"][:_LONG_TEXT], ", ".join(kind.__struct_fields__)
-        what = "is missing" if "required" in text else f"is not known here; known are {known}"
+        what = "is missing" if "required" in text else f"is not a field of this call; the fields are {known}"
         return InvalidRequest(f"{field!r} {what}", field=field)
     field = re.split(r"[.\[]", place["path"])[0] if place else ""
     problem = _PLACE.sub("", text).replace("`", "")

@@ -1,7 +1,4 @@
-"""What records cannot say about themselves, added to the schemas that are made of them.
-
-The OpenAPI 3.1 document, made from the operations, their records and the served feature contract.
-"""
+"""The OpenAPI 3.1 document, made from the operations, their records and the feature contract of the loaded models."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ _TERMS = (
     "labels_exogenous",
 )
 _CONDITIONS: dict[str, Json] = {
-    # To promote, a version is needed; the others know theirs.
+    # Only `promote` needs a version.
     "DecisionRequest": {
         "anyOf": [
             {"properties": {"action": {"const": "promote"}, "version": {"type": "string"}}, "required": ["version"]},
@@ -49,12 +46,12 @@ _CONDITIONS: dict[str, Json] = {
 
 
 def refined(schemas: dict[str, Json]) -> dict[str, Json]:
-    """The schemas, in JSON Schema 2020-12 throughout and with the conditions between their properties."""
+    """The schemas in JSON Schema 2020-12, with the conditions between properties that a type cannot express."""
     return {name: {**_modern(schema), **_CONDITIONS.get(name, {})} for name, schema in schemas.items()}
 
 
 def _modern(schema: Any) -> Any:
-    """The same, with a tuple written as OpenAPI 3.1 wants it: a list under `items` is of an older draft."""
+    """The schema with tuples under `prefixItems`: msgspec writes a list under `items`, as an older draft had it."""
     if isinstance(schema, list):
         return [_modern(part) for part in schema]
     if not isinstance(schema, dict):
@@ -67,17 +64,17 @@ def _modern(schema: Any) -> Any:
 
 _DESCRIPTION = """Serves versions of a model behind one URL and says which one is better.
 
-Bodies are read as JSON whatever their Content-Type. Every answer carries `X-Request-Id`; every error has the shape
-`{"error": {"code", "message", "field"}}`. The schemas of rows and answers are those of the model that serves now."""
+Bodies are read as JSON whatever their Content-Type. Every response carries `X-Request-Id`; every error has the shape
+`{"error": {"code", "message", "field"}}`. The schemas of rows and answers are those of the loaded models."""
 _PROBLEMS = {
-    400: "The request is wrong; `field` says where.",
+    400: "The request is invalid; `field` names the part at fault.",
     401: "The call needs a token.",
-    403: "The token is wrong, or administration is switched off.",
-    404: "There is no such thing.",
-    409: "It contradicts what is recorded.",
+    403: "The token is wrong, or administration is disabled.",
+    404: "Not found.",
+    409: "The request contradicts the recorded state.",
     413: "The body or the batch is too large.",
-    500: "Something went wrong on our side.",
-    503: "Not now; `Retry-After` says when to try again.",
+    500: "Internal error; the server's log has the details under the `X-Request-Id`.",
+    503: "Temporarily unavailable; try again after `Retry-After` seconds.",
 }
 _ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer")
 _REF = "#/components/schemas/{name}"
@@ -85,7 +82,7 @@ _HEADER_TEXT = {"schema": {"type": "string"}}
 
 
 def document(operations: Iterable[Operation], contract: FeatureContract | None, settings: Settings) -> Json:
-    """The whole document as plain data."""
+    """The whole document as plain data. Without a contract, rows are described in outline only."""
     operations = tuple(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
@@ -115,7 +112,7 @@ def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None
 
 
 def _any_json(kind: type) -> Json:
-    """The schema of the one type that msgspec has none for: `object` stands for any JSON."""
+    """The schema of `object`, which stands for any JSON; msgspec asks for types that it does not know."""
     if kind is object:
         return {"description": "Any JSON value."}
     raise NotImplementedError(kind)

@@ -1,4 +1,4 @@
-"""The page behind `/docs`: one HTML text that loads nothing but this server's OpenAPI document."""
+"""The page at `/docs`: one HTML file that loads nothing but this server's OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _FOLDER = Path(__file__).parent
 
 
 class Page(msgspec.Struct, frozen=True):
-    """The HTML and the headers that keep it from running or loading anything else."""
+    """The HTML, and the headers that prevent it from running or loading anything else."""
 
     html: str
     headers: dict[str, str]
 
 
 def read_page() -> Page:
-    """The page, its style and script put in line; the policy allows just these two by their hashes."""
+    """The page with its style and script inlined; the content security policy allows these two by their hashes."""
     style = (_FOLDER / "page.css").read_text(encoding="utf-8")
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     html = (_FOLDER / "page.html").read_text(encoding="utf-8").replace("/*style*/", style).replace("/*script*/", script)

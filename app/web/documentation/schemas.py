@@ -1,4 +1,4 @@
-"""JSON schemas and examples of what a feature contract makes of requests and answers."""
+"""JSON schemas and examples of requests and answers, made from a feature contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 
 def request_schemas(contract: FeatureContract | None) -> dict[str, Json]:
-    """The bodies of requests and what is in them; without a contract only their outline."""
+    """The schemas of request bodies and their parts by name; without a contract only in outline."""
     nested = _object({"features": _ref("Row"), "user_id": _USER_ID}, ["features"])
     forms = [nested]
     if contract is not None:
@@ -45,7 +45,7 @@ def request_schemas(contract: FeatureContract | None) -> dict[str, Json]:
 
 
 def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
-    """Bodies that work, by the name of their schema."""
+    """Example bodies that the service accepts, by the name of their schema."""
     row = typical_row(contract)
     by_name = dict(zip(contract.names, row, strict=True))
     single: dict[str, Json] = {
@@ -59,7 +59,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
     outcome = {"prediction_id": SAMPLE_ID, "actual": actual}
     return {
         "FeedbackRequest": {
-            "label": {"summary": "A true label (put in the id of a prediction)", "value": outcome},
+            "label": {"summary": "A true label (insert the id of a prediction)", "value": outcome},
             "list": {"summary": "Several outcomes", "value": {"feedback": [outcome]}},
         },
         "PredictRequest": single,
@@ -68,7 +68,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
 
 
 def narrowed(answer: Json, contract: FeatureContract) -> Json:
-    """The schema of an answer, narrowed to what models of this contract answer."""
+    """The schema of an answer, narrowed to the answers that models of this contract give."""
     properties = dict(answer["properties"])
     required = list(answer["required"])
     if contract.task == "regression":
@@ -85,7 +85,7 @@ def narrowed(answer: Json, contract: FeatureContract) -> Json:
 
 
 def example_item(contract: FeatureContract) -> Json:
-    """One row's answer as it may look: made up, not asked of a model."""
+    """An example answer to one row; invented, so that the document needs no prediction."""
     item: Json = {"prediction_id": SAMPLE_ID, "prediction": 0.5}
     if contract.task == "classification":
         first, *others = contract.classes
@@ -112,7 +112,7 @@ def _outcome(contract: FeatureContract | None) -> Json:
     properties: Json = {
         "prediction_id": {"type": "string"},
         "actual": {"description": "The true label: scores every version's answer.", **label},
-        "reward": {"description": "What the served answer brought: counts for its version alone.", "type": "number"},
+        "reward": {"description": "The reward of the served answer: counts for its version only.", "type": "number"},
     }
     either = [{"required": ["actual"]}, {"required": ["reward"]}]
     return {**_object(properties, ["prediction_id"]), "anyOf": either}
@@ -120,7 +120,7 @@ def _outcome(contract: FeatureContract | None) -> Json:
 
 def _row(contract: FeatureContract | None) -> Json:
     if contract is None:
-        return {**_ANY_ROW, "description": "No model is served yet, so there is no feature contract."}
+        return {**_ANY_ROW, "description": "No model is loaded yet, so there is no feature contract."}
     width = len(contract.features)
     values = [{"title": feature.name, **_value(feature)} for feature in contract.features]
     by_name = {feature.name: _value(feature) for feature in contract.features}
