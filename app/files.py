@@ -1,13 +1,6 @@
-"""Writes that survive a crash, and the lock that makes writers of one folder take turns.
+"""Durable writes, and locks between processes by files; every lock is free again when its holder ends, however it ends.
 
-Files that say which processes live: each holds a lock on its own, which dies with it, however it ends.
-
-A process id would not do: containers that share a folder do not share process ids.
-
-Take turns between processes: whoever waits is woken when the turn is free.
-
-SQLite's own waiting sleeps ever longer between looks; beside a writer that always has more to write, another one sleeps
-through most of its chances.
+The locks are `flock` on an open file, not process ids: containers that share a folder do not share process ids.
 """
 
 from __future__ import annotations
@@ -15,26 +8,36 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import IO, Self
 
 import msgspec
 
-_LOCK = ".lock"
+_FOLDER_LOCK = ".lock"
+_POLL_S = 0.001
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Put `data` on disk in a file that must not exist yet, and wait until it is there."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+@contextmanager
+def creating(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A file to write to, which must not exist yet; on disk when the block ends. Raises `OSError`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        yield file
         file.flush()
         os.fsync(file.fileno())
 
 
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put `data` on disk in a file that must not exist yet. Raises `OSError`."""
+    with creating(path, mode) as file:
+        file.write(data)
+
+
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on disk: a rename lasts only after that."""
+    """Wait until the names in `folder` are on disk: a rename survives a crash only after that."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -43,35 +46,120 @@ def sync_folder(folder: Path) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Change a file as a whole: a reader, or a crash, sees the old content or the new. Call it under the lock."""
+    """Replace a file as a whole: a reader, or a crash, sees the old content or the new. Call it under a lock."""
     beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)
+    beside.unlink(missing_ok=True)  # of a process that was killed here
     write_new(beside, data)
     beside.replace(path)
     sync_folder(path.parent)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the writers' lock of `folder`, which is made where it is missing; the lock dies with its process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+class HeldLock:
+    """A lock on an open file, until `release` or the end of the process. As a context manager, until the block ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Free the lock. Harmless when repeated."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)  # closing frees it; the file stays, since another process may have it open
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        self.release()
+
+
+def lock(path: Path, *, shared: bool = False, wait_s: float | None = None, mode: int = 0o644) -> HeldLock:
+    """Lock the file at `path`, which is made if it is missing: exclusively, or `shared` with other shared holders.
+
+    Raises `BlockingIOError` where it is not free within `wait_s` seconds (None: waits for ever), and `OSError`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
+        _flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait_s)
+    except BaseException:
         os.close(descriptor)
+        raise
+    return HeldLock(descriptor)
+
+
+def _flock(descriptor: int, operation: int, wait_s: float | None) -> None:
+    if wait_s is None:
+        return fcntl.flock(descriptor, operation)  # the kernel wakes a waiter when the lock is free
+    # The kernel has no wait with a limit, so this one polls.
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            return fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def lock_if_possible(path: Path) -> Iterator[None]:
+    """Hold the lock on the file at `path` for the block; run the block without it where the file cannot be made."""
+    held: HeldLock | nullcontext[None]
+    try:
+        held = lock(path, mode=0o600)
+    except OSError:
+        held = nullcontext()
+    with held:
+        yield
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the writers' lock of `folder`, which is made if it is missing, for the block. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / _FOLDER_LOCK):
+        yield
+
+
+class FileLock:
+    """A lock on the file at `path` that is tried for, never waited for. Making one touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: HeldLock | None = None
+
+    def acquire(self) -> bool:
+        """Whether the lock is ours now; does not wait. Raises `OSError` where the file cannot be made."""
+        if self._held is None:
+            try:
+                self._held = lock(self._path, wait_s=0, mode=0o600)
+            except BlockingIOError:
+                return False
+        return True
+
+    def held(self) -> bool:
+        """Whether it still is ours: the kernel takes it from no living process."""
+        return self._held is not None
+
+    def release(self) -> None:
+        """Free the lock. Harmless when repeated."""
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
 
 class LockFile(msgspec.Struct, frozen=True):
-    """A file of this process's own: written through `descriptor`, whose closing lets go of the lock."""
+    """A locked file of this process's own: written through `descriptor`; closing that frees the lock."""
 
     descriptor: int
     path: Path
 
 
 def hold(folder: Path, suffix: str, text: bytes) -> LockFile:
-    """A new file in `folder` (made where it is missing) that begins with `text` and is locked. Raises `OSError`."""
+    """A new locked file in `folder` (made if it is missing) that begins with `text`. Raises `OSError`.
+
+    It shows other processes that this one lives: see `is_held`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
     draft, path = folder / f".{name}", folder / f"{name}{suffix}"
@@ -88,12 +176,12 @@ def hold(folder: Path, suffix: str, text: bytes) -> LockFile:
 
 
 def files_of(folder: Path, suffix: str) -> list[Path]:
-    """All such files, of the living and the dead."""
+    """All files that `hold` made with that suffix, of living processes and of dead ones."""
     return [folder / name for name in os.listdir(folder) if name.endswith(suffix)]  # noqa: PTH208 - glob is 10 × slower
 
 
 def is_held(path: Path) -> bool:
-    """Whether the process that made the file lives; a file that is gone is nobody's."""
+    """Whether the process that made the file by `hold` lives; False where the file is gone."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -105,30 +193,10 @@ def is_held(path: Path) -> bool:
 
 
 def is_free(descriptor: int) -> bool:
-    """Whether nobody holds the open file any more. Askers do not mistake each other for its holder."""
+    """Whether nobody holds the lock on the open file any more."""
     try:
+        # Shared: two processes that ask at once must not take each other for the holder.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-class ProcessLock:
-    """Turns by a lock on the file at `path`, which dies with its holder. Holds nothing open, so it may cross a fork."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """The turn, for the block; where the file cannot be had, the block runs without: the store still locks."""
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            yield
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)

@@ -23,7 +23,6 @@ sys.path.insert(0, str(ROOT))
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
-from app.files import ProcessLock
 from app.store.engine import Database
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
@@ -38,7 +37,7 @@ GROUPS = {"predictions in batches of 100": 100, "feedback, 1 per commit": 1, "fe
 def work(url: str, what: str, seconds: float, writer: int, turn: str) -> int:
     """Rows that one process writes in `seconds`."""
     database, group, rows = Database(url), GROUPS[what], 0
-    predictions, feedback = PredictionLog(database), FeedbackLog(database, lambda: 1, ProcessLock(Path(turn)))
+    predictions, feedback = PredictionLog(database), FeedbackLog(database, lambda: 1, Path(turn))
     with database.begin(READING):
         pass  # opened before the clock starts
     until = time.monotonic() + seconds

@@ -1,119 +1,175 @@
-"""Ask the running api whether a version answers.
-
-What the monitor does about its reports: decide where it may, and tell the webhook; joined for the command.
-"""
+"""Builds the monitor: its stores, its projections, and what it does about its reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
-import msgspec
-import requests
-
+from app.clock import now_us
 from app.domain.report import ExperimentReport
+from app.errors import Contradiction
+from app.inference.registry import ModelRegistry
 from app.monitor.control.automatic import AutomaticDecisions
 from app.monitor.control.bandit import Bandit
 from app.monitor.control.ramp import ExperimentKnowledge, RampControl
-from app.monitor.experiment.projection import NAME, load_state
+from app.monitor.drift.projection import DriftProjection
+from app.monitor.drift.references import References
+from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
 from app.monitor.experiment.state import plan_of
-from app.monitor.loop import AfterReports
+from app.monitor.health_probe import http_probe
+from app.monitor.loop import AfterReports, Loop, wait_for
+from app.monitor.projection import Projection, process_all, step
+from app.monitor.publisher import DriftCheck, Publisher
+from app.monitor.rebuild import Rebuilt, Space, rebuild
 from app.monitor.webhook import Announcer, Notifier
 from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.settings import Settings
+from app.store import locks, statements
 from app.store.configurations import ConfigurationLog, DecisionTable
+from app.store.drift_reports import DriftTable
 from app.store.engine import Database
-from app.store.projections import MonitorStore, NoticeState
-from app.store.reports import MonitorReads
-
-_TIMEOUT_S = (2.0, 5.0)
-
-
-class _Version(msgspec.Struct):
-    loaded: bool = False
-    circuit_breaker: str | None = None
-    error: str | None = None
+from app.store.event_log import EventLog
+from app.store.keys import load_or_create
+from app.store.kinds import StoreLock
+from app.store.projections import NoticeState, ProjectionStore
+from app.store.reports import MonitorReads, ReportTable
 
 
-class _Health(msgspec.Struct):
-    models: dict[str, _Version]
+class OnceDone(NamedTuple):
+    """The result of processing the log once: the number of rows, and the report of the newest experiment."""
+
+    rows: int
+    report: ExperimentReport | None
 
 
-def http_probe(api_url: str) -> Callable[[str], str | None]:
-    """A function that gives what is wrong with a version, as `GET /health` proves it; None where it answers."""
+class Monitor:
+    """The monitor of the deployment that `settings` describe. Building it reads no log; `close` it at the end.
 
-    def probe(version: str) -> str | None:
-        try:
-            # Unhealthy is a 503 with the same body.
-            answer = requests.get(f"{api_url.rstrip('/')}/health", timeout=_TIMEOUT_S)
-            health = msgspec.json.decode(answer.content, type=_Health)
-        except requests.RequestException as error:
-            return f"the api cannot be asked: {type(error).__name__}"
-        except msgspec.MsgspecError:
-            return "the api gave no readable answer"
-        return _failure(health.models.get(version))
-
-    return probe
-
-
-def _failure(found: _Version | None) -> str | None:
-    if found is None or not found.loaded:
-        return "it is not loaded" if found is None or not found.error else f"it is not loaded: {found.error}"
-    if found.error:
-        return found.error
-    return "its circuit breaker is open" if found.circuit_breaker == "open" else None
-
-
-class MonitorActions:
-    """`after_reports` are for the loop, in this order: a decision is told in the same turn.
-
-    `ticks` are what goes by the clock. Raises `SettingError`.
+    Raises `SettingError`, also where the deployment's key can be neither made nor read.
     """
 
-    def __init__(self, settings: Settings, database: Database, now_us: Callable[[], int]) -> None:
-        table, reads = DecisionTable(database), MonitorReads(database, now_us)
-        configuration = ConfigurationLog(database).latest
-        dependencies = Dependencies(
-            report=lambda experiment_id: stored.report if (stored := reads.report(experiment_id)) else None,
-            probe=http_probe(settings.api_url),
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.store_url)
+        self.log = EventLog(self._database)
+        self.live = self._space("")
+        registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
+        drift = DriftTable(self._database)
+        self.projections: Sequence[Projection] = (
+            ExperimentProjection(),
+            DriftProjection(References(registry), drift),
+        )
+        self._drift_check = DriftCheck(ConfigurationLog(self._database).latest, drift.standing)
+        self._publisher = Publisher(self.log, self.live.states, self.live.reports, now_us, self._drift_check)
+        self._heartbeat = ReportTable(self._database, now_us).heartbeat
+        self._reads = MonitorReads(self._database, now_us)
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set, which is checked between ticks. Waits while another monitor runs on this data."""
+        notifier = Notifier(self._settings.notify_webhook_url) if self._settings.notify_webhook_url else None
+        loop = self._loop(notifier)
+        with self._lock(locks.MONITOR) as lock:
+            if not wait_for(lock, stop):
+                return
+            with _sending(notifier):
+                loop.run(stop, lock.held)
+                # A server that was away has forgotten the lock, or has given it to another monitor.
+                while not stop.is_set() and wait_for(lock, stop):
+                    loop.run(stop, lock.held)
+
+    def once(self) -> OnceDone:
+        """Process all of the log, and publish. Raises `Contradiction` while a monitor runs, and `StoreUnavailable`."""
+        with self._lock(locks.MONITOR) as lock:
+            if not lock.acquire():
+                raise Contradiction("a monitor runs on this data already and processes everything: read its report")
+            rows = sum(process_all(projection, self.log, self.live.states) for projection in self.projections)
+            self._publisher.publish()
+            self._heartbeat()
+            stored = self._reads.report()
+        return OnceDone(rows, stored.report if stored else None)
+
+    def rebuild(self) -> Rebuilt:
+        """Recompute everything from the log, also beside a running monitor, and compare.
+
+        Raises `Contradiction` while another rebuild runs, and `StoreUnavailable`.
+        """
+        # A lock of its own: the running monitor need not stop.
+        with self._lock(locks.REBUILD) as lock:
+            if not lock.acquire():
+                raise Contradiction("another rebuild runs on this data: wait for it, or stop it")
+            fresh = self._space(statements.REBUILD)
+            return rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
+
+    def close(self) -> None:
+        """Close the connections to the store."""
+        self._database.close()
+
+    def _space(self, space: str) -> Space:
+        return Space(ProjectionStore(self._database, now_us, space), ReportTable(self._database, now_us, space))
+
+    def _lock(self, name: str) -> contextlib.AbstractContextManager[StoreLock]:
+        return locks.monitor_lock(self._settings.data_dir, self._database.kind, name)
+
+    def _loop(self, notifier: Notifier | None) -> Loop:
+        decisions = Decisions(DecisionTable(self._database), self._dependencies())
+        return Loop(
+            {each.name: partial(step, each, self.log, self.live.states) for each in self.projections},
+            self._publisher.publish,
+            self._heartbeat,
+            self._after_reports(decisions, notifier),
+            self._ticks(decisions),
+        )
+
+    def _after_reports(self, decisions: Decisions, notifier: Notifier | None) -> list[AfterReports]:
+        configuration = ConfigurationLog(self._database).latest
+        after: list[AfterReports] = [AutomaticDecisions(decisions, configuration)]
+        if notifier is not None:
+            # Behind the decisions: the notice of an automatic decision goes out in the same tick.
+            table = DecisionTable(self._database)
+            after.append(Announcer(NoticeState(self._database), table, configuration, notifier.notify))
+        return after
+
+    def _ticks(self, decisions: Decisions) -> Mapping[str, Callable[[], None]]:
+        """The controls that go by the clock, and act also where there is no traffic."""
+        configuration = ConfigurationLog(self._database).latest
+        return {
+            "ramp": RampControl(decisions, configuration, self._knowledge, now_us),
+            "bandit": Bandit(decisions, configuration, self._report, now_us),
+        }
+
+    def _dependencies(self) -> Dependencies:
+        return Dependencies(
+            report=self._report,
+            probe=http_probe(self._settings.api_url),
             now_us=now_us,
             new_id=new_experiment_id,
         )
-        self._notifier = Notifier(settings.notify_webhook_url) if settings.notify_webhook_url else None
-        decisions = Decisions(table, dependencies)
-        known = _KnowledgeOf(MonitorStore(database, now_us), dependencies.report)
-        self.ticks: Mapping[str, Callable[[], None]] = {
-            "ramp": RampControl(decisions, configuration, known, now_us),
-            "bandit": Bandit(decisions, configuration, dependencies.report, now_us),
-        }
-        after: list[AfterReports] = [AutomaticDecisions(decisions, configuration)]
-        if self._notifier is not None:
-            after.append(Announcer(NoticeState(database), table, configuration, self._notifier.notify))
-        self.after_reports: tuple[AfterReports, ...] = tuple(after)
 
-    def __enter__(self) -> MonitorActions:
-        """Begin to send notices."""
-        if self._notifier is not None:
-            self._notifier.start()
-        return self
+    def _report(self, experiment_id: str) -> ExperimentReport | None:
+        stored = self._reads.report(experiment_id)
+        return stored.report if stored else None
 
-    def __exit__(self, *_error: object) -> None:
-        """Send what waits, for a moment."""
-        if self._notifier is not None:
-            self._notifier.stop()
-
-
-class _KnowledgeOf:
-    """The report of an experiment and the state that it was made of, or a newer one."""
-
-    def __init__(self, store: MonitorStore, report: Callable[[str], ExperimentReport | None]) -> None:
-        self._store = store
-        self._report = report
-
-    def __call__(self, experiment_id: str) -> ExperimentKnowledge:
-        """Raises `StoreUnavailable`."""
-        first = self._store.first_configuration(experiment_id)
+    def _knowledge(self, experiment_id: str) -> ExperimentKnowledge:
+        """The report of an experiment, and the state that it was made of or a newer one. Raises `StoreUnavailable`."""
+        first = self.log.first_configuration(experiment_id)
         name = f"{NAME}/{experiment_id}"
-        body = self._store.states([name]).get(name)
+        body = self.live.states.states([name]).get(name)
         state = None if first is None or body is None else load_state(plan_of(first), body)
         return ExperimentKnowledge(self._report(experiment_id), state)
+
+
+@contextlib.contextmanager
+def _sending(notifier: Notifier | None) -> Iterator[None]:
+    """Send notices within the block, and those that still wait for a moment after it."""
+    if notifier is None:
+        yield
+        return
+    notifier.start()
+    try:
+        yield
+    finally:
+        notifier.stop()

@@ -61,8 +61,3 @@ def monitor_age_s(reads: MonitorReads) -> float | None:
         return reads.age_s()
     except StoreUnavailable:
         return None
-
-
-def now_us() -> int:
-    """Microseconds since 1970 (UTC)."""
-    return time.time_ns() // 1000

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import numpy as np
 
+from app.domain.timestamps import iso_utc
 from app.drift.cells import Cells
 from app.drift.detector_state import DetectorState, stream_onset, stream_wealth
 from app.drift.errors import ErrorState
@@ -21,10 +20,7 @@ DECIMALS = 6
 
 def iso_time(at_us: int | None) -> str | None:
     """The moment `at_us` (µs since 1970) as ISO 8601 in UTC; None for None, and for 0: unknown."""
-    if not at_us:
-        return None
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return iso_utc(at_us) if at_us else None
 
 
 def column_reports(family: Family, state: DetectorState, watched: int) -> tuple[StreamReport, ...]:

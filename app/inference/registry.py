@@ -18,7 +18,7 @@ import msgspec
 from app.domain.contract import VERSION_NAME
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
-from app.files import locked, replace, sync_folder, write_new
+from app.files import folder_lock, replace, sync_folder, write_new
 from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum, read_artefact, read_manifest
 
 ALIASES = "aliases.json"
@@ -80,7 +80,7 @@ class ModelRegistry:
         The manifest's `version` (None: the next name), `ordinal` and `files` are filled in here, under the writers'
         lock. Raises `RegistryConflict` and `InvalidRequest`.
         """
-        with locked(self.root):
+        with folder_lock(self.root):
             self.reserve(version)
             self._sweep()
             ordinal = self._next_ordinal()
@@ -118,7 +118,7 @@ class ModelRegistry:
         if not VERSION_NAME.fullmatch(alias):
             raise InvalidRequest(f"{alias!r} is not an alias: use lower-case letters, digits and _", field="alias")
         self.manifest(version)
-        with locked(self.root):
+        with folder_lock(self.root):
             try:
                 table = self.aliases()
             except ArtefactRefused:
@@ -198,5 +198,5 @@ def last_ordinal(root: Path) -> int:
 def keep_last_ordinal(root: Path, assigned: int) -> None:
     """Make the registry assign only ordinals above `assigned`, for restoring a backup. Raises `OSError`."""
     if assigned > last_ordinal(root):
-        with locked(root):
+        with folder_lock(root):
             replace(root / LAST_ORDINAL, f"{assigned}\n".encode())

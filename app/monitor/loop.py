@@ -1,4 +1,4 @@
-"""The monitor's loop: take in what is new, publish what has changed, rest, and outlive an absent store."""
+"""The monitor's loop: process what is new, publish what has changed, rest, and outlive an unavailable store."""
 
 from __future__ import annotations
 
@@ -6,144 +6,136 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Protocol
 
-from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import StoreUnavailable
-from app.monitor.projection import BATCH_ROWS, Projection, StepStore, step
-from app.monitor.publisher import Publisher
+from app.monitor.projection import BATCH_ROWS
+from app.services.boundaries import FaultBoundary
 
 _LOG = logging.getLogger(__name__)
 POLL_S = 0.25
 _OUTAGE_S = 1.0
 _PUBLISH_S = 1.0
-_BEAT_S = 2.0
+# Well below the 30 s after which `/health` calls the monitor stale.
+_HEARTBEAT_S = 2.0
 
 AfterReports = Callable[[Sequence[ExperimentReport]], None]
 
 
-class LoopStore(StepStore, Protocol):
-    """The store's side of the loop. Raises `StoreUnavailable`."""
-
-    def heartbeat(self, at: Cursor) -> None: ...
-
-
 class Loop:
-    """Runs folders in turn, each with its own cursor: one that fails does not keep the others.
+    """Runs the projections' steps one after another; a part that fails does not stop the others.
 
-    `after_reports` is called with the reports just made (for automatic decisions), and then
-    `ticks` about once a second, reports or none (for what goes by the clock); `clock` is monotonic seconds.
+    `steps` are functions by name that process one batch and return its number of rows. About once a second `publish`
+    makes the reports that are due, `after_reports` are called with them in order if there are any, and then `ticks`
+    (functions by name), with or without reports. `heartbeat` records that all of the log has been processed. All of
+    these may raise `StoreUnavailable`. `clock` is monotonic seconds.
     """
 
     def __init__(
         self,
-        store: LoopStore,
-        projections: Sequence[Projection],
-        publisher: Publisher,
+        steps: Mapping[str, Callable[[], int]],
+        publish: Callable[[], Sequence[ExperimentReport]],
+        heartbeat: Callable[[], None],
         after_reports: Sequence[AfterReports] = (),
-        clock: Callable[[], float] = time.monotonic,
         ticks: Mapping[str, Callable[[], None]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
-        self._folders = projections
-        self._publisher = publisher
+        self._steps = steps
+        self._publish = publish
+        self._heartbeat = heartbeat
         self._after_reports = after_reports
+        self._ticks = ticks or {}
         self._clock = clock
-        self._ticks = dict(ticks or {})
-        self._published_s = self._beaten_s = float("-inf")
-        self._away = False
-        self._failing: set[str] = set()
+        self._published_s = self._heartbeat_s = float("-inf")
+        self._unavailable = False
+        self._boundaries: dict[str, FaultBoundary] = {}
 
     def run(self, stop: threading.Event, alone: Callable[[], bool] = lambda: True) -> None:
-        """Until `stop` is set or this is no longer `alone`, both of which are looked at between steps."""
+        """Loop until `stop` is set or `alone` is false (another monitor may run); both are checked between ticks."""
         while not stop.is_set() and alone():
             try:
                 rest_s = self.tick()
-                self._back()
+                self._log_back()
             except StoreUnavailable as error:
-                self._say_away(error)
+                self._log_unavailable(error)
                 rest_s = _OUTAGE_S
             stop.wait(rest_s)
 
     def tick(self) -> float:
-        """One step of every folder, and what is due besides; seconds to rest. Raises `StoreUnavailable`."""
-        rows = [self._step(projection) for projection in self._folders]
-        # A portion that is not full was all there was: resting then lets a batch gather.
+        """One step of every projection, and whatever is due; returns the seconds to rest. Raises `StoreUnavailable`."""
+        rows = [self._guarded(name, work) for name, work in self._steps.items()]
+        # A batch that is not full reached the end of the log: resting then lets the next one gather.
         caught_up = max(rows, default=0) < BATCH_ROWS
-        now = self._clock()
-        if now - self._published_s >= _PUBLISH_S:
-            self._published_s = now
-            self._guarded("reports", self._publish)
-            for name in self._ticks:
-                self._guarded(name, partial(self._tick, name))
+        now_s = self._clock()
+        if now_s - self._published_s >= _PUBLISH_S:
+            self._published_s = now_s
+            self._guarded("reports", self._publish_and_act)
+            for name, work in self._ticks.items():
+                self._guarded(name, work)
         if not caught_up:
             return 0.0
-        if now - self._beaten_s >= _BEAT_S and not self._failing:
-            self._beaten_s = now
-            self._store.heartbeat(Cursor())
+        # No heartbeat while a part fails: its state is not current, and the age of the heartbeat raises the alert.
+        failing = any(boundary.failing for boundary in self._boundaries.values())
+        if now_s - self._heartbeat_s >= _HEARTBEAT_S and not failing:
+            self._heartbeat_s = now_s
+            self._heartbeat()
         return POLL_S
 
-    def _publish(self) -> int:
-        made = self._publisher.publish()
+    def _publish_and_act(self) -> None:
+        made = self._publish()
         for act in self._after_reports if made else ():
             act(made)
-        return len(made)
 
-    def _tick(self, name: str) -> int:
-        self._ticks[name]()
+    def _guarded(self, name: str, work: Callable[[], int | None]) -> int:
+        """The rows that `work` processed, 0 where it failed: a bug in one part must not stop the others."""
+        boundary = self._boundaries.get(name) or self._boundaries.setdefault(
+            name,
+            # An unavailable store concerns every part alike: `run` handles it.
+            FaultBoundary(_LOG, "monitor_part_failed", fields={"part": name}, once=True, passing=(StoreUnavailable,)),
+        )
+        with boundary:
+            return work() or 0
         return 0
 
-    def _step(self, projection: Projection) -> int:
-        return self._guarded(projection.name, lambda: step(projection, self._store))
-
-    def _guarded(self, name: str, work: Callable[[], int]) -> int:
-        """Do `work`; a fault of ours in one part, logged once, must not stop the others. The state then ages."""
-        try:
-            done = work()
-        except StoreUnavailable:
-            raise
-        except Exception:  # noqa: BLE001 - logged, and counted by the age of the state
-            if name not in self._failing:
-                _LOG.exception("monitor_part_failed", extra={"event_fields": {"part": name}})
-            self._failing.add(name)
-            return 0
-        self._failing.discard(name)
-        return done
-
-    def _say_away(self, error: StoreUnavailable) -> None:
-        if not self._away:
+    def _log_unavailable(self, error: StoreUnavailable) -> None:
+        if not self._unavailable:
             _LOG.error("monitor_store_unavailable", extra={"event_fields": {"reason": error.message}})
-        self._away = True
+        self._unavailable = True
 
-    def _back(self) -> None:
-        if self._away:
+    def _log_back(self) -> None:
+        if self._unavailable:
             _LOG.warning("monitor_store_back")
-        self._away = False
+        self._unavailable = False
 
 
 class Lock(Protocol):
-    """What makes the monitor one. `acquire` does not wait, and raises `StoreUnavailable`."""
+    """The lock that lets one monitor run at a time."""
 
-    def acquire(self) -> bool: ...
+    def acquire(self) -> bool:
+        """Whether the lock is ours now; does not wait. Raises `StoreUnavailable`."""
+        ...
+
+    def held(self) -> bool:
+        """Whether it still is ours."""
+        ...
 
 
 def wait_for(lock: Lock, stop: threading.Event, poll_s: float = 0.5) -> bool:
-    """Wait until the lock is ours, saying once what is waited for; False where `stop` was set first."""
-    said = ""
+    """Wait until the lock is ours, and log once what it waits for; False where `stop` was set first."""
+    logged = ""
     while (obstacle := _obstacle(lock)) is not None:
         event, reason = obstacle
-        if event != said:
+        if event != logged:
             _LOG.warning(event, extra={"event_fields": {"reason": reason}})
-            said = event
+            logged = event
         if stop.wait(poll_s):
             return False
     return True
 
 
 def _obstacle(lock: Lock) -> tuple[str, str] | None:
-    """What keeps the lock from being ours, as an event and its reason; None where it is."""
+    """Why the lock is not ours, as a log event and its reason; None where it is."""
     try:
         return None if lock.acquire() else ("monitor_waits", "another monitor runs on this data")
     except StoreUnavailable as error:

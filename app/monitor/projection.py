@@ -1,38 +1,57 @@
-"""What a folder is: it folds the log's events into derived state of its own, with a cursor of its own.
-
-One step of one folder: the next portion of the log, folded, and written together with the cursor.
-"""
+"""Projections: each turns the log's events into derived state of its own, with a cursor of its own, step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from app.domain.derived import Changes, UserFact
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, Event, LogPage, in_order
 
+# Rows of each kind in one step: tens of milliseconds of work, so that the write transaction at its end is short.
+BATCH_ROWS = 2000
 
-class DerivedReads(Protocol):
-    """What a folder may read while it folds: what it wrote before, and the configurations. Raises `StoreUnavailable`.
 
-    Nothing else of the log: what a fold gives must depend on the events alone, or a replay would differ.
-    """
+class EventReads(Protocol):
+    """The log that is projected. Raises `StoreUnavailable`."""
 
-    def states(self, names: Iterable[str]) -> dict[str, str]: ...
-
-    def users(self, experiment_id: str, hashes: Iterable[int]) -> dict[int, UserFact]: ...
+    def page(self, cursor: Cursor, limit: int, until: Cursor | None) -> LogPage: ...
 
     def configurations(self, epochs: Iterable[int]) -> dict[int, Configuration]: ...
 
     def first_configuration(self, experiment_id: str) -> Configuration | None: ...
 
 
-class Projection(Protocol):
-    """One member of the monitor. `name` is where its cursor and states are kept.
+class DerivedStates(Protocol):
+    """Where the projections' state is kept. Raises `StoreUnavailable`: then nothing was written."""
 
-    `apply` gives the changes after `events`, which follow in order on those that it was given before. However they are
-    cut into calls, the state must be the same to the last bit. A call may be repeated: it must remember nothing.
+    def cursor(self, projection: str) -> Cursor: ...
+
+    def states(self, names: Iterable[str]) -> dict[str, str]: ...
+
+    def users(self, experiment_id: str, hashes: Iterable[int]) -> dict[int, UserFact]: ...
+
+    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
+
+
+class DerivedReads(NamedTuple):
+    """The reads that a projection may do: its own earlier state, and configurations. All raise `StoreUnavailable`.
+
+    There is no way to the rest of the log: the result must depend on the events alone, or a replay would differ.
+    """
+
+    states: Callable[[Iterable[str]], dict[str, str]]
+    users: Callable[[str, Iterable[int]], dict[int, UserFact]]
+    configurations: Callable[[Iterable[int]], dict[int, Configuration]]
+    first_configuration: Callable[[str], Configuration | None]
+
+
+class Projection(Protocol):
+    """One projection of the log. Its cursor and its states are kept under `name`.
+
+    `apply` returns the changes after `events`, which follow directly on the events of the call before. However the
+    log is cut into calls, the state is the same to the last bit. A call may be repeated, so it keeps nothing in memory.
     """
 
     name: str
@@ -40,41 +59,38 @@ class Projection(Protocol):
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes: ...
 
 
-# Rows of each kind: some tens of milliseconds of folding, and then a short transaction.
-BATCH_ROWS = 2000
+def step(
+    projection: Projection,
+    log: EventReads,
+    states: DerivedStates,
+    batch_rows: int = BATCH_ROWS,
+    until: Cursor | None = None,
+) -> int:
+    """Process the next batch of the log (nothing after `until`); returns its number of rows, 0 at the end of the log.
 
-
-class StepStore(DerivedReads, Protocol):
-    """The store's side of a step. Raises `StoreUnavailable`: then nothing was written."""
-
-    def cursor(self, projection: str) -> Cursor: ...
-
-    def page(self, cursor: Cursor, limit: int, until: Cursor | None) -> LogPage: ...
-
-    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
-
-
-def step(projection: Projection, store: StepStore, portion: int = BATCH_ROWS, until: Cursor | None = None) -> int:
-    """Take in the folder's next portion of the log (none of it after `until`); how many rows that were.
-
-    Everything is read from the store anew and nothing is kept: after a failure, a kill or another monitor's step the
-    next one goes on from what is written. Raises `StoreUnavailable`.
+    Everything is read anew from the store and nothing is kept: after a failure, a kill or another monitor's step the
+    next call continues from what is written. Raises `StoreUnavailable`.
     """
-    before = store.cursor(projection.name)
-    page = store.page(before, portion, until)
+    before = states.cursor(projection.name)
+    page = log.page(before, batch_rows, until)
     if not len(page):
         return 0
-    changes = projection.apply(in_order(page), store)
-    # Where another process has moved the cursor meanwhile (a rebuild took the place), the work is simply dropped.
-    store.commit(projection.name, before, page.cursor, changes)
+    reads = DerivedReads(states.states, states.users, log.configurations, log.first_configuration)
+    changes = projection.apply(in_order(page), reads)
+    # False where another process has moved the cursor (a rebuild took the place): its state holds, ours is dropped.
+    states.commit(projection.name, before, page.cursor, changes)
     return len(page)
 
 
 def process_all(
-    projection: Projection, store: StepStore, portion: int = BATCH_ROWS, until: Cursor | None = None
+    projection: Projection,
+    log: EventReads,
+    states: DerivedStates,
+    batch_rows: int = BATCH_ROWS,
+    until: Cursor | None = None,
 ) -> int:
-    """Step until nothing is left; how many rows were taken in. Raises `StoreUnavailable`."""
+    """Process batches until the end of the log (or `until`); returns the number of rows. Raises `StoreUnavailable`."""
     total = 0
-    while rows := step(projection, store, portion, until):
+    while rows := step(projection, log, states, batch_rows, until):
         total += rows
     return total

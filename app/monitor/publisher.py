@@ -1,13 +1,10 @@
-"""Makes the reports of the experiments that have changed, no more often than people look.
-
-Drift as a check of the running experiment: an alarm that concerns people turns its recommendation.
-"""
+"""Makes the reports of the experiments whose evidence, configuration or drift check has changed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -23,19 +20,12 @@ from app.monitor.experiment.report import report_of
 from app.monitor.experiment.state import plan_of
 from app.stats.checks import CheckResult
 
+DRIFT_CHECK = "drift"
 MoreChecks = Callable[[str], Sequence[CheckResult]]
 
 
-class ReportStore(Protocol):
-    """The store's side of reports. Raises `StoreUnavailable`."""
-
-    def states(self, names: Iterable[str]) -> dict[str, str]: ...
-
-    def cursor(self, projection: str) -> Cursor: ...
-
-    def stale_reports(self) -> Mapping[str, Cursor]: ...
-
-    def put_report(self, experiment_id: str, of: Cursor, body: str) -> None: ...
+class ExperimentReads(Protocol):
+    """The experiments and their configurations. Raises `StoreUnavailable`."""
 
     def newest_epoch(self) -> int: ...
 
@@ -46,63 +36,95 @@ class ReportStore(Protocol):
     def last_configuration(self, experiment_id: str) -> Configuration | None: ...
 
 
+class StateReads(Protocol):
+    """The states that reports are made of. Raises `StoreUnavailable`."""
+
+    def cursor(self, projection: str) -> Cursor: ...
+
+    def states(self, names: Iterable[str]) -> dict[str, str]: ...
+
+
+class ReportWrites(Protocol):
+    """Where reports are kept. Raises `StoreUnavailable`."""
+
+    def stale_reports(self) -> Mapping[str, Cursor]: ...
+
+    def put_report(self, experiment_id: str, of: Cursor, body: str) -> None: ...
+
+
+class _Basis(NamedTuple):
+    """What the newest experiment's report depends on beside its state: revision, and checks by name and result."""
+
+    epoch: int
+    checks: tuple[tuple[str, bool | None], ...]
+
+
 def no_more_checks(_experiment_id: str) -> Sequence[CheckResult]:
-    """Where nothing but the experiment itself is checked."""
+    """No checks beside those of the experiment itself."""
     return ()
 
 
 class Publisher:
-    """Writes reports. `more_checks` gives checks of an experiment from outside it (drift); `now_us` is the clock."""
+    """Writes reports. `more_checks` adds checks from outside the experiment (drift); `now_us` is the clock (µs)."""
 
-    def __init__(self, store: ReportStore, now_us: Callable[[], int], more_checks: MoreChecks = no_more_checks) -> None:
-        self._store = store
+    def __init__(
+        self,
+        log: ExperimentReads,
+        states: StateReads,
+        reports: ReportWrites,
+        now_us: Callable[[], int],
+        more_checks: MoreChecks = no_more_checks,
+    ) -> None:
+        self._log = log
+        self._states = states
+        self._reports = reports
         self._now_us = now_us
         self._more_checks = more_checks
-        self._newest: object = None
+        self._basis: _Basis | None = None
 
     def publish(self) -> list[ExperimentReport]:
-        """Make the reports that are missing or older than their state, and that of the newest experiment where the
-        configuration, or the outcome of a check from outside it, has changed; those reports.
+        """Write and return the reports that are due. Raises `StoreUnavailable`.
 
-        Raises `StoreUnavailable`.
+        Due are reports that are missing or older than their state, and the report of the newest experiment where the
+        configuration, or the result of a check from outside, has changed.
         """
-        around: object = None
-        due = dict(self._store.stale_reports())
-        summaries = {each.id: each for each in self._store.experiments()}
+        basis: _Basis | None = None
+        due = dict(self._reports.stale_reports())
+        summaries = {each.id: each for each in self._log.experiments()}
         if summaries:
             newest = next(iter(summaries))
-            checked = [(check.name, check.ok) for check in self._more_checks(newest)]
-            around = (self._store.newest_epoch(), checked)
-            if around != self._newest:
-                due.setdefault(newest, self._store.cursor(f"{NAME}/{newest}"))
+            basis = _Basis(
+                self._log.newest_epoch(), tuple((check.name, check.ok) for check in self._more_checks(newest))
+            )
+            if basis != self._basis:
+                due.setdefault(newest, self._states.cursor(f"{NAME}/{newest}"))
         made = [self._publish(summaries[name], due[name]) for name in due if name in summaries]
-        self._newest = around
+        # Kept only now: where writing failed, the next call finds the same reports due.
+        self._basis = basis
         return made
 
-    def _publish(self, summary: ExperimentSummary, of: Cursor) -> ExperimentReport:
-        report = self.make(summary)
-        self._store.put_report(summary.id, of, msgspec.json.encode(report).decode())
-        return report
-
     def make(self, summary: ExperimentSummary) -> ExperimentReport:
-        """The report of an experiment as its state is now."""
-        first = self._store.first_configuration(summary.id)
-        last = self._store.last_configuration(summary.id)
+        """The report of an experiment from its present state; nothing is written. Raises `StoreUnavailable`."""
+        first = self._log.first_configuration(summary.id)
+        last = self._log.last_configuration(summary.id)
         assert first is not None, summary.id  # an experiment begins with a configuration, in one transaction
         assert last is not None, summary.id
         plan = plan_of(first)
         name = f"{NAME}/{summary.id}"
-        state = load_state(plan, self._store.states([name]).get(name))
+        state = load_state(plan, self._states.states([name]).get(name))
         return report_of(state, plan, summary, last.weights, self._now_us(), self._more_checks(summary.id))
 
-
-DRIFT_CHECK = "drift"
+    def _publish(self, summary: ExperimentSummary, of: Cursor) -> ExperimentReport:
+        report = self.make(summary)
+        # `of` was read before the state: a report of a newer state counts as stale and is made once more, never less.
+        self._reports.put_report(summary.id, of, msgspec.json.encode(report).decode())
+        return report
 
 
 class DriftCheck:
-    """To be given to the publisher of reports.
+    """Drift as a check of the running experiment, for `Publisher`: an alarm can change the recommendation.
 
-    `configuration` reads the one in force, `standing` a version's report with its acknowledgements in it.
+    `configuration` reads the one in force; `standing` reads a version's report, with its acknowledgements applied.
     """
 
     def __init__(
@@ -112,7 +134,7 @@ class DriftCheck:
         self._standing = standing
 
     def __call__(self, experiment_id: str) -> tuple[CheckResult, ...]:
-        """The check of the champion's traffic; none of an experiment that is over, or where nothing is known.
+        """The check of the champion's traffic; empty for an ended experiment, and before the first drift report.
 
         Raises `StoreUnavailable`.
         """
@@ -125,10 +147,10 @@ class DriftCheck:
 
 
 def check_of(report: DriftReport, threshold: float) -> CheckResult:
-    """Failed while an alarm stands and `threshold` of the traffic is displaced.
+    """Drift as a check: it fails while an alarm stands and a share of at least `threshold` of the traffic is displaced.
 
-    Its p-value bounds the chance that evidence as strong as the present one ever comes up by now on clean traffic:
-    (t + r) / M, which is what `evidence` says on a log scale.
+    Its p-value bounds the chance that evidence as strong as the present ever appears on clean traffic up to now:
+    (t + r) / M, which `evidence` expresses on a log scale (docs/drift.md).
     """
     p_value = false_alarm_bound(report.requests) ** report.evidence
     return CheckResult(DRIFT_CHECK, not concerns_people(report, threshold), p_value, -math.log(p_value))

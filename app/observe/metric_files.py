@@ -6,22 +6,21 @@ Keep what dead workers counted: their files become part of one pair of files tha
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 
+from app.files import lock
+
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PATTERN = "*.db"
 _LOCK, _GATE = "fold.lock", "fold.gate"
-_POLL_S = 0.001
 _FILE_BYTES = 1 << 18
 
 
@@ -39,8 +38,8 @@ def wipe(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for stale in (*directory.glob(_PATTERN), *directory.glob("*.tmp")):
         stale.unlink(missing_ok=True)
-    for lock in (_LOCK, _GATE):
-        (directory / lock).touch()
+    for name in (_LOCK, _GATE):
+        (directory / name).touch()
 
 
 def reserve(path: Path) -> None:
@@ -69,8 +68,8 @@ def begun(directory: Path) -> list[Path]:
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[None]:
     """Nobody folds while the body reads the files. Waits for a fold under way: milliseconds."""
-    with _lock(directory / _GATE, fcntl.LOCK_EX):
-        mine = _lock(directory / _LOCK, fcntl.LOCK_SH)
+    with lock(directory / _GATE):
+        mine = lock(directory / _LOCK, shared=True)
     with mine:
         yield
 
@@ -80,32 +79,11 @@ def folding(directory: Path, patience_s: float) -> Iterator[None]:
     """Nobody reads while the body folds. Raises `BlockingIOError` where somebody still does after `patience_s`."""
     deadline = time.monotonic() + patience_s
     # Who holds the gate keeps new readers out, so that many of them in turn cannot starve the fold.
-    with _lock(directory / _GATE, fcntl.LOCK_EX, deadline), _lock(directory / _LOCK, fcntl.LOCK_EX, deadline):
+    with (
+        lock(directory / _GATE, wait_s=patience_s),
+        lock(directory / _LOCK, wait_s=deadline - time.monotonic()),
+    ):
         yield
-
-
-def _lock(path: Path, operation: int, deadline: float | None = None) -> IO[bytes]:
-    """An open file that holds the lock until it is closed; the kernel closes it for a process that dies."""
-    file = path.open("ab")
-    try:
-        if deadline is None:
-            fcntl.flock(file, operation)
-        else:
-            _lock_until(deadline, file, operation)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _lock_until(deadline: float, file: IO[bytes], operation: int) -> None:
-    while True:
-        try:
-            return fcntl.flock(file, operation | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise
-        time.sleep(_POLL_S)
 
 
 _LOG = logging.getLogger(__name__)

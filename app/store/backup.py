@@ -24,6 +24,7 @@ import msgspec
 
 from app.domain.manifest import FileSum
 from app.errors import BackupRefused
+from app.files import creating
 
 BACKUP_FORMAT = 1
 CONTENTS = "backup.json"
@@ -111,12 +112,10 @@ def _write(file: IO[bytes], path: Path, mode: int) -> FileSum:
     path.parent.mkdir(parents=True, exist_ok=True)
     summed = _Summed(file)
     size = 0
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as written:
+    with creating(path, mode) as written:
         while piece := summed.read(_PIECE_BYTES):
             written.write(piece)
             size += len(piece)
-        written.flush()
-        os.fsync(written.fileno())
     return FileSum(sha256=summed.sha256.hexdigest(), bytes=size)
 
 

@@ -1,4 +1,4 @@
-"""The deployment's secret: made once, kept in `DATA_DIR/keys`, and the source of every other key."""
+"""The deployment's secret, made once and kept in `DATA_DIR/keys`, and the keys that are derived from it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from pathlib import Path
 import msgspec
 
 from app.errors import SettingError
+from app.files import sync_folder, write_new
 
 FILE_NAME = "deployment.key"
 _SECRET_BYTES = 32
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """The keys of one deployment: for the shelf's signatures (32 bytes), prediction ids (32), user hashes (16)."""
+    """The keys of one deployment: for signatures of manifests (32 bytes), prediction ids (32), user hashes (16)."""
 
     registry: bytes
     predictions: bytes
     salt: bytes
 
     def __repr__(self) -> str:
-        return "Keys(…)"  # a key must not reach a log or a traceback
+        return "Keys(…)"  # a key must never reach a log or a traceback
 
 
 def load_or_create(data_dir: Path) -> Keys:
-    """The deployment's keys; racing processes all get the same ones.
+    """The deployment's keys, made if they are missing; processes that start at once all get the same ones.
 
     Raises `SettingError` for `DATA_DIR` where the key file can be neither made nor read, or is not a key file.
     """
@@ -41,12 +42,13 @@ def load_or_create(data_dir: Path) -> Keys:
     except OSError as error:
         raise SettingError("DATA_DIR", f"cannot read or make the key file {path}: {error.strerror or error}") from error
     if secret is None:
-        raise SettingError("DATA_DIR", f"the key file {path} vanished while it was made; start again")
+        raise SettingError("DATA_DIR", f"the key file {path} was removed while it was being made: start again")
+    # The purposes must never change, `shelf` included: other ones would give other keys.
     return Keys(registry=_derived(secret, b"shelf", 32), predictions=_derived(secret, b"ids", 32), salt=_salt(secret))
 
 
 def _read(path: Path) -> bytes | None:
-    """The secret, or None where no file is there yet."""
+    """The secret; None where there is no file yet."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -58,38 +60,24 @@ def _read(path: Path) -> bytes | None:
     if len(secret) != _SECRET_BYTES:
         raise SettingError(
             "DATA_DIR",
-            f"{path} is not a key file (64 hexadecimal digits): put it back from a backup. A new key would disown "
-            "every version on the shelf and every prediction id given out",
+            f"{path} is not a key file (64 hexadecimal digits): restore it from a backup. With a new key every "
+            "published version and every prediction id would be refused",
         )
     return secret
 
 
 def _create(path: Path) -> None:
-    """Publish a complete key under its name, unless another process was first.
-
-    The secret is written under a name of its own and linked: a link is made whole or not at all, and never replaces.
-    """
+    """Make the key file, complete and synced, unless another process was first."""
+    # Written under another name and linked: unlike a rename, a link never replaces the file of a faster process.
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.parent / f".{FILE_NAME}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(_SECRET_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(draft, f"{secrets.token_hex(_SECRET_BYTES)}\n".encode("ascii"), mode=0o600)
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _salt(secret: bytes) -> bytes:
@@ -97,5 +85,5 @@ def _salt(secret: bytes) -> bytes:
 
 
 def _derived(secret: bytes, purpose: bytes, size: int) -> bytes:
-    """A key for one purpose: keyed BLAKE2b personalised by it (RFC 7693), so that no key tells of another."""
+    """A key for one purpose: keyed BLAKE2b, personalised by the purpose (RFC 7693), so that keys are independent."""
     return blake2b(key=secret, digest_size=size, person=b"bakeoff " + purpose).digest()

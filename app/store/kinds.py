@@ -1,11 +1,4 @@
-"""The ways to use the store: how durable a write is, and how long one waits for a lock.
-
-What a look at the store from outside finds.
-
-What a driver says, as our own error: in one line, and without its statement.
-
-The kinds of database that can be the store, and what differs between them.
-"""
+"""The kinds of database that can be the store, the ways to use it, and its errors as our own."""
 
 from __future__ import annotations
 
@@ -22,11 +15,11 @@ from app.errors import SettingError, StoreUnavailable
 
 
 class Access(msgspec.Struct, frozen=True):
-    """One way to use the store. `writes` takes the write lock at once, so that a transaction never fails half-way.
+    """One way to use the store.
 
-    `durable` commits survive a power cut (fsync each time); the others survive the death of the process.
-    `busy_s` is how long to wait for another writer before giving up, `answer_s` how long a server may take to answer
-    one statement.
+    `writes` takes the write lock at the beginning of a transaction. `durable` commits survive a power cut (fsync each
+    time); the others survive the end of the process. `busy_s` is how long to wait for another writer, in seconds,
+    `answer_s` how long a server may take to answer one statement.
     """
 
     writes: bool
@@ -36,25 +29,25 @@ class Access(msgspec.Struct, frozen=True):
 
 
 READING = Access(writes=False, durable=False, busy_s=1.0)
-# The recorder keeps its rows and tries again, so it wants to know soon that the store is locked.
+# The recorder keeps its rows and tries again, so it must learn soon that the store is locked.
 RECORDING = Access(writes=True, durable=False, busy_s=0.1)
-# Who asks whether the store can be written can wait for those who are writing.
+# A probe asks whether the store can be written at all: other writers are no failure, so it waits for them.
 PROBING = Access(writes=True, durable=False, busy_s=1.0)
 DURABLE = Access(writes=True, durable=True, busy_s=5.0)
-# Derived state can be derived again, so it need not survive a power cut; it has time to wait for the others.
+# Derived state can be computed again, so it need not survive a power cut; and the monitor has time to wait.
 MONITORING = Access(writes=True, durable=False, busy_s=5.0, answer_s=60.0)
-# An index on a large table, or a whole log that is put back, takes its time.
+# Building an index on a large table, or restoring a whole log, takes minutes.
 REBUILDING = Access(writes=True, durable=True, busy_s=5.0, answer_s=3600.0)
-# What copies the whole log reads it in pieces.
+# A copy reads the whole log, in pieces.
 COPYING = Access(writes=False, durable=False, busy_s=1.0, answer_s=600.0)
 
 
 class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. Times are µs since 1970, None where there is nothing yet.
+    """The condition of a store, seen from outside. Times are µs since 1970, None where there is nothing yet.
 
-    `complaint` is that of SQLite's check, which `finished` in time or did not, or what would keep a server from being
-    the store; `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a server).
-    `risks` are settings of a server under which something acknowledged can be lost.
+    `complaint` is the finding of SQLite's check, which `finished` in time or did not, or the reason why a server
+    cannot be the store. `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a
+    server). `risks` are settings of a server under which acknowledged data can be lost.
     """
 
     complaint: str | None
@@ -67,9 +60,10 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unavailable(what: str, error: Exception) -> StoreUnavailable:
-    """`what` cannot be done because of `error`; one that is our own already stays as it is."""
+    """`error` as `StoreUnavailable` in one line that begins with `what`; a `StoreUnavailable` is returned unchanged."""
     if isinstance(error, StoreUnavailable):
         return error
+    # SQLAlchemy's own text would repeat the statement with its parameters, which are users' data.
     reason = str(error.orig if isinstance(error, DBAPIError) else error)
     return StoreUnavailable(f"{what}: {'; '.join(line.strip() for line in reason.splitlines() if line.strip())}")
 
@@ -79,19 +73,39 @@ _USE = (
 )
 
 
-class ServerLock(Protocol):
-    """A lock that the server of the store keeps."""
+class StoreLock(Protocol):
+    """A lock that one process at a time can hold; free again when its holder ends, however it ends."""
 
     def acquire(self) -> bool:
         """Whether it is ours now; does not wait. Raises `StoreUnavailable`."""
         ...
 
     def held(self) -> bool:
-        """Whether it still is; a server that was away has forgotten."""
+        """Whether it still is ours: a server that was restarted has forgotten it."""
         ...
 
     def release(self) -> None:
-        """Let another one have it; once more is harmless."""
+        """Free the lock. Harmless when repeated."""
+        ...
+
+
+class DatabaseServer(Protocol):
+    """The part of a kind that only a server has: it keeps locks, and its tables are replaced inside it."""
+
+    def lock(self, name: str) -> StoreLock:
+        """A lock that the server keeps for all hosts. Raises `KeyError` for an unknown name."""
+        ...
+
+    def has_store(self) -> bool:
+        """Whether it has a store, which must not be overwritten. Raises `StoreUnavailable`."""
+        ...
+
+    def restoring(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
+        """Replace the store by the SQLite file `backup`; the former tables are kept in the schema `aside`.
+
+        The block gets a function that commits: without a call of it nothing has changed. Raises `BackupRefused` and
+        `StoreUnavailable`.
+        """
         ...
 
 
@@ -99,86 +113,76 @@ class Kind(Protocol):
     """One kind of database, for one URL. Making one touches nothing."""
 
     @property
+    def server(self) -> DatabaseServer | None:
+        """The server; None where the store is a file."""
+        ...
+
+    @property
     def place(self) -> str:
-        """Where the store is, for people; without the password."""
+        """Where the store is, for messages; without the password."""
         ...
 
     @property
     def file(self) -> Path | None:
-        """The file that is the store; None where a server has it."""
+        """The file that is the store; None for a server."""
         ...
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
-        """What the driver raises, beside the errors of SQLAlchemy."""
+        """The driver's own exceptions, beside those of SQLAlchemy."""
         ...
 
     @property
     def pause_s(self) -> float:
-        """For how long one that could not be opened is not asked again."""
+        """Seconds for which a store that could not be opened is not tried again."""
         ...
 
     @property
     def is_fair(self) -> bool:
-        """Whether writers that wait are let in by the order in which they came."""
+        """Whether waiting writers are served in the order in which they came."""
         ...
 
     def engine(self, access: Access) -> Engine:
-        """Connections for one way to use it, none opened yet."""
+        """Connections for one way to use the store, none opened yet."""
         ...
 
     def make_room(self) -> None:
-        """Make what the store needs around it, at the start of a process. Raises `OSError`."""
+        """Make the folder that the store needs, at the start of a process. Raises `OSError`."""
         ...
 
     def mark(self) -> object:
-        """What tells the opened store from another that took its place. Raises `OSError`."""
+        """A value that changes when another store takes the place of the opened one. Raises `OSError`."""
         ...
 
     def is_our_fault(self, error: Exception) -> bool:
-        """Whether it is misuse on our side, which waiting would not mend."""
+        """Whether `error` is a bug of this program, which trying again would not mend."""
         ...
 
     def is_still_open(self, error: Exception) -> bool:
-        """Whether the connections are good after this error."""
+        """Whether the connections are still usable after `error`."""
         ...
 
     def examine(self, within_s: float) -> StoreFacts | None:
-        """What can be seen from outside, without making, migrating or locking anything; None where nothing is there.
+        """The store's condition, without making, migrating or locking anything; None where there is no store yet.
 
-        Raises `StoreUnavailable`.
+        The check takes at most about `within_s` seconds. Raises `StoreUnavailable`.
         """
-        ...
-
-    def lock(self, name: str) -> ServerLock | None:
-        """A lock that the server keeps, free again when its holder is gone; None where there is no server."""
         ...
 
     def snapshot(self, copy: Path) -> bool:
-        """Write the store as it is at one moment to `copy`, a SQLite file; False where there is none yet.
+        """Write the store as it is at one moment to the SQLite file `copy`; False where there is no store yet.
 
-        Others go on writing. Raises `StoreUnavailable`.
-        """
-        ...
-
-    def is_there(self) -> bool:
-        """Whether there is a store that must not be overwritten. Raises `StoreUnavailable`."""
-        ...
-
-    def taking_in(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
-        """Within the block the store holds what a SQLite file does, as soon as what it gives was called; else nothing
-        has changed. What was there before is kept under the name `aside`. For a file there is nothing to do.
-
-        Raises `BackupRefused` and `StoreUnavailable`.
+        Others go on writing meanwhile. Raises `StoreUnavailable`.
         """
         ...
 
 
 def kind_of(url: str) -> Kind:
-    """What is behind a URL. Raises `SettingError` for `DATABASE_URL`, which never repeats a password."""
+    """The kind of database that a URL names. Raises `SettingError` for `DATABASE_URL`."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
+        # Neither the URL nor SQLAlchemy's error goes into the message: both hold the password.
         raise SettingError("DATABASE_URL", f"that is not a URL: {_USE}") from None
     make = _KINDS.get(parsed.drivername)
     if make is None:
@@ -187,13 +191,13 @@ def kind_of(url: str) -> Kind:
 
 
 def _sqlite(url: URL) -> Kind:
-    from app.store.sqlite import SQLite
+    from app.store.sqlite import SQLite  # here: that module imports this one
 
     return SQLite(url)
 
 
 def _postgres(url: URL) -> Kind:
-    from app.store.postgres.server import PostgreSQL
+    from app.store.postgres.server import PostgreSQL  # here: psycopg is loaded only where it is used
 
     return PostgreSQL(url)
 

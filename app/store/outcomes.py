@@ -1,16 +1,17 @@
-"""The log of outcomes: durable before it returns, each prediction and kind once."""
+"""The log of outcomes: each prediction and kind once, on disk before the call returns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.outcome import Outcome
 from app.errors import BakeoffError, Contradiction
-from app.files import ProcessLock
+from app.files import lock_if_possible
 from app.services.recording.feedback import Receipt
 from app.store.engine import Database
 from app.store.kinds import DURABLE
@@ -22,22 +23,25 @@ _Known = dict[tuple[str, str], str]
 class FeedbackLog:
     """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC).
 
-    The processes of a host take `turns` where the store itself does not let them in by order.
+    The processes of a host exclude each other by the file `lock_file` where the store does not serve them in order.
     """
 
-    def __init__(self, database: Database, now_us: Callable[[], int], turns: ProcessLock | None = None) -> None:
+    def __init__(self, database: Database, now_us: Callable[[], int], lock_file: Path | None = None) -> None:
         self._database = database
         self._now_us = now_us
-        self._turns = None if database.kind.is_fair else turns
+        # SQLite's own wait sleeps ever longer between its tries, so that beside a busy writer another one misses most
+        # of its chances; the kernel wakes whoever waits for a file's lock.
+        self._lock_file = None if database.kind.is_fair else lock_file
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
-        """For each submission its receipt, or the `Contradiction` for which nothing of it was taken; all durable.
+        """For each submission its receipt, or the `Contradiction` for which none of it was accepted; durable on return.
 
-        Raises `StoreUnavailable`: then nothing was taken. One transaction under the write lock, so that what is
-        known does not change between the look and the write, and `predictions_seen` places the outcomes exactly.
+        Raises `StoreUnavailable`: then nothing was accepted.
         """
-        turn = self._turns.taken() if self._turns else nullcontext()
-        with turn, self._database.begin(DURABLE) as connection:
+        # One transaction under the write lock: the known outcomes cannot change between the check and the write, and
+        # `predictions_seen` gives the outcomes their exact place in the order of events.
+        alone = lock_if_possible(self._lock_file) if self._lock_file else nullcontext()
+        with alone, self._database.begin(DURABLE) as connection:
             known = _known(connection, submissions)
             new: list[Outcome] = []
             results = [_settle(outcomes, known, new) for outcomes in submissions]
@@ -75,14 +79,14 @@ def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> 
 
 
 def _settle(outcomes: Sequence[Outcome], known: _Known, new: list[Outcome]) -> Receipt | BakeoffError:
-    """Take one submission into `known` and `new`, whole or not at all."""
+    """Add one submission to `known` and `new`, as a whole or not at all."""
     fresh: dict[tuple[str, str], Outcome] = {}
     for outcome in outcomes:
-        key, said = (outcome.prediction_id, outcome.kind), _canonical(outcome)
+        key, value = (outcome.prediction_id, outcome.kind), _canonical(outcome)
         before = _canonical(fresh[key]) if key in fresh else known.get(key)
         if before is None:
             fresh[key] = outcome
-        elif before != said:
+        elif before != value:
             return _contradiction(outcome, before, alone=outcomes[-1].item == 0)
     known.update((key, _canonical(outcome)) for key, outcome in fresh.items())
     new.extend(fresh.values())

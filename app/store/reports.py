@@ -1,7 +1,4 @@
-"""Reads what the monitor has derived: for the api, which computes nothing of it.
-
-Reads the experiments, with the last report that the monitor made of each.
-"""
+"""The monitor's reports in the store: written by the monitor, read by the api, which computes none of them."""
 
 from __future__ import annotations
 
@@ -12,24 +9,60 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.log_event import Cursor
 from app.domain.monitor_state import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
 from app.domain.report import ExperimentReport, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.services.queries.experiments import ExperimentRecord
 from app.store.engine import Database
-from app.store.kinds import READING
-from app.store.statements import CURSOR, HEARTBEAT, REPORTS, report_name, statements
+from app.store.kinds import MONITORING, READING
+from app.store.statements import CURSOR, HEARTBEAT, REPORTS, STATES, report_name, statements
+
+
+class ReportTable:
+    """Reports as the monitor writes them. Every call raises `StoreUnavailable` where the store cannot be used.
+
+    `space` is a prefix of all names, as in `ProjectionStore`; `now_us` is the clock (µs since 1970).
+    """
+
+    def __init__(self, database: Database, now_us: Callable[[], int], space: str = "") -> None:
+        self._database = database
+        self._now_us = now_us
+        self._space = space
+
+    def stale_reports(self) -> dict[str, Cursor]:
+        """The experiments whose report is missing or older than their state, with the state's cursor."""
+        names = {"states": self._space + STATES, "reports": self._space + REPORTS}
+        with self._database.begin(READING) as connection:
+            return {row[0]: Cursor(row[1], row[2]) for row in _execute(connection, "stale_reports", **names)}
+
+    def put_report(self, experiment_id: str, of: Cursor, body: str) -> None:
+        """Replace the report of an experiment by one (JSON) that was made of the state at cursor `of`."""
+        self._put(report_name(experiment_id), of, body)
+
+    def heartbeat(self) -> None:
+        """Record that by now all of the log has been processed."""
+        self._put(HEARTBEAT, Cursor(), "{}")
+
+    def _put(self, name: str, place: Cursor, body: str) -> None:
+        values = {"name": self._space + name, "body": body, "at_us": self._now_us()}
+        values |= {"predictions": place.predictions, "outcomes": place.outcomes}
+        with self._database.begin(MONITORING) as connection:
+            connection.execute(text(statements("monitor")["put_state"]), values)
 
 
 class MonitorReads:
-    """The api's view of the monitor. Every call raises `StoreUnavailable`; `now_us` is the clock (µs since 1970)."""
+    """The api's view of the monitor. Every call raises `StoreUnavailable` where the store cannot be read.
+
+    `now_us` is the clock (µs since 1970).
+    """
 
     def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
         self._database = database
         self._now_us = now_us
 
     def report(self, experiment_id: str | None = None) -> StoredReport | None:
-        """The report of an experiment (None: the latest one); None where the monitor has made none."""
+        """The report of an experiment (None: of the newest one); None before the monitor has made it."""
         with self._database.begin(READING) as connection:
             chosen = _summary(connection, experiment_id)
             report = None if chosen is None else _report(connection, chosen)
@@ -41,13 +74,13 @@ class MonitorReads:
             return _summaries(connection)
 
     def timeline(self, experiment_id: str | None = None, points: int = 200) -> list[TimelinePoint]:
-        """Up to `points` of each comparison's course, evenly over those kept, the first and the last among them."""
+        """Up to `points` points of each comparison's timeline, evenly spaced, with the first and the last of it."""
         with self._database.begin(READING) as connection:
             chosen = _summary(connection, experiment_id)
             if chosen is None:
                 return []
             rows = _execute(connection, "points", experiment_id=chosen.id)
-        return [_point(row) for of_one in _by_challenger(rows) for row in thinned(of_one, points)]
+        return [_point(row) for timeline in _by_challenger(rows) for row in thinned(timeline, points)]
 
     def snapshot(self) -> MonitorSnapshot:
         """The derived state that becomes metrics, read in one transaction."""
@@ -60,18 +93,18 @@ class MonitorReads:
         return MonitorSnapshot(feedback=totals.feedback_by_version(), report=report, age_s=age_s)
 
     def age_s(self) -> float | None:
-        """Seconds since the monitor last had taken in all of the log; None where it never has."""
+        """Seconds since the monitor last had processed all of the log; None where it never has."""
         with self._database.begin(READING) as connection:
             return self._age_s(connection)
 
     def _age_s(self, connection: Connection) -> float | None:
         row = _execute(connection, "row", name=HEARTBEAT)
-        # A clock that was set back must not give a negative age.
+        # The monitor's host may have another clock, or this one was set back: an age is never negative.
         return max(0, self._now_us() - row[0].updated_at_us) / 1e6 if row else None
 
 
 def thinned(rows: Sequence[Any], points: int) -> list[Any]:
-    """Up to `points` of `rows`, evenly, the first and the last among them (of one point: the last)."""
+    """Up to `points` of `rows`, evenly spaced, with the first and the last (the last alone where `points` is 1)."""
     if len(rows) <= points:
         return list(rows)
     if points < 2:
@@ -89,7 +122,7 @@ def _summary(connection: Connection, experiment_id: str | None) -> ExperimentSum
 
 
 def _report(connection: Connection, summary: ExperimentSummary) -> ExperimentReport | None:
-    """The report, with what may have changed since it was made."""
+    """The stored report, with the parts that change without a new report: start, end, state and weights."""
     row = _execute(connection, "row", name=report_name(summary.id))
     if not row:
         return None
@@ -114,10 +147,10 @@ def _weights(connection: Connection, experiment_id: str) -> dict[str, float]:
 
 
 def _by_challenger(rows: Sequence[Any]) -> list[list[Any]]:
-    courses: dict[str, list[Any]] = {}
+    timelines: dict[str, list[Any]] = {}
     for row in rows:
-        courses.setdefault(row.challenger, []).append(row)
-    return list(courses.values())
+        timelines.setdefault(row.challenger, []).append(row)
+    return list(timelines.values())
 
 
 def _point(row: Any) -> TimelinePoint:
@@ -135,7 +168,10 @@ class _Body(msgspec.Struct):
 
 
 class ExperimentTable:
-    """The table `experiments`. Every call raises `StoreUnavailable` where the store cannot be read."""
+    """The table `experiments`, with the monitor's last report of each.
+
+    Every call raises `StoreUnavailable` where the store cannot be read.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -145,7 +181,7 @@ class ExperimentTable:
         return self._select("newest", limit=limit)
 
     def find(self, experiment_id: str) -> ExperimentRecord | None:
-        """The experiment of that id, None where there never was one."""
+        """The experiment with that id; None where there never was one."""
         found = self._select("of_id", id=experiment_id)
         return found[0] if found else None
 

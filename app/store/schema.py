@@ -1,18 +1,17 @@
-"""Bring a store's schema up to date: numbered scripts that only add, each applied once, whoever starts first.
+"""Migrations of the store's schema: numbered scripts that only add, each applied once.
 
-A schema from a later release is left alone: within a release line migrations only expand, so the older release runs
-on it.
+A schema from a later release is left alone: migrations only add, so the older release runs on it.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
+from app.clock import now_us
 from app.store.statements import cut, schema_in_dialect, statements
 
 _FOLDER = Path(__file__).parent / "migrations"
@@ -20,15 +19,16 @@ _FILE_NAME = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def pending(engine: Engine, folder: Path = _FOLDER) -> bool:
-    """Whether there are scripts that the store has not seen; takes no write lock."""
+    """Whether scripts are to be applied. Takes no write lock."""
     with engine.begin() as connection:
         return not _scripts(folder).keys() <= applied(connection)
 
 
 def migrate(engine: Engine, folder: Path = _FOLDER) -> list[int]:
-    """Apply the scripts of `folder` that the store has not seen, all or none; the numbers applied.
+    """Apply the scripts of `folder` that are pending, all or none; returns their numbers.
 
-    `engine` must take the write lock at the beginning of a transaction: concurrent starters then wait for each other.
+    `engine` must take the write lock at the beginning of a transaction: processes that start at once then wait for each
+    other, and the second finds nothing pending.
     """
     with engine.begin() as connection:
         missing = sorted(_scripts(folder).keys() - applied(connection))
@@ -37,7 +37,7 @@ def migrate(engine: Engine, folder: Path = _FOLDER) -> list[int]:
 
 
 def known(folder: Path = _FOLDER) -> set[int]:
-    """The numbers of the scripts that there are."""
+    """The numbers of this release's scripts."""
     return set(_scripts(folder))
 
 
@@ -55,7 +55,7 @@ def _scripts(folder: Path) -> dict[int, Path]:
 
 
 def applied(connection: Connection) -> set[int]:
-    """The numbers of the scripts that the store has seen."""
+    """The numbers of the scripts that were applied to the store."""
     if not inspect(connection).has_table("schema_version"):
         return set()
     return set(connection.execute(text(statements("schema")["applied"])).scalars())
@@ -65,4 +65,4 @@ def _apply(connection: Connection, number: int, script: str) -> None:
     for statement in cut(script):
         connection.exec_driver_sql(schema_in_dialect(statement, connection.dialect.name))
     record = text(statements("schema")["record"])
-    connection.execute(record, {"version": number, "applied_at_us": time.time_ns() // 1000})
+    connection.execute(record, {"version": number, "applied_at_us": now_us()})

@@ -1,17 +1,10 @@
-"""A copy of the SQLite store as it was at one moment, while others go on writing.
-
-Look at the SQLite file from outside: read-only, without making, migrating or locking anything.
-
-SQLite as the store: one file, in WAL mode, that the processes of a host share.
-"""
+"""SQLite as the store: one file, in WAL mode, that the processes of a host share."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +15,36 @@ from app.errors import SettingError, StoreUnavailable
 from app.store.kinds import Access, StoreFacts
 from app.store.statements import HEARTBEAT
 
+_STEPS = 10_000  # of SQLite's virtual machine between two looks at the time: well below a millisecond
+_OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
+_WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the file is cut to this at a checkpoint, and would else keep its greatest size
+
 
 def snapshot(source: Path, copy: Path) -> None:
-    """Write a copy of the store at `source` to `copy`: one file, whole by SQLite's own check.
+    """Copy the store at `source`, as it is at one moment, to the file `copy`, and check the copy.
 
-    Readers of a write-ahead log hold up no writer, so it may be as large as it likes. Raises `StoreUnavailable`.
+    Others go on writing meanwhile. Raises `StoreUnavailable`.
     """
     try:
+        # A reader of a write-ahead log blocks no writer, so the size of the store does not matter.
         with (
             contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True, timeout=30)) as live,
             contextlib.closing(sqlite3.connect(copy)) as written,
         ):
-            live.backup(written)  # all pages in one transaction: with several, each commit beside it begins anew
-            written.execute("PRAGMA journal_mode = DELETE")  # else the copy would want a second file beside it
+            live.backup(written)  # all pages in one transaction: with several, each commit would restart the copy
+            written.execute("PRAGMA journal_mode = DELETE")  # in WAL mode the copy would need a second file beside it
             found = written.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{source} cannot be copied: {error}") from error
     if found != "ok":
-        raise StoreUnavailable(f"{source} is damaged ({found}): a copy of it would be no backup")
-
-
-_STEPS = 10_000
+        raise StoreUnavailable(f"{source} is damaged ({found}): restore an earlier backup")
 
 
 def examine(path: Path, within_s: float) -> StoreFacts | None:
-    """The facts about the store at `path`, None where there is no file. Raises `StoreUnavailable` for no store."""
+    """The condition of the store at `path`, read-only; None where there is no file.
+
+    SQLite's own check stops after `within_s` seconds. Raises `StoreUnavailable` where the file is no store.
+    """
     if not path.exists():
         return None
     try:
@@ -69,7 +67,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
 
 def _checked(connection: sqlite3.Connection, within_s: float) -> tuple[str | None, bool]:
     deadline = time.monotonic() + within_s
-    connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)
+    connection.set_progress_handler(lambda: int(time.monotonic() > deadline), _STEPS)  # 1 interrupts the check
     try:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:
@@ -96,16 +94,13 @@ def _size(path: Path) -> int:
         return 0
 
 
-_OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
-_WAL_LIMIT_BYTES = 64 * 1024 * 1024
-
-
 class SQLite:
     """The kind of a `sqlite:` URL. Raises `SettingError` where that names no file."""
 
     failures = (sqlite3.Error,)
     pause_s = 0.0
-    is_fair = False  # who waits sleeps, and looks again now and then
+    is_fair = False  # a waiting writer sleeps ever longer between its tries, whatever order they came in
+    server = None
 
     def __init__(self, url: URL) -> None:
         if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
@@ -116,56 +111,46 @@ class SQLite:
         self.place = str(self.file)
 
     def make_room(self) -> None:
-        """The folder is made at start only: one that vanishes later is a lost disk."""
+        """Make the file's folder."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
 
     def mark(self) -> int:
-        """The file's inode."""
+        """The file's inode: a restored file has another."""
         return self.file.stat().st_ino
 
     def engine(self, access: Access) -> Engine:
-        """Writers take the write lock at the beginning of a transaction."""
+        """Connections in WAL mode; writers begin with the write lock."""
         engine = create_engine(self._url, connect_args={"timeout": access.busy_s})
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # we say BEGIN ourselves: the driver would begin without the write lock
+            connection.isolation_level = None  # `_begin` begins: the driver would begin without the write lock
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if access.durable else 'NORMAL'}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
+            # A reader that becomes a writer half-way can fail at once, without waiting: SQLITE_BUSY_SNAPSHOT.
             connection.exec_driver_sql("BEGIN IMMEDIATE" if access.writes else "BEGIN")
 
         return engine
 
     def is_our_fault(self, error: Exception) -> bool:
-        """A constraint, or a statement that makes no sense."""
+        """Whether `error` is a violated constraint or an invalid statement."""
         return isinstance(error, _OUR_FAULT)
 
     def is_still_open(self, _error: Exception) -> bool:
-        """What broke may be the connection."""
+        """False: an error of the disk may have left the connection unusable, and opening a file is cheap."""
         return False
 
     def examine(self, within_s: float) -> StoreFacts | None:
-        """With SQLite's own check, for as long as that."""
+        """The condition of the file, with SQLite's own check for up to `within_s` seconds."""
         return examine(self.file, within_s)
 
-    def lock(self, _name: str) -> None:
-        """None: there is no server."""
-
     def snapshot(self, copy: Path) -> bool:
-        """By SQLite's own means."""
+        """Copy the store by SQLite's backup interface."""
         if not self.file.is_file():
             return False
         snapshot(self.file, copy)
         return True
-
-    def is_there(self) -> bool:
-        """False: files are looked at where they are moved."""
-        return False
-
-    def taking_in(self, _backup: Path, _aside: str) -> AbstractContextManager[Callable[[], None]]:
-        """Nothing: the file is moved."""
-        return nullcontext(lambda: None)

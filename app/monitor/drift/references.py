@@ -1,4 +1,4 @@
-"""The drift references of the versions on the shelf: verified, kept in memory, and looked for again now and then."""
+"""The drift references of the published versions: verified, kept in memory, and checked for changes now and then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -14,23 +15,34 @@ from app.domain.manifest import Manifest
 from app.drift.reference import DriftReference
 from app.drift.watch import watched_streams
 from app.errors import BakeoffError
-from app.inference.artefact import Artefact
 from app.services.queries.drift_records import REFERENCE_FILE
+from app.services.snapshot import CachedSnapshot
 
 _LOG = logging.getLogger(__name__)
 
 
+class VerifiedVersion(Protocol):
+    """The files of a version, with their checksums verified. Raises `ArtefactRefused`."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
 class PublishedVersions(Protocol):
-    """The shelf. Raises `UnknownVersion`, `ArtefactRefused` and `OSError`."""
+    """The model registry. Raises `UnknownVersion`, `ArtefactRefused` and `OSError`."""
 
     def manifest(self, version: str) -> Manifest: ...
 
-    def verified(self, version: str) -> Artefact: ...
+    def verified(self, version: str) -> VerifiedVersion: ...
 
 
 class KnownReference(msgspec.Struct, frozen=True):
-    """The reference of a version. `sha256` is that of its file; versions with the same `inputs_digest` compare the
-    same requests in the same way."""
+    """The reference of a version. `sha256` is the checksum of its file.
+
+    Versions with the same `inputs_digest` compare the same requests in the same way.
+    """
 
     version: str
     ordinal: int
@@ -44,17 +56,10 @@ class KnownReference(msgspec.Struct, frozen=True):
         return len(self.reference.inputs.cells)
 
 
-class _Look(msgspec.Struct, frozen=True):
-    """What was found at `at_s`; None: there is no reference, or it may not be used."""
-
-    at_s: float
-    known: KnownReference | None
-
-
 class References:
-    """References by version. A look is good for `good_s` seconds; `clock` is monotonic seconds.
+    """References by version, read again after `good_s` seconds; `clock` is monotonic seconds.
 
-    A version that has none, or whose artefact is refused, is not watched; that is logged once for each reason.
+    A version without a reference, or whose artefact is refused, is not monitored; each reason is logged once.
     """
 
     def __init__(
@@ -63,42 +68,41 @@ class References:
         self._registry = registry
         self._clock = clock
         self._good_s = good_s
-        self._looks: dict[str, _Look] = {}
-        self._said: set[tuple[str, str]] = set()
+        self._snapshots: dict[str, CachedSnapshot[KnownReference | None]] = {}
+        self._logged: set[tuple[str, str]] = set()
 
     def of(self, version: str) -> KnownReference | None:
-        """The reference of a version, None where there is none to use."""
-        look, now = self._looks.get(version), self._clock()
-        if look is None or now - look.at_s >= self._good_s:
-            look = self._looks[version] = _Look(now, self._looked(version, look.known if look else None))
-        return look.known
+        """The reference of a version; None where there is none that can be used."""
+        snapshot = self._snapshots.setdefault(version, CachedSnapshot(self._clock, self._good_s))
+        return snapshot.get(partial(self._read_or_keep, version, snapshot.last()))
 
-    def _looked(self, version: str, before: KnownReference | None) -> KnownReference | None:
+    def _read_or_keep(self, version: str, before: KnownReference | None) -> KnownReference | None:
         try:
             return self._read(version, before)
         except (BakeoffError, OSError) as error:
-            self._say(version, str(error))
-            return before  # what was verified stays good in memory, whatever has become of the disk
+            # Returned, and so cached, instead of raised: a refused artefact must not be hashed again in each step.
+            self._log(version, str(error))
+            return before  # bytes that were verified stay valid in memory, whatever has become of the disk
 
     def _read(self, version: str, before: KnownReference | None) -> KnownReference | None:
-        """The reference; what is in memory is read again only where the signed manifest names another file."""
         promised = self._registry.manifest(version).files.get(REFERENCE_FILE)
         if promised is None:
-            self._say(version, "it was published without a drift reference")
+            self._log(version, "it was published without a drift reference")
             return None
+        # Only the signed manifest is read each time: verifying a whole version takes as long as loading it.
         if before is not None and before.sha256 == promised.sha256:
             return before
         artefact = self._registry.verified(version)
         reference = DriftReference.from_json(artefact.read(REFERENCE_FILE))
         return KnownReference(version, artefact.manifest.ordinal, promised.sha256, reference, _digest(reference))
 
-    def _say(self, version: str, reason: str) -> None:
-        if (version, reason) not in self._said:
-            self._said.add((version, reason))
+    def _log(self, version: str, reason: str) -> None:
+        if (version, reason) not in self._logged:
+            self._logged.add((version, reason))
             _LOG.warning("drift_not_watched", extra={"event_fields": {"version": version, "reason": reason}})
 
 
 def _digest(reference: DriftReference) -> str:
-    """Of all that decides what requests do to the state of the inputs."""
+    """The checksum of everything that decides how requests change the state of the inputs."""
     inputs = (reference.inputs, reference.joint, watched_streams(reference))
     return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()

@@ -1,7 +1,4 @@
-"""A connection to PostgreSQL that gives up on a server which does not answer.
-
-Locks of the server: a number of this program's own, and the schema in which its tables are.
-"""
+"""Connections to PostgreSQL that give up on a server which does not answer, and locks that the server keeps."""
 
 from __future__ import annotations
 
@@ -13,18 +10,20 @@ from psycopg.types.string import StrDumperUnknown
 
 from app.store.kinds import unavailable
 
-# Beyond the server's own limit on a statement: what takes longer is not a slow statement but a server that is gone.
+# Added to the server's own limit on a statement: what takes longer is not a slow statement but a server that is gone.
 _GRACE_S = 2.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """As psycopg's, but no wait is longer than `answer_s` and a grace: a frozen server, or one behind a dead line,
-    holds nobody for ever. The connection is closed then."""
+    """A psycopg connection that waits at most `answer_s` seconds and a grace for an answer, and is closed after that.
+
+    Without this a frozen server, or one behind a dead line, would block a thread for ever.
+    """
 
     answer_s: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """What the server answers. Raises `psycopg.OperationalError` where it does not."""
+        """The server's answer. Raises `psycopg.OperationalError` where it does not come in time."""
         if timeout is None and self.answer_s is not None:
             timeout = self.answer_s + _GRACE_S
         try:
@@ -35,21 +34,23 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class TextDumper(StrDumperUnknown):
-    """Text as PostgreSQL can hold it: without NUL, which SQLite takes. The sign for the unreadable stands for it."""
+    """Text without NUL, which SQLite can store and PostgreSQL cannot: U+FFFD (replacement character) stands for it."""
 
     def dump(self, obj: str) -> Any:
-        """The text's bytes."""
+        """The text as bytes for the server."""
         return super().dump(obj.replace("\0", "\ufffd"))
 
 
 def connect(answer_s: float, **parameters: Any) -> BoundedConnection:
-    """A connection to what `parameters` of libpq describe. Raises `psycopg.Error`."""
+    """A connection by `parameters` of libpq, with a limit of `answer_s` seconds. Raises `psycopg.Error`."""
     connection = BoundedConnection.connect(**parameters)
     connection.answer_s = answer_s
     connection.adapters.register_dumper(str, TextDumper)
     return connection
 
 
+# Advisory locks are two integers, and all programs on a database share them: a number of this program's own, and the
+# schema of its tables, because two deployments may have their schemas in one database.
 _SCHEMA = "hashtext(current_schema())"
 WRITERS = f"1111576389, {_SCHEMA}"
 _NAMED: Mapping[str, str] = {
@@ -60,9 +61,9 @@ _ANSWER_S = 3.0
 
 
 class SessionLock:
-    """The lock of that name, held by a connection of its own: it is free when that ends, however the holder died.
+    """A named lock, held by a connection of its own: it is free when that ends, however the holder ended.
 
-    `parameters` are those of libpq. Raises `KeyError` for a name that is not in the table.
+    `parameters` are those of libpq. Raises `KeyError` for an unknown name.
     """
 
     def __init__(self, parameters: Mapping[str, Any], name: str) -> None:
@@ -82,7 +83,7 @@ class SessionLock:
         return bool(row and row[0])
 
     def held(self) -> bool:
-        """Whether it still is ours: the connection that holds it answers."""
+        """Whether it still is ours: whether the connection that holds it answers."""
         if self._connection is None:
             return False
         try:
@@ -93,7 +94,7 @@ class SessionLock:
         return True
 
     def release(self) -> None:
-        """Let another one have it; once more is harmless."""
+        """Free the lock. Harmless when repeated."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

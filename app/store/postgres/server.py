@@ -1,7 +1,4 @@
-"""Look at a PostgreSQL server from outside: can it be the store, and what do its settings risk.
-
-PostgreSQL as the store: writers take turns by one lock, so that the order of numbers is that of the commits.
-"""
+"""PostgreSQL as the store: writers exclude each other by one lock, so that row numbers rise in commit order."""
 
 from __future__ import annotations
 
@@ -29,16 +26,19 @@ _RISKS = {
 
 
 def examine(engine: Engine, place: str) -> StoreFacts:
-    """The facts about the server of `engine`. Raises `StoreUnavailable` where it does not answer."""
+    """The condition of the server of `engine`, which is disposed of; `place` names it in errors.
+
+    Raises `StoreUnavailable` where it does not answer.
+    """
     try:
         with engine.begin() as connection:
-            there = inspect(connection).has_table("schema_version")
+            has_tables = inspect(connection).has_table("schema_version")
             return StoreFacts(
                 complaint=_complaint(connection),
-                server=f"PostgreSQL {_said(connection, 'SHOW server_version')}",
-                risks=tuple(risk for name, risk in _RISKS.items() if _said(connection, f"SHOW {name}") == "off"),
-                newest_prediction_us=_figure(connection, "newest_prediction") if there else None,
-                heartbeat_us=_figure(connection, "beaten_at") if there else None,
+                server=f"PostgreSQL {_value(connection, 'SHOW server_version')}",
+                risks=tuple(risk for name, risk in _RISKS.items() if _value(connection, f"SHOW {name}") == "off"),
+                newest_prediction_us=_figure(connection, "newest_prediction") if has_tables else None,
+                heartbeat_us=_figure(connection, "heartbeat") if has_tables else None,
             )
     except (SQLAlchemyError, psycopg.Error) as error:
         raise unavailable(place, error) from error
@@ -47,17 +47,17 @@ def examine(engine: Engine, place: str) -> StoreFacts:
 
 
 def _complaint(connection: Connection) -> str | None:
-    if _said(connection, "SELECT pg_is_in_recovery()"):
-        return "the server is a standby, which takes no writes"
-    encoding = _said(connection, "SHOW server_encoding")
+    if _value(connection, "SELECT pg_is_in_recovery()"):
+        return "the server is a standby, which accepts no writes: use the primary's address"
+    encoding = _value(connection, "SHOW server_encoding")
     if encoding != "UTF8":
-        return f"the database's encoding is {encoding}: it has to be UTF8"
-    if not _said(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
-        return "its user may not make tables there: let it own the database"
+        return f"the database's encoding is {encoding}: create it with encoding UTF8"
+    if not _value(connection, "SELECT has_schema_privilege(current_schema(), 'CREATE')"):
+        return "its user may not create tables: make it the owner of the database"
     return None
 
 
-def _said(connection: Connection, question: str) -> object:
+def _value(connection: Connection, question: str) -> object:
     return connection.execute(text(question)).scalar()
 
 
@@ -66,10 +66,11 @@ def _figure(connection: Connection, name: str) -> int | None:
     return found
 
 
-# Whoever writes to the store's tables holds it until the commit.
-_TAKE_TURN = f"SELECT pg_advisory_xact_lock({WRITERS})"
-# The program refused by permission, or the tables are not there (another database took this one's place): for whoever
-# runs the server to mend, and not by a restart of ours.
+# Held by every writer until its commit. Without it a row with a lower number could be committed after a higher one, and
+# a cursor that has passed the higher one would never see it.
+_LOCK_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
+# Permission denied, or the tables are missing because another database took this one's place: the server's operator
+# mends these, and the program goes on trying until then.
 _OF_THE_SERVER = {"42501", "42P01", "3F000"}
 _DEFAULTS = {
     "connect_timeout": "2",  # s; the least that libpq knows
@@ -82,11 +83,11 @@ _DEFAULTS = {
 
 
 class PostgreSQL:
-    """The kind of a `postgresql:` URL. Raises `SettingError` where that names no database, or an unknown option."""
+    """The kind of a `postgresql:` URL. Raises `SettingError` where it names no database, or an unknown option."""
 
     failures = (psycopg.Error,)
-    pause_s = 0.5
-    is_fair = True
+    pause_s = 0.5  # a server that is down takes `connect_timeout` to find out; requests must not all wait for that
+    is_fair = True  # advisory locks are granted in order
     file = None
 
     def __init__(self, url: URL) -> None:
@@ -103,8 +104,13 @@ class PostgreSQL:
         except psycopg.Error:
             raise SettingError("DATABASE_URL", "it has an option that PostgreSQL's client does not know") from None
 
+    @property
+    def server(self) -> PostgreSQL:
+        """This kind, which is a server."""
+        return self
+
     def parameters(self, access: Access | None = None) -> dict[str, Any]:
-        """What libpq is told, the password among it; with the limits of a way to use the store."""
+        """Parameters for libpq, the password among them, with the limits of a way to use the store."""
         given: dict[str, Any] = dict(self._url.query)
         named = self._url.translate_connect_args(username="user", database="dbname")
         settings = " ".join(f"-c {name}={value}" for name, value in _limits(access).items())
@@ -112,17 +118,17 @@ class PostgreSQL:
         return {**_DEFAULTS, **named, **given, "client_encoding": "utf8", "options": options}
 
     def make_room(self) -> None:
-        """The database has to be there: making one is for whoever runs the server."""
+        """Does nothing: the operator of the server creates the database."""
 
     def mark(self) -> None:
-        """Nothing: a server that is replaced ends its connections."""
+        """None: a server that is replaced ends its connections."""
 
     def engine(self, access: Access) -> Engine:
-        """Writers take their turn at the beginning of a transaction."""
+        """A pool of connections; writers begin with the lock of all writers."""
         engine = create_engine(
             self._url,
             pool_size=1 if access.writes else 2,
-            max_overflow=2 if access.writes else 6,  # writers wait for their turn anyway
+            max_overflow=2 if access.writes else 6,  # more writers would only wait for each other
             pool_timeout=access.busy_s,
             pool_pre_ping=True,
         )
@@ -135,12 +141,12 @@ class PostgreSQL:
 
             @event.listens_for(engine, "begin")
             def _begin(connection: Connection) -> None:
-                connection.exec_driver_sql(_TAKE_TURN)
+                connection.exec_driver_sql(_LOCK_WRITERS)
 
         return engine
 
     def is_our_fault(self, error: Exception) -> bool:
-        """A constraint, or a statement that makes no sense; not a connection that was lost while it was carried out."""
+        """Whether `error` is a violated constraint or an invalid statement, and not a connection lost meanwhile."""
         if not isinstance(error, DBAPIError) or error.connection_invalidated:
             return False
         if isinstance(error, IntegrityError | InterfaceError):
@@ -148,7 +154,7 @@ class PostgreSQL:
         return isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) not in _OF_THE_SERVER
 
     def is_still_open(self, error: Exception) -> bool:
-        """Where the server itself has said what was wrong, such as that another held the lock too long."""
+        """Whether the server itself reported the error, such as a lock that was not free in time."""
         if isinstance(error, PoolTimeout):
             return True
         if not isinstance(error, DBAPIError) or error.connection_invalidated:
@@ -157,29 +163,29 @@ class PostgreSQL:
         return state is not None and state not in _OF_THE_SERVER
 
     def examine(self, _within_s: float) -> StoreFacts:
-        """Of a server: whether it can be the store, and what its settings risk."""
+        """Whether the server can be the store, and what its settings risk."""
         return examine(self.engine(READING), self.place)
 
     def snapshot(self, copy: Path) -> bool:
-        """By reading all tables in one transaction."""
+        """Copy all tables in one transaction."""
         return transfer.copy_out(self.engine(COPYING), copy)
 
     def lock(self, name: str) -> SessionLock:
-        """An advisory lock of a session of its own."""
+        """An advisory lock, held by a session of its own."""
         return SessionLock(self.parameters(READING), name)
 
-    def is_there(self) -> bool:
-        """Whether any process has made its tables."""
-        return transfer.is_there(self.engine(READING))
+    def has_store(self) -> bool:
+        """Whether any process has created the tables."""
+        return transfer.has_store(self.engine(READING))
 
-    def taking_in(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
-        """In one transaction; what was there goes into a schema of that name."""
-        return transfer.taking_in(self.engine(REBUILDING), backup, aside)
+    def restoring(self, backup: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:
+        """Replace all tables in one transaction."""
+        return transfer.restoring(self.engine(REBUILDING), backup, aside)
 
 
 def _limits(access: Access | None) -> dict[str, str]:
-    """Settings of the server for the sessions of one way to use the store; said at connecting, so that they cost no
-    round trip. A space is written as an escaped one."""
+    """Session settings for one way to use the store, as libpq's `options` take them: spaces are escaped."""
+    # Sent with the connection request, so that they cost no round trip.
     if access is None:
         return {}
     limits = {
@@ -192,8 +198,8 @@ def _limits(access: Access | None) -> dict[str, str]:
         "tcp_keepalives_count": "3",
         "synchronous_commit": "on" if access.durable else "off",
     }
-    # Whatever the server's defaults are. A writer must see all that was committed before its turn came; a reader has
-    # one snapshot for all its statements, as SQLite gives it.
+    # Set whatever the server's defaults are. A writer must see everything that was committed before it got the lock; a
+    # reader has one snapshot for all its statements, as with SQLite.
     if access.writes:
         return limits | {"default_transaction_isolation": "read\\ committed", "default_transaction_read_only": "off"}
     return limits | {"default_transaction_isolation": "repeatable\\ read", "default_transaction_read_only": "on"}

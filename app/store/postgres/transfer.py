@@ -19,8 +19,8 @@ _ROWS_AT_ONCE = 2000
 _FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
 
 
-def is_there(engine: Engine) -> bool:
-    """Whether any process has made the store's tables. Raises `StoreUnavailable`."""
+def has_store(engine: Engine) -> bool:
+    """Whether any process has created the store's tables. Raises `StoreUnavailable`."""
     with _own_errors(), _closing(engine), engine.begin() as connection:
         return bool(applied(connection))
 
@@ -36,7 +36,7 @@ def copy_out(engine: Engine, copy: Path) -> bool:
         if not numbers:
             return False
         if not numbers <= known():
-            raise StoreUnavailable("the store is of a later release, which knows tables that this one does not")
+            raise StoreUnavailable("the store was migrated by a later release: make the backup with that release")
         with target.begin() as connection:
             build(connection, numbers)
             connection.exec_driver_sql("DELETE FROM schema_version")
@@ -46,31 +46,31 @@ def copy_out(engine: Engine, copy: Path) -> bool:
 
 
 @contextlib.contextmanager
-def taking_in(engine: Engine, backup: Path, aside: str) -> Iterator[Callable[[], None]]:
-    """Within the block all tables are as in the SQLite file `backup`, once what it gives was called.
+def restoring(engine: Engine, backup: Path, aside: str) -> Iterator[Callable[[], None]]:
+    """Replace all tables by those of the SQLite file `backup`, in one transaction under the write lock.
 
-    One transaction under the write lock. The tables that were there go into the schema `aside`. Raises
-    `BackupRefused` for a file of a later release, and `StoreUnavailable`.
+    The block gets a function that commits; without it everything is rolled back. The former tables go into the schema
+    `aside`. Raises `BackupRefused` for a file of a later release, and `StoreUnavailable`.
     """
     with _own_errors(), _closing(engine), contextlib.closing(sqlite3.connect(backup)) as source:
         numbers = {row[0] for row in source.execute("SELECT version FROM schema_version")}
         if not numbers <= known():
-            raise BackupRefused("its log is of a later release than this one")
-        # Closing a transaction rolls it back where it was not committed.
+            raise BackupRefused("its log was written by a later release: restore it with that release")
+        # Closing a transaction rolls it back unless it was committed.
         with engine.connect() as connection, contextlib.closing(connection.begin()) as transaction:
             _move_aside(connection, aside)
             build(connection, numbers)
             connection.exec_driver_sql("DELETE FROM schema_version")
             for table, columns in _columns_of_file(source).items():
                 _write_table(source, connection, table, columns)
-            _go_on_counting(source, connection)
+            _continue_sequences(source, connection)
             yield transaction.commit
 
 
 def _read_table(source: Connection, target: Connection, table: str, columns: Sequence[str]) -> None:
-    """In pieces: the log may be larger than memory."""
     named = ", ".join(columns)
     insert = f"INSERT INTO {table} ({named}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 # nosec B608 - our own names
+    # Streamed in batches: the log may be larger than memory.
     streaming = source.execution_options(stream_results=True)
     rows = streaming.exec_driver_sql(f"SELECT {named} FROM {table} ORDER BY 1")  # noqa: S608 # nosec B608 - our own names
     while some := rows.fetchmany(_ROWS_AT_ONCE):
@@ -87,16 +87,17 @@ def _write_table(source: sqlite3.Connection, target: Connection, table: str, col
 
 
 def _move_aside(connection: Connection, schema: str) -> None:
-    there = set(inspect(connection).get_table_names()) & _tables()
-    if not there:
+    tables = set(inspect(connection).get_table_names()) & _tables()
+    if not tables:
         return
     connection.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
-    for table in sorted(there):
+    for table in sorted(tables):
         connection.exec_driver_sql(f'ALTER TABLE {table} SET SCHEMA "{schema}"')
 
 
-def _go_on_counting(source: sqlite3.Connection, target: Connection) -> None:
-    """A number is never given twice: the sequences go on where SQLite's were."""
+def _continue_sequences(source: sqlite3.Connection, target: Connection) -> None:
+    """Set the sequences to where SQLite's were."""
+    # A number is never given twice, or a cursor could meet a new row under an old number.
     for table, last in source.execute("SELECT name, seq FROM sqlite_sequence"):
         [column] = [row[1] for row in source.execute(f"PRAGMA table_info({table})") if row[5]]
         if last:
@@ -104,7 +105,7 @@ def _go_on_counting(source: sqlite3.Connection, target: Connection) -> None:
 
 
 def _tables() -> set[str]:
-    """Every table that this release knows, as its scripts make them."""
+    """The tables of this release, found by running its migrations in memory."""
     engine = create_engine("sqlite://")
     with _closing(engine), engine.begin() as connection:
         build(connection, known())
@@ -112,8 +113,8 @@ def _tables() -> set[str]:
 
 
 def _columns(connection: Connection) -> Mapping[str, list[str]]:
-    look = inspect(connection)
-    return {table: [column["name"] for column in look.get_columns(table)] for table in look.get_table_names()}
+    schema = inspect(connection)
+    return {table: [column["name"] for column in schema.get_columns(table)] for table in schema.get_table_names()}
 
 
 def _columns_of_file(source: sqlite3.Connection) -> Mapping[str, list[str]]:

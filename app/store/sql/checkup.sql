@@ -1,5 +1,5 @@
 -- name: newest_prediction
 SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1
 
--- name: beaten_at
+-- name: heartbeat
 SELECT updated_at_us FROM monitor_state WHERE name = :name

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.timestamps import rfc3339
+from app.domain.timestamps import iso_utc
 
 FIRST, LAST = 0, 4_102_444_800_000_000  # 1970 to 2100, in µs
 
@@ -12,11 +12,11 @@ FIRST, LAST = 0, 4_102_444_800_000_000  # 1970 to 2100, in µs
 def test_it_agrees_with_the_calendar_in_any_order(times):
     for us in times:
         expected = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
-        assert rfc3339(us) == expected.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        assert iso_utc(us) == expected.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def test_times_within_one_second_differ_by_their_microseconds():
-    assert [rfc3339(1_000_000 + us) for us in (0, 1, 999_999)] == [
+    assert [iso_utc(1_000_000 + us) for us in (0, 1, 999_999)] == [
         "1970-01-01T00:00:01.000000Z",
         "1970-01-01T00:00:01.000001Z",
         "1970-01-01T00:00:01.999999Z",

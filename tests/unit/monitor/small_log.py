@@ -13,15 +13,17 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import process_all
-from app.monitor.publisher import Publisher
+from app.monitor.projection import process_all, step
+from app.monitor.publisher import Publisher, no_more_checks
+from app.monitor.rebuild import Space, rebuild
 from app.services.ports import LoggedPrediction
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
+from app.store.event_log import EventLog
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
-from app.store.projections import MonitorStore
-from app.store.reports import MonitorReads
+from app.store.projections import ProjectionStore
+from app.store.reports import MonitorReads, ReportTable
 
 ORDINALS = {"v1": 1, "v2": 2, "v3": 3}
 START_US = 1_700_000_000_000_000
@@ -29,7 +31,7 @@ START_US = 1_700_000_000_000_000
 
 @dataclass
 class SmallLog:
-    """Serves and tells; time goes on by a millisecond at each call."""
+    """Logs requests and labels; time advances by a millisecond at each call."""
 
     database: Database
     now_us: int = START_US
@@ -101,7 +103,7 @@ class SmallLog:
         FeedbackLog(self.database, self.clock).commit([[outcome] for outcome in outcomes])
 
     def random_traffic(self, n, seed=0, versions=("v1", "v2"), kinds=("actual",), late=0.2, epoch=None, share=0.5):
-        """n labelled requests, some told before their row is written, some never; true labels are 0."""
+        """n requests, some labelled before their row is written, some never; true labels are 0."""
         rng = random.Random(seed)
         waiting = []
         for _ in range(n):
@@ -122,15 +124,35 @@ class SmallLog:
                 waiting.clear()
         self.log(*waiting)
 
-    def store(self, space=""):
-        return MonitorStore(self.database, self.clock, space)
+    @property
+    def events(self):
+        return EventLog(self.database)
 
-    def take_in(self, portion=1000):
-        return process_all(ExperimentProjection(), self.store(), portion)
+    def space(self, name=""):
+        return Space(ProjectionStore(self.database, self.clock, name), ReportTable(self.database, self.clock, name))
+
+    @property
+    def stored_states(self):
+        return self.space().states
+
+    def publisher(self, more_checks=no_more_checks):
+        space = self.space()
+        return Publisher(self.events, space.states, space.reports, self.clock, more_checks)
+
+    def step(self, projection, **options):
+        return step(projection, self.events, self.stored_states, **options)
+
+    def process(self, *projections, **options):
+        projections = projections or (ExperimentProjection(),)
+        return sum(process_all(each, self.events, self.stored_states, **options) for each in projections)
+
+    def rebuild(self, *projections):
+        projections = projections or (ExperimentProjection(),)
+        return rebuild(projections, self.events, self.space(), self.space("rebuild/"), self.clock)
 
     def publish(self):
-        self.take_in()
-        return Publisher(self.store(), self.clock).publish()
+        self.process()
+        return self.publisher().publish()
 
     def report(self, experiment_id=None):
         self.publish()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,22 +15,24 @@ import pytest
 from app.cli.monitor import run
 from app.errors import Contradiction, StoreUnavailable
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.lock import monitor_lock
 from app.monitor.loop import Loop
-from app.monitor.publisher import Publisher
+from app.monitor.projection import step
 from app.store.kinds import kind_of
+from app.store.locks import monitor_lock
 from app.store.reports import MonitorReads
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def loop(small_log, projections=None, **options):
-    publisher = Publisher(small_log.store(), small_log.clock)
-    return Loop(small_log.store(), projections or [ExperimentProjection()], publisher, **options)
+def loop(small_log, projections=None, states=None, **options):
+    projections = projections or [ExperimentProjection()]
+    states = states or small_log.stored_states
+    steps = {each.name: partial(step, each, small_log.events, states) for each in projections}
+    return Loop(steps, small_log.publisher().publish, small_log.space().reports.heartbeat, **options)
 
 
-def test_a_turn_takes_in_and_publishes_and_rests_when_there_is_no_more(small_log, monkeypatch):
+def test_a_tick_processes_and_publishes_and_rests_when_there_is_no_more(small_log, monkeypatch):
     small_log.begin()
     small_log.random_traffic(5)
     runner = loop(small_log)
@@ -71,7 +74,7 @@ def test_a_broken_part_stops_no_other_and_is_logged_once_and_lets_the_state_age(
 
 
 class Absent:
-    """A store that is away for the first calls."""
+    """A store that is unavailable for the first calls."""
 
     def __init__(self, store, times):
         self._store, self._times = store, times
@@ -86,16 +89,14 @@ class Absent:
         return getattr(self._store, name)
 
 
-def test_an_absent_store_is_waited_for_and_logged_once(small_log, caplog, monkeypatch):
+def test_an_unavailable_store_is_waited_for_and_logged_once(small_log, caplog, monkeypatch):
     monkeypatch.setattr("app.monitor.loop._OUTAGE_S", 0.001)
     small_log.begin()
     small_log.random_traffic(5)
     stop = threading.Event()
-    store = Absent(small_log.store(), 5)
-    runner = Loop(
-        store,
-        [ExperimentProjection()],
-        Publisher(small_log.store(), small_log.clock),
+    runner = loop(
+        small_log,
+        states=Absent(small_log.stored_states, 5),
         after_reports=[lambda made: stop.set() if made[0].comparisons[0].n else None],
         clock=iter(range(1000)).__next__,
     )
@@ -130,7 +131,7 @@ def test_once_prints_what_the_experiment_says(small_log, environment, capsys):
 def test_once_beside_a_running_monitor_ends_and_says_why(environment, tmp_path, store_url):
     with monitor_lock(tmp_path, kind_of(store_url)) as holder:
         assert holder.acquire()
-        with pytest.raises(Contradiction, match="a monitor runs already"):
+        with pytest.raises(Contradiction, match="a monitor runs on this data already"):
             run(Arguments(once=True))
 
 

@@ -8,11 +8,9 @@ from sqlalchemy import event
 
 from app.errors import StoreUnavailable
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import process_all, step
-from app.monitor.publisher import Publisher
-from app.monitor.rebuild import rebuild
+from app.monitor.projection import step
+from app.store.event_log import EventLog
 from app.store.kinds import MONITORING
-from app.store.projections import MonitorStore
 from tests.unit.monitor.small_log import SmallLog
 from tests.unit.store.stored_rows import SQLITE_ONLY
 
@@ -44,13 +42,13 @@ def mixed_log(small_log, n=60, **terms):
 @pytest.mark.parametrize(
     ("store_url", "kind"), [*(("sqlite", kind) for kind in KINDS), ("postgresql", "accuracy")], indirect=["store_url"]
 )
-def test_portions_of_one_or_of_thousands_give_the_same_state(small_log, kind):
+def test_batches_of_one_or_of_thousands_give_the_same_state(small_log, kind):
     mixed_log(small_log, n=40, **KINDS[kind])
-    small_log.take_in(portion=1000)
+    small_log.process(batch_rows=1000)
     expected = small_log.derived()
-    for portion in (1, 7):
+    for batch_rows in (1, 7):
         small_log.forget()
-        small_log.take_in(portion=portion)
+        small_log.process(batch_rows=batch_rows)
         assert small_log.derived() == expected
 
 
@@ -59,11 +57,11 @@ def test_reading_while_others_write_gives_the_same_state(small_log):
     rng = random.Random(5)
     for seed in range(30):
         small_log.random_traffic(4, seed=seed, late=0.5)
-        step(ExperimentProjection(), small_log.store(), portion=rng.randint(1, 9))
-    small_log.take_in()
+        small_log.step(ExperimentProjection(), batch_rows=rng.randint(1, 9))
+    small_log.process()
     expected = small_log.derived()
     small_log.forget()
-    small_log.take_in()
+    small_log.process()
     assert small_log.derived() == expected
 
 
@@ -92,15 +90,15 @@ class Killer:
 
 def test_a_kill_between_any_two_statements_loses_and_repeats_nothing(small_log):
     mixed_log(small_log, n=6)
-    small_log.take_in(portion=1000)
+    small_log.process(batch_rows=1000)
     expected = small_log.derived()
     for after in count(1):
         small_log.forget()
         killer = Killer(small_log.database, MONITORING, after)
         try:
-            small_log.take_in(portion=20)
+            small_log.process(batch_rows=20)
         except Killed:
-            small_log.take_in(portion=20)
+            small_log.process(batch_rows=20)
         else:
             break  # that was one more statement than there are
         finally:
@@ -112,18 +110,17 @@ def test_a_kill_between_any_two_statements_loses_and_repeats_nothing(small_log):
 def test_a_step_of_a_monitor_that_was_overtaken_is_dropped(small_log):
     small_log.begin()
     small_log.random_traffic(10)
-    store = small_log.store()
 
-    class Overtaken(MonitorStore):
+    class Overtaken(EventLog):
         def page(self, cursor, limit, until=None):
             page = super().page(cursor, limit, until)
-            process_all(ExperimentProjection(), store)
+            small_log.process()
             return page
 
-    step(ExperimentProjection(), Overtaken(small_log.database, small_log.clock), portion=3)
+    step(ExperimentProjection(), Overtaken(small_log.database), small_log.stored_states, batch_rows=3)
     expected = small_log.derived()
     small_log.forget()
-    small_log.take_in()
+    small_log.process()
     assert small_log.derived() == expected
 
 
@@ -131,7 +128,7 @@ def test_a_rebuild_equals_the_live_state_and_takes_its_place(small_log):
     mixed_log(small_log, n=20)
     small_log.publish()
     expected, report = small_log.derived(), small_log.report()
-    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
+    done = small_log.rebuild()
     assert done.states_equal == {"experiment": True}
     assert all(each.equal and each.before is not None for each in done.comparisons)
     assert small_log.derived() == expected
@@ -145,7 +142,7 @@ def test_a_rebuild_mends_a_state_that_was_wrong(small_log):
     expected = small_log.derived()
     with small_log.database.begin(MONITORING) as connection:
         connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, 'requests\":', 'requests\":9')")
-    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
+    done = small_log.rebuild()
     assert done.states_equal == {"experiment": False}
     assert small_log.derived() == expected
 
@@ -153,28 +150,28 @@ def test_a_rebuild_mends_a_state_that_was_wrong(small_log):
 def test_a_rebuild_stops_where_the_live_monitor_is(small_log):
     small_log.begin()
     small_log.random_traffic(20)
-    step(ExperimentProjection(), small_log.store(), portion=10)
+    small_log.step(ExperimentProjection(), batch_rows=10)
     expected = small_log.derived()
-    assert rebuild(small_log.database, [ExperimentProjection()], small_log.clock).states_equal == {"experiment": True}
+    assert small_log.rebuild().states_equal == {"experiment": True}
     assert small_log.derived() == expected
 
 
 def test_a_rebuild_of_nothing_begins_anew(small_log):
     small_log.begin()
     small_log.random_traffic(20)
-    done = rebuild(small_log.database, [ExperimentProjection()], small_log.clock)
+    done = small_log.rebuild()
     assert (done.states_equal, done.comparisons[0].before) == ({"experiment": None}, None)
     rebuilt = small_log.derived()
     small_log.forget()
-    small_log.take_in()
+    small_log.process()
     assert small_log.derived() == rebuilt
 
 
 def test_the_report_is_made_again_after_a_death_before_it(small_log):
     small_log.begin()
     small_log.random_traffic(5)
-    small_log.take_in()
-    assert [report.id for report in Publisher(small_log.store(), small_log.clock).publish()] == ["one"]
+    small_log.process()
+    assert [report.id for report in small_log.publisher().publish()] == ["one"]
 
 
 @SQLITE_ONLY
@@ -184,7 +181,7 @@ def test_a_store_that_is_away_changes_nothing(small_log, tmp_path):
     path = tmp_path / "data" / "bakeoff.sqlite"
     path.rename(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable):
-        step(ExperimentProjection(), small_log.store())
+        small_log.step(ExperimentProjection())
     (tmp_path / "elsewhere").rename(path)
     assert isinstance(small_log, SmallLog)
-    assert small_log.take_in() > 0
+    assert small_log.process() > 0

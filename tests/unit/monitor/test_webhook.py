@@ -1,16 +1,13 @@
-import http.server
 import json
 import queue
-import threading
 
 import pytest
 
-from app.bootstrap.monitor import http_probe
 from app.domain.decision import AuditEntry, Change, ProbeResult
 from app.errors import SettingError
 from app.monitor.webhook import Announcer, Notice, Notifier, notice_of
 from app.services.control.decisions import Decision, Decisions
-from tests.unit.services.control.deciders import REGISTRY, MemoryDecisions, report, dependencies
+from tests.unit.services.control.deciders import REGISTRY, MemoryDecisions, dependencies, report
 
 NOTICE = Notice("ann promoted v2", "decision", {"version": "v2"})
 PATIENCE_S = 5
@@ -158,52 +155,3 @@ def entry(**changes):
 )
 def test_a_decision_in_words(decision, text):
     assert notice_of(decision).text == text
-
-
-HEALTH = {
-    "models": {
-        "v1": {"loaded": True, "circuit_breaker": "closed"},
-        "v2": {"loaded": True, "circuit_breaker": "open"},
-        "v3": {"loaded": False, "error": "torn"},
-        "v4": {"loaded": True, "circuit_breaker": "closed", "error": "it raises"},
-    }
-}
-
-
-@pytest.fixture(scope="module")
-def api():
-    """An api that is unhealthy and says why."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(503)
-            self.end_headers()
-            self.wfile.write(json.dumps(HEALTH).encode() if self.path == "/health" else b"?")
-
-        def log_message(self, *_args):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.mark.parametrize(
-    ("version", "failure"),
-    [
-        ("v1", None),
-        ("v2", "its circuit breaker is open"),
-        ("v3", "it is not loaded: torn"),
-        ("v4", "it raises"),
-        ("v9", "it is not loaded"),
-    ],
-)
-def test_the_api_is_asked_whether_a_version_answers(api, version, failure):
-    assert http_probe(api)(version) == failure
-
-
-def test_an_api_that_does_not_answer_is_the_finding(api):
-    assert "cannot be asked" in http_probe("http://127.0.0.1:9")("v1")
-    assert http_probe(api + "/elsewhere")("v1") == "the api gave no readable answer"

@@ -1,4 +1,4 @@
-"""A log of rows of three features, versions with references, and the drift folder over them."""
+"""A log of rows of three features, versions with references, and the drift projection over them."""
 
 import json
 from functools import cache
@@ -11,7 +11,6 @@ from app.domain.prediction import Outputs
 from app.drift.reference import build_reference
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.drift.references import KnownReference, _digest
-from app.monitor.projection import process_all
 from app.services.queries.drift_records import PendingAcknowledgement
 from app.store.drift_reports import DriftTable
 from tests.unit.monitor.small_log import ORDINALS, SmallLog
@@ -49,10 +48,10 @@ class Fixed:
 
 
 class WatchedLog(SmallLog):
-    """Requests whose features drift as far as they are told to."""
+    """Requests whose features drift by a given shift."""
 
     def requests(self, n, shift=0.0, seed=0, wrong=None, version="v1", **changes):
-        """n rows; `wrong`: the share of them that a label says was wrong, told at once."""
+        """n rows; `wrong`: the share of them that a label, reported at once, says was wrong."""
         chance = np.random.default_rng(seed)
         rows = chance.normal(size=(n, 3)) + np.array([shift, 0, 0])
         for row, top, error in zip(rows.tolist(), chance.uniform(0.5, 1, n), chance.uniform(size=n), strict=True):
@@ -69,23 +68,23 @@ class WatchedLog(SmallLog):
     def table(self):
         return DriftTable(self.database)
 
-    def watch(self, *versions, portion=1000):
-        return process_all(self.projection(*versions), self.store(), portion)
+    def watch(self, *versions, batch_rows=1000):
+        return self.process(self.projection(*versions), batch_rows=batch_rows)
 
     def watch_until(self, predictions, outcomes):
-        """Take in the log up to there."""
-        return process_all(self.projection(), self.store(), until=Cursor(predictions, outcomes))
+        """Process the log up to there."""
+        return self.process(self.projection(), until=Cursor(predictions, outcomes))
 
     def report(self, version="v1"):
         return self.table.standing(version)
 
     def acknowledge(self, version="v1"):
-        def judge(_report):
+        def decide(_report):
             return PendingAcknowledgement(
                 at_us=self.clock(), actor="ann", note=None, experiment_id="one", epoch=1, changes={}
             )
 
-        return self.table.acknowledge(version, judge)
+        return self.table.acknowledge(version, decide)
 
     def states(self):
-        return self.store().all_states("drift")
+        return self.stored_states.all_states("drift")

@@ -14,9 +14,9 @@ from app.domain.log_event import Cursor
 from app.errors import StoreUnavailable
 from app.services.queries.history import Place
 from app.store.engine import Database
+from app.store.event_log import EventLog
 from app.store.kinds import DURABLE, READING, RECORDING, Access, kind_of
 from app.store.predictions import PredictionHistory, PredictionLog
-from app.store.projections import MonitorStore
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, logged
 
@@ -29,6 +29,7 @@ from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
 from app.store.engine import Database
+from app.store.event_log import EventLog
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
@@ -51,11 +52,11 @@ def test_what_two_processes_write_at_once_is_seen_by_cursor_in_order_and_whole(d
     database.probe()
     words = [sys.executable, "-c", WRITER, store_url]
     writers = [subprocess.Popen([*words, first], cwd=ROOT) for first in ("1000", "2000")]
-    store, cursor, seen = MonitorStore(database, lambda: 1), Cursor(), []
-    while any(writer.poll() is None for writer in writers) or len(store.page(cursor, 7)):
-        page = store.page(cursor, 7)
+    log, cursor, seen = EventLog(database), Cursor(), []
+    while any(writer.poll() is None for writer in writers) or len(log.page(cursor, 7)):
+        page = log.page(cursor, 7)
         seen += [(row.seq, 0, 0) for row in page.predictions]
-        seen += [(told.predictions_seen, 1, told.seq) for told in page.outcomes]
+        seen += [(outcome.predictions_seen, 1, outcome.seq) for outcome in page.outcomes]
         cursor = page.cursor
     assert [writer.returncode for writer in writers] == [0, 0]
     wanted = rows("SELECT seq, 0, 0 FROM predictions")
@@ -156,7 +157,7 @@ def test_what_the_server_refuses_is_an_outage_that_tells_no_password(store_url, 
     assert "\n" not in refusal.value.message
 
 
-def test_a_user_who_may_not_make_tables_is_an_outage_that_says_so(store_url, postgres_server):
+def test_a_user_who_may_not_create_tables_is_an_outage_that_says_so(store_url, postgres_server):
     postgres_server.execute("DROP ROLE IF EXISTS guest")
     postgres_server.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
     schema = store_url.rpartition("%3D")[2]
@@ -164,7 +165,7 @@ def test_a_user_who_may_not_make_tables_is_an_outage_that_says_so(store_url, pos
     url = store_url.replace("bakeoff:", "guest:")
     with pytest.raises(StoreUnavailable, match="permission denied"):
         Database(url).probe()
-    assert "may not make tables" in kind_of(url).examine(1).complaint
+    assert "may not create tables" in kind_of(url).examine(1).complaint
     postgres_server.execute(f"REVOKE USAGE ON SCHEMA {schema} FROM guest")
     postgres_server.execute("DROP ROLE guest")
 

@@ -20,9 +20,8 @@ from app.errors import ArtefactRefused
 from app.monitor.drift.projection import WatchedVersion
 from app.monitor.drift.references import References
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import process_all, step
-from app.monitor.publisher import DriftCheck, Publisher
-from app.monitor.rebuild import rebuild
+from app.monitor.projection import DerivedReads, step
+from app.monitor.publisher import DriftCheck
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.kinds import MONITORING
@@ -40,7 +39,7 @@ def log(store_url):
 
 def test_the_state_is_that_of_the_pure_detector_over_the_logged_rows(log):
     log.requests(57, seed=3)
-    log.watch(portion=10)
+    log.watch(batch_rows=10)
     rows = np.random.default_rng(3).normal(size=(57, 3))
     alone = update(reference(), start(reference()), rows)
     watched = msgspec.json.decode(log.states()["drift/v1"], type=WatchedVersion).state.inputs
@@ -140,7 +139,7 @@ def test_a_version_without_a_reference_leaves_the_others_alone(log):
     log.requests(7)
     log.watch(known("v2"))
     assert (log.report("v1"), log.report("v2").requests) == (None, 7)
-    assert log.store().cursor("drift") == Cursor(7, 0)
+    assert log.stored_states.cursor("drift") == Cursor(7, 0)
 
 
 def test_a_version_outside_the_split_is_not_watched(log):
@@ -182,22 +181,22 @@ def busy(log):
     assert log.report().alarm
     log.acknowledge()
     log.requests(33, shift=3.0, wrong=0.1, seed=3)
-    log.watch(portion=7)
+    log.watch(batch_rows=7)
     log.acknowledge("v2")
     log.requests(21, shift=0.0, wrong=0.8, seed=4)
 
 
 @pytest.mark.parametrize(
-    ("store_url", "portion"),
+    ("store_url", "batch_rows"),
     [*(("sqlite", portion) for portion in (1, 3, 10, 64, 5000)), ("postgresql", 10)],
     indirect=["store_url"],
 )
-def test_the_same_log_gives_the_same_state_however_it_is_cut(log, portion):
+def test_the_same_log_gives_the_same_state_however_it_is_cut(log, batch_rows):
     busy(log)
     log.watch()
     before = log.states()
     log.forget()
-    log.watch(portion=portion)
+    log.watch(batch_rows=batch_rows)
     assert log.states() == before
     assert set(before) == {
         "drift",
@@ -210,12 +209,13 @@ def test_events_may_be_cut_anywhere(log):
     log.watch()
     expected = log.states()
     log.forget()
-    store, projection = log.store(), log.projection()
-    page = store.page(Cursor(), 10_000)
+    states, projection = log.stored_states, log.projection()
+    reads = DerivedReads(states.states, states.users, log.events.configurations, log.events.first_configuration)
+    page = log.events.page(Cursor(), 10_000)
     events = in_order(page)
     for at in (*range(0, len(events), 37), len(events)):
-        changes = projection.apply(events[at : at + 37], store)
-        store.commit("drift", store.cursor("drift"), page.cursor, changes)
+        changes = projection.apply(events[at : at + 37], reads)
+        states.commit("drift", states.cursor("drift"), page.cursor, changes)
     assert log.states() == expected
 
 
@@ -223,11 +223,11 @@ class DiesBeforeCommit:
     """A store whose process is killed just before each second write."""
 
     def __init__(self, store):
-        self._store, self._turn = store, 0
+        self._store, self._calls = store, 0
 
     def commit(self, *changes):
-        self._turn += 1
-        if self._turn % 2:
+        self._calls += 1
+        if self._calls % 2:
             raise KeyboardInterrupt
         return self._store.commit(*changes)
 
@@ -240,10 +240,10 @@ def test_a_monitor_that_is_killed_loses_no_evidence_and_counts_none_twice(log):
     log.watch()
     expected = log.states()
     log.forget()
-    store, left = DiesBeforeCommit(log.store()), 1
+    states, left = DiesBeforeCommit(log.stored_states), 1
     while left:
         try:
-            left = step(log.projection(), store, 13)
+            left = step(log.projection(), log.events, states, 13)
         except KeyboardInterrupt:
             left = 1
     assert log.states() == expected
@@ -261,9 +261,8 @@ def test_versions_of_the_same_data_have_the_same_inputs(log):
 def test_a_rebuild_gives_the_same_drift(log):
     busy(log)
     projections = [ExperimentProjection(), log.projection()]
-    for projection in projections:
-        process_all(projection, log.store())
-    done = rebuild(log.database, projections, log.clock)
+    log.process(*projections)
+    done = log.rebuild(*projections)
     assert done.states_equal == {"experiment": True, "drift": True}
 
 
@@ -301,14 +300,13 @@ def test_an_acknowledgement_is_an_entry_in_the_audit_log(log):
 
 
 def published(log, publisher):
-    for projection in (ExperimentProjection(), log.projection()):
-        process_all(projection, log.store())
+    log.process(ExperimentProjection(), log.projection())
     return [report.recommendation.action for report in publisher.publish()]
 
 
 def checking(log):
     check = DriftCheck(ConfigurationLog(log.database).latest, log.table.standing)
-    return Publisher(log.store(), log.clock, check)
+    return log.publisher(check)
 
 
 def test_an_alarm_turns_the_recommendation_until_it_is_acknowledged(log):

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import step
-from app.monitor.publisher import Publisher
 from app.scoring.brier import brier
 from app.scoring.log_loss import log_loss
 from app.stats import asymptotic, paired, paired_interval, paired_numeric, robust, two_sample
@@ -289,10 +287,10 @@ def test_the_robust_test_counts_who_was_served(small_log):
     rows = [small_log.served({"v1": 1, "v2": 0}, version) for version in ["v1", "v2"] * 4]
     small_log.log(*rows)
     small_log.tell_all([(row, 0, "actual") for row in rows])
-    small_log.take_in()
+    small_log.process()
     from app.monitor.experiment.projection import load_state
 
-    pair = load_state(None, small_log.store().states(["experiment/one"])["experiment/one"]).pairs["v2"]
+    pair = load_state(None, small_log.stored_states.states(["experiment/one"])["experiment/one"]).pairs["v2"]
     assert pair.served[1] == robust.ServedCounts(pytest.approx(0.3), challenger_right=4, baseline_wrong=4)
 
 
@@ -307,7 +305,7 @@ def test_versions_are_known_by_their_rows_where_the_configuration_does_not_numbe
 def test_nothing_new_is_nothing_written(small_log):
     small_log.begin()
     small_log.random_traffic(5)
-    publisher = Publisher(small_log.store(), small_log.clock)
-    small_log.take_in()
+    publisher = small_log.publisher()
+    small_log.process()
     assert len(publisher.publish()) == 1
-    assert (step(ExperimentProjection(), small_log.store()), publisher.publish()) == (0, [])
+    assert (small_log.step(ExperimentProjection()), publisher.publish()) == (0, [])

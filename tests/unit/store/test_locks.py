@@ -1,4 +1,4 @@
-"""The lock that makes the monitor one, of a file and of a server."""
+"""The lock that lets one monitor run at a time, of a file and of a server."""
 
 import signal
 import subprocess
@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.monitor.lock import REBUILD, monitor_lock
+from app.errors import SettingError
 from app.monitor.loop import wait_for
 from app.store.kinds import kind_of
+from app.store.locks import REBUILD, monitor_lock
+from tests.unit.store.stored_rows import SQLITE_ONLY
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,7 +38,7 @@ def test_a_second_monitor_waits_says_so_once_and_takes_over(lock, caplog):
     assert [record.message for record in caplog.records] == ["monitor_waits"]
 
 
-def test_waiting_ends_when_told_to_stop(lock):
+def test_waiting_ends_when_the_process_is_to_stop(lock):
     stop = threading.Event()
     stop.set()
     with lock() as holder, lock() as waiter:
@@ -56,10 +58,11 @@ def test_whoever_has_it_holds_it_until_it_is_released(lock):
         assert holder.held()
         holder.release()
         holder.release()
+        assert not holder.held()
 
 
 def test_the_lock_dies_with_its_holder(lock, store_url, tmp_path):
-    code = "import sys; from pathlib import Path; from app.monitor.lock import monitor_lock; "
+    code = "import sys; from pathlib import Path; from app.store.locks import monitor_lock; "
     code += "from app.store.kinds import kind_of\nwith monitor_lock(Path(sys.argv[1]), kind_of(sys.argv[2])) as lock: "
     code += "print(lock.acquire(), flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", code, str(tmp_path), store_url]
@@ -70,3 +73,10 @@ def test_the_lock_dies_with_its_holder(lock, store_url, tmp_path):
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert wait_for(ours, threading.Event(), 0.01)
+
+
+@SQLITE_ONLY
+def test_a_folder_that_cannot_be_made_names_the_variable(store_url, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SettingError, match="DATA_DIR"), monitor_lock(tmp_path / "file", kind_of(store_url)):
+        pass

@@ -1,0 +1,126 @@
+"""The log as the monitor reads it: pages of predictions and outcomes by cursor, and the configurations behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.domain.experiment import Configuration
+from app.domain.log_event import Cursor, LogPage, OutcomeRow, PredictionRow, consumable
+from app.domain.monitor_state import ExperimentSummary
+from app.store.engine import Database
+from app.store.kinds import READING
+from app.store.statements import statements
+
+# Above every row number: the databases count up to 2^63 − 1.
+_END = 2**62
+
+
+class EventLog:
+    """Reads the log in its order of events. Every call raises `StoreUnavailable` where the store cannot be read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
+        """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot."""
+        end = until or Cursor(_END, _END)
+        with self._database.begin(READING) as connection:
+            predictions = _after(connection, "predictions", cursor.predictions, end.predictions, limit)
+            outcomes = _after(connection, "outcomes", cursor.outcomes, end.outcomes, limit)
+            # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.
+            rows, received = consumable([*map(_prediction, predictions)], [*map(_outcome, outcomes)], limit)
+            return LogPage(
+                predictions=rows,
+                outcomes=received,
+                early=_early(connection, rows),
+                rows=_known(connection, received),
+                cursor=Cursor(
+                    rows[-1].seq if rows else cursor.predictions, received[-1].seq if received else cursor.outcomes
+                ),
+            )
+
+    def newest_epoch(self) -> int:
+        """The revision of the configuration in force, 0 where there is none. One indexed read."""
+        with self._database.begin(READING) as connection:
+            return int(connection.execute(text(statements("monitor")["newest_epoch"])).scalar_one())
+
+    def configurations(self, epochs: Iterable[int]) -> dict[int, Configuration]:
+        """The configurations of these revisions, by revision; unknown ones are left out."""
+        with self._database.begin(READING) as connection:
+            rows = _execute(connection, "configurations", epochs=_json(sorted(epochs)))
+        return {row.epoch: _configuration(row) for row in rows}
+
+    def first_configuration(self, experiment_id: str) -> Configuration | None:
+        """The configuration that began an experiment: its versions and terms hold until the end."""
+        return self._of_experiment("first_configuration", experiment_id)
+
+    def last_configuration(self, experiment_id: str) -> Configuration | None:
+        """The newest configuration of an experiment."""
+        return self._of_experiment("last_configuration", experiment_id)
+
+    def experiments(self) -> list[ExperimentSummary]:
+        """Every experiment, newest first."""
+        with self._database.begin(READING) as connection:
+            return [ExperimentSummary(*row) for row in _execute(connection, "experiments")]
+
+    def _of_experiment(self, statement: str, experiment_id: str) -> Configuration | None:
+        with self._database.begin(READING) as connection:
+            rows = _execute(connection, statement, experiment_id=experiment_id)
+        return _configuration(rows[0]) if rows else None
+
+
+def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:
+    query = f"{statements('monitor')[table]} {statements('monitor')['after']}"
+    return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
+
+
+def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
+    named = statements("monitor", connection.dialect.name)
+    query = f"{named[table]} {named['of_ids']}"
+    return connection.execute(text(query), {"ids": _json(sorted(set(ids)))}).all()
+
+
+def _early(connection: Connection, rows: Sequence[PredictionRow]) -> tuple[OutcomeRow, ...]:
+    """The outcomes that were written before their predictions: the recorder appends later than the answer goes out."""
+    if not rows:
+        return ()
+    seqs = {row.prediction_id: row.seq for row in rows}
+    outcomes = map(_outcome, _of_ids(connection, "outcomes", seqs))
+    return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
+
+
+def _known(connection: Connection, outcomes: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
+    """The logged predictions of these outcomes, by prediction id."""
+    if not outcomes:
+        return {}
+    rows = map(_prediction, _of_ids(connection, "predictions", (outcome.prediction_id for outcome in outcomes)))
+    return {row.prediction_id: row for row in rows}
+
+
+def _prediction(row: Any) -> PredictionRow:
+    values = list(row)
+    values[8], values[9] = bool(values[8]), bool(values[9])  # SQLite gives 0 and 1
+    return PredictionRow(*values)
+
+
+def _outcome(row: Any) -> OutcomeRow:
+    values = list(row)
+    values[7], values[8] = bool(values[7]), bool(values[8])  # SQLite gives 0 and 1
+    return OutcomeRow(*values)
+
+
+def _configuration(row: Any) -> Configuration:
+    # The body was written before the store numbered the row, so the number in it is not the revision.
+    return msgspec.structs.replace(msgspec.json.decode(row.body, type=Configuration), epoch=row.epoch)
+
+
+def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
+    return connection.execute(text(statements("monitor", connection.dialect.name)[statement]), parameters).all()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
