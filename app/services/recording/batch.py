@@ -1,8 +1,6 @@
-"""The bounded queue between the answers and the recorder.
+"""One tick of the recorder: takes a batch from the record queue, counts it, runs shadow versions, writes the log.
 
-Counts what was served and what failed, in batches.
-
-One turn of the recorder: take what waits, count it, ask the other versions, write the log.
+Request threads only put records into the queue; everything slow happens here, in one thread.
 """
 
 from __future__ import annotations
@@ -23,16 +21,25 @@ from app.services.ports import ExposureLog, LoadedModels, LoggedPrediction
 from app.services.recording.log_rows import log_rows
 from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
 
+_LOG = logging.getLogger(__name__)
+# Large enough that the cost of a tick is spread over many rows, small enough that metrics lag by milliseconds only.
+ROWS_PER_TICK = 512
+# Shadow versions are skipped while more than this fraction of the queue waits.
+_DEEP_FRACTION = 8
+_LOG_EVERY_S = 1.0
+_CIRCUIT_OPEN = "circuit_open"
+_MODEL_FAILED = "model_failed"
+
 
 class RejectedRecords(msgspec.Struct, frozen=True):
-    """What found the queue full: the number of rows, and of requests by the version that answered."""
+    """Records that found the queue full: the number of rows, and of requests by the version that answered."""
 
     rows: int
     requests: Mapping[str, int]
 
 
 class RecordQueue:
-    """Exposures of up to `limit_rows` rows in all. `put` from any thread, the rest from one."""
+    """A bounded queue of exposures, of up to `limit_rows` rows in total. Any thread may `put`, one thread reads."""
 
     def __init__(self, limit_rows: int) -> None:
         self._limit_rows = limit_rows
@@ -47,7 +54,7 @@ class RecordQueue:
         return bool(self._queue) or self._rejected_rows > 0
 
     def put(self, exposure: Exposure) -> None:
-        """Take it, or only count it where there is no room."""
+        """Append the exposure, or count it as rejected if the queue is full. Never blocks."""
         rows = len(exposure.prediction_ids)
         with self._lock:
             if self.waiting + rows > self._limit_rows:
@@ -59,13 +66,13 @@ class RecordQueue:
             self._queue.append(exposure)
 
     def count_into(self, numbers: MutableSequence[int]) -> None:
-        """Keep the number of rows accepted in `numbers[0]` from now on."""
+        """Keep the number of accepted rows in `numbers[0]` from now on, where other processes can read it."""
         with self._lock:
             numbers[0] = self._numbers[0]
             self._numbers = numbers
 
     def take(self, rows: int) -> list[Exposure]:
-        """The oldest exposures, of about `rows` rows: the last may go beyond."""
+        """The oldest exposures, of `rows` rows or more: an exposure is never split."""
         taken: list[Exposure] = []
         total = 0
         while self._queue and total < rows:
@@ -78,7 +85,7 @@ class RecordQueue:
         return taken
 
     def take_rejected(self) -> RejectedRecords | None:
-        """What was refused since the last call, None if nothing."""
+        """What was rejected since the last call, None if nothing was."""
         if not self._rejected_rows:
             return None
         with self._lock:
@@ -88,13 +95,8 @@ class RecordQueue:
         return rejected
 
 
-_LOG = logging.getLogger(__name__)
-_CIRCUIT_OPEN = "circuit_open"
-_LOG_EVERY_S = 1.0
-
-
 class ServingMetrics(Protocol):
-    """What is counted for each version. A batch is one request, however many rows it has."""
+    """Counts for each version. A batch is one request, however many rows it has."""
 
     def served(self, version: str, latencies_s: Sequence[float], requests: int) -> None: ...
 
@@ -102,21 +104,22 @@ class ServingMetrics(Protocol):
 
 
 def count_served(exposures: Sequence[Exposure], metrics: ServingMetrics) -> None:
-    """Count each exposure as one request of the version that answered, and the versions that were not asked."""
+    """Count each exposure as one request of the version that answered, and the versions that a breaker skipped."""
     latencies_s: dict[str, list[float]] = {}
     for exposure in exposures:
         latencies_s.setdefault(exposure.version, []).append(exposure.latency_s)
         for failure in exposure.failures:
-            if failure.reason == _CIRCUIT_OPEN:  # what a version raised has been reported on its own
+            if failure.reason == _CIRCUIT_OPEN:  # errors that a version raised come through `FailureReports`
                 metrics.failed(failure.version, _CIRCUIT_OPEN)
     for version, latencies in latencies_s.items():
         metrics.served(version, latencies, len(latencies))
 
 
 class FailureReports:
-    """What versions raised on the response path, to be counted and logged away from it. Thread-safe.
+    """Collects the errors of versions, to be counted and logged away from the response path. Thread-safe.
 
-    Each failure is counted; the log has one line a version and second at most. `clock` is monotonic seconds.
+    Each failure is counted; the log has at most one line per version and second, because a version that fails does so
+    for every request. `clock` is monotonic seconds.
     """
 
     def __init__(self, event: str, count: Callable[[str], None], clock: Callable[[], float]) -> None:
@@ -129,12 +132,12 @@ class FailureReports:
         self._logged_at_s: dict[str, float] = {}
 
     def add(self, version: str, reason: str) -> None:
-        """Note one failure of `version`."""
+        """Record one failure of `version`."""
         with self._lock:
             self._new[version] = (self._new.get(version, (0, ""))[0] + 1, reason)
 
     def report(self) -> None:
-        """Count what is new, and log what is due."""
+        """Count new failures, and log those that are due."""
         if self._new:
             with self._lock:
                 new, self._new = self._new, {}
@@ -155,13 +158,8 @@ class FailureReports:
                 _LOG.error(self._event, extra={"event_fields": fields})
 
 
-ROWS_PER_TICK = 512
-_DEEP = 8
-_MODEL_FAILED = "model_failed"
-
-
 class RecorderMetrics(RetryBufferMetrics, ServingMetrics, Protocol):
-    """What the recorder counts. What it raises is logged, and recording goes on."""
+    """Everything that the recorder counts. An error in it is logged, and recording goes on."""
 
     def shadow_failed(self, version: str) -> None: ...
 
@@ -173,8 +171,8 @@ class RecorderMetrics(RetryBufferMetrics, ServingMetrics, Protocol):
 class BatchProcessor:
     """Moves exposures from the record queue to the log. For one thread; `tick` raises nothing.
 
-    The other versions are not asked while `backpressure` says that requests wait, nor while an eighth of `limit_rows`
-    waits here: those rows are logged without their answers.
+    Shadow versions are not run while `backpressure` reports that requests wait, nor while an eighth of `limit_rows`
+    waits here: those rows are logged without the shadow versions' answers.
     """
 
     def __init__(
@@ -186,8 +184,8 @@ class BatchProcessor:
         limit_rows: int,
         backpressure: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._pressed = backpressure
-        self._deep_rows = limit_rows // _DEEP
+        self._backpressure = backpressure
+        self._deep_rows = limit_rows // _DEEP_FRACTION
         self._record_queue = record_queue
         self._metrics = metrics
         self._loaded_models = loaded_models
@@ -195,12 +193,12 @@ class BatchProcessor:
         self.failures = FailureReports(_MODEL_FAILED, lambda v: metrics.failed(v, _MODEL_FAILED), time.monotonic)
         self._shadow_failures = FailureReports("shadow_failed", metrics.shadow_failed, time.monotonic)
         self._boundary = FaultBoundary(_LOG, "recorder_step_failed")
-        self._drained = 0
+        self._processed = 0
         self._shown_rows = 0
 
     @property
     def outage(self) -> str | None:
-        """Why the store did not take the last write; None while it does."""
+        """Why the store refused the last write; None while it accepts them."""
         return self._retry_buffer.outage
 
     @property
@@ -210,20 +208,20 @@ class BatchProcessor:
 
     @property
     def settled(self) -> int:
-        """Rows in the log, or dropped, or kept for as long as the store is unusable: nobody need wait for them."""
-        return self._drained - (0 if self._retry_buffer.outage else len(self._retry_buffer))
+        """Rows in the log, dropped, or kept while the store cannot be used: nobody needs to wait for them."""
+        return self._processed - (0 if self._retry_buffer.outage else len(self._retry_buffer))
 
     def tick(self) -> None:
-        """Do what there is to do, up to some hundred rows."""
+        """Process one batch of up to some hundred rows."""
         exposures = self._record_queue.take(ROWS_PER_TICK)
         # A boundary each: a metric that cannot be counted must not keep the rows from the log.
         with self._boundary:
             self._count(exposures)
         with self._boundary:
-            self._keep(exposures)
+            self._add_rows(exposures)
         with self._boundary:
             self._retry_buffer.write()
-        self._drained += sum(map(len, exposures))
+        self._processed += sum(map(len, exposures))
 
     def _count(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
@@ -238,21 +236,23 @@ class BatchProcessor:
             self._shown_rows = self.waiting
             self._metrics.queue_rows(self._shown_rows)
 
-    def _keep(self, exposures: Sequence[Exposure]) -> None:
+    def _add_rows(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
-            self._retry_buffer.add(self._rows(exposures, self._to_ask(exposures)))
+            self._retry_buffer.add(self._rows(exposures, self._shadow_models(exposures)))
         self._shadow_failures.report()
 
-    def _to_ask(self, exposures: Sequence[Exposure]) -> LoadedModels:
-        """The fleet, without peers where there is no time to ask them."""
+    def _shadow_models(self, exposures: Sequence[Exposure]) -> LoadedModels:
+        """The loaded models; without compatible versions, which are the shadow's, if there is no time to run them."""
         loaded_models = self._loaded_models()
-        if len(loaded_models.compatible) < 2 or not (self._pressed() or self._record_queue.waiting > self._deep_rows):
+        if len(loaded_models.compatible) < 2 or not (
+            self._backpressure() or self._record_queue.waiting > self._deep_rows
+        ):
             return loaded_models
         self._metrics.shadow_shed(sum(map(len, exposures)))
         return msgspec.structs.replace(loaded_models, compatible=())
 
     def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[LoggedPrediction]:
-        """The rows to log; an exposure that has no form in the log is dropped and does not take others with it."""
+        """The rows to log; an exposure that cannot be encoded is dropped, and the others are kept."""
         rows = attempt(log_rows, exposures, loaded_models, self._shadow_failed)
         if not isinstance(rows, Exception):
             return rows

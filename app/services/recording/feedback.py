@@ -1,6 +1,6 @@
-"""One commit for all that wait: while one caller's commit runs, the others gather, and the next takes them along.
+"""`POST /feedback`: verifies the signed prediction ids, makes the outcomes durable, and only then acknowledges them.
 
-Take outcomes: believe the signed id, make them durable, and only then acknowledge.
+Concurrent requests share commits: while one commit runs, further requests gather, and the next commit takes them all.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from app.services.serving.predictor import LiveModels
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
+_KEYS = frozenset(("prediction_id", "actual", "reward"))
+_LONG_TEXT = 60
 
 
 class _Ticket(Generic[Work, Result]):
-    """One caller's work and, once committed, its result (or what the commit raised)."""
+    """One caller's work and, once committed, its result or the error that the commit raised."""
 
     __slots__ = ("done", "error", "result", "work")
 
@@ -35,15 +37,15 @@ class _Ticket(Generic[Work, Result]):
 
 
 class GroupCommit(Generic[Work, Result]):
-    """Calls `commit` with the work of all callers that wait; needs no thread of its own, so it may cross a fork.
+    """Calls `commit` with the work of all waiting callers; has no thread of its own, so it may cross a fork.
 
-    `wait_s` bounds how long a caller waits for its turn.
+    A caller waits at most `wait_s` seconds for the commit before its own.
     """
 
     def __init__(self, commit: Callable[[Sequence[Work]], list[Result]], wait_s: float) -> None:
         self._commit = commit
         self._wait_s = wait_s
-        self._turn = threading.Lock()
+        self._committing = threading.Lock()
         self._gathering = threading.Lock()
         self._waiting: list[_Ticket[Work, Result]] = []
 
@@ -52,14 +54,14 @@ class GroupCommit(Generic[Work, Result]):
         ticket: _Ticket[Work, Result] = _Ticket(work)
         with self._gathering:
             self._waiting.append(ticket)
-        if not self._turn.acquire(timeout=self._wait_s):
+        if not self._committing.acquire(timeout=self._wait_s):
             self._withdraw(ticket)
-            raise StoreUnavailable("the store is too slow at the moment: nothing of this request is acknowledged")
+            raise StoreUnavailable("the store is too slow at the moment: nothing is acknowledged; send it again later")
         try:
-            if not ticket.done:
+            if not ticket.done:  # the commit before may have taken this ticket along
                 self._commit_waiting()
         finally:
-            self._turn.release()
+            self._committing.release()
         if ticket.error is not None:
             raise ticket.error
         return ticket.result  # type: ignore[return-value]
@@ -81,12 +83,8 @@ class GroupCommit(Generic[Work, Result]):
                 self._waiting.remove(ticket)
 
 
-_KEYS = frozenset(("prediction_id", "actual", "reward"))
-_LONG_TEXT = 60
-
-
 class Receipt(msgspec.Struct, frozen=True):
-    """How many outcomes were new, and how many said again what was known; all are on disk."""
+    """The number of new outcomes and of repeated ones; all are on disk."""
 
     accepted: int
     duplicates: int
@@ -95,18 +93,18 @@ class Receipt(msgspec.Struct, frozen=True):
 class OutcomeLog(Protocol):
     """The store's side of feedback.
 
-    `commit` makes several submissions durable in one transaction and returns for each its receipt, or the
-    `Contradiction` for which none of its outcomes was taken. Raises `StoreUnavailable`: then none of any was.
+    `commit` makes several submissions durable in one transaction. For each it returns the receipt, or the
+    `Contradiction` because of which none of its outcomes was accepted. Raises `StoreUnavailable`: then nothing was.
     """
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]: ...
 
 
 class Feedback:
-    """The use case behind `POST /feedback`; safe in threads, and made before a fork or after.
+    """The use case behind `POST /feedback`. Thread-safe; it may be made before a fork.
 
-    A submission that timed out may still have been committed: said again, it is a duplicate, so the client that
-    repeats what was not acknowledged is always right.
+    A submission that timed out may have been committed all the same. Repeating it is safe: the outcomes then count as
+    duplicates.
     """
 
     def __init__(self, live: LiveModels, signer: Signer, log: OutcomeLog, wait_s: float = 10.0) -> None:
@@ -115,10 +113,10 @@ class Feedback:
         self._commits: GroupCommit[Sequence[Outcome], Receipt | BakeoffError] = GroupCommit(log.commit, wait_s)
 
     def accept(self, items: Sequence[Any]) -> Receipt:
-        """Take all outcomes of `items`, or none.
+        """Accept all outcomes of `items`, or none.
 
-        Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (of a list: naming the index), and
-        `StoreUnavailable` where nothing could be made durable.
+        Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (for a list with the index), `NotReady` for a
+        label while no version is loaded, and `StoreUnavailable` if nothing could be made durable.
         """
         if not items:
             raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
@@ -148,7 +146,10 @@ class Feedback:
         return found
 
     def _contract(self, ordinal: int) -> FeatureContract:
-        """The contract of the version that answered; of the reference where that one is not served any more."""
+        """The contract of the version that answered, or of the reference version if that one is no longer loaded.
+
+        Loaded versions of one service predict the same target, so the reference's classes are the right ones.
+        """
         loaded_models = self._live.loaded_models
         for version in loaded_models.versions.values():
             if version.ordinal == ordinal:
@@ -165,7 +166,7 @@ def _checked_item(item: Any) -> str:
     for key in item:
         if key not in _KEYS:
             shown = key[:_LONG_TEXT]
-            raise InvalidRequest(f"unknown key {shown!r}; known are {', '.join(sorted(_KEYS))}", field=shown)
+            raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
     prediction_id = item.get("prediction_id")
     if type(prediction_id) is not str:
         raise InvalidRequest("prediction_id must be a string", field="prediction_id")

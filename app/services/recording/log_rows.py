@@ -1,6 +1,6 @@
-"""Ask the versions that did not serve, many rows in one call, so that a label settles every version's answer.
+"""Makes the rows of the log: each prediction with the answers of all compatible versions.
 
-Turn what was served into rows of the log.
+The versions that did not serve are run here, many rows in one call (shadow), so that one label scores every version.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OnFailure = Callable[[str, Exception], None]
 def answers_of(
     exposures: Sequence[Exposure], version: str, loaded_models: LoadedModels, on_failure: OnFailure
 ) -> list[dict[str, Answer]]:
-    """Each row's answers by version: that of `version`, which served all of `exposures`, and those of its peers.
+    """Each row's answers by version: that of `version`, which served all of `exposures`, and its compatible versions'.
 
-    A peer that fails is reported to `on_failure` for each exposure that it could not answer, and left out of these.
+    A version that fails is left out of the exposures that it could not answer; `on_failure` is called for each.
     """
     served = _as_answers(_merged([exposure.outputs for exposure in exposures]), sum(map(len, exposures)))
     by_version: dict[str, list[Answer | None]] = {version: [*served]}
@@ -40,7 +40,10 @@ def answers_of(
 
 
 def _ask(version: LoadedVersion, exposures: Sequence[Exposure], on_failure: OnFailure) -> list[Answer | None]:
-    """The version's answers, None where it failed. One bad row must not cost the others theirs: halve and ask again."""
+    """The version's answers, None where it failed. After an error, each half is tried on its own.
+
+    So one row that a model cannot take costs only its own answer.
+    """
     answers = attempt(_asked, version, exposures)
     if not isinstance(answers, Exception):
         return answers
@@ -57,7 +60,7 @@ def _asked(version: LoadedVersion, exposures: Sequence[Exposure]) -> list[Answer
 
 
 def _merged(outputs: Sequence[Outputs]) -> Outputs:
-    """One version's outputs, one after the other: turning arrays into lists once is several times cheaper."""
+    """One version's outputs, concatenated: one conversion of arrays to lists is several times cheaper than many."""
     return Outputs(
         class_ids=_joined([each.class_ids for each in outputs]),
         probabilities=_joined([each.probabilities for each in outputs]),
@@ -92,9 +95,9 @@ _ENCODER = msgspec.json.Encoder()
 def log_rows(
     exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
 ) -> list[LoggedPrediction]:
-    """One row for each prediction, in the order of serving, with every peer's answer to it.
+    """One row of the log for each prediction, in the order of `exposures`, with every compatible version's answer.
 
-    A missing number (NaN) is null in the JSON. Raises what encoding raises where a value has no JSON form.
+    A missing number (NaN) is null in the JSON. Raises the encoder's errors for a value that JSON cannot express.
     """
     rows_of: dict[int, list[LoggedPrediction]] = {}
     for version in {exposure.version: None for exposure in exposures}:
@@ -111,10 +114,8 @@ def log_rows(
 
 
 def _lines(values: list) -> list[str]:
-    """Each value's JSON; one call for all is several times cheaper than one each.
-
-    JSON escapes line feeds, but not the other characters at which `splitlines` would cut.
-    """
+    """Each value's JSON; one call for all is several times cheaper than one each."""
+    # Not splitlines(): it also cuts at characters, such as U+2028, that JSON does not escape.
     return _ENCODER.encode_lines(values).decode().split("\n")[:-1]
 
 

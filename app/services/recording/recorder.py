@@ -1,7 +1,4 @@
-"""How far recorders have come: what a reader waits for to see what was answered before it asked.
-
-The recorder of one worker: takes what was served, and a thread of its own counts it, shadows it and logs it.
-"""
+"""The recorder of one worker: takes what was served, and counts, shadows and logs it in a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,14 +13,19 @@ from app.domain.prediction import Exposure
 from app.services.ports import ExposureLog, LoadedModels
 from app.services.recording.batch import ROWS_PER_TICK, BatchProcessor, RecorderMetrics, RecordQueue
 
+_LOG = logging.getLogger(__name__)
 _POLL_S = 0.001
+_INTERVAL_S = 0.01
 
 
 class Progress(Protocol):
-    """The recorders that share a log, two numbers each: rows accepted and rows settled. May raise `OSError`."""
+    """The progress of all recorders that share a log: rows accepted and rows settled, for each. May raise `OSError`.
+
+    A reader waits for it so that it sees everything that was answered before it asked, by whichever process.
+    """
 
     def open(self) -> MutableSequence[int]:
-        """This process's numbers, to be written in place."""
+        """This process's two numbers, to be written in place."""
 
     def all(self) -> Mapping[str, tuple[int, int]]:
         """(accepted, settled) of each live process, by name."""
@@ -51,8 +53,10 @@ class OwnProgress:
 
 
 def wait_until_settled(progress: Progress, timeout_s: float) -> bool:
-    """Whether all rows accepted so far, by whatever process, were settled within `timeout_s`. Dead processes do not
-    count: what they had not settled is lost."""
+    """Whether all rows that any process has accepted so far were settled within `timeout_s`.
+
+    Dead processes are left out: the rows that they had not settled are lost.
+    """
     deadline = time.monotonic() + timeout_s
     targets = {name: accepted for name, (accepted, settled) in progress.all().items() if settled < accepted}
     while targets:
@@ -64,16 +68,12 @@ def wait_until_settled(progress: Progress, timeout_s: float) -> bool:
     return True
 
 
-_LOG = logging.getLogger(__name__)
-_INTERVAL_S = 0.01
-
-
 class Recorder:
     """The `Sink` of one worker. Making one starts nothing; `start` is called after the fork.
 
-    Up to `limit_rows` rows wait in the queue, and as many more for an unusable store. `loaded_models` gives the
-    versions served now. `progress` lets the workers of a host wait for each other; `backpressure` says that requests
-    wait for the processor, so that shadow work must not take it.
+    Up to `limit_rows` rows wait in the queue, and as many more while the store cannot be used. `loaded_models` returns
+    the loaded models. `progress` lets the workers of a host wait for each other. `backpressure` returns whether
+    requests wait for the processor, so that shadow versions must not use it.
     """
 
     def __init__(
@@ -94,19 +94,19 @@ class Recorder:
 
     @property
     def outage(self) -> str | None:
-        """Why the store did not take the last write; None while it does."""
+        """Why the store refused the last write; None while it accepts them."""
         return self._processor.outage
 
     def record(self, exposure: Exposure) -> None:
-        """Take what was served; dropped and counted where the queue is full. Never blocks, never raises."""
+        """Queue what was served; dropped and counted if the queue is full. Never blocks, never raises."""
         self._record_queue.put(exposure)
 
     def failed(self, version: str, reason: str) -> None:
-        """Note that `version` raised when it was asked to serve."""
+        """Record that `version` raised an error when it was to serve."""
         self._processor.failures.add(version, reason)
 
     def start(self) -> None:
-        """Begin to drain, in the process that serves; once more is harmless."""
+        """Start the thread, in the process that serves. A second call has no effect."""
         if self._thread is not None:
             return
         numbers = self._numbers()
@@ -116,7 +116,7 @@ class Recorder:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> int:
-        """Drain what is left, for `timeout_s` at most; the number of rows that did not reach the log."""
+        """Process what is left, for at most `timeout_s`; returns the number of rows that did not reach the log."""
         if self._thread is not None:
             self._stop_by_s = time.monotonic() + timeout_s
             self._wake.set()
@@ -129,9 +129,9 @@ class Recorder:
         return left
 
     def flush(self, timeout_s: float) -> bool:
-        """Whether all that any worker of this host had answered by now was settled within `timeout_s`.
+        """Whether everything that any worker of this host had answered was settled within `timeout_s`.
 
-        Settled is what is counted, and is in the log unless the store is unusable: then nobody waits for it.
+        A settled row is counted, and is in the log unless the store cannot be used: then nobody waits for it.
         """
         self._wake.set()
         try:
@@ -145,6 +145,7 @@ class Recorder:
             return self._progress.open()
         except OSError:
             _LOG.exception("progress_not_shared")
+            # Without the shared file a reader waits for this process only: better than not recording.
             self._progress = OwnProgress()
             return self._progress.open()
 
@@ -157,7 +158,7 @@ class Recorder:
                 settled = numbers[1] = self._processor.settled
 
     def _rest(self) -> None:
-        """Let a batch gather: a turn costs as much as many rows."""
+        """Wait a moment for a batch to gather: a tick costs as much as many rows."""
         if self._record_queue.waiting < ROWS_PER_TICK and not (self._stop_by_s and self._record_queue):
             self._wake.wait(_INTERVAL_S)
             self._wake.clear()

@@ -1,4 +1,4 @@
-"""Rows on their way to the log: kept while the store is unusable, tried again, never written twice over."""
+"""Rows on their way to the log: kept and retried while the store cannot be used."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LOG = logging.getLogger(__name__)
 _ROWS_PER_WRITE = 1024
 _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
-# One refusal may be another writer's long commit; two in a row are an outage.
+# One failure may be another writer's long commit; two in a row are an outage.
 _LOGGED_FAILURE = 2
-# Text that is not UTF-8, a number beyond 64 bits: no store takes these, however long one waits.
+# Text that is not UTF-8, a number beyond 64 bits: no store accepts such a row, however often it is retried.
 _ROW_AT_FAULT = (UnicodeError, OverflowError)
 
 
 class RetryBufferMetrics(Protocol):
-    """What the backlog counts."""
+    """Counts the rows that the buffer drops and the writes that fail."""
 
     def dropped(self, rows: int) -> None: ...
 
@@ -31,9 +31,9 @@ class RetryBufferMetrics(Protocol):
 
 
 class RetryBuffer:
-    """Up to `limit` rows that wait for the log; above it the oldest go. For one thread.
+    """Up to `limit` rows that wait for the log; above that, the oldest are dropped. For one thread.
 
-    `clock` is monotonic seconds.
+    A retry is safe: the log ignores a row that it has already. `clock` is monotonic seconds.
     """
 
     def __init__(self, log: ExposureLog, metrics: RetryBufferMetrics, limit: int, clock: Callable[[], float]) -> None:
@@ -52,14 +52,14 @@ class RetryBuffer:
         return len(self._rows)
 
     def add(self, rows: Sequence[LoggedPrediction]) -> None:
-        """Take `rows` in, and let the oldest go where there are too many."""
+        """Append `rows`, and drop the oldest if there are too many."""
         self._rows.extend(rows)
         excess = len(self._rows) - self._limit
         if excess > 0:
             self._drop(excess)
 
     def write(self) -> None:
-        """Write all rows, a transaction for each thousand; after a failure, not again before its time has come."""
+        """Write all rows, one transaction for each thousand; after a failure, only once its retry is due."""
         while self._rows and self._clock() >= self._not_before_s:
             batch = list(islice(self._rows, _ROWS_PER_WRITE))
             error = attempt(self._log.append, batch)
@@ -72,7 +72,7 @@ class RetryBuffer:
                 self._failed(error)
 
     def _write_singly(self, batch: Sequence[LoggedPrediction]) -> None:
-        """Write what can be written and drop the rest: one row must not hold up all others for ever."""
+        """Write each row on its own and drop those at fault: one of them must not block all others for ever."""
         for row in batch:
             error = attempt(self._log.append, [row])
             if error is None:
@@ -95,7 +95,7 @@ class RetryBuffer:
         self._metrics.dropped(rows)
 
     def _failed(self, error: Exception) -> None:
-        if self._failures == 0:
+        if self._failures == 0:  # the first failure of an outage
             self._retry_s = _FIRST_RETRY_S
             self._dropped = 0
         self._failures += 1
@@ -117,5 +117,5 @@ class RetryBuffer:
 
 
 def _unexpected(error: Exception) -> Exception | None:
-    """The error where its traceback is worth a look."""
+    """The error if its traceback helps: an unavailable store is no fault in the code."""
     return None if isinstance(error, StoreUnavailable) else error
