@@ -1,6 +1,6 @@
-"""The served model as the simulator knows it from the API.
+"""The simulator's HTTP client: one keep-alive connection, and a record for every result.
 
-The service over HTTP, as the simulator uses it: one keep-alive connection, every outcome a record.
+Failures are records too and not exceptions, because a simulation counts them and goes on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from app.domain.manifest import Source
 from app.errors import NotReady
 from app.simulation.rows import Label
 
+_TIMEOUT_S = 30.0
+NO_ANSWER = "no_answer"
+_T = TypeVar("_T")
+
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """What `GET /models` says of one version, as far as it is needed to play its data."""
+    """One version in the answer of `GET /models`, with the fields that playing its data needs."""
 
     version: str
     contract: FeatureContract
@@ -34,20 +38,24 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def reference_of(models: Sequence[ServedModel]) -> ServedModel:
-    """The version whose data set is played: the champion, else the first that serves. Raises `NotReady`."""
+    """The version whose data set is played: the champion, else the first that is loaded.
+
+    Raises `NotReady` if none is.
+    """
     serving = [model for model in models if model.serving]
     if not serving:
-        raise NotReady("the service has no model to ask: run `bakeoff train`, then restart the api")
+        raise NotReady(_none_loaded(len(models)))
     return next((model for model in serving if "champion" in model.aliases), serving[0])
 
 
-_TIMEOUT_S = 30.0
-NO_ANSWER = "no_answer"
-_T = TypeVar("_T")
+def _none_loaded(published: int) -> str:
+    if not published:
+        return "no model is published: run `bakeoff train`, then load it with POST /models/reload"
+    return f"none of the {published} published models is loaded: POST /models/reload loads them or gives the reasons"
 
 
 class ServiceAnswer(msgspec.Struct, frozen=True):
-    """What `POST /predict` answered."""
+    """The answer of `POST /predict`, without the fields that a simulation does not need."""
 
     prediction_id: str
     prediction: str | float
@@ -56,21 +64,21 @@ class ServiceAnswer(msgspec.Struct, frozen=True):
 
 
 class ServiceOutcome(msgspec.Struct, frozen=True):
-    """A true label to be told, for the prediction that was answered."""
+    """A true label to report, with the id of the prediction that it belongs to."""
 
     prediction_id: str
     actual: Label
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """What `POST /feedback` answered."""
+    """The answer of `POST /feedback`: how many outcomes were new, and how many were known already."""
 
     accepted: int
     duplicates: int = 0
 
 
 class ServiceProblem(msgspec.Struct, frozen=True):
-    """Why there is no result. `status` is 0 and `code` is `no_answer` where no HTTP answer came."""
+    """Why there is no result. Without an HTTP answer `status` is 0 and `code` is `no_answer`."""
 
     status: int
     code: str
@@ -88,27 +96,27 @@ class _Error(msgspec.Struct):
 
 
 class Service:
-    """One connection to the service at `url`; not to be shared between threads."""
+    """One connection to the service at `url`; not to be shared between threads, as `requests.Session` must not be."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
-        # Proxies and .netrc are for other hosts, and looking for them costs more than the request.
+        # Proxies and .netrc are for other hosts, and reading them for each request costs more than the request.
         self._session.trust_env = False
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def models(self) -> Listing | ServiceProblem:
-        """The versions on the shelf."""
+        """The published versions."""
         return self._call("GET", "/models", Listing)
 
     def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
-        """The answer to one row."""
+        """The answer to one row in contract order, for `user_id` if there is one."""
         body = {"features": row} if user_id is None else {"features": row, "user_id": user_id}
         return self._call("POST", "/predict", ServiceAnswer, body)
 
     def send_labels(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
-        """Tell true labels; all of them are taken, or none."""
+        """Report true labels; the service accepts all of them or none."""
         return self._call("POST", "/feedback", Accepted, {"feedback": outcomes})
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Change the traffic on purpose: shift, stretch or decouple a feature, to see whether drift is found.
+"""The requests of a simulation, drawn before any is sent, so that a seed gives the same traffic on every server.
 
-What is sent, decided beforehand: the same seed sends the same, whatever the server and its speed.
+Distortions change the traffic on purpose: they shift, stretch or decouple a feature, to see whether drift is found.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ GRAMMAR = (
     "NAME:+1sd (shift by standard deviations), NAME:-0.5 (shift), NAME:x1.5 (multiply), "
     "NAME:x1.5sd (spread about the mean), decouple:NAME (take it from another row)"
 )
+# Rows are drawn in chunks, because a call of NumPy per row is slow.
+_CHUNK = 512
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _SHIFT = re.compile(rf"(?P<name>\w+):(?P<by>[+-]{_NUMBER})(?P<sd>sd)?")
 _SCALE = re.compile(rf"(?P<name>\w+):x(?P<by>{_NUMBER})(?P<sd>sd)?")
@@ -46,7 +48,7 @@ def parse(text: str) -> Distortion:
 
 
 class Distorter:
-    """Applies distortions to rows drawn from `data`. Raises `InvalidRequest` where one does not fit the features."""
+    """Applies distortions to rows drawn from `data`. Raises `InvalidRequest` if one does not fit the features."""
 
     def __init__(self, distortions: Sequence[Distortion], data: LabelledRows) -> None:
         self._data = data
@@ -60,6 +62,7 @@ class Distorter:
         return changed
 
     def _changed(self, distortion: Distortion, column: int, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        # Standard deviation and mean are those of all data and not of the chunk: each request moves by the same amount.
         amount, known = distortion.amount, self._data.values[:, column]
         if distortion.kind == "decouple":
             return known[rng.integers(len(known), size=len(values))]
@@ -75,7 +78,7 @@ class Distorter:
 
 
 def moments(column: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of a numeric column's values, missing ones left out."""
+    """Mean and standard deviation of a numeric column, without missing values; zeros if there is no other."""
     numbers = column.astype(np.float64)
     present = numbers[~np.isnan(numbers)]
     return (float(present.mean()), float(present.std())) if present.size else (0.0, 0.0)
@@ -87,19 +90,19 @@ def _column(distortion: Distortion, data: LabelledRows) -> int:
         if feature.name != distortion.feature:
             continue
         if feature.kind != "numeric" and distortion.kind != "decouple":
-            raise InvalidRequest(f"feature {feature.name!r} is categorical: it can only be decoupled")
+            raise InvalidRequest(
+                f"feature {feature.name!r} is categorical: it can only be decoupled (decouple:{feature.name})"
+            )
         return column
     known = ", ".join(feature.name for feature in features)
     raise InvalidRequest(f"the model has no feature {distortion.feature!r}; it has: {known}")
 
 
-_CHUNK = 512
-
-
 class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to draw. `noise` is a share of each feature's standard deviation; `users` 0 names nobody.
+    """How requests are drawn.
 
-    The distortions begin with request number `after` (from 0).
+    `label_rate` is the share of requests whose label is sent. `noise` is in standard deviations of each feature. With
+    `users` 0 no request has a user id. The distortions begin with request number `after` (from 0).
     """
 
     requests: int
@@ -112,7 +115,7 @@ class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):
-    """One request, its true label, and whether that will be told."""
+    """One request, its true label, and whether the label will be sent."""
 
     index: int
     row: list[float | str | None]
@@ -124,23 +127,23 @@ class PlannedRequest(msgspec.Struct, frozen=True):
 def planned(data: LabelledRows, options: TrafficOptions) -> Iterator[PlannedRequest]:
     """The requests in order: rows drawn from all of `data` with replacement.
 
-    Raises `InvalidRequest` at once where a distortion does not fit the features.
+    Raises `InvalidRequest` at once, not at the first request, if a distortion does not fit the features.
     """
     return _drawn(data, options, Distorter(options.distortions, data))
 
 
 def _drawn(data: LabelledRows, options: TrafficOptions, distorter: Distorter) -> Iterator[PlannedRequest]:
-    # A stream of chance for each purpose, so that one option does not change what another draws.
-    whose, drawn, labelled, moved, changed = np.random.default_rng(options.seed).spawn(5)
+    # A generator of its own for each purpose, so that one option does not change what another draws.
+    by_user, by_row, by_label, by_noise, by_distortion = np.random.default_rng(options.seed).spawn(5)
     for first in range(0, options.requests, _CHUNK):
         size = min(_CHUNK, options.requests - first)
-        places = drawn.integers(len(data), size=size)
-        rows = _with_noise(data, data.values[places], options.noise, moved)
+        places = by_row.integers(len(data), size=size)
+        rows = _with_noise(data, data.values[places], options.noise, by_noise)
         if options.distortions:
             untouched = max(0, options.after - first)
-            rows[untouched:] = distorter.apply(rows[untouched:], changed)
-        sends = labelled.random(size) < options.label_rate
-        users = _users(options.users, size, whose)
+            rows[untouched:] = distorter.apply(rows[untouched:], by_distortion)
+        sends = by_label.random(size) < options.label_rate
+        users = _users(options.users, size, by_user)
         for offset, place in enumerate(places):
             row = _json_row(rows[offset])
             yield PlannedRequest(first + offset, row, data.labels[place], bool(sends[offset]), users[offset])

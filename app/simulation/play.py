@@ -1,9 +1,4 @@
-"""Count what came back, from several threads, and sum it up.
-
-The summary as text for a terminal.
-
-Play planned requests against the service from several threads, at a given pace, and tell the labels.
-"""
+"""Play planned requests against the service from several threads, send the labels, and count the results."""
 
 from __future__ import annotations
 
@@ -19,9 +14,17 @@ from app.simulation.client import NO_ANSWER, Accepted, ServiceAnswer, ServiceOut
 from app.simulation.plan import PlannedRequest
 from app.simulation.rows import Label
 
+NO_FEEDBACK = "the server has no POST /feedback (it answered 404): the run went on without labels"
+_TRIES = 4
+_LONGEST_PAUSE_S = 2.0
+_UNKNOWN_PREDICTION = "unknown_prediction"
+# So many requests in a row without an HTTP answer end the run.
+_GONE_AFTER = 20
+_T = TypeVar("_T")
+
 
 class VersionScore(msgspec.Struct, frozen=True):
-    """One version's answers as seen by who knows the truth of each: a share that is right, or a mean error."""
+    """One version's answers compared with all true labels, sent or not: the share that is right, or the mean error."""
 
     answers: int
     accuracy: float | None = None
@@ -29,7 +32,11 @@ class VersionScore(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, or what there has been of it. `errors` and `label_errors` count by code; `labels_sent` were sent."""
+    """The counts of a run, or of its part so far.
+
+    `errors` counts requests without a prediction, and `label_errors` rejected labels, by code. `seconds` is the time
+    that it took.
+    """
 
     planned: int
     sent: int
@@ -46,7 +53,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def complete(self) -> bool:
-        """Whether everything planned was sent, answered and, where it was told, taken."""
+        """Whether every planned request was sent and answered, and every label sent was accepted."""
         return self.sent == self.answered == self.planned and not self.label_errors
 
 
@@ -58,7 +65,7 @@ class _VersionCounts:
 
 
 class Tally:
-    """Thread-safe counts. `regression` says that a label is a number to be near to, not a name to match."""
+    """Thread-safe counts. With `regression`, a label is a number to be near to and not a name to match."""
 
     def __init__(self, planned: int, *, regression: bool) -> None:
         self._lock = threading.Lock()
@@ -77,7 +84,7 @@ class Tally:
         return self._sent
 
     def answered(self, answer: ServiceAnswer, label: Label) -> None:
-        """An answer to a row whose true label is known."""
+        """A request was answered; `label` is its true one."""
         with self._lock:
             self._sent += 1
             version = self._versions.setdefault(answer.model_version, _VersionCounts())
@@ -89,13 +96,13 @@ class Tally:
             self._assignments[answer.assignment] = self._assignments.get(answer.assignment, 0) + 1
 
     def refused(self, problem: ServiceProblem) -> None:
-        """A request without a prediction."""
+        """A request got no prediction."""
         with self._lock:
             self._sent += 1
             self._errors[problem.code] = self._errors.get(problem.code, 0) + 1
 
     def labels_were_sent(self, labels: int, result: Accepted | ServiceProblem) -> None:
-        """`labels` were told together."""
+        """`labels` labels were sent in one call, with this result."""
         with self._lock:
             self._labels_sent += labels
             if isinstance(result, Accepted):
@@ -105,7 +112,7 @@ class Tally:
                 self._label_errors[result.code] = self._label_errors.get(result.code, 0) + labels
 
     def note(self, text: str) -> None:
-        """Something that the reader of the summary must know; each text once."""
+        """Add a text for the reader of the summary; each text appears once."""
         with self._lock:
             self._notes.setdefault(text)
 
@@ -134,7 +141,7 @@ class Tally:
 
 
 def text_of(summary: Summary) -> str:
-    """A few lines: what was sent, what each version answered, what became of the labels."""
+    """The summary for a terminal: requests, answers by version, labels and notes, one per line."""
     rate = summary.sent / summary.seconds if summary.seconds > 0 else 0.0
     first = f"sent {summary.sent} of {summary.planned} requests in {summary.seconds:.1f} s ({rate:.0f}/s)"
     lines = [first, f"answered {summary.answered}{_listed(summary.assignments)}"]
@@ -144,7 +151,7 @@ def text_of(summary: Summary) -> str:
     if summary.labels_sent:
         lines.append(f"labels accepted {summary.labels_accepted}, already known {summary.labels_duplicate}")
     if summary.label_errors:
-        lines.append(f"labels not taken {sum(summary.label_errors.values())}{_listed(summary.label_errors)}")
+        lines.append(f"labels rejected {sum(summary.label_errors.values())}{_listed(summary.label_errors)}")
     return "\n".join([*lines, *(f"note: {note}" for note in summary.notes)])
 
 
@@ -158,16 +165,8 @@ def _listed(counts: Mapping[str, int]) -> str:
     return f" ({', '.join(f'{name} {counts[name]}' for name in sorted(counts))})" if counts else ""
 
 
-NO_FEEDBACK_YET = "this server takes no feedback yet (POST /feedback: 404): it went on without labels"
-_TRIES = 4
-_LONGEST_PAUSE_S = 2.0
-_UNKNOWN_PREDICTION = "unknown_prediction"
-_GONE_AFTER = 20
-_T = TypeVar("_T")
-
-
 class ServiceConnection(Protocol):
-    """One thread's way to the service."""
+    """One thread's connection to the service: a `Service`, or a fake."""
 
     def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem: ...
 
@@ -177,9 +176,9 @@ class ServiceConnection(Protocol):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How fast: `rate` requests a second in all (None: as fast as they are answered) over `concurrency` threads.
+    """The speed: `rate` requests per second in all (None: as fast as they are answered) over `concurrency` threads.
 
-    Labels are told `feedback_batch` at a time.
+    Labels are sent `feedback_batch` at a time, per thread.
     """
 
     concurrency: int = 4
@@ -188,7 +187,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Play:
-    """One run. `connect` makes a connection for each thread; `plan` is used up."""
+    """One run. `connect` makes a connection for each thread; `plan` is consumed."""
 
     def __init__(
         self, plan: Iterator[PlannedRequest], pace: Pace, connect: Callable[[], ServiceConnection], tally: Tally
@@ -205,18 +204,18 @@ class Play:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start the threads that send."""
         self._started = time.monotonic()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._pace.concurrency)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Send no more; what is under way is finished, and the labels of what was answered are told."""
+        """Send no more requests; those under way are finished, and the labels of answered ones are sent."""
         self._stop.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end. True when all is done, False when `timeout_s` has passed before."""
+        """Wait for the end. True if all is done, False if `timeout_s` passed first."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
@@ -231,16 +230,18 @@ class Play:
             if request.sends_label and isinstance(answer, ServiceAnswer):
                 unsent.append(ServiceOutcome(answer.prediction_id, request.label))
             if len(unsent) >= self._pace.feedback_batch:
-                unsent = self._send_labels(connection, unsent)
+                self._send_labels(connection, unsent)
+                unsent = []
         self._send_labels(connection, unsent)
         connection.close()
 
     def _next(self) -> PlannedRequest | None:
-        """The next request when it is due; None at the end."""
+        """The next request, when it is due; None at the end."""
         with self._plan_lock:
             request = None if self._stop.is_set() else next(self._plan, None)
         if request is None or self._pace.rate is None:
             return request
+        # By its number and not after the previous one, so that a slow answer does not lower the rate.
         due = self._started + request.index / self._pace.rate
         return None if self._stop.wait(max(0.0, due - time.monotonic())) else request
 
@@ -254,22 +255,22 @@ class Play:
             return
         self._unanswered_in_a_row += 1
         if self._unanswered_in_a_row >= _GONE_AFTER:
-            self._tally.note(f"the server has gone: {answer.message}")
+            self._tally.note(f"the server does not answer any more, the run was stopped: {answer.message}")
             self.stop()
 
-    def _send_labels(self, connection: ServiceConnection, unsent: list[ServiceOutcome]) -> list[ServiceOutcome]:
-        """Tell the labels, and give back what is left to send_labels: nothing."""
-        if unsent and self._accepts_labels:
-            result = self._tried(partial(connection.send_labels, unsent))
-            if isinstance(result, ServiceProblem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
-                self._accepts_labels = False
-                self._tally.note(NO_FEEDBACK_YET)
-            else:
-                self._tally.labels_were_sent(len(unsent), result)
-        return []
+    def _send_labels(self, connection: ServiceConnection, outcomes: list[ServiceOutcome]) -> None:
+        if not outcomes or not self._accepts_labels:
+            return
+        result = self._tried(partial(connection.send_labels, outcomes))
+        # 404 has two meanings: a forged or foreign prediction id, which is counted, and a server without the call.
+        if isinstance(result, ServiceProblem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
+            self._accepts_labels = False
+            self._tally.note(NO_FEEDBACK)
+        else:
+            self._tally.labels_were_sent(len(outcomes), result)
 
     def _tried(self, call: Callable[[], _T | ServiceProblem]) -> _T | ServiceProblem:
-        """The result, asked for again where the service says that it is busy."""
+        """The result of `call`, tried up to four times while the service answers 503 with a Retry-After."""
         for _ in range(_TRIES - 1):
             result = call()
             if not isinstance(result, ServiceProblem) or result.status != 503 or result.retry_after_s is None:

@@ -1,4 +1,4 @@
-"""The rows of a model's own data set with their true labels, as requests carry them."""
+"""The rows of the data set that a model was trained on, in request form, with their true labels."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.domain.rows import RowParser
 from app.errors import DataRefused, InvalidFeatures
 
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
+# Training's spellings of missing values, in lower case: packages of one level do not import each other.
 _MISSING = frozenset(("", "?", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"))
 _SEPARATORS = ",;\t|"
 
@@ -23,10 +24,10 @@ Label = str | float
 
 
 class LabelledRows(msgspec.Struct, frozen=True):
-    """`values` of shape (n, features), columns in contract order, as `RowParser` gives them; `labels` of n.
+    """`values` of shape (n, features) in `RowParser`'s form and contract order, and n `labels`.
 
-    A label is a class name, or a number for regression. `skipped` counts rows that the contract or a missing label
-    kept out.
+    A label is a class name, or a number for a regression. `skipped` counts the rows that do not fit the contract or
+    have no label.
     """
 
     contract: FeatureContract
@@ -39,9 +40,9 @@ class LabelledRows(msgspec.Struct, frozen=True):
 
 
 def load(contract: FeatureContract, source: Source, elsewhere: Path | None = None) -> LabelledRows:
-    """All rows of the data set that the model was made from, or of the CSV file `elsewhere`.
+    """All rows of the data set that the model was trained on, or of the CSV file `elsewhere`.
 
-    Raises `DataRefused` where the data are not here or do not fit the model.
+    Raises `DataRefused` if the data cannot be found or do not fit the model.
     """
     if elsewhere is None and source.dataset in BUILT_IN:
         return _built_in(contract, source.dataset)
@@ -49,7 +50,7 @@ def load(contract: FeatureContract, source: Source, elsewhere: Path | None = Non
 
 
 def _built_in(contract: FeatureContract, name: str) -> LabelledRows:
-    # Slow to import, and of use only here.
+    # Imported here because it is slow, and only built-in sets need it.
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
     names = unique_snake_case([str(column) for column in bunch.feature_names])
     places = [_place(names, feature, name) for feature in contract.features]
@@ -64,7 +65,7 @@ def _built_in(contract: FeatureContract, name: str) -> LabelledRows:
 def _csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
     header, records = _read(path)
     if target not in header:
-        raise DataRefused(f"{path} has no column {target!r}, the model's target")
+        raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")
     target_at, features_at = header.index(target), _features_at(header, target, contract, path)
     parser = RowParser(contract)
     rows, labels = [], []
@@ -80,14 +81,14 @@ def _csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
 
 
 def _features_at(header: list[str], target: str, contract: FeatureContract, path: Path) -> list[int]:
-    """Where the file has the contract's columns: training normalises the names of all columns but the target."""
+    """The positions of the contract's columns in the file. Training normalises all names except the target's."""
     positions = [at for at, name in enumerate(header) if name != target]
     names = unique_snake_case([header[at] for at in positions])
     return [positions[_place(names, feature, str(path))] for feature in contract.features]
 
 
 def _row(contract: FeatureContract, parser: RowParser, cells: list[str]) -> np.ndarray | None:
-    """The row, of shape (1, features), or None where no request could carry it."""
+    """The row, of shape (1, features), or None if the contract rejects it."""
     try:
         return parser.row([_cell(feature, cell) for feature, cell in zip(contract.features, cells, strict=True)])
     except InvalidFeatures:
@@ -102,7 +103,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
             separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", first).count)
             lines = [line for line in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(line)]
     except FileNotFoundError:
-        raise DataRefused(f"the model's data, {path}, are not here: say with --data where they are") from None
+        raise DataRefused(f"there is no file {path}: give the model's data with --data") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataRefused(f"{path} cannot be read: {error}") from error
     if not lines:
@@ -127,7 +128,7 @@ def _cell(feature: Feature, cell: str) -> float | str | None:
 
 
 def _label(contract: FeatureContract, cell: str) -> Label | None:
-    """The class name or number that the cell means; None where it means none."""
+    """The class name or number that the cell stands for; None if it is neither."""
     number = _number(cell)
     if contract.task == "regression":
         return number

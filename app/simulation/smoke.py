@@ -1,4 +1,4 @@
-"""The smoke test: does a running api answer what it must, and refuse what it must? Over HTTP, as any client."""
+"""The smoke test of a running api, over HTTP: known answers, rejected bad requests, metrics, the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ Complaints = Iterator[str]
 
 
 class SmokeCheck(msgspec.Struct, frozen=True):
-    """One check: what was looked at, and what is wrong with it; nothing where all is well."""
+    """The name of a check and everything that it found wrong; empty if it passed."""
 
     name: str
     complaints: tuple[str, ...] = ()
 
 
 class Smoke:
-    """Asks the api at `url`. Forced versions only, marked as synthetic: nothing of it counts in the experiment."""
+    """The smoke test of the api at `url`, with the answers that its versions must give.
+
+    All predictions force a version and are marked as synthetic, so that none counts in the experiment.
+    """
 
     def __init__(self, url: str, token: str | None, known: Sequence[KnownAnswers]) -> None:
         self._url = url.rstrip("/")
@@ -47,7 +50,7 @@ class Smoke:
             self._session.headers["Authorization"] = f"Bearer {token}"
 
     def run(self) -> Iterator[SmokeCheck]:
-        """Every check, one after the other; a failing one keeps none from being made."""
+        """Every check, one after the other; those after a failure are made too."""
         yield _checked("health", self._health)
         for known in self._known:
             yield _checked(f"{known.version}: {len(known.answers)} known answers", partial(self._rows, known))
@@ -113,7 +116,7 @@ class Smoke:
         names = {family.name for family in text_string_to_metric_families(answer.text)}
         for name in ("prediction_requests", "prediction_latency_seconds", "model_info"):
             if name not in names and f"{name}_total" not in names:
-                yield f"{name} is not there"
+                yield f"{name} is missing"
 
     def _openapi(self) -> Complaints:
         body = _object(self._session.get(f"{self._url}/openapi.json", timeout=_TIMEOUT_S))
@@ -131,7 +134,7 @@ def _checked(name: str, check: Callable[[], Complaints]) -> SmokeCheck:
     try:
         found.extend(check())
     except (requests.RequestException, ValueError, KeyError, TypeError, AttributeError) as error:
-        # An answer of another shape than promised is what this looks for.
+        # An answer of another shape than the contract's is a finding and not a fault of this program.
         found.append(f"{type(error).__name__}: {error}")
     return SmokeCheck(name, tuple(found))
 

@@ -1,4 +1,4 @@
-"""Playing a plan: what is sent, told, tried again, counted, and stopped."""
+"""Playing a plan: what is sent, tried again, counted, and stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from app.simulation.client import Accepted, Service, ServiceAnswer, ServiceOutcome, ServiceProblem
 from app.simulation.plan import PlannedRequest
-from app.simulation.play import NO_FEEDBACK_YET, Pace, Play, Summary, Tally, text_of
+from app.simulation.play import NO_FEEDBACK, Pace, Play, Summary, Tally, text_of
 from tests.unit.simulation.small_service import SmallService
 from tests.waiting import eventually
 
@@ -102,7 +102,7 @@ def test_a_server_without_feedback_is_said_once_and_predictions_go_on() -> None:
     connection = Fake(send_labels=lambda _: ServiceProblem(404, "not_found", "there is no '/feedback' here"))
     summary = played(connection)
     assert (summary.answered, len(connection.batches)) == (100, 1)
-    assert summary.notes == (NO_FEEDBACK_YET,)
+    assert summary.notes == (NO_FEEDBACK,)
     assert summary.complete
 
 
@@ -116,7 +116,7 @@ def test_labels_that_are_not_taken_are_counted() -> None:
 def test_a_server_that_has_gone_ends_the_run() -> None:
     summary = played(Fake(lambda _: SILENT), 1000)
     assert summary.errors == {"no_answer": 20}
-    assert "the server has gone: connection refused" in summary.notes
+    assert "the server does not answer any more, the run was stopped: connection refused" in summary.notes
 
 
 def test_a_stop_tells_the_labels_of_what_was_answered() -> None:

@@ -48,8 +48,11 @@ def test_requests_without_an_answer_are_no_success(service: SmallService, capsys
     ("answer", "complaint"),
     [
         ((401, {"error": {"code": "unauthorized", "message": "a token is needed"}}, {}), "set API_TOKEN"),
-        ((200, {"models": [], "aliases": {}}, {}), "bakeoff train"),
-        ((200, {"models": [MODEL | {"serving": False}]}, {}), "bakeoff train"),
+        ((200, {"models": [], "aliases": {}}, {}), "no model is published: run `bakeoff train`"),
+        (
+            (200, {"models": [MODEL | {"serving": False}]}, {}),
+            "none of the 1 published models is loaded: POST /models/reload loads them",
+        ),
         ((404, "<html>", {}), "/models answered 404"),
         ((200, "[]", {}), "/models"),
     ],
