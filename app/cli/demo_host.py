@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -12,9 +11,10 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from app.errors import SettingError
+from app.files import FileLock
 from app.settings import Settings
 
 # What names the process that listens on a port, and how it prints that: Linux, then macOS.
@@ -34,36 +34,26 @@ class RunningDemo(NamedTuple):
 @contextlib.contextmanager
 def only_demo(settings: Settings) -> Iterator[RunningDemo | None]:
     """Hold the lock of DATA_DIR, or yield the demo that has it. The lock ends with its holder, however that ends."""
-    path = settings.data_dir / "demo.pid"
-    with _opened(path) as file:
-        if not _locked(file):
-            file.seek(0)
-            pid, port, *_ = [*file.read().split(), "unknown", "unknown"]
-            yield RunningDemo(pid, port)
-            return
-        file.truncate(0)
-        file.write(f"{os.getpid()} {settings.api_port}\n")
-        file.flush()
-        try:
-            yield None
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _opened(path: Path) -> TextIO:
+    lock, note = FileLock(settings.data_dir / "demo.lock"), settings.data_dir / "demo.pid"
     try:
-        return path.open("a+")
+        running = None if lock.acquire() else _noted(note)
+        if running is None:
+            note.write_text(f"{os.getpid()} {settings.api_port}\n")
     except OSError as error:
-        raise SettingError("DATA_DIR", f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _locked(file: TextIO) -> bool:
+        raise SettingError("DATA_DIR", f"cannot write in {settings.data_dir}: {error.strerror or error}") from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    # Its holder may have ended, and removed the file, since it was opened here: another demo could lock a new one.
-    return os.fstat(file.fileno()).st_nlink > 0
+        yield running
+    finally:
+        if running is None:
+            note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _noted(note: Path) -> RunningDemo:
+    """What the lock's holder has written; it may have taken the lock a moment ago, and not have written yet."""
+    words = note.read_text().split() if note.exists() else []
+    pid, port, *_ = [*words, "unknown", "unknown"]
+    return RunningDemo(pid, port)
 
 
 def make_folder(folder: Path, named_by: str) -> None:
