@@ -24,7 +24,7 @@ QUERIES = [
     for target in panel.get("targets", [])
 ]
 # Panels that need a program which may be missing here; a panel that is legitimately empty there is none.
-OF_THE_EDGE = {"Edge"}
+OF_THE_EDGE = {"Edge proxy"}
 
 
 @pytest.fixture
