@@ -1,6 +1,6 @@
 """Measure the cost of drift detection per request: the monitor's projection over the log of a real service.
 
-    python bench/drift_fold.py [--requests 20000] [--versions 1]
+    python bench/drift_projection.py [--requests 20000] [--versions 1]
 
 Breast cancer data (30 features). The cost includes reading and decoding the log, the detector, states and reports.
 """
@@ -23,11 +23,9 @@ from sklearn.datasets import load_breast_cancer
 
 sys.path.insert(0, str(ROOT))
 
-from app.cli.monitor import projections
+from app.bootstrap.monitor import Monitor
 from app.monitor.projection import step
 from app.settings import Settings
-from app.store.engine import Database
-from app.store.projections import MonitorStore
 
 
 def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:
@@ -50,14 +48,12 @@ def logged(folder: Path, requests: int, versions: int) -> dict[str, str]:
 
 def cost_us(env: dict[str, str]) -> list[float]:
     """CPU microseconds per request, one figure per batch."""
-    settings = Settings.from_environ({**env})
-    database = Database(settings.store_url)
-    store = MonitorStore(database, lambda: time.time_ns() // 1000)
-    drift = next(projection for projection in projections(settings, database) if projection.name == "drift")
+    monitor = Monitor(Settings.from_environ({**env}))
+    drift = next(projection for projection in monitor.projections if projection.name == "drift")
     figures = []
     while True:
         started = time.process_time()
-        rows = step(drift, store)
+        rows = step(drift, monitor.log, monitor.live.states)
         if not rows:
             return figures
         figures.append((time.process_time() - started) / rows * 1e6)
