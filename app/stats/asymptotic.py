@@ -19,6 +19,7 @@ from app.stats.strongest import Strongest
 from app.stats.two_sample import Outcomes
 
 TUNED_FOR = 5000
+# Below, the variance is too uncertain for a boundary that holds only in the limit.
 LEAST = 100
 # One tuning for every α, so that evidence and interval agree whatever α is asked for.
 _TUNED_ALPHA = 0.05
@@ -27,7 +28,10 @@ _CONSTANT = NotEstimable("all outcomes so far are equal")
 
 
 class AsymptoticState(msgspec.Struct, frozen=True):
-    """Mean and sum of squared deviations of the X; `outcomes` and `total` give the running mean of raw outcomes."""
+    """The `n` X with their `mean` and sum of squared deviations `squares`.
+
+    `outcomes` and `total` give the running mean of the raw outcomes. `skipped`: outcomes with propensity 0 or 1.
+    """
 
     n: int = 0
     mean: float = 0.0
@@ -45,26 +49,33 @@ def rho_squared(alpha: float, tuned_for: int = TUNED_FOR) -> float:
 
 
 def radius(sd: float, n: int, alpha: float, rho2: float | None = None) -> float:
-    """The half-width after n outcomes of standard deviation `sd`, in their units."""
+    """The half-width after `n` outcomes of standard deviation `sd`, in their units; `rho2` as of `rho_squared`."""
     rho2 = rho_squared(alpha) if rho2 is None else rho2
     spread = n * rho2 + 1
     return sd * math.sqrt(2 * spread / (n * n * rho2) * math.log(math.sqrt(spread) / alpha))
 
 
 def update_paired(state: AsymptoticState, gains: np.ndarray) -> AsymptoticState:
-    """The state after a batch of paired gains, shape (labels,), in order: baseline's loss minus challenger's."""
+    """The state after a batch of paired gains, shape (labels,), in order and in the metric's units.
+
+    A positive gain is good for the challenger. Raises `InvalidRequest` on a number that is not finite.
+    """
     for gain in _numbers(gains):
         state = _observe(state, gain)
     return state
 
 
 def update_two_sample(state: AsymptoticState, outcomes: Outcomes) -> AsymptoticState:
-    """The state after a batch of outcomes of any size, in order; rows whose propensity is 0 or 1 are skipped."""
+    """The state after a batch of outcomes of any size, in order; rows whose propensity is 0 or 1 are skipped.
+
+    Raises `InvalidRequest` on an outcome that is not finite.
+    """
     arms, values = outcomes.served_challenger.tolist(), _numbers(outcomes.values)
     for arm, value, share in zip(arms, values, outcomes.propensities.tolist(), strict=True):
         if not 0 < share < 1:
             state = msgspec.structs.replace(state, skipped=state.skipped + 1)
             continue
+        # Any centre known before the outcome keeps the mean of X; the running mean makes its variance small.
         centre = state.total / state.outcomes if state.outcomes else 0.0
         observed = _observe(state, (value - centre) * (1 / share if arm else -1 / (1 - share)))
         state = msgspec.structs.replace(observed, outcomes=state.outcomes + 1, total=state.total + value)
@@ -108,7 +119,8 @@ def _log_e(state: AsymptoticState) -> float:
 
 
 def _observe(state: AsymptoticState, x: float) -> AsymptoticState:
-    """Welford's update, one outcome at a time, so that batches cannot change a digit."""
+    """The state after one X, by Welford's update."""
+    # One at a time also for a batch: sums of a whole batch would round differently from those of its parts.
     n = state.n + 1
     step = x - state.mean
     mean = state.mean + step / n

@@ -18,19 +18,23 @@ import numpy as np
 
 _PER_SIDE = 26
 _REACH = 100
+# Below 1, so that no outcome can take all of a bet's wealth: a factor is at least .001.
 _CAUTION = 0.999
 _GRAIN = 0.02
+# How many outcomes are multiplied before mantissas and exponents are split again: .001 ** 32 is above the least float.
 _CHUNK = 32
 _LN2 = math.log(2.0)
 
 # Largest first: only the first few can ever meet the cap on bets.
 SIZES = np.geomspace(3.0, 0.01, _PER_SIDE)
+# Geometric: dense around 0, where verdicts are made, and reaching 1 with few points.
 _UPPER = np.append(_GRAIN * np.expm1(np.arange(1, _REACH) / _REACH * math.log1p(1 / _GRAIN)), 1.0)
 GRID = np.concatenate((-_UPPER[::-1], [0.0], _UPPER))
 ZERO = _REACH
 _CAPPED = int(np.count_nonzero(SIZES > _CAUTION / 2))
 SIGNED_SIZES = np.concatenate((SIZES, -SIZES))
 _SIDE_WEIGHTS = np.exp(-(np.log(np.abs(SIGNED_SIZES) / 0.3) ** 2) / 2)
+# Half of the wealth on each side: the test must not favour one of the versions.
 WEIGHTS = _SIDE_WEIGHTS / _SIDE_WEIGHTS.sum()
 FOR = SIGNED_SIZES > 0
 _SHAPE = (len(SIGNED_SIZES), len(GRID))
@@ -76,29 +80,29 @@ def initial_wealth() -> Wealth:
 def advance(wealth: Wealth, bets: Bets) -> tuple[Wealth, EvidencePath]:
     """The wealth after a batch of outcomes, and ln E at δ = 0 after each of them."""
     table, exponents = _opened(wealth)
-    courses = []
+    paths = []
     for start in range(0, len(bets.x), _CHUNK):
         part = slice(start, start + _CHUNK)
-        path = _multiply(table, bets.x[part], bets.scale[part], bets.bound[part])
-        courses.append(_course(path, exponents[:, ZERO]))
+        at_zero = _multiply(table, bets.x[part], bets.scale[part], bets.bound[part])
+        paths.append(_evidence(at_zero, exponents[:, ZERO]))
         # Before anything can underflow: a factor is at least .001.
         mantissas, shifts = np.frexp(table)
         table[...] = mantissas
         exponents += shifts
-    log_e, side = (np.concatenate(parts) for parts in zip(*courses, strict=True)) if courses else (np.empty(0),) * 2
+    log_e, side = (np.concatenate(parts) for parts in zip(*paths, strict=True)) if paths else (np.empty(0),) * 2
     return Wealth(table.tobytes(), exponents.tobytes()), EvidencePath(log_e, side)
 
 
 def log_e(wealth: Wealth) -> float:
     """ln E against "no difference"."""
     table, exponents = _opened(wealth)
-    return float(_course(table[None, :, ZERO], exponents[:, ZERO])[0][0])
+    return float(_evidence(table[None, :, ZERO], exponents[:, ZERO])[0][0])
 
 
 def side(wealth: Wealth) -> int:
-    """Whose bets against "no difference" hold the larger part of the wealth: 1 the challenger's, −1 the others."""
+    """Which bets against "no difference" hold more wealth: 1 those on the challenger, −1 the others, 0 neither."""
     table, exponents = _opened(wealth)
-    return int(_course(table[None, :, ZERO], exponents[:, ZERO])[1][0])
+    return int(_evidence(table[None, :, ZERO], exponents[:, ZERO])[1][0])
 
 
 def log_wealth(wealth: Wealth) -> np.ndarray:
@@ -125,12 +129,13 @@ def _opened(wealth: Wealth) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _multiply(table: np.ndarray, x: np.ndarray, scale: np.ndarray, bound: np.ndarray) -> np.ndarray:
-    """Multiply the table by the factors of each outcome in turn; its column at δ = 0 after each, (outcomes, 52)."""
+    """Multiply the table, in place, by the factors of each outcome; its column at δ = 0 after each, (outcomes, 52)."""
     gaps = x[:, None] - GRID
     capped = _capped_gains(gaps, scale, bound)
     uncapped = gaps * scale[:, None]
     path = np.empty((len(x), _SHAPE[0]))
     gains, factors = np.empty((_PER_SIDE, len(GRID))), np.empty(_SHAPE)
+    # Element by element, without a matrix product: those round differently on different machines (ADR 7).
     for at in range(len(x)):
         gains[:_CAPPED] = capped[at]
         np.multiply(_UNCAPPED_TABLE, uncapped[at], out=gains[_CAPPED:])
@@ -149,10 +154,10 @@ def _capped_gains(gaps: np.ndarray, scale: np.ndarray, bound: np.ndarray) -> np.
     return gains
 
 
-def _course(path: np.ndarray, exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _evidence(at_zero: np.ndarray, exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """ln E and the leading side from the wealth at δ = 0, shape (outcomes, 52), times 2^exponents."""
     top = int(exponents.max())
-    held = path * np.ldexp(WEIGHTS, exponents - top)
+    held = at_zero * np.ldexp(WEIGHTS, exponents - top)
     mantissas, shifts = np.frexp(held.sum(axis=1))
     log_es: np.ndarray = np.log(mantissas) + (shifts + top) * _LN2
     return log_es, np.sign((held * np.sign(SIGNED_SIZES)).sum(axis=1))

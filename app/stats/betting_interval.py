@@ -42,6 +42,7 @@ def interval(wealth: Wealth, alpha: float, reach: float) -> Interval:
     """
     logs = log_wealth(wealth)
     threshold = bar(alpha)
+    # A quick bound excludes most cells. The ends lie in the first and the last of the others that hold a point.
     cells = np.flatnonzero(_floor(logs) < threshold)
     chords = never_capped(reach)
     low = next(filter(None, (_within(logs, chords, int(cell), threshold) for cell in cells)), None)

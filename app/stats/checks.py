@@ -1,10 +1,10 @@
 """Sequential checks of the experiment itself: are versions assigned, and labelled, in the shares that were set?
 
-Model: while the weights are constant (one epoch) each event belongs to version j with probability p_j; the alternative
-is a Dirichlet(k p) around the shares with k = 100. One factor per epoch, multiplied. Promise: P(a sound experiment ever
-fails the check) ≤ α = .001. For label rates the events are labelled requests: their shares equal those of the
-assignments when all versions are labelled at one rate. Source: Lindon & Malek, NeurIPS 2022 (sequential multinomial
-test).
+Model: while the weights are constant (one config revision, here an epoch) each event belongs to version j with
+probability p_j; the alternative is a Dirichlet(k p) around the shares with k = 100. One factor per epoch, multiplied.
+Promise: P(a sound experiment ever fails the check) ≤ α = .001. For label rates the events are labelled requests: their
+shares equal those of the assignments when all versions are labelled at one rate. Source: Lindon & Malek, NeurIPS 2022
+(sequential multinomial test).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from scipy.special import gammaln
 
-from app.stats.strongest import Strongest, decided, p_value, remember_timeline
+from app.stats.strongest import Strongest, decided, p_value, remember_path
 
+# Low: a failed check blocks every decision about its experiment, and never recovers.
 ALPHA = 0.001
 CONCENTRATION = 100.0
 # Stands for an infinite ln E (an event of a version with share 0): JSON has no infinity.
@@ -57,21 +58,22 @@ def log_e(state: RatioState) -> float:
 
 
 def follow(state: RatioState, epoch: int, shares: tuple[float, ...], versions: np.ndarray) -> RatioState:
-    """The state after a run of events of one epoch, in order, with one look at the evidence per event.
+    """The state after a run of events of one epoch, in order; the evidence is remembered as of each event.
 
     `versions`, shape (events,), are positions in `shares`. The result does not depend on how a run is cut up.
     """
     before = state.epochs.get(epoch) or EpochCounts(shares, (0,) * len(shares))
     counts = np.cumsum(versions[:, None] == np.arange(len(shares)), axis=0) + np.asarray(before.counts)
+    # The factors of other epochs stay as they are while this one's events are counted.
     others = sum(_epoch_log_e(counted) for number, counted in state.epochs.items() if number != epoch)
-    course = np.minimum(others + _log_e(np.asarray(before.shares), counts), IMPOSSIBLE)
-    memory = remember_timeline(state.strongest, course, np.ones(len(course)), state.n)
+    log_es = np.minimum(others + _log_e(np.asarray(before.shares), counts), IMPOSSIBLE)
+    memory = remember_path(state.strongest, log_es, np.ones(len(log_es)), state.n)
     after = EpochCounts(before.shares, tuple(counts[-1].tolist()) if len(counts) else before.counts)
     return RatioState({**state.epochs, epoch: after}, memory)
 
 
 def result(name: str, state: RatioState, alpha: float = ALPHA) -> CheckResult:
-    """The check as reports show it: it never recovers by itself, because its error rate is for the whole course."""
+    """The check as reports show it. Once failed it stays failed: its error rate covers the whole experiment."""
     return CheckResult(name, not decided(state.strongest, alpha), p_value(state.strongest), log_e(state))
 
 

@@ -22,7 +22,7 @@ def adjusted(log_es: Sequence[float]) -> list[float]:
 
 
 def _least_mean(own: float, others: list[float]) -> float:
-    """The subsets to look at are j with the m weakest others, for each m."""
+    # Of all subsets with m others, the one with the m weakest has the least mean. So n subsets are enough, not 2 ** n.
     total, least = own, own
     for members, other in enumerate(sorted(others), start=2):
         total = float(np.logaddexp(total, other))

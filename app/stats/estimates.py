@@ -1,4 +1,4 @@
-"""What a statistic answers when it cannot be computed: the reason, never a neutral number."""
+"""The answer of a statistic that cannot be computed: the reason, never a neutral number."""
 
 from __future__ import annotations
 

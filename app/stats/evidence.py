@@ -1,4 +1,4 @@
-"""The evidence about one challenger as the verdict sees it, and the verdict itself."""
+"""The evidence about one challenger that a verdict is made from, and the possible verdicts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NO_FORECAST = NotEstimable("not forecast for this metric")
 
 
 class LabelArrival(msgspec.Struct, frozen=True):
-    """What is known of how labels come in, for one pair of versions.
+    """How labels arrive, for one pair of versions.
 
-    `shares`: the challenger's share of the traffic of the pair, in each epoch in which labels were served.
-    `disagreements`: requests on which the answers differ, `labelled` of them with a label. `robust_log_e`: of
+    `shares`: the challenger's share of the pair's traffic, in each config revision with labelled answers.
+    `disagreements`: requests on which the answers differ, `labelled` of them with a label. `robust_log_e`: ln E of
     `app.stats.robust` where it favours the challenger; None where it was not computed or favours the baseline.
     """
 

@@ -16,8 +16,10 @@ from app.stats.paired import PairedSummary
 from app.stats.planning import boundary
 
 PATHS = 400
+# Where the forecast gives up, and says only that it is far.
 _FARTHEST = 1_000_000
 _GRAIN = 50
+# The ends of an 80 % interval, and the median.
 _LEVELS = (0.1, 0.5, 0.9)
 _NEVER = np.iinfo(np.int64).max
 _BEYOND = NotEstimable("likely more than a million further requests on which exactly one version is right")
@@ -36,7 +38,7 @@ class Forecast(msgspec.Struct, frozen=True, tag="forecast"):
 
 
 def forecast(summary: PairedSummary, alpha: float, seed: int) -> Forecast | NotEstimable:
-    """The remaining requests from these labels on; the same seed gives the same answer."""
+    """The further labelled requests until the paired test decides at `alpha`; the same `seed` gives the same answer."""
     if paired.log_e(summary) >= bar(alpha):
         return Forecast(0, 0, 0, 0.0)
     if summary.wins + summary.losses == 0:
@@ -47,6 +49,7 @@ def forecast(summary: PairedSummary, alpha: float, seed: int) -> Forecast | NotE
     further = _further_discordant(summary, theta, alpha, chance)
     done = further < _NEVER
     remaining = np.full(PATHS, _NEVER)
+    # Between discordant requests come concordant ones: a negative binomial number of them.
     remaining[done] = further[done] + chance.negative_binomial(further[done], share[done])
     ordered = np.sort(remaining)
     low, median, high = (_answer(int(ordered[round(level * (PATHS - 1))])) for level in _LEVELS)
@@ -79,7 +82,7 @@ def _further_discordant(
 
 
 def _looks(start: int) -> np.ndarray:
-    """The numbers of discordant requests at which the paths are looked at."""
+    """The numbers of discordant requests at which the paths are checked; each is at most 2 % beyond the last."""
     looks = [start + 1]
     while looks[-1] < start + _FARTHEST:
         looks.append(looks[-1] + max(1, looks[-1] // _GRAIN))

@@ -18,6 +18,7 @@ from scipy.special import betaln
 from app.stats.strongest import Strongest, decided, p_value
 from app.stats.tails import log_beta_sf
 
+# Low, because a crossed guardrail takes a version out of the traffic without a person.
 ALPHA = 0.001
 
 
@@ -37,7 +38,10 @@ class GuardrailState(msgspec.Struct, frozen=True):
 
 
 class GuardrailResult(msgspec.Struct, frozen=True):
-    """Whether `version` ever crossed a guardrail: `own` of the bad events were its, where `expected` were fair."""
+    """Whether `version` ever crossed a guardrail.
+
+    `own` of the bad `events` were its own, and `expected` of them would be at its traffic share.
+    """
 
     name: str
     version: str
@@ -54,6 +58,7 @@ def log_e(challenger: int, events: int, share: float, margin: float = 0.0) -> fl
         return 0.0
     p0 = share * (1 + margin) / (share * (1 + margin) + 1 - share)
     a, b = 1 + challenger, 1 + events - challenger
+    # The likelihood, averaged over the alternative, which is uniform on (p0, 1).
     mass = float(betaln(a, b)) + log_beta_sf(p0, a, b) - math.log1p(-p0)
     return mass - challenger * math.log(p0) - (events - challenger) * math.log1p(-p0)
 
@@ -61,7 +66,7 @@ def log_e(challenger: int, events: int, share: float, margin: float = 0.0) -> fl
 def follow(
     state: GuardrailState, epoch: int, share: float, challenger: np.ndarray, margin: float = 0.0
 ) -> GuardrailState:
-    """The state after a run of bad events of one epoch, in order, with one look at the evidence per event.
+    """The state after a run of bad events of one epoch, in order; the evidence is remembered as of each event.
 
     `challenger`, shape (events,), says of each event whether it was the challenger's.
     """

@@ -2,7 +2,7 @@
 
 Model: outcomes in [0, 1] with mean p given the past; a Beta(½, ½) mixture of likelihood ratios, which for fractional
 outcomes is a supermartingale by the weighted inequality of means. Promise: P(the interval ever misses) ≤ α, for each
-version by itself. Source: Howard et al., arXiv 1810.08240 (beta-binomial boundary).
+single version. Source: Howard et al., arXiv 1810.08240 (beta-binomial boundary).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.special import betaln
 from app.stats.estimates import Interval, NotEstimable, bar
 
 _PRIOR = 0.5
+# At 0 and 1 the logarithms of the likelihood are infinite.
 _EDGE = 1e-12
 _NOTHING = NotEstimable("no outcome yet")
 
@@ -26,13 +27,8 @@ def log_e_at(total: float, n: int, p: float) -> float:
     return mixture - total * math.log(p) - (n - total) * math.log1p(-p)
 
 
-def mean(total: float, n: int) -> float | NotEstimable:
-    """The mean outcome."""
-    return total / n if n else _NOTHING
-
-
 def interval(total: float, n: int, alpha: float) -> Interval | NotEstimable:
-    """The confidence sequence of the mean now."""
+    """The confidence sequence of the mean, in [0, 1], after `n` outcomes in [0, 1] that sum to `total`."""
     if not n:
         return _NOTHING
     threshold = bar(alpha)

@@ -16,9 +16,10 @@ import numpy as np
 from scipy.special import betainc, betaln
 
 from app.stats.estimates import NO_LABELS, NotEstimable
-from app.stats.strongest import Strongest, remember_timeline
+from app.stats.strongest import Strongest, remember_path
 from app.stats.tails import log_beta_sf
 
+# Both parameters of the beta mixture: it bets most on θ near ½, where versions that are worth comparing lie.
 PRIOR = 2.0
 _LN2 = math.log(2.0)
 _LOG_PRIOR_MASS = float(betaln(PRIOR, PRIOR))
@@ -40,7 +41,7 @@ class PairedSummary(msgspec.Struct, frozen=True):
         return self.wins + self.losses + self.ties
 
     def add(self, wins: int = 0, losses: int = 0, ties: int = 0) -> PairedSummary:
-        """The summary with more labels; the order of labels does not matter."""
+        """The summary with more labels added."""
         return PairedSummary(self.wins + wins, self.losses + losses, self.ties + ties)
 
     def swapped(self) -> PairedSummary:
@@ -75,22 +76,16 @@ def probability_better(summary: PairedSummary) -> float | NotEstimable:
 
 
 def follow(summary: PairedSummary, memory: Strongest, outcomes: np.ndarray) -> tuple[PairedSummary, Strongest]:
-    """Summary and memory after a batch of labels, with one look at the evidence per label.
+    """Summary and memory after a batch of labels; the evidence is remembered as of each label.
 
     `outcomes`, shape (labels,), in order of acknowledgement: 1 the challenger alone was right, −1 the baseline alone,
     0 neither alone. The result does not depend on how the labels are cut into batches.
     """
-    log_course, sides = course(summary, outcomes)
-    memory = remember_timeline(memory, log_course, sides, summary.n)
-    won, lost = int(np.count_nonzero(outcomes > 0)), int(np.count_nonzero(outcomes < 0))
-    return summary.add(won, lost, len(outcomes) - won - lost), memory
-
-
-def course(summary: PairedSummary, outcomes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ln E and the leading side after each label of a batch, shapes (labels,): what closed testing needs."""
     wins = summary.wins + np.cumsum(outcomes > 0)
     losses = summary.losses + np.cumsum(outcomes < 0)
-    return _log_e(wins, losses), np.sign(wins - losses)
+    memory = remember_path(memory, log_es(wins, losses), np.sign(wins - losses), summary.n)
+    won, lost = int(np.count_nonzero(outcomes > 0)), int(np.count_nonzero(outcomes < 0))
+    return summary.add(won, lost, len(outcomes) - won - lost), memory
 
 
 def _log_e(wins: int | np.ndarray, losses: int | np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from app.stats.estimates import NO_LABELS, Interval, NotEstimable, bar
 from app.stats.paired import PRIOR, PairedSummary
 
 _PANELS, _POINTS = 4, 200
+# e**−60 is far below the precision of a float: what lies beyond adds nothing to the area.
 _NEGLIGIBLE_NATS = 60.0
 _EDGE = 0.999
 _REACHES = 2.0 ** -np.arange(60, 0, -0.5)
@@ -38,6 +39,7 @@ _ABSCISSAE, _WEIGHTS = _panels()
 
 def log_e_at(summary: PairedSummary, d: float) -> float:
     """ln E_d against the hypothesis "the challenger's accuracy minus the baseline's is d", −1 < d < 1."""
+    # Swapped, so that the integral is computed for d ≥ 0 only.
     if d < 0:
         summary, d = summary.swapped(), -d
     high = summary.wins + PRIOR * (1 + d)
@@ -77,7 +79,7 @@ def _upper_end(summary: PairedSummary, alpha: float) -> float:
 
 
 def _step(summary: PairedSummary) -> float:
-    """About one half-width of the interval, where to look first."""
+    """About one half-width of the interval: the first step of the search."""
     return 3 * math.sqrt(summary.wins + summary.losses + 1) / summary.n
 
 

@@ -16,7 +16,7 @@ from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
 from app.stats.betting import Bets, EvidencePath, Wealth
 from app.stats.estimates import NO_LABELS, Interval, NotEstimable
-from app.stats.strongest import Strongest, remember_timeline
+from app.stats.strongest import Strongest, remember_path
 
 _REACH = 1.0  # the scale of all bets
 
@@ -38,7 +38,7 @@ def initial() -> PairedNumericState:
 
 
 def update(state: PairedNumericState, gains: np.ndarray) -> PairedNumericState:
-    """The state after a batch of X, shape (labels,), in order, with one look at the evidence per label.
+    """The state after a batch of X, shape (labels,), in order; the evidence is remembered as of each label.
 
     The same to the last bit however the labels are cut into batches. What lies outside [−1, 1] counts as the nearer
     end. Raises `InvalidRequest` on a NaN.
@@ -47,21 +47,22 @@ def update(state: PairedNumericState, gains: np.ndarray) -> PairedNumericState:
 
 
 def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumericState, EvidencePath]:
-    """As `update`, with the evidence after each label: what closed testing needs."""
+    """The state as of `update`, and the evidence after each label. Raises `InvalidRequest` on a NaN."""
     x = np.clip(np.asarray(gains, float), -1.0, 1.0)
     if np.isnan(x).any():
         raise InvalidRequest("a loss is not a number", field="actual")
+    # |X| ≤ 1 whatever is known before it, so scale and bound are the same for all bets.
     ones = np.ones(len(x))
-    wealth, course = betting.advance(state.wealth, Bets(x, ones, ones))
+    wealth, path = betting.advance(state.wealth, Bets(x, ones, ones))
     after = PairedNumericState(
         wealth=wealth,
         n=state.n + len(x),
         wins=state.wins + int(np.count_nonzero(x > 0)),
         losses=state.losses + int(np.count_nonzero(x < 0)),
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
-        strongest=remember_timeline(state.strongest, course.log_e, course.side, state.n),
+        strongest=remember_path(state.strongest, path.log_e, path.side, state.n),
     )
-    return after, course
+    return after, path
 
 
 def log_e(state: PairedNumericState) -> float:

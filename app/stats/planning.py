@@ -1,7 +1,7 @@
 """How long an experiment will take, computed before it starts, with no simulation.
 
 Model: of the labelled requests a share `discordance` has exactly one version right, in a fraction θ of them the
-challenger; the paired test is looked at after each. The distribution of the stopping time is exact: a dynamic programme
+challenger; the paired test is evaluated after each. The distribution of the stopping time is exact: a dynamic programme
 over (w, l) that drops the paths which have stopped. Source: the stopping rule is that of `app.stats.paired`.
 """
 
@@ -34,6 +34,7 @@ class PlannedRun(msgspec.Struct, frozen=True):
 def boundary(discordant: np.ndarray, alpha: float) -> np.ndarray:
     """The least number of wins, out of each number of discordant requests, at which E ≥ 1/α; that many + 1 if none."""
     threshold = bar(alpha)
+    # By bisection: the evidence grows with the number of wins above a half.
     low, high = (discordant + 1) // 2, discordant + 1
     while (low < high).any():
         middle = (low + high) // 2
@@ -78,13 +79,17 @@ def discordance(baseline: float, challenger: float, error_correlation: float) ->
 
 
 def plan(baseline: float, challenger: float, error_correlation: float, alpha: float) -> PlannedRun:
-    """How many labelled requests a comparison of these accuracies will need."""
+    """The labelled requests that a comparison of two accuracies will need at error rate `alpha`.
+
+    `error_correlation` is φ, the correlation of the versions' errors.
+    """
     wins, losses = discordance(baseline, challenger, error_correlation)
     share = wins + losses
     if share <= 0:
         never = NotEstimable("two versions that never differ are never told apart")
         return PlannedRun(0.0, 0.5, never, never)
     theta = wins / share
+    # Far from ½ it decides early, so a shorter horizon is enough; the programme takes time with its square.
     curve = stopping_curve(theta, MOST_DISCORDANT if abs(theta - 0.5) < 0.1 else MOST_DISCORDANT // 10, alpha)
     return PlannedRun(share, theta, _requests(curve, 0.5, share), _requests(curve, 0.8, share))
 

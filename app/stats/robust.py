@@ -32,6 +32,7 @@ class ServedCounts(msgspec.Struct, frozen=True):
 
 
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
+    # The nodes are fixed, so the mixture is a finite sum of likelihood ratios, and an e-process whatever its accuracy.
     points, weights = np.polynomial.legendre.leggauss(128)
     thetas = (points + 1) / 2
     return thetas, np.log(weights / 2 * 6 * thetas * (1 - thetas))
@@ -41,7 +42,7 @@ _THETAS, _LOG_WEIGHTS = _nodes()
 
 
 def log_e(epochs: Iterable[ServedCounts]) -> float:
-    """ln E against equal accuracy, over all epochs of constant share; order does not matter."""
+    """ln E against equal accuracy (θ = ½) from the counts of each epoch of constant share."""
     return float(logsumexp(_log_wealth(epochs)))
 
 
@@ -57,6 +58,7 @@ def _log_wealth(epochs: Iterable[ServedCounts]) -> np.ndarray:
 
 
 def _log_ratio(counts: ServedCounts) -> np.ndarray:
+    # Served by one version only: who was served says nothing.
     if not 0 < counts.share < 1:
         return np.zeros_like(_THETAS)
     log_t, log_rest = np.log(_THETAS), np.log1p(-_THETAS)

@@ -1,7 +1,7 @@
-"""A running, pooled estimate of a latency quantile: what counts as a slow answer, fixed before the answer is timed.
+"""A running estimate of a latency quantile: the threshold for a slow answer, fixed before the answer is timed.
 
-A threshold made of past answers only, of both versions together, is predictable; so under equal latencies each answer
-above it belongs to the challenger with probability π, which is what `app.stats.guardrails` needs. Source: Lindon et
+A threshold made from past answers only is predictable. So under equal latencies each answer above it belongs to the
+challenger with probability π, which is what `app.stats.guardrails` needs. Source: Lindon et
 al., arXiv 2205.14762; the estimate is stochastic approximation on the logarithm (Robbins & Monro 1951).
 """
 
@@ -21,15 +21,12 @@ class SlowThreshold(msgspec.Struct, frozen=True):
     log_us: float | None = None
     n: int = 0
 
-    def is_slow(self, latency_us: float) -> bool:
-        """Whether an answer lies above the threshold as it was before it; the first answer never does."""
-        return self.log_us is not None and math.log(max(latency_us, 1.0)) > self.log_us
-
     def observe(self, latency_us: float) -> SlowThreshold:
-        """The threshold for the next answer."""
+        """The threshold after one more answer of `latency_us` µs: the one for the next answer."""
         log_latency = math.log(max(latency_us, 1.0))
         if self.log_us is None:
             return SlowThreshold(self.quantile, log_latency, 1)
         step = max(1 / math.sqrt(self.n + 1), _LEAST_STEP)
+        # Up by `quantile`, down by the rest: in balance where that share of the answers lies below.
         moved = self.log_us + step * (self.quantile - (log_latency <= self.log_us))
         return SlowThreshold(self.quantile, moved, self.n + 1)

@@ -1,6 +1,6 @@
 """When to stop although no winner is proven: equivalent, futile, not worse.
 
-Each is a statement about the confidence sequence, so each is wrong with probability ≤ α over the whole course, and
+Each is a statement about the confidence sequence, so each is wrong with probability ≤ α over the whole experiment, and
 holds for good once reached. Promise and source: those of the interval that is given.
 """
 
@@ -31,7 +31,11 @@ def conclude(
     margin: float | None = None,
     min_effect: float | None = None,
 ) -> Conclusions:
-    """The conclusions after one more look; what was concluded stays. Look at fixed n where replays must agree."""
+    """The conclusions after `n` outcomes with this interval; an earlier conclusion stays.
+
+    Call it at fixed numbers of outcomes where a replay must give the same. `margin` and `min_effect` are in the units
+    of the metric.
+    """
     if isinstance(interval, NotEstimable):
         return before
     low, high = interval

@@ -1,4 +1,4 @@
-"""The memory of a comparison: the strongest evidence it has ever shown, which p-value and verdict go by."""
+"""The memory of a comparison: the strongest evidence that it has ever shown. P-value and verdict follow from it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Strongest(msgspec.Struct, frozen=True):
     side: int = 0
 
     def remember(self, log_e: float, n: int, side: int) -> Strongest:
-        """The memory after one more look; a tie keeps the earlier moment."""
+        """The memory after evidence of `log_e` at `n` outcomes; a tie keeps the earlier moment."""
         return Strongest(log_e, n, side) if log_e > self.log_e else self
 
 
-def remember_timeline(memory: Strongest, log_es: np.ndarray, sides: np.ndarray, n_before: int) -> Strongest:
-    """The memory after a look at each element of a course of evidence; shapes (looks,), the first is `n_before` + 1."""
+def remember_path(memory: Strongest, log_es: np.ndarray, sides: np.ndarray, n_before: int) -> Strongest:
+    """The memory after evidence at each of the outcomes `n_before` + 1, `n_before` + 2, …; shapes (outcomes,)."""
     if not len(log_es):
         return memory
     at = int(np.argmax(log_es))
@@ -42,5 +42,5 @@ def p_value(memory: Strongest) -> float:
 
 
 def decided(memory: Strongest, alpha: float) -> bool:
-    """Whether E has ever reached 1/α; wrong with probability ≤ α over the whole course."""
+    """Whether E has ever reached 1/α; wrong with probability ≤ α over the whole experiment."""
     return memory.log_e >= bar(alpha)

@@ -6,6 +6,7 @@ import math
 
 from scipy.special import betainc, betaincc, betaln
 
+# Near the smallest float `betainc` loses digits, and below it gives 0.
 _SAFE = 1e-280
 _TINY = 1e-300
 _PRECISION = 1e-15
@@ -15,6 +16,7 @@ _MOST_TERMS = 100_000
 def log_beta_cdf(x: float, a: float, b: float) -> float:
     """ln P(θ ≤ x) for θ ~ Beta(a, b), finite for every 0 < x < 1 and a, b > 0."""
     below = float(betainc(a, b, x))
+    # Near 1 the other tail has the digits.
     if below > 0.5:
         return math.log1p(-float(betaincc(a, b, x)))
     return math.log(below) if below > _SAFE else _log_deep_tail(x, a, b)

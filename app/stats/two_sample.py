@@ -17,7 +17,7 @@ from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
 from app.stats.betting import Bets, EvidencePath, Wealth
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.strongest import Strongest, remember_timeline
+from app.stats.strongest import Strongest, remember_path
 
 _REACH = 0.25  # the largest scale π(1−π)
 _NOTHING = NotEstimable("no outcome of a randomised answer yet")
@@ -40,8 +40,8 @@ class Outcomes(msgspec.Struct, frozen=True):
 class TwoSampleState(msgspec.Struct, frozen=True):
     """All that the test keeps: constant memory.
 
-    `n` outcomes taken in and `skipped` ones (propensity 0 or 1); `informative` of the former entered the running mean
-    with the sum `total`; `sum_x` is the sum of the X.
+    `n`: outcomes that entered; `skipped`: those with propensity 0 or 1. `informative` of the former made the running
+    mean, with the sum `total`. `sum_x` is the sum of the X.
     """
 
     wealth: Wealth
@@ -59,7 +59,7 @@ def initial() -> TwoSampleState:
 
 
 def update(state: TwoSampleState, outcomes: Outcomes) -> TwoSampleState:
-    """The state after a batch, with one look at the evidence per outcome; the same to the last bit in any batches.
+    """The state after a batch; the evidence is remembered as of each outcome. The same to the last bit in any batches.
 
     Raises `InvalidRequest` on a NaN.
     """
@@ -67,18 +67,20 @@ def update(state: TwoSampleState, outcomes: Outcomes) -> TwoSampleState:
 
 
 def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, EvidencePath]:
-    """As `update`, with the evidence after each outcome taken in (skipped rows have none): what closed testing needs.
+    """The state as of `update`, and the evidence after each outcome that entered (skipped rows have none).
 
     In the triggered form (reward depends on the answer only) rows on which the versions agree have X = 0: they leave
     the test alone and keep the interval on the scale of all traffic. Raises `InvalidRequest` on a NaN.
     """
     arms, values, propensities, informative = _usable(outcomes)
+    # From the state on, in one running sum, so that the batches do not change the rounding.
     totals = np.cumsum(np.concatenate(([state.total], np.where(informative, values, 0.0))))
     counts = state.informative + np.concatenate(([0], np.cumsum(informative)))
+    # Of past outcomes only: the bets and their bound must be known before the outcome.
     means = (totals[:-1] + 1) / (counts[:-1] + 2)
     x = np.where(informative, (values - means) * np.where(arms, 1 / propensities, -1 / (1 - propensities)), 0.0)
     bounds = np.maximum(means, 1 - means) / np.minimum(propensities, 1 - propensities)
-    wealth, course = betting.advance(state.wealth, Bets(x, propensities * (1 - propensities), bounds))
+    wealth, path = betting.advance(state.wealth, Bets(x, propensities * (1 - propensities), bounds))
     after = TwoSampleState(
         wealth=wealth,
         n=state.n + len(x),
@@ -86,9 +88,9 @@ def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, 
         informative=int(counts[-1]),
         total=float(totals[-1]),
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
-        strongest=remember_timeline(state.strongest, course.log_e, course.side, state.n),
+        strongest=remember_path(state.strongest, path.log_e, path.side, state.n),
     )
-    return after, course
+    return after, path
 
 
 def log_e(state: TwoSampleState) -> float:

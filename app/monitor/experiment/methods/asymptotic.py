@@ -1,4 +1,4 @@
-"""Numbers with no declared range: right only for very many outcomes, and flagged so."""
+"""Comparison of numbers without a declared range: valid only for very many outcomes, and flagged so in reports."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _NO_POSTERIOR = NotEstimable("not for numbers without a declared range")
 
 
 class AsymptoticComparison(msgspec.Struct, frozen=True, tag="asymptotic"):
-    """Mean and spread of the gains; `paired` where both versions answered each request."""
+    """Mean and spread of the gains; `paired` where both versions answered each request, else weighted rewards."""
 
     paired: bool
     state: AsymptoticState = AsymptoticState()
 
     @property
     def name(self) -> Method:
-        """The method."""
+        """`asymptotic`."""
         return "asymptotic"
 
     @property
     def n(self) -> int:
-        """Outcomes."""
+        """Labelled requests that both versions answered, or outcomes of either version."""
         return self.state.n
 
     @property

@@ -1,4 +1,4 @@
-"""What every method of comparison offers, and what it is fed with."""
+"""The contract of the methods of comparison, and the observations that they take."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from app.stats.strongest import Strongest
 class Observation(msgspec.Struct, frozen=True):
     """One outcome that enters a comparison.
 
-    `place` numbers the events of a fold. `value`: for a paired method what the challenger gained over the baseline
-    (for accuracy 1, −1 or 0), for a two-sample method the outcome itself, of the arm `challenger`, which chance served
-    with `propensity`. `informative`: the two versions did not give the same answer.
+    `place`: the position of its event in the batch. `at_us`: µs since 1970. `value`: for a paired method the
+    challenger's gain over the baseline (`Metric.gain`; for accuracy 1, −1 or 0); for a two-sample method the outcome
+    itself. `challenger`: whether it was the challenger's answer, which chance served with `propensity`. `informative`:
+    the two versions gave different answers.
     """
 
     place: int
@@ -29,31 +30,37 @@ class Observation(msgspec.Struct, frozen=True):
 
 
 class Comparison(Protocol):
-    """The state of one comparison and what it says; frozen. Positive differences favour the challenger."""
+    """The state of one comparison, and the statistics of it. Frozen. Positive differences favour the challenger.
+
+    The states are persisted, each with its tag, so a field may be added with a default and never renamed.
+    """
 
     @property
-    def name(self) -> Method: ...
+    def name(self) -> Method:
+        """The method's name, as reports show it."""
 
     @property
     def n(self) -> int:
-        """Outcomes taken in: each observation adds one."""
+        """The number of outcomes so far."""
 
     @property
     def strongest(self) -> Strongest:
-        """The strongest evidence of this comparison by itself."""
+        """The strongest evidence of this comparison alone, not adjusted for other challengers."""
 
     def advance(self, observations: Sequence[Observation]) -> Self:
-        """The state after more outcomes, in order; the same to the last bit in any portions."""
+        """The state after more outcomes, in order; the same to the last bit in batches of any size."""
 
-    def log_e(self) -> float | NotEstimable: ...
+    def log_e(self) -> float | NotEstimable:
+        """ln E of this moment against "no difference"."""
 
     def side(self) -> int:
-        """Whom the evidence of this moment favours: 1 the challenger, −1 the baseline, 0 neither."""
+        """Which version the evidence of this moment favours: 1 the challenger, −1 the baseline, 0 neither."""
 
     def difference(self) -> float | NotEstimable:
-        """In the units of the metric."""
+        """The improvement by the challenger, in the units of the metric."""
 
     def interval(self, alpha: float) -> Interval | NotEstimable:
-        """In the units of the metric."""
+        """The confidence sequence of the improvement at error rate `alpha`, in the units of the metric."""
 
-    def probability_better(self) -> float | NotEstimable: ...
+    def probability_better(self) -> float | NotEstimable:
+        """A posterior probability that the challenger is better. For display: it has no error rate."""

@@ -1,4 +1,4 @@
-"""Accuracy: one label settles both versions' answers."""
+"""Comparison by wins and losses: one label scores the answers of both versions as right or wrong."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.stats.strongest import Strongest
 
 
 class PairedComparison(msgspec.Struct, frozen=True, tag="paired"):
-    """Wins, losses and ties, and the strongest evidence."""
+    """Counts of wins, losses and ties, and the strongest evidence."""
 
     summary: PairedSummary = PairedSummary()
     strongest: Strongest = Strongest()
 
     @property
     def name(self) -> Method:
-        """The method."""
+        """`paired`."""
         return "paired"
 
     @property
@@ -41,7 +41,7 @@ class PairedComparison(msgspec.Struct, frozen=True, tag="paired"):
         return paired.log_e(self.summary)
 
     def side(self) -> int:
-        """Who has won more of the disagreements."""
+        """Which version was alone right more often: 1 the challenger, −1 the baseline, 0 neither."""
         return (self.summary.wins > self.summary.losses) - (self.summary.wins < self.summary.losses)
 
     def difference(self) -> float | NotEstimable:

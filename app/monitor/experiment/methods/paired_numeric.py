@@ -1,4 +1,4 @@
-"""Losses of both versions on the same request, in a declared range: Brier, log loss, absolute error."""
+"""Comparison of the two versions' values on the same request, in a declared range."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NumericComparison(msgspec.Struct, frozen=True, tag="paired_numeric"):
 
     @property
     def name(self) -> Method:
-        """The method."""
+        """`paired_numeric`."""
         return "paired_numeric"
 
     @property
@@ -38,7 +38,7 @@ class NumericComparison(msgspec.Struct, frozen=True, tag="paired_numeric"):
         return self.state.strongest
 
     def advance(self, observations: Sequence[Observation]) -> NumericComparison:
-        """The state after more gains, which are in widths of the range."""
+        """The state after more gains, in widths of the range."""
         gains = np.array([each.value for each in observations], float)
         return NumericComparison(self.declared, paired_numeric.update(self.state, gains))
 
@@ -47,19 +47,19 @@ class NumericComparison(msgspec.Struct, frozen=True, tag="paired_numeric"):
         return paired_numeric.log_e(self.state)
 
     def side(self) -> int:
-        """Whose bets hold more of the wealth."""
+        """Which version's bets hold more of the wealth: 1 the challenger's, −1 the baseline's, 0 neither."""
         return betting.side(self.state.wealth)
 
     def difference(self) -> float | NotEstimable:
-        """The mean gain."""
+        """The mean gain, in the units of the metric."""
         gain = paired_numeric.difference(self.state)
         return gain if isinstance(gain, NotEstimable) else self.declared.difference(gain)
 
     def interval(self, alpha: float) -> Interval | NotEstimable:
-        """The confidence sequence of the mean gain."""
+        """The confidence sequence of the mean gain, in the units of the metric."""
         found = paired_numeric.interval(self.state, alpha)
         return found if isinstance(found, NotEstimable) else self.declared.interval(found)
 
     def probability_better(self) -> float | NotEstimable:
-        """The posterior chance that the challenger's loss is the smaller one."""
+        """The posterior probability that the challenger's value is the better one, where they differ."""
         return paired_numeric.probability_better(self.state)

@@ -27,6 +27,7 @@ _NEW: Mapping[Method, Callable[[Range], MethodState]] = {
 def new_comparison(terms: ExperimentTerms) -> MethodState:
     """The comparison that the terms ask for, before the first outcome."""
     metric = metric_of(terms)
+    # An asymptotic comparison serves both kinds of outcome, so it must know which one it gets.
     declared = metric.range_of(terms)
     if declared is None:
         return AsymptoticComparison(paired=not metric.uses_rewards)

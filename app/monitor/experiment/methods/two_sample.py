@@ -1,4 +1,4 @@
-"""Rewards in a declared range: each outcome tells of the version that was served."""
+"""Comparison of rewards in a declared range: each outcome counts for the version that was served."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TwoSampleComparison(msgspec.Struct, frozen=True, tag="two_sample"):
 
     @property
     def name(self) -> Method:
-        """The method."""
+        """`two_sample`."""
         return "two_sample"
 
     @property
@@ -51,16 +51,16 @@ class TwoSampleComparison(msgspec.Struct, frozen=True, tag="two_sample"):
         return two_sample.log_e(self.state)
 
     def side(self) -> int:
-        """Whose bets hold more of the wealth."""
+        """Which version's bets hold more of the wealth: 1 the challenger's, −1 the baseline's, 0 neither."""
         return betting.side(self.state.wealth)
 
     def difference(self) -> float | NotEstimable:
-        """The difference of the mean rewards, weighted by the propensities."""
+        """The difference of the mean rewards, weighted by the propensities, in the units of the metric."""
         found = two_sample.difference(self.state)
         return found if isinstance(found, NotEstimable) else self.declared.difference(found)
 
     def interval(self, alpha: float) -> Interval | NotEstimable:
-        """The confidence sequence of the difference."""
+        """The confidence sequence of the difference, in the units of the metric."""
         found = two_sample.interval(self.state, alpha)
         return found if isinstance(found, NotEstimable) else self.declared.interval(found)
 
