@@ -1,11 +1,5 @@
-import pytest
+"""A monitor's log for the tests that project one."""
 
-from app.store.engine import Database
-from tests.unit.monitor.small_log import SmallLog
+from tests.unit.monitor.conftest import small_log
 
-
-@pytest.fixture
-def small_log(store_url):
-    database = Database(store_url)
-    yield SmallLog(database)
-    database.close()
+__all__ = ["small_log"]

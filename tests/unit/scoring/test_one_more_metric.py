@@ -45,6 +45,26 @@ def test_no_metric_is_chosen_by_its_name_outside_its_file():
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
+def documented() -> dict[str, dict[str, str]]:
+    """The table of docs/statistics.md: by metric, the cells by heading, without their code marks."""
+    section = (ROOT.parent / "docs" / "statistics.md").read_text().split("## The metrics\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")]
+    heading, *rows = ([cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines)
+    return {row[0]: dict(zip(heading, row, strict=True)) for row in rows}
+
+
+def test_the_documents_list_the_metrics_of_the_table():
+    assert list(documented()) == list(table.METRICS)
+
+
+@pytest.mark.parametrize("metric", table.METRICS.values(), ids=lambda metric: metric.name)
+def test_the_documents_say_what_the_record_says(metric):
+    row = documented()[metric.name]
+    assert row["models"] == ", ".join(metric.tasks)
+    assert (row["outcome"], row["method"]) == (metric.outcome, metric.method)
+    assert row["better"] == ("higher" if metric.higher_is_better else "lower")
+
+
 def squared_error(answer: Answer, label: float, _terms) -> float | None:
     return None if answer.v is None else (answer.v - label) ** 2
 
