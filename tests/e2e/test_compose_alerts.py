@@ -18,7 +18,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 ADMIN = {"Authorization": "Bearer token-of-the-tests"}
-# Prints each alert that it is told, as a line of JSON.
+# Prints each alert that it is received, as a line of JSON.
 RECEIVER = """
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -34,8 +34,8 @@ HTTPServer(("", 8080), Told).serve_forever()
 """
 
 
-class Told:
-    """What the receiver was told."""
+class AlertsReceived:
+    """What the receiver was received."""
 
     def __init__(self, container: str) -> None:
         self._container = container
@@ -47,7 +47,7 @@ class Told:
 
     @contextmanager
     def soon(self, status: str, name: str, timeout_s: float = 150) -> Iterator[None]:
-        """What is done in the block is told so, and was not told before it."""
+        """What is done in the block is received so, and was not received before it."""
         before = len(self.all())
         yield
         eventually(
@@ -58,15 +58,15 @@ class Told:
 
 
 @pytest.fixture
-def watched(stack_images: str) -> Iterator[tuple[Stack, Told]]:
-    """A stack whose Alertmanager tells a receiver, and what that was told."""
+def watched(stack_images: str) -> Iterator[tuple[Stack, AlertsReceived]]:
+    """A stack whose Alertmanager tells a receiver, and what that was received."""
     with running(stack_images, NOTIFY_WEBHOOK_URL="http://receiver:8080/") as stack:
         name = f"{stack.project}-receiver"
         where = ["--network", f"{stack.project}_default", "--network-alias", "receiver"]
         image = f"bakeoff-api:{stack_images}"
         output("docker", "run", "-d", "--init", "--name", name, *where, image, "python", "-c", RECEIVER)
         try:
-            yield stack, Told(name)
+            yield stack, AlertsReceived(name)
         finally:
             output("docker", "rm", "-f", name)
 
@@ -78,19 +78,19 @@ def simulate(stack: Stack, *options: str) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=180)
 
 
-def test_causes_are_told_and_their_ends_too(watched: tuple[Stack, Told]) -> None:
-    stack, told = watched
+def test_causes_are_told_and_their_ends_too(watched: tuple[Stack, AlertsReceived]) -> None:
+    stack, received = watched
     simulate(stack, "--requests", "400")
-    with told.soon("firing", "DriftAlarm"):
+    with received.soon("firing", "DriftAlarm"):
         simulate(stack, "--requests", "400", "--drift", "petal_length:+1sd")
-    with told.soon("resolved", "DriftAlarm"):
+    with received.soon("resolved", "DriftAlarm"):
         answer = requests.post(f"{stack.api}/drift/acknowledge", json={"note": "seen"}, headers=ADMIN, timeout=10)
         assert answer.status_code == 200
     api = stack.container("api")
-    with told.soon("firing", "ApiDown"):
+    with received.soon("firing", "ApiDown"):
         output("docker", "stop", "-t", "35", api)
-    with told.soon("resolved", "ApiDown"):
+    with received.soon("resolved", "ApiDown"):
         output("docker", "start", api)
-    # What fired while the stack came up, before there was a receiver, could not be told, and that is told.
-    told_of = {name for status, name in told.all() if status == "firing"}
-    assert told_of - {"AlertsNotDelivered"} == {"DriftAlarm", "ApiDown"}
+    # What fired while the stack came up, before there was a receiver, could not be received, and that is received.
+    received_names = {name for status, name in received.all() if status == "firing"}
+    assert received_names - {"AlertsNotDelivered"} == {"DriftAlarm", "ApiDown"}
