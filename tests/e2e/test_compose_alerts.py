@@ -18,7 +18,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.docker]
 
 ADMIN = {"Authorization": "Bearer token-of-the-tests"}
-# Prints each alert that it is received, as a line of JSON.
+# Prints each alert that it receives, as a line of JSON.
 RECEIVER = """
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -35,7 +35,7 @@ HTTPServer(("", 8080), Told).serve_forever()
 
 
 class AlertsReceived:
-    """What the receiver was received."""
+    """The alerts that the receiver got."""
 
     def __init__(self, container: str) -> None:
         self._container = container
@@ -47,7 +47,7 @@ class AlertsReceived:
 
     @contextmanager
     def soon(self, status: str, name: str, timeout_s: float = 150) -> Iterator[None]:
-        """What is done in the block is received so, and was not received before it."""
+        """The block causes this alert: it was not received before."""
         before = len(self.all())
         yield
         eventually(
@@ -59,7 +59,7 @@ class AlertsReceived:
 
 @pytest.fixture
 def watched(stack_images: str) -> Iterator[tuple[Stack, AlertsReceived]]:
-    """A stack whose Alertmanager tells a receiver, and what that was received."""
+    """A stack whose Alertmanager notifies a receiver, and the alerts that arrived there."""
     with running(stack_images, NOTIFY_WEBHOOK_URL="http://receiver:8080/") as stack:
         name = f"{stack.project}-receiver"
         where = ["--network", f"{stack.project}_default", "--network-alias", "receiver"]
@@ -78,7 +78,7 @@ def simulate(stack: Stack, *options: str) -> None:
     subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, timeout=180)
 
 
-def test_causes_are_told_and_their_ends_too(watched: tuple[Stack, AlertsReceived]) -> None:
+def test_alerts_arrive_when_they_fire_and_when_they_resolve(watched: tuple[Stack, AlertsReceived]) -> None:
     stack, received = watched
     simulate(stack, "--requests", "400")
     with received.soon("firing", "DriftAlarm"):
@@ -91,6 +91,6 @@ def test_causes_are_told_and_their_ends_too(watched: tuple[Stack, AlertsReceived
         output("docker", "stop", "-t", "35", api)
     with received.soon("resolved", "ApiDown"):
         output("docker", "start", api)
-    # What fired while the stack came up, before there was a receiver, could not be received, and that is received.
+    # Alerts that fired before the receiver existed were not delivered, which is an alert of its own.
     received_names = {name for status, name in received.all() if status == "firing"}
     assert received_names - {"AlertsNotDelivered"} == {"DriftAlarm", "ApiDown"}
