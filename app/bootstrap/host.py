@@ -1,4 +1,4 @@
-"""What the master of a host's workers does for them."""
+"""The work of gunicorn's master for its workers: prepare their shared files, and keep the counts of dead ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.settings import Settings
 
 
 class Host:
-    """Prepares the folder that workers share, and keeps what dead ones left there."""
+    """Prepares the files that workers share, and keeps the metrics of workers that ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._directory = settings.metrics_dir
@@ -16,15 +16,15 @@ class Host:
         self._dead = DeadWorkers(settings.metrics_dir)
 
     def prepare(self) -> None:
-        """Before the first worker starts: an empty folder for their metrics, and nothing that drains them.
+        """Empty the folder of metrics and remove the drain file, before the first worker starts.
 
-        Raises `SettingError` for `DRAIN_FILE` where it is there and cannot be removed.
+        Raises `SettingError` for `DRAIN_FILE` where the file cannot be removed.
         """
         wipe(self._directory)
-        self._forget_draining()
+        self._remove_drain_file()
 
-    def _forget_draining(self) -> None:
-        """A drain file was meant for the process before this one, and would keep this one from ever being ready."""
+    def _remove_drain_file(self) -> None:
+        # It was meant for the process before this one, and this one would never be ready while it exists.
         if self._drain_file is None:
             return
         try:
@@ -33,5 +33,5 @@ class Host:
             raise SettingError("DRAIN_FILE", f"cannot remove {self._drain_file}: {error.strerror}") from error
 
     def retire(self, pid: int) -> None:
-        """Keep what a dead worker had counted."""
-        self._dead.fold(pid)
+        """Add the counts of the dead worker with this process id to the ones that are kept."""
+        self._dead.merge(pid)

@@ -1,4 +1,4 @@
-"""The feature contract: what a row must look like for a model to answer it."""
+"""The feature contract: the features of a row that a model answers, and its classes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ VERSION_NAME = re.compile(r"[a-z0-9_]{1,64}")
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     """One column that the model reads.
 
-    `minimum`, `maximum` and `median` describe the training values of a numeric feature; `categories` lists those of
-    a categorical one, in the order of the reference. `nullable` is true where the reference column had missing
-    values; `open_categories` where the pipeline itself copes with categories it has not seen. `choices` are the only
-    numbers that a numeric feature may have, where the pipeline encodes them as categories and fails on others.
+    `minimum`, `maximum` and `median` describe the training values of a numeric feature; `categories` lists those of a
+    categorical one, in the order of the reference. `nullable`: the reference column had missing values.
+    `open_categories`: the pipeline accepts categories it has not seen. `choices` are the only numbers that a numeric
+    feature may have, if the pipeline encodes them as categories and fails on others. `source_name` is the column's
+    name in the training data, where it was changed.
     """
 
     name: str
@@ -36,10 +37,9 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FeatureContract(msgspec.Struct, frozen=True):
-    """The features in the order of the model's columns, and what the model answers with.
+    """The features in the order of the model's columns, the task, and for a classification the classes.
 
-    `classes` are the names of the classes by class id (empty for regression). `source_name` of a feature is the
-    column's name in the training data where normalising changed it: the original estimator may want it back.
+    `classes` are the names of the classes by class id (empty for a regression).
     """
 
     task: Task
@@ -54,7 +54,7 @@ class FeatureContract(msgspec.Struct, frozen=True):
 
     @property
     def all_numeric(self) -> bool:
-        """Whether a row fits an array of floats."""
+        """Whether all features are numeric, so that rows fit a float64 array."""
         return all(feature.kind == "numeric" for feature in self.features)
 
     def compatible_with(self, other: FeatureContract) -> bool:
@@ -67,20 +67,20 @@ class FeatureContract(msgspec.Struct, frozen=True):
 
 
 def snake_case(name: str) -> str:
-    """A feature name fit for JSON keys and keyword arguments: `sepal length (cm)` becomes `sepal_length`.
+    """A feature name for JSON keys and keyword arguments: `sepal length (cm)` becomes `sepal_length`.
 
-    A unit in parentheses at the end goes; what is not a letter or digit becomes one underscore.
+    A unit in parentheses at the end is removed; other characters than letters and digits become one underscore.
     """
     bare = re.sub(r"\s*[\(\[][^\)\]]*[\)\]]\s*$", "", name)
     bare = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare if bare.strip() else name)
-    words = re.sub(r"[^0-9a-z]+", "_", bare.lower()).strip("_")
-    if not words:
+    normalised = re.sub(r"[^0-9a-z]+", "_", bare.lower()).strip("_")
+    if not normalised:
         return "feature"
-    return f"f_{words}" if words[0].isdigit() or keyword.iskeyword(words) else words
+    return f"f_{normalised}" if normalised[0].isdigit() or keyword.iskeyword(normalised) else normalised
 
 
 def unique_snake_case(names: list[str]) -> list[str]:
-    """Normalised names with clashes resolved by a numeric suffix, in the given order."""
+    """The names in snake case, in the given order; a name that is taken gets a numeric suffix."""
     taken: set[str] = set()
     result = []
     for name in names:

@@ -1,4 +1,4 @@
-"""Decisions as the audit log keeps them: who changed what, when, why, and what was known at that moment."""
+"""Decisions, and their entries in the audit log: actor, time, change, reason, and the report at that moment."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RAMP, WEIGHTS = "ramp", "weights"
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One setting before and after."""
+    """The value of one setting before and after a decision."""
 
     before: object
     after: object
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """Whether the version that a decision brought back was found to answer, and what was wrong if it did not."""
+    """The health probe of the version that a decision brought back: whether it answers, and the failure if not."""
 
     answers: bool
     at: str
@@ -32,12 +32,13 @@ class ProbeResult(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision. Entries are numbered by `seq` and never changed; `checked` is added after a roll-back.
+    """One entry of the audit log, for one decision. `seq` numbers the entries.
 
-    `action` is `promote`, `rollback`, `keep` or `configure`; `version` serves afterwards. By the monitor also `ramp`
-    (`version` is ramped) and `weights` (of the policy thompson). `experiment_id` is the
-    experiment that was decided on, `epoch` the configuration that came of it. `actor` is a name that the caller gave
-    (`monitor`: nobody, by AUTO_DECIDE). `evidence` is the report at that moment, null where there was none.
+    An entry never changes, except that `checked` is added after a roll-back. `action` is `promote`, `rollback`, `keep`
+    or `configure`; the monitor also writes `ramp` and `weights` (of the policy thompson). `version` is the champion
+    afterwards, or the version that is ramped. `experiment_id` is the experiment that was decided, `epoch` the config
+    revision that the decision created. `actor` is a name that the caller gave, or `monitor` for automatic decisions.
+    `evidence` is the report at that moment, None if there was none.
     """
 
     seq: int
@@ -54,7 +55,7 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be written in one transaction: the next configuration, and the entry that explains it.
+    """A decision before it is committed: the next configuration and the audit entry, written in one transaction.
 
     `experiment_id` is the experiment in force before.
     """
@@ -70,7 +71,7 @@ class PendingDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What came of it: the configuration in force, and the audit entry (None: nothing was to be changed)."""
+    """A decision's result: the configuration in force, and the audit entry (None: there was nothing to change)."""
 
     configuration: Configuration
     entry: AuditEntry | None

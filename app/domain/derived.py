@@ -1,4 +1,4 @@
-"""What one step of the monitor changes in the derived state: written in one transaction with the cursor, or not."""
+"""The changes of derived state that one step of a projection makes, written in one transaction with its cursor."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from app.domain.report import TimelinePoint
 
 
 class UserFact(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a user in an experiment in which users are the units.
+    """The state of one user in an experiment whose units are users.
 
-    `epoch` and `version` are those of the first exposure; `exposed`: it is in the log; `moved`: another version
-    answered the user later; `labelled`, `rewarded`: the user's one vote of that kind has been cast.
+    `epoch` and `version` are those of the first exposure. `exposed`: that exposure is in the log. `moved`: another
+    version answered the user later. `labelled`, `rewarded`: the user has been counted once in this way, and a user
+    counts only once.
     """
 
     user_hash: int
@@ -34,10 +35,10 @@ class PlacedPoint(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a folder wants to be written after some events.
+    """The writes of a projection after some events.
 
-    `cursor_body`: JSON kept with the folder's cursor. `states`: JSON by name below the folder's own. `users`: facts by
-    experiment.
+    `cursor_body`: JSON stored with the projection's cursor. `states`: JSON by name, under the projection's own name.
+    `users`: facts by experiment.
     """
 
     cursor_body: str = "{}"

@@ -1,7 +1,4 @@
-"""A ramp: a version's share of the traffic, raised step by step as long as nothing speaks against it.
-
-The configuration in force and the experiment it belongs to.
-"""
+"""The configuration in force: the split, its policy and ramp, and the terms of the experiment it belongs to."""
 
 from __future__ import annotations
 
@@ -11,12 +8,11 @@ import msgspec
 
 
 class Ramp(msgspec.Struct, frozen=True, kw_only=True):
-    """A ramp that runs: part of the configuration in force.
+    """A running ramp: a version's share of the traffic is raised step by step while no harm is found.
 
     `steps` are shares in (0, 1], strictly increasing; the one numbered `step`, from 0, is in force since
-    `step_since_us` (µs since 1970). The epochs of the step are those above `after_epoch`. `before` is the split that a
-    crossed guardrail brings back. `held` says why the next step has not come though its time has; None while nothing
-    holds it.
+    `step_since_us` (µs since 1970). The config revisions of the step are those above `after_epoch`. `before` is the
+    split that a crossed guardrail restores. `held` is the reason why the next step is overdue, None if it is not.
     """
 
     version: str
@@ -30,7 +26,7 @@ class Ramp(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def next_step_at_us(self) -> int:
-        """When the next step may come, or on the last one when the ramp may end (µs since 1970)."""
+        """The earliest time of the next step, or of the ramp's end on the last one (µs since 1970)."""
         return self.step_since_us + self.every_seconds * 1_000_000
 
     @property
@@ -40,9 +36,9 @@ class Ramp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What an experiment measures and promises; fixed when it begins.
+    """The metric of an experiment, its error rate `alpha` and its margins; fixed when it begins.
 
-    `alpha` is the error rate; `min_effect` and `equivalence_margin` are in the units of the metric.
+    `min_effect` and `equivalence_margin` are in the units of the metric.
     """
 
     metric: str
@@ -57,14 +53,14 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of the split and its policy: a row of the store's `config`, never changed.
+    """One revision of the configuration: a row of the store's table `config`, never changed.
 
-    `epoch` numbers these rows; prediction ids carry it, and it gives the propensity of each version. 0 means that
-    the store could not be read at start: such answers are served and do not enter the experiment. `weights` are
-    normalised, over the versions that were on the shelf. `asked` is the split of which `weights` is the part that
-    could be served; only the start sets it and reads it. `environment` is what the environment said when the server
-    last started, to tell a new word from an old one. `ordinals` are the versions' numbers in prediction ids.
-    `former_champions`, the oldest first, are where roll-backs lead. `ramp` is the one that runs.
+    `epoch` is the number of the revision; prediction ids carry it, and it gives the propensity of each version. 0
+    means that the store could not be read at start: such answers do not enter the experiment. `weights` are
+    normalised, over the versions loaded then; `asked` is the split that was wanted, of which `weights` is the part that
+    could be served (set and read at start only). `environment` has the settings of the server's last start, so that
+    the next start can tell which were changed since. `ordinals` are the versions' numbers in prediction ids.
+    `former_champions`, oldest first, are what roll-backs return to. `ramp` is the running one.
     """
 
     epoch: int

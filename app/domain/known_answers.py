@@ -1,4 +1,4 @@
-"""Rows with the answers that a version must give: what a server is held to that may itself be wrong."""
+"""Known answers: rows with the answers that a version must give, computed elsewhere than in the server under test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class KnownAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A row in contract order and its answer: a class by name, or a number; `probabilities` where they are known."""
+    """A row in contract order and its answer: a class name with its `probabilities` if they are known, or a number."""
 
     row: tuple[float | str | None, ...]
     prediction: str | float
@@ -17,7 +17,7 @@ class KnownAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class KnownAnswers(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `version` answers. `tolerance` is of probabilities, and of numbers relative to their size (at least 1)."""
+    """The answers of `version`. `tolerance` is absolute for probabilities, and for numbers relative to max(1, |x|)."""
 
     version: str
     answers: tuple[KnownAnswer, ...]
@@ -25,21 +25,21 @@ class KnownAnswers(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def complaint(known: KnownAnswer, given: Mapping[str, object], tolerance: float) -> str | None:
-    """What is wrong with the answer that was given, None where it is the known one."""
+    """How the answer that was given differs from the known one, in a sentence; None if it does not."""
     prediction = given.get("prediction")
     if isinstance(known.prediction, str):
         if prediction != known.prediction:
-            return f"{_shown(known)} is {known.prediction!r}, it answered {prediction!r}"
+            return f"{_shown(known)}: the answer is {prediction!r} instead of {known.prediction!r}"
     elif not _close(known.prediction, prediction, tolerance * max(1.0, abs(known.prediction))):
-        return f"{_shown(known)} is {known.prediction:.9g}, it answered {prediction!r}"
+        return f"{_shown(known)}: the answer is {prediction!r} instead of {known.prediction:.9g}"
     if known.probabilities is None:
         return None
     probabilities = given.get("probabilities")
     if not isinstance(probabilities, Mapping) or probabilities.keys() != known.probabilities.keys():
-        return f"{_shown(known)}: the probabilities are those of other classes: {probabilities!r}"
+        return f"{_shown(known)}: the probabilities are not those of the version's classes: {probabilities!r}"
     for name, expected in known.probabilities.items():
         if not _close(expected, probabilities[name], tolerance):
-            return f"{_shown(known)}: {name!r} has {expected:.6f}, it answered {probabilities[name]!r}"
+            return f"{_shown(known)}: the probability of {name!r} is {probabilities[name]!r} instead of {expected:.6f}"
     return None
 
 

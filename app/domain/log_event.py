@@ -1,10 +1,8 @@
-"""The log as the monitor reads it: its rows, and the events that they make in one total order.
+"""The log as the monitor reads it: rows, and the events that they make in one total order.
 
-A prediction stands at (its seq, 0, 0). An outcome stands at (the last prediction's seq when it was written, 1, its
-seq). Writers take turns, so this is the order in which they committed: nothing can ever appear before what has been
-read, and whoever reads the log, whenever and in whatever portions, meets the same events in the same order.
-
-Where a portion of the log must end, and its events in the one total order (see `app.domain.log_event`).
+A prediction's place is (its seq, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1, its
+seq). Writers exclude each other, so this is the order of their commits: nothing ever appears before events that have
+been read, and every reader gets the same events in the same order, whatever its batches.
 """
 
 from __future__ import annotations
@@ -37,7 +35,10 @@ class PredictionRow(msgspec.Struct, frozen=True):
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):
-    """A row of `feedback`: an outcome, and what the signed id said of the answer. `outcome` is a JSON number."""
+    """A row of `feedback`: an outcome with the facts in its signed prediction id. `outcome` is a JSON number.
+
+    `predictions_seen` is the seq of the last prediction when the outcome was written.
+    """
 
     seq: int
     prediction_id: str
@@ -54,26 +55,26 @@ class OutcomeRow(msgspec.Struct, frozen=True):
 
 
 class PredictionLogged(msgspec.Struct, frozen=True):
-    """A prediction entered the log."""
+    """A prediction was logged."""
 
     row: PredictionRow
 
 
 class FeedbackReceived(msgspec.Struct, frozen=True):
-    """An outcome entered the log, whether or not its prediction is there."""
+    """An outcome was logged, with or without its prediction in the log."""
 
     outcome: OutcomeRow
 
 
 class OutcomeJoined(msgspec.Struct, frozen=True):
-    """Both an outcome and its prediction are in the log from now on; comes after the later of the two."""
+    """An outcome and its prediction are both in the log; follows the event of the later of the two."""
 
     outcome: OutcomeRow
     row: PredictionRow
 
     @property
     def at_us(self) -> int:
-        """When the later of the two came about, µs since 1970."""
+        """The time of the later of the two, µs since 1970."""
         return max(self.outcome.received_at_us, self.row.served_at_us)
 
 
@@ -81,17 +82,17 @@ Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """How much of the log has been taken in: everything up to these two numbers, which are always a prefix of it."""
+    """The position up to which the log has been processed: the seq of the last prediction and of the last outcome."""
 
     predictions: int = 0
     outcomes: int = 0
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """The next rows after a cursor, of one snapshot of the log, with what is needed to join them.
+    """The next rows after a cursor, read in one snapshot of the log, with the rows that they join.
 
-    `early`: outcomes of these predictions that were written before them. `rows`: the predictions of these outcomes
-    that were written before them, by id. `cursor`: where the page ends.
+    `early`: outcomes that were written before their predictions, which are on this page. `rows`: predictions, by id,
+    that were written before their outcomes, which are on this page. `cursor`: the end of the page.
     """
 
     predictions: tuple[PredictionRow, ...]
@@ -107,10 +108,10 @@ class LogPage(msgspec.Struct, frozen=True):
 def consumable(
     predictions: Sequence[PredictionRow], outcomes: Sequence[OutcomeRow], limit: int
 ) -> tuple[tuple[PredictionRow, ...], tuple[OutcomeRow, ...]]:
-    """The rows of one snapshot, read after one cursor and up to `limit` of each, whose predecessors are among them.
+    """The rows that can be processed, of up to `limit` predictions and outcomes read after one cursor in one snapshot.
 
-    A list of `limit` rows may have a continuation, and what stands behind its last row must wait for that. At least
-    one list is taken as a whole, so that reading always goes on.
+    A list of `limit` rows may go on after its last one, so rows of the other list with a later place must wait for the
+    next page. At least one list is processed completely, so reading never stops.
     """
     last_prediction = predictions[-1].seq if len(predictions) >= limit else None
     last_seen = outcomes[-1].predictions_seen if len(outcomes) >= limit else None
@@ -122,7 +123,7 @@ def consumable(
 
 
 def in_order(page: LogPage) -> list[Event]:
-    """The page's events; a label joins its prediction after the later of the two."""
+    """The page's events in the total order; an outcome joins its prediction after the later of the two."""
     early: dict[str, list[OutcomeRow]] = {}
     for outcome in page.early:
         early.setdefault(outcome.prediction_id, []).append(outcome)

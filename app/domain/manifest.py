@@ -1,4 +1,4 @@
-"""The manifest of a published version: what it is, what it was made from, how good it was, and its checksums."""
+"""The manifest of a published version: contract, data, figures, runtime, and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MANIFEST_FORMAT = 1
 
 
 class FileSum(msgspec.Struct, frozen=True):
-    """What a file of the artefact must be: its SHA-256 in hex and its size in bytes."""
+    """The SHA-256, in hex, and the size in bytes that a file of the artefact must have."""
 
     sha256: str
     bytes: int
@@ -30,11 +30,11 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Parity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the served runtime compares with the original estimator on `rows` rows.
+    """The comparison of the served runtime with the original estimator on `rows` rows.
 
-    `flips` counts differing classes after settling near-ties, `settled` how many rows were near-ties;
-    `largest_difference` is over probabilities or (relative) values. `holds` decides whether ONNX may serve; where it
-    may not, `reason` says why.
+    `flips` counts classes that differ after near-ties were settled, `settled` the rows that were near-ties;
+    `largest_difference` is that of probabilities or (relative) values. ONNX serves only if `holds`; if it does not,
+    `reason` tells why.
     """
 
     rows: int
@@ -46,13 +46,13 @@ class Parity(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about a published version but its weights; signed as a whole, never changed.
+    """The description of a published version; signed as a whole, never changed.
 
-    `ordinal` numbers the versions of one shelf (prediction ids carry it). `files` has every file of the artefact but
-    the manifest: `model.joblib`, `reference.json` (drift), where it is served by ONNX `model.onnx` and `plan.json` (how
-    rows go through it), and `settle.npz` where near-ties are settled from exported trees or coefficients.
-    `metrics` has `training` and `holdout` figures by name; `examples` a few real rows in contract order, for warm-up,
-    health proofs and the UI's presets.
+    `ordinal` numbers the versions of one registry (prediction ids carry it). `files` has every file of the artefact
+    except the manifest: `model.joblib` and `reference.json` (drift); for ONNX `model.onnx` and `plan.json` (the steps
+    before the graph); `settle.npz` if near-ties are settled from exported trees or coefficients. `metrics` has
+    `training` and `holdout` figures by name. `examples` are a few real rows in contract order, for warm-up, health
+    probes and the presets of the dashboard.
     """
 
     format: int = MANIFEST_FORMAT

@@ -1,4 +1,4 @@
-"""What others read of the monitor's derived state: a report with its age, and the figures that become metrics."""
+"""The monitor's derived state as other processes read it: reports, experiments, and the snapshot behind metrics."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from app.domain.report import ExperimentReport
 
 
 class StoredReport(msgspec.Struct, frozen=True):
-    """A report as the monitor last made it, with weights, state and end as they are now.
+    """The monitor's last report of an experiment, with its present weights, state and end.
 
-    `age_s`: seconds since the monitor last had taken in all of the log; None where it never has.
+    `age_s`: seconds since the monitor last processed all of the log; None if it never has.
     """
 
     report: ExperimentReport
@@ -43,20 +43,20 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogTotals(msgspec.Struct):
-    """What the monitor has met of the log, whatever experiment it belongs to: the body of its cursor.
+    """Counts over the whole log, whatever the experiment: stored with the projection's cursor.
 
-    `names` are the versions by ordinal, as far as they have been seen; `feedback` counts outcomes by ordinal.
-    `homeless_*` count what belongs to no experiment: served or told while no configuration was known.
+    `names` are the versions by ordinal, as far as predictions of them were logged; `feedback` counts outcomes by
+    ordinal. `unattributed_*` count rows of no experiment: served or received while no configuration was known.
     """
 
     predictions: int = 0
     outcomes: int = 0
-    # The names in totals that earlier releases wrote, and read.
+    # Stored under the names that earlier releases wrote and read.
     unattributed_predictions: int = msgspec.field(default=0, name="homeless_predictions")
     unattributed_outcomes: int = msgspec.field(default=0, name="homeless_outcomes")
     names: dict[int, str] = msgspec.field(default_factory=dict)
     feedback: dict[int, int] = msgspec.field(default_factory=dict)
 
     def feedback_by_version(self) -> dict[str, int]:
-        """Outcomes by the version that answered, where its name is known."""
+        """Outcomes by the version that answered, without versions whose name is not known yet."""
         return {self.names[ordinal]: count for ordinal, count in self.feedback.items() if ordinal in self.names}

@@ -1,4 +1,4 @@
-"""An outcome of one prediction: its true label, or what the answer brought."""
+"""An outcome of one prediction: its true label, or the reward of the served answer."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _SHOWN_CLASSES = 20
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came back for a prediction; `fact` is what its signed id says of the answer.
+    """An outcome; `fact` is what the signed prediction id says of the answer.
 
-    `value` is the canonical one, so that the same outcome said in two ways is one outcome: a class id (int) for the
-    label of a classification, a float for a number. `item` is its place in the list it came in.
+    `value` is canonical, so that one outcome reported in two forms counts once: a class id (int) for the label of a
+    classification, a float for a number. `item` is its position in the list of the request.
     """
 
     prediction_id: str
@@ -31,9 +31,9 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def label_of(actual: object, contract: FeatureContract) -> int | float:
-    """The canonical value of a true label: a string names a class, a number is a class id, or a regression's value.
+    """The canonical value of a true label: the id of a class, given by name or id, or the number of a regression.
 
-    Raises `InvalidRequest` that names the classes.
+    Raises `InvalidRequest` that lists the classes.
     """
     if contract.task == "regression":
         return number_of(actual, "actual")
@@ -49,7 +49,7 @@ def label_of(actual: object, contract: FeatureContract) -> int | float:
 
 
 def reward_of(reward: object, declared: Range | None) -> float:
-    """The reward as a float. Raises `InvalidRequest` where it is no finite number or outside the declared range."""
+    """The reward as a float. Raises `InvalidRequest` if it is not a finite number in the declared range."""
     value = number_of(reward, "reward")
     if declared is not None and not declared[0] <= value <= declared[1]:
         low, high = declared
@@ -60,7 +60,7 @@ def reward_of(reward: object, declared: Range | None) -> float:
 
 
 def number_of(value: object, field: str) -> float:
-    """A finite float, with one zero. Raises `InvalidRequest`."""
+    """A finite float, never -0.0. Raises `InvalidRequest` that names `field`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequest(f"{field} must be a number", field=field)
     try:

@@ -1,4 +1,4 @@
-"""What was asked and what was answered, as records that pass from the response path to the log."""
+"""The records of predictions that pass from the response path to the log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
 class Outputs(msgspec.Struct, frozen=True):
     """One version's answers to n rows.
 
-    Classification: `class_ids` of shape (n,) and, where the model has them, `probabilities` of shape (n, classes),
+    Classification: `class_ids` of shape (n,) and, if the model has them, `probabilities` of shape (n, classes),
     columns by class id. Regression: `values` of shape (n,), float64.
     """
 
@@ -25,17 +25,17 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A version that was asked and could not answer."""
+    """A version that was asked and failed, with the reason."""
 
     version: str
     reason: str
 
 
 class Exposure(msgspec.Struct, frozen=True):
-    """One answered request of n rows: the recorder's queue holds these.
+    """One answered request of n rows, as it waits in the recorder's queue.
 
-    `chosen` is what the policy chose, with probability `propensity` (None where the choice was not random: forced);
-    `version` is what answered, another one after a fallback. `counts` is false for what must never enter the
+    `chosen` is the policy's version, chosen with probability `propensity` (None if not by chance: forced); `version`
+    is the one that answered, another one after a fallback. `counts` is false for answers that must not enter the
     experiment (forced). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds.
     """
 
@@ -60,5 +60,5 @@ class Exposure(msgspec.Struct, frozen=True):
 
 
 def readable(probability: float) -> float:
-    """A probability as people are shown it, within 1e-7."""
+    """A probability as answers show it: rounded to 7 decimals, except small ones."""
     return round(probability, DECIMALS) if probability > SMALL else probability

@@ -1,8 +1,8 @@
-"""Signed prediction ids: 64 URL-safe characters that say what was served, to be believed without a look-up.
+"""Signed prediction ids: 64 URL-safe characters that say what was served, so that feedback needs no look-up.
 
 Layout, 48 bytes, big-endian: served at (µs, 7) · process nonce (4) · counter (3) · format (1) · version ordinal (2)
 · epoch (4) · flags (1) · user hash (6) · answer (8) · keyed BLAKE2b of the other 36 (12). The alphabet is base64url
-reordered to ASCII order, so ids sort by time as text. 96 bits of tag: a forger has one chance in 2⁹⁶ a try.
+reordered to ASCII order, so ids sort by time as text. 96 bits of tag: a forger has one chance in 2⁹⁶ per try.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _COUNTS, _RANDOMISED, _STICKY, _FIRST = 1, 2, 4, 8
 
 
 class ServedFact(msgspec.Struct, frozen=True):
-    """What a prediction id asserts.
+    """The facts that a prediction id asserts.
 
-    `answer` is the class id, or the predicted number of a regression; `user_hash` is 0 where no user was named;
-    `epoch` is that of the weights and gives the propensity; `counts` is false for what never enters the experiment
-    (forced answers); `randomised` is false where chance did not choose what answered (forced, fallback), so that
-    rewards of it say nothing about the versions.
+    `answer` is the class id, or the predicted number of a regression. `user_hash` is 0 if no user was named. `epoch` is
+    the config revision, which gives the propensity. `counts` is false for answers that never enter the experiment
+    (forced). `randomised` is false if the version that answered was not chosen by chance (forced, fallback), so that a
+    reward says nothing about the versions.
     """
 
     served_at_us: int
@@ -47,8 +47,11 @@ class ServedFact(msgspec.Struct, frozen=True):
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """What a logged id says of the choice behind it: `randomised` as in `ServedFact`; `sticky`: by the user's hash,
-    so that the user is the unit; `first`: of the rows of its request."""
+    """How the version of a logged id was chosen.
+
+    `randomised` as in `ServedFact`; `sticky`: by the user's hash, so that the user is the unit; `first`: the id is that
+    of the first row of its request.
+    """
 
     version_ordinal: int
     randomised: bool
@@ -57,7 +60,7 @@ class Marks(msgspec.Struct, frozen=True):
 
 
 def read_marks(prediction_id: str) -> Marks | None:
-    """The marks of an id that is believed already, its tag unchecked; None where it is not of our format."""
+    """The marks of an id that was verified when it was logged; its tag is not checked. None for another format."""
     try:
         raw = _decoded(prediction_id)
     except UnknownPrediction:
@@ -69,7 +72,7 @@ def read_marks(prediction_id: str) -> Marks | None:
 
 
 class Signer:
-    """Makes and checks the ids of one deployment. `nonce` (4 bytes) tells processes apart; not to be shared."""
+    """Signs and verifies the ids of one deployment. `nonce` (4 bytes) must differ between processes."""
 
     def __init__(self, key: bytes, nonce: bytes) -> None:
         self._keyed = blake2b(key=key[:64], digest_size=_TAG_BYTES)
@@ -90,9 +93,9 @@ class Signer:
     ) -> list[str]:
         """One id for each answer of a request, in order.
 
-        One choice serves the whole batch, so only its first row is a fresh random assignment: `randomised` holds
-        for that one, and the others are not counted as if chance had chosen them anew. `sticky`: the choice followed
-        from the user, so that not even the user's next request is a fresh one.
+        A batch is one random choice, so only its first row counts as one: `randomised` is set for that row, and the
+        others are not counted as further choices. `sticky`: the choice followed from the user, so that not even the
+        user's next request is a new one.
         """
         when = served_at_us.to_bytes(7, "big")
         user = user_hash.to_bytes(6, "big")
@@ -114,7 +117,7 @@ class Signer:
         return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
 
     def verify(self, prediction_id: str) -> ServedFact:
-        """What the id asserts. Raises `UnknownPrediction` where this deployment did not sign it."""
+        """The facts that the id asserts. Raises `UnknownPrediction` if this deployment did not sign it."""
         raw = _decoded(prediction_id)
         body, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
         expected = self._keyed.copy()
@@ -140,7 +143,10 @@ class Signer:
 
 
 def user_hash(salt: bytes, user_id: str) -> int:
-    """48 bits that stand for a user in ids and log; never 0, which means that no user was named."""
+    """The 48 bits that stand for a user in ids and the log; never 0, which means that no user was named.
+
+    Salted, so that a log alone does not tell whether a known user is in it.
+    """
     return int.from_bytes(blake2b(user_id.encode(), key=salt[:64], digest_size=6).digest(), "big") or 1
 
 

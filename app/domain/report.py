@@ -1,6 +1,6 @@
-"""What the experiment says: the records behind `GET /experiment`, made by the monitor, served by the api.
+"""The report of an experiment: the records behind `GET /experiment`, made by the monitor and served by the api.
 
-Field by field the shape of the HTTP contract. None means that a quantity cannot be estimated yet.
+Their fields are those of the HTTP contract. None means that a quantity cannot be estimated yet.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """A challenger against the baseline.
 
-    `n` counts the outcomes that entered, `unjoined` the labels whose other answers are not known. `log_e` and
-    `interval` are of the present state, `p_value` and `verdict` remember the strongest. `e_value` is None where it
-    would overflow. `assumptions` lists in words why an automatic promotion would be refused, empty where it is not.
-    `remaining` is an 80 % interval of the labelled requests until a decision.
+    `n` counts the outcomes that entered, `unjoined` the labels for which the other version's answer is not known.
+    `log_e` and `interval` are of the present state, `p_value` and `verdict` of the strongest one so far. `e_value` is
+    None if it would overflow. `assumptions` lists the reasons that would prevent an automatic promotion, empty if
+    there are none. `remaining` is an 80 % interval of the labelled requests until a decision.
     """
 
     challenger: str
@@ -68,9 +68,9 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A check of the experiment's health, or a guardrail; `ok` is None while it cannot be told.
+    """A check of the experiment's health, or a guardrail; `ok` is None while it cannot be decided.
 
-    `version` is the one that a guardrail watches; None where the check is about the whole experiment.
+    `version` is the one that a guardrail watches; None if the check is about the whole experiment.
     """
 
     name: str
@@ -81,7 +81,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True):
-    """What to do, with which version, and one sentence that says why."""
+    """A recommended action, its version, and one sentence with the reason."""
 
     action: Action
     version: str | None
@@ -89,7 +89,7 @@ class Recommendation(msgspec.Struct, frozen=True):
 
 
 class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it."""
+    """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it."""
 
     id: str
     started: str
@@ -107,7 +107,7 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of a comparison's course over its labelled outcomes."""
+    """One point of a comparison's timeline: its figures after `n` labelled outcomes."""
 
     challenger: str
     n: int

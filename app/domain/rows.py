@@ -1,4 +1,4 @@
-"""Turn decoded JSON into rows that fit a feature contract, or say which feature is at fault and why."""
+"""Check decoded JSON against a feature contract, and turn it into rows or an error that names the feature."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RowParser:
         return self._assemble(checked)
 
     def _numbers_at_once(self, values: list[Any]) -> np.ndarray | None:
-        """The batch, checked by a few calls in C, or None where a row needs (or deserves) a closer look."""
+        """The batch, checked by a few calls in C; None if a row must be checked alone to name its error."""
         if any(type(value) is not list for value in values) or set(map(len, values)) != {self._width}:
             return None
         if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))):

@@ -1,4 +1,4 @@
-"""The split: which share of the traffic each version gets."""
+"""The split: the share of the traffic that each version gets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from app.errors import InvalidRequest
 
+# Above this the sum of many weights could overflow a float.
 _SUM_MAY_OVERFLOW = 1e290
 
 

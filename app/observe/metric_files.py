@@ -1,6 +1,6 @@
-"""The directory in which the workers of one host share their metric values, one set of mapped files a process.
+"""The directory in which the workers of one host share their metric values: mapped files, one set per process.
 
-Keep what dead workers counted: their files become part of one pair of files that belongs to nobody.
+The counts of dead workers are kept: their files are merged into one pair of files that belongs to no process.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from app.files import lock
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _PATTERN = "*.db"
 _LOCK, _GATE = "fold.lock", "fold.gate"
+# Room for the series of many versions; a file that outgrows it is no longer protected from a full disk.
 _FILE_BYTES = 1 << 18
+# Gauges of the dead are dropped: what a process held is over when it ends, what it counted is not.
+_SUMMED = ("counter", "histogram")
+_LOG = logging.getLogger(__name__)
 
 
 def shared_directory() -> Path | None:
-    """Where `serve` lets the processes share their values; None where each counts for itself.
+    """The directory in which the processes share their values; None if each counts for itself.
 
-    The variable belongs to prometheus_client, which looks at it whenever it begins a file.
+    Set by `bakeoff serve` in prometheus_client's own variable, which that reads whenever it begins a file.
     """
     path = os.environ.get(VARIABLE)
     return Path(path) if path else None
 
 
 def wipe(directory: Path) -> None:
-    """Make `directory` ready for a server that starts: it exists and no value of an earlier run is left."""
+    """Prepare `directory` for a server that starts: create it, and remove the values of an earlier run."""
     directory.mkdir(parents=True, exist_ok=True)
     for stale in (*directory.glob(_PATTERN), *directory.glob("*.tmp")):
         stale.unlink(missing_ok=True)
@@ -43,9 +47,9 @@ def wipe(directory: Path) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Give the file at `path` its disk blocks before it is mapped. Raises `OSError` where the disk is full.
+    """Allocate the disk blocks of the file at `path` before it is mapped. Raises `OSError` if the disk is full.
 
-    A mapped write for which there is no room kills the process with SIGBUS; this fails while it can be handled.
+    A mapped write without room on the disk kills the process with SIGBUS; this fails while it can be handled.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -58,16 +62,16 @@ def reserve(path: Path) -> None:
 
 
 def begun(directory: Path) -> list[Path]:
-    """The files that hold values, in order of their names.
+    """The files that have values, sorted by name.
 
-    prometheus_client creates a file and gives it a size in two steps, and cannot read what it finds between them.
+    prometheus_client creates a file and sets its size in two steps, and cannot read a file between them.
     """
     return sorted(path for path in directory.glob(_PATTERN) if path.stat().st_size)
 
 
 @contextlib.contextmanager
 def reading(directory: Path) -> Iterator[None]:
-    """Nobody folds while the body reads the files. Waits for a fold under way: milliseconds."""
+    """Holds off merging while the body reads the files. Waits for a merge under way: milliseconds."""
     with lock(directory / _GATE):
         mine = lock(directory / _LOCK, shared=True)
     with mine:
@@ -75,10 +79,10 @@ def reading(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def folding(directory: Path, patience_s: float) -> Iterator[None]:
-    """Nobody reads while the body folds. Raises `BlockingIOError` where somebody still does after `patience_s`."""
+def merging(directory: Path, patience_s: float) -> Iterator[None]:
+    """Holds off readers while the body merges. Raises `BlockingIOError` if one still reads after `patience_s`."""
     deadline = time.monotonic() + patience_s
-    # Who holds the gate keeps new readers out, so that many of them in turn cannot starve the fold.
+    # Holding the gate keeps new readers out: otherwise a stream of overlapping readers could starve the merge.
     with (
         lock(directory / _GATE, wait_s=patience_s),
         lock(directory / _LOCK, wait_s=deadline - time.monotonic()),
@@ -86,16 +90,12 @@ def folding(directory: Path, patience_s: float) -> Iterator[None]:
         yield
 
 
-_LOG = logging.getLogger(__name__)
-_SUMMED = ("counter", "histogram")
-
-
 class DeadWorkers:
-    """Folds dead workers' files, for the process that reaps them (gunicorn's master, in `child_exit`).
+    """Merges the files of dead workers, in the process that reaps them (gunicorn's master, in `child_exit`).
 
-    `patience_s` limits how long one call waits for readers to finish: the master must go on watching its workers,
-    also when one of them hangs in the middle of a scrape. What could not be folded is folded by a later call; until
-    then the files themselves are read, so that no count is ever missing or counted twice.
+    `patience_s` limits how long one call waits for readers: the master must go on watching its workers even while one
+    of them hangs in a scrape. Files that could not be merged are merged by a later call; until then they are read as
+    they are, so no count is ever missing or counted twice.
     """
 
     def __init__(self, directory: Path, patience_s: float = 0.5) -> None:
@@ -103,14 +103,14 @@ class DeadWorkers:
         self._patience_s = patience_s
         self._waiting: set[int] = set()
 
-    def fold(self, pid: int) -> bool:
-        """Fold the files of the dead process `pid`, and those still waiting. False where they have to wait on.
+    def merge(self, pid: int) -> bool:
+        """Merge the files of the dead process `pid` and those still waiting. False if they have to wait longer.
 
-        A full disk, a missing directory or an unreadable file is logged, not raised: the master must live.
+        A full disk, a missing directory or an unreadable file is logged and not raised: the master must live.
         """
         self._waiting.add(pid)
         try:
-            with folding(self._directory, self._patience_s):
+            with merging(self._directory, self._patience_s):
                 self._merge_waiting()
         except BlockingIOError:
             return False
@@ -132,7 +132,7 @@ class DeadWorkers:
 
 
 def _merge(retired: Path, dead: list[Path]) -> None:
-    """Replace `retired` by the sum of itself and `dead`, and remove `dead`. On an error nothing has changed."""
+    """Replace `retired` by the sum of itself and `dead`, and remove `dead`. On an error nothing is changed."""
     sums: dict[str, float] = {}
     for path in ([retired] if retired.exists() else []) + dead:
         for key, value, _timestamp, _position in MmapedDict.read_all_values_from_file(path):
@@ -144,6 +144,7 @@ def _merge(retired: Path, dead: list[Path]) -> None:
     for key, total in sums.items():
         merged.write_value(key, total, 0.0)
     merged.close()
+    # Readers are held off until the dead files are gone too: between these two steps their counts are there twice.
     scratch.replace(retired)
     for path in dead:
         path.unlink()

@@ -30,7 +30,7 @@ def test_workers_stopped_killed_and_replaced_leave_the_sum_exact(directory: Path
     for worker in workers:
         worker.serve("v1", 250)
     for how, worker in zip(("terminate", "kill"), workers, strict=False):
-        assert dead.fold(worker.end(how))
+        assert dead.merge(worker.end(how))
     replacements = [start(), start()]
     for worker in replacements + workers[2:]:
         worker.serve("v2", 250)
@@ -49,12 +49,12 @@ def test_every_worker_shows_the_same(directory: Path, start: Start) -> None:
     assert first == second
 
 
-def test_folding_changes_no_count(directory: Path, start: Start) -> None:
+def test_merging_changes_no_count(directory: Path, start: Start) -> None:
     worker = start()
     worker.serve("v1", 100)
     worker.do("refused", "malformed_json")
     before = sums(directory)
-    DeadWorkers(directory).fold(worker.end())
+    DeadWorkers(directory).merge(worker.end())
     assert sums(directory) == before
 
 
@@ -69,7 +69,7 @@ def test_workers_are_counted_as_long_as_they_live(directory: Path, start: Start)
     first.serve("v1", 1)
     second.serve("v1", 1)
     assert value(Metrics(directory=directory), "api_workers") == 2
-    DeadWorkers(directory).fold(first.end())
+    DeadWorkers(directory).merge(first.end())
     assert value(Metrics(directory=directory), "api_workers") == 1
 
 
@@ -77,7 +77,7 @@ def test_the_gauges_of_the_dead_are_gone(directory: Path, start: Start) -> None:
     worker = start()
     worker.do("queue_rows", 5)
     worker.do("breaker", "v1", True)
-    DeadWorkers(directory).fold(worker.end())
+    DeadWorkers(directory).merge(worker.end())
     view = Metrics(directory=directory)
     assert value(view, "recorder_queue_rows") == 0
     assert value(view, "circuit_breaker_open", version="v1") is None
@@ -91,7 +91,7 @@ def test_two_hundred_dead_workers_leave_two_files(directory: Path) -> None:
             Metrics(directory=directory).served("v1", [0.001], 1)
             os._exit(0)
         os.waitpid(pid, 0)
-        assert dead.fold(pid)
+        assert dead.merge(pid)
     assert {path.name for path in directory.glob("*.db")} == {"counter_retired.db", "histogram_retired.db"}
     assert total(directory) == 200
 
@@ -102,7 +102,7 @@ def test_readers_never_see_a_fold_half_done_and_do_not_starve_it(directory: Path
     for worker in workers:
         worker.serve("v1", 10)
     looks = [reader.watch("model_version_requests_total", "v1") for reader in readers]
-    assert all(dead.fold(worker.end()) for worker in workers)
+    assert all(dead.merge(worker.end()) for worker in workers)
     assert [stop() for stop in looks] == [{200}, {200}]
 
 
@@ -112,9 +112,9 @@ def test_a_reader_that_hangs_delays_the_fold_and_not_the_master(directory: Path,
     first.serve("v1", 3)
     second.serve("v1", 4)
     with metric_files.reading(directory):
-        assert dead.fold(first.end()) is False
+        assert dead.merge(first.end()) is False
     assert total(directory) == 7
-    assert dead.fold(second.end()) is True
+    assert dead.merge(second.end()) is True
     assert total(directory) == 7
     assert not list(directory.glob(f"counter_{first.pid}.db"))
 
@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_files_of_the_dead_to_be_read(
     worker.serve("v1", 5)
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", _no_space)
-        assert DeadWorkers(directory).fold(worker.end()) is False
+        assert DeadWorkers(directory).merge(worker.end()) is False
     assert total(directory) == 5
 
 
@@ -158,7 +158,7 @@ def _no_space(*_: object) -> None:
 
 
 def test_a_missing_directory_does_not_end_the_master(tmp_path: Path) -> None:
-    assert DeadWorkers(tmp_path / "gone").fold(1) is False
+    assert DeadWorkers(tmp_path / "gone").merge(1) is False
 
 
 def test_a_worker_counts_again_once_there_is_room(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
