@@ -1,4 +1,4 @@
-"""What can go wrong, as types that hold the facts. No HTTP in here: `app.web.response` maps them to status codes."""
+"""The errors of the application, as types that hold the facts; `app.web.response` maps them to HTTP statuses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class BakeoffError(Exception):
-    """Something a caller can act on: a stable `code`, a sentence, and the field at fault where there is one."""
+    """An error that a caller can act on: a stable `code`, a sentence, and the field at fault if there is one."""
 
     code = "internal"
 
@@ -18,20 +18,20 @@ class BakeoffError(Exception):
         self.index: int | None = None
 
     def within(self, what: str, index: int) -> Self:
-        """The same complaint about member `index` of a list of `what`; for the types that take a message alone."""
+        """The same error about member `index` of a list of `what`. Only for types that are made from a message."""
         error = type(self)(f"{what} {index}: {self.message}", field=self.field)
         error.index = index
         return error
 
 
 class InvalidRequest(BakeoffError):
-    """The request's shape is wrong: an unknown key, a wrong type, an empty batch."""
+    """The request has the wrong shape: an unknown key, a wrong type, an empty batch."""
 
     code = "invalid_request"
 
 
 class MalformedJson(InvalidRequest):
-    """The body is not JSON that we read: syntax, UTF-8, nesting or a number out of range."""
+    """The body is not valid JSON (syntax, UTF-8), or is nested too deeply, or has a number out of range."""
 
     code = "malformed_json"
 
@@ -43,13 +43,13 @@ class InvalidFeatures(InvalidRequest):
 
 
 class UnknownVersion(BakeoffError):
-    """No version of that name is served."""
+    """No version of that name is loaded, or in the registry, or in the log: the message says which."""
 
     code = "unknown_version"
 
 
 class UnknownExperiment(BakeoffError):
-    """There never was an experiment of that id."""
+    """There is no experiment with that id."""
 
     code = "unknown_experiment"
 
@@ -61,37 +61,37 @@ class UnknownPrediction(BakeoffError):
 
 
 class Contradiction(BakeoffError):
-    """The request contradicts what is already recorded."""
+    """The request contradicts the recorded state."""
 
     code = "conflict"
 
 
 class TooLarge(BakeoffError):
-    """The body or the batch is over its limit."""
+    """The body or the batch exceeds its limit."""
 
     code = "too_large"
 
 
 class Unauthorised(BakeoffError):
-    """The call needs a token and came without one."""
+    """The call needs a token and has none."""
 
     code = "unauthorized"
 
 
 class Forbidden(BakeoffError):
-    """The call came with a wrong token, or administration is switched off."""
+    """The call has a wrong token, or administration is disabled."""
 
     code = "forbidden"
 
 
 class AdminDisabled(Forbidden):
-    """No ADMIN_TOKEN is set, so nobody may administrate."""
+    """ADMIN_TOKEN is not set, so administrative calls are disabled."""
 
     code = "admin_disabled"
 
 
 class Unavailable(BakeoffError):
-    """Not now: try again after `retry_after_s` seconds."""
+    """Temporarily impossible: try again after `retry_after_s` seconds."""
 
     code = "unavailable"
 
@@ -101,31 +101,31 @@ class Unavailable(BakeoffError):
 
 
 class NotReady(Unavailable):
-    """No version can answer."""
+    """No version is loaded, or none of the loaded ones can answer."""
 
     code = "not_ready"
 
 
 class Overloaded(Unavailable):
-    """More requests wait than can be answered soon; nothing was done about this one."""
+    """Too many requests wait; this one was rejected before anything was done for it."""
 
     code = "overloaded"
 
 
 class Draining(BakeoffError):
-    """The process is finishing its last requests and wants no more."""
+    """The process finishes its last requests and accepts no more."""
 
     code = "draining"
 
 
 class StoreUnavailable(Unavailable):
-    """The store cannot be read or cannot make a write durable at the moment."""
+    """The store can currently not be read, or cannot make a write durable."""
 
     code = "store_unavailable"
 
 
 class ModelFailed(BakeoffError):
-    """A version raised, or answered something that is not an answer, for valid input."""
+    """A version raised an error, or gave an invalid answer, for valid input."""
 
     code = "model_failed"
 
@@ -136,7 +136,7 @@ class ModelFailed(BakeoffError):
 
 
 class ArtefactRefused(BakeoffError):
-    """A file on the shelf is not what its signed manifest promises; nothing of it was unpickled."""
+    """A file in the model registry differs from its signed manifest; nothing of it was unpickled."""
 
     code = "artefact_refused"
 
@@ -147,25 +147,25 @@ class ArtefactRefused(BakeoffError):
 
 
 class RegistryConflict(BakeoffError):
-    """A version of that name is already published, and versions never change."""
+    """A version of that name is published already; published versions never change."""
 
     code = "version_exists"
 
 
 class DataRefused(BakeoffError):
-    """The data cannot be trained on, or give no contract or reference; the message says what to mend."""
+    """The data cannot be used for training, or for a contract or reference; the message says what to fix."""
 
     code = "data_refused"
 
 
 class GateFailed(BakeoffError):
-    """The trained model is below the quality gate; nothing was published."""
+    """The trained model did not pass the quality gate; nothing was published."""
 
     code = "gate_failed"
 
 
 class SettingError(BakeoffError):
-    """An environment variable has a value we cannot start with."""
+    """An environment variable has a value that prevents the start."""
 
     code = "bad_setting"
 
@@ -176,6 +176,6 @@ class SettingError(BakeoffError):
 
 
 class BackupRefused(BakeoffError):
-    """The file is no backup that can be put back, or there is something that must not be overwritten."""
+    """The file is not a backup that can be restored, or restoring would overwrite something."""
 
     code = "backup_refused"

@@ -1,4 +1,4 @@
-"""The settings, read once from the environment: the only module that looks at it."""
+"""The settings, read once from the environment; no other module reads environment variables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting with its type; `.env.example` gives each variable's reason."""
+    """Every setting with its type and default. `.env.example` explains each variable."""
 
     host: str = "127.0.0.1"
     api_port: int = 5000
@@ -63,17 +63,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_url(self) -> str:
-        """Where the store is, as SQLAlchemy wants it."""
+        """The URL of the store, for SQLAlchemy."""
         return self.database_url or f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}"
 
     @property
     def metrics_dir(self) -> Path:
-        """Where the workers of one api share their metric values; two apis on one `data_dir` need a folder each."""
+        """The directory in which the workers of one api share their metric values.
+
+        Two apis on one `data_dir` need one each, or they would count into each other's files.
+        """
         return self.shared_metrics or self.data_dir / "metrics"
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings in `environ` (default: the process's). Raises `SettingError` that names the variable."""
+        """The settings from `environ` (default: the process's). Raises `SettingError` that names the variable."""
         env = os.environ if environ is None else environ
         values = {
             field: parse(env, variable) for field, (variable, parse) in _VARIABLES.items() if _given(env, variable)
@@ -85,11 +88,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _given(env: Mapping[str, str], variable: str) -> bool:
+    # Compose passes an unset variable on as an empty string.
     return env.get(variable, "").strip() != ""
 
 
 def _weights(env: Mapping[str, str]) -> dict[str, float]:
-    """The split as the environment has it: v1 and v2 at 50 unless told otherwise, others where they are named."""
+    """The split of the environment: v1 and v2 have 50 unless set, other versions have weight only if set."""
     weights = dict(_DEFAULT_WEIGHTS)
     named = {}
     for variable in sorted(env):
@@ -148,7 +152,7 @@ def _flag(env: Mapping[str, str], variable: str) -> bool:
         return True
     if text in ("0", "false", "no", "off"):
         return False
-    raise SettingError(variable, f"{text!r} is neither true nor false")
+    raise SettingError(variable, f"{text!r} is not a truth value: use true or false")
 
 
 def _one_of(*choices: str, upper: bool = False) -> Callable[[Mapping[str, str], str], str]:
@@ -169,7 +173,9 @@ def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
     try:
         low, high = (float(part) for part in text.split(","))
     except ValueError:
-        raise SettingError(variable, f"{text!r} is not two numbers with a comma, such as 0,1") from None
+        raise SettingError(
+            variable, f"{text!r} is not two numbers separated by a comma, such as 0,1, and not none"
+        ) from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SettingError(variable, f"{text!r}: the first number must be below the second, both finite")
     return low, high

@@ -1,4 +1,4 @@
-"""The WSGI application for gunicorn: `app.wsgi:create()`; importing this module builds nothing."""
+"""The WSGI application for gunicorn: `app.wsgi:create()`. Importing this module builds nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from app.settings import Settings
 
 
 def create() -> Api:
-    """The api as the environment describes it; a setting that does not fit ends the process with one line."""
+    """The api with the settings of the environment; an invalid setting ends the process with one line."""
     try:
         return build_api(Settings.from_environ())
     except SettingError as error:

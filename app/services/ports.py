@@ -1,4 +1,4 @@
-"""What the use cases need from the world outside, as protocols; `app.bootstrap` supplies the concrete things."""
+"""What the use cases need from outside, as protocols; `app.bootstrap` supplies the implementations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from app.domain.rows import RowParser
 
 
 class Runtime(Protocol):
-    """Runs one version. `rows` is what `RowParser` gives; raises anything when it cannot answer."""
+    """Runs one version. `rows` is the array that `RowParser` makes, shape (rows, features).
+
+    May raise anything: call it through `app.services.boundaries.attempt`.
+    """
 
     def predict(self, rows: np.ndarray) -> Outputs: ...
 
 
 class LoadedVersion(msgspec.Struct, frozen=True):
-    """A version in memory, verified and warmed up. `manifest` is the signed manifest, as plain data for reports."""
+    """A version in memory, verified and warmed up. `manifest` is the signed manifest as plain data, for reports."""
 
     name: str
     ordinal: int
@@ -33,17 +36,18 @@ class LoadedVersion(msgspec.Struct, frozen=True):
 
 
 class RefusedVersion(msgspec.Struct, frozen=True):
-    """A version on the shelf that may not be served, and why."""
+    """A version in the model registry that may not be served, and why."""
 
     name: str
     reason: str
 
 
 class LoadedModels(msgspec.Struct, frozen=True):
-    """The versions that serve, by name, in order of their ordinals; swapped as a whole, never changed.
+    """The loaded versions by name, in order of their ordinals; replaced as a whole, never changed.
 
-    `reference` is the version whose contract requests without a forced version are parsed against (the champion,
-    else the first); `compatible` are the versions of a compatible contract, the only ones that routing and shadow use.
+    Requests that force no version are parsed against the contract of `reference`: the champion, or the first version.
+    `compatible` are the versions with a compatible contract, the only ones that routing and shadow use; with at least
+    one version, the reference is among them. `refused` are the versions that may not be served.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -54,7 +58,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """Takes what was served; never blocks and never raises."""
+    """Takes records of what was served; never blocks and never raises."""
 
     def record(self, exposure: Exposure) -> None: ...
 
@@ -62,7 +66,7 @@ class Sink(Protocol):
 
 
 class ExposureLog(Protocol):
-    """The store's side of recording. Raises `StoreUnavailable`; a repeated id is ignored, so a retry is safe."""
+    """The store's side of recording. Raises `StoreUnavailable`. A repeated id is ignored, so a retry is safe."""
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None: ...
 

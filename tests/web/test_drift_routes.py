@@ -38,7 +38,7 @@ def test_what_the_monitor_has_not_seen_is_said_and_has_no_score(serve):
     version = replace(loaded_models.versions["v1"], manifest={"files": {"reference.json": {}}})
     body = serve(replace(loaded_models, versions={"v1": version}))[0].get("/drift").get_json()
     assert (body["score"], body["evidence"], body["alarm"], body["requests"]) == (None, None, False, 0)
-    assert "the monitor has taken in no request for v1" in body["note"]
+    assert "the monitor has processed no request for v1" in body["note"]
 
 
 def test_a_version_without_a_reference_is_said_to_have_none(client):

@@ -1,4 +1,7 @@
-"""The shelf's aliases follow the configuration: it decides who is champion, they repeat it for people and tools."""
+"""Keeps the registry's aliases in line with the configuration, which decides the champion.
+
+Aliases only repeat it, for people and tools that read the registry.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 class Aliases(Protocol):
-    """The shelf's table of aliases. Raises `ArtefactRefused`, `UnknownVersion` and `OSError`."""
+    """The registry's table of aliases. Raises `ArtefactRefused`, `UnknownVersion` and `OSError`."""
 
     def aliases(self) -> Mapping[str, str]: ...
 
@@ -22,7 +25,7 @@ class Aliases(Protocol):
 
 
 def aliases_after(table: Mapping[str, str], champion: str | None) -> dict[str, str]:
-    """The aliases where `champion` leads: a challenger that became champion changes places with the one before."""
+    """The aliases once `champion` leads: a challenger that became champion changes places with the previous one."""
     before = table.get(CHAMPION)
     after = dict(table)
     if champion is None or champion == before:
@@ -34,18 +37,19 @@ def aliases_after(table: Mapping[str, str], champion: str | None) -> dict[str, s
 
 
 def reconcile_aliases(registry: Aliases, configuration: Configuration) -> bool:
-    """Point the aliases where the configuration says, and tell whether they pointed elsewhere.
+    """Point the aliases where the configuration says; returns whether any was changed.
 
-    Idempotent, and right after a crash at any point: the challenger's goes first, so that half of the work looks like
-    none of it. Raises `UnknownVersion`, `ArtefactRefused` and `OSError` (a shelf that is read-only).
+    Idempotent, also after a crash in the middle. Raises `UnknownVersion`, `ArtefactRefused`, and `OSError` if the
+    registry is read-only.
     """
     if not configuration.epoch or configuration.champion is None:
         return False
     try:
         table: Mapping[str, str] = registry.aliases()
     except ArtefactRefused:
-        table = {}  # a broken table says nothing; pointing writes a new one
+        table = {}  # a broken table is replaced by a new one
     after = aliases_after(table, configuration.champion)
+    # In alphabetical order the challenger's alias is first: a crash before the champion's looks as if nothing was done.
     changed = [alias for alias in sorted(after) if after[alias] != table.get(alias)]
     for alias in changed:
         registry.point(alias, after[alias])
@@ -53,21 +57,21 @@ def reconcile_aliases(registry: Aliases, configuration: Configuration) -> bool:
 
 
 class AliasKeeper:
-    """Keeps the aliases of one shelf right, as often as it is called; complains once for each failure in a row."""
+    """Repairs the aliases of one registry whenever it is called; logs the first of several failures in a row."""
 
     def __init__(self, registry: Aliases) -> None:
         self._registry = registry
-        self._complained = False
+        self._failing = False
 
     def keep(self, configuration: Configuration) -> None:
-        """Repair the aliases if they need it. Never raises: readers take the champion from the configuration."""
+        """Repair the aliases if necessary. Never raises: the service itself reads only the configuration."""
         try:
             if reconcile_aliases(self._registry, configuration):
                 fields = {"champion": configuration.champion, "epoch": configuration.epoch}
                 _LOG.info("aliases_moved", extra={"event_fields": fields})
         except (BakeoffError, OSError) as error:
-            if not self._complained:
+            if not self._failing:
                 _LOG.warning("aliases_not_moved", extra={"event_fields": {"reason": str(error)}})
-            self._complained = True
+            self._failing = True
         else:
-            self._complained = False
+            self._failing = False

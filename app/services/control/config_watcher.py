@@ -1,6 +1,6 @@
-"""The configuration in force: settled with the store at start, and followed while the process runs.
+"""Keeps one process on the newest configuration: settles it with the store at start, then follows what is decided.
 
-One process keeps up with what was decided anywhere: it serves with the newest configuration and repairs aliases.
+Decisions are made in any process of any host; all of them read the store's newest row.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def new_experiment_id() -> str:
 
 
 class Configurations:
-    """The configuration of one process. While the store cannot be used it has epoch 0: served, never counted."""
+    """The configuration of one process.
+
+    While the store cannot be used, its revision is 0: requests are answered and never counted.
+    """
 
     def __init__(
         self,
@@ -52,21 +55,21 @@ class Configurations:
         self._settings = settings
         self._now_us = now_us
         self._new_id = new_id
-        self._registry = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
+        self._available = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
         self._current = _nothing_to_serve(settings)
         self._unreachable = False
 
     def current(self) -> Configuration:
-        """What is in force as far as this process knows."""
+        """The configuration in force, as far as this process knows."""
         return self._current
 
     def load(self, loaded_models: LoadedModels) -> Configuration:
-        """Settle the configuration for `loaded_models`: at start, and when other versions were loaded.
+        """Settle the configuration for `loaded_models`: at start, and after a reload.
 
-        Raises `SettingError` where the settings do not fit the fleet; an unusable store is no reason to stop.
+        Raises `SettingError` if the settings do not fit the loaded models. A store that cannot be used raises nothing.
         """
-        self._registry = available_versions(loaded_models)
-        # Before the store is asked: it shows whether the settings fit, and it is what holds if the store is away.
+        self._available = available_versions(loaded_models)
+        # Before the store is used: it shows whether the settings fit, and it is in force while the store is away.
         fallback = self._decide(None) or _nothing_to_serve(self._settings)
         if self._current.epoch == 0:
             self._current = fallback
@@ -74,9 +77,10 @@ class Configurations:
         return self._current
 
     def poll(self) -> Configuration | None:
-        """The configuration to install if another one has come into force since the last call; cheap, never raises."""
+        """The configuration in force if it has changed since the last call, otherwise None. Cheap; never raises."""
         before = self._current
-        if before.epoch == 0 and self._registry.versions:
+        # Revision 0: the store was away at start, so nothing is settled yet.
+        if before.epoch == 0 and self._available.versions:
             self._settle()
         else:
             self._follow()
@@ -86,9 +90,9 @@ class Configurations:
         try:
             settled = self._store.settle(self._decide)
         except StoreUnavailable as error:
-            self._away(error)
+            self._log_away(error)
             return
-        self._back()
+        self._log_back()
         if settled is not None:
             self._current = settled
 
@@ -96,29 +100,29 @@ class Configurations:
         try:
             newer = self._store.newer_than(self._current.epoch)
         except StoreUnavailable as error:
-            self._away(error)
+            self._log_away(error)
             return
-        self._back()
+        self._log_back()
         if newer is not None:
             self._current = newer
 
     def _decide(self, latest: Configuration | None) -> Configuration | None:
-        return reconcile(self._settings, self._registry, latest, self._now_us(), self._new_id)
+        return reconcile(self._settings, self._available, latest, self._now_us(), self._new_id)
 
-    def _away(self, error: StoreUnavailable) -> None:
+    def _log_away(self, error: StoreUnavailable) -> None:
         if not self._unreachable:
             fields = {"reason": error.message, "epoch": self._current.epoch}
             _LOG.error("configuration_unreachable", extra={"event_fields": fields})
         self._unreachable = True
 
-    def _back(self) -> None:
+    def _log_back(self) -> None:
         if self._unreachable:
             _LOG.warning("configuration_reachable")
         self._unreachable = False
 
 
 def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
-    """What of `loaded_models` the split is over."""
+    """The versions that a split can be over."""
     reference = loaded_models.versions.get(loaded_models.reference or "")
     return AvailableVersions(
         versions=tuple(loaded_models.versions),
@@ -142,27 +146,28 @@ def _nothing_to_serve(settings: Settings) -> Configuration:
 
 
 class ConfigWatcher:
-    """Installs the newest configuration in `live` each time it is asked to; safe in threads.
+    """Installs the newest configuration in `live` each time `now` is called. Thread-safe.
 
-    A thread asks several times a second, and whoever has just decided asks at once. One at a time: an older
-    configuration must not be installed over a newer one.
+    A background thread calls it several times a second, and a request that has just decided calls it at once.
     """
 
     def __init__(self, configurations: Configurations, live: LiveModels, keeper: AliasKeeper) -> None:
         self._configurations = configurations
         self._live = live
         self._keeper = keeper
+        # One at a time: an older configuration must not be installed over a newer one.
         self._lock = threading.Lock()
 
     def serve(self, loaded_models: LoadedModels) -> Configuration:
-        """Serve with `loaded_models` and with the configuration that it leads to, which is returned.
+        """Serve with `loaded_models` and the configuration that follows from them, which is returned.
 
-        Raises `SettingError` where the settings do not fit the fleet; then nothing has changed.
+        Raises `SettingError` if the settings do not fit the loaded models; then nothing has changed.
         """
         with self._lock:
             try:
                 configuration = self._configurations.load(loaded_models)
             except SettingError:
+                # Back to the models that go on serving: `poll` must not settle for the rejected ones.
                 self._configurations.load(self._live.loaded_models)
                 raise
             self._live.install(loaded_models)
@@ -170,7 +175,7 @@ class ConfigWatcher:
             return configuration
 
     def now(self) -> None:
-        """Look once. An unusable store or shelf is no reason to raise: serving goes on with what is installed."""
+        """Check once. Raises nothing if store or registry cannot be used: serving continues with what is installed."""
         with self._lock:
             changed = self._configurations.poll()
             if changed is not None:

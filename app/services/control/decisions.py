@@ -164,7 +164,7 @@ class Decisions:
     def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
         """Up to `limit` (1 to 1,000) entries, newest first, older than the entry `before`. Raises `InvalidRequest`."""
         require_number("limit", limit, LARGEST_PAGE)
-        # One more than asked for: it tells whether another page follows.
+        # One more than asked for shows whether another page follows.
         entries = self._log.page(limit + 1, before)
         following = entries[limit - 1].seq if len(entries) > limit else None
         return AuditPage(tuple(entries[:limit]), following)

@@ -1,4 +1,4 @@
-"""What a doctor says of the facts it is shown: pure rules, each with the advice that mends what it finds."""
+"""The rules of `bakeoff doctor`: each turns facts about the installation into a finding with advice. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SCANT_FREE_BYTES = 2 * _GIB
 LARGEST_WAL_BYTES = 256 * 1024**2
 STALE_S = 30.0
 _TOLERATED_S = 5.0
-_EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: no clock that is right says less
+_EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: older than any release, so such a clock is wrong
 _US = 1_000_000
 
 
 class Diagnosis(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that was looked at: `broken` keeps the service from working, `warn` will, or costs something."""
+    """One check. `broken`: the service cannot work like this. `warn`: it works, with a cost or a risk."""
 
     name: str
     state: State
@@ -35,7 +35,7 @@ def healthy(findings: Sequence[Diagnosis]) -> bool:
 
 
 def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]) -> list[Diagnosis]:
-    """The installation against what was tested."""
+    """The installed packages against the versions that were tested."""
     missing = [name for name in required if installed.get(name) is None]
     others = [
         f"{name} {installed[name]} (tested: {version})"
@@ -51,80 +51,87 @@ def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]
 
 
 def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
-    """A version whose signature and checksums are right."""
+    """A version with a valid signature and valid checksums."""
     name, parity = f"version {manifest.version}", manifest.parity
     written = manifest.libraries.get("scikit-learn", installed_sklearn)
     if manifest.runtime == "sklearn" and written != installed_sklearn:
         return Diagnosis(
             name,
             "warn",
-            f"runs on scikit-learn, was written with {written}, and {installed_sklearn} is installed",
+            f"runs on scikit-learn and was written with {written}; {installed_sklearn} is installed",
             f"install scikit-learn {written}, or publish the model again under another version",
         )
     if manifest.runtime == "sklearn":
         return Diagnosis(
-            name, "ok", "signature right; runs on scikit-learn, which is slower: no ONNX graph agrees with it"
+            name, "ok", "valid signature; runs on scikit-learn, which is slower: no ONNX graph gives the same answers"
         )
     if not parity.holds:
         return Diagnosis(
             name,
             "broken",
-            "its ONNX graph does not agree with the original",
-            "publish the model again; do not serve it",
+            "its ONNX graph gives other answers than the original model",
+            "do not serve it; publish the model again under another name",
         )
     return Diagnosis(
-        name, "ok", f"signature right; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
+        name, "ok", f"valid signature; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
     )
 
 
 def of_registry(place: str, versions: int, served: int) -> Diagnosis:
-    """The shelf as a whole: `served` of `versions` may be served."""
+    """The model registry as a whole: `served` of `versions` may be served."""
     if not versions:
         return Diagnosis("shelf", "broken", f"no version in {place}", "bakeoff train")
     if not served:
-        return Diagnosis("shelf", "broken", "every version is refused", "see each one's line, or: bakeoff train")
+        return Diagnosis(
+            "shelf", "broken", "every version is refused", "see the line of each version, or: bakeoff train"
+        )
     return Diagnosis("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
 
 
 def of_disk(place: str, free_bytes: int) -> Diagnosis:
-    """The room that is left where the store grows."""
+    """The free disk space where the store grows."""
     detail = f"{free_bytes / _GIB:.1f} GiB free at {place}"
     if free_bytes < LEAST_FREE_BYTES:
-        return Diagnosis("disk", "broken", detail, "make room: without it nothing is recorded and feedback is refused")
+        return Diagnosis(
+            "disk", "broken", detail, "free some space: without it nothing is recorded and feedback is refused"
+        )
     if free_bytes < SCANT_FREE_BYTES:
-        return Diagnosis("disk", "warn", detail, "make room soon, or move DATA_DIR")
+        return Diagnosis("disk", "warn", detail, "free some space soon, or move DATA_DIR")
     return Diagnosis("disk", "ok", detail)
 
 
 def of_wal(size_bytes: int) -> Diagnosis:
-    """The store's write-ahead log, which a checkpoint empties unless a reader holds on to it."""
+    """The store's write-ahead log, which a checkpoint empties unless a long read transaction prevents it."""
     detail = f"{size_bytes / 1024**2:.0f} MiB of write-ahead log"
     if size_bytes > LARGEST_WAL_BYTES:
         return Diagnosis(
-            "store log", "warn", detail, "a reader keeps it from being emptied: end it, or restart the monitor"
+            "store log",
+            "warn",
+            detail,
+            "a long read transaction prevents emptying it: end that process, or restart the monitor",
         )
     return Diagnosis("store log", "ok", detail)
 
 
 def of_integrity(complaint: str | None, finished: bool) -> Diagnosis:
-    """What SQLite's own check found."""
+    """The result of SQLite's own integrity check, `complaint` None if it found nothing."""
     if complaint is not None:
-        return Diagnosis("store", "broken", complaint, "stop the service and put the store back from a backup")
+        return Diagnosis("store", "broken", complaint, "stop the service and restore the store from a backup")
     if not finished:
         return Diagnosis(
-            "store", "warn", "too large to be checked in the time there is", "run it when nothing is served"
+            "store", "warn", "too large to be checked within the time limit", "run it while nothing is served"
         )
-    return Diagnosis("store", "ok", "its structure is whole")
+    return Diagnosis("store", "ok", "its structure is intact")
 
 
 def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Diagnosis:
-    """A server that has the store."""
+    """A database server as the store; `risks` are its settings that endanger durability."""
     if complaint is not None:
         return Diagnosis(
-            "store", "broken", f"{server}: {complaint}", "mend that, or name another database in DATABASE_URL"
+            "store", "broken", f"{server}: {complaint}", "fix that, or set DATABASE_URL to another database"
         )
     if risks:
-        return Diagnosis("store", "warn", f"{server}: {'; '.join(risks)}", "set it on, and restart the server")
+        return Diagnosis("store", "warn", f"{server}: {'; '.join(risks)}", "turn it on, and restart the server")
     return Diagnosis("store", "ok", f"{server} can be the store")
 
 
@@ -132,16 +139,18 @@ def of_monitor(age_s: float | None) -> Diagnosis:
     """How far behind the monitor is."""
     advice = "bakeoff monitor"
     if age_s is None:
-        return Diagnosis("monitor", "warn", "it has never run: no evidence, no drift, no decisions", advice)
+        return Diagnosis(
+            "monitor", "warn", "it has never run: no evidence, no drift report, no automatic decisions", advice
+        )
     if age_s > STALE_S:
         return Diagnosis(
-            "monitor", "warn", f"its state is {age_s:.0f} s old: it has stopped, or cannot keep up", advice
+            "monitor", "warn", f"its state is {age_s:.0f} s old: it has stopped, or it cannot keep up", advice
         )
     return Diagnosis("monitor", "ok", f"its state is {age_s:.0f} s old")
 
 
 def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
-    """This host's clock against what the log says was served."""
+    """This host's clock against the newest prediction in the log."""
     advice = "set the clock (timedatectl set-ntp true): prediction ids and the order of the history depend on it"
     if now_us < _EARLIEST_US:
         return Diagnosis("clock", "broken", "it shows a time before 2025", advice)
@@ -152,7 +161,7 @@ def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
 
 
 def of_port(variable: str, port: int, taken: bool, ours: bool) -> Diagnosis:
-    """A port that a part of the service wants. `ours`: that part is what listens there."""
+    """A port that a part of the service needs. `ours`: that part is what listens there."""
     name = f"port {port}"
     if ours:
         return Diagnosis(name, "ok", f"{variable}: the service listens there")

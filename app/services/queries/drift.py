@@ -1,4 +1,4 @@
-"""What `GET /drift` says of a version, and the acknowledgement of its alarm."""
+"""The use cases of drift: a version's report, its timeline, and the acknowledgement of its alarm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.services.serving.predictor import LiveModels
 MOST_POINTS = 500
 ALARM_EVIDENCE = 1.0
 _PROMISE = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
-Decide: TypeAlias = Callable[[DriftReport | None], PendingAcknowledgement]
+Propose: TypeAlias = Callable[[DriftReport | None], PendingAcknowledgement]
 
 
 class DriftLog(Protocol):
@@ -31,14 +31,14 @@ class DriftLog(Protocol):
 
     def timeline(self, version: str, points: int) -> list[DriftTimelinePoint]: ...
 
-    def acknowledge(self, version: str, decide: Decide) -> DriftReport: ...
+    def acknowledge(self, version: str, propose: Propose) -> DriftReport: ...
 
 
 class DriftView(msgspec.Struct, frozen=True, kw_only=True):
-    """A `DriftReport`, or, where there is none, why not in `note`: then `score` and `evidence` are null.
+    """A `DriftReport`; without one, `score` and `evidence` are null and `note` gives the reason.
 
-    `requests` are those that the monitor has taken in, whichever version answered; forced and synthetic ones are left
-    out. `outputs` are about this version's own answers and, where labels come, its errors.
+    `requests` is the number that the monitor has processed, whichever version answered; forced and synthetic ones are
+    left out. `outputs` are about this version's own answers and, if labels arrive, its errors.
     """
 
     version: str
@@ -61,7 +61,7 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What `GET /drift` said once the monitor had taken in `requests`, the last of them served at `timestamp`."""
+    """The drift after the first `requests` requests, the last of which was served at `timestamp`."""
 
     requests: int
     timestamp: str
@@ -71,8 +71,10 @@ class DriftPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
-    """The course of a version's drift, oldest first; at `alarm_evidence` an alarm is raised. `note` says why there is
-    no point, where there is none."""
+    """A version's drift over its requests, oldest first. An alarm is raised when `evidence` reaches `alarm_evidence`.
+
+    Without points, `note` gives the reason.
+    """
 
     version: str
     points: tuple[DriftPoint, ...] = ()
@@ -90,19 +92,18 @@ class Drift:
         self._now_us = now_us
 
     def report(self, version: str | None = None) -> DriftView:
-        """How all traffic compares with what a version (default: the champion) was made from.
+        """Compares all traffic with the training data of a version (default: the champion).
 
-        Raises `UnknownVersion`, `StoreUnavailable`, and `NotReady` where there is no version at all.
+        Raises `UnknownVersion`, `StoreUnavailable`, and `NotReady` while no version is loaded.
         """
         name = version or self._required_champion()
         found = self._log.standing(name)
         return self._unknown(name) if found is None else _view(found)
 
     def timeline(self, points: int = 200, version: str | None = None) -> DriftTimeline:
-        """Up to `points` (1 to 500) of the course of a version's (default: the champion's) drift, evenly, the first and
-        the last among them.
+        """Up to `points` (1 to 500) points of a version's drift (default: the champion's), evenly spaced.
 
-        Raises what `report` raises, and `InvalidRequest`.
+        The first and the last point are among them. Raises what `report` raises, and `InvalidRequest`.
         """
         require_number("points", points, MOST_POINTS)
         name = version or self._required_champion()
@@ -111,19 +112,20 @@ class Drift:
         return DriftTimeline(version=name, points=tuple(map(_point, timeline)), note=note)
 
     def of_champion(self) -> DriftReport | None:
-        """The champion's report; None where there is none. Raises `StoreUnavailable`."""
+        """The champion's report; None if there is none. Raises `StoreUnavailable`."""
         champion = self._champion()
         return None if champion is None else self._log.standing(champion)
 
     def acknowledge(self, version: str | None, actor: str, note: str | None) -> DriftView:
-        """Silence a version's (default: the champion's) alarm: an entry in the audit log, durable when it returns.
+        """Acknowledge the alarm of a version (default: the champion); durable when it returns, with an audit entry.
 
-        Raises what `report` raises, and `Contradiction` where no alarm stands.
+        Raises what `report` raises, and `Contradiction` if there is no alarm.
         """
         name = version or self._required_champion()
         configuration = self._live.configuration
 
-        def decide(report: DriftReport | None) -> PendingAcknowledgement:
+        def propose(report: DriftReport | None) -> PendingAcknowledgement:
+            # Checked in the store's transaction: two people who acknowledge at once must not both succeed.
             if report is None or not report.alarm:
                 raise Contradiction(self._no_alarm(name, report))
             return PendingAcknowledgement(
@@ -135,7 +137,7 @@ class Drift:
                 changes=_changes(report),
             )
 
-        return _view(self._log.acknowledge(name, decide))
+        return _view(self._log.acknowledge(name, propose))
 
     def _champion(self) -> str | None:
         configuration = self._live.configuration
@@ -155,19 +157,19 @@ class Drift:
         return f"there is no alarm of {version} to acknowledge"
 
     def _unknown(self, version: str) -> DriftView:
-        """The answer about a version of which the monitor knows nothing. Raises `UnknownVersion`."""
+        """The answer about a version without a report, with the reason. Raises `UnknownVersion`."""
         loaded = self._live.loaded_models.versions.get(version)
         if loaded is None:
             raise unknown_version(version, self._live.loaded_models.versions, "version")
         files = loaded.manifest.get("files")
         if isinstance(files, Mapping) and REFERENCE_FILE not in files:
             return DriftView(version=version, note=f"{version} was published without a drift reference: {_REPUBLISH}")
-        return DriftView(version=version, note=f"the monitor has taken in no request for {version} yet: {_RUN_IT}")
+        return DriftView(version=version, note=f"the monitor has processed no request for {version} yet: {_RUN_IT}")
 
 
-_REPUBLISH = "publish it anew with `bakeoff publish --reference` to have its traffic watched"
-_TOO_EARLY = "the monitor has stored no point yet: there is one after every 20 requests at first"
-_RUN_IT = "send some, and run it with `bakeoff monitor`"
+_REPUBLISH = "to watch its traffic, publish it again under another name with `bakeoff publish --reference`"
+_TOO_EARLY = "the monitor has stored no point yet: the first one comes after 20 requests"
+_RUN_IT = "send requests, and check that the monitor runs (`bakeoff monitor`)"
 
 
 def _view(report: DriftReport) -> DriftView:
@@ -185,14 +187,16 @@ def _point(point: DriftTimelinePoint) -> DriftPoint:
 
 
 def _changes(report: DriftReport) -> dict[str, Change]:
-    """The alarm as it was, for the audit log."""
+    """The acknowledged alarm, for the audit log; `streams` are those that raised it."""
     columns, joint = (*report.features, *report.outputs), report.joint
-    loud = [part.name for part in columns if part.evidence >= 1] + [part.name for part in joint if part.evidence >= 1]
+    alarming = [part.name for part in columns if part.evidence >= 1] + [
+        part.name for part in joint if part.evidence >= 1
+    ]
     facts = {
         "since": report.since,
         "score": report.score,
         "evidence": report.evidence,
         "requests": report.requests,
-        "streams": loud,
+        "streams": alarming,
     }
     return {"drift_alarm": Change(facts, "acknowledged")}

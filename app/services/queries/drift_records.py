@@ -1,4 +1,4 @@
-"""Drift as the monitor writes it and others read it: a version's report, and the acknowledgements of its alarm."""
+"""The stored records of drift, which the monitor writes and the api reads: reports, timelines, acknowledgements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.domain.decision import Change
 from app.domain.timestamps import iso_utc
 from app.drift.report_types import DriftReport
 
-# The folder's name in the store; each version's state is below it, and its report below that.
+# The projection's name in the store; each version's state is below it, and its report below that.
 NAME = "drift"
 REFERENCE_FILE = "reference.json"
 ACKNOWLEDGE = "acknowledge_drift"
@@ -21,7 +21,7 @@ Place: TypeAlias = tuple[int, int, int]
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """Somebody looks after a version's alarm. It stands after everything that was in the log when it was written.
+    """A person acknowledged a version's alarm. In the log's order it comes after everything that was written before.
 
     `seq` is the number of its audit entry. `at_us` is µs since 1970 (UTC).
     """
@@ -34,12 +34,12 @@ class Acknowledgement(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> Place:
-        """What stands here or before it has been acknowledged; what comes later has not."""
+        """Its place in the order of the log: drift up to here is acknowledged, later drift is not."""
         return self.predictions_seen, 1, self.outcomes_seen
 
 
 class WatchedReport(msgspec.Struct, frozen=True):
-    """A report as the monitor wrote it, with all acknowledgements up to `acknowledged_seq` in it."""
+    """A report as the monitor wrote it; it includes all acknowledgements up to `acknowledged_seq`."""
 
     acknowledged_seq: int
     report: DriftReport
@@ -56,14 +56,14 @@ class DriftTimelinePoint(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DriftTimelineState(msgspec.Struct, frozen=True):
-    """The course of a version's drift against the reference in a file with that checksum, by requests."""
+    """A version's timeline by number of requests, against the reference in the file with that checksum."""
 
     reference_sha256: str
     points: tuple[DriftTimelinePoint, ...] = ()
 
 
 class PendingAcknowledgement(msgspec.Struct, frozen=True, kw_only=True):
-    """What the audit log is to say of an acknowledgement; `at_us` is µs since 1970 (UTC)."""
+    """The audit entry of an acknowledgement that is to be written; `at_us` is µs since 1970 (UTC)."""
 
     at_us: int
     actor: str
@@ -74,20 +74,21 @@ class PendingAcknowledgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report_key(version: str) -> str:
-    """The name of a version's report below the folder's own."""
+    """The name of a version's report below the projection's own."""
     return f"{version}/report"
 
 
 def timeline_key(version: str) -> str:
-    """The name of a version's course below the folder's own."""
+    """The name of a version's timeline below the projection's own."""
+    # "course" is the name in stores that earlier releases wrote.
     return f"{version}/course"
 
 
 def standing(watched: WatchedReport, later: Sequence[Acknowledgement]) -> DriftReport:
-    """The report with the acknowledgements that the monitor has `later` to take in, in order.
+    """The report after the `later` acknowledgements, in order, which the monitor has not processed yet.
 
-    The alarm that they silence is the one in the report, because they were written after all that is in it; so this
-    is what `acknowledge_all` would make of it.
+    They were written after everything in the report, so they silence the alarm that is in it: the monitor comes to the
+    same result through `acknowledge_all`.
     """
     report = watched.report
     if not later or not report.alarm:

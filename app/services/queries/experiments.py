@@ -1,7 +1,6 @@
-"""What is laid over, or put in the place of, the monitor's reports: pure, from an experiment's record and what is in
-force.
+"""The use cases behind `GET /experiment`: the monitor's reports, with the weights in force and their age.
 
-What the experiments say, as anyone may read it: the monitor's reports, with what is in force now laid over them.
+The first half builds API views from an experiment's record and the active configuration, and is pure.
 """
 
 from __future__ import annotations
@@ -30,11 +29,12 @@ from app.services.serving.health import MONITOR_STALE_S
 from app.services.serving.predictor import LiveModels
 from app.services.snapshot import CachedSnapshot
 
+MOST_POINTS = 2000
 RUN_IT = "run it with `bakeoff monitor`"
 
 
 class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment as the store has it; times are µs since 1970 (UTC). `report` is the monitor's newest of it."""
+    """An experiment in the store; times are µs since 1970 (UTC). `report` is the monitor's newest report on it."""
 
     id: str
     ordinal: int
@@ -48,9 +48,9 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One experiment in the list. `ended_by` is what ended it: a decision, a patch, the shelf or the environment.
+    """One experiment in the list. `ended_by` is what ended it: a decision, a patch, the registry or the environment.
 
-    `recommendation` is the last one, null where the monitor has made no report of it.
+    `recommendation` is the last one, null if the monitor has made no report on it.
     """
 
     id: str
@@ -68,7 +68,7 @@ class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
-    """The report of an experiment of which nothing has been computed."""
+    """The report on an experiment for which nothing has been computed, with the reason as its recommendation."""
     baseline = record.terms.baseline
     method = metric_of(record.terms).method_under(record.terms)
     return ExperimentReport(
@@ -88,7 +88,10 @@ def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
 
 
 def aged(report: ExperimentReport, age_s: float | None, stale_s: float) -> ExperimentReport:
-    """The report, which says so where the monitor does not keep up: its figures are then those of a while ago."""
+    """The report; if the monitor lags by more than `stale_s`, its recommendation says so, because the figures are old.
+
+    `age_s` are the seconds since the monitor had processed all of the log, None if it never has.
+    """
     if report.computed_at is None or (age_s is not None and age_s <= stale_s):
         return report
     since = "has never caught up with the log" if age_s is None else f"has not caught up with the log for {age_s:.0f} s"
@@ -98,7 +101,7 @@ def aged(report: ExperimentReport, age_s: float | None, stale_s: float) -> Exper
 
 
 def overlaid(report: ExperimentReport, configuration: Configuration) -> ExperimentReport:
-    """The report with the weights in force, and every version in the split."""
+    """The report with the weights in force, and with every version in the split."""
     weights = configuration.weights
     known = {variant.version for variant in report.variants}
     new = tuple(VariantReport(version=version, weight=0.0) for version in weights if version not in known)
@@ -107,7 +110,7 @@ def overlaid(report: ExperimentReport, configuration: Configuration) -> Experime
 
 
 def entry_of(record: ExperimentRecord) -> ExperimentEntry:
-    """The experiment as the list shows it."""
+    """The list's entry for an experiment."""
     return ExperimentEntry(
         id=record.id,
         ordinal=record.ordinal,
@@ -122,9 +125,6 @@ def entry_of(record: ExperimentRecord) -> ExperimentEntry:
         versions=record.versions,
         recommendation=None if record.report is None else record.report.recommendation,
     )
-
-
-MOST_POINTS = 2000
 
 
 class ReportReads(Protocol):
@@ -152,7 +152,7 @@ class ExperimentListing(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """The course of each comparison of one experiment: by challenger, then by the number of outcomes."""
+    """The comparisons of one experiment over time: by challenger, then by the number of outcomes."""
 
     experiment_id: str
     points: tuple[TimelinePoint, ...]
@@ -168,8 +168,8 @@ class _Reported(msgspec.Struct, frozen=True):
 class Experiments:
     """The use cases behind `GET /experiment`, its timeline, and the list of all.
 
-    The running experiment's report is read at most every `ttl_s` seconds, whatever the number of readers; it costs
-    the same at any number of outcomes. `clock` is monotonic seconds.
+    The running experiment's report is read from the store at most once every `ttl_s` seconds, however many clients
+    poll it. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Experiments:
         self._live = live
         self._reads = reads
         self._log = log
-        # The last report stays readable while the store is away: dashboards keep their figures during an outage.
+        # During an outage of the store the last report stays readable: dashboards keep their figures.
         self._running: CachedSnapshot[_Reported] = CachedSnapshot(clock, ttl_s, keep_on=(StoreUnavailable,))
 
     def current(self) -> ExperimentReport:
@@ -198,12 +198,12 @@ class Experiments:
         return overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
 
     def report(self, experiment_id: str) -> ExperimentReport:
-        """Any experiment's report; of a finished one the final one. Raises `UnknownExperiment`, `StoreUnavailable`."""
+        """The report on any experiment, running or finished. Raises `UnknownExperiment` and `StoreUnavailable`."""
         if experiment_id == self._live.configuration.experiment_id:
             return self.current()
         record = self._found(experiment_id)
         stored = self._reads.report(experiment_id)
-        return stored.report if stored is not None else nothing_known(record, "the monitor has taken in nothing of it")
+        return stored.report if stored is not None else nothing_known(record, "the monitor has processed nothing of it")
 
     def listing(self, limit: int = 100) -> ExperimentListing:
         """The newest `limit` (1 to 1,000) experiments. Raises `InvalidRequest` and `StoreUnavailable`."""
@@ -211,9 +211,9 @@ class Experiments:
         return ExperimentListing(tuple(map(entry_of, self._log.newest(limit))))
 
     def timeline(self, points: int = 200, experiment_id: str | None = None) -> Timeline:
-        """Up to `points` (1 to 2,000) of each comparison's course, evenly, the first and the last among them.
+        """Up to `points` (1 to 2,000) points of each comparison, evenly spaced, the first and the last among them.
 
-        Of the running experiment, or the one asked for. Raises `InvalidRequest`, `UnknownExperiment`,
+        `experiment_id` None is the running experiment. Raises `InvalidRequest`, `UnknownExperiment` and
         `StoreUnavailable`.
         """
         require_number("points", points, MOST_POINTS)
@@ -223,7 +223,7 @@ class Experiments:
     def _found(self, experiment_id: str) -> ExperimentRecord:
         record = self._log.find(experiment_id)
         if record is None:
-            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see /experiments", field="id")
+            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
         return record
 
     def _read(self, experiment_id: str) -> _Reported:
@@ -234,6 +234,6 @@ class Experiments:
         reason = (
             f"the monitor has not run yet, so nothing is known: {RUN_IT}"
             if age_s is None
-            else "the experiment has just begun: the monitor has taken in nothing of it yet"
+            else "the experiment has just begun: the monitor has processed nothing of it yet"
         )
         return _Reported(nothing_known(self._found(experiment_id), reason), age_s)

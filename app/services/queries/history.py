@@ -1,4 +1,4 @@
-"""What was served, page by page, newest first."""
+"""`GET /predictions/history`: served predictions with their outcomes, page by page, newest first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 
 
 class LoggedAnswer(msgspec.Struct, frozen=True):
-    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON texts."""
+    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON."""
 
     prediction_id: str
     served_at_us: int
@@ -34,7 +34,7 @@ class LoggedAnswer(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a prediction stands in the log's order, which is that of the ids."""
+    """A prediction's place in the order of the log, which is that of the ids."""
 
     prediction_id: str
     served_at_us: int
@@ -51,10 +51,10 @@ class AnswerLog(Protocol):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One prediction as people read it; what is not known or does not apply is absent.
+    """One prediction with names instead of ids; what is unknown or does not apply is absent.
 
-    `prediction` is a class name, or a number where the model is a regression or the class names are not known any
-    more; so is `actual`.
+    `prediction` and `actual` are class names; for regression they are numbers, and class ids if the names are no longer
+    known.
     """
 
     prediction_id: str
@@ -69,39 +69,41 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """Entries, newest first. `next` is the `before` of the page that follows, None on the last."""
+    """Entries, newest first. `next` is the `before` of the next page, None on the last one."""
 
     predictions: tuple[HistoryEntry, ...]
     next: str | None
 
 
 class History:
-    """The use case behind `GET /predictions/history`. `loaded_models` gives the versions served now, for names."""
+    """The use case behind `GET /predictions/history`. `loaded_models` returns the loaded models, for names."""
 
     def __init__(self, log: AnswerLog, loaded_models: Callable[[], LoadedModels]) -> None:
         self._log = log
         self._loaded_models = loaded_models
 
     def page(self, limit: int = 100, version: str | None = None, before: str | None = None) -> HistoryPage:
-        """Up to `limit` (1 to 1,000) predictions, of `version` and older than the prediction id `before` if given.
+        """Up to `limit` (1 to 1,000) predictions; only those of `version`, and older than the id `before`, if given.
 
-        Raises `InvalidRequest` (its field names the parameter), `UnknownVersion` and `StoreUnavailable`.
+        Raises `InvalidRequest` (its field is the parameter), `UnknownVersion`, `UnknownPrediction` and
+        `StoreUnavailable`.
         """
         require_number("limit", limit, LARGEST_PAGE)
         place = None if before is None else self._place(before)
         loaded_models = self._loaded_models()
         if version is not None:
             self._check_version(loaded_models, version)
+        # One more than asked for shows whether another page follows.
         rows = self._log.page(limit + 1, version, place)
         following = rows[limit - 1].prediction_id if len(rows) > limit else None
         return HistoryPage(tuple(_entry(row, _contract(loaded_models, row.version)) for row in rows[:limit]), following)
 
     def _place(self, before: str) -> Place:
         if not _ID.fullmatch(before):
-            raise InvalidRequest("before must be a prediction id, as an earlier page's `next` gives it", field="before")
+            raise InvalidRequest("before must be a prediction id: the `next` of the previous page", field="before")
         place = self._log.place(before)
         if place is None:
-            raise UnknownPrediction("no prediction with the id given as before is in the log", field="before")
+            raise UnknownPrediction("the log has no prediction with the id that is given as before", field="before")
         return place
 
     def _check_version(self, loaded_models: LoadedModels, version: str) -> None:
@@ -142,13 +144,13 @@ def _answer(answer: Mapping[str, Any], contract: FeatureContract | None) -> tupl
 
 
 def _label(value: Any, contract: FeatureContract | None) -> Any:
-    """A class's name for its id; anything else as it is."""
+    """The name of a class id; any other value unchanged."""
     is_id = contract is not None and type(value) is int and 0 <= value < len(contract.classes)
     return contract.classes[value] if is_id and contract else value
 
 
 def _by_name(values: list[Any], contract: FeatureContract | None) -> dict[str, Any]:
     names = contract.names if contract is not None else ()
-    if len(names) != len(values):  # of a version that is not served any more
+    if len(names) != len(values):  # the version that answered is no longer loaded, and had other features
         names = tuple(f"feature_{number}" for number in range(1, len(values) + 1))
     return dict(zip(names, values, strict=True))

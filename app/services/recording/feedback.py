@@ -56,7 +56,9 @@ class GroupCommit(Generic[Work, Result]):
             self._waiting.append(ticket)
         if not self._committing.acquire(timeout=self._wait_s):
             self._withdraw(ticket)
-            raise StoreUnavailable("the store is too slow at the moment: nothing is acknowledged; send it again later")
+            raise StoreUnavailable(
+                "the store is too slow at the moment: nothing of this request is acknowledged, so send it again"
+            )
         try:
             if not ticket.done:  # the commit before may have taken this ticket along
                 self._commit_waiting()

@@ -1,7 +1,4 @@
-"""A circuit breaker per version: stop asking what keeps failing, and try it again after a while.
-
-Shows the breakers of one worker: a gauge of each, and one line in the log when it opens and when it closes.
-"""
+"""A circuit breaker for each version: a version that keeps failing is skipped, and probed again after a while."""
 
 from __future__ import annotations
 
@@ -10,12 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+_LOG = logging.getLogger(__name__)
+
 
 class Breaker:
-    """Opens after `failures` failures in a row for `open_s` seconds, then lets one probe through.
+    """Opens for `open_s` seconds after `failures` failures in a row, then lets one request through as a probe.
 
-    `clock` is monotonic seconds. States: `closed`, `open`, `half_open`. Thread-safe; reading while closed takes no
-    lock, because every request does it.
+    States: `closed`, `open`, `half_open`. Thread-safe. `clock` is monotonic seconds.
     """
 
     def __init__(self, failures: int, open_s: float, clock: Callable[[], float]) -> None:
@@ -29,14 +27,15 @@ class Breaker:
 
     @property
     def state(self) -> str:
-        """`closed`, `open` or `half_open` (a probe may go or is under way)."""
+        """`closed`, `open` or `half_open` (a probe may be sent or is in progress)."""
         opened_at = self._opened_at
         if opened_at is None:
             return "closed"
         return "open" if self._clock() - opened_at < self._open_s else "half_open"
 
     def allows(self) -> bool:
-        """Whether a request may be sent; in the half-open state only one caller at a time gets a yes."""
+        """Whether a request may be sent; while half open, to one caller at a time."""
+        # No lock while closed: every request comes through here.
         if self._opened_at is None:
             return True
         with self._lock:
@@ -45,6 +44,7 @@ class Breaker:
             if self.state == "open":
                 return False
             now = self._clock()
+            # A probe that never reports back must not keep the breaker open for ever.
             if self._probing_since is not None and now - self._probing_since < self._open_s:
                 return False
             self._probing_since = now
@@ -69,24 +69,21 @@ class Breaker:
             return self._opened_at is not None and not was_open
 
 
-_LOG = logging.getLogger(__name__)
-
-
 class BreakerMetrics(Protocol):
-    """The gauge."""
+    """Shows whether a version's breaker is open."""
 
     def breaker(self, version: str, is_open: bool) -> None: ...
 
 
 class BreakerWatch:
-    """Looks when it is asked to, away from the response path; for one thread. Half open is open still."""
+    """Shows and logs when breakers open and close, away from the response path. For one thread; half open is open."""
 
     def __init__(self, metrics: BreakerMetrics) -> None:
         self._metrics = metrics
         self._open: dict[str, bool] = {}
 
-    def look(self, breakers: Mapping[str, Breaker]) -> None:
-        """Show what has changed since the last look. A version that is gone is not open."""
+    def check(self, breakers: Mapping[str, Breaker]) -> None:
+        """Show what has changed since the last call. The breaker of a version that was removed counts as closed."""
         now = {version: breaker.state != "closed" for version, breaker in breakers.items()}
         for version in self._open.keys() | now.keys():
             is_open, was_open = now.get(version, False), self._open.get(version, False)

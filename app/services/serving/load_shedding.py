@@ -1,7 +1,7 @@
-"""How much a worker takes on: what would wait too long is turned away at once, before anything was chosen for it.
+"""When a worker rejects requests: one that would wait too long is rejected at once.
 
-Turning away happens before routing, so that it meets all versions alike and cannot bias an experiment. The recorder's
-shadow work goes first: it stops at half of the limit, where every answer is still given.
+Load is shed before routing, so it affects all versions alike and cannot bias an experiment. Shadow versions go first:
+they stop at half of the limit, while every request is still answered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _RETRY_AFTER_S = 1
 
 
 class LoadShedding:
-    """The gate of one worker. `waiting` is how many requests wait for a thread at the moment (cheap: each asks)."""
+    """The limits of one worker. `waiting` returns how many requests wait for a thread; every request calls it."""
 
     def __init__(self, waiting: Callable[[], int], limit: int) -> None:
         self._waiting = waiting
@@ -23,14 +23,16 @@ class LoadShedding:
 
     @property
     def full(self) -> bool:
-        """Whether a request must be turned away."""
+        """Whether a request must be rejected."""
         return self._waiting() > self._limit
 
     @property
     def backpressure(self) -> bool:
-        """Whether work that nobody waits for must stand back."""
+        """Whether work that nobody waits for must pause."""
         return self._waiting() > self._half
 
     def refusal(self) -> Overloaded:
-        """What to tell who is turned away."""
-        return Overloaded("more requests wait than this service can answer soon", retry_after_s=_RETRY_AFTER_S)
+        """The error for a rejected request."""
+        return Overloaded(
+            "overloaded: more requests wait than this service can answer soon; try again", retry_after_s=_RETRY_AFTER_S
+        )

@@ -1,6 +1,7 @@
-"""Look at the shelf again while serving: verify, load, warm up, and only then swap; every worker of the host follows.
+"""Loads what has changed in the model registry while the process serves: verify, load, warm up, and only then replace.
 
-Draining needs no step of its own: a request holds the versions it began with, and the last one lets them go.
+Every worker of the host follows. Replaced versions need no draining: a request holds the versions that it began with,
+and the last such request releases them.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from app.errors import BakeoffError, Contradiction, SettingError
 from app.services.ports import LoadedModels
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE_S = 2.0
+_FOLLOW_S = 2.0
 _POLL_S = 0.02
 
 Change = Literal["kept", "loaded", "replaced"]
 
 
 class Generations(Protocol):
-    """How the workers of a host tell each other to look at the shelf. May raise `OSError`."""
+    """The generation of the loaded models, shared by the workers of a host. May raise `OSError`.
+
+    `advance` begins a new one, `confirm` reports that this worker has it, `behind` counts the workers that have not.
+    """
 
     def current(self) -> str: ...
 
@@ -37,22 +41,22 @@ class Generations(Protocol):
 
 
 class ServedVersion(msgspec.Struct, frozen=True):
-    """A version in memory: the checksum of its original file, and whether this reload `loaded` it, `replaced` another
-    of its name by it, or `kept` it as it was."""
+    """A loaded version: the checksum of its original file, and whether this reload `loaded` it, `replaced` another one
+    of its name with it, or `kept` it."""
 
     sha256: str
     change: Change
 
 
 class RefusedFile(msgspec.Struct, frozen=True):
-    """Why what is on the shelf may not be served; `still_served`: as it was loaded before."""
+    """Why a version in the registry may not be served. `still_served`: it was loaded before and goes on serving."""
 
     reason: str
     still_served: bool
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What is served now, what is no longer, and what was refused. `workers_behind` had not followed after 2 s."""
+    """The loaded versions, those removed and those refused. `workers_behind` workers had not followed after 2 s."""
 
     served: Mapping[str, ServedVersion]
     removed: tuple[str, ...]
@@ -63,9 +67,11 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reload:
-    """The reloads of one worker. `load` makes the next fleet of the present one, without side effects on it; `serve`
-    swaps it in and settles the configuration (raises `SettingError` and changes nothing where that fails);
-    `generation` is the one of the fleet that the process began with.
+    """The reloads of one worker.
+
+    `load` makes the next loaded models from the present ones, which it leaves as they are. `serve` installs them and
+    settles the configuration; it raises `SettingError` and changes nothing if the settings do not fit. `generation` is
+    that of the models that the process began with.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class Reload:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """In a new process: catch up with reloads since its fleet was made, and say that it has."""
+        """In a new process: catch up with reloads since its models were loaded, and confirm the generation."""
         self.follow()
         try:
             self._generations.confirm(self._generation)
@@ -92,9 +98,10 @@ class Reload:
             _LOG.exception("reload_not_confirmed")
 
     def now(self) -> ReloadReport:
-        """Reload, tell the other workers, and wait until they have followed, for two seconds at most.
+        """Reload, and wait for up to two seconds until the other workers have followed.
 
-        Raises `Contradiction` where the shelf is empty or does not fit the settings: then nothing has changed.
+        Raises `Contradiction` if the registry has no version to serve any more, or its versions do not fit the
+        settings: then nothing has changed.
         """
         with self._lock:
             before = self._loaded_models()
@@ -110,13 +117,13 @@ class Reload:
         )
 
     def follow(self) -> None:
-        """Reload if another worker did since the last look; cheap to ask often. Raises nothing."""
+        """Reload if another worker has since the last call. Cheap; raises nothing."""
         try:
             generation = self._generations.current()
             if generation == self._generation:
                 return
             with self._lock:
-                self._generation = generation  # also where it fails: once is enough for the log
+                self._generation = generation  # also if it fails: one attempt and one log line are enough
                 self._swap(self._loaded_models())
             self._generations.confirm(generation)
         except (BakeoffError, OSError) as error:
@@ -125,16 +132,21 @@ class Reload:
     def _swap(self, before: LoadedModels) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
         if before.versions and not after.versions:
-            raise Contradiction("there is no version on the shelf any more; what was loaded before goes on serving")
+            raise Contradiction(
+                f"the model registry has no version that can be served any more ({_why(after)}); the loaded versions "
+                "go on serving"
+            )
         try:
             configuration = self._serve(after)
         except SettingError as error:
-            raise Contradiction(f"the shelf does not fit the settings, nothing was changed: {error.message}") from error
-        _tell(before, after)
+            raise Contradiction(
+                f"nothing was changed: the registry does not fit the settings: {error.message}"
+            ) from error
+        _log_reload(before, after)
         return after, configuration
 
     def _announce(self) -> str | None:
-        """The new generation, None where the others cannot be told: this worker has it all the same."""
+        """The new generation, None if it cannot be shared: this worker has reloaded all the same."""
         try:
             self._generation = self._generations.advance()
             self._generations.confirm(self._generation)
@@ -144,7 +156,7 @@ class Reload:
         return self._generation
 
     def _wait(self, generation: str) -> int:
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _FOLLOW_S
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
@@ -154,13 +166,18 @@ class Reload:
         return behind
 
 
+def _why(after: LoadedModels) -> str:
+    refused = ", ".join(f"{version.name}: {version.reason}" for version in after.refused)
+    return f"refused: {refused}" if refused else "it is empty"
+
+
 def _served(name: str, before: LoadedModels, after: LoadedModels) -> ServedVersion:
     version, known = after.versions[name], before.versions.get(name)
     change: Change = "loaded" if known is None else "kept" if known is version else "replaced"
     return ServedVersion(version.sha256, change)
 
 
-def _tell(before: LoadedModels, after: LoadedModels) -> None:
+def _log_reload(before: LoadedModels, after: LoadedModels) -> None:
     for refused in after.refused:
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
     fields = {

@@ -73,9 +73,9 @@ def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
     }
 
 
-def test_an_empty_shelf_does_not_end_a_running_service():
+def test_an_empty_registry_does_not_end_a_running_service():
     worker = Worker(loaded_models(version("v1")), loaded_models())
-    with pytest.raises(Contradiction, match="goes on serving"):
+    with pytest.raises(Contradiction, match="it is empty.; the loaded versions go on serving"):
         worker.reload.now()
     assert not worker.served
 
