@@ -1,12 +1,12 @@
-"""The alternatives that the detector bets on: shifts, changes of spread, values beyond all known ones, and habit.
+"""The alternatives that the detector bets on: shifts, changes of spread, values beyond all known ones, recent mixes.
 
 A shift or spread is a distribution function G on the null's probabilities: where the null puts mass p below a point,
 the bet puts G(p), with G(p) = Φ(Φ⁻¹(p) − δ) for a shift by δ and Φ(Φ⁻¹(p)/σ) for a spread of σ. Any increasing G from
 0 to 1 gives an exact e-value, so reading G from a table costs nothing in validity (its error is below 1e-7).
 
-Two bets expect that a few requests in a hundred lie below, or above, everything that the reference has: missing where
-nothing was missing, unknown categories, broken units. The last one expects the mix of the last few blocks, and finds
-what moves nothing along a line: a category in the middle that grows, a hump that splits.
+Two bets expect that a few requests in a hundred lie below, or above, everything in the reference: missing values where
+none were missing, unknown categories, wrong units. The last one expects the mix of the last few blocks. It finds
+changes that move nothing along a line: a category in the middle that grows, a hump that splits.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NODES: Final = int(2 * _LOGIT_LIMIT * _NODES_PER_LOGIT) + 1
 
 
 def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Where p = `below` / `total` lies in the table: node number and fraction as one float, same shape as `below`."""
+    """The place of p = `below` / `total` in the table: node number and fraction as one float, same shape as `below`."""
     with np.errstate(divide="ignore"):
         logit = np.log(below / (total - below))
     place: np.ndarray = (np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT) + _LOGIT_LIMIT) * _NODES_PER_LOGIT + 1
@@ -46,7 +46,7 @@ def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The faded counts after a block of `counts`: every block weighs 0.9 of the one after it; same shape as both."""
+    """The decayed counts after a block of `counts`: a block weighs 0.9 of the one after it; same shape as both."""
     faded = recent * _RECENT_DECAY
     faded[faded < _RECENT_LEAST] = 0.0
     faded += counts

@@ -1,4 +1,4 @@
-"""A detector's state at work: closed blocks change it in place."""
+"""A detector's state, unpacked into arrays that closed blocks change in place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCKS_AT_ONCE: Final = 32
 
 
 class BlockRun:
-    """A state unpacked for a while: blocks change it in place."""
+    """A `DetectorState` unpacked for one call of `advance`; `state` packs it again."""
 
     def __init__(self, family: Family, state: DetectorState, level: float) -> None:
         streams = len(family.streams)
@@ -35,10 +35,10 @@ class BlockRun:
         self._alarms = state.alarms
 
     def close(self, blocks: np.ndarray, times: np.ndarray) -> None:
-        """Take in closed blocks, shape (blocks, m, streams), whose last requests were served at `times`.
+        """Apply closed blocks, shape (blocks, m, streams), whose last requests were served at `times`.
 
-        E-values are computed for many blocks at once; where a stream's mode changes, whether its urn takes blocks in
-        changes too, and the rest is computed anew.
+        E-values are computed for many blocks at once. If a stream's mode changes, so does whether its urn absorbs
+        blocks, and the blocks after that are computed again.
         """
         start = 0
         while start < len(blocks):
@@ -70,7 +70,7 @@ class BlockRun:
         )
 
     def _walk(self, e_values: np.ndarray, times: np.ndarray) -> int:
-        """Move the wealth through the blocks until one changes a stream's mode; how many were taken.
+        """Advance the wealth through the blocks until one changes a stream's mode; the number of blocks used.
 
         `e_values` becomes the wealth after each block.
         """
@@ -87,7 +87,7 @@ class BlockRun:
         return done
 
     def _note_onsets(self, means: np.ndarray, times: np.ndarray) -> None:
-        """Remember when each stream's wealth last was no more than chance gives."""
+        """Record when each stream's wealth was last no more than chance gives: an alarm dates the change from there."""
         closed = self._closed + BLOCK * np.arange(1, len(means) + 1)
         by_chance = means <= (closed + HEAD_START)[:, None]
         last = len(means) - 1 - np.argmax(by_chance[::-1], axis=0)
@@ -95,9 +95,9 @@ class BlockRun:
         self._closed = int(closed[-1])
 
     def _blocks_to_change(self, means: np.ndarray) -> int:
-        """How many blocks, with mean wealth of shape (blocks, streams), until a mode changes, or all; counts the calm.
+        """The number of blocks up to the first that changes a mode, or all; advances `calm`, which is 0 in quiet mode.
 
-        `calm` is 0 where the mode is quiet.
+        `means` is the mean wealth after each block, shape (blocks, streams).
         """
         if not self._modes.any() and means.max() < self._level:
             return len(means)
@@ -109,7 +109,7 @@ class BlockRun:
         return len(means)
 
     def _change_modes(self, mean: np.ndarray) -> None:
-        """Raise and clear what the last block, with this mean wealth, raises and clears."""
+        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,)."""
         raised = (mean >= self._level) & (self._modes == Mode.QUIET)
         if raised.any() and Mode.ALARMING not in self._modes:
             first = int(np.argmax(np.where(raised, mean, 0.0)))

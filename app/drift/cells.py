@@ -1,4 +1,4 @@
-"""The histogram that people see: the same bins for the reference and for live values, and a place for odd ones."""
+"""The displayed histograms: the same cells for the reference and for live values, and cells for odd values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from app.domain.contract import FeatureKind
 from app.drift.keys import INFINITE_KEY, MISSING_KEY, category_keys
 from app.drift.streams import Stream
 
+# Cells are stored as bytes and shown as bars; the rarest categories share one.
 MAX_CATEGORIES = 60
 OTHERS = "(others)"
 
@@ -32,12 +33,12 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def ordinary(self) -> int:
-        """How many cells there are beside below, above, missing and unseen."""
+        """The number of cells without below, above, missing and unseen."""
         return len(self.counts) - 4
 
     @functools.cached_property
     def ranks(self) -> dict[str, int] | None:
-        """The key of each known category, or None for a numeric feature; `others` share the last one."""
+        """The key of each known category, None for a numeric feature; those in `others` share the last key."""
         if self.kind == "numeric":
             return None
         last = dict.fromkeys(self.others, len(self.bins) - 1)

@@ -21,13 +21,14 @@ def advance(
 ) -> DetectorState:
     """The state after the requests with `keys`, shape (n, streams), in log order.
 
-    `level` is the mean wealth at which a stream alarms. `at_us`: when each request was served, µs since 1970. However
-    the log is cut into calls, the state is the same to the last bit.
+    `level` is the mean wealth at which a stream alarms. `at_us`: when each request was served, µs since 1970. The state
+    does not depend on how the log is cut into calls, to the last bit.
     """
     if not len(keys):
         return state
     bins = family.bins(keys, state.requests)
-    recent = _remembered(state, family.shown(keys, bins))
+    recent = _windowed(state, family.shown(keys, bins))
+    # Requests of the open block come first: blocks are cut by request number, not by call.
     waiting = state.requests % BLOCK
     queue = np.concatenate([unpacked(state.pending, "u1", BLOCK)[:waiting], bins])
     closing = len(queue) - len(queue) % BLOCK
@@ -42,9 +43,9 @@ def advance(
 
 
 def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
-    """The state with its alarm acknowledged: it is silent until the streams in it have been clean for a while.
+    """The state with its alarm acknowledged: streams in it raise no alarm until they have been clean for a while.
 
-    Streams that are not part of this alarm can still raise one. Without an alarm the state stays as it is.
+    Streams that are not part of this alarm can still raise one. Without an alarm the state is returned unchanged.
     """
     if not state.alarm:
         return state
@@ -53,7 +54,7 @@ def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
     return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us)
 
 
-def _remembered(state: DetectorState, shown: np.ndarray) -> np.ndarray:
+def _windowed(state: DetectorState, shown: np.ndarray) -> np.ndarray:
     """The ring after `shown`, shape (n, streams)."""
     ring = unpacked(state.recent, "u1", state.window).copy()
     first = max(0, len(shown) - state.window)

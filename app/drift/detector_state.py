@@ -1,4 +1,4 @@
-"""What the detector remembers between two looks at the log, and how to read it."""
+"""The state of the detector between two batches of the log, and functions that read it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ HEAD_START: Final = 1e4
 ALARM_LEVEL: Final = 2e6
 CLEAN_BLOCKS: Final = 50
 WINDOW: Final = 500
-# What wealth may exceed the alarm's by: evidence beyond it would only delay the all-clear.
+# Wealth is capped at this multiple of the alarm's: evidence beyond it would only delay the all-clear.
 CEILING: Final = 20.0
 
 
 class Mode(enum.IntEnum):
-    """A stream's part in the alarm: none, proven and not yet seen to, or acknowledged."""
+    """A stream's part in the alarm: none, proven and not acknowledged, or acknowledged."""
 
     QUIET = 0
     ALARMING = 1
@@ -29,7 +29,7 @@ class Mode(enum.IntEnum):
 
 
 class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that the detector remembers of the requests so far; constant in size.
+    """Everything that the detector keeps of the requests so far; constant in size.
 
     The arrays are little-endian bytes, so that the state survives JSON and MessagePack without loss. Of shape
     (streams, bins): `counts` int64, live requests that count as normal; `faded` float64, the last blocks' counts, older
@@ -56,12 +56,12 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alarm(self) -> bool:
-        """Whether a change is proven and has neither been acknowledged nor passed."""
+        """Whether a change is proven that has neither been acknowledged nor cleared."""
         return Mode.ALARMING in self.modes
 
     @property
     def closed_requests(self) -> int:
-        """How many requests the evidence is about: those of closed blocks."""
+        """The number of requests in closed blocks, on which the evidence is based."""
         return self.requests - self.requests % BLOCK
 
 
@@ -89,12 +89,12 @@ def stream_wealth(state: DetectorState) -> np.ndarray:
 
 
 def stream_onset(state: DetectorState) -> np.ndarray:
-    """When each stream's wealth last was no more than chance gives: shape (2, streams): requests, µs since 1970."""
+    """When each stream's wealth was last no more than chance gives, shape (2, streams): requests, µs since 1970."""
     return unpacked(state.onset, "<i8", 2)
 
 
 def window_rows(state: DetectorState) -> np.ndarray:
-    """What the window holds, shape (min(requests, window), streams), uint8, in no particular order."""
+    """The window's contents, shape (min(requests, window), streams), uint8, in no particular order."""
     return unpacked(state.recent, "u1", state.window)[: state.requests]
 
 

@@ -14,10 +14,10 @@ _CLEAN_LABELS: Final = BLOCK * CLEAN_BLOCKS
 
 
 class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of the labels: `wrong` of `labelled` answers count as normal, `wealth` has one M per bet.
+    """The state of the error-rate detector: `wrong` of `labelled` answers count as normal; `wealth` has one M per bet.
 
-    `seen` counts all labels, also those that came during an alarm and were not taken as normal. `alarms` counts the
-    alarms raised so far.
+    `seen` counts all labels, those during an alarm too, which do not count as normal. `alarms` counts the alarms
+    raised so far.
     """
 
     wrong: int
@@ -34,7 +34,7 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alarm(self) -> bool:
-        """Whether more errors are proven and have neither been acknowledged nor passed."""
+        """Whether more errors are proven and the alarm has neither been acknowledged nor cleared."""
         return self.mode == Mode.ALARMING
 
     @property
@@ -57,14 +57,14 @@ def error_e_value(wrong: bool, errors: int, rows: int, rise: float) -> float:
 def advance_errors(
     state: ErrorState, wrong: np.ndarray, *, level: float, at_us: np.ndarray | None = None
 ) -> ErrorState:
-    """The state after labels in the order in which they were taken in: `wrong`, shape (n,), is True for an error."""
+    """The state after labels, in the order in which they were processed: `wrong`, shape (n,), is True for an error."""
     for index, is_wrong in enumerate(wrong.tolist()):
         state = _after_label(state, bool(is_wrong), level, 0 if at_us is None else int(at_us[index]))
     return state
 
 
 def acknowledge_errors(state: ErrorState, at_us: int) -> ErrorState:
-    """The state with its alarm acknowledged; without an alarm the state stays as it is."""
+    """The state with its alarm acknowledged; without an alarm it is returned unchanged."""
     if not state.alarm:
         return state
     return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us)
@@ -75,11 +75,12 @@ def _after_label(state: ErrorState, wrong: bool, level: float, at_us: int) -> Er
         min(CEILING * level, error_e_value(wrong, state.wrong, state.labelled, rise) * (wealth + 1))
         for rise, wealth in zip(RISES, state.wealth, strict=True)
     )
-    taken = state.mode != Mode.ALARMING
+    # During an alarm labels do not count as normal: the change would soon be part of what it is compared with.
+    absorbing = state.mode != Mode.ALARMING
     counted = msgspec.structs.replace(
         state,
-        wrong=state.wrong + (wrong and taken),
-        labelled=state.labelled + taken,
+        wrong=state.wrong + (wrong and absorbing),
+        labelled=state.labelled + absorbing,
         seen=state.seen + 1,
         seen_wrong=state.seen_wrong + wrong,
         wealth=wealth,

@@ -1,4 +1,4 @@
-"""The numbers around the alarm that a person reads: evidence between 0 and 1, and what is promised."""
+"""The readable numbers about the alarm: evidence between 0 and 1, the false-alarm bound, the least shift."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def alarm_wealth(streams: int) -> float:
 
 
 def evidence(wealth: float, requests: int, streams: int) -> float:
-    """How far `wealth` has come from what chance gives to the alarm, on a log scale: 0 to 1, and 1 is the alarm.
+    """The distance of `wealth` between what chance gives (0) and the alarm (1), on a log scale.
 
     `ln(M/(t+r)) / ln(A/(t+r))` with M = wealth / D, clipped. Beyond A/10 requests, where the bound on the chance of any
     alarm so far would be above 10 %, t + r counts as A/10: from there on the promise is one false alarm in A requests.
@@ -34,7 +34,7 @@ def false_alarm_bound(requests: int) -> float:
 
 
 def least_detectable_shift(streams: int, reference_rows: int) -> float | None:
-    """About the least shift, in standard deviations, that the reference can prove: `√(2 ln(D·K·A/r) / n)`."""
+    """Roughly the least shift, in standard deviations, that can be proven: `√(2 ln(D·K·A/r) / n)`, K bets, n rows."""
     if reference_rows < 1 or streams < 1:
         return None
     return math.sqrt(2 * math.log(streams * BETS * ALARM_LEVEL / HEAD_START) / reference_rows)

@@ -1,4 +1,4 @@
-"""Streams that are watched together, and the way from keys to their bins."""
+"""Streams that are monitored together, and the mapping of keys to their bins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.drift.streams import Stream, tie_breakers
 
 
 class Family(msgspec.Struct, frozen=True, dict=True):
-    """The streams and, for the first len(`cells`) of them, the histogram that people see.
+    """The streams and, for the first len(`cells`) of them, the displayed histogram.
 
     `seed` is that of the jitter of live values.
     """
@@ -52,7 +52,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return bins
 
     def shown(self, keys: np.ndarray, bins: np.ndarray) -> np.ndarray:
-        """What the window keeps, shape (n, streams), uint8: the cells where there are some, else the bins."""
+        """The window's entries, shape (n, streams), uint8: cells for streams that have them, else bins."""
         shown = bins.copy()
         for column, cells in enumerate(self.cells):
             shown[:, column] = cells.of(keys[:, column])
@@ -60,7 +60,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
     @functools.cached_property
     def shown_reference(self) -> tuple[tuple[int, ...], ...]:
-        """The reference's counts of what `shown` gives, per stream."""
+        """The reference's counts of the values that `shown` gives, per stream."""
         joint = [(*stream.gaps[:-1], stream.gaps[-1] - 1) for stream in self.streams[len(self.cells) :]]
         return (*(cells.counts for cells in self.cells), *joint)
 

@@ -1,4 +1,4 @@
-"""The joint streams: numbers that change when features part company though each of them looks as before.
+"""The joint streams: numbers that change when relations between features change though each feature stays the same.
 
 One is the Mahalanobis distance of a row from the reference; the others are, per feature, the residual given all other
 features, `((x−μ)C⁻¹)_j / √(C⁻¹_jj)`. All are fixed functions of a row once fitted, so what was fitted on one half of
@@ -35,9 +35,9 @@ class Joint(msgspec.Struct, frozen=True):
 
 
 def fit_joint(keys: np.ndarray, numeric: list[int]) -> Joint | None:
-    """The transform fitted on `keys`, shape (n, features), or None where nothing joint can be had.
+    """The transform fitted on `keys`, shape (n, features); None with fewer than two features that vary.
 
-    It takes two features that vary over n ≥ `MIN_ROWS` / 2 rows; of more than `MAX_FEATURES` the first are used.
+    Also None for n < `MIN_ROWS` / 2. Of more than `MAX_FEATURES` features the first are used.
     """
     if 2 * len(keys) < MIN_ROWS:
         return None
@@ -68,9 +68,9 @@ def shrunk_correlation(z: np.ndarray) -> np.ndarray:
 
 
 class JointTransform:
-    """`Joint` made ready to be applied: the numbers that `joint_streams` names, one row at a time in effect.
+    """The transform of a `Joint`; a row's values do not depend on the rows beside it.
 
-    Sums run over the features in a fixed order, not by BLAS, whose order depends on how many rows there are.
+    Sums run over the features in a fixed order and not by BLAS, whose order depends on the number of rows.
     """
 
     def __init__(self, joint: Joint) -> None:

@@ -1,4 +1,4 @@
-"""Rows as sort keys: every value, also a missing, unseen, infinite or enormous one, has one place on a line."""
+"""Rows as sort keys: every value has one place on a line, missing, unseen, infinite and enormous ones too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNSEEN_KEY = 1.75e308
 
 
 def numeric_keys(values: np.ndarray) -> np.ndarray:
-    """The keys of float64 `values` of any shape: themselves, but for infinities and NaN (missing)."""
+    """The keys of float64 `values` of any shape: the values, except infinities and NaN (missing)."""
     keys: np.ndarray = np.clip(values, -LARGEST_KEY, LARGEST_KEY)
     odd = ~np.isfinite(values)
     if odd.any():
@@ -26,7 +26,7 @@ def numeric_keys(values: np.ndarray) -> np.ndarray:
 
 
 def category_keys(values: Iterable[Any], ranks: Mapping[str, int]) -> np.ndarray:
-    """The keys of a categorical column: the category's rank; None and NaN are missing, all else is unseen."""
+    """The keys of a categorical column: the category's rank; None and NaN are missing, other values unseen."""
     return np.array([_category_key(value, ranks) for value in values], dtype=np.float64)
 
 
@@ -48,7 +48,7 @@ def _category_key(value: object, ranks: Mapping[str, int]) -> float:
 
 
 def _mixed_keys(values: np.ndarray) -> np.ndarray:
-    """The keys of a numeric column that may hold objects: None is missing, what is no number is unseen."""
+    """The keys of a numeric column of objects: None is missing, a value that is not a number is unseen."""
     try:
         return numeric_keys(values.astype(np.float64))
     except (TypeError, ValueError, OverflowError):

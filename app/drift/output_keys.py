@@ -1,4 +1,4 @@
-"""A model's answers as columns that can be watched like features."""
+"""A model's answers as columns, which are monitored like features."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OutputColumn(msgspec.Struct, frozen=True):
 
 
 def output_columns(classes: tuple[str, ...], outputs: Outputs) -> list[OutputColumn]:
-    """The predicted class and, where there are probabilities, the greatest; or the predicted value.
+    """The predicted class and, if there are probabilities, the greatest one; or the predicted value.
 
     Numbers are rounded to 4 decimals or 5 significant digits: runtimes differ by a float32's last digit, and answers
     that are equal must be ties in each of them.
@@ -39,13 +39,13 @@ def output_columns(classes: tuple[str, ...], outputs: Outputs) -> list[OutputCol
 
 
 def class_names(classes: tuple[str, ...], class_ids: np.ndarray) -> np.ndarray:
-    """The names of `class_ids`, an array of objects; an id that no class has is unseen (None of the names)."""
+    """The names of `class_ids`, an array of objects; an id without a class gets a name that is unseen."""
     names = [classes[index] if 0 <= index < len(classes) else f"class {index}" for index in class_ids.tolist()]
     return np.array(names, dtype=object)
 
 
 def significant(values: np.ndarray) -> np.ndarray:
-    """`values` rounded to 5 significant digits; zero and what is not finite stay as they are."""
+    """`values` rounded to 5 significant digits; zero, NaN and infinities are unchanged."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         size = np.power(10.0, _SIGNIFICANT - 1 - np.floor(np.log10(np.abs(values))))
         rounded = np.round(values * size) / size

@@ -1,4 +1,4 @@
-"""The drift reference: what is kept of the training rows, so that live traffic can be compared with them."""
+"""The drift reference: the summary of the training rows with which live traffic is compared."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ REFERENCE_FORMAT = 1
 
 
 class LabelledErrors(msgspec.Struct, frozen=True):
-    """How many of `rows` held-out answers were wrong."""
+    """The number of wrong answers among those to `rows` held-out rows."""
 
     errors: int
     rows: int
 
 
 class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Everything that the monitor needs to know of the data a version was made from; O(bins) in size.
+    """Everything that drift detection needs of the data a version was made from; O(bins) in size.
 
-    `rows` counts the reference rows. `joint` is None where no joint stream could be fitted; `outputs` and `errors`
-    where the publisher had no held-out answers. `classes` are the names of the classes by class id.
+    `rows` counts the reference rows. `joint` is None if no joint stream could be fitted, `outputs` and `errors` if
+    there were no held-out answers. `classes` are the names of the classes by class id.
     """
 
     format: int = REFERENCE_FORMAT
@@ -44,7 +44,7 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @functools.cached_property
     def transform(self) -> JointTransform | None:
-        """What gives the values of the joint streams."""
+        """The function of the joint streams, None without them."""
         return None if self.joint is None else JointTransform(self.joint)
 
     def to_json(self) -> bytes:
@@ -53,13 +53,13 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @classmethod
     def from_json(cls, document: bytes) -> DriftReference:
-        """The reference in `document`. Raises `DataRefused` where it is not one that this program reads."""
+        """The reference in `document`. Raises `DataRefused` if it is not one that this release reads."""
         try:
             reference = msgspec.json.decode(document, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DataRefused(f"this is not a drift reference: {error}") from error
         if reference.format != REFERENCE_FORMAT:
-            raise DataRefused(f"drift reference of format {reference.format}; this program reads {REFERENCE_FORMAT}")
+            raise DataRefused(f"drift reference of format {reference.format}; this release reads {REFERENCE_FORMAT}")
         return reference
 
 
@@ -74,8 +74,8 @@ def build_reference(
 ) -> DriftReference:
     """The reference of training `rows` (as `RowParser` gives them); the same arguments give the same reference.
 
-    `outputs` are the model's answers on held-out rows, of which `errors` of `holdout` were wrong. Raises
-    `DataRefused` where there are no rows.
+    `outputs` are the model's answers to held-out rows, of which `errors` of `holdout` were wrong. Raises `DataRefused`
+    if there are no rows, or rows of another width than the contract's.
     """
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
         raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")

@@ -18,7 +18,7 @@ from app.drift.watch import DriftState, watched_streams
 
 
 def drift_report(version: str, reference: DriftReference, state: DriftState) -> DriftReport:
-    """How the traffic that `state` has seen compares with the reference of `version`."""
+    """The report on the traffic behind `state`, compared with the reference of `version`."""
     watched = watched_streams(reference)
     features = column_reports(reference.inputs, state.inputs, watched)
     joint = joint_reports(reference.inputs, state.inputs, watched)
@@ -44,7 +44,7 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
 
 
 def score_and_evidence(reference: DriftReference, state: DriftState) -> tuple[float, float]:
-    """What the report says in these two fields, for a third of its cost."""
+    """The report's `score` and `evidence`, for a third of its cost."""
     watched = watched_streams(reference)
     found = stream_evidence(state.inputs, watched)
     if reference.outputs is not None and state.outputs is not None:
@@ -56,7 +56,7 @@ def score_and_evidence(reference: DriftReference, state: DriftState) -> tuple[fl
 
 
 def output_reports(reference: DriftReference, state: DriftState) -> tuple[StreamReport, ...]:
-    """The reports of a version's answers and errors; empty where the reference knows none."""
+    """The reports of a version's answers and errors; empty if the reference has neither."""
     watched = watched_streams(reference)
     columns: tuple[StreamReport, ...] = ()
     if reference.outputs is not None and state.outputs is not None:
@@ -67,9 +67,9 @@ def output_reports(reference: DriftReference, state: DriftState) -> tuple[Stream
 
 
 def concerns_people(report: DriftReport, threshold: float) -> bool:
-    """Whether people are to be told: a change is proven, and it displaces at least `threshold` of the traffic.
+    """Whether people should be notified: a change is proven, and it displaces at least `threshold` of the traffic.
 
-    A broken correlation counts by the joint streams' scores, because the features themselves may look normal.
+    Joint streams count too: if a correlation breaks, the features alone may seem normal.
     """
     parts = _parts(report.features, report.joint, report.outputs)
     return report.alarm and max(part.score for part in parts) >= threshold

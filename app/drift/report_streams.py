@@ -1,4 +1,4 @@
-"""The report's parts about single streams: features, joint streams, answers and errors."""
+"""The parts of the drift report about single streams: features, joint streams, answers and errors."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def stream_evidence(state: DetectorState, watched: int) -> list[float]:
 
 
 def explain(name: str, found: float) -> str:
-    """One sentence on what a joint stream with evidence `found` says."""
+    """The meaning, in one sentence, of evidence `found` in the joint stream `name`."""
     if name == DISTANCE:
         verb = "lie" if found == 0 else "may no longer lie" if found < 1 else "no longer lie"
         return f"Rows {verb} as far from the middle of the reference, all features taken together, as they did there."

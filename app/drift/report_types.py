@@ -8,7 +8,7 @@ from app.domain.contract import FeatureKind
 
 
 class FalseAlarmBound(msgspec.Struct, frozen=True):
-    """On clean traffic the chance of any alarm within so many requests is `at_most` this."""
+    """The bound on false alarms: `at_most` is the chance of any alarm within `requests` clean requests."""
 
     requests: int
     at_most: float
@@ -19,8 +19,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `bins`: the edges of numeric cells (one more than cells) or the categories. `reference` and `live` are the shares
     of the cells: `live` sums to 1 together with `missing`, `unseen` and `out_of_range`, and `reference` together with
-    `reference_missing` (but for infinite values); what is about live values is None before the first. `since`: when
-    its evidence began to rise, where there is some.
+    `reference_missing` (except infinite values); fields about live values are None before the first. `since`: when the
+    evidence began to rise, None if there is none.
     """
 
     name: str
@@ -38,7 +38,7 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JointReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What the features say together: the distance from the reference, or one feature given the others."""
+    """One joint stream: the distance of rows from the reference, or one feature given the others."""
 
     name: str
     evidence: float
@@ -48,12 +48,12 @@ class JointReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How the traffic compares with the data that `version` was made from.
+    """The traffic compared with the data that `version` was made from.
 
-    `score`: the share of the traffic that is displaced, at least, in the last `window` requests. `evidence`: 1 is the
-    alarm. `alarm` is latched: it stays until acknowledged, or until all has been clean for a while. `since`: when the
-    change began, as far as can be told; `since_requests` the same as a number of requests. `alarms` counts the alarms
-    so far, also those that have passed.
+    `score`: a lower bound of the displaced share of the last `window` requests. `evidence`: 1 is the alarm. `alarm` is
+    latched: it stays until it is acknowledged, or until all streams have been clean for a while. `since`: the estimated
+    start of the change; `since_requests` the same as a number of requests. `alarms` counts the alarms so far, cleared
+    ones too.
     """
 
     version: str

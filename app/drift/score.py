@@ -14,10 +14,10 @@ UNCERTAINTY = 0.01
 
 
 def margin(reference_rows: int, live_rows: int, streams: int) -> float:
-    """What chance may do to the distance of any of `streams` streams, but for 1 % of windows.
+    """The largest distance that chance gives any of `streams` streams, in all but 1 % of windows.
 
     `ε = √(½ ln(2d/.01) (1/n + 1/W))`: the two-sample bound of Dvoretzky, Kiefer & Wolfowitz with Massart's constant,
-    united over the streams. Infinite where there are no rows.
+    with a union bound over the streams. Infinite without rows.
     """
     if reference_rows < 1 or live_rows < 1:
         return math.inf
@@ -25,7 +25,7 @@ def margin(reference_rows: int, live_rows: int, streams: int) -> float:
 
 
 def distance(reference: Sequence[int], live: Sequence[int] | np.ndarray) -> float:
-    """The Kolmogorov–Smirnov distance of two histograms on the same ordered cells; 0 where one of them is empty."""
+    """The Kolmogorov–Smirnov distance of two histograms on the same ordered cells; 0 if one of them is empty."""
     counts = np.array([reference, live], dtype=np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     if not totals.all():
@@ -44,7 +44,7 @@ def live_counts(family: Family, state: DetectorState) -> list[list[int]]:
 
 
 def stream_scores(family: Family, state: DetectorState) -> list[float]:
-    """The score of each stream, 0 to 1: its distance less what chance may do.
+    """The score of each stream, 0 to 1: its distance less the margin for chance.
 
     The streams with cells share one allowance for chance, the joint streams another.
     """

@@ -34,7 +34,7 @@ class Stream(msgspec.Struct, frozen=True):
 
     @property
     def reference_rows(self) -> int:
-        """How many reference values the stream ranks against."""
+        """The number of reference values that the stream ranks against."""
         return sum(self.gaps) - 1
 
 

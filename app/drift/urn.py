@@ -1,4 +1,4 @@
-"""The Pólya urn of a stream: what a block of requests says against the reference and the requests before it."""
+"""The Pólya urn of a stream: the e-value of a block of requests, given the reference and the requests before it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.drift.bets import ABOVE, BELOW, BETS, RECENT, TABLED, beyond_mass, posi
 
 
 class Urns(msgspec.Struct, frozen=True):
-    """What is known before each of consecutive blocks, and the blocks.
+    """The urns before each of consecutive blocks, and the blocks.
 
     `alpha`, shape (blocks, streams, bins), float64: gaps plus live counts before the block. `recent`, one block
     longer: faded counts before each block and after the last. `counts`: the blocks' own. `bins`, shape
@@ -25,7 +25,7 @@ class Urns(msgspec.Struct, frozen=True):
 def urns_before(alpha: np.ndarray, recent: np.ndarray, bins: np.ndarray, absorbing: np.ndarray) -> Urns:
     """The urns before each block of `bins`, from the two arrays before the first, shape (streams, bins).
 
-    A stream that is not `absorbing` keeps its alpha as it is.
+    A stream that is not `absorbing` keeps its alpha: its requests do not count as normal.
     """
     counts = block_counts(bins, alpha.shape[1])
     before: np.ndarray = np.empty_like(counts)
@@ -75,7 +75,7 @@ def block_counts(blocks: np.ndarray, bins: int) -> np.ndarray:
 
 
 def _edges(urns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the edges of every bin lie in the bets' table, flat: node numbers, and fractions of the way to the next."""
+    """The places of all bins' edges in the bets' table, flat: node numbers, and fractions of the way to the next."""
     inside = np.zeros((*urns.shape[:2], urns.shape[2] + 1))
     np.cumsum(urns, axis=2, out=inside[:, :, 1:])
     places = positions(inside, inside[:, :, -1:]).ravel()

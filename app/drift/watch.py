@@ -1,4 +1,4 @@
-"""One version under watch: its inputs, its answers and its errors, with one promise over all of them."""
+"""Drift detection for one version: its inputs, answers and errors, with one false-alarm promise over all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROWS_AT_ONCE = 1000
 
 
 class DriftState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the monitor keeps between two looks at the log; survives JSON and MessagePack without loss."""
+    """The detection state of one version between two batches; survives JSON and MessagePack without loss."""
 
     inputs: DetectorState
     outputs: DetectorState | None = None
@@ -26,23 +26,23 @@ class DriftState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def alarm(self) -> bool:
-        """Whether any change is proven and has neither been acknowledged nor passed."""
+        """Whether any change is proven that has neither been acknowledged nor cleared."""
         return any(part is not None and part.alarm for part in (self.inputs, self.outputs, self.errors))
 
     @property
     def alarms(self) -> int:
-        """How many alarms were raised so far, also those that have passed."""
+        """The number of alarms raised so far, cleared ones too."""
         return sum(part.alarms for part in (self.inputs, self.outputs, self.errors) if part is not None)
 
 
 def watched_streams(reference: DriftReference) -> int:
-    """How many streams share the false-alarm promise: D."""
+    """The number of streams that share the false-alarm promise: D."""
     outputs = 0 if reference.outputs is None else len(reference.outputs.streams)
     return len(reference.inputs.streams) + outputs + (reference.errors is not None)
 
 
 def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
-    """The state before the first request; histograms and scores are about the last `window` requests."""
+    """The state before the first request; histograms and scores cover the last `window` requests."""
     errors = reference.errors
     return DriftState(
         inputs=new_state(reference.inputs, window),
@@ -52,7 +52,7 @@ def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
 
 
 def fits(reference: DriftReference, state: DriftState) -> bool:
-    """Whether `state` is one of this reference and this program; one that is not must be started anew."""
+    """Whether `state` was made with this reference and this release; if not, it must be started again."""
     return _sizes(state) == _sizes(start(reference, state.inputs.window))
 
 
@@ -65,8 +65,8 @@ def update(
 ) -> DriftState:
     """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
 
-    `outputs` are this version's answers to these rows, where they are known. The state does not depend on how the log
-    is cut into calls.
+    `outputs` are this version's answers to these rows, None if they are not known. The state does not depend on how the
+    log is cut into calls.
     """
     inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
     for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -80,7 +80,7 @@ def update(
 def update_outputs(
     reference: DriftReference, state: DriftState, outputs: Outputs, at_us: np.ndarray | None = None
 ) -> DriftState:
-    """The state after this version's answers, in log order; unchanged where the reference has none to compare with."""
+    """The state after this version's answers, in log order; unchanged if the reference has none to compare with."""
     if reference.outputs is None or state.outputs is None:
         return state
     keys = output_keys(reference, outputs)
@@ -95,7 +95,7 @@ def update_outputs(
 def update_labels(
     reference: DriftReference, state: DriftState, wrong: np.ndarray, at_us: np.ndarray | None = None
 ) -> DriftState:
-    """The state after labels of this version's answers, in the order in which they were taken in."""
+    """The state after labels of this version's answers, in the order in which they were processed."""
     if state.errors is None:
         return state
     level = alarm_wealth(watched_streams(reference))

@@ -1,4 +1,4 @@
-"""What a policy decides and the shape that all policies share."""
+"""The contract of routing policies: their signature and their result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.domain.prediction import Assignment
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The version that is to answer, the probability with which the policy chose it, and by what rule."""
+    """The version that is to answer, the probability with which the policy chose it, and the rule."""
 
     version: str
     propensity: float | None

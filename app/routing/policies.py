@@ -1,4 +1,4 @@
-"""The table of routing policies: a new one is a file and a line here."""
+"""The table of routing policies: a new one is a module and a line here."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ POLICIES: dict[str, Policy] = {
 
 
 def policy_for(name: str, user_hash: int) -> Policy:
-    """The policy `name`; a named user makes `weighted` sticky, so that nobody sees two versions in turn."""
+    """The policy `name`; for a named user (hash not 0) `weighted` becomes sticky, so that no user sees two versions."""
     return POLICIES[STICKY if user_hash and name == WEIGHTED else name]

@@ -21,8 +21,8 @@ _UNIT = 2.0**-53
 def choose(weights: Mapping[str, float], eligible: Sequence[str], draw: float, user_hash: int) -> Choice:
     """The user's version among the eligible, with its share as the probability; for no user (0) a weighted draw.
 
-    The user's hash is salted already, so that which user goes where is not to be foreseen from outside. Where no
-    eligible version has weight, they share equally.
+    The user's hash is salted, so nobody outside can predict a user's version. If no eligible version has weight, they
+    share equally.
     """
     if not user_hash:
         return weighted.choose(weights, eligible, draw, user_hash)

@@ -1,9 +1,9 @@
 """Thompson sampling by probability matching: each version answers with its probability of being the best.
 
 Drawing from posteriors at each request would make the propensity an integral that nobody logged, over states that
-change while it runs. So the state enters through the configuration: whoever follows the outcomes computes
-`probabilities_to_be_best` from time to time and sets them as the weights of a new epoch. Within an epoch the
-propensity is the weight, exactly, and is in the log; the choice is the same in law as Thompson's.
+change while it runs. So the state enters through the configuration: the monitor computes `probabilities_to_be_best`
+from time to time and sets them as the weights of a new config revision. Within a revision the propensity is the
+weight, exactly, and is in the log; the choice has the same distribution as Thompson's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SMALLEST = 1e-300
 
 
 class Beliefs(msgspec.Struct, frozen=True):
-    """What is known of one version's chance of success: outcomes so far, under a uniform prior."""
+    """The belief about one version's chance of success: outcomes so far, under a uniform prior."""
 
     successes: float = 0.0
     failures: float = 0.0
@@ -35,7 +35,7 @@ def choose(weights: Mapping[str, float], eligible: Sequence[str], draw: float, u
 
 
 def probabilities_to_be_best(beliefs: Mapping[str, Beliefs], least: float = 0.01) -> dict[str, float]:
-    """The weights of the next epoch: P(version has the highest chance of success), Beta posteriors, independent.
+    """The weights of the next revision: P(version has the highest chance of success), Beta posteriors, independent.
 
     ∫ f_i Π F_j on a grid, relative error below 1e-3 (tested against sampling). No share is below `least` (at most
     1 / number of versions): a version that is never asked can never recover, and the weights 1/propensity stay bounded.

@@ -1,4 +1,4 @@
-"""Independent random choice by weight: the default policy, and the one that the statistics like best."""
+"""Independent random choice by weight: the default policy, on which the statistics need the fewest assumptions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.routing.choice import Choice
 def choose(weights: Mapping[str, float], eligible: Sequence[str], draw: float, user_hash: int) -> Choice:
     """The version in which `draw`, uniform on [0, 1), falls when the eligible versions share it by weight.
 
-    Where no eligible version has weight, they share it equally: answering beats the split. A version of weight 0
-    is never chosen while another has weight.
+    If no eligible version has weight, they share it equally: an answer is worth more than the split. A version of
+    weight 0 is never chosen while another has weight.
     """
     shares = [weights.get(version, 0.0) for version in eligible]
     total = sum(shares)
