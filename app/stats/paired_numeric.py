@@ -14,7 +14,7 @@ from scipy.special import betainc
 
 from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
-from app.stats.betting import Bets, EvidencePath, Wealth
+from app.stats.betting import Bets, Wealth
 from app.stats.estimates import NO_LABELS, Interval, NotEstimable
 from app.stats.strongest import Strongest, remember_path
 
@@ -43,18 +43,13 @@ def update(state: PairedNumericState, gains: np.ndarray) -> PairedNumericState:
     The same to the last bit however the labels are cut into batches. What lies outside [−1, 1] counts as the nearer
     end. Raises `InvalidRequest` on a NaN.
     """
-    return advance(state, gains)[0]
-
-
-def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumericState, EvidencePath]:
-    """The state as of `update`, and the evidence after each label. Raises `InvalidRequest` on a NaN."""
     x = np.clip(np.asarray(gains, float), -1.0, 1.0)
     if np.isnan(x).any():
         raise InvalidRequest("a loss is not a number", field="actual")
     # |X| ≤ 1 whatever is known before it, so scale and bound are the same for all bets.
     ones = np.ones(len(x))
     wealth, path = betting.advance(state.wealth, Bets(x, ones, ones))
-    after = PairedNumericState(
+    return PairedNumericState(
         wealth=wealth,
         n=state.n + len(x),
         wins=state.wins + int(np.count_nonzero(x > 0)),
@@ -62,7 +57,6 @@ def advance(state: PairedNumericState, gains: np.ndarray) -> tuple[PairedNumeric
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
         strongest=remember_path(state.strongest, path.log_e, path.side, state.n),
     )
-    return after, path
 
 
 def log_e(state: PairedNumericState) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.errors import InvalidRequest
 from app.stats import betting, betting_interval
-from app.stats.betting import Bets, EvidencePath, Wealth
+from app.stats.betting import Bets, Wealth
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.strongest import Strongest, remember_path
 
@@ -61,14 +61,6 @@ def initial() -> TwoSampleState:
 def update(state: TwoSampleState, outcomes: Outcomes) -> TwoSampleState:
     """The state after a batch; the evidence is remembered as of each outcome. The same to the last bit in any batches.
 
-    Raises `InvalidRequest` on a NaN.
-    """
-    return advance(state, outcomes)[0]
-
-
-def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, EvidencePath]:
-    """The state as of `update`, and the evidence after each outcome that entered (skipped rows have none).
-
     In the triggered form (reward depends on the answer only) rows on which the versions agree have X = 0: they leave
     the test alone and keep the interval on the scale of all traffic. Raises `InvalidRequest` on a NaN.
     """
@@ -81,7 +73,7 @@ def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, 
     x = np.where(informative, (values - means) * np.where(arms, 1 / propensities, -1 / (1 - propensities)), 0.0)
     bounds = np.maximum(means, 1 - means) / np.minimum(propensities, 1 - propensities)
     wealth, path = betting.advance(state.wealth, Bets(x, propensities * (1 - propensities), bounds))
-    after = TwoSampleState(
+    return TwoSampleState(
         wealth=wealth,
         n=state.n + len(x),
         skipped=state.skipped + len(outcomes.values) - len(x),
@@ -90,7 +82,6 @@ def advance(state: TwoSampleState, outcomes: Outcomes) -> tuple[TwoSampleState, 
         sum_x=float(np.cumsum(np.concatenate(([state.sum_x], x)))[-1]),
         strongest=remember_path(state.strongest, path.log_e, path.side, state.n),
     )
-    return after, path
 
 
 def log_e(state: TwoSampleState) -> float:

@@ -93,12 +93,13 @@ class SmallLog:
     def log(self, *rows):
         PredictionLog(self.database).append(rows)
 
-    def tell(self, row, value, kind="actual"):
-        self.tell_all([(row, value, kind)])
+    def give(self, row, value, kind="actual"):
+        """The outcome of a row, as feedback."""
+        self.give_all([(row, value, kind)])
 
-    def tell_all(self, told):
+    def give_all(self, given):
         outcomes = [
-            Outcome(row.prediction_id, kind, value, self.signer.verify(row.prediction_id)) for row, value, kind in told
+            Outcome(row.prediction_id, kind, value, self.signer.verify(row.prediction_id)) for row, value, kind in given
         ]
         FeedbackLog(self.database, self.clock).commit([[outcome] for outcome in outcomes])
 
@@ -112,13 +113,13 @@ class SmallLog:
             if len(versions) > 2:
                 version = rng.choice(versions)
             row = self.served(answers, version, epoch=epoch, latency_us=rng.randint(50, 500))
-            told = [(row, rng.random() if kind == "reward" else 0, kind) for kind in kinds if rng.random() < 0.9]
+            given = [(row, rng.random() if kind == "reward" else 0, kind) for kind in kinds if rng.random() < 0.9]
             if rng.random() < late:
-                self.tell_all(told)
+                self.give_all(given)
                 waiting.append(row)
             else:
                 self.log(row)
-                self.tell_all(told)
+                self.give_all(given)
             if len(waiting) > 3:
                 self.log(*waiting)
                 waiting.clear()

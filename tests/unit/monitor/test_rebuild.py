@@ -32,7 +32,7 @@ def mixed_log(small_log, n=60, **terms):
     forced = small_log.served({"v1": 0, "v2": 1}, "v2", assignment="forced")
     sticky = [small_log.served({"v1": 0, "v2": 1}, "v1", assignment="sticky", user=5) for _ in range(3)]
     small_log.log(forced, *sticky)
-    small_log.tell_all([(forced, 0, "actual"), *((row, 1.0, "reward") for row in sticky)])
+    small_log.give_all([(forced, 0, "actual"), *((row, 1.0, "reward") for row in sticky)])
     small_log.begin("two", weights={"v1": 0.3, "v2": 0.3, "v3": 0.4}, **terms)
     small_log.random_traffic(n // 2, seed=3, kinds=("actual", "reward"), versions=("v1", "v2", "v3"))
     small_log.random_traffic(n // 4, seed=4, kinds=("actual", "reward"), epoch=old)

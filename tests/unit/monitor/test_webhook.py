@@ -69,7 +69,7 @@ def test_stopping_does_not_wait_for_a_webhook_that_is_down(caplog):
     assert caplog.records[0].event_fields["reason"] == "OSError"
 
 
-def test_telling_never_waits_and_what_is_too_much_is_logged(caplog):
+def test_notifying_never_waits_and_a_notice_above_the_limit_is_logged(caplog):
     notifier = Notifier("https://hooks.example/x", Webhook(200))  # not started: nothing is taken out
     for _ in range(203):
         notifier.notify(NOTICE)
@@ -83,7 +83,7 @@ def test_an_address_that_is_none_stops_the_start(url):
 
 
 class Notified:
-    """What has been told, in memory."""
+    """How far the webhook has been notified, in memory."""
 
     body = None
 
@@ -96,47 +96,47 @@ class Notified:
 
 @pytest.fixture
 def scene():
-    """A log, a function that announces, and what was said."""
-    log, said, store = MemoryDecisions(), [], Notified()
+    """A log, a function that announces, and the notices that were sent."""
+    log, sent, store = MemoryDecisions(), [], Notified()
 
     def announce(*reports):
-        Announcer(store, log, lambda: log.latest, lambda notice: said.append(notice))(reports)
+        Announcer(store, log, lambda: log.latest, lambda notice: sent.append(notice))(reports)
 
-    return log, announce, said
+    return log, announce, sent
 
 
 def keep(log):
     Decisions(log, dependencies()).decide(Decision("keep", None, "ann", "enough"), REGISTRY)
 
 
-def test_each_decision_is_told_once_in_order_also_by_the_next_monitor(scene):
-    log, announce, said = scene
+def test_each_decision_is_announced_once_in_order_also_by_the_next_monitor(scene):
+    log, announce, sent = scene
     announce()
     keep(log)
     keep(log)
     announce()
     announce()
-    assert [(notice.text, notice.fields["seq"]) for notice in said] == [
+    assert [(notice.text, notice.fields["seq"]) for notice in sent] == [
         ("ann kept v1: enough", 1),
         ("ann kept v1: enough", 2),
     ]
 
 
-def test_what_was_decided_before_the_first_monitor_is_not_told(scene):
-    log, announce, said = scene
+def test_what_was_decided_before_the_first_monitor_is_not_announced(scene):
+    log, announce, sent = scene
     keep(log)
     announce()
-    assert said == []
+    assert sent == []
 
 
-def test_a_recommendation_to_act_is_told_when_it_is_new(scene):
-    _, announce, said = scene
+def test_a_recommendation_to_act_is_announced_when_it_is_new(scene):
+    _, announce, sent = scene
     announce(report("continue"))
     announce(report())
     announce(report())
     announce(report("investigate"))
     announce(report(id="e0"))
-    assert [notice.fields["action"] for notice in said] == ["promote", "investigate"]
+    assert [notice.fields["action"] for notice in sent] == ["promote", "investigate"]
 
 
 def entry(**changes):

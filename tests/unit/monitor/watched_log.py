@@ -59,7 +59,7 @@ class WatchedLog(SmallLog):
             logged = self.served({"v1": answer, "v2": answer}, version, **{"features": json.dumps(row), **changes})
             self.log(logged)
             if wrong is not None:
-                self.tell(logged, int(error < wrong))
+                self.give(logged, int(error < wrong))
 
     def projection(self, *versions):
         return DriftProjection(Fixed(*(versions or (known("v1"), known("v2")))), self.table)

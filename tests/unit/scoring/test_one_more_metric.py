@@ -92,7 +92,7 @@ def play(small_log: SmallLog) -> None:
     for _ in range(120):
         row = small_log.served({"v1": {"v": rng.gauss(0, 1)}, "v2": {"v": rng.gauss(0, 0.5)}}, rng.choice(["v1", "v2"]))
         small_log.log(row)
-        small_log.tell(row, 0.0)
+        small_log.give(row, 0.0)
 
 
 def test_a_metric_in_the_table_is_projected_compared_and_described(one_more, small_log):

@@ -199,7 +199,7 @@ def test_a_wealth_that_excludes_every_difference_gives_a_point():
     assert low == high
 
 
-def test_long_one_sided_courses_neither_overflow_nor_underflow():
+def test_long_one_sided_runs_neither_overflow_nor_underflow():
     state = paired_numeric.update(paired_numeric.initial(), np.ones(5000))
     low, high = paired_numeric.interval(state, 0.05)
     assert math.isfinite(paired_numeric.log_e(state))
@@ -207,11 +207,11 @@ def test_long_one_sided_courses_neither_overflow_nor_underflow():
     assert 0.9 < low < high <= 1
 
 
-def test_a_batch_tells_the_evidence_after_each_of_its_labels():
+def test_a_batch_remembers_the_strongest_evidence_after_any_of_its_labels():
     gains = np.random.default_rng(5).uniform(-0.4, 0.6, 30)
-    state, course = paired_numeric.advance(paired_numeric.initial(), gains)
-    assert course.log_e[-1] == paired_numeric.log_e(state)
-    assert course.log_e[9] == paired_numeric.log_e(paired_numeric.update(paired_numeric.initial(), gains[:10]))
+    log_es = [paired_numeric.log_e(paired_numeric.update(paired_numeric.initial(), gains[:n])) for n in range(1, 31)]
+    strongest = paired_numeric.update(paired_numeric.initial(), gains).strongest
+    assert (strongest.log_e, strongest.n) == (max(log_es), int(np.argmax(log_es)) + 1)
 
 
 def test_the_strongest_moment_and_its_side_are_remembered():

@@ -106,5 +106,5 @@ def test_a_summary_survives_json():
 def test_false_positives_stay_below_alpha_with_a_look_at_every_label():
     # 1,000 A/A runs of 2,000 disagreements; the standard error at .05 is .007.
     wins = np.cumsum(np.random.default_rng(11).random((1000, 2000)) < 0.5, axis=1)
-    course = paired.log_es(wins, np.arange(1, 2001) - wins)
-    assert (course.max(axis=1) >= bar(0.05)).mean() <= 0.05
+    log_es = paired.log_es(wins, np.arange(1, 2001) - wins)
+    assert (log_es.max(axis=1) >= bar(0.05)).mean() <= 0.05

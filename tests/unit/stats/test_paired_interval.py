@@ -104,7 +104,7 @@ def test_without_labels_there_is_no_interval():
 
 
 def test_the_interval_covers_the_truth_at_its_end_more_often_than_promised():
-    # 300 runs of 1,500 labels, looked at 30 times; the standard error at .05 is .013.
+    # 300 runs of 1,500 labels, checked 30 times; the standard error at .05 is .013.
     chance = np.random.default_rng(5)
     steps = chance.multinomial(50, (0.05, 0.03, 0.92), size=(300, 30)).cumsum(axis=1)
     missed = [any(log_e_at(PairedSummary(*map(int, look)), 0.02) >= bar(0.05) for look in run[::3]) for run in steps]

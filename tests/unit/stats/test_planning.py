@@ -93,8 +93,8 @@ def test_a_forecast_holds_the_truth_about_as_often_as_it_says():
     for seed in range(30):
         theta, share = chance.beta(21, 11), chance.beta(30.5, 300.5)
         wins = 20 + np.cumsum(chance.random(20_000) < theta)
-        course = paired.log_es(wins, 30 + np.arange(1, 20_001) - wins)
-        stop = int(np.argmax(course >= bar(0.05))) + 1 if (course >= bar(0.05)).any() else 10**9
+        log_es = paired.log_es(wins, 30 + np.arange(1, 20_001) - wins)
+        stop = int(np.argmax(log_es >= bar(0.05))) + 1 if (log_es >= bar(0.05)).any() else 10**9
         requests = stop + chance.negative_binomial(stop, share) if stop < 10**9 else 10**9
         made = forecast(start, 0.05, seed)
         hits += made.low <= requests <= (10**10 if isinstance(made.high, NotEstimable) else made.high)

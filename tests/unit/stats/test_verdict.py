@@ -171,8 +171,8 @@ def test_a_lower_loss_is_an_improvement():
     given = evidence(
         method="paired_numeric", difference=0.0123, interval=(0.004, 0.021), strongest=Strongest(5.0, 9, 1)
     )
-    said = describe(given, ExperimentTerms(metric="brier"))
-    assert "its Brier score is 0.012 lower (95 % interval of the improvement +0.004 to +0.021)" in said
+    sentence = describe(given, ExperimentTerms(metric="brier"))
+    assert "its Brier score is 0.012 lower (95 % interval of the improvement +0.004 to +0.021)" in sentence
 
 
 def test_overwhelming_evidence_is_not_put_in_figures():

@@ -42,8 +42,8 @@ def test_no_more_often_than_once_a_minute_and_not_for_nothing():
     log, tick = played()
     tick(NOW_US + LEAST_PAUSE_US - 1)
     assert log.entries == []
-    for turn in range(1, 6):
-        tick(NOW_US + turn * LEAST_PAUSE_US)
+    for minute in range(1, 6):
+        tick(NOW_US + minute * LEAST_PAUSE_US)
     assert len(log.entries) == 1
 
 

@@ -1,4 +1,4 @@
-"""Drift in the monitor: what it takes from the log, that it loses and repeats nothing, and what people are told."""
+"""Drift in the monitor: what it reads of the log, that it loses and repeats nothing, and whom it notifies."""
 
 import hashlib
 import itertools
@@ -79,8 +79,8 @@ def test_answers_and_errors_are_each_versions_own(log):
     for answers in itertools.repeat({"v1": {"c": 0, "p": [0.9, 0.1]}, "v2": {"c": 1, "p": [0.2, 0.8]}}, 20):
         row = log.served(answers, features="[0.1, 0.2, 0.3]")
         log.log(row)
-        log.tell(row, 0)
-        log.tell(row, 0.5, kind="reward")
+        log.give(row, 0)
+        log.give(row, 0.5, kind="reward")
     log.watch()
     first, second = log.report("v1").outputs, log.report("v2").outputs
     assert [column.name for column in first] == ["predicted_class", "top_probability", "errors"]
@@ -98,7 +98,7 @@ def test_more_errors_than_held_out_rows_had_are_proven(log):
 def test_rows_that_lack_an_answer_still_are_traffic(log):
     row = log.served({"v1": 0}, features="[0, 0, 0]")
     log.log(row)
-    log.tell(row, 1)
+    log.give(row, 1)
     log.watch()
     assert (log.report("v2").requests, log.report("v2").outputs[0].live) == (1, None)
     assert log.report("v1").outputs[-1].live == (0.0, 1.0)
@@ -321,7 +321,7 @@ def test_an_alarm_turns_the_recommendation_until_it_is_acknowledged(log):
     assert published(log, publisher) == ["continue"]
 
 
-def test_an_alarm_below_the_threshold_is_not_told(log):
+def test_an_alarm_below_the_threshold_is_not_notified(log):
     log.requests(100, shift=3.0)
     log.watch()
     latest = msgspec.structs.replace(ConfigurationLog(log.database).latest(), drift_threshold=0.99)

@@ -35,7 +35,7 @@ def test_labels_settle_both_versions(small_log):
         right = rng.random() < 0.85, rng.random() < 0.9
         row = small_log.served({"v1": 1 - right[0], "v2": 1 - right[1]}, rng.choice(["v1", "v2"]))
         small_log.log(row)
-        small_log.tell(row, 0)
+        small_log.give(row, 0)
         counts[right] += 1
     summary = PairedSummary(counts[0, 1], counts[1, 0], counts[0, 0] + counts[1, 1])
     found = comparison(small_log)
@@ -49,7 +49,7 @@ def test_labelled_counts_by_the_version_of_the_id_and_the_comparison_by_both_ans
     known, alone = small_log.served({"v1": 0, "v2": 1}, "v2"), small_log.served({"v1": 1}, "v1")
     lost = small_log.served({"v1": 0, "v2": 0}, "v1")
     small_log.log(known, alone)
-    small_log.tell_all([(known, 0, "actual"), (alone, 0, "actual"), (lost, 0, "actual")])
+    small_log.give_all([(known, 0, "actual"), (alone, 0, "actual"), (lost, 0, "actual")])
     report = small_log.report()
     assert [(v.version, v.requests, v.labelled, v.mean) for v in report.variants] == [
         ("v1", 1, 2, 0.5),
@@ -61,7 +61,7 @@ def test_labelled_counts_by_the_version_of_the_id_and_the_comparison_by_both_ans
 def test_a_label_before_its_row_is_joined_when_the_row_comes(small_log):
     small_log.begin()
     row = small_log.served({"v1": 0, "v2": 1})
-    small_log.tell(row, 0)
+    small_log.give(row, 0)
     assert (comparison(small_log).n, comparison(small_log).unjoined) == (0, 1)
     small_log.log(row)
     assert (comparison(small_log).n, comparison(small_log).unjoined) == (1, 0)
@@ -71,7 +71,7 @@ def test_forced_answers_are_kept_apart(small_log):
     small_log.begin()
     row = small_log.served({"v1": 0, "v2": 1}, "v2", assignment="forced")
     small_log.log(row)
-    small_log.tell_all([(row, 0, "actual"), (row, 0.5, "reward")])
+    small_log.give_all([(row, 0, "actual"), (row, 0.5, "reward")])
     report = small_log.report()
     assert [(v.requests, v.labelled, v.rewards) for v in report.variants] == [(0, 0, 0)] * 2
     assert (report.comparisons[0].n, report.comparisons[0].unjoined) == (0, 0)
@@ -83,7 +83,7 @@ def test_what_was_served_without_a_configuration_belongs_to_no_experiment(small_
     small_log.begin()
     row = small_log.served({"v1": 0, "v2": 1}, epoch=0)
     small_log.log(row)
-    small_log.tell(row, 0)
+    small_log.give(row, 0)
     assert variant(small_log.report(), "v1").labelled == 0
     totals = json.loads(small_log.derived()[0][0].body)
     assert (totals["homeless_predictions"], totals["homeless_outcomes"]) == (1, 1)
@@ -96,7 +96,7 @@ def test_an_outcome_belongs_to_the_experiment_of_its_prediction(small_log):
     small_log.begin("two")
     second = small_log.served({"v1": 1, "v2": 0})
     small_log.log(second)
-    small_log.tell_all([(second, 0, "actual"), (first, 0, "actual")])
+    small_log.give_all([(second, 0, "actual"), (first, 0, "actual")])
     one, two = comparison(small_log, experiment_id="one"), comparison(small_log, experiment_id="two")
     assert ((one.wins, one.losses), (two.wins, two.losses)) == ((0, 1), (1, 0))
     assert small_log.report("one").state == "ended"
@@ -137,7 +137,7 @@ def test_a_version_that_is_labelled_more_often_fails_the_check_of_label_rates(sm
     small_log.begin()
     rows = [small_log.served({"v1": 0, "v2": 0}, v) for v in ["v1", "v2"] * 60]
     small_log.log(*rows)
-    small_log.tell_all([(row, 0, "actual") for row in rows if row.version == "v1"])
+    small_log.give_all([(row, 0, "actual") for row in rows if row.version == "v1"])
     report = small_log.report()
     assert (check(report, "sample_ratio").ok, check(report, "label_rate").ok) == (True, False)
 
@@ -146,7 +146,7 @@ def test_in_shadow_the_paired_test_goes_on_and_promotion_is_not_trusted(small_lo
     small_log.begin(weights={"v1": 1.0, "v2": 0.0})
     rows = [small_log.served({"v1": 1, "v2": 0}, "v1") for _ in range(30)]
     small_log.log(*rows, *(small_log.served({"v1": 1, "v2": 0}, "v1") for _ in range(30)))
-    small_log.tell_all([(row, 0, "actual") for row in rows])
+    small_log.give_all([(row, 0, "actual") for row in rows])
     report = small_log.report()
     assert (report.comparisons[0].verdict, report.recommendation.action) == ("better", "promote")
     assert report.comparisons[0].assumptions
@@ -168,7 +168,7 @@ def test_probabilities_are_compared_on_the_same_request(small_log, metric):
         p = [[q, 1 - q] for q in (rng.random(), rng.random())]
         row = small_log.served({"v1": {"c": 0, "p": p[0]}, "v2": {"c": 0, "p": p[1]}})
         small_log.log(row)
-        small_log.tell(row, 1)
+        small_log.give(row, 1)
         base, challenger = (loss(np.array([each]), np.array([1]))[0] for each in p)
         gains.append((base - challenger) / width)
     expected = paired_numeric.update(paired_numeric.initial(), np.array(gains))
@@ -185,7 +185,7 @@ def test_a_regression_is_compared_by_absolute_errors(small_log, error_range):
         truth, one, two = rng.gauss(0, 1), rng.gauss(0, 1), rng.gauss(0, 0.5)
         row = small_log.served({"v1": {"v": one}, "v2": {"v": two}})
         small_log.log(row)
-        small_log.tell(row, truth)
+        small_log.give(row, truth)
         gains.append(abs(one - truth) - abs(two - truth))
     found = comparison(small_log)
     assert (found.n, found.asymptotic) == (120, error_range is None)
@@ -202,7 +202,7 @@ def rewarded(small_log, n, seed, share):
         version = "v2" if rng.random() < share else "v1"
         row, value = small_log.served({"v1": 0, "v2": 1}, version), rng.choice([0.0, 10.0])
         small_log.log(row)
-        small_log.tell(row, value, "reward")
+        small_log.give(row, value, "reward")
         taken.append((version == "v2", value, share))
     return taken
 
@@ -232,7 +232,7 @@ def test_rewards_of_fallbacks_and_of_certain_choices_are_left_out(small_log):
     certain = small_log.served({"v1": 0}, "v1")
     fallback = small_log.served({"v1": 0}, "v1", chosen="v2", assignment="fallback")
     small_log.log(certain, fallback)
-    small_log.tell_all([(certain, 1.0, "reward"), (fallback, 1.0, "reward")])
+    small_log.give_all([(certain, 1.0, "reward"), (fallback, 1.0, "reward")])
     report = small_log.report()
     assert (report.comparisons[0].n, variant(report, "v1").rewards) == (0, 2)
 
@@ -240,7 +240,7 @@ def test_rewards_of_fallbacks_and_of_certain_choices_are_left_out(small_log):
 def test_triggered_rewards_wait_for_the_row_and_agreements_carry_nothing(small_log):
     small_log.begin(metric="reward", reward_triggered=True)
     same, other = small_log.served({"v1": 0, "v2": 0}, "v2"), small_log.served({"v1": 0, "v2": 1}, "v2")
-    small_log.tell_all([(same, 1.0, "reward"), (other, 1.0, "reward")])
+    small_log.give_all([(same, 1.0, "reward"), (other, 1.0, "reward")])
     assert comparison(small_log).n == 0
     small_log.log(same, other)
     outcomes = Outcomes(np.array([True] * 2), np.ones(2), np.full(2, 0.5), np.array([False, True]))
@@ -255,7 +255,7 @@ def test_a_sticky_user_has_one_vote_of_the_first_exposure(small_log):
     small_log.begin(metric="reward", weights={"v1": 0.1, "v2": 0.9})
     moved = small_log.served({}, "v2", assignment="sticky", user=7)
     small_log.log(moved)
-    small_log.tell_all([(moved, 1.0, "reward"), (again, 1.0, "reward"), (first, 0.0, "reward")])
+    small_log.give_all([(moved, 1.0, "reward"), (again, 1.0, "reward"), (first, 0.0, "reward")])
     report = small_log.report()
     assert (report.comparisons[0].n, variant(report, "v1").users, variant(report, "v2").users) == (1, 1, 0)
     assert variant(report, "v1").rewards == 2
@@ -265,7 +265,7 @@ def test_a_user_seen_in_two_versions_under_one_split_is_in_quarantine(small_log)
     small_log.begin(metric="reward")
     rows = [small_log.served({}, version, assignment="sticky", user=7) for version in ("v1", "v2")]
     small_log.log(*rows)
-    small_log.tell_all([(row, 1.0, "reward") for row in rows])
+    small_log.give_all([(row, 1.0, "reward") for row in rows])
     report = small_log.report()
     assert report.comparisons[0].n == 0
     assert "1 users" in check(report, "sticky_users").detail
@@ -275,7 +275,7 @@ def test_several_challengers_are_adjusted_for_each_other(small_log):
     small_log.begin(weights={"v1": 1 / 3, "v2": 1 / 3, "v3": 1 / 3})
     rows = [small_log.served({"v1": 1, "v2": 0, "v3": place % 2}, "v1") for place in range(8)]
     small_log.log(*rows)
-    small_log.tell_all([(row, 0, "actual") for row in rows])
+    small_log.give_all([(row, 0, "actual") for row in rows])
     strong, weak = (comparison(small_log, name) for name in ("v2", "v3"))
     assert strong.log_e == pytest.approx(paired.log_e(PairedSummary(8, 0, 0)))
     mean = (np.exp(strong.log_e) + np.exp(weak.log_e)) / 2
@@ -286,7 +286,7 @@ def test_the_robust_test_counts_who_was_served(small_log):
     small_log.begin(weights={"v1": 0.7, "v2": 0.3})
     rows = [small_log.served({"v1": 1, "v2": 0}, version) for version in ["v1", "v2"] * 4]
     small_log.log(*rows)
-    small_log.tell_all([(row, 0, "actual") for row in rows])
+    small_log.give_all([(row, 0, "actual") for row in rows])
     small_log.process()
     from app.monitor.experiment.projection import load_state
 
@@ -298,7 +298,7 @@ def test_versions_are_known_by_their_rows_where_the_configuration_does_not_numbe
     small_log.begin(ordinals={})
     row = small_log.served({"v1": 0, "v2": 1}, "v2")
     small_log.log(row)
-    small_log.tell(row, 0)
+    small_log.give(row, 0)
     assert variant(small_log.report(), "v2").labelled == 1
 
 
