@@ -1,4 +1,4 @@
-"""Make the api, to be forked and started: what workers may share before the fork, and no more."""
+"""Builds the api before gunicorn forks: only what workers may share; each starts the rest after the fork."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ from app.store.keys import load_or_create
 from app.web.response import Environ
 
 _LOG = logging.getLogger(__name__)
+_PUBLISH = "publish a version with `bakeoff train`, then POST /models/reload or restart the api"
+_REPLACE = "publish a version in place of the refused ones, then POST /models/reload or restart the api"
 
 
 def build_api(settings: Settings) -> Api:
     """The api, ready to be forked and started. Raises `SettingError`."""
     keys = load_or_create(settings.data_dir)
     shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), Database(settings.store_url))
-    generation = generations(settings).current()  # before the shelf: what comes in between is looked at again
+    generation = generations(settings).current()  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
-    _announce(loaded_models)
+    _log_loaded(loaded_models)
     configurations = Configurations(ConfigurationLog(shared.database), settings)
     configurations.load(loaded_models)
-    shared.database.close()  # nothing that is open may cross the fork
+    shared.database.close()  # an open connection must not cross the fork
     return Api(shared, loaded_models, generation, configurations)
 
 
 class Api:
-    """The WSGI callable of one process: made before the fork, started after it (by the first request at the latest)."""
+    """The WSGI callable of one process: made before the fork, and started after it, at the latest by a request."""
 
     def __init__(
         self, shared: Shared, loaded_models: LoadedModels, generation: str, configurations: Configurations
@@ -59,17 +61,18 @@ class Api:
         return worker.front(environ, start_response)
 
     def start(self, draining: Callable[[], bool] = lambda: False, waiting: Callable[[], int] = lambda: 0) -> Worker:
-        """Start what may not cross a fork.
+        """Start the parts that must not cross a fork; later calls return the same worker.
 
-        `draining` tells when the server wants no more requests, `waiting` how many wait for a thread.
+        `draining` returns whether the server is about to stop, `waiting` the number of requests that wait for a thread.
         """
+        # Locked: without gunicorn's hook, the first requests of several threads may all come here.
         with self._lock:
             if self._worker is None:
                 self._worker = self._started(draining, LoadShedding(waiting, self._shared.settings.queued_requests))
             return self._worker
 
-    def _started(self, draining: Callable[[], bool], admission: LoadShedding) -> Worker:
-        loaded_models, self._loaded_models = self._loaded_models, None  # a reload must be able to let go of it
+    def _started(self, draining: Callable[[], bool], load_shedding: LoadShedding) -> Worker:
+        loaded_models, self._loaded_models = self._loaded_models, None  # a reload must be able to free it
         assert loaded_models is not None
         shared = self._shared
         live = LiveModels(
@@ -78,27 +81,28 @@ class Api:
             partial(breaker, shared.settings),
             published=shared.registry.names,
         )
-        following = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
+        watcher = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
         reload = Reload(
             loaded_models=lambda: live.loaded_models,
             load=partial(load_models, shared.registry),
-            serve=following.serve,
+            serve=watcher.serve,
             generations=generations(shared.settings),
             generation=self._generation,
         )
         del loaded_models
-        worker = Worker(shared, live, following, reload, admission, draining)
+        worker = Worker(shared, live, watcher, reload, load_shedding, draining)
         worker.start()
         return worker
 
     def stop(self) -> None:
-        """Write what was answered and not written yet."""
+        """Write the rows that are still queued."""
         if self._worker is not None:
             self._worker.stop()
 
 
-def _announce(loaded_models: LoadedModels) -> None:
+def _log_loaded(loaded_models: LoadedModels) -> None:
     for refused in loaded_models.refused:
         _LOG.error("version_refused", extra={"event_fields": {"version": refused.name, "reason": refused.reason}})
     if not loaded_models.versions:
-        _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": "bakeoff train, then restart the api"}})
+        advice = _REPLACE if loaded_models.refused else _PUBLISH
+        _LOG.warning("nothing_to_serve", extra={"event_fields": {"do": advice}})

@@ -1,4 +1,4 @@
-"""Small parts that both the api and its workers are made of."""
+"""Small parts that the api and its workers share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.store.reports import MonitorReads
 
 
 class Shared(NamedTuple):
-    """What is made once before the fork and holds nothing that may not cross it."""
+    """Made once before the fork; none of it has threads, open files or connections, which must not cross a fork."""
 
     settings: Settings
     keys: Keys
@@ -27,7 +27,7 @@ class Shared(NamedTuple):
 
 
 def generations(settings: Settings) -> SharedGenerations:
-    """The marker by which the workers of a host tell each other to look at the shelf again."""
+    """The files by which one worker makes all workers of the host load the model registry again."""
     return SharedGenerations(settings.data_dir / "reload")
 
 
@@ -37,7 +37,7 @@ def breaker(settings: Settings) -> Breaker:
 
 
 def store_complaint(database: Database) -> str | None:
-    """What keeps the store from being written, None where it can be."""
+    """Why the store cannot be written; None where it can be."""
     try:
         database.probe()
     except StoreUnavailable as error:
@@ -46,7 +46,7 @@ def store_complaint(database: Database) -> str | None:
 
 
 def host_condition(settings: Settings, database: Database) -> HostCondition:
-    """Whether the store takes a write, and how much room is left where it lies."""
+    """Whether the store can be written, and the free and total bytes of its disk (None where they are unknown)."""
     writable = store_complaint(database) is None
     try:
         room = shutil.disk_usage(settings.data_dir)
@@ -56,7 +56,7 @@ def host_condition(settings: Settings, database: Database) -> HostCondition:
 
 
 def monitor_age_s(reads: MonitorReads) -> float | None:
-    """How old the monitor's state is, in seconds; None where it cannot be told."""
+    """The age of the monitor's state in seconds; None before the first monitor, and where the store is unavailable."""
     try:
         return reads.age_s()
     except StoreUnavailable:

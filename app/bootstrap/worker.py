@@ -1,7 +1,4 @@
-"""Memory that a replaced version leaves behind, given back to the system.
-
-The parts of one serving process, joined.
-"""
+"""Builds and runs the parts of one worker process, after the fork."""
 
 from __future__ import annotations
 
@@ -48,60 +45,58 @@ from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
 from app.web.front import Front
 
+_LOG = logging.getLogger(__name__)
+_POLL_S = 0.25
+# However many scrape this worker, it reads the store for them once a second.
+_STATE_TTL_S = 1.0
+# Less than gunicorn's graceful timeout, which would kill the process in the middle of a write.
+_STOP_S = 20.0
+
 
 def give_back_freed() -> None:
-    """Return what the C library holds and nobody uses; does nothing where that is not glibc.
-
-    Versions are loaded on whichever thread was asked to reload, and glibc keeps what each thread has freed for that
-    thread: without this, resident memory grows with every reload until each of them has seen one.
-    """
+    """Return the C library's free memory to the system; does nothing where that is not glibc."""
+    # A reload loads versions on any request thread, and glibc keeps what a thread has freed for that thread: without
+    # this, resident memory grows with every reload until each thread has done one.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-class Tidying:
-    """Calls `tidy` some turns after something was let go of: requests that began with it must have ended."""
+class MemoryRelease:
+    """Calls `release` a number of ticks after versions were replaced: requests that use the old ones must end first."""
 
-    def __init__(self, tidy: Callable[[], None] = give_back_freed, turns: int = 4) -> None:
-        self._tidy = tidy
-        self._turns = turns
+    def __init__(self, release: Callable[[], None] = give_back_freed, ticks: int = 4) -> None:
+        self._release = release
+        self._ticks = ticks
         self._left = 0
 
     def soon(self) -> None:
-        """Something was let go of just now."""
-        self._left = self._turns
+        """Start to count: versions were replaced just now."""
+        self._left = self._ticks
 
     def tick(self) -> None:
-        """Once in a while, always as often."""
+        """Count one tick."""
         if self._left:
             self._left -= 1
             if not self._left:
-                self._tidy()
-
-
-_LOG = logging.getLogger(__name__)
-_POLL_S = 0.25
-# However many scrape this worker, it reads the store for them once a second.
-_STATE_TTL_S = 1.0
-_STOP_S = 20.0
+                self._release()
 
 
 class Worker:
-    """Made and started after the fork; `front` answers requests."""
+    """One serving process, made and started after the fork; `front` answers requests."""
 
     def __init__(
         self,
         shared: Shared,
         live: LiveModels,
-        following: ConfigWatcher,
+        watcher: ConfigWatcher,
         reload: Reload,
-        admission: LoadShedding,
+        load_shedding: LoadShedding,
         draining: Callable[[], bool],
     ) -> None:
         database = shared.database
         self._live = live
-        self._following = following
+        self._watcher = watcher
         self._reload = reload
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
@@ -116,11 +111,11 @@ class Worker:
             lambda: live.loaded_models,
             shared.settings.recorder_queue_rows,
             SharedProgress(shared.settings.data_dir / "progress"),
-            backpressure=lambda: admission.backpressure,
+            backpressure=lambda: load_shedding.backpressure,
         )
         services = self._services(shared, draining)
         fast, flask = fast_lane(services), create_flask(services)
-        self.front = Front(fast, flask, admission, self._metrics, ALWAYS_ANSWERED)
+        self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED)
 
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
         live, database, keys = self._live, shared.database, shared.keys
@@ -144,7 +139,7 @@ class Worker:
         )
 
     def start(self) -> None:
-        """Begin to record and to follow the configuration."""
+        """Start to record, and to watch the configuration."""
         self._metrics.start()
         self._reload.start()
         self._declare()
@@ -152,29 +147,29 @@ class Worker:
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
 
     def stop(self) -> None:
-        """Write everything that waits, for as long as the server's own patience lasts."""
+        """Write the rows that are still queued, for up to `_STOP_S` seconds; rows beyond that are lost, and logged."""
         self._stopping.set()
         left = self._recorder.stop(_STOP_S)
         if left:
             _LOG.error("rows_lost", extra={"event_fields": {"rows": left}})
 
     def _follow(self) -> None:
-        """Install what others decided, and show the breakers, as long as the process lives."""
+        """Apply new configurations and reloads, and export the breakers, as long as the process lives."""
         boundary = FaultBoundary(_LOG, "follow_failed")
         breakers = BreakerWatch(self._metrics)
-        tidying = Tidying()
+        memory = MemoryRelease()
         while not self._stopping.wait(_POLL_S):
             with boundary:  # the next tick tries again; requests are answered from what is installed
-                self._following.now()
+                self._watcher.now()
                 self._reload.follow()
                 if self._declare():
-                    tidying.soon()
-                tidying.tick()
-                breakers.look(self._live.breakers)
+                    memory.soon()
+                memory.tick()
+                breakers.check(self._live.breakers)
 
     def _declare(self) -> bool:
-        """Begin the series of what serves now, if it has changed; looked at each turn, because a reload may come from
-        any request."""
+        """Declare the metric series of the loaded versions; whether they have changed since the last call."""
+        # Compared in each tick, not reported by the reload, because a reload may run on any request's thread.
         loaded_models = self._live.loaded_models
         if self._declared is loaded_models.versions:
             return False
@@ -188,12 +183,12 @@ class Worker:
             probe=lambda version: failure_in(self._live.loaded_models, version),
             now_us=now_us,
             new_id=new_experiment_id,
-            follow=self._following.now,
+            follow=self._watcher.now,
             nothing_loaded=lambda: None if self._live.loaded_models.versions else self._live.not_ready().message,
         )
 
     def _state(self) -> StateSnapshot:
-        """What the monitor has derived, with the weights that this process serves with."""
+        """The monitor's figures, with the weights that this process answers by; without them if the store is down."""
         weights = self._live.configuration.weights
         host = self._condition()
         try:

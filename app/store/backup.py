@@ -1,9 +1,4 @@
-"""What a backup says about itself, and where its parts belong.
-
-Write and read a backup: a gzipped tar whose last file holds the checksums of all others.
-
-Put the files of a backup where they belong: what was there before is moved aside, and back where a move fails.
-"""
+"""Backups: a gzipped tar whose last file has the checksums of all others; written, verified, and put in place."""
 
 from __future__ import annotations
 
@@ -32,10 +27,15 @@ STORE, KEY, TOKEN, REGISTRY = "store.sqlite", "keys/deployment.key", "admin.toke
 _NAMES = re.compile(
     r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*"
 )
+_PIECE_BYTES = 1024 * 1024
+_LARGEST_CONTENTS = 16 * 1024 * 1024
+_EFFORT = 3  # of gzip, 1 to 9: the log is text, and more effort takes much longer for little
+_STAGED = ".restoring"
+_BESIDE_STORE = ("", "-wal", "-shm", "-journal")
 
 
 class BackupContents(msgspec.Struct, frozen=True, kw_only=True):
-    """The file `backup.json`, which is the last one of the archive: every other file by its name in it."""
+    """The file `backup.json`, the last of the archive: `files` has the checksums of the others by name."""
 
     format: int = BACKUP_FORMAT
     created_at: str
@@ -44,17 +44,12 @@ class BackupContents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def belongs(name: str) -> bool:
-    """Whether a backup may have a file of that name: nothing that leads out of the folders it is put back to."""
+    """Whether a backup may have a file of that name: never one that leads out of the folders it is restored to."""
     return _NAMES.fullmatch(name) is not None and ".." not in name.split("/") and "." not in name.split("/")
 
 
-_PIECE_BYTES = 1024 * 1024
-_LARGEST_CONTENTS = 16 * 1024 * 1024
-_EFFORT = 3  # of gzip: the log is text, and more effort takes long for little
-
-
 def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: str) -> BackupContents:
-    """Write `files` (name in the archive: where it is now) to `out`. Raises `OSError`."""
+    """Write a backup of `files` (paths by name in the archive) to `out`; returns its contents. Raises `OSError`."""
     sums: dict[str, FileSum] = {}
     with (
         gzip.GzipFile(fileobj=out, mode="wb", compresslevel=_EFFORT) as packed,
@@ -73,22 +68,22 @@ def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: s
 
 
 def unpack(source: IO[bytes], place: Callable[[str], Path]) -> BackupContents:
-    """Write the files of a backup to where `place` says for each name, synced, and compare each with its checksum.
+    """Write each file of a backup to the path that `place` gives for its name, synced, and verify its checksum.
 
-    Raises `BackupRefused` where it is no backup, is cut short or was changed, and `OSError` for the disk.
+    Raises `BackupRefused` where it is no backup, is cut short or was changed, and `OSError`.
     """
     try:
         with gzip.GzipFile(fileobj=source) as packed:
             with tarfile.open(fileobj=packed, mode="r|") as archive:
                 found, text = _unpacked(archive, place)
             while packed.read(_PIECE_BYTES):
-                pass  # to the end: there gzip finds out whether something is missing
+                pass  # to the end of the file: only there does gzip notice that something is missing
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BackupRefused(f"it is not a backup, or was cut short: {error}") from error
     contents = _contents(text)
     if found != contents.files:
         wrong = sorted(name for name in found.keys() | contents.files if found.get(name) != contents.files.get(name))
-        raise BackupRefused(f"its files are not those that were backed up: {', '.join(wrong[:5])}")
+        raise BackupRefused(f"these files do not match the backup's own list: {', '.join(wrong[:5])}")
     return contents
 
 
@@ -98,7 +93,7 @@ def _unpacked(archive: tarfile.TarFile, place: Callable[[str], Path]) -> tuple[d
     for entry in archive:
         file = archive.extractfile(entry) if entry.isreg() else None
         if file is None or not (entry.name == CONTENTS or belongs(entry.name)):
-            raise BackupRefused(f"{entry.name!r} has no place in a backup")
+            raise BackupRefused(f"it holds {entry.name!r}, which no backup has: nothing was restored")
         if entry.name == CONTENTS:
             contents = file.read(_LARGEST_CONTENTS)
         else:
@@ -127,7 +122,10 @@ def _contents(text: bytes | None) -> BackupContents:
     except msgspec.DecodeError as error:
         raise BackupRefused(f"its {CONTENTS} cannot be read: {error}") from error
     if contents.format != BACKUP_FORMAT:
-        raise BackupRefused(f"its format is {contents.format}, this release reads {BACKUP_FORMAT}")
+        raise BackupRefused(
+            f"its format is {contents.format}, and this release reads {BACKUP_FORMAT}: restore it with release "
+            f"{contents.release}"
+        )
     return contents
 
 
@@ -138,32 +136,28 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Summed:
-    """Reads a file and sums what was read."""
+    """A file to read from, with the checksum of the bytes that were read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.sha256 = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """Up to `size` further bytes; all where it is negative."""
         data = self._file.read(size)
         self.sha256.update(data)
         return data
 
 
-_STAGED = ".restoring"
-_BESIDE_STORE = ("", "-wal", "-shm", "-journal")
-
-
 class RestoreTargets(msgspec.Struct, frozen=True):
-    """Where the parts of a deployment's state live: its folder, the store's file (None: a server has it), the shelf."""
+    """Where a deployment keeps its state: data folder, the store's file (None for a server), and model registry."""
 
     data_dir: Path
     store: Path | None
     model_dir: Path
 
     def of(self, name: str) -> tuple[Path, Path]:
-        """The root and, below it, the path of the file that a backup calls `name`."""
+        """The root folder, and the path below it, of the file that a backup calls `name`."""
         if name == STORE and self.store is not None:
             return self.store.parent, Path(self.store.name)
         if name.startswith(f"{REGISTRY}/"):
@@ -171,29 +165,30 @@ class RestoreTargets(msgspec.Struct, frozen=True):
         return self.data_dir, Path(name)
 
     def staged(self, name: str) -> Path:
-        """Where that file waits until all are there and found right: on its own file system, for a rename."""
+        """Where that file is unpacked first, until all files are verified."""
+        # Below its own root: a rename works only within one file system.
         root, path = self.of(name)
         return root / _STAGED / path
 
     def roots(self) -> list[Path]:
-        """The folders that hold state, once each."""
+        """The root folders, once each."""
         places = (self.data_dir, self.store.parent if self.store else self.data_dir, self.model_dir)
         return [*dict.fromkeys(places)]
 
 
 def standing(homes: RestoreTargets) -> list[Path]:
-    """What is there now and would be replaced: the store's files, the key, the token, all of the shelf."""
+    """The present files that a restore would replace: the store, the key, the token, every version."""
     store = homes.store
     beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
     kept = [homes.data_dir / KEY, homes.data_dir / TOKEN]
     registry = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
-    # Dotted names are the shelf's own: locks and the like.
+    # Names with a dot are the registry's own: locks and the like.
     return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in registry if not p.name.startswith("."))]
 
 
 @contextlib.contextmanager
 def staging(homes: RestoreTargets) -> Iterator[None]:
-    """Empty staging folders, gone at the end."""
+    """Empty staging folders for the block, which are removed at its end."""
     folders = [root / _STAGED for root in homes.roots()]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
@@ -208,10 +203,10 @@ def staging(homes: RestoreTargets) -> Iterator[None]:
 def put_back(
     homes: RestoreTargets, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None
 ) -> list[Path]:
-    """Move what stands aside, and the staged files of these names in; the folders where the former now is.
+    """Move the present files aside and the staged files of these names in; returns the folders with the former files.
 
-    `commit` comes last, and puts the log in its place where that is no file. Where it or a move fails all moves are
-    undone, and the `OSError` or `StoreUnavailable` is raised.
+    `commit` is called last: it restores the log where a server has it. If it or a move fails, all moves are undone, and
+    the `OSError` or `StoreUnavailable` is raised.
     """
     done: list[tuple[Path, Path]] = []
     units = {_unit(homes, name) for name in names if name != STORE or homes.store is not None}
@@ -228,7 +223,7 @@ def put_back(
 
 
 def _unit(homes: RestoreTargets, name: str) -> tuple[Path, Path]:
-    """What is moved as one: a version's folder, else the file."""
+    """The root, and the path below it that is moved as one: a version's folder, or the file."""
     root, path = homes.of(name)
     return (root, Path(path.parts[0])) if name.startswith(f"{REGISTRY}/") else (root, path)
 

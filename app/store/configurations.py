@@ -1,7 +1,4 @@
-"""The configurations that were ever in force, and the experiments they belong to.
-
-The audit log: each decision in one transaction with the configuration that it brought.
-"""
+"""The configurations with their experiments, and the audit log: a decision and its configuration are one commit."""
 
 from __future__ import annotations
 
@@ -22,28 +19,29 @@ from app.store.statements import statements
 
 
 class ConfigurationLog:
-    """The table `config`, appended to only. Every call raises `StoreUnavailable` where the store cannot be used."""
+    """The append-only table `config`. Every call raises `StoreUnavailable` where the store cannot be used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def latest(self) -> Configuration | None:
-        """The configuration in force, None where there has been none."""
+        """The configuration in force; None before the first."""
         with self._database.begin(READING) as connection:
             return latest_of(connection)
 
     def newer_than(self, epoch: int) -> Configuration | None:
-        """The configuration in force if its epoch is above `epoch`; cheap to ask often."""
+        """The configuration in force if its revision is above `epoch`, otherwise None; cheap enough to poll."""
         with self._database.begin(READING) as connection:
             newest = connection.execute(text(statements("config")["newest_epoch"])).scalar()
             return latest_of(connection) if newest is not None and newest > epoch else None
 
     def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None:
-        """The configuration in force after `decide` has seen the latest and given the next one (None: no change).
+        """Append the configuration that `decide` returns for the latest (None: no change); returns the one in force.
 
-        One transaction under the write lock: of several that start at once, each sees what the one before did. The
-        epoch is the store's to give. Durable when it returns.
+        Durable on return. The store numbers the revision, whatever `epoch` says in it.
         """
+        # One transaction under the write lock: of several processes that start at once, each decides on the result of
+        # the one before.
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
             wanted = decide(latest)
@@ -51,7 +49,7 @@ class ConfigurationLog:
                 return latest
             settled = append_to(connection, wanted, latest)
             if latest is not None and latest.ramp is not None and settled.ramp is None:
-                _say_ramp_ended(connection, latest, settled)
+                _append_ramp_ended(connection, latest, settled)
             return settled
 
 
@@ -64,7 +62,7 @@ def latest_of(connection: Connection) -> Configuration | None:
 
 
 def append_to(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:
-    """`wanted` with the epoch it got; ends and begins an experiment where `latest` belongs to another one."""
+    """Append `wanted` and return it with its revision; begins its experiment if `latest` belongs to another one."""
     if latest is None or latest.experiment_id != wanted.experiment_id:
         _begin_experiment(connection, wanted)
     epoch = connection.execute(
@@ -80,7 +78,7 @@ def append_to(connection: Connection, wanted: Configuration, latest: Configurati
 
 
 def _begin_experiment(connection: Connection, configuration: Configuration) -> None:
-    """End what runs and begin the configuration's experiment."""
+    """End the running experiment and begin the configuration's."""
     at_us = configuration.created_at_us
     connection.execute(
         text(statements("config")["end_experiments"]), {"at_us": at_us, "ended_by": configuration.source}
@@ -96,8 +94,8 @@ def _begin_experiment(connection: Connection, configuration: Configuration) -> N
     )
 
 
-def _say_ramp_ended(connection: Connection, latest: Configuration, settled: Configuration) -> None:
-    """An entry in the audit log: a start or a reload has ended the ramp, which somebody had asked for."""
+def _append_ramp_ended(connection: Connection, latest: Configuration, settled: Configuration) -> None:
+    """Write the audit entry of a ramp that a start or a reload has ended: a person had asked for that ramp."""
     assert latest.ramp is not None
     changes = {"ramp": Change(latest.ramp, None), "weights": Change(latest.weights, settled.weights)}
     connection.execute(
@@ -116,22 +114,22 @@ def _say_ramp_ended(connection: Connection, latest: Configuration, settled: Conf
     )
 
 
-_BEYOND_ALL = 1 << 62
+_BEYOND_ALL = 1 << 62  # above every entry number
 
 
 class DecisionTable:
-    """The table `decisions`, appended to only. Every call raises `StoreUnavailable` where the store is unusable."""
+    """The audit log, `decisions`. Every call raises `StoreUnavailable` where the store cannot be used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def decide(self, decide: Callable[[Configuration | None], PendingDecision | None]) -> Decided:
-        """Write what `decide` rules after it has seen the configuration in force (None: change nothing).
+        """Commit the decision that `decide` makes on the configuration in force (None: change nothing).
 
-        One transaction under the write lock, durable when it returns: the configuration, the end of one experiment
-        and the beginning of the next, and the entry are there together or not at all. Raises what `decide` raises, and
-        `NotReady` where there is neither a configuration nor a ruling.
+        The configuration, the end of one experiment and the start of the next, and the audit entry are one transaction,
+        durable on return. Raises what `decide` raises, and `NotReady` where there is no configuration and no decision.
         """
+        # Decided under the write lock: nobody can change the configuration between the decision and its commit.
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
             pending = decide(latest)
@@ -139,24 +137,24 @@ class DecisionTable:
                 configuration = append_to(connection, pending.configuration, latest)
                 return Decided(configuration, _append(connection, pending, configuration.epoch))
         if latest is None:
-            raise NotReady("there is no configuration yet")
+            raise NotReady("there is no configuration yet: the api makes one within a second of loading a version")
         return Decided(latest, None)
 
     def add_check(self, seq: int, checked: ProbeResult) -> None:
-        """Say whether the version that the decision brought back answers."""
+        """Add to an entry whether the version that it brought back answered its health probe."""
         parameters = {"seq": seq, "checked": _json(checked)}
         with self._database.begin(DURABLE) as connection:
             connection.execute(text(statements("decisions")["add_check"]), parameters)
 
     def page(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """Up to `limit` entries, newest first, older than the entry numbered `before`."""
+        """Up to `limit` entries, newest first; only those with a number below `before`, if given."""
         parameters = {"limit": limit, "before": _BEYOND_ALL if before is None else before}
         with self._database.begin(READING) as connection:
             rows = connection.execute(text(statements("decisions")["page"]), parameters).all()
         return [_entry(row) for row in rows]
 
     def of_experiment(self, experiment_id: str) -> list[AuditEntry]:
-        """The decisions on one experiment, newest first, without their evidence."""
+        """The decisions on one experiment, newest first, without their evidence (a whole report each)."""
         query = text(statements("decisions")["of_experiment"])
         with self._database.begin(READING) as connection:
             rows = connection.execute(query, {"experiment_id": experiment_id}).all()
@@ -210,12 +208,12 @@ def _entry(row: Any) -> AuditEntry:
 
 
 def _report(body: str | None) -> ExperimentReport | None:
-    """The evidence; None too where an older release wrote what cannot be read any more, so that the entry can be."""
+    """The evidence of an entry; None where there is none, or where it cannot be read any more."""
     if body is None:
         return None
     try:
         return msgspec.json.decode(body, type=ExperimentReport)
-    except msgspec.MsgspecError:
+    except msgspec.MsgspecError:  # of an older release: the entry itself must stay readable
         return None
 
 

@@ -1,4 +1,4 @@
-"""Drift in the store: the monitor's newest report of a version, and the acknowledgements of its alarms."""
+"""Drift in the store: the monitor's newest report and timeline of a version, and acknowledgements of its alarms."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from app.store.statements import statements
 
 
 class DriftTable:
-    """Every call raises `StoreUnavailable` where the store cannot be used."""
+    """Drift reports and acknowledgements. Every call raises `StoreUnavailable` where the store cannot be used."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def standing(self, version: str) -> DriftReport | None:
-        """The newest report of a version with every acknowledgement in it; None where there is none."""
+        """The newest report of a version, with every acknowledgement applied; None before the first."""
         with self._database.begin(READING) as connection:
             return _standing(connection, version)
 
     def timeline(self, version: str, points: int) -> list[DriftTimelinePoint]:
-        """Up to `points` of a version's course, evenly over those kept, the first and the last among them."""
+        """Up to `points` points of a version's timeline, evenly spaced, with the first and the last of it."""
         with self._database.begin(READING) as connection:
             body = _state(connection, timeline_key(version))
         try:
@@ -50,16 +50,17 @@ class DriftTable:
         return thinned(timeline.points, points)
 
     def acknowledgements(self, version: str, after: int) -> list[Acknowledgement]:
-        """Those of a version whose numbers are above `after`, in order."""
+        """The acknowledgements of a version with numbers above `after`, in order."""
         with self._database.begin(READING) as connection:
             return _acknowledgements(connection, version, after)
 
     def acknowledge(self, version: str, decide: Callable[[DriftReport | None], PendingAcknowledgement]) -> DriftReport:
-        """The report after an acknowledgement as `decide` rules it, who sees the one before.
+        """Commit the acknowledgement that `decide` makes of the present report; returns the report after it.
 
-        One transaction under the write lock, durable when it returns: the acknowledgement, its place in the log and
-        its audit entry are there together or not at all. Raises what `decide` raises; it must, where it sees None.
+        The acknowledgement and its audit entry are one transaction, durable on return. Raises what `decide` raises,
+        which must be an error where there is no report (None).
         """
+        # Under the write lock, so that the place in the log that the acknowledgement gets is exact.
         with self._database.begin(DURABLE) as connection:
             pending = decide(_standing(connection, version))
             _append(connection, version, pending)
@@ -74,13 +75,13 @@ def _standing(connection: Connection, version: str) -> DriftReport | None:
         return None
     try:
         watched = msgspec.json.decode(body, type=WatchedReport)
-    except msgspec.MsgspecError:  # another release wrote it; the monitor writes it anew with the next request
+    except msgspec.MsgspecError:  # another release wrote it; the monitor replaces it with the next request
         return None
     return standing(watched, _acknowledgements(connection, version, watched.acknowledged_seq))
 
 
 def _state(connection: Connection, key: str) -> str | None:
-    """What the monitor keeps under a name below the folder's own."""
+    """The JSON that the drift projection keeps under `key`; None where there is none."""
     body: str | None = connection.execute(text(statements("drift")["state"]), {"name": f"{NAME}/{key}"}).scalar()
     return body
 
@@ -92,7 +93,7 @@ def _acknowledgements(connection: Connection, version: str, after: int) -> list[
 
 
 def _append(connection: Connection, version: str, pending: PendingAcknowledgement) -> None:
-    """Write the audit entry, and under its number the acknowledgement."""
+    """Write the audit entry, and the acknowledgement under the same number."""
     entry = {
         "at_us": pending.at_us,
         "actor": pending.actor,

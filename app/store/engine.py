@@ -1,4 +1,4 @@
-"""Connections to the store: opened on first use in each process, never carried over a fork, errors as our own."""
+"""Connections to the store: opened on first use, never carried over a fork, with errors as `StoreUnavailable`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _USE = "the store cannot be used"
 
 
 class Database:
-    """The store behind a URL. Safe in threads; every failure to use it is `StoreUnavailable`, and the next use tries
-    anew. The schema is brought up to date on first use. Making one touches nothing.
+    """The store behind a URL. Thread-safe. Making one touches nothing; the first use migrates the schema.
 
-    Raises `SettingError` for `DATABASE_URL` where the URL is of a kind that is not supported.
+    Every failure to use the store is `StoreUnavailable`, and the next use tries again. Raises `SettingError` for
+    `DATABASE_URL` where the URL is of a kind that is not supported.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,8 +39,11 @@ class Database:
 
     @contextmanager
     def begin(self, access: Access) -> Iterator[Connection]:
-        """A transaction: committed at the end of the block, rolled back where it raises. All that a reader sees is of
-        one moment; a writer sees all that was committed before, and nobody else writes meanwhile."""
+        """A transaction: committed at the end of the block, rolled back where it raises.
+
+        A reader sees the store as it is at one moment. A writer sees everything committed before, and nobody else
+        writes meanwhile.
+        """
         try:
             with self._engine(access).begin() as connection:
                 yield connection
@@ -48,16 +51,16 @@ class Database:
             if self.kind.is_our_fault(error):
                 raise
             if not self.kind.is_still_open(error):
-                self.close()  # the next use opens another
+                self.close()  # the next use opens another connection
             raise unavailable(_USE, error) from error
 
     def probe(self) -> None:
-        """Prove that the store takes a write. Raises `StoreUnavailable`."""
+        """Write something that changes nothing. Raises `StoreUnavailable` where the store cannot be written."""
         with self.begin(PROBING) as connection:
             connection.execute(text(statements("schema")["touch"]))
 
     def close(self) -> None:
-        """Close what this process has open; the next use opens it again. Call before a fork and at the end."""
+        """Close this process's connections; the next use opens new ones. Call before a fork and at the end."""
         with self._lock:
             self._forget_inherited()
             engines, self._engines = self._engines, {}
@@ -77,8 +80,9 @@ class Database:
             return self._engines[access]
 
     def _open_first(self) -> None:
-        """Bring the schema up to date. What is refused is not asked for again at once: each who waits for the lock
-        would wait for the same answer."""
+        """Open the store and migrate its schema. Raises one of the kind's failures."""
+        # The threads that wait for the lock would all wait for the same refusal, one after another: for a moment it is
+        # repeated without asking.
         if self._refusal is not None and time.monotonic() < self._refusal[0]:
             raise StoreUnavailable(self._refusal[1])
         try:
@@ -92,7 +96,7 @@ class Database:
         if not self._opened_before:
             self.kind.make_room()
             self._opened_before = True
-        # Looked at without the write lock first: a store that is merely busy opens at once.
+        # Checked without the write lock first: a store that is only busy opens at once.
         reader, writer = self.kind.engine(READING), self.kind.engine(REBUILDING)
         try:
             if pending(reader):
@@ -105,7 +109,7 @@ class Database:
             writer.dispose()
 
     def _forget_inherited(self) -> None:
-        # Connections must not cross a fork, not even to be closed there: keep them, untouched.
+        # Connections must not cross a fork, not even to be closed there: they are kept, untouched and unused.
         if self._pid != getpid():
             self._inherited.append(self._engines)
             self._engines, self._mark, self._pid = {}, None, getpid()

@@ -1,8 +1,6 @@
-"""The generation of the shelf that a host's workers should have in memory: a file, and one from each that has it.
+"""Files by which the workers of a host share state: which models each has loaded, and which rows each has recorded.
 
-How far each recorder process of this host has come, so that a reader in one can wait for the others.
-
-A process writes two numbers into a small mapped file, which it holds as long as it lives.
+Each worker locks its own file as long as it lives, so that the others can ignore and remove the files of dead ones.
 """
 
 from __future__ import annotations
@@ -21,44 +19,46 @@ _SUFFIX = ".worker"
 
 
 class SharedGenerations:
-    """Files in `folder`, which all workers of the host share, those in other containers too. Calls raise `OSError`.
+    """Generations of loaded models, by files in `folder` that all workers of the host share. Calls raise `OSError`.
 
-    Generations are random names: who has another than the wanted one looks at the shelf, so no order is needed.
     Making one touches nothing; `confirm` is for the worker process alone, after the fork.
     """
+
+    # A generation is a random name, not a number: a worker with another one than is wanted loads the model registry
+    # again, whichever is newer, so no order is needed and none can be lost with the files.
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._own: LockFile | None = None
 
     def current(self) -> str:
-        """The wanted generation; empty before the first reload."""
+        """The generation that every worker should have; empty before the first reload."""
         return _text(self._folder / _WANTED)
 
     def advance(self) -> str:
-        """Make a new one and want it."""
+        """Make and return a new generation, which every worker should have from now on."""
         generation = secrets.token_hex(8)
         self._folder.mkdir(parents=True, exist_ok=True)
-        # A name of its own: a reader must see the old text or the new one, whoever else is writing.
+        # A file of its own and a rename: a reader sees the old text or the new one, whoever else is writing.
         incoming = self._folder / f".{_WANTED}-{secrets.token_hex(8)}"
         incoming.write_text(generation)
         incoming.replace(self._folder / _WANTED)
         return generation
 
     def confirm(self, generation: str) -> None:
-        """This process has it in memory."""
+        """Record that this process has loaded `generation`."""
         if self._own is not None and not os.fstat(self._own.descriptor).st_nlink:
-            os.close(self._own.descriptor)  # somebody emptied the folder: what is written there nobody reads
+            os.close(self._own.descriptor)  # the file was removed, so nobody would read what is written to it
             self._own = None
         if self._own is None:
             self._own = hold(self._folder, _SUFFIX, generation.encode())
             self._sweep()
             return
-        # In place, so that the lock stays. Whoever reads half of it takes us to be behind, and asks again.
+        # In place, so that the lock stays. A reader of half of it takes this process to be behind, and asks again.
         os.pwrite(self._own.descriptor, generation.encode(), 0)
 
     def behind(self, generation: str) -> int:
-        """How many live processes have confirmed another one only; what dead ones left is removed."""
+        """The number of live processes whose last confirmed generation is another; files of dead ones are removed."""
         return sum(_lives(path) for path in files_of(self._folder, _SUFFIX) if _text(path) != generation)
 
     def _sweep(self) -> None:
@@ -85,33 +85,37 @@ _PROGRESS_SUFFIX = ".progress"
 
 
 class SharedProgress:
-    """The progress files in `folder`. Making one touches nothing; `open` is called once in each worker process."""
+    """The numbers of rows that each worker has accepted and settled, in mapped files in `folder`.
+
+    A reader in one worker can wait by them for the rows of the others. Making one touches nothing; `open` is called
+    once in each worker process.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._own: LockFile | None = None
 
     def open(self) -> MutableSequence[int]:
-        """This process's numbers, to be written in place: rows accepted, rows settled. Raises `OSError`."""
-        # Written, not only lengthened: a page that a full disk cannot hold would kill the process at its touch.
+        """This process's two numbers, to be written in place: rows accepted, rows settled. Raises `OSError`."""
+        # Written, not only lengthened: a mapped page for which the disk has no room kills the process when it is used.
         own = hold(self._folder, _PROGRESS_SUFFIX, bytes(_LAYOUT.size))
         self._own = own
         self._sweep()
         return memoryview(mmap.mmap(own.descriptor, _LAYOUT.size)).cast("Q")  # type: ignore[return-value]
 
     def all(self) -> Mapping[str, tuple[int, int]]:
-        """The (accepted, settled) of each live process by name; what dead ones left behind is removed."""
+        """The rows (accepted, settled) of each live process, by file name; files of dead ones are removed."""
         numbers = {path.name: _read(path) for path in self._files()}
         return {name: pair for name, pair in numbers.items() if pair is not None}
 
     def alive(self) -> bool:
-        """Whether any process of any container records here now."""
+        """Whether a process in any container records here now."""
         if not self._folder.is_dir():
             return False
         return any(is_held(path) for path in self._files())
 
     def close(self) -> None:
-        """Withdraw this process's numbers."""
+        """Remove this process's numbers."""
         if self._own is not None:
             self._own.path.unlink(missing_ok=True)
             os.close(self._own.descriptor)
@@ -126,7 +130,8 @@ class SharedProgress:
 
 
 def _read(path: Path, *, dead_only: bool = False) -> tuple[int, int] | None:
-    """The numbers of a process; the file of a dead one is removed, without asking where nobody would wait for it."""
+    """The numbers of a process; None, and the file removed, where the process is dead."""
+    # The lock is tried only if a reader would have to wait for this process (or `dead_only`): it costs a system call.
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:

@@ -1,7 +1,4 @@
-"""The log of predictions: rows are appended in batches and never changed.
-
-Reads what was served, newest first, with the outcomes that are known.
-"""
+"""The log of predictions: appended in batches, never changed, and read by page for the history."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from app.store.kinds import READING, RECORDING
 from app.store.statements import statements
 
 _COLUMNS = LoggedPrediction.__struct_fields__
-# 14 columns × 64 rows stay below 999 bound values, the least that any SQLite allows; and sqlite3 keeps 128 statements
-# prepared, so that each size has its own.
+# 14 columns × 64 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
+# before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
 _ROWS_PER_STATEMENT = 64
 
 
@@ -32,10 +29,10 @@ class PredictionLog:
         self._database = database
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
-        """Add `rows` in one transaction; those whose id is in the log already are ignored.
+        """Add `rows` in one transaction; rows whose id is in the log already are ignored, so a retry is always safe.
 
-        Raises `StoreUnavailable`, or `UnicodeError` or `OverflowError` where no store could take a row: then none of
-        them was added.
+        Raises `StoreUnavailable`, or `UnicodeError` or `OverflowError` for a row that no store can hold; then none was
+        added.
         """
         if not rows:
             return
@@ -51,23 +48,21 @@ def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
 
 @cache
 def _insert(rows: int) -> str:
-    """One statement for `rows` rows.
-
-    Not `executemany`: sqlite3 gives up the interpreter's lock at every statement, and beside a busy request thread
-    each row would wait a whole switch interval (5 ms) to get it back.
-    """
+    """The statement that appends `rows` rows."""
+    # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside a busy request thread
+    # each row would wait a whole switch interval (5 ms) to get it back.
     row = f"({', '.join('?' * len(_COLUMNS))})"
     return f"{statements('predictions')['append']} {', '.join([row] * rows)} ON CONFLICT (prediction_id) DO NOTHING"
 
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
-    """One statement whatever the number of rows, which the server prepares once."""
+    # One array a column: the same statement for any number of rows, which the server prepares once.
     columns = zip(*map(astuple, rows), strict=True)
     arrays = {name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)}
     try:
         connection.execute(text(statements("predictions")["append_arrays"]), arrays)
     except DataError as error:
-        raise OverflowError(f"a value that the log cannot hold: {error.orig}") from error
+        raise OverflowError(f"a value that the log cannot store: {error.orig}") from error
 
 
 _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] = {
@@ -77,13 +72,13 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] 
 
 
 class PredictionHistory:
-    """The log of predictions for people. Every call raises `StoreUnavailable` where the store cannot be read."""
+    """Reads the log for the history. Every call raises `StoreUnavailable` where the store cannot be read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def page(self, limit: int, version: str | None = None, before: Place | None = None) -> list[LoggedAnswer]:
-        """Up to `limit` rows, newest first: of one version, and older than `before`, where these are given."""
+        """Up to `limit` rows with their outcomes, newest first; of one `version`, and older than `before`, if given."""
         conditions = ["TRUE"]
         parameters: dict[str, object] = {"limit": limit}
         if version is not None:
@@ -92,7 +87,7 @@ class PredictionHistory:
         if before is not None:
             conditions.append("p.served_at_us <= :before_us AND p.prediction_id < :before_id")
             parameters |= {"before_us": before.served_at_us, "before_id": before.prediction_id}
-        # Ids sort by the time of serving, `seq` only by that of writing. Each order has an index.
+        # Ids sort by the time of serving, `seq` only by the time of writing. Each order has an index.
         order = "p.prediction_id DESC" if version is None else "p.served_at_us DESC, p.prediction_id DESC"
         query = f"{statements('predictions')['page']} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit"
         with self._database.begin(READING) as connection:
@@ -100,14 +95,14 @@ class PredictionHistory:
         return [LoggedAnswer(*row) for row in rows]
 
     def place(self, prediction_id: str) -> Place | None:
-        """Where a prediction stands in the log; None where it is not in it."""
+        """The place of a prediction in the history; None where it is not in the log."""
         query = text(statements("predictions")["served_at"])
         with self._database.begin(READING) as connection:
             served_at_us = connection.execute(query, {"prediction_id": prediction_id}).scalar()
         return None if served_at_us is None else Place(prediction_id, served_at_us)
 
     def has_version(self, version: str) -> bool:
-        """Whether `version` ever answered."""
+        """Whether the log has a prediction of `version`."""
         with self._database.begin(READING) as connection:
             found = connection.execute(text(statements("predictions")["has_version"]), {"version": version})
             return found.first() is not None

@@ -15,9 +15,9 @@ from app.errors import SettingError, StoreUnavailable
 from app.store.kinds import Access, StoreFacts
 from app.store.statements import HEARTBEAT
 
-_STEPS = 10_000  # of SQLite's virtual machine between two looks at the time: well below a millisecond
+_STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
 _OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
-_WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the file is cut to this at a checkpoint, and would else keep its greatest size
+_WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the log is cut to this after a checkpoint; without it, it keeps its greatest size
 
 
 def snapshot(source: Path, copy: Path) -> None:

@@ -1,13 +1,8 @@
-"""The course of a version's drift: points that lie evenly over all its requests, and never become too many.
+"""The projection of drift: from the log's requests and labels to a state, a report and a timeline of each version.
 
-A point stands after every so many requests, and that number doubles whenever the points would be too many. Which points
-there are follows from the number of requests alone, so a replay in other portions gives the same ones.
-
-The folder of drift: from the log's requests and labels to one state, and one report, for each version in the split.
-
-A version is watched while it is in the configuration under which a request was served: the requests of all versions
-against its own reference, its own answers, and its errors. So another champion needs no new beginning, and which
-version is champion changes nothing that is computed.
+A version is monitored by the requests whose configuration has it in the split: the requests of all versions against its
+own reference, its own answers, and its own errors. Which version is champion changes nothing that is computed, so a new
+champion's drift is known from the first moment.
 """
 
 from __future__ import annotations
@@ -43,7 +38,9 @@ MOST_POINTS = 200
 
 
 def spacing_at(requests: int) -> int:
-    """How many requests lie between two points after so many in all."""
+    """The number of requests between two points of a timeline that has seen `requests` in all."""
+    # Doubled, so that every coarser timeline is a part of the finer one. It follows from the number of requests alone,
+    # or a replay in other batches would give other points.
     spacing = FINEST_SPACING
     while requests > spacing * MOST_POINTS:
         spacing *= 2
@@ -51,22 +48,20 @@ def spacing_at(requests: int) -> int:
 
 
 def marks(requests: int, more: int) -> range:
-    """After which of the `more` requests that follow the first `requests` a point is due, as numbers of requests."""
+    """The numbers of requests at which points are due among `more` requests that follow the first `requests`."""
     spacing = spacing_at(requests + more)
     return range(requests - requests % spacing + spacing, requests + more + 1, spacing)
 
 
 def point_of(reference: DriftReference, state: DriftState, at_us: int) -> DriftTimelinePoint:
-    """The point of a state; `at_us`: when its last request was served, µs since 1970."""
+    """The timeline's point of a state whose last request was served at `at_us` (µs since 1970)."""
     score, evidence = score_and_evidence(reference, state)
     return DriftTimelinePoint(state.inputs.requests, at_us, score, evidence, state.alarm)
 
 
 def timeline_of(body: str | None, reference_sha256: str, requests: int) -> DriftTimelineState:
-    """The course that was written as `body`, without what is about another reference or beyond `requests`.
-
-    A state that was begun anew counts its requests from 0, and the points of the one before are no part of it.
-    """
+    """The timeline in `body` up to `requests` requests; empty where it is about another reference, or unreadable."""
+    # A state that was started again counts its requests from 0: later points belong to the state before it.
     fresh = DriftTimelineState(reference_sha256)
     if body is None:
         return fresh
@@ -80,28 +75,28 @@ def timeline_of(body: str | None, reference_sha256: str, requests: int) -> Drift
 
 
 def continued(timeline: DriftTimelineState, points: list[DriftTimelinePoint], requests: int) -> DriftTimelineState:
-    """The course with further points, after so many requests in all."""
+    """The timeline with `points` added, and thinned to the spacing that holds after `requests` requests in all."""
     spacing = spacing_at(requests)
     kept = tuple(point for point in (*timeline.points, *points) if point.requests % spacing == 0)
     return msgspec.structs.replace(timeline, points=kept)
 
 
 class ReferenceSource(Protocol):
-    """The references of the versions. Published versions never change, so a replay meets the same ones."""
+    """The references of the versions. Published versions never change, so a replay uses the same ones."""
 
     def of(self, version: str) -> KnownReference | None: ...
 
 
 class Acknowledgements(Protocol):
-    """The acknowledgements, which have places in the log like events. Raises `StoreUnavailable`."""
+    """The acknowledgements of alarms, each with its place in the order of events. Raises `StoreUnavailable`."""
 
     def acknowledgements(self, version: str, after: int) -> Sequence[Acknowledgement]: ...
 
 
 class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """What is kept of a version: its drift against the reference in a file with checksum `reference_sha256`.
+    """The stored state of a version: its drift from the reference whose file has the checksum `reference_sha256`.
 
-    The acknowledgements up to number `acknowledged_seq` are in it.
+    Acknowledgements up to number `acknowledged_seq` are applied.
     """
 
     reference_sha256: str
@@ -109,11 +104,12 @@ class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
     state: DriftState
 
 
-_Memo = dict[tuple[str, tuple[Place, ...]], list[tuple[DetectorState, DetectorState]]]
+# States of the inputs before and after a run of requests, by the inputs' digest and the places of the requests.
+_InputsCache = dict[tuple[str, tuple[Place, ...]], list[tuple[DetectorState, DetectorState]]]
 
 
 class DriftProjection:
-    """A `Projection`."""
+    """Projects drift, as a `Projection`. Raises what its `acknowledged` raises."""
 
     name = NAME
 
@@ -122,17 +118,17 @@ class DriftProjection:
         self._acknowledged = acknowledged
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
-        """The states and reports of the versions that `events` concern."""
+        """The states, reports and timelines of the versions that `events` concern."""
         samples = samples_of(events)
         configurations = reads.configurations(epochs_of(samples))
         states: dict[str, str] = {}
-        memo: _Memo = {}
+        cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
         for known in self._known(configurations.values()):
-            own = samples.of(_epochs_with(known, configurations), known.width)
+            own = samples.of(_revisions_with(known, configurations), known.width)
             if len(own):
-                watch, points = self._advanced(known, _load(known, reads), own, memo)
-                states |= {known.version: _json(watch), report_key(known.version): _json(_reported(known, watch))}
-                states |= _timeline_after(known, watch.state, points, reads)
+                watched, points = self._advanced(known, _load(known, reads), own, cache)
+                states |= {known.version: _json(watched), report_key(known.version): _json(_reported(known, watched))}
+                states |= _timeline_after(known, watched.state, points, reads)
         return Changes(states=states)
 
     def _known(self, configurations: Iterable[Configuration]) -> list[KnownReference]:
@@ -140,28 +136,27 @@ class DriftProjection:
         return [known for known in map(self._references.of, names) if known is not None]
 
     def _advanced(
-        self, known: KnownReference, watch: WatchedVersion, own: Samples, memo: _Memo
+        self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: _InputsCache
     ) -> tuple[WatchedVersion, list[DriftTimelinePoint]]:
-        """The watch after its samples, and after the acknowledgements that at least one of them follows; and its
-        course on the way.
-
-        One that nothing follows waits: its place is the end of the log, and this must not depend on where a portion
-        ends. One with a place before the portion's end was written before its last event was, so it is found.
-        """
-        state, seq = watch.state, watch.acknowledged_seq
+        """The state after its samples and the acknowledgements among them; and the points that became due."""
+        # An acknowledgement that no sample follows waits for the next batch: its place is the end of the log, and the
+        # state must not depend on where a batch ends. One placed before the batch's last event was written before that
+        # event, so it is found here.
+        state, seq = watched.state, watched.acknowledged_seq
         points: list[DriftTimelinePoint] = []
         for acknowledgement in self._acknowledged.acknowledgements(known.version, seq):
             before, after = own.cut(acknowledgement.place)
             if not len(after):
                 break
-            state = acknowledge_all(_processed(known, state, before, memo, points), acknowledgement.at_us)
+            state = acknowledge_all(_processed(known, state, before, cache, points), acknowledgement.at_us)
             own, seq = after, acknowledgement.seq
-        state = _processed(known, state, own, memo, points)
-        return msgspec.structs.replace(watch, acknowledged_seq=seq, state=state), points
+        state = _processed(known, state, own, cache, points)
+        return msgspec.structs.replace(watched, acknowledged_seq=seq, state=state), points
 
 
-def _epochs_with(known: KnownReference, configurations: Mapping[int, Configuration]) -> Collection[int]:
-    """The epochs with this version in the split; a name on a shelf that was made anew is another version."""
+def _revisions_with(known: KnownReference, configurations: Mapping[int, Configuration]) -> Collection[int]:
+    """The config revisions with this version in the split."""
+    # By ordinal too: in a model registry that was made anew, the same name is another version.
     return {
         epoch
         for epoch, configuration in configurations.items()
@@ -171,24 +166,24 @@ def _epochs_with(known: KnownReference, configurations: Mapping[int, Configurati
 
 
 def _load(known: KnownReference, reads: DerivedReads) -> WatchedVersion:
-    """The watch as it was written, or a new one where that is about another reference or of another release."""
+    """The stored state; a new one where that is about another reference, or was written by another release."""
     name = f"{NAME}/{known.version}"
     body = reads.states([name]).get(name)
     fresh = WatchedVersion(reference_sha256=known.sha256, state=start(known.reference))
     if body is None:
         return fresh
     try:
-        watch = msgspec.json.decode(body, type=WatchedVersion)
+        watched = msgspec.json.decode(body, type=WatchedVersion)
     except msgspec.MsgspecError:
         return fresh
-    usable = watch.reference_sha256 == known.sha256 and fits(known.reference, watch.state)
-    return watch if usable else fresh
+    usable = watched.reference_sha256 == known.sha256 and fits(known.reference, watched.state)
+    return watched if usable else fresh
 
 
 def _timeline_after(
     known: KnownReference, state: DriftState, points: list[DriftTimelinePoint], reads: DerivedReads
 ) -> dict[str, str]:
-    """The course with its new points, by name; nothing where there are none."""
+    """The timeline with its new points, by name; empty where there are none."""
     if not points:
         return {}
     key, requests = timeline_key(known.version), state.inputs.requests
@@ -198,21 +193,21 @@ def _timeline_after(
 
 
 def _processed(
-    known: KnownReference, state: DriftState, own: Samples, memo: _Memo, points: list[DriftTimelinePoint]
+    known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache, points: list[DriftTimelinePoint]
 ) -> DriftState:
-    """The state after the samples; what is due of the course on the way is added to `points`."""
+    """The state after the samples; points that become due on the way are added to `points`."""
     seen = state.inputs.requests
     for last in [own.requests[mark - seen - 1] for mark in marks(seen, len(own.requests))]:
         before, own = own.cut(last.place)
-        state = _updated(known, state, before, memo)
+        state = _updated(known, state, before, cache)
         points.append(point_of(known.reference, state, last.at_us))
-    return _updated(known, state, own, memo)
+    return _updated(known, state, own, cache)
 
 
-def _updated(known: KnownReference, state: DriftState, own: Samples, memo: _Memo) -> DriftState:
+def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DriftState:
     reference = known.reference
     if own.requests:
-        state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, memo))
+        state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, cache))
     answers = outputs_of(own.requests, reference, known.version)
     if answers is not None:
         state = update_outputs(reference, state, *answers)
@@ -220,20 +215,21 @@ def _updated(known: KnownReference, state: DriftState, own: Samples, memo: _Memo
     return update_labels(reference, state, wrong, known_at_us)
 
 
-def _inputs_after(known: KnownReference, state: DriftState, own: Samples, memo: _Memo) -> DetectorState:
-    """The inputs' state; computed once for versions that were made from the same data and have seen the same."""
+def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DetectorState:
+    """The inputs' state after the requests."""
+    # Versions trained on the same data see the same requests, so that most of the work is done once for all of them.
     key = known.inputs_digest, tuple(request.place for request in own.requests)
-    for before, after in memo.setdefault(key, []):
+    for before, after in cache.setdefault(key, []):
         if before == state.inputs:
             return after
     rows = rows_of(own.requests, known.reference)
     after = update(known.reference, state, rows, at_us=times_of(own.requests)).inputs
-    memo[key].append((state.inputs, after))
+    cache[key].append((state.inputs, after))
     return after
 
 
-def _reported(known: KnownReference, watch: WatchedVersion) -> WatchedReport:
-    return WatchedReport(watch.acknowledged_seq, drift_report(known.version, known.reference, watch.state))
+def _reported(known: KnownReference, watched: WatchedVersion) -> WatchedReport:
+    return WatchedReport(watched.acknowledged_seq, drift_report(known.version, known.reference, watched.state))
 
 
 def _json(record: WatchedVersion | WatchedReport | DriftTimelineState) -> str:

@@ -1,4 +1,4 @@
-"""What the drift monitor takes from the log: the requests that count, and the labels of them, each in its place."""
+"""Samples for drift: the requests in the log that count, and their labels, each with its place in the log."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLACE = attrgetter("place")
 
 
 class LoggedRequest(msgspec.Struct, frozen=True):
-    """One logged row: `features` in contract order, the `answers` of all versions that gave one."""
+    """One logged request: `features` in contract order, `answers` of all versions that gave one; `at_us`: served at."""
 
     place: Place
     epoch: int
@@ -34,7 +34,7 @@ class LoggedRequest(msgspec.Struct, frozen=True):
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
-    """A true class (or number), known together with all versions' answers since `at_us`."""
+    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970)."""
 
     place: Place
     epoch: int
@@ -53,22 +53,23 @@ class Samples(msgspec.Struct, frozen=True):
         return len(self.requests) + len(self.labels)
 
     def of(self, epochs: Collection[int], width: int) -> Samples:
-        """Those of some epochs, without requests that have another number of features."""
+        """The samples of these config revisions; requests with another number of features than `width` are left out."""
         requests = [each for each in self.requests if each.epoch in epochs and len(each.features) == width]
         return Samples(requests, [each for each in self.labels if each.epoch in epochs])
 
     def cut(self, place: Place) -> tuple[Samples, Samples]:
-        """What stands at `place` or before it, and what comes after it."""
-        first = bisect_right(self.requests, place, key=_PLACE)
-        told = bisect_right(self.labels, place, key=_PLACE)
-        before = Samples(self.requests[:first], self.labels[:told])
-        return before, Samples(self.requests[first:], self.labels[told:])
+        """The samples at `place` or before it, and those after it."""
+        requests = bisect_right(self.requests, place, key=_PLACE)
+        labels = bisect_right(self.labels, place, key=_PLACE)
+        before = Samples(self.requests[:requests], self.labels[:labels])
+        return before, Samples(self.requests[requests:], self.labels[labels:])
 
 
 def samples_of(events: Sequence[Event]) -> Samples:
-    """The samples in `events`: nothing that was forced, or marked as synthetic, or served under no configuration."""
+    """The samples in `events`, without forced and synthetic requests and those served without a configuration."""
     rows = [event.row for event in events if isinstance(event, PredictionLogged) and _counts(event.row)]
     joined = [event for event in events if isinstance(event, OutcomeJoined) and _counts(event.row)]
+    # One call of the decoder for all rows, not one a row: every logged request passes here.
     features = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
     return Samples(
         [
@@ -80,7 +81,7 @@ def samples_of(events: Sequence[Event]) -> Samples:
 
 
 def epochs_of(samples: Samples) -> set[int]:
-    """The epochs of the configurations under which the samples were served."""
+    """The config revisions under which the samples were served."""
     return {each.epoch for each in samples.requests} | {each.epoch for each in samples.labels}
 
 
@@ -95,16 +96,16 @@ def rows_of(requests: Sequence[LoggedRequest], reference: DriftReference) -> np.
 
 
 def times_of(samples: Sequence[LoggedRequest | LoggedLabel]) -> np.ndarray:
-    """When each came about, µs since 1970, shape (n,)."""
+    """The time of each sample, µs since 1970, shape (n,)."""
     return np.array([each.at_us for each in samples], dtype=np.int64)
 
 
 def outputs_of(
     requests: Sequence[LoggedRequest], reference: DriftReference, version: str
 ) -> tuple[Outputs, np.ndarray] | None:
-    """A version's answers, as far as the reference has something to compare them with, and their times; else None.
+    """A version's answers and their times (shape (n,)); None where the reference has no answers, or there are none.
 
-    Of probabilities there is only the greatest: shape (n, 1).
+    Probabilities have shape (n, 1): the greatest of each answer, which is all that drift compares.
     """
     if reference.outputs is None:
         return None
@@ -118,10 +119,10 @@ def outputs_of(
 
 
 def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the version was wrong, of each label that says so, and when that was known; two arrays of shape (n,)."""
+    """Whether the version's class was wrong, and when that was known (µs since 1970); two arrays of shape (n,)."""
     answered = [(label.answers.get(version), label) for label in labels]
-    told = [(answer.c != label.value, label) for answer, label in answered if answer and answer.c is not None]
-    return np.array([wrong for wrong, _ in told], dtype=bool), times_of([label for _, label in told])
+    known = [(answer.c != label.value, label) for answer, label in answered if answer and answer.c is not None]
+    return np.array([wrong for wrong, _ in known], dtype=bool), times_of([label for _, label in known])
 
 
 def _counts(row: PredictionRow) -> bool:
@@ -130,13 +131,14 @@ def _counts(row: PredictionRow) -> bool:
 
 def _label(event: OutcomeJoined) -> LoggedLabel:
     row, outcome = event.row, event.outcome
+    # A label is known at the later of the two places: that of its prediction, and that of its feedback.
     place = max((row.seq, 0, 0), _place(outcome))
     value = float(msgspec.json.decode(outcome.outcome))
     return LoggedLabel(place, row.epoch, event.at_us, value, _ANSWERS.decode(row.answers))
 
 
 def _place(outcome: OutcomeRow) -> Place:
-    return outcome.predictions_seen, 1, outcome.seq
+    return outcome.predictions_seen, 1, outcome.seq  # behind the last prediction that was in the log before it
 
 
 def _fits(answer: Answer, names: Collection[str]) -> bool:

@@ -1,4 +1,4 @@
--- Names that begin with a dollar sign differ by database: see app/store/schema.py.
+-- Names that begin with a dollar sign differ by database: see app/store/statements.py.
 
 CREATE TABLE predictions (
     seq $serial,

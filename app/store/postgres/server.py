@@ -23,6 +23,20 @@ _RISKS = {
     "fsync": "fsync is off: a crash of its host can damage the store",
     "full_page_writes": "full_page_writes is off: a crash of its host can damage the store",
 }
+# Held by every writer until its commit. Without it a row with a lower number could be committed after a higher one, and
+# a cursor that has passed the higher one would never see it.
+_LOCK_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
+# Permission denied, or the tables are missing because another database took this one's place: the server's operator
+# mends these, and the program goes on trying until then.
+_OF_THE_SERVER = {"42501", "42P01", "3F000"}
+_DEFAULTS = {
+    "connect_timeout": "2",  # s; the least that libpq knows
+    "tcp_user_timeout": "5000",  # ms
+    "keepalives_idle": "10",  # s
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "application_name": "bakeoff",
+}
 
 
 def examine(engine: Engine, place: str) -> StoreFacts:
@@ -64,22 +78,6 @@ def _value(connection: Connection, question: str) -> object:
 def _figure(connection: Connection, name: str) -> int | None:
     found: int | None = connection.execute(text(statements("checkup")[name]), {"name": HEARTBEAT}).scalar()
     return found
-
-
-# Held by every writer until its commit. Without it a row with a lower number could be committed after a higher one, and
-# a cursor that has passed the higher one would never see it.
-_LOCK_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
-# Permission denied, or the tables are missing because another database took this one's place: the server's operator
-# mends these, and the program goes on trying until then.
-_OF_THE_SERVER = {"42501", "42P01", "3F000"}
-_DEFAULTS = {
-    "connect_timeout": "2",  # s; the least that libpq knows
-    "tcp_user_timeout": "5000",  # ms
-    "keepalives_idle": "10",  # s
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "application_name": "bakeoff",
-}
 
 
 class PostgreSQL:
