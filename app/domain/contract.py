@@ -11,6 +11,7 @@ import msgspec
 FeatureKind = Literal["numeric", "categorical"]
 Task = Literal["classification", "regression"]
 
+# Also the name of a folder and a label of metrics: nothing that either would have to escape.
 VERSION_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
@@ -72,6 +73,7 @@ def snake_case(name: str) -> str:
     A unit in parentheses at the end is removed; other characters than letters and digits become one underscore.
     """
     bare = re.sub(r"\s*[\(\[][^\)\]]*[\)\]]\s*$", "", name)
+    # `petalWidth` and `petal width` are one name.
     bare = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", bare if bare.strip() else name)
     normalised = re.sub(r"[^0-9a-z]+", "_", bare.lower()).strip("_")
     if not normalised:

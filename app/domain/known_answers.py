@@ -32,6 +32,7 @@ def complaint(known: KnownAnswer, given: Mapping[str, object], tolerance: float)
             return f"{_shown(known)}: the answer is {prediction!r} instead of {known.prediction!r}"
     elif not _close(known.prediction, prediction, tolerance * max(1.0, abs(known.prediction))):
         return f"{_shown(known)}: the answer is {prediction!r} instead of {known.prediction:.9g}"
+    # Compared too: a wrong model may still give the right class.
     if known.probabilities is None:
         return None
     probabilities = given.get("probabilities")

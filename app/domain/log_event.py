@@ -113,6 +113,7 @@ def consumable(
     A list of `limit` rows may go on after its last one, so rows of the other list with a later place must wait for the
     next page. At least one list is processed completely, so reading never stops.
     """
+    # A full list may go on; one that is not full is complete, and limits nothing.
     last_prediction = predictions[-1].seq if len(predictions) >= limit else None
     last_seen = outcomes[-1].predictions_seen if len(outcomes) >= limit else None
     if last_prediction is not None:
@@ -133,6 +134,7 @@ def in_order(page: LogPage) -> list[Event]:
         keyed.append(((row.seq, 0, 0), [PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in waiting)]))
     for outcome in page.outcomes:
         known = page.rows.get(outcome.prediction_id)
+        # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
         joined = [OutcomeJoined(outcome, known)] if known is not None and known.seq <= outcome.predictions_seen else []
         keyed.append(((outcome.predictions_seen, 1, outcome.seq), [FeedbackReceived(outcome), *joined]))
     keyed.sort(key=lambda entry: entry[0])

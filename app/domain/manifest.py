@@ -8,6 +8,7 @@ import msgspec
 
 from app.domain.contract import FeatureContract
 
+# Raised only for a change that an older release would misread; a new optional field does not need it.
 MANIFEST_FORMAT = 1
 
 

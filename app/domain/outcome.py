@@ -43,6 +43,7 @@ def label_of(actual: object, contract: FeatureContract) -> int | float:
         return contract.classes.index(actual)
     if isinstance(actual, bool) or not isinstance(actual, int | float):
         raise InvalidRequest(f"actual must be a class name or a class id; {_classes(contract)}", field="actual")
+    # `2.0 in range(3)` is true and 1.5 is not, which is what a class id in JSON needs.
     if actual != actual or actual not in range(len(contract.classes)):
         raise InvalidRequest(f"actual {_shown(actual)} is no class id; {_classes(contract)}", field="actual")
     return int(actual)

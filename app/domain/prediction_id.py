@@ -25,6 +25,7 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
+# Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
 _COUNTS, _RANDOMISED, _STICKY, _FIRST = 1, 2, 4, 8
 
 
@@ -75,6 +76,7 @@ class Signer:
     """Signs and verifies the ids of one deployment. `nonce` (4 bytes) must differ between processes."""
 
     def __init__(self, key: bytes, nonce: bytes) -> None:
+        # Keyed once and copied for each id, which saves hashing the key every time.
         self._keyed = blake2b(key=key[:64], digest_size=_TAG_BYTES)
         self._nonce = nonce
         self._counter = int.from_bytes(blake2b(nonce, digest_size=3).digest(), "big")
@@ -113,6 +115,7 @@ class Signer:
             parts.append(body)
             parts.append(tag.digest())
             flags = flags_of_the_rest
+        # All ids in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
         text = base64.b64encode(b"".join(parts), b"-_").translate(_TO_SORTED).decode("ascii")
         return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+# The literals are part of the HTTP contract: clients and stored reports have them.
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "equivalent", "undecided"]
 Action = Literal["continue", "promote", "keep", "rollback", "investigate"]

@@ -12,6 +12,7 @@ from app.domain.contract import Feature, FeatureContract
 from app.errors import InvalidFeatures, InvalidRequest
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+# By exact type: `True` is an int in Python, and a boolean is not a number here (ADR 0005).
 _NUMBERS = frozenset((float, int))
 _LONG_TEXT = 60
 
@@ -41,6 +42,7 @@ class RowParser:
     def row(self, value: object) -> np.ndarray:
         """One row as an array of shape (1, features)."""
         values = self._in_order(value)
+        # The hot path: one loop without calls, for contracts that need no check but the range.
         if self._plain:
             for number in values:
                 if type(number) not in _NUMBERS or not -LARGEST_FLOAT32 <= number <= LARGEST_FLOAT32:
@@ -74,7 +76,8 @@ class RowParser:
         try:
             array = np.array(values, dtype=np.float64)
         except OverflowError:
-            return None
+            return None  # an integer of thousands of digits, which msgspec accepts
+        # NaN compares as false, and so is left to the checks that name the feature.
         return array if bool((np.abs(array) <= LARGEST_FLOAT32).all()) else None
 
     def _in_order(self, value: object) -> list[Any]:

@@ -27,5 +27,6 @@ def normalised(weights: Mapping[str, float]) -> dict[str, float]:
         raise InvalidRequest("at least one weight must be above zero", field="weights")
     if largest > _SUM_MAY_OVERFLOW:
         weights = {version: weight / largest for version, weight in weights.items()}
+    # fsum, so that the weights do not depend on the order in which versions are given.
     total = math.fsum(weights.values())
     return {version: weight / total for version, weight in weights.items()}

@@ -25,12 +25,14 @@ BELOW: Final = TABLED
 ABOVE: Final = TABLED + 1
 RECENT: Final = TABLED + 2
 BETS: Final = TABLED + 3
+# Of the requests, so many are expected beyond all known values (ADR 0008).
 _BEYOND: Final = 0.05
 _RECENT_DECAY: Final = 0.9
 _RECENT_PRIOR: Final = 100.0
 # Below this a decaying count is 0: it would end in subnormal numbers, which are slow.
 _RECENT_LEAST: Final = 1e-9
 _LOGIT_LIMIT: Final = 20.0
+# Some 20,000 nodes: any increasing function is an exact bet, so the table's error of 1e-7 costs no validity.
 _NODES_PER_LOGIT: Final = 512
 _NODES: Final = int(2 * _LOGIT_LIMIT * _NODES_PER_LOGIT) + 1
 

@@ -12,6 +12,7 @@ from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, D
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
 
+# Many, because NumPy's cost is per call; few, because a change of mode throws the rest of them away.
 _BLOCKS_AT_ONCE: Final = 32
 
 
@@ -43,6 +44,7 @@ class BlockRun:
         start = 0
         while start < len(blocks):
             part = blocks[start : start + _BLOCKS_AT_ONCE]
+            # A stream that alarms does not learn: a lasting change would become the norm and end its own alarm.
             absorbing = self._modes != Mode.ALARMING
             urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
             done = self._walk(block_e_values(urns, self._highest), times[start:])
@@ -111,6 +113,7 @@ class BlockRun:
     def _change_modes(self, mean: np.ndarray) -> None:
         """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,)."""
         raised = (mean >= self._level) & (self._modes == Mode.QUIET)
+        # A further stream joins a standing alarm, which keeps its date and is counted once.
         if raised.any() and Mode.ALARMING not in self._modes:
             first = int(np.argmax(np.where(raised, mean, 0.0)))
             self._since = (int(self._onset[0, first]), int(self._onset[1, first]))

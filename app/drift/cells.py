@@ -48,9 +48,11 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
     def _boundaries(self) -> np.ndarray:
         """Ascending keys, one fewer than cells: a value's cell is how many of them lie below its key."""
         if self.kind == "categorical":
+            # Between the ranks: a category's key is its rank exactly.
             inner = [rank - 0.5 for rank in range(self.ordinary + 1)]
         elif self.bins:
             first, *others = (float(edge) for edge in self.bins)
+            # The smallest reference value is the first edge itself, and belongs to the first cell and not below it.
             inner = [float(np.nextafter(first, -np.inf)), *others]
         else:
             inner = [INFINITE_KEY]
@@ -64,6 +66,7 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
 def numeric_cells(name: str, stream: Stream, keys: np.ndarray) -> Cells:
     """The cells between the distinct finite edges of `stream`, with the counts of the reference `keys`."""
     edges = sorted({edge for edge in stream.edges if abs(edge) < INFINITE_KEY})
+    # A constant column still needs a cell, of width 0.
     if len(edges) == 1:
         edges = edges * 2
     empty = Cells(name=name, kind="numeric", bins=tuple(edges), counts=(0,) * (max(len(edges) - 1, 0) + 4))

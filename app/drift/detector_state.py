@@ -11,7 +11,9 @@ import numpy as np
 from app.drift.bets import BETS
 from app.drift.family import Family
 
+# One e-value per block and not per request: within a block the order does not matter (ADR 0008).
 BLOCK: Final = 10
+# r and A of the promise: any alarm within T clean requests has at most probability (T + r) / A.
 HEAD_START: Final = 1e4
 ALARM_LEVEL: Final = 2e6
 CLEAN_BLOCKS: Final = 50

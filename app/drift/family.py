@@ -37,6 +37,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
 
         A binary search in all streams at once, then steps over the edges that tie with the key and lose by jitter.
         """
+        # One search for all streams, because a call of NumPy for each stream would cost more than the search.
         edges, ties, start = self._edges
         jitter = tie_breakers(self.seed, first, len(keys), len(self.streams))
         place = np.broadcast_to(start, keys.shape).copy()

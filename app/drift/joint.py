@@ -12,10 +12,13 @@ import numpy as np
 
 from app.drift.keys import INFINITE_KEY, MISSING_KEY
 
+# The cost of a row grows with the square of the features.
 MAX_FEATURES = 100
+# Of these, half are fitted on and half ranked against.
 MIN_ROWS = 20
 DISTANCE = "distance"
 GIVEN_THE_OTHERS = " given the others"
+# Squares of larger values would overflow.
 _MODERATE = 1e150
 _FARTHEST = 1e6
 _LEAST_SHRINKAGE = 1e-4
@@ -45,6 +48,7 @@ def fit_joint(keys: np.ndarray, numeric: list[int]) -> Joint | None:
     if len(columns) < 2:
         return None
     z = _standardised(keys, columns, np.array(centre), np.array(scale))
+    # Inverted once, here: a live row costs a product and no solution of equations.
     precision = np.linalg.inv(shrunk_correlation(z))
     upper = precision[np.triu_indices(len(columns))]
     return Joint(
@@ -104,6 +108,7 @@ def _moments(keys: np.ndarray, numeric: list[int]) -> tuple[list[int], list[floa
         if len(values) < 2 or values.min() == values.max():
             continue
         mean, deviation = _rounded(float(values.mean())), _rounded(float(values.std()))
+        # Values that differ in their last bits only may have a deviation of 0.
         if deviation > 0:
             columns.append(column)
             centre.append(mean)
@@ -116,6 +121,7 @@ def _standardised(keys: np.ndarray, columns: list[int], centre: np.ndarray, scal
     chosen = keys[:, columns]
     with np.errstate(over="ignore"):
         z: np.ndarray = np.clip((chosen - centre) / scale, -_FARTHEST, _FARTHEST)
+    # Whether values are missing is for the feature's own stream to find; here they say nothing about relations.
     z[chosen >= MISSING_KEY] = 0.0
     return z
 

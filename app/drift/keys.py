@@ -44,6 +44,7 @@ def row_keys(rows: np.ndarray, ranks: Sequence[Mapping[str, int] | None]) -> np.
 def _category_key(value: object, ranks: Mapping[str, int]) -> float:
     if value is None or value != value:
         return MISSING_KEY
+    # A number in a categorical column is no category, even if its text is one.
     return float(ranks.get(value, UNSEEN_KEY)) if isinstance(value, str) else UNSEEN_KEY
 
 

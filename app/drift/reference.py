@@ -113,6 +113,8 @@ def _joint(
     contract: FeatureContract, keys: np.ndarray, chance: np.random.Generator
 ) -> tuple[Joint | None, tuple[Stream, ...]]:
     """The transform fitted on one half of the rows, and its streams ranked against the other half."""
+    # Fitted and ranked rows must differ: a row lies closer to a centre that was fitted on it, so its rank would not be
+    # exchangeable with that of a live row.
     order = chance.permutation(len(keys))
     half = len(keys) // 2
     fitted, ranked = keys[order[:half]], keys[order[half:]]

@@ -31,6 +31,7 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         alarms=state.alarms,
         since=iso_time(_earliest(state)),
         since_requests=state.inputs.since_requests,
+        # While an alarm is active, an acknowledgement was of other streams.
         acknowledged=None if state.alarm else iso_time(_acknowledged(state)),
         requests=state.inputs.requests,
         window=state.inputs.window,

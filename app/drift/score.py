@@ -52,6 +52,7 @@ def stream_scores(family: Family, state: DetectorState) -> list[float]:
     scores = []
     pairs = zip(family.shown_reference, live_counts(family, state), strict=True)
     for index, (reference, live) in enumerate(pairs):
+        # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
         union = shown if index < shown else len(family.streams) - shown
         scores.append(max(0.0, distance(reference, live) - margin(sum(reference), sum(live), union)))
     return scores

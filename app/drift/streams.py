@@ -14,6 +14,7 @@ import numpy as np
 from app.drift.keys import INFINITE_KEY, LARGEST_KEY, MISSING_KEY
 
 TIE_RANGE: Final = 1 << 24
+# With the two outermost gaps at most 24 bins.
 _INTERIOR_BINS: Final = 22
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -63,6 +64,7 @@ def tie_breakers(seed: int, first: int, rows: int, streams: int) -> np.ndarray:
 
 def _stream(name: str, keys: np.ndarray, jitter: np.random.Generator, cuts: object) -> Stream:
     assert callable(cuts)
+    # Equal values are ordered by chance, or all live values equal to them would fall to one side.
     ties = jitter.integers(0, TIE_RANGE, len(keys))
     order = np.lexsort((ties, keys))
     keys, ties = keys[order], ties[order]
@@ -85,6 +87,7 @@ def _group_ends(keys: np.ndarray) -> set[int]:
 
 def _numeric_cuts(keys: np.ndarray) -> set[int]:
     """Positions of the edges: the ends of every kind of value, quantiles of the finite ones moved to a tie's end."""
+    # The outermost gaps are bins of their own: a value beyond all known ones is rare and weighs accordingly.
     cuts = {1, len(keys)}
     for odd in (-INFINITE_KEY, INFINITE_KEY, MISSING_KEY):
         cuts |= _run_of(keys, odd)

@@ -51,6 +51,7 @@ def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
     here = np.arange(totals.size).reshape(totals.shape)
     first_edge, first_bin = here * (urns.alpha.shape[2] + 1), here * urns.alpha.shape[2]
     e_values, mass = np.ones((BETS, *totals.shape)), np.empty((BETS, *totals.shape))
+    # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
     for position in range(urns.bins.shape[1]):
         bins = urns.bins[:, position].astype(np.int64)
         earlier = (urns.bins[:, :position] == urns.bins[:, position : position + 1]).sum(axis=1)

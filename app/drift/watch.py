@@ -14,6 +14,7 @@ from app.drift.keys import category_keys, numeric_keys, row_keys
 from app.drift.output_keys import output_columns
 from app.drift.reference import DriftReference
 
+# Bounds the memory of a large file; the state does not depend on it.
 _ROWS_AT_ONCE = 1000
 
 
@@ -84,6 +85,7 @@ def update_outputs(
     if reference.outputs is None or state.outputs is None:
         return state
     keys = output_keys(reference, outputs)
+    # Answers without the probabilities that the reference has, or with more, cannot be ranked against it.
     if keys.shape[1] != len(reference.outputs.streams):
         return state
     level = alarm_wealth(watched_streams(reference))

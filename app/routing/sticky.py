@@ -15,6 +15,7 @@ from app.routing import weighted
 from app.routing.choice import Choice
 
 _HASH_BYTES = 8
+# 53 bits, as many as a float holds: more could round up to 1, whose time would be 0 for every weight.
 _UNIT = 2.0**-53
 
 
@@ -33,6 +34,7 @@ def choose(weights: Mapping[str, float], eligible: Sequence[str], draw: float, u
     key = user_hash.to_bytes(_HASH_BYTES, "big")
     first, earliest = 0, float("inf")
     for index, share in enumerate(shares):
+        # A version of weight 0 costs no hash, and its time would be infinite.
         if share > 0:
             time = exponential(key, eligible[index]) / share
             if time < earliest:

@@ -18,6 +18,7 @@ from app.routing.choice import Choice
 
 _POINTS = 4001
 _REACH_SD = 10.0
+# Keeps the logarithm of 0 out of the sums, where 0 outcomes times it would be NaN.
 _SMALLEST = 1e-300
 
 
@@ -48,6 +49,7 @@ def probabilities_to_be_best(beliefs: Mapping[str, Beliefs], least: float = 0.01
         others = np.prod([below[other] for other in below if other != name], axis=0) if len(below) > 1 else 1.0
         won[name] = float(np.trapezoid(density * others, grid))
     total = sum(won.values())
+    # Mixed in and not clipped, so that the shares still sum to 1.
     floor = min(least, 1 / len(beliefs))
     return {name: floor + (1 - floor * len(beliefs)) * share / total for name, share in won.items()}
 

@@ -22,6 +22,7 @@ def choose(weights: Mapping[str, float], eligible: Sequence[str], draw: float, u
     for index, share in enumerate(shares):
         if share <= 0:
             continue
+        # Also the answer if rounding leaves the threshold above the last share.
         chosen = index
         if threshold < share:
             break
