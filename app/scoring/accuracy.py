@@ -6,6 +6,8 @@ from app.domain.experiment import ExperimentTerms
 from app.scoring.contract import Answer, Metric
 from app.scoring.declared_range import Range
 
+_RANGE = Range(0.0, 1.0)
+
 
 def score(answer: Answer, label: float, _terms: ExperimentTerms) -> float | None:
     """1 where the answer is the label's class, else 0."""
@@ -23,7 +25,7 @@ ACCURACY = Metric(
     tasks=("classification",),
     higher_is_better=True,
     method="paired",
-    range_of=lambda _terms: Range(0.0, 1.0),
+    range_of=lambda _terms: _RANGE,
     score=score,
     score_of_id=score_of_id,
     # Where both versions give one answer, both are right or both are wrong.

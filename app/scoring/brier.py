@@ -11,6 +11,9 @@ from app.scoring.probabilities import scored_by
 if TYPE_CHECKING:
     import numpy as np
 
+# The worst is all of the probability on one wrong class: 1 for that class, and 1 for the label's.
+_RANGE = Range(0.0, 2.0)
+
 
 def brier(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Σ (p − 1{label})² of each row, in [0, 2]; `probabilities` (rows, classes), `labels` (rows,) class ids.
@@ -28,8 +31,7 @@ BRIER = Metric(
     tasks=("classification",),
     higher_is_better=False,
     method="paired_numeric",
-    # All of the probability on one wrong class: 1 for the class, 1 for the label.
-    range_of=lambda _terms: Range(0.0, 2.0),
+    range_of=lambda _terms: _RANGE,
     score=scored_by(brier),
     reads_probabilities=True,
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # The tests need a bound, and −ln p has none as p → 0.
 LEAST_PROBABILITY = 0.001
+_RANGE = Range(0.0, -math.log(LEAST_PROBABILITY))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -34,7 +35,7 @@ LOG_LOSS = Metric(
     tasks=("classification",),
     higher_is_better=False,
     method="paired_numeric",
-    range_of=lambda _terms: Range(0.0, -math.log(LEAST_PROBABILITY)),
+    range_of=lambda _terms: _RANGE,
     score=scored_by(log_loss),
     reads_probabilities=True,
 )

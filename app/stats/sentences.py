@@ -83,6 +83,7 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
         return f"the difference in {_quantity(terms)} cannot be estimated ({difference.reason})"
     # A positive difference is an improvement, and an improvement of a loss is a lower one.
     higher = (difference >= 0) == metric_of(terms).higher_is_better
+    # Two digits of the interval's width: more would be noise.
     span = difference if isinstance(interval, NotEstimable) else interval[1] - interval[0]
     decimals = _decimals(abs(span) * metric_of(terms).scale)
     size = f"{_number(abs(difference), terms, decimals)}{metric_of(terms).unit} {'higher' if higher else 'lower'}"

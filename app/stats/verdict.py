@@ -67,6 +67,7 @@ def recommend(
         return Advice("rollback", baseline, sentences.crossed(broken, baseline))
     if not all(check.ok for check in checks):
         return Advice("investigate", None, sentences.failed_checks(checks))
+    # The one with the largest estimate: each is proven to be better than the baseline, not than the others.
     better = [evidence for evidence in evidences if verdict(evidence, terms) == "better"]
     if better:
         best = max(better, key=_improvement)

@@ -132,6 +132,7 @@ def excluded(bad: int, n: int, most: float, alpha: float = ALPHA) -> bool:
 
     The mirror image of a guardrail: under the hypothesis the good ones have at most the share 1 − `most`.
     """
+    # "Too many good ones for a rate of `most`": the guardrail's test with good and bad exchanged, and no margin.
     return guardrails.log_e(n - bad, n, 1 - most) >= bar(alpha)
 
 

@@ -70,6 +70,7 @@ def _apply_to_one(
     state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads
 ) -> tuple[list[PlacedPoint], tuple[UserFact, ...]]:
     """Apply the facts of one experiment to its state, in place."""
+    # The state holds no users: there may be millions. Only those of this batch are read.
     hashes = sticky_users(facts)
     known = reads.users(plan.experiment_id, hashes) if hashes else {}
     found = units(facts, known, triggered=plan.metric.is_triggered(plan.terms))

@@ -1,6 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
+from app.domain.experiment import ExperimentTerms
 from app.domain.report import Recommendation
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.services.queries.experiments import Experiments
@@ -42,6 +43,20 @@ def test_without_a_monitor_nothing_is_known_and_the_report_says_what_to_do():
     assert [(each.challenger, each.verdict, each.difference) for each in current.comparisons] == [
         ("v2", "undecided", None)
     ]
+
+
+@pytest.mark.parametrize(
+    ("terms", "method"),
+    [
+        ({"metric": "accuracy"}, "paired"),
+        ({"metric": "brier"}, "paired_numeric"),
+        ({"metric": "reward"}, "two_sample"),
+        ({"metric": "absolute_error"}, "asymptotic"),
+    ],
+)
+def test_before_the_first_report_the_method_is_the_one_that_the_terms_ask_for(terms, method):
+    reading, _ = experiments(MemoryReports(age=None, records=[record(terms=ExperimentTerms(baseline="v1", **terms))]))
+    assert [each.method for each in reading.current().comparisons] == [method]
 
 
 def test_a_new_experiment_of_which_nothing_is_known_yet_does_not_blame_the_monitor():
