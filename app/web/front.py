@@ -51,6 +51,7 @@ class Front:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request as WSGI requires."""
         fast = self._fast_for(environ)
+        # Before anything is read or chosen: shedding must cost little and meet all versions alike (ADR 14).
         if self._load.full and not environ["PATH_INFO"].startswith(self._always):
             status, headers, body = self._rejected(environ)
         elif fast is not None:

@@ -177,6 +177,7 @@ class Decisions:
         def propose(latest: Configuration | None) -> PendingDecision | None:
             if latest is None:
                 raise NotReady(self._dependencies.nothing_loaded() or _NOT_BEGUN, retry_after_s=5)
+            # In the store's transaction: of two who decide at once, the second one's rules see the first one's result.
             after = transition(latest)
             return None if after is None or after is latest else self._pending(latest, after, reason, version_of(after))
 
@@ -215,6 +216,7 @@ class Decisions:
 
     def _probed(self, entry: AuditEntry, version: str) -> AuditEntry:
         """The entry with the result of probing the version that was brought back; the decision stands either way."""
+        # After the commit: a probe inside would hold the write lock while a model answers (ADR 11).
         failure = self._dependencies.probe(version)
         checked = ProbeResult(answers=failure is None, at=iso_utc(self._dependencies.now_us()), detail=failure)
         if failure is not None:

@@ -93,6 +93,7 @@ def patched(
     if isinstance(patch.ramp, RampPatch):
         changed = started(changed, _ramp(patch.ramp, changed, available), now_us)
     _require_one_source_of_weights(changed, patch)
+    # The split that the environment asked for no longer counts: the patch is the more recent one.
     return latest if changed == latest else replace(changed, asked={})
 
 
@@ -107,6 +108,7 @@ def _ramp(asked: RampPatch, latest: Configuration, available: AvailableVersions)
     _require_known(version, available, "ramp")
     if version not in available.eligible:
         raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
+    # Guardrails compare a challenger with the baseline: a ramp of the baseline would have none.
     if version == latest.terms.baseline:
         raise InvalidRequest(
             f"{version} is the baseline, which the guardrails compare with: ramp a challenger", field="ramp"
@@ -171,6 +173,7 @@ def _weights(asked: Mapping[str, float], latest: Configuration, available: Avail
             raise InvalidRequest(
                 f"{version} reads other features than the rest, so it cannot take their requests", field="weights"
             )
+    # Versions that the patch leaves out stay in the split, at 0: they go on in shadow.
     return {version: weights.get(version, 0.0) for version in (*latest.weights, *weights)}
 
 

@@ -182,6 +182,7 @@ def _led_by(latest: Configuration, version: str, former: tuple[str, ...]) -> Con
         asked={},
         ramp=None,
         champion=version,
+        # A stack: two roll-backs go back two steps, which the audit log alone could not tell (ADR 11).
         former_champions=former[-_FORMER_CHAMPIONS:],
         terms=replace(latest.terms, baseline=version),
     )

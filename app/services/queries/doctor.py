@@ -54,6 +54,7 @@ def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
     """A version with a valid signature and valid checksums."""
     name, parity = f"version {manifest.version}", manifest.parity
     written = manifest.libraries.get("scikit-learn", installed_sklearn)
+    # A pickle of another scikit-learn may load and give other answers; an ONNX graph does not depend on it.
     if manifest.runtime == "sklearn" and written != installed_sklearn:
         return Diagnosis(
             name,
@@ -154,6 +155,7 @@ def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
     advice = "set the clock (timedatectl set-ntp true): prediction ids and the order of the history depend on it"
     if now_us < _EARLIEST_US:
         return Diagnosis("clock", "broken", "it shows a time before 2025", advice)
+    # Only in one direction: a log may well be older than now.
     if newest_us is not None and newest_us - now_us > _TOLERATED_S * _US:
         behind_s = (newest_us - now_us) // _US
         return Diagnosis("clock", "warn", f"it is {behind_s} s behind the newest prediction in the log", advice)
@@ -163,7 +165,7 @@ def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
 def of_port(variable: str, port: int, taken: bool, ours: bool) -> Diagnosis:
     """A port that a part of the service needs. `ours`: that part is what listens there."""
     name = f"port {port}"
-    if ours:
+    if ours:  # first: our own listener also makes the port taken
         return Diagnosis(name, "ok", f"{variable}: the service listens there")
     if taken:
         return Diagnosis(name, "broken", f"{variable}: another program listens there", f"stop it, or set {variable}")

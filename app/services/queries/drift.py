@@ -108,6 +108,7 @@ class Drift:
         require_number("points", points, MOST_POINTS)
         name = version or self._required_champion()
         timeline = self._log.timeline(name, points)
+        # Without points, the report knows why: its checks also refuse a version that does not exist.
         note = None if timeline else self.report(name).note or _TOO_EARLY
         return DriftTimeline(version=name, points=tuple(map(_point, timeline)), note=note)
 
@@ -141,6 +142,7 @@ class Drift:
 
     def _champion(self) -> str | None:
         configuration = self._live.configuration
+        # A registry without aliases has no champion, and a configuration that was never stored has no baseline.
         return configuration.champion or configuration.terms.baseline or self._live.loaded_models.reference
 
     def _required_champion(self) -> str:

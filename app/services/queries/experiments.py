@@ -95,6 +95,7 @@ def aged(report: ExperimentReport, age_s: float | None, stale_s: float) -> Exper
     if report.computed_at is None or (age_s is not None and age_s <= stale_s):
         return report
     since = "has never caught up with the log" if age_s is None else f"has not caught up with the log for {age_s:.0f} s"
+    # In the sentence that people read: a field of its own would be overlooked.
     old = report.recommendation
     reason = f"{old.reason} (as of {report.computed_at}: the monitor {since}; {RUN_IT})"
     return replace(report, recommendation=replace(old, reason=reason))
@@ -230,6 +231,7 @@ class Experiments:
         stored = self._reads.report(experiment_id)
         if stored is not None:
             return _Reported(stored.report, stored.age_s)
+        # Without a report: a monitor that runs will make one soon, one that never ran must be started.
         age_s = self._reads.age_s()
         reason = (
             f"the monitor has not run yet, so nothing is known: {RUN_IT}"

@@ -111,7 +111,7 @@ class ModelQueries:
             else:
                 if name not in refused:
                     entries.append(_entry(manifest, loaded_models, aliases))
-        entries.sort(key=lambda entry: entry.ordinal)
+        entries.sort(key=lambda entry: entry.ordinal)  # the order of publication; names sort v10 before v2
         return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
 
     def loaded(self) -> ModelListing:
@@ -134,6 +134,7 @@ class ModelQueries:
 
     def _aliases(self, loaded_models: LoadedModels) -> dict[str, str]:
         """The aliases with the champion in force: the registry's own follow the configuration a moment later."""
+        # The configuration goes first: the file follows it later, or never if the registry is read-only (ADR 11).
         try:
             table = self._registry.aliases()
         except ArtefactRefused:

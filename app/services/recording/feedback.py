@@ -54,6 +54,7 @@ class GroupCommit(Generic[Work, Result]):
         ticket: _Ticket[Work, Result] = _Ticket(work)
         with self._gathering:
             self._waiting.append(ticket)
+        # Whoever gets the lock commits for all who wait: one fsync for many requests.
         if not self._committing.acquire(timeout=self._wait_s):
             self._withdraw(ticket)
             raise StoreUnavailable(
@@ -81,7 +82,7 @@ class GroupCommit(Generic[Work, Result]):
 
     def _withdraw(self, ticket: _Ticket[Work, Result]) -> None:
         with self._gathering:
-            if ticket in self._waiting:
+            if ticket in self._waiting:  # otherwise the commit that runs has it, and nobody can stop that
                 self._waiting.remove(ticket)
 
 
@@ -130,6 +131,7 @@ class Feedback:
                 if len(items) == 1:
                     raise
                 raise error.within("item", index) from None
+        # Returns after the fsync: an acknowledged label that is lost or counted twice spoils an experiment (ADR 9).
         result = self._commits.submit(outcomes)
         if isinstance(result, BakeoffError):
             raise result
@@ -137,6 +139,7 @@ class Feedback:
 
     def _outcomes(self, item: Any, index: int) -> list[Outcome]:
         prediction_id = _checked_item(item)
+        # No look-up: the row may still be queued in another worker, and the signed id says all that is needed.
         fact = self._signer.verify(prediction_id)
         found = []
         if "actual" in item:

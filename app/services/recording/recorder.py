@@ -109,6 +109,7 @@ class Recorder:
         """Start the thread, in the process that serves. A second call has no effect."""
         if self._thread is not None:
             return
+        # After the fork: each process has numbers of its own.
         numbers = self._numbers()
         self._record_queue.count_into(numbers)
         self._stop_by_s = None
@@ -120,7 +121,7 @@ class Recorder:
         if self._thread is not None:
             self._stop_by_s = time.monotonic() + timeout_s
             self._wake.set()
-            self._thread.join(timeout_s)
+            self._thread.join(timeout_s)  # it looks at the deadline between ticks; a tick may be longer
             self._thread = None
             self._progress.close()
         left = self._processor.waiting
@@ -133,7 +134,7 @@ class Recorder:
 
         A settled row is counted, and is in the log unless the store cannot be used: then nobody waits for it.
         """
-        self._wake.set()
+        self._wake.set()  # do not let a batch gather while somebody waits for it
         try:
             return wait_until_settled(self._progress, timeout_s)
         except OSError:
@@ -154,6 +155,7 @@ class Recorder:
         while not self._finished():
             self._rest()
             self._processor.tick()
+            # Never backwards: an outage counts rows as settled that are unsettled again when it ends.
             if self._processor.settled > settled:
                 settled = numbers[1] = self._processor.settled
 

@@ -91,6 +91,7 @@ class Reload:
 
     def start(self) -> None:
         """In a new process: catch up with reloads since its models were loaded, and confirm the generation."""
+        # The master's models may be older than the last reload: the worker must not serve them first.
         self.follow()
         try:
             self._generations.confirm(self._generation)
@@ -103,6 +104,7 @@ class Reload:
         Raises `Contradiction` if the registry has no version to serve any more, or its versions do not fit the
         settings: then nothing has changed.
         """
+        # One at a time: two reloads would load the same versions twice.
         with self._lock:
             before = self._loaded_models()
             after, configuration = self._swap(before)
@@ -131,6 +133,7 @@ class Reload:
 
     def _swap(self, before: LoadedModels) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
+        # An empty registry almost always means an unmounted volume: it must not stop the service (ADR 13).
         if before.versions and not after.versions:
             raise Contradiction(
                 f"the model registry has no version that can be served any more ({_why(after)}); the loaded versions "

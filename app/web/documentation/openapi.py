@@ -102,6 +102,7 @@ def document(operations: Iterable[Operation], contract: FeatureContract | None, 
 
 def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None) -> dict[str, Json]:
     records: dict[str, type[msgspec.Struct]] = {}
+    # Once each: several operations share a record.
     for record in _records(operations):
         records.setdefault(record.__name__, record)
     _, schemas = msgspec.json.schema_components(records.values(), schema_hook=_any_json, ref_template=_REF)
@@ -156,6 +157,7 @@ def _responses(operation: Operation, contract: FeatureContract | None, settings:
     responses: Json = {"200": _success(operation, contract)}
     for status, record in operation.other_answers.items():
         responses[str(status)] = _answer(_PROBLEMS[status], record.__name__, status)
+    # The settings decide: without API_TOKEN a reading call needs no token, and the document must not ask for one.
     guards = (401, 403) if _guarded(operation, settings) else ()
     for status in sorted({*operation.problems, *guards, 500}):
         responses[str(status)] = _answer(_PROBLEMS[status], "ErrorBody", status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain.contract import Feature, FeatureContract
+from app.domain.rows import LARGEST_FLOAT32
 from app.domain.typical_row import typical_row
 from app.web.prediction import LONGEST_USER_ID
 
@@ -17,7 +18,6 @@ _USER_ID: Json = {
     "description": "Who asks, for a sticky assignment.",
 }
 SAMPLE_ID = "-Sample-" * 8
-_LARGEST_FLOAT32 = 3.4028234663852886e38
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 
@@ -137,9 +137,10 @@ def _value(feature: Feature) -> Json:
     kind = "number" if feature.kind == "numeric" else "string"
     schema: Json = {"type": [kind, "null"] if feature.nullable else kind}
     if feature.kind == "numeric":
-        schema |= {"minimum": -_LARGEST_FLOAT32, "maximum": _LARGEST_FLOAT32}
+        schema |= {"minimum": -LARGEST_FLOAT32, "maximum": LARGEST_FLOAT32}
     if feature.minimum is not None and feature.maximum is not None:
         schema["description"] = f"Trained on values from {feature.minimum:g} to {feature.maximum:g}."
+    # Open categories accept values that were not in the training data, so the list is no limit.
     allowed = feature.choices if feature.kind == "numeric" else () if feature.open_categories else feature.categories
     if allowed:
         schema["enum"] = [*allowed, None] if feature.nullable else list(allowed)

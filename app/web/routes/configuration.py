@@ -128,6 +128,7 @@ def view(configuration: Configuration) -> ConfigurationView:
         labels_exogenous=terms.labels_exogenous,
         auto_decide=configuration.auto_decide,
         drift_threshold=configuration.drift_threshold,
+        # A configuration without a store was never written, so it has no time.
         changed=iso_utc(configuration.created_at_us) if configuration.created_at_us else None,
         source=configuration.source,
     )

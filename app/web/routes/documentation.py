@@ -66,6 +66,7 @@ def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprin
 
 def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[], bytes]:
     """Returns a function that makes the document anew only after a reload has changed the feature contract."""
+    # Compared by identity: a contract is never changed, only replaced.
     made: dict[int, tuple[FeatureContract | None, bytes]] = {}
 
     def described() -> bytes:

@@ -95,6 +95,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/drift/acknowledge")
     def acknowledge() -> Response:
         """Acknowledge the alarm of a version."""
+        # Without a body: the champion's alarm, and no note.
         limit = services.settings.max_body_bytes
         body = body_as(AcknowledgeRequest, request.environ, limit) if _has_body(request) else AcknowledgeRequest()
         return json_answer(services.drift.acknowledge(body.version, actor_of(request.environ), body.note))

@@ -69,6 +69,7 @@ def blueprint(services: Services) -> Blueprint:
     def health() -> Response:
         """The whole report."""
         report = services.health.report()
+        # "degraded" is a 200: the service still answers, and a restart by an orchestrator would not help.
         if report.status == "unhealthy":
             return json_answer(report, 503, {"Retry-After": "5"})
         return json_answer(report)
@@ -81,6 +82,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/health/ready")
     def ready() -> Response:
         """200 if this process should get requests."""
+        # Before readiness: a draining process is healthy, and load balancers must skip it all the same.
         if services.draining():
             raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
         services.health.require_ready()

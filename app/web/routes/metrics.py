@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from app.web.dependencies import Services
 from app.web.operations import Operation
 
+# Recorders tick every 10 ms; this bounds the wait while one of them is busy.
 FLUSH_S = 0.25
 
 OPERATIONS = (

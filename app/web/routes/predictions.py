@@ -21,6 +21,7 @@ from app.web.request import one_text, whole_number
 from app.web.response import Answer, json_answer
 
 DEFAULT_LIMIT = 100
+# Recorders tick every 10 ms; this bounds the wait while one of them is busy.
 FLUSH_S = 0.25
 
 _PREDICTION_ID = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{ID_LENGTH}}}$"}
