@@ -68,11 +68,6 @@ class MonitorReads:
             report = None if chosen is None else _report(connection, chosen)
             return None if report is None else StoredReport(report, self._age_s(connection))
 
-    def experiments(self) -> list[ExperimentSummary]:
-        """Every experiment, newest first."""
-        with self._database.begin(READING) as connection:
-            return _summaries(connection)
-
     def timeline(self, experiment_id: str | None = None, points: int = 200) -> list[TimelinePoint]:
         """Up to `points` points of each comparison's timeline, evenly spaced, with the first and the last of it."""
         with self._database.begin(READING) as connection:
@@ -112,12 +107,8 @@ def thinned(rows: Sequence[Any], points: int) -> list[Any]:
     return [rows[round(place * (len(rows) - 1) / (points - 1))] for place in range(points)]
 
 
-def _summaries(connection: Connection) -> list[ExperimentSummary]:
-    return [ExperimentSummary(*row) for row in _execute(connection, "experiments")]
-
-
 def _summary(connection: Connection, experiment_id: str | None) -> ExperimentSummary | None:
-    summaries = _summaries(connection)
+    summaries = [ExperimentSummary(*row) for row in _execute(connection, "experiments")]
     return next((each for each in summaries if experiment_id in (None, each.id)), None)
 
 

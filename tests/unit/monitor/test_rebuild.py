@@ -175,7 +175,7 @@ def test_the_report_is_made_again_after_a_death_before_it(small_log):
 
 
 @SQLITE_ONLY
-def test_a_store_that_is_away_changes_nothing(small_log, tmp_path):
+def test_an_unavailable_store_changes_nothing(small_log, tmp_path):
     small_log.begin()
     small_log.random_traffic(5)
     path = tmp_path / "data" / "bakeoff.sqlite"

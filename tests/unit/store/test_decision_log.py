@@ -86,7 +86,7 @@ def test_a_full_disk_is_no_decision(begun):
     assert DecisionTable(begun).page(1) == []
 
 
-def test_of_two_who_promote_at_once_one_is_told_that_it_is_done(begun):
+def test_of_two_promotions_at_once_one_finds_it_done(begun):
     results = []
 
     def attempt():
@@ -116,7 +116,7 @@ def worker(database, registry=None):
     return live, ConfigWatcher(configurations, live, AliasKeeper(registry or AliasShelf()))
 
 
-def test_every_worker_follows_at_its_next_look(begun):
+def test_every_worker_follows_at_its_next_poll(begun):
     live, following = worker(begun)
     decided = promote(begun)
     following.now()
@@ -130,7 +130,7 @@ def test_the_one_who_decides_follows_at_once(begun):
 
 
 class AliasShelf:
-    """A shelf with nothing but aliases."""
+    """A model registry with nothing but aliases."""
 
     def __init__(self):
         self.table = {"champion": "v1", "challenger": "v2"}

@@ -39,7 +39,7 @@ def generations(folder):
 
 @pytest.fixture
 def worker(folder):
-    """Starts processes that have confirmed "old", and confirm what they are told; gives (process, its own pid)."""
+    """Starts processes that have confirmed "old", and confirm what is written to them; gives (process, its own pid)."""
     started = []
 
     def start(*prefix):
@@ -55,7 +55,7 @@ def worker(folder):
         process.communicate()
 
 
-def tell(process, generation):
+def confirm(process, generation):
     process.stdin.write(f"{generation}\n")
     process.stdin.flush()
     assert process.stdout.readline() == "done\n"
@@ -76,7 +76,7 @@ def test_a_live_process_with_another_generation_is_behind_until_it_confirms(gene
     other, _ = worker()
     generations.confirm("new")
     assert generations.behind("new") == 1
-    tell(other, "new")
+    confirm(other, "new")
     assert generations.behind("new") == 0
 
 
@@ -105,20 +105,20 @@ def test_a_new_process_sweeps_up_what_dead_ones_left(generations, folder, worker
 def test_two_containers_whose_workers_have_the_same_process_id_are_told_apart(generations, worker):
     (one, pid), (other, same) = worker(*OWN_PIDS), worker(*OWN_PIDS)
     assert pid == same
-    tell(one, "new")
+    confirm(one, "new")
     assert generations.behind("new") == 1
     other.kill()  # and with it, a moment later, its child, which is the worker
     eventually(lambda: not generations.behind("new"), 10, lambda: "the killed worker is still waited for")
 
 
-def test_whose_file_was_taken_away_is_counted_again_from_the_next_reload_on(worker, generations, folder):
+def test_a_worker_whose_file_was_removed_is_counted_again_from_the_next_reload_on(worker, generations, folder):
     process, _ = worker()
     [path.unlink() for path in folder.glob("*.worker")]
     wanted = generations.advance()
     assert generations.behind(wanted) == 0
-    tell(process, "older")
+    confirm(process, "older")
     assert generations.behind(wanted) == 1
-    tell(process, wanted)
+    confirm(process, wanted)
     assert generations.behind(wanted) == 0
 
 

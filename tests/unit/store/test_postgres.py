@@ -65,7 +65,7 @@ def test_what_two_processes_write_at_once_is_seen_by_cursor_in_order_and_whole(d
     assert sorted(seen) == sorted(wanted)
 
 
-def test_a_server_that_is_away_is_unavailable_and_used_again_once_it_is_back(database, postgres_server):
+def test_a_server_that_is_down_is_unavailable_and_used_again_once_it_is_back(database, postgres_server):
     database.probe()
     postgres_server.stop()
     with pytest.raises(StoreUnavailable):
@@ -87,7 +87,7 @@ def test_connections_that_a_restart_ended_cost_nobody_a_refusal(database, postgr
             assert connection.execute(text("SELECT 1")).scalar() == 1
 
 
-def test_what_is_away_is_not_asked_again_at_once(database, postgres_server):
+def test_a_server_that_is_down_is_not_asked_again_at_once(database, postgres_server):
     postgres_server.stop()
     database.kind.pause_s = 1e6
     with pytest.raises(StoreUnavailable):
@@ -209,7 +209,7 @@ def test_the_place_for_people_has_no_password(store_url, postgres_server):
     assert kind_of(store_url).place == f"127.0.0.1:{postgres_server.port}/postgres"
 
 
-def test_a_lock_of_a_server_that_was_away_is_not_held_any_more(store_url, postgres_server):
+def test_a_lock_of_a_server_that_was_down_is_not_held_any_more(store_url, postgres_server):
     first, second = kind_of(store_url).lock("monitor.lock"), kind_of(store_url).lock("monitor.lock")
     assert first.acquire()
     postgres_server.stop()

@@ -15,6 +15,7 @@ from app.domain.report import (
     VariantReport,
 )
 from app.store.configurations import ConfigurationLog
+from app.store.event_log import EventLog
 from app.store.projections import ProjectionStore
 from app.store.reports import MonitorReads, ReportTable, thinned
 from tests import builders
@@ -92,7 +93,7 @@ def test_an_ended_experiment_stays_readable(database, reports, reads):
     begin(database, "two")
     assert reads.report() is None
     assert (reads.report("one").report.state, reads.report("none")) == ("ended", None)
-    assert [each.id for each in reads.experiments()] == ["two", "one"]
+    assert [each.id for each in EventLog(database).experiments()] == ["two", "one"]
 
 
 def test_a_snapshot_has_the_latest_report_and_the_outcomes_of_known_versions(database, store, reports, reads):

@@ -46,7 +46,7 @@ def test_the_state_is_that_of_the_pure_detector_over_the_logged_rows(log):
     assert (watched.requests, watched.wealth, watched.counts) == (57, alone.inputs.wealth, alone.inputs.counts)
 
 
-def test_a_change_is_proven_and_unchanged_traffic_is_not(log):
+def test_a_change_raises_an_alarm_and_unchanged_traffic_does_not(log):
     log.requests(200, seed=1)
     log.watch()
     before = log.report()
@@ -88,7 +88,7 @@ def test_answers_and_errors_are_each_versions_own(log):
     assert (first[2].live, second[2].live) == ((1.0, 0.0), (0.0, 1.0))
 
 
-def test_more_errors_than_held_out_rows_had_are_proven(log):
+def test_more_errors_than_held_out_rows_had_raise_an_alarm(log):
     log.requests(120, wrong=0.9)
     log.watch()
     errors = log.report().outputs[-1]
@@ -188,7 +188,7 @@ def busy(log):
 
 @pytest.mark.parametrize(
     ("store_url", "batch_rows"),
-    [*(("sqlite", portion) for portion in (1, 3, 10, 64, 5000)), ("postgresql", 10)],
+    [*(("sqlite", batch_rows) for batch_rows in (1, 3, 10, 64, 5000)), ("postgresql", 10)],
     indirect=["store_url"],
 )
 def test_the_same_log_gives_the_same_state_however_it_is_cut(log, batch_rows):
@@ -278,7 +278,7 @@ def test_an_acknowledged_alarm_is_silent_at_once_and_stays_so(log):
     assert log.report("v2").alarm
 
 
-def test_an_acknowledgement_holds_for_what_the_monitor_had_not_yet_taken_in(log):
+def test_an_acknowledgement_holds_for_what_the_monitor_had_not_yet_processed(log):
     log.requests(100, shift=3.0)
     log.watch()
     log.requests(50, shift=3.0, seed=5)
@@ -309,7 +309,7 @@ def checking(log):
     return log.publisher(check)
 
 
-def test_an_alarm_turns_the_recommendation_until_it_is_acknowledged(log):
+def test_an_alarm_changes_the_recommendation_until_it_is_acknowledged(log):
     publisher = checking(log)
     log.begin("two", weights={"v1": 1.0})
     log.requests(50)
@@ -338,8 +338,8 @@ def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):
     assert DriftCheck(lambda: None, log.table.standing)("one") == ()
 
 
-class OneVersionShelf:
-    """A shelf with v1, whose reference is `document`; `broken` makes every look fail."""
+class OneVersionRegistry:
+    """A model registry with v1, whose reference is `document`; `broken` makes every read fail."""
 
     def __init__(self, document):
         self.document, self.broken, self.reads = document, False, 0
@@ -357,8 +357,8 @@ class OneVersionShelf:
 
 
 def registry_of(document):
-    """A shelf, and references that look at it each time."""
-    registry = OneVersionShelf(document)
+    """A model registry, and references that are read from it each time."""
+    registry = OneVersionRegistry(document)
     return registry, References(registry, clock=itertools.count(0, 100).__next__)
 
 
@@ -371,7 +371,7 @@ def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
 
 
 @pytest.mark.parametrize("document", [None, b"{", b"{}", b"\xff", b'{"format": 9}'])
-def test_a_missing_or_unreadable_reference_is_none_and_said_once(document, caplog):
+def test_a_missing_or_unreadable_reference_is_none_and_logged_once(document, caplog):
     _, references = registry_of(document)
     with caplog.at_level(logging.WARNING):
         assert [references.of("v1") for _ in range(3)] == [None, None, None]

@@ -1,4 +1,4 @@
-"""The course of drift: evenly spaced, bounded, and the same after a replay."""
+"""The timeline of drift: evenly spaced, bounded, and the same after a replay."""
 
 import msgspec
 import pytest
@@ -18,21 +18,21 @@ def log(store_url):
     database.close()
 
 
-def taken_in(portions):
-    """The course of which each portion brought its points."""
+def points_after(batches):
+    """The timeline to which each batch added its points."""
     timeline, requests = DriftTimelineState("1"), 0
-    for portion in portions:
-        points = [DriftTimelinePoint(mark, mark, 0.0, 0.0, False) for mark in marks(requests, portion)]
-        requests += portion
+    for batch in batches:
+        points = [DriftTimelinePoint(mark, mark, 0.0, 0.0, False) for mark in marks(requests, batch)]
+        requests += batch
         timeline = continued(timeline, points, requests)
     return [point.requests for point in timeline.points]
 
 
-@pytest.mark.parametrize("portions", [[1] * 700, [13] * 1500, [2000] * 60, [7, 9_993, 1, 19_999, 3], [10**9]])
-def test_the_points_follow_from_the_number_of_requests_alone(portions):
-    requests = sum(portions)
+@pytest.mark.parametrize("batches", [[1] * 700, [13] * 1500, [2000] * 60, [7, 9_993, 1, 19_999, 3], [10**9]])
+def test_the_points_follow_from_the_number_of_requests_alone(batches):
+    requests = sum(batches)
     expected = list(range(spacing_at(requests), requests + 1, spacing_at(requests)))
-    assert taken_in(portions) == expected
+    assert points_after(batches) == expected
     assert len(expected) <= MOST_POINTS
 
 
@@ -41,7 +41,7 @@ def test_the_distance_doubles_when_there_would_be_too_many(requests, spacing):
     assert spacing_at(requests) == spacing
 
 
-def test_a_point_says_what_the_report_said_then(log):
+def test_a_point_shows_what_the_report_said_then(log):
     for seed in range(4):
         log.requests(20, shift=seed, seed=seed, wrong=0.1)
     log.watch()
@@ -60,14 +60,14 @@ def test_a_point_says_what_the_report_said_then(log):
     assert timeline[-1].alarm
 
 
-def test_a_read_course_keeps_its_first_and_last_point(log):
+def test_a_timeline_that_is_read_keeps_its_first_and_last_point(log):
     log.requests(200)
     log.watch()
     assert [point.requests for point in log.table.timeline("v1", 3)] == [20, 100, 200]
     assert log.table.timeline("v9", 3) == []
 
 
-def test_the_course_of_another_reference_is_begun_anew(log):
+def test_the_timeline_of_another_reference_is_started_again(log):
     log.requests(60)
     log.watch()
     log.requests(20, seed=9)
