@@ -23,9 +23,9 @@ def unverified_assumptions(
         reasons.append("no range is declared for the metric, so the error rate holds only for very many outcomes")
     if evidence.method in ("paired", "paired_numeric") and evidence.n and not _labels_are_trusted(evidence, terms):
         reasons.append(
-            "whether a label comes may depend on the answer that was served: labels are not declared exogenous "
-            "(LABELS_EXOGENOUS=true), the split is not close to 50/50, and fewer than 95 % of the disagreements are "
-            "labelled"
+            "whether a label arrives may depend on the answer that was served: labels are not declared exogenous "
+            "(LABELS_EXOGENOUS=true), the split is not close to 50/50 in every revision, fewer than 95 % of the "
+            "disagreements are labelled, and the test that allows for it does not confirm a difference"
         )
     return tuple(reasons)
 

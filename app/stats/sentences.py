@@ -51,7 +51,8 @@ def futile(evidence: Evidence, terms: ExperimentTerms) -> str:
 def undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
     """Says what is known so far, and how many labels a decision is likely to need."""
     if not evidence.n:
-        return f"nothing is known yet about {evidence.challenger} against {evidence.baseline}: no outcome has come in"
+        pair = f"{evidence.challenger} against {evidence.baseline}"
+        return f"nothing is known yet about {pair}: no outcome that compares them has arrived"
     known = f"after {_outcomes(evidence)} {evidence.challenger} against {evidence.baseline} is undecided: "
     if evidence.conclusions.not_worse_at is not None:
         known += f"it is not worse by {_limit(terms.equivalence_margin, terms)} or more, and "

@@ -154,7 +154,7 @@ def test_outcomes_of_served_answers_need_no_promise_about_labels():
             evidence(),
             "undecided: its accuracy is 0.7 points higher (95 % interval of the improvement −0.9 to +2.6 points)",
         ),
-        (evidence(0, 0, 0), "no outcome has come in"),
+        (evidence(0, 0, 0), "no outcome that compares them has arrived"),
         (evidence(conclusions=Conclusions(not_worse_at=9)), "it is not worse by 2 points or more"),
         (evidence(forecast=Forecast(10, 20, 3000, 0.0)), "10 to 3,000 further labelled requests"),
         (evidence(forecast=Forecast(10, 20, NotEstimable("far"), 0.2)), "more than 10 further"),
