@@ -15,7 +15,7 @@ from app.cli import doctor
 from app.cli.backup import places_of_state
 from app.errors import BackupRefused, Contradiction
 from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
-from app.store.backup import STORE, BackupContents, RestoreTargets, put_back, staging, standing, unpack
+from app.store.backup import STORE, BackupContents, RestoreTargets, existing_files, put_in_place, staging, unpack
 from app.store.host_files import SharedProgress
 from app.store.kinds import Kind
 from app.store.locks import monitor_lock
@@ -55,7 +55,7 @@ def _restored(
     with staging(places):
         contents = _unpacked(source, places)
         with _server_restored(kind, places.staged(STORE), f"replaced-{stamp}") as commit:
-            aside = [str(folder) for folder in put_back(places, contents.files, stamp, commit)]
+            aside = [str(folder) for folder in put_in_place(places, contents.files, stamp, commit)]
     _keep_ordinal(places, given_away)
     if in_server and STORE in contents.files:
         aside.append(f"the schema replaced-{stamp} of {kind.place}")
@@ -65,7 +65,7 @@ def _restored(
 def _refuse_to_overwrite(places: RestoreTargets, kind: Kind, *, force: bool) -> bool:
     """Whether a database server has a log. Raises `BackupRefused` if there are any data and no `force`."""
     in_server = kind.server is not None and kind.server.has_store()
-    existing = [*map(str, standing(places)), *([kind.place] if in_server else [])]
+    existing = [*map(str, existing_files(places)), *([kind.place] if in_server else [])]
     if existing and not force:
         raise BackupRefused(f"{existing[0]} exists already: add --force to move the existing data aside")
     return in_server

@@ -93,7 +93,7 @@ def _unpacked(archive: tarfile.TarFile, place: Callable[[str], Path]) -> tuple[d
     for entry in archive:
         file = archive.extractfile(entry) if entry.isreg() else None
         if file is None or not (entry.name == CONTENTS or belongs(entry.name)):
-            raise BackupRefused(f"it holds {entry.name!r}, which no backup has: nothing was restored")
+            raise BackupRefused(f"it holds {entry.name!r}, which no backup has")
         if entry.name == CONTENTS:
             contents = file.read(_LARGEST_CONTENTS)
         else:
@@ -176,20 +176,20 @@ class RestoreTargets(msgspec.Struct, frozen=True):
         return [*dict.fromkeys(places)]
 
 
-def standing(homes: RestoreTargets) -> list[Path]:
+def existing_files(places: RestoreTargets) -> list[Path]:
     """The present files that a restore would replace: the store, the key, the token, every version."""
-    store = homes.store
+    store = places.store
     beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
-    kept = [homes.data_dir / KEY, homes.data_dir / TOKEN]
-    registry = homes.model_dir.iterdir() if homes.model_dir.is_dir() else ()
+    kept = [places.data_dir / KEY, places.data_dir / TOKEN]
+    registry = places.model_dir.iterdir() if places.model_dir.is_dir() else ()
     # Names with a dot are the registry's own: locks and the like.
     return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in registry if not p.name.startswith("."))]
 
 
 @contextlib.contextmanager
-def staging(homes: RestoreTargets) -> Iterator[None]:
+def staging(places: RestoreTargets) -> Iterator[None]:
     """Empty staging folders for the block, which are removed at its end."""
-    folders = [root / _STAGED for root in homes.roots()]
+    folders = [root / _STAGED for root in places.roots()]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -200,8 +200,8 @@ def staging(homes: RestoreTargets) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_back(
-    homes: RestoreTargets, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None
+def put_in_place(
+    places: RestoreTargets, names: Iterable[str], stamp: str, commit: Callable[[], None] = lambda: None
 ) -> list[Path]:
     """Move the present files aside and the staged files of these names in; returns the folders with the former files.
 
@@ -209,9 +209,9 @@ def put_back(
     the `OSError` or `StoreUnavailable` is raised.
     """
     done: list[tuple[Path, Path]] = []
-    units = {_unit(homes, name) for name in names if name != STORE or homes.store is not None}
+    units = {_unit(places, name) for name in names if name != STORE or places.store is not None}
     try:
-        aside = {_aside(homes, path, stamp, done) for path in standing(homes)}
+        aside = {_aside(places, path, stamp, done) for path in existing_files(places)}
         for root, unit in sorted(units):
             _move(root / _STAGED / unit, root / unit, done)
         commit()
@@ -222,14 +222,14 @@ def put_back(
     return sorted(aside)
 
 
-def _unit(homes: RestoreTargets, name: str) -> tuple[Path, Path]:
+def _unit(places: RestoreTargets, name: str) -> tuple[Path, Path]:
     """The root, and the path below it that is moved as one: a version's folder, or the file."""
-    root, path = homes.of(name)
+    root, path = places.of(name)
     return (root, Path(path.parts[0])) if name.startswith(f"{REGISTRY}/") else (root, path)
 
 
-def _aside(homes: RestoreTargets, path: Path, stamp: str, done: list[tuple[Path, Path]]) -> Path:
-    root = max((root for root in homes.roots() if path.is_relative_to(root)), key=lambda root: len(root.parts))
+def _aside(places: RestoreTargets, path: Path, stamp: str, done: list[tuple[Path, Path]]) -> Path:
+    root = max((root for root in places.roots() if path.is_relative_to(root)), key=lambda root: len(root.parts))
     folder = root / f".replaced-{stamp}"
     _move(path, folder / path.relative_to(root), done)
     return folder

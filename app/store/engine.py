@@ -34,7 +34,7 @@ class Database:
         self._pid = getpid()
         self._inherited: list[dict[Access, Engine]] = []
         self._opened_before = False
-        self._mark: object = None
+        self._identity: object = None
         self._refusal: tuple[float, str] | None = None
 
     @contextmanager
@@ -48,9 +48,9 @@ class Database:
             with self._engine(access).begin() as connection:
                 yield connection
         except self._failures as error:
-            if self.kind.is_our_fault(error):
+            if self.kind.is_program_error(error):
                 raise
-            if not self.kind.is_still_open(error):
+            if not self.kind.keeps_connections(error):
                 self.close()  # the next use opens another connection
             raise unavailable(_USE, error) from error
 
@@ -64,14 +64,14 @@ class Database:
         with self._lock:
             self._forget_inherited()
             engines, self._engines = self._engines, {}
-            self._mark = None
+            self._identity = None
         for engine in engines.values():
             engine.dispose()
 
     def _engine(self, access: Access) -> Engine:
         with self._lock:
             self._forget_inherited()
-            if self._engines and self.kind.mark() != self._mark:
+            if self._engines and self.kind.identity() != self._identity:
                 self.close()  # the file was replaced: writing on would go to one that nobody can see
             if not self._engines:
                 self._open_first()
@@ -86,22 +86,22 @@ class Database:
         if self._refusal is not None and time.monotonic() < self._refusal[0]:
             raise StoreUnavailable(self._refusal[1])
         try:
-            self._engines, self._mark = self._opened()
+            self._engines, self._identity = self._opened()
         except self._failures as error:
-            if self.kind.pause_s:
-                self._refusal = time.monotonic() + self.kind.pause_s, unavailable(_USE, error).message
+            if self.kind.retry_after_s:
+                self._refusal = time.monotonic() + self.kind.retry_after_s, unavailable(_USE, error).message
             raise
 
     def _opened(self) -> tuple[dict[Access, Engine], object]:
         if not self._opened_before:
-            self.kind.make_room()
+            self.kind.make_folder()
             self._opened_before = True
         # Checked without the write lock first: a store that is only busy opens at once.
         reader, writer = self.kind.engine(READING), self.kind.engine(REBUILDING)
         try:
             if pending(reader):
                 migrate(writer)
-            return {READING: reader}, self.kind.mark()
+            return {READING: reader}, self.kind.identity()
         except BaseException:
             reader.dispose()
             raise
@@ -112,4 +112,4 @@ class Database:
         # Connections must not cross a fork, not even to be closed there: they are kept, untouched and unused.
         if self._pid != getpid():
             self._inherited.append(self._engines)
-            self._engines, self._mark, self._pid = {}, None, getpid()
+            self._engines, self._identity, self._pid = {}, None, getpid()

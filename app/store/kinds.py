@@ -133,7 +133,7 @@ class Kind(Protocol):
         ...
 
     @property
-    def pause_s(self) -> float:
+    def retry_after_s(self) -> float:
         """Seconds for which a store that could not be opened is not tried again."""
         ...
 
@@ -146,19 +146,19 @@ class Kind(Protocol):
         """Connections for one way to use the store, none opened yet."""
         ...
 
-    def make_room(self) -> None:
+    def make_folder(self) -> None:
         """Make the folder that the store needs, at the start of a process. Raises `OSError`."""
         ...
 
-    def mark(self) -> object:
+    def identity(self) -> object:
         """A value that changes when another store takes the place of the opened one. Raises `OSError`."""
         ...
 
-    def is_our_fault(self, error: Exception) -> bool:
+    def is_program_error(self, error: Exception) -> bool:
         """Whether `error` is a bug of this program, which trying again would not mend."""
         ...
 
-    def is_still_open(self, error: Exception) -> bool:
+    def keeps_connections(self, error: Exception) -> bool:
         """Whether the connections are still usable after `error`."""
         ...
 

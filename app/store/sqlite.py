@@ -16,7 +16,7 @@ from app.store.kinds import Access, StoreFacts
 from app.store.statements import HEARTBEAT
 
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
-_OUR_FAULT = (IntegrityError, ProgrammingError, InterfaceError)
+_PROGRAM_ERRORS = (IntegrityError, ProgrammingError, InterfaceError)
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the log is cut to this after a checkpoint; without it, it keeps its greatest size
 
 
@@ -98,7 +98,7 @@ class SQLite:
     """The kind of a `sqlite:` URL. Raises `SettingError` where that names no file."""
 
     failures = (sqlite3.Error,)
-    pause_s = 0.0
+    retry_after_s = 0.0
     is_fair = False  # a waiting writer sleeps ever longer between its tries, whatever order they came in
     server = None
 
@@ -110,11 +110,11 @@ class SQLite:
         self.file = Path(str(url.database))
         self.place = str(self.file)
 
-    def make_room(self) -> None:
+    def make_folder(self) -> None:
         """Make the file's folder."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
 
-    def mark(self) -> int:
+    def identity(self) -> int:
         """The file's inode: a restored file has another."""
         return self.file.stat().st_ino
 
@@ -136,11 +136,11 @@ class SQLite:
 
         return engine
 
-    def is_our_fault(self, error: Exception) -> bool:
+    def is_program_error(self, error: Exception) -> bool:
         """Whether `error` is a violated constraint or an invalid statement."""
-        return isinstance(error, _OUR_FAULT)
+        return isinstance(error, _PROGRAM_ERRORS)
 
-    def is_still_open(self, _error: Exception) -> bool:
+    def keeps_connections(self, _error: Exception) -> bool:
         """False: an error of the disk may have left the connection unusable, and opening a file is cheap."""
         return False
 

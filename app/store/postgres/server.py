@@ -84,7 +84,9 @@ class PostgreSQL:
     """The kind of a `postgresql:` URL. Raises `SettingError` where it names no database, or an unknown option."""
 
     failures = (psycopg.Error,)
-    pause_s = 0.5  # a server that is down takes `connect_timeout` to find out; requests must not all wait for that
+    retry_after_s = (
+        0.5  # finding out that a server is down takes `connect_timeout`: not every request must wait for that
+    )
     is_fair = True  # advisory locks are granted in order
     file = None
 
@@ -115,10 +117,10 @@ class PostgreSQL:
         options = " ".join(filter(None, (given.pop("options", ""), settings)))
         return {**_DEFAULTS, **named, **given, "client_encoding": "utf8", "options": options}
 
-    def make_room(self) -> None:
+    def make_folder(self) -> None:
         """Does nothing: the operator of the server creates the database."""
 
-    def mark(self) -> None:
+    def identity(self) -> None:
         """None: a server that is replaced ends its connections."""
 
     def engine(self, access: Access) -> Engine:
@@ -143,7 +145,7 @@ class PostgreSQL:
 
         return engine
 
-    def is_our_fault(self, error: Exception) -> bool:
+    def is_program_error(self, error: Exception) -> bool:
         """Whether `error` is a violated constraint or an invalid statement, and not a connection lost meanwhile."""
         if not isinstance(error, DBAPIError) or error.connection_invalidated:
             return False
@@ -151,7 +153,7 @@ class PostgreSQL:
             return True
         return isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) not in _OF_THE_SERVER
 
-    def is_still_open(self, error: Exception) -> bool:
+    def keeps_connections(self, error: Exception) -> bool:
         """Whether the server itself reported the error, such as a lock that was not free in time."""
         if isinstance(error, PoolTimeout):
             return True

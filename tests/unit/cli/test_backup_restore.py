@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.cli import main
 from app.files import lock
 from app.inference.registry import ModelRegistry
-from app.store.backup import RestoreTargets, put_back, staging
+from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.keys import load_or_create
@@ -258,7 +258,7 @@ def test_a_move_that_fails_undoes_the_others(here, tmp_path):
     homes = RestoreTargets(here.data, here.store, here.models)
     before = here.rows()
     with staging(homes), pytest.raises(FileNotFoundError, match="sqlite"):
-        put_back(homes, ["store.sqlite"], "now")  # never staged
+        put_in_place(homes, ["store.sqlite"], "now")  # never staged
     assert here.rows() == before
     assert (here.models / "v1" / "manifest.json").exists()
 

@@ -12,7 +12,7 @@ from app.cli import main
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
-from app.store.backup import RestoreTargets, put_back, staging
+from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.kinds import READING
@@ -171,7 +171,7 @@ def test_if_the_server_refuses_the_commit_the_files_are_unchanged(tmp_path):
         homes.staged("keys/deployment.key").parent.mkdir(parents=True)
         homes.staged("keys/deployment.key").write_text("new")
         with pytest.raises(StoreUnavailable):
-            put_back(homes, ["keys/deployment.key", "store.sqlite"], "now", refuse)
+            put_in_place(homes, ["keys/deployment.key", "store.sqlite"], "now", refuse)
     assert key.read_text() == "old"
 
 

@@ -71,7 +71,7 @@ def test_a_server_that_is_down_is_unavailable_and_used_again_once_it_is_back(dat
     with pytest.raises(StoreUnavailable):
         database.probe()
     postgres_server.start()
-    database.kind.pause_s = 0
+    database.kind.retry_after_s = 0
     database._refusal = None
     database.probe()
 
@@ -89,7 +89,7 @@ def test_connections_that_a_restart_ended_cost_nobody_a_refusal(database, postgr
 
 def test_a_server_that_is_down_is_not_asked_again_at_once(database, postgres_server):
     postgres_server.stop()
-    database.kind.pause_s = 1e6
+    database.kind.retry_after_s = 1e6
     with pytest.raises(StoreUnavailable):
         database.probe()
     postgres_server.start()
