@@ -103,3 +103,15 @@ def test_no_request_fails_while_versions_come_and_go(api, installation, third, t
     [thread.join() for thread in threads]
     assert set(statuses) == {200}
     assert len(statuses) > 50
+
+
+def test_versions_published_while_an_empty_service_runs_are_named_and_a_reload_loads_them(start, installation):
+    models, aside = installation / "models", installation / "aside"
+    models.rename(aside)
+    api = start(ready=False, ADMIN_TOKEN="secret").wait_until("/health/live")
+    assert "the model registry is empty" in api.post("/predict", ROW).json()["error"]["message"]
+    aside.rename(models)
+    message = api.post("/predict", ROW).json()["error"]["message"]
+    assert "v1 and v2 are published but not loaded yet; load them with POST /models/reload" in message
+    reload(api)
+    assert api.post("/predict", ROW).status_code == 200

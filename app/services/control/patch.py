@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -23,6 +23,7 @@ from app.services.serving.availability import unknown_version
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Distance = Annotated[float, Meta(ge=0)]
 _Step = Annotated[float, Meta(gt=0, le=1)]
+_Value = TypeVar("_Value")
 _LONGEST_STEP_S = 30 * 86_400
 _TERMS = ExperimentTerms.__struct_fields__
 # Splits that differ by rounding only are the same: a patch that repeats the one in force changes nothing.
@@ -84,8 +85,8 @@ def patched(
         latest,
         weights=latest.weights if _same(weights, latest.weights) else weights,
         policy=latest.policy if patch.policy is UNSET else _policy(patch.policy),
-        auto_decide=latest.auto_decide if patch.auto_decide is UNSET else patch.auto_decide,
-        drift_threshold=latest.drift_threshold if patch.drift_threshold is UNSET else patch.drift_threshold,
+        auto_decide=_given(patch.auto_decide, latest.auto_decide),
+        drift_threshold=_given(patch.drift_threshold, latest.drift_threshold),
         terms=terms,
         experiment_id="" if patch.new_experiment else latest.experiment_id,
         ramp=latest.ramp if _leaves_ramp(patch) else None,
@@ -95,6 +96,10 @@ def patched(
     _require_one_source_of_weights(changed, patch)
     # The split that the environment asked for no longer counts: the patch is the more recent one.
     return latest if changed == latest else replace(changed, asked={})
+
+
+def _given(value: _Value | UnsetType, otherwise: _Value) -> _Value:
+    return otherwise if isinstance(value, UnsetType) else value
 
 
 def _leaves_ramp(patch: ConfigurationPatch) -> bool:
