@@ -27,6 +27,7 @@ from app.services.boundaries import attempt
 
 REFERENCE = "reference.json"
 RANDOM_ROWS = 20_000
+# Fixed, so that publishing the same model twice measures the same rows.
 _SEED = 20261121
 _LIBRARIES = ("scikit-learn", "numpy", "joblib", "skl2onnx", "onnxruntime")
 
@@ -57,6 +58,7 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
     Raises `RegistryConflict`, `InvalidRequest`, and `DataRefused` if the estimator does not fit the contract or does
     not answer the training rows.
     """
+    # First, because measuring parity takes long, and a taken name is known at once.
     registry.reserve(draft.version)
     pickle = _pickled(estimator)
     # Compared is what will be loaded, and making it single-threaded leaves the caller's estimator alone.
@@ -102,6 +104,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
         known = Standard(rows=training, outputs=original.predict(training))
     except Exception as error:
         raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
+    # Random rows too: clients send rows that training did not have, and near-ties lie between them (ADR 0002).
     rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
     outputs = attempt(original.predict, rows)
     if isinstance(outputs, Exception):

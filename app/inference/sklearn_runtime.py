@@ -83,6 +83,7 @@ class SklearnRuntime:
         answers = np.asarray(self._estimator.predict(inputs)).reshape(len(rows))
         if self._classes is None:
             return Outputs(values=self._finite(answers.astype(np.float64)))
+        # From `predict` and not from the probabilities: some classifiers decide by another rule (SVC by votes).
         class_ids = np.searchsorted(self._classes, answers)
         if not self._has_probabilities:
             return Outputs(class_ids=class_ids)

@@ -137,6 +137,7 @@ class Metrics:
         If the artefact of a version is another one than before, the info series of the previous one goes to 0.
         """
         before = dict(self._declared)
+        # Kept, because a worker begins its series again after the fork.
         self._declared.update(versions)
         for version, sha256 in versions.items():
             self._series_of(version)
@@ -201,7 +202,7 @@ class Metrics:
                 _make_room(self._directory)
                 values.ValueClass = values.MultiProcessValue()
             except OSError:
-                _LOG.exception("metrics_not_shared")
+                _LOG.exception("metrics_not_shared")  # counts of this worker are missing from scrapes from now on
         self._make_series()
 
     def _make_series(self) -> None:

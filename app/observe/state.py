@@ -77,6 +77,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """One family for each definition, in the order of the catalogue."""
         state = self._read()
+        # From 0 on, so that a rate over the first outcomes is right: Prometheus does not see a counter begin at 1.
         feedback = dict.fromkeys(self._versions(), 0) | dict(state.monitor.feedback)
         monitor = msgspec.structs.replace(state.monitor, feedback=feedback)
         state = msgspec.structs.replace(state, monitor=monitor)

@@ -143,6 +143,7 @@ def _problem(answer: requests.Response) -> ServiceProblem:
         detail = msgspec.json.decode(answer.content, type=_Error).error
     except msgspec.MsgspecError:
         detail = _Detail(message=answer.reason or "")
+    # Absent from most errors, and a proxy may send a date instead of seconds.
     try:
         retry_after_s = float(answer.headers["Retry-After"])
     except (KeyError, ValueError):

@@ -167,4 +167,4 @@ def _users(users: int, size: int, rng: np.random.Generator) -> Sequence[str | No
 
 
 def _json_row(row: np.ndarray) -> list[float | str | None]:
-    return [None if value != value else value for value in row.tolist()]
+    return [None if value != value else value for value in row.tolist()]  # JSON has no NaN

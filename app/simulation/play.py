@@ -253,6 +253,7 @@ class Play:
         self._tally.refused(answer)
         if answer.code != NO_ANSWER:
             return
+        # Not exact over several threads, which does not matter: any answer sets it back.
         self._unanswered_in_a_row += 1
         if self._unanswered_in_a_row >= _GONE_AFTER:
             self._tally.note(f"the server does not answer any more, the run was stopped: {answer.message}")
@@ -275,5 +276,6 @@ class Play:
             result = call()
             if not isinstance(result, ServiceProblem) or result.status != 503 or result.retry_after_s is None:
                 return result
+            # On the event and not by sleeping, so that a stop does not wait for the service.
             self._stop.wait(min(result.retry_after_s, _LONGEST_PAUSE_S))
         return call()

@@ -109,6 +109,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     if not lines:
         raise DataRefused(f"{path} is empty")
     header = [name.strip() for name in lines[0]]
+    # Lines of another length are skipped here; training would have refused the file.
     return header, [[cell.strip() for cell in line] for line in lines[1:] if len(line) == len(header)]
 
 
@@ -123,7 +124,7 @@ def _cell(feature: Feature, cell: str) -> float | str | None:
         return None
     if feature.kind == "numeric":
         number = _number(cell)
-        return cell if number is None else number
+        return cell if number is None else number  # text stays: `RowParser` rejects it, and the row is skipped
     return cell.lower() if cell not in feature.categories and cell.lower() in ("true", "false") else cell
 
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.domain.known_answers import KnownAnswers, complaint
 
 _TIMEOUT_S = 15.0
+# Bodies that a client might send by mistake. Each must get a 400 whose error has a code and a message.
 _OBJECT = b'{"features": '
 _BAD_BODIES: Mapping[str, bytes] = {
     "no JSON": b"{",
@@ -44,7 +45,7 @@ class Smoke:
         self._url = url.rstrip("/")
         self._known = known
         self._session = requests.Session()
-        self._session.trust_env = False
+        self._session.trust_env = False  # a proxy in the environment is not the way to this service
         self._session.headers["X-Traffic-Kind"] = "synthetic"
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
@@ -105,6 +106,7 @@ class Smoke:
             return
         first = self._known[0]
         real = str(_object(self._post("/predict", {"features": first.answers[0].row}, first.version))["prediction_id"])
+        # In the time, in the middle and in the tag: wherever an id is changed, its signature must fail.
         for position in (0, len(real) // 2, -2):
             letters = list(real)
             letters[position] = "A" if letters[position] != "A" else "B"

@@ -81,7 +81,7 @@ def leak(column: Column, target: Column, task: Task) -> Finding | None:
 def one_to_one(column: Column, other: Column) -> bool:
     """Whether each value of one column occurs with one value of the other only, and vice versa."""
     if bool(column.missing.any()):
-        return False
+        return False  # a gap is a value that the target does not have
     pairs = set(zip(column.values.tolist(), other.values.tolist(), strict=True))
     return len(pairs) == len(column.distinct) == len(other.distinct)
 

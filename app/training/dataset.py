@@ -16,6 +16,7 @@ from app.errors import DataRefused
 from app.training.columns import MISSING, Column, numeric, typed
 
 SEPARATORS = (",", ";", "\t", "|")
+# A header such as `"width, cm";"height"` has a comma that separates nothing.
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -47,10 +48,11 @@ def _text(path: Path) -> str:
         raise DataRefused(f"there is no file {path}") from None
     except OSError as error:
         raise DataRefused(f"{path} cannot be read: {error.strerror or error}") from error
+    # Before decoding: UTF-16 text may decode as UTF-8, with a NUL after every letter.
     if b"\0" in raw:
         raise DataRefused(f"{path} is not UTF-8 text (UTF-16 or a binary file?): save it as CSV in UTF-8")
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")  # spreadsheets write a byte order mark, which would be part of the first name
     except UnicodeDecodeError as error:
         raise DataRefused(
             f"{path} is not UTF-8 text (byte 0x{raw[error.start]:02x} at offset {error.start}): save it as CSV in UTF-8"
@@ -72,6 +74,7 @@ def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]
 
 
 def _names(path: Path, header: list[str]) -> list[str]:
+    # Exported indexes have no header: such a column gets a name that --drop can use.
     names = [cell.strip() or f"column_{number}" for number, cell in enumerate(header, start=1)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:

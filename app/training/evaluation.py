@@ -59,6 +59,7 @@ def score(outputs: Outputs, truth: Truth) -> Figures:
     if truth.class_ids is None:
         return _score_values(outputs, truth)
     assert outputs.class_ids is not None
+    # All classes of the target, so that one that this side of the split lacks has its row in the matrix.
     every = np.arange(len(truth.classes))
     options: Any = {"labels": every, "average": "macro", "zero_division": 0}
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth.class_ids, outputs.class_ids, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -41,14 +41,24 @@ def _by_order(width: int | None, columns: Sequence[Column]) -> ChosenColumns:
 def _by_name(names: Sequence[str], columns: Sequence[Column]) -> ChosenColumns:
     # Exact names last: they win over another column that only has the same name in snake case.
     known = {snake_case(column.name): column for column in columns} | {column.name: column for column in columns}
-    found = {name: known.get(name) or known.get(snake_case(name)) for name in names}
-    lacking = [name for name, column in found.items() if column is None]
+    chosen = [_named(name, known) for name in names]
+    lacking = [name for name, column in zip(names, chosen, strict=True) if column is None]
     if lacking:
         raise DataRefused(f"the reference lacks columns that the model reads: {', '.join(lacking)}", field=lacking[0])
-    chosen = {name: column for name, column in found.items() if column is not None}
-    taken = {column.name for column in chosen.values()}
-    renamed = tuple(msgspec.structs.replace(column, name=name) for name, column in chosen.items())
-    return ChosenColumns(renamed, tuple(column.name for column in columns if column.name not in taken))
+    read = dict(zip(names, filter(None, chosen), strict=True))
+    return ChosenColumns(
+        columns=tuple(msgspec.structs.replace(column, name=name) for name, column in read.items()),
+        extra=_unread(columns, read.values()),
+    )
+
+
+def _named(name: str, known: Mapping[str, Column]) -> Column | None:
+    return known.get(name) or known.get(snake_case(name))
+
+
+def _unread(columns: Sequence[Column], read: Iterable[Column]) -> tuple[str, ...]:
+    names = {column.name for column in read}
+    return tuple(column.name for column in columns if column.name not in names)
 
 
 def extra_columns(names: Sequence[str]) -> list[Finding]:
@@ -64,6 +74,7 @@ def as_fitted(column: Column, encoding: Encoding | None) -> Column:
         known = frozenset(encoding.categories)
         cells = [_spelling(cell, known) for cell in column.cells]
         return categorical(column.name, cells)
+    # An estimator without an encoder for the column was fitted on numbers, and True is 1 to scikit-learn.
     if column.boolean:
         flags = [np.nan if value is None else float(value == "true") for value in column.values]
         return numeric(column.name, np.array(flags), column.cells)
@@ -120,6 +131,7 @@ def answerable_rows(model: ExternalModel, contract: FeatureContract, rows: np.nd
     probe = rows[known[np.argsort(missing.sum(axis=1), kind="stable")[:1]]]
     features = list(contract.features)
     for column in np.flatnonzero(missing.any(axis=0)).tolist():
+        # One column at a time: a model may accept a gap here and fail on one there.
         if answers_without(model, contract, probe, column):
             missing[:, column] = False
             continue

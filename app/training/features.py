@@ -37,6 +37,7 @@ def rows_of(columns: Sequence[Column]) -> np.ndarray:
 
 def digest(contract: FeatureContract, rows: np.ndarray, truth: Truth) -> str:
     """SHA-256 in hex over the feature names, the rows and the target, all in their order."""
+    # Over values and not over the file, so that another spelling or separator of the same data has the same digest.
     hashed = sha256(msgspec.json.encode((contract.names, contract.target)))
     hashed.update(rows.tobytes() if rows.dtype != object else msgspec.json.encode(rows.tolist()))
     hashed.update(msgspec.json.encode(truth.labels.tolist()))

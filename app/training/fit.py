@@ -111,6 +111,7 @@ def _numeric_steps(features: Sequence[Feature], scale: bool) -> list[tuple[str, 
 
 def _encoding(feature: Feature) -> Any:
     """One column per category of the whole data set, so that a category only in the hold-out is known too."""
+    # Given and not learnt: the contract has the categories of all rows, and the encoder must accept each of them.
     categories = [*feature.categories, MISSING_CATEGORY] if feature.nullable else list(feature.categories)
     encode = OneHotEncoder(categories=[categories], handle_unknown="error", sparse_output=False)
     if not feature.nullable:
@@ -171,6 +172,7 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
             estimator.fit(inputs_for(contract, rows), truth.labels[split.training])
         except (ValueError, TypeError) as error:
             raise DataRefused(f"{name} cannot be fitted on these data: {error}") from error
+    # Answers of the serving runtime and not of the estimator: the figures are of what clients will get.
     trained, held = truth.take(split.training), truth.take(split.holdout)
     heldout = answers(estimator, contract, prepared.rows[split.holdout])
     return Fitted(

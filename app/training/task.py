@@ -10,6 +10,7 @@ from app.errors import DataRefused
 from app.training.columns import Column
 from app.training.findings import Finding
 
+# See `task_of`: with fewer different values, numbers are more likely to be ids of classes.
 _MANY_VALUES = 20
 _SHARE_OF_ROWS = 0.1
 # From here on a float64 cannot tell a whole number from its neighbour.

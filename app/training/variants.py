@@ -13,6 +13,7 @@ import msgspec
 from app.domain.contract import Task
 from app.errors import SettingError
 
+# At the top of the source tree, where people find and edit it.
 VARIANTS_FILE = Path(__file__).parents[2] / "training.toml"
 
 
@@ -72,6 +73,7 @@ def instantiate(name: str, variant: TrainingVariant, task: Task, seed: int) -> A
     try:
         module, _, attribute = dotted.rpartition(".")
         make = getattr(importlib.import_module(module), attribute)
+        # Asked of the signature, because not every estimator has a seed, and an unknown parameter is an error.
         seeded = {"random_state": seed} if "random_state" in inspect.signature(make).parameters else {}
         return make(**{**seeded, **parameters})
     except (ImportError, AttributeError, TypeError, ValueError) as error:

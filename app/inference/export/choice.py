@@ -52,6 +52,7 @@ def _converted(candidate: Candidate, contract: FeatureContract, standard: Standa
 def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:
     if contract.task == "regression":
         return None
+    # Near-ties show in probabilities only; without them a flipped class would go unnoticed (ADR 0002).
     if standard.outputs.probabilities is None:
         return "it answers without probabilities, so that near-ties cannot be detected"
     return "it has a single class" if len(contract.classes) < 2 else None

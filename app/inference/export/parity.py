@@ -37,6 +37,7 @@ def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int
 def _numbers(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     values = seen.astype(np.float64)
     values = values[np.isfinite(values)]
+    # A column without a number in training: any number is as good.
     if values.size == 0:
         values = np.zeros(1)
     low = values.min() if feature.minimum is None else feature.minimum
@@ -51,6 +52,7 @@ def _categories(feature: Feature, seen: np.ndarray, count: int, generator: np.ra
     known = list(feature.categories) or sorted({value for value in seen.tolist() if isinstance(value, str)})
     drawn = np.array(known, dtype=np.object_)[generator.integers(len(known), size=count)]
     if feature.open_categories:
+        # All known names joined cannot be one of them.
         drawn[generator.random(count) < _UNSEEN] = "".join([*known, "unseen"])
     if feature.nullable:
         drawn[generator.random(count) < _NULLS] = None
@@ -85,6 +87,7 @@ def measured(runtime: Runtime, standard: Standard) -> Parity:
     relative to the larger of the value and the standard deviation of all values: near zero, a difference far below
     that spread does not matter.
     """
+    # Near-ties first: they are the rows on which a single row and a batch could disagree.
     near = standard.near_ties
     chosen = np.concatenate([np.flatnonzero(near)[:_SINGLY], np.flatnonzero(~near)[:_SINGLY]])
     singly = [runtime.predict(standard.rows[[index]]) for index in chosen]

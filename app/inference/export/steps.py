@@ -92,6 +92,7 @@ def _imputer(imputer: Any) -> tuple[Step, ...]:
     if imputer.add_indicator:
         raise NotExportable("SimpleImputer adds indicators")
     fill = [_category(value) for value in imputer.statistics_.tolist()]
+    # Such a column has no statistic, and the imputer gives fewer columns than it takes.
     if None in fill:
         raise NotExportable("SimpleImputer drops a column without values")
     return (Impute(fill=tuple(value for value in fill if value is not None)),)

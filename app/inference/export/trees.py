@@ -113,6 +113,7 @@ class _Tree(msgspec.Struct, frozen=True):
 
 def _flattened(members: Sequence[Any], scale: float) -> Trees:
     """The trees of fitted `DecisionTree…` members, values times `scale`."""
+    # A forest of several targets has a class list for each, which no contract here describes.
     if any(member.tree_.n_outputs != 1 for member in members):
         raise NotExportable("several targets")
     return _numbered([_tree(member.tree_, scale) for member in members])
@@ -154,6 +155,7 @@ def _numbered(trees: Sequence[_Tree]) -> Trees:
     return Trees(
         feature=np.where(leaf, 0, np.concatenate([tree.feature for tree in trees])).astype(np.int32),
         threshold=np.where(leaf, np.inf, np.concatenate([tree.threshold for tree in trees])),
+        # At a leaf every value goes left, to the leaf itself: threshold infinite, missing left.
         missing_left=np.concatenate([tree.missing_left for tree in trees]) | leaf,
         children=np.stack([np.where(leaf, own, left), np.where(leaf, own, right)], axis=1).ravel().astype(np.int32),
         values=np.concatenate([tree.values for tree in trees]),
