@@ -1,1 +1,1 @@
-"""The only place that knows concrete classes: makes the parts and joins them, when asked, never on import."""
+"""The only package that makes concrete classes and joins them: on request, never on import."""
