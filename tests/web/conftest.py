@@ -6,7 +6,7 @@ from tests.web import fakes
 
 @pytest.fixture(scope="session")
 def iris():
-    """Services over two versions that answer; tests that look at what was recorded make their own."""
+    """Services over two versions that answer; tests that read what was recorded make their own."""
     return fakes.services()
 
 

@@ -133,8 +133,8 @@ class AcceptingFeedback:
         return Receipt(accepted=len(items), duplicates=0)
 
 
-class MemoryShelf:
-    """A shelf of manifests."""
+class MemoryRegistry:
+    """A registry of manifests in memory."""
 
     def __init__(self, manifests, aliases):
         self.manifests, self._aliases = manifests, aliases
@@ -198,14 +198,14 @@ class AloneGenerations:
         return 0
 
 
-def reload_of(live, registry=None):
-    """Reloads that find on the shelf what serves already, or the fleet `registry`."""
+def reload_of(live, found=None):
+    """Reloads that find the loaded models unchanged, or the models `found`."""
 
-    def serve(found):
-        live.install(found)
+    def serve(loaded):
+        live.install(loaded)
         return live.configuration
 
-    return Reload(lambda: live.loaded_models, lambda before: registry or before, serve, AloneGenerations(), "")
+    return Reload(lambda: live.loaded_models, lambda before: found or before, serve, AloneGenerations(), "")
 
 
 def configuration(**weights):
@@ -239,7 +239,7 @@ def services(
     ticks = itertools.count(SERVED_AT_US)
     reports = reports or MemoryReports(age=None, records=[record()])
     table = MemoryDecisions(live.configuration)
-    registry = MemoryShelf(
+    registry = MemoryRegistry(
         {name: manifest(name, version.ordinal, version.contract) for name, version in served.versions.items()},
         served.aliases,
     )

@@ -33,7 +33,7 @@ def test_the_report_is_answered_whole(watched, alarming):
     assert len(worst["bins"]) == len(worst["reference"]) + 1 == len(worst["live"]) + 1
 
 
-def test_what_the_monitor_has_not_seen_is_said_and_has_no_score(serve):
+def test_without_a_processed_request_there_is_no_score_and_the_note_says_so(serve):
     loaded_models = fakes.loaded_models(v1=fakes.ConstantRuntime())
     version = replace(loaded_models.versions["v1"], manifest={"files": {"reference.json": {}}})
     body = serve(replace(loaded_models, versions={"v1": version}))[0].get("/drift").get_json()
@@ -115,7 +115,7 @@ def test_acknowledging_needs_the_administrators_token(watched, headers, status):
     assert acknowledge(watched[0], headers).status_code == status
 
 
-def test_the_course_is_answered_with_the_alarm_line_and_its_promise(serve, alarming):
+def test_the_timeline_has_the_alarm_line_and_its_false_alarm_probability(serve, alarming):
     drifts = MemoryDrifts(alarming)
     drifts.timelines["v1"] = [DriftTimelinePoint(20, 1_795_000_000_000_000, 0.0, 0.25, False)]
     body = serve(drifts=drifts)[0].get("/drift/timeline").get_json()
@@ -136,7 +136,7 @@ def test_the_course_is_answered_with_the_alarm_line_and_its_promise(serve, alarm
     }
 
 
-def test_an_empty_course_says_why(client):
+def test_an_empty_timeline_says_why(client):
     body = client.get("/drift/timeline?version=v2").get_json()
     assert (body["version"], body["points"]) == ("v2", [])
     assert "v2 was published without a drift reference" in body["note"]
@@ -145,5 +145,5 @@ def test_an_empty_course_says_why(client):
 @pytest.mark.parametrize(
     ("query", "status"), [("points=0", 400), ("points=501", 400), ("points=x", 400), ("version=v9", 404)]
 )
-def test_a_wrong_question_about_the_course_is_refused(client, query, status):
+def test_a_wrong_question_about_the_timeline_is_refused(client, query, status):
     assert client.get(f"/drift/timeline?{query}").status_code == status

@@ -33,7 +33,7 @@ API_PAGE = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }
-FLEETS = {
+LOADED_MODELS = {
     "iris": fakes.loaded_models(v1=fakes.ConstantRuntime()),
     "without_probabilities": fakes.loaded_models(v1=fakes.ConstantRuntime(1, None)),
     "houses": fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
@@ -42,10 +42,10 @@ FLEETS = {
 }
 
 
-@pytest.fixture(scope="module", params=FLEETS)
+@pytest.fixture(scope="module", params=LOADED_MODELS)
 def described(request):
     """A client and its document, for each kind of model."""
-    client = create_flask(fakes.services(FLEETS[request.param])).test_client()
+    client = create_flask(fakes.services(LOADED_MODELS[request.param])).test_client()
     return client, client.get("/openapi.json").get_json()
 
 
@@ -145,7 +145,7 @@ def test_what_the_schema_refuses_is_refused(client, body):
     check(document, {"$ref": "#/components/schemas/ErrorBody"}, answer.get_json())
 
 
-def test_the_document_follows_a_new_fleet(serve):
+def test_the_document_follows_a_reload(serve):
     client, services = serve(fakes.loaded_models())
     before = client.get("/openapi.json").get_json()["components"]["schemas"]["Row"]
     services.live.install(fakes.loaded_models(v1=fakes.ConstantRuntime()))

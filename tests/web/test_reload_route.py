@@ -25,7 +25,7 @@ def test_nobody_reloads_without_the_token(services):
     assert create_flask(services).test_client().post("/models/reload").status_code == 401
 
 
-def test_a_refused_version_is_told_with_its_reason(services):
+def test_a_refused_version_is_named_with_its_reason(services):
     registry = msgspec.structs.replace(
         services.live.loaded_models, refused=(RefusedVersion("v3", "signed by someone else"),)
     )
@@ -34,7 +34,7 @@ def test_a_refused_version_is_told_with_its_reason(services):
     assert answer.json["refused"] == {"v3": {"reason": "signed by someone else", "still_served": False}}
 
 
-def test_an_emptied_shelf_is_a_conflict(services):
+def test_an_emptied_registry_is_a_conflict(services):
     services = msgspec.structs.replace(services, reload=fakes.reload_of(services.live, fakes.loaded_models()))
     answer = create_flask(services).test_client().post("/models/reload", headers=ADMIN)
     assert (answer.status_code, answer.json["error"]["code"]) == (409, "conflict")

@@ -7,7 +7,7 @@ from app.domain.decision import AuditEntry, Change, ProbeResult
 from app.errors import SettingError
 from app.monitor.webhook import Announcer, Notice, Notifier, notice_of
 from app.services.control.decisions import Decision, Decisions
-from tests.unit.services.control.deciders import REGISTRY, MemoryDecisions, dependencies, report
+from tests.unit.services.control.deciders import AVAILABLE, MemoryDecisions, dependencies, report
 
 NOTICE = Notice("ann promoted v2", "decision", {"version": "v2"})
 PATIENCE_S = 5
@@ -106,7 +106,7 @@ def scene():
 
 
 def keep(log):
-    Decisions(log, dependencies()).decide(Decision("keep", None, "ann", "enough"), REGISTRY)
+    Decisions(log, dependencies()).decide(Decision("keep", None, "ann", "enough"), AVAILABLE)
 
 
 def test_each_decision_is_announced_once_in_order_also_by_the_next_monitor(scene):

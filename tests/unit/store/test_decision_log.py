@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.reports import ExperimentTable
-from tests.unit.services.control.deciders import REGISTRY, dependencies, report
+from tests.unit.services.control.deciders import AVAILABLE, dependencies, report
 from tests.unit.services.recording.recorders import LOADED
 from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk
 
@@ -31,7 +31,7 @@ def deciding(database, **changes):
 
 
 def promote(database, **changes):
-    return deciding(database, **changes).decide(Decision("promote", "v2", "ann", "why"), REGISTRY)
+    return deciding(database, **changes).decide(Decision("promote", "v2", "ann", "why"), AVAILABLE)
 
 
 def test_the_configuration_the_experiments_and_the_entry_change_together(begun, rows):
@@ -163,7 +163,7 @@ def start(url, **settings):
 
 def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, store_url):
     patch = ConfigurationPatch(weights={"v1": 1, "v2": 9}, auto_decide="off", drift_threshold=0.5)
-    deciding(begun).configure(patch, "ann", REGISTRY)
+    deciding(begun).configure(patch, "ann", AVAILABLE)
     again = start(store_url)
     assert (again.epoch, again.weights["v2"], again.auto_decide, again.drift_threshold) == (2, 0.9, "off", 0.5)
     other = start(store_url, weights={"v1": 75.0, "v2": 25.0})
@@ -173,7 +173,7 @@ def test_the_most_recent_word_wins_between_a_patch_and_the_environment(begun, st
 
 def test_terms_that_were_patched_hold_after_a_restart_until_the_environment_says_otherwise(begun, store_url):
     patch = ConfigurationPatch(metric="reward", alpha=0.01, reward_range=(0.0, 9.0), new_experiment=True)
-    after = deciding(begun).configure(patch, "ann", REGISTRY).configuration
+    after = deciding(begun).configure(patch, "ann", AVAILABLE).configuration
     assert start(store_url) == after
     assert start(store_url, experiment_alpha=0.1).terms == replace(after.terms, alpha=0.1)
 

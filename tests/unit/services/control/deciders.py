@@ -22,11 +22,11 @@ BASE = builders.configuration(
     champion="v1",
     created_at_us=NOW_US,
 )
-REGISTRY = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
+AVAILABLE = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
 
 
 class MemoryDecisions:
-    """The audit log and the configurations; `follow` tells of each new one."""
+    """The audit log and the configurations, in memory."""
 
     def __init__(self, configuration=BASE):
         self.latest, self.entries = configuration, []
@@ -80,8 +80,10 @@ class MemoryReports:
         return self.age
 
     def timeline(self, experiment_id, points):
-        course = [TimelinePoint(challenger="v2", n=n, at="", difference=0.0, interval=None, log_e=None) for n in (1, 9)]
-        return course[:points]
+        timeline = [
+            TimelinePoint(challenger="v2", n=n, at="", difference=0.0, interval=None, log_e=None) for n in (1, 9)
+        ]
+        return timeline[:points]
 
     def newest(self, limit):
         return self.records[:limit]
@@ -91,7 +93,7 @@ class MemoryReports:
 
 
 def dependencies(**changes):
-    """A world in which every version answers and nothing is known."""
+    """Dependencies under which every version answers and no report exists."""
     numbers = itertools.count(2)
     parts = {
         "report": lambda _id: None,
@@ -119,7 +121,7 @@ def record(**changes):
 
 
 def report(action="promote", **changes):
-    """A report in which v2 is proven to be better, and nothing speaks against it."""
+    """A report in which v2 is better with enough evidence, and no guardrail forbids it."""
     values = {
         "id": "e1",
         "started": iso_utc(NOW_US),

@@ -6,7 +6,7 @@ from app.services.control.aliases import AliasKeeper, aliases_after, reconcile_a
 from tests.unit.services.control.deciders import BASE
 
 
-class MemoryShelf:
+class MemoryRegistry:
     """Aliases in memory; the process dies after `pointings` of them."""
 
     def __init__(self, table, pointings=9):
@@ -39,7 +39,7 @@ LED_BY_V2 = replace(BASE, champion="v2")
 )
 def test_the_champions_alias_follows_and_a_challenger_changes_places(table, after):
     assert aliases_after(table, "v2") == after
-    registry = MemoryShelf(table)
+    registry = MemoryRegistry(table)
     assert reconcile_aliases(registry, LED_BY_V2) is (table != after)
     assert registry.table == after
     assert reconcile_aliases(registry, LED_BY_V2) is False
@@ -47,7 +47,7 @@ def test_the_champions_alias_follows_and_a_challenger_changes_places(table, afte
 
 @pytest.mark.parametrize("pointings", [0, 1])
 def test_a_crash_on_the_way_heals(pointings):
-    registry = MemoryShelf({"champion": "v1", "challenger": "v2"}, pointings)
+    registry = MemoryRegistry({"champion": "v1", "challenger": "v2"}, pointings)
     with pytest.raises(KeyboardInterrupt):
         reconcile_aliases(registry, LED_BY_V2)
     registry.left = 9
@@ -57,20 +57,20 @@ def test_a_crash_on_the_way_heals(pointings):
 
 @pytest.mark.parametrize("changes", [{"champion": None}, {"epoch": 0}])
 def test_where_nothing_is_decided_nothing_is_moved(changes):
-    registry = MemoryShelf({"champion": "v3"})
+    registry = MemoryRegistry({"champion": "v3"})
     assert reconcile_aliases(registry, replace(BASE, **changes)) is False
     assert registry.table == {"champion": "v3"}
 
 
 def test_a_broken_table_is_written_anew():
-    registry = MemoryShelf({})
+    registry = MemoryRegistry({})
     registry.error = ArtefactRefused("aliases.json", "torn")
     reconcile_aliases(registry, LED_BY_V2)
     assert registry.table == {"champion": "v2"}
 
 
-def test_a_shelf_that_cannot_be_written_is_complained_about_once_and_tried_again(caplog):
-    registry = MemoryShelf({"champion": "v1"})
+def test_a_read_only_registry_is_logged_once_and_tried_again(caplog):
+    registry = MemoryRegistry({"champion": "v1"})
     registry.error = PermissionError("read-only")
     keeper = AliasKeeper(registry)
     keeper.keep(LED_BY_V2)

@@ -83,13 +83,13 @@ def test_a_store_that_goes_away_later_changes_nothing_and_is_logged_once(store, 
     assert [record.message for record in caplog.records] == ["configuration_unreachable"]
 
 
-def test_settings_that_do_not_fit_the_fleet_stop_the_start_even_without_a_store(store):
+def test_settings_that_do_not_fit_the_loaded_models_stop_the_start_even_without_a_store(store):
     store.away = True
     with pytest.raises(SettingError, match="BASELINE"):
         configurations(store, baseline="v9").load(LOADED)
 
 
-def test_an_empty_shelf_has_a_configuration_that_counts_nothing(store):
+def test_an_empty_registry_has_a_configuration_that_counts_nothing(store):
     process = configurations(store)
     assert (process.load(models_of()).epoch, process.current().weights) == (0, {})
     assert process.poll() is None
@@ -103,10 +103,10 @@ def test_other_versions_loaded_later_settle_again(store):
     assert (later.epoch, later.weights["v3"]) == (2, 0.0)
 
 
-def test_the_shelf_is_what_the_fleet_holds():
+def test_the_available_versions_are_those_of_the_loaded_models():
     loaded_models = replace(LOADED, aliases={"champion": "v2"}, refused=(RefusedVersion("v3", "torn"),))
-    registry = available_versions(loaded_models)
-    assert (registry.versions, registry.refused, registry.champion) == (("v1", "v2"), ("v3",), "v2")
+    available = available_versions(loaded_models)
+    assert (available.versions, available.refused, available.champion) == (("v1", "v2"), ("v3",), "v2")
 
 
 def _start(url):

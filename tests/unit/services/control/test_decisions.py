@@ -5,7 +5,7 @@ from app.domain.experiment import ExperimentTerms
 from app.errors import Contradiction, InvalidRequest, NotReady, StoreUnavailable, UnknownVersion
 from app.services.control.decisions import Decision, Decisions
 from app.services.control.transitions import kept, promoted, rolled_back, without
-from tests.unit.services.control.deciders import BASE, REGISTRY, MemoryDecisions, dependencies, report
+from tests.unit.services.control.deciders import AVAILABLE, BASE, MemoryDecisions, dependencies, report
 
 THREE = replace(BASE, weights={"v1": 0.6, "v2": 0.1, "v3": 0.3})
 
@@ -15,8 +15,8 @@ def log():
     return MemoryDecisions()
 
 
-def decide(log, action, version=None, registry=REGISTRY, **changes):
-    return Decisions(log, dependencies(**changes)).decide(Decision(action, version, "ann", "why"), registry)
+def decide(log, action, version=None, available=AVAILABLE, **changes):
+    return Decisions(log, dependencies(**changes)).decide(Decision(action, version, "ann", "why"), available)
 
 
 def test_a_promoted_version_leads_and_is_the_baseline_of_a_new_experiment(log):
@@ -47,7 +47,7 @@ def test_the_entry_says_who_when_what_why_and_what_was_known(log):
         ("keep", "v9", UnknownVersion, "version"),
     ],
 )
-def test_what_makes_no_sense_is_refused_and_changes_nothing(log, action, version, error, field):
+def test_a_decision_that_makes_no_sense_is_refused_and_changes_nothing(log, action, version, error, field):
     with pytest.raises(error) as refused:
         decide(log, action, version)
     assert refused.value.field == field
@@ -56,24 +56,24 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(log, action, version
 
 def test_a_version_that_reads_other_features_cannot_be_promoted(log):
     with pytest.raises(Contradiction, match="features"):
-        decide(log, "promote", "v2", replace(REGISTRY, eligible=("v1",)))
+        decide(log, "promote", "v2", replace(AVAILABLE, eligible=("v1",)))
 
 
 def test_rolling_back_returns_through_all_champions_and_then_no_further(log):
     log.latest = THREE
-    registry = replace(REGISTRY, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
-    decide(log, "promote", "v2", registry)
-    decide(log, "promote", "v3", registry)
-    back = [decide(log, "rollback", registry=registry).configuration.champion for _ in range(2)]
+    available = replace(AVAILABLE, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
+    decide(log, "promote", "v2", available)
+    decide(log, "promote", "v3", available)
+    back = [decide(log, "rollback", available=available).configuration.champion for _ in range(2)]
     assert back == ["v2", "v1"]
     with pytest.raises(Contradiction, match="no champion before v1"):
-        decide(log, "rollback", registry=registry)
+        decide(log, "rollback", available=available)
 
 
 def test_a_champion_that_is_not_served_any_more_cannot_come_back(log):
     log.latest = replace(BASE, champion="v2", former_champions=("v1",))
     with pytest.raises(UnknownVersion):
-        decide(log, "rollback", registry=replace(REGISTRY, versions=("v2",), eligible=("v2",)))
+        decide(log, "rollback", available=replace(AVAILABLE, versions=("v2",), eligible=("v2",)))
     assert log.entries == []
 
 
@@ -107,7 +107,7 @@ def test_a_check_that_cannot_be_recorded_does_not_hide_the_decision(log, caplog)
     assert "check_not_recorded" in [record.message for record in caplog.records]
 
 
-def test_whoever_decides_acts_on_it_before_the_answer(log):
+def test_a_decision_is_applied_here_before_it_is_answered(log):
     followed = []
     decide(log, "keep", follow=lambda: followed.append(log.latest.epoch))
     assert followed == [4]
@@ -151,7 +151,7 @@ def test_where_the_champion_is_at_fault_the_one_before_takes_over(log):
     assert (after.champion, after.weights, after.experiment_id) == ("v1", {"v1": 1.0, "v2": 0.0}, "e2")
 
 
-def test_what_a_person_gives_traffic_again_is_left_alone(log):
+def test_a_version_that_a_person_gives_traffic_again_is_left_alone(log):
     decisions = Decisions(log, dependencies())
     assert decisions.stop("e1", "v2", "too slow") is not None
     log.latest = replace(log.latest, weights=BASE.weights)
@@ -160,13 +160,13 @@ def test_what_a_person_gives_traffic_again_is_left_alone(log):
 
 
 @pytest.mark.parametrize("auto_decide", ["off", "promote"])
-def test_no_roll_back_by_itself_unless_allowed(log, auto_decide):
+def test_no_automatic_roll_back_unless_allowed(log, auto_decide):
     log.latest = replace(BASE, auto_decide=auto_decide)
     assert Decisions(log, dependencies()).stop("e1", "v2", "too slow") is None
 
 
 @pytest.mark.parametrize("auto_decide", ["off", "rollback"])
-def test_no_promotion_by_itself_unless_allowed(log, auto_decide):
+def test_no_automatic_promotion_unless_allowed(log, auto_decide):
     log.latest = replace(BASE, auto_decide=auto_decide)
     assert Decisions(log, dependencies()).promote("e1", "v2", "better") is None
 

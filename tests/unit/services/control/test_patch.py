@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.services.control.decisions import Decisions
 from app.services.control.patch import ConfigurationPatch, patched
-from tests.unit.services.control.deciders import BASE, REGISTRY, MemoryDecisions, dependencies
+from tests.unit.services.control.deciders import AVAILABLE, BASE, MemoryDecisions, dependencies
 
 
 def patch(**values):
@@ -15,13 +15,13 @@ def patch(**values):
 
 
 def test_weights_replace_the_split_and_are_normalised():
-    after = patched(BASE, patch(weights={"v2": 3}), REGISTRY)
+    after = patched(BASE, patch(weights={"v2": 3}), AVAILABLE)
     assert after.weights == {"v1": 0.0, "v2": 1.0}
     assert after.experiment_id == "e1"
 
 
 def test_what_is_left_out_stays():
-    after = patched(BASE, patch(auto_decide="both"), REGISTRY)
+    after = patched(BASE, patch(auto_decide="both"), AVAILABLE)
     assert replace(after, auto_decide="rollback") == BASE
 
 
@@ -30,7 +30,7 @@ def test_what_is_left_out_stays():
     [{}, {"note": "nothing"}, {"weights": {"v1": 7, "v2": 7}}, {"policy": "weighted"}, {"alpha": 0.05}, {"epoch": 3}],
 )
 def test_a_patch_that_changes_nothing_is_none(values):
-    assert patched(BASE, patch(**values), REGISTRY) is BASE
+    assert patched(BASE, patch(**values), AVAILABLE) is BASE
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_patch_that_changes_nothing_is_none(values):
 )
 def test_what_makes_no_sense_is_refused(values, error, field):
     with pytest.raises(error) as refused:
-        patched(BASE, patch(**values), REGISTRY)
+        patched(BASE, patch(**values), AVAILABLE)
     assert refused.value.field == field
 
 
@@ -66,8 +66,8 @@ def test_what_is_out_of_range_is_no_patch(values):
 
 def test_a_version_that_reads_other_features_gets_no_weight():
     with pytest.raises(InvalidRequest, match="features"):
-        patched(BASE, patch(weights={"v1": 1, "v2": 1}), replace(REGISTRY, eligible=("v1",)))
-    assert patched(BASE, patch(weights={"v1": 1, "v2": 0}), replace(REGISTRY, eligible=("v1",))).weights["v1"] == 1
+        patched(BASE, patch(weights={"v1": 1, "v2": 1}), replace(AVAILABLE, eligible=("v1",)))
+    assert patched(BASE, patch(weights={"v1": 1, "v2": 0}), replace(AVAILABLE, eligible=("v1",))).weights["v1"] == 1
 
 
 TERMS = {
@@ -86,9 +86,9 @@ TERMS = {
 @pytest.mark.parametrize(("name", "value"), TERMS.items())
 def test_each_term_takes_effect_with_a_new_experiment_only(name, value):
     with pytest.raises(InvalidRequest) as refused:
-        patched(BASE, patch(**{name: value}), REGISTRY)
+        patched(BASE, patch(**{name: value}), AVAILABLE)
     assert refused.value.field == name
-    after = patched(BASE, patch(**{name: value}, new_experiment=True), REGISTRY)
+    after = patched(BASE, patch(**{name: value}, new_experiment=True), AVAILABLE)
     assert getattr(after.terms, name) == value
     assert after.experiment_id == ""
 
@@ -97,7 +97,7 @@ def test_a_new_experiment_may_begin_with_the_same_terms():
     log = MemoryDecisions()
     after = (
         Decisions(log, dependencies())
-        .configure(patch(new_experiment=True, note="again"), "ann", REGISTRY)
+        .configure(patch(new_experiment=True, note="again"), "ann", AVAILABLE)
         .configuration
     )
     assert (after.experiment_id, after.terms, after.epoch) == ("e2", BASE.terms, 4)
@@ -106,18 +106,18 @@ def test_a_new_experiment_may_begin_with_the_same_terms():
 def test_a_patch_is_an_entry_and_one_that_changes_nothing_is_none():
     log = MemoryDecisions()
     decisions = Decisions(log, dependencies())
-    entry = decisions.configure(patch(weights={"v1": 1, "v2": 3}, note="ramp"), "ann", REGISTRY).entry
+    entry = decisions.configure(patch(weights={"v1": 1, "v2": 3}, note="ramp"), "ann", AVAILABLE).entry
     assert (entry.action, entry.actor, entry.note, list(entry.changes)) == ("configure", "ann", "ramp", ["weights"])
-    again = decisions.configure(patch(weights={"v1": 1, "v2": 3}), "ann", REGISTRY)
+    again = decisions.configure(patch(weights={"v1": 1, "v2": 3}), "ann", AVAILABLE)
     assert (again.entry, again.configuration) == (None, log.latest)
 
 
 @given(st.dictionaries(st.sampled_from(["v1", "v2"]), st.floats(0, 1e300), min_size=1))
 def test_any_weights_give_a_split_or_a_refusal_and_repeating_them_changes_nothing(weights):
     try:
-        after = patched(BASE, patch(weights=weights), REGISTRY)
+        after = patched(BASE, patch(weights=weights), AVAILABLE)
     except InvalidRequest:
         assert not any(weights.values())
         return
     assert sum(after.weights.values()) == pytest.approx(1)
-    assert patched(after, patch(weights=after.weights), REGISTRY) is after
+    assert patched(after, patch(weights=after.weights), AVAILABLE) is after

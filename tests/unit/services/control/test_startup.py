@@ -20,8 +20,8 @@ class Deployment:
         self.latest = None
         self.ids = (f"e{number}" for number in itertools.count(1))
 
-    def start(self, registry=TWO, **settings):
-        wanted = reconcile(Settings(**settings), registry, self.latest, 7, lambda: next(self.ids))
+    def start(self, available=TWO, **settings):
+        wanted = reconcile(Settings(**settings), available, self.latest, 7, lambda: next(self.ids))
         if wanted is not None:
             assert wanted.epoch == 0
             self.latest = replace(wanted, epoch=(self.latest.epoch if self.latest else 0) + 1)
@@ -47,13 +47,13 @@ def test_a_start_that_changes_nothing_adds_nothing(deployment):
     assert deployment.start() is first
 
 
-def test_a_version_without_a_word_in_the_environment_runs_in_shadow(deployment):
+def test_a_version_without_a_weight_in_the_environment_runs_in_shadow(deployment):
     assert deployment.start(THREE).weights == {"v1": 0.5, "v2": 0.5, "v3": 0.0}
 
 
 def test_versions_share_equally_where_none_of_them_has_weight(deployment):
-    registry = replace(THREE, versions=("v3", "v4"), eligible=("v3", "v4"), champion=None)
-    assert deployment.start(registry).weights == {"v3": 0.5, "v4": 0.5}
+    available = replace(THREE, versions=("v3", "v4"), eligible=("v3", "v4"), champion=None)
+    assert deployment.start(available).weights == {"v3": 0.5, "v4": 0.5}
 
 
 def test_a_patch_outlives_a_start_with_the_same_environment(deployment):
@@ -63,14 +63,14 @@ def test_a_patch_outlives_a_start_with_the_same_environment(deployment):
     assert deployment.latest.epoch == 2
 
 
-def test_a_new_word_of_the_environment_ends_a_patch_in_the_same_experiment(deployment):
+def test_a_changed_variable_ends_a_patch_in_the_same_experiment(deployment):
     deployment.start()
     deployment.patch(weights={"v1": 1.0, "v2": 0.0})
     again = deployment.start(weights={"v1": 1.0, "v2": 1.0})
     assert (again.weights, again.experiment_id, again.epoch) == ({"v1": 0.5, "v2": 0.5}, "e1", 3)
 
 
-def test_a_new_word_about_one_setting_leaves_a_patch_of_another(deployment):
+def test_a_changed_variable_leaves_a_patch_of_another_setting(deployment):
     deployment.start()
     deployment.patch(weights={"v1": 1.0, "v2": 0.0}, drift_threshold=0.4)
     again = deployment.start(auto_decide="off")
@@ -78,15 +78,15 @@ def test_a_new_word_about_one_setting_leaves_a_patch_of_another(deployment):
 
 
 @pytest.mark.parametrize(
-    ("registry", "weights"),
+    ("available", "weights"),
     [
         (THREE, {"v1": 0.5, "v2": 0.5, "v3": 0.0}),
         (replace(TWO, versions=("v1",), eligible=("v1",)), {"v1": 1.0}),
     ],
 )
-def test_other_versions_on_the_shelf_begin_an_experiment(deployment, registry, weights):
+def test_other_loaded_versions_begin_an_experiment(deployment, available, weights):
     deployment.start()
-    again = deployment.start(registry)
+    again = deployment.start(available)
     assert (again.experiment_id, again.weights, again.source) == ("e2", weights, "shelf")
 
 
@@ -116,7 +116,7 @@ def test_a_new_version_that_is_refused_changes_nothing(deployment):
     assert deployment.start(replace(TWO, refused=("v3",))) is first
 
 
-def test_an_empty_shelf_changes_nothing(deployment):
+def test_without_loaded_versions_nothing_changes(deployment):
     empty = AvailableVersions(versions=(), eligible=(), champion=None, task="classification")
     assert deployment.start(empty) is None
     first = deployment.start()
@@ -137,7 +137,7 @@ def test_other_terms_begin_an_experiment(deployment, settings):
     assert deployment.start(**settings).experiment_id == "e2"
 
 
-def test_terms_that_people_set_hold_until_the_environment_speaks(deployment):
+def test_terms_that_people_set_hold_until_the_environment_changes(deployment):
     first = deployment.start()
     deployment.patch(experiment_id="p", terms=replace(first.terms, metric="brier", alpha=0.01))
     again = deployment.start()
@@ -164,7 +164,7 @@ def test_the_metric_follows_the_task_where_nobody_says(deployment, task, metric)
         ("classification", {"baseline": "v9"}, "BASELINE"),
     ],
 )
-def test_a_word_that_does_not_fit_the_shelf_names_its_variable(deployment, task, settings, variable):
+def test_a_setting_that_does_not_fit_the_loaded_versions_names_its_variable(deployment, task, settings, variable):
     with pytest.raises(SettingError) as refusal:
         deployment.start(replace(TWO, task=task), **settings)
     assert refusal.value.variable == variable

@@ -9,7 +9,7 @@ from app.services.control.patch import ConfigurationPatch, patched
 from app.services.control.startup import explicit_settings, reconcile
 from app.services.control.transitions import advanced, kept, promoted, ramped, taken_back, without
 from app.settings import Settings
-from tests.unit.services.control.deciders import BASE, NOW_US, REGISTRY, MemoryDecisions, dependencies
+from tests.unit.services.control.deciders import AVAILABLE, BASE, NOW_US, MemoryDecisions, dependencies
 
 ASKED = {"version": "v2", "steps": [0.01, 0.25], "every_seconds": 60}
 
@@ -20,7 +20,7 @@ def patch(**values):
 
 def running(before=BASE):
     """A configuration in which the ramp has begun."""
-    return replace(patched(before, patch(ramp=ASKED), REGISTRY, NOW_US), epoch=4)
+    return replace(patched(before, patch(ramp=ASKED), AVAILABLE, NOW_US), epoch=4)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_taken_back_is_the_split_before():
 )
 def test_a_ramp_that_makes_no_sense_is_refused(values, error, field):
     with pytest.raises(error) as refused:
-        patched(BASE, patch(**values), REGISTRY)
+        patched(BASE, patch(**values), AVAILABLE)
     assert refused.value.field == field
 
 
@@ -99,28 +99,28 @@ def test_a_ramp_of_the_wrong_form_is_refused(changes):
 
 def test_a_version_of_other_features_cannot_be_ramped():
     with pytest.raises(InvalidRequest):
-        patched(BASE, patch(ramp=ASKED), replace(REGISTRY, eligible=("v1",)))
+        patched(BASE, patch(ramp=ASKED), replace(AVAILABLE, eligible=("v1",)))
 
 
 def test_the_policy_thompson_is_refused_while_a_ramp_runs():
     with pytest.raises(InvalidRequest):
-        patched(running(), patch(policy="thompson"), REGISTRY)
-    assert patched(running(), patch(policy="thompson", ramp=None), REGISTRY).policy == "thompson"
+        patched(running(), patch(policy="thompson"), AVAILABLE)
+    assert patched(running(), patch(policy="thompson", ramp=None), AVAILABLE).policy == "thompson"
 
 
 def test_null_ends_the_ramp_and_keeps_the_weights():
-    after = patched(running(), patch(ramp=None), REGISTRY)
+    after = patched(running(), patch(ramp=None), AVAILABLE)
     assert (after.ramp, after.weights) == (None, running().weights)
-    assert patched(BASE, patch(ramp=None), REGISTRY) is BASE
+    assert patched(BASE, patch(ramp=None), AVAILABLE) is BASE
 
 
 @pytest.mark.parametrize("values", [{"weights": {"v1": 0.99, "v2": 0.01}}, {"new_experiment": True}])
 def test_a_word_about_the_split_or_another_experiment_ends_the_ramp(values):
-    assert patched(running(), patch(**values), REGISTRY).ramp is None
+    assert patched(running(), patch(**values), AVAILABLE).ramp is None
 
 
 def test_a_word_about_something_else_leaves_the_ramp():
-    assert patched(running(), patch(auto_decide="off"), REGISTRY).ramp == running().ramp
+    assert patched(running(), patch(auto_decide="off"), AVAILABLE).ramp == running().ramp
 
 
 @pytest.mark.parametrize("decided", [lambda c: promoted(c, "v2"), kept, lambda c: without(c, "v2")])
@@ -130,7 +130,7 @@ def test_a_decision_ends_the_ramp(decided):
 
 def started_again(latest, settings):
     latest = replace(latest, environment=explicit_settings(Settings()))
-    return reconcile(settings, REGISTRY, latest, NOW_US, lambda: "e9") or latest
+    return reconcile(settings, AVAILABLE, latest, NOW_US, lambda: "e9") or latest
 
 
 def test_a_restart_with_the_same_environment_leaves_the_ramp():
@@ -145,6 +145,6 @@ def test_a_restart_with_other_words_ends_the_ramp(settings):
 
 def test_the_audit_log_says_who_began_a_ramp():
     log = MemoryDecisions()
-    Decisions(log, dependencies()).configure(patch(ramp=ASKED), "ann", REGISTRY)
+    Decisions(log, dependencies()).configure(patch(ramp=ASKED), "ann", AVAILABLE)
     [entry] = log.entries
     assert (entry.actor, entry.action, set(entry.changes)) == ("ann", "configure", {"ramp", "weights"})

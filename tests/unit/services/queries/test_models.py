@@ -110,7 +110,7 @@ def test_an_unknown_version_names_those_there_are():
         catalogue(TWO).entry("v9")
 
 
-def test_an_empty_shelf_has_no_versions():
+def test_an_empty_registry_has_no_versions():
     assert catalogue(ModelRegistry({}, {}), serving=()).listing().models == ()
 
 
@@ -120,7 +120,7 @@ def test_a_feature_says_everything_about_itself():
     assert set(msgspec.to_builtins(feature)) == set(Feature.__struct_fields__)
 
 
-def test_the_champion_in_force_is_shown_before_the_shelf_has_followed():
+def test_the_champion_in_force_is_shown_before_the_alias_has_followed():
     registry = ModelRegistry({"v1": manifest("v1"), "v2": manifest("v2")}, {"champion": "v1", "challenger": "v2"})
     listed = catalogue(registry, serving=("v1", "v2"), champion="v2").listing()
     assert listed.aliases == {"champion": "v2", "challenger": "v1"}

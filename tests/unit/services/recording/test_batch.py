@@ -20,7 +20,7 @@ def test_the_limit_is_in_rows_not_in_requests():
     assert record_queue.take_rejected().rows == 2
 
 
-def test_what_was_refused_is_told_once_and_by_version():
+def test_rejected_records_are_reported_once_and_by_version():
     record_queue = RecordQueue(limit_rows=0)
     for version in ("v1", "v2", "v1"):
         record_queue.put(exposure(version))

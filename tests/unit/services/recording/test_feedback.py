@@ -130,7 +130,7 @@ def test_a_failed_commit_fails_every_caller_in_it_and_none_after():
     assert group.submit(2) == 2
 
 
-def test_whoever_waits_too_long_is_told_and_withdrawn():
+def test_a_caller_that_waits_too_long_gets_an_error_and_is_withdrawn():
     entered, release = threading.Event(), threading.Event()
     committed = []
 

@@ -138,7 +138,7 @@ def test_a_full_disk_is_counted_and_recording_resumes_when_there_is_room(path):
     assert ids(path) == recorded
 
 
-def test_an_unusable_store_is_counted_and_recording_resumes_by_itself(scene):
+def test_an_unusable_store_is_counted_and_recording_resumes_on_its_own(scene):
     scene.log.error = StoreUnavailable("the disk is full")
     scene.recorder.start()
     recorded = record(scene, 10)

@@ -96,7 +96,7 @@ def test_a_closed_breaker_is_shown_and_is_no_event(place):
     assert place.gauges == {"v1": False}
 
 
-def test_opening_is_one_event_however_often_one_looks(place):
+def test_opening_is_one_event_however_often_it_is_checked(place):
     place.check()
     place.breakers["v1"].failed()
     assert place.check(5) == ["circuit_opened"]

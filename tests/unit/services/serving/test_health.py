@@ -30,7 +30,7 @@ class Asked:
 
 
 class Place(NamedTuple):
-    """Where a health check lives: what a test may turn."""
+    """What a health check reads, for a test to change."""
 
     live: LiveModels
     time: dict
@@ -91,7 +91,7 @@ def test_without_examples_a_typical_row_is_asked(features):
     assert health.report().status == "healthy"
 
 
-def test_proofs_are_good_for_a_while_and_no_longer():
+def test_probes_are_good_for_a_while_and_no_longer():
     runtime = Asked()
     health, place = check(loaded_models(version("v1", runtime)))
     for seconds, times in ((0, 1), (0.9, 1), (0.2, 2)):
@@ -101,7 +101,7 @@ def test_proofs_are_good_for_a_while_and_no_longer():
         assert runtime.times == times
 
 
-def test_a_new_fleet_is_proven_at_once():
+def test_newly_loaded_models_are_probed_at_once():
     health, place = check(loaded_models(version("v1", Asked())))
     assert health.report().status == "healthy"
     place.live.install(loaded_models(version("v1", Asked(RuntimeError()))))
@@ -120,7 +120,7 @@ def test_an_open_breaker_is_degraded_and_where_all_are_open_unhealthy():
     health.require_ready()
 
 
-def test_proofs_do_not_touch_the_breakers():
+def test_probes_do_not_touch_the_breakers():
     health, place = check(loaded_models(version("v1", Asked(RuntimeError()))))
     health.report()
     assert place.live.breakers["v1"].state == "closed"
@@ -170,7 +170,7 @@ def test_the_monitor_is_a_field_of_its_own(age_s, state):
     assert (report.monitor.state, report.status) == (state, "healthy")
 
 
-def test_a_slow_proof_holds_up_nobody_who_has_an_older_one():
+def test_a_slow_probe_blocks_nobody_who_has_an_older_one():
     started, finish = threading.Event(), threading.Event()
 
     class Slow(Asked):

@@ -9,12 +9,12 @@ from tests.unit.services.recording.recorders import LOADED, Constant, CountingMe
     ("waiting", "full", "backpressure"),
     [(0, False, False), (5, False, False), (6, False, True), (10, False, True), (11, True, True)],
 )
-def test_shadow_work_stands_back_before_anybody_is_turned_away(waiting, full, backpressure):
+def test_shadow_work_pauses_before_any_request_is_rejected(waiting, full, backpressure):
     gate = LoadShedding(lambda: waiting, 10)
     assert (gate.full, gate.backpressure) == (full, backpressure)
 
 
-def test_who_is_turned_away_is_told_when_to_come_back():
+def test_a_rejection_says_when_to_retry():
     refusal = LoadShedding(lambda: 99, 10).refusal()
     assert (refusal.code, refusal.retry_after_s) == ("overloaded", 1)
 

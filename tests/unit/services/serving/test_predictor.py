@@ -94,7 +94,7 @@ def test_a_forced_version_has_no_substitute():
         predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v1"))
 
 
-def test_when_all_fail_the_caller_is_told_when_to_come_back():
+def test_when_all_versions_fail_the_error_says_when_to_retry():
     predictor, _ = make({"v1": Failing(), "v2": Failing()}, {"v1": 1.0, "v2": 0.0})
     with pytest.raises(NotReady, match="v1 raised RuntimeError, v2 raised RuntimeError") as refused:
         predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
@@ -121,7 +121,7 @@ def test_answers_given_before_the_store_could_be_read_do_not_count():
     assert not predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure.counts
 
 
-def test_a_request_is_answered_by_the_fleet_that_parsed_it_though_another_was_installed_since():
+def test_a_request_is_answered_by_the_models_that_parsed_it_also_after_a_reload():
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.0, "v2": 1.0})
     before = predictor.live_state()
     other, _ = make({"v3": Constant(0)}, {"v3": 1.0})

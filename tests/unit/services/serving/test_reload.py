@@ -75,7 +75,7 @@ def test_what_is_refused_is_named_with_the_reason_and_whether_it_still_serves():
 
 def test_an_empty_registry_does_not_end_a_running_service():
     worker = Worker(loaded_models(version("v1")), loaded_models())
-    with pytest.raises(Contradiction, match="it is empty.; the loaded versions go on serving"):
+    with pytest.raises(Contradiction, match=r"it is empty\); the loaded versions go on serving"):
         worker.reload.now()
     assert not worker.served
 
@@ -85,7 +85,7 @@ def test_the_first_versions_of_all_can_be_loaded_without_a_restart():
     assert worker.reload.now().served["v1"].change == "loaded"
 
 
-def test_settings_that_do_not_fit_the_shelf_are_a_conflict_and_nobody_else_is_told():
+def test_settings_that_do_not_fit_the_registry_are_a_conflict_and_no_other_worker_reloads():
     host = Host()
     worker = Worker(loaded_models(version("v1")), loaded_models(version("v2")), host)
     worker.refuses = SettingError("BASELINE", "no version 'v1'")

@@ -55,7 +55,7 @@ def read_by_the_server(data):
     return found
 
 
-def test_one_whole_request_is_told_from_its_bytes():
+def test_one_whole_request_is_recognised_by_its_bytes():
     assert simple_request(WHOLE) == SimpleRequest("POST", "/predict", "mine")
     closing = WHOLE.replace(b"Host", b"Connection: close\r\nHost")
     assert simple_request(closing) == SimpleRequest("POST", "/predict", "mine", close=True)

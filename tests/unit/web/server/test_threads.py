@@ -13,7 +13,7 @@ def threads():
 
 
 class Slow:
-    """Work that ends when it is told to."""
+    """Work that ends when its gate is opened."""
 
     def __init__(self):
         self.begun = threading.Semaphore(0)
@@ -25,11 +25,11 @@ class Slow:
         return subject
 
 
-def test_work_is_done_and_its_result_told(threads):
+def test_work_is_done_and_its_result_returned(threads):
     assert threads.submit(lambda subject: subject + 1, 41).result(5) == 42
 
 
-def test_what_work_raises_is_told_and_the_thread_lives_on(threads):
+def test_an_error_in_work_is_raised_by_its_future_and_the_thread_lives_on(threads):
     with pytest.raises(ZeroDivisionError):
         threads.submit(lambda subject: 1 / subject, 0).result(5)
     assert [threads.submit(str, number).result(5) for number in range(5)] == list("01234")

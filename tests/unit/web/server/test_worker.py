@@ -20,9 +20,9 @@ from app.web.server.worker import answer_to
 )
 def test_what_is_no_request_is_answered_as_every_other_error(error, status, code):
     head, _, body = answer_to(error).partition(b"\r\n\r\n")
-    told = json.loads(body)["error"]
+    detail = json.loads(body)["error"]
     assert head.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\nX-Request-Id: " in head
     assert b"\r\nConnection: close" in head
-    assert told["code"] == code
-    assert "<script>" not in told["message"]
+    assert detail["code"] == code
+    assert "<script>" not in detail["message"]
