@@ -129,8 +129,8 @@ class ModelFailed(BakeoffError):
 
     code = "model_failed"
 
-    def __init__(self, version: str, reason: str) -> None:
-        super().__init__(f"version {version!r} could not answer: {reason}")
+    def __init__(self, version: str, reason: str, detail: str | None = None) -> None:
+        super().__init__(f"version {version!r} could not answer: {detail or reason}")
         self.version = version
         self.reason = reason
 

@@ -106,7 +106,7 @@ def _refuse_unknown(body: dict[str, Any], known: frozenset[str]) -> None:
     for key in body:
         if key not in known:
             shown = key[:_LONG_TEXT]
-            raise InvalidRequest(f"unknown key {shown!r}; known are {', '.join(sorted(known))}", field=shown)
+            raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(known))}", field=shown)
 
 
 class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):

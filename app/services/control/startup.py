@@ -177,7 +177,9 @@ def _metric(terms: ExperimentTerms, task: Task, changed: Collection[str]) -> str
     if terms.metric in possible:
         return terms.metric
     if terms.metric and "metric" in changed:
-        raise SettingError("EXPERIMENT_METRIC", f"{terms.metric} is not for {task}; there are {', '.join(possible)}")
+        raise SettingError(
+            "EXPERIMENT_METRIC", f"{terms.metric} is no metric for {task}; there are {', '.join(possible)}"
+        )
     # Not an error: the same variables start a service whose models were replaced by ones of another task.
     return possible[0]
 

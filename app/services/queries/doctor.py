@@ -63,9 +63,8 @@ def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
             f"install scikit-learn {written}, or publish the model again under another version",
         )
     if manifest.runtime == "sklearn":
-        return Diagnosis(
-            name, "ok", "valid signature; runs on scikit-learn, which is slower: no ONNX graph gives the same answers"
-        )
+        reason = f": {parity.reason}" if parity.reason else ""
+        return Diagnosis(name, "ok", f"valid signature; runs on scikit-learn, which is slower than ONNX{reason}")
     if not parity.holds:
         return Diagnosis(
             name,

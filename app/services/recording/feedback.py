@@ -174,7 +174,7 @@ def _checked_item(item: Any) -> str:
             raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
     prediction_id = item.get("prediction_id")
     if type(prediction_id) is not str:
-        raise InvalidRequest("prediction_id must be a string", field="prediction_id")
+        raise InvalidRequest("give prediction_id: the id of the prediction, a string", field="prediction_id")
     if "actual" not in item and "reward" not in item:
         raise InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
     return prediction_id

@@ -21,6 +21,8 @@ from app.services.serving.availability import PublishedNames, nothing_loaded, un
 from app.services.serving.breaker import Breaker
 
 _RETRY_AFTER_S = 5
+_CIRCUIT_OPEN = "circuit_open"
+_BREAKER_OPEN = "its circuit breaker is open after repeated failures, see GET /health"
 
 
 class LiveState(msgspec.Struct, frozen=True):
@@ -211,7 +213,7 @@ class Predictor:
         for version in (chosen, *fallbacks):
             breaker = state.breakers[version.name]
             if not breaker.allows():
-                failures += (Failure(version.name, "circuit_open"),)
+                failures += (Failure(version.name, _CIRCUIT_OPEN),)
                 continue
             outputs = attempt(version.runtime.predict, rows)
             if isinstance(outputs, Exception):
@@ -224,7 +226,8 @@ class Predictor:
             breaker.succeeded()
             return version, outputs, failures
         if choice.assignment == "forced":
-            raise ModelFailed(chosen.name, failures[-1].reason)
+            reason = failures[-1].reason
+            raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == _CIRCUIT_OPEN else None)
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
 
 
@@ -237,7 +240,7 @@ def _answers(outputs: Outputs) -> np.ndarray:
 def _described(failures: Sequence[Failure]) -> str:
     """The failures for the client: names of error types only, since a model's message may hold data."""
     return ", ".join(
-        f"{failure.version} {'is shut off' if failure.reason == 'circuit_open' else f'raised {failure.reason}'}"
+        f"{failure.version} {'is shut off' if failure.reason == _CIRCUIT_OPEN else f'raised {failure.reason}'}"
         for failure in failures
     )
 

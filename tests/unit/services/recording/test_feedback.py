@@ -62,8 +62,8 @@ def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, lo
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        ({}, "prediction_id must be a string"),
-        ({"prediction_id": 5, "actual": 0}, "prediction_id must be a string"),
+        ({}, "give prediction_id"),
+        ({"prediction_id": 5, "actual": 0}, "give prediction_id"),
         ({"prediction_id": "x"}, "give actual .* or reward"),
         ({"prediction_id": "x", "actual": 0, "colour": 1}, "unknown key 'colour'"),
         ([], "an outcome is an object"),

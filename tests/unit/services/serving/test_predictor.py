@@ -150,3 +150,11 @@ def test_a_named_user_is_assigned_by_name(user_id, assignment):
     ]
     assert {(each.assignment, each.propensity) for each in exposures} == {(assignment, 0.5)}
     assert len({each.version for each in exposures}) == 1
+
+
+def test_a_forced_version_behind_an_open_breaker_says_so():
+    predictor, _ = make({"v1": Failing()}, {"v1": 1.0})
+    forced = PredictionRequest(rows=ROWS, request_id="r", forced="v1")
+    for reason in ["RuntimeError"] * 3 + ["its circuit breaker is open after repeated failures"]:
+        with pytest.raises(ModelFailed, match=reason):
+            predictor.predict(forced)
