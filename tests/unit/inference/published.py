@@ -74,7 +74,7 @@ def draft(rows: np.ndarray, contract: FeatureContract, version: str | None = Non
 
 
 def manifest() -> Manifest:
-    """A manifest before it is on a shelf."""
+    """A manifest before it is published."""
     contract = numeric_contract(np.zeros((1, 2)), 2)
     return builders.manifest(contract=contract, version="", ordinal=0, estimator="Nothing", runtime="sklearn")
 

@@ -1,4 +1,4 @@
-"""Nothing on the shelf is believed before its signature and its checksums are found right."""
+"""No file of an artefact is used before its signature and its checksum are verified."""
 
 from __future__ import annotations
 

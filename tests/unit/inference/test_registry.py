@@ -1,4 +1,4 @@
-"""The shelf: names, ordinals, publication whole or not at all, aliases."""
+"""The model registry: names, ordinals, publication completely or not at all, aliases."""
 
 from __future__ import annotations
 

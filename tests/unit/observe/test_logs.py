@@ -106,13 +106,13 @@ def test_levels_below_the_chosen_one_are_silent() -> None:
 def test_the_request_id_comes_from_the_context_and_a_field_overrides_it(stream: io.StringIO) -> None:
     token = logs.REQUEST_ID.set("r-1")
     LOGGER.info("plain")
-    LOGGER.info("told", extra={"event_fields": {"request_id": "r-2"}})
+    LOGGER.info("received", extra={"event_fields": {"request_id": "r-2"}})
     logs.REQUEST_ID.reset(token)
     assert [json.loads(line)["request_id"] for line in stream.getvalue().splitlines()] == ["r-1", "r-2"]
 
 
 def test_what_comes_as_extra_is_a_field_too(stream: io.StringIO) -> None:
-    LOGGER.info("told", extra={"request_id": "r-3", "path": "/x"})
+    LOGGER.info("received", extra={"request_id": "r-3", "path": "/x"})
     entry = json.loads(stream.getvalue())
     assert (entry["request_id"], entry["path"]) == ("r-3", "/x")
     assert set(entry) == {"ts", "level", "logger", "event", "request_id", "path"}

@@ -1,4 +1,4 @@
-"""No count is lost or doubled when workers die, while others look."""
+"""No count is lost or doubled when workers die, while others read."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ def test_readers_never_see_a_fold_half_done_and_do_not_starve_it(directory: Path
     workers, readers = [start() for _ in range(20)], [start(), start()]
     for worker in workers:
         worker.serve("v1", 10)
-    looks = [reader.watch("model_version_requests_total", "v1") for reader in readers]
+    watches = [reader.watch("model_version_requests_total", "v1") for reader in readers]
     assert all(dead.merge(worker.end()) for worker in workers)
-    assert [stop() for stop in looks] == [{200}, {200}]
+    assert [stop() for stop in watches] == [{200}, {200}]
 
 
 def test_a_reader_that_hangs_delays_the_fold_and_not_the_master(directory: Path, start: Start) -> None:

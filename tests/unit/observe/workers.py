@@ -17,7 +17,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Worker:
-    """A process with `Metrics` of its own that does as it is told."""
+    """A process with `Metrics` of its own that executes commands."""
 
     def __init__(self, directory: Path) -> None:
         self._pipe, theirs = _FORK.Pipe()

@@ -30,7 +30,7 @@ MODEL = {
 
 
 class SmallService:
-    """Answers `setosa` as v1 and v2 in turn; `answers` goes first: by path, (status, body, headers) to be used up."""
+    """Answers `setosa` as v1 and v2 alternately; `answers`, by path (status, body, headers), go first."""
 
     def __init__(self) -> None:
         self.models: list[dict[str, Any]] = [MODEL]

@@ -95,8 +95,8 @@ def quiet(_step):
 
 @pytest.fixture(scope="module")
 def iris(tmp_path_factory):
-    """A shelf with what an empty one gets, and the outcome."""
-    registry = ModelRegistry(tmp_path_factory.mktemp("shelf") / "models", b"k" * 32)
+    """A registry after the first training session, and the session's result."""
+    registry = ModelRegistry(tmp_path_factory.mktemp("registry") / "models", b"k" * 32)
     return registry, train(TrainingRequest(), registry, QUICK, quiet)
 
 
