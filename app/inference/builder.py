@@ -13,7 +13,7 @@ import numpy as np
 
 from app.domain.contract import FeatureContract
 from app.inference.near_ties import settler_of
-from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, opened
+from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, open_graph
 from app.inference.plan import decoded_plan
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.ports import Runtime
@@ -30,7 +30,7 @@ def onnx_runtime(
     estimator settle near-ties. Raises whatever the libraries raise for files that they cannot use.
     """
     plan = decoded_plan(files[PLAN])
-    graph = opened(files[GRAPH], plan, contract)
+    graph = open_graph(files[GRAPH], plan, contract)
     if contract.task == "regression":
         return OnnxRegressor(version, graph)
     settle = settler_of(plan.settling, _arrays(files), graph.matrix) or original().predict

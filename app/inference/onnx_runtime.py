@@ -26,7 +26,7 @@ from app.inference.preparation import preparation_of
 Answer = TypeVar("Answer")
 
 
-def spread(answer: Callable[[np.ndarray], Answer], rows: np.ndarray, smallest: int) -> list[Answer]:
+def in_parallel(answer: Callable[[np.ndarray], Answer], rows: np.ndarray, smallest: int) -> list[Answer]:
     """`answer` of consecutive blocks of the rows, in order: one block per core, none smaller than `smallest` rows.
 
     The caller's thread takes the first block. Threads help, because ONNX Runtime and NumPy release the interpreter's
@@ -68,7 +68,7 @@ class Graph(Protocol):
         ...
 
 
-def opened(model: bytes, plan: RuntimePlan, contract: FeatureContract) -> Graph:
+def open_graph(model: bytes, plan: RuntimePlan, contract: FeatureContract) -> Graph:
     """The graph, ready to run on one thread per call. Raises what ONNX Runtime raises for a graph it cannot run."""
     options = onnxruntime.SessionOptions()
     # One thread: requests are parallel already, and a pool started here would not survive the fork.
@@ -93,11 +93,11 @@ class MatrixGraph:
         self._dtype = np.float32 if plan.dtype == "float32" else np.float64
         self._input = session.get_inputs()[0].name
         self._output = [session.get_outputs()[0].name]
-        self._lanes = _Lanes(session, self._dtype, width)
+        self._buffers = _RowBuffers(session, self._dtype, width)
 
     def one(self, rows: np.ndarray) -> np.ndarray:
         """The output for a single row, shape (1, width), float64."""
-        shape, source, target, binding = self._lanes.lane
+        shape, source, target, binding = self._buffers.bound
         matrix = rows if self._prepare is None else self._prepare(rows)
         if matrix.shape != shape:  # NumPy would broadcast a narrower row
             raise ValueError(f"a row of shape {matrix.shape} for a graph that takes {shape}")
@@ -118,7 +118,7 @@ class MatrixGraph:
         return matrix.astype(np.float32).astype(np.float64) if self._rounds else matrix.astype(np.float64, copy=False)
 
 
-class _Lanes(threading.local):
+class _RowBuffers(threading.local):
     """Each thread's buffers for one row, bound to the session, so that a call allocates nothing.
 
     They are one tuple because reading an attribute of a `threading.local` is slow.
@@ -131,7 +131,7 @@ class _Lanes(threading.local):
         binding = session.io_binding()
         binding.bind_cpu_input(source.name, filled)
         binding.bind_output(target.name, "cpu", 0, answered.dtype.type, answered.shape, answered.ctypes.data)
-        self.lane = (shape, filled, answered, binding)
+        self.bound = (shape, filled, answered, binding)
 
 
 class ColumnsGraph:
@@ -189,7 +189,7 @@ class OnnxClassifier:
             return self._single(rows)
         if count < 2 * _SMALLEST_BLOCK:
             return self._block(rows)
-        parts = spread(self._block, rows, _SMALLEST_BLOCK)
+        parts = in_parallel(self._block, rows, _SMALLEST_BLOCK)
         return Outputs(
             class_ids=np.concatenate([part.class_ids for part in parts if part.class_ids is not None]),
             probabilities=np.concatenate([part.probabilities for part in parts if part.probabilities is not None]),
@@ -231,7 +231,7 @@ class OnnxRegressor:
         count = len(rows)
         if count < 2 * _SMALLEST_BLOCK:
             return Outputs(values=self._block(rows))
-        return Outputs(values=np.concatenate(spread(self._block, rows, _SMALLEST_BLOCK)))
+        return Outputs(values=np.concatenate(in_parallel(self._block, rows, _SMALLEST_BLOCK)))
 
     def _block(self, rows: np.ndarray) -> np.ndarray:
         values = (self._graph.one(rows) if len(rows) == 1 else self._graph.many(rows))[:, 0]

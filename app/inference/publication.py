@@ -20,7 +20,7 @@ from app.domain.manifest import Manifest, Source
 from app.errors import DataRefused
 from app.inference.builder import ESTIMATOR, unpickled
 from app.inference.export.choice import ChosenRuntime, choose
-from app.inference.export.parity import Standard, random_rows, refused
+from app.inference.export.parity import Standard, not_measured, random_rows
 from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.boundaries import attempt
@@ -109,7 +109,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
     outputs = attempt(original.predict, rows)
     if isinstance(outputs, Exception):
         reason = f"the model itself fails on random rows within the training ranges: {outputs}"
-        return ChosenRuntime(runtime="sklearn", files={}, parity=refused(known, reason))
+        return ChosenRuntime(runtime="sklearn", files={}, parity=not_measured(known, reason))
     return choose(estimator, contract, Standard(rows=rows, outputs=outputs), original)
 
 

@@ -61,7 +61,7 @@ def reserve(path: Path) -> None:
         os.close(descriptor)
 
 
-def begun(directory: Path) -> list[Path]:
+def value_files(directory: Path) -> list[Path]:
     """The files that have values, sorted by name.
 
     prometheus_client creates a file and sets its size in two steps, and cannot read a file between them.
@@ -122,7 +122,7 @@ class DeadWorkers:
     def _merge_waiting(self) -> None:
         for pid in self._waiting:
             mark_process_dead(pid, str(self._directory))
-        known = begun(self._directory)
+        known = value_files(self._directory)
         for kind in _SUMMED:
             of_the_dead = {f"{kind}_{pid}.db" for pid in self._waiting}
             dead = [path for path in known if path.name in of_the_dead]

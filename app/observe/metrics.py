@@ -68,7 +68,7 @@ class SharedFiles(Collector):
     def collect(self) -> Iterable[Metric]:
         """The families that any worker has a series of."""
         with metric_files.reading(self._directory):
-            return list(MultiProcessCollector.merge([str(path) for path in metric_files.begun(self._directory)]))
+            return list(MultiProcessCollector.merge([str(path) for path in metric_files.value_files(self._directory)]))
 
 
 class InOrder(Collector):

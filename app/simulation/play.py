@@ -225,7 +225,7 @@ class Play:
         connection = self._connect()
         unsent: list[ServiceOutcome] = []
         while (request := self._next()) is not None:
-            answer = self._tried(partial(connection.predict, request.row, request.user_id))
+            answer = self._with_retries(partial(connection.predict, request.row, request.user_id))
             self._count(request, answer)
             if request.sends_label and isinstance(answer, ServiceAnswer):
                 unsent.append(ServiceOutcome(answer.prediction_id, request.label))
@@ -262,7 +262,7 @@ class Play:
     def _send_labels(self, connection: ServiceConnection, outcomes: list[ServiceOutcome]) -> None:
         if not outcomes or not self._accepts_labels:
             return
-        result = self._tried(partial(connection.send_labels, outcomes))
+        result = self._with_retries(partial(connection.send_labels, outcomes))
         # 404 has two meanings: a forged or foreign prediction id, which is counted, and a server without the call.
         if isinstance(result, ServiceProblem) and result.status == 404 and result.code != _UNKNOWN_PREDICTION:
             self._accepts_labels = False
@@ -270,7 +270,7 @@ class Play:
         else:
             self._tally.labels_were_sent(len(outcomes), result)
 
-    def _tried(self, call: Callable[[], _T | ServiceProblem]) -> _T | ServiceProblem:
+    def _with_retries(self, call: Callable[[], _T | ServiceProblem]) -> _T | ServiceProblem:
         """The result of `call`, tried up to four times while the service answers 503 with a Retry-After."""
         for _ in range(_TRIES - 1):
             result = call()

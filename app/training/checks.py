@@ -131,17 +131,17 @@ def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
     return CheckedData(dataset=dataset, truth=truth, first=first, report=report)
 
 
-def _of_column(column: Column, target: Column, task: Task, insisted: bool) -> Iterable[Finding]:
+def _of_column(column: Column, target: Column, task: Task, is_kept: bool) -> Iterable[Finding]:
     """The findings about one column; after one that drops or refuses it the rest is not examined."""
     infinite = column_checks.infinities(column)
     yield from _present(infinite)
     column = column.without_infinities()
     for examine in _UNUSABLE:
-        found = None if insisted and examine in _GUESSES else examine(column)
+        found = None if is_kept and examine in _GUESSES else examine(column)
         if found:
             yield found
             return
-    found = None if insisted else leak(column, target, task)
+    found = None if is_kept else leak(column, target, task)
     yield from _present(found or column_checks.missing_values(column))
 
 

@@ -130,7 +130,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Fitted(msgspec.Struct, frozen=True):
-    """A fitted variant with its figures. `heldout` are its answers to the hold-out rows.
+    """A fitted variant with its figures. `holdout_outputs` are its answers to the hold-out rows.
 
     `errors` counts those of a wrong class (None for a regression). `warnings` are those of fitting, each once.
     """
@@ -139,7 +139,7 @@ class Fitted(msgspec.Struct, frozen=True):
     estimator: Any
     training: Figures
     holdout: Figures
-    heldout: Outputs
+    holdout_outputs: Outputs
     errors: int | None
     warnings: tuple[str, ...] = ()
 
@@ -174,13 +174,13 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
             raise DataRefused(f"{name} cannot be fitted on these data: {error}") from error
     # Answers of the serving runtime and not of the estimator: the figures are of what clients will get.
     trained, held = truth.take(split.training), truth.take(split.holdout)
-    heldout = answers(estimator, contract, prepared.rows[split.holdout])
+    holdout_outputs = answers(estimator, contract, prepared.rows[split.holdout])
     return Fitted(
         variant=name,
         estimator=estimator,
         training=score(answers(estimator, contract, rows), trained),
-        holdout=score(heldout, held),
-        heldout=heldout,
-        errors=errors_in(heldout, held),
+        holdout=score(holdout_outputs, held),
+        holdout_outputs=holdout_outputs,
+        errors=errors_in(holdout_outputs, held),
         warnings=tuple(warnings),
     )

@@ -179,7 +179,7 @@ def training_draft(version: str, fitted: Fitted, prepared: Prepared, seed: int) 
     rows = prepared.rows[split.training]
     # Answers and errors come from the hold-out: on its own training rows a model is better than it will ever serve.
     reference = build_reference(
-        contract, rows, seed=seed, outputs=fitted.heldout, errors=fitted.errors, holdout=len(split.holdout)
+        contract, rows, seed=seed, outputs=fitted.holdout_outputs, errors=fitted.errors, holdout=len(split.holdout)
     )
     source = Source(
         dataset=checked.dataset.name,

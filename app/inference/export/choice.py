@@ -11,7 +11,7 @@ from app.domain.contract import FeatureContract
 from app.domain.manifest import Parity
 from app.inference.builder import onnx_runtime
 from app.inference.export.conversion import Candidate, candidates_for, files_of
-from app.inference.export.parity import Standard, measured, refused
+from app.inference.export.parity import Standard, measure, not_measured
 from app.services.boundaries import attempt
 from app.services.ports import Runtime
 
@@ -27,14 +27,14 @@ class ChosenRuntime(msgspec.Struct, frozen=True):
 def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
     """The first candidate with parity, else scikit-learn. The reason tells which conversion failed and why."""
     reason = _never_by_onnx(contract, standard)
-    parity = refused(standard, reason or "no conversion is known for it")
+    parity = not_measured(standard, reason or "no conversion is known for it")
     if reason is not None:
         return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
     for candidate in candidates_for(estimator, contract):
         converted = attempt(_converted, candidate, contract, standard, original)
         if isinstance(converted, Exception):
             reason = f"{_described(candidate)}: {type(converted).__name__}: {_first_line(converted)}"
-            parity = refused(standard, reason)
+            parity = not_measured(standard, reason)
             continue
         if converted.parity.holds:
             return converted
@@ -45,7 +45,7 @@ def choose(estimator: Any, contract: FeatureContract, standard: Standard, origin
 def _converted(candidate: Candidate, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
     """The candidate with its measured parity. Raises whatever the converter or ONNX Runtime raises."""
     files = files_of(candidate, candidate.convert())
-    parity = measured(onnx_runtime("candidate", contract, files, lambda: original), standard)
+    parity = measure(onnx_runtime("candidate", contract, files, lambda: original), standard)
     return ChosenRuntime(runtime="onnx", files=files, parity=parity)
 
 

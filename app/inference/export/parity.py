@@ -75,12 +75,12 @@ class Standard(msgspec.Struct, frozen=True):
         return np.asarray(best[:, -1] - best[:, -2] < TIE)
 
 
-def refused(standard: Standard, reason: str) -> Parity:
+def not_measured(standard: Standard, reason: str) -> Parity:
     """The parity report of a version that is not served by ONNX, with the reason why nothing was compared."""
     return Parity(rows=len(standard.rows), flips=0, settled=0, largest_difference=0.0, holds=False, reason=reason[:500])
 
 
-def measured(runtime: Runtime, standard: Standard) -> Parity:
+def measure(runtime: Runtime, standard: Standard) -> Parity:
     """The runtime's parity, measured in one batch and, near-ties first, on single rows.
 
     It holds if every class is the estimator's and every probability within 1e-6. A regression's values are compared

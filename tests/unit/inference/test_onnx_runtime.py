@@ -14,7 +14,7 @@ from app.domain.prediction import Outputs
 from app.errors import ModelFailed
 from app.inference.builder import onnx_runtime
 from app.inference.export.conversion import candidates_for, files_of
-from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, spread
+from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, in_parallel
 from app.inference.sklearn_runtime import SklearnRuntime
 from tests.unit.inference.published import VARIANTS, data, numeric_contract, uniform_rows
 
@@ -102,7 +102,7 @@ def test_an_earlier_answer_is_not_changed_by_a_later_one(forest):
 
 @pytest.mark.parametrize("count", [1, 7, 1000])
 def test_spreading_keeps_the_order(count):
-    parts = spread(lambda block: block * 2, np.arange(count), smallest=3)
+    parts = in_parallel(lambda block: block * 2, np.arange(count), smallest=3)
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(count) * 2)
 
 
@@ -113,7 +113,7 @@ def test_a_helpers_failure_is_the_callers():
         return block
 
     with pytest.raises(ModelFailed, match="late"):
-        spread(fail_late, np.arange(1000), smallest=1)
+        in_parallel(fail_late, np.arange(1000), smallest=1)
 
 
 def test_the_original_estimator_runs_on_one_thread():

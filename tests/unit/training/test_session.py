@@ -26,7 +26,9 @@ def regressor(r2):
 
 
 def fitted(figures):
-    return Fitted(variant="mine", estimator=None, training=figures, holdout=figures, heldout=Outputs(), errors=None)
+    return Fitted(
+        variant="mine", estimator=None, training=figures, holdout=figures, holdout_outputs=Outputs(), errors=None
+    )
 
 
 @pytest.mark.parametrize(
