@@ -11,7 +11,7 @@ def typical_row(contract: FeatureContract) -> list[float | str | None]:
 
 
 def typical_value(feature: Feature) -> float | str | None:
-    """A value that the feature's pipeline accepts, the most ordinary one that the contract can tell.
+    """A value that the feature's pipeline accepts, the most ordinary one that the contract knows.
 
     Numeric: the first of its `choices`, else the median, else the middle of the known range, else 0. Categorical: the
     first category, else None where the contract allows it, else an empty text.

@@ -119,7 +119,7 @@ class MatrixGraph:
 
 
 class _RowBuffers(threading.local):
-    """Each thread's buffers for one row, bound to the session, so that a call allocates nothing.
+    """Each thread's buffers for one row, bound to the session: a call only copies the row in and the answer out.
 
     They are one tuple because reading an attribute of a `threading.local` is slow.
     """
