@@ -71,6 +71,7 @@ class ExposureLog(Protocol):
     def append(self, rows: Sequence[LoggedPrediction]) -> None: ...
 
 
+# Its features and answers are JSON already: the store writes them as they are, and only readers decode them.
 class LoggedPrediction(msgspec.Struct, frozen=True):
     """One row of the `predictions` log. `features` and `answers` are JSON texts.
 

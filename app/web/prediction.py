@@ -109,6 +109,7 @@ def _refuse_unknown(body: dict[str, Any], known: frozenset[str]) -> None:
             raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(known))}", field=shown)
 
 
+# gc=False: answers hold no reference cycles, so the garbage collector need not track them.
 class PredictionAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The answer to one row.
 
@@ -206,6 +207,7 @@ def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
     if outputs.probabilities is None:
         return [BatchItem(id_, classes[index], index) for id_, index in zip(ids, class_ids, strict=True)]
     exact = outputs.probabilities
+    # `readable` for all rows at once: one call for each number costs more than the prediction.
     rows = np.where(exact > SMALL, exact.round(DECIMALS), exact).tolist()
     return [
         BatchItem(id_, classes[index], index, row[index], dict(zip(classes, row, strict=True)))
@@ -282,6 +284,7 @@ def _synthetic(environ: Environ) -> bool:
 def _refusal(services: Services, environ: Environ, error: Exception, request_id: str) -> Answer:
     problem = problem_of(error, environ)
     services.metrics.refused(problem.detail.code)
+    # Only for debugging: clients' mistakes must not fill the log, and the metric counts them.
     _LOG.debug("request_refused", extra={"request_id": request_id, "event_fields": {"code": problem.detail.code}})
     body = body_of(problem.detail, environ.get("PATH_INFO", ""))
     headers = [

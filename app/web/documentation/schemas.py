@@ -17,6 +17,7 @@ _USER_ID: Json = {
     "maxLength": LONGEST_USER_ID,
     "description": "Who asks, for a sticky assignment.",
 }
+# As long as a prediction id and made of the same characters, so that it passes the check of the shape.
 SAMPLE_ID = "-Sample-" * 8
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 

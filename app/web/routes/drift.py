@@ -104,4 +104,5 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _has_body(asked: Request) -> bool:
+    # A chunked body has no Content-Length.
     return bool(asked.content_length or asked.headers.get("Transfer-Encoding"))

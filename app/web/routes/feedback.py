@@ -53,6 +53,7 @@ def _items(body: dict[str, Any], limit: int) -> list[Any]:
         raise InvalidRequest(f"unknown key {unknown[:60]!r} beside feedback", field=unknown[:60])
     if type(items) is not list:
         raise InvalidRequest("feedback must be an array of outcomes", field="feedback")
+    # One list is one transaction, which holds the store's write lock: hence a limit.
     if len(items) > limit:
         raise TooLarge(f"the list has {len(items)} outcomes; the limit is {limit}", field="feedback")
     return items
