@@ -88,7 +88,7 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
 
 
 def _same_ordinal(twin: str) -> str:
-    return f"its ordinal is also that of {twin}, so prediction ids could not tell them apart: publish it under a new name"
+    return f"its ordinal is that of {twin}, prediction ids cannot tell them apart: publish it under another name"
 
 
 def _loaded_models(
