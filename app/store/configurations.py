@@ -123,16 +123,16 @@ class DecisionTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def decide(self, decide: Callable[[Configuration | None], PendingDecision | None]) -> Decided:
-        """Commit the decision that `decide` makes on the configuration in force (None: change nothing).
+    def commit(self, propose: Callable[[Configuration | None], PendingDecision | None]) -> Decided:
+        """Commit the decision that `propose` returns for the configuration in force (None: change nothing).
 
         The configuration, the end of one experiment and the start of the next, and the audit entry are one transaction,
-        durable on return. Raises what `decide` raises, and `NotReady` where there is no configuration and no decision.
+        durable on return. Raises what `propose` raises, and `NotReady` where there is no configuration and no decision.
         """
         # Decided under the write lock: nobody can change the configuration between the decision and its commit.
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
-            pending = decide(latest)
+            pending = propose(latest)
             if pending is not None:
                 configuration = append_to(connection, pending.configuration, latest)
                 return Decided(configuration, _append(connection, pending, configuration.epoch))

@@ -54,15 +54,15 @@ class DriftTable:
         with self._database.begin(READING) as connection:
             return _acknowledgements(connection, version, after)
 
-    def acknowledge(self, version: str, decide: Callable[[DriftReport | None], PendingAcknowledgement]) -> DriftReport:
-        """Commit the acknowledgement that `decide` makes of the present report; returns the report after it.
+    def acknowledge(self, version: str, propose: Callable[[DriftReport | None], PendingAcknowledgement]) -> DriftReport:
+        """Commit the acknowledgement that `propose` returns for the present report; returns the report after it.
 
-        The acknowledgement and its audit entry are one transaction, durable on return. Raises what `decide` raises,
+        The acknowledgement and its audit entry are one transaction, durable on return. Raises what `propose` raises,
         which must be an error where there is no report (None).
         """
         # Under the write lock, so that the place in the log that the acknowledgement gets is exact.
         with self._database.begin(DURABLE) as connection:
-            pending = decide(_standing(connection, version))
+            pending = propose(_standing(connection, version))
             _append(connection, version, pending)
             after = _standing(connection, version)
         assert after is not None, version

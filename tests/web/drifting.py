@@ -40,8 +40,8 @@ class MemoryDrifts:
     def timeline(self, version, points):
         return self.timelines.get(version, [])[:points]
 
-    def acknowledge(self, version, decide):
-        pending = decide(self.reports.get(version))
+    def acknowledge(self, version, propose):
+        pending = propose(self.reports.get(version))
         self.pending.append(pending)
         after = replace(self.reports[version], alarm=False, acknowledged=iso_utc(pending.at_us))
         self.reports[version] = after

@@ -32,7 +32,7 @@ Proposal = Callable[[Configuration | None], PendingDecision | None]
 class DecisionLog(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
-    def decide(self, propose: Proposal) -> Decided: ...
+    def commit(self, propose: Proposal) -> Decided: ...
 
     def add_check(self, seq: int, checked: ProbeResult) -> None: ...
 
@@ -181,7 +181,7 @@ class Decisions:
             after = transition(latest)
             return None if after is None or after is latest else self._pending(latest, after, reason, version_of(after))
 
-        decided = self._log.decide(propose)
+        decided = self._log.commit(propose)
         entry = decided.entry
         if entry is None:
             return decided

@@ -85,11 +85,11 @@ def test_what_was_left_alone_is_not_looked_into_again_before_the_configuration_c
     act, crossed = acting(log), [report("rollback", guardrails=(CROSSED,))]
     act(crossed)
     log.latest = replace(log.latest, epoch=9, weights=BASE.weights)
-    looks, decide = [], log.decide
-    log.decide = lambda make: looks.append(1) or decide(make)
+    commits, commit = [], log.commit
+    log.commit = lambda propose: commits.append(1) or commit(propose)
     for _ in range(3):
         act(crossed)
-    assert (len(looks), log.latest.weights) == (1, BASE.weights)
+    assert (len(commits), log.latest.weights) == (1, BASE.weights)
 
 
 def test_only_the_running_experiments_report_counts():

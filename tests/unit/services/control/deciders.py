@@ -31,8 +31,8 @@ class MemoryDecisions:
     def __init__(self, configuration=BASE):
         self.latest, self.entries = configuration, []
 
-    def decide(self, decide):
-        pending = decide(self.latest)
+    def commit(self, propose):
+        pending = propose(self.latest)
         if pending is None:
             return Decided(self.latest, None)
         self.latest = replace(pending.configuration, epoch=self.latest.epoch + 1)
