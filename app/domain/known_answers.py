@@ -25,7 +25,7 @@ class KnownAnswers(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def complaint(known: KnownAnswer, given: Mapping[str, object], tolerance: float) -> str | None:
-    """How the answer that was given differs from the known one, in a sentence; None if it does not."""
+    """The difference between the given answer and the known one, in a sentence; None if there is none."""
     prediction = given.get("prediction")
     if isinstance(known.prediction, str):
         if prediction != known.prediction:

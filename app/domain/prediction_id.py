@@ -48,7 +48,7 @@ class ServedFact(msgspec.Struct, frozen=True):
 
 
 class Marks(msgspec.Struct, frozen=True):
-    """How the version of a logged id was chosen.
+    """The circumstances in which the version of a logged id was chosen.
 
     `randomised` as in `ServedFact`; `sticky`: by the user's hash, so that the user is the unit; `first`: the id is that
     of the first row of its request.

@@ -75,7 +75,7 @@ def _after_label(state: ErrorState, wrong: bool, level: float, at_us: int) -> Er
         min(CEILING * level, error_e_value(wrong, state.wrong, state.labelled, rise) * (wealth + 1))
         for rise, wealth in zip(RISES, state.wealth, strict=True)
     )
-    # During an alarm labels do not count as normal: the change would soon be part of what it is compared with.
+    # During an alarm labels do not count as normal: the change would soon be part of the norm it is compared with.
     absorbing = state.mode != Mode.ALARMING
     counted = msgspec.structs.replace(
         state,

@@ -68,7 +68,7 @@ def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
 
 
 def block_counts(blocks: np.ndarray, bins: int) -> np.ndarray:
-    """How many requests of each block fell into each bin: shape (blocks, streams, bins), float64."""
+    """The number of requests of each block in each bin, shape (blocks, streams, bins), float64."""
     count, _, streams = blocks.shape
     cells = (np.arange(count)[:, None, None] * streams + np.arange(streams)) * bins + blocks
     counts: np.ndarray = np.bincount(cells.ravel(), minlength=count * streams * bins).reshape(count, streams, bins)

@@ -147,12 +147,13 @@ def _compare_libraries(manifest: Manifest) -> None:
     written_with = manifest.libraries.get("scikit-learn")
     installed = importlib.metadata.version("scikit-learn")
     if written_with not in (None, installed):
+        by_sklearn = manifest.runtime == "sklearn"
         _log.warning(
-            "version %s was written with scikit-learn %s, %s is installed; it is served by %s",
+            "version %s was written with scikit-learn %s, %s is installed: %s",
             manifest.version,
             written_with,
             installed,
-            manifest.runtime,
+            "its answers may differ, publish it again" if by_sklearn else f"it is served by {manifest.runtime}",
         )
 
 

@@ -23,7 +23,7 @@ _PATTERN = "*.db"
 _LOCK, _GATE = "fold.lock", "fold.gate"
 # Room for the series of many versions; a file that outgrows it is no longer protected from a full disk.
 _FILE_BYTES = 1 << 18
-# Gauges of the dead are dropped: what a process held is over when it ends, what it counted is not.
+# Only these are kept of a dead worker: its gauges described a process that is gone.
 _SUMMED = ("counter", "histogram")
 _LOG = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Metrics: callers count events through verbs, and `GET /metrics` shows the sums over all workers.
 
-Names, labels and buckets are in `catalogue.py`; what is read at a scrape and not counted is in `state.py`.
+Names, labels and buckets are in `catalogue.py`; the gauges that are read at a scrape are in `state.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gauges that are read at a scrape instead of counted: the host's condition and what the monitor has derived.
+"""The gauges that are read at a scrape instead of counted: the host's condition and the monitor's state.
 
 One more gauge is its definition in `catalogue.py` and a line in the table `GAUGES` here.
 """
@@ -37,7 +37,7 @@ class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a scrape reads, as it was at one moment.
 
     `weights` are the normalised weights in force, `drift` is the champion's report. None, or a missing key, stands
-    for what is unknown or cannot be estimated.
+    for a quantity that is unknown or cannot be estimated.
     """
 
     host: HostCondition = HostCondition()

@@ -96,7 +96,7 @@ class _Error(msgspec.Struct):
 
 
 class Service:
-    """One connection to the service at `url`; not to be shared between threads, as `requests.Session` must not be."""
+    """One connection to the service at `url`; one per thread, because a `requests.Session` is not thread-safe."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._url = url.rstrip("/")

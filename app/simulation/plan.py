@@ -99,7 +99,7 @@ def _column(distortion: Distortion, data: LabelledRows) -> int:
 
 
 class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How requests are drawn.
+    """The options by which requests are drawn.
 
     `label_rate` is the share of requests whose label is sent. `noise` is in standard deviations of each feature. With
     `users` 0 no request has a user id. The distortions begin with request number `after` (from 0).

@@ -19,7 +19,7 @@ from app.training.dataset import Dataset
 from app.training.findings import DataReport, Finding, counted, refuse_if_any
 from app.training.task import Truth, rare_classes, task_of, truth_of
 
-# From this share of duplicates on, equal rows are what the data are like and not an accident of recording.
+# With a larger share of duplicates, equal rows are a property of the data and not an accident of recording.
 ORDINARY_SHARE = 0.2
 # A fifth of fewer rows would be a hold-out of a single row.
 LEAST_ROWS = 10
@@ -30,7 +30,7 @@ _UNUSABLE: tuple[Callable[[Column], Finding | None], ...] = (
     column_checks.text,
     column_checks.identifier,
 )
-# What --keep may overrule: guesses about the meaning of a column, not what a model cannot compute with.
+# Checks that --keep may overrule: guesses about the meaning of a column. The others find values no model can use.
 _GUESSES = (column_checks.row_number, column_checks.identifier)
 
 

@@ -15,7 +15,7 @@ from app.training.task import Truth
 
 
 class ClassFigures(msgspec.Struct, frozen=True):
-    """How well classes were predicted on `rows` rows.
+    """The figures of predicted classes on `rows` rows.
 
     `precision`, `recall` and `f1` are macro means: unweighted over the classes, 0 for a class that is never
     predicted. `log_loss` in nats, probabilities clipped at the machine epsilon. `brier` after Brier (1950), the mean
@@ -35,7 +35,7 @@ class ClassFigures(msgspec.Struct, frozen=True):
 
 
 class ValueFigures(msgspec.Struct, frozen=True):
-    """How well numbers were predicted on `rows` rows: `rmse` and `mae` in units of the target, `r2` at most 1.
+    """The figures of predicted numbers on `rows` rows: `rmse` and `mae` in units of the target, `r2` at most 1.
 
     `r2` is None where the target does not vary.
     """
@@ -78,7 +78,7 @@ def score(outputs: Outputs, truth: Truth) -> Figures:
 
 
 def errors_in(outputs: Outputs, truth: Truth) -> int | None:
-    """How many answers are of a wrong class; None for a regression."""
+    """The number of answers of a wrong class; None for a regression."""
     return None if truth.class_ids is None else int(np.sum(outputs.class_ids != truth.class_ids))
 
 

@@ -1,7 +1,7 @@
 """Publish a model that was fitted elsewhere (`bakeoff publish`).
 
 The way: load the model, read the reference data and match them to it, measure its figures on them, publish. There is
-no quality gate: whoever fitted the model has decided that it is to be served.
+no quality gate.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ CHECKS = (
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that a check found: `message` says what, `outcome` what was done, or what the user should do."""
+    """One finding of a check: `message` describes it, `outcome` tells what was done, or what the user should do."""
 
     check: str
     action: Action

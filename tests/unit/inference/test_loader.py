@@ -118,13 +118,18 @@ def test_a_manifest_without_examples_is_warmed_up_all_the_same(registry):
     assert load_version(registry, "v9").runtime.predict(IRIS[:1]).class_ids.tolist() == [0]
 
 
-def test_another_scikit_learn_is_warned_of_and_served(registry, caplog):
+@pytest.mark.parametrize(
+    ("runtime", "consequence"),
+    [("onnx", "it is served by onnx"), ("sklearn", "its answers may differ, publish it again")],
+)
+def test_another_scikit_learn_is_warned_of_and_served(registry, caplog, runtime, consequence):
     good = registry.verified("v1")
-    old = msgspec.structs.replace(good.manifest, libraries={"scikit-learn": "0.24.2"})
+    old = msgspec.structs.replace(good.manifest, libraries={"scikit-learn": "0.24.2"}, runtime=runtime)
     registry.publish(old, good.files, "v9")
     with caplog.at_level(logging.WARNING, logger="app.inference"):
         version = load_version(registry, "v9")
     assert "0.24.2" in caplog.text
+    assert consequence in caplog.text
     assert (
         version.runtime.predict(IRIS).class_ids.tolist()
         == load_version(registry, "v1").runtime.predict(IRIS).class_ids.tolist()
