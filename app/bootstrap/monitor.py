@@ -28,7 +28,7 @@ from app.monitor.webhook import Announcer, Notifier
 from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.settings import Settings
-from app.store import locks, statements
+from app.store import kinds, statements
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
@@ -72,7 +72,7 @@ class Monitor:
         """Run until `stop` is set, which is checked between ticks. Waits while another monitor runs on this data."""
         notifier = Notifier(self._settings.notify_webhook_url) if self._settings.notify_webhook_url else None
         loop = self._loop(notifier)
-        with self._lock(locks.MONITOR) as lock:
+        with self._lock(kinds.MONITOR) as lock:
             if not wait_for(lock, stop):
                 return
             with _sending(notifier):
@@ -83,7 +83,7 @@ class Monitor:
 
     def once(self) -> OnceDone:
         """Process all of the log, and publish. Raises `Contradiction` while a monitor runs, and `StoreUnavailable`."""
-        with self._lock(locks.MONITOR) as lock:
+        with self._lock(kinds.MONITOR) as lock:
             if not lock.acquire():
                 raise Contradiction("a monitor runs on this data already and processes everything: read its report")
             rows = sum(process_all(projection, self.log, self.live.states) for projection in self.projections)
@@ -98,7 +98,7 @@ class Monitor:
         Raises `Contradiction` while another rebuild runs, and `StoreUnavailable`.
         """
         # A lock of its own: the running monitor need not stop.
-        with self._lock(locks.REBUILD) as lock:
+        with self._lock(kinds.REBUILD) as lock:
             if not lock.acquire():
                 raise Contradiction("another rebuild runs on this data: wait for it, or stop it")
             fresh = self._space(statements.REBUILD)
@@ -112,7 +112,7 @@ class Monitor:
         return Space(ProjectionStore(self._database, now_us, space), ReportTable(self._database, now_us, space))
 
     def _lock(self, name: str) -> contextlib.AbstractContextManager[StoreLock]:
-        return locks.monitor_lock(self._settings.data_dir, self._database.kind, name)
+        return kinds.monitor_lock(self._settings.data_dir, self._database.kind, name)
 
     def _loop(self, notifier: Notifier | None) -> Loop:
         decisions = Decisions(DecisionTable(self._database), self._dependencies())

@@ -61,11 +61,11 @@ GROUPS = (
         {
             "demo": Command(
                 "app.cli.demo",
-                "start api, monitor and dashboard on this host, send traffic, print the report",
+                "start API, monitor and dashboard on this host, send traffic, print the report",
                 ("bakeoff demo", "bakeoff demo --requests 2000 --once"),
             ),
             "serve": Command(
-                "app.cli.serve", "run the api in the foreground", ("bakeoff serve", "API_PORT=5001 bakeoff serve")
+                "app.cli.serve", "run the API in the foreground", ("bakeoff serve", "API_PORT=5001 bakeoff serve")
             ),
             "monitor": Command(
                 "app.cli.monitor",
@@ -75,7 +75,7 @@ GROUPS = (
             "ui": Command("app.cli.ui", "run the dashboard in the foreground", ("bakeoff ui",)),
             "simulate": Command(
                 "app.cli.simulate",
-                "send rows of the model's data set, with their true labels, to the running api",
+                "send rows of the model's data set, with their true labels, to the running API",
                 ("bakeoff simulate --requests 2000", "bakeoff simulate --drift petal_length:+1sd --after 500"),
             ),
         },
@@ -112,7 +112,7 @@ GROUPS = (
             ),
             "smoke": Command(
                 "app.cli.smoke",
-                "test that a running api gives the known answers and refuses bad requests",
+                "test that a running API gives the known answers and rejects bad requests",
                 ("bakeoff smoke http://127.0.0.1:5000", "bakeoff smoke --print-answers > answers.json"),
             ),
         },

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 
 from app.cli.access import registry_of
 from app.cli.demo_host import (
+    Interrupted,
+    Processes,
     RunningDemo,
     admin_token,
     is_free,
@@ -24,7 +26,6 @@ from app.cli.demo_host import (
     only_demo,
     require_free_port,
 )
-from app.cli.processes import Interrupted, Processes
 from app.errors import Unavailable
 from app.settings import Settings
 

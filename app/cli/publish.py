@@ -15,13 +15,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
         "Loading the file runs any code that is in it: publish only files that you trust. It can hold any fitted "
-        "scikit-learn classifier, regressor or pipeline. Feature contract, figures and drift reference come from the "
-        "reference data, which should be rows that the model has not seen. The data checks are reported; there is no "
-        "quality gate."
+        "scikit-learn classifier, regressor or pipeline. The feature contract, accuracy figures and drift reference "
+        "are computed from FILE.csv. Problems found in the data are reported, but no accuracy is required."
     )
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
-    add("--reference", type=Path, required=True, metavar="DATA.csv", help="rows like those that requests will bring")
+    add(
+        "--reference",
+        type=Path,
+        required=True,
+        metavar="FILE.csv",
+        help="rows the model has not seen, with their true labels",
+    )
     add("--target", required=True, metavar="COLUMN", help="the column with the labels")
     add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
     add("--json", action="store_true", help="print the outcome as JSON")

@@ -17,8 +17,7 @@ from app.errors import BackupRefused, Contradiction
 from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
 from app.store.backup import STORE, BackupContents, RestoreTargets, existing_files, put_in_place, staging, unpack
 from app.store.host_files import SharedProgress
-from app.store.kinds import Kind
-from app.store.locks import monitor_lock
+from app.store.kinds import Kind, monitor_lock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`bakeoff train`: train versions from a data set and publish those that pass the gate."""
+"""`bakeoff train`: train versions from a data set and publish those that pass the quality gate."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LARGEST_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "Without --version, an empty registry gets v1 and v2, two different models to compare (v1 is of the named "
+        "Without --version, an empty registry gets v1 and v2, two different models to compare (v1 uses the named "
         "variant); any other registry gets the next free number. The same data and seed give the same model: equal "
-        "answers and equal figures. The exit status is 1 if the data are refused or a model is below the gate; nothing "
-        "is published then."
+        "answers and equal accuracy figures. If the data are refused or a model fails the quality gate (--min-accuracy, "
+        "--min-r2), nothing is published and the exit status is 1."
     )
     add = parser.add_argument
     add("--dataset", default="iris", metavar="NAME|FILE.csv", help="iris, wine, digits, breast_cancer or a CSV file")
@@ -36,9 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-accuracy",
         type=_share,
         metavar="SHARE",
-        help="classification: the lowest hold-out accuracy to publish (default 0.90)",
+        help="classification: publish only with at least this accuracy on the hold-out (default 0.90)",
     )
-    add("--min-r2", type=_number, metavar="R2", help="regression: the lowest hold-out R² to publish (default: none)")
+    add(
+        "--min-r2",
+        type=_number,
+        metavar="R2",
+        help="regression: publish only with at least this R² on the hold-out (default: none)",
+    )
     add("--drop", action="append", default=[], metavar="COLUMN", help="leave this column out (repeatable)")
     add(
         "--keep",

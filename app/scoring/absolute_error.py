@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from app.domain.experiment import ExperimentTerms
-from app.scoring.contract import Answer, Metric
-from app.scoring.declared_range import Range
+from app.scoring.contract import Answer, Metric, Range
 
 
 def score(answer: Answer, label: float, _terms: ExperimentTerms) -> float | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.scoring.contract import Metric
-from app.scoring.declared_range import Range
-from app.scoring.probabilities import scored_by
+from app.scoring.contract import Metric, Range, scored_by
 
 if TYPE_CHECKING:
     import numpy as np

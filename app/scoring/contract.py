@@ -9,11 +9,37 @@ import msgspec
 
 from app.domain.contract import Task
 from app.domain.experiment import ExperimentTerms
-from app.scoring.declared_range import Range
 
 if TYPE_CHECKING:
-    # Its module needs numpy, and the settings, which read the table of metrics, are read without.
+    import numpy as np
+
     from app.domain.outcome import OutcomeKind
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The values that a metric may take, from `low` to `high`; a value outside counts as the nearer end."""
+
+    low: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """`high` minus `low`. One unit of the tests is this much of the metric."""
+        return self.high - self.low
+
+    def to_unit(self, value: float) -> float:
+        """The value moved onto [0, 1]; NaN stays NaN, so that a test can refuse it."""
+        return min(max((value - self.low) / self.width, 0.0), 1.0)
+
+    def difference(self, unit_difference: float) -> float:
+        """A difference on the unit scale in the units of the metric."""
+        return unit_difference * self.width
+
+    def interval(self, unit_interval: tuple[float, float]) -> tuple[float, float]:
+        """An interval of differences on the unit scale in the units of the metric."""
+        low, high = unit_interval
+        return low * self.width, high * self.width
+
 
 Method: TypeAlias = Literal["paired", "paired_numeric", "two_sample", "asymptotic"]
 
@@ -95,3 +121,21 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         if one.c is not None and not self.reads_probabilities:
             return one.c != other.c
         return one != other
+
+
+def scored_by(loss: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> ScoreAnswer:
+    """A metric's `score` from a loss of rows, shapes (rows, classes) and (rows,) → (rows,).
+
+    None of an answer without probabilities, and of a label that is not the id of one of its classes.
+    """
+
+    def score(answer: Answer, label: float, _terms: ExperimentTerms) -> float | None:
+        if answer.p is None or label != int(label) or not 0 <= label < len(answer.p):
+            return None
+        # Not at the top: the settings read the table of metrics, and commands that need no arithmetic start without
+        # numpy, whose import takes longer than theirs.
+        import numpy as np
+
+        return float(loss(np.array([answer.p]), np.array([int(label)]))[0])
+
+    return score

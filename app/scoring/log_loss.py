@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from app.scoring.contract import Metric
-from app.scoring.declared_range import Range
-from app.scoring.probabilities import scored_by
+from app.scoring.contract import Metric, Range, scored_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +20,7 @@ def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     A proper score up to that limit (Good 1952).
     """
-    import numpy as np  # for the reason in `app.scoring.probabilities`
+    import numpy as np  # for the reason in `app.scoring.contract`
 
     right = probabilities[range(len(labels)), labels]
     score: np.ndarray = -np.log(np.clip(right, LEAST_PROBABILITY, 1.0))

@@ -4,6 +4,10 @@ Model: each bad event belongs to the challenger with probability p; at equal rat
 "its rate is at most (1 + margin) times the baseline's" is p ≤ p0 = π(1+margin)/(π(1+margin)+1−π). The alternative is
 uniform on (p0, 1). One factor per epoch of constant share. Promise: P(a harmless challenger ever crosses) ≤ α = .001.
 Source: one-sided beta mixtures, Howard et al., arXiv 1810.08240; for quantiles, Lindon et al., arXiv 2205.14762.
+
+An answer is slow if it is above a running estimate of a latency quantile, made from past answers only. Such a threshold
+is predictable: under equal latencies each answer above it belongs to the challenger with probability π. The estimate is
+stochastic approximation on the logarithm (Robbins & Monro 1951).
 """
 
 from __future__ import annotations
@@ -17,6 +21,27 @@ from scipy.special import betaln
 
 from app.stats.strongest import Strongest, decided, p_value
 from app.stats.tails import log_beta_sf
+
+_LEAST_STEP = 0.01  # never so small that it could not follow a change
+
+
+class SlowThreshold(msgspec.Struct, frozen=True):
+    """The `quantile` of latency estimated from the answers so far, as ln µs; constant memory."""
+
+    quantile: float = 0.95
+    log_us: float | None = None
+    n: int = 0
+
+    def observe(self, latency_us: float) -> SlowThreshold:
+        """The threshold after one more answer of `latency_us` µs: the one for the next answer."""
+        log_latency = math.log(max(latency_us, 1.0))
+        if self.log_us is None:
+            return SlowThreshold(self.quantile, log_latency, 1)
+        step = max(1 / math.sqrt(self.n + 1), _LEAST_STEP)
+        # Up by `quantile`, down by the rest: in balance where that share of the answers lies below.
+        moved = self.log_us + step * (self.quantile - (log_latency <= self.log_us))
+        return SlowThreshold(self.quantile, moved, self.n + 1)
+
 
 # Low, because a crossed guardrail takes a version out of the traffic without a person.
 ALPHA = 0.001

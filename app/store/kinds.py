@@ -1,9 +1,9 @@
-"""The kinds of database that can be the store, the ways to use it, and its errors as our own."""
+"""The kinds of database that can be the store, the ways to use it, its errors as our own, and the monitor's lock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from app.errors import SettingError, StoreUnavailable
+from app.files import FileLock
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -208,3 +209,29 @@ _KINDS: Mapping[str, Callable[[URL], Kind]] = {
     "postgresql": _postgres,
     "postgresql+psycopg": _postgres,
 }
+
+
+MONITOR, REBUILD = "monitor.lock", "rebuild.lock"
+
+
+@contextmanager
+def monitor_lock(folder: Path, kind: Kind, name: str = MONITOR) -> Iterator[StoreLock]:
+    """The lock of that name for the store of `kind`, not acquired yet; released at the end of the block.
+
+    Raises `SettingError` for `DATA_DIR` where the lock's file cannot be made in `folder`.
+    """
+    # Monitors on several hosts may share a database server, but no file: then the server keeps the lock.
+    lock = kind.server.lock(name) if kind.server is not None else _file_lock(folder / name)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _file_lock(path: Path) -> FileLock:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)  # now, so that a wrong DATA_DIR stops the start instead of the loop
+    except OSError as error:
+        raise SettingError("DATA_DIR", f"cannot make the lock {path}: {error.strerror}") from error
+    return FileLock(path)

@@ -17,9 +17,8 @@ from app.scoring.contract import Metric
 from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
 from app.stats.checks import RatioState
-from app.stats.guardrails import GuardrailState
+from app.stats.guardrails import GuardrailState, SlowThreshold
 from app.stats.robust import ServedCounts
-from app.stats.slowness import SlowThreshold
 from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 

@@ -10,8 +10,7 @@ from app.stats import agreement, checks, guardrails
 from app.stats.agreement import AgreementState
 from app.stats.checks import EpochCounts, RatioState
 from app.stats.estimates import bar
-from app.stats.guardrails import GuardrailState
-from app.stats.slowness import SlowThreshold
+from app.stats.guardrails import GuardrailState, SlowThreshold
 
 COUNTS = st.sampled_from([0, 1, 3, 50, 10**4, 10**7])
 

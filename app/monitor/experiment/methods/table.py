@@ -10,8 +10,7 @@ from app.monitor.experiment.methods.asymptotic import AsymptoticComparison
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.methods.paired_numeric import NumericComparison
 from app.monitor.experiment.methods.two_sample import TwoSampleComparison
-from app.scoring.contract import Method
-from app.scoring.declared_range import Range
+from app.scoring.contract import Method, Range
 from app.scoring.table import metric_of
 from app.stats import paired_numeric, two_sample
 

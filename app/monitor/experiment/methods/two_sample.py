@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 
 from app.monitor.experiment.methods.contract import Observation
-from app.scoring.contract import Method
-from app.scoring.declared_range import Range
+from app.scoring.contract import Method, Range
 from app.stats import betting, two_sample
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.strongest import Strongest

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.processes import Interrupted, Processes
+from app.cli.demo_host import Interrupted, Processes
 from tests.waiting import eventually
 
 STUBBORN = "trap '' TERM; echo ready; while :; do sleep 0.05; done"
