@@ -16,9 +16,9 @@ class Broken:
         raise RuntimeError("this version answers nothing")
 
 
-def with_broken_v2(shelf, name, known=None):
+def with_broken_v2(registry, name, known=None):
     """The version as it is on the shelf, v2 without its model."""
-    version = LOAD(shelf, name, None)
+    version = LOAD(registry, name, None)
     return replace(version, runtime=Broken()) if name == "v2" else version
 
 

@@ -23,9 +23,9 @@ class Slow:
         return self.runtime.predict(rows)
 
 
-def slowed(shelf, name, known=None):
+def slowed(registry, name, known=None):
     """The version as it is on the shelf, and slow."""
-    version = LOAD(shelf, name, None)
+    version = LOAD(registry, name, None)
     return replace(version, runtime=Slow(version.runtime))
 
 

@@ -112,7 +112,7 @@ def sign_in(tab):
     tab.get_by_label("Administrative token").fill(TOKEN)
     tab.get_by_label("Your name, for the audit log").fill("Ann")
     tab.get_by_role("button", name="Sign in").click()
-    tab.get_by_text("You decide as Ann").wait_for()
+    tab.get_by_text("Signed in as Ann").wait_for()
 
 
 def test_a_person_predicts_and_says_that_it_was_right(stack, visit):
@@ -129,7 +129,7 @@ def test_the_code_to_copy_gives_the_same_prediction(stack, visit):
     api, _ = stack
     tab = visit("Playground")
     tab.get_by_role("button", name="Predict").click()
-    tab.get_by_text("Ask for it again").click()
+    tab.get_by_text("Repeat this prediction").click()
     script = tab.get_by_text("import requests").first.locator("xpath=ancestor-or-self::code").inner_text()
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     first, second = (entry["features"] for entry in api.get("/predictions/history?limit=2").json()["predictions"])
@@ -142,7 +142,7 @@ def test_the_split_is_changed_from_the_page(stack, visit):
     tab = visit("Experiment")
     sign_in(tab)
     for version, steps in (("v1", 30), ("v2", -30)):
-        slider = tab.get_by_role("slider", name=f"{version}, in parts")
+        slider = tab.get_by_role("slider", name=f"{version}, weight")
         slider.focus()
         for _ in range(abs(steps)):
             slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
@@ -161,7 +161,7 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     sign_in(tab)
     form = tab.get_by_test_id("stForm").filter(has_text="The decision")
     form.get_by_label("Why").fill("it is better")
-    form.get_by_text("Yes, this changes who answers").click()
+    form.get_by_text("Yes, this changes which version answers").click()
     form.get_by_role("button", name="Decide").click()
     tab.get_by_text("Done: promote v2").wait_for()
     eventually(lambda: api.get("/config").json()["champion"] == "v2")
@@ -177,7 +177,7 @@ def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stac
         )
     tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(source)
     tab.get_by_role("button", name="Predict 10,000 rows").click()
-    tab.get_by_text("9,999 rows answered, 1 could not be").wait_for()
+    tab.get_by_text("9,999 rows predicted, 1 failed").wait_for()
     with tab.expect_download() as download:
         tab.get_by_role("button", name="Download the result").click()
     with download.value.path().open(newline="") as file:
@@ -215,4 +215,4 @@ def test_a_prediction_is_made_with_the_keyboard_alone_and_the_focus_is_seen(stac
 def test_the_state_is_shown_without_waiting(stack, visit):
     tab = visit("Health")
     tab.get_by_text("The service is healthy").wait_for()
-    tab.get_by_text("Versions on the shelf").wait_for()
+    tab.get_by_text("Versions in the model registry").wait_for()

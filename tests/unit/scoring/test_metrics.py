@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from app.domain.experiment import ExperimentTerms
 from app.scoring.brier import brier
-from app.scoring.contract import Answer
-from app.scoring.declared_range import Range
+from app.scoring.contract import Answer, Range
 from app.scoring.log_loss import LEAST_PROBABILITY, log_loss
 from app.scoring.table import METRICS, metric_of, names_for
 

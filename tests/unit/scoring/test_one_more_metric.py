@@ -9,8 +9,7 @@ import pytest
 import app
 from app.domain.contract import Task
 from app.scoring import table
-from app.scoring.contract import Answer, Metric
-from app.scoring.declared_range import Range
+from app.scoring.contract import Answer, Metric, Range
 from tests.unit.monitor.small_log import SmallLog
 
 ROOT = Path(app.__file__).parent
