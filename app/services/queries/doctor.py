@@ -93,7 +93,7 @@ def of_disk(place: str, free_bytes: int) -> Diagnosis:
     detail = f"{free_bytes / _GIB:.1f} GiB free at {place}"
     if free_bytes < LEAST_FREE_BYTES:
         return Diagnosis(
-            "disk", "broken", detail, "free some space: without it nothing is recorded and feedback is refused"
+            "disk", "broken", detail, "free some space: without it nothing is recorded and feedback is rejected"
         )
     if free_bytes < SCANT_FREE_BYTES:
         return Diagnosis("disk", "warn", detail, "free some space soon, or move DATA_DIR")
@@ -158,7 +158,9 @@ def of_clock(now_us: int, newest_us: int | None) -> Diagnosis:
     if newest_us is not None and newest_us - now_us > _TOLERATED_S * _US:
         behind_s = (newest_us - now_us) // _US
         return Diagnosis("clock", "warn", f"it is {behind_s} s behind the newest prediction in the log", advice)
-    return Diagnosis("clock", "ok", "agrees with the log")
+    if newest_us is None:
+        return Diagnosis("clock", "ok", "it shows a plausible time; there is no prediction in the log to compare with")
+    return Diagnosis("clock", "ok", "it is not behind the newest prediction in the log")
 
 
 def of_port(variable: str, port: int, taken: bool, ours: bool) -> Diagnosis:

@@ -24,6 +24,7 @@ MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
         (doctor.of_monitor(None), "warn"),
         (doctor.of_clock(NOW_US, NOW_US - 1), "ok"),
         (doctor.of_clock(NOW_US, NOW_US + 60_000_000), "warn"),
+        (doctor.of_clock(NOW_US, None), "ok"),
         (doctor.of_clock(0, None), "broken"),
         (doctor.of_port("API_PORT", 5000, taken=False, ours=False), "ok"),
         (doctor.of_port("API_PORT", 5000, taken=True, ours=True), "ok"),
@@ -39,6 +40,14 @@ MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
 def test_each_rule_has_its_thresholds_and_its_advice(finding, state):
     assert finding.state == state
     assert (finding.advice is None) is (state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("newest_us", "words"),
+    [(NOW_US - 1, "not behind the newest prediction"), (None, "no prediction in the log to compare with")],
+)
+def test_a_clock_is_compared_only_with_a_log_that_has_a_prediction(newest_us, words):
+    assert words in doctor.of_clock(NOW_US, newest_us).detail
 
 
 @pytest.mark.parametrize(
