@@ -1,4 +1,4 @@
-"""`bakeoff smoke`: test that a running API gives the known answers and refuses bad requests."""
+"""`bakeoff smoke`: test that a running API gives the known answers and rejects bad requests."""
 
 from __future__ import annotations
 

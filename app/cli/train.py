@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Without --version, an empty registry gets v1 and v2, two different models to compare (v1 uses the named "
         "variant); any other registry gets the next free number. The same data and seed give the same model: equal "
-        "answers and equal accuracy figures. If the data are refused or a model fails the quality gate (--min-accuracy, "
-        "--min-r2), nothing is published and the exit status is 1."
+        "answers and equal accuracy figures. If the data are refused or a model fails the quality gate "
+        "(--min-accuracy, --min-r2), nothing is published and the exit status is 1."
     )
     add = parser.add_argument
     add("--dataset", default="iris", metavar="NAME|FILE.csv", help="iris, wine, digits, breast_cancer or a CSV file")

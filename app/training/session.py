@@ -54,7 +54,8 @@ class Gate(msgspec.Struct, frozen=True):
         if failures:
             option = "--min-accuracy" if isinstance(named[0][1].holdout, ClassFigures) else "--min-r2"
             raise GateFailed(
-                "; ".join(failures) + f": nothing was published. Train another --variant, or lower the gate ({option})"
+                "; ".join(failures)
+                + f": nothing was published. Train another --variant, or lower the quality gate ({option})"
             )
 
     def _failure(self, version: str, fitted: Fitted) -> str | None:
