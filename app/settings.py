@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from app.domain.contract import VERSION_NAME
-from app.domain.split import normalised
+from app.domain.experiment import normalised
 from app.errors import InvalidRequest, SettingError
 from app.scoring.table import METRICS
 

@@ -21,8 +21,8 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from app.drift.evidence import stream_scores
 from app.drift.reference import DriftReference
-from app.drift.score import stream_scores
 from app.drift.watch import DriftState, start, update
 from bench.drift_traffic import LOADERS, MOVED, Awkward, Population
 from bench.opponents import drift_rules

@@ -8,12 +8,129 @@ ever reaches D·A within T requests is at most (T + r) / A.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import numpy as np
 
-from app.drift.block_run import BlockRun
-from app.drift.detector_state import BLOCK, DetectorState, Mode, unpacked
+from app.drift.bets import BETS
+from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, unpacked
 from app.drift.family import Family
+from app.drift.urn import block_e_values, urns_before
+
+# Many, because NumPy's cost is per call; few, because a change of mode throws the rest of them away.
+_BLOCKS_AT_ONCE: Final = 32
+
+
+class BlockRun:
+    """A `DetectorState` unpacked for one call of `advance`; `state` packs it again."""
+
+    def __init__(self, family: Family, state: DetectorState, level: float) -> None:
+        streams = len(family.streams)
+        self._before = state
+        self._gaps, self._highest = family.gaps, family.highest
+        self._level = level
+        self._closed = state.closed_requests
+        self._counts = unpacked(state.counts, "<i8", streams).copy()
+        self._faded = unpacked(state.faded, "<f8", streams)
+        self._wealth = unpacked(state.wealth, "<f8", streams).T.copy()
+        self._modes = np.frombuffer(state.modes, dtype=np.uint8).copy()
+        self._calm = unpacked(state.calm, "<i8", streams)[:, 0].copy()
+        self._onset = unpacked(state.onset, "<i8", 2).copy()
+        self._since = (state.since_requests, state.since_us)
+        self._acknowledged_us = state.acknowledged_us
+        self._alarms = state.alarms
+
+    def close(self, blocks: np.ndarray, times: np.ndarray) -> None:
+        """Apply closed blocks, shape (blocks, m, streams), whose last requests were served at `times`.
+
+        E-values are computed for many blocks at once. If a stream's mode changes, so does whether its urn absorbs
+        blocks, and the blocks after that are computed again.
+        """
+        start = 0
+        while start < len(blocks):
+            part = blocks[start : start + _BLOCKS_AT_ONCE]
+            # A stream that alarms does not learn: a lasting change would become the norm and end its own alarm.
+            absorbing = self._modes != Mode.ALARMING
+            urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
+            done = self._walk(block_e_values(urns, self._highest), times[start:])
+            self._counts += (urns.counts[:done].sum(axis=0) * absorbing[:, None]).astype(np.int64)
+            self._faded = urns.recent[done]
+            start += done
+
+    def state(self, *, requests: int, recent: bytes, pending: bytes) -> DetectorState:
+        """The state packed again."""
+        return msgspec.structs.replace(
+            self._before,
+            requests=requests,
+            counts=self._counts.tobytes(),
+            faded=self._faded.tobytes(),
+            wealth=self._wealth.T.tobytes(),
+            modes=self._modes.tobytes(),
+            calm=self._calm.tobytes(),
+            onset=self._onset.tobytes(),
+            pending=pending,
+            recent=recent,
+            since_requests=self._since[0],
+            since_us=self._since[1],
+            acknowledged_us=self._acknowledged_us,
+            alarms=self._alarms,
+        )
+
+    def _walk(self, e_values: np.ndarray, times: np.ndarray) -> int:
+        """Advance the wealth through the blocks until one changes a stream's mode; the number of blocks used.
+
+        `e_values` becomes the wealth after each block.
+        """
+        wealth = self._wealth
+        for block in range(e_values.shape[1]):
+            grown = (wealth + BLOCK) * e_values[:, block]
+            wealth = np.minimum(grown, CEILING * self._level, out=e_values[:, block])
+        # Python's sum adds in the order of the bets whatever the shape; numpy's order depends on it.
+        means = sum(e_values[1:], start=e_values[0]) / BETS
+        done = self._blocks_to_change(means)
+        self._wealth = e_values[:, done - 1].copy()
+        self._note_onsets(means[:done], times[:done])
+        self._change_modes(means[done - 1])
+        return done
+
+    def _note_onsets(self, means: np.ndarray, times: np.ndarray) -> None:
+        """Record when each stream's wealth was last no more than chance gives: an alarm dates the change from there."""
+        closed = self._closed + BLOCK * np.arange(1, len(means) + 1)
+        by_chance = means <= (closed + HEAD_START)[:, None]
+        last = len(means) - 1 - np.argmax(by_chance[::-1], axis=0)
+        self._onset = np.where(by_chance.any(axis=0), np.stack([closed[last], times[last]]), self._onset)
+        self._closed = int(closed[-1])
+
+    def _blocks_to_change(self, means: np.ndarray) -> int:
+        """The number of blocks up to the first that changes a mode, or all; advances `calm`, which is 0 in quiet mode.
+
+        `means` is the mean wealth after each block, shape (blocks, streams).
+        """
+        if not self._modes.any() and means.max() < self._level:
+            return len(means)
+        for block, over in enumerate(means >= self._level):
+            loud = self._modes != Mode.QUIET
+            self._calm = np.where(over | ~loud, 0, self._calm + 1)
+            if (over & ~loud).any() or self._calm.max() >= CLEAN_BLOCKS:
+                return block + 1
+        return len(means)
+
+    def _change_modes(self, mean: np.ndarray) -> None:
+        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,)."""
+        raised = (mean >= self._level) & (self._modes == Mode.QUIET)
+        # A further stream joins a standing alarm, which keeps its date and is counted once.
+        if raised.any() and Mode.ALARMING not in self._modes:
+            first = int(np.argmax(np.where(raised, mean, 0.0)))
+            self._since = (int(self._onset[0, first]), int(self._onset[1, first]))
+            self._acknowledged_us = None
+            self._alarms += 1
+        cleared = self._calm >= CLEAN_BLOCKS
+        self._modes[raised] = Mode.ALARMING
+        self._modes[cleared] = Mode.QUIET
+        self._calm[cleared] = 0
+        if not self._modes.any():
+            self._since, self._acknowledged_us = (None, None), None
 
 
 def advance(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.drift.evidence import PROMISED_REQUESTS, evidence, false_alarm_bound, least_detectable_shift
+from app.drift.evidence import PROMISED_REQUESTS, evidence, false_alarm_bound, least_detectable_shift, stream_scores
 from app.drift.reference import DriftReference
 from app.drift.report_streams import (
     DECIMALS,
@@ -13,7 +13,6 @@ from app.drift.report_streams import (
     stream_evidence,
 )
 from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
-from app.drift.score import stream_scores
 from app.drift.watch import DriftState, watched_streams
 
 

@@ -8,12 +8,11 @@ from app.domain.timestamps import iso_utc
 from app.drift.cells import Cells
 from app.drift.detector_state import DetectorState, stream_onset, stream_wealth
 from app.drift.errors import ErrorState
-from app.drift.evidence import evidence
+from app.drift.evidence import distance, evidence, live_counts, margin, stream_scores
 from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS
 from app.drift.reference import LabelledErrors
 from app.drift.report_types import JointReport, StreamReport
-from app.drift.score import distance, live_counts, margin, stream_scores
 
 DECIMALS = 6
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from app.domain.derived import Changes, UserFact
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, Event, LogPage, in_order
+from app.domain.monitor_state import Changes, UserFact
 
 # Rows of each kind in one step: tens of milliseconds of work, so that the write transaction at its end is short.
 BATCH_ROWS = 2000

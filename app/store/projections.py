@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.derived import Changes, UserFact
 from app.domain.log_event import Cursor
+from app.domain.monitor_state import Changes, UserFact
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
 from app.store.statements import REBUILD, REPORTS, statements

@@ -19,8 +19,8 @@ from app.domain.prediction import Outputs
 from app.errors import DataRefused
 from app.training.columns import Column
 from app.training.evaluation import answers
+from app.training.fit import collect_user_warnings
 from app.training.task import Truth, truth_of
-from app.training.user_warnings import collect_user_warnings
 
 
 class ExternalModel(msgspec.Struct, frozen=True):

@@ -5,7 +5,9 @@ Everything is seeded: the same data and seed give the same answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -21,8 +23,26 @@ from app.errors import DataRefused
 from app.training.checks import CheckedData
 from app.training.evaluation import Figures, answers, errors_in, score
 from app.training.features import features_of, rows_of
-from app.training.user_warnings import collect_user_warnings
 from app.training.variants import TrainingVariant, instantiate
+
+
+@contextmanager
+def collect_user_warnings() -> Iterator[list[str]]:
+    """A list that is filled when the block ends: the first line of each different `UserWarning`, in order.
+
+    Those are meant for users (no convergence, another library version). Warnings for developers, such as
+    `DeprecationWarning`, are left out.
+    """
+    collected: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        # Python shows a warning once for each line of code: the second version fitted would have none.
+        warnings.simplefilter("always")
+        yield collected
+    for warning in caught:
+        first_line = str(warning.message).partition("\n")[0]
+        if issubclass(warning.category, UserWarning) and first_line not in collected:
+            collected.append(first_line)
+
 
 HOLDOUT_SHARE = 0.2
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import msgspec
 
-from app.domain.derived import Changes
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event
+from app.domain.monitor_state import Changes
 from app.drift.detector_state import DetectorState
 from app.drift.reference import DriftReference
 from app.drift.report import drift_report, score_and_evidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from app.domain.derived import PlacedPoint
+from app.domain.monitor_state import PlacedPoint
 from app.domain.report import TimelinePoint
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.methods.contract import Observation

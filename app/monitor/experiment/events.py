@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from app.domain.derived import UserFact
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.monitor_state import UserFact
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
 from app.scoring.contract import Answer

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from app.domain.derived import Changes, PlacedPoint, UserFact
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event, FeedbackReceived, PredictionLogged
-from app.domain.monitor_state import LogTotals
+from app.domain.monitor_state import Changes, LogTotals, PlacedPoint, UserFact
 from app.monitor.experiment.comparisons import advance_all
 from app.monitor.experiment.events import Fact, fact_of, marks_of_row, sticky_users, units
 from app.monitor.experiment.methods.table import new_comparison

@@ -11,8 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict, replace
 
-from app.domain.experiment import Configuration, ExperimentTerms, Ramp
-from app.domain.split import normalised
+from app.domain.experiment import Configuration, ExperimentTerms, Ramp, normalised
 from app.errors import Contradiction, InvalidRequest
 from app.routing.policies import POLICIES, THOMPSON
 from app.scoring.table import names_for

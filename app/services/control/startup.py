@@ -14,8 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.contract import Task
-from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.split import normalised
+from app.domain.experiment import Configuration, ExperimentTerms, normalised
 from app.errors import SettingError
 from app.scoring.table import names_for
 from app.settings import Settings

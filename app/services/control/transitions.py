@@ -11,8 +11,7 @@ from collections.abc import Collection, Mapping
 from msgspec.structs import replace
 
 from app.domain.decision import Change, DecisionAction
-from app.domain.experiment import Configuration, Ramp
-from app.domain.split import normalised
+from app.domain.experiment import Configuration, Ramp, normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.services.control.startup import AvailableVersions
 from app.services.serving.availability import unknown_version

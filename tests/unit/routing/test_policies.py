@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from app.domain.split import normalised
+from app.domain.experiment import normalised
 from app.routing.policies import POLICIES, policy_for
 
 raw_weights = st.dictionaries(

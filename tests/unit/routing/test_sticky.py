@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from app.domain.experiment import normalised
 from app.domain.prediction_id import user_hash
-from app.domain.split import normalised
 from app.routing.sticky import choose
 
 USERS = 1_000_000

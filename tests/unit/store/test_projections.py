@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.domain.derived import Changes, PlacedPoint, UserFact
 from app.domain.log_event import Cursor
+from app.domain.monitor_state import Changes, PlacedPoint, UserFact
 from app.domain.report import TimelinePoint
 from app.store.projections import ProjectionStore
 

@@ -3,9 +3,8 @@
 import msgspec
 import pytest
 
-from app.domain.derived import Changes, PlacedPoint
 from app.domain.log_event import Cursor
-from app.domain.monitor_state import LogTotals, MonitorSnapshot
+from app.domain.monitor_state import Changes, LogTotals, MonitorSnapshot, PlacedPoint
 from app.domain.report import (
     CheckReport,
     ComparisonReport,
