@@ -1,4 +1,4 @@
-"""`GET /experiment` and its timeline, `POST /experiment/decision`, and the list of all experiments."""
+"""`GET /experiment`, its timeline, decisions about it with their audit log, and all experiments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from app.domain.decision import AuditEntry, DecisionAction
 from app.domain.report import ExperimentReport
 from app.services.control.config_watcher import available_versions
-from app.services.control.decisions import Decision
+from app.services.control.decisions import AuditPage, Decision
 from app.services.pages import LARGEST_PAGE
 from app.services.queries.experiments import MOST_POINTS, ExperimentListing, Timeline
 from app.web.dependencies import Services
@@ -42,6 +42,11 @@ _ID = Parameter("id", "path", "An experiment's id, as the list gives it.")
 _DECIDING = """`promote` makes the given version champion, `rollback` the previous champion, `keep` the baseline. The
 new champion answers every request and is the baseline of a new experiment; the others continue in shadow. Every worker
 applies the decision within a second, and the audit log keeps it with the evidence at that moment."""
+
+_DEFAULT = 100
+# Larger than any entry's number, and small enough for a 64-bit column.
+_LARGEST_SEQ = (1 << 62) - 1
+
 OPERATIONS = (
     Operation(
         method="get",
@@ -96,12 +101,30 @@ OPERATIONS = (
         parameters=(_ID,),
         problems=(404, 503),
     ),
+    Operation(
+        method="get",
+        path="/audit",
+        tag="Experiment",
+        summary="Every decision, newest first",
+        answer=AuditPage,
+        parameters=(
+            number_parameter("limit", "The number of entries, at most.", _DEFAULT, LARGEST_PAGE),
+            Parameter(
+                "before",
+                "query",
+                "Entries older than this number: the `next` of the previous page.",
+                {"type": "integer", "minimum": 1, "maximum": _LARGEST_SEQ},
+            ),
+        ),
+        problems=(400, 503),
+    ),
 )
 
 
 def blueprint(services: Services) -> Blueprint:
-    """The routes about experiments."""
+    """The routes about experiments and decisions."""
     routes = Blueprint("experiment", __name__)
+
     experiments = services.experiments
 
     @routes.get("/experiment")
@@ -133,5 +156,12 @@ def blueprint(services: Services) -> Blueprint:
     def one(id: str) -> Response:
         """One experiment."""
         return json_answer(experiments.report(id))
+
+    @routes.get("/audit")
+    def audit() -> Response:
+        """A page of the audit log."""
+        limit = whole_number(request.args, "limit", _DEFAULT, LARGEST_PAGE)
+        before = whole_number(request.args, "before", _LARGEST_SEQ, _LARGEST_SEQ)
+        return json_answer(services.decisions.audit(limit, before))
 
     return routes

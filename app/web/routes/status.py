@@ -1,17 +1,28 @@
-"""`GET /health` for people and dashboards, `/health/live` and `/health/ready` for orchestrators."""
+"""The service itself: `GET /`, `/health`, `/health/live` and `/health/ready`, `/metrics`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
+from app import __version__
 from app.errors import Draining
 from app.services.serving.health import HealthReport
 from app.web.dependencies import Services
 from app.web.operations import Operation
 from app.web.response import json_answer
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The service's name and version, and the paths of its calls by name."""
+
+    name: str
+    version: str
+    description: str
+    links: Mapping[str, str]
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -26,7 +37,18 @@ class Ready(msgspec.Struct, frozen=True):
     status: Literal["ready"] = "ready"
 
 
+# Recorders tick every 10 ms; this bounds the wait while one of them is busy.
+FLUSH_S = 0.25
+
 OPERATIONS = (
+    Operation(
+        method="get",
+        path="/",
+        tag="Operating",
+        summary="The service's name and version, and links",
+        access="open",
+        answer=Welcome,
+    ),
     Operation(
         method="get",
         path="/health",
@@ -58,12 +80,51 @@ OPERATIONS = (
         problems=(404, 503),
         always=True,
     ),
+    Operation(
+        method="get",
+        path="/metrics",
+        tag="Operating",
+        summary="Metrics over all workers",
+        description="Prometheus text format, or OpenMetrics if the `Accept` header asks for it.",
+        access="open",
+        answer=None,
+        media_type="text/plain",
+        always=True,
+    ),
+)
+
+_WELCOME = Welcome(
+    name="bakeoff",
+    version=__version__,
+    description="Serves versions of a model behind one URL and says which one is better.",
+    links={
+        "docs": "/docs",
+        "openapi": "/openapi.json",
+        "predict": "/predict",
+        "predict_batch": "/predict/batch",
+        "feedback": "/feedback",
+        "experiment": "/experiment",
+        "timeline": "/experiment/timeline",
+        "experiments": "/experiments",
+        "audit": "/audit",
+        "health": "/health",
+        "models": "/models",
+        "config": "/config",
+        "drift": "/drift",
+        "history": "/predictions/history",
+        "metrics": "/metrics",
+    },
 )
 
 
 def blueprint(services: Services) -> Blueprint:
-    """The routes about health."""
-    routes = Blueprint("health", __name__)
+    """The routes about the service itself."""
+    routes = Blueprint("status", __name__)
+
+    @routes.get("/")
+    def start() -> Response:
+        """Name, version and links."""
+        return json_answer(_WELCOME)
 
     @routes.get("/health")
     def health() -> Response:
@@ -87,5 +148,12 @@ def blueprint(services: Services) -> Blueprint:
             raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
         services.health.require_ready()
         return json_answer(Ready())
+
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        """All series."""
+        services.recorder.flush(FLUSH_S)  # so that a scrape counts everything that was answered before it
+        text, content_type = services.metrics.exposition(request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
 
     return routes
