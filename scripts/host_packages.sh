@@ -76,8 +76,8 @@ apt_get() {
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o "DPkg::Lock::Timeout=$LOCK_SECONDS" "$@" >>"$LOG" 2>&1 </dev/null
 }
 
-# What can be installed, made known: on a new host no list was read yet. apt-get update ends with status 0 even where it
-# reached nobody, so whether a package of every system is to be had tells.
+# Updates the package lists: on a new host none has been read yet. apt-get update ends with status 0 even if it reached no
+# server, so a package that every system has is looked up to check.
 refresh_lists() {
   if [ "$MANAGER" != apt-get ]; then
     "$MANAGER" -q makecache >>"$LOG" 2>&1 </dev/null || explain_failure "$MANAGER could not read its package lists"

@@ -84,14 +84,14 @@ def webhook() -> Iterator[http.server.HTTPServer]:
 
 def test_a_webhook_is_told_how_the_build_ended(webhook: http.server.HTTPServer) -> None:
     address = f"http://127.0.0.1:{webhook.server_port}/secret-path"
-    result = run(".ci/jenkins/tell", 'Build 7 ("x"): FAILURE', "http://jenkins/7", NOTIFY_WEBHOOK_URL=address)
+    result = run(".ci/jenkins/notify", 'Build 7 ("x"): FAILURE', "http://jenkins/7", NOTIFY_WEBHOOK_URL=address)
     assert result.returncode == 0, result.stderr
     assert webhook.told == [("/secret-path", {"text": 'Build 7 ("x"): FAILURE http://jenkins/7', "event": "build"})]
 
 
 def test_a_webhook_that_refuses_is_a_failure_without_its_address(webhook: http.server.HTTPServer) -> None:
     address = f"http://127.0.0.1:{webhook.server_port}/broken"
-    result = run(".ci/jenkins/tell", "Build 7: FAILURE", NOTIFY_WEBHOOK_URL=address)
+    result = run(".ci/jenkins/notify", "Build 7: FAILURE", NOTIFY_WEBHOOK_URL=address)
     assert result.returncode == 1
     assert "the webhook could not be notified" in result.stderr
     assert "/broken" not in result.stderr

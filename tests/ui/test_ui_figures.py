@@ -8,7 +8,7 @@ from app.ui import wording
 from app.ui.charts import drift, predictions, timeline, traffic
 from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
-from app.ui.views.comparison import outcomes_needed
+from app.ui.views.comparison import labels_left
 from tests.ui.answers import METRICS
 
 
@@ -58,10 +58,16 @@ def test_durations_take_the_unit_that_makes_sense(seconds, text):
 
 
 @pytest.mark.parametrize(
-    ("remaining", "needed"), [(None, None), ((None, None), None), ((37.5, None), 50), ((0.0, 4.0), 12)]
+    ("remaining", "left"),
+    [
+        (None, None),
+        ((None, None), None),
+        ((37.5, None), "38–more than a million more labels (80 % range)"),
+        ((0.0, 4000.5), "0–4,001 more labels (80 % range)"),
+    ],
 )
-def test_what_is_needed_comes_from_the_forecast(remaining, needed):
-    assert outcomes_needed(ApiComparison(challenger="v2", n=12, remaining=remaining)) == needed
+def test_the_labels_left_come_from_the_forecast(remaining, left):
+    assert labels_left(ApiComparison(challenger="v2", n=12, remaining=remaining)) == left
 
 
 def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():

@@ -17,7 +17,7 @@ EMPTY = {
 NORMAL = {
     "playground": "No prediction yet",
     "batch": "No file yet",
-    "experiment": "12 of 50 labelled outcomes needed",
+    "experiment": "38–900 more labels (80 % range)",
     "drift": "Alarm: the traffic has changed",
     "health": "The service is healthy",
 }

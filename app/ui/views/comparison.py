@@ -36,11 +36,14 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     _small_print(each)
 
 
-def outcomes_needed(each: ApiComparison) -> int | None:
-    """The lower end of the expected number of outcomes at the decision; None if it cannot be estimated yet."""
+def labels_left(each: ApiComparison) -> str | None:
+    """The 80 % range of the labels left until a decision; None if it cannot be estimated yet."""
     if each.remaining is None or each.remaining[0] is None:
         return None
-    return each.n + math.ceil(each.remaining[0])
+    low, high = each.remaining
+    # Beyond a million the forecast is not made: it would be as good as never.
+    upper = "more than a million" if high is None else f"{math.ceil(high):,}"
+    return f"{math.ceil(low):,}–{upper} more labels (80 % range)"
 
 
 def _progress(each: ApiComparison) -> str:
@@ -50,14 +53,10 @@ def _progress(each: ApiComparison) -> str:
         )
     if each.verdict != "undecided":
         return f"Decided; {each.n:,} labelled outcomes so far."
-    needed = outcomes_needed(each)
-    if needed is None:
+    left = labels_left(each)
+    if left is None:
         return f"**{each.n:,} labelled outcomes**; the number left cannot be estimated yet."
-    most = each.remaining[1] if each.remaining else None
-    upper = "more than a million further ones" if most is None else f"{number(math.ceil(most))} further ones"
-    return (
-        f"**{each.n:,} of {needed:,} labelled outcomes needed** at the least; it may take {upper} (80 % of the cases)."
-    )
+    return f"**{left}** to a decision; {each.n:,} labelled outcomes so far."
 
 
 def _figures(each: ApiComparison, report: ApiExperiment) -> None:
