@@ -8,13 +8,13 @@ BODY = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
 
 
 class KeptAlive(threading.Thread):
-    """Predicts on one connection until told to close it, then on the next. `pause_s` lies between two requests."""
+    """Predicts on one connection until asked to close it, then on the next. `pause_s` lies between two requests."""
 
     def __init__(self, port, pause_s=0.0):
         super().__init__(daemon=True)
         self.port, self.pause_s = port, pause_s
         self.stop = threading.Event()
-        self.answered, self.told_to_go, self.wrong = 0, 0, []
+        self.answered, self.asked_to_close, self.wrong = 0, 0, []
         self.start()
 
     def run(self):
@@ -36,7 +36,7 @@ class KeptAlive(threading.Thread):
             self.answered += 1
         else:
             self.wrong.append(f"{answer.status} {text[:200]!r}")
-        self.told_to_go += answer.will_close
+        self.asked_to_close += answer.will_close
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def receiver(start, watch, tmp_path):
             yield receiver, api
 
 
-def test_drift_is_told_and_its_end_too_and_then_that_the_api_is_gone(receiver):
+def test_drift_alerts_and_resolves_and_then_a_missing_api_alerts(receiver):
     arrived, api = receiver
     command = [sys.executable, "-m", "app", "simulate", "--requests", "800", "--drift", "petal_length:+1sd"]
     env = {**os.environ, "API_URL": api.url}

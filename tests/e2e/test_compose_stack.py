@@ -41,8 +41,8 @@ def test_both_versions_answer_through_the_edge(stack: Stack) -> None:
 
 def test_a_labelled_answer_is_counted_by_the_monitor(stack: Stack) -> None:
     ids = [requests.post(f"{stack.api}/predict", json=ROW, timeout=10).json()["prediction_id"] for _ in range(5)]
-    told = {"feedback": [{"prediction_id": one, "actual": "setosa"} for one in ids]}
-    assert requests.post(f"{stack.api}/feedback", json=told, timeout=10).json()["accepted"] == 5
+    feedback = {"feedback": [{"prediction_id": one, "actual": "setosa"} for one in ids]}
+    assert requests.post(f"{stack.api}/feedback", json=feedback, timeout=10).json()["accepted"] == 5
 
     def labelled() -> int:
         variants = requests.get(f"{stack.api}/experiment", timeout=10).json()["variants"]

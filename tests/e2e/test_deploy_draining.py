@@ -1,4 +1,4 @@
-"""Draining: while the drain file is there, and after SIGTERM, clients are told to go, and none is cut off."""
+"""Draining: while the drain file is there, and after SIGTERM, clients are asked to close, and none is cut off."""
 
 import http.client
 
@@ -54,10 +54,10 @@ def test_taking_the_file_away_ends_the_draining(api, drain_file):
     assert "close" not in api.post("/predict", ROW).headers.get("Connection", "")
 
 
-def test_kept_alive_clients_are_told_to_go_while_draining(api, drain_file, clients):
-    assert all(client.told_to_go == 0 for client in clients)
+def test_kept_alive_clients_are_asked_to_close_while_draining(api, drain_file, clients):
+    assert all(client.asked_to_close == 0 for client in clients)
     drain_file.touch()
-    eventually(lambda: all(client.told_to_go > 0 for client in clients), timeout_s=5)
+    eventually(lambda: all(client.asked_to_close > 0 for client in clients), timeout_s=5)
     assert [client.wrong for client in clients] == [[]] * 8
 
 

@@ -123,7 +123,7 @@ def test_state_is_put_back_into_the_volumes(service):
     assert (status, "--force" in said) == (1, True)
     status, said = service.script("restore.sh", str(backup), "--force")
     assert status == 0, said
-    told = requests.post(f"{service.url}/feedback", json={"prediction_id": known, "actual": "setosa"}, timeout=10)
-    assert told.json() == {"accepted": 1, "duplicates": 0}
+    feedback = requests.post(f"{service.url}/feedback", json={"prediction_id": known, "actual": "setosa"}, timeout=10)
+    assert feedback.json() == {"accepted": 1, "duplicates": 0}
     page = requests.get(f"{service.url}/predictions/history", params={"limit": 1}, timeout=10).json()["predictions"]
     assert [row["prediction_id"] for row in page] == [known] != [later]

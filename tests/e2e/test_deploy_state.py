@@ -28,8 +28,8 @@ def test_ids_given_out_before_are_still_believed_by_what_was_put_back(start, ins
     restored = command(tmp_path / "elsewhere", "restore", str(backup))
     assert restored.returncode == 0, restored.stderr
     again = start(tmp_path / "elsewhere")
-    told = again.post("/feedback", {"feedback": [{"prediction_id": each, "actual": "setosa"} for each in ids]})
-    assert told.json() == {"accepted": 50, "duplicates": 0}
+    feedback = again.post("/feedback", {"feedback": [{"prediction_id": each, "actual": "setosa"} for each in ids]})
+    assert feedback.json() == {"accepted": 50, "duplicates": 0}
     assert len(again.get("/predictions/history", params={"limit": 100}).json()["predictions"]) == 50
 
 

@@ -1,4 +1,4 @@
-"""Drift over real HTTP: the simulator changes the traffic, and everyone is told; a model's users see nothing of it."""
+"""Drift over real HTTP: the simulator changes the traffic, and everyone is notified; a model's users see nothing of it."""
 
 import os
 import subprocess
@@ -39,7 +39,7 @@ def seen(api, requests):
     return lambda: drift(api)["requests"] == requests
 
 
-def test_a_simulated_shift_is_found_told_and_acknowledged(start, watch):
+def test_a_simulated_shift_is_found_reported_and_acknowledged(start, watch):
     api = start(ADMIN_TOKEN="secret")
     assert drift(api)["score"] is None
     assert metric(api, "model_drift_score") is None

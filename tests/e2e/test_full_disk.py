@@ -55,8 +55,8 @@ def test_feedback_is_503_and_predictions_go_on_until_there_is_room(start, small_
     assert all(answer.ok for answer in answers)
     (small_disk / "ballast").unlink()
     for number in range(20):
-        told = {"prediction_id": sent[number], "actual": 0}
-        eventually(lambda told=told: api.post("/feedback", told).ok, timeout_s=10)
+        feedback = {"prediction_id": sent[number], "actual": 0}
+        eventually(lambda feedback=feedback: api.post("/feedback", feedback).ok, timeout_s=10)
     said = {entry["prediction_id"] for entry in _history(api) if "actual" in entry}
     assert said >= set(sent)
     assert api.metric("store_write_failures_total") > 0

@@ -103,14 +103,14 @@ def test_a_user_with_sudo_may_use_docker_from_the_next_login_on(debian):
     assert debian.works("su - ann -c 'docker ps'")
 
 
-def test_a_user_without_sudo_is_told_what_root_must_do(debian):
+def test_a_user_without_sudo_learns_what_root_must_do(debian):
     debian.run(f"useradd -m bob; cp -r {FOLDER} ~bob/clone; chown -R bob ~bob/clone")
     result = debian.run("su - bob -c 'cd clone && ./install.sh --yes --host-only'")
     assert result.returncode == 1
     assert "as root: usermod -aG docker bob" in result.stdout
 
 
-def test_a_compose_that_cannot_be_reached_is_told_with_what_was_done(fresh_amazon):
+def test_a_compose_that_cannot_be_reached_is_reported_with_what_was_done(fresh_amazon):
     fresh_amazon.run(f"dnf remove -y docker; rm -rf {PLUGINS}")
     result = fresh_amazon.install("--yes", "--host-only", **UNREACHABLE)
     assert result.returncode == 1

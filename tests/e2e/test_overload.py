@@ -1,4 +1,4 @@
-"""More at once than a worker takes on: who is over is told so at once, on a connection that goes on being used."""
+"""More requests at once than a worker takes: the excess is rejected at once, on a connection that stays usable."""
 
 import contextlib
 import http.client
@@ -64,23 +64,23 @@ def all_at_once(api, clients):
 
 
 @pytest.mark.parametrize("body", [BODY, BODY.ljust(40_000)], ids=["small", "too large to be looked at"])
-def test_who_is_over_is_told_at_once_and_counted_and_the_connection_goes_on(api, body):
+def test_excess_requests_are_rejected_at_once_and_counted_and_the_connection_goes_on(api, body):
     clients = [Client(api.port, 5, body) for _ in range(12)]
-    told = all_at_once(api, clients)
-    assert set(told) == {(200, None, None), (503, "1", "overloaded")}
-    assert sum(told.values()) == 60
-    assert told[503, "1", "overloaded"] >= 40
-    assert api.metric("requests_shed_total") == told[503, "1", "overloaded"]
+    answers = all_at_once(api, clients)
+    assert set(answers) == {(200, None, None), (503, "1", "overloaded")}
+    assert sum(answers.values()) == 60
+    assert answers[503, "1", "overloaded"] >= 40
+    assert api.metric("requests_shed_total") == answers[503, "1", "overloaded"]
     assert [client.ask("again")[0] for client in clients] == [200] * 12
-    eventually(lambda: api.metric("model_version_requests_total") == told[200, None, None] + 12)
+    eventually(lambda: api.metric("model_version_requests_total") == answers[200, None, None] + 12)
 
 
-def test_who_asks_for_the_connection_to_end_is_told_at_once_too(api):
+def test_who_asks_for_the_connection_to_end_is_answered_at_once_too(api):
     """As HAProxy does for each request."""
     ended = []
     clients = [Client(api.port, 1, ended=ended, headers={"Connection": "close"}) for _ in range(12)]
-    told = all_at_once(api, clients)
-    assert set(told) == {(200, None, None), (503, "1", "overloaded")}
+    answers = all_at_once(api, clients)
+    assert set(answers) == {(200, None, None), (503, "1", "overloaded")}
     assert ended.index(200) >= 1  # who is answered needs a quarter of a second, and was there first
     assert all(client.connection.sock is None for client in clients)
 

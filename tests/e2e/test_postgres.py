@@ -35,13 +35,13 @@ def kept(url, query):
         return [row[0] for row in connection.execute(query).fetchall()]
 
 
-def test_what_was_predicted_and_told_is_in_the_experiment(on_postgres, postgres_url):
+def test_predictions_and_feedback_are_in_the_experiment(on_postgres, postgres_url):
     api, _ = on_postgres()
     ids = [api.post("/predict", ROW).json()["prediction_id"] for _ in range(40)]
-    told = [{"prediction_id": each, "actual": "setosa"} for each in ids]
-    assert api.post("/feedback", {"feedback": told}).json() == {"accepted": 40, "duplicates": 0}
-    assert api.post("/feedback", told[0]).json() == {"accepted": 0, "duplicates": 1}
-    assert api.post("/feedback", {**told[0], "actual": "virginica"}).status_code == 409
+    feedback = [{"prediction_id": each, "actual": "setosa"} for each in ids]
+    assert api.post("/feedback", {"feedback": feedback}).json() == {"accepted": 40, "duplicates": 0}
+    assert api.post("/feedback", feedback[0]).json() == {"accepted": 0, "duplicates": 1}
+    assert api.post("/feedback", {**feedback[0], "actual": "virginica"}).status_code == 409
     eventually(lambda: labelled(api) == 40)
     page = api.get("/predictions/history", params={"limit": 40}).json()["predictions"]
     assert [row["prediction_id"] for row in page] == sorted(ids, reverse=True)
@@ -73,8 +73,8 @@ def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowled
                 continue
             sent = answer.json()["prediction_id"]
             served.append(sent)
-            told = {"prediction_id": sent, "actual": "setosa"}
-            if requests.post(f"{api.url}/feedback", json=told, timeout=30).ok:
+            feedback = {"prediction_id": sent, "actual": "setosa"}
+            if requests.post(f"{api.url}/feedback", json=feedback, timeout=30).ok:
                 acknowledged.append(sent)
 
     players = [threading.Thread(target=play) for _ in range(3)]

@@ -29,13 +29,13 @@ def stack(stack_images: str) -> Iterator[Stack]:
 
 
 def serve(stack: Stack, count: int) -> list[str]:
-    """The ids of `count` labelled predictions. Feedback that was refused is told again, as its answer says: after a
+    """The ids of `count` labelled predictions. Rejected feedback is sent again, as the answer says: after a
     restart of the database, a worker may be half a second behind the one that said it was ready."""
     ids = [requests.post(f"{stack.api}/predict", json=ROW, timeout=10).json()["prediction_id"] for _ in range(count)]
-    told = {"feedback": [{"prediction_id": one, "actual": "setosa"} for one in ids]}
+    feedback = {"feedback": [{"prediction_id": one, "actual": "setosa"} for one in ids]}
 
     def accepted() -> int:
-        answer = requests.post(f"{stack.api}/feedback", json=told, timeout=10)
+        answer = requests.post(f"{stack.api}/feedback", json=feedback, timeout=10)
         assert answer.status_code in (200, 503), answer.text
         return answer.json().get("accepted", 0)
 
@@ -53,7 +53,7 @@ def in_database(stack: Stack, query: str) -> str:
     return output("docker", "exec", stack.container("postgres"), *command)
 
 
-def test_what_is_predicted_and_told_is_counted_in_the_database(stack: Stack) -> None:
+def test_predictions_and_feedback_are_counted_in_the_database(stack: Stack) -> None:
     serve(stack, 5)
     assert eventually(lambda: labelled(stack) >= 5)
     assert int(in_database(stack, "SELECT count(*) FROM feedback")) >= 5

@@ -25,8 +25,8 @@ def traffic(api):
             while not stop.is_set():
                 answer = session.post(api.url + "/predict", json=ROW, timeout=10)
                 label = {"prediction_id": answer.json().get("prediction_id"), "actual": "setosa"}
-                told = session.post(api.url + "/feedback", json=label, timeout=10)
-                failures.extend(each.status_code for each in (answer, told) if each.status_code != 200)
+                feedback = session.post(api.url + "/feedback", json=label, timeout=10)
+                failures.extend(each.status_code for each in (answer, feedback) if each.status_code != 200)
 
     thread = threading.Thread(target=ask)
     thread.start()

@@ -21,7 +21,7 @@ FORCED = 25
 
 
 class Service:
-    """An api and a monitor, and what was served and told so far."""
+    """An api and a monitor, and its predictions and feedback so far."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -41,8 +41,8 @@ class Service:
         for _ in range(count):
             answers.append(self.api.post("/predict", ROW, headers=headers).json())
             earned = float(self.chance.random() < CHANCE[answers[-1]["model_version"]])
-            told = {"prediction_id": answers[-1]["prediction_id"], "reward": earned}
-            self.api.post("/feedback", told).raise_for_status()
+            feedback = {"prediction_id": answers[-1]["prediction_id"], "reward": earned}
+            self.api.post("/feedback", feedback).raise_for_status()
         return answers
 
     def config(self):

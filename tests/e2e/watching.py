@@ -115,7 +115,7 @@ def prometheus(folder: Path, api_port: int, **ports: int) -> Iterator[Running]:
 
 @contextmanager
 def alertmanager(folder: Path, notify_url: str = "") -> Iterator[Running]:
-    """Alertmanager by docker/alertmanager/start.sh, which tells `notify_url`."""
+    """Alertmanager by docker/alertmanager/start.sh, which notifies `notify_url`."""
     program, port = tool("alertmanager"), free_port()
     assert program is not None, "no Alertmanager of 0.26 or later: .ci/images tools"
     run_dir = folder / "alertmanager"

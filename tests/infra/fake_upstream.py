@@ -1,4 +1,4 @@
-"""A server in the place of the api, which keeps what it is asked and answers, or breaks off, as it is told."""
+"""A server in the place of the api, which keeps what it is asked and answers, or breaks off, as it is set to."""
 
 from __future__ import annotations
 

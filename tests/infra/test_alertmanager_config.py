@@ -1,4 +1,4 @@
-"""Who is told of what, for each kind of NOTIFY_WEBHOOK_URL; the configuration is the one that start.sh makes."""
+"""Who is notified of what, for each kind of NOTIFY_WEBHOOK_URL; the configuration is the one that start.sh makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docker/*.sh say where something is missing: a `docker` that behaves as told stands for the engine."""
+"""What docker/*.sh say where something is missing: a `docker` that behaves as set stands for the engine."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
 
 
 @pytest.mark.parametrize(("settings", "port"), [("", 5000), ("API_PORT=5678\n", 5678)])
-def test_compose_is_told_where_people_reach_the_api(place: Path, settings: str, port: int) -> None:
+def test_compose_knows_where_people_reach_the_api(place: Path, settings: str, port: int) -> None:
     fake(place, "docker", WORKS + '\ncase "$*" in *" up -d"*) echo "$PUBLIC_API_URL" >"$HERE/url"; exit 1 ;; esac')
     (place / ".env").write_text(settings)
     run(place, "deploy.sh", "local")
@@ -177,7 +177,7 @@ SSH_PROBLEMS = {
 
 
 @pytest.mark.parametrize("said", SSH_PROBLEMS)
-def test_a_host_that_cannot_take_a_release_is_told_apart(place: Path, said: str) -> None:
+def test_a_host_that_cannot_take_a_release_is_distinguished(place: Path, said: str) -> None:
     fake(place, "docker", WORKS)
     fake(place, "ssh", SSH_PROBLEMS[said])
     done = run(place, "deploy.sh", "web1")

@@ -83,8 +83,8 @@ def test_nothing_but_the_service_is_in_an_image(stack_images: str, image: str) -
 @BOTH
 def test_no_secret_is_in_the_history_or_the_environment_of_an_image(stack_images: str, image: str) -> None:
     history = output("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", f"{image}:{stack_images}")
-    told = f"{history} {inspected(f'{image}:{stack_images}')['Config']['Env']}".lower()
-    assert not [word for word in ("token", "password", "secret", "index_url", "@") if word in told]
+    text = f"{history} {inspected(f'{image}:{stack_images}')['Config']['Env']}".lower()
+    assert not [word for word in ("token", "password", "secret", "index_url", "@") if word in text]
 
 
 def test_a_secret_beside_the_sources_does_not_reach_the_builder() -> None:

@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_before_anything_is_made(python_host: Host) -> None:
     assert not (python_host.clone / ".venv").exists()
 
 
-def test_a_missing_network_is_told_from_other_failures(python_host: Host) -> None:
+def test_a_missing_network_is_distinguished_from_other_failures(python_host: Host) -> None:
     body = WORKING_PYTHON.replace('exit "${PIP_STATUS:-0}"', 'echo "Temporary failure in name resolution"; exit 1')
     python_host.has("python3.12", body)
     assert "cannot be reached (network" in python_host.install("--local").stderr

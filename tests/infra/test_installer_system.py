@@ -40,7 +40,7 @@ def debian(host: Host) -> Host:
 
 
 def installs(host: Host) -> list[str]:
-    """What package managers were told to install."""
+    """What package managers were asked to install."""
     return [line.split(" install -y ")[1] for line in host.called(" install -y ") if not line.startswith("sudo")]
 
 
@@ -134,7 +134,7 @@ def test_the_cause_is_read_from_the_package_manager(debian: Host, said: str, cau
     assert cause in debian.install("--yes").stderr
 
 
-def test_lists_that_cannot_be_read_are_told_from_a_missing_package(debian: Host) -> None:
+def test_lists_that_cannot_be_read_are_distinguished_from_a_missing_package(debian: Host) -> None:
     debian.has("apt-get", 'echo "W: Temporary failure resolving the archive"')
     debian.has("apt-cache")
     result = debian.install("--yes")
@@ -198,7 +198,7 @@ def test_an_address_of_compose_without_its_checksum_is_refused(host: Host, check
     assert "COMPOSE_SHA256 must hold the SHA-256" in result.stderr
 
 
-def test_a_machine_without_a_known_compose_is_told_what_to_set(host: Host) -> None:
+def test_a_machine_without_a_known_compose_learns_what_to_set(host: Host) -> None:
     (host.bin / "uname").unlink()
     host.has("uname", "echo riscv64")
     host.has("docker", "exit 1")

@@ -13,12 +13,12 @@ from tests.waiting import consistently
 pytestmark = pytest.mark.skipif(bool(WITHOUT_GROOVY), reason=WITHOUT_GROOVY)
 
 TELLING = """post {
-  always { echo 'told always' }
-  success { echo 'told success' }
-  failure { echo 'told failure' }
-  aborted { echo 'told aborted' }
-  unstable { echo 'told unstable' }
-  cleanup { echo 'told cleanup' }
+  always { echo 'ran always' }
+  success { echo 'ran success' }
+  failure { echo 'ran failure' }
+  aborted { echo 'ran aborted' }
+  unstable { echo 'ran unstable' }
+  cleanup { echo 'ran cleanup' }
 }"""
 
 
@@ -34,8 +34,8 @@ def test_a_failing_step_ends_the_build_and_runs_post_failure(tmp_path: Path) -> 
     assert ended.said("script returned exit code 3")
     assert not ended.said("\nafter")
     assert not ended.said("\nnever")
-    told = [line for line in ended.output.splitlines() if line.startswith("told")]
-    assert told == ["told always", "told failure", "told cleanup"]
+    ran = [line for line in ended.output.splitlines() if line.startswith("ran")]
+    assert ran == ["ran always", "ran failure", "ran cleanup"]
 
 
 def test_steps_see_parameters_environment_and_output(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_time_limit_ends_the_whole_process_group(tmp_path: Path) -> None:
     ended = carried_out(tmp_path, pipeline(stage(steps), after=TELLING))
     assert ended.status == 1
     assert ended.said("Finished: ABORTED")
-    assert ended.said("told aborted")
+    assert ended.said("ran aborted")
     last = (tmp_path / "beat").read_text()
     consistently(lambda: (tmp_path / "beat").read_text() == last, for_s=0.5)
 

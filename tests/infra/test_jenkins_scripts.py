@@ -60,11 +60,11 @@ def test_help_is_there(script: str) -> None:
 
 
 class Webhook(http.server.BaseHTTPRequestHandler):
-    """Keeps what it is told; under /broken it answers 500."""
+    """Keeps what it receives; under /broken it answers 500."""
 
     def do_POST(self) -> None:
-        told = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.told.append((self.path, json.loads(told)))
+        received = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.path, json.loads(received)))
         self.send_response(500 if self.path == "/broken" else 200)
         self.end_headers()
 
@@ -75,18 +75,18 @@ class Webhook(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook() -> Iterator[http.server.HTTPServer]:
     server = http.server.HTTPServer(("127.0.0.1", 0), Webhook)
-    server.told = []
+    server.received = []
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-def test_a_webhook_is_told_how_the_build_ended(webhook: http.server.HTTPServer) -> None:
+def test_a_webhook_is_notified_how_the_build_ended(webhook: http.server.HTTPServer) -> None:
     address = f"http://127.0.0.1:{webhook.server_port}/secret-path"
     result = run(".ci/jenkins/notify", 'Build 7 ("x"): FAILURE', "http://jenkins/7", NOTIFY_WEBHOOK_URL=address)
     assert result.returncode == 0, result.stderr
-    assert webhook.told == [("/secret-path", {"text": 'Build 7 ("x"): FAILURE http://jenkins/7', "event": "build"})]
+    assert webhook.received == [("/secret-path", {"text": 'Build 7 ("x"): FAILURE http://jenkins/7', "event": "build"})]
 
 
 def test_a_webhook_that_refuses_is_a_failure_without_its_address(webhook: http.server.HTTPServer) -> None:

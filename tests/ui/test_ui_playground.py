@@ -65,11 +65,11 @@ def test_no_sends_what_it_was(api, page):
 
 
 def test_contradicting_feedback_is_shown_and_not_recorded(begin, page):
-    refusal = (409, {"error": {"code": "conflict", "message": "it was told otherwise before"}})
+    refusal = (409, {"error": {"code": "conflict", "message": "another outcome was given before"}})
     begin({**answers.NORMAL, "/feedback": refusal})
     at = predicted(page("playground"))
     checked(button(at, "Yes, it was setosa").click().run())
-    assert "Not recorded. It was told otherwise before." in text_of(at)
+    assert "Not recorded. Another outcome was given before." in text_of(at)
 
 
 def test_a_refused_prediction_says_why(begin, page):

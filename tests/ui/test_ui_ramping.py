@@ -37,7 +37,7 @@ def ramp(**changes):
         ({"steps": (), "next_step_at": None}, "an unknown share"),
     ],
 )
-def test_a_ramp_is_told_in_a_sentence(changes, said):
+def test_a_ramp_is_described_in_a_sentence(changes, said):
     assert said in sentence_of(ramp(**changes))
 
 

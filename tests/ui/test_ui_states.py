@@ -93,7 +93,7 @@ def test_an_answer_outside_the_contract_is_said_to_be_that(begin, page):
     assert "the API sent an unexpected answer" in text_of(page("experiment"))
 
 
-def test_a_refused_reader_is_told_about_the_token(begin, page):
+def test_a_refused_reader_reads_about_the_token(begin, page):
     begin({"/models": (401, {"error": {"code": "unauthorized", "message": "this call needs a token"}})})
     at = page("playground")
     assert "API_TOKEN" in text_of(at)

@@ -59,6 +59,6 @@ def test_all_weights_zero_names_them():
         Settings.from_environ({"MODEL_V1_WEIGHT": "0", "MODEL_V2_WEIGHT": "0"})
 
 
-def test_the_workers_metrics_lie_in_the_data_folder_unless_told_otherwise() -> None:
+def test_the_workers_metrics_lie_in_the_data_folder_unless_set_otherwise() -> None:
     assert Settings.from_environ({"DATA_DIR": "/d"}).metrics_dir == Path("/d/metrics")
     assert Settings.from_environ({"DATA_DIR": "/d", "METRICS_DIR": "/run/m"}).metrics_dir == Path("/run/m")

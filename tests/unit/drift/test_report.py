@@ -78,7 +78,7 @@ def test_a_categorical_feature_is_shown_by_category():
     assert (feature.live, feature.unseen, feature.missing) == ((0.0, 0.5), 0.25, 0.25)
 
 
-def test_a_proven_change_is_told_with_its_time_and_its_acknowledgement(draw, reference):
+def test_a_proven_change_is_reported_with_its_time_and_its_acknowledgement(draw, reference):
     rows = draw(200) + np.array([4.0, 0, 0])
     state = update(reference, start(reference), rows, at_us=np.full(200, AT_US))
     report = drift_report("v1", reference, acknowledge_all(state, AT_US + 1))

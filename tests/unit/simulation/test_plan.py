@@ -96,7 +96,7 @@ def test_decoupling_keeps_the_values_and_breaks_the_correlation() -> None:
 
 
 @given(st.integers(0, 2000))
-def test_distortions_begin_where_they_are_told_to(after: int) -> None:
+def test_distortions_begin_where_they_should(after: int) -> None:
     plain, changed = matrix(sent()), matrix(sent(distortions=(parse("sepal_width:+9"),), after=after))
     differs = (plain != changed).any(axis=1)
     assert not differs[:after].any()

@@ -24,7 +24,7 @@ def test_the_curve_agrees_with_simulation():
     assert stopping_curve(0.7, 60, 0.05)[60] == pytest.approx(stopped, abs=0.03)
 
 
-def test_equal_versions_are_told_apart_with_probability_below_alpha():
+def test_equal_versions_are_distinguished_with_probability_below_alpha():
     assert stopping_curve(0.5, 3000, 0.05)[-1] < 0.05
 
 

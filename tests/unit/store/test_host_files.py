@@ -102,7 +102,7 @@ def test_a_new_process_sweeps_up_what_dead_ones_left(generations, folder, worker
     os.getuid() != 0 or not shutil.which("unshare") or subprocess.run([*OWN_PIDS, "true"], check=False).returncode != 0,
     reason="no process id namespaces here: two workers with one process id were not tried",
 )
-def test_two_containers_whose_workers_have_the_same_process_id_are_told_apart(generations, worker):
+def test_two_containers_whose_workers_have_the_same_process_id_are_distinguished(generations, worker):
     (one, pid), (other, same) = worker(*OWN_PIDS), worker(*OWN_PIDS)
     assert pid == same
     confirm(one, "new")

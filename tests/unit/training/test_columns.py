@@ -20,7 +20,7 @@ from app.training.columns import numeric, typed
         (["0", "0.5"], "numeric"),
     ],
 )
-def test_the_kind_is_told_from_the_cells(cells, kind):
+def test_the_kind_is_inferred_from_the_cells(cells, kind):
     assert typed("c", cells).kind == kind
 
 

@@ -45,7 +45,7 @@ def test_columns_may_be_chosen_in_any_way(chosen):
     assert set(found(("c", OneHotEncoder(), chosen))) == {"city"}
 
 
-def test_numbers_that_are_encoded_as_categories_are_told_apart():
+def test_numbers_that_are_encoded_as_categories_are_distinguished():
     encoding = found(("c", OneHotEncoder(), ["code"]))["code"]
     assert (encoding.categories, encoding.numbers, encoding.accepts_others) == ((), (1.0, 2.0), False)
 

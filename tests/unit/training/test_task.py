@@ -19,7 +19,7 @@ MANY = np.random.default_rng(0).normal(size=100)
         ([1.5, 2.5, 3.5, 4.5], "regression"),
     ],
 )
-def test_the_task_is_told_from_the_target(values, task):
+def test_the_task_is_inferred_from_the_target(values, task):
     assert task_of(numeric("y", np.array(values))) == task
 
 

@@ -62,7 +62,7 @@ def test_anything_that_speaks_against_it_leaves_a_promotion_to_people(changes):
     assert called_for(report(**changes), "promote", BASE.weights) is None
 
 
-def test_a_check_that_cannot_be_told_yet_does_not_speak_against_it():
+def test_a_check_that_is_not_known_yet_does_not_speak_against_it():
     shadow = report(checks=(CheckReport(name="sample_ratio", ok=None),))
     assert called_for(shadow, "promote", BASE.weights) is not None
 
