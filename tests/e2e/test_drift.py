@@ -1,4 +1,4 @@
-"""Drift over real HTTP: the simulator changes the traffic, and everyone is notified; a model's users see nothing of it."""
+"""Drift over HTTP: the simulator changes the traffic, everyone is notified, and a model's users see nothing of it."""
 
 import os
 import subprocess

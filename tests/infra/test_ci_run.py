@@ -1,4 +1,4 @@
-"""What CI calls: its stages run beside each other, none hides another's words or failure, and a second try is reported."""
+"""CI's stages run beside each other, none hides another's output or failure, and a second try is reported."""
 
 from __future__ import annotations
 

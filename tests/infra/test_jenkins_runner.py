@@ -12,7 +12,7 @@ from tests.waiting import consistently
 
 pytestmark = pytest.mark.skipif(bool(WITHOUT_GROOVY), reason=WITHOUT_GROOVY)
 
-TELLING = """post {
+ENDINGS = """post {
   always { echo 'ran always' }
   success { echo 'ran success' }
   failure { echo 'ran failure' }
@@ -29,7 +29,7 @@ def test_the_repositorys_own_jenkinsfile_is_understood(tmp_path: Path) -> None:
 
 def test_a_failing_step_ends_the_build_and_runs_post_failure(tmp_path: Path) -> None:
     stages = stage("sh 'exit 3'\necho 'after'") + stage("echo 'never'", "Two")
-    ended = carried_out(tmp_path, pipeline(stages, after=TELLING))
+    ended = carried_out(tmp_path, pipeline(stages, after=ENDINGS))
     assert ended.status == 1
     assert ended.said("script returned exit code 3")
     assert not ended.said("\nafter")
@@ -55,7 +55,7 @@ def test_steps_see_parameters_environment_and_output(tmp_path: Path) -> None:
 def test_a_time_limit_ends_the_whole_process_group(tmp_path: Path) -> None:
     steps = f"""timeout(time: 1, unit: 'SECONDS') {{
       sh '(trap "" TERM; while :; do date +%s%N >{tmp_path}/beat; sleep 0.1; done) & sleep 60' }}"""
-    ended = carried_out(tmp_path, pipeline(stage(steps), after=TELLING))
+    ended = carried_out(tmp_path, pipeline(stage(steps), after=ENDINGS))
     assert ended.status == 1
     assert ended.said("Finished: ABORTED")
     assert ended.said("ran aborted")
@@ -216,10 +216,10 @@ def test_retry_tries_again_and_no_more_than_said(tmp_path: Path) -> None:
 
 def test_a_caught_error_lets_the_stage_go_on(tmp_path: Path) -> None:
     steps = "catchError(buildResult: 'UNSTABLE') { sh 'exit 1' }\necho 'went on'"
-    ended = carried_out(tmp_path, pipeline(stage(steps), after=TELLING))
+    ended = carried_out(tmp_path, pipeline(stage(steps), after=ENDINGS))
     assert ended.status == 1
     assert ended.said("\nwent on")
-    assert ended.said("\ntold unstable")
+    assert ended.said("\nran unstable")
 
 
 REPORT = """<testsuites><testsuite><testcase name="a"/><testcase name="b">{}</testcase></testsuite></testsuites>"""
