@@ -38,9 +38,9 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
 
 def labels_left(each: ApiComparison) -> str | None:
     """The 80 % range of the labels left until a decision; None if it cannot be estimated yet."""
-    if each.remaining is None or each.remaining[0] is None:
+    low, high = each.remaining or (None, None)
+    if low is None:
         return None
-    low, high = each.remaining
     # Beyond a million the forecast is not made: it would be as good as never.
     upper = "more than a million" if high is None else f"{math.ceil(high):,}"
     return f"{math.ceil(low):,}–{upper} more labels (80 % range)"
