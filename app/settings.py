@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 from app.domain.contract import VERSION_NAME
-from app.domain.experiment import normalised
+from app.domain.experiment import MIN_DURATION_S, normalised
 from app.errors import InvalidRequest, SettingError
 from app.scoring.table import METRICS
 
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
+_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
 
 
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reward_triggered: bool = False
     error_range: tuple[float, float] | None = None
     experiment_alpha: float = 0.05
+    min_duration_s: float = MIN_DURATION_S
     equivalence_margin: float | None = None
     min_effect: float | None = None
     baseline: str | None = None
@@ -166,6 +169,15 @@ def _one_of(*choices: str, upper: bool = False) -> Callable[[Mapping[str, str], 
     return parse
 
 
+def _span(env: Mapping[str, str], variable: str) -> float:
+    """A span of time in seconds. Only 0 needs no unit."""
+    text = env[variable].strip().lower()
+    match = _SPAN.fullmatch(text)
+    if match is None or (not match[2] and float(match[1])):
+        raise SettingError(variable, f"{text!r} is not a number with s, m, h or d, such as 7d, and not 0")
+    return float(match[1]) * _SECONDS.get(match[2], 1.0)
+
+
 def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
     text = env[variable].strip()
     if text.lower() == "none":
@@ -217,6 +229,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "reward_triggered": ("REWARD_TRIGGERED", _flag),
     "error_range": ("ERROR_RANGE", _range),
     "experiment_alpha": ("EXPERIMENT_ALPHA", _float(1e-6, 0.5)),
+    "min_duration_s": ("EXPERIMENT_MIN_DURATION", _span),
     "equivalence_margin": ("EQUIVALENCE_MARGIN", _float(0)),
     "min_effect": ("MIN_EFFECT", _float(0)),
     "baseline": ("BASELINE", _version),

@@ -11,6 +11,8 @@ from app.errors import InvalidRequest
 
 # Above this the sum of many weights could overflow a float.
 _SUM_MAY_OVERFLOW = 1e290
+# Seven days: the shortest time that holds every day of a week.
+MIN_DURATION_S = 7 * 86_400.0
 
 
 def normalised(weights: Mapping[str, float]) -> dict[str, float]:
@@ -87,7 +89,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     normalised, over the versions loaded then; `asked` is the split that was wanted, of which `weights` is the part that
     could be served (set and read at start only). `environment` has the settings of the server's last start, so that
     the next start can tell which were changed since. `ordinals` are the versions' numbers in prediction ids.
-    `former_champions`, oldest first, are what roll-backs return to. `ramp` is the running one.
+    `former_champions`, oldest first, are what roll-backs return to. `ramp` is the running one. `min_duration_s`
+    is how long an experiment runs, by the log's time, before a promotion is automatic.
     """
 
     epoch: int
@@ -99,6 +102,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     terms: ExperimentTerms
     auto_decide: str = "rollback"
     drift_threshold: float = 0.1
+    min_duration_s: float = MIN_DURATION_S
     champion: str | None = None
     former_champions: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)

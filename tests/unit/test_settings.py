@@ -43,6 +43,9 @@ def test_the_ui_finds_the_api_at_its_port():
         ("REWARD_RANGE", "1,0"),
         ("REWARD_RANGE", "1"),
         ("EXPERIMENT_ALPHA", "0"),
+        ("EXPERIMENT_MIN_DURATION", "7"),
+        ("EXPERIMENT_MIN_DURATION", "a week"),
+        ("EXPERIMENT_MIN_DURATION", "-1d"),
         ("BASELINE", "V 1"),
         ("MAX_BODY_BYTES", "1e99"),
     ],
@@ -52,6 +55,13 @@ def test_a_wrong_value_names_its_variable(variable, value):
         Settings.from_environ({variable: value})
     assert refused.value.variable == variable
     assert str(refused.value).startswith(f"{variable}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0), ("0d", 0), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2D", 172_800)]
+)
+def test_a_span_is_a_number_with_a_unit(text, seconds):
+    assert Settings.from_environ({"EXPERIMENT_MIN_DURATION": text}).min_duration_s == seconds
 
 
 def test_all_weights_zero_names_them():

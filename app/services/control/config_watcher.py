@@ -143,6 +143,7 @@ def _nothing_to_serve(settings: Settings) -> Configuration:
         terms=ExperimentTerms(metric=settings.experiment_metric or names_for("classification")[0]),
         auto_decide=settings.auto_decide,
         drift_threshold=settings.drift_threshold,
+        min_duration_s=settings.min_duration_s,
     )
 
 

@@ -33,6 +33,8 @@ _TERMS = {
     "error_range": "error_range",
     "labels_exogenous": "labels_exogenous",
 }
+# What may change while an experiment runs.
+_OPERATING = ("auto_decide", "drift_threshold", "min_duration_s")
 _NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
 
 
@@ -107,7 +109,7 @@ def _in_same_experiment(start: _Start) -> Configuration:
     terms = _terms(start)
     asked = _asked(start)
     weights = _unless_same(split_of(asked, start.versions, available.eligible), before.weights)
-    operating = {name: getattr(start.settings, name) for name in ("auto_decide", "drift_threshold")}
+    operating = {name: getattr(start.settings, name) for name in _OPERATING}
     return replace(
         before,
         epoch=0,
@@ -126,8 +128,7 @@ def _in_same_experiment(start: _Start) -> Configuration:
 def explicit_settings(settings: Settings) -> Mapping[str, object]:
     """What the environment sets, as plain JSON data that a later start can compare with."""
     explicit: dict[str, object] = {name: getattr(settings, setting) for name, setting in _TERMS.items()}
-    explicit |= {"weights": settings.weights, "auto_decide": settings.auto_decide}
-    explicit["drift_threshold"] = settings.drift_threshold
+    explicit |= {name: getattr(settings, name) for name in ("weights", *_OPERATING)}
     # A round trip through JSON: a tuple would differ from the list that the store gives back.
     plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(explicit))
     return plain

@@ -77,6 +77,12 @@ def test_a_changed_variable_leaves_a_patch_of_another_setting(deployment):
     assert (again.auto_decide, again.weights, again.drift_threshold) == ("off", {"v1": 1.0, "v2": 0.0}, 0.4)
 
 
+def test_another_least_duration_is_another_revision_of_the_same_experiment(deployment):
+    assert deployment.start().min_duration_s == 7 * 86_400
+    again = deployment.start(min_duration_s=0.0)
+    assert (again.min_duration_s, again.experiment_id, again.epoch) == (0.0, "e1", 2)
+
+
 @pytest.mark.parametrize(
     ("available", "weights"),
     [
