@@ -46,7 +46,9 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     `n` counts the outcomes that entered, `unjoined` the labels for which the other version's answer is not known.
     `log_e` and `interval` are of the present state, `p_value` and `verdict` of the strongest one so far. `e_value` is
     None if it would overflow. `assumptions` lists the reasons that would prevent an automatic promotion, empty if
-    there are none. `remaining` is an 80 % interval of the labelled requests until a decision.
+    there are none. An action needs `adjusted_log_e`, which is `log_e` adjusted for all challengers, at ln(1/α).
+    `gate_log_e`: the adjusted ln E⁺ for the challenger with each unlabelled disagreement counted against it; None for
+    methods without wins and losses. `remaining` is an 80 % interval of the labelled requests until a decision.
     """
 
     challenger: str
@@ -66,6 +68,8 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     wins: int | None = None
     losses: int | None = None
     assumptions: tuple[str, ...] = ()
+    adjusted_log_e: float | None = None
+    gate_log_e: float | None = None
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -112,7 +112,7 @@ class Publisher:
         plan = plan_of(first)
         name = f"{NAME}/{summary.id}"
         state = load_state(plan, self._states.states([name]).get(name))
-        return report_of(state, plan, summary, last.weights, self._now_us(), self._more_checks(summary.id))
+        return report_of(state, plan, summary, last, self._now_us(), self._more_checks(summary.id))
 
     def _publish(self, summary: ExperimentSummary, of: Cursor) -> ExperimentReport:
         report = self.make(summary)

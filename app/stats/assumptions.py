@@ -1,17 +1,24 @@
-"""The assumptions behind a verdict that nothing confirms. While there is one, a promotion is not automatic."""
+"""Why an automatic promotion would be refused: assumptions that nothing confirms, failed checks, too short a run.
+
+The labels of a comparison can be trusted in three ways. They are declared exogenous. The two versions share all traffic
+50/50: who served was a fair coin, so dependence on the served answer is the same for both. Or the challenger passes the
+gate: it is proven better although each unlabelled disagreement counts against it (`app.stats.robust.log_e`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from app.domain.experiment import ExperimentTerms
+from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import bar
-from app.stats.evidence import Evidence
+from app.stats.evidence import Evidence, LabelArrival
 
 # At a share of .52, labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
 BALANCED_WITHIN = 0.02
-ENOUGH_LABELLED = 0.95
+_ROUNDING = 1e-9
+_DAY_S = 86_400.0
 
 
 def unverified_assumptions(
@@ -21,18 +28,42 @@ def unverified_assumptions(
     reasons = [f"the check {check.name} has failed" for check in checks if not check.ok]
     if evidence.method == "asymptotic":
         reasons.append("no range is declared for the metric, so the error rate holds only for very many outcomes")
-    if evidence.method in ("paired", "paired_numeric") and evidence.n and not _labels_are_trusted(evidence, terms):
-        reasons.append(
-            "whether a label arrives may depend on the answer that was served: labels are not declared exogenous "
-            "(LABELS_EXOGENOUS=true), the split is not close to 50/50 in every revision, fewer than 95 % of the "
-            "disagreements are labelled, and the test that allows for it does not confirm a difference"
-        )
+    remedy = label_remedy(evidence, terms) if evidence.n else None
+    if remedy is not None:
+        reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")
     return tuple(reasons)
 
 
-def _labels_are_trusted(evidence: Evidence, terms: ExperimentTerms) -> bool:
-    arrival = evidence.arrival
-    balanced = bool(arrival.shares) and all(abs(share - 0.5) <= BALANCED_WITHIN for share in arrival.shares)
-    complete = arrival.disagreements > 0 and arrival.labelled >= ENOUGH_LABELLED * arrival.disagreements
-    robust = arrival.robust_log_e is not None and arrival.robust_log_e >= bar(terms.alpha)
-    return terms.labels_exogenous or balanced or complete or robust
+def label_remedy(evidence: Evidence, terms: ExperimentTerms) -> str | None:
+    """What would let a promotion rest on the labels, as a clause; None where it may rest on them already."""
+    if metric_of(terms).outcome != "actual" or terms.labels_exogenous or _is_balanced(evidence.arrival):
+        return None
+    gate = evidence.present.gate_log_e
+    if gate is None:
+        # A loss is not won or lost, so the worst that unlabelled requests can hide has no useful bound.
+        return "for this metric, serve the two versions 50/50 or declare LABELS_EXOGENOUS=true"
+    if gate >= bar(terms.alpha):
+        return None
+    unlabelled = evidence.arrival.unlabelled
+    noun = "disagreement" if unlabelled == 1 else "disagreements"
+    more = f"label the remaining {unlabelled:,} {noun}" if unlabelled else "collect more labels"
+    return f"{more}, serve the two versions 50/50, or declare LABELS_EXOGENOUS=true"
+
+
+def too_young(observed_s: float, min_duration_s: float) -> tuple[str, ...]:
+    """The reason to wait while an experiment has run for less than `min_duration_s` of the log's time; else nothing."""
+    if observed_s >= min_duration_s:
+        return ()
+    return (
+        f"the log covers {observed_s / _DAY_S:.3g} of the {min_duration_s / _DAY_S:.4g} days that an experiment runs "
+        "before a promotion is automatic (EXPERIMENT_MIN_DURATION)",
+    )
+
+
+def _is_balanced(arrival: LabelArrival) -> bool:
+    """Whether the two versions served all traffic 50/50, within two points, in every config revision.
+
+    A third version with traffic is no balance: labels that depend on its answers favour the version unlike it.
+    """
+    weights = [weight for split in arrival.splits for weight in split]
+    return bool(weights) and all(abs(weight - 0.5) <= BALANCED_WITHIN + _ROUNDING for weight in weights)

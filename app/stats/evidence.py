@@ -19,21 +19,31 @@ NO_FORECAST = NotEstimable("not forecast for this metric")
 class LabelArrival(msgspec.Struct, frozen=True):
     """How labels arrive, for one pair of versions.
 
-    `shares`: the challenger's share of the pair's traffic, in each config revision with labelled answers.
-    `disagreements`: requests on which the answers differ, `labelled` of them with a label. `robust_log_e`: ln E of
-    `app.stats.robust` where it favours the challenger; None where it was not computed or favours the baseline.
+    `splits`: the weights of the challenger and of the baseline, in each config revision with traffic. `unlabelled`:
+    requests on which the answers differ and that have no label.
     """
 
-    shares: tuple[float, ...] = ()
-    disagreements: int = 0
-    labelled: int = 0
-    robust_log_e: float | None = None
+    splits: tuple[tuple[float, float], ...] = ()
+    unlabelled: int = 0
+
+
+class Present(msgspec.Struct, frozen=True):
+    """The evidence of this moment for an action, adjusted for all challengers (`app.stats.closed_testing`).
+
+    `log_e`: ln E against "no difference"; `side`: 1 where it favours the challenger, −1 the baseline, 0 neither.
+    `gate_log_e`: ln E⁺ for the challenger whoever was labelled (`app.stats.robust.log_e`); None where the method
+    does not count wins and losses.
+    """
+
+    log_e: float = 0.0
+    side: int = 0
+    gate_log_e: float | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One challenger against the baseline. Positive differences favour the challenger, in the units of the metric.
 
-    `log_e`, `difference` and `interval` are of this moment; `strongest` (adjusted for several challengers),
+    `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several challengers),
     `agreement` (label-free equivalence) and `conclusions` remember.
     """
 
@@ -45,6 +55,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval | NotEstimable
     log_e: float | NotEstimable
     strongest: Strongest
+    present: Present = Present()
     probability_better: float | NotEstimable
     agreement: Strongest = Strongest()
     conclusions: Conclusions = Conclusions()

@@ -1,76 +1,24 @@
-"""When a label's arrival depends on the answer that was served: a test that stays right, and worst-case bounds.
+"""What holds although a label's arrival may depend on the answer that was served: evidence, bounds and an interval.
 
-Model: users answer with one probability when the served answer was right and with another when it was wrong, both
-unknown. Among labelled requests on which exactly one version was right, whether the served answer was right is
-conditioned on, and then who was served is compared with the logged share. θ = P(the challenger is the right one) is
-mixed over a Beta(2, 2) of 128 nodes. Promise: P(E ever reaches 1/α) ≤ α when θ = ½. Where everything was served by
-one version nothing can be learned this way, and E stays 1. Source: conditional likelihood ratios as e-values,
-Ramdas et al., arXiv 2210.01948; bounds: Manski (1990), Nonparametric bounds on treatment effects.
+Each disagreement takes part, labelled or not, and an unlabelled one counts against the conclusion. So who is labelled,
+and when, cannot lead to it: P(the evidence ever reaches 1/α) ≤ α while the challenger is no better. Source for the
+bounds: Manski (1990), Nonparametric bounds on treatment effects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import msgspec
-import numpy as np
-from scipy.special import logsumexp
-
-from app.stats import paired_interval
+from app.stats import paired, paired_interval
 from app.stats.estimates import NO_LABELS, Interval, NotEstimable
 from app.stats.paired import PairedSummary
 
 
-class ServedCounts(msgspec.Struct, frozen=True):
-    """Labelled requests with exactly one version right, served while the challenger's share was `share`."""
+def log_e(summary: PairedSummary, unlabelled_disagreements: int) -> float:
+    """ln E⁺ against "the challenger is no better", as if every unlabelled disagreement were a loss.
 
-    share: float
-    challenger_right: int = 0
-    challenger_wrong: int = 0
-    baseline_right: int = 0
-    baseline_wrong: int = 0
-
-
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
-    # The nodes are fixed, so the mixture is a finite sum of likelihood ratios, and an e-process whatever its accuracy.
-    points, weights = np.polynomial.legendre.leggauss(128)
-    thetas = (points + 1) / 2
-    return thetas, np.log(weights / 2 * 6 * thetas * (1 - thetas))
-
-
-_THETAS, _LOG_WEIGHTS = _nodes()
-
-
-def log_e(epochs: Iterable[ServedCounts]) -> float:
-    """ln E against equal accuracy (θ = ½) from the counts of each epoch of constant share."""
-    return float(logsumexp(_log_wealth(epochs)))
-
-
-def side(epochs: Iterable[ServedCounts]) -> int:
-    """Which version the evidence favours: 1 the challenger, −1 the baseline, 0 neither."""
-    wealth = _log_wealth(epochs)
-    return int(np.sign(logsumexp(wealth[_THETAS > 0.5]) - logsumexp(wealth[_THETAS < 0.5])))
-
-
-def _log_wealth(epochs: Iterable[ServedCounts]) -> np.ndarray:
-    total: np.ndarray = _LOG_WEIGHTS + sum((_log_ratio(counts) for counts in epochs), np.zeros_like(_THETAS))
-    return total
-
-
-def _log_ratio(counts: ServedCounts) -> np.ndarray:
-    # Served by one version only: who was served says nothing.
-    if not 0 < counts.share < 1:
-        return np.zeros_like(_THETAS)
-    log_t, log_rest = np.log(_THETAS), np.log1p(-_THETAS)
-    right = np.log(counts.share * _THETAS + (1 - counts.share) * (1 - _THETAS))
-    wrong = np.log((1 - counts.share) * _THETAS + counts.share * (1 - _THETAS))
-    ratio: np.ndarray = (
-        (counts.challenger_right + counts.baseline_wrong) * log_t
-        + (counts.baseline_right + counts.challenger_wrong) * log_rest
-        - (counts.challenger_right + counts.baseline_right) * right
-        - (counts.challenger_wrong + counts.baseline_wrong) * wrong
-    )
-    return ratio
+    E⁺ rises with each win and falls with each loss. So it never exceeds the E⁺ of all disagreements with their labels,
+    in the order of the log, which is an e-process.
+    """
+    return paired.log_e_one_sided(summary.add(losses=unlabelled_disagreements))
 
 
 def worst_case(

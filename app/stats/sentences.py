@@ -1,4 +1,7 @@
-"""The verdict as one sentence for a person, with the numbers in it."""
+"""A finding as one sentence for a person, with the numbers in it.
+
+What is proven and stands is said in the present tense; what the present does not carry, in the past tense.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from collections.abc import Sequence
 from app.domain.experiment import ExperimentTerms
 from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
-from app.stats.estimates import Interval, NotEstimable
+from app.stats.estimates import Interval, NotEstimable, bar
 from app.stats.evidence import Evidence
 from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
+from app.stats.verdict import Finding
 
 _CHECKS = {
     "sample_ratio": "the versions do not get the shares of the traffic that were set",
@@ -21,17 +25,68 @@ _CHECKS = {
 }
 
 
-def winner(evidence: Evidence, terms: ExperimentTerms, better: bool) -> str:
-    """Says that the challenger is better, or worse, by how much, and how seldom chance alone does that."""
+def describe(finding: Finding) -> str:
+    """One sentence about one challenger."""
+    if finding.standing == "reversed":
+        return _reversed(finding)
+    if finding.shows_futile:
+        return _futile(finding.evidence, finding.terms)
+    if finding.verdict == "undecided":
+        return _undecided(finding.evidence, finding.terms)
+    if finding.verdict == "equivalent":
+        return _equivalent(finding.evidence, finding.terms)
+    return _faded(finding) if finding.standing == "faded" else _winner(finding)
+
+
+def _winner(finding: Finding) -> str:
+    """The challenger is better, or worse, by how much, and how seldom chance alone does that."""
+    evidence, terms = finding.evidence, finding.terms
+    numbers = f"over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
+    if finding.verdict == "better" and finding.remedy is not None:
+        return (
+            f"{evidence.challenger} is proven better than {evidence.baseline} only if labels do not depend on the "
+            f"answer that was served: {finding.remedy}; {numbers}"
+        )
     return (
-        f"{evidence.challenger} is {'better' if better else 'worse'} than {evidence.baseline}: "
-        f"over {_outcomes(evidence)} {_by_how_much(evidence, terms)}; "
+        f"{evidence.challenger} is {finding.verdict} than {evidence.baseline}: {numbers}; "
         f"were they equally good, evidence this strong would ever appear in {_seldom(p_value(evidence.strongest))}"
     )
 
 
-def equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """Says that the two are as good as each other within the margin."""
+def _faded(finding: Finding) -> str:
+    """The proof stays in the record, but the present evidence is too weak for an action."""
+    evidence, terms = finding.evidence, finding.terms
+    present, needed = evidence.present, 1 / terms.alpha
+    # Rounded down: a figure below 1/α must not read as 1/α.
+    figure = math.floor(100 * math.exp(min(present.log_e, bar(terms.alpha)))) / 100
+    return (
+        f"{_was_proven(finding)}, and the record keeps it; the present evidence is too weak to act on "
+        f"(e-value {figure:g}, {needed:g} needed): over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
+    )
+
+
+def _reversed(finding: Finding) -> str:
+    """What was proven, and that the present contradicts it."""
+    evidence, terms = finding.evidence, finding.terms
+    proven = _was_ruled_out(finding) if finding.verdict == "undecided" else _was_proven(finding)
+    return f"{proven}, but the difference has changed since: over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
+
+
+def _was_proven(finding: Finding) -> str:
+    evidence = finding.evidence
+    seen = _outcomes(evidence, evidence.strongest.n)
+    return f"{evidence.challenger} was proven {finding.verdict} than {evidence.baseline} after {seen}"
+
+
+def _was_ruled_out(finding: Finding) -> str:
+    evidence = finding.evidence
+    seen = _outcomes(evidence, evidence.conclusions.futile_at)
+    least = _limit(finding.terms.min_effect, finding.terms)
+    return f"an improvement of {evidence.challenger} over {evidence.baseline} by {least} was ruled out after {seen}"
+
+
+def _equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
+    """The two are as good as each other within the margin."""
     seen = evidence.conclusions.equivalent_at or evidence.agreement.n
     return (
         f"{evidence.challenger} and {evidence.baseline} are equivalent: their {_quantity(terms)} differs by less than "
@@ -40,23 +95,30 @@ def equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
     )
 
 
-def futile(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """Says that an improvement of the least effect of interest has been ruled out."""
+def _futile(evidence: Evidence, terms: ExperimentTerms) -> str:
+    """An improvement of the least effect of interest has been ruled out."""
     return (
         f"{evidence.challenger} is not better than {evidence.baseline} by {_limit(terms.min_effect, terms)} or more, "
         f"the least effect of interest: over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
     )
 
 
-def undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """Says what is known so far, and how many labels a decision is likely to need."""
+def _undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
+    """What is known so far, and how many labels a decision is likely to need."""
     if not evidence.n:
         pair = f"{evidence.challenger} against {evidence.baseline}"
         return f"nothing is known yet about {pair}: no outcome that compares them has arrived"
     known = f"after {_outcomes(evidence)} {evidence.challenger} against {evidence.baseline} is undecided: "
-    if evidence.conclusions.not_worse_at is not None:
+    if _is_not_worse(evidence, terms):
         known += f"it is not worse by {_limit(terms.equivalence_margin, terms)} or more, and "
     return known + _by_how_much(evidence, terms) + _how_long(evidence.forecast)
+
+
+def _is_not_worse(evidence: Evidence, terms: ExperimentTerms) -> bool:
+    """Whether a loss of the margin has been ruled out, and the present estimate does not contradict it."""
+    difference, margin = evidence.difference, terms.equivalence_margin
+    concluded = evidence.conclusions.not_worse_at is not None and margin is not None
+    return concluded and (isinstance(difference, NotEstimable) or difference > -(margin or 0.0))
 
 
 def failed_checks(checks: Sequence[CheckResult]) -> str:
@@ -73,21 +135,27 @@ def crossed(guardrail: GuardrailResult, baseline: str) -> str:
     )
 
 
-def _outcomes(evidence: Evidence) -> str:
+def _outcomes(evidence: Evidence, n: int | None = None) -> str:
+    """`n` outcomes, by default all."""
     noun = "labelled requests" if evidence.method.startswith("paired") else "outcomes"
-    return f"{evidence.n:,} {noun}"
+    return f"{evidence.n if n is None else n:,} {noun}"
 
 
 def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     difference, interval = evidence.difference, evidence.interval
     if isinstance(difference, NotEstimable):
         return f"the difference in {_quantity(terms)} cannot be estimated ({difference.reason})"
+    if not isinstance(interval, NotEstimable) and not interval[0] <= difference <= interval[1]:
+        # A few outcomes of a small share can do this: the interval is the one with an error rate.
+        return f"the improvement in {_quantity(terms)} is not settled ({_range(interval, terms, 2)})"
     # A positive difference is an improvement, and an improvement of a loss is a lower one.
     higher = (difference >= 0) == metric_of(terms).higher_is_better
     # Two digits of the interval's width: more would be noise.
     span = difference if isinstance(interval, NotEstimable) else interval[1] - interval[0]
     decimals = _decimals(abs(span) * metric_of(terms).scale)
     size = f"{_number(abs(difference), terms, decimals)}{metric_of(terms).unit} {'higher' if higher else 'lower'}"
+    if not difference:
+        size = "the same"
     return f"its {_quantity(terms)} is {size} ({_range(interval, terms, decimals)})"
 
 

@@ -1,33 +1,70 @@
-"""The verdict on each challenger, and the advice on all of them together, with the reason in one sentence.
+"""The verdict on one challenger, and how it stands now.
 
-Order of precedence: a crossed guardrail, a failed check, a proven winner, all challengers settled, going on.
+What was proven stays in the record; an action needs the present.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
+import numpy as np
 
 from app.domain.experiment import ExperimentTerms
 from app.scoring.table import metric_of
-from app.stats import sentences
-from app.stats.checks import CheckResult
-from app.stats.estimates import NotEstimable
+from app.stats.assumptions import label_remedy
+from app.stats.estimates import NotEstimable, bar
 from app.stats.evidence import Evidence, Verdict
-from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import decided
 
-Action: TypeAlias = Literal["continue", "promote", "keep", "rollback", "investigate"]
+Standing: TypeAlias = Literal["open", "stands", "faded", "reversed"]
 
 
-class Advice(msgspec.Struct, frozen=True):
-    """What to do now. `version` is the one that should serve afterwards; None where nothing is to change."""
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """All that advice and sentences about one challenger are made from, so that they cannot contradict each other.
 
-    action: Action
-    version: str | None
-    reason: str
+    `verdict`: the most that was ever proven. `standing`: what the present makes of it. `open`: nothing is proven yet;
+    `stands`: the present evidence carries it too; `faded`: it is on the same side, but too weak for an action;
+    `reversed`: the present contradicts it. `futile`: an improvement of the least interesting size is ruled out,
+    and the present estimate is smaller too. `remedy`: what would let a promotion rest on the labels; None where it may.
+    """
+
+    evidence: Evidence
+    terms: ExperimentTerms
+    verdict: Verdict
+    standing: Standing
+    futile: bool
+    remedy: str | None
+
+    @property
+    def may_be_promoted(self) -> bool:
+        """Whether the challenger is better by the present evidence, and its labels can be trusted."""
+        return self.verdict == "better" and self.standing == "stands" and self.remedy is None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the challenger calls for nothing more: worse, equivalent or futile, by the present evidence too."""
+        if self.standing == "reversed":
+            return False
+        return self.shows_futile or (self.standing == "stands" and self.verdict in ("worse", "equivalent"))
+
+    @property
+    def shows_futile(self) -> bool:
+        """Whether futility is what is to be said: no winner is proven, or the proof is too weak now."""
+        return self.futile and (self.verdict == "undecided" or self.standing == "faded")
+
+
+def finding_of(evidence: Evidence, terms: ExperimentTerms) -> Finding:
+    """The finding about one challenger at this moment."""
+    found = verdict(evidence, terms)
+    return Finding(
+        evidence=evidence,
+        terms=terms,
+        verdict=found,
+        standing=_standing(evidence, terms, found),
+        futile=evidence.conclusions.futile_at is not None and not _reaches_least_effect(evidence, terms),
+        remedy=label_remedy(evidence, terms),
+    )
 
 
 def verdict(evidence: Evidence, terms: ExperimentTerms) -> Verdict:
@@ -49,51 +86,36 @@ def _agree(evidence: Evidence, terms: ExperimentTerms) -> bool:
     return applies and decided(evidence.agreement, terms.alpha)
 
 
-def is_futile(evidence: Evidence) -> bool:
-    """Whether an improvement of the least interesting size has been ruled out."""
-    return evidence.conclusions.futile_at is not None
-
-
-def recommend(
-    evidences: Sequence[Evidence],
-    checks: Sequence[CheckResult],
-    guardrails: Sequence[GuardrailResult],
-    terms: ExperimentTerms,
-    baseline: str,
-) -> Advice:
-    """The advice from the evidence, checks and guardrails of this moment; `baseline` is the version in place."""
-    broken = next((guardrail for guardrail in guardrails if guardrail.crossed), None)
-    if broken:
-        return Advice("rollback", baseline, sentences.crossed(broken, baseline))
-    if not all(check.ok for check in checks):
-        return Advice("investigate", None, sentences.failed_checks(checks))
-    # The one with the largest estimate: each is proven to be better than the baseline, not than the others.
-    better = [evidence for evidence in evidences if verdict(evidence, terms) == "better"]
-    if better:
-        best = max(better, key=_improvement)
-        return Advice("promote", best.challenger, describe(best, terms))
-    return _keep_or_continue(evidences, terms, baseline)
-
-
-def describe(evidence: Evidence, terms: ExperimentTerms) -> str:
-    """One sentence about one challenger."""
-    found = verdict(evidence, terms)
-    if found in ("better", "worse"):
-        return sentences.winner(evidence, terms, found == "better")
+def _standing(evidence: Evidence, terms: ExperimentTerms, found: Verdict) -> Standing:
     if found == "equivalent":
-        return sentences.equivalent(evidence, terms)
-    return sentences.futile(evidence, terms) if is_futile(evidence) else sentences.undecided(evidence, terms)
+        return "stands"
+    if found == "undecided":
+        return _standing_of_futility(evidence, terms)
+    side = 1 if found == "better" else -1
+    if -side in _sides_of_the_present(evidence, terms):
+        return "reversed"
+    carried = evidence.present.side == side and evidence.present.log_e >= bar(terms.alpha)
+    return "stands" if carried else "faded"
 
 
-def _keep_or_continue(evidences: Sequence[Evidence], terms: ExperimentTerms, baseline: str) -> Advice:
-    if not evidences:
-        return Advice("continue", None, f"there is no challenger to compare {baseline} with")
-    still_open = [e for e in evidences if verdict(e, terms) == "undecided" and not is_futile(e)]
-    # While some are open, the reason is about those: what is settled calls for nothing.
-    reason = "; ".join(describe(evidence, terms) for evidence in still_open or evidences)
-    return Advice("continue", None, reason) if still_open else Advice("keep", baseline, reason)
+def _standing_of_futility(evidence: Evidence, terms: ExperimentTerms) -> Standing:
+    if evidence.conclusions.futile_at is None:
+        return "open"
+    return "reversed" if _reaches_least_effect(evidence, terms) else "stands"
 
 
-def _improvement(evidence: Evidence) -> float:
-    difference = evidence.difference
-    return float("-inf") if isinstance(difference, NotEstimable) else difference
+def _reaches_least_effect(evidence: Evidence, terms: ExperimentTerms) -> bool:
+    """Whether the present estimate is an improvement that is worth having."""
+    difference, least = evidence.difference, terms.min_effect
+    return least is not None and not isinstance(difference, NotEstimable) and difference >= least
+
+
+def _sides_of_the_present(evidence: Evidence, terms: ExperimentTerms) -> set[int]:
+    """The sides that the estimate, the interval and the evidence of this moment are on; 0 where one is on none."""
+    difference, interval, present = evidence.difference, evidence.interval, evidence.present
+    low, high = (0.0, 0.0) if isinstance(interval, NotEstimable) else interval
+    return {
+        0 if isinstance(difference, NotEstimable) else int(np.sign(difference)),
+        int(low >= 0 < high) - int(low < 0 >= high),
+        present.side if present.log_e >= bar(terms.alpha) else 0,
+    }

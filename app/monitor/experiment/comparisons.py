@@ -43,13 +43,13 @@ def _advance_together(state: ExperimentState, plan: ExperimentPlan, found: Obser
     evidence has to be computed at each event, and only its maximum may be remembered.
     """
     pairs = state.pairs
-    log_es = {name: _log_e(pair) for name, pair in pairs.items()}
+    log_es = {name: pair.log_e() for name, pair in pairs.items()}
     events = sorted(((each.place, name, each) for name, some in found.items() for each in some), key=lambda e: e[0])
     # One label may be an observation of several comparisons: they advance together, and then the evidence is adjusted.
     for _, members in groupby(events, key=lambda event: event[0]):
         for _, name, observation in members:
             yield from _advance(pairs[name], plan, name, [observation])
-            log_es[name] = _log_e(pairs[name])
+            log_es[name] = pairs[name].log_e()
         for pair, least in zip(pairs.values(), adjusted([*log_es.values()]), strict=True):
             if least > pair.adjusted.log_e:
                 pair.adjusted = pair.adjusted.remember(least, pair.method.n, pair.method.side())
@@ -86,9 +86,3 @@ def _look(pair: PairState, plan: ExperimentPlan, challenger: str, at_us: int) ->
         log_e=None if isinstance(log_e, NotEstimable) else log_e,
     )
     return PlacedPoint(plan.experiment_id, at_us, point)
-
-
-def _log_e(pair: PairState) -> float:
-    """ln E of the pair; before it can be estimated nothing is bet, and E is 1."""
-    found = pair.method.log_e()
-    return 0.0 if isinstance(found, NotEstimable) else found

@@ -39,6 +39,11 @@ class PredictionFact(msgspec.Struct, frozen=True):
         """The user's hash; 0 for none."""
         return self.row.user_hash
 
+    @property
+    def at_us(self) -> int:
+        """When it was served, µs since 1970."""
+        return self.row.served_at_us
+
 
 class FeedbackFact(msgspec.Struct, frozen=True):
     """An outcome of the experiment when it is received; `served` is None where its ordinal names no known version."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact
 from app.monitor.experiment.methods.contract import Observation
-from app.monitor.experiment.methods.paired import PairedComparison
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import follow_ratio
-from app.stats.robust import ServedCounts
 
 Observations = dict[str, list[Observation]]
 
@@ -93,7 +89,6 @@ def _apply_label(
             continue
         gain = metric.gain(plan.terms, base_score, score)
         found[challenger].append(Observation(place, fact.at_us, gain))
-        _note_served(state, plan, pair, challenger, fact, gain)
 
 
 def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:
@@ -101,23 +96,6 @@ def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact
     tally, answer = state.versions.get(fact.row.version), fact.answers.get(fact.row.version)
     if plan.metric.score_of_id is None and tally is not None and answer is not None:
         tally.add_score(plan.metric.score(answer, fact.value, plan.terms))
-
-
-def _note_served(
-    state: ExperimentState, plan: ExperimentPlan, pair: PairState, challenger: str, fact: JoinedFact, gain: float
-) -> None:
-    """Count which version was served and whether it was right, for `app.stats.robust`."""
-    epoch = fact.row.epoch
-    share = plan.share(state.epochs[epoch], challenger)
-    # Made even where nothing is counted: the verdict reads the shares of all epochs with labels.
-    counts = pair.served.get(epoch) or ServedCounts(share)
-    if isinstance(pair.method, PairedComparison) and gain and fact.marks.randomised:
-        served = {challenger: "challenger", plan.baseline: "baseline"}.get(fact.row.version)
-        if served is not None:
-            right = (gain > 0) == (served == "challenger")
-            field = f"{served}_{'right' if right else 'wrong'}"
-            counts = msgspec.structs.replace(counts, **{field: getattr(counts, field) + 1})
-    pair.served[epoch] = counts
 
 
 def _apply_reward(

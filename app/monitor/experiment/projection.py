@@ -77,6 +77,7 @@ def _apply_to_one(
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
+    state.last_event_us = max(state.last_event_us, *(fact.at_us for fact in facts))
     apply_traffic(state, plan, facts, found.fresh)
     observations = apply_outcomes(state, plan, facts, found.votes)
     return advance_all(state, plan, observations), tuple(found.changed.values())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from app.domain.experiment import ExperimentTerms
+from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import (
     CheckReport,
@@ -21,14 +21,16 @@ from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
 from app.scoring.table import metric_of
 from app.stats import checks, guardrails, means, robust
-from app.stats.assumptions import unverified_assumptions
+from app.stats.advice import recommend
+from app.stats.assumptions import too_young, unverified_assumptions
 from app.stats.checks import CheckResult
+from app.stats.closed_testing import adjusted
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival
+from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival, Present
 from app.stats.forecast import Forecast, forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import decided, p_value
-from app.stats.verdict import recommend, verdict
+from app.stats.verdict import verdict
 
 # exp overflows a float at 709.8, and JSON has no infinity.
 _LARGEST_LOG_E = 700.0
@@ -38,20 +40,26 @@ def report_of(
     state: ExperimentState,
     plan: ExperimentPlan,
     summary: ExperimentSummary,
-    weights: Mapping[str, float],
+    last: Configuration,
     now_us: int,
     more_checks: Sequence[CheckResult] = (),
 ) -> ExperimentReport:
-    """The report of a state at `now_us` (µs since 1970), with the `weights` of its last configuration.
+    """The report of a state at `now_us` (µs since 1970), with the weights of its `last` configuration.
 
     `more_checks` come from outside the experiment; a failed one makes the recommendation `investigate`, like any other.
     """
     terms = plan.terms
     # From the id, so that the same state gives the same forecast at any time and in any process.
     seed = zlib.crc32(plan.experiment_id.encode())
-    evidences = [evidence_of(pair, plan, name, seed) for name, pair in state.pairs.items()]
+    presents = _presents(list(state.pairs.values()))
+    evidences = [
+        evidence_of(pair, plan, name, present, _arrival(state, plan, name), seed)
+        for (name, pair), present in zip(state.pairs.items(), presents, strict=True)
+    ]
     results = [*_checks(state), *more_checks]
     rails = _guardrails(state)
+    # By the log's time, so that a report made again from the same log says the same.
+    waiting = too_young((state.last_event_us - summary.started_at_us) / 1e6, last.min_duration_s)
     advice = recommend(evidences, results, rails, terms, plan.baseline)
     return ExperimentReport(
         id=plan.experiment_id,
@@ -62,10 +70,10 @@ def report_of(
         alpha=terms.alpha,
         baseline=plan.baseline or None,
         variants=tuple(
-            _variant(version, tally, terms, weights.get(version, 0.0)) for version, tally in state.versions.items()
+            _variant(version, tally, terms, last.weights.get(version, 0.0)) for version, tally in state.versions.items()
         ),
         comparisons=tuple(
-            _comparison(evidence, pair, state, results, terms)
+            _comparison(evidence, pair, state, (*unverified_assumptions(evidence, results, terms), *waiting), terms)
             for evidence, pair in zip(evidences, state.pairs.values(), strict=True)
         ),
         checks=(*(_check(result, state) for result in results), *_crossover_exclusion(state)),
@@ -75,7 +83,26 @@ def report_of(
     )
 
 
-def evidence_of(pair: PairState, plan: ExperimentPlan, challenger: str, seed: int) -> Evidence:
+def _presents(pairs: Sequence[PairState]) -> list[Present]:
+    """The present evidence of each pair, adjusted for all of them. The gate's E⁺ is adjusted among its own kind."""
+    log_es = adjusted([pair.log_e() for pair in pairs])
+    # All pairs of an experiment have one metric, so all count wins and losses or none does.
+    gates = adjusted(
+        [
+            robust.log_e(pair.method.summary, pair.unlabelled)
+            for pair in pairs
+            if isinstance(pair.method, PairedComparison)
+        ]
+    )
+    return [
+        Present(log_e, pair.method.side(), gates[place] if gates else None)
+        for place, (pair, log_e) in enumerate(zip(pairs, log_es, strict=True))
+    ]
+
+
+def evidence_of(
+    pair: PairState, plan: ExperimentPlan, challenger: str, present: Present, arrival: LabelArrival, seed: int
+) -> Evidence:
     """The evidence about one challenger, as `app.stats.verdict` reads it; `seed` fixes the forecast's random draws."""
     method = pair.method
     return Evidence(
@@ -87,11 +114,12 @@ def evidence_of(pair: PairState, plan: ExperimentPlan, challenger: str, seed: in
         interval=method.interval(plan.terms.alpha),
         log_e=method.log_e(),
         strongest=pair.adjusted,
+        present=present,
         probability_better=method.probability_better(),
         agreement=pair.agreement.strongest,
         conclusions=pair.conclusions,
         forecast=_forecast(pair, plan, seed),
-        arrival=_arrival(pair),
+        arrival=arrival,
     )
 
 
@@ -106,15 +134,9 @@ def _forecast(pair: PairState, plan: ExperimentPlan, seed: int) -> Forecast | No
     return forecast(method.summary, plan.terms.alpha, seed)
 
 
-def _arrival(pair: PairState) -> LabelArrival:
-    counts = [*pair.served.values()]
-    favours = isinstance(pair.method, PairedComparison) and robust.side(counts) > 0
-    return LabelArrival(
-        shares=tuple(each.share for each in counts),
-        disagreements=pair.differ,
-        labelled=pair.differ_labelled,
-        robust_log_e=robust.log_e(counts) if favours else None,
-    )
+def _arrival(state: ExperimentState, plan: ExperimentPlan, challenger: str) -> LabelArrival:
+    splits = ((weights.get(challenger, 0.0), weights.get(plan.baseline, 0.0)) for weights in state.epochs.values())
+    return LabelArrival(splits=tuple(splits), unlabelled=state.pairs[challenger].unlabelled)
 
 
 def _checks(state: ExperimentState) -> list[CheckResult]:
@@ -158,7 +180,7 @@ def _interval_of_mean(total: float, n: int, terms: ExperimentTerms) -> Interval 
 
 
 def _comparison(
-    evidence: Evidence, pair: PairState, state: ExperimentState, results: Sequence[CheckResult], terms: ExperimentTerms
+    evidence: Evidence, pair: PairState, state: ExperimentState, refusals: tuple[str, ...], terms: ExperimentTerms
 ) -> ComparisonReport:
     log_e = _known(evidence.log_e)
     summary = pair.method.summary if isinstance(pair.method, PairedComparison) else None
@@ -179,7 +201,9 @@ def _comparison(
         remaining=_remaining(evidence),
         wins=summary.wins if summary else None,
         losses=summary.losses if summary else None,
-        assumptions=unverified_assumptions(evidence, results, terms),
+        assumptions=refusals,
+        adjusted_log_e=evidence.present.log_e,
+        gate_log_e=evidence.present.gate_log_e,
     )
 
 
@@ -193,9 +217,8 @@ def _worst_case(pair: PairState) -> Interval | None:
     """The extremes of the difference on all requests, whichever of them were labelled."""
     if not isinstance(pair.method, PairedComparison):
         return None
-    disagreements = pair.differ - pair.differ_labelled
     agreements = (pair.both - pair.differ) - (pair.method.n - pair.differ_labelled)
-    found = robust.worst_case(pair.method.summary, max(0, disagreements), max(0, agreements))
+    found = robust.worst_case(pair.method.summary, pair.unlabelled, max(0, agreements))
     return None if isinstance(found, NotEstimable) else found
 
 

@@ -17,8 +17,8 @@ from app.scoring.contract import Metric
 from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
 from app.stats.checks import RatioState
+from app.stats.estimates import NotEstimable
 from app.stats.guardrails import GuardrailState, SlowThreshold
-from app.stats.robust import ServedCounts
 from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
@@ -115,9 +115,8 @@ class PairState(msgspec.Struct, kw_only=True):
     """A challenger against the baseline.
 
     `both`: rows that both answered, `differ` of them differently, `differ_labelled` of which have a label. `skipped`:
-    outcomes of a split that gave one of the two no traffic. `served`: by config revision, what the robust test needs.
-    `adjusted`: the strongest evidence, adjusted for all challengers. `next_look`: the number of outcomes at which the
-    interval is computed next.
+    outcomes of a split that gave one of the two no traffic. `adjusted`: the strongest evidence, adjusted for all
+    challengers. `next_look`: the number of outcomes at which the interval is computed next.
     """
 
     method: MethodState
@@ -126,12 +125,21 @@ class PairState(msgspec.Struct, kw_only=True):
     differ_labelled: int = 0
     skipped: int = 0
     agreement: AgreementState = AgreementState()
-    served: dict[int, ServedCounts] = msgspec.field(default_factory=dict)
     adjusted: Strongest = Strongest()
     conclusions: Conclusions = Conclusions()
     next_look: int = 1
     errors: GuardrailState = GuardrailState()
     slow: GuardrailState = GuardrailState()
+
+    @property
+    def unlabelled(self) -> int:
+        """Rows that the two answered differently and that have no label."""
+        return self.differ - self.differ_labelled
+
+    def log_e(self) -> float:
+        """ln E of this moment, not adjusted; before it can be estimated nothing is bet, and E is 1."""
+        found = self.method.log_e()
+        return 0.0 if isinstance(found, NotEstimable) else found
 
 
 class ExperimentState(msgspec.Struct, kw_only=True):
@@ -140,7 +148,8 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     `labels` and `rewards`: those that count. `unattributed`: labels and rewards of a version that is not in this
     experiment. `epochs`: the weights of each config revision met. By revision and version: `chosen`, requests for which
     the version was drawn, and `timed`, requests that it answered once the threshold for slow answers was known.
-    `moved_users`: users that two versions answered in one revision.
+    `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
+    µs since 1970, as the log has it.
     """
 
     versions: dict[str, VersionTally]
@@ -156,3 +165,4 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     # The name in states that earlier releases wrote, and read.
     unattributed: int = msgspec.field(default=0, name="nameless")
     moved_users: int = 0
+    last_event_us: int = 0

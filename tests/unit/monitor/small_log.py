@@ -42,7 +42,7 @@ class SmallLog:
         self.now_us += 1000
         return self.now_us
 
-    def begin(self, experiment="one", weights=None, ordinals=ORDINALS, **terms):
+    def begin(self, experiment="one", weights=None, ordinals=ORDINALS, min_duration_s=0.0, **terms):
         weights = weights or {"v1": 0.5, "v2": 0.5}
         wanted = Configuration(
             epoch=0,
@@ -51,6 +51,7 @@ class SmallLog:
             terms=ExperimentTerms(**({"metric": "accuracy", "baseline": "v1"} | terms)),
             ordinals={name: ordinals[name] for name in weights if name in ordinals},
             created_at_us=self.clock(),
+            min_duration_s=min_duration_s,
         )
         self.epoch = ConfigurationLog(self.database).settle(lambda _latest: wanted).epoch
         return self.epoch
