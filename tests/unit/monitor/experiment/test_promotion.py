@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from app.monitor.experiment import comparisons
 from app.monitor.experiment.projection import load_state
 from app.monitor.experiment.state import plan_of
 from tests.unit.monitor.experiment.memory_log import MemoryLog
@@ -46,7 +47,8 @@ def wrong_first(log, weights, rng, accuracies):
 
 
 @pytest.mark.parametrize("weights", [CANARY, SHADOW], ids=["90/10", "shadow"])
-def test_labels_of_wrong_answers_first_promote_no_equal_version(weights):
+def test_labels_of_wrong_answers_first_promote_no_equal_version(weights, monkeypatch):
+    monkeypatch.setattr(comparisons, "next_look", lambda n: 2 * n)  # the timeline's intervals take most of the time
     # At most 1 of 100 may be promoted; without the gate, or by the remembered verdict, nearly all are.
     logs = [MemoryLog(weights, alpha=0.01) for _ in range(40)]
     promoted = [wrong_first(log, weights, random.Random(seed), ALIKE) for seed, log in enumerate(logs)]
