@@ -6,6 +6,10 @@ Each replication is a log of requests and labels that goes through the monitor's
 decision, with α = .05 and no least duration; it counts when a promotion is called for at any report. Prints the share
 with its 95 % Clopper–Pearson interval. The last row is a better challenger: there a promotion is right.
 
+Two more rows: in how many experiments with 8 challengers equal to the baseline (ten times as many replications) any
+interval ever excludes 0, checked after each of 5,000 labels: each interval at α, and at α/8 as shown. (The paired
+interval excludes 0 exactly where the test rejects.)
+
 The interval of the timeline is computed at 1, 2, 4, 8, … outcomes here, to save time; no promotion depends on it.
 """
 
@@ -22,6 +26,8 @@ from simulated import arguments, proportion
 from app.monitor.experiment import comparisons
 from app.monitor.experiment.projection import load_state
 from app.monitor.experiment.state import plan_of
+from app.stats.estimates import bar
+from app.stats.paired import log_es
 from app.stats.strongest import decided
 from tests.unit.monitor.experiment.memory_log import MemoryLog
 
@@ -31,6 +37,7 @@ CANARY, SHADOW, BALANCED = {"v1": 0.9, "v2": 0.1}, {"v1": 1.0, "v2": 0.0}, {"v1"
 # Requests until the label of a right answer arrives, where labels of wrong ones come first.
 DELAY = 500
 LOOKS = 40
+CHALLENGERS, LABELS = 8, 5000
 
 # Whether the served answer was right → after how many requests its label arrives; None: never.
 Arrival = Callable[[bool, np.random.Generator], int | None]
@@ -93,6 +100,20 @@ def _has_verdict(log: MemoryLog) -> bool:
     return any(decided(pair.adjusted, 0.05) for pair in state.pairs.values())
 
 
+def any_interval_misses(share_alpha: bool, replications: int, seed: int) -> str:
+    """The share of experiments of `CHALLENGERS` equal challengers of which any interval ever excludes 0."""
+    threshold = bar(0.05 / CHALLENGERS if share_alpha else 0.05)
+    missed = 0
+    for each in range(replications):
+        chance = np.random.default_rng([seed, each])
+        baseline = chance.random((LABELS, 1)) < ACCURACY
+        challengers = chance.random((LABELS, CHALLENGERS)) < ACCURACY
+        wins = np.cumsum(challengers & ~baseline, axis=0)
+        losses = np.cumsum(baseline & ~challengers, axis=0)
+        missed += bool(np.any(log_es(wins, losses) >= threshold))
+    return proportion(missed, replications)
+
+
 def main() -> int:
     """Print the table; exit status 1 if an upper limit exceeds the target."""
     options = arguments(__doc__ or "", 200)
@@ -109,6 +130,11 @@ def main() -> int:
             sound &= float(text.split(", ")[1].rstrip("]")) <= TARGET
         print(f"{name:46}{scenario.requests:9,}{text:>26}{time.perf_counter() - started:9.0f}", flush=True)
     print(f"{'all' if sound else 'NOT all'} upper limits of equal versions ≤ {TARGET}")
+    for name, shared in (
+        ("any interval of 8 misses, each at α", False),
+        ("any interval of 8 misses, each at α/8", True),
+    ):
+        print(f"{name:46}{LABELS:9,}{any_interval_misses(shared, 10 * replications, options.seed):>26}", flush=True)
     return 0 if sound or options.quick else 1
 
 

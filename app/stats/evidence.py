@@ -43,8 +43,9 @@ class Present(msgspec.Struct, frozen=True):
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One challenger against the baseline. Positive differences favour the challenger, in the units of the metric.
 
-    `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several challengers),
-    `agreement` (label-free equivalence) and `conclusions` remember.
+    `challengers` of the experiment share the error rate: the interval, and what is concluded from it, is at α over
+    their number. `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several
+    challengers), `agreement` (label-free equivalence) and `conclusions` remember.
     """
 
     challenger: str
@@ -56,6 +57,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     log_e: float | NotEstimable
     strongest: Strongest
     present: Present = Present()
+    challengers: int = 1
     probability_better: float | NotEstimable
     agreement: Strongest = Strongest()
     conclusions: Conclusions = Conclusions()

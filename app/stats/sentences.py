@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from app.domain.experiment import ExperimentTerms
 from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
-from app.stats.estimates import Interval, NotEstimable, bar
+from app.stats.estimates import NotEstimable, bar
 from app.stats.evidence import Evidence
 from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
@@ -147,7 +147,7 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
         return f"the difference in {_quantity(terms)} cannot be estimated ({difference.reason})"
     if not isinstance(interval, NotEstimable) and not interval[0] <= difference <= interval[1]:
         # A few outcomes of a small share can do this: the interval is the one with an error rate.
-        return f"the improvement in {_quantity(terms)} is not settled ({_range(interval, terms, 2)})"
+        return f"the improvement in {_quantity(terms)} is not settled ({_range(evidence, terms, 2)})"
     # A positive difference is an improvement, and an improvement of a loss is a lower one.
     higher = (difference >= 0) == metric_of(terms).higher_is_better
     # Two digits of the interval's width: more would be noise.
@@ -156,15 +156,19 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     size = f"{_number(abs(difference), terms, decimals)}{metric_of(terms).unit} {'higher' if higher else 'lower'}"
     if not difference:
         size = "the same"
-    return f"its {_quantity(terms)} is {size} ({_range(interval, terms, decimals)})"
+    return f"its {_quantity(terms)} is {size} ({_range(evidence, terms, decimals)})"
 
 
-def _range(interval: Interval | NotEstimable, terms: ExperimentTerms, decimals: int) -> str:
+def _range(evidence: Evidence, terms: ExperimentTerms, decimals: int) -> str:
     """The interval of the improvement: positive is good for the challenger, whatever the metric."""
+    interval = evidence.interval
     if isinstance(interval, NotEstimable):
         return f"no interval: {interval.reason}"
     low, high = (_number(end, terms, decimals, sign="+") for end in interval)
-    return f"{100 * (1 - terms.alpha):.4g} % interval of the improvement {low} to {high}{metric_of(terms).unit}"
+    level = f"{100 * (1 - terms.alpha):.4g} %"
+    # Each of K intervals is at α/K, so the level is that of all of them together.
+    joint = f", joint for {evidence.challengers} challengers" if evidence.challengers > 1 else ""
+    return f"{level} interval of the improvement {low} to {high}{metric_of(terms).unit}{joint}"
 
 
 def _quantity(terms: ExperimentTerms) -> str:

@@ -83,7 +83,7 @@ def verdict(evidence: Evidence, terms: ExperimentTerms) -> Verdict:
 def _agree(evidence: Evidence, terms: ExperimentTerms) -> bool:
     """Whether the answers differ so seldom that the metric cannot differ by the margin."""
     applies = metric_of(terms).bounded_by_disagreement and terms.equivalence_margin is not None
-    return applies and decided(evidence.agreement, terms.alpha)
+    return applies and decided(evidence.agreement, terms.alpha / evidence.challengers)
 
 
 def _standing(evidence: Evidence, terms: ExperimentTerms, found: Verdict) -> Standing:

@@ -71,7 +71,7 @@ def _advance(
 
 def _look(pair: PairState, plan: ExperimentPlan, challenger: str, at_us: int) -> PlacedPoint:
     terms, method = plan.terms, pair.method
-    interval = method.interval(terms.alpha)
+    interval = method.interval(plan.interval_alpha)
     pair.conclusions = conclude(
         pair.conclusions, method.n, interval, margin=terms.equivalence_margin, min_effect=terms.min_effect
     )

@@ -63,6 +63,14 @@ class ExperimentPlan(msgspec.Struct, frozen=True):
         """All versions but the baseline."""
         return tuple(version for version in self.versions if version != self.baseline)
 
+    @property
+    def interval_alpha(self) -> float:
+        """The error rate of each interval that is shown, and of conclusions from it: α/K for K challengers.
+
+        By the union bound, all K intervals then hold together at 1 − α. Verdicts of a winner go through closed testing.
+        """
+        return self.terms.alpha / max(1, len(self.challengers))
+
     def share(self, weights: Mapping[str, float], challenger: str) -> float:
         """The challenger's share of the traffic of the pair; 0 where the pair has none.
 

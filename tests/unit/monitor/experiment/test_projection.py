@@ -283,6 +283,17 @@ def test_several_challengers_are_adjusted_for_each_other(small_log):
     assert strong.p_value == pytest.approx(1 / mean)
 
 
+def test_the_intervals_of_several_challengers_hold_together(small_log):
+    small_log.begin(weights={"v1": 1 / 3, "v2": 1 / 3, "v3": 1 / 3})
+    rows = [small_log.served({"v1": 1, "v2": 0, "v3": place % 2}, "v1") for place in range(8)]
+    small_log.log(*rows)
+    small_log.give_all([(row, 0, "actual") for row in rows])
+    found = comparison(small_log, "v2")
+    assert found.interval == paired_interval.interval(PairedSummary(8, 0, 0), 0.05 / 2)
+    assert "95 % interval of the improvement" in small_log.report().recommendation.reason
+    assert "joint for 2 challengers" in small_log.report().recommendation.reason
+
+
 def test_versions_are_known_by_their_rows_where_the_configuration_does_not_number_them(small_log):
     small_log.begin(ordinals={})
     row = small_log.served({"v1": 0, "v2": 1}, "v2")
