@@ -131,8 +131,8 @@ def main() -> int:
         print(f"{name:46}{scenario.requests:9,}{text:>26}{time.perf_counter() - started:9.0f}", flush=True)
     print(f"{'all' if sound else 'NOT all'} upper limits of equal versions ≤ {TARGET}")
     for name, shared in (
-        ("any interval of 8 misses, each at α", False),
-        ("any interval of 8 misses, each at α/8", True),
+        ("any of 8 intervals misses, each at α", False),
+        ("any of 8 intervals misses, at α/8", True),
     ):
         print(f"{name:46}{LABELS:9,}{any_interval_misses(shared, 10 * replications, options.seed):>26}", flush=True)
     return 0 if sound or options.quick else 1
