@@ -58,11 +58,17 @@ class CloudHost:
 
 
 def _clone() -> bytes:
+    """The installer and the package that it installs. Of the requirements only what building the package takes, and one
+    more: to install all of them would take minutes on each host."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pins = "".join(
+        f"{line}\n" for line in ("packaging==24.2", *lines) if line.startswith(("packaging==24", "setuptools=="))
+    )
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.add(ROOT / "install.sh", "install.sh")
-        archive.add(ROOT / "scripts", "scripts")
-        pins = tarfile.TarInfo("requirements.txt")
-        pins.size = len(b"packaging==24.2\n")
-        archive.addfile(pins, io.BytesIO(b"packaging==24.2\n"))
+        for name in ("install.sh", "scripts", "pyproject.toml", "app"):
+            archive.add(ROOT / name, name, filter=lambda each: None if "__pycache__" in each.name else each)
+        entry = tarfile.TarInfo("requirements.txt")
+        entry.size = len(pins)
+        archive.addfile(entry, io.BytesIO(pins.encode()))
     return buffer.getvalue()
