@@ -103,7 +103,7 @@ class Demo:
         self._parts.start("api", _command("serve"))
         self._wait_until_ready()
         self._parts.start("monitor", _command("monitor"))
-        self._parts.start("ui", _command("ui"))
+        self._start_dashboard()
         self._start_prometheus()
 
     def _wait_until_ready(self) -> None:
@@ -119,6 +119,16 @@ class Demo:
         log = self._parts.log("api")
         end = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
         return Unavailable(f"{problem}; the end of {log}:\n{end}")
+
+    def _start_dashboard(self) -> None:
+        port = self._settings.ui_port
+        if is_free(self._settings.host, port):
+            self._parts.start("ui", _command("ui"))
+        else:
+            _say(
+                f"Port {port} is taken by {listener_on(port)}: going on without the dashboard "
+                "(UI_PORT=8502 chooses another)."
+            )
 
     def _start_prometheus(self) -> None:
         port, folder = self._settings.prometheus_port, self._settings.data_dir

@@ -90,14 +90,17 @@ def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> Se
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     # float() reads "nan", which no R² reaches: the gate would refuse every model, after the training.
     if math.isnan(value):
         raise argparse.ArgumentTypeError("nan is not a number to compare with")
@@ -105,7 +108,11 @@ def _number(text: str) -> float:
 
 
 def _seed(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        # Or argparse would name this function to the user.
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
     if not 0 <= value <= _LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and {_LARGEST_SEED}")
     return value

@@ -77,6 +77,18 @@ def test_a_taken_port_is_named_with_the_way_out(fresh: Path) -> None:
     assert "API_PORT=5001" in result.stderr
 
 
+def test_a_taken_port_of_the_dashboard_is_named_and_the_rest_goes_on(fresh: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = demo_again(fresh, "--once", "--requests", "0", UI_PORT=str(port))
+    assert result.returncode == 0, result.stderr
+    assert f"Port {port} is taken by" in result.stdout
+    assert "UI_PORT=8502" in result.stdout
+    assert "dashboard   http" not in result.stdout
+
+
 def test_a_wrong_setting_ends_the_start_with_its_name(fresh: Path) -> None:
     result = demo_again(fresh, "--once", MODEL_V1_WEIGHT="many")
     assert result.returncode == 1

@@ -24,7 +24,7 @@ BROKEN = {
     "answers wrongly": (
         AS_ROOT.format("sed -i 's/return round(probability, DECIMALS) if/return 0.5 if/' app/domain/prediction.py"),
         "failed the smoke test",
-        "it answered 0.5",
+        "is 0.5 instead of",
     ),
 }
 

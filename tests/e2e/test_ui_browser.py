@@ -146,7 +146,7 @@ def test_the_split_is_changed_from_the_page(stack, visit):
         slider.focus()
         for _ in range(abs(steps)):
             slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
-    form = tab.get_by_test_id("stForm").filter(has_text="The split")
+    form = tab.get_by_test_id("stForm").filter(has=tab.get_by_text("The split", exact=True))
     form.get_by_label("Why").fill("less of v2")
     form.get_by_text("Yes, change the split").click()
     form.get_by_role("button", name="Change the split").click()
@@ -159,7 +159,7 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     api, _ = stack
     tab = visit("Experiment")
     sign_in(tab)
-    form = tab.get_by_test_id("stForm").filter(has_text="The decision")
+    form = tab.get_by_test_id("stForm").filter(has=tab.get_by_text("The decision", exact=True))
     form.get_by_label("Why").fill("it is better")
     form.get_by_text("Yes, this changes which version answers").click()
     form.get_by_role("button", name="Decide").click()
