@@ -18,7 +18,8 @@ from app.files import creating
 from app.inference.registry import registry_files
 from app.settings import Settings
 from app.store.backup import KEY, REGISTRY, STORE, TOKEN, BackupContents, RestoreTargets, write
-from app.store.kinds import Kind, kind_of
+from app.store.engine import kind_of
+from app.store.kinds import Kind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

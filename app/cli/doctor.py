@@ -145,7 +145,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
 
 def _store(settings: Settings) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
-    from app.store.kinds import kind_of
+    from app.store.engine import kind_of
 
     try:
         kind = kind_of(settings.store_url)

@@ -18,7 +18,7 @@ from app.stats.checks import CheckResult
 from app.stats.estimates import NotEstimable
 from app.stats.evidence import Evidence
 from app.stats.guardrails import GuardrailResult
-from app.stats.verdict import Finding, finding_of
+from app.stats.verdict import Assessment, finding_of
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def recommend(
     return _without_winner(findings, baseline)
 
 
-def _without_winner(findings: Sequence[Finding], baseline: str) -> Advice:
+def _without_winner(findings: Sequence[Assessment], baseline: str) -> Advice:
     if not findings:
         return Advice("continue", None, f"there is no challenger to compare {baseline} with")
     changed = [finding for finding in findings if finding.standing == "reversed"]
@@ -61,10 +61,10 @@ def _without_winner(findings: Sequence[Finding], baseline: str) -> Advice:
     return Advice("continue", None, _all(still_open)) if still_open else Advice("keep", baseline, _all(findings))
 
 
-def _all(findings: Sequence[Finding]) -> str:
+def _all(findings: Sequence[Assessment]) -> str:
     return "; ".join(sentences.describe(finding) for finding in findings)
 
 
-def _improvement(finding: Finding) -> float:
+def _improvement(finding: Assessment) -> float:
     difference = finding.evidence.difference
     return float("-inf") if isinstance(difference, NotEstimable) else difference

@@ -16,7 +16,7 @@ from app.stats.evidence import Evidence
 from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
-from app.stats.verdict import Finding
+from app.stats.verdict import Assessment
 
 _CHECKS = {
     "sample_ratio": "the versions do not get the shares of the traffic that were set",
@@ -25,7 +25,7 @@ _CHECKS = {
 }
 
 
-def describe(finding: Finding) -> str:
+def describe(finding: Assessment) -> str:
     """One sentence about one challenger."""
     if finding.standing == "reversed":
         return _reversed(finding)
@@ -38,7 +38,7 @@ def describe(finding: Finding) -> str:
     return _faded(finding) if finding.standing == "faded" else _winner(finding)
 
 
-def _winner(finding: Finding) -> str:
+def _winner(finding: Assessment) -> str:
     """The challenger is better, or worse, by how much, and how seldom chance alone does that."""
     evidence, terms = finding.evidence, finding.terms
     numbers = f"over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
@@ -53,7 +53,7 @@ def _winner(finding: Finding) -> str:
     )
 
 
-def _faded(finding: Finding) -> str:
+def _faded(finding: Assessment) -> str:
     """The proof stays in the record, but the present evidence is too weak for an action."""
     evidence, terms = finding.evidence, finding.terms
     present, needed = evidence.present, 1 / terms.alpha
@@ -65,20 +65,20 @@ def _faded(finding: Finding) -> str:
     )
 
 
-def _reversed(finding: Finding) -> str:
+def _reversed(finding: Assessment) -> str:
     """What was proven, and that the present contradicts it."""
     evidence, terms = finding.evidence, finding.terms
     proven = _was_ruled_out(finding) if finding.verdict == "undecided" else _was_proven(finding)
     return f"{proven}, but the difference has changed since: over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
 
 
-def _was_proven(finding: Finding) -> str:
+def _was_proven(finding: Assessment) -> str:
     evidence = finding.evidence
     seen = _outcomes(evidence, evidence.strongest.n)
     return f"{evidence.challenger} was proven {finding.verdict} than {evidence.baseline} after {seen}"
 
 
-def _was_ruled_out(finding: Finding) -> str:
+def _was_ruled_out(finding: Assessment) -> str:
     evidence = finding.evidence
     seen = _outcomes(evidence, evidence.conclusions.futile_at)
     least = _limit(finding.terms.min_effect, finding.terms)

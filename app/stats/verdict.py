@@ -20,7 +20,7 @@ from app.stats.strongest import decided
 Standing: TypeAlias = Literal["open", "stands", "faded", "reversed"]
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """All that advice and sentences about one challenger are made from, so that they cannot contradict each other.
 
     `verdict`: the most that was ever proven. `standing`: what the present makes of it. `open`: nothing is proven yet;
@@ -54,10 +54,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return self.futile and (self.verdict == "undecided" or self.standing == "faded")
 
 
-def finding_of(evidence: Evidence, terms: ExperimentTerms) -> Finding:
+def finding_of(evidence: Evidence, terms: ExperimentTerms) -> Assessment:
     """The finding about one challenger at this moment."""
     found = verdict(evidence, terms)
-    return Finding(
+    return Assessment(
         evidence=evidence,
         terms=terms,
         verdict=found,

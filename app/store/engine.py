@@ -1,22 +1,26 @@
-"""Connections to the store: opened on first use, never carried over a fork, with errors as `StoreUnavailable`."""
+"""Connections to the store: which database it is, opened on first use, never carried over a fork, errors as our own."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import getpid
 
-from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from app.errors import StoreUnavailable
-from app.store.kinds import PROBING, READING, REBUILDING, Access, Kind, kind_of, unavailable
+from app.errors import SettingError, StoreUnavailable
+from app.store.kinds import PROBING, READING, REBUILDING, Access, Kind, unavailable
 from app.store.schema import migrate, pending
+from app.store.sqlite import SQLite
 from app.store.statements import statements
 
 _USE = "the store cannot be used"
+_SUPPORTED = (
+    "use postgresql://user:password@host:5432/name or sqlite:////path/to/file, or leave it empty for SQLite in DATA_DIR"
+)
 
 
 class Database:
@@ -113,3 +117,34 @@ class Database:
         if self._pid != getpid():
             self._inherited.append(self._engines)
             self._engines, self._identity, self._pid = {}, None, getpid()
+
+
+def kind_of(url: str) -> Kind:
+    """The kind of database that a URL names. Raises `SettingError` for `DATABASE_URL`."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Neither the URL nor SQLAlchemy's error goes into the message: both hold the password.
+        raise SettingError("DATABASE_URL", f"that is not a URL: {_SUPPORTED}") from None
+    make = _KINDS.get(parsed.drivername)
+    if make is None:
+        raise SettingError("DATABASE_URL", f"{parsed.drivername} is not supported: {_SUPPORTED}")
+    return make(parsed)
+
+
+def _sqlite(url: URL) -> Kind:
+    return SQLite(url)
+
+
+def _postgres(url: URL) -> Kind:
+    from app.store.postgres.server import PostgreSQL  # here: psycopg is loaded only where it is used
+
+    return PostgreSQL(url)
+
+
+_KINDS: Mapping[str, Callable[[URL], Kind]] = {
+    "sqlite": _sqlite,
+    "sqlite+pysqlite": _sqlite,
+    "postgresql": _postgres,
+    "postgresql+psycopg": _postgres,
+}

@@ -1,15 +1,15 @@
-"""The kinds of database that can be the store, the ways to use it, its errors as our own, and the monitor's lock."""
+"""The protocols of a store's database, the ways to use it, its errors as our own, and the lock that lets one monitor run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from sqlalchemy import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from app.errors import SettingError, StoreUnavailable
 from app.files import FileLock
@@ -67,11 +67,6 @@ def unavailable(what: str, error: Exception) -> StoreUnavailable:
     # SQLAlchemy's own text would repeat the statement with its parameters, which are users' data.
     reason = str(error.orig if isinstance(error, DBAPIError) else error)
     return StoreUnavailable(f"{what}: {'; '.join(line.strip() for line in reason.splitlines() if line.strip())}")
-
-
-_USE = (
-    "use postgresql://user:password@host:5432/name or sqlite:////path/to/file, or leave it empty for SQLite in DATA_DIR"
-)
 
 
 class StoreLock(Protocol):
@@ -176,39 +171,6 @@ class Kind(Protocol):
         Others go on writing meanwhile. Raises `StoreUnavailable`.
         """
         ...
-
-
-def kind_of(url: str) -> Kind:
-    """The kind of database that a URL names. Raises `SettingError` for `DATABASE_URL`."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # Neither the URL nor SQLAlchemy's error goes into the message: both hold the password.
-        raise SettingError("DATABASE_URL", f"that is not a URL: {_USE}") from None
-    make = _KINDS.get(parsed.drivername)
-    if make is None:
-        raise SettingError("DATABASE_URL", f"{parsed.drivername} is not supported: {_USE}")
-    return make(parsed)
-
-
-def _sqlite(url: URL) -> Kind:
-    from app.store.sqlite import SQLite  # here: that module imports this one
-
-    return SQLite(url)
-
-
-def _postgres(url: URL) -> Kind:
-    from app.store.postgres.server import PostgreSQL  # here: psycopg is loaded only where it is used
-
-    return PostgreSQL(url)
-
-
-_KINDS: Mapping[str, Callable[[URL], Kind]] = {
-    "sqlite": _sqlite,
-    "sqlite+pysqlite": _sqlite,
-    "postgresql": _postgres,
-    "postgresql+psycopg": _postgres,
-}
 
 
 MONITOR, REBUILD = "monitor.lock", "rebuild.lock"

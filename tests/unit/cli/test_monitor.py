@@ -12,8 +12,8 @@ import pytest
 from app.cli.monitor import run
 from app.clock import now_us
 from app.errors import Contradiction
-from app.store.engine import Database
-from app.store.kinds import kind_of, monitor_lock
+from app.store.engine import Database, kind_of
+from app.store.kinds import monitor_lock
 from app.store.reports import MonitorReads
 from tests.unit.monitor.small_log import SmallLog
 from tests.waiting import eventually

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from app.domain.log_event import Cursor
 from app.errors import StoreUnavailable
 from app.services.queries.history import Place
-from app.store.engine import Database
+from app.store.engine import Database, kind_of
 from app.store.event_log import EventLog
-from app.store.kinds import DURABLE, READING, RECORDING, Access, kind_of
+from app.store.kinds import DURABLE, READING, RECORDING, Access
 from app.store.predictions import PredictionHistory, PredictionLog
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, logged

@@ -10,7 +10,8 @@ import pytest
 
 from app.errors import SettingError
 from app.monitor.loop import wait_for
-from app.store.kinds import REBUILD, kind_of, monitor_lock
+from app.store.engine import kind_of
+from app.store.kinds import REBUILD, monitor_lock
 from tests.unit.store.stored_rows import SQLITE_ONLY
 from tests.waiting import eventually
 
@@ -62,7 +63,7 @@ def test_whoever_has_it_holds_it_until_it_is_released(lock):
 
 def test_the_lock_dies_with_its_holder(lock, store_url, tmp_path):
     code = "import sys; from pathlib import Path; from app.store.kinds import monitor_lock; "
-    code += "from app.store.kinds import kind_of\nwith monitor_lock(Path(sys.argv[1]), kind_of(sys.argv[2])) as lock: "
+    code += "from app.store.engine import kind_of\nwith monitor_lock(Path(sys.argv[1]), kind_of(sys.argv[2])) as lock: "
     code += "print(lock.acquire(), flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", code, str(tmp_path), store_url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
