@@ -1,4 +1,4 @@
-"""The protocols of a store's database, the ways to use it, its errors as our own, and the lock that lets one monitor run."""
+"""What a database of the store offers, the ways to use it, its errors as our own, and the lock of the one monitor."""
 
 from __future__ import annotations
 
