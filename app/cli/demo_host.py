@@ -212,7 +212,7 @@ def admin_token(settings: Settings) -> tuple[str, str]:
 
 def local_url(settings: Settings) -> str:
     """Where this host reaches the api."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 # nosec B104 - compared, not bound
     return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
 
 
