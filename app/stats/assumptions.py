@@ -7,6 +7,7 @@ gate: it is proven better although each unlabelled disagreement counts against i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from app.domain.experiment import ExperimentTerms
@@ -55,9 +56,18 @@ def too_young(observed_s: float, min_duration_s: float) -> tuple[str, ...]:
     if observed_s >= min_duration_s:
         return ()
     return (
-        f"the log covers {observed_s / _DAY_S:.3g} of the {min_duration_s / _DAY_S:.4g} days that an experiment runs "
-        "before a promotion is automatic (EXPERIMENT_MIN_DURATION)",
+        f"the log covers {_span(observed_s)} of the experiment, and a promotion is automatic only after "
+        f"{_span(min_duration_s)} (EXPERIMENT_MIN_DURATION)",
     )
+
+
+def _span(seconds: float) -> str:
+    """A span in the largest unit of which it holds at least two."""
+    # Rounded down: a wait that is not over must not read as over.
+    for size, unit in ((_DAY_S, "days"), (3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{math.floor(10 * seconds / size) / 10:g} {unit}"
+    return f"{math.floor(seconds)} s"
 
 
 def _is_balanced(arrival: LabelArrival) -> bool:

@@ -88,6 +88,19 @@ def test_a_promotion_waits_until_the_log_covers_the_least_duration(observed_s, r
 
 
 @pytest.mark.parametrize(
+    ("observed_s", "needed_s", "text"),
+    [
+        (8.9, 604_800.0, "8 s of the experiment"),
+        (604_799.0, 604_800.0, "6.9 days of the experiment"),
+        (7000.0, 7200.0, "116.6 minutes of the experiment"),
+        (0.0, 604_800.0, "only after 7 days ("),
+    ],
+)
+def test_the_wait_names_both_spans_and_never_rounds_the_first_up(observed_s, needed_s, text):
+    assert text in too_young(observed_s, needed_s)[0]
+
+
+@pytest.mark.parametrize(
     ("given", "standing", "settled"),
     [
         (BETTER, "stands", False),
