@@ -64,10 +64,42 @@ class Ramp(msgspec.Struct, frozen=True, kw_only=True):
         return self.step + 1 >= len(self.steps)
 
 
+class CovariateColumn(msgspec.Struct, frozen=True, array_like=True):
+    """One column that rewards may be predicted from, made of the feature at position `feature` of a logged row.
+
+    A number is (value − mean) / scale. Where `level` is set, the column is 1 for that category and 0 for any other.
+    """
+
+    feature: int
+    mean: float = 0.0
+    scale: float = 1.0
+    level: str | float | None = None
+
+
+class CaseFacts(msgspec.Struct, frozen=True):
+    """What the reference data say of rows: facts that an experiment's units and covariates rest on.
+
+    `repeated_share`: the share of the reference's rows that stand in it more than once, over the columns as they are
+    logged; None for a version whose manifest does not say. `covariates`: at most `MOST_COVARIATES` columns.
+    """
+
+    repeated_share: float | None = None
+    covariates: tuple[CovariateColumn, ...] = ()
+
+
+MOST_COVARIATES = 64
+UNITS = ("auto", "user", "key", "row", "request")
+GUARDRAIL_SLOW = "1.5x+1ms"
+
+
 class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     """The metric of an experiment, its error rate `alpha` and its margins; fixed when it begins.
 
-    `min_effect` and `equivalence_margin` are in the units of the metric.
+    `min_effect` and `equivalence_margin` are in the units of the metric. `unit` is one of `UNITS`: whose first outcome
+    votes; None in experiments begun by releases without units, which go on as they began (each request votes, and a
+    sticky user once). `reward_window_s`: seconds after an answer in which its reward counts; without one a reward
+    counts when it is received. `guardrail_slow` says which answers are slow, as `GUARDRAIL_SLOW` in the environment
+    does.
     """
 
     metric: str
@@ -79,6 +111,9 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     reward_triggered: bool = False
     error_range: tuple[float, float] | None = None
     labels_exogenous: bool = False
+    unit: str | None = None
+    reward_window_s: float | None = None
+    guardrail_slow: str = GUARDRAIL_SLOW
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +125,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     could be served (set and read at start only). `environment` has the settings of the server's last start, so that
     the next start can tell which were changed since. `ordinals` are the versions' numbers in prediction ids.
     `former_champions`, oldest first, are what roll-backs return to. `ramp` is the running one. `min_duration_s`
-    is how long an experiment runs, by the log's time, before a promotion is automatic.
+    is how long an experiment runs, by the log's time, before a promotion is automatic. `cases` are the facts of the
+    champion's reference at the last start or reload; an experiment goes by those of its first configuration.
     """
 
     epoch: int
@@ -103,6 +139,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     auto_decide: str = "rollback"
     drift_threshold: float = 0.1
     min_duration_s: float = MIN_DURATION_S
+    cases: CaseFacts = CaseFacts()
     champion: str | None = None
     former_champions: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)

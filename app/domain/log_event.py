@@ -16,7 +16,7 @@ from app.domain.outcome import OutcomeKind
 
 
 class PredictionRow(msgspec.Struct, frozen=True):
-    """A row of `predictions`; `features` and `answers` are JSON texts as in `LoggedPrediction`."""
+    """A row of `predictions`; `features`, `answers` and `failed` are JSON texts as in `LoggedPrediction`."""
 
     seq: int
     prediction_id: str
@@ -32,6 +32,8 @@ class PredictionRow(msgspec.Struct, frozen=True):
     features: str
     answers: str
     latency_us: int
+    own_key: str | None = None
+    failed: str | None = None
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):
@@ -78,14 +80,28 @@ class OutcomeJoined(msgspec.Struct, frozen=True):
         return max(self.outcome.received_at_us, self.row.served_at_us)
 
 
-Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined
+class TimePassed(msgspec.Struct, frozen=True):
+    """A row of `heartbeats`: the monitor says that time has passed, while windows are open and no traffic says it.
+
+    `at_us` is µs since 1970. `predictions_seen` and `outcomes_seen` are the seqs of the last prediction and of the last
+    outcome when it was written.
+    """
+
+    seq: int
+    at_us: int
+    predictions_seen: int
+    outcomes_seen: int
+
+
+Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined | TimePassed
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """The position up to which the log has been processed: the seq of the last prediction and of the last outcome."""
+    """How far the log has been processed: the seqs of the last prediction, the last outcome, and the last heartbeat."""
 
     predictions: int = 0
     outcomes: int = 0
+    heartbeats: int = 0
 
 
 class LogPage(msgspec.Struct, frozen=True):

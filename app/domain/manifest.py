@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from app.domain.contract import FeatureContract
+from app.domain.experiment import CaseFacts
 
 # Raised only for a change that an older release would misread; a new optional field does not need it.
 MANIFEST_FORMAT = 1
@@ -53,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     except the manifest: `model.joblib` and `reference.json` (drift); for ONNX `model.onnx` and `plan.json` (the steps
     before the graph); `settle.npz` if near-ties are settled from exported trees or coefficients. `metrics` has
     `training` and `holdout` figures by name. `examples` are a few real rows in contract order, for warm-up, health
-    probes and the presets of the dashboard.
+    probes and the presets of the dashboard. `cases` are facts about the rows of the reference.
     """
 
     format: int = MANIFEST_FORMAT
@@ -70,4 +71,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     libraries: Mapping[str, str]
     files: Mapping[str, FileSum]
     examples: tuple[tuple[float | str | None, ...], ...] = ()
+    cases: CaseFacts = CaseFacts()
     data_report: Mapping[str, object] = msgspec.field(default_factory=dict)

@@ -26,6 +26,48 @@ class UserFact(msgspec.Struct, frozen=True, kw_only=True):
     rewarded: bool = False
 
 
+class UnitPair(msgspec.Struct, frozen=True, array_like=True):
+    """One unit's part in the comparison of a pair: seqs of predictions, None where there is none yet.
+
+    `first`: the first row that both versions were asked. `differs`: the first row on which they differ. `voted`: an
+    outcome of the unit has entered the comparison.
+    """
+
+    first: int | None = None
+    differs: int | None = None
+    voted: bool = False
+
+
+class UnitFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What an experiment knows of one unit (a user, an own key or a row; a signed 64-bit hash).
+
+    `pairs` are in the order of the challengers, and may end early. `bad` has, as bits, the guardrails to which the unit
+    has contributed its one event.
+    """
+
+    unit: int
+    pairs: tuple[UnitPair, ...] = ()
+    bad: int = 0
+
+
+class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer whose reward window is open: it enters the comparisons when the window closes.
+
+    `seq` is that of its prediction, `closes_at_us` the last moment (µs since 1970) at which a reward counts; `version`
+    is the one that chance chose in config revision `epoch`. `differs`: by challenger, in order, whether its answer
+    differs from the baseline's, None where one is not known. `features` is the row's JSON. `reward` is None while none
+    has come.
+    """
+
+    seq: int
+    closes_at_us: int
+    epoch: int
+    version: str
+    differs: tuple[bool | None, ...] = ()
+    features: str = "[]"
+    reward: float | None = None
+
+
 class PlacedPoint(msgspec.Struct, frozen=True):
     """A point of an experiment's timeline; `at_us` is µs since 1970."""
 
@@ -38,13 +80,17 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """The writes of a projection after some events.
 
     `cursor_body`: JSON stored with the projection's cursor. `states`: JSON by name, under the projection's own name.
-    `users`: facts by experiment.
+    `users` and `units`: facts by experiment, new or replaced. `windows`: by experiment, those opened or changed;
+    `closed`: by experiment, the seqs of those to delete.
     """
 
     cursor_body: str = "{}"
     states: Mapping[str, str] = msgspec.field(default_factory=dict)
     points: tuple[PlacedPoint, ...] = ()
     users: Mapping[str, tuple[UserFact, ...]] = msgspec.field(default_factory=dict)
+    units: Mapping[str, tuple[UnitFact, ...]] = msgspec.field(default_factory=dict)
+    windows: Mapping[str, tuple[OpenWindow, ...]] = msgspec.field(default_factory=dict)
+    closed: Mapping[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
 
 
 class StoredReport(msgspec.Struct, frozen=True):
@@ -80,11 +126,16 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None = None
 
 
+# States of another layout are computed anew from the log: they lack what this release's projection counts.
+STATE_LAYOUT = 1
+
+
 class LogTotals(msgspec.Struct):
     """Counts over the whole log, whatever the experiment: stored with the projection's cursor.
 
     `names` are the versions by ordinal, as far as predictions of them were logged; `feedback` counts outcomes by
     ordinal. `unattributed_*` count rows of no experiment: served or received while no configuration was known.
+    `layout` is that of the states (`STATE_LAYOUT`), 0 where a release without this field has written them.
     """
 
     predictions: int = 0
@@ -94,6 +145,7 @@ class LogTotals(msgspec.Struct):
     unattributed_outcomes: int = msgspec.field(default=0, name="homeless_outcomes")
     names: dict[int, str] = msgspec.field(default_factory=dict)
     feedback: dict[int, int] = msgspec.field(default_factory=dict)
+    layout: int = 0
 
     def feedback_by_version(self) -> dict[str, int]:
         """Outcomes by the version that answered, without versions whose name is not known yet."""

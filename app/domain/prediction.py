@@ -36,7 +36,8 @@ class Exposure(msgspec.Struct, frozen=True):
 
     `chosen` is the policy's version, chosen with probability `propensity` (None if not by chance: forced); `version`
     is the one that answered, another one after a fallback. `counts` is false for answers that must not enter the
-    experiment (forced). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds.
+    experiment (forced). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds. `keys` are the caller's own keys,
+    one for each row or none at all.
     """
 
     prediction_ids: list[str]
@@ -54,6 +55,7 @@ class Exposure(msgspec.Struct, frozen=True):
     outputs: Outputs
     latency_s: float
     failures: tuple[Failure, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.prediction_ids)

@@ -25,7 +25,11 @@ class LatencyMs(msgspec.Struct, frozen=True):
 
 
 class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One version in the experiment. `mean` and `interval` are over its labelled (or rewarded) answers."""
+    """One version in the experiment. `mean` and `interval` are over its labelled (or rewarded) answers, as served.
+
+    `mean_all` is over all labelled rows on which its answer is known, served or in shadow; a row on which it failed
+    counts as wrong, or as the worst of the range. `interval_all` is that of the mean over units, each with its vote.
+    """
 
     version: str
     weight: float
@@ -34,6 +38,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     labelled: int = 0
     mean: float | None = None
     interval: Interval | None = None
+    mean_all: float | None = None
+    interval_all: Interval | None = None
     rewards: int = 0
     reward_mean: float | None = None
     errors: int = 0
@@ -48,7 +54,13 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     None if it would overflow. `assumptions` lists the reasons that would prevent an automatic promotion, empty if
     there are none. An action needs `adjusted_log_e`, which is `log_e` adjusted for all challengers, at ln(1/α).
     `gate_log_e`: the adjusted ln E⁺ for the challenger with each unlabelled disagreement counted against it; None for
-    methods without wins and losses. `remaining` is an 80 % interval of the labelled requests until a decision.
+    methods without wins and losses. `remaining` is an 80 % interval of the votes until a decision.
+
+    `improvement` is positive where the challenger is better, whatever the metric; it is also called `difference`. Of
+    `n` outcomes, those of `units` voted, each `unit` (user, key, row or request) once. `distinct_rows` is the number
+    of different rows among the votes on which one version was alone right. `both_right` to `both_wrong` count labelled
+    rows. `missing`: rows that the challenger was asked and failed to answer. `unlabelled_disagreements`: units whose
+    first disagreement has no label. `warnings` are sentences on what limits the comparison, and block nothing.
     """
 
     challenger: str
@@ -56,7 +68,18 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 0
     unjoined: int = 0
     difference: float | None = None
+    improvement: float | None = None
     interval: Interval | None = None
+    unit: str = "request"
+    units: int = 0
+    distinct_rows: int | None = None
+    both_right: int | None = None
+    only_baseline: int | None = None
+    only_challenger: int | None = None
+    both_wrong: int | None = None
+    missing: int = 0
+    unlabelled_disagreements: int | None = None
+    warnings: tuple[str, ...] = ()
     e_value: float | None = None
     log_e: float | None = None
     p_value: float | None = None

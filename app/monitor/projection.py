@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, Event, LogPage, in_order
-from app.domain.monitor_state import Changes, UserFact
+from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 
 # Rows of each kind in one step: tens of milliseconds of work, so that the write transaction at its end is short.
 BATCH_ROWS = 2000
@@ -32,17 +32,25 @@ class DerivedStates(Protocol):
 
     def users(self, experiment_id: str, hashes: Iterable[int]) -> dict[int, UserFact]: ...
 
+    def units(self, experiment_id: str, units: Iterable[int]) -> dict[int, UnitFact]: ...
+
+    def windows(self, experiment_id: str, seqs: Iterable[int], closing_before_us: int) -> dict[int, OpenWindow]: ...
+
     def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
 
 
 class DerivedReads(NamedTuple):
     """The reads that a projection may do: its own earlier state, and configurations. All raise `StoreUnavailable`.
 
+    `windows` of an experiment: those of the predictions with these seqs, and all that close before a time (µs).
+
     There is no way to the rest of the log: the result must depend on the events alone, or a replay would differ.
     """
 
     states: Callable[[Iterable[str]], dict[str, str]]
     users: Callable[[str, Iterable[int]], dict[int, UserFact]]
+    units: Callable[[str, Iterable[int]], dict[int, UnitFact]]
+    windows: Callable[[str, Iterable[int], int], dict[int, OpenWindow]]
     configurations: Callable[[Iterable[int]], dict[int, Configuration]]
     first_configuration: Callable[[str], Configuration | None]
 
@@ -75,7 +83,9 @@ def step(
     page = log.page(before, batch_rows, until)
     if not len(page):
         return 0
-    reads = DerivedReads(states.states, states.users, log.configurations, log.first_configuration)
+    reads = DerivedReads(
+        states.states, states.users, states.units, states.windows, log.configurations, log.first_configuration
+    )
     changes = projection.apply(in_order(page), reads)
     # False where another process has moved the cursor (a rebuild took the place): its state holds, ours is dropped.
     states.commit(projection.name, before, page.cursor, changes)

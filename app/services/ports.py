@@ -76,7 +76,8 @@ class LoggedPrediction(msgspec.Struct, frozen=True):
     """One row of the `predictions` log. `features` and `answers` are JSON texts.
 
     `features` is an array in the order of the contract. `answers` maps each version that answered (serving and
-    shadow) to `{"c": class id, "p": [probabilities]}` or `{"v": number}`.
+    shadow) to `{"c": class id, "p": [probabilities]}` or `{"v": number}`. `own_key` is the caller's key for the row.
+    `failed` is a JSON array of the versions that were asked and gave no answer; None where all did.
     """
 
     prediction_id: str
@@ -93,3 +94,5 @@ class LoggedPrediction(msgspec.Struct, frozen=True):
     features: str
     answers: str
     latency_us: int
+    own_key: str | None = None
+    failed: str | None = None
