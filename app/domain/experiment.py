@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -86,10 +87,55 @@ class CaseFacts(msgspec.Struct, frozen=True):
     repeated_share: float | None = None
     covariates: tuple[CovariateColumn, ...] = ()
 
+    @property
+    def rows_are_cases(self) -> bool:
+        """Whether a row that comes again can only be the same case again."""
+        return self.repeated_share is not None and self.repeated_share <= MOST_REPEATED
+
 
 MOST_COVARIATES = 64
+MOST_REPEATED = 0.02
 UNITS = ("auto", "user", "key", "row", "request")
+# Ten years: the ends of windows are µs since 1970 in a signed 64-bit number.
+LONGEST_WINDOW_S = 3650 * 86_400.0
 GUARDRAIL_SLOW = "1.5x+1ms"
+_SLOW = re.compile(r"(?:(\d{1,9}(?:\.\d{1,9})?)x)?(?:\+(\d{1,9}(?:\.\d{1,9})?)(us|ms|s))?")
+_MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6}
+
+
+class SlowLimit(msgspec.Struct, frozen=True):
+    """An answer is slow above `factor` times the baseline's 95th percentile of latency plus `allowance_us` (µs)."""
+
+    factor: float
+    allowance_us: float
+
+    def above(self, p95_us: float) -> float:
+        """The longest latency (µs) that is not slow beside a baseline with this 95th percentile (µs)."""
+        return self.factor * p95_us + self.allowance_us
+
+
+def slow_limit(text: str) -> SlowLimit | None:
+    """What `GUARDRAIL_SLOW` says: `1.5x+1ms`, `2x` or `+5ms` (units us, ms, s); None for `off`.
+
+    Raises `InvalidRequest` for other text, and for a factor below 1.
+    """
+    written = text.strip().lower()
+    if written == "off":
+        return None
+    match = _SLOW.fullmatch(written)
+    if match is None or not written:
+        raise InvalidRequest(
+            f"{text[:64]!r} is not a factor with x, an allowance with us, ms or s, or both, such as 1.5x+1ms, "
+            "and not off",
+            field="guardrail_slow",
+        )
+    factor = float(match[1] or 1)
+    if factor < 1:
+        raise InvalidRequest(
+            f"{text[:64]!r}: the factor must be at least 1, or the baseline itself would be slow",
+            field="guardrail_slow",
+        )
+    return SlowLimit(factor, float(match[2] or 0) * _MICROSECONDS.get(match[3], 0.0))
 
 
 class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
