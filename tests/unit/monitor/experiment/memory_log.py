@@ -5,33 +5,95 @@ Each batch of events is one step of the monitor, with its report and the automat
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 
-from app.domain.experiment import Configuration, ExperimentTerms
-from app.domain.log_event import FeedbackReceived, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+import numpy as np
+
+from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
+from app.domain.log_event import (
+    FeedbackReceived,
+    OutcomeJoined,
+    OutcomeRow,
+    PredictionLogged,
+    PredictionRow,
+    TimePassed,
+)
 from app.domain.monitor_state import ExperimentSummary
+from app.domain.prediction_id import Signer
 from app.domain.report import ExperimentReport
 from app.monitor.control.automatic import called_for
 from app.monitor.experiment.projection import ExperimentProjection, load_state
 from app.monitor.experiment.report import report_of
 from app.monitor.experiment.state import plan_of
 from app.monitor.projection import DerivedReads
+from app.stats.strongest import decided
 
-VERSIONS = ("v1", "v2", "v3")
+VERSIONS = tuple(f"v{number}" for number in range(1, 10))
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
+NAME = "experiment/one"
+_BY_CHANCE = ("weighted", "sticky", "bandit")
+
+
+class MemoryStates:
+    """What the projection has written, and its cursor's body; every fact as the store would give it back."""
+
+    def __init__(self, configurations):
+        self.states, self.users, self.units, self.windows, self.points = {}, {}, {}, {}, []
+        self._reads = DerivedReads(
+            states=lambda names: {name: self.states[name] for name in names if name in self.states},
+            users=lambda _experiment, hashes: {each: self.users[each] for each in hashes if each in self.users},
+            units=lambda _experiment, units: {each: self.units[each] for each in units if each in self.units},
+            windows=self._windows,
+            configurations=lambda epochs: {epoch: configurations[epoch] for epoch in epochs},
+            first_configuration=lambda _experiment: configurations[1],
+        )
+
+    def apply(self, events):
+        """One step of the monitor."""
+        changes = ExperimentProjection().apply(events, self._reads)
+        self.states["experiment"] = changes.cursor_body
+        self.states |= {f"experiment/{name}": body for name, body in changes.states.items()}
+        self.points += changes.points
+        self.users |= {user.user_hash: user for user in changes.users.get("one", ())}
+        self.units |= {fact.unit: fact for fact in changes.units.get("one", ())}
+        self.windows |= {window.seq: window for window in changes.windows.get("one", ())}
+        for seq in changes.closed.get("one", ()):
+            del self.windows[seq]
+
+    def all(self):
+        """Everything that must not depend on the batches."""
+        return self.states, self.users, self.units, self.windows, self.points
+
+    def _windows(self, _experiment, seqs, closing_before_us):
+        named = {seq: self.windows[seq] for seq in seqs if seq in self.windows}
+        return named | {seq: each for seq, each in self.windows.items() if each.closes_at_us < closing_before_us}
 
 
 class MemoryLog:
-    """One experiment of accuracy; v1 is the baseline. The log's time advances by a second with each event."""
+    """One experiment, of accuracy unless terms say otherwise; v1 is the baseline.
 
-    def __init__(self, weights, min_duration_s=0.0, **terms):
-        self.configurations, self.states, self.summaries = {}, {}, ExperimentSummary("one", 1, START_US, None, None)
-        self._events, self._seqs, self.now_us, self.promoted = [], itertools.count(1), START_US, None
-        self._terms = ExperimentTerms(**({"metric": "accuracy", "baseline": "v1"} | terms))
-        self._min_duration_s = min_duration_s
+    The log's time advances by `tick_s` with each event. `entries` are the events of each row of the log, in order:
+    what a batch may not separate.
+    """
+
+    def __init__(self, weights, policy="weighted", cases=CaseFacts(), min_duration_s=0.0, tick_s=1.0, **terms):  # noqa: B008
+        self.configurations, self.summaries = {}, ExperimentSummary("one", 1, START_US, None, None)
+        self.entries, self.now_us, self.promoted, self._processed = [], START_US, None, 0
+        self._terms = ExperimentTerms(**({"metric": "accuracy", "baseline": "v1", "unit": "auto"} | terms))
+        self._policy, self._cases, self._min_duration_s = policy, cases, min_duration_s
+        self._tick_us, self._signer = round(tick_s * SECOND_US), Signer(b"k" * 32, b"test")
+        self._predictions = self._outcomes = self._heartbeats = 0
+        self._logged, self._early = {}, {}
+        self.derived = MemoryStates(self.configurations)
         self.split(weights)
+
+    @property
+    def states(self):
+        """The stored states by name, as JSON."""
+        return self.derived.states
 
     def split(self, weights):
         """Another config revision."""
@@ -40,80 +102,179 @@ class MemoryLog:
             epoch=epoch,
             experiment_id="one",
             weights=weights,
+            policy=self._policy,
             terms=self._terms,
             ordinals={name: place for place, name in enumerate(VERSIONS, 1)},
             created_at_us=self.now_us,
             min_duration_s=self._min_duration_s,
+            cases=self._cases,
         )
         self.last = self.configurations[epoch]
 
-    def serve(self, answers, version):
+    def at(self, seconds):
+        """Set the clock, in seconds from the start."""
+        self.now_us = START_US + round(seconds * SECOND_US)
+
+    def serve(self, answers, version, **facts):
         """A request that every version in `answers` (classes by version) answered; `version`'s answer was served."""
-        self.now_us += SECOND_US
-        seq = next(self._seqs)
-        row = PredictionRow(
-            seq=seq,
-            prediction_id=f"r{seq}",
+        return self.log(self.answer(answers, version, **facts))
+
+    def answer(
+        self,
+        answers,
+        version,
+        user=0,
+        key=None,
+        features="[]",
+        failed=(),
+        chosen=None,
+        latency_us=100,
+        assignment=None,
+        propensity=None,
+    ):
+        """An answer that is not in the log yet. `failed` are versions that were asked and gave no answer."""
+        self.now_us += self._tick_us
+        chosen = chosen or version
+        assignment = assignment or ("fallback" if chosen != version else self._policy)
+        prediction_id = self._signer.sign_all(
+            served_at_us=self.now_us,
+            version_ordinal=VERSIONS.index(version) + 1,
+            epoch=self.last.epoch,
+            counts=assignment != "forced",
+            randomised=assignment in _BY_CHANCE,
+            user_hash=user,
+            answers=np.array([_number(answers[version])]),
+            sticky=assignment == "sticky",
+        )[0]
+        return PredictionRow(
+            seq=0,
+            prediction_id=prediction_id,
             served_at_us=self.now_us,
             epoch=self.last.epoch,
             version=version,
-            chosen=version,
-            assignment="weighted",
-            propensity=self.last.weights[version],
-            counts=True,
+            chosen=chosen,
+            assignment=assignment,
+            propensity=self.last.weights[chosen] if propensity is None else propensity,
+            counts=assignment != "forced",
             synthetic=False,
-            user_hash=0,
-            features="[]",
-            answers=json.dumps({name: {"c": answer} for name, answer in answers.items()}),
-            latency_us=100,
+            user_hash=user,
+            features=features if isinstance(features, str) else json.dumps(features),
+            answers=_answers_text(answers),
+            latency_us=latency_us,
+            own_key=key,
+            failed=_list_text(tuple(failed)),
         )
-        self._events.append(PredictionLogged(row))
+
+    def log(self, row):
+        """Write an answer's row, which joins the outcomes that came before it."""
+        self._predictions += 1
+        seq = self._predictions
+        row = PredictionRow(**{name: getattr(row, name) for name in row.__struct_fields__} | {"seq": seq})
+        self._logged[row.prediction_id] = row
+        early = self._early.pop(row.prediction_id, ())
+        self.entries.append([PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in early)])
         return row
 
     def label(self, row, value=0):
-        """The true class of a request arrives."""
-        self.now_us += SECOND_US
+        """The true class, or number, of a request arrives."""
+        self._feedback(row, "actual", value)
+
+    def reward(self, row, value):
+        """The reward of the served answer arrives."""
+        self._feedback(row, "reward", value)
+
+    def _feedback(self, row, kind, value):
+        self.now_us += self._tick_us
+        self._outcomes += 1
         outcome = OutcomeRow(
-            seq=next(self._seqs),
+            seq=self._outcomes,
             prediction_id=row.prediction_id,
-            kind="actual",
+            kind=kind,
             outcome=str(value),
             received_at_us=self.now_us,
             version_ordinal=VERSIONS.index(row.version) + 1,
             epoch=row.epoch,
-            counts=True,
-            randomised=True,
-            answer=float(json.loads(row.answers)[row.version]["c"]),
-            user_hash=0,
-            predictions_seen=row.seq,
+            counts=row.counts,
+            randomised=row.assignment in _BY_CHANCE,
+            answer=_served_number(row.answers, row.version),
+            user_hash=row.user_hash,
+            predictions_seen=self._predictions,
         )
-        self._events += [FeedbackReceived(outcome), OutcomeJoined(outcome, row)]
+        known = self._logged.get(row.prediction_id)
+        if known is None:
+            self._early.setdefault(row.prediction_id, []).append(outcome)
+        self.entries.append([FeedbackReceived(outcome), *([OutcomeJoined(outcome, known)] if known else [])])
+
+    def heartbeat(self):
+        """The monitor writes that time has passed."""
+        self._heartbeats += 1
+        self.entries.append([TimePassed(self._heartbeats, self.now_us, self._predictions, self._outcomes)])
 
     def process(self):
         """Project what has come since the last call."""
-        if not self._events:
-            return
-        first = self.configurations[1]
-        reads = DerivedReads(
-            lambda names: {name: self.states[name] for name in names if name in self.states},
-            lambda _experiment, _hashes: {},
-            lambda epochs: {epoch: self.configurations[epoch] for epoch in epochs},
-            lambda _experiment: first,
-        )
-        changes = ExperimentProjection().apply(self._events, reads)
-        self.states["experiment"] = changes.cursor_body
-        self.states |= {f"experiment/{name}": body for name, body in changes.states.items()}
-        self._events = []
+        if self._processed < len(self.entries):
+            self.derived.apply([event for entry in self.entries[self._processed :] for event in entry])
+            self._processed = len(self.entries)
+
+    def replayed(self, cuts):
+        """The derived state of the same log in other batches: entries up to each of `cuts`, and the rest."""
+        derived = MemoryStates(self.configurations)
+        edges = [0, *sorted(cuts), len(self.entries)]
+        for start, end in itertools.pairwise(edges):
+            if start < end:
+                derived.apply([event for entry in self.entries[start:end] for event in entry])
+        return derived
+
+    def state(self):
+        """The experiment's state so far."""
+        self.process()
+        return load_state(plan_of(self.configurations[1]), self.states.get(NAME))
 
     def report(self) -> ExperimentReport:
         """The report of what has come so far."""
-        self.process()
-        plan = plan_of(self.configurations[1])
-        state = load_state(plan, self.states.get("experiment/one"))
-        return report_of(state, plan, self.summaries, self.last, self.now_us)
+        return report_of(self.state(), plan_of(self.configurations[1]), self.summaries, self.last, self.now_us)
+
+    def winner(self):
+        """The first challenger with a verdict of better or worse, which is for good; None where there is none."""
+        alpha = self._terms.alpha
+        return next((name for name, pair in self.state().pairs.items() if decided(pair.adjusted, alpha)), None)
 
     def look(self):
         """What the monitor does at every step: a report, and a promotion where it calls for one (the first stays)."""
         call = called_for(self.report(), "promote", self.last.weights)
         self.promoted = self.promoted or (call.version if call else None)
         return self.promoted
+
+    def crossed(self):
+        """The versions that a guardrail would take out."""
+        return {rail.version for rail in self.report().guardrails if rail.ok is False}
+
+
+def _number(answer):
+    return float(answer if not isinstance(answer, dict) else answer.get("c", answer.get("v")))
+
+
+def _answers_text(answers):
+    if any(isinstance(answer, dict) for answer in answers.values()):
+        return json.dumps({name: _as_logged(answer) for name, answer in answers.items()})
+    return _repeated_text(tuple(answers.items()))
+
+
+# Answers repeat, and a bench writes millions of rows: each text is made once.
+@functools.lru_cache(4096)
+def _repeated_text(answers):
+    return json.dumps({name: _as_logged(answer) for name, answer in answers})
+
+
+def _as_logged(answer):
+    return {"c": answer} if isinstance(answer, int) else {"v": answer} if isinstance(answer, float) else answer
+
+
+@functools.lru_cache(4096)
+def _served_number(answers, version):
+    return _number(json.loads(answers)[version])
+
+
+@functools.cache
+def _list_text(names):
+    return json.dumps(names) if names else None
