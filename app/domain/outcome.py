@@ -12,7 +12,6 @@ from app.domain.prediction_id import ServedFact
 from app.errors import InvalidRequest
 
 OutcomeKind = Literal["actual", "reward"]
-Range = tuple[float, float]
 _SHOWN_CLASSES = 20
 
 
@@ -49,15 +48,12 @@ def label_of(actual: object, contract: FeatureContract) -> int | float:
     return int(actual)
 
 
-def reward_of(reward: object, declared: Range | None) -> float:
-    """The reward as a float. Raises `InvalidRequest` if it is not a finite number in the declared range."""
-    value = number_of(reward, "reward")
-    if declared is not None and not declared[0] <= value <= declared[1]:
-        low, high = declared
-        raise InvalidRequest(
-            f"reward {value:g} is outside the declared range [{low:g}, {high:g}] (REWARD_RANGE)", field="reward"
-        )
-    return value
+def reward_of(reward: object) -> float:
+    """The reward as a float. Raises `InvalidRequest` if it is not a finite number.
+
+    A reward outside `REWARD_RANGE` is kept as it is: the comparisons count it as the nearer end of the range.
+    """
+    return number_of(reward, "reward")
 
 
 def number_of(value: object, field: str) -> float:

@@ -146,7 +146,7 @@ class Feedback:
             value = label_of(item["actual"], self._contract(fact.version_ordinal))
             found.append(Outcome(prediction_id, "actual", value, fact, index))
         if "reward" in item:
-            value = reward_of(item["reward"], self._live.configuration.terms.reward_range)
+            value = reward_of(item["reward"])
             found.append(Outcome(prediction_id, "reward", value, fact, index))
         return found
 

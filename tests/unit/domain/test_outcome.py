@@ -42,13 +42,18 @@ def test_a_regression_wants_a_finite_number(actual):
         label_of(actual, PRICES)
 
 
-@pytest.mark.parametrize("reward", [-0.01, 1.01, math.nan, "1", True, None])
-def test_a_reward_outside_its_declared_range_is_refused(reward):
+@pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, 10**400, "1", True, None])
+def test_a_reward_that_is_no_finite_number_is_refused(reward):
     with pytest.raises(InvalidRequest) as refused:
-        reward_of(reward, (0.0, 1.0))
+        reward_of(reward)
     assert refused.value.field == "reward"
 
 
-def test_a_reward_without_a_range_is_any_finite_number():
-    assert reward_of(-1e9, None) == -1e9
-    assert str(reward_of(-0.0, None)) == "0.0"
+@pytest.mark.parametrize("reward", [-1e9, -0.01, 0, 0.5, 1, 1.01, 1e300])
+def test_a_reward_is_any_finite_number_whatever_range_is_declared(reward):
+    assert reward_of(reward) == reward
+    assert type(reward_of(reward)) is float
+
+
+def test_a_reward_of_minus_zero_is_zero():
+    assert str(reward_of(-0.0)) == "0.0"

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 
+from app.domain.experiment import ExperimentTerms
 from app.domain.prediction_id import Signer
 from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.recording.feedback import Feedback, GroupCommit, Receipt
@@ -54,6 +55,17 @@ def test_one_item_may_bring_a_label_and_a_reward(feedback, log):
     assert [(outcome.kind, outcome.value) for outcome in log.submissions[0]] == [("actual", 0), ("reward", 0.25)]
 
 
+@pytest.mark.parametrize("reward", [-3.5, 1.5, 1e9])
+def test_a_reward_outside_its_declared_range_is_stored_as_given_alone_and_in_a_list(log, reward):
+    terms = ExperimentTerms(metric="reward", reward_range=(0.0, 1.0))
+    live = builders.live_models(builders.models_of(v1=None), builders.configuration(terms=terms))
+    feedback = Feedback(live, SIGNER, log)
+    alone, first, second = ({"prediction_id": issued(), "reward": given} for given in (reward, 0.5, reward))
+    assert feedback.accept([alone]) == Receipt(1, 0)
+    assert feedback.accept([first, second]) == Receipt(2, 0)
+    assert [[outcome.value for outcome in sent] for sent in log.submissions] == [[reward], [0.5, reward]]
+
+
 def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, log):
     feedback.accept([{"prediction_id": issued(ordinal=7), "actual": "no"}])
     assert log.submissions[0][0].value == 0
@@ -66,6 +78,7 @@ def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, lo
         ({"prediction_id": 5, "actual": 0}, "give prediction_id"),
         ({"prediction_id": "x"}, "give actual .* or reward"),
         ({"prediction_id": "x", "actual": 0, "colour": 1}, "unknown key 'colour'"),
+        ({"id": "order-1", "actual": 0}, "unknown key 'id'; known keys: actual, prediction_id, reward"),
         ([], "an outcome is an object"),
         (None, "an outcome is an object"),
     ],
