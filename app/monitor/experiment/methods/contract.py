@@ -18,7 +18,8 @@ class Observation(msgspec.Struct, frozen=True):
     `place`: the position of its event in the batch. `at_us`: µs since 1970. `value`: for a paired method the
     challenger's gain over the baseline (`Metric.gain`; for accuracy 1, −1 or 0); for a two-sample method the outcome
     itself. `challenger`: whether it was the challenger's answer, which chance served with `propensity`. `informative`:
-    the two versions gave different answers.
+    the two versions gave different answers. `features`: the row as it is logged, a JSON array; empty where the
+    comparison does not predict rewards from features, or the row is not known.
     """
 
     place: int
@@ -27,6 +28,7 @@ class Observation(msgspec.Struct, frozen=True):
     challenger: bool = True
     propensity: float = 0.5
     informative: bool = True
+    features: str = ""
 
 
 class Comparison(Protocol):

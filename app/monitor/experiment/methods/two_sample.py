@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from app.domain.experiment import CovariateColumn
 from app.monitor.experiment.methods.contract import Observation
 from app.scoring.contract import Method, Range
 from app.stats import betting, two_sample
+from app.stats.covariates import design
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.strongest import Strongest
 from app.stats.two_sample import Outcomes, TwoSampleState
@@ -18,10 +20,11 @@ _NO_POSTERIOR = NotEstimable("the two-sample test has no simple posterior")
 
 
 class TwoSampleComparison(msgspec.Struct, frozen=True, tag="two_sample"):
-    """The wealth of the bets, and the range whose width is one unit of them."""
+    """The wealth of the bets, the range whose width is one unit of them, and the columns that predict rewards."""
 
     declared: Range
     state: TwoSampleState
+    columns: tuple[CovariateColumn, ...] = ()
 
     @property
     def name(self) -> Method:
@@ -41,9 +44,13 @@ class TwoSampleComparison(msgspec.Struct, frozen=True, tag="two_sample"):
     def advance(self, observations: Sequence[Observation]) -> TwoSampleComparison:
         """The state after more outcomes, in the order in which they were acknowledged."""
         outcomes = as_outcomes(observations)
-        # Onto [0, 1], all at once; the test itself counts what lies outside as the nearer end.
-        unit = msgspec.structs.replace(outcomes, values=(outcomes.values - self.declared.low) / self.declared.width)
-        return TwoSampleComparison(self.declared, two_sample.update(self.state, unit))
+        unit = msgspec.structs.replace(
+            outcomes,
+            # Onto [0, 1], all at once; the test itself counts what lies outside as the nearer end.
+            values=(outcomes.values - self.declared.low) / self.declared.width,
+            columns=design(self.columns, [each.features for each in observations]) if self.columns else None,
+        )
+        return msgspec.structs.replace(self, state=two_sample.update(self.state, unit))
 
     def log_e(self) -> float | NotEstimable:
         """ln E of this moment."""
