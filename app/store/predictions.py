@@ -17,9 +17,9 @@ from app.store.kinds import READING, RECORDING
 from app.store.statements import statements
 
 _COLUMNS = LoggedPrediction.__struct_fields__
-# 14 columns × 64 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
+# 16 columns × 62 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
 # before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
-_ROWS_PER_STATEMENT = 64
+_ROWS_PER_STATEMENT = 62
 
 
 class PredictionLog:

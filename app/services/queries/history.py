@@ -21,7 +21,10 @@ _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 
 
 class LoggedAnswer(msgspec.Struct, frozen=True):
-    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON."""
+    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON.
+
+    `own_key` is the caller's own name for the row.
+    """
 
     prediction_id: str
     served_at_us: int
@@ -31,6 +34,7 @@ class LoggedAnswer(msgspec.Struct, frozen=True):
     answers: str
     actual: str | None = None
     reward: str | None = None
+    own_key: str | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -54,7 +58,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     """One prediction with names instead of ids; what is unknown or does not apply is absent.
 
     `prediction` and `actual` are class names; for regression they are numbers, and class ids if the names are no longer
-    known.
+    known. `id` is the caller's own key.
     """
 
     prediction_id: str
@@ -66,6 +70,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     confidence: float | UnsetType = UNSET
     actual: str | float | int | UnsetType = UNSET
     reward: float | int | UnsetType = UNSET
+    id: str | UnsetType = UNSET
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
@@ -132,6 +137,7 @@ def _entry(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntry:
         assignment=row.assignment,
         actual=UNSET if row.actual is None else _label(msgspec.json.decode(row.actual), contract),
         reward=UNSET if row.reward is None else msgspec.json.decode(row.reward),
+        id=UNSET if row.own_key is None else row.own_key,
     )
 
 

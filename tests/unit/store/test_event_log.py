@@ -63,3 +63,9 @@ def test_a_page_ends_at_the_given_cursor(database, events):
     log(database, 1, 2)
     report(database, 1, 2)
     assert letters(events.page(Cursor(), 10, Cursor(1, 0))) == ["p1"]
+
+
+def test_a_row_is_read_as_it_was_logged(database, events):
+    PredictionLog(database).append([logged(1, own_key="order-4711", failed='["v2"]'), logged(2)])
+    read = [(row.own_key, row.failed, row.latency_us) for row in events.page(Cursor(), 10).predictions]
+    assert read == [("order-4711", '["v2"]', 120), (None, None, 120)]

@@ -44,7 +44,7 @@ def entry(loaded_models=LOADED, **changes):
 
 
 def test_an_entry_reads_as_the_contract_says():
-    assert entry(actual="0", reward="0.5") == {
+    assert entry(actual="0", reward="0.5", own_key="order-4711") == {
         "prediction_id": f"{1:064d}",
         "timestamp": "2025-11-20T12:00:00.123456Z",
         "features": {"a": 5.1, "b": None},
@@ -54,6 +54,7 @@ def test_an_entry_reads_as_the_contract_says():
         "assignment": "weighted",
         "actual": "no",
         "reward": 0.5,
+        "id": "order-4711",
     }
 
 
