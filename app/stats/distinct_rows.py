@@ -1,0 +1,73 @@
+"""How many different rows the wins and losses of a comparison come from, in bounded memory.
+
+Thirteen losses on two rows that are sent again and again are two cases, not thirteen, where a repeated row is a
+repeated case. Up to 256 different rows are counted exactly. Beyond, the 256 rows with the least hashes are kept with
+their votes, which is a random sample of the rows, and gives an estimate of their number. A row that is kept was kept
+since it first came, so its votes are complete, and the state does not depend on the order of the votes.
+
+Source: k minimum values, Bar-Yossef et al. (2002), Counting distinct elements in a data stream; the estimate is
+(k − 1)/u, u the k-th least hash as a share of all hashes, with a relative standard error of about 1/√(k − 2) = 6 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+_KEPT = 256
+_ALL_HASHES = 2**64
+_LEAST_VOTES, _PER_ROW = 5, 4
+
+
+class DistinctRows(msgspec.Struct, frozen=True):
+    """The votes of each row that is kept, as (wins, losses) by its scrambled hash; at most 10 kB of JSON.
+
+    `wins` and `losses` are those of all rows. `sampled`: there were more rows than are kept.
+    """
+
+    votes: Mapping[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    wins: int = 0
+    losses: int = 0
+    sampled: bool = False
+
+    def add(self, row: int, gain: float) -> DistinctRows:
+        """The rows after a vote of the row with the 64-bit hash `row`: a win above 0, a loss below, else neither."""
+        win, loss, key = int(gain > 0), int(gain < 0), _scrambled(row)
+        before = self.votes.get(key)
+        kept, sampled = self.votes, self.sampled
+        if before is not None or len(kept) < _KEPT:
+            wins, losses = before or (0, 0)
+            kept = {**kept, key: (wins + win, losses + loss)}
+        else:
+            sampled, last = True, max(kept)
+            if key < last:
+                kept = {**kept, key: (win, loss)}
+                del kept[last]
+        return DistinctRows(kept, self.wins + win, self.losses + loss, sampled)
+
+    @property
+    def count(self) -> int:
+        """The number of different rows: exact up to 256, else an estimate."""
+        if not self.sampled:
+            return len(self.votes)
+        return max(_KEPT + 1, round((_KEPT - 1) * _ALL_HASHES / (max(self.votes) + 1)))
+
+    def few(self, side: int) -> tuple[int, int] | None:
+        """(votes, rows) of the wins (`side` 1) or losses (−1) where their rows are few; else None.
+
+        Few: at least 5 votes, from at most a quarter as many rows. Beyond 256 rows the number of rows is an estimate.
+        """
+        place, votes = (0, self.wins) if side > 0 else (1, self.losses)
+        held = sum(1 for each in self.votes.values() if each[place])
+        rows = round(held * self.count / _KEPT) if self.sampled else held
+        # No row of this side in the sample: nothing is known of their number.
+        return (votes, rows) if rows and votes >= max(_LEAST_VOTES, _PER_ROW * rows) else None
+
+
+def _scrambled(row: int) -> int:
+    """The hash with its bits mixed, one to one, so that any 64-bit numbers serve as hashes; the mixer of splitmix64."""
+    mixed = row % _ALL_HASHES
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % _ALL_HASHES
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % _ALL_HASHES
+    return mixed ^ mixed >> 31
