@@ -58,17 +58,23 @@ def interval(summary: PairedSummary, alpha: float) -> Interval | NotEstimable:
     """{d : E_d < 1/α}, valid at every moment at once; it excludes 0 exactly when the paired test rejects."""
     if not summary.n:
         return NO_LABELS
-    return -_upper_end(summary.swapped(), alpha), _upper_end(summary, alpha)
+    return lower_end(summary, alpha), upper_end(summary, alpha)
 
 
-def _upper_end(summary: PairedSummary, alpha: float) -> float:
-    """Where E_d rises to 1/α above the estimate; the closed form at 0 splits the search so that both always agree."""
+def lower_end(summary: PairedSummary, alpha: float) -> float:
+    """The lower end of the interval alone, at half the cost; `summary` has at least one label."""
+    return -upper_end(summary.swapped(), alpha)
+
+
+def upper_end(summary: PairedSummary, alpha: float) -> float:
+    """Where E_d rises to 1/α above the estimate; `summary` has at least one label."""
     threshold = bar(alpha)
 
     def excess(d: float) -> float:
         return log_e_at(summary, d) - threshold
 
     start = (summary.wins - summary.losses) / summary.n
+    # The closed form at 0 splits the search, so that test and interval always agree.
     if start < 0:
         if paired.log_e(summary) >= threshold:
             return _root(excess, max(start, -_EDGE), -math.ulp(0.0), _step(summary))

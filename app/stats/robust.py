@@ -39,10 +39,13 @@ def worst_case(
 def worst_case_interval(
     summary: PairedSummary, unlabelled_disagreements: int, unlabelled_agreements: int, alpha: float
 ) -> Interval | NotEstimable:
-    """The confidence sequence that holds whoever was labelled: P(it ever misses) ≤ α with no assumption on labels."""
+    """The confidence sequence that holds whoever was labelled: P(it ever misses) ≤ α with no assumption on labels.
+
+    `worst_case` with sampling error: each end is that of the paired interval with the unlabelled disagreements against
+    it. A label of one can only shrink it. About 2 ms.
+    """
     seen = summary.add(ties=unlabelled_agreements)
-    low = paired_interval.interval(seen.add(losses=unlabelled_disagreements), alpha)
-    high = paired_interval.interval(seen.add(wins=unlabelled_disagreements), alpha)
-    if isinstance(low, NotEstimable) or isinstance(high, NotEstimable):
+    if not seen.n + unlabelled_disagreements:
         return NO_LABELS
-    return low[0], high[1]
+    low = paired_interval.lower_end(seen.add(losses=unlabelled_disagreements), alpha)
+    return low, paired_interval.upper_end(seen.add(wins=unlabelled_disagreements), alpha)
