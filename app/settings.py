@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from app.domain.contract import VERSION_NAME
-from app.domain.experiment import MIN_DURATION_S, normalised
+from app.domain.experiment import GUARDRAIL_SLOW, LONGEST_WINDOW_S, MIN_DURATION_S, UNITS, normalised, slow_limit
 from app.errors import InvalidRequest, SettingError
 from app.scoring.table import METRICS
 
@@ -54,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reward_triggered: bool = False
     error_range: tuple[float, float] | None = None
     experiment_alpha: float = 0.05
+    experiment_unit: str = "auto"
+    reward_window_s: float | None = None
+    guardrail_slow: str = GUARDRAIL_SLOW
     min_duration_s: float = MIN_DURATION_S
     equivalence_margin: float | None = None
     min_effect: float | None = None
@@ -178,6 +181,26 @@ def _span(env: Mapping[str, str], variable: str) -> float:
     return float(match[1]) * _SECONDS.get(match[2], 1.0)
 
 
+def _window(env: Mapping[str, str], variable: str) -> float | None:
+    """A span of time in seconds, above 0; None for `none`."""
+    if env[variable].strip().lower() == "none":
+        return None
+    seconds = _span(env, variable)
+    if not 0 < seconds <= LONGEST_WINDOW_S:
+        raise SettingError(
+            variable, f"{env[variable].strip()!r} is not above 0 and at most {LONGEST_WINDOW_S / 86_400:g}d"
+        )
+    return seconds
+
+
+def _slow_limit(env: Mapping[str, str], variable: str) -> str:
+    try:
+        slow_limit(env[variable])
+    except InvalidRequest as error:
+        raise SettingError(variable, error.message) from error
+    return env[variable].strip().lower()
+
+
 def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
     text = env[variable].strip()
     if text.lower() == "none":
@@ -229,7 +252,10 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "reward_triggered": ("REWARD_TRIGGERED", _flag),
     "error_range": ("ERROR_RANGE", _range),
     "experiment_alpha": ("EXPERIMENT_ALPHA", _float(1e-6, 0.5)),
+    "experiment_unit": ("EXPERIMENT_UNIT", _one_of(*UNITS)),
     "min_duration_s": ("EXPERIMENT_MIN_DURATION", _span),
+    "reward_window_s": ("REWARD_WINDOW", _window),
+    "guardrail_slow": ("GUARDRAIL_SLOW", _slow_limit),
     "equivalence_margin": ("EQUIVALENCE_MARGIN", _float(0)),
     "min_effect": ("MIN_EFFECT", _float(0)),
     "baseline": ("BASELINE", _version),

@@ -58,7 +58,13 @@ def latest_of(connection: Connection) -> Configuration | None:
     row = connection.execute(text(statements("config")["latest"])).one_or_none()
     if row is None:
         return None
-    return msgspec.structs.replace(msgspec.json.decode(row.body, type=Configuration), epoch=row.epoch)
+    latest = msgspec.json.decode(row.body, type=Configuration)
+    if latest.terms.unit is None:
+        # Perhaps a release without some of the terms has written this row, after a downgrade. They are fixed while an
+        # experiment runs, so its first row has them.
+        first = connection.execute(text(statements("config")["first"]), {"experiment_id": latest.experiment_id}).one()
+        latest = msgspec.structs.replace(latest, terms=msgspec.json.decode(first.body, type=Configuration).terms)
+    return msgspec.structs.replace(latest, epoch=row.epoch)
 
 
 def append_to(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:

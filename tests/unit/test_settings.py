@@ -46,6 +46,12 @@ def test_the_ui_finds_the_api_at_its_port():
         ("EXPERIMENT_MIN_DURATION", "7"),
         ("EXPERIMENT_MIN_DURATION", "a week"),
         ("EXPERIMENT_MIN_DURATION", "-1d"),
+        ("EXPERIMENT_UNIT", "client"),
+        ("REWARD_WINDOW", "0"),
+        ("REWARD_WINDOW", "7"),
+        ("REWARD_WINDOW", "999999999d"),
+        ("GUARDRAIL_SLOW", "0.5x"),
+        ("GUARDRAIL_SLOW", "5ms"),
         ("BASELINE", "V 1"),
         ("MAX_BODY_BYTES", "1e99"),
     ],
@@ -62,6 +68,16 @@ def test_a_wrong_value_names_its_variable(variable, value):
 )
 def test_a_span_is_a_number_with_a_unit(text, seconds):
     assert Settings.from_environ({"EXPERIMENT_MIN_DURATION": text}).min_duration_s == seconds
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7d", 604_800), ("1.5h", 5400), ("none", None), ("", None)])
+def test_a_reward_window_is_a_span_or_none(text, seconds):
+    assert Settings.from_environ({"REWARD_WINDOW": text}).reward_window_s == seconds
+
+
+def test_the_limit_of_slow_answers_is_kept_as_it_is_written():
+    assert Settings.from_environ({"GUARDRAIL_SLOW": " 400x+1ms"}).guardrail_slow == "400x+1ms"
+    assert Settings.from_environ({"GUARDRAIL_SLOW": "OFF"}).guardrail_slow == "off"
 
 
 def test_all_weights_zero_names_them():

@@ -17,6 +17,8 @@ def test_the_configuration_shows_the_split_and_the_terms(client):
     assert body["weights"] == {"v1": 0.5, "v2": 0.5}
     assert (body["policy"], body["metric"], body["epoch"], body["alpha"]) == ("weighted", "accuracy", 3, 0.05)
     assert (body["auto_decide"], body["drift_threshold"]) == ("rollback", 0.1)
+    assert (body["unit"], body["reward_window_s"], body["guardrail_slow"]) == (None, None, "1.5x+1ms")
+    assert body["min_duration_s"] == 604_800
     assert body["changed"] == "2026-11-18T11:06:40.123456Z"
 
 

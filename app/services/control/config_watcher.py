@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from app.clock import now_us
-from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.errors import SettingError, StoreUnavailable
 from app.scoring.table import names_for
 from app.services.control.aliases import AliasKeeper
 from app.services.control.startup import AvailableVersions, reconcile
-from app.services.ports import LoadedModels
+from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.predictor import LiveModels
 from app.settings import Settings
 
@@ -132,7 +134,12 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         champion=loaded_models.aliases.get("champion"),
         task=reference.contract.task if reference else "classification",
         ordinals={version.name: version.ordinal for version in loaded_models.versions.values()},
+        cases={name: _cases(version) for name, version in loaded_models.versions.items()},
     )
+
+
+def _cases(version: LoadedVersion) -> CaseFacts:
+    return msgspec.convert(version.manifest.get("cases", {}), CaseFacts)
 
 
 def _nothing_to_serve(settings: Settings) -> Configuration:

@@ -11,17 +11,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict, replace
 
-from app.domain.experiment import Configuration, ExperimentTerms, Ramp, normalised
+from app.domain.experiment import LONGEST_WINDOW_S, Configuration, ExperimentTerms, Ramp, normalised, slow_limit
 from app.errors import Contradiction, InvalidRequest
 from app.routing.policies import POLICIES, THOMPSON
 from app.scoring.table import names_for
-from app.services.control.startup import AvailableVersions
+from app.services.control.startup import AvailableVersions, next_terms
 from app.services.control.transitions import started
 from app.services.serving.availability import unknown_version
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Distance = Annotated[float, Meta(ge=0)]
 _Step = Annotated[float, Meta(gt=0, le=1)]
+_Window = Annotated[float, Meta(gt=0, le=LONGEST_WINDOW_S)]
 _Value = TypeVar("_Value")
 _LONGEST_STEP_S = 30 * 86_400
 _TERMS = ExperimentTerms.__struct_fields__
@@ -52,6 +53,7 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     policy: str | UnsetType = UNSET
     auto_decide: Literal["off", "rollback", "promote", "both"] | UnsetType = UNSET
     drift_threshold: _Share | UnsetType = UNSET
+    min_duration_s: _Distance | UnsetType = UNSET
     epoch: int | UnsetType = UNSET
     note: Annotated[str, Meta(max_length=2000)] | None = None
     new_experiment: bool = False
@@ -64,6 +66,9 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     reward_triggered: bool | UnsetType = UNSET
     error_range: tuple[float, float] | UnsetType | None = UNSET
     labels_exogenous: bool | UnsetType = UNSET
+    unit: Literal["auto", "user", "key", "row", "request"] | UnsetType = UNSET
+    reward_window_s: _Window | UnsetType | None = UNSET
+    guardrail_slow: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
 
 
 def patched(
@@ -78,7 +83,7 @@ def patched(
         raise Contradiction(
             f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
         )
-    terms = _terms(latest.terms, patch, available)
+    terms = _terms(next_terms(latest) if patch.new_experiment else latest.terms, patch, available)
     weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, available)
     changed = replace(
         latest,
@@ -86,6 +91,8 @@ def patched(
         policy=latest.policy if patch.policy is UNSET else _policy(patch.policy),
         auto_decide=_given(patch.auto_decide, latest.auto_decide),
         drift_threshold=_given(patch.drift_threshold, latest.drift_threshold),
+        min_duration_s=_given(patch.min_duration_s, latest.min_duration_s),
+        cases=available.cases_of(latest.champion, latest.cases) if patch.new_experiment else latest.cases,
         terms=terms,
         experiment_id="" if patch.new_experiment else latest.experiment_id,
         ramp=latest.ramp if _leaves_ramp(patch) else None,
@@ -152,6 +159,7 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: Availa
         _require_known(str(terms.baseline), available, "baseline")
     for name in ("reward_range", "error_range"):
         _check_range(name, getattr(terms, name))
+    slow_limit(terms.guardrail_slow)
     return terms
 
 

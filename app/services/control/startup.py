@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.contract import Task
-from app.domain.experiment import Configuration, ExperimentTerms, normalised
+from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, ExperimentTerms, normalised
 from app.errors import SettingError
 from app.scoring.table import names_for
 from app.settings import Settings
@@ -32,7 +32,12 @@ _TERMS = {
     "reward_triggered": "reward_triggered",
     "error_range": "error_range",
     "labels_exogenous": "labels_exogenous",
+    "unit": "experiment_unit",
+    "reward_window_s": "reward_window_s",
+    "guardrail_slow": "guardrail_slow",
 }
+# Terms that came after the first release, with their defaults. An experiment that it began has no `unit`.
+_LATER_TERMS = {"unit": "auto", "reward_window_s": None, "guardrail_slow": GUARDRAIL_SLOW}
 # What may change while an experiment runs.
 _OPERATING = ("auto_decide", "drift_threshold", "min_duration_s")
 _NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
@@ -42,7 +47,8 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     """The versions that a split can be over.
 
     `versions` are loaded, by ordinal; `eligible` are those of a compatible contract, which routing may use; `champion`
-    is where the alias points. `refused` versions are in the registry but may not be served. `ordinals` are by name.
+    is where the alias points. `refused` versions are in the registry but may not be served. `ordinals` are by name, and
+    so are `cases`, what the manifests say of the rows of their references.
     """
 
     versions: tuple[str, ...]
@@ -51,6 +57,11 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     task: Task
     refused: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
+    cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
+
+    def cases_of(self, version: str | None, otherwise: CaseFacts) -> CaseFacts:
+        """The facts of that version's reference; `otherwise` where it is not loaded."""
+        return otherwise if version is None else self.cases.get(version, otherwise)
 
 
 def reconcile(
@@ -70,11 +81,27 @@ def reconcile(
         return None
     start = _start(settings, available, latest or _NOTHING_DECIDED)
     wanted = _in_same_experiment(start)
-    if wanted.terms != start.before.terms or set(start.versions) != set(start.before.weights):
-        wanted = replace(wanted, experiment_id=new_id(), ramp=None)
-    if replace(wanted, epoch=start.before.epoch, asked=start.before.asked) == start.before:
+    before = start.before
+    if wanted.terms != before.terms or set(start.versions) != set(before.weights):
+        wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=next_terms(wanted))
+    # Facts of another reference are a reason for no revision: a running experiment goes by those it began with.
+    if replace(wanted, epoch=before.epoch, asked=before.asked, cases=before.cases) == before:
         return None
     return replace(wanted, created_at_us=now_us, source=_FROM_ENVIRONMENT if start.changed else _FROM_REGISTRY)
+
+
+def next_terms(configuration: Configuration) -> ExperimentTerms:
+    """The terms in force, as another experiment begins with them.
+
+    Terms that the running experiment lacks, because an older release began it, are those that the environment had at
+    the last start: a running experiment goes on as it began, and the next one does not.
+    """
+    terms = configuration.terms
+    if terms.unit is not None:
+        return terms
+    known = {name: configuration.environment[name] for name in _LATER_TERMS if name in configuration.environment}
+    complete: ExperimentTerms = replace(terms, **{**_LATER_TERMS, **known})
+    return complete
 
 
 class _Start(msgspec.Struct, frozen=True):
@@ -90,16 +117,24 @@ class _Start(msgspec.Struct, frozen=True):
 
 
 def _start(settings: Settings, available: AvailableVersions, before: Configuration) -> _Start:
-    explicit, known = explicit_settings(settings), before.environment
+    explicit = explicit_settings(settings)
     return _Start(
         settings=settings,
         available=available,
         before=before,
         explicit=explicit,
-        # A setting that an older release did not store counts as changed, also if it is null now.
-        changed=frozenset(name for name, value in explicit.items() if name not in known or known[name] != value),
+        changed=frozenset(name for name in explicit if _has_changed(name, explicit[name], before)),
         versions=available.versions + tuple(version for version in available.refused if version in before.weights),
     )
+
+
+def _has_changed(name: str, value: object, before: Configuration) -> bool:
+    """Whether the environment sets `name` to another value than it did at the last start."""
+    if name in before.environment:
+        return before.environment[name] != value
+    # A setting that an older release did not store counts as changed, also if it is null now. Of the later terms only
+    # an explicit one does, and only if the experiment goes by another: an upgrade alone must end no experiment.
+    return name not in _LATER_TERMS or value not in (_LATER_TERMS[name], getattr(before.terms, name))
 
 
 def _in_same_experiment(start: _Start) -> Configuration:
@@ -119,6 +154,7 @@ def _in_same_experiment(start: _Start) -> Configuration:
         asked=asked,
         terms=replace(terms, baseline=terms.baseline or champion or start.versions[0]),
         champion=champion,
+        cases=available.cases_of(champion or start.versions[0], before.cases),
         ordinals={**before.ordinals, **available.ordinals},
         environment=start.explicit,
         **{name: value for name, value in operating.items() if name in start.changed},

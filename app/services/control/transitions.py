@@ -13,12 +13,12 @@ from msgspec.structs import replace
 from app.domain.decision import Change, DecisionAction
 from app.domain.experiment import Configuration, Ramp, normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
-from app.services.control.startup import AvailableVersions
+from app.services.control.startup import AvailableVersions, next_terms
 from app.services.serving.availability import unknown_version
 
 # A roll-back reaches back at most this many champions: each configuration carries the list.
 _FORMER_CHAMPIONS = 50
-_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold")
+_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold", "min_duration_s")
 
 
 def ramped(weights: Mapping[str, float], version: str, share: float, baseline: str | None) -> dict[str, float]:
@@ -75,11 +75,15 @@ def decided_by_person(
     if action == "promote":
         if version is None:
             raise InvalidRequest("name the version to promote", field="version")
-        return promoted(latest, version)
+        return _knowing_cases(promoted(latest, version), available)
     after = rolled_back(latest, version) if action == "rollback" else kept(latest, version)
     # The champion or baseline from before may have left the registry since.
     require_served(str(after.champion), available.versions, available.eligible)
-    return after
+    return _knowing_cases(after, available)
+
+
+def _knowing_cases(after: Configuration, available: AvailableVersions) -> Configuration:
+    return replace(after, cases=available.cases_of(after.champion, after.cases))
 
 
 def promoted(latest: Configuration, version: str) -> Configuration:
@@ -183,7 +187,7 @@ def _led_by(latest: Configuration, version: str, former: tuple[str, ...]) -> Con
         champion=version,
         # A stack: two roll-backs go back two steps, which the audit log alone could not tell (ADR 11).
         former_champions=former[-_FORMER_CHAMPIONS:],
-        terms=replace(latest.terms, baseline=version),
+        terms=replace(next_terms(latest), baseline=version),
     )
 
 

@@ -4,6 +4,9 @@ SELECT max(epoch) FROM config
 -- name: latest
 SELECT epoch, body FROM config ORDER BY epoch DESC LIMIT 1
 
+-- name: first
+SELECT body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch LIMIT 1
+
 -- name: append
 INSERT INTO config (created_at_us, experiment_id, source, body)
 VALUES (:created_at_us, :experiment_id, :source, :body)

@@ -10,23 +10,13 @@ import msgspec
 
 from app import __version__
 from app.domain.contract import FeatureContract
+from app.domain.experiment import ExperimentTerms
 from app.settings import Settings
 from app.web.documentation.schemas import Json, example_item, narrowed, request_examples, request_schemas
 from app.web.operations import Operation, Parameter
 from app.web.prediction import BatchItem, PredictionAnswer
 from app.web.response import ErrorBody
 
-_TERMS = (
-    "metric",
-    "alpha",
-    "baseline",
-    "equivalence_margin",
-    "min_effect",
-    "reward_range",
-    "reward_triggered",
-    "error_range",
-    "labels_exogenous",
-)
 _CONDITIONS: dict[str, Json] = {
     # Only `promote` needs a version.
     "DecisionRequest": {
@@ -39,7 +29,7 @@ _CONDITIONS: dict[str, Json] = {
     "ConfigurationPatch": {
         "anyOf": [
             {"properties": {"new_experiment": {"const": True}}, "required": ["new_experiment"]},
-            {"properties": dict.fromkeys(_TERMS, False)},
+            {"properties": dict.fromkeys(ExperimentTerms.__struct_fields__, False)},
         ]
     },
 }

@@ -31,7 +31,8 @@ class RampView(msgspec.Struct, frozen=True, kw_only=True):
 
 class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration in force. `weights` are shares that sum to 1. `epoch` is its revision number, 0 while the store
-    cannot be used."""
+    cannot be used. `unit` is null in an experiment that a release without units began: each request votes, and a sticky
+    user once. `reward_window_s` and `min_duration_s` are seconds."""
 
     epoch: int
     experiment_id: str
@@ -48,8 +49,12 @@ class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     reward_triggered: bool
     error_range: tuple[float, float] | None
     labels_exogenous: bool
+    unit: str | None
+    reward_window_s: float | None
+    guardrail_slow: str
     auto_decide: str
     drift_threshold: float
+    min_duration_s: float
     changed: str | None
     source: str
 
@@ -126,8 +131,12 @@ def view(configuration: Configuration) -> ConfigurationView:
         reward_triggered=terms.reward_triggered,
         error_range=terms.error_range,
         labels_exogenous=terms.labels_exogenous,
+        unit=terms.unit,
+        reward_window_s=terms.reward_window_s,
+        guardrail_slow=terms.guardrail_slow,
         auto_decide=configuration.auto_decide,
         drift_threshold=configuration.drift_threshold,
+        min_duration_s=configuration.min_duration_s,
         # A configuration without a store was never written, so it has no time.
         changed=iso_utc(configuration.created_at_us) if configuration.created_at_us else None,
         source=configuration.source,

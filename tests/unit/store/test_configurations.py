@@ -41,6 +41,15 @@ def test_no_change_leaves_the_latest_in_force(log):
     assert log.settle(lambda latest: None) == replace(FIRST, epoch=1)
 
 
+def test_terms_that_an_older_release_has_lost_are_those_that_the_experiment_began_with(log):
+    began = replace(FIRST.terms, unit="user", reward_window_s=60.0, guardrail_slow="2x")
+    log.settle(lambda latest: replace(FIRST, terms=began))
+    log.settle(lambda latest: replace(FIRST, weights={"v1": 1.0}))
+    assert (log.latest().terms, log.latest().weights, log.latest().epoch) == (began, {"v1": 1.0}, 2)
+    log.settle(lambda latest: replace(FIRST, experiment_id="two"))
+    assert log.latest().terms == FIRST.terms
+
+
 def test_only_a_newer_epoch_is_news(log):
     log.settle(lambda latest: FIRST)
     assert log.newer_than(1) is None

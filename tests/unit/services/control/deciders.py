@@ -18,7 +18,7 @@ NOW_US = 1_795_000_000_000_000
 BASE = builders.configuration(
     {"v1": 0.5, "v2": 0.5},
     epoch=3,
-    terms=ExperimentTerms(metric="accuracy", baseline="v1"),
+    terms=ExperimentTerms(metric="accuracy", baseline="v1", unit="auto"),
     champion="v1",
     created_at_us=NOW_US,
 )

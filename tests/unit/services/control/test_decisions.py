@@ -1,10 +1,10 @@
 import pytest
 from msgspec.structs import replace
 
-from app.domain.experiment import ExperimentTerms
+from app.domain.experiment import CaseFacts, ExperimentTerms
 from app.errors import Contradiction, InvalidRequest, NotReady, StoreUnavailable, UnknownVersion
 from app.services.control.decisions import Decision, Decisions
-from app.services.control.transitions import kept, promoted, rolled_back, without
+from app.services.control.transitions import decided_by_person, kept, promoted, rolled_back, without
 from tests.unit.services.control.deciders import AVAILABLE, BASE, MemoryDecisions, dependencies, report
 
 THREE = replace(BASE, weights={"v1": 0.6, "v2": 0.1, "v3": 0.3})
@@ -202,3 +202,17 @@ def test_every_decision_keeps_the_terms_and_all_versions(rule):
     assert after.weights.keys() == before.weights.keys()
     assert sum(after.weights.values()) == 1
     assert replace(after.terms, baseline=None) == replace(before.terms, baseline=None)
+
+
+@pytest.mark.parametrize("rule", [lambda c: promoted(c, "v2"), rolled_back, kept])
+def test_an_experiment_after_one_without_units_has_those_of_the_environment(rule):
+    older = replace(BASE.terms, unit=None)
+    before = replace(THREE, terms=older, champion="v3", former_champions=("v1",), environment={"unit": "key"})
+    after = rule(before)
+    assert after.terms == replace(older, unit="key", baseline=after.champion)
+
+
+def test_a_promotion_by_a_person_takes_the_cases_of_the_new_champion():
+    available = replace(AVAILABLE, cases={"v2": CaseFacts(repeated_share=0.25)})
+    after = decided_by_person(BASE, "promote", "v2", available)
+    assert after.cases == CaseFacts(repeated_share=0.25)

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from app.domain.experiment import CaseFacts
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.services.control.decisions import Decisions
 from app.services.control.patch import ConfigurationPatch, patched
@@ -47,6 +48,7 @@ def test_a_patch_that_changes_nothing_is_none(values):
         ({"baseline": "v9", "new_experiment": True}, UnknownVersion, "baseline"),
         ({"reward_range": (2, 1), "new_experiment": True}, InvalidRequest, "reward_range"),
         ({"error_range": (0, float("inf")), "new_experiment": True}, InvalidRequest, "error_range"),
+        ({"guardrail_slow": "0.5x", "new_experiment": True}, InvalidRequest, "guardrail_slow"),
     ],
 )
 def test_what_makes_no_sense_is_refused(values, error, field):
@@ -57,7 +59,19 @@ def test_what_makes_no_sense_is_refused(values, error, field):
 
 @pytest.mark.parametrize(
     "values",
-    [{"alpha": 0.9}, {"alpha": 0}, {"drift_threshold": 1.5}, {"min_effect": -1}, {"auto_decide": "maybe"}, {"x": 1}],
+    [
+        {"alpha": 0.9},
+        {"alpha": 0},
+        {"drift_threshold": 1.5},
+        {"min_effect": -1},
+        {"auto_decide": "maybe"},
+        {"x": 1},
+        {"unit": "client"},
+        {"unit": None},
+        {"reward_window_s": 0},
+        {"reward_window_s": 1e12},
+        {"min_duration_s": -1},
+    ],
 )
 def test_what_is_out_of_range_is_no_patch(values):
     with pytest.raises(msgspec.ValidationError):
@@ -80,6 +94,9 @@ TERMS = {
     "reward_triggered": True,
     "error_range": (0.0, 9.0),
     "labels_exogenous": True,
+    "unit": "user",
+    "reward_window_s": 604_800.0,
+    "guardrail_slow": "400x+1ms",
 }
 
 
@@ -101,6 +118,34 @@ def test_a_new_experiment_may_begin_with_the_same_terms():
         .configuration
     )
     assert (after.experiment_id, after.terms, after.epoch) == ("e2", BASE.terms, 4)
+
+
+def test_how_long_an_automatic_promotion_waits_can_change_while_an_experiment_runs():
+    entry = Decisions(MemoryDecisions(), dependencies()).configure(patch(min_duration_s=60), "ann", AVAILABLE).entry
+    assert (entry.changes["min_duration_s"].after, list(entry.changes)) == (60.0, ["min_duration_s"])
+
+
+OLDER = replace(BASE, terms=replace(BASE.terms, unit=None), environment={"unit": "key", "reward_window_s": 60.0})
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "window"),
+    [({}, "key", 60.0), ({"unit": "row", "reward_window_s": None}, "row", None), ({"alpha": 0.01}, "key", 60.0)],
+)
+def test_an_experiment_after_one_without_units_has_those_of_the_environment(values, unit, window):
+    after = patched(OLDER, patch(new_experiment=True, **values), AVAILABLE)
+    assert (after.terms.unit, after.terms.reward_window_s) == (unit, window)
+
+
+@pytest.mark.parametrize("values", [{"weights": {"v2": 1}}, {"auto_decide": "off"}])
+def test_an_experiment_without_units_goes_on_without_them(values):
+    assert patched(OLDER, patch(**values), AVAILABLE).terms == OLDER.terms
+
+
+def test_an_experiment_begins_with_the_cases_of_the_champion():
+    available = replace(AVAILABLE, cases={"v1": CaseFacts(repeated_share=0.25)})
+    assert patched(BASE, patch(new_experiment=True), available).cases == CaseFacts(repeated_share=0.25)
+    assert patched(BASE, patch(auto_decide="off"), available).cases == BASE.cases
 
 
 def test_a_patch_is_an_entry_and_one_that_changes_nothing_is_none():

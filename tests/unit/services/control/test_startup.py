@@ -5,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from app.domain.experiment import CaseFacts, ExperimentTerms
 from app.errors import SettingError
-from app.services.control.startup import AvailableVersions, reconcile, split_of
+from app.services.control.startup import AvailableVersions, next_terms, reconcile, split_of
 from app.settings import Settings
 
 TWO = AvailableVersions(versions=("v1", "v2"), eligible=("v1", "v2"), champion="v1", task="classification")
+LATER = ("unit", "reward_window_s", "guardrail_slow")
 THREE = replace(TWO, versions=("v1", "v2", "v3"), eligible=("v1", "v2", "v3"))
 
 
@@ -26,6 +28,13 @@ class Deployment:
             assert wanted.epoch == 0
             self.latest = replace(wanted, epoch=(self.latest.epoch if self.latest else 0) + 1)
         return self.latest
+
+    def forget_later_terms(self):
+        """The latest configuration as the release before units would have written it."""
+        known = {name: value for name, value in self.latest.environment.items() if name not in LATER}
+        older = ExperimentTerms(metric="")
+        terms = replace(self.latest.terms, **{name: getattr(older, name) for name in LATER})
+        self.latest = replace(self.latest, environment=known, terms=terms, cases=CaseFacts())
 
     def patch(self, **changes):
         self.latest = replace(self.latest, epoch=self.latest.epoch + 1, source="patch", **changes)
@@ -135,12 +144,101 @@ def test_a_version_that_routing_cannot_use_gets_no_traffic(deployment):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"experiment_metric": "brier"}, {"experiment_alpha": 0.01}, {"baseline": "v2"}, {"error_range": (0.0, 9.0)}],
+    [
+        {"experiment_metric": "brier"},
+        {"experiment_alpha": 0.01},
+        {"baseline": "v2"},
+        {"error_range": (0.0, 9.0)},
+        {"experiment_unit": "user"},
+        {"reward_window_s": 3600.0},
+        {"guardrail_slow": "2x"},
+    ],
 )
 def test_other_terms_begin_an_experiment(deployment, settings):
     deployment.start()
     assert deployment.start(**settings).experiment_id == "e2"
     assert deployment.start(**settings).experiment_id == "e2"
+
+
+def test_a_first_experiment_has_the_unit_of_the_environment(deployment):
+    assert deployment.start().terms.unit == "auto"
+    assert Deployment().start(experiment_unit="user").terms.unit == "user"
+
+
+@pytest.fixture
+def upgraded(deployment):
+    """A deployment whose experiment e1 was begun by the release before units."""
+    deployment.start()
+    deployment.forget_later_terms()
+    return deployment
+
+
+def test_after_an_upgrade_the_experiment_goes_on_under_the_terms_it_began_with(upgraded):
+    again = upgraded.start()
+    assert (again.experiment_id, again.terms.unit, again.epoch) == ("e1", None, 2)
+    assert upgraded.start() is again
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit", "window", "slow"),
+    [
+        ({"experiment_unit": "user"}, "user", None, "1.5x+1ms"),
+        ({"reward_window_s": 3600.0}, "auto", 3600.0, "1.5x+1ms"),
+        ({"guardrail_slow": "off", "experiment_unit": "key"}, "key", None, "off"),
+    ],
+)
+def test_an_upgrade_with_a_new_term_set_begins_an_experiment(upgraded, settings, unit, window, slow):
+    again = upgraded.start(**settings)
+    assert (again.experiment_id, again.source) == ("e2", "environment")
+    assert (again.terms.unit, again.terms.reward_window_s, again.terms.guardrail_slow) == (unit, window, slow)
+    assert upgraded.start(**settings) is again
+
+
+def test_a_new_term_that_is_set_after_the_upgrade_begins_an_experiment_too(upgraded):
+    upgraded.start()
+    again = upgraded.start(guardrail_slow="2x")
+    assert (again.experiment_id, again.terms.unit, again.terms.guardrail_slow) == ("e2", "auto", "2x")
+
+
+def test_after_an_upgrade_other_versions_begin_an_experiment_with_units(upgraded):
+    assert upgraded.start(THREE).terms.unit == "auto"
+
+
+def test_the_next_terms_are_those_of_the_last_start(upgraded):
+    assert next_terms(upgraded.latest).unit == "auto"
+    environment = {**upgraded.latest.environment, "unit": "key", "reward_window_s": 60.0}
+    terms = next_terms(replace(upgraded.latest, environment=environment))
+    assert (terms.unit, terms.reward_window_s, terms.guardrail_slow) == ("key", 60.0, "1.5x+1ms")
+    assert next_terms(replace(upgraded.latest, terms=terms)) is terms
+
+
+@pytest.mark.parametrize("settings", [{}, {"experiment_unit": "user", "reward_window_s": 60.0}])
+def test_a_downgrade_and_an_upgrade_keep_the_experiment(deployment, settings):
+    first = deployment.start(**settings)
+    deployment.forget_later_terms()
+    # The store gives the terms of the experiment's first row.
+    deployment.latest = replace(deployment.latest, terms=first.terms)
+    again = deployment.start(**settings)
+    assert (again.experiment_id, again.terms) == ("e1", first.terms)
+    assert deployment.start(**settings) is again
+
+
+FACTS, OTHERS = CaseFacts(repeated_share=0.01), CaseFacts(repeated_share=0.5)
+
+
+def test_an_experiment_begins_with_the_cases_of_the_champion(deployment):
+    available = replace(TWO, cases={"v1": FACTS, "v2": OTHERS})
+    assert deployment.start(available).cases == FACTS
+    assert Deployment().start(replace(available, champion=None)).cases == FACTS
+    assert Deployment().start(replace(available, champion="v2")).cases == OTHERS
+    assert Deployment().start(TWO).cases == CaseFacts()
+
+
+def test_other_cases_alone_are_no_revision(deployment):
+    first = deployment.start()
+    assert deployment.start(replace(TWO, cases={"v1": FACTS})) is first
+    again = deployment.start(replace(THREE, cases={"v1": FACTS}))
+    assert (again.experiment_id, again.cases) == ("e2", FACTS)
 
 
 def test_terms_that_people_set_hold_until_the_environment_changes(deployment):
