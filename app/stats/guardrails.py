@@ -2,7 +2,9 @@
 
 Model: each bad event belongs to the challenger with probability p; at equal rates p is its share π, and the hypothesis
 "its rate is at most (1 + margin) times the baseline's" is p ≤ p0 = π(1+margin)/(π(1+margin)+1−π). The alternative is
-uniform on (p0, 1). One factor per epoch of constant share. Promise: P(a harmless challenger ever crosses) ≤ α = .001.
+uniform on (p0, 1). One factor per epoch of constant share. Where both versions were asked and exactly one failed,
+chance had no part in which; at equal rates it was the challenger with probability ½, so these events are a factor of
+their own, under an epoch number that no traffic has. Promise: P(a harmless challenger ever crosses) ≤ α = .001.
 Source: one-sided beta mixtures, Howard et al., arXiv 1810.08240; for quantiles, Lindon et al., arXiv 2205.14762.
 
 An answer is slow if it is above a running estimate of a latency quantile, made from past answers only. Such a threshold

@@ -112,6 +112,40 @@ def test_a_margin_forgives_a_little_harm():
     assert guardrails.log_e(70, 100, 0.5, 0.5) < guardrails.log_e(70, 100, 0.5)
 
 
+def test_failures_where_both_were_asked_are_a_factor_of_their_own():
+    served = guardrails.follow(GuardrailState(), 1, 0.1, np.array([True, False, False]))
+    state = guardrails.follow(served, 0, 0.5, np.array([True] * 6 + [False]))
+    both = guardrails.log_e(1, 3, 0.1) + guardrails.log_e(6, 7, 0.5)
+    assert state.strongest.log_e >= both - 1e-12
+    assert (state.epochs[0].share, state.epochs[1].share) == (0.5, 0.1)
+    assert guardrails.result("errors", "v2", state).expected == pytest.approx(3 * 0.1 + 7 * 0.5)
+    assert msgspec.json.decode(msgspec.json.encode(state), type=GuardrailState) == state
+
+
+def _failures(chance: np.random.Generator, requests: int, baseline: float, challenger: float) -> GuardrailState:
+    """A 90/10 split: in half of the requests both versions are asked, in the others the served one alone."""
+    failed = chance.random((requests, 2)) < (baseline, challenger)
+    served, both = chance.random(requests) < 0.1, chance.random(requests) < 0.5
+    state = GuardrailState()
+    for (base, other), own, shadowed in zip(failed.tolist(), served.tolist(), both.tolist(), strict=True):
+        if shadowed and base != other:
+            state = guardrails.follow(state, 0, 0.5, np.array([other]))
+        elif not shadowed and (other if own else base):
+            state = guardrails.follow(state, 1, 0.1, np.array([own]))
+    return state
+
+
+def test_equal_failure_rates_at_90_10_are_not_rolled_back():
+    chance = np.random.default_rng(8)
+    crossed = [guardrails.result("errors", "v2", _failures(chance, 400, 0.2, 0.2)).crossed for _ in range(200)]
+    assert sum(crossed) <= 1  # α is .001
+
+
+def test_a_version_that_fails_more_often_is_found_by_its_shadow_answers():
+    chance = np.random.default_rng(9)
+    assert guardrails.result("errors", "v2", _failures(chance, 400, 0.02, 0.12)).crossed
+
+
 @given(st.lists(st.booleans(), max_size=60), st.integers(0, 60))
 def test_agreement_looks_at_every_request_in_any_batches(differs, cut):
     flags = np.array(differs, bool)
