@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest, Source
 from app.errors import DataRefused
@@ -37,7 +38,8 @@ class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` None takes the next free name. `reference` is the content of the drift reference. `training_rows`, shape
     (rows, features) in `RowParser`'s form, are those that it was fitted on, or the reference rows: parity is measured
-    on them. The contract's classes are in the order of the estimator's `classes_`.
+    on them, and the manifest's `cases` are facts about them. The contract's classes are in the order of the
+    estimator's `classes_`.
     """
 
     version: str | None
@@ -79,6 +81,7 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
         libraries=library_versions(),
         files={},
         examples=draft.examples,
+        cases=case_facts(draft.contract, draft.training_rows),
         data_report=draft.data_report,
     )
     return registry.publish(manifest, {ESTIMATOR: pickle, REFERENCE: draft.reference, **chosen.files}, draft.version)

@@ -57,7 +57,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
     that force no version may reach it, because its contract is compatible with the reference version's. `runtime`:
-    what runs it.
+    what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null for versions
+    published by releases that did not count them.
     """
 
     version: str
@@ -77,6 +78,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     libraries: Mapping[str, str]
     files: Mapping[str, FileSum]
     examples: tuple[tuple[float | str | None, ...], ...]
+    repeated_share: float | None
     data_report: Mapping[str, object]
 
 
@@ -173,5 +175,6 @@ def _entry(
         libraries=manifest.libraries,
         files=manifest.files,
         examples=manifest.examples,
+        repeated_share=manifest.cases.repeated_share,
         data_report=manifest.data_report,
     )

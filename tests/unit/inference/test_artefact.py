@@ -8,9 +8,10 @@ import shutil
 import msgspec
 import pytest
 
+from app.domain.experiment import CaseFacts, CovariateColumn
 from app.domain.manifest import FileSum
 from app.errors import ArtefactRefused, RegistryConflict
-from app.inference.artefact import encoded
+from app.inference.artefact import encoded, signature
 from app.inference.registry import ModelRegistry
 from tests.unit.inference.published import KEY, manifest
 
@@ -147,6 +148,23 @@ def test_a_manifest_of_another_format_is_refused_as_such(registry):
         (registry.root / "v1" / file).write_bytes(content)
     with pytest.raises(ArtefactRefused, match="format is 2"):
         registry.manifest("v1")
+
+
+def test_a_manifest_that_says_nothing_of_cases_stays_valid(registry):
+    """As releases before units have signed it."""
+    plain = msgspec.to_builtins(registry.manifest("v1"))
+    del plain["cases"]
+    text = msgspec.json.encode(plain)
+    (registry.root / "v1" / "manifest.json").write_bytes(text)
+    (registry.root / "v1" / "manifest.sig").write_bytes(signature(KEY, text))
+    assert registry.verified("v1").manifest.cases == CaseFacts()
+
+
+def test_cases_come_back_as_they_were_signed(registry):
+    covariates = (CovariateColumn(feature=0, mean=1.5, scale=0.25), CovariateColumn(feature=1, level="red"))
+    facts = CaseFacts(repeated_share=0.031, covariates=covariates)
+    registry.publish(msgspec.structs.replace(manifest(), cases=facts), FILES, "v9")
+    assert registry.verified("v9").manifest.cases == facts
 
 
 def test_a_version_of_another_builder_is_adopted_under_our_key(tmp_path, registry):

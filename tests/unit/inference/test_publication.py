@@ -22,7 +22,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
+from app.domain.cases import case_facts
 from app.domain.contract import Feature, FeatureContract
+from app.domain.experiment import CaseFacts
 from app.errors import DataRefused, RegistryConflict
 from app.inference.loader import load_version
 from app.inference.publication import described, publish
@@ -181,6 +183,15 @@ def test_the_manifest_has_what_the_draft_said_and_what_was_used(registry):
     assert manifest.parity.rows == len(IRIS) + 500
     assert version.sha256 == manifest.files["model.joblib"].sha256
     assert version.manifest["version"] == "v1"
+
+
+def test_the_manifest_has_the_facts_of_the_rows_it_was_published_with(registry):
+    rows = np.concatenate([IRIS[:30], IRIS[:10]])
+    model = LogisticRegression(max_iter=1000).fit(IRIS, SPECIES)
+    _, version = published(registry, model, rows, numeric_contract(IRIS, 3))
+    assert msgspec.convert(version.manifest["cases"], CaseFacts) == case_facts(version.contract, rows)
+    assert version.manifest["cases"]["repeated_share"] == 0.5
+    assert len(version.manifest["cases"]["covariates"]) == 4
 
 
 def test_the_callers_estimator_is_left_as_it_was(registry):

@@ -4,12 +4,14 @@ import multiprocessing
 import pytest
 from msgspec.structs import replace
 
+from app.domain.experiment import CaseFacts, CovariateColumn
 from app.errors import SettingError, StoreUnavailable
 from app.services.control.config_watcher import Configurations, available_versions
 from app.services.ports import RefusedVersion
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
+from tests import builders
 from tests.unit.services.recording.recorders import LOADED, Constant, models_of
 
 
@@ -94,6 +96,13 @@ def test_an_empty_registry_has_a_configuration_that_counts_nothing(store):
     assert (process.load(models_of()).epoch, process.current().weights) == (0, {})
     assert process.poll() is None
     assert store.rows == []
+
+
+def test_the_cases_of_the_loaded_versions_are_those_of_their_manifests():
+    facts = CaseFacts(repeated_share=0.25, covariates=(CovariateColumn(feature=0, level="red"),))
+    described = builders.loaded_version("v1", manifest=builders.manifest("v1", cases=facts))
+    older = builders.loaded_version("v2", manifest={"version": "v2"})
+    assert available_versions(builders.loaded_models(described, older)).cases == {"v1": facts, "v2": CaseFacts()}
 
 
 def test_other_versions_loaded_later_settle_again(store):

@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from app.domain.contract import Feature
+from app.domain.experiment import CaseFacts
 from app.domain.manifest import FileSum
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.ports import RefusedVersion
@@ -37,6 +38,7 @@ def manifest(name):
         metrics={"holdout": {"accuracy": 0.95, "confusion": [[1, 0], [0, 1]]}},
         files={"model.joblib": FileSum(sha256=f"{name:0>64}", bytes=1)},
         examples=((1.0,),),
+        cases=CaseFacts(repeated_share=0.031),
     )
 
 
@@ -69,6 +71,10 @@ def test_what_serves_says_its_real_runtime_and_what_does_not_its_manifests():
     first, second = catalogue(TWO).listing().models
     assert (first.serving, first.routed, first.runtime, first.sha256) == (True, True, "sklearn", "b" * 64)
     assert (second.serving, second.routed, second.runtime, second.sha256) == (False, False, "onnx", f"{'v2':0>64}")
+
+
+def test_the_share_of_repeated_rows_is_shown_loaded_or_not():
+    assert [entry.repeated_share for entry in catalogue(TWO).listing().models] == [0.031, 0.031]
 
 
 def test_a_version_may_serve_without_being_routed():
