@@ -4,8 +4,12 @@ Model: each bad event belongs to the challenger with probability p; at equal rat
 "its rate is at most (1 + margin) times the baseline's" is p ≤ p0 = π(1+margin)/(π(1+margin)+1−π). The alternative is
 uniform on (p0, 1). One factor per epoch of constant share. Where both versions were asked and exactly one failed,
 chance had no part in which; at equal rates it was the challenger with probability ½, so these events are a factor of
-their own, under an epoch number that no traffic has. Promise: P(a harmless challenger ever crosses) ≤ α = .001.
-Source: one-sided beta mixtures, Howard et al., arXiv 1810.08240; for quantiles, Lindon et al., arXiv 2205.14762.
+their own, under an epoch number that no traffic has. With a margin, a row on which both failed is two events, one of
+the baseline and then one of the challenger: with rows that break both left out, "1.25 times as often" would be judged
+by the few others alone. (With r = p/p0, s = (1−p)/(1−p0), the mean of the factor r, s or rs is at most 1 under the
+hypothesis, since rs − 1 = (r − 1) + (s − 1) − (p−p0)²/(p0(1−p0)).) Promise: P(a harmless challenger ever crosses)
+≤ α = .001. Source: one-sided beta mixtures, Howard et al., arXiv 1810.08240; for quantiles, Lindon et al., arXiv
+2205.14762.
 
 An answer is slow if it is above a running estimate of a latency quantile, made from past answers only. Such a threshold
 is predictable: under equal latencies each answer above it belongs to the challenger with probability π. The estimate is

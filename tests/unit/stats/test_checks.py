@@ -146,6 +146,20 @@ def test_a_version_that_fails_more_often_is_found_by_its_shadow_answers():
     assert guardrails.result("errors", "v2", _failures(chance, 400, 0.02, 0.12)).crossed
 
 
+def test_rows_that_break_both_versions_keep_the_margin_true():
+    # Of the rows with a failure 80 % break both, 18 % the challenger alone, 2 % the baseline: a rate 1.2 times as high.
+    chance, pairs = np.random.default_rng(10), {"both": [False, True], "challenger": [True], "baseline": [False]}
+    crossed = {True: 0, False: 0}
+    for _ in range(40):
+        kinds = chance.choice([*pairs], 300, p=[0.8, 0.18, 0.02])
+        for counted in crossed:
+            events = [hit for kind in kinds.tolist() if counted or kind != "both" for hit in pairs[kind]]
+            state = guardrails.follow(GuardrailState(), 0, 0.5, np.array(events), 0.25)
+            crossed[counted] += guardrails.result("errors", "v2", state).crossed
+    assert crossed[True] == 0
+    assert crossed[False] > 30
+
+
 @given(st.lists(st.booleans(), max_size=60), st.integers(0, 60))
 def test_agreement_looks_at_every_request_in_any_batches(differs, cut):
     flags = np.array(differs, bool)
