@@ -1,14 +1,15 @@
 """The log as the monitor reads it: rows, and the events that they make in one total order.
 
-A prediction's place is (its seq, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1, its
-seq). Writers exclude each other, so this is the order of their commits: nothing ever appears before events that have
-been read, and every reader gets the same events in the same order, whatever its batches.
+A prediction's place is (its seq, 0, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1, its
+seq, 0), and a heartbeat's is (the last prediction's seq, 1, the last outcome's seq, its own). Writers exclude each
+other, so this is the order of their commits: nothing ever appears before events that have been read, and every reader
+gets the same events in the same order, whatever its batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -104,6 +105,10 @@ class Cursor(msgspec.Struct, frozen=True):
     heartbeats: int = 0
 
 
+# Above every seq: the databases count up to 2^63 − 1.
+EVERY = 2**62
+
+
 class LogPage(msgspec.Struct, frozen=True):
     """The next rows after a cursor, read in one snapshot of the log, with the rows that they join.
 
@@ -116,27 +121,56 @@ class LogPage(msgspec.Struct, frozen=True):
     early: tuple[OutcomeRow, ...]
     rows: dict[str, PredictionRow]
     cursor: Cursor
+    heartbeats: tuple[TimePassed, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.predictions) + len(self.outcomes)
+        return len(self.predictions) + len(self.outcomes) + len(self.heartbeats)
+
+
+Place: TypeAlias = tuple[int, int, int, int]
+_Row = TypeVar("_Row")
+
+
+def _of_prediction(row: PredictionRow) -> Place:
+    return row.seq, 0, 0, 0
+
+
+def _of_outcome(row: OutcomeRow) -> Place:
+    return row.predictions_seen, 1, row.seq, 0
+
+
+def _of_heartbeat(row: TimePassed) -> Place:
+    return row.predictions_seen, 1, row.outcomes_seen, row.seq
 
 
 def consumable(
-    predictions: Sequence[PredictionRow], outcomes: Sequence[OutcomeRow], limit: int
-) -> tuple[tuple[PredictionRow, ...], tuple[OutcomeRow, ...]]:
-    """The rows that can be processed, of up to `limit` predictions and outcomes read after one cursor in one snapshot.
+    predictions: Sequence[PredictionRow], outcomes: Sequence[OutcomeRow], heartbeats: Sequence[TimePassed], limit: int
+) -> tuple[tuple[PredictionRow, ...], tuple[OutcomeRow, ...], tuple[TimePassed, ...]]:
+    """The rows that can be processed, of up to `limit` of each kind read after one cursor in one snapshot.
 
-    A list of `limit` rows may go on after its last one, so rows of the other list with a later place must wait for the
+    A list of `limit` rows may go on after its last one, so rows of the other lists with a later place must wait for the
     next page. At least one list is processed completely, so reading never stops.
     """
-    # A full list may go on; one that is not full is complete, and limits nothing.
-    last_prediction = predictions[-1].seq if len(predictions) >= limit else None
-    last_seen = outcomes[-1].predictions_seen if len(outcomes) >= limit else None
-    if last_prediction is not None:
-        outcomes = [outcome for outcome in outcomes if outcome.predictions_seen <= last_prediction]
-    if last_seen is not None:
-        predictions = [row for row in predictions if row.seq <= last_seen]
-    return tuple(predictions), tuple(outcomes)
+    # The first place at which a row that was not read can be. A list that is not full is complete, and limits nothing.
+    unread: list[Place] = []
+    if len(predictions) >= limit:
+        unread.append((predictions[-1].seq + 1, 0, 0, 0))
+    if len(outcomes) >= limit:
+        unread.append((outcomes[-1].predictions_seen, 1, outcomes[-1].seq + 1, 0))
+    if len(heartbeats) >= limit:
+        unread.append((heartbeats[-1].predictions_seen, 1, heartbeats[-1].outcomes_seen, heartbeats[-1].seq + 1))
+    if not unread:
+        return tuple(predictions), tuple(outcomes), tuple(heartbeats)
+    end = min(unread)
+    return (
+        _before(end, predictions, _of_prediction),
+        _before(end, outcomes, _of_outcome),
+        _before(end, heartbeats, _of_heartbeat),
+    )
+
+
+def _before(end: Place, rows: Iterable[_Row], place: Callable[[_Row], Place]) -> tuple[_Row, ...]:
+    return tuple(row for row in rows if place(row) < end)
 
 
 def in_order(page: LogPage) -> list[Event]:
@@ -144,14 +178,16 @@ def in_order(page: LogPage) -> list[Event]:
     early: dict[str, list[OutcomeRow]] = {}
     for outcome in page.early:
         early.setdefault(outcome.prediction_id, []).append(outcome)
-    keyed: list[tuple[tuple[int, int, int], list[Event]]] = []
+    keyed: list[tuple[Place, list[Event]]] = [(_of_heartbeat(beat), [beat]) for beat in page.heartbeats]
     for row in page.predictions:
         waiting = sorted(early.get(row.prediction_id, ()), key=lambda outcome: outcome.seq)
-        keyed.append(((row.seq, 0, 0), [PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in waiting)]))
+        keyed.append(
+            (_of_prediction(row), [PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in waiting)])
+        )
     for outcome in page.outcomes:
         known = page.rows.get(outcome.prediction_id)
         # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
         joined = [OutcomeJoined(outcome, known)] if known is not None and known.seq <= outcome.predictions_seen else []
-        keyed.append(((outcome.predictions_seen, 1, outcome.seq), [FeedbackReceived(outcome), *joined]))
+        keyed.append((_of_outcome(outcome), [FeedbackReceived(outcome), *joined]))
     keyed.sort(key=lambda entry: entry[0])
     return [event for _, events in keyed for event in events]

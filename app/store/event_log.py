@@ -9,14 +9,11 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.experiment import Configuration
-from app.domain.log_event import Cursor, LogPage, OutcomeRow, PredictionRow, consumable
+from app.domain.log_event import EVERY, Cursor, LogPage, OutcomeRow, PredictionRow, TimePassed, consumable
 from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
 from app.store.kinds import READING
 from app.store.statements import statements
-
-# Above every row number: the databases count up to 2^63 − 1.
-_END = 2**62
 
 
 class EventLog:
@@ -26,20 +23,29 @@ class EventLog:
         self._database = database
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
-        """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot."""
-        end = until or Cursor(_END, _END)
+        """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot.
+
+        Of the heartbeats there is none either whose place is after the predictions and outcomes of `until`.
+        """
+        end = until or Cursor(EVERY, EVERY, EVERY)
         with self._database.begin(READING) as connection:
             predictions = _after(connection, "predictions", cursor.predictions, end.predictions, limit)
             outcomes = _after(connection, "outcomes", cursor.outcomes, end.outcomes, limit)
+            beats = _heartbeats(connection, cursor.heartbeats, end, limit)
             # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.
-            rows, received = consumable([*map(_prediction, predictions)], [*map(_outcome, outcomes)], limit)
+            rows, received, passed = consumable(
+                [*map(_prediction, predictions)], [*map(_outcome, outcomes)], beats, limit
+            )
             return LogPage(
                 predictions=rows,
                 outcomes=received,
                 early=_early(connection, rows),
                 rows=_known(connection, received),
+                heartbeats=passed,
                 cursor=Cursor(
-                    rows[-1].seq if rows else cursor.predictions, received[-1].seq if received else cursor.outcomes
+                    rows[-1].seq if rows else cursor.predictions,
+                    received[-1].seq if received else cursor.outcomes,
+                    passed[-1].seq if passed else cursor.heartbeats,
                 ),
             )
 
@@ -76,6 +82,11 @@ class EventLog:
 def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:
     query = f"{statements('monitor')[table]} {statements('monitor')['after']}"
     return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
+
+
+def _heartbeats(connection: Connection, after: int, end: Cursor, limit: int) -> list[TimePassed]:
+    values = {"predictions": end.predictions, "outcomes": end.outcomes, "until": end.heartbeats}
+    return [TimePassed(*row) for row in _execute(connection, "heartbeats", after=after, limit=limit, **values)]
 
 
 def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:

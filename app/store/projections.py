@@ -9,17 +9,24 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.log_event import Cursor
-from app.domain.monitor_state import Changes, UserFact
+from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
-from app.store.statements import REBUILD, REPORTS, statements
+from app.store.statements import CURSOR, REBUILD, REPORTS, SIDE, statements
+from app.store.unit_rows import unit_body, unit_of, window_of, window_row
+
+# Rows of units or windows that are deleted in one transaction: some tens of milliseconds under the write lock.
+_ROWS_AT_ONCE = 10_000
+_MOST_EXPERIMENTS = 2**62
 
 
 class ProjectionStore:
-    """Cursors, states, timelines and users. Every call raises `StoreUnavailable` where the store cannot be used.
+    """Cursors, states, timelines, users, units and windows.
 
-    `space` is a prefix of all names and experiment ids (`REBUILD`, or empty for the live state): a rebuild writes
-    beside the live state until it takes its place. `now_us` is the clock (µs since 1970).
+    Every call raises `StoreUnavailable` where the store cannot be used. `space` is a prefix of all names and experiment
+    ids (`REBUILD`, or empty for the live state): a rebuild writes beside the live state until it takes its place. There
+    may be more units than can be renamed in a moment, so they have two sides, and the live one is noted in a row.
+    `now_us` is the clock (µs since 1970).
     """
 
     def __init__(self, database: Database, now_us: Callable[[], int], space: str = "") -> None:
@@ -50,9 +57,29 @@ class ProjectionStore:
         with self._database.begin(READING) as connection:
             return {row.user_hash: _user(row) for row in _execute(connection, "users", **values)}
 
+    def units(self, experiment_id: str, units: Iterable[int]) -> dict[int, UnitFact]:
+        """The known facts about units of an experiment, by unit; unknown units are left out."""
+        with self._database.begin(READING) as connection:
+            experiment = self._numbers(connection, [experiment_id])[experiment_id]
+            rows = _execute(connection, "units", experiment=experiment, units=_json(sorted(units)))
+        return {row.unit: unit_of(row) for row in rows}
+
+    def windows(self, experiment_id: str, seqs: Iterable[int], closing_before_us: int) -> dict[int, OpenWindow]:
+        """The open windows of the predictions with these seqs, and all that close before a time (µs), by seq."""
+        with self._database.begin(READING) as connection:
+            experiment = self._numbers(connection, [experiment_id])[experiment_id]
+            values = {"seqs": _json(sorted(seqs)), "before_us": closing_before_us}
+            rows = _execute(connection, "windows", experiment=experiment, **values)
+        return {row.seq: window_of(row) for row in rows}
+
+    def any_window(self) -> bool:
+        """Whether any experiment has an open window. One indexed read."""
+        with self._database.begin(READING) as connection:
+            return bool(_execute(connection, "any_window", **_numbers_of(self._side(connection))))
+
     def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
         """Write `changes` and move the cursor from `before` to `after`; False, and no change, if it is elsewhere."""
-        place = {"predictions": after.predictions, "outcomes": after.outcomes, "at_us": self._now_us()}
+        place = {**msgspec.structs.asdict(after), "at_us": self._now_us()}
         with self._database.begin(MONITORING) as connection:
             # Compared under the write lock: a rebuild may have replaced the state since `before` was read.
             if _cursor(connection, self._space + projection) != before:
@@ -62,26 +89,72 @@ class ProjectionStore:
                 connection.execute(text(statements("monitor")["put_state"]), {"name": full, "body": body, **place})
             self._put_points(connection, changes)
             self._put_users(connection, changes.users)
+            self._put_units_and_windows(connection, changes)
         return True
 
-    def discard(self, projections: Sequence[str]) -> None:
-        """Delete everything in this store's own space, before a rebuild and after one that failed."""
+    def discard(self, projections: Sequence[str]) -> bool:
+        """Delete what is in this store's own space, before a rebuild and after one; True where some of it is left.
+
+        It is called until nothing is left, because deleting many units in one transaction would make others wait.
+        """
         with self._database.begin(MONITORING) as connection:
             _clear(connection, self._space, projections)
+            if CURSOR not in projections:
+                return False
+            some = {**_numbers_of(self._side(connection)), "limit": _ROWS_AT_ONCE}
+            named = statements("monitor")
+            gone = [connection.execute(text(named[f"drop_some_{kind}"]), some) for kind in ("units", "windows")]
+            return any(result.rowcount == _ROWS_AT_ONCE for result in gone)
 
     def take_the_place(self, projections: Sequence[str], at: Mapping[str, Cursor]) -> bool:
         """Replace the live state by the state in this space, in one transaction.
 
-        False, and no change, where a live projection has moved on from its cursor in `at`.
+        False, and no change, where a live projection has moved on from its cursor in `at`. What was live of units and
+        windows is then in this space, to be discarded.
         """
         with self._database.begin(MONITORING) as connection:
             # A live monitor that went on has processed rows that this space has not: replacing would lose them.
             if any(_cursor(connection, projection) != at[projection] for projection in projections):
                 return False
+            side = self._side(connection)
             _clear(connection, "", projections)
-            for statement in ("adopt_state", "adopt_points", "adopt_users"):
-                connection.execute(text(statements("monitor")[statement]), {"space": self._space})
+            for name in _names(projections):
+                connection.execute(text(statements("monitor")["adopt_state"]), {"space": self._space, "name": name})
+            if CURSOR in projections:
+                for statement in ("adopt_points", "adopt_users"):
+                    connection.execute(text(statements("monitor")[statement]), {"space": self._space})
+                values = {"name": SIDE, "body": str(side), **msgspec.structs.asdict(Cursor()), "at_us": 0}
+                connection.execute(text(statements("monitor")["put_state"]), values)
         return True
+
+    def _side(self, connection: Connection) -> int:
+        """The side of this space: 1 or −1, the sign of the experiments' numbers."""
+        rows = _execute(connection, "row", name=SIDE)
+        return self._side_of(rows[0].body if rows else None)
+
+    def _side_of(self, live: str | None) -> int:
+        return int(live or 1) * (-1 if self._space else 1)
+
+    def _numbers(self, connection: Connection, experiment_ids: Iterable[str]) -> dict[str, int]:
+        """The experiments' numbers in units and windows, by id."""
+        rows = _execute(connection, "ordinals", ids=_json(sorted(experiment_ids)), side=SIDE)
+        return {row.id: row.ordinal * self._side_of(row.side) for row in rows}
+
+    def _put_units_and_windows(self, connection: Connection, changes: Changes) -> None:
+        named = statements("monitor", connection.dialect.name)
+        concerned = {*changes.units, *changes.windows, *changes.closed}
+        numbers = self._numbers(connection, concerned) if concerned else {}
+        units = sorted(
+            (numbers[name], each.unit, unit_body(each)) for name in changes.units for each in changes.units[name]
+        )
+        if units:
+            rows = [{"experiment": number, "unit": unit, "body": body} for number, unit, body in units]
+            connection.execute(text(named["put_unit"]), rows)
+        windows = [window_row(numbers[name], each) for name in changes.windows for each in changes.windows[name]]
+        if windows:
+            connection.execute(text(named["put_window"]), windows)
+        for name, seqs in changes.closed.items():
+            connection.execute(text(named["close_windows"]), {"experiment": numbers[name], "seqs": _json(seqs)})
 
     def _put_points(self, connection: Connection, changes: Changes) -> None:
         rows = [
@@ -134,13 +207,24 @@ def _cursor(connection: Connection, name: str) -> Cursor:
 
 
 def _clear(connection: Connection, space: str, projections: Sequence[str]) -> None:
-    # Reports are made of the states, so they go with them.
-    for name in (*projections, REPORTS.rstrip("/")):
+    """Delete states, and with those of experiments what only they have, without units and windows."""
+    for name in _names(projections):
         connection.execute(text(statements("monitor")["drop_state"]), {"name": space + name})
-    # Points and users have no name to begin with: inside the rebuild's space, or everything outside it.
-    inside = {"space": REBUILD, "inside": bool(space)}
-    for statement in ("drop_points", "drop_users"):
-        connection.execute(text(statements("monitor")[statement]), inside)
+    if CURSOR in projections:
+        # Points and users have no name to begin with: inside the rebuild's space, or everything outside it.
+        inside = {"space": REBUILD, "inside": bool(space)}
+        for statement in ("drop_points", "drop_users"):
+            connection.execute(text(statements("monitor")[statement]), inside)
+
+
+def _names(projections: Sequence[str]) -> tuple[str, ...]:
+    # Reports are made of the experiments' states, so they go with them.
+    return (*projections, REPORTS.rstrip("/")) if CURSOR in projections else tuple(projections)
+
+
+def _numbers_of(side: int) -> dict[str, int]:
+    """The least and the greatest number of an experiment on a side."""
+    return {"low": 1, "high": _MOST_EXPERIMENTS} if side > 0 else {"low": -_MOST_EXPERIMENTS, "high": -1}
 
 
 def _user(row: Any) -> UserFact:

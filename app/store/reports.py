@@ -34,7 +34,7 @@ class ReportTable:
         """The experiments whose report is missing or older than their state, with the state's cursor."""
         names = {"states": self._space + STATES, "reports": self._space + REPORTS}
         with self._database.begin(READING) as connection:
-            return {row[0]: Cursor(row[1], row[2]) for row in _execute(connection, "stale_reports", **names)}
+            return {row[0]: Cursor(*row[1:]) for row in _execute(connection, "stale_reports", **names)}
 
     def put_report(self, experiment_id: str, of: Cursor, body: str) -> None:
         """Replace the report of an experiment by one (JSON) that was made of the state at cursor `of`."""
@@ -46,7 +46,7 @@ class ReportTable:
 
     def _put(self, name: str, place: Cursor, body: str) -> None:
         values = {"name": self._space + name, "body": body, "at_us": self._now_us()}
-        values |= {"predictions": place.predictions, "outcomes": place.outcomes}
+        values |= msgspec.structs.asdict(place)
         with self._database.begin(MONITORING) as connection:
             connection.execute(text(statements("monitor")["put_state"]), values)
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from string import Template
 
 # Rows of `monitor_state`. The experiments' cursor has the projection's name; a rebuild's names begin with its space.
+# `side` says which of the two sides of units and windows is in force.
 CURSOR = "experiment"
+SIDE = "side"
 HEARTBEAT = "heartbeat"
 REPORTS = "report/"
 STATES = f"{CURSOR}/"

@@ -20,6 +20,7 @@ from app.services.ports import LoggedPrediction
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.event_log import EventLog
+from app.store.heartbeats import HeartbeatLog
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
@@ -104,6 +105,11 @@ class SmallLog:
         ]
         FeedbackLog(self.database, self.clock).commit([[outcome] for outcome in outcomes])
 
+    def pass_time(self, seconds):
+        """A heartbeat after this time of rest."""
+        self.now_us += round(seconds * 1e6)
+        HeartbeatLog(self.database, self.clock).append()
+
     def random_traffic(self, n, seed=0, versions=("v1", "v2"), kinds=("actual",), late=0.2, epoch=None, share=0.5):
         """n requests, some labelled before their row is written, some never; true labels are 0."""
         rng = random.Random(seed)
@@ -167,9 +173,12 @@ class SmallLog:
         with self.database.begin(READING) as connection:
             queries = (
                 "SELECT name, body FROM monitor_state WHERE name LIKE 'experiment%' ORDER BY name",
-                "SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = 'experiment'",
+                "SELECT cursor_predictions, cursor_feedback, cursor_heartbeats FROM monitor_state "
+                "WHERE name = 'experiment'",
                 "SELECT experiment_id, challenger, n, at_us, body FROM timeline ORDER BY 1, 2, 3",
                 "SELECT * FROM monitor_users ORDER BY 1, 2",
+                "SELECT abs(experiment), unit, body FROM monitor_units ORDER BY 1, 2",
+                "SELECT abs(experiment), seq, closes_at_us, body FROM monitor_windows ORDER BY 1, 2",
             )
             return tuple(connection.execute(text(query)).all() for query in queries)
 
@@ -178,5 +187,5 @@ class SmallLog:
         from app.store.kinds import MONITORING
 
         with self.database.begin(MONITORING) as connection:
-            for table in ("monitor_state", "timeline", "monitor_users"):
+            for table in ("monitor_state", "timeline", "monitor_users", "monitor_units", "monitor_windows"):
                 connection.exec_driver_sql(f"DELETE FROM {table}")

@@ -1,11 +1,15 @@
 """The log as the monitor reads it."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from app.domain.log_event import Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, in_order
+from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed, in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.store.event_log import EventLog
+from app.store.heartbeats import HeartbeatLog
+from app.store.kinds import RECORDING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
@@ -27,16 +31,26 @@ def report(database, *numbers, kind="actual"):
     FeedbackLog(database, lambda: 1).commit(submissions)
 
 
+def beat(database, at_us=1):
+    HeartbeatLog(database, lambda: at_us).append()
+
+
 def letters(page):
-    """The events as text: p(redicted), f(eedback) or j(oined), and the number in the id."""
+    """The events as text: p(redicted), f(eedback) or j(oined) and the number in the id, or h(eartbeat) and its time."""
+    return [letter(event) for event in in_order(page)]
+
+
+def letter(event):
+    if isinstance(event, TimePassed):
+        return f"h{event.at_us}"
     kinds = {PredictionLogged: "p", FeedbackReceived: "f", OutcomeJoined: "j"}
-    named = [(event, event.row if isinstance(event, PredictionLogged) else event.outcome) for event in in_order(page)]
-    return [f"{kinds[type(event)]}{int(row.prediction_id)}" for event, row in named]
+    row = event.row if isinstance(event, PredictionLogged) else event.outcome
+    return f"{kinds[type(event)]}{int(row.prediction_id)}"
 
 
-def all_letters(events, limit):
+def all_letters(events, limit, until=None):
     cursor, found = Cursor(), []
-    while len(page := events.page(cursor, limit)):
+    while len(page := events.page(cursor, limit, until)):
         found += letters(page)
         cursor = page.cursor
     return found
@@ -69,3 +83,59 @@ def test_a_row_is_read_as_it_was_logged(database, events):
     PredictionLog(database).append([logged(1, own_key="order-4711", failed='["v2"]'), logged(2)])
     read = [(row.own_key, row.failed, row.latency_us) for row in events.page(Cursor(), 10).predictions]
     assert read == [("order-4711", '["v2"]', 120), (None, None, 120)]
+
+
+def test_heartbeats_stand_where_they_were_committed(database, events):
+    beat(database, 10)
+    log(database, 1)
+    beat(database, 20)
+    report(database, 1)
+    beat(database, 30)
+    beat(database, 40)
+    report(database, 2)
+    expected = ["h10", "p1", "h20", "f1", "j1", "h30", "h40", "f2"]
+    assert [all_letters(events, limit) for limit in (1, 2, 3, 100)] == [expected] * 4
+
+
+WRITES = st.lists(st.tuples(st.sampled_from("pfh"), st.integers(1, 9)), max_size=25)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(writes=WRITES, limit=st.integers(1, 5))
+def test_the_order_is_that_of_the_commits_wherever_the_pages_end(database, events, writes, limit):
+    with database.begin(RECORDING) as connection:
+        for table in ("predictions", "feedback", "heartbeats"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    expected, known = [], {"p": set(), "f": set()}
+    for time, (kind, number) in enumerate(writes):
+        if kind == "h":
+            beat(database, time)
+            expected.append(f"h{time}")
+        elif number not in known[kind]:  # a repeated one changes nothing
+            log(database, number) if kind == "p" else report(database, number)
+            known[kind].add(number)
+            joined = [f"j{number}"] if number in known["p" if kind == "f" else "f"] else []
+            expected += [f"{kind}{number}", *joined]
+    assert all_letters(events, limit) == expected
+    assert all_letters(events, 1000) == expected
+
+
+def test_a_page_ends_at_the_heartbeats_of_the_given_cursor(database, events):
+    log(database, 1)
+    beat(database, 10)
+    beat(database, 20)
+    log(database, 2)
+    beat(database, 30)
+    assert all_letters(events, 1, Cursor(1, 0, 1)) == ["p1", "h10"]
+    assert all_letters(events, 1, Cursor(1, 0, EVERY)) == ["p1", "h10", "h20"]
+
+
+def test_the_newest_event_is_of_any_kind(database):
+    beats = HeartbeatLog(database, lambda: 7)
+    assert beats.newest_event_us() == 0
+    report(database, 1)
+    assert beats.newest_event_us() == 1
+    beats.append()
+    assert beats.newest_event_us() == 7
+    log(database, 3)
+    assert beats.newest_event_us() == 1_700_000_000_000_003
