@@ -6,7 +6,8 @@ Miscoverage: the share of runs of 20,000 labels whose interval ever misses the t
 95 % Clopper–Pearson interval; target: its lower end is at most .05). Width: the mean half-width of `app.stats`
 intervals divided by Wald's at fixed n, from fewer replications. Agreement: the number of intervals that exclude 0
 although the test does not reject, or the reverse (target: none). Wald's half-width is 1.96 standard errors of the
-difference in the same data and is valid for a single look only.
+difference in the same data and is valid for a single look only. "Half of the disagreements labelled" is the product
+form of `app.stats.all_traffic`: counted is whether either of its factors ever misses, without which the product cannot.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy.special import betaln
 from simulated import CHUNK, BettingRuns, TwoSampleRuns, arguments, clopper_pearson, correctness, draw, proportion
 
 from app.stats import paired, paired_numeric, two_sample
+from app.stats.all_traffic import Coverage, difference
 from app.stats.estimates import bar
 from app.stats.paired import PRIOR, PairedSummary
 from app.stats.paired_interval import interval, log_e_at
@@ -31,6 +33,8 @@ MOST_WIDE = {5000: 1.7, 50_000: 1.9}
 SETTINGS = [(0.93, 0.96), (0.95, 0.95), (0.90, 0.92)]
 CORRELATION = 0.45
 NODES = 192
+# Of all requests: the challenger alone right, the baseline alone, both wrong but differently. A difference of .03.
+DISAGREEMENTS = (0.05, 0.02, 0.02)
 Width = tuple[float, float, bool]
 
 
@@ -48,12 +52,16 @@ class PairedMixture:
         self.e = np.ones(replications)
         self.missed = np.zeros(replications, bool)
 
-    def observe(self, outcome: np.ndarray) -> None:
-        """Add one label to each replication: 1, −1 or 0."""
+    def observe(self, outcome: np.ndarray, labelled: np.ndarray | None = None) -> None:
+        """Add one label, 1, −1 or 0, to each replication; or to those that are `labelled`, a mask."""
         wins, losses = outcome > 0, outcome < 0
-        self._wealth[wins] *= self._win / self._tie
-        self._wealth[losses] *= self._loss / self._tie
-        self._wealth *= self._tie
+        if labelled is None:
+            self._wealth[wins] *= self._win / self._tie
+            self._wealth[losses] *= self._loss / self._tie
+            self._wealth *= self._tie
+        else:
+            for mask, factor in ((wins, self._win), (losses, self._loss), (outcome == 0, self._tie)):
+                self._wealth[mask & labelled] *= factor
         self._wealth[self._wealth < 1e-250] = 0.0
         self.e = self._wealth @ self._weights
         self.missed |= self.e >= 1 / 0.05
@@ -74,6 +82,34 @@ def paired_misses(baseline: float, challenger: float, replications: int, labels:
         if abs(log_e_at(summary, d) - np.log(runs.e[0])) > 1e-6:
             raise SystemExit("the vectorised interval differs from app.stats")
         missed += int(runs.missed.sum())
+    return missed
+
+
+def product_misses(labelled_share: float, replications: int, labels: int, seed: list[int]) -> int:
+    """How many product intervals can ever miss a true difference of .03, with a share of the disagreements labelled."""
+    chance, missed = np.random.default_rng(seed), 0
+    differ_rate, lead = sum(DISAGREEMENTS), (DISAGREEMENTS[0] - DISAGREEMENTS[1]) / sum(DISAGREEMENTS)
+    for first in range(0, replications, CHUNK):
+        size = min(CHUNK, replications - first)
+        runs, differ, either = PairedMixture(size, lead), np.zeros(size), np.zeros(size, bool)
+        counts = np.zeros(3, int)
+        for n in range(1, labels + 1):
+            kind = np.searchsorted(np.cumsum(DISAGREEMENTS), chance.random(size), side="right")
+            differ += kind < 3
+            outcome, labelled = np.array([1, -1, 0, 0])[kind], (kind < 3) & (chance.random(size) < labelled_share)
+            runs.observe(outcome, labelled)
+            rate = betaln(0.5 + differ, 0.5 + n - differ) - betaln(0.5, 0.5)
+            rate -= differ * np.log(differ_rate) + (n - differ) * np.log1p(-differ_rate)
+            either |= (runs.e >= 1 / 0.045) | (rate >= np.log(1 / 0.005))
+            counts[outcome[0]] += labelled[0]
+        summary = PairedSummary(int(counts[1]), int(counts[-1]), int(counts[0]))
+        both = Coverage(
+            both=labels, differ=int(differ[0]), labelled=summary.n, wins=summary.wins, losses=summary.losses
+        )
+        low, high = difference(both, 0.05, exogenous=True).interval
+        if abs(log_e_at(summary, lead) - np.log(runs.e[0])) > 1e-6 or not (either[0] or low <= 0.03 <= high):
+            raise SystemExit("the vectorised product differs from app.stats")
+        missed += int(either.sum())
     return missed
 
 
@@ -148,7 +184,7 @@ def _width(ends: tuple[float, float], sd: float, n: int, log_e: float) -> Width:
 
 def report_misses(name: str, hits: int, replications: int) -> bool:
     """Print one row; whether the interval's lower end is at most .05."""
-    print(f"{name:34}{proportion(hits, replications):>28}", flush=True)
+    print(f"{name:36}{proportion(hits, replications):>28}", flush=True)
     return clopper_pearson(hits, replications)[0] <= 0.05
 
 
@@ -175,6 +211,8 @@ def main() -> int:
         report_misses(f"paired {a}/{b}", paired_misses(a, b, replications, labels, [seed, i]), replications)
         for i, (a, b) in enumerate(SETTINGS)
     ]
+    hits = product_misses(0.5, replications, labels, [seed, 5])
+    sound.append(report_misses("half of the disagreements labelled", hits, replications))
     for share in (0.5, 0.05):
         hits = two_sample_misses(share, replications, labels, [seed, 10, round(100 * share)])
         sound.append(report_misses(f"two-sample .93/.96, share {share}", hits, replications))
