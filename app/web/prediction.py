@@ -16,97 +16,16 @@ from msgspec import UNSET, UnsetType
 
 from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
 from app.domain.timestamps import iso_utc
-from app.errors import InvalidRequest, TooLarge
+from app.errors import TooLarge
 from app.services.serving.predictor import PredictionRequest, ServedPrediction
 from app.web.dependencies import Services
 from app.web.operations import require_reader
+from app.web.predict_body import batch_rows, single_row
 from app.web.request import decoded_object, read_body, request_id_of
 from app.web.response import JSON, Answer, Environ, body_of, encode, problem_of
 
 _LOG = logging.getLogger(__name__)
 _CONTENT_TYPE = ("Content-Type", JSON)
-LONGEST_USER_ID = 256
-_LONG_TEXT = 60
-_SINGLE_KEYS = frozenset(("features", "user_id"))
-_BATCH_KEYS = frozenset(("instances", "features", "user_id"))
-
-
-def single_row(body: dict[str, Any], names: tuple[str, ...], environ: dict[str, Any]) -> tuple[object, str | None]:
-    """The row (an array or object, not checked yet) and the user id of `{"features": …}` or of a flat object.
-
-    In the flat form, a feature that is itself called `user_id` goes before the option of that name, which can still be
-    given as a header. Raises `InvalidRequest`.
-    """
-    features = body.get("features")
-    kind = type(features)
-    # An array or object under `features` is the nested form: no feature has such a value.
-    if kind is list or kind is dict:
-        if len(body) == 1:  # by far the most common body: nothing unknown in it, and no user id
-            return features, header_user(environ) if "HTTP_X_USER_ID" in environ else None
-        _refuse_unknown(body, _SINGLE_KEYS)
-        return features, _user(body, environ)
-    if "features" in body and "features" not in names:
-        raise InvalidRequest("features must be an array or an object by feature name", field="features")
-    if "user_id" in names or "user_id" not in body:
-        return body, header_user(environ)
-    return {key: value for key, value in body.items() if key != "user_id"}, _user(body, environ)
-
-
-def batch_rows(body: dict[str, Any], environ: dict[str, Any]) -> tuple[list[Any], str | None]:
-    """The rows (not checked yet) and the user id of `{"instances": [...]}`; `features` is accepted as the same key.
-
-    Raises `InvalidRequest`.
-    """
-    _refuse_unknown(body, _BATCH_KEYS)
-    key = "instances" if "instances" in body else "features"
-    if key not in body:
-        raise InvalidRequest("instances is missing: give an array of rows", field="instances")
-    if key == "instances" and "features" in body:
-        raise InvalidRequest("give the rows as instances or as features, not as both", field="features")
-    rows = body[key]
-    if type(rows) is not list:
-        raise InvalidRequest(f"{key} must be an array of rows", field=key)
-    return rows, _user(body, environ)
-
-
-def header_user(environ: dict[str, Any]) -> str | None:
-    """The user id in `X-User-Id`, None without the header. Raises `InvalidRequest` unless it is 1 to 256 long."""
-    text = environ.get("HTTP_X_USER_ID")
-    if text is None:
-        return None
-    if not text.isascii():
-        text = _utf8(text)
-    return _checked(text, "X-User-Id")
-
-
-def _user(body: dict[str, Any], environ: dict[str, Any]) -> str | None:
-    """The user id of the body, otherwise of the header."""
-    by_header = header_user(environ)  # checked in any case: a wrong header must not pass because of the body
-    return _checked(body["user_id"], "user_id") if "user_id" in body else by_header
-
-
-def _checked(user_id: object, field: str) -> str:
-    if type(user_id) is not str or not 0 < len(user_id) <= LONGEST_USER_ID:
-        raise InvalidRequest(f"{field} must be a string of 1 to {LONGEST_USER_ID} characters", field=field)
-    return user_id
-
-
-def _utf8(text: str) -> str:
-    """Decode a header as UTF-8 like a body, so that one user id in both means the same user.
-
-    WSGI decodes header bytes as Latin-1 (PEP 3333).
-    """
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
-
-
-def _refuse_unknown(body: dict[str, Any], known: frozenset[str]) -> None:
-    for key in body:
-        if key not in known:
-            shown = key[:_LONG_TEXT]
-            raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(known))}", field=shown)
 
 
 # gc=False: answers hold no reference cycles, so the garbage collector need not track them.
@@ -248,9 +167,10 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     predictor = services.predictor
     state = predictor.live_state()
     parser = state.parser(forced)
-    features, user_id = single_row(body, parser.names, environ)
+    features, user_id, key = single_row(body, parser.names, environ)
     row = parser.row(features)
-    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), state))
+    keys = () if key is None else (key,)
+    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), state, keys))
     return served.version.name, encode(answer_to_one(served))
 
 
@@ -259,11 +179,11 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
     forced = environ.get("HTTP_X_MODEL_VERSION")
     state = services.predictor.live_state()
     parser = state.parser(forced)
-    rows, user_id = batch_rows(body, environ)
+    rows, user_id, keys = batch_rows(body, parser.names, environ)
     limit = services.settings.max_batch_rows
     if len(rows) > limit:
         raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
-    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), state)
+    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), state, keys)
     served: ServedPrediction = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 

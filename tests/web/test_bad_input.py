@@ -101,6 +101,12 @@ def test_a_row_that_does_not_fit_names_the_feature(client, features, field):
         ({"features": ROW, "user_id": 17}, "invalid_request", "user_id"),
         ({"features": ROW, "user_id": None}, "invalid_request", "user_id"),
         ({**NAMED, "user_id": 17}, "invalid_request", "user_id"),
+        ({"features": ROW, "id": ""}, "invalid_request", "id"),
+        ({"features": ROW, "id": "k" * 129}, "invalid_request", "id"),
+        ({"features": ROW, "id": 4711}, "invalid_request", "id"),
+        ({"features": ROW, "id": None}, "invalid_request", "id"),
+        ({"features": ROW, "ids": ["k"]}, "invalid_request", "ids"),
+        ({**NAMED, "id": "a\u0000b"}, "invalid_request", "id"),
     ],
 )
 def test_a_body_of_the_wrong_shape_names_the_key(client, body, code, field):
@@ -119,6 +125,9 @@ def test_a_body_of_the_wrong_shape_names_the_key(client, body, code, field):
         ({"instances": [ROW], "features": [ROW]}, "features"),
         ({"instances": [ROW], "rows": 1}, "rows"),
         ({"instances": [ROW], "user_id": []}, "user_id"),
+        ({"instances": [ROW], "ids": ["a", "b"]}, "ids"),
+        ({"instances": [ROW], "ids": [5]}, "ids"),
+        ({"instances": [ROW], "id": "a"}, "id"),
     ],
 )
 def test_a_batch_of_the_wrong_shape_names_the_key(client, body, field):
@@ -143,6 +152,16 @@ def test_a_user_in_the_header_obeys_the_same_rule(client, header):
     assert refused(client, "/predict", {"features": ROW}, headers={"X-User-Id": header})["field"] == "X-User-Id"
     named_too = {"features": ROW, "user_id": "ann"}
     assert refused(client, "/predict", named_too, headers={"X-User-Id": header})["field"] == "X-User-Id"
+
+
+def test_a_key_that_is_none_names_its_row(client):
+    error = refused(client, "/predict/batch", {"instances": [ROW, ROW], "ids": ["a", "b\n"]})
+    assert (error["code"], error["field"], error["index"]) == ("invalid_request", "ids", 1)
+
+
+def test_a_key_in_the_header_of_a_batch_of_several_rows_is_refused(client):
+    error = refused(client, "/predict/batch", {"instances": [ROW, ROW]}, headers={"X-Prediction-Key": "a"})
+    assert (error["code"], error["field"]) == ("invalid_request", "X-Prediction-Key")
 
 
 @pytest.mark.parametrize("version", ["v9", "", "V1", "../v1", "v1,v2", "ü" * 200])

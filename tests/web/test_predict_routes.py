@@ -117,15 +117,41 @@ def test_a_regression_answers_a_number_and_no_class(serve, features):
 @pytest.mark.parametrize(
     ("body", "row"),
     [
-        ({"features": {"user_id": 7, "features": 1}, "user_id": "ann"}, [7, 1]),
-        ({"features": [7, 1], "user_id": "ann"}, [7, 1]),
+        ({"features": {"user_id": 7, "features": 1}}, [7, 1]),
+        ({"features": [7, 1]}, [7, 1]),
         ({"user_id": 7, "features": 1}, [7, 1]),
     ],
 )
 def test_features_may_be_called_like_the_options(serve, body, row):
     client, services = serve(fakes.loaded_models(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (1.0, 0.0))))
-    assert client.post("/predict", json=body).status_code == 200
-    assert services.recorder.exposures[0].rows.tolist() == [row]
+    assert client.post("/predict", json=body, headers={"X-User-Id": "ann"}).status_code == 200
+    (exposure,) = services.recorder.exposures
+    assert exposure.rows.tolist() == [row]
+    assert exposure.assignment == "sticky"
+
+
+@pytest.mark.parametrize("body", [{"features": ROW, "id": "order-1"}, {**NAMED, "id": "order-1"}])
+def test_the_caller_s_own_key_is_recorded_and_not_part_of_the_answer(serve, body):
+    client, services = serve()
+    plain = client.post("/predict", json={"features": ROW}).get_json()
+    assert set(client.post("/predict", json=body).get_json()) == set(plain)
+    client.post("/predict", json={"features": ROW}, headers={"X-Prediction-Key": "order-1"})
+    assert [exposure.keys for exposure in services.recorder.exposures] == [(), ("order-1",), ("order-1",)]
+
+
+def test_a_key_outside_ascii_is_the_same_in_header_and_body(serve):
+    client, services = serve()
+    client.post(
+        "/predict", json={"features": ROW, "id": "Zoë"}, headers={"X-Prediction-Key": "Zoë".encode().decode("latin-1")}
+    )
+    assert services.recorder.exposures[0].keys == ("Zoë",)
+
+
+def test_a_batch_records_a_key_for_each_row(serve):
+    client, services = serve()
+    body = client.post("/predict/batch", json={"instances": [ROW, NAMED], "ids": ["a", "b"]}).get_json()
+    assert body["count"] == 2
+    assert services.recorder.exposures[0].keys == ("a", "b")
 
 
 @pytest.mark.parametrize("key", ["instances", "features"])

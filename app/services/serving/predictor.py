@@ -59,7 +59,8 @@ class PredictionRequest(msgspec.Struct, frozen=True):
     """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic` marks load tests.
 
     `state` is the live state whose parser read the rows: the version that answers must be of the same contract, also
-    if a reload has replaced the loaded models in between. None: the state at the time of the answer.
+    if a reload has replaced the loaded models in between. None: the state at the time of the answer. `keys` are the
+    caller's own keys, one for each row or none at all.
     """
 
     rows: np.ndarray
@@ -68,6 +69,7 @@ class PredictionRequest(msgspec.Struct, frozen=True):
     user_id: str | None = None
     synthetic: bool = False
     state: LiveState | None = None
+    keys: tuple[str, ...] = ()
 
 
 class ServedPrediction(msgspec.Struct, frozen=True):
@@ -191,6 +193,7 @@ class Predictor:
             outputs=outputs,
             latency_s=latency_s,
             failures=failures,
+            keys=request.keys,
         )
         self._sink.record(exposure)
         return ServedPrediction(exposure=exposure, version=version)

@@ -7,7 +7,7 @@ from typing import Any
 from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import LARGEST_FLOAT32
 from app.domain.typical_row import typical_row
-from app.web.prediction import LONGEST_USER_ID
+from app.web.predict_body import LONGEST_KEY, LONGEST_USER_ID
 
 Json = dict[str, Any]
 
@@ -17,6 +17,12 @@ _USER_ID: Json = {
     "maxLength": LONGEST_USER_ID,
     "description": "Who asks, for a sticky assignment.",
 }
+_KEY: Json = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST_KEY,
+    "description": "The caller's own key for this case, of printable characters; sent again, it is the same case.",
+}
 # As long as a prediction id and made of the same characters, so that it passes the check of the shape.
 SAMPLE_ID = "-Sample-" * 8
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
@@ -24,18 +30,16 @@ _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 def request_schemas(contract: FeatureContract | None) -> dict[str, Json]:
     """The schemas of request bodies and their parts by name; without a contract only in outline."""
-    nested = _object({"features": _ref("Row"), "user_id": _USER_ID}, ["features"])
-    forms = [nested]
+    names = () if contract is None else contract.names
+    user = {} if "user_id" in names else {"user_id": _USER_ID}
+    options = user if "id" in names else {"id": _KEY, **user}
+    forms = [_object({"features": _ref("Row"), **options}, ["features"])]
     if contract is not None:
         by_name = {feature.name: _value(feature) for feature in contract.features}
-        forms.append(_object({"user_id": _USER_ID, **by_name}, list(contract.names)))
+        forms.append(_object({**options, **by_name}, list(names)))
     rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
-    batch = {
-        "anyOf": [
-            _object({"instances": rows, "user_id": _USER_ID}, ["instances"]),
-            _object({"features": rows, "user_id": _USER_ID}, ["features"]),
-        ]
-    }
+    keys = {"type": "array", "items": _KEY, "description": "The caller's own keys, one for each row."}
+    batch = {"anyOf": [_object({key: rows, "ids": keys, **user}, [key]) for key in ("instances", "features")]}
     return {
         "Row": _row(contract),
         "PredictRequest": {"anyOf": forms},
@@ -52,9 +56,12 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
     single: dict[str, Json] = {
         "array": {"summary": "Values in column order", "value": {"features": row}},
         "object": {"summary": "Values by feature name", "value": {"features": by_name}},
-        "user": {"summary": "For a user", "value": {"features": row, "user_id": "u-17"}},
     }
-    if not {"features", "user_id"} & set(contract.names):
+    if "user_id" not in by_name:
+        single["user"] = {"summary": "For a user", "value": {"features": row, "user_id": "u-17"}}
+    if "id" not in by_name:
+        single["key"] = {"summary": "With a key of your own", "value": {"features": row, "id": "order-4711"}}
+    if not {"features", "user_id"} & set(by_name):
         single["flat"] = {"summary": "Flat", "value": by_name}
     actual = contract.classes[0] if contract.task == "classification" else 0.5
     outcome = {"prediction_id": SAMPLE_ID, "actual": actual}

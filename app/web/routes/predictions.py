@@ -10,13 +10,8 @@ from app.services.pages import LARGEST_PAGE
 from app.services.queries.history import HistoryPage
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter, number_parameter
-from app.web.prediction import (
-    LONGEST_USER_ID,
-    BatchAnswer,
-    PredictionAnswer,
-    answer_predict,
-    answer_predict_batch,
-)
+from app.web.predict_body import LONGEST_KEY, LONGEST_USER_ID
+from app.web.prediction import BatchAnswer, PredictionAnswer, answer_predict, answer_predict_batch
 from app.web.request import one_text, whole_number
 from app.web.response import Answer, json_answer
 
@@ -36,6 +31,12 @@ _OPTIONS = (
         "header",
         "A user for a sticky assignment; `user_id` in the body takes precedence.",
         {"type": "string", "minLength": 1, "maxLength": LONGEST_USER_ID},
+    ),
+    Parameter(
+        "X-Prediction-Key",
+        "header",
+        "The caller's own key for this case, as `id` in the body; for a batch of one row, as `ids`.",
+        {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
     ),
     Parameter(
         "X-Request-Id",

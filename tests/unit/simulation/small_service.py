@@ -37,6 +37,7 @@ class SmallService:
         self.answers: dict[str, list[tuple[int, object, dict[str, str]]]] = {}
         self.got: list[tuple[str, Any]] = []
         self.authorisation: set[str | None] = set()
+        self.users: list[str] = []
         self._lock = threading.Lock()
         service = self
 
@@ -52,6 +53,7 @@ class SmallService:
 
             def _answer(self, body: object) -> None:
                 service.authorisation.add(self.headers["Authorization"])
+                service.users += self.headers.get_all("X-User-Id", [])
                 status, answer, headers = service.answer(self.path, body)
                 text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_response(status)

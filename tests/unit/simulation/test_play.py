@@ -180,7 +180,8 @@ def test_an_answer_that_is_none_is_a_problem(service: SmallService) -> None:
     problem = Service(service.url).predict([1.0], "u-1")
     assert isinstance(problem, ServiceProblem)
     assert problem.code == "unreadable_answer"
-    assert service.bodies("/predict") == [{"features": [1.0], "user_id": "u-1"}]
+    assert service.bodies("/predict") == [{"features": [1.0]}]
+    assert service.users == ["u-1"]
 
 
 def test_the_report_says_it_all() -> None:
