@@ -83,9 +83,10 @@ def follow(
     rows = _vectors(state.columns, columns, values)
     fit, centres, regressed = _Fit(state), means.copy(), np.zeros(len(values), bool)
     for at in np.flatnonzero(informative).tolist():
-        if fit.in_use:
-            regressed[at], centres[at] = True, fit.predict(rows[at])
-        fit.learn(rows[at], float(values[at]), float(means[at]))
+        predicted = fit.predict(rows[at])
+        if fit.in_use and predicted is not None:
+            regressed[at], centres[at] = True, predicted
+        fit.learn(rows[at], float(means[at]), predicted)
     return fit.state(), Centres(centres, regressed)
 
 
@@ -94,23 +95,20 @@ def design(columns: Sequence[CovariateColumn], features: Sequence[str]) -> np.nd
 
     `features`: each row as it is logged, a JSON array of numbers, strings and nulls; empty where the row is not known.
     """
-    found = np.full((len(features), len(columns)), math.nan)
-    for at, text in enumerate(features):
-        row = msgspec.json.decode(text) if text else []
-        found[at] = [_value(column, row) for column in columns]
+    rows = [msgspec.json.decode(text) if text else [] for text in features]
+    found = np.empty((len(rows), len(columns)))
+    for place, column in enumerate(columns):
+        found[:, place] = _column(column, [row[column.feature] if column.feature < len(row) else None for row in rows])
     return found
 
 
-def _value(column: CovariateColumn, row: list[object]) -> float:
-    value = row[column.feature] if column.feature < len(row) else None
-    if value is None:
-        return math.nan
+def _column(column: CovariateColumn, values: list[object]) -> np.ndarray:
+    """The covariate of each row from the values of one feature."""
     if column.level is not None:
-        return float(value == column.level)
+        return np.array([math.nan if value is None else float(value == column.level) for value in values])
+    numbers = np.array([value if isinstance(value, int | float) else math.nan for value in values], float)
     # A constant column, whose scale is 0, has nothing to predict from.
-    if not isinstance(value, int | float) or not column.scale:
-        return math.nan
-    return (value - column.mean) / column.scale
+    return (numbers - column.mean) / (column.scale or math.nan)
 
 
 def _vectors(width: int, columns: np.ndarray | None, values: np.ndarray) -> np.ndarray:
@@ -134,15 +132,18 @@ class _Fit:
         self._coefficients = np.frombuffer(state.coefficients, _FLOAT)
         self._n, self._error, self._error_of_mean = state.n, state.error, state.error_of_mean
 
-    def predict(self, row: np.ndarray) -> float:
-        """The outcome expected of a row, held within [0, 1]."""
+    def predict(self, row: np.ndarray) -> float | None:
+        """The outcome expected of a row, held within [0, 1]; None before the first fit."""
+        if not len(self._coefficients):
+            return None
         # A running sum adds from left to right, on every machine.
         return min(1.0, max(0.0, float(np.cumsum(self._coefficients * row[:-1])[-1])))
 
-    def learn(self, row: np.ndarray, value: float, mean: float) -> None:
+    def learn(self, row: np.ndarray, mean: float, predicted: float | None) -> None:
         """Score the prediction of one outcome, add the outcome to the sums, and refit where that is due."""
-        if len(self._coefficients):
-            self._error += (value - self.predict(row)) ** 2
+        if predicted is not None:
+            value = float(row[-1])
+            self._error += (value - predicted) ** 2
             self._error_of_mean += (value - mean) ** 2
         np.multiply(row[:, None], row, out=self._product)
         self._moments += self._product
