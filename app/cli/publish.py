@@ -38,15 +38,16 @@ def run(args: argparse.Namespace) -> int:
     with steps() as step:
         step("loading libraries")
         # Deferred: it loads scikit-learn, which takes seconds; `--help` needs nothing of it.
+        from app.inference.latency import timed_versions
         from app.training.external_session import PublishRequest, publish_external
 
         request = PublishRequest(model=args.model, reference=args.reference, target=args.target, version=args.version)
         with registry_of(settings) as registry:
             trained = publish_external(request, registry, step)
+            timed = timed_versions(registry, trained.names, step)
     if args.json:
-        print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(trained, timed, settings), indent=2, ensure_ascii=False))
     else:
-        print(as_text(trained))
-        name = trained.versions[0].manifest.version
-        print(f"\nPublished {name} in {settings.model_dir}. {TO_SERVE}")
+        print(as_text(trained, timed, settings))
+        print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {TO_SERVE}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.table import table_lines
+from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
+from app.settings import Settings
 
 if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
+    from app.inference.latency import SingleRowLatency
     from app.training.findings import DataReport
     from app.training.session import PublishedVersion, SessionResult
 
@@ -33,6 +37,8 @@ _MANIFEST_FIELDS = ("version", "variant", "estimator", "created_at", "runtime", 
 _MOST_CLASSES_SHOWN = 12
 _LONGEST_REASON = 160
 _INDENT = "  "
+# The limit that is offered is as far above the latency measured: traffic is less even than a measurement.
+_ROOM = 1.25
 
 
 @contextmanager
@@ -61,18 +67,61 @@ def steps() -> Iterator[Callable[[str], None]]:
         finish()
 
 
-def as_data(trained: SessionResult) -> dict[str, Any]:
-    """The report and the published versions as plain data, for `--json`."""
+def as_data(trained: SessionResult, timed: Mapping[str, SingleRowLatency], settings: Settings) -> dict[str, Any]:
+    """The report and the published versions as plain data, for `--json`. `timed` are latencies by version."""
     report: object = msgspec.to_builtins(trained.report)
-    return {"data_report": report, "versions": [_version_data(version) for version in trained.versions]}
+    versions = [_version_data(version, timed.get(version.manifest.version), settings) for version in trained.versions]
+    return {"data_report": report, "versions": versions}
 
 
-def as_text(trained: SessionResult) -> str:
-    """The report and the published versions as lines for people."""
+def as_text(trained: SessionResult, timed: Mapping[str, SingleRowLatency], settings: Settings) -> str:
+    """The report and the published versions as lines for people. `timed` are latencies by version."""
     lines = _report_lines(trained.report)
     for version in trained.versions:
-        lines += ["", *_version_lines(version)]
+        lines += ["", *_version_lines(version, timed.get(version.manifest.version), settings)]
     return "\n".join(lines)
+
+
+def unit_text(cases: CaseFacts, settings: Settings) -> str | None:
+    """What the reference says of the unit of an experiment; None if it does not say, or the environment does."""
+    if cases.repeated_share is None or settings.experiment_unit != "auto":
+        return None
+    share = f"{100 * cases.repeated_share:.3g} % of the reference's rows stand in it more than once"
+    return f"{share}: without user_id or id each {'different row' if cases.rows_are_cases else 'request'} votes"
+
+
+def latency_text(latency: SingleRowLatency) -> str:
+    """The latency of a single row, with the champion's beside it where there is one."""
+    own = f"{_ms(latency.p95_us)} for a single row (95th percentile)"
+    if latency.champion_p95_us is None:
+        return own
+    return f"{own}, {_ms(latency.champion_p95_us)} for champion {latency.champion}"
+
+
+def slow_warning(latency: SingleRowLatency, settings: Settings) -> str | None:
+    """What to set if the version would cross `GUARDRAIL_SLOW` beside the champion; None if it would not."""
+    limit, champion_us = slow_limit(settings.guardrail_slow), latency.champion_p95_us
+    if limit is None or champion_us is None or latency.p95_us <= limit.above(champion_us):
+        return None
+    told = "be taken out" if settings.auto_decide in ("rollback", "both") else "be reported"
+    return (
+        f"{_ms(latency.p95_us)} beside the champion's {_ms(champion_us)}: it would {told} as slow; set GUARDRAIL_SLOW, "
+        f"e.g. GUARDRAIL_SLOW={_wide_enough(limit, latency.p95_us, champion_us)}"
+    )
+
+
+def _wide_enough(limit: SlowLimit, p95_us: float, champion_us: float) -> str:
+    """The limit with a factor, rounded up to one digit, under which such a latency is not slow."""
+    # A latency of less than a microsecond is a clock that is too coarse.
+    factor = (_ROOM * p95_us - limit.allowance_us) / max(champion_us, 1.0)
+    step = 10.0 ** math.floor(math.log10(factor))
+    allowance = f"+{limit.allowance_us / 1000:.9g}ms" if limit.allowance_us else ""
+    return f"{math.ceil(factor / step) * step:.0f}x{allowance}"
+
+
+def _ms(microseconds: float) -> str:
+    milliseconds = microseconds / 1000
+    return f"{milliseconds:.2g} ms" if milliseconds < 9.5 else f"{milliseconds:.0f} ms"
 
 
 def figures_text(figures: Mapping[str, object]) -> str:
@@ -85,7 +134,7 @@ def figures_text(figures: Mapping[str, object]) -> str:
     return ", ".join(shown)
 
 
-def _version_data(version: PublishedVersion) -> dict[str, Any]:
+def _version_data(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> dict[str, Any]:
     manifest = msgspec.to_builtins(version.manifest)
     contract = version.manifest.contract
     return {
@@ -94,7 +143,9 @@ def _version_data(version: PublishedVersion) -> dict[str, Any]:
         "features": list(contract.names),
         "classes": list(contract.classes),
         "alias": version.alias,
-        "warnings": list(version.warnings),
+        "repeated_share": version.manifest.cases.repeated_share,
+        "latency": None if latency is None else msgspec.to_builtins(latency),
+        "warnings": _warnings(version, latency, settings),
     }
 
 
@@ -107,7 +158,12 @@ def _report_lines(report: DataReport) -> list[str]:
     return [title, *_indented(table_lines(rows), 1)]
 
 
-def _version_lines(version: PublishedVersion) -> Iterator[str]:
+def _warnings(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> list[str]:
+    slow = None if latency is None else slow_warning(latency, settings)
+    return [*version.warnings, *([slow] if slow else [])]
+
+
+def _version_lines(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> Iterator[str]:
     manifest = version.manifest
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
@@ -121,7 +177,12 @@ def _version_lines(version: PublishedVersion) -> Iterator[str]:
     parity = manifest.parity
     compared = f"agrees with scikit-learn on {parity.rows} rows" if parity.holds else _short(parity.reason)
     yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
-    for warning in version.warnings:
+    if latency is not None:
+        yield f"{_INDENT}{latency_text(latency)}"
+    unit = unit_text(manifest.cases, settings)
+    if unit is not None:
+        yield f"{_INDENT}{unit}"
+    for warning in _warnings(version, latency, settings):
         yield f"{_INDENT}warning: {warning}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from app.cli.access import registry_of
@@ -13,6 +14,7 @@ from app.settings import Settings
 from app.training.variants import read_catalogue
 
 if TYPE_CHECKING:
+    from app.inference.latency import SingleRowLatency
     from app.training.session import Progress, SessionResult
 
 _LARGEST_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
@@ -61,18 +63,20 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     with steps() as step:
         step("loading libraries")
-        trained = _trained(args, settings, step)
+        trained, timed = _trained(args, settings, step)
     if args.json:
-        print(json.dumps(as_data(trained), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(trained, timed, settings), indent=2, ensure_ascii=False))
     else:
-        print(as_text(trained))
-        names = " and ".join(version.manifest.version for version in trained.versions)
-        print(f"\nPublished {names} in {settings.model_dir}. {TO_SERVE}")
+        print(as_text(trained, timed, settings))
+        print(f"\nPublished {' and '.join(trained.names)} in {settings.model_dir}. {TO_SERVE}")
     return 0
 
 
-def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> SessionResult:
+def _trained(
+    args: argparse.Namespace, settings: Settings, step: Progress
+) -> tuple[SessionResult, Mapping[str, SingleRowLatency]]:
     # Deferred: these load scikit-learn, which takes seconds; `--help` needs nothing of it.
+    from app.inference.latency import timed_versions
     from app.training.checks import CheckOptions
     from app.training.session import Gate, TrainingRequest, train
 
@@ -86,7 +90,8 @@ def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> Se
         gate=Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2),
     )
     with registry_of(settings) as registry:
-        return train(request, registry, read_catalogue(), step)
+        trained = train(request, registry, read_catalogue(), step)
+        return trained, timed_versions(registry, trained.names, step)
 
 
 def _share(text: str) -> float:

@@ -103,6 +103,11 @@ class SessionResult(msgspec.Struct, frozen=True):
     report: DataReport
     versions: tuple[PublishedVersion, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the versions."""
+        return tuple(version.manifest.version for version in self.versions)
+
 
 def train(
     request: TrainingRequest, registry: ModelRegistry, catalogue: VariantCatalogue, progress: Progress
