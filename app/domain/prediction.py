@@ -9,6 +9,8 @@ import numpy as np
 
 # Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
 DECIMALS, SMALL = 7, 1e-3
+# The reason of a failure whose version was not asked.
+CIRCUIT_OPEN = "circuit_open"
 Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
 
 
@@ -16,7 +18,7 @@ class Outputs(msgspec.Struct, frozen=True):
     """One version's answers to n rows.
 
     Classification: `class_ids` of shape (n,) and, if the model has them, `probabilities` of shape (n, classes),
-    columns by class id. Regression: `values` of shape (n,), float64.
+    columns by class id. Regression: `values` of shape (n,), float64. Every number is finite.
     """
 
     class_ids: np.ndarray | None = None
@@ -25,7 +27,7 @@ class Outputs(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """A version that was asked and failed, with the reason."""
+    """A version that could not answer, with the reason: the type of its error, or `CIRCUIT_OPEN`."""
 
     version: str
     reason: str

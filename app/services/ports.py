@@ -16,7 +16,7 @@ from app.domain.rows import RowParser
 class Runtime(Protocol):
     """Runs one version. `rows` is the array that `RowParser` makes, shape (rows, features).
 
-    May raise anything: call it through `app.services.boundaries.attempt`.
+    Raises if an answer would not be finite. May raise anything: call it through `app.services.boundaries.attempt`.
     """
 
     def predict(self, rows: np.ndarray) -> Outputs: ...

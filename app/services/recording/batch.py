@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from app.domain.prediction import Exposure
+from app.domain.prediction import CIRCUIT_OPEN, Exposure
 from app.services.boundaries import FaultBoundary, attempt
 from app.services.ports import ExposureLog, LoadedModels, LoggedPrediction
 from app.services.recording.log_rows import log_rows
@@ -27,7 +27,6 @@ ROWS_PER_TICK = 512
 # Shadow versions are skipped while more than this fraction of the queue waits.
 _DEEP_FRACTION = 8
 _LOG_EVERY_S = 1.0
-_CIRCUIT_OPEN = "circuit_open"
 _MODEL_FAILED = "model_failed"
 
 
@@ -109,8 +108,8 @@ def count_served(exposures: Sequence[Exposure], metrics: ServingMetrics) -> None
     for exposure in exposures:
         latencies_s.setdefault(exposure.version, []).append(exposure.latency_s)
         for failure in exposure.failures:
-            if failure.reason == _CIRCUIT_OPEN:  # errors that a version raised come through `FailureReports`
-                metrics.failed(failure.version, _CIRCUIT_OPEN)
+            if failure.reason == CIRCUIT_OPEN:  # errors that a version raised come through `FailureReports`
+                metrics.failed(failure.version, CIRCUIT_OPEN)
     for version, latencies in latencies_s.items():
         metrics.served(version, latencies, len(latencies))
 

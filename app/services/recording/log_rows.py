@@ -5,58 +5,130 @@ The versions that did not serve are run here, many rows in one call (shadow), so
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, pairwise
 
 import msgspec
 import numpy as np
 
-from app.domain.prediction import Exposure, Outputs
+from app.domain.prediction import CIRCUIT_OPEN, Exposure, Outputs
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction
 
 # What the log keeps of one answer: {"c": class id, "p": [probabilities]} or {"v": number}.
 Answer = Mapping[str, object]
 OnFailure = Callable[[str, Exception], None]
+# By row, the versions that were asked and gave no answer. Empty nearly always: rows that all answered are absent.
+Failed = dict[int, list[str]]
+# The most calls with which one version's failing rows are found: enough for each row of a batch of 2,048, and for a few
+# failing rows in any batch. Rows that these calls do not separate have failed together, as a served batch does.
+_MOST_CALLS = 4096
+
+
+class NotFinite(ValueError):
+    """A version answered with NaN or infinity."""
 
 
 def answers_of(
     exposures: Sequence[Exposure], version: str, loaded_models: LoadedModels, on_failure: OnFailure
-) -> list[dict[str, Answer]]:
+) -> tuple[list[dict[str, Answer]], Failed]:
     """Each row's answers by version: that of `version`, which served all of `exposures`, and its compatible versions'.
 
-    A version that fails is left out of the exposures that it could not answer; `on_failure` is called for each.
+    Also the versions that failed: when they were to serve, or here, in shadow. A version that raised when it was to
+    serve is not asked again; one that was not asked then, because its circuit breaker was open, is asked here.
+    `on_failure` is called once for each exposure with rows that a version could not answer here.
     """
-    served = _as_answers(_merged([exposure.outputs for exposure in exposures]), sum(map(len, exposures)))
-    by_version: dict[str, list[Answer | None]] = {version: [*served]}
-    if version in loaded_models.compatible:
+    borders = [*accumulate(map(len, exposures), initial=0)]
+    by_version: dict[str, list[Answer | None]] = {
+        version: [*_as_answers(_merged([exposure.outputs for exposure in exposures]), borders[-1])]
+    }
+    failed: Failed = {}
+    for exposure, span in zip(exposures, pairwise(borders), strict=True):
+        if raised := _raised(exposure):
+            failed.update((row, [*raised]) for row in range(*span))
+    if version in loaded_models.compatible and len(loaded_models.compatible) > 1:
+        rows = np.concatenate([exposure.rows for exposure in exposures])
         for name in loaded_models.compatible:
-            if name != version:
-                by_version[name] = _ask(loaded_models.versions[name], exposures, on_failure)
+            if name == version:
+                continue
+            asked = _asked_spans(name, exposures, borders)
+            by_version[name], errors = _ask(loaded_models.versions[name], rows, borders, asked)
+            for row in errors:
+                failed.setdefault(row, []).append(name)
+            _report(name, errors, borders, on_failure)
     names = tuple(by_version)
-    return [
-        {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
-        for answers in zip(*by_version.values(), strict=True)
+    answers = [
+        {name: answer for name, answer in zip(names, row_answers, strict=True) if answer is not None}
+        for row_answers in zip(*by_version.values(), strict=True)
     ]
+    return answers, failed
 
 
-def _ask(version: LoadedVersion, exposures: Sequence[Exposure], on_failure: OnFailure) -> list[Answer | None]:
-    """The version's answers, None where it failed. After an error, each half is tried on its own.
+def _raised(exposure: Exposure) -> list[str]:
+    """The versions that were asked to serve these rows and failed."""
+    return [failure.version for failure in exposure.failures if failure.reason != CIRCUIT_OPEN]
 
-    So one row that a model cannot take costs only its own answer.
+
+def _asked_spans(name: str, exposures: Sequence[Exposure], borders: Sequence[int]) -> list[tuple[int, int]]:
+    """The spans of rows to ask in shadow: all at once, or each exposure's if the version has raised for some."""
+    raised = [name in _raised(exposure) for exposure in exposures]
+    if not any(raised):
+        return [(0, borders[-1])]
+    return [span for span, has_raised in zip(pairwise(borders), raised, strict=True) if not has_raised]
+
+
+def _ask(
+    version: LoadedVersion, rows: np.ndarray, borders: Sequence[int], spans: Sequence[tuple[int, int]]
+) -> tuple[list[Answer | None], dict[int, Exception]]:
+    """The version's answers to the rows in `spans`, None elsewhere and where it failed, and the errors by row.
+
+    After an error, each half is asked on its own, so one row that a model cannot take costs only its own answer.
+    Broad spans go first, so that the limit on calls leaves no large part unseparated.
     """
-    answers = attempt(_asked, version, exposures)
-    if not isinstance(answers, Exception):
-        return answers
-    if len(exposures) == 1:
-        on_failure(version.name, answers)
-        return [None] * len(exposures[0])
-    middle = len(exposures) // 2
-    return _ask(version, exposures[:middle], on_failure) + _ask(version, exposures[middle:], on_failure)
+    answers: list[Answer | None] = [None] * len(rows)
+    errors: dict[int, Exception] = {}
+    waiting = deque(spans)
+    calls = 0
+    while waiting:
+        start, end = waiting.popleft()
+        calls += 1
+        found = attempt(_asked, version, rows[start:end])
+        if not isinstance(found, Exception):
+            answers[start:end] = found
+            if None in found:
+                errors.update((row, NotFinite("NaN or infinity")) for row in range(start, end) if answers[row] is None)
+        elif end - start == 1 or calls + len(waiting) + 2 > _MOST_CALLS:
+            errors.update(dict.fromkeys(range(start, end), found))
+        else:
+            middle = _middle(borders, start, end)
+            waiting += ((start, middle), (middle, end))
+    return answers, errors
 
 
-def _asked(version: LoadedVersion, exposures: Sequence[Exposure]) -> list[Answer | None]:
-    rows = np.concatenate([exposure.rows for exposure in exposures])
-    return [*_as_answers(version.runtime.predict(rows), len(rows))]
+def _middle(borders: Sequence[int], start: int, end: int) -> int:
+    """Where to halve the span: between two exposures if it has several, else between two rows."""
+    inner = borders[bisect_right(borders, start) : bisect_left(borders, end)]
+    return inner[len(inner) // 2] if inner else (start + end) // 2
+
+
+def _asked(version: LoadedVersion, rows: np.ndarray) -> list[Answer | None]:
+    """The version's answers, None for one that is not finite."""
+    outputs = version.runtime.predict(rows)
+    answers: list[Answer | None] = [*_as_answers(outputs, len(rows))]
+    numbers = outputs.probabilities if outputs.values is None else outputs.values
+    if numbers is not None and not np.isfinite(numbers).all():
+        finite = np.isfinite(numbers).reshape(len(rows), -1).all(axis=1).tolist()
+        return [answer if is_finite else None for answer, is_finite in zip(answers, finite, strict=True)]
+    return answers
+
+
+def _report(name: str, errors: Mapping[int, Exception], borders: Sequence[int], on_failure: OnFailure) -> None:
+    for start, end in pairwise(borders) if errors else ():
+        error = next((errors[row] for row in range(start, end) if row in errors), None)
+        if error is not None:
+            on_failure(name, error)
 
 
 def _merged(outputs: Sequence[Outputs]) -> Outputs:
@@ -97,18 +169,20 @@ def log_rows(
 ) -> list[LoggedPrediction]:
     """One row of the log for each prediction, in the order of `exposures`, with every compatible version's answer.
 
-    A missing number (NaN) is null in the JSON. Raises the encoder's errors for a value that JSON cannot express.
+    A missing value (NaN) is null in the JSON. Raises the encoder's errors for a value that JSON cannot express.
     """
     rows_of: dict[int, list[LoggedPrediction]] = {}
     for version in {exposure.version: None for exposure in exposures}:
         places = [place for place, exposure in enumerate(exposures) if exposure.version == version]
         group = [exposures[place] for place in places]
-        answers = _lines(answers_of(group, version, loaded_models, on_failure))
+        found, failed = answers_of(group, version, loaded_models, on_failure)
+        answers = _lines(found)
         features = _lines([row for exposure in group for row in exposure.rows.tolist()])
+        marks = _marks(failed, len(found))
         start = 0
         for place, exposure in zip(places, group, strict=True):
             end = start + len(exposure)
-            rows_of[place] = _rows(exposure, features[start:end], answers[start:end])
+            rows_of[place] = _rows(exposure, features[start:end], answers[start:end], marks[start:end])
             start = end
     return [row for place in range(len(exposures)) for row in rows_of[place]]
 
@@ -119,7 +193,18 @@ def _lines(values: list) -> list[str]:
     return _ENCODER.encode_lines(values).decode().split("\n")[:-1]
 
 
-def _rows(exposure: Exposure, features: list[str], answers: list[str]) -> list[LoggedPrediction]:
+def _marks(failed: Failed, rows: int) -> list[str | None]:
+    """What the log says of failures, row by row; None where there was none."""
+    marks: list[str | None] = [None] * rows
+    for row, versions in failed.items():
+        marks[row] = _ENCODER.encode(versions).decode()
+    return marks
+
+
+def _rows(
+    exposure: Exposure, features: list[str], answers: list[str], failed: list[str | None]
+) -> list[LoggedPrediction]:
+    keys: Sequence[str | None] = exposure.keys or [None] * len(exposure)
     latency_us = round(exposure.latency_s * 1e6)
     return [
         LoggedPrediction(
@@ -137,6 +222,10 @@ def _rows(exposure: Exposure, features: list[str], answers: list[str]) -> list[L
             row,
             answer,
             latency_us,
+            own_key,
+            failed_versions,
         )
-        for prediction_id, row, answer in zip(exposure.prediction_ids, features, answers, strict=True)
+        for prediction_id, row, answer, own_key, failed_versions in zip(
+            exposure.prediction_ids, features, answers, keys, failed, strict=True
+        )
     ]

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from app.domain.experiment import Configuration
-from app.domain.prediction import Assignment, Exposure, Failure, Outputs
+from app.domain.prediction import CIRCUIT_OPEN, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
 from app.domain.rows import RowParser
 from app.errors import ModelFailed, NotReady
@@ -21,7 +21,6 @@ from app.services.serving.availability import PublishedNames, nothing_loaded, un
 from app.services.serving.breaker import Breaker
 
 _RETRY_AFTER_S = 5
-_CIRCUIT_OPEN = "circuit_open"
 _BREAKER_OPEN = "its circuit breaker is open after repeated failures, see GET /health"
 
 
@@ -216,7 +215,7 @@ class Predictor:
         for version in (chosen, *fallbacks):
             breaker = state.breakers[version.name]
             if not breaker.allows():
-                failures += (Failure(version.name, _CIRCUIT_OPEN),)
+                failures += (Failure(version.name, CIRCUIT_OPEN),)
                 continue
             outputs = attempt(version.runtime.predict, rows)
             if isinstance(outputs, Exception):
@@ -230,7 +229,7 @@ class Predictor:
             return version, outputs, failures
         if choice.assignment == "forced":
             reason = failures[-1].reason
-            raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == _CIRCUIT_OPEN else None)
+            raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == CIRCUIT_OPEN else None)
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
 
 
@@ -243,7 +242,7 @@ def _answers(outputs: Outputs) -> np.ndarray:
 def _described(failures: Sequence[Failure]) -> str:
     """The failures for the client: names of error types only, since a model's message may hold data."""
     return ", ".join(
-        f"{failure.version} {'is shut off' if failure.reason == _CIRCUIT_OPEN else f'raised {failure.reason}'}"
+        f"{failure.version} {'is shut off' if failure.reason == CIRCUIT_OPEN else f'raised {failure.reason}'}"
         for failure in failures
     )
 

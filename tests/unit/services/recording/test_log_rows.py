@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.prediction import Outputs
+from app.domain.prediction import CIRCUIT_OPEN, Failure, Outputs
 from app.services.recording.log_rows import log_rows
 from tests.unit.services.recording.recorders import LOADED, Constant, FailsOn, exposure, models_of
 
@@ -15,6 +15,10 @@ def never(version, error):
 
 def rows_of(*exposures, loaded_models=LOADED, on_failure=never):
     return log_rows(exposures, loaded_models, on_failure)
+
+
+def failures_of(rows):
+    return [None if row.failed is None else msgspec.json.decode(row.failed) for row in rows]
 
 
 def answers(row):
@@ -116,3 +120,144 @@ def test_a_regression_is_logged_as_a_number():
 def test_a_model_without_probabilities_is_logged_without_them():
     (row,) = rows_of(exposure("v1", outputs=Outputs(class_ids=np.array([1]))), loaded_models=models_of(v1=Constant(0)))
     assert msgspec.json.decode(row.answers) == {"v1": {"c": 1}}
+
+
+def test_own_keys_go_with_their_rows():
+    rows = rows_of(exposure(rows=[(1.0, 2.0), (3.0, 4.0)], keys=("a", "注文-2")), exposure())
+    assert [row.own_key for row in rows] == ["a", "注文-2", None]
+
+
+def test_a_row_that_all_versions_answered_has_no_failures():
+    assert failures_of(rows_of(exposure("v1"), exposure("v2"))) == [None, None]
+
+
+class FailsOnAny:
+    """Fails on every call with a row whose first feature is in `bad`."""
+
+    def __init__(self, bad):
+        self.bad = list(bad)
+
+    def predict(self, rows):
+        if np.isin(rows[:, 0], self.bad).any():
+            raise RuntimeError("no luck")
+        return Constant(1).predict(rows)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.data())
+def test_a_shadow_fails_on_exactly_the_rows_that_it_cannot_answer(sizes, data):
+    count = sum(sizes)
+    bad = data.draw(st.sets(st.integers(0, count - 1)))
+    numbers = iter(range(count))
+    asked = [exposure("v1", rows=[(next(numbers), 0.0) for _ in range(size)]) for size in sizes]
+    reported = []
+    rows = rows_of(
+        *asked,
+        loaded_models=models_of(v1=Constant(0), v2=FailsOnAny(bad)),
+        on_failure=lambda *failure: reported.append(failure),
+    )
+    assert failures_of(rows) == [["v2"] if number in bad else None for number in range(count)]
+    assert ["v2" in answers(row) for row in rows] == [number not in bad for number in range(count)]
+    starts = np.cumsum([0, *sizes])
+    assert len(reported) == len({int(np.searchsorted(starts, number, side="right")) for number in bad})
+
+
+def test_the_calls_to_find_failing_rows_are_limited_and_what_they_leave_together_has_failed():
+    calls = []
+
+    class Fails:
+        def predict(self, rows):
+            calls.append(len(rows))
+            raise RuntimeError("no luck")
+
+    asked = exposure("v1", rows=np.zeros((10_000, 2)))
+    rows = rows_of(asked, loaded_models=models_of(v1=Constant(0), v2=Fails()), on_failure=lambda *failure: None)
+    assert failures_of(rows) == [["v2"]] * 10_000
+    assert 4000 < len(calls) <= 4096
+
+
+def test_a_few_failing_rows_of_a_large_batch_cost_no_other_row_its_answer():
+    bad = range(7, 20_000, 1999)
+    asked = exposure("v1", rows=[(float(number), 0.0) for number in range(20_000)])
+    loaded_models = models_of(v1=Constant(0), v2=FailsOnAny(bad))
+    rows = rows_of(asked, loaded_models=loaded_models, on_failure=lambda *failure: None)
+    assert [number for number, row in enumerate(rows) if row.failed] == [*bad]
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        Outputs(values=np.array([1.0, NAN, 2.0])),
+        Outputs(values=np.array([1.0, -INF, 2.0])),
+        Outputs(class_ids=np.zeros(3, int), probabilities=np.array([[0.5, 0.5], [NAN, 0.5], [1.0, 0.0]])),
+        Outputs(class_ids=np.zeros(3, int), probabilities=np.array([[0.5, 0.5], [0.5, INF], [1.0, 0.0]])),
+    ],
+)
+def test_an_answer_in_shadow_that_is_not_finite_is_a_failure_on_its_row(outputs):
+    class Given:
+        def predict(self, rows):
+            return outputs
+
+    reported = []
+    rows = rows_of(
+        exposure("v1", rows=[(1.0, 2.0)] * 3),
+        loaded_models=models_of(v1=Constant(0), v2=Given()),
+        on_failure=lambda version, error: reported.append((version, type(error).__name__)),
+    )
+    assert failures_of(rows) == [None, ["v2"], None]
+    assert ["v2" in msgspec.json.decode(row.answers) for row in rows] == [True, False, True]
+    assert reported == [("v2", "NotFinite")]
+
+
+def fallback(reason, rows=((5.0, 3.0),)):
+    """What is left of a request for which v1 was chosen and v2 answered."""
+    return exposure("v2", rows=rows, chosen="v1", assignment="fallback", failures=(Failure("v1", reason),))
+
+
+def test_a_version_that_raised_when_it_was_to_serve_has_failed_on_every_row_and_is_not_asked_again():
+    loaded_models = models_of(v1=Constant(0), v2=Constant(1))
+    rows = rows_of(fallback("RuntimeError", rows=[(1.0, 2.0)] * 2), loaded_models=loaded_models)
+    assert failures_of(rows) == [["v1"], ["v1"]]
+    assert [[*answers(row)] for row in rows] == [["v2"], ["v2"]]
+    assert loaded_models.versions["v1"].runtime.calls == []
+
+
+def test_a_version_whose_circuit_was_open_is_asked_in_shadow_and_has_not_failed():
+    (row,) = rows_of(fallback(CIRCUIT_OPEN))
+    assert row.failed is None
+    assert {*answers(row)} == {"v1", "v2"}
+
+
+def test_a_version_whose_circuit_was_open_fails_in_shadow_like_any_other():
+    loaded_models = models_of(v1=FailsOn(0, bad=5.0), v2=Constant(1))
+    rows = rows_of(fallback(CIRCUIT_OPEN), loaded_models=loaded_models, on_failure=lambda *failure: None)
+    assert failures_of(rows) == [["v1"]]
+
+
+def test_in_one_batch_a_version_is_asked_only_for_the_requests_on_which_it_has_not_raised():
+    loaded_models = models_of(v1=Constant(0), v2=Constant(1))
+    asked = [exposure("v2"), fallback("ValueError", rows=[(1.0, 2.0)] * 3), fallback(CIRCUIT_OPEN), exposure("v2")]
+    rows = rows_of(*asked, loaded_models=loaded_models)
+    assert failures_of(rows) == [None, ["v1"], ["v1"], ["v1"], None, None]
+    assert ["v1" in answers(row) for row in rows] == [True, False, False, False, True, True]
+    assert sum(loaded_models.versions["v1"].runtime.calls) == 3
+
+
+def test_failures_to_serve_and_in_shadow_are_listed_together():
+    loaded_models = models_of(v1=Constant(0), v2=Constant(1), v3=FailsOn(1, bad=5.0))
+    rows = rows_of(fallback("RuntimeError"), loaded_models=loaded_models, on_failure=lambda *failure: None)
+    assert failures_of(rows) == [["v1", "v3"]]
+
+
+@pytest.mark.parametrize("loaded_models", [models_of(v2=Constant(1)), models_of(v4=Constant(1))])
+def test_a_failure_to_serve_is_kept_where_no_shadow_runs(loaded_models):
+    assert failures_of(rows_of(fallback("RuntimeError"), loaded_models=loaded_models)) == [["v1"]]
+
+
+def test_a_forced_answer_has_shadows_that_may_fail():
+    forced = exposure("v1", assignment="forced", propensity=None, counts=False)
+    loaded_models = models_of(v1=Constant(0), v2=FailsOn(1, bad=5.0))
+    rows = rows_of(forced, loaded_models=loaded_models, on_failure=lambda *failure: None)
+    assert failures_of(rows) == [["v2"]]

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from app.domain.prediction import Failure
 from app.errors import StoreUnavailable
 from app.services.recording.recorder import Recorder
 from app.store.engine import Database
@@ -12,6 +13,7 @@ from app.store.host_files import SharedProgress
 from app.store.predictions import PredictionLog
 from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure
 from tests.unit.store.stored_rows import full_disk
+from tests.waiting import eventually
 
 PATIENCE_S = 20.0
 
@@ -74,6 +76,27 @@ def test_a_reader_that_flushes_sees_what_was_answered_before(on_disk, path):
     recorded = record(on_disk, 100)
     assert on_disk.recorder.flush(PATIENCE_S)
     assert ids(path) == recorded
+
+
+def test_own_keys_and_failures_reach_the_log(on_disk, path):
+    raised = (Failure("v1", "RuntimeError"),)
+    fallback = {"version": "v2", "chosen": "v1", "assignment": "fallback", "failures": raised}
+    record(on_disk, 1, keys=("order-1",))
+    record(on_disk, 1, **fallback)
+    assert on_disk.recorder.stop(PATIENCE_S) == 0
+    with sqlite3.connect(path) as connection:
+        logged = connection.execute("SELECT own_key, failed FROM predictions ORDER BY seq").fetchall()
+    assert logged == [("order-1", None), (None, '["v1"]')]
+
+
+def test_an_outage_of_the_store_costs_no_own_key_and_no_failure(scene):
+    scene.log.error = StoreUnavailable("locked")
+    record(scene, 1, keys=("order-1",), failures=(Failure("v2", "RuntimeError"),))
+    scene.recorder.start()
+    eventually(lambda: scene.recorder.outage)
+    scene.log.error = None
+    assert scene.recorder.stop(PATIENCE_S) == 0
+    assert [(row.own_key, row.failed) for row in scene.log.rows.values()] == [("order-1", '["v2"]')]
 
 
 def test_a_stop_loses_nothing(on_disk, path):

@@ -1,12 +1,15 @@
 import msgspec
 import numpy as np
 import pytest
+from sklearn.dummy import DummyRegressor
 
+from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.errors import ModelFailed, NotReady, UnknownVersion
+from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.serving.predictor import LiveModels, PredictionRequest, Predictor
-from tests.builders import configuration, live_models, models_of
+from tests.builders import configuration, live_models, loaded_models, loaded_version, models_of
 
 KEY = b"k" * 32
 ROWS = np.array([[1.0], [2.0]])
@@ -86,6 +89,34 @@ def test_after_three_failures_in_a_row_a_version_is_not_asked():
     ]
     assert reasons == ["RuntimeError"] * 3 + ["circuit_open"] * 2
     assert len(sink.failures) == 3
+
+
+class NaNs:
+    """A fitted regressor that has no number for some rows."""
+
+    def predict(self, rows):
+        return np.where(rows[:, 0] == 2.0, np.nan, rows[:, 0])
+
+
+def test_another_version_answers_for_one_whose_answer_is_not_finite():
+    houses = FeatureContract(task="regression", target="y", features=(Feature(name="a"),))
+    broken = loaded_version("v1", SklearnRuntime("v1", NaNs(), houses), houses)
+    works = loaded_version("v2", SklearnRuntime("v2", DummyRegressor().fit([[0.0]], [7.0]), houses), houses)
+    live = live_models(loaded_models(broken, works), configuration({"v1": 1.0, "v2": 0.0}))
+    sink = RememberingSink()
+    predictor = Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: 0.0, lambda: 0)
+    given = [predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure for _ in range(4)]
+    assert {each.version for each in given} == {"v2"}
+    assert [each.outputs.values.tolist() for each in given] == [[7.0, 7.0]] * 4
+    assert [each.failures[0].reason for each in given] == ["ModelFailed"] * 3 + ["circuit_open"]
+    assert [version for version, _ in sink.failures] == ["v1"] * 3
+
+
+def test_own_keys_go_into_the_record():
+    predictor, sink = make({"v1": Constant(0)}, {"v1": 1.0})
+    predictor.predict(PredictionRequest(rows=ROWS, request_id="r", keys=("a", "b")))
+    predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
+    assert [exposure.keys for exposure in sink.exposures] == [("a", "b"), ()]
 
 
 def test_a_forced_version_has_no_substitute():
