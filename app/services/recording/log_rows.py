@@ -44,17 +44,17 @@ def answers_of(
     by_version: dict[str, list[Answer | None]] = {
         version: [*_as_answers(_merged([exposure.outputs for exposure in exposures]), borders[-1])]
     }
+    raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
     failed: Failed = {}
-    for exposure, span in zip(exposures, pairwise(borders), strict=True):
-        if raised := _raised(exposure):
-            failed.update((row, [*raised]) for row in range(*span))
+    for place, versions in raised.items():
+        failed.update((row, [*versions]) for row in range(borders[place], borders[place + 1]) if versions)
     if version in loaded_models.compatible and len(loaded_models.compatible) > 1:
         rows = np.concatenate([exposure.rows for exposure in exposures])
         for name in loaded_models.compatible:
             if name == version:
                 continue
-            asked = _asked_spans(name, exposures, borders)
-            by_version[name], errors = _ask(loaded_models.versions[name], rows, borders, asked)
+            spans = _spans_to_ask(name, raised, borders)
+            by_version[name], errors = _ask(loaded_models.versions[name], rows, borders, spans)
             for row in errors:
                 failed.setdefault(row, []).append(name)
             _report(name, errors, borders, on_failure)
@@ -71,12 +71,11 @@ def _raised(exposure: Exposure) -> list[str]:
     return [failure.version for failure in exposure.failures if failure.reason != CIRCUIT_OPEN]
 
 
-def _asked_spans(name: str, exposures: Sequence[Exposure], borders: Sequence[int]) -> list[tuple[int, int]]:
-    """The spans of rows to ask in shadow: all at once, or each exposure's if the version has raised for some."""
-    raised = [name in _raised(exposure) for exposure in exposures]
-    if not any(raised):
+def _spans_to_ask(name: str, raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> list[tuple[int, int]]:
+    """The spans of rows to ask the version in shadow: all rows at once, or each exposure's if it raised for some."""
+    if not any(name in versions for versions in raised.values()):
         return [(0, borders[-1])]
-    return [span for span, has_raised in zip(pairwise(borders), raised, strict=True) if not has_raised]
+    return [span for place, span in enumerate(pairwise(borders)) if name not in raised.get(place, ())]
 
 
 def _ask(
@@ -204,7 +203,7 @@ def _marks(failed: Failed, rows: int) -> list[str | None]:
 def _rows(
     exposure: Exposure, features: list[str], answers: list[str], failed: list[str | None]
 ) -> list[LoggedPrediction]:
-    keys: Sequence[str | None] = exposure.keys or [None] * len(exposure)
+    keys: Sequence[str | None] = exposure.keys or [None] * len(answers)
     latency_us = round(exposure.latency_s * 1e6)
     return [
         LoggedPrediction(
