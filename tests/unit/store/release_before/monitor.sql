@@ -1,0 +1,104 @@
+-- What a name begins with is compared as it stands: LIKE takes `_` for any letter, and SQLite's knows no case.
+
+-- name: predictions
+SELECT
+    seq, prediction_id, served_at_us, epoch, version, chosen, assignment, propensity, counts, synthetic, user_hash,
+    features, answers, latency_us
+FROM predictions
+
+-- name: outcomes
+SELECT
+    seq, prediction_id, kind, outcome, received_at_us, version_ordinal, epoch, counts, randomised, answer, user_hash,
+    predictions_seen
+FROM feedback
+
+-- name: after
+WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit
+
+-- name: of_ids
+WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
+
+-- name: newest_epoch
+SELECT COALESCE(max(epoch), 0) FROM config
+
+-- name: configurations
+SELECT epoch, body FROM config WHERE epoch IN (SELECT $numbers(:epochs))
+
+-- name: first_configuration
+SELECT epoch, body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch LIMIT 1
+
+-- name: last_configuration
+SELECT epoch, body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch DESC LIMIT 1
+
+-- name: experiments
+SELECT id, ordinal, started_at_us, ended_at_us, ended_by FROM experiments ORDER BY ordinal DESC
+
+-- name: cursor
+SELECT cursor_predictions, cursor_feedback FROM monitor_state WHERE name = :name
+
+-- name: states
+SELECT name, body FROM monitor_state WHERE name IN (SELECT $texts(:names))
+
+-- name: states_of
+SELECT name, body FROM monitor_state
+WHERE name = :name OR substr(name, 1, length(:name) + 1) = :name || '/'
+ORDER BY name
+
+-- name: stale_reports
+SELECT substr(s.name, length(:states) + 1) AS id, s.cursor_predictions, s.cursor_feedback
+FROM monitor_state AS s
+LEFT JOIN monitor_state AS r ON r.name = :reports || substr(s.name, length(:states) + 1)
+WHERE substr(s.name, 1, length(:states)) = :states
+    AND (
+        r.name IS NULL OR r.cursor_predictions <> s.cursor_predictions OR r.cursor_feedback <> s.cursor_feedback
+    )
+
+-- name: put_state
+INSERT INTO monitor_state (name, cursor_predictions, cursor_feedback, body, updated_at_us)
+VALUES (:name, :predictions, :outcomes, :body, :at_us)
+ON CONFLICT (name) DO UPDATE SET
+    cursor_predictions = excluded.cursor_predictions,
+    cursor_feedback = excluded.cursor_feedback,
+    body = excluded.body,
+    updated_at_us = excluded.updated_at_us
+
+-- name: put_point
+INSERT INTO timeline (experiment_id, challenger, n, at_us, body)
+VALUES (:experiment_id, :challenger, :n, :at_us, :body)
+ON CONFLICT (experiment_id, challenger, n) DO UPDATE SET at_us = excluded.at_us, body = excluded.body
+
+-- name: users
+SELECT user_hash, epoch, version, exposed, moved, labelled, rewarded FROM monitor_users
+WHERE experiment_id = :experiment_id AND user_hash IN (SELECT $numbers(:hashes))
+
+-- name: put_user
+INSERT INTO monitor_users (experiment_id, user_hash, epoch, version, exposed, moved, labelled, rewarded)
+VALUES (:experiment_id, :user_hash, :epoch, :version, :exposed, :moved, :labelled, :rewarded)
+ON CONFLICT (experiment_id, user_hash) DO UPDATE SET
+    exposed = excluded.exposed, moved = excluded.moved, labelled = excluded.labelled, rewarded = excluded.rewarded
+
+-- name: drop_state
+DELETE FROM monitor_state WHERE name = :name OR substr(name, 1, length(:name) + 1) = :name || '/'
+
+-- name: drop_points
+DELETE FROM timeline WHERE (substr(experiment_id, 1, length(:space)) = :space) = :inside
+
+-- name: drop_users
+DELETE FROM monitor_users WHERE (substr(experiment_id, 1, length(:space)) = :space) = :inside
+
+-- name: adopt_state
+UPDATE monitor_state SET name = substr(name, length(:space) + 1) WHERE substr(name, 1, length(:space)) = :space
+
+-- name: adopt_points
+UPDATE timeline SET experiment_id = substr(experiment_id, length(:space) + 1)
+WHERE substr(experiment_id, 1, length(:space)) = :space
+
+-- name: adopt_users
+UPDATE monitor_users SET experiment_id = substr(experiment_id, length(:space) + 1)
+WHERE substr(experiment_id, 1, length(:space)) = :space
+
+-- name: row
+SELECT body, updated_at_us FROM monitor_state WHERE name = :name
+
+-- name: points
+SELECT challenger, n, at_us, body FROM timeline WHERE experiment_id = :experiment_id ORDER BY challenger, n
