@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 
+import msgspec
 import numpy as np
 
 from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
@@ -61,7 +62,7 @@ class MemoryStates:
         self.units |= {fact.unit: fact for fact in changes.units.get("one", ())}
         self.windows |= {window.seq: window for window in changes.windows.get("one", ())}
         for seq in changes.closed.get("one", ()):
-            del self.windows[seq]
+            self.windows.pop(seq, None)  # one that opened in the same batch was never written
 
     def all(self):
         """Everything that must not depend on the batches."""
@@ -168,8 +169,7 @@ class MemoryLog:
     def log(self, row):
         """Write an answer's row, which joins the outcomes that came before it."""
         self._predictions += 1
-        seq = self._predictions
-        row = PredictionRow(**{name: getattr(row, name) for name in row.__struct_fields__} | {"seq": seq})
+        row = msgspec.structs.replace(row, seq=self._predictions)
         self._logged[row.prediction_id] = row
         early = self._early.pop(row.prediction_id, ())
         self.entries.append([PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in early)])
