@@ -9,15 +9,19 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.cli import main
+from app.domain.log_event import Cursor
+from app.domain.monitor_state import Changes, OpenWindow, UnitFact
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.errors import StoreUnavailable
 from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
+from app.store.heartbeats import HeartbeatLog
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
+from app.store.projections import ProjectionStore
 from tests.unit.store.stored_rows import logged
 from tests.unit.store.test_configurations import FIRST
 
@@ -39,14 +43,20 @@ class Place:
         return main([*words])
 
     def fill(self, first=0):
-        """A log with something in each table that has numbers of its own."""
+        """A store with something in each table that has numbers of its own, and in those of units."""
         key = self.folder / "data" / "keys" / "deployment.key"
         key.parent.mkdir(exist_ok=True)
         key.write_text("ab" * 32)
         database = Database(self.url)
         ConfigurationLog(database).settle(lambda latest: None if latest else FIRST)
-        PredictionLog(database).append([logged(first + number, propensity=0.1 + 0.2) for number in range(5000)])
+        PredictionLog(database).append([logged(first + number, propensity=0.1 + 0.2) for number in range(4999)])
+        PredictionLog(database).append([logged(first + 4999, own_key="order-4711", failed='["v2"]')])
         FeedbackLog(database, lambda: 1).commit([[Outcome(f"{first:064d}", "actual", 0, FACT)]])
+        HeartbeatLog(database, lambda: 1).append()
+        units, windows = (UnitFact(unit=-(2**63)),), (OpenWindow(seq=1, closes_at_us=2, epoch=1, version="v1"),)
+        changes = Changes(units={FIRST.experiment_id: units}, windows={FIRST.experiment_id: windows})
+        states = ProjectionStore(database, lambda: 1)
+        states.commit("experiment", states.cursor("experiment"), Cursor(first + 1, 0, 1), changes)
         database.close()
 
     def tables(self):
