@@ -80,10 +80,9 @@ class ApiClient:
 
     def predict(self, features: Row, version: str | None = None, user_id: str | None = None) -> ApiPrediction:
         """The answer to one row; `version` forces one, and then the answer does not count in the experiment."""
-        body: dict[str, object] = {"features": features}
-        if user_id:
-            body["user_id"] = user_id
-        return self._write("POST", "/predict", body, ApiPrediction, headers=forcing(version))
+        body, headers = asking(features, version, user_id)
+        sent = {name: _as_sent(value) for name, value in headers.items()}
+        return self._write("POST", "/predict", body, ApiPrediction, headers=sent)
 
     def predict_batch(self, rows: Sequence[Row], version: str | None = None) -> ApiBatchPrediction:
         """The answers to rows in their order."""
@@ -141,10 +140,26 @@ def forcing(version: str | None) -> dict[str, str]:
     return {"X-Model-Version": version} if version else {}
 
 
+def asking(features: Row, version: str | None, user_id: str | None) -> tuple[dict[str, object], dict[str, str]]:
+    """The body and the headers of `POST /predict`. A feature called `user_id` leaves the header to name the user."""
+    headers = forcing(version)
+    body: dict[str, object] = {"features": features}
+    if user_id:
+        if "user_id" in features:
+            headers["X-User-Id"] = user_id
+        else:
+            body["user_id"] = user_id
+    return body, headers
+
+
 def signed(actor: str | None) -> dict[str, str]:
     """The header that names the person who decides."""
+    return {"X-Actor": _as_sent(actor)} if actor else {}
+
+
+def _as_sent(header: str) -> str:
     # HTTP headers are bytes, which requests sends as Latin-1; the API reads them as UTF-8.
-    return {"X-Actor": actor.encode().decode("latin-1")} if actor else {}
+    return header.encode().decode("latin-1")
 
 
 def _result(reply: Reply, path: str, kind: type[Record]) -> Record:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from app.ui.client import forcing
+from app.ui.client import asking
 from app.ui.records import ApiContract, ApiFeature, Cell
 
 NO_VALUE = "null"
@@ -60,8 +60,9 @@ def as_curl(
     lines = [f"API_URL={shlex.quote(url)}", 'curl -sS "$API_URL/predict"', "-H 'Content-Type: application/json'"]
     if token:
         lines.append('-H "Authorization: Bearer $API_TOKEN"')
-    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in forcing(version).items()]
-    lines.append(f"-d {shlex.quote(json.dumps(_body(features, user_id), ensure_ascii=False))}")
+    body, headers = asking(dict(features), version, user_id)
+    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
+    lines.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     return lines[0] + "\n" + " \\\n  ".join(lines[1:])
 
 
@@ -69,10 +70,12 @@ def as_python(
     url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
 ) -> str:
     """A Python script that needs `requests` and prints the answer."""
-    headers = [f"    {name!r}: {value!r}," for name, value in forcing(version).items()]
+    asked, options = asking(dict(features), version, user_id)
+    # As bytes where requests would not encode it as UTF-8.
+    headers = [f"    {name!r}: {(value if value.isascii() else value.encode())!r}," for name, value in options.items()]
     if token:
         headers.append("    'Authorization': f\"Bearer {os.environ['API_TOKEN']}\",")
-    body = pprint.pformat(_body(features, user_id), sort_dicts=False, width=100)
+    body = pprint.pformat(asked, sort_dicts=False, width=100)
     return "\n".join(
         [
             *(["import os", ""] if token else []),
@@ -86,7 +89,3 @@ def as_python(
             "print(answer.text)",
         ]
     )
-
-
-def _body(features: Mapping[str, Cell], user_id: str | None) -> dict[str, object]:
-    return {"features": dict(features), **({"user_id": user_id} if user_id else {})}

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from app.ui import inputs, sharing
+from app.ui.client import ApiClient
 from app.ui.records import ApiContract, ApiFeature
+from app.ui.transport import ApiConnection
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
@@ -144,6 +146,18 @@ def test_the_python_script_sends_the_same_request(api, monkeypatch):
     assert json.loads(run.stdout)["prediction"] == "setosa"
     assert api.sent("/predict") == [{"features": ASKED, "user_id": "u-1"}]
     assert api.calls[0][3]["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.parametrize("user", ["u-1", "Zoë 注"])
+def test_where_a_feature_is_called_user_id_the_user_is_in_the_header(api, user):
+    asked = {"user_id": 17.0, "x": 1.5}
+    calls = [sharing.as_curl(api.url, asked, None, user), sharing.as_python(api.url, asked, None, user)]
+    for command in (["bash", "-c", calls[0]], [sys.executable, "-c", calls[1]]):
+        subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    ApiClient(ApiConnection(api.url)).predict(asked, None, user)
+    assert api.sent("/predict") == [{"features": asked}] * 3
+    sent = [headers["X-User-Id"].encode("latin-1").decode() for _, _, _, headers in api.calls]
+    assert sent == [user] * 3
 
 
 def test_a_regression_asks_for_the_true_value(begin, page):
