@@ -54,6 +54,12 @@ ACCOUNTS = FeatureContract(
     features=(Feature(name="user_id"), Feature(name="features")),
     classes=("no", "yes"),
 )
+ORDERS = FeatureContract(
+    task="classification",
+    target="late",
+    features=(Feature(name="id"), Feature(name="weight")),
+    classes=("no", "yes"),
+)
 SERVED_AT_US = 1_795_000_000_123_456
 
 

@@ -38,6 +38,7 @@ LOADED_MODELS = {
     "without_probabilities": fakes.loaded_models(v1=fakes.ConstantRuntime(1, None)),
     "houses": fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
     "accounts": fakes.loaded_models(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
+    "orders": fakes.loaded_models(fakes.ORDERS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
     "empty": fakes.loaded_models(),
 }
 

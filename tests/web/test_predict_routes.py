@@ -139,6 +139,16 @@ def test_the_caller_s_own_key_is_recorded_and_not_part_of_the_answer(serve, body
     assert [exposure.keys for exposure in services.recorder.exposures] == [(), ("order-1",), ("order-1",)]
 
 
+@pytest.mark.parametrize("body", [{"id": 17, "weight": 2}, {"features": {"id": 17, "weight": 2}}])
+def test_where_a_feature_is_called_id_the_key_is_in_the_header(serve, body):
+    client, services = serve(fakes.loaded_models(fakes.ORDERS, v1=fakes.ConstantRuntime(0, (1.0, 0.0))))
+    assert client.post("/predict", json=body, headers={"X-Prediction-Key": "order-1"}).status_code == 200
+    (exposure,) = services.recorder.exposures
+    assert (exposure.rows.tolist(), exposure.keys) == ([[17, 2]], ("order-1",))
+    refused = client.post("/predict", json={"features": [17, 2], "id": "order-1"})
+    assert (refused.status_code, refused.get_json()["error"]["field"]) == (400, "id")
+
+
 def test_a_key_outside_ascii_is_the_same_in_header_and_body(serve):
     client, services = serve()
     client.post(
