@@ -6,7 +6,7 @@ Each replication is one experiment: a log of requests and outcomes that goes thr
 report and automatic decision, with α = .05 and no least duration. Its traffic is made by a scenario of
 `tests/unit/monitor/experiment/scenarios.py`. Versions are equal unless the row says otherwise. Prints how often the
 thing happened that the row is about, with its 95 % Clopper–Pearson interval, and whether the limit of that interval
-keeps the target. `seconds` are those of all replications on one core.
+keeps the target. `seconds` are those of the processor, for all replications.
 
 The interval of the timeline is computed at 1, 4, 16, … outcomes here, to save time; nothing here depends on it.
 """
@@ -100,11 +100,11 @@ TABLE = {
 def count(scenario: str, requests: int, seed: int, replications: range) -> tuple[int, float]:
     """How often the thing happened in these replications, and the seconds that they took."""
     comparisons.next_look = lambda n: 4 * n
-    started, happened = time.perf_counter(), getattr(scenarios, scenario)
+    started, happened = time.process_time(), getattr(scenarios, scenario)
     # Seeded by the name and the number of the replication, so that neither --jobs nor --only changes a figure.
     chances = (np.random.default_rng([seed, zlib.crc32(scenario.encode()), each]) for each in replications)
     hits = sum(bool(happened(chance, requests)) for chance in chances)
-    return hits, time.perf_counter() - started
+    return hits, time.process_time() - started
 
 
 def measured(row: Row, options: argparse.Namespace, pool: ProcessPoolExecutor | None) -> bool:
