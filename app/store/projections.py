@@ -16,7 +16,7 @@ from app.store.statements import CURSOR, REBUILD, REPORTS, SIDE, statements
 from app.store.unit_rows import unit_body, unit_of, window_of, window_row
 
 # Rows of units or windows that are deleted in one transaction: some tens of milliseconds under the write lock.
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 2_000
 _MOST_EXPERIMENTS = 2**62
 
 
