@@ -54,17 +54,18 @@ class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
     """An answer whose reward window is open: it enters the comparisons when the window closes.
 
     `seq` is that of its prediction, `closes_at_us` the last moment (µs since 1970) at which a reward counts; `version`
-    is the one that chance chose in config revision `epoch`. `differs`: by challenger, in order, whether its answer
-    differs from the baseline's, None where one is not known. `features` is the row's JSON. `reward` is None while none
-    has come.
+    is the one that chance chose in config revision `epoch`, for a unit of this `kind`. `differs`: by challenger, in
+    order, whether its answer differs from the baseline's, None where one is not known. `features` is the row's JSON.
+    `reward` is None while none has come.
     """
 
     seq: int
     closes_at_us: int
     epoch: int
     version: str
+    kind: str = "request"
     differs: tuple[bool | None, ...] = ()
-    features: str = "[]"
+    features: str = ""
     reward: float | None = None
 
 
@@ -135,7 +136,8 @@ class LogTotals(msgspec.Struct):
 
     `names` are the versions by ordinal, as far as predictions of them were logged; `feedback` counts outcomes by
     ordinal. `unattributed_*` count rows of no experiment: served or received while no configuration was known.
-    `layout` is that of the states (`STATE_LAYOUT`), 0 where a release without this field has written them.
+    `layout` is that of the states (`STATE_LAYOUT`), 0 where a release without this field has written them. `clock_us`
+    is the time of the log: the latest that an event has shown. `waiting` are the experiments with open reward windows.
     """
 
     predictions: int = 0
@@ -146,6 +148,8 @@ class LogTotals(msgspec.Struct):
     names: dict[int, str] = msgspec.field(default_factory=dict)
     feedback: dict[int, int] = msgspec.field(default_factory=dict)
     layout: int = 0
+    clock_us: int = 0
+    waiting: list[str] = msgspec.field(default_factory=list)
 
     def feedback_by_version(self) -> dict[str, int]:
         """Outcomes by the version that answered, without versions whose name is not known yet."""

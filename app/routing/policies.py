@@ -17,3 +17,8 @@ POLICIES: dict[str, Policy] = {
 def policy_for(name: str, user_hash: int) -> Policy:
     """The policy `name`; for a named user (hash not 0) `weighted` becomes sticky, so that no user sees two versions."""
     return POLICIES[STICKY if user_hash and name == WEIGHTED else name]
+
+
+def keeps_users(name: str) -> bool:
+    """Whether a named user stays with one version under the policy `name`."""
+    return name in (WEIGHTED, STICKY)

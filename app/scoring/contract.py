@@ -31,6 +31,10 @@ class Range(msgspec.Struct, frozen=True):
         """The value moved onto [0, 1]; NaN stays NaN, so that a test can refuse it."""
         return min(max((value - self.low) / self.width, 0.0), 1.0)
 
+    def clipped(self, value: float) -> float:
+        """The value, or the nearer end."""
+        return min(max(value, self.low), self.high)
+
     def difference(self, unit_difference: float) -> float:
         """A difference on the unit scale in the units of the metric."""
         return unit_difference * self.width
@@ -45,12 +49,22 @@ Method: TypeAlias = Literal["paired", "paired_numeric", "two_sample", "asymptoti
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One version's logged answer: class id `c` and the probabilities `p` of all classes, or a number `v`."""
+    """One version's logged answer: class id `c` and the probabilities `p` of all classes, or a number `v`.
+
+    All are None in `MISSING`, the answer of a version that was asked and failed.
+    """
 
     c: int | None = None
     p: tuple[float, ...] | None = None
     v: float | None = None
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the version was asked and failed."""
+        return self.c is None and self.v is None and self.p is None
+
+
+MISSING = Answer()
 
 ScoreAnswer: TypeAlias = Callable[[Answer, float, ExperimentTerms], float | None]
 ScoreId: TypeAlias = Callable[[float, float, ExperimentTerms], float | None]
@@ -106,6 +120,18 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     def is_triggered(self, terms: ExperimentTerms) -> bool:
         """Whether an outcome waits for its logged row: rewards count only where the versions answered differently."""
         return self.uses_rewards and terms.reward_triggered
+
+    def value(self, answer: Answer, label: float, terms: ExperimentTerms) -> float | None:
+        """The value of an answer once the label is known, a missing answer being the worst that there can be.
+
+        None where the answer does not hold what the metric reads, and for a missing one where no range is declared.
+        """
+        if not answer.is_missing:
+            return self.score(answer, label, terms)
+        declared = self.range_of(terms)
+        if declared is None:
+            return None
+        return declared.low if self.higher_is_better else declared.high
 
     def gain(self, terms: ExperimentTerms, baseline: float, challenger: float) -> float:
         """How much better the challenger's value is: in widths of the declared range, else in units of the metric.

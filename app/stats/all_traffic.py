@@ -24,7 +24,7 @@ an assumption on labels, Manski (1990).
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     `both` of them in all; the two answers of `differ` are not the same; `labelled` of these have a label, of which
     `wins` say that the challenger alone was right, and `losses` the baseline alone. On the other labelled ones both
-    were wrong.
+    were wrong. `agreeing_labelled` of the rows on which the two agree have a label.
     """
 
     both: int = 0
@@ -50,6 +50,13 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
     labelled: int = 0
     wins: int = 0
     losses: int = 0
+    agreeing_labelled: int = 0
+
+    @property
+    def seeks_disagreements(self) -> bool:
+        """Whether disagreements are labelled more than twice as often as agreements."""
+        agreements = self.both - self.differ
+        return 2 * self.agreeing_labelled * self.differ < self.labelled * agreements
 
     @property
     def unlabelled(self) -> int:
@@ -67,7 +74,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
         return self.disagreements.add(ties=self.both - self.differ)
 
 
-class AllTraffic(msgspec.Struct, frozen=True):
+class AllTraffic(NamedTuple):
     """The difference on all requests that both versions answered: estimate, interval, and how they were made.
 
     The estimate takes the unlabelled disagreements to be as the labelled ones.

@@ -18,6 +18,8 @@ from app.stats.evidence import Evidence, LabelArrival
 
 # At a share of .52, labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
 BALANCED_WITHIN = 0.02
+# A version that fails this often is not promoted without a person, however good its other answers are.
+MOST_MISSING = 0.01
 _ROUNDING = 1e-9
 _DAY_S = 86_400.0
 
@@ -29,6 +31,10 @@ def unverified_assumptions(
     reasons = [f"the check {check.name} has failed" for check in checks if not check.ok]
     if evidence.method == "asymptotic":
         reasons.append("no range is declared for the metric, so the error rate holds only for very many outcomes")
+    votes = evidence.votes
+    if votes.missing > MOST_MISSING * votes.asked:
+        share = f"{100 * votes.missing / votes.asked:.2g} %"
+        reasons.append(f"{evidence.challenger} gave no answer to {share} of the rows that it was asked")
     remedy = label_remedy(evidence, terms) if evidence.n else None
     if remedy is not None:
         reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")

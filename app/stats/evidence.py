@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from app.scoring.contract import Method
+from app.stats.all_traffic import Form
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.forecast import Forecast
 from app.stats.stopping import Conclusions
@@ -20,7 +21,7 @@ class LabelArrival(msgspec.Struct, frozen=True):
     """How labels arrive, for one pair of versions.
 
     `splits`: the weights of the challenger and of the baseline, in each config revision with traffic. `unlabelled`:
-    requests on which the answers differ and that have no label.
+    units whose first disagreement has no label.
     """
 
     splits: tuple[tuple[float, float], ...] = ()
@@ -40,12 +41,38 @@ class Present(msgspec.Struct, frozen=True):
     gate_log_e: float | None = None
 
 
+class Votes(msgspec.Struct, frozen=True):
+    """Whose votes a comparison rests on.
+
+    Of `outcomes`, each `unit` (user, key, row or request) has one vote. `few_wins` and `few_losses`: (votes, rows)
+    where they come from few different rows, else None. Of `asked` rows the challenger gave no answer to `missing`.
+    """
+
+    unit: str = "request"
+    outcomes: int = 0
+    few_wins: tuple[int, int] | None = None
+    few_losses: tuple[int, int] | None = None
+    asked: int = 0
+    missing: int = 0
+
+
+class Rewards(msgspec.Struct, frozen=True):
+    """What rewards there were: how many, the least and the largest, how many at the bottom and outside of the range."""
+
+    n: int = 0
+    least: float | None = None
+    largest: float | None = None
+    at_bottom: int = 0
+    outside: int = 0
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One challenger against the baseline. Positive differences favour the challenger, in the units of the metric.
 
     `challengers` of the experiment share the error rate: the interval, and what is concluded from it, is at α over
     their number. `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several
-    challengers), `agreement` (label-free equivalence) and `conclusions` remember.
+    challengers), `agreement` (label-free equivalence) and `conclusions` remember. `n` are votes. `form` is that of an
+    interval over all traffic (`app.stats.all_traffic`), None for one over the labelled outcomes.
     """
 
     challenger: str
@@ -63,3 +90,5 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     conclusions: Conclusions = Conclusions()
     forecast: Forecast | NotEstimable = NO_FORECAST
     arrival: LabelArrival = LabelArrival()
+    votes: Votes = Votes()
+    form: Form | None = None

@@ -13,7 +13,6 @@ from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import NotEstimable, bar
 from app.stats.evidence import Evidence
-from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
 from app.stats.verdict import Assessment
@@ -23,6 +22,10 @@ _CHECKS = {
     "label_rate": "the versions' answers are labelled at different rates",
     "drift": "the traffic, or the champion's answers or errors, are proven to differ from the data it was made from",
 }
+
+
+# Units in the plural; a request is called by its outcome.
+_UNITS = {"user": "users", "key": "keys", "row": "rows", "request": None}
 
 
 def describe(finding: Assessment) -> str:
@@ -87,10 +90,10 @@ def _was_ruled_out(finding: Assessment) -> str:
 
 def _equivalent(evidence: Evidence, terms: ExperimentTerms) -> str:
     """The two are as good as each other within the margin."""
-    seen = evidence.conclusions.equivalent_at or evidence.agreement.n
+    seen, cases = evidence.conclusions.equivalent_at or evidence.agreement.n, _UNITS[evidence.votes.unit] or "requests"
     return (
         f"{evidence.challenger} and {evidence.baseline} are equivalent: their {_quantity(terms)} differs by less than "
-        f"{_limit(terms.equivalence_margin, terms)} ({seen:,} requests were enough to prove it); "
+        f"{_limit(terms.equivalence_margin, terms)} ({seen:,} {cases} were enough to prove it); "
         f"keep {evidence.baseline} unless {evidence.challenger} is cheaper to run"
     )
 
@@ -111,7 +114,7 @@ def _undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
     known = f"after {_outcomes(evidence)} {evidence.challenger} against {evidence.baseline} is undecided: "
     if _is_not_worse(evidence, terms):
         known += f"it is not worse by {_limit(terms.equivalence_margin, terms)} or more, and "
-    return known + _by_how_much(evidence, terms) + _how_long(evidence.forecast)
+    return known + _by_how_much(evidence, terms) + _how_long(evidence)
 
 
 def _is_not_worse(evidence: Evidence, terms: ExperimentTerms) -> bool:
@@ -136,9 +139,14 @@ def crossed(guardrail: GuardrailResult, baseline: str) -> str:
 
 
 def _outcomes(evidence: Evidence, n: int | None = None) -> str:
-    """`n` outcomes, by default all."""
-    noun = "labelled requests" if evidence.method.startswith("paired") else "outcomes"
-    return f"{evidence.n if n is None else n:,} {noun}"
+    """`n` votes, by default all: of whom, and how many outcomes they have been told of."""
+    paired = evidence.method.startswith("paired")
+    votes = evidence.n if n is None else n
+    several, outcomes = _UNITS[evidence.votes.unit], "labelled requests" if paired else "outcomes"
+    if several is None:
+        return f"{votes:,} {outcomes}"
+    noun = several if votes != 1 else evidence.votes.unit
+    return f"{votes:,} {noun}" + (f" ({evidence.votes.outcomes:,} {outcomes})" if n is None else "")
 
 
 def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
@@ -196,11 +204,13 @@ def _seldom(p: float) -> str:
     return f"at most 1 of {math.floor(1 / p):,} experiments"
 
 
-def _how_long(forecast: Forecast | NotEstimable) -> str:
+def _how_long(evidence: Evidence) -> str:
+    forecast, several = evidence.forecast, _UNITS[evidence.votes.unit]
+    noun = f"labelled {several or 'requests'}"
     if isinstance(forecast, NotEstimable):
         return ""
     if isinstance(forecast.low, NotEstimable):
         return "; a decision is far off: " + forecast.low.reason
     if isinstance(forecast.high, NotEstimable):
-        return f"; a decision will likely need more than {forecast.low:,} further labelled requests"
-    return f"; a decision will likely need {forecast.low:,} to {forecast.high:,} further labelled requests"
+        return f"; a decision will likely need more than {forecast.low:,} further {noun}"
+    return f"; a decision will likely need {forecast.low:,} to {forecast.high:,} further {noun}"

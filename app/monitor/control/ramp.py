@@ -22,7 +22,6 @@ from app.services.control.decisions import WeightChange
 from app.services.control.transitions import advanced, held, taken_back
 from app.stats import guardrails
 from app.stats.estimates import bar
-from app.stats.guardrails import GuardrailState
 
 _LOG = logging.getLogger(__name__)
 ALPHA = 0.05
@@ -118,12 +117,11 @@ def reason_to_hold(known: ExperimentKnowledge, ramp: Ramp) -> str | None:
 
 def evidence_of_step(state: ExperimentState, ramp: Ramp) -> StepEvidence:
     """The counts of the step's own config revisions. Earlier ones say little: harm can come with load."""
-    pair = state.pairs.get(ramp.version)
     return StepEvidence(
         requests=_sum(state.chosen, ramp),
-        failed=0 if pair is None else _own(pair.errors, ramp.after_epoch),
+        failed=_sum(state.failed, ramp),
         timed=_sum(state.timed, ramp),
-        slow=0 if pair is None else _own(pair.slow, ramp.after_epoch),
+        slow=_sum(state.slow, ramp),
     )
 
 
@@ -134,10 +132,6 @@ def excluded(bad: int, n: int, most: float, alpha: float = ALPHA) -> bool:
     """
     # "Too many good ones for a rate of `most`": the guardrail's test with good and bad exchanged, and no margin.
     return guardrails.log_e(n - bad, n, 1 - most) >= bar(alpha)
-
-
-def _own(state: GuardrailState, after_epoch: int) -> int:
-    return sum(events.challenger for epoch, events in state.epochs.items() if epoch > after_epoch)
 
 
 def _sum(counts: Mapping[int, Mapping[str, int]], ramp: Ramp) -> int:
@@ -154,7 +148,9 @@ def _failure(report: ExperimentReport, version: str) -> str | None:
     if failed is not None:
         return f"the check {failed.replace('_', ' ')} of the experiment has failed"
     compared = next((each for each in report.comparisons if each.challenger == version), None)
-    if compared is not None and compared.verdict == "worse":
+    # By the present evidence: what was proven once and has changed since must not hold the ramp for good.
+    present = compared is not None and (compared.adjusted_log_e or 0.0) >= bar(report.alpha)
+    if compared is not None and present and compared.verdict == "worse" and (compared.difference or 0.0) < 0:
         return f"{version} is proven to be worse than {report.baseline}"
     return None
 

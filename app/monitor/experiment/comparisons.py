@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 from app.domain.monitor_state import PlacedPoint
 from app.domain.report import TimelinePoint
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.methods.contract import Observation
+from app.monitor.experiment.methods.paired import PairedComparison
+from app.monitor.experiment.methods.table import MethodState
 from app.monitor.experiment.outcomes import Observations
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
+from app.stats import all_traffic
+from app.stats.all_traffic import Coverage, Form
 from app.stats.closed_testing import adjusted
-from app.stats.estimates import NotEstimable
+from app.stats.estimates import Interval, NotEstimable
 from app.stats.stopping import conclude
 
 _PER_GROWTH = 50
@@ -66,17 +71,42 @@ def _advance(
         pair.method = pair.method.advance(part)
         start += len(part)
         if pair.method.n >= pair.next_look:
-            yield _look(pair, plan, challenger, part[-1].at_us)
+            yield _look(pair, plan, challenger, part[-1])
 
 
-def _look(pair: PairState, plan: ExperimentPlan, challenger: str, at_us: int) -> PlacedPoint:
-    terms, method = plan.terms, pair.method
-    interval = method.interval(plan.interval_alpha)
+class Shown(NamedTuple):
+    """What is shown of a difference: the improvement, its interval, and the form where it is one of all traffic."""
+
+    difference: float | NotEstimable
+    interval: Interval | NotEstimable
+    form: Form | None = None
+
+
+def shown(method: MethodState, coverage: Coverage | None, plan: ExperimentPlan) -> Shown:
+    """The improvement over the labelled outcomes, or over all traffic where labels are sought where answers differ.
+
+    Over all traffic too where every disagreement is labelled, or labels are declared exogenous: nothing is lost by it.
+    """
+    if isinstance(method, PairedComparison) and coverage is not None and _is_of_all_traffic(coverage, plan):
+        exogenous = plan.terms.labels_exogenous
+        return Shown(*all_traffic.difference(coverage, plan.interval_alpha, exogenous=exogenous))
+    return Shown(method.difference(), method.interval(plan.interval_alpha))
+
+
+def _is_of_all_traffic(coverage: Coverage, plan: ExperimentPlan) -> bool:
+    if not coverage.labelled + coverage.agreeing_labelled:
+        return False
+    return not coverage.unlabelled or plan.terms.labels_exogenous or coverage.seeks_disagreements
+
+
+def _look(pair: PairState, plan: ExperimentPlan, challenger: str, last: Observation) -> PlacedPoint:
+    terms, method, at_us = plan.terms, pair.method, last.at_us
+    difference, interval, _ = shown(method, last.coverage, plan)
     pair.conclusions = conclude(
         pair.conclusions, method.n, interval, margin=terms.equivalence_margin, min_effect=terms.min_effect
     )
     pair.next_look = next_look(method.n)
-    difference, log_e = method.difference(), method.log_e()
+    log_e = method.log_e()
     point = TimelinePoint(
         challenger=challenger,
         n=method.n,

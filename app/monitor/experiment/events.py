@@ -1,9 +1,9 @@
 """The log's events as one experiment reads them, and which of them are fresh draws of chance.
 
-A sticky user is one unit: the first exposure counts for the sample ratio, and the first outcome of each kind is the
-user's vote, if it is of the version and the config revision of that first exposure. Changed weights may move the user
-later. Who stays where is then no longer chance, so later outcomes do not vote. A user whom two versions answered in
-one revision is excluded (crossover exclusion): no vote from then on.
+A request is a draw of its own, except under sticky assignment, where a user is one draw: the first exposure counts for
+the sample ratio, and an outcome is comparable only if it is of the version and the config revision of that exposure.
+Changed weights may move the user later. Who stays where is then no longer chance. A user whom two versions answered in
+one revision is excluded from then on (crossover exclusion).
 """
 
 from __future__ import annotations
@@ -13,22 +13,24 @@ from typing import TypeAlias
 
 import msgspec
 
-from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.log_event import FeedbackReceived, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.monitor_state import UserFact
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
-from app.scoring.contract import Answer
+from app.scoring.contract import MISSING, Answer
 
 _RANDOM = ("weighted", "sticky", "bandit")
-# Which field of a `UserFact` remembers that the user has voted.
+# Which field of a `UserFact` remembers that an outcome of the user has counted.
 _VOTED: Mapping[OutcomeKind, str] = {"actual": "labelled", "reward": "rewarded"}
 
+# By version. `MISSING` is the answer of one that was asked and failed; one that was never asked is not in it.
 Answers: TypeAlias = dict[str, Answer]
 _DECODER = msgspec.json.Decoder(Answers)
+_FAILED = msgspec.json.Decoder(tuple[str, ...])
 
 
 class PredictionFact(msgspec.Struct, frozen=True):
-    """A prediction of the experiment, with the answers of all versions that gave one."""
+    """A prediction of the experiment, with the answers of all versions that were asked."""
 
     row: PredictionRow
     marks: Marks
@@ -43,6 +45,16 @@ class PredictionFact(msgspec.Struct, frozen=True):
     def at_us(self) -> int:
         """When it was served, µs since 1970."""
         return self.row.served_at_us
+
+    @property
+    def drawn(self) -> str:
+        """The version that chance chose; another one has answered if it failed."""
+        return self.row.chosen
+
+    @property
+    def epoch(self) -> int:
+        """The config revision."""
+        return self.row.epoch
 
 
 class FeedbackFact(msgspec.Struct, frozen=True):
@@ -68,6 +80,16 @@ class FeedbackFact(msgspec.Struct, frozen=True):
         """When it was received, µs since 1970."""
         return self.outcome.received_at_us
 
+    @property
+    def drawn(self) -> str | None:
+        """The version that answered: an id does not say whether another was chosen."""
+        return self.served
+
+    @property
+    def epoch(self) -> int:
+        """The config revision."""
+        return self.outcome.epoch
+
 
 class JoinedFact(msgspec.Struct, frozen=True):
     """An outcome once its prediction's row is in the log too, with the answers of all versions to that request."""
@@ -80,9 +102,24 @@ class JoinedFact(msgspec.Struct, frozen=True):
     at_us: int
 
     @property
+    def kind(self) -> OutcomeKind:
+        """A label or a reward."""
+        return self.outcome.kind
+
+    @property
     def served(self) -> str:
         """The version that answered."""
         return self.row.version
+
+    @property
+    def drawn(self) -> str:
+        """The version that chance chose; another one has answered if it failed."""
+        return self.row.chosen
+
+    @property
+    def epoch(self) -> int:
+        """The config revision."""
+        return self.row.epoch
 
     @property
     def user_hash(self) -> int:
@@ -93,7 +130,7 @@ class JoinedFact(msgspec.Struct, frozen=True):
 Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact
 
 
-def fact_of(event: Event, names: dict[int, str]) -> Fact:
+def fact_of(event: PredictionLogged | FeedbackReceived | OutcomeJoined, names: dict[int, str]) -> Fact:
     """The event decoded; `names` are the versions by ordinal."""
     if isinstance(event, PredictionLogged):
         row = event.row
@@ -123,76 +160,106 @@ def _marks_of_outcome(outcome: OutcomeRow) -> Marks:
 
 
 def _answers(row: PredictionRow) -> Answers:
-    return _DECODER.decode(row.answers)
+    answers = _DECODER.decode(row.answers)
+    if row.failed:
+        answers |= dict.fromkeys(_FAILED.decode(row.failed), MISSING)
+    return answers
 
 
-class Units(msgspec.Struct):
-    """Positions, in the sequence of facts, of fresh assignments and of outcomes that may vote.
+class Draws(msgspec.Struct):
+    """Positions, in the sequence of facts, of fresh draws of chance and of outcomes that are comparable by chance.
 
     `changed`: user facts to be written, by hash. `new_users`: by version. `moved`: users newly excluded.
     """
 
     fresh: set[int] = msgspec.field(default_factory=set)
-    votes: set[int] = msgspec.field(default_factory=set)
+    comparable: set[int] = msgspec.field(default_factory=set)
     changed: dict[int, UserFact] = msgspec.field(default_factory=dict)
     new_users: dict[str, int] = msgspec.field(default_factory=dict)
     moved: int = 0
 
 
-def sticky_users(facts: Iterable[Fact]) -> set[int]:
-    """The hashes of the users whose history decides whether these facts count."""
-    return {fact.user_hash for fact in facts if fact.marks.sticky} - {0}
+class Rules(msgspec.Struct, frozen=True):
+    """What the terms of an experiment make of draws.
+
+    `rewards_wait`: a reward enters when it is joined, else when it is received. `fallbacks_count`: a request whose
+    chosen version failed is a draw of that version. `sticky_epochs`: config revisions with sticky assignment.
+    """
+
+    rewards_wait: bool
+    fallbacks_count: bool
+    sticky_epochs: frozenset[int]
+
+    def is_sticky(self, fact: Fact) -> bool:
+        """Whether the version followed from the user, whose requests then are one draw."""
+        # The id of a fallback answer does not say how the failed version was chosen.
+        return fact.user_hash != 0 and (fact.marks.sticky or (_fell_back(fact) and fact.epoch in self.sticky_epochs))
+
+    def is_draw(self, fact: Fact) -> bool:
+        """Whether chance chose the version, and this is the row of the request that stands for the choice."""
+        return fact.marks.randomised or (self.fallbacks_count and _fell_back(fact) and fact.marks.first)
 
 
-def units(facts: Sequence[Fact], known: Mapping[int, UserFact], *, triggered: bool) -> Units:
-    """The units among `facts`. In the triggered form a reward votes when it is joined, else when it is received."""
-    found = Units()
+def _fell_back(fact: Fact) -> bool:
+    return not isinstance(fact, FeedbackFact) and fact.row.counts and fact.row.version != fact.row.chosen
+
+
+def draws(facts: Sequence[Fact], known: Mapping[int, UserFact], rules: Rules) -> Draws:
+    """The draws among `facts`; `known` are the facts about `sticky_users` before."""
+    found = Draws()
     for place, fact in enumerate(facts):
-        if not fact.marks.randomised:
+        if not rules.is_draw(fact):
             continue
         if isinstance(fact, PredictionFact):
             if fact.row.counts:
-                _expose(found, place, fact, known)
-        elif fact.outcome.counts and _votes_here(fact, triggered):
-            _vote(found, place, fact, known)
+                _expose(found, place, fact, known, rules)
+        elif fact.outcome.counts and _enters_here(fact, rules):
+            _compare(found, place, fact, known, rules)
     return found
 
 
-def _votes_here(fact: FeedbackFact | JoinedFact, triggered: bool) -> bool:
-    # Each outcome is an event twice, when received and when joined. It must vote at exactly one of the two.
-    waits = triggered and fact.outcome.kind == "reward"
+def sticky_users(facts: Iterable[Fact], rules: Rules) -> set[int]:
+    """The hashes of the users whose history decides whether these facts count."""
+    return {fact.user_hash for fact in facts if rules.is_sticky(fact)}
+
+
+def _enters_here(fact: FeedbackFact | JoinedFact, rules: Rules) -> bool:
+    # Each outcome is an event twice, when received and when joined. It must enter at exactly one of the two.
+    waits = fact.kind == "actual" or rules.rewards_wait
     return isinstance(fact, JoinedFact) == waits
 
 
-def _expose(found: Units, place: int, fact: PredictionFact, known: Mapping[int, UserFact]) -> None:
-    row, user = fact.row, fact.user_hash
-    if not (fact.marks.sticky and user):
+def _expose(found: Draws, place: int, fact: PredictionFact, known: Mapping[int, UserFact], rules: Rules) -> None:
+    row, user, version = fact.row, fact.user_hash, fact.drawn
+    if not rules.is_sticky(fact):
         found.fresh.add(place)
         return
     before = found.changed.get(user) or known.get(user)
     # An outcome may come before its prediction's row: then the user is known, and not exposed yet.
-    if before is None or (not before.exposed and _same(before, row.epoch, row.version)):
-        first = before or UserFact(user_hash=user, epoch=row.epoch, version=row.version)
+    if before is None or (not before.exposed and _same(before, row.epoch, version)):
+        first = before or UserFact(user_hash=user, epoch=row.epoch, version=version)
         found.changed[user] = msgspec.structs.replace(first, exposed=True)
         found.fresh.add(place)
-        found.new_users[row.version] = found.new_users.get(row.version, 0) + 1
-    elif row.epoch == before.epoch and row.version != before.version and not before.moved:
+        found.new_users[version] = found.new_users.get(version, 0) + 1
+    elif row.epoch == before.epoch and version != before.version and not before.moved:
         found.changed[user] = msgspec.structs.replace(before, moved=True)
         found.moved += 1
 
 
-def _vote(found: Units, place: int, fact: FeedbackFact | JoinedFact, known: Mapping[int, UserFact]) -> None:
-    user, version, epoch = fact.user_hash, fact.served, fact.outcome.epoch
-    if not (fact.marks.sticky and user):
-        found.votes.add(place)
+def _compare(
+    found: Draws, place: int, fact: FeedbackFact | JoinedFact, known: Mapping[int, UserFact], rules: Rules
+) -> None:
+    user, version, epoch = fact.user_hash, fact.drawn, fact.epoch
+    if not rules.is_sticky(fact):
+        found.comparable.add(place)
         return
     if version is None:
         return
     before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=epoch, version=version)
-    voted = _VOTED[fact.outcome.kind]
+    voted = _VOTED[fact.kind]
     if getattr(before, voted) or before.moved or not _same(before, epoch, version):
         return
-    found.votes.add(place)
+    found.comparable.add(place)
     found.changed[user] = msgspec.structs.replace(before, **{voted: True})
 
 

@@ -1,52 +1,100 @@
-"""Projects labels and rewards: counts and means by version, their rates, and what enters each comparison."""
+"""Projects outcomes: counts and means by version, the rate at which they come, and what enters each comparison.
+
+Answers and labels are applied in one pass, in the order of the log: each vote is seen with the answers before it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact
+from app.monitor.experiment.answers import apply_answers, apply_label, follow_agreement
+from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
+from app.monitor.experiment.rewards import Draw, draw_of_row, enter, note_first_answer
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
-from app.monitor.experiment.traffic import follow_ratio
+from app.monitor.experiment.traffic import as_configured, follow_ratio
+from app.monitor.experiment.units import UnitLedger
 
 Observations = dict[str, list[Observation]]
 
 
-def apply_outcomes(
-    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], votes: set[int]
-) -> Observations:
-    """Apply the outcomes among `facts` to `state`, in place; by challenger, what enters its comparison, in order.
+class Comparable(NamedTuple):
+    """The positions of the outcomes that chance made comparable, what is known of units, and the rules of draws."""
 
-    `votes` are the positions, in `facts`, of the outcomes that chance made comparable.
+    places: set[int]
+    ledger: UnitLedger
+    rules: Rules
+
+
+def apply_outcomes(
+    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], comparable: Comparable, found: Observations
+) -> None:
+    """Apply answers and outcomes to `state`, in place and in order, and append to `found`, by challenger, what enters.
+
+    Rewards with a window enter elsewhere (`app.monitor.experiment.windows`).
     """
-    found: Observations = {challenger: [] for challenger in plan.challengers}
+    differs: dict[str, list[bool]] = {challenger: [] for challenger in plan.challengers}
     for place, fact in enumerate(facts):
         if isinstance(fact, PredictionFact):
+            if fact.row.counts:
+                apply_answers(state, plan, fact, comparable.ledger, differs)
+            if plan.metric.uses_rewards and comparable.rules.is_draw(fact):
+                note_first_answer(plan, fact.row, comparable.ledger)
             continue
         if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
-        if not fact.outcome.counts:
-            continue
-        if isinstance(fact, JoinedFact) and fact.outcome.kind == "actual":
-            _apply_label(state, plan, fact, place, found)
-        elif fact.outcome.kind == "reward" and plan.metric.uses_rewards and place in votes:
-            _apply_reward(state, plan, fact, place, found)
-    # Triggered rewards vote when they are joined, and only if both answers are in the log, so their rate is not that
-    # of the assignments.
-    if not plan.metric.is_triggered(plan.terms):
-        state.label_rate = follow_ratio(state.label_rate, state, _rated(state, plan, facts, votes))
-    return found
+        if fact.outcome.counts:
+            _apply_one(state, plan, fact, place, comparable, found)
+    follow_agreement(state, plan, differs)
+    # Triggered rewards, and those with a window, enter at a rate that is not that of the assignments.
+    if not plan.metric.is_triggered(plan.terms) and plan.window_us is None:
+        state.label_rate = follow_ratio(state.label_rate, state, _rated(state, plan, facts, comparable.places))
+
+
+def _apply_one(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    fact: FeedbackFact | JoinedFact,
+    place: int,
+    comparable: Comparable,
+    found: Observations,
+) -> None:
+    """One outcome that counts."""
+    if fact.kind == "actual":
+        if isinstance(fact, JoinedFact):
+            apply_label(state, plan, fact, place, comparable.ledger, found)
+        return
+    state.joined_rewards += isinstance(fact, JoinedFact)
+    if plan.metric.uses_rewards and plan.window_us is None and place in comparable.places:
+        draw = _draw(state, plan, fact, comparable.rules)
+        if draw is not None:
+            enter(state, plan, draw, Observation(place, fact.at_us, fact.value), comparable.ledger, found)
+
+
+def _draw(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | JoinedFact, rules: Rules) -> Draw | None:
+    """What chance chose for the answer that the reward is about; None where the log does not say."""
+    if isinstance(fact, FeedbackFact):
+        return None if fact.served is None else Draw(fact.served, fact.epoch)
+    draw = draw_of_row(state, plan, fact.row, fact.answers)
+    # Of a unit that met both versions, the reward that comes first may be that of the version that is rewarded sooner.
+    # So its first answer votes, and no other. A user who stays with one version votes with the first reward.
+    return draw if rules.is_sticky(fact) else draw._replace(seq=fact.row.seq)
 
 
 def _rated(
-    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], votes: set[int]
+    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], comparable: set[int]
 ) -> Iterator[tuple[int, str]]:
-    """Epoch and version of each outcome that the check of label rates counts."""
+    """Config revision and version of each outcome that the check of label rates counts."""
     for place, fact in enumerate(facts):
-        if not isinstance(fact, FeedbackFact) or fact.served is None:
+        if place not in comparable or isinstance(fact, PredictionFact) or fact.kind != plan.metric.outcome:
             continue
-        if place in votes and fact.kind == plan.metric.outcome and fact.served in state.versions:
-            yield fact.outcome.epoch, fact.served
+        # An answer that was not drawn at the configured weights says nothing about rates at them.
+        if isinstance(fact, JoinedFact) and not as_configured(state, fact.row):
+            continue
+        version = fact.served
+        if version in state.versions and state.epochs[fact.epoch].get(version, 0.0) > 0:
+            yield fact.epoch, version
 
 
 def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> None:
@@ -60,9 +108,13 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
         return
     if fact.kind == "reward":
         state.rewards += 1
+        _note_reward(state, plan, fact.value)
         if tally is not None:
             tally.rewards += 1
             tally.reward_total += fact.value
+            if plan.metric.uses_rewards:
+                declared = plan.metric.range_of(plan.terms)
+                tally.add_score(fact.value if declared is None else declared.clipped(fact.value))
         return
     state.labels += 1
     if tally is not None:
@@ -72,49 +124,11 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
             tally.add_score(plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms))
 
 
-def _apply_label(
-    state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact, place: int, found: Observations
-) -> None:
-    """A label whose row is in the log: it scores the answer of each version."""
-    metric = plan.metric
-    _score_served(state, plan, fact)
-    base = fact.answers.get(plan.baseline)
-    for challenger, pair in state.pairs.items():
-        other = fact.answers.get(challenger)
-        if base is None or other is None:
-            continue
-        pair.differ_labelled += metric.tells_apart(base, other)
-        base_score, score = (metric.score(answer, fact.value, plan.terms) for answer in (base, other))
-        if base_score is None or score is None:
-            continue
-        gain = metric.gain(plan.terms, base_score, score)
-        found[challenger].append(Observation(place, fact.at_us, gain))
-
-
-def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:
-    """The served answer's own score, where the id was not enough for it."""
-    tally, answer = state.versions.get(fact.row.version), fact.answers.get(fact.row.version)
-    if plan.metric.score_of_id is None and tally is not None and answer is not None:
-        tally.add_score(plan.metric.score(answer, fact.value, plan.terms))
-
-
-def _apply_reward(
-    state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | JoinedFact, place: int, found: Observations
-) -> None:
-    """A reward that may vote: it counts for the served version alone."""
-    for challenger, pair in state.pairs.items():
-        if fact.served not in (plan.baseline, challenger):
-            continue
-        share = plan.share(state.epochs[fact.outcome.epoch], challenger)
-        if not 0 < share < 1:
-            # Chance did not choose between the two, so the reward says nothing about their difference.
-            pair.skipped += 1
-            continue
-        informative = True
-        if isinstance(fact, JoinedFact):
-            base, other = fact.answers.get(plan.baseline), fact.answers.get(challenger)
-            if base is None or other is None:
-                continue
-            informative = plan.metric.tells_apart(base, other)
-        observation = Observation(place, fact.at_us, fact.value, fact.served == challenger, share, informative)
-        found[challenger].append(observation)
+def _note_reward(state: ExperimentState, plan: ExperimentPlan, value: float) -> None:
+    """Remember which rewards there are: the report says what they mean for the comparison."""
+    seen, declared = state.reward_values, plan.metric.range_of(plan.terms)
+    seen.least = value if seen.least is None else min(seen.least, value)
+    seen.largest = value if seen.largest is None else max(seen.largest, value)
+    if declared is not None:
+        seen.at_bottom += value <= declared.low
+        seen.outside += not declared.low <= value <= declared.high

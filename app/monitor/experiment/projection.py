@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from app.domain.experiment import Configuration
-from app.domain.log_event import Event, FeedbackReceived, PredictionLogged
-from app.domain.monitor_state import Changes, LogTotals, PlacedPoint, UserFact
+from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, TimePassed
+from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
-from app.monitor.experiment.events import Fact, fact_of, marks_of_row, sticky_users, units
+from app.monitor.experiment.events import Draws, Fact, FeedbackFact, Rules, draws, fact_of, marks_of_row, sticky_users
 from app.monitor.experiment.methods.table import new_comparison
-from app.monitor.experiment.outcomes import apply_outcomes
+from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
+from app.monitor.experiment.rewards import Windows, apply_windows, closing_reads
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
-from app.monitor.experiment.traffic import apply_traffic
+from app.monitor.experiment.traffic import Batch, apply_traffic
+from app.monitor.experiment.units import UnitLedger, identities, user_identity
 from app.monitor.projection import DerivedReads
+from app.routing.policies import keeps_users
 
 NAME = "experiment"
 
@@ -26,33 +30,57 @@ class ExperimentProjection:
     name = NAME
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
-        """The new states, timeline points and user facts of the experiments that `events` belong to."""
+        """The changes to the experiments that `events` belong to, and to those whose reward windows have closed."""
         totals = _totals(reads)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
         configurations = reads.configurations({_epoch(event) for event in events} - {0})
-        by_experiment: dict[str, list[Fact]] = {}
-        epochs: dict[str, dict[int, Configuration]] = {}
+        parts = {experiment_id: _Part() for experiment_id in totals.waiting}
         for event in events:
+            totals.clock_us = max(totals.clock_us, _time_us(event))
             configuration = configurations.get(_epoch(event))
             _count(totals, event, configuration)
-            if configuration is not None:
-                experiment_id = configuration.experiment_id
-                names = _names(configuration, totals.names)
-                by_experiment.setdefault(experiment_id, []).append(fact_of(event, names))
-                epochs.setdefault(experiment_id, {})[configuration.epoch] = configuration
-        states: dict[str, str] = {}
-        points: list[PlacedPoint] = []
-        users: dict[str, tuple[UserFact, ...]] = {}
-        for experiment_id, facts in by_experiment.items():
-            plan = _plan(experiment_id, reads)
-            state = _load(plan, reads)
-            for epoch, configuration in epochs[experiment_id].items():
-                state.epochs[epoch] = dict(configuration.weights)
-            made, changed = _apply_to_one(state, plan, facts, reads)
-            states[experiment_id] = _json(state)
-            points += made
-            users[experiment_id] = changed
-        return Changes(cursor_body=_json(totals), states=states, points=tuple(points), users=users)
+            if configuration is not None and not isinstance(event, TimePassed):
+                part = parts.setdefault(configuration.experiment_id, _Part())
+                part.facts.append(fact_of(event, _names(configuration, totals.names)))
+                part.clocks.append(totals.clock_us)
+                part.configurations[configuration.epoch] = configuration
+        done = {
+            experiment_id: _apply_to_one(experiment_id, part, totals.clock_us, reads)
+            for experiment_id, part in parts.items()
+        }
+        changed = {name: one for name, one in done.items() if one is not None}
+        totals.waiting = sorted(
+            {name for name in totals.waiting if done[name] is None}
+            | {name for name, one in changed.items() if one.state.open_windows}
+        )
+        totals.layout = STATE_LAYOUT
+        return Changes(
+            cursor_body=_json(totals),
+            states={name: _json(one.state) for name, one in changed.items()},
+            points=tuple(point for one in changed.values() for point in one.points),
+            users={name: one.users for name, one in changed.items()},
+            units={name: one.units for name, one in changed.items()},
+            windows={name: tuple(one.windows.changed.values()) for name, one in changed.items()},
+            closed={name: tuple(one.windows.closed) for name, one in changed.items()},
+        )
+
+
+class _Part(msgspec.Struct):
+    """The facts of one experiment in a batch, the time of the log at each, and their configurations by revision."""
+
+    facts: list[Fact] = msgspec.field(default_factory=list)
+    clocks: list[int] = msgspec.field(default_factory=list)
+    configurations: dict[int, Configuration] = msgspec.field(default_factory=dict)
+
+
+class _Applied(NamedTuple):
+    """What a batch has made of one experiment."""
+
+    state: ExperimentState
+    points: list[PlacedPoint]
+    users: tuple[UserFact, ...]
+    units: tuple[UnitFact, ...]
+    windows: Windows
 
 
 def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
@@ -61,26 +89,57 @@ def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
         return msgspec.json.decode(body, type=ExperimentState)
     return ExperimentState(
         versions={version: VersionTally() for version in plan.versions},
-        pairs={challenger: PairState(method=new_comparison(plan.terms)) for challenger in plan.challengers},
+        pairs={
+            challenger: PairState(method=new_comparison(plan.terms, plan.cases.covariates))
+            for challenger in plan.challengers
+        },
     )
 
 
-def _apply_to_one(
-    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads
-) -> tuple[list[PlacedPoint], tuple[UserFact, ...]]:
-    """Apply the facts of one experiment to its state, in place."""
-    # The state holds no users: there may be millions. Only those of this batch are read.
-    hashes = sticky_users(facts)
-    known = reads.users(plan.experiment_id, hashes) if hashes else {}
-    found = units(facts, known, triggered=plan.metric.is_triggered(plan.terms))
+def _apply_to_one(experiment_id: str, part: _Part, clock_us: int, reads: DerivedReads) -> _Applied | None:
+    """Apply a batch to one experiment; None where nothing happened: no fact, and no window closed."""
+    plan = _plan(experiment_id, reads)
+    windows = Windows({})
+    if plan.window_us is not None:
+        windows.open = dict(reads.windows(experiment_id, closing_reads(part.facts), clock_us))
+    if not part.facts and not windows.open:
+        return None
+    state = _load(plan, reads)
+    for epoch, configuration in part.configurations.items():
+        state.epochs[epoch] = dict(configuration.weights)
+        state.policies[epoch] = configuration.policy
+    state.last_event_us = max(state.last_event_us, *(fact.at_us for fact in part.facts), 0)
+    sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
+    rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, part.facts, rules, reads)
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
-    state.last_event_us = max(state.last_event_us, *(fact.at_us for fact in facts))
-    apply_traffic(state, plan, facts, found.fresh)
-    observations = apply_outcomes(state, plan, facts, found.votes)
-    return advance_all(state, plan, observations), tuple(found.changed.values())
+    apply_traffic(state, plan, part.facts, Batch(found.fresh, rules, ledger))
+    observations: Observations = {challenger: [] for challenger in plan.challengers}
+    apply_outcomes(state, plan, part.facts, Comparable(found.comparable, ledger, rules), observations)
+    if plan.window_us is not None:
+        clocks = [*part.clocks, clock_us]
+        apply_windows(state, plan, part.facts, clocks, found.fresh, (windows, ledger), observations)
+    points = advance_all(state, plan, observations)
+    return _Applied(state, points, tuple(found.changed.values()), tuple(ledger.changed.values()), windows)
+
+
+def _draws(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: DerivedReads) -> Draws:
+    # The state holds no users: there may be millions. Only those of this batch are read.
+    hashes = sticky_users(facts, rules)
+    return draws(facts, reads.users(plan.experiment_id, hashes) if hashes else {}, rules)
+
+
+def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: DerivedReads) -> UnitLedger:
+    wanted: set[int] = set()
+    for fact in facts:
+        if not isinstance(fact, FeedbackFact) and fact.row.counts:
+            wanted.update(identities(plan, fact.row)[1])
+            if rules.is_sticky(fact):
+                wanted.add(user_identity(fact.row))
+    return UnitLedger(reads.units(plan.experiment_id, wanted) if wanted else {})
 
 
 def _totals(reads: DerivedReads) -> LogTotals:
@@ -100,7 +159,18 @@ def _load(plan: ExperimentPlan, reads: DerivedReads) -> ExperimentState:
 
 
 def _epoch(event: Event) -> int:
+    if isinstance(event, TimePassed):
+        return 0
     return event.row.epoch if isinstance(event, PredictionLogged) else event.outcome.epoch
+
+
+def _time_us(event: Event) -> int:
+    """What an event shows of the time; an outcome that is joined shows no more than when it was received."""
+    if isinstance(event, TimePassed):
+        return event.at_us
+    if isinstance(event, PredictionLogged):
+        return event.row.served_at_us
+    return event.outcome.received_at_us if isinstance(event, FeedbackReceived) else 0
 
 
 def _count(totals: LogTotals, event: Event, configuration: Configuration | None) -> None:

@@ -17,19 +17,20 @@ from app.domain.report import (
     VariantReport,
 )
 from app.domain.timestamps import iso_utc
+from app.monitor.experiment.evidence import arrival_of, evidence_of, presents_of, rewards_of
 from app.monitor.experiment.methods.paired import PairedComparison
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, quantile_ms
 from app.scoring.table import metric_of
-from app.stats import checks, guardrails, means, robust
+from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions
+from app.stats.cautions import cautions
 from app.stats.checks import CheckResult
-from app.stats.closed_testing import adjusted
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival, Present
-from app.stats.forecast import Forecast, forecast
+from app.stats.evidence import Evidence
+from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
-from app.stats.strongest import decided, p_value
+from app.stats.strongest import p_value
 from app.stats.verdict import verdict
 
 # exp overflows a float at 709.8, and JSON has no infinity.
@@ -51,9 +52,9 @@ def report_of(
     terms = plan.terms
     # From the id, so that the same state gives the same forecast at any time and in any process.
     seed = zlib.crc32(plan.experiment_id.encode())
-    presents = _presents(list(state.pairs.values()))
+    presents = presents_of([*state.pairs.values()])
     evidences = [
-        evidence_of(pair, plan, name, present, _arrival(state, plan, name), seed)
+        evidence_of(pair, plan, name, present, arrival_of(state, plan, name), seed)
         for (name, pair), present in zip(state.pairs.items(), presents, strict=True)
     ]
     results = [*_checks(state), *more_checks]
@@ -69,11 +70,9 @@ def report_of(
         metric=terms.metric,
         alpha=terms.alpha,
         baseline=plan.baseline or None,
-        variants=tuple(
-            _variant(version, tally, terms, last.weights.get(version, 0.0)) for version, tally in state.versions.items()
-        ),
+        variants=tuple(_variant(version, state, plan, last.weights.get(version, 0.0)) for version in state.versions),
         comparisons=tuple(
-            _comparison(evidence, pair, state, (*unverified_assumptions(evidence, results, terms), *waiting), terms)
+            _comparison(evidence, pair, state, plan, (*unverified_assumptions(evidence, results, terms), *waiting))
             for evidence, pair in zip(evidences, state.pairs.values(), strict=True)
         ),
         checks=(*(_check(result, state) for result in results), *_crossover_exclusion(state)),
@@ -81,63 +80,6 @@ def report_of(
         recommendation=Recommendation(advice.action, advice.version, advice.reason),
         computed_at=iso_utc(now_us),
     )
-
-
-def _presents(pairs: Sequence[PairState]) -> list[Present]:
-    """The present evidence of each pair, adjusted for all of them. The gate's E⁺ is adjusted among its own kind."""
-    log_es = adjusted([pair.log_e() for pair in pairs])
-    # All pairs of an experiment have one metric, so all count wins and losses or none does.
-    gates = adjusted(
-        [
-            robust.log_e(pair.method.summary, pair.unlabelled)
-            for pair in pairs
-            if isinstance(pair.method, PairedComparison)
-        ]
-    )
-    return [
-        Present(log_e, pair.method.side(), gates[place] if gates else None)
-        for place, (pair, log_e) in enumerate(zip(pairs, log_es, strict=True))
-    ]
-
-
-def evidence_of(
-    pair: PairState, plan: ExperimentPlan, challenger: str, present: Present, arrival: LabelArrival, seed: int
-) -> Evidence:
-    """The evidence about one challenger, as `app.stats.verdict` reads it; `seed` fixes the forecast's random draws."""
-    method = pair.method
-    return Evidence(
-        challenger=challenger,
-        baseline=plan.baseline,
-        method=method.name,
-        n=method.n,
-        difference=method.difference(),
-        interval=method.interval(plan.interval_alpha),
-        challengers=len(plan.challengers),
-        log_e=method.log_e(),
-        strongest=pair.adjusted,
-        present=present,
-        probability_better=method.probability_better(),
-        agreement=pair.agreement.strongest,
-        conclusions=pair.conclusions,
-        forecast=_forecast(pair, plan, seed),
-        arrival=arrival,
-    )
-
-
-def _forecast(pair: PairState, plan: ExperimentPlan, seed: int) -> Forecast | NotEstimable:
-    """The further labels until a decision, while it is open and there is one challenger."""
-    method = pair.method
-    # The forecast plays the unadjusted test. With several challengers the adjusted evidence takes longer, so the
-    # figure would be too low.
-    several = len(plan.challengers) > 1
-    if not isinstance(method, PairedComparison) or several or decided(pair.adjusted, plan.terms.alpha):
-        return NO_FORECAST
-    return forecast(method.summary, plan.terms.alpha, seed)
-
-
-def _arrival(state: ExperimentState, plan: ExperimentPlan, challenger: str) -> LabelArrival:
-    splits = ((weights.get(challenger, 0.0), weights.get(plan.baseline, 0.0)) for weights in state.epochs.values())
-    return LabelArrival(splits=tuple(splits), unlabelled=state.pairs[challenger].unlabelled)
 
 
 def _checks(state: ExperimentState) -> list[CheckResult]:
@@ -149,9 +91,15 @@ def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
     return results + [guardrails.result("slow answers", name, pair.slow) for name, pair in state.pairs.items()]
 
 
-def _variant(version: str, tally: VersionTally, terms: ExperimentTerms, weight: float) -> VariantReport:
-    rewarded = metric_of(terms).uses_rewards
-    total, n = (tally.reward_total, tally.rewards) if rewarded else (tally.total, tally.scored)
+def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight: float) -> VariantReport:
+    tally, terms = state.versions[version], plan.terms
+    rewarded = plan.metric.uses_rewards
+    total, n = tally.total, tally.scored
+    if plan.window_us is not None:
+        # Answers without a reward count as 0 once their window has closed.
+        total, n = tally.voted_total, tally.voted
+    # An interval from outcomes of units that came again would be too narrow.
+    repeated = any(pair.outcomes > pair.method.n for pair in state.pairs.values())
     return VariantReport(
         version=version,
         weight=weight,
@@ -159,7 +107,9 @@ def _variant(version: str, tally: VersionTally, terms: ExperimentTerms, weight: 
         users=tally.users,
         labelled=tally.labelled,
         mean=total / n if n else None,
-        interval=_interval_of_mean(total, n, terms),
+        interval=None if repeated else _interval_of_mean(total, n, terms),
+        mean_all=tally.known_total / tally.known if tally.known else None,
+        interval_all=None if rewarded else _interval_of_mean(tally.voted_total, tally.voted, terms),
         rewards=tally.rewards,
         reward_mean=tally.reward_total / tally.rewards if tally.rewards else None,
         errors=tally.errors,
@@ -181,24 +131,37 @@ def _interval_of_mean(total: float, n: int, terms: ExperimentTerms) -> Interval 
 
 
 def _comparison(
-    evidence: Evidence, pair: PairState, state: ExperimentState, refusals: tuple[str, ...], terms: ExperimentTerms
+    evidence: Evidence, pair: PairState, state: ExperimentState, plan: ExperimentPlan, refusals: tuple[str, ...]
 ) -> ComparisonReport:
-    log_e = _known(evidence.log_e)
+    log_e, terms = _known(evidence.log_e), plan.terms
+    paired = isinstance(pair.method, PairedComparison)
     summary = pair.method.summary if isinstance(pair.method, PairedComparison) else None
+    cells = pair.cells if paired else None
     return ComparisonReport(
         challenger=evidence.challenger,
         method=evidence.method,
-        n=evidence.n,
-        unjoined=_unjoined(evidence, state, terms),
+        n=pair.outcomes,
+        unjoined=_unjoined(pair, state, plan),
         difference=_known(evidence.difference),
+        improvement=_known(evidence.difference),
         interval=None if isinstance(evidence.interval, NotEstimable) else evidence.interval,
+        unit=evidence.votes.unit,
+        units=evidence.n,
+        distinct_rows=None if plan.metric.uses_rewards else pair.rows.count,
+        both_right=cells.both if cells else None,
+        only_baseline=cells.baseline if cells else None,
+        only_challenger=cells.challenger if cells else None,
+        both_wrong=cells.neither if cells else None,
+        missing=pair.missing,
+        unlabelled_disagreements=None if plan.metric.uses_rewards else pair.gate.open,
+        warnings=cautions(evidence, terms, rewards_of(state, plan)),
         e_value=None if log_e is None or log_e > _LARGEST_LOG_E else math.exp(log_e),
         log_e=log_e,
         p_value=p_value(evidence.strongest) if evidence.n else None,
         probability_better=_known(evidence.probability_better),
         verdict=verdict(evidence, terms),
         asymptotic=evidence.method == "asymptotic",
-        worst_case=_worst_case(pair),
+        worst_case=_worst_case(pair, plan),
         remaining=_remaining(evidence),
         wins=summary.wins if summary else None,
         losses=summary.losses if summary else None,
@@ -208,18 +171,18 @@ def _comparison(
     )
 
 
-def _unjoined(evidence: Evidence, state: ExperimentState, terms: ExperimentTerms) -> int:
-    """Labels that did not enter, because their row or one of the two answers is missing."""
-    # A reward counts for the served version alone, so it needs no other answer.
-    return 0 if metric_of(terms).uses_rewards else state.labels - evidence.n
+def _unjoined(pair: PairState, state: ExperimentState, plan: ExperimentPlan) -> int:
+    """Outcomes that did not enter, because their row, or one of the two answers to it, is not known."""
+    if plan.metric.uses_rewards:
+        return state.rewards - state.joined_rewards if plan.rewards_wait else 0
+    return state.labels - pair.outcomes
 
 
-def _worst_case(pair: PairState) -> Interval | None:
-    """The extremes of the difference on all requests, whichever of them were labelled."""
-    if not isinstance(pair.method, PairedComparison):
+def _worst_case(pair: PairState, plan: ExperimentPlan) -> Interval | None:
+    """The interval of the improvement on all requests that holds whichever of them were labelled."""
+    if not isinstance(pair.method, PairedComparison) or not pair.firsts.both:
         return None
-    agreements = (pair.both - pair.differ) - (pair.method.n - pair.differ_labelled)
-    found = robust.worst_case(pair.method.summary, pair.unlabelled, max(0, agreements))
+    found = all_traffic.worst_case(pair.firsts.coverage(), plan.interval_alpha)
     return None if isinstance(found, NotEstimable) else found
 
 

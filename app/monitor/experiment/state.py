@@ -11,12 +11,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.monitor.experiment.methods.table import MethodState
 from app.scoring.contract import Metric
 from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
+from app.stats.all_traffic import Coverage
 from app.stats.checks import RatioState
+from app.stats.distinct_rows import DistinctRows
 from app.stats.estimates import NotEstimable
 from app.stats.guardrails import GuardrailState, SlowThreshold
 from app.stats.stopping import Conclusions
@@ -45,13 +47,14 @@ def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
 class ExperimentPlan(msgspec.Struct, frozen=True):
     """What an experiment compares, fixed by its first configuration: terms, versions in order, and the baseline.
 
-    `baseline` is empty only where there is no version.
+    `baseline` is empty only where there is no version. `cases` are facts about the rows of the reference.
     """
 
     experiment_id: str
     terms: ExperimentTerms
     versions: tuple[str, ...]
     baseline: str
+    cases: CaseFacts = CaseFacts()
 
     @property
     def metric(self) -> Metric:
@@ -62,6 +65,17 @@ class ExperimentPlan(msgspec.Struct, frozen=True):
     def challengers(self) -> tuple[str, ...]:
         """All versions but the baseline."""
         return tuple(version for version in self.versions if version != self.baseline)
+
+    @property
+    def rewards_wait(self) -> bool:
+        """Whether a reward enters when its prediction's row is in the log too, for the row says whose vote it is."""
+        return self.terms.unit is not None or self.metric.is_triggered(self.terms)
+
+    @property
+    def window_us(self) -> int | None:
+        """For how many µs after an answer its reward counts; None where rewards count when they are received."""
+        seconds = self.terms.reward_window_s
+        return None if seconds is None or not self.metric.uses_rewards else round(seconds * 1e6)
 
     @property
     def interval_alpha(self) -> float:
@@ -87,16 +101,17 @@ def plan_of(first: Configuration) -> ExperimentPlan:
     named = first.terms.baseline
     # The first one where none is named, or the named one was not loaded when the experiment began.
     baseline = named if named in versions else next(iter(versions), "")
-    return ExperimentPlan(first.experiment_id, first.terms, versions, baseline or "")
+    return ExperimentPlan(first.experiment_id, first.terms, versions, baseline or "", first.cases)
 
 
 class VersionTally(msgspec.Struct):
     """One version. A batch is one request; labels and rewards count row by row.
 
-    `scored` of the labels have a known value of the metric, and these values sum to `total`. `errors`: requests for
-    which the version was chosen and another answered. `latency`: requests by bucket (`bucket_of`). `forced_*`: requests
-    with a forced version and their outcomes, which never enter the experiment. `users`: sticky users first exposed to
-    this version.
+    `scored` of the labels have a known value of the metric, and these values sum to `total`. `known` and `known_total`
+    are the same over all labelled rows that the version was asked, served or in shadow; `voted` and `voted_total` over
+    those of them that are the vote of a unit. `errors`: requests for which the version was chosen and another answered.
+    `latency`: requests by bucket (`bucket_of`). `forced_*`: requests with a forced version and their outcomes, which
+    never enter the experiment. `users`: sticky users first exposed to this version.
     """
 
     requests: int = 0
@@ -104,6 +119,10 @@ class VersionTally(msgspec.Struct):
     labelled: int = 0
     scored: int = 0
     total: float = 0.0
+    known: int = 0
+    known_total: float = 0.0
+    voted: int = 0
+    voted_total: float = 0.0
     rewards: int = 0
     reward_total: float = 0.0
     errors: int = 0
@@ -119,18 +138,72 @@ class VersionTally(msgspec.Struct):
             self.total += value
 
 
+class Cells(msgspec.Struct):
+    """Labelled rows of a pair by who was right."""
+
+    both: int = 0
+    baseline: int = 0
+    challenger: int = 0
+    neither: int = 0
+
+
+class Gate(msgspec.Struct):
+    """The first disagreement of each unit, in log order: those without a label, and those that were won or lost."""
+
+    open: int = 0
+    wins: int = 0
+    losses: int = 0
+
+
+class FirstRows(msgspec.Struct):
+    """The first row of each unit that both versions were asked: how many differ, and what is known of them.
+
+    Of those that differ, `labelled` have a label, with `wins` and `losses`; of the others, `agreeing_labelled` have.
+    """
+
+    both: int = 0
+    differ: int = 0
+    labelled: int = 0
+    wins: int = 0
+    losses: int = 0
+    agreeing_labelled: int = 0
+
+    def coverage(self) -> Coverage:
+        """The counts as `app.stats.all_traffic` takes them."""
+        return Coverage(
+            both=self.both,
+            differ=self.differ,
+            labelled=self.labelled,
+            wins=self.wins,
+            losses=self.losses,
+            agreeing_labelled=self.agreeing_labelled,
+        )
+
+
 class PairState(msgspec.Struct, kw_only=True):
     """A challenger against the baseline.
 
-    `both`: rows that both answered, `differ` of them differently, `differ_labelled` of which have a label. `skipped`:
-    outcomes of a split that gave one of the two no traffic. `adjusted`: the strongest evidence, adjusted for all
-    challengers. `next_look`: the number of outcomes at which the interval is computed next.
+    Rows: `both` were asked of both versions, `differ` of them were answered differently (or by one of the two alone),
+    `differ_labelled` of which have a label; `asked` were asked of the challenger, and it failed on `missing` of them.
+    `outcomes`: labelled rows or rewards that could enter; each unit votes once, so `method.n` may be fewer. `kinds`:
+    votes by the kind of their unit. `firsts`: the first row of each unit that both were asked. `skipped`: outcomes of a
+    split that gave one of the two no traffic. `adjusted`: the strongest evidence, adjusted for all challengers.
+    `next_look`: the number of votes at which the interval is computed next. `failed_in_request`: the request of the
+    newest row has contributed its one error event.
     """
 
     method: MethodState
     both: int = 0
     differ: int = 0
     differ_labelled: int = 0
+    asked: int = 0
+    missing: int = 0
+    outcomes: int = 0
+    kinds: dict[str, int] = msgspec.field(default_factory=dict)
+    cells: Cells = msgspec.field(default_factory=Cells)
+    firsts: FirstRows = msgspec.field(default_factory=FirstRows)
+    gate: Gate = msgspec.field(default_factory=Gate)
+    rows: DistinctRows = DistinctRows()
     skipped: int = 0
     agreement: AgreementState = AgreementState()
     adjusted: Strongest = Strongest()
@@ -138,11 +211,7 @@ class PairState(msgspec.Struct, kw_only=True):
     next_look: int = 1
     errors: GuardrailState = GuardrailState()
     slow: GuardrailState = GuardrailState()
-
-    @property
-    def unlabelled(self) -> int:
-        """Rows that the two answered differently and that have no label."""
-        return self.differ - self.differ_labelled
+    failed_in_request: bool = False
 
     def log_e(self) -> float:
         """ln E of this moment, not adjusted; before it can be estimated nothing is bet, and E is 1."""
@@ -150,26 +219,44 @@ class PairState(msgspec.Struct, kw_only=True):
         return 0.0 if isinstance(found, NotEstimable) else found
 
 
+class RewardValues(msgspec.Struct):
+    """The rewards that count: the least and the largest, how many lie at the bottom of the range, and outside it."""
+
+    least: float | None = None
+    largest: float | None = None
+    at_bottom: int = 0
+    outside: int = 0
+
+
 class ExperimentState(msgspec.Struct, kw_only=True):
     """One experiment: all that its report is made from.
 
     `labels` and `rewards`: those that count. `unattributed`: labels and rewards of a version that is not in this
-    experiment. `epochs`: the weights of each config revision met. By revision and version: `chosen`, requests for which
-    the version was drawn, and `timed`, requests that it answered once the threshold for slow answers was known.
+    experiment. `epochs`: the weights of each config revision met; `policies`: its policy. By revision and version:
+    `chosen`, requests for which the version was drawn, `failed` of which it could not answer; and `timed`, requests
+    that it answered once the threshold for slow answers was known, `slow` of which above it.
     `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
-    µs since 1970, as the log has it.
+    µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
+    window is open; `late_rewards`: rewards that came after it, or for an answer that is not its unit's first.
     """
 
     versions: dict[str, VersionTally]
     pairs: dict[str, PairState]
     epochs: dict[int, dict[str, float]] = msgspec.field(default_factory=dict)
+    policies: dict[int, str] = msgspec.field(default_factory=dict)
     chosen: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
+    failed: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     timed: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
+    slow: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     sample_ratio: RatioState = RatioState()
     label_rate: RatioState = RatioState()
     slow_threshold: SlowThreshold = SlowThreshold()
     labels: int = 0
     rewards: int = 0
+    joined_rewards: int = 0
+    reward_values: RewardValues = msgspec.field(default_factory=RewardValues)
+    open_windows: int = 0
+    late_rewards: int = 0
     # The name in states that earlier releases wrote, and read.
     unattributed: int = msgspec.field(default=0, name="nameless")
     moved_users: int = 0

@@ -1,33 +1,46 @@
-"""Projects what was served: requests, errors, latencies, the realised split, guardrails, where versions differ."""
+"""Projects what was served: requests, errors, latencies, the realised split, guardrails."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from app.monitor.experiment.events import Fact, PredictionFact
+from app.domain.experiment import SlowLimit, slow_limit
+from app.domain.log_event import PredictionRow
+from app.monitor.experiment.events import Fact, PredictionFact, Rules
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, bucket_of
-from app.stats import agreement, checks, guardrails
+from app.monitor.experiment.units import UnitLedger, user_identity
+from app.stats import checks, guardrails
 from app.stats.checks import RatioState
 
 MARGIN = 0.25
-# The baseline's own answers say what is slow, because chance makes them comparable. The factor and the addend leave
-# room for differences that nobody would roll back for.
-_SLOWER_BY, _SLOWER_US = 1.5, 1000.0
 _ENOUGH_ANSWERS = 100
 # A policy divides by the sum of the weights, so a propensity may differ from the weight by rounding.
 _ROUNDING = 1e-6
+# Where both versions were asked and one of them failed, chance had no part in which: a factor of its own, under the
+# config revision that no experiment has.
+_BOTH_ASKED, _EVEN = 0, 0.5
+_ERROR_BIT, _SLOW_BIT, _BITS = 0, 1, 2
 
 
-def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], fresh: set[int]) -> None:
+class Batch(NamedTuple):
+    """What a batch of facts is read with."""
+
+    fresh: set[int]
+    rules: Rules
+    ledger: UnitLedger
+
+
+def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], batch: Batch) -> None:
     """Apply the predictions among `facts` to `state`, in place.
 
-    `fresh` are the positions, in `facts`, of the predictions that are new draws of chance.
+    `batch.fresh` are the positions, in `facts`, of the predictions that are new draws of chance.
     """
     assigned: list[tuple[int, str]] = []
-    differs: dict[str, list[bool]] = {challenger: [] for challenger in plan.challengers}
+    limit = slow_limit(plan.terms.guardrail_slow)
     for place, fact in enumerate(facts):
         if not isinstance(fact, PredictionFact):
             continue
@@ -35,12 +48,11 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
             _count_forced(state, fact)
             continue
         if fact.marks.first:
-            _count_request(state, plan, fact)
-        if place in fresh and _as_configured(state, fact):
+            _count_request(state, plan, fact, limit, batch)
+        if place in batch.fresh and as_configured(state, fact.row):
             assigned.append((fact.row.epoch, fact.row.version))
-        _compare(state, plan, fact, differs)
+        _watch_failures(state, plan, fact, batch)
     state.sample_ratio = follow_ratio(state.sample_ratio, state, assigned)
-    _follow_agreement(state, plan, differs)
 
 
 def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tuple[int, str]]) -> RatioState:
@@ -63,40 +75,81 @@ def _count_forced(state: ExperimentState, fact: PredictionFact) -> None:
         tally.forced_requests += fact.marks.first
 
 
-def _count_request(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact) -> None:
+def _count_request(
+    state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, limit: SlowLimit | None, batch: Batch
+) -> None:
     row = fact.row
     tally, chosen = state.versions.get(row.version), state.versions.get(row.chosen)
     _count_in_epoch(state.chosen, row.epoch, row.chosen)
+    for pair in state.pairs.values():
+        pair.failed_in_request = False
     if tally is not None:
         tally.requests += 1
     if row.version != row.chosen:
         # Another version answered, because the chosen one failed: the error is the chosen one's.
+        _count_in_epoch(state.failed, row.epoch, row.chosen)
         if chosen is not None:
             chosen.errors += 1
-        for challenger, pair in state.pairs.items():
-            share = plan.share(state.epochs[row.epoch], challenger)
-            if row.chosen in (plan.baseline, challenger):
-                hit = np.array([row.chosen == challenger])
-                pair.errors = guardrails.follow(pair.errors, row.epoch, share, hit, MARGIN)
     elif tally is not None:
         bucket = bucket_of(row.latency_us)
         tally.latency[bucket] = tally.latency.get(bucket, 0) + 1
-        _watch_latency(state, plan, fact)
+        _watch_latency(state, plan, fact, limit, batch)
 
 
-def _watch_latency(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact) -> None:
+def _watch_latency(
+    state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, limit: SlowLimit | None, batch: Batch
+) -> None:
     row = fact.row
     if slow_is_known(state):
         _count_in_epoch(state.timed, row.epoch, row.version)
-    if _is_slow(state, row.latency_us):
-        for challenger, pair in state.pairs.items():
-            if row.version in (plan.baseline, challenger):
+    if _is_slow(state, row.latency_us, limit):
+        _count_in_epoch(state.slow, row.epoch, row.version)
+        for place, (challenger, pair) in enumerate(state.pairs.items()):
+            if row.version in (plan.baseline, challenger) and _is_event(fact, place, _SLOW_BIT, batch):
                 share = plan.share(state.epochs[row.epoch], challenger)
                 hit = np.array([row.version == challenger])
                 pair.slow = guardrails.follow(pair.slow, row.epoch, share, hit, MARGIN)
     # After the answer was classified: the threshold must be fixed before the answer that it classifies.
     if row.version == plan.baseline:
         state.slow_threshold = state.slow_threshold.observe(row.latency_us)
+
+
+def _watch_failures(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, batch: Batch) -> None:
+    """Errors for the guardrails, at most one of a request: a batch fails as a whole, and that is one event."""
+    for place, (challenger, pair) in enumerate(state.pairs.items()):
+        error = None if pair.failed_in_request else _error(state, plan, fact, challenger)
+        if error is None:
+            continue
+        epoch, share, owners = error
+        # Where both were asked it is no matter of chance who serves a user, so a broken version shows with one user.
+        if epoch == _BOTH_ASKED or _is_event(fact, place, _ERROR_BIT, batch):
+            pair.failed_in_request = True
+            pair.errors = guardrails.follow(pair.errors, epoch, share, np.array(owners), MARGIN)
+
+
+def _error(
+    state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, challenger: str
+) -> tuple[int, float, tuple[bool, ...]] | None:
+    """The errors that a row is for a pair: its config revision, the challenger's share, and whether each is its own."""
+    row, answers = fact.row, fact.answers
+    base, other, chosen = answers.get(plan.baseline), answers.get(challenger), answers.get(row.chosen)
+    if base is not None and other is not None and (base.is_missing or other.is_missing):
+        # A row on which both failed is an error of each, or the margin would be one of the other rows alone.
+        owners = (False,) * base.is_missing + (True,) * other.is_missing
+        return _BOTH_ASKED, _EVEN, owners
+    # A version that was shut off, and rows of releases that do not mark failures: only the chosen one was asked, and
+    # that it was this one is chance, at its share of the traffic.
+    unmarked = row.version != row.chosen and not (chosen is not None and chosen.is_missing)
+    if not unmarked or not fact.marks.first or row.chosen not in (plan.baseline, challenger):
+        return None
+    return row.epoch, plan.share(state.epochs[row.epoch], challenger), (row.chosen == challenger,)
+
+
+def _is_event(fact: PredictionFact, place: int, bit: int, batch: Batch) -> bool:
+    """Whether a bad event counts: of a user who stays with one version, only the first of its kind does."""
+    if not batch.rules.is_sticky(fact):
+        return True
+    return batch.ledger.is_first_of_kind(user_identity(fact.row), _BITS * place + bit)
 
 
 def _count_in_epoch(counts: dict[int, dict[str, int]], epoch: int, version: str) -> None:
@@ -109,48 +162,27 @@ def slow_is_known(state: ExperimentState) -> bool:
     return state.slow_threshold.log_us is not None and state.slow_threshold.n >= _ENOUGH_ANSWERS
 
 
-def _is_slow(state: ExperimentState, latency_us: float) -> bool:
+def _is_slow(state: ExperimentState, latency_us: float, limit: SlowLimit | None) -> bool:
     """Whether an answer is slow by the threshold known before it."""
+    # The baseline's own answers say what is slow, because chance makes them comparable.
     threshold = state.slow_threshold
-    if threshold.log_us is None or not slow_is_known(state):
+    if limit is None or threshold.log_us is None or not slow_is_known(state):
         return False
-    return latency_us > _SLOWER_BY * math.exp(threshold.log_us) + _SLOWER_US
+    return latency_us > limit.factor * math.exp(threshold.log_us) + limit.allowance_us
 
 
-def _as_configured(state: ExperimentState, fact: PredictionFact) -> bool:
-    """Whether the row was drawn by the split of its config revision.
+def as_configured(state: ExperimentState, row: PredictionRow) -> bool:
+    """Whether the version that answered was drawn by the split of its config revision.
 
     It was not where the chosen version failed, or where a worker could not serve every version just then. Such rows
     would fail the check of the sample ratio although the split is sound.
     """
-    row = fact.row
-    share = state.epochs[row.epoch].get(row.version)
-    if share is None or row.version not in state.versions or row.version != row.chosen:
+    return row.version == row.chosen and drawn_as_configured(state, row)
+
+
+def drawn_as_configured(state: ExperimentState, row: PredictionRow) -> bool:
+    """Whether the version that was chosen was drawn by that split, whichever answered in the end."""
+    share = state.epochs[row.epoch].get(row.chosen)
+    if share is None or row.chosen not in state.versions:
         return False
     return row.propensity is None or abs(row.propensity - share) < _ROUNDING
-
-
-def _compare(
-    state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, differs: dict[str, list[bool]]
-) -> None:
-    base = fact.answers.get(plan.baseline)
-    if base is None:
-        return
-    for challenger, pair in state.pairs.items():
-        other = fact.answers.get(challenger)
-        if other is not None:
-            different = plan.metric.tells_apart(base, other)
-            pair.both += 1
-            pair.differ += different
-            differs[challenger].append(different)
-
-
-def _follow_agreement(state: ExperimentState, plan: ExperimentPlan, differs: dict[str, list[bool]]) -> None:
-    margin = plan.terms.equivalence_margin
-    # The test compares a rate with the margin, and is defined for a margin between 0 and 1.
-    if not plan.metric.bounded_by_disagreement or margin is None or not 0 < margin < 1:
-        return
-    for challenger, seen in differs.items():
-        if seen:
-            pair = state.pairs[challenger]
-            pair.agreement = agreement.follow(pair.agreement, np.array(seen), margin)

@@ -17,7 +17,6 @@ from app.monitor.control.ramp import (
 from app.monitor.experiment.state import ExperimentState, PairState
 from app.services.control.decisions import Decisions
 from app.services.control.transitions import started
-from app.stats.guardrails import EpochEvents, GuardrailState
 from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, dependencies, report
 
 HOUR_US = 3_600_000_000
@@ -28,16 +27,21 @@ CROSSED = replace(HEALTHY, guardrails=(CheckReport(name="slow_answers", ok=False
 
 def state(epoch, requests=200, failed=0, slow=0, timed=None):
     """What a challenger with `requests` in `epoch` has shown."""
-
-    def bad(own):
-        return GuardrailState({epoch: EpochEvents(0.5, own, own)})
-
     return ExperimentState(
         versions={},
-        pairs={"v2": PairState(method=None, errors=bad(failed), slow=bad(slow))},
+        pairs={"v2": PairState(method=None)},
         chosen={epoch: {"v1": 9999, "v2": requests}},
+        failed={epoch: {"v1": 99, "v2": failed}},
         timed={epoch: {"v1": 9999, "v2": requests if timed is None else timed}},
+        slow={epoch: {"v1": 99, "v2": slow}},
     )
+
+
+def worse(**present):
+    """A report of a challenger that was proven worse, with its present evidence."""
+    [compared] = report().comparisons
+    changes = {"verdict": "worse", "difference": -0.03} | present
+    return replace(HEALTHY, comparisons=(replace(compared, **changes),))
 
 
 class Watched:
@@ -97,12 +101,7 @@ def test_a_monitor_that_was_away_skips_no_step():
             ExperimentKnowledge(replace(HEALTHY, checks=(CheckReport(name="label_rate", ok=False),)), state(5)),
             "label rate",
         ),
-        (
-            ExperimentKnowledge(
-                replace(report(), comparisons=(replace(report().comparisons[0], verdict="worse"),)), state(5)
-            ),
-            "worse",
-        ),
+        (ExperimentKnowledge(worse(adjusted_log_e=3.1), state(5)), "worse"),
     ],
 )
 def test_what_speaks_against_it_holds_a_ramp(known, words):
@@ -115,6 +114,13 @@ def test_other_checks_and_those_not_known_yet_hold_nothing(check):
         reason_to_hold(ExperimentKnowledge(replace(HEALTHY, checks=(check,)), state(5)), replace(RAMP, after_epoch=4))
         is None
     )
+
+
+@pytest.mark.parametrize(
+    "known", [worse(adjusted_log_e=2.9), worse(adjusted_log_e=3.1, difference=0.01), worse(adjusted_log_e=None)]
+)
+def test_a_verdict_that_the_present_does_not_carry_holds_nothing(known):
+    assert reason_to_hold(ExperimentKnowledge(known, state(5)), replace(RAMP, after_epoch=4)) is None
 
 
 def test_evidence_is_that_of_the_steps_own_epochs():

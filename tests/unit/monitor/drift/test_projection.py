@@ -210,7 +210,14 @@ def test_events_may_be_cut_anywhere(log):
     expected = log.states()
     log.forget()
     states, projection = log.stored_states, log.projection()
-    reads = DerivedReads(states.states, states.users, log.events.configurations, log.events.first_configuration)
+    reads = DerivedReads(
+        states.states,
+        states.users,
+        states.units,
+        states.windows,
+        log.events.configurations,
+        log.events.first_configuration,
+    )
     page = log.events.page(Cursor(), 10_000)
     events = in_order(page)
     for at in (*range(0, len(events), 37), len(events)):

@@ -1,0 +1,203 @@
+"""Projects rewards, with or without a window: each counts for the version that chance chose.
+
+With a window (`REWARD_WINDOW`) each unit's first answer enters when its window closes, with its reward or 0. If rewards
+entered when they come, and zeros later, the version would look better that converts sooner. Windows close by the time
+of the log: the latest time that an event has shown. So a replay closes each at the same place among the events.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.domain.log_event import PredictionRow
+from app.domain.monitor_state import OpenWindow
+from app.monitor.experiment.events import Answers, Fact, JoinedFact, PredictionFact
+from app.monitor.experiment.methods.contract import Observation
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState
+from app.monitor.experiment.traffic import drawn_as_configured
+from app.monitor.experiment.units import UnitLedger, identities
+
+
+class Draw(NamedTuple):
+    """What chance chose for an answer: `version`, in config revision `epoch`.
+
+    `differs`: by challenger, in order, whether its answer and the baseline's differ, None where one is not known.
+    `kind` and `ids` are those of its unit. `usable` is false for a draw that was not at the configured weights. `seq`
+    is that of its row where only the unit's first answer may vote, else None.
+    """
+
+    version: str
+    epoch: int
+    differs: tuple[bool | None, ...] = ()
+    features: str = ""
+    kind: str = "request"
+    ids: tuple[int, ...] = ()
+    usable: bool = True
+    seq: int | None = None
+
+
+def draw_of_row(state: ExperimentState, plan: ExperimentPlan, row: PredictionRow, answers: Answers) -> Draw:
+    """The draw of a logged row."""
+    kind, ids = identities(plan, row)
+    base = answers.get(plan.baseline)
+    others = (answers.get(challenger) for challenger in plan.challengers)
+    differs = tuple(None if base is None or other is None else plan.metric.tells_apart(base, other) for other in others)
+    features = row.features if plan.cases.covariates else ""
+    return Draw(row.chosen, row.epoch, differs, features, kind, ids, drawn_as_configured(state, row))
+
+
+def note_first_answer(plan: ExperimentPlan, row: PredictionRow, ledger: UnitLedger) -> None:
+    """Remember an answer that may be the first of its unit to each of the pairs that chance chose it in."""
+    ids = identities(plan, row)[1]
+    for at, challenger in enumerate(plan.challengers):
+        if row.chosen in (plan.baseline, challenger):
+            ledger.is_first(ids, at, row.seq)
+
+
+def enter(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    draw: Draw,
+    reward: Observation,
+    ledger: UnitLedger,
+    found: Mapping[str, list[Observation]],
+) -> None:
+    """Append the reward to what enters each comparison, by challenger, unless its unit has voted there."""
+    before = any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs)))
+    voted = False
+    for at, (challenger, pair) in enumerate(state.pairs.items()):
+        if draw.version not in (plan.baseline, challenger):
+            continue
+        share = plan.share(state.epochs[draw.epoch], challenger)
+        if not 0 < share < 1 or not draw.usable:
+            # Chance did not choose between the two, so the reward says nothing about their difference.
+            pair.skipped += 1
+            continue
+        informative = draw.differs[at] if plan.metric.is_triggered(plan.terms) else True
+        if informative is None:
+            continue
+        pair.outcomes += 1
+        if ledger.has_voted(draw.ids, at) or (draw.seq is not None and not ledger.was_first(draw.ids, at, draw.seq)):
+            continue
+        ledger.vote(draw.ids, at)
+        voted = True
+        pair.kinds[draw.kind] = pair.kinds.get(draw.kind, 0) + 1
+        found[challenger].append(
+            msgspec.structs.replace(
+                reward,
+                challenger=draw.version == challenger,
+                propensity=share,
+                informative=informative,
+                features=draw.features,
+            )
+        )
+    tally = state.versions.get(draw.version)
+    if voted and not before and tally is not None:
+        tally.voted += 1
+        declared = plan.metric.range_of(plan.terms)
+        tally.voted_total += reward.value if declared is None else declared.clipped(reward.value)
+
+
+class Windows(msgspec.Struct):
+    """The open windows that a batch of events can touch; `changed` and `closed` are to be written."""
+
+    open: dict[int, OpenWindow]
+    changed: dict[int, OpenWindow] = msgspec.field(default_factory=dict)
+    closed: list[int] = msgspec.field(default_factory=list)
+
+
+def apply_windows(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    facts: Sequence[Fact],
+    clocks: Sequence[int],
+    fresh: set[int],
+    units: tuple[Windows, UnitLedger],
+    found: Mapping[str, list[Observation]],
+) -> None:
+    """Open, fill and close windows in the order of events.
+
+    `clocks` are the times of the log at each fact, with that of the batch's end behind them (µs since 1970).
+    """
+    windows, ledger = units
+    due = [(window.closes_at_us, seq) for seq, window in windows.open.items()]
+    heapq.heapify(due)
+    for place, fact in enumerate(facts):
+        # A joined outcome follows its row or its outcome at once: that event has closed what was to be closed.
+        if not isinstance(fact, JoinedFact):
+            _close(state, plan, windows, due, (place, clocks[place]), found)
+        if isinstance(fact, PredictionFact) and place in fresh and fact.row.counts:
+            _open(state, plan, fact, windows, due, ledger)
+        elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
+            _fill(state, windows, fact)
+    _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
+
+
+def _open(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    fact: PredictionFact,
+    windows: Windows,
+    due: list[tuple[int, int]],
+    ledger: UnitLedger,
+) -> None:
+    """Open the window of a unit's first answer; later answers of the unit have none."""
+    row = fact.row
+    draw = draw_of_row(state, plan, row, fact.answers)
+    if not draw.usable or any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs))):
+        return
+    for at in range(len(state.pairs)):
+        ledger.vote(draw.ids, at)
+    assert plan.window_us is not None
+    window = OpenWindow(
+        seq=row.seq,
+        closes_at_us=row.served_at_us + plan.window_us,
+        epoch=draw.epoch,
+        version=draw.version,
+        kind=draw.kind,
+        differs=draw.differs if plan.metric.is_triggered(plan.terms) else (),
+        features=draw.features,
+    )
+    windows.open[row.seq] = windows.changed[row.seq] = window
+    heapq.heappush(due, (window.closes_at_us, window.seq))
+    state.open_windows += 1
+
+
+def _fill(state: ExperimentState, windows: Windows, fact: JoinedFact) -> None:
+    """Keep a reward until its window closes."""
+    window = windows.open.get(fact.row.seq)
+    if window is None or fact.outcome.received_at_us > window.closes_at_us:
+        state.late_rewards += 1
+        return
+    filled = msgspec.structs.replace(window, reward=fact.value)
+    windows.open[window.seq] = windows.changed[window.seq] = filled
+
+
+def _close(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    windows: Windows,
+    due: list[tuple[int, int]],
+    moment: tuple[int, int],
+    found: Mapping[str, list[Observation]],
+) -> None:
+    """Enter the answers whose windows have closed at a moment (a place among the facts, and the time of the log)."""
+    place, clock_us = moment
+    while due and due[0][0] < clock_us:
+        window = windows.open.pop(heapq.heappop(due)[1])
+        windows.changed.pop(window.seq, None)
+        windows.closed.append(window.seq)
+        state.open_windows -= 1
+        draw = Draw(window.version, window.epoch, window.differs, window.features, window.kind)
+        # Without ids: the unit has voted when its window opened.
+        reward = Observation(place, window.closes_at_us, window.reward or 0.0)
+        enter(state, plan, draw, reward, UnitLedger({}), found)
+
+
+def closing_reads(facts: Sequence[Fact]) -> set[int]:
+    """The seqs of the predictions whose windows the rewards among `facts` may fill."""
+    return {fact.row.seq for fact in facts if isinstance(fact, JoinedFact) and fact.kind == "reward"}

@@ -1,0 +1,113 @@
+"""Units: whose first outcome votes, and what is known of each of them.
+
+A user who comes again, a case that is sent again, and a row that can only be the same case again would otherwise vote
+many times, and every error rate counts votes as independent. Only units that can come again are remembered: a request
+that is its own unit needs no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from app.domain.log_event import PredictionRow
+from app.domain.monitor_state import UnitFact, UnitPair
+from app.monitor.experiment.state import ExperimentPlan
+
+_NEW = UnitPair()
+
+
+def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int, ...]]:
+    """The kind of a row's unit, and the hashes that stand for it: none for a request that is a unit by itself.
+
+    A repeated own key is always the same case, so it is an identity beside the unit.
+    """
+    wanted = plan.terms.unit
+    if wanted is None:
+        return "request", ()
+    key = () if row.own_key is None else (_hash(b"k", row.own_key.encode("utf-8", "surrogatepass")),)
+    if row.user_hash and wanted in ("auto", "user"):
+        return "user", (user_identity(row), *key)
+    if key and wanted in ("auto", "key"):
+        return "key", key
+    if wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases):
+        return "row", (row_hash(row), *key)
+    return "request", key
+
+
+def user_identity(row: PredictionRow) -> int:
+    """The unit that stands for a row's user."""
+    return _hash(b"u", row.user_hash.to_bytes(8, "big"))
+
+
+def row_hash(row: PredictionRow) -> int:
+    """The unit that stands for all rows with these features, as they are logged."""
+    return _hash(b"r", row.features.encode())
+
+
+def _hash(kind: bytes, value: bytes) -> int:
+    # 64 bits: of 10⁸ units, two share a hash with probability .0003.
+    return int.from_bytes(blake2b(value, person=kind, digest_size=8).digest(), "big", signed=True)
+
+
+class UnitLedger:
+    """What is known of the units of a batch of events; `changed` is to be written."""
+
+    def __init__(self, known: Mapping[int, UnitFact]) -> None:
+        self._known = known
+        self.changed: dict[int, UnitFact] = {}
+
+    def is_first(self, ids: Sequence[int], pair: int, seq: int) -> bool:
+        """Whether the prediction `seq` is the first row of its unit that both versions of the pair were asked."""
+        return self._claim(ids, pair, "first", seq)
+
+    def is_first_to_differ(self, ids: Sequence[int], pair: int, seq: int) -> bool:
+        """Whether it is the first row of its unit on which the two differ."""
+        return self._claim(ids, pair, "differs", seq)
+
+    def was_first(self, ids: Sequence[int], pair: int, seq: int) -> bool:
+        """Whether it was the first row, asked again once its outcome is known."""
+        return not ids or self._part(ids[0], pair).first == seq
+
+    def was_first_to_differ(self, ids: Sequence[int], pair: int, seq: int) -> bool:
+        """Whether it was the first row on which the two differ, asked again once its outcome is known."""
+        return not ids or self._part(ids[0], pair).differs == seq
+
+    def has_voted(self, ids: Sequence[int], pair: int) -> bool:
+        """Whether the unit has voted, under any of its identities."""
+        return any(self._part(unit, pair).voted for unit in ids)
+
+    def vote(self, ids: Sequence[int], pair: int) -> None:
+        """Remember that the unit has voted."""
+        for unit in ids:
+            self._put(unit, pair, msgspec.structs.replace(self._part(unit, pair), voted=True))
+
+    def is_first_of_kind(self, unit: int, bit: int) -> bool:
+        """Whether the unit contributes the bad event number `bit` for the first time; remembers that it has."""
+        fact = self._fact(unit)
+        if fact.bad >> bit & 1:
+            return False
+        self.changed[unit] = msgspec.structs.replace(fact, bad=fact.bad | 1 << bit)
+        return True
+
+    def _claim(self, ids: Sequence[int], pair: int, field: str, seq: int) -> bool:
+        if any(getattr(self._part(unit, pair), field) is not None for unit in ids):
+            return False
+        for unit in ids:
+            self._put(unit, pair, msgspec.structs.replace(self._part(unit, pair), **{field: seq}))
+        return True
+
+    def _fact(self, unit: int) -> UnitFact:
+        return self.changed.get(unit) or self._known.get(unit) or UnitFact(unit=unit)
+
+    def _part(self, unit: int, pair: int) -> UnitPair:
+        pairs = self._fact(unit).pairs
+        return pairs[pair] if pair < len(pairs) else _NEW
+
+    def _put(self, unit: int, pair: int, part: UnitPair) -> None:
+        fact = self._fact(unit)
+        pairs = [*fact.pairs, *(_NEW for _ in range(pair + 1 - len(fact.pairs)))]
+        pairs[pair] = part
+        self.changed[unit] = msgspec.structs.replace(fact, pairs=tuple(pairs))

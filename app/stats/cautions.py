@@ -1,0 +1,85 @@
+"""What limits a comparison although nothing is wrong with it: sentences for a person, which block no decision."""
+
+from __future__ import annotations
+
+from app.domain.experiment import ExperimentTerms
+from app.scoring.table import metric_of
+from app.stats.evidence import Evidence, Rewards, Votes
+
+# Fewer than one outcome in this many is a vote: somebody names users, or keys, that stand for many cases.
+_VOTES_AT_LEAST_ONE_IN = 20
+_ENOUGH = 20
+# A range this many times wider than the largest reward costs most of the power.
+_WIDE = 10
+
+
+def cautions(evidence: Evidence, terms: ExperimentTerms, rewards: Rewards | None) -> tuple[str, ...]:
+    """The sentences about one challenger; `rewards` is None where the metric compares none."""
+    found = [*_of_votes(evidence), *_of_labels(evidence, terms)]
+    return tuple(found if rewards is None else [*found, *_of_rewards(rewards, terms)])
+
+
+def _of_votes(evidence: Evidence) -> list[str]:
+    votes = evidence.votes
+    found = []
+    if votes.outcomes >= _ENOUGH and evidence.n * _VOTES_AT_LEAST_ONE_IN < votes.outcomes:
+        found.append(
+            f"only {evidence.n:,} of {votes.outcomes:,} outcomes vote, because each {votes.unit} votes once: if one "
+            f"{votes.unit} stands for many cases, begin an experiment with another EXPERIMENT_UNIT"
+        )
+    found += [_few(side, few) for side, few in (("wins", votes.few_wins), ("losses", votes.few_losses)) if few]
+    if votes.missing:
+        found.append(_missing(evidence.challenger, votes))
+    return found
+
+
+def _few(side: str, few: tuple[int, int]) -> str:
+    votes, rows = few
+    return f"all {votes:,} {side} come from {rows:,} {'row' if rows == 1 else 'rows'}"
+
+
+def _missing(challenger: str, votes: Votes) -> str:
+    return (
+        f"{challenger} gave no answer to {votes.missing:,} of {votes.asked:,} rows that it was asked; each counts as "
+        "wrong, or as the worst that the metric's range allows"
+    )
+
+
+def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
+    if metric_of(terms).outcome != "actual" or not evidence.n:
+        return []
+    found = []
+    if evidence.form == "worst_case":
+        found.append(
+            "answers that differ are labelled more often than answers that agree, so the interval allows for every "
+            "unlabelled disagreement to be against either version"
+        )
+    if not terms.labels_exogenous:
+        found.append(
+            "what is shown assumes that whether a label comes does not depend on which answer was right; if that is "
+            "so, declare LABELS_EXOGENOUS=true"
+        )
+    return found
+
+
+def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
+    found = []
+    declared = metric_of(terms).range_of(terms)
+    enough = rewards.n >= _ENOUGH and rewards.largest is not None
+    if declared is not None and enough and terms.reward_window_s is None and not rewards.at_bottom:
+        found.append(
+            f"no reward of {declared.low:g} has come: if a missing reward means {declared.low:g}, as with conversions, "
+            "the versions cannot be compared so; begin an experiment with REWARD_WINDOW, or report the zeros too"
+        )
+    if rewards.outside and declared is not None:
+        noun = "reward lies" if rewards.outside == 1 else "rewards lie"
+        found.append(
+            f"{rewards.outside:,} {noun} outside REWARD_RANGE ({declared.low:g} to {declared.high:g}) and "
+            f"{'counts' if rewards.outside == 1 else 'count'} as the nearer end"
+        )
+    if declared is not None and enough and (rewards.largest or 0.0) - declared.low < declared.width / _WIDE:
+        found.append(
+            f"the largest reward so far is {rewards.largest:g}, far below the end of REWARD_RANGE ({declared.high:g}): "
+            "a range nearer to what occurs decides sooner"
+        )
+    return found
