@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -20,10 +21,11 @@ from app.monitor.drift.references import References
 from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
 from app.monitor.experiment.state import plan_of
 from app.monitor.health_probe import http_probe
+from app.monitor.heartbeats import HeartbeatControl
 from app.monitor.loop import AfterReports, Loop, wait_for
 from app.monitor.projection import Projection, process_all, step
 from app.monitor.publisher import DriftCheck, Publisher
-from app.monitor.rebuild import Rebuilt, Space, rebuild
+from app.monitor.rebuild import Rebuilt, Space, is_outdated, rebuild, recompute
 from app.monitor.webhook import Announcer, Notifier
 from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
@@ -33,10 +35,14 @@ from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
 from app.store.event_log import EventLog
+from app.store.heartbeats import HeartbeatLog
 from app.store.keys import load_or_create
 from app.store.kinds import StoreLock
 from app.store.projections import NoticeState, ProjectionStore
 from app.store.reports import MonitorReads, ReportTable
+
+_LOG = logging.getLogger(__name__)
+_ANOTHER_REBUILD = "another rebuild runs on this data"
 
 
 class OnceDone(NamedTuple):
@@ -59,14 +65,13 @@ class Monitor:
         self.live = self._space("")
         registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
         drift = DriftTable(self._database)
-        self.projections: Sequence[Projection] = (
-            ExperimentProjection(),
-            DriftProjection(References(registry), drift),
-        )
+        self._experiments = ExperimentProjection()
+        self.projections: Sequence[Projection] = (self._experiments, DriftProjection(References(registry), drift))
         self._drift_check = DriftCheck(ConfigurationLog(self._database).latest, drift.standing)
         self._publisher = Publisher(self.log, self.live.states, self.live.reports, now_us, self._drift_check)
         self._heartbeat = ReportTable(self._database, now_us).heartbeat
         self._reads = MonitorReads(self._database, now_us)
+        self._waits = False
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set, which is checked between ticks. Waits while another monitor runs on this data."""
@@ -82,10 +87,15 @@ class Monitor:
                     loop.run(stop, lock.held)
 
     def once(self) -> OnceDone:
-        """Process all of the log, and publish. Raises `Contradiction` while a monitor runs, and `StoreUnavailable`."""
+        """Process all of the log, and publish.
+
+        Raises `Contradiction` while a monitor runs, or has to wait for a rebuild, and `StoreUnavailable`.
+        """
         with self._lock(kinds.MONITOR) as lock:
             if not lock.acquire():
                 raise Contradiction("a monitor runs on this data already and processes everything: read its report")
+            if not self._prepare(lambda: True):
+                raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
             rows = sum(process_all(projection, self.log, self.live.states) for projection in self.projections)
             self._publisher.publish()
             self._heartbeat()
@@ -100,9 +110,25 @@ class Monitor:
         # A lock of its own: the running monitor need not stop.
         with self._lock(kinds.REBUILD) as lock:
             if not lock.acquire():
-                raise Contradiction("another rebuild runs on this data: wait for it, or stop it")
+                raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
             fresh = self._space(statements.REBUILD)
             return rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
+
+    def _prepare(self, going_on: Callable[[], bool]) -> bool:
+        """Compute the experiments anew where another release wrote their state; false where that is not done yet."""
+        if not is_outdated(self.live.states):
+            return True
+        with self._lock(kinds.REBUILD) as lock:
+            if not lock.acquire():
+                self._log_waiting()
+                return False
+            fresh = self._space(statements.REBUILD)
+            return recompute(self._experiments, self.log, self.live, fresh, now_us, going_on, self._drift_check)
+
+    def _log_waiting(self) -> None:
+        if not self._waits:
+            _LOG.warning("monitor_waits", extra={"event_fields": {"reason": _ANOTHER_REBUILD}})
+        self._waits = True
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -122,6 +148,7 @@ class Monitor:
             self._heartbeat,
             self._after_reports(decisions, notifier),
             self._ticks(decisions),
+            prepare=self._prepare,
         )
 
     def _after_reports(self, decisions: Decisions, notifier: Notifier | None) -> list[AfterReports]:
@@ -136,7 +163,9 @@ class Monitor:
     def _ticks(self, decisions: Decisions) -> Mapping[str, Callable[[], None]]:
         """The controls that go by the clock, and act also where there is no traffic."""
         configuration = ConfigurationLog(self._database).latest
+        windows, heartbeats = ProjectionStore(self._database, now_us), HeartbeatLog(self._database, now_us)
         return {
+            "heartbeats": HeartbeatControl(windows, heartbeats, now_us),
             "ramp": RampControl(decisions, configuration, self._knowledge, now_us),
             "bandit": Bandit(decisions, configuration, self._report, now_us),
         }

@@ -18,6 +18,10 @@ from app.monitor.rebuild import Rebuilt
 from app.observe.logs import configure
 from app.settings import Settings
 
+_WHY_OUTDATED = (
+    "the state before was written by another release of bakeoff, which counted in another way: CHANGELOG.md says how"
+)
+_WHY = "the state before may have been written by another release of bakeoff, or was damaged"
 _EQUALITY = {True: "equal to the last bit", False: "DIFFERENT", None: "there was none before"}
 
 
@@ -31,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the monitor until SIGTERM or SIGINT, which it obeys between two ticks; or once, or a rebuild.
 
-    Exit status 1 where a rebuild differs from the state that was there.
+    Exit status 1 where a rebuild differs from the state that was there, unless another release had written that.
     """
     settings = Settings.from_environ()
     configure(settings)
@@ -57,12 +61,22 @@ def _show_rebuilt(done: Rebuilt, *, as_json: bool) -> int:
     # None, no state before, is no difference.
     equal = all(each is not False for each in done.states_equal.values())
     if as_json:
-        _print_json({"rows": done.rows, "equal": equal, "states_equal": done.states_equal, **_compared(done)})
+        _print_json(
+            {
+                "rows": done.rows,
+                "equal": equal,
+                "was_outdated": done.was_outdated,
+                "states_equal": done.states_equal,
+                **_compared(done),
+            }
+        )
     else:
         print("\n".join(_rebuilt_lines(done)))
-    if not equal:
-        print("error: the rebuilt state differs from the one before; the rebuilt one is now in force", file=sys.stderr)
-    return 0 if equal else 1
+    if equal:
+        return 0
+    kind, why = ("note", _WHY_OUTDATED) if done.was_outdated else ("error", _WHY)
+    print(f"{kind}: the rebuilt state, now in force, differs from the one before: {why}", file=sys.stderr)
+    return 0 if done.was_outdated else 1
 
 
 def _compared(done: Rebuilt) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from app.domain.report import ExperimentReport
@@ -28,8 +29,9 @@ class Loop:
 
     `steps` are functions by name that process one batch and return its number of rows. About once a second `publish`
     makes the reports that are due, `after_reports` are called with them in order if there are any, and then `ticks`
-    (functions by name), with or without reports. `heartbeat` records that all of the log has been processed. All of
-    these may raise `StoreUnavailable`. `clock` is monotonic seconds.
+    (functions by name), with or without reports. `heartbeat` records that all of the log has been processed. `prepare`
+    is called first in every run, until it returns true; it may take long, and so asks the function that it is given
+    whether to go on. All of these may raise `StoreUnavailable`. `clock` is monotonic seconds.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Loop:
         after_reports: Sequence[AfterReports] = (),
         ticks: Mapping[str, Callable[[], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        prepare: Callable[[Callable[[], bool]], bool] = lambda _going_on: True,
     ) -> None:
         self._steps = steps
         self._publish = publish
@@ -47,15 +50,22 @@ class Loop:
         self._after_reports = after_reports
         self._ticks = ticks or {}
         self._clock = clock
+        self._prepare = prepare
         self._published_s = self._heartbeat_s = float("-inf")
         self._unavailable = False
         self._boundaries: dict[str, FaultBoundary] = {}
 
     def run(self, stop: threading.Event, alone: Callable[[], bool] = lambda: True) -> None:
         """Loop until `stop` is set or `alone` is false (another monitor may run); both are checked between ticks."""
-        while not stop.is_set() and alone():
+
+        def going_on() -> bool:
+            return not stop.is_set() and alone()
+
+        ready = False
+        while going_on():
             try:
-                rest_s = self.tick()
+                ready = ready or bool(self._guarded("preparation", partial(self._prepare, going_on)))
+                rest_s = self.tick() if ready else _OUTAGE_S
                 self._log_back()
             except StoreUnavailable as error:
                 self._log_unavailable(error)

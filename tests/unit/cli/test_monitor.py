@@ -1,7 +1,6 @@
 """bakeoff monitor: runs until it is stopped, or once, or as a rebuild."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,8 +11,9 @@ import pytest
 from app.cli.monitor import run
 from app.clock import now_us
 from app.errors import Contradiction
+from app.monitor.rebuild import is_outdated
 from app.store.engine import Database, kind_of
-from app.store.kinds import monitor_lock
+from app.store.kinds import MONITORING, monitor_lock
 from app.store.reports import MonitorReads
 from tests.unit.monitor.small_log import SmallLog
 from tests.waiting import eventually
@@ -76,21 +76,83 @@ def test_a_rebuild_prints_the_evidence_before_and_after(small_log, environment, 
     assert "equal to the last bit" in capsys.readouterr().out
 
 
-def test_sigterm_stops_the_command_cleanly(small_log, store_url, tmp_path):
+@pytest.fixture
+def traffic(small_log):
+    """Five requests are in the log."""
     small_log.begin()
     small_log.random_traffic(5)
-    variables = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": store_url}
-    monitor = subprocess.Popen([sys.executable, "-m", "app", "monitor"], cwd=ROOT, env=variables)
-    reads = MonitorReads(small_log.database, now_us)
+
+
+@pytest.fixture
+def outdated(small_log, traffic):
+    """The monitor's state is that of the release before, and it is not what this one finds."""
+    small_log.publish()
+    with small_log.database.begin(MONITORING) as connection:
+        connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, '\"layout\":1', '\"layout\":0')")
+        connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, '\"requests\":', '\"requests\":9')")
+
+
+def requests(report):
+    return sum(variant["requests"] for variant in report["variants"])
+
+
+def test_once_computes_anew_what_another_release_wrote(outdated, environment, capsys):
+    assert run(Arguments(once=True, json=True)) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert requests(done["experiment"]) == 5
+
+
+def test_once_does_not_go_on_with_what_another_release_wrote_while_a_rebuild_runs(
+    outdated, environment, tmp_path, store_url
+):
+    with monitor_lock(tmp_path, kind_of(store_url), "rebuild.lock") as holder:
+        assert holder.acquire()
+        with pytest.raises(Contradiction, match="another rebuild runs"):
+            run(Arguments(once=True))
+
+
+def test_a_rebuild_of_what_another_release_wrote_says_so_and_is_no_failure(outdated, environment, capsys):
+    assert run(Arguments(rebuild=True)) == 0
+    captured = capsys.readouterr()
+    assert "DIFFERENT" in captured.out
+    assert "written by another release" in captured.err
+
+
+def test_a_rebuild_that_differs_otherwise_fails(small_log, environment, capsys):
+    small_log.begin()
+    small_log.random_traffic(5)
+    small_log.publish()
+    with small_log.database.begin(MONITORING) as connection:
+        connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, '\"requests\":', '\"requests\":9')")
+    assert run(Arguments(rebuild=True)) == 1
+    assert "error: the rebuilt state" in capsys.readouterr().err
+
+
+@pytest.fixture
+def running(environment):
+    """The command in a process of its own; what is in the log before it is asked for first."""
+    monitor = subprocess.Popen([sys.executable, "-m", "app", "monitor"], cwd=ROOT)
     try:
-        eventually(lambda: monitor.poll() is not None or reads.age_s() is not None)
-        assert monitor.poll() is None
-        monitor.terminate()
-        assert monitor.wait(20) == 0
+        yield monitor
     finally:
         monitor.kill()
         monitor.wait()
+
+
+def test_sigterm_stops_the_command_cleanly(traffic, small_log, running):
+    reads = MonitorReads(small_log.database, now_us)
+    eventually(lambda: running.poll() is not None or reads.age_s() is not None)
+    assert running.poll() is None
+    running.terminate()
+    assert running.wait(20) == 0
     assert reads.report().report.variants[0].requests > 0
+
+
+def test_the_running_monitor_computes_anew_what_another_release_wrote(outdated, small_log, running):
+    reads = MonitorReads(small_log.database, now_us)
+    eventually(lambda: running.poll() is not None or reads.age_s() is not None)
+    assert not is_outdated(small_log.stored_states)
+    assert sum(variant.requests for variant in reads.report().report.variants) == 5
 
 
 def test_a_rebuild_beside_another_one_ends_and_says_why(environment, tmp_path, store_url):

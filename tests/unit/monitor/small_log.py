@@ -110,8 +110,13 @@ class SmallLog:
         self.now_us += round(seconds * 1e6)
         HeartbeatLog(self.database, self.clock).append()
 
-    def random_traffic(self, n, seed=0, versions=("v1", "v2"), kinds=("actual",), late=0.2, epoch=None, share=0.5):
-        """n requests, some labelled before their row is written, some never; true labels are 0."""
+    def random_traffic(
+        self, n, seed=0, versions=("v1", "v2"), kinds=("actual",), late=0.2, epoch=None, share=0.5, units=0
+    ):
+        """n requests, some labelled before their row is written, some never; true labels are 0.
+
+        With `units`, each is of one of so many users or own keys, or of nobody, and a version fails now and then.
+        """
         rng = random.Random(seed)
         waiting = []
         for _ in range(n):
@@ -119,7 +124,8 @@ class SmallLog:
             version = versions[1] if rng.random() < share else versions[0]
             if len(versions) > 2:
                 version = rng.choice(versions)
-            row = self.served(answers, version, epoch=epoch, latency_us=rng.randint(50, 500))
+            named = self._named(rng, units, answers, version) if units else {}
+            row = self.served(answers, version, epoch=epoch, latency_us=rng.randint(50, 500), **named)
             given = [(row, rng.random() if kind == "reward" else 0, kind) for kind in kinds if rng.random() < 0.9]
             if rng.random() < late:
                 self.give_all(given)
@@ -131,6 +137,16 @@ class SmallLog:
                 self.log(*waiting)
                 waiting.clear()
         self.log(*waiting)
+
+    @staticmethod
+    def _named(rng, units, answers, version):
+        number = rng.randint(1, units)
+        named = rng.choice([{"user": number}, {"own_key": f"order-{number}"}, {}])
+        other = rng.choice([name for name in answers if name != version])
+        if rng.random() < 0.1:
+            del answers[other]
+            named["failed"] = json.dumps([other])
+        return named
 
     @property
     def events(self):

@@ -96,3 +96,36 @@ def test_what_goes_by_the_clock_is_called_without_traffic_and_a_fault_in_it_stop
     for _ in range(3):
         runner.tick()
     assert len(calls) == 3
+
+
+def test_the_preparation_comes_first_and_is_tried_until_it_is_done(small_log, monkeypatch, caplog):
+    monkeypatch.setattr("app.monitor.loop._OUTAGE_S", 0.001)
+    stop, tried = threading.Event(), []
+
+    def prepare(going_on):
+        tried.append(going_on())
+        if len(tried) == 1:
+            raise StoreUnavailable("the disk is gone")
+        if len(tried) == 2:
+            raise ZeroDivisionError
+        return len(tried) > 3
+
+    def tick():
+        tried.append("tick")
+        stop.set()
+
+    loop(small_log, ticks={"last": tick}, prepare=prepare).run(stop)
+    assert tried == [True] * 4 + ["tick"]
+    logged = ["monitor_store_unavailable", "monitor_part_failed", "monitor_store_back"]
+    assert [record.message for record in caplog.records] == logged
+
+
+def test_a_stop_ends_the_preparation(small_log):
+    stop = threading.Event()
+
+    def prepare(going_on):
+        stop.set()
+        return going_on()
+
+    loop(small_log, ticks={"never": lambda: 1 / 0}, prepare=prepare).run(stop)
+    assert MonitorReads(small_log.database, small_log.clock).age_s() is None

@@ -19,28 +19,34 @@ KINDS = {
     "reward": {"metric": "reward"},
     "asymptotic": {"metric": "reward", "reward_range": None},
     "triggered": {"metric": "reward", "reward_triggered": True},
+    "units": {"unit": "auto"},
+    "windows": {"unit": "auto", "metric": "reward", "reward_window_s": 70.0},
 }
 
 
 def mixed_log(small_log, n=60, **terms):
-    """Two experiments, changed weights, late rows, forced rows, sticky users, rewards."""
+    """Two experiments, changed weights, late rows, forced rows, sticky users, rewards, times of rest."""
+    units = n // 3 if "unit" in terms else 0
     small_log.begin("one", **terms)
-    small_log.random_traffic(n, seed=1, kinds=("actual", "reward"))
+    small_log.random_traffic(n, seed=1, kinds=("actual", "reward"), units=units)
+    small_log.pass_time(60)
     old = small_log.epoch
     small_log.begin("one", weights={"v1": 0.8, "v2": 0.2}, **terms)
-    small_log.random_traffic(n, seed=2, kinds=("actual", "reward"), share=0.2)
+    small_log.random_traffic(n, seed=2, kinds=("actual", "reward"), share=0.2, units=units)
+    small_log.pass_time(60)
+    small_log.pass_time(0)
     forced = small_log.served({"v1": 0, "v2": 1}, "v2", assignment="forced")
     sticky = [small_log.served({"v1": 0, "v2": 1}, "v1", assignment="sticky", user=5) for _ in range(3)]
     small_log.log(forced, *sticky)
     small_log.give_all([(forced, 0, "actual"), *((row, 1.0, "reward") for row in sticky)])
     small_log.begin("two", weights={"v1": 0.3, "v2": 0.3, "v3": 0.4}, **terms)
     small_log.random_traffic(n // 2, seed=3, kinds=("actual", "reward"), versions=("v1", "v2", "v3"))
-    small_log.random_traffic(n // 4, seed=4, kinds=("actual", "reward"), epoch=old)
+    small_log.random_traffic(n // 4, seed=4, kinds=("actual", "reward"), epoch=old, units=units)
 
 
 # Thousands of small transactions, which a server makes slow: of one kind there.
 @pytest.mark.parametrize(
-    ("store_url", "kind"), [*(("sqlite", kind) for kind in KINDS), ("postgresql", "accuracy")], indirect=["store_url"]
+    ("store_url", "kind"), [*(("sqlite", kind) for kind in KINDS), ("postgresql", "windows")], indirect=["store_url"]
 )
 def test_batches_of_one_or_of_thousands_give_the_same_state(small_log, kind):
     mixed_log(small_log, n=40, **KINDS[kind])
@@ -50,6 +56,9 @@ def test_batches_of_one_or_of_thousands_give_the_same_state(small_log, kind):
         small_log.forget()
         small_log.process(batch_rows=batch_rows)
         assert small_log.derived() == expected
+    if kind == "windows":
+        assert expected[-2], "no unit is known"
+        assert expected[-1], "no window is open"
 
 
 def test_reading_while_others_write_gives_the_same_state(small_log):
@@ -89,7 +98,7 @@ class Killer:
 
 
 def test_a_kill_between_any_two_statements_loses_and_repeats_nothing(small_log):
-    mixed_log(small_log, n=6)
+    mixed_log(small_log, n=6, **KINDS["windows"])
     small_log.process(batch_rows=1000)
     expected = small_log.derived()
     for after in count(1):
@@ -124,13 +133,16 @@ def test_a_step_of_a_monitor_that_was_overtaken_is_dropped(small_log):
     assert small_log.derived() == expected
 
 
-def test_a_rebuild_equals_the_live_state_and_takes_its_place(small_log):
-    mixed_log(small_log, n=20)
+@pytest.mark.parametrize("kind", ["accuracy", "windows"])
+def test_a_rebuild_equals_the_live_state_and_takes_its_place(small_log, kind):
+    mixed_log(small_log, n=20, **KINDS[kind])
     small_log.publish()
     expected, report = small_log.derived(), small_log.report()
     done = small_log.rebuild()
     assert done.states_equal == {"experiment": True}
     assert all(each.equal and each.before is not None for each in done.comparisons)
+    assert small_log.derived() == expected
+    small_log.rebuild()
     assert small_log.derived() == expected
     assert small_log.report().comparisons == report.comparisons
 
