@@ -19,7 +19,8 @@ from app.observe.logs import configure
 from app.settings import Settings
 
 _WHY_OUTDATED = (
-    "the state before was written by another release of bakeoff, which counted in another way: CHANGELOG.md says how"
+    "the state before was written by another release of bakeoff, which counted in another way. For example, labels of "
+    "answers not at the configured weights no longer count in the check of the label rate (CHANGELOG.md)"
 )
 _WHY = "the state before may have been written by another release of bakeoff, or was damaged"
 _EQUALITY = {True: "equal to the last bit", False: "DIFFERENT", None: "there was none before"}
