@@ -240,34 +240,46 @@ def fails_on_the_hardest(chance, n):
 # Intervals
 
 
-def _interval_misses(log, truth, name="v2"):
-    found = next(each for each in log.report().comparisons if each.challenger == name)
-    return found.interval is not None and not found.interval[0] <= truth <= found.interval[1]
+def _leaves_out(interval, truth):
+    return interval is not None and not interval[0] <= truth <= interval[1]
 
 
-def any_of_eight_misses(chance, n):
-    """Any interval that is shown of 8 challengers, or of a version's mean, misses at any step."""
-    weights = dict.fromkeys(VERSIONS, 1 / len(VERSIONS))
-    log = MemoryLog(weights, labels_exogenous=True)
+def _interval_misses(log, truth):
+    return _leaves_out(log.report().comparisons[0].interval, truth)
+
+
+def _nine_versions(chance, n, steps, looked_at, misses):
+    """Nine equal versions of accuracy ½ with every label; whether `misses(report)` at a step that is looked at."""
+    log = MemoryLog(dict.fromkeys(VERSIONS, 1 / len(VERSIONS)), labels_exogenous=True)
     wrong = (chance.random((n, len(VERSIONS))) < 0.5).astype(int).tolist()
     served = chance.integers(0, len(VERSIONS), n)
     for place, answers in enumerate(wrong):
         log.label(log.serve(dict(zip(VERSIONS, answers, strict=True)), VERSIONS[served[place]]))
-        # An interval of the difference that leaves 0 out has evidence against 0: only then a report is needed.
-        if (
-            place % (n // STEPS) == 0
-            and any(pair.log_e() > 2 for pair in log.state().pairs.values())
-            and _any_misses(log)
-        ):
+        if place % (n // steps) == 0 and looked_at(log) and misses(log.report()):
             return True
-    return _any_misses(log)
+    return misses(log.report())
 
 
-def _any_misses(log):
-    report = log.report()
-    differences = [(each.interval, 0.0) for each in report.comparisons]
-    means = [(each.interval_all, 0.5) for each in report.variants]
-    return any(found is not None and not found[0] <= truth <= found[1] for found, truth in differences + means)
+def any_of_eight_misses(chance, n):
+    """Any interval of a difference that is shown of 8 challengers misses at any step."""
+    return _nine_versions(
+        chance, n, STEPS, _may_miss, lambda report: any(_leaves_out(each.interval, 0.0) for each in report.comparisons)
+    )
+
+
+def _may_miss(log):
+    # An interval of the difference that leaves 0 out has evidence against 0: only then a report is needed.
+    return any(pair.log_e() > 2 for pair in log.state().pairs.values())
+
+
+def any_mean_misses(chance, n):
+    """Any interval of a version's mean over all rows misses at any step, of 9 versions."""
+    return _nine_versions(
+        chance,
+        n,
+        lambda _log: True,
+        lambda report: any(_leaves_out(each.interval_all, 0.5) for each in report.variants),
+    )
 
 
 def _disagreements(chance, n, arrival, per_user=0, **terms):
