@@ -26,6 +26,8 @@ class Service:
     def __init__(self, folder):
         self.folder = folder
         settings = {"ADMIN_TOKEN": "secret", "EXPERIMENT_METRIC": "reward", "WEB_CONCURRENCY": "1"}
+        # All requests send one row, which would be one case.
+        settings |= {"EXPERIMENT_UNIT": "request"}
         self.api = ApiProcess(folder, **settings).wait_until("/health/ready")
         self.monitor = MonitorProcess(folder, module="tests.e2e.quick_bandit")
         self.chance = random.Random(11)
