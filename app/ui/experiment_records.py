@@ -18,7 +18,7 @@ class ApiLatency(msgspec.Struct, frozen=True):
 
 
 class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
-    """One version in the experiment; `weight` is its planned share."""
+    """One version in the experiment; `weight` is its planned share. Releases before units have no `…_all`."""
 
     version: str
     weight: float = 0.0
@@ -26,6 +26,8 @@ class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
     labelled: int = 0
     mean: float | None = None
     interval: Pair | None = None
+    mean_all: float | None = None
+    interval_all: Pair | None = None
     rewards: int = 0
     reward_mean: float | None = None
     errors: int = 0
@@ -33,7 +35,7 @@ class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """A challenger against the baseline, after `n` outcomes."""
+    """A challenger against the baseline, after `n` outcomes. `units` is None from a release without units."""
 
     challenger: str
     method: str = ""
@@ -41,6 +43,16 @@ class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
     unjoined: int = 0
     difference: float | None = None
     interval: Pair | None = None
+    unit: str | None = None
+    units: int | None = None
+    distinct_rows: int | None = None
+    both_right: int | None = None
+    only_baseline: int | None = None
+    only_challenger: int | None = None
+    both_wrong: int | None = None
+    missing: int | None = None
+    unlabelled_disagreements: int | None = None
+    warnings: tuple[str, ...] = ()
     e_value: float | None = None
     log_e: float | None = None
     p_value: float | None = None
@@ -52,6 +64,12 @@ class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
     wins: int | None = None
     losses: int | None = None
     assumptions: tuple[str, ...] = ()
+    adjusted_log_e: float | None = None
+
+    @property
+    def present_log_e(self) -> float | None:
+        """The evidence of this moment that actions need: adjusted for all challengers where the api says it."""
+        return self.log_e if self.adjusted_log_e is None else self.adjusted_log_e
 
 
 class ApiCheck(msgspec.Struct, frozen=True, kw_only=True):

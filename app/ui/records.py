@@ -148,7 +148,7 @@ class ApiRamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in force. `weights` are shares that sum to 1."""
+    """What is in force. `weights` are shares that sum to 1. `guardrail_slow` is empty from a release without it."""
 
     epoch: int = 0
     weights: dict[str, float] = {}
@@ -157,6 +157,12 @@ class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     auto_decide: str = ""
     drift_threshold: float | None = None
+    metric: str = ""
+    labels_exogenous: bool = False
+    unit: str | None = None
+    reward_window_s: float | None = None
+    guardrail_slow: str = ""
+    min_duration_s: float = 0.0
     ramp: ApiRamp | None = None
 
 

@@ -34,6 +34,14 @@ def interval(pair: tuple[float, float] | None) -> str:
     return UNKNOWN if pair is None else f"{pair[0]:+.4f} to {pair[1]:+.4f}"
 
 
+_LEAST_P = 1e-4
+
+
+def p_value(p: float | None) -> str:
+    """A p-value with its sign, such as `p = 0.012`; below .0001 no digits, for nobody needs them."""
+    return f"p < {_LEAST_P:.4f}" if p is not None and p < _LEAST_P else f"p = {number(p, 2)}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the largest unit that makes sense."""
     if seconds is None:

@@ -75,11 +75,17 @@ CONFIG = {
     "champion": "v1",
     "auto_decide": "rollback",
     "policy": "weighted",
+    "metric": "accuracy",
+    "unit": "auto",
+    "reward_window_s": None,
+    "guardrail_slow": "1.5x+1ms",
+    "min_duration_s": 604800.0,
 }
 
 
 def variant(version, **changes):
     base = {"version": version, "weight": 0.5, "requests": 500, "labelled": 400, "mean": 0.93, "interval": [0.9, 0.95]}
+    base |= {"mean_all": 0.914, "interval_all": [0.88, 0.94]}
     return {**base, "latency_ms": {"p50": 0.1, "p95": 0.2, "p99": 0.4}, **changes}
 
 
@@ -97,6 +103,19 @@ COMPARISON = {
     "remaining": [38.0, 900.0],
     "wins": 3,
     "losses": 1,
+    "improvement": 0.021,
+    "unit": "request",
+    "units": 12,
+    "distinct_rows": 4,
+    "both_right": 7,
+    "only_baseline": 1,
+    "only_challenger": 3,
+    "both_wrong": 1,
+    "missing": 2,
+    "unlabelled_disagreements": 5,
+    "warnings": ["all 13 losses come from 2 rows"],
+    "adjusted_log_e": 0.69,
+    "gate_log_e": -1.0,
 }
 EXPERIMENT = {
     "id": "e-1",

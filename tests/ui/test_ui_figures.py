@@ -62,7 +62,7 @@ def test_durations_take_the_unit_that_makes_sense(seconds, text):
     [
         (None, None),
         ((None, None), None),
-        ((37.5, None), "38–more than a million more labels (80 % range)"),
+        ((37.5, None), "38 to more than a million more labels (80 % range)"),
         ((0.0, 4000.5), "0–4,001 more labels (80 % range)"),
     ],
 )
@@ -82,9 +82,9 @@ def test_a_share_before_the_first_request_is_unknown():
 
 
 def test_a_course_without_any_interval_is_drawn():
-    frame = timeline.difference_table([ApiPoint(challenger="v2", n=1)])
-    assert timeline.difference_drawing(frame, "v1").spec["layer"]
-    assert "–" in timeline.difference_description(frame, "v2", "v1")
+    frame = timeline.improvement_table([ApiPoint(challenger="v2", n=1)])
+    assert timeline.improvement_drawing(frame, "v1").spec["layer"]
+    assert "–" in timeline.improvement_description(frame, "v2", "v1")
 
 
 def test_endless_evidence_has_a_finite_place():

@@ -1,4 +1,4 @@
-"""The timeline of a comparison over its labelled outcomes: the difference, and the evidence."""
+"""The timeline of a comparison over its votes: the improvement, and the evidence."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ from app.ui.experiment_records import ApiPoint
 from app.ui.wording import interval, number, signed
 
 _LN10 = math.log(10)
-_N = alt.X("outcomes:Q", title="labelled outcomes", scale=alt.Scale(nice=False))
+_N = alt.X("votes:Q", title="votes", scale=alt.Scale(nice=False))
 
 
-def difference_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
+def improvement_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
     """The newest point first; points without an interval have empty ends."""
     newest_first = list(reversed(points))
     return pd.DataFrame(
         {
-            "outcomes": [point.n for point in newest_first],
-            "difference": [point.difference for point in newest_first],
+            "votes": [point.n for point in newest_first],
+            "improvement": [point.difference for point in newest_first],
             "from": [point.interval[0] if point.interval else None for point in newest_first],
             "to": [point.interval[1] if point.interval else None for point in newest_first],
         }
     )
 
 
-def difference_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
+def improvement_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
     """A line with its confidence sequence as a band, and the line of no difference."""
-    return Drawing(_difference_spec(baseline, _range_worth_seeing(frame)), frame)
+    return Drawing(_improvement_spec(baseline, _range_worth_seeing(frame)), frame)
 
 
 @lru_cache(maxsize=64)
-def _difference_spec(baseline: str, domain: tuple[float, float]) -> dict[str, Any]:
+def _improvement_spec(baseline: str, domain: tuple[float, float]) -> dict[str, Any]:
     base = alt.Chart().encode(x=_N)
     kept = alt.Scale(domain=list(domain), clamp=True, nice=False)
-    low, middle = (alt.Y(name, title=f"difference to {baseline}", scale=kept) for name in ("from:Q", "difference:Q"))
+    low, middle = (
+        alt.Y(name, title=f"improvement over {baseline}", scale=kept) for name in ("from:Q", "improvement:Q")
+    )
     band = base.mark_area(opacity=0.25, clip=True).encode(y=low, y2="to:Q")
-    tooltip = ["outcomes:Q", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("difference", "from", "to"))]
+    tooltip = ["votes:Q", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("improvement", "from", "to"))]
     line = base.mark_line(strokeWidth=2.5, clip=True).encode(y=middle, tooltip=tooltip)
     zero = line_at(0, "no difference", below=True)
     return spec_of(alt.layer(band, line, *zero).properties(height=HEIGHT))
 
 
 def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
-    """The range of the interval after the first fifth of the outcomes: before that it fills any chart.
+    """The range of the interval after the first fifth of the votes: before that it fills any chart.
 
     To two digits, so that few specifications are needed.
     """
-    later = frame[frame["outcomes"] >= frame["outcomes"].max() / 5]
-    ends = later[["from", "to", "difference"]].astype(float)
+    later = frame[frame["votes"] >= frame["votes"].max() / 5]
+    ends = later[["from", "to", "improvement"]].astype(float)
     low, high = min(0.0, ends.min().min(skipna=True)), max(0.0, ends.max().max(skipna=True))
     if not (math.isfinite(low) and math.isfinite(high)) or low == high:
         return -1.0, 1.0
@@ -62,14 +64,14 @@ def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
     return float(f"{low - margin:.2g}"), float(f"{high + margin:.2g}")
 
 
-def difference_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+def improvement_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
     """The newest point as a sentence."""
     last = frame.iloc[0]
     ends = None if pd.isna(last["from"]) else (float(last["from"]), float(last["to"]))
-    middle = None if pd.isna(last["difference"]) else float(last["difference"])
+    middle = None if pd.isna(last["improvement"]) else float(last["improvement"])
     return (
-        f"Difference of {challenger} to {baseline} over the labelled outcomes: after {number(last['outcomes'])} it is "
-        f"{signed(middle)}, with the interval {interval(ends)}."
+        f"Improvement of {challenger} over {baseline}: after {number(last['votes'])} votes it is {signed(middle)}, "
+        f"with the interval {interval(ends)}."
     )
 
 
@@ -78,7 +80,7 @@ def evidence_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
     newest_first = list(reversed(points))
     return pd.DataFrame(
         {
-            "outcomes": [point.n for point in newest_first],
+            "votes": [point.n for point in newest_first],
             "log10 e": [None if point.log_e is None else point.log_e / _LN10 for point in newest_first],
         }
     )
@@ -97,7 +99,7 @@ def _evidence_spec(alpha: float) -> dict[str, Any]:
         .encode(
             x=_N,
             y=alt.Y("evidence:Q", title="evidence (log10 of the e-value)"),
-            tooltip=["outcomes:Q", alt.Tooltip("evidence:Q", format=".3f")],
+            tooltip=["votes:Q", alt.Tooltip("evidence:Q", format=".3f")],
         )
     )
     threshold = line_at(-math.log10(alpha), f"decision at {1 / alpha:.3g} to 1")
@@ -109,6 +111,5 @@ def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     last = frame.iloc[0]
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
     return (
-        f"Evidence over the labelled outcomes: {number(newest)} to 1 after {number(last['outcomes'])}; "
-        f"a decision needs {1 / alpha:.3g} to 1."
+        f"Evidence: {number(newest)} to 1 after {number(last['votes'])} votes; a decision needs {1 / alpha:.3g} to 1."
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import pandas as pd
 import streamlit as st
 
 from app.ui.charts import timeline
@@ -11,7 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.wording import UNKNOWN, interval, number, readable, share, signed
+from app.ui.wording import UNKNOWN, as_sentence, interval, number, p_value, readable, share, signed
 
 VERDICTS = {
     "better": "✔ better",
@@ -19,61 +21,129 @@ VERDICTS = {
     "equivalent": "= equivalent",
     "undecided": "… undecided",
 }
+# Of each unit one outcome votes.
+UNITS = {"user": "users", "key": "own keys", "row": "rows", "request": "requests"}
+REWARD = "reward"
+_MOST_DIGITS = 4
 
 
 def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
     """The comparison; before its first outcome, how to send one."""
     baseline = report.baseline or "the baseline"
     st.subheader(f"{each.challenger} against {baseline}")
-    st.markdown(_progress(each))
-    if each.n == 0:
+    st.markdown(progress(each, report.metric))
+    if each.n:
+        _figures(each, report)
+        _evidence_bar(each, report.alpha)
+        _rows(each, baseline)
+    _warnings(each)
+    if not each.n:
         return
-    _figures(each, report)
-    _evidence_bar(each, report.alpha)
     timeline = known(snapshot, "The timeline", f"timeline-{each.challenger}")
     if timeline is not None:
         _timeline(each, report, [point for point in timeline.points if point.challenger == each.challenger])
-    _small_print(each)
+    _small_print(each, report)
 
 
 def labels_left(each: ApiComparison) -> str | None:
-    """The 80 % range of the labels left until a decision; None if it cannot be estimated yet."""
+    """The 80 % range of the votes left until a decision; None if it cannot be estimated yet."""
     low, high = each.remaining or (None, None)
     if low is None:
         return None
     # Beyond a million the forecast is not made: it would be as good as never.
-    upper = "more than a million" if high is None else f"{math.ceil(high):,}"
-    return f"{math.ceil(low):,}–{upper} more labels (80 % range)"
+    upper = " to more than a million" if high is None else f"–{math.ceil(high):,}"
+    what = "labels" if each.unit in (None, "request") else f"labelled {UNITS.get(each.unit, each.unit)}"
+    return f"{math.ceil(low):,}{upper} more {what} (80 % range)"
 
 
-def _progress(each: ApiComparison) -> str:
+def progress(each: ApiComparison, metric: str) -> str:
+    """How many outcomes there are, how many of them vote, and how many more a decision may need."""
     if each.n == 0:
+        if metric == REWARD:
+            return "**No reward has entered yet.** Send rewards with `POST /feedback`."
         return (
             "**0 labelled outcomes.** Send true labels with `POST /feedback`, or label answers on the Playground page."
         )
+    outcomes = "rewarded answers" if metric == REWARD else "labelled outcomes"
+    counted = f"{each.n:,} {outcomes}{_votes(each)}."
     if each.verdict != "undecided":
-        return f"Decided; {each.n:,} labelled outcomes so far."
+        return f"A verdict is on record; {counted}"
     left = labels_left(each)
-    if left is None:
-        return f"**{each.n:,} labelled outcomes**; the number left cannot be estimated yet."
-    return f"**{left}** to a decision; {each.n:,} labelled outcomes so far."
+    if left is not None:
+        return f"**{left}** to a decision; {counted}"
+    return f"No verdict yet; {counted}"
+
+
+def _votes(each: ApiComparison) -> str:
+    """Whose votes they are; empty from a release that does not say."""
+    if each.units is None or each.unit is None:
+        return ""
+    once = "each request votes" if each.unit == "request" else f"each {_single(each.unit)} votes once"
+    return f", of which {each.units:,} vote ({once})"
+
+
+def _single(unit: str) -> str:
+    return "own key" if unit == "key" else unit
 
 
 def _figures(each: ApiComparison, report: ApiExperiment) -> None:
-    verdict, difference, evidence, chance = st.columns(4)
-    figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), f"p = {number(each.p_value, 3)}")
-    figure(difference, f"Difference in {readable(report.metric)}", signed(each.difference), interval(each.interval))
-    now = UNKNOWN if each.log_e is None else f"{number(math.exp(min(each.log_e, 690)), 3)} to 1"
-    figure(evidence, "Evidence now", now, f"decision at {1 / report.alpha:.3g} to 1")
-    tally = UNKNOWN if each.wins is None else f"{number(each.wins)} won, {number(each.losses)} lost"
+    # The widest word, "equivalent", must not be cut off.
+    verdict, difference, evidence, chance = st.columns([4, 3, 3, 3])
+    figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
+    ends = interval(each.interval)
+    figure(difference, f"Improvement in {readable(report.metric)}", signed(each.difference), ends)
+    figure(evidence, "Evidence now", evidence_now(each), f"decision at {1 / report.alpha:.3g} to 1")
+    tally = UNKNOWN if each.wins is None else f"votes: {number(each.wins)} won, {number(each.losses)} lost"
     figure(chance, f"Probability {each.challenger} is better", share(each.probability_better), tally)
 
 
+def evidence_now(each: ApiComparison) -> str:
+    """The odds that the present evidence gives; large ones as a power of ten, which takes less room."""
+    log_e = each.present_log_e
+    if log_e is None:
+        return UNKNOWN
+    power = math.floor(log_e / math.log(10))
+    return f"10^{power} to 1" if power > _MOST_DIGITS else f"{number(math.exp(log_e), 3)} to 1"
+
+
 def _evidence_bar(each: ApiComparison, alpha: float) -> None:
-    if each.log_e is None:
+    log_e = each.present_log_e
+    if log_e is None:
         return
-    done = min(1.0, max(0.0, each.log_e / -math.log(alpha)))
+    done = min(1.0, max(0.0, log_e / -math.log(alpha)))
     st.progress(done, text=f"Evidence: {share(done, 0)} of the way to the threshold (log scale)")
+
+
+def _rows(each: ApiComparison, baseline: str) -> None:
+    """Who was right on the labelled rows, and on which rows an answer or a label is missing."""
+    right = {
+        "both right": each.both_right,
+        f"only {baseline} right": each.only_baseline,
+        f"only {each.challenger} right": each.only_challenger,
+        "both wrong": each.both_wrong,
+    }
+    others = {
+        "different rows among the wins and losses": each.distinct_rows,
+        f"rows that {each.challenger} failed to answer": each.missing,
+        "disagreements without a label": each.unlabelled_disagreements,
+    }
+    tables = [_counts("labelled rows", right), _counts("what else to know", others)]
+    shown = [table for table in tables if len(table)]
+    for place, table in zip(st.columns(len(shown)) if shown else (), shown, strict=True):
+        said = "; ".join(f"{name}: {count}" for name, count in table.itertuples(index=False))
+        place.dataframe(table, hide_index=True, alt=said)
+
+
+def _counts(title: str, counts: Mapping[str, int | None]) -> pd.DataFrame:
+    """The counts that are known, with their names."""
+    known_counts = {name: number(count) for name, count in counts.items() if count is not None}
+    return pd.DataFrame({title: known_counts.keys(), "count": known_counts.values()})
+
+
+def _warnings(each: ApiComparison) -> None:
+    if each.warnings:
+        st.markdown("**What limits this comparison**")
+        st.markdown("\n".join(f"- {as_sentence(warning)}" for warning in each.warnings))
 
 
 def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]) -> None:
@@ -81,17 +151,19 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
         st.caption("The timeline has no points yet.")
         return
     baseline = report.baseline or "the baseline"
-    st.markdown("**Difference and its confidence sequence**")
-    frame = timeline.difference_table(points)
+    st.markdown(f"**Improvement and its confidence sequence** (above 0: {each.challenger} is better)")
+    frame = timeline.improvement_table(points)
     fine = st.column_config.NumberColumn(format="%+.4f")
-    description = timeline.difference_description(frame, each.challenger, baseline)
+    description = timeline.improvement_description(frame, each.challenger, baseline)
     beside(
-        timeline.difference_drawing(frame, baseline),
+        timeline.improvement_drawing(frame, baseline),
         frame,
         description,
-        **dict.fromkeys(("difference", "from", "to"), fine),
+        **dict.fromkeys(("improvement", "from", "to"), fine),
     )
-    st.markdown("**Evidence against the threshold**")
+    # The timeline has each challenger's own evidence; the threshold is for the adjusted one.
+    several = len(report.comparisons) > 1
+    st.markdown(f"**Evidence against the threshold**{' (not adjusted for the other challengers)' if several else ''}")
     frame = timeline.evidence_table(points)
     log = st.column_config.NumberColumn("log10 of e", format="%.3f")
     beside(
@@ -102,17 +174,32 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
     )
 
 
-def _small_print(each: ApiComparison) -> None:
+def _small_print(each: ApiComparison, report: ApiExperiment) -> None:
     with st.expander("Method and assumptions"):
         st.markdown(f"- Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.")
-        st.markdown(
-            f"- {each.n:,} outcomes entered; {each.unjoined:,} labels did not, because the other version's answer is "
-            "unknown."
-        )
+        st.markdown(_level(report))
+        if report.metric == REWARD:
+            entered = f"- {each.n:,} answers entered; {each.unjoined:,} rewards wait for their row in the log."
+        else:
+            entered = (
+                f"- {each.n:,} labelled outcomes entered; {each.unjoined:,} labels did not, because the answer of one "
+                "of the two versions is unknown."
+            )
+        st.markdown(entered)
         if each.worst_case is not None:
             st.markdown(
-                "- Whichever requests were labelled, the difference over all requests is within "
+                "- Whichever requests were labelled, the improvement over all requests is within "
                 f"{interval(each.worst_case)}."
             )
         for assumption in each.assumptions:
             st.markdown(f"- Automatic promotion is blocked: {assumption}")
+
+
+def _level(report: ApiExperiment) -> str:
+    """What the interval promises."""
+    several = len(report.comparisons)
+    joint = f", for the {several} challengers together" if several > 1 else ""
+    return (
+        "- Improvement: positive is good for the challenger, whatever the metric. Its interval misses the truth at any "
+        f"time with a probability of at most {share(report.alpha)}{joint}."
+    )

@@ -13,10 +13,23 @@ from app.ui.charts import traffic
 from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiCheck, ApiExperiment, ApiVariant
 from app.ui.feed import TICK_S, FeedSnapshot
+from app.ui.records import ApiConfiguration
 from app.ui.states import known, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.views import comparison, decision, ramp
-from app.ui.wording import UNKNOWN, as_sentence, interval, mark, moment, number, readable, seconds_since, share
+from app.ui.wording import (
+    UNKNOWN,
+    as_sentence,
+    duration,
+    interval,
+    mark,
+    moment,
+    number,
+    p_value,
+    readable,
+    seconds_since,
+    share,
+)
 
 
 def show_audit(audit: ApiAudit) -> None:
@@ -85,6 +98,8 @@ def _live() -> None:
         return
     _monitor_age(health, report)
     _headline(report)
+    if config.value is not None and config.value.guardrail_slow:
+        st.caption(terms_of(config.value))
     if config.value is not None and config.value.ramp is not None:
         st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
     _variants(report)
@@ -121,6 +136,24 @@ def _headline(report: ApiExperiment) -> None:
     )
 
 
+def terms_of(config: ApiConfiguration) -> str:
+    """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
+    # Experiments that a release without units began have no unit, and go on without one.
+    unit = config.unit or "none (each request votes; begin a new experiment to change it)"
+    parts = [f"unit: {unit}"]
+    if config.metric == comparison.REWARD:
+        parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
+    else:
+        parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
+    wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
+    return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
+
+
+def slow(limit: str) -> str:
+    """GUARDRAIL_SLOW in words."""
+    return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
+
+
 def _variants(report: ApiExperiment) -> None:
     st.subheader("Versions")
     if not report.variants:
@@ -131,22 +164,60 @@ def _variants(report: ApiExperiment) -> None:
     beside(
         traffic.share_drawing(frame), frame, traffic.share_description(frame), actual=percent, **{"target now": percent}
     )
+    rewarded = report.metric == comparison.REWARD
+    _means(report, rewarded)
     st.dataframe(
-        pd.DataFrame([_variant_row(variant, report.metric) for variant in report.variants]),
+        pd.DataFrame([_variant_row(variant, rewarded) for variant in report.variants]),
         hide_index=True,
-        alt="Each version with its requests, outcomes, mean, errors and latency.",
+        alt="Each version with its requests, outcomes, errors and latency.",
     )
 
 
-def _variant_row(variant: ApiVariant, metric: str) -> dict[str, object]:
+def _means(report: ApiExperiment, rewarded: bool) -> None:
+    """Each version's mean over all labelled rows beside that over the answers it served."""
+    known_all = any(variant.mean_all is not None for variant in report.variants)
+    st.dataframe(
+        pd.DataFrame([_means_row(variant, known_all) for variant in report.variants]),
+        hide_index=True,
+        alt=f"Each version's mean {readable(report.metric)}.",
+    )
+    name = readable(report.metric)
+    if rewarded:
+        st.caption(f"Mean {name} of the answers that the version served.")
+    elif known_all:
+        st.caption(
+            f"Mean {name} over all labelled rows, also those that another version served. As served: over the labelled "
+            f"rows that this version served.{_once(report)}"
+        )
+
+
+def _once(report: ApiExperiment) -> str:
+    """Why the comparison is not the difference of the two means, where it is not."""
+    if all(each.units is None or each.units >= each.n for each in report.comparisons):
+        return ""
+    return (
+        " Some units (users, own keys or rows) come again. The means have all their rows; the interval and the "
+        "comparison have one vote of each. So the improvement need not be the difference of the means, and the mean as "
+        "served has no interval."
+    )
+
+
+def _means_row(variant: ApiVariant, known_all: bool) -> dict[str, object]:
+    of_all = {"all labelled rows": number(variant.mean_all), "interval": _range(variant.interval_all)}
+    served = {"as served": number(variant.mean), "interval as served": _range(variant.interval)}
+    return {"version": variant.version, **(of_all if known_all else {}), **served}
+
+
+def _range(pair: tuple[float, float] | None) -> str:
+    return interval(pair).replace("+", "")
+
+
+def _variant_row(variant: ApiVariant, rewarded: bool) -> dict[str, object]:
     latency = variant.latency_ms
     return {
         "version": variant.version,
         "requests": variant.requests,
-        "labelled": variant.labelled,
-        f"mean {readable(metric)}": number(variant.mean),
-        "interval": interval(variant.interval).replace("+", ""),
-        "rewards": variant.rewards,
+        **({"rewards": variant.rewards} if rewarded else {"labelled (served)": variant.labelled}),
         "errors": variant.errors,
         "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
     }
@@ -167,7 +238,7 @@ def _check_row(kind: str, check: ApiCheck) -> dict[str, object]:
         "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
         "kind": kind,
         "state": mark(check.ok),
-        "p-value": number(check.p_value, 3),
+        "p-value": UNKNOWN if check.p_value is None else p_value(check.p_value).removeprefix("p ").removeprefix("= "),
         "detail": check.detail or UNKNOWN,
     }
 

@@ -1,0 +1,136 @@
+"""What the experiment page says of a comparison: means of all labelled rows, votes, counts, warnings and terms."""
+
+import pytest
+
+from app.ui.experiment_records import ApiComparison
+from app.ui.records import ApiConfiguration
+from app.ui.views.comparison import evidence_now, labels_left, progress
+from app.ui.views.experiment import terms_of
+from app.ui.wording import p_value
+from tests.ui import answers
+from tests.ui.conftest import text_of
+
+NEW_OF_A_COMPARISON = (
+    "improvement",
+    "unit",
+    "units",
+    "distinct_rows",
+    "both_right",
+    "only_baseline",
+    "only_challenger",
+    "both_wrong",
+    "missing",
+    "unlabelled_disagreements",
+    "warnings",
+    "adjusted_log_e",
+    "gate_log_e",
+)
+
+
+def experiment(comparison=None, **changes):
+    compared = {**answers.COMPARISON, **(comparison or {})}
+    return {**answers.NORMAL, "/experiment": {**answers.EXPERIMENT, "comparisons": [compared], **changes}}
+
+
+def counts_of(at):
+    """The table of counts, by name."""
+    tables = [each.value for each in at.dataframe if "count" in each.value.columns]
+    return {name: count for table in tables for name, count in table.itertuples(index=False)}
+
+
+def test_the_mean_of_all_labelled_rows_stands_beside_the_one_as_served(api, page):
+    tables = [each.value for each in page("experiment").dataframe]
+    (means,) = [table for table in tables if "as served" in table.columns]
+    assert means.iloc[0].to_list() == ["v1", "0.914", "0.8800 to 0.9400", "0.93", "0.9000 to 0.9500"]
+
+
+def test_who_was_right_and_what_is_missing_is_counted(api, page):
+    assert counts_of(page("experiment")) == {
+        "both right": "7",
+        "only v1 right": "1",
+        "only v2 right": "3",
+        "both wrong": "1",
+        "different rows among the wins and losses": "4",
+        "rows that v2 failed to answer": "2",
+        "disagreements without a label": "5",
+    }
+
+
+def test_warnings_are_sentences_beside_the_comparison_and_no_errors(api, page):
+    at = page("experiment")
+    assert any("- All 13 losses come from 2 rows." in each.value for each in at.markdown)
+    assert not at.error
+
+
+def test_a_release_without_units_is_shown_as_before(begin, page):
+    variants = [
+        {key: value for key, value in each.items() if not key.endswith("_all")}
+        for each in answers.EXPERIMENT["variants"]
+    ]
+    old = {key: value for key, value in answers.COMPARISON.items() if key not in NEW_OF_A_COMPARISON}
+    config = {key: answers.CONFIG[key] for key in ("epoch", "weights", "champion", "auto_decide", "policy")}
+    begin({**experiment(comparisons=[old], variants=variants), "/config": config})
+    shown = text_of(page("experiment"))
+    assert "12 labelled outcomes." in shown
+    assert "all labelled rows" not in shown
+    assert "Terms" not in shown
+
+
+def test_the_evidence_shown_is_the_one_that_decides(begin, page):
+    begin(experiment({"log_e": 6.0, "adjusted_log_e": 1.5}))
+    shown = text_of(page("experiment"))
+    assert "Evidence now 4.48 to 1 decision at 20 to 1" in shown
+
+
+@pytest.mark.parametrize(
+    ("log_e", "said"), [(None, "–"), (9.5, "13,360 to 1"), (11.6, "10^5 to 1"), (5000.0, "10^2171 to 1")]
+)
+def test_the_evidence_fits_its_place(log_e, said):
+    assert evidence_now(ApiComparison(challenger="v2", log_e=log_e)) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "said"),
+    [
+        (
+            {"n": 12_000, "unit": "user", "units": 600},
+            "accuracy",
+            "12,000 labelled outcomes, of which 600 vote (each user votes once).",
+        ),
+        ({"n": 12, "unit": "key", "units": 3}, "accuracy", "of which 3 vote (each own key votes once)."),
+        ({"n": 12, "unit": "request", "units": 12}, "reward", "12 rewarded answers, of which 12 vote"),
+        ({"n": 12, "verdict": "better"}, "accuracy", "A verdict is on record; 12 labelled outcomes."),
+        ({"n": 0}, "reward", "Send rewards with `POST /feedback`"),
+    ],
+)
+def test_outcomes_are_told_from_votes(changes, metric, said):
+    assert said in progress(ApiComparison(challenger="v2", **changes), metric)
+
+
+def test_a_forecast_counts_units():
+    left = labels_left(ApiComparison(challenger="v2", unit="user", remaining=(37.5, 100.0)))
+    assert left == "38–100 more labelled users (80 % range)"
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(None, "p = –"), (0.012, "p = 0.012"), (1e-4, "p = 0.0001"), (9.9e-5, "p < 0.0001"), (1.0, "p = 1")]
+)
+def test_a_small_p_value_is_said_without_its_digits(p, said):
+    assert p_value(p) == said
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"unit": "user", "guardrail_slow": "2x"}, "slow answers: above 2x (x: the baseline's 95th percentile)"),
+        ({"guardrail_slow": "off"}, "unit: none (each request votes; begin a new experiment to change it)"),
+        ({"guardrail_slow": "off"}, "slow answers: not watched"),
+        ({"guardrail_slow": "off", "min_duration_s": 604800.0}, "automatic promotion: not before 7 days"),
+        ({"guardrail_slow": "off"}, "automatic promotion: without a minimum duration"),
+        ({"metric": "reward", "guardrail_slow": "off", "reward_window_s": 172800.0}, "reward window: 2 days"),
+        ({"metric": "reward", "guardrail_slow": "off"}, "reward window: none"),
+        ({"guardrail_slow": "off"}, "labels declared independent of the answer: no"),
+    ],
+)
+def test_the_terms_are_said_in_words(config, said):
+    assert said in terms_of(ApiConfiguration(**config))
