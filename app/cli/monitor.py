@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from app.bootstrap.monitor import Monitor, OnceDone
-from app.domain.report import ComparisonReport, ExperimentReport
+from app.cli import comparison as words
+from app.domain.report import ComparisonReport, ExperimentReport, VariantReport
 from app.monitor.rebuild import Rebuilt
 from app.observe.logs import configure
 from app.settings import Settings
@@ -99,14 +100,30 @@ def _rebuilt_lines(done: Rebuilt) -> list[str]:
 
 
 def _summary(report: ExperimentReport) -> list[str]:
-    variants = [f"  {v.version}: {v.requests:,} requests, {v.labelled:,} labels" for v in report.variants]
-    compared = [f"  {c.challenger} against {report.baseline}: {_comparison(c)}" for c in report.comparisons]
+    variants = [f"  {_variant(each)}" for each in report.variants]
+    compared = [f"  {line}" for each in report.comparisons for line in _comparison(each, report.baseline)]
     advice = report.recommendation
     return [f"experiment {report.id} ({report.metric})", *variants, *compared, f"  {advice.action}: {advice.reason}"]
 
 
-def _comparison(comparison: ComparisonReport) -> str:
-    return f"{comparison.verdict} over {comparison.n:,} outcomes, ln E {_shown(comparison.log_e)}"
+def _variant(variant: VariantReport) -> str:
+    outcomes = f"{variant.rewards:,} rewards" if variant.rewards else f"{variant.labelled:,} labels"
+    means = "" if variant.mean_all is None else f"mean of all labelled rows {words.number(variant.mean_all)}, "
+    return (
+        f"{variant.version}: {variant.requests:,} requests, {outcomes}; {means}as served {words.number(variant.mean)}"
+    )
+
+
+def _comparison(comparison: ComparisonReport, baseline: str | None) -> list[str]:
+    """The same words as those of `bakeoff report`, and ln E with all its digits."""
+    known = msgspec.to_builtins(comparison)
+    lines = [
+        f"{comparison.challenger} against {baseline}: {comparison.verdict}, {words.votes(known)}"
+        f"{words.improvement(known)}; ln E {_shown(comparison.log_e)}",
+        words.counts(known, baseline),
+        *(f"note: {warning}" for warning in comparison.warnings),
+    ]
+    return [line if place == 0 else f"  {line}" for place, line in enumerate(lines) if line]
 
 
 def _shown(log_e: float | None) -> str:

@@ -12,10 +12,13 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from app.cli import comparison as words
 from app.cli.access import ask
+from app.cli.comparison import UNKNOWN, number
+from app.cli.plot import PlotMarks, axis, marks_for, plotted, scale_of
 from app.cli.table import table_lines
 from app.scoring.table import METRICS
 from app.settings import Settings
@@ -24,38 +27,15 @@ _NARROWEST, _WIDEST = 40, 120
 _PIPED_COLUMNS = 100
 _POLL_S = 1.5  # longer than the monitor's tick and the API's cached snapshot together
 
-_UNKNOWN = "–"
 _PLAIN = str.maketrans({"–": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "±": "+-", "α": "alpha"})
 _DRAWN = "─├┤●│−–"
 _OK = {True: "ok", False: "FAILED", None: "not known yet"}
 # A narrow terminal loses the columns after these, the last one first: they matter least for the decision.
 _REQUIRED_COLUMNS = 5
-
-_PLOT_MARGIN = 0.05
-_NARROWEST_PLOT = 20
-
-
-class PlotMarks(NamedTuple):
-    """The characters of a drawn interval."""
-
-    line: str
-    left: str
-    right: str
-    point: str
-    zero: str
-
-
-class Scale(NamedTuple):
-    """The axis of a plot: values from `low` to `high`, zero among them, over `width` characters."""
-
-    low: float
-    high: float
-    width: int
-
-    def column(self, value: float) -> int:
-        """The position of a value, from 0; the first or last one for a value off the scale."""
-        place = (value - self.low) / (self.high - self.low) * (self.width - 1)
-        return min(max(round(place), 0), self.width - 1)
+_ALL_ROWS = (
+    "MEAN and its interval: over all labelled rows, also those that another version served. LABELLED and AS SERVED: "
+    "the rows that the version served."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +94,7 @@ def lines_of(
     """
     marks = marks_for(plain=plain)
     sections = [
-        _head(report, width),
+        _head(report, width) + textwrap.wrap(_terms(config or {}), width),
         _versions(report, width) + textwrap.wrap(_ramp(config or {}), width, subsequent_indent="  "),
         _comparisons(report, width, marks),
         _checks(report, width),
@@ -122,34 +102,6 @@ def lines_of(
     ]
     lines = [line for section in sections if section for line in ("", *section)][1:]
     return [line.translate(_PLAIN) if plain else line for line in lines]
-
-
-def marks_for(*, plain: bool) -> PlotMarks:
-    """The characters to draw with, ASCII if `plain`."""
-    return PlotMarks("-", "[", "]", "o", "|") if plain else PlotMarks("─", "├", "┤", "●", "│")
-
-
-def scale_of(intervals: Sequence[Sequence[float]], width: int) -> Scale | None:
-    """The scale that shows all intervals and zero; None if there is no interval, or `width` is too small to draw."""
-    ends = [end for interval in intervals for end in interval]
-    if not ends or width < _NARROWEST_PLOT:
-        return None
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    margin = _PLOT_MARGIN * (high - low) or 1e-6
-    return Scale(low - margin, high + margin, width)
-
-
-def plotted(interval: Sequence[float], point: float | None, scale: Scale, marks: PlotMarks) -> str:
-    """One line that shows the interval, the point estimate in it, and zero."""
-    left, right = scale.column(interval[0]), scale.column(interval[1])
-    cells = [" "] * scale.width
-    cells[left : right + 1] = [marks.line] * (right + 1 - left)
-    # In this order, because marks may share a column: the ends say more than zero, and the point most of all.
-    cells[scale.column(0.0)] = marks.zero
-    cells[left], cells[right] = marks.left, marks.right
-    if point is not None:
-        cells[scale.column(point)] = marks.point
-    return "".join(cells).rstrip()
 
 
 def _head(report: Mapping[str, Any], width: int) -> list[str]:
@@ -162,12 +114,36 @@ def _head(report: Mapping[str, Any], width: int) -> list[str]:
     return textwrap.wrap(text, width)
 
 
+def _terms(config: Mapping[str, Any]) -> str:
+    """Whose outcomes vote, when a reward counts, and which answers are slow; empty from a release without these."""
+    slow = config.get("guardrail_slow")
+    if slow is None:
+        return ""
+    unit = config.get("unit") or "none, each request votes (begin a new experiment to change it)"
+    window = config.get("reward_window_s")
+    rewards = f"; reward window {_span(window)}" if window else "; no reward window"
+    watched = "not watched" if slow == "off" else f"above {slow}"
+    return f"Unit: {unit}{rewards if _uses_rewards(config['metric']) else ''}; slow answers: {watched}"
+
+
+def _span(seconds: float) -> str:
+    """Seconds as REWARD_WINDOW takes them, in the largest unit that divides them."""
+    units = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    return next((f"{seconds / size:.0f}{unit}" for size, unit in units if seconds % size == 0), f"{seconds:g}s")
+
+
 def _versions(report: Mapping[str, Any], width: int) -> list[str]:
-    outcomes = "REWARDS" if _uses_rewards(report["metric"]) else "LABELLED"
-    headings = ("VERSION", "WEIGHT", "REQUESTS", outcomes, "MEAN", "INTERVAL", "ERRORS", "P99 MS")
-    rows = [_version(variant, report["metric"]) for variant in report["variants"]]
+    variants = report["variants"]
+    rewarded = _uses_rewards(report["metric"])
+    # An API of a release without these means leaves the column out, so the others are as it knew them.
+    all_rows = not rewarded and any(variant.get("mean_all") is not None for variant in variants)
+    means = ("MEAN", "INTERVAL", "AS SERVED") if all_rows else ("MEAN", "INTERVAL")
+    counted = "REWARDS" if rewarded else "LABELLED"
+    headings = ("VERSION", "WEIGHT", "REQUESTS", counted, *means, "ERRORS", "P99 MS")
+    rows = [_version(variant, rewarded, all_rows) for variant in variants]
     numeric = range(1, len(headings))
-    return table_lines(rows, headings, numeric=numeric, width=width, required=_REQUIRED_COLUMNS)
+    lines = table_lines(rows, headings, numeric=numeric, width=width, required=_REQUIRED_COLUMNS)
+    return lines + (textwrap.wrap(_ALL_ROWS, width) if all_rows else [])
 
 
 def _uses_rewards(metric: str) -> bool:
@@ -175,18 +151,18 @@ def _uses_rewards(metric: str) -> bool:
     return metric in METRICS and METRICS[metric].uses_rewards
 
 
-def _version(variant: Mapping[str, Any], metric: str) -> tuple[str, ...]:
-    outcomes = variant["rewards"] if _uses_rewards(metric) else variant["labelled"]
-    interval = variant["interval"]
+def _version(variant: Mapping[str, Any], rewarded: bool, all_rows: bool) -> tuple[str, ...]:
+    interval = variant["interval_all" if all_rows else "interval"]
     return (
         variant["version"],
         f"{100 * variant['weight']:.4g} %",
         f"{variant['requests']:,}",
-        f"{outcomes:,}",
-        _number(variant["mean"]),
-        _UNKNOWN if interval is None else f"{_number(interval[0])} … {_number(interval[1])}",
+        f"{variant['rewards' if rewarded else 'labelled']:,}",
+        number(variant["mean_all" if all_rows else "mean"]),
+        UNKNOWN if interval is None else f"{number(interval[0])} … {number(interval[1])}",
+        *((number(variant["mean"]),) if all_rows else ()),
         f"{variant['errors']:,}",
-        _number(variant["latency_ms"]["p99"]),
+        number(variant["latency_ms"]["p99"]),
     )
 
 
@@ -214,33 +190,28 @@ def _comparisons(report: Mapping[str, Any], width: int, marks: PlotMarks) -> lis
         if scale is not None and comparison["interval"]:
             lines.append(plotted(comparison["interval"], comparison["difference"], scale, marks))
     if scale is not None:
-        lines.append(_axis(scale))
+        lines.append(axis(scale))
     return lines
 
 
 def _comparison(comparison: Mapping[str, Any], report: Mapping[str, Any], width: int) -> list[str]:
-    interval = comparison["interval"]
     text = (
         f"{comparison['challenger']} against {report['baseline']}: {comparison['verdict'].upper()}, "
-        f"{comparison['method'].replace('_', ' ')}, {comparison['n']:,} outcomes"
+        f"{comparison['method'].replace('_', ' ')}, {words.votes(comparison)}{words.improvement(comparison)}"
     )
-    if interval is not None:
-        ends = f"{_signed(interval[0])} … {_signed(interval[1])}"
-        text += f"; improvement {_signed(comparison['difference'])} ({ends}), p = {_number(comparison['p_value'])}"
     if comparison["unjoined"]:
-        text += f"; {comparison['unjoined']:,} labels without both answers"
-    return textwrap.wrap(text, width, subsequent_indent="  ")
+        missing = (
+            "rewards whose row is not in the log" if _uses_rewards(report["metric"]) else "labels without both answers"
+        )
+        text += f"; {comparison['unjoined']:,} {missing}"
+    lines = textwrap.wrap(text, width, subsequent_indent="  ")
+    for more in (words.counts(comparison, report["baseline"]), *_notes(comparison)):
+        lines += textwrap.wrap(more, width, initial_indent="  ", subsequent_indent="  ")
+    return lines
 
 
-def _axis(scale: Scale) -> str:
-    """The ends of the scale, and a 0 below the zero mark if there is room for it between them."""
-    low, high = _signed(scale.low), _signed(scale.high)
-    line = [*low.ljust(scale.width)[: scale.width]]
-    line[max(0, scale.width - len(high)) :] = [*high]
-    zero = scale.column(0.0)
-    if len(low) < zero < scale.width - len(high) - 1:
-        line[zero] = "0"
-    return "".join(line)
+def _notes(comparison: Mapping[str, Any]) -> list[str]:
+    return [f"note: {warning}" for warning in comparison.get("warnings", ())]
 
 
 def _checks(report: Mapping[str, Any], width: int) -> list[str]:
@@ -280,11 +251,3 @@ def _can_encode(characters: str, encoding: str | None) -> bool:
 def _second(moment: str) -> str:
     """The ISO time without fractions of a second."""
     return re.sub(r"\.\d+", "", moment)
-
-
-def _number(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.4g}"
-
-
-def _signed(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:+.4f}".replace("-", "−")

@@ -47,7 +47,11 @@ def test_once_prints_what_the_experiment_says(small_log, environment, capsys):
     small_log.begin()
     small_log.random_traffic(5)
     assert run(Arguments(once=True)) == 0
-    assert "continue:" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "continue:" in shown
+    assert "v2 against v1: undecided, 5 outcomes; improvement" in shown
+    assert "both right" in shown
+    assert "mean of all labelled rows" in shown
     assert run(Arguments(once=True, json=True)) == 0
     assert json.loads(capsys.readouterr().out)["experiment"]["id"] == "one"
 

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import msgspec
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from app.cli import main
-from app.cli.report import caught_up, lines_of, marks_for, plotted, scale_of
+from app.cli.plot import marks_for, plotted, scale_of
+from app.cli.report import caught_up, lines_of
 from app.domain.report import CheckReport, ComparisonReport, Recommendation
 from tests.unit.cli.small_api import small_api
 from tests.unit.services.control.deciders import report
@@ -23,10 +25,20 @@ WORSE = ComparisonReport(
     challenger="v3",
     method="two_sample",
     n=12_345,
+    unit="user",
+    units=600,
+    distinct_rows=40,
+    both_right=10_000,
+    only_baseline=1_300,
+    only_challenger=1,
+    both_wrong=1_044,
+    missing=1,
+    unlabelled_disagreements=17,
+    warnings=("all 1,300 losses come from 40 rows",),
     unjoined=7,
     difference=-0.2,
     interval=(-0.3, -0.1),
-    p_value=0.003,
+    p_value=0.000099,
     verdict="worse",
     assumptions=("nobody vouches for it",),
 )
@@ -58,13 +70,64 @@ def text(shown, width=100, **options):
 def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
     shown = text(FULL)
     assert "v2 against v1: BETTER, paired, 800 outcomes; improvement +0.0300 (+0.0100 … +0.0500), p = 0.0012" in shown
-    assert "v3 against v1: WORSE, two sample, 12,345 outcomes" in shown
+    assert "v3 against v1: WORSE, two sample, 12,345 outcomes, of which 600 vote (each user once)" in shown
+    assert "p < 0.0001" in shown
     assert "7 labels without both answers" in shown
     assert "sample ratio: FAILED (90 of 100)" in shown
     assert "label rate: not known yet" in shown
     assert "slow answers of v2: ok" in shown
     assert "PROMOTE v3: one sentence" in shown
     assert "not promoted automatically: nobody vouches for it" in shown
+
+
+def test_who_was_right_what_is_missing_and_what_limits_a_comparison_follow_it():
+    shown = " ".join(text(FULL).split())
+    assert "both right 10,000; only v1 1,300; only v3 1; both wrong 1,044" in shown
+    assert "wins and losses from 40 rows; no answer of v3 to 1 row; disagreements without a label 17" in shown
+    assert "note: all 1,300 losses come from 40 rows" in shown
+
+
+def columns(shown):
+    """The cells of the first version, by heading."""
+    heading, row = (line for line in text(shown).splitlines() if line.startswith(("VERSION", "v1 ")))
+    return dict(zip(re.split(r"  +", heading), re.split(r"  +", row), strict=False))
+
+
+def test_the_mean_of_all_labelled_rows_comes_before_the_one_as_served():
+    means = {"mean": 0.93, "interval": (0.9, 0.95), "mean_all": 0.914, "interval_all": (0.88, 0.94)}
+    shown = report(variants=(replace(report().variants[0], **means),))
+    cells = columns(shown)
+    assert (cells["MEAN"], cells["INTERVAL"], cells["AS SERVED"]) == ("0.914", "0.88 … 0.94", "0.93")
+    assert "over all labelled rows, also those that another version served" in text(shown)
+
+
+def test_an_api_without_units_is_shown_as_it_was():
+    old = msgspec.to_builtins(FULL)
+    for each in old["variants"]:
+        del each["mean_all"], each["interval_all"]
+    for each in old["comparisons"]:
+        for name in ("unit", "units", "distinct_rows", "both_right", "only_baseline", "only_challenger"):
+            del each[name]
+        del each["both_wrong"], each["missing"], each["unlabelled_disagreements"], each["warnings"]
+    shown = "\n".join(lines_of(old, 100, {"ramp": None}))
+    assert "v3 against v1: WORSE, two sample, 12,345 outcomes; improvement −0.2000" in shown
+    assert "AS SERVED" not in shown
+
+
+@pytest.mark.parametrize(
+    ("terms", "words"),
+    [
+        ({"unit": "user"}, "Unit: user; slow answers: above 1.5x+1ms"),
+        ({"unit": None, "guardrail_slow": "off"}, "Unit: none, each request votes"),
+        ({"unit": None, "guardrail_slow": "off"}, "slow answers: not watched"),
+        ({"unit": "auto", "metric": "reward", "reward_window_s": 604800.0}, "Unit: auto; reward window 7d;"),
+        ({"unit": "auto", "metric": "reward", "reward_window_s": 90.5}, "reward window 90.5s;"),
+        ({"unit": "auto", "metric": "reward", "reward_window_s": None}, "Unit: auto; no reward window;"),
+    ],
+)
+def test_the_terms_are_one_line_at_the_top(terms, words):
+    config = {"ramp": None, "metric": "accuracy", "guardrail_slow": "1.5x+1ms", **terms}
+    assert words in text(FULL, config=config)
 
 
 RAMP = {"version": "v2", "steps": [0.1, 0.25], "step": 1, "next_step_at": "2026-11-21T12:00:00.5Z", "held": None}

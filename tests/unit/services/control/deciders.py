@@ -137,6 +137,7 @@ def report(action="promote", **changes):
                 challenger="v2",
                 method="paired",
                 n=800,
+                units=800,
                 difference=0.03,
                 interval=(0.01, 0.05),
                 e_value=812.0,
