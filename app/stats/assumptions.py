@@ -21,6 +21,8 @@ BALANCED_WITHIN = 0.02
 # A version that fails this often is not promoted without a person, however good its other answers are.
 MOST_MISSING = 0.01
 _ROUNDING = 1e-9
+# Both are judged over a whole experiment, and the declaration is a term: neither helps the one that runs.
+_NEXT_TIME = "begin another experiment that is split 50/50 throughout or declares LABELS_EXOGENOUS=true"
 _DAY_S = 86_400.0
 
 
@@ -48,13 +50,13 @@ def label_remedy(evidence: Evidence, terms: ExperimentTerms) -> str | None:
     gate = evidence.present.gate_log_e
     if gate is None:
         # A loss is not won or lost, so the worst that unlabelled requests can hide has no useful bound.
-        return "for this metric, serve the two versions 50/50 or declare LABELS_EXOGENOUS=true"
+        return f"for this metric, {_NEXT_TIME}"
     if gate >= bar(terms.alpha):
         return None
     unlabelled = evidence.arrival.unlabelled
     noun = "disagreement" if unlabelled == 1 else "disagreements"
     more = f"label the remaining {unlabelled:,} {noun}" if unlabelled else "collect more labels"
-    return f"{more}, serve the two versions 50/50, or declare LABELS_EXOGENOUS=true"
+    return f"{more}, or {_NEXT_TIME}"
 
 
 def too_young(observed_s: float, min_duration_s: float) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ _WIDE = 10
 
 def cautions(evidence: Evidence, terms: ExperimentTerms, rewards: Rewards | None) -> tuple[str, ...]:
     """The sentences about one challenger; `rewards` is None where the metric compares none."""
-    found = [*_of_votes(evidence), *_of_labels(evidence, terms)]
+    found = [*_of_votes(evidence, terms), *_of_labels(evidence, terms)]
     return tuple(found if rewards is None else [*found, *_of_rewards(rewards, terms)])
 
 
-def _of_votes(evidence: Evidence) -> list[str]:
+def _of_votes(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
     votes = evidence.votes
     found = []
     if votes.outcomes >= _ENOUGH and evidence.n * _VOTES_AT_LEAST_ONE_IN < votes.outcomes:
@@ -29,7 +29,7 @@ def _of_votes(evidence: Evidence) -> list[str]:
         )
     found += [_few(side, few) for side, few in (("wins", votes.few_wins), ("losses", votes.few_losses)) if few]
     if votes.missing:
-        found.append(_missing(evidence.challenger, votes))
+        found.append(_missing(evidence.challenger, votes, terms))
     return found
 
 
@@ -38,11 +38,15 @@ def _few(side: str, few: tuple[int, int]) -> str:
     return f"all {votes:,} {side} come from {rows:,} {'row' if rows == 1 else 'rows'}"
 
 
-def _missing(challenger: str, votes: Votes) -> str:
-    return (
-        f"{challenger} gave no answer to {votes.missing:,} of {votes.asked:,} rows that it was asked; each counts as "
-        "wrong, or as the worst that the metric's range allows"
-    )
+def _missing(challenger: str, votes: Votes, terms: ExperimentTerms) -> str:
+    metric = metric_of(terms)
+    said = f"{challenger} gave no answer to {votes.missing:,} of {votes.asked:,} rows that it was asked"
+    if metric.uses_rewards:
+        # The reward of the answer that came instead counts for the version that chance chose.
+        return said
+    if metric.range_of(terms) is None:
+        return f"{said}; these rows are left out, because no range of the metric is declared"
+    return f"{said}; each labelled one counts as {'wrong' if metric.method == 'paired' else 'the worst of the range'}"
 
 
 def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
@@ -51,13 +55,13 @@ def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
     found = []
     if evidence.form == "worst_case":
         found.append(
-            "answers that differ are labelled more often than answers that agree, so the interval allows for every "
-            "unlabelled disagreement to be against either version"
+            "answers that differ are labelled more often than answers that agree, and not all of them; so the interval "
+            "allows for every unlabelled disagreement to go either way"
         )
     if not terms.labels_exogenous:
         found.append(
-            "what is shown assumes that whether a label comes does not depend on which answer was right; if that is "
-            "so, declare LABELS_EXOGENOUS=true"
+            "what is shown assumes that whether and when a label comes does not depend on the answers; where that is "
+            "known to be true, begin the next experiment with LABELS_EXOGENOUS=true"
         )
     return found
 
@@ -69,7 +73,7 @@ def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
     if declared is not None and enough and terms.reward_window_s is None and not rewards.at_bottom:
         found.append(
             f"no reward of {declared.low:g} has come: if a missing reward means {declared.low:g}, as with conversions, "
-            "the versions cannot be compared so; begin an experiment with REWARD_WINDOW, or report the zeros too"
+            "the versions cannot be compared like this; begin an experiment with REWARD_WINDOW, or report the zeros too"
         )
     if rewards.outside and declared is not None:
         noun = "reward lies" if rewards.outside == 1 else "rewards lie"

@@ -71,7 +71,7 @@ class GuardrailState(msgspec.Struct, frozen=True):
 class GuardrailResult(msgspec.Struct, frozen=True):
     """Whether `version` ever crossed a guardrail.
 
-    `own` of the bad `events` were its own, and `expected` of them would be at its traffic share.
+    `own` of the bad `events` were its own, and `expected` of them would be, were it as good as the baseline.
     """
 
     name: str

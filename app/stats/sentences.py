@@ -126,15 +126,19 @@ def _is_not_worse(evidence: Evidence, terms: ExperimentTerms) -> bool:
 
 def failed_checks(checks: Sequence[CheckResult]) -> str:
     """Says what is wrong with the experiment itself."""
-    faults = "; ".join(f"{_CHECKS.get(c.name, c.name)} (p = {c.p_value:.1g})" for c in checks if not c.ok)
+    faults = "; ".join(f"{_CHECKS.get(c.name, c.name)} ({_p_value(c.p_value)})" for c in checks if not c.ok)
     return f"do not trust the comparison before this is explained: {faults}"
+
+
+def _p_value(p: float) -> str:
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.1g}"
 
 
 def crossed(guardrail: GuardrailResult, baseline: str) -> str:
     """Says which guardrail the challenger crossed, with the counts."""
     return (
         f"{guardrail.version} has too many {guardrail.name}: {guardrail.own:,} of {guardrail.events:,}, where "
-        f"{guardrail.expected:,.4g} are expected at its traffic share; return to {baseline}"
+        f"{guardrail.expected:,.4g} are expected of a version as good as {baseline}; return to {baseline}"
     )
 
 
@@ -161,10 +165,12 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     # Two digits of the interval's width: more would be noise.
     span = difference if isinstance(interval, NotEstimable) else interval[1] - interval[0]
     decimals = _decimals(abs(span) * metric_of(terms).scale)
-    size = f"{_number(abs(difference), terms, decimals)}{metric_of(terms).unit} {'higher' if higher else 'lower'}"
-    if not difference:
-        size = "the same"
-    return f"its {_quantity(terms)} is {size} ({_range(evidence, terms, decimals)})"
+    amount = _number(abs(difference), terms, decimals)
+    size = f"{_with_unit(amount, terms)} {'higher' if higher else 'lower'}"
+    if not float(amount):
+        size = "about the same" if difference else "the same"
+    where = " on all requests" if evidence.form is not None else ""
+    return f"its {_quantity(terms)}{where} is {size} ({_range(evidence, terms, decimals)})"
 
 
 def _range(evidence: Evidence, terms: ExperimentTerms, decimals: int) -> str:
@@ -188,9 +194,12 @@ def _number(value: float, terms: ExperimentTerms, decimals: int, sign: str = "")
 
 
 def _limit(value: float | None, terms: ExperimentTerms) -> str:
-    metric = metric_of(terms)
-    amount = f"{metric.scale * (value or 0.0):.4g}"
-    return f"{amount}{metric.unit}" if amount != "1" else f"1{metric.unit.rstrip('s')}"
+    return _with_unit(f"{metric_of(terms).scale * (value or 0.0):.4g}", terms)
+
+
+def _with_unit(amount: str, terms: ExperimentTerms) -> str:
+    unit = metric_of(terms).unit
+    return f"{amount}{unit.rstrip('s') if amount == '1' else unit}"
 
 
 def _decimals(span: float) -> int:

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Sequence
 
-from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.experiment import Configuration
 from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import (
     CheckReport,
@@ -20,7 +20,6 @@ from app.domain.timestamps import iso_utc
 from app.monitor.experiment.evidence import arrival_of, evidence_of, presents_of, rewards_of
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, quantile_ms
-from app.scoring.table import metric_of
 from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions
@@ -92,7 +91,7 @@ def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
 
 
 def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight: float) -> VariantReport:
-    tally, terms = state.versions[version], plan.terms
+    tally = state.versions[version]
     rewarded = plan.metric.uses_rewards
     total, n = tally.total, tally.scored
     if plan.window_us is not None:
@@ -107,9 +106,9 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
         users=tally.users,
         labelled=tally.labelled,
         mean=total / n if n else None,
-        interval=None if repeated else _interval_of_mean(total, n, terms),
+        interval=None if repeated else _interval_of_mean(total, n, plan),
         mean_all=tally.known_total / tally.known if tally.known else None,
-        interval_all=None if rewarded else _interval_of_mean(tally.voted_total, tally.voted, terms),
+        interval_all=None if rewarded else _interval_of_mean(tally.voted_total, tally.voted, plan),
         rewards=tally.rewards,
         reward_mean=tally.reward_total / tally.rewards if tally.rewards else None,
         errors=tally.errors,
@@ -117,14 +116,14 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
     )
 
 
-def _interval_of_mean(total: float, n: int, terms: ExperimentTerms) -> Interval | None:
+def _interval_of_mean(total: float, n: int, plan: ExperimentPlan) -> Interval | None:
     """The confidence sequence of a version's mean, where a range is declared."""
-    declared = metric_of(terms).range_of(terms)
+    declared = plan.metric.range_of(plan.terms)
     if declared is None or not n:
         return None
     # The sum is kept, not its terms, so it is the sum that is moved onto the unit scale and clipped.
     on_unit = min(max((total - n * declared.low) / declared.width, 0.0), float(n))
-    found = means.interval(on_unit, n, terms.alpha)
+    found = means.interval(on_unit, n, plan.interval_alpha)
     if isinstance(found, NotEstimable):
         return None
     return declared.low + found[0] * declared.width, declared.low + found[1] * declared.width
@@ -197,8 +196,14 @@ def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
     ratio = ratios.get(result.name)
     if ratio is not None and not ratio.n:
         return CheckReport(name=result.name, ok=None, detail="nothing to check yet")
-    seen = None if ratio is None else f"{ratio.n:,} events in {len(ratio.epochs)} config revision(s)"
+    seen = (
+        None if ratio is None else f"{_counted(ratio.n, 'event')} in {_counted(len(ratio.epochs), 'config revision')}"
+    )
     return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _crossover_exclusion(state: ExperimentState) -> tuple[CheckReport, ...]:
@@ -215,7 +220,7 @@ def _guardrail(result: GuardrailResult) -> CheckReport:
         ok=not result.crossed,
         version=result.version,
         p_value=result.p_value,
-        detail=f"{counts}; {result.expected:,.4g} expected at its traffic share" if result.events else None,
+        detail=f"{counts}; {result.expected:,.4g} expected of one as good as the baseline" if result.events else None,
     )
 
 

@@ -107,6 +107,9 @@ def test_an_asymptotic_result_is_never_enough_for_automatic_promotion():
         ),
         (evidence(0, 0, 0), "no outcome that compares them has arrived"),
         (evidence(8, 8, 80), "its accuracy is the same (95 % interval of the improvement −"),
+        (evidence(difference=0.0101, interval=(-0.3, 0.4)), "its accuracy is 1 point higher ("),
+        (evidence(difference=0.0001, interval=(-0.3, 0.4)), "its accuracy is about the same ("),
+        (evidence(form="product"), "its accuracy on all requests is 0.7 points higher"),
         (evidence(conclusions=Conclusions(not_worse_at=9)), "it is not worse by 2 points or more"),
         (evidence(forecast=Forecast(10, 20, 3000, 0.0)), "10 to 3,000 further labelled requests"),
         (evidence(forecast=Forecast(10, 20, NotEstimable("far"), 0.2)), "more than 10 further"),
@@ -133,7 +136,8 @@ def test_overwhelming_evidence_is_not_put_in_figures():
 
 def test_failed_checks_are_explained():
     assert "shares of the traffic" in sentences.failed_checks(BROKEN)
-    assert "p = 1e-05" in sentences.failed_checks(BROKEN)
+    assert "p < 0.0001" in sentences.failed_checks(BROKEN)
+    assert "p = 0.0005" in sentences.failed_checks([replace(BROKEN[0], p_value=5e-4)])
 
 
 BLOCKED = evidence(120, 60, 8000, LabelArrival(splits=((0.1, 0.9),), unlabelled=212))
@@ -146,7 +150,8 @@ BLOCKED = evidence(120, 60, 8000, LabelArrival(splits=((0.1, 0.9),), unlabelled=
             BLOCKED,
             "continue",
             "v2 is proven better than v1 only if labels do not depend on the answer that was served: label the "
-            "remaining 212 disagreements, serve the two versions 50/50, or declare LABELS_EXOGENOUS=true; over 8,180",
+            "remaining 212 disagreements, or begin another experiment that is split 50/50 throughout or declares "
+            "LABELS_EXOGENOUS=true; over 8,180",
         ),
         (TURNED, "investigate", "v2 was proven better than v1 after 400 labelled requests, but the difference has"),
         (RECOVERED, "investigate", "v2 was proven worse than v1 after 400 labelled requests, but the difference has"),
@@ -215,7 +220,7 @@ def sign(value):
 
 def shown(said, terms):
     """The signs of the difference and of the interval's ends in the sentence; None for what it does not show."""
-    word = re.search(r" is (?:[\d.]+\S*(?: points)?) (higher|lower)", said)
+    word = re.search(r" is (?:[\d.]+\S*(?: points?)?) (higher|lower)", said)
     better = "lower" if terms.metric in ("brier", "log_loss", "absolute_error") else "higher"
     difference = None if word is None else 1 if word[1] == better else -1
     ends = re.search(r"interval of the improvement ([+−][\d.]+) to ([+−][\d.]+)", said)

@@ -73,7 +73,7 @@ def test_automatic_promotion_needs_labels_that_can_be_trusted(arrival, exogenous
 def test_losses_have_no_gate(method):
     given = replace(BETTER, method=method, arrival=CANARY, present=Present(9.0, 1))
     reasons = unverified_assumptions(given, SOUND, ExperimentTerms(metric="absolute_error"))
-    assert "for this metric, serve the two versions 50/50 or declare LABELS_EXOGENOUS=true" in reasons[-1]
+    assert "for this metric, begin another experiment that is split 50/50 throughout or declares LABELS" in reasons[-1]
     balanced = replace(given, arrival=BALANCED)
     refused_for_its_range = method == "asymptotic"
     assert bool(unverified_assumptions(balanced, SOUND, ExperimentTerms(metric="absolute_error"))) == (
