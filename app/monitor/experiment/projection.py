@@ -17,7 +17,7 @@ from app.monitor.experiment.outcomes import Comparable, Observations, apply_outc
 from app.monitor.experiment.rewards import Windows, apply_windows, closing_reads
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
-from app.monitor.experiment.units import UnitLedger, identities, user_identity
+from app.monitor.experiment.units import UnitLedger, identities, key_identity, user_identity
 from app.monitor.projection import DerivedReads
 from app.routing.policies import keeps_users
 
@@ -136,7 +136,7 @@ def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: De
     wanted: set[int] = set()
     for fact in facts:
         if not isinstance(fact, FeedbackFact) and fact.row.counts:
-            wanted.update(identities(plan, fact.row)[1])
+            wanted.update(identities(plan, fact.row)[1], key_identity(fact.row))
             if rules.is_sticky(fact):
                 wanted.add(user_identity(fact.row))
     return UnitLedger(reads.units(plan.experiment_id, wanted) if wanted else {})

@@ -12,7 +12,7 @@ from app.domain.experiment import SlowLimit, slow_limit
 from app.domain.log_event import PredictionRow
 from app.monitor.experiment.events import Fact, PredictionFact, Rules
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, bucket_of
-from app.monitor.experiment.units import UnitLedger, user_identity
+from app.monitor.experiment.units import UnitLedger, key_identity, user_identity
 from app.stats import checks, guardrails
 from app.stats.checks import RatioState
 
@@ -71,7 +71,7 @@ def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tup
 
 def _count_forced(state: ExperimentState, fact: PredictionFact) -> None:
     tally = state.versions.get(fact.row.version)
-    if tally is not None:
+    if tally is not None and not fact.marks.synthetic:
         tally.forced_requests += fact.marks.first
 
 
@@ -122,7 +122,7 @@ def _watch_failures(state: ExperimentState, plan: ExperimentPlan, fact: Predicti
             continue
         epoch, share, owners = error
         # Where both were asked it is no matter of chance who serves a user, so a broken version shows with one user.
-        if epoch == _BOTH_ASKED or _is_event(fact, place, _ERROR_BIT, batch):
+        if _is_event(fact, place, _ERROR_BIT, batch, by_user=epoch != _BOTH_ASKED):
             pair.failed_in_request = True
             pair.errors = guardrails.follow(pair.errors, epoch, share, np.array(owners), MARGIN)
 
@@ -145,11 +145,17 @@ def _error(
     return row.epoch, plan.share(state.epochs[row.epoch], challenger), (row.chosen == challenger,)
 
 
-def _is_event(fact: PredictionFact, place: int, bit: int, batch: Batch) -> bool:
-    """Whether a bad event counts: of a user who stays with one version, only the first of its kind does."""
-    if not batch.rules.is_sticky(fact):
-        return True
-    return batch.ledger.is_first_of_kind(user_identity(fact.row), _BITS * place + bit)
+def _is_event(fact: PredictionFact, place: int, bit: int, batch: Batch, *, by_user: bool = True) -> bool:
+    """Whether a bad event counts: of a case that is sent again, only the first of its kind does.
+
+    So it is for a user who stays with one version, where that version is what chance has chosen (`by_user`).
+    """
+    units = key_identity(fact.row)
+    if by_user and batch.rules.is_sticky(fact):
+        units = (user_identity(fact.row), *units)
+    # A list, so that every one of them remembers the event, also behind one that has met it.
+    firsts = [batch.ledger.is_first_of_kind(unit, _BITS * place + bit) for unit in units]
+    return all(firsts)
 
 
 def _count_in_epoch(counts: dict[int, dict[str, int]], epoch: int, version: str) -> None:

@@ -27,7 +27,7 @@ def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int
     wanted = plan.terms.unit
     if wanted is None:
         return "request", ()
-    key = () if row.own_key is None else (_hash(b"k", row.own_key.encode("utf-8", "surrogatepass")),)
+    key = key_identity(row)
     if row.user_hash and wanted in ("auto", "user"):
         return "user", (user_identity(row), *key)
     if key and wanted in ("auto", "key"):
@@ -40,6 +40,11 @@ def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int
 def user_identity(row: PredictionRow) -> int:
     """The unit that stands for a row's user."""
     return _hash(b"u", row.user_hash.to_bytes(8, "big"))
+
+
+def key_identity(row: PredictionRow) -> tuple[int, ...]:
+    """The unit that stands for a row's own key; none where it has no key."""
+    return () if row.own_key is None else (_hash(b"k", row.own_key.encode("utf-8", "surrogatepass")),)
 
 
 def row_hash(row: PredictionRow) -> int:

@@ -1,5 +1,7 @@
 """Which outcomes vote, and for whom: units, missing answers, reward windows, checks and guardrails, rule by rule."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -94,6 +96,22 @@ def test_an_outcome_without_its_row_waits_and_votes_when_it_is_joined():
     labelled(log, (WON, {"user": 7}))
     log.log(late)
     assert (compared(log).units, compared(log).wins, compared(log).losses) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("kind", ["label", "reward"])
+@pytest.mark.parametrize("is_early", [False, True])
+def test_neither_a_synthetic_row_nor_what_is_later_said_of_it_counts(kind, is_early):
+    log = MemoryLog(BALANCED, metric="accuracy" if kind == "label" else "reward")
+    row, feedback = log.answer(WON, "v1", synthetic=True, key="a", user=7), getattr(log, kind)
+    for step in (feedback, log.log) if is_early else (log.log, feedback):
+        step(row, 1) if step is feedback else step(row)
+    log.process()
+    versions = json.loads(log.states["experiment/one"])["versions"].values()
+    counts = ("requests", "labelled", "rewards", "forced_requests", "forced_labelled", "forced_rewards")
+    assert not any(version.get(count) for version in versions for count in counts)
+    assert compared(log).n == 0
+    feedback(log.serve(WON, "v1", key="a", user=7), 1)
+    assert compared(log).n == 1
 
 
 @pytest.mark.parametrize(("policy", "units"), [("sticky", 0), ("weighted", 1)])
@@ -357,3 +375,11 @@ def test_failures_in_shadow_that_the_baseline_has_as_often_cross_nothing():
         log.serve({"v1": 0}, "v1", failed=["v2"])
         log.serve({"v2": 0}, "v2", failed=["v1"], chosen="v1")
     assert log.crossed() == set()
+
+
+@pytest.mark.parametrize(("key", "crossed"), [("order-1", set()), (None, {"v2"})])
+def test_one_case_that_is_sent_again_and_again_rolls_nothing_back(key, crossed):
+    log = MemoryLog(BALANCED)
+    for _ in range(60):
+        log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], key=key)
+    assert log.crossed() == crossed
