@@ -38,8 +38,8 @@ class Exposure(msgspec.Struct, frozen=True):
 
     `chosen` is the policy's version, chosen with probability `propensity` (None if not by chance: forced); `version`
     is the one that answered, another one after a fallback. `counts` is false for answers that must not enter the
-    experiment (forced). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds. `keys` are the caller's own keys,
-    one for each row or none at all.
+    experiment (forced, synthetic). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds. `keys` are the caller's
+    own keys, one for each row or none at all.
     """
 
     prediction_ids: list[str]

@@ -26,7 +26,7 @@ _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
-_COUNTS, _RANDOMISED, _STICKY, _FIRST = 1, 2, 4, 8
+_COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC = 1, 2, 4, 8, 16
 
 
 class ServedFact(msgspec.Struct, frozen=True):
@@ -34,8 +34,8 @@ class ServedFact(msgspec.Struct, frozen=True):
 
     `answer` is the class id, or the predicted number of a regression. `user_hash` is 0 if no user was named. `epoch` is
     the config revision, which gives the propensity. `counts` is false for answers that never enter the experiment
-    (forced). `randomised` is false if the version that answered was not chosen by chance (forced, fallback), so that a
-    reward says nothing about the versions.
+    (forced, synthetic). `randomised` is false if the version that answered was not chosen by chance (forced, fallback),
+    so that a reward says nothing about the versions.
     """
 
     served_at_us: int
@@ -51,13 +51,15 @@ class Marks(msgspec.Struct, frozen=True):
     """The circumstances in which the version of a logged id was chosen.
 
     `randomised` as in `ServedFact`; `sticky`: by the user's hash, so that the user is the unit; `first`: the id is that
-    of the first row of its request.
+    of the first row of its request; `synthetic`: the request was marked as test traffic (ids of older releases never
+    say so, and count).
     """
 
     version_ordinal: int
     randomised: bool
     sticky: bool
     first: bool
+    synthetic: bool = False
 
 
 def read_marks(prediction_id: str) -> Marks | None:
@@ -69,7 +71,13 @@ def read_marks(prediction_id: str) -> Marks | None:
     _when, _nonce, _counter, layout, ordinal, _epoch, flags, _user, _answer = _BODY.unpack(raw[:-_TAG_BYTES])
     if layout != FORMAT:
         return None
-    return Marks(ordinal, bool(flags & _RANDOMISED), bool(flags & _STICKY), bool(flags & _FIRST))
+    return Marks(
+        ordinal,
+        randomised=bool(flags & _RANDOMISED),
+        sticky=bool(flags & _STICKY),
+        first=bool(flags & _FIRST),
+        synthetic=bool(flags & _SYNTHETIC),
+    )
 
 
 class Signer:
@@ -92,6 +100,7 @@ class Signer:
         user_hash: int,
         answers: np.ndarray,
         sticky: bool = False,
+        synthetic: bool = False,
     ) -> list[str]:
         """One id for each answer of a request, in order.
 
@@ -102,7 +111,7 @@ class Signer:
         when = served_at_us.to_bytes(7, "big")
         user = user_hash.to_bytes(6, "big")
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
-        flags |= _FIRST | (_STICKY if sticky else 0)
+        flags |= _FIRST | (_STICKY if sticky else 0) | (_SYNTHETIC if synthetic else 0)
         flags_of_the_rest = flags & ~(_RANDOMISED | _FIRST)
         pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
         counter = self._reserve(len(answers))

@@ -1,6 +1,7 @@
 import msgspec
 import pytest
 
+from app.domain.prediction_id import read_marks
 from tests.web import fakes
 
 ROW = [5.1, 3.5, 1.4, 0.2]
@@ -73,7 +74,10 @@ def test_a_user_outside_ascii_is_the_same_in_header_and_body(serve):
 def test_load_tests_are_marked(serve, header, synthetic):
     client, services = serve()
     client.post("/predict", json={"features": ROW}, headers={"X-Traffic-Kind": header} if header else {})
-    assert services.recorder.exposures[0].synthetic is synthetic
+    exposure = services.recorder.exposures[0]
+    assert (exposure.synthetic, exposure.counts) == (synthetic, not synthetic)
+    marks = read_marks(exposure.prediction_ids[0])
+    assert (marks.synthetic, marks.randomised) == (synthetic, not synthetic)
 
 
 def test_another_version_answers_for_one_that_fails(serve):

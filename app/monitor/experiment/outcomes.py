@@ -102,7 +102,7 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
     if tally is None:
         state.unattributed += 1
     if not fact.outcome.counts:
-        if tally is not None:
+        if tally is not None and not fact.marks.synthetic:
             tally.forced_labelled += fact.kind == "actual"
             tally.forced_rewards += fact.kind == "reward"
         return

@@ -55,7 +55,7 @@ class LiveState(msgspec.Struct, frozen=True):
 
 
 class PredictionRequest(msgspec.Struct, frozen=True):
-    """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic` marks load tests.
+    """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic`: test traffic, never counted.
 
     `state` is the live state whose parser read the rows: the version that answers must be of the same contract, also
     if a reload has replaced the loaded models in between. None: the state at the time of the answer. `keys` are the
@@ -164,7 +164,7 @@ class Predictor:
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for.
-        counts = assignment != "forced" and configuration.epoch > 0
+        counts = assignment != "forced" and configuration.epoch > 0 and not request.synthetic
         served_at_us = self._now_us()
         exposure = Exposure(
             prediction_ids=self._signer.sign_all(
@@ -175,6 +175,7 @@ class Predictor:
                 # A fallback was not drawn by the policy, so its propensity is unknown.
                 randomised=counts and assignment != "fallback",
                 sticky=assignment == "sticky",
+                synthetic=request.synthetic,
                 user_hash=user,
                 answers=_answers(outputs),
             ),

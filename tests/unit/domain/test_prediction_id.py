@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.prediction_id import ID_LENGTH, Signer, user_hash
+from app.domain.prediction_id import ID_LENGTH, Signer, read_marks, user_hash
 from app.errors import UnknownPrediction
 
 KEY = b"k" * 32
@@ -73,3 +73,13 @@ def test_only_the_first_row_of_a_batch_is_a_fresh_random_assignment():
     read = [signer.verify(i) for i in signer.sign_all(**facts, answers=np.zeros(3))]
     assert [fact.randomised for fact in read] == [True, False, False]
     assert all(fact.counts for fact in read)
+
+
+@pytest.mark.parametrize("synthetic", [False, True])
+def test_an_id_says_whether_its_request_was_synthetic(synthetic):
+    assert read_marks(one(synthetic=synthetic)).synthetic is synthetic
+
+
+def test_an_id_of_an_older_release_is_not_synthetic():
+    marks = read_marks("---------M0mQqEGJzJ0--3----01k------------------tzIMFX0ITOXbfbmQ")
+    assert (marks.synthetic, marks.randomised, marks.first) == (False, True, True)

@@ -132,6 +132,7 @@ class MemoryLog:
         latency_us=100,
         assignment=None,
         propensity=None,
+        synthetic=False,
     ):
         """An answer that is not in the log yet. `failed` are versions that were asked and gave no answer."""
         self.now_us += self._tick_us
@@ -141,11 +142,12 @@ class MemoryLog:
             served_at_us=self.now_us,
             version_ordinal=VERSIONS.index(version) + 1,
             epoch=self.last.epoch,
-            counts=assignment != "forced",
-            randomised=assignment in _BY_CHANCE,
+            counts=assignment != "forced" and not synthetic,
+            randomised=assignment in _BY_CHANCE and not synthetic,
             user_hash=user,
             answers=np.array([_number(answers[version])]),
             sticky=assignment == "sticky",
+            synthetic=synthetic,
         )[0]
         return PredictionRow(
             seq=0,
@@ -156,8 +158,8 @@ class MemoryLog:
             chosen=chosen,
             assignment=assignment,
             propensity=self.last.weights[chosen] if propensity is None else propensity,
-            counts=assignment != "forced",
-            synthetic=False,
+            counts=assignment != "forced" and not synthetic,
+            synthetic=synthetic,
             user_hash=user,
             features=features if isinstance(features, str) else json.dumps(features),
             answers=_answers_text(answers),
@@ -195,7 +197,7 @@ class MemoryLog:
             version_ordinal=VERSIONS.index(row.version) + 1,
             epoch=row.epoch,
             counts=row.counts,
-            randomised=row.assignment in _BY_CHANCE,
+            randomised=row.counts and row.assignment in _BY_CHANCE,
             answer=_served_number(row.answers, row.version),
             user_hash=row.user_hash,
             predictions_seen=self._predictions,
