@@ -7,6 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 SHARE=0.1
 MIN_ACCURACY=0.90
+ALPHA=0.01
+MARGIN=0.01
 TRAIN=()
 
 usage() {
@@ -19,6 +21,9 @@ configuration as JSON. A model below the quality gate is not published, and noth
 
   --share SHARE         the new version's share of the traffic, 0 to 1 (0.1); 0 leaves it in shadow
   --min-accuracy SHARE  the quality gate: the lowest accuracy to publish (0.90)
+  --alpha SHARE         the experiment's error rate (0.01): each night is another chance of error
+  --margin NUMBER       its equivalence margin, in units of the metric (0.01), or none: versions that differ by less are
+                        equivalent, which ends the comparison
   --help                show this text
 
 TRAIN-ARGUMENTs are passed to `bakeoff train`. Without --seed the current date is the seed: the same day and data give
@@ -30,9 +35,14 @@ TEXT
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      --share | --min-accuracy)
+      --share | --min-accuracy | --alpha | --margin)
         [ $# -ge 2 ] || bad_usage "$1 needs a value"
-        if [ "$1" = --share ]; then SHARE="$2"; else MIN_ACCURACY="$2"; fi
+        case "$1" in
+          --share) SHARE="$2" ;;
+          --min-accuracy) MIN_ACCURACY="$2" ;;
+          --alpha) ALPHA="$2" ;;
+          --margin) MARGIN="$2" ;;
+        esac
         shift
         ;;
       --help | -h)
@@ -50,6 +60,8 @@ parse_arguments() {
   done
   [[ "$SHARE" =~ ^(0(\.[0-9]+)?|1(\.0+)?)$ ]] || bad_usage "--share: '$SHARE' is not a share from 0 to 1"
   [[ "$MIN_ACCURACY" =~ ^[0-9]*\.?[0-9]+$ ]] || bad_usage "--min-accuracy: '$MIN_ACCURACY' is not a number"
+  [[ "$ALPHA" =~ ^0?\.[0-9]+$ ]] || bad_usage "--alpha: '$ALPHA' is not a share below 1"
+  [[ "$MARGIN" =~ ^([0-9]*\.?[0-9]+|none)$ ]] || bad_usage "--margin: '$MARGIN' is neither a number nor none"
 }
 
 train() {
@@ -68,13 +80,15 @@ print(*(version["version"] for version in json.load(sys.stdin)["versions"]))'
 }
 
 main() {
-  local trained versions
+  local trained versions terms
   parse_arguments "$@"
   require_docker
   trained="$(train)"
   read -r -a versions <<<"$(names <<<"$trained")"
   say "Trained: ${versions[*]}" >&2
-  compose exec -T api python -I - begin "$SHARE" "${versions[@]}" <"$PROJECT_ROOT/docker/steer.py" ||
+  terms=("alpha=$ALPHA")
+  [ "$MARGIN" = none ] || terms+=("equivalence_margin=$MARGIN")
+  compose exec -T api python -I - begin "$SHARE" "${versions[@]}" "${terms[@]}" <"$PROJECT_ROOT/docker/steer.py" ||
     fail "${versions[*]} is published, but loading it or setting its share failed; see above."
 }
 

@@ -1,6 +1,7 @@
 """Administrative calls to the api. Runs in the api's own container, which has the token, and is piped to `python -`.
 
-`steer.py split v1=50 v2=50` changes the traffic split; `steer.py begin SHARE v3` loads v3 and gives it that share.
+`steer.py split v1=50 v2=50` changes the traffic split; `steer.py begin SHARE v3 alpha=0.01` loads v3 and gives it that
+share, in an experiment with these terms.
 Prints the active configuration as JSON. Exit status 1 with the api's error message if a call fails.
 """
 
@@ -36,14 +37,22 @@ def split(*shares: str) -> dict:
     return call("PATCH", "/config", {"weights": weights, "note": "set by the pipeline"})
 
 
-def begin(share: str, *trained: str) -> dict:
-    """Load the versions and split the share among them; the baseline gets the rest. Returns the new configuration."""
+def begin(share: str, *given: str) -> dict:
+    """Load the versions and split the share among them; the baseline gets the rest. Returns the new configuration.
+
+    What has an equals sign is a term of the experiment and its number; another experiment begins if one is new.
+    """
+    trained = [part for part in given if "=" not in part]
+    terms = {name: float(number) for name, sign, number in (part.partition("=") for part in given) if sign}
     call("POST", "/models/reload", {})
     before = call("GET", "/config")
-    if not float(share):
-        return before
-    weights = {before["baseline"]: 1 - float(share)} | {version: float(share) / len(trained) for version in trained}
-    return call("PATCH", "/config", {"weights": weights, "note": f"retrained: {', '.join(trained)}"})
+    changes: dict = {name: number for name, number in terms.items() if before[name] != number}
+    if changes:
+        changes["new_experiment"] = True
+    if float(share):
+        new = {version: float(share) / len(trained) for version in trained}
+        changes["weights"] = {before["baseline"]: 1 - float(share)} | new
+    return call("PATCH", "/config", {**changes, "note": f"retrained: {', '.join(trained)}"}) if changes else before
 
 
 def main(action: str, *arguments: str) -> None:

@@ -1,0 +1,66 @@
+"""What the nightly job asks of the api: the new version's share, and an experiment with the job's terms."""
+
+from __future__ import annotations
+
+import io
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+STEER = Path(__file__).resolve().parents[2] / "docker" / "steer.py"
+CONFIG = {
+    "experiment_id": "e2",
+    "epoch": 2,
+    "baseline": "v1",
+    "weights": {"v1": 1.0},
+    "alpha": 0.05,
+    "equivalence_margin": None,
+}
+
+
+@pytest.fixture
+def steer(monkeypatch):
+    """Runs the script against an api with this configuration; returns the bodies of its patches."""
+
+    def run(config, *arguments):
+        patches = []
+
+        def urlopen(request, timeout):
+            if request.get_method() == "PATCH":
+                patches.append(json.loads(request.data))
+            return io.BytesIO(json.dumps(config).encode())
+
+        monkeypatch.setenv("ADMIN_TOKEN", "t")
+        monkeypatch.setattr("urllib.request.urlopen", urlopen)
+        monkeypatch.setattr(sys, "argv", ["steer.py", *arguments])
+        runpy.run_path(str(STEER), run_name="__main__")
+        return patches
+
+    return run
+
+
+def test_new_terms_begin_another_experiment_with_the_share(steer):
+    assert steer(CONFIG, "begin", "0.2", "v3", "v4", "alpha=0.01", "equivalence_margin=0.02") == [
+        {
+            "alpha": 0.01,
+            "equivalence_margin": 0.02,
+            "new_experiment": True,
+            "weights": {"v1": 0.8, "v3": 0.1, "v4": 0.1},
+            "note": "retrained: v3, v4",
+        }
+    ]
+
+
+def test_terms_in_force_already_begin_no_other_experiment(steer):
+    (patch,) = steer({**CONFIG, "alpha": 0.01}, "begin", "0.1", "v3", "alpha=0.01")
+    assert patch == {"weights": {"v1": 0.9, "v3": 0.1}, "note": "retrained: v3"}
+
+
+@pytest.mark.parametrize(("alpha", "patches"), [(0.01, 0), (0.05, 1)])
+def test_in_shadow_only_new_terms_are_sent(steer, alpha, patches):
+    sent = steer({**CONFIG, "alpha": alpha}, "begin", "0", "v3", "alpha=0.01")
+    assert len(sent) == patches
+    assert all("weights" not in patch for patch in sent)
