@@ -49,7 +49,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """A challenger against the baseline.
 
-    `n` counts the outcomes that entered, `unjoined` the labels for which the other version's answer is not known.
+    `n` counts the outcomes that entered, `unjoined` the labels for which the answer of one of the two is not known, or
+    the rewards whose row is not in the log.
     `log_e` and `interval` are of the present state, `p_value` and `verdict` of the strongest one so far. `e_value` is
     None if it would overflow. `assumptions` lists the reasons that would prevent an automatic promotion, empty if
     there are none. An action needs `adjusted_log_e`, which is `log_e` adjusted for all challengers, at ln(1/α).
@@ -135,7 +136,7 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One point of a comparison's timeline: its figures after `n` labelled outcomes."""
+    """One point of a comparison's timeline: its figures after `n` votes. `log_e` is not adjusted."""
 
     challenger: str
     n: int

@@ -115,13 +115,16 @@ FEEDBACK = Definition(
     "experiment_feedback_total", "counter", ("version",), "Accepted outcomes, by the version that answered."
 )
 LABELLED_MEAN = Definition(
-    "experiment_labelled_mean", "gauge", ("version",), "Mean of the experiment's metric over labelled answers."
+    "experiment_labelled_mean",
+    "gauge",
+    ("version",),
+    "Mean of the experiment's metric over the labelled answers that the version served.",
 )
 E_VALUE = Definition(
     "experiment_e_value",
     "gauge",
     ("challenger",),
-    "E-value against the hypothesis of no difference; +Inf if too large for a float.",
+    "E-value against no difference, not adjusted for other challengers; +Inf if too large for a float.",
 )
 DIFFERENCE = Definition(
     "experiment_difference", "gauge", ("challenger",), "How much better the challenger is, in the metric's units."

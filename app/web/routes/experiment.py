@@ -61,7 +61,7 @@ OPERATIONS = (
         method="get",
         path="/experiment/timeline",
         tag="Experiment",
-        summary="Each comparison over its labelled outcomes",
+        summary="Each comparison over its votes",
         answer=Timeline,
         parameters=(
             number_parameter("points", "The number of points of each comparison, at most.", _POINTS, MOST_POINTS),
