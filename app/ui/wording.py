@@ -83,6 +83,20 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+_QUANTITIES = {"brier": "Brier score"}
+_LOSSES = ("brier", "log_loss", "absolute_error")
+
+
+def quantity(metric: str) -> str:
+    """What a metric is called."""
+    return _QUANTITIES.get(metric, readable(metric))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric is a loss; unknown ones of a newer api are taken for scores."""
+    return metric in _LOSSES
+
+
 def mark(ok: bool | None) -> str:
     """A sign and a word, never colour alone."""
     return {True: "✔ passed", False: "✖ failed", None: "… not known yet"}[ok]

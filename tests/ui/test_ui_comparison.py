@@ -76,6 +76,15 @@ def test_a_release_without_units_is_shown_as_before(begin, page):
     assert "Terms" not in shown
 
 
+def test_a_loss_has_no_probability_of_winning_rows_beside_its_mean(begin, page):
+    begin(experiment({"method": "paired_numeric", "wins": None, "losses": None, "units": 9}, metric="brier"))
+    shown = text_of(page("experiment"))
+    assert "Probability" not in shown
+    assert "Votes 9 of 12 outcomes" in shown
+    assert "Improvement in Brier score +0.0210" in shown
+    assert "Mean Brier score (lower is better) over all labelled rows" in shown
+
+
 def test_the_evidence_shown_is_the_one_that_decides(begin, page):
     begin(experiment({"log_e": 6.0, "adjusted_log_e": 1.5}))
     shown = text_of(page("experiment"))
@@ -95,10 +104,10 @@ def test_the_evidence_fits_its_place(log_e, said):
         (
             {"n": 12_000, "unit": "user", "units": 600},
             "accuracy",
-            "12,000 labelled outcomes, of which 600 vote (each user votes once).",
+            "12,000 labelled outcomes, of which 600 vote (each user once).",
         ),
-        ({"n": 12, "unit": "key", "units": 3}, "accuracy", "of which 3 vote (each own key votes once)."),
-        ({"n": 12, "unit": "request", "units": 12}, "reward", "12 rewarded answers, of which 12 vote"),
+        ({"n": 12, "unit": "key", "units": 3}, "accuracy", "of which 3 vote (each own key once)."),
+        ({"n": 12, "unit": "request", "units": 12}, "reward", "12 rewarded answers, each with a vote."),
         ({"n": 12, "verdict": "better"}, "accuracy", "A verdict is on record; 12 labelled outcomes."),
         ({"n": 0}, "reward", "Send rewards with `POST /feedback`"),
     ],

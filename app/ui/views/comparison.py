@@ -13,7 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.wording import UNKNOWN, as_sentence, interval, number, p_value, readable, share, signed
+from app.ui.wording import UNKNOWN, as_sentence, interval, number, p_value, quantity, readable, share, signed
 
 VERDICTS = {
     "better": "✔ better",
@@ -78,8 +78,9 @@ def _votes(each: ApiComparison) -> str:
     """Whose votes they are; empty from a release that does not say."""
     if each.units is None or each.unit is None:
         return ""
-    once = "each request votes" if each.unit == "request" else f"each {_single(each.unit)} votes once"
-    return f", of which {each.units:,} vote ({once})"
+    if each.unit == "request" and each.units == each.n:
+        return ", each with a vote"
+    return f", of which {each.units:,} vote (each {_single(each.unit)} once)"
 
 
 def _single(unit: str) -> str:
@@ -91,9 +92,13 @@ def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     verdict, difference, evidence, chance = st.columns([4, 3, 3, 3])
     figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
     ends = interval(each.interval)
-    figure(difference, f"Improvement in {readable(report.metric)}", signed(each.difference), ends)
+    figure(difference, f"Improvement in {quantity(report.metric)}", signed(each.difference), ends)
     figure(evidence, "Evidence now", evidence_now(each), f"decision at {1 / report.alpha:.3g} to 1")
-    tally = UNKNOWN if each.wins is None else f"votes: {number(each.wins)} won, {number(each.losses)} lost"
+    if each.wins is None:
+        # Of losses the api gives the chance to win most rows, which says nothing of the mean.
+        figure(chance, "Votes", number(each.units if each.units is not None else each.n), f"of {each.n:,} outcomes")
+        return
+    tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
     figure(chance, f"Probability {each.challenger} is better", share(each.probability_better), tally)
 
 
