@@ -1,25 +1,39 @@
-"""`bakeoff simulate`: sends rows of the served model's data set, and their true labels, to the running API."""
+"""`bakeoff simulate`: sends cases of the served model's data, and their true labels, to the running API.
+
+A built-in set gives any number of new cases; a CSV file gives each row that was held out from training once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.cli.held_out import held_out
 from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
-from app.simulation.client import ServedModel, Service, ServiceProblem, reference_of
-from app.simulation.plan import GRAMMAR, Distortion, TrafficOptions, parse, planned
+from app.simulation.client import ServedModel, ServedTerms, Service, ServiceProblem, reference_of
+from app.simulation.new_cases import new_cases
+from app.simulation.plan import GRAMMAR, Distortion, Once, Supply, TrafficOptions, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
+from app.simulation.rows import BUILT_IN, LabelledRows
 
+_REQUESTS = 5000
+_SEEDS = 2**31
+_DECLARE = (
+    "these labels do not depend on which version answered. To declare that, which a promotion may need, start the API "
+    "with LABELS_EXOGENOUS=true"
+)
 _INTERRUPTED = 130
 _POLL_S = 0.1
 _LAST_ANSWERS_S = 10.0  # after Ctrl-C: long enough for answers under way, short enough for one who waits
@@ -27,8 +41,18 @@ _LAST_ANSWERS_S = 10.0  # after Ctrl-C: long enough for answers under way, short
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
+    parser.epilog = (
+        "Where the model's data are a built-in set, new cases are drawn: per class, with the distribution of its rows. "
+        "From a CSV file, each row that training held out is sent once (all rows if that is not known), and then the "
+        "command ends: a row that is sent again is no new case. What is sent counts in the experiment and for drift "
+        "unless --synthetic marks it. The labels do not depend on the answers: start the API with "
+        "LABELS_EXOGENOUS=true to declare it."
+    )
     parser.add_argument(
-        "--requests", type=_whole(1), default=5000, metavar="N", help="how many to send (default: 5000)"
+        "--requests",
+        type=_whole(1),
+        metavar="N",
+        help=f"how many to send (default: {_REQUESTS} new cases, or each row of a file once)",
     )
     parser.add_argument(
         "--label-rate",
@@ -45,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", type=_whole(1), default=4, metavar="N", help="connections (default: 4)")
     parser.add_argument(
-        "--seed", type=_whole(0), default=0, metavar="N", help="the same seed sends the same rows (default: 0)"
+        "--seed", type=_whole(0), metavar="N", help="the same seed sends the same cases (default: another each time)"
     )
     parser.add_argument("--users", type=_whole(0), default=0, metavar="N", help="send ids of N users (default: none)")
     parser.add_argument(
@@ -61,7 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (default: 0)"
     )
-    parser.add_argument("--data", type=Path, metavar="CSV", help="the model's data set, if it has moved since training")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--data", type=Path, metavar="CSV", help="the model's data set, if it has moved since training")
+    files.add_argument(
+        "--replay", type=Path, metavar="CSV", help="send this file as it is: all its rows once, in their order"
+    )
+    parser.add_argument(
+        "--synthetic", action="store_true", help="mark the traffic as a test: neither rows nor labels count"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -72,24 +103,66 @@ def run(args: argparse.Namespace) -> int:
     Raises `Unavailable`, `Unauthorised`, `InvalidRequest`, `DataRefused` and `SettingError`.
     """
     settings = Settings.from_environ()
-    model = _served_model(settings)
-    data = rows.load(model.contract, model.source, args.data)
-    tally = Tally(args.requests, regression=model.contract.task == "regression")
-    if data.skipped:
-        tally.note(f"rows left out because they do not fit the model's features or classes: {data.skipped}")
+    published, terms = _served(settings)
+    model = reference_of(published)
+    loaded = [each for each in published if each.serving]
+    seed = secrets.randbelow(_SEEDS) if args.seed is None else args.seed
+    supply, requests, notes = _supply(args, model, loaded, seed)
+    tally = Tally(requests, regression=model.contract.task == "regression")
+    for note in (*notes, *_on_labels(args, terms)):
+        tally.note(note)
     pace = Pace(concurrency=args.concurrency, rate=args.rate, feedback_batch=args.feedback_batch)
-    play = Play(planned(data, _options(args)), pace, lambda: Service(settings.api_url, settings.api_token), tally)
-    summary, interrupted = _played(play, tally, args.requests)
+    connect = partial(Service, settings.api_url, settings.api_token, synthetic=args.synthetic)
+    play = Play(planned(supply, _options(args, requests, seed)), pace, connect, tally)
+    summary, interrupted = _played(play, tally, requests)
     print(msgspec.json.encode(summary).decode() if args.json else text_of(summary))
     if interrupted:
         return _INTERRUPTED
     return 0 if summary.complete else 1
 
 
-def _options(args: argparse.Namespace) -> TrafficOptions:
+def _supply(
+    args: argparse.Namespace, model: ServedModel, loaded: Sequence[ServedModel], seed: int
+) -> tuple[Supply, int, list[str]]:
+    """Where the rows come from, how many to send, and what to say of it."""
+    name = model.source.dataset
+    if args.replay is None and args.data is None and name in BUILT_IN:
+        drawn = new_cases(rows.built_in(model.contract, name), name)
+        return drawn, args.requests or _REQUESTS, [f"new cases of {name}; --seed {seed} draws the same ones"]
+    if args.replay is not None:
+        data = rows.read_csv(model.contract, model.source.target, args.replay)
+        said = f"{args.replay} is sent as it is, its {len(data)} rows once"
+        supply = Once(data)
+    else:
+        path = args.data or Path(name)
+        data, said = _unseen(path, model, loaded)
+        supply = Once(data, seed)
+    left_out = [f"rows left out because they do not fit the model's features or classes: {data.skipped}"]
+    return supply, min(args.requests or len(data), len(data)), [said, *(left_out if data.skipped else [])]
+
+
+def _unseen(path: Path, model: ServedModel, loaded: Sequence[ServedModel]) -> tuple[LabelledRows, str]:
+    """The rows to send of the model's own file, each once, and what to say of it."""
+    data = held_out(path, model, loaded)
+    once = "each is sent once, because a row that is sent again is no new case"
+    if data is not None:
+        return data, f"{path} has {len(data)} rows that no loaded version was trained on: {once}"
+    data = rows.read_csv(model.contract, model.source.target, path)
+    return data, f"which rows of {path} were trained on is not known, so all {len(data)} are sent: {once}"
+
+
+def _on_labels(args: argparse.Namespace, terms: ServedTerms | ServiceProblem) -> list[str]:
+    if args.synthetic:
+        return ["marked as synthetic: neither rows nor labels count"]
+    # An older API may not tell; then there is nothing to say.
+    declared = not isinstance(terms, ServedTerms) or terms.labels_exogenous
+    return [] if declared or not args.label_rate else [_DECLARE]
+
+
+def _options(args: argparse.Namespace, requests: int, seed: int) -> TrafficOptions:
     return TrafficOptions(
-        requests=args.requests,
-        seed=args.seed,
+        requests=requests,
+        seed=seed,
         label_rate=args.label_rate,
         users=args.users,
         noise=args.noise,
@@ -98,12 +171,14 @@ def _options(args: argparse.Namespace) -> TrafficOptions:
     )
 
 
-def _served_model(settings: Settings) -> ServedModel:
+def _served(settings: Settings) -> tuple[tuple[ServedModel, ...], ServedTerms | ServiceProblem]:
+    """The published versions, and the terms of the experiment, if the API tells them."""
     service = Service(settings.api_url, settings.api_token)
     listing = service.models()
+    terms = service.terms()
     service.close()
     if not isinstance(listing, ServiceProblem):
-        return reference_of(listing.models)
+        return listing.models, terms
     url = settings.api_url
     if listing.status == 0:  # no status at all, so nothing answered
         raise Unavailable(f"can't reach the API at {url}: start it with `bakeoff serve`, or set API_URL to its address")

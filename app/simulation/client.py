@@ -54,6 +54,12 @@ def _none_loaded(published: int) -> str:
     return f"none of the {published} published models is loaded: POST /models/reload loads them or gives the reasons"
 
 
+class ServedTerms(msgspec.Struct, frozen=True):
+    """The fields of `GET /config` that a simulation needs."""
+
+    labels_exogenous: bool = False
+
+
 class ServiceAnswer(msgspec.Struct, frozen=True):
     """The answer of `POST /predict`, without the fields that a simulation does not need."""
 
@@ -96,19 +102,28 @@ class _Error(msgspec.Struct):
 
 
 class Service:
-    """One connection to the service at `url`; one per thread, because a `requests.Session` is not thread-safe."""
+    """One connection to the service at `url`; one per thread, because a `requests.Session` is not thread-safe.
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    `synthetic` marks everything that is sent: it does not count.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, synthetic: bool = False) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         # Proxies and .netrc are for other hosts, and reading them for each request costs more than the request.
         self._session.trust_env = False
         if token:
             self._session.headers["Authorization"] = f"Bearer {token}"
+        if synthetic:
+            self._session.headers["X-Traffic-Kind"] = "synthetic"
 
     def models(self) -> Listing | ServiceProblem:
         """The published versions."""
         return self._call("GET", "/models", Listing)
+
+    def terms(self) -> ServedTerms | ServiceProblem:
+        """The terms of the running experiment."""
+        return self._call("GET", "/config", ServedTerms)
 
     def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
         """The answer to one row in contract order, for `user_id` if there is one."""

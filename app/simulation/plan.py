@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -98,6 +98,27 @@ def _column(distortion: Distortion, data: LabelledRows) -> int:
     raise InvalidRequest(f"the model has no feature {distortion.feature!r}; it has: {known}")
 
 
+class Supply(Protocol):
+    """Where the rows of a simulation come from. `data` are the rows that it knows, by which distortions measure."""
+
+    data: LabelledRows
+
+    def take(self, first: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, Sequence[Label]]: ...
+
+
+class Once:
+    """The rows of `data`, each once; in a random order if `seed` is given, else as they stand."""
+
+    def __init__(self, data: LabelledRows, seed: int | None = None) -> None:
+        self.data = data
+        self._order = np.arange(len(data)) if seed is None else np.random.default_rng(seed).permutation(len(data))
+
+    def take(self, first: int, size: int, _rng: np.random.Generator) -> tuple[np.ndarray, Sequence[Label]]:
+        """The rows from number `first` on, shape (size, features), and their labels; fewer at the end."""
+        places = self._order[first : first + size]
+        return self.data.values[places], [self.data.labels[place] for place in places]
+
+
 class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options by which requests are drawn.
 
@@ -124,29 +145,29 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     user_id: str | None
 
 
-def planned(data: LabelledRows, options: TrafficOptions) -> Iterator[PlannedRequest]:
-    """The requests in order: rows drawn from all of `data` with replacement.
+def planned(supply: Supply, options: TrafficOptions) -> Iterator[PlannedRequest]:
+    """The requests in order, at most as many as `supply` has rows.
 
     Raises `InvalidRequest` at once, not at the first request, if a distortion does not fit the features.
     """
-    return _drawn(data, options, Distorter(options.distortions, data))
+    return _drawn(supply, options, Distorter(options.distortions, supply.data))
 
 
-def _drawn(data: LabelledRows, options: TrafficOptions, distorter: Distorter) -> Iterator[PlannedRequest]:
+def _drawn(supply: Supply, options: TrafficOptions, distorter: Distorter) -> Iterator[PlannedRequest]:
     # A generator of its own for each purpose, so that one option does not change what another draws.
     by_user, by_row, by_label, by_noise, by_distortion = np.random.default_rng(options.seed).spawn(5)
     for first in range(0, options.requests, _CHUNK):
         size = min(_CHUNK, options.requests - first)
-        places = by_row.integers(len(data), size=size)
-        rows = _with_noise(data, data.values[places], options.noise, by_noise)
+        values, labels = supply.take(first, size, by_row)
+        rows = _with_noise(supply.data, values, options.noise, by_noise)
         if options.distortions:
             untouched = max(0, options.after - first)
             rows[untouched:] = distorter.apply(rows[untouched:], by_distortion)
         sends = by_label.random(size) < options.label_rate
         users = _users(options.users, size, by_user)
-        for offset, place in enumerate(places):
+        for offset, label in enumerate(labels):
             row = _json_row(rows[offset])
-            yield PlannedRequest(first + offset, row, data.labels[place], bool(sends[offset]), users[offset])
+            yield PlannedRequest(first + offset, row, label, bool(sends[offset]), users[offset])
 
 
 def _with_noise(data: LabelledRows, rows: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:

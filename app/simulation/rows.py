@@ -1,4 +1,4 @@
-"""The rows of the data set that a model was trained on, in request form, with their true labels."""
+"""The rows of a data set, in request form, with their true labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from app.domain.contract import Feature, FeatureContract, unique_snake_case
-from app.domain.manifest import Source
 from app.domain.rows import RowParser
 from app.errors import DataRefused, InvalidFeatures
 
@@ -39,17 +38,8 @@ class LabelledRows(msgspec.Struct, frozen=True):
         return len(self.labels)
 
 
-def load(contract: FeatureContract, source: Source, elsewhere: Path | None = None) -> LabelledRows:
-    """All rows of the data set that the model was trained on, or of the CSV file `elsewhere`.
-
-    Raises `DataRefused` if the data cannot be found or do not fit the model.
-    """
-    if elsewhere is None and source.dataset in BUILT_IN:
-        return _built_in(contract, source.dataset)
-    return _csv(contract, source.target, elsewhere or Path(source.dataset))
-
-
-def _built_in(contract: FeatureContract, name: str) -> LabelledRows:
+def built_in(contract: FeatureContract, name: str) -> LabelledRows:
+    """All rows of the built-in set `name`, one of `BUILT_IN`. Raises `DataRefused` if they do not fit the model."""
     # Imported here because it is slow, and only built-in sets need it.
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
     names = unique_snake_case([str(column) for column in bunch.feature_names])
@@ -62,7 +52,11 @@ def _built_in(contract: FeatureContract, name: str) -> LabelledRows:
     )
 
 
-def _csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
+def read_csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
+    """The rows of a CSV file that fit the model, in their order.
+
+    Raises `DataRefused` if the file cannot be read, or none of its rows fits.
+    """
     header, records = _read(path)
     if target not in header:
         raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")

@@ -38,6 +38,8 @@ class SmallService:
         self.got: list[tuple[str, Any]] = []
         self.authorisation: set[str | None] = set()
         self.users: list[str] = []
+        self.kinds: set[str | None] = set()
+        self.exogenous = False
         self._lock = threading.Lock()
         service = self
 
@@ -53,6 +55,7 @@ class SmallService:
 
             def _answer(self, body: object) -> None:
                 service.authorisation.add(self.headers["Authorization"])
+                service.kinds.add(self.headers["X-Traffic-Kind"])
                 service.users += self.headers.get_all("X-User-Id", [])
                 status, answer, headers = service.answer(self.path, body)
                 text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
@@ -85,6 +88,8 @@ class SmallService:
                 return self.answers[path].pop(0)
             if path == "/models":
                 return 200, {"models": self.models, "aliases": {}, "refused": {}}, {}
+            if path == "/config":
+                return 200, {"labels_exogenous": self.exogenous}, {}
             if path == "/feedback":
                 return 200, {"accepted": len(body["feedback"]), "duplicates": 0}, {}
             number = len(self.got)

@@ -1,4 +1,4 @@
-"""What is sent: reproducible, from all rows, distorted where asked."""
+"""What is sent: reproducible, new cases or each row once, distorted where asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app.domain.contract import Feature, FeatureContract
 from app.errors import InvalidRequest
-from app.simulation.plan import Distortion, PlannedRequest, TrafficOptions, parse, planned
+from app.simulation.new_cases import NewCases
+from app.simulation.plan import Distortion, Once, PlannedRequest, TrafficOptions, parse, planned
 from app.simulation.rows import LabelledRows
 from tests.unit.simulation.small_service import IRIS
 
@@ -19,28 +20,31 @@ _RNG = np.random.default_rng(7)
 _LENGTH = _RNG.normal(4, 2, 400)
 VALUES = np.column_stack([_LENGTH + 1, _RNG.normal(3, 0.5, 400), _LENGTH, _LENGTH / 3])
 DATA = LabelledRows(IRIS, VALUES, tuple(IRIS.classes[i % 3] for i in range(400)))
+CASES = NewCases(DATA)
 
 
 def sent(**options: object) -> list[PlannedRequest]:
-    return list(planned(DATA, TrafficOptions(**{"requests": 2000, **options})))
+    return list(planned(CASES, TrafficOptions(**{"requests": 2000, **options})))
 
 
 def matrix(requests: list[PlannedRequest]) -> np.ndarray:
     return np.array([request.row for request in requests])
 
 
-def test_rows_are_drawn_from_all_rows_with_their_labels() -> None:
-    known = {tuple(row): label for row, label in zip(VALUES.tolist(), DATA.labels, strict=True)}
-    requests = sent()
-    assert all(known[tuple(request.row)] == request.label for request in requests)
-    assert len({tuple(request.row) for request in requests}) > 0.97 * len(DATA)
-    assert [request.index for request in requests] == list(range(2000))
+@pytest.mark.parametrize("seed", [None, 1])
+def test_the_rows_of_a_file_are_sent_once_with_their_labels_in_their_order_or_shuffled(seed: int | None) -> None:
+    requests = list(planned(Once(DATA, seed), TrafficOptions(requests=2000)))
+    rows = [(tuple(request.row), request.label) for request in requests]
+    known = [(tuple(row), label) for row, label in zip(VALUES.tolist(), DATA.labels, strict=True)]
+    assert sorted(rows) == sorted(known)
+    assert (rows == known) is (seed is None)
+    assert [request.index for request in requests] == list(range(400))
 
 
 @given(st.integers(0, 2**32), st.floats(0, 1), st.integers(0, 5), st.floats(0, 1))
 def test_the_same_seed_sends_the_same(seed: int, label_rate: float, users: int, noise: float) -> None:
     options = TrafficOptions(requests=600, seed=seed, label_rate=label_rate, users=users, noise=noise)
-    assert list(planned(DATA, options)) == list(planned(DATA, options))
+    assert list(planned(CASES, options)) == list(planned(CASES, options))
 
 
 def test_another_seed_sends_something_else() -> None:
@@ -118,7 +122,7 @@ def test_what_is_no_distortion_is_refused(text: str) -> None:
 
 def test_a_distortion_of_an_unknown_feature_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InvalidRequest, match="no feature 'petals'; it has: sepal_length"):
-        planned(DATA, TrafficOptions(requests=1, distortions=(parse("petals:+1sd"),)))
+        planned(CASES, TrafficOptions(requests=1, distortions=(parse("petals:+1sd"),)))
 
 
 def test_categories_and_missing_values_are_sent_as_they_are_and_can_be_decoupled() -> None:
@@ -126,7 +130,7 @@ def test_categories_and_missing_values_are_sent_as_they_are_and_can_be_decoupled
         "classification", "t", (Feature("c", "categorical", categories=("a", "b")), Feature("x", nullable=True)), ("y",)
     )
     values = np.array([["a", 1.0], ["b", float("nan")]], dtype=object)
-    data = LabelledRows(contract, values, ("y", "y"))
+    data = Once(LabelledRows(contract, values, ("y", "y")))
     options = TrafficOptions(requests=50, noise=0.1, distortions=(parse("decouple:c"), parse("x:+1sd")))
     requests = list(planned(data, options))
     assert {request.row[0] for request in requests} == {"a", "b"}

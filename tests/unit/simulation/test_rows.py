@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from app.domain.contract import Feature, FeatureContract
-from app.domain.manifest import Source
 from app.errors import DataRefused
 from app.simulation import rows
 from tests.unit.simulation.small_service import IRIS
@@ -25,18 +24,14 @@ MIXED = FeatureContract(
 )
 
 
-def source(dataset: str, target: str = "Bought") -> Source:
-    return Source(dataset=dataset, target=target, rows=1, sha256="")
-
-
 def csv(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "data.csv"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_iris_is_played_with_all_its_rows_and_true_classes() -> None:
-    data = rows.load(IRIS, source("iris", "species"))
+def test_iris_is_read_with_all_its_rows_and_true_classes() -> None:
+    data = rows.built_in(IRIS, "iris")
     assert data.values.shape == (150, 4)
     assert data.values[0].tolist() == [5.1, 3.5, 1.4, 0.2]
     assert (data.labels[0], data.labels[149]) == ("setosa", "virginica")
@@ -44,7 +39,7 @@ def test_iris_is_played_with_all_its_rows_and_true_classes() -> None:
 
 def test_columns_come_in_the_order_of_the_contract_and_others_are_left_out() -> None:
     some = FeatureContract("classification", "species", (IRIS.features[3], IRIS.features[0]), IRIS.classes)
-    assert rows.load(some, source("iris", "species")).values[0].tolist() == [0.2, 5.1]
+    assert rows.built_in(some, "iris").values[0].tolist() == [0.2, 5.1]
 
 
 @pytest.mark.parametrize(("name", "shape", "label"), [("wine", (178, 13), "class_0"), ("digits", (1797, 64), "0")])
@@ -55,14 +50,14 @@ def test_other_built_in_sets_too(name: str, shape: tuple[int, int], label: str) 
 
     bunch = getattr(datasets, f"load_{name}")()
     features = tuple(Feature(name=n) for n in unique_snake_case(list(bunch.feature_names)))
-    data = rows.load(FeatureContract("classification", "t", features, (label,)), source(name))
+    data = rows.built_in(FeatureContract("classification", "t", features, (label,)), name)
     assert data.values.shape == shape
     assert data.labels[0] == label
 
 
 def test_a_csv_is_read_by_column_names_with_missing_values_codes_and_booleans(tmp_path: Path) -> None:
     path = csv(tmp_path, "id,Bought,Net income (EUR),Age group,Member\n1,1.0,10.5,young,TRUE\n2,0,NA,old,False\n")
-    data = rows.load(MIXED, source(str(path)))
+    data = rows.read_csv(MIXED, "Bought", path)
     assert data.values[0].tolist() == ["young", 10.5, "true"]
     assert data.values[1].tolist()[0] == "old"
     assert math.isnan(data.values[1][1])
@@ -76,13 +71,13 @@ def test_a_csv_is_read_by_column_names_with_missing_values_codes_and_booleans(tm
 )
 def test_rows_that_no_request_could_carry_are_left_out_and_counted(tmp_path: Path, bad: str) -> None:
     path = csv(tmp_path, f"id,Bought,Net income,Age group,Member\n1,1,10,young,true\n{bad}\n")
-    data = rows.load(MIXED, source(str(path)))
+    data = rows.read_csv(MIXED, "Bought", path)
     assert (len(data), data.skipped) == (1, 1)
 
 
 def test_a_file_with_semicolons_and_decimal_commas(tmp_path: Path) -> None:
     contract = FeatureContract("regression", "y", (Feature(name="x"),))
-    data = rows.load(contract, source(str(csv(tmp_path, "\ufeffx;y\n1,5;2,25\n")), "y"))
+    data = rows.read_csv(contract, "y", csv(tmp_path, "\ufeffx;y\n1,5;2,25\n"))
     assert (data.values.tolist(), data.labels) == ([[1.5]], (2.25,))
 
 
@@ -97,11 +92,9 @@ def test_a_file_with_semicolons_and_decimal_commas(tmp_path: Path) -> None:
 )
 def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(DataRefused, match=complaint):
-        rows.load(MIXED, source(str(csv(tmp_path, text))))
+        rows.read_csv(MIXED, "Bought", csv(tmp_path, text))
 
 
-def test_a_file_that_is_elsewhere_can_be_named(tmp_path: Path) -> None:
-    path = csv(tmp_path, "Bought,Net income,Age group,Member\n1,1,old,true\n")
+def test_a_file_that_is_not_there_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match="--data"):
-        rows.load(MIXED, source("gone/data.csv"))
-    assert len(rows.load(MIXED, source("gone/data.csv"), path)) == 1
+        rows.read_csv(MIXED, "Bought", tmp_path / "gone.csv")

@@ -93,11 +93,78 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
     assert arguments[0] in capsys.readouterr().err
 
 
-def test_data_from_elsewhere_that_fit_badly_leave_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+HEADER = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm),species\n"
+ROWS = "5.1,3.5,1.4,0.2,setosa\n7.0,3.2,4.7,1.4,versicolor\n6.3,3.3,6.0,2.5,virginica\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
     path = tmp_path / "iris.csv"
-    path.write_text(
-        "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm),species\n"
-        "5.1,3.5,1.4,0.2,setosa\n5.1,3.5,1.4,,setosa\n"
-    )
-    assert main(["simulate", "--requests", "3", "--data", str(path)]) == 0
+    path.write_text(HEADER + ROWS)
+    return path
+
+
+def sent(service: SmallService) -> list[list[float]]:
+    return [body["features"] for body in service.bodies("/predict")]
+
+
+def test_data_from_elsewhere_that_fit_badly_leave_a_note(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(HEADER + ROWS + "5.1,3.5,1.4,,setosa\n")
+    assert main(["simulate", "--requests", "3", "--data", str(file)]) == 0
     assert "classes: 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--data", "--replay"])
+def test_a_file_is_sent_once_and_the_run_ends_and_says_so(
+    service: SmallService, file: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--requests", "100", option, str(file)]) == 0
+    assert sorted(sent(service)) == [[5.1, 3.5, 1.4, 0.2], [6.3, 3.3, 6.0, 2.5], [7.0, 3.2, 4.7, 1.4]]
+    printed = capsys.readouterr().out
+    assert "sent 3 of 3 requests" in printed
+    assert "once" in printed
+
+
+def test_a_file_is_replayed_in_its_order(service: SmallService, file: Path) -> None:
+    file.write_text(HEADER + ROWS * 20)
+    assert main(["simulate", "--concurrency", "1", "--replay", str(file)]) == 0
+    assert [row[0] for row in sent(service)] == [5.1, 7.0, 6.3] * 20
+
+
+def test_a_file_is_not_replayed_and_drawn_from_at_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["simulate", "--replay", str(file), "--data", str(file)])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_the_same_seed_sends_the_same_cases_and_no_seed_others(service: SmallService) -> None:
+    for seed in (["--seed", "1"], ["--seed", "1"], []):
+        assert main(["simulate", "--requests", "20", "--concurrency", "1", *seed]) == 0
+    rows = sent(service)
+    assert rows[:20] == rows[20:40]
+    assert rows[:20] != rows[40:]
+
+
+@pytest.mark.parametrize(("options", "kind"), [([], None), (["--synthetic"], "synthetic")])
+def test_traffic_is_marked_as_synthetic_only_where_that_is_asked(
+    service: SmallService, options: list[str], kind: str | None
+) -> None:
+    assert main(["simulate", "--requests", "3", *options]) == 0
+    assert kind in service.kinds
+    assert ("synthetic" in service.kinds) is (kind is not None)
+
+
+@pytest.mark.parametrize(
+    ("exogenous", "options", "is_said"),
+    [(False, [], True), (True, [], False), (False, ["--synthetic"], False), (False, ["--label-rate", "0"], False)],
+)
+def test_it_says_how_to_declare_that_labels_do_not_depend_on_the_answers(
+    service: SmallService,
+    exogenous: bool,
+    options: list[str],
+    is_said: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service.exogenous = exogenous
+    assert main(["simulate", "--requests", "3", *options]) == 0
+    assert ("LABELS_EXOGENOUS=true" in capsys.readouterr().out) is is_said

@@ -1,0 +1,81 @@
+"""Which rows of a file no loaded version was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from app.cli.held_out import held_out
+from app.domain.manifest import Source
+from app.simulation.client import ServedModel
+from app.training.checks import CheckOptions, check
+from app.training.dataset import from_csv
+from app.training.features import digest
+from app.training.fit import Prepared, prepare
+
+OPTIONS = CheckOptions(drop=("note",))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    draw = np.random.default_rng(1)
+    lines = []
+    for place in range(100):
+        visits, bought = "" if place % 9 == 0 else place % 7, ("no", "yes")[place % 2]
+        lines.append(f"{draw.normal():.3f},{'ab'[place % 2]},{visits},x{place % 50},{bought}")
+    file = tmp_path / "own.csv"
+    file.write_text("Net income (EUR),Group,Visits,note,Bought\n" + "\n".join(lines) + "\n,,,,yes\n1,a,2,x,\n")
+    return file
+
+
+def trained(path: Path, seed: int | None = 3) -> tuple[ServedModel, Prepared]:
+    checked = check(from_csv(path, "Bought"), OPTIONS)
+    split = prepare(checked, seed or 0)
+    source = Source(
+        dataset=str(path),
+        target="Bought",
+        rows=checked.dataset.rows,
+        sha256=digest(split.contract, split.rows, checked.truth),
+        holdout_rows=len(split.split.holdout),
+        seed=seed,
+    )
+    return ServedModel("v1", split.contract, source), split
+
+
+def texts(rows: np.ndarray) -> list[str]:
+    return sorted(map(str, rows.tolist()))
+
+
+def test_the_held_out_rows_come_back_with_their_labels(path: Path) -> None:
+    model, split = trained(path)
+    found = held_out(path, model, [model])
+    assert found is not None
+    assert texts(found.values) == texts(split.rows[split.split.holdout])
+    assert set(found.labels) == {"no", "yes"}
+    by_row = dict(zip(map(str, split.rows.tolist()), split.checked.truth.labels.tolist(), strict=True))
+    assert [by_row[str(row)] for row in found.values.tolist()] == list(found.labels)
+
+
+def test_rows_that_another_loaded_version_was_trained_on_are_left_out(path: Path) -> None:
+    (model, split), (other, another) = trained(path), trained(path, seed=4)
+    found = held_out(path, model, [model, other])
+    assert found is not None
+    both = np.intersect1d(split.split.holdout, another.split.holdout)
+    assert texts(found.values) == texts(split.rows[both])
+
+
+@pytest.mark.parametrize("change", ["seed", "file", "holdout", "gone"])
+def test_where_the_split_is_not_known_there_are_none(path: Path, change: str) -> None:
+    model, _ = trained(path)
+    source = model.source
+    if change == "file":
+        path.write_text(path.read_text().replace("0,a,", "1,a,", 1))
+    elif change == "gone":
+        path.unlink()
+    else:
+        without = {"seed": {"seed": None}, "holdout": {"holdout_rows": 0}}[change]
+        source = msgspec.structs.replace(source, **without)
+    assert held_out(path, msgspec.structs.replace(model, source=source), [model]) is None
