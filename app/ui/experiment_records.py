@@ -119,8 +119,9 @@ class ApiPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiTimeline(msgspec.Struct, frozen=True):
-    """The timeline of each comparison."""
+    """The timeline of each comparison of one experiment; its id is empty from a release that does not say it."""
 
+    experiment_id: str = ""
     points: tuple[ApiPoint, ...] = ()
 
 

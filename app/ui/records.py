@@ -151,6 +151,7 @@ class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """What is in force. `weights` are shares that sum to 1. `guardrail_slow` is empty from a release without it."""
 
     epoch: int = 0
+    experiment_id: str = ""
     weights: dict[str, float] = {}
     policy: str = ""
     champion: str | None = None

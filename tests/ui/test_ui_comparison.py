@@ -76,6 +76,17 @@ def test_a_release_without_units_is_shown_as_before(begin, page):
     assert "Terms" not in shown
 
 
+def test_terms_and_timeline_of_the_experiment_before_are_not_shown(begin, page):
+    former = {
+        "/config": {**answers.CONFIG, "experiment_id": "e-0"},
+        "/experiment/timeline": {**answers.TIMELINE, "experiment_id": "e-0"},
+    }
+    begin({**answers.NORMAL, **former})
+    shown = text_of(page("experiment"))
+    assert "Terms" not in shown
+    assert "The timeline has no points yet." in shown
+
+
 def test_a_loss_has_no_probability_of_winning_rows_beside_its_mean(begin, page):
     begin(experiment({"method": "paired_numeric", "wins": None, "losses": None, "units": 9}, metric="brier"))
     shown = text_of(page("experiment"))
@@ -107,9 +118,9 @@ def test_the_evidence_fits_its_place(log_e, said):
             "12,000 labelled outcomes, of which 600 vote (each user once).",
         ),
         ({"n": 12, "unit": "key", "units": 3}, "accuracy", "of which 3 vote (each own key once)."),
-        ({"n": 12, "unit": "request", "units": 12}, "reward", "12 rewarded answers, each with a vote."),
+        ({"n": 12, "unit": "request", "units": 12}, "reward", "12 outcomes, each with a vote."),
         ({"n": 12, "verdict": "better"}, "accuracy", "A verdict is on record; 12 labelled outcomes."),
-        ({"n": 0}, "reward", "Send rewards with `POST /feedback`"),
+        ({"n": 0}, "reward", "Send them with `POST /feedback`"),
     ],
 )
 def test_outcomes_are_told_from_votes(changes, metric, said):

@@ -220,7 +220,7 @@ def _guardrail(result: GuardrailResult) -> CheckReport:
         ok=not result.crossed,
         version=result.version,
         p_value=result.p_value,
-        detail=f"{counts}; {result.expected:,.4g} expected of one as good as the baseline" if result.events else None,
+        detail=f"{counts}; {result.expected:,.4g} expected of an equal version" if result.events else None,
     )
 
 

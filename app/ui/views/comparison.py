@@ -41,7 +41,9 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
         return
     timeline = known(snapshot, "The timeline", f"timeline-{each.challenger}")
     if timeline is not None:
-        _timeline(each, report, [point for point in timeline.points if point.challenger == each.challenger])
+        # The two are read at different moments: this may still be the timeline of the experiment before.
+        points = timeline.points if timeline.experiment_id in ("", report.id) else ()
+        _timeline(each, report, [point for point in points if point.challenger == each.challenger])
     _small_print(each, report)
 
 
@@ -60,11 +62,13 @@ def progress(each: ApiComparison, metric: str) -> str:
     """How many outcomes there are, how many of them vote, and how many more a decision may need."""
     if each.n == 0:
         if metric == REWARD:
-            return "**No reward has entered yet.** Send rewards with `POST /feedback`."
+            return (
+                "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
+            )
         return (
             "**0 labelled outcomes.** Send true labels with `POST /feedback`, or label answers on the Playground page."
         )
-    outcomes = "rewarded answers" if metric == REWARD else "labelled outcomes"
+    outcomes = "outcomes" if metric == REWARD else "labelled outcomes"
     counted = f"{each.n:,} {outcomes}{_votes(each)}."
     if each.verdict != "undecided":
         return f"A verdict is on record; {counted}"

@@ -100,7 +100,8 @@ def _live() -> None:
         return
     _monitor_age(health, report)
     _headline(report)
-    if config.value is not None and config.value.guardrail_slow:
+    # Each part is read on its own: right after a new experiment has begun, one may still be of the former.
+    if config.value is not None and config.value.guardrail_slow and config.value.experiment_id in ("", report.id):
         st.caption(terms_of(config.value))
     if config.value is not None and config.value.ramp is not None:
         st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
@@ -232,7 +233,14 @@ def _checks(report: ApiExperiment) -> None:
     if not rows:
         st.caption("No check has started yet.")
         return
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Each check and guardrail with its state.")
+    # In pixels: the details get what is left, so that they are not cut off.
+    widths = {"name": 150, "kind": 80, "state": 130, "p-value": 75}
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        alt="Each check and guardrail with its state.",
+        column_config={name: st.column_config.TextColumn(width=width) for name, width in widths.items()},
+    )
 
 
 def _check_row(kind: str, check: ApiCheck) -> dict[str, object]:
