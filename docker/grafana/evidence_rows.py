@@ -20,7 +20,8 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Evidence",
-            "log10 of the e-value against the hypothesis of no difference. A verdict is reached at the line “needed”.",
+            "log10 of the e-value against no difference. A verdict is reached at the line “needed”; with several "
+            "challengers later, because the evidence is then adjusted.",
             "none",
             (
                 Query("log10(max by (challenger) (experiment_e_value))", "{{challenger}}"),
@@ -36,7 +37,7 @@ EXPERIMENT = Row(
         ),
         Panel(
             "Mean of the metric",
-            "Mean of the experiment's metric over the labelled answers of each version.",
+            "Mean of the experiment's metric over the labelled answers that each version served.",
             "none",
             (Query("max by (version) (experiment_labelled_mean)", "{{version}}"),),
             lowest=None,
