@@ -24,6 +24,13 @@ def share(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f} %"
 
 
+def chance(value: float | None) -> str:
+    """A probability as a percentage that is never rounded to certainty."""
+    if value is not None and not 0.001 <= value <= 0.999:
+        return "> 99.9 %" if value > 0.5 else "< 0.1 %"
+    return share(value)
+
+
 def signed(value: float | None) -> str:
     """A difference with its sign."""
     return UNKNOWN if value is None else f"{value:+.4f}"

@@ -6,7 +6,7 @@ from app.ui.experiment_records import ApiComparison
 from app.ui.records import ApiConfiguration
 from app.ui.views.comparison import evidence_now, labels_left, progress
 from app.ui.views.experiment import terms_of
-from app.ui.wording import p_value
+from app.ui.wording import chance, p_value
 from tests.ui import answers
 from tests.ui.conftest import text_of
 
@@ -137,6 +137,13 @@ def test_a_forecast_counts_units():
 )
 def test_a_small_p_value_is_said_without_its_digits(p, said):
     assert p_value(p) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, "–"), (0.5, "50.0 %"), (0.99999, "> 99.9 %"), (1e-9, "< 0.1 %"), (0.999, "99.9 %")]
+)
+def test_a_probability_is_never_rounded_to_certainty(value, said):
+    assert chance(value) == said
 
 
 @pytest.mark.parametrize(

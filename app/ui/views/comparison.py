@@ -13,7 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.wording import UNKNOWN, as_sentence, interval, number, p_value, quantity, readable, share, signed
+from app.ui.wording import UNKNOWN, as_sentence, chance, interval, number, p_value, quantity, readable, share, signed
 
 VERDICTS = {
     "better": "✔ better",
@@ -93,17 +93,17 @@ def _single(unit: str) -> str:
 
 def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     # The widest word, "equivalent", must not be cut off.
-    verdict, difference, evidence, chance = st.columns([4, 3, 3, 3])
+    verdict, difference, evidence, last = st.columns([4, 3, 3, 3])
     figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
     ends = interval(each.interval)
     figure(difference, f"Improvement in {quantity(report.metric)}", signed(each.difference), ends)
     figure(evidence, "Evidence now", evidence_now(each), f"decision at {1 / report.alpha:.3g} to 1")
     if each.wins is None:
         # Of losses the api gives the chance to win most rows, which says nothing of the mean.
-        figure(chance, "Votes", number(each.units if each.units is not None else each.n), f"of {each.n:,} outcomes")
+        figure(last, "Votes", number(each.units if each.units is not None else each.n), f"of {each.n:,} outcomes")
         return
     tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
-    figure(chance, f"Probability {each.challenger} is better", share(each.probability_better), tally)
+    figure(last, f"Probability {each.challenger} is better", chance(each.probability_better), tally)
 
 
 def evidence_now(each: ApiComparison) -> str:
