@@ -29,6 +29,7 @@ run_in_docker() {
   show_addresses
   say ""
   in_api report --wait "$CATCH_UP_SECONDS" || warn "the report could not be made; see above"
+  show_next
   if [ "$ONCE" = no ]; then stay_with_stack; fi
 }
 
@@ -37,6 +38,7 @@ apply_defaults() {
   export DATA_DIR="${DATA_DIR:-data}"
   export BIND="${BIND:-${HOST:-127.0.0.1}}"
   export UI_BIND="${UI_BIND:-$BIND}"
+  export LABELS_EXOGENOUS="${LABELS_EXOGENOUS:-true}" # the demo makes its labels itself, whatever was answered
   mkdir -p "$DATA_DIR" "$LOGS"
 }
 
@@ -111,8 +113,7 @@ send_traffic() {
   [ "$REQUESTS" -gt 0 ] || return 0
   say ""
   say "Sending $REQUESTS requests ..."
-  # Another seed each time: the same rows sent again would be counted as new evidence.
-  in_api simulate --requests "$REQUESTS" --seed "$RANDOM" || warn "not all of the traffic was answered; see above"
+  in_api simulate --requests "$REQUESTS" || warn "not all of the traffic was answered; see above"
 }
 
 # published SERVICE PORT: the URL at which a port of a container is published.
@@ -136,6 +137,14 @@ show_addresses() {
   say ""
   say "Ask it something:"
   say "  curl -s $api/predict -d '{\"features\": [5.1, 3.5, 1.4, 0.2]}'"
+}
+
+show_next() {
+  local command="docker compose -p $COMPOSE_PROJECT_NAME exec api bakeoff"
+  say ""
+  say "What to type next, in a second terminal in this folder:"
+  say "  $command simulate --requests 3000    more traffic, with labels"
+  say "  $command report                      the result so far; look as often as you like"
 }
 
 # Stays until a signal, or until somebody else stops the stack.

@@ -75,7 +75,7 @@ GROUPS = (
             "ui": Command("app.cli.ui", "run the dashboard in the foreground", ("bakeoff ui",)),
             "simulate": Command(
                 "app.cli.simulate",
-                "send rows of the model's data set, with their true labels, to the running API",
+                "send new cases of the model's data, with their true labels, to the running API",
                 ("bakeoff simulate --requests 2000", "bakeoff simulate --drift petal_length:+1sd --after 500"),
             ),
         },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -32,12 +31,15 @@ from app.settings import Settings
 _READY_S = 60.0
 _CATCH_UP_S = 30
 _LOG_LINES = 20
+_STANDARD_URL = Settings().api_url
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "Stays until Ctrl-C, which stops everything it started. An empty model registry gets two versions first. "
+        "Stays until Ctrl-C, which stops everything it started. An empty model registry gets two versions first. The "
+        "traffic is that of `bakeoff simulate`: new cases of the data that the versions were trained from. Their "
+        "labels do not depend on the answers, so the API is started with LABELS_EXOGENOUS=true unless you set it. "
         "Prometheus is started too where it is installed. One demo runs on a DATA_DIR: a second one needs its own "
         "DATA_DIR, MODEL_DIR, API_PORT, UI_PORT, PROMETHEUS_PORT and --logs. ./run_demo.sh also installs what is "
         "missing, and uses Docker where it can."
@@ -62,7 +64,14 @@ def run(args: argparse.Namespace) -> int:
         require_free_port(settings)
         token, token_source = admin_token(settings)
         settings = replace(settings, api_url=local_url(settings), admin_token=token)
-        environment = {**os.environ, "API_URL": settings.api_url, "ADMIN_TOKEN": token}
+        # The demo makes its labels itself, whatever was answered; a declaration of yours goes first.
+        declared = os.environ.get("LABELS_EXOGENOUS") or "true"
+        environment = {
+            **os.environ,
+            "API_URL": settings.api_url,
+            "ADMIN_TOKEN": token,
+            "LABELS_EXOGENOUS": declared,
+        }
         try:
             with Processes(args.logs, environment) as parts:
                 return Demo(settings, parts, args.logs, token_source).run(args.requests, once=args.once)
@@ -87,6 +96,7 @@ class Demo:
         self._send(requests_to_send)
         self._show_addresses()
         self._show_report()
+        self._show_next()
         if not once:
             self._stay()
         return 0
@@ -156,9 +166,7 @@ class Demo:
         if count == 0:
             return
         _say(f"\nSending {count} requests ...")
-        # Another seed each time: the same rows sent again would be counted as new evidence.
-        seed = str(secrets.randbelow(2**15))
-        if self._parts.run(_command("simulate", "--requests", str(count), "--seed", seed)):
+        if self._parts.run(_command("simulate", "--requests", str(count))):
             _warn("not all of the traffic was answered; see above")
 
     def _show_addresses(self) -> None:
@@ -181,6 +189,14 @@ class Demo:
         wait_s = _CATCH_UP_S if self._parts.is_running("monitor") else 0
         if self._parts.run(_command("report", "--wait", str(wait_s))):
             _warn("the report could not be made; see above")
+
+    def _show_next(self) -> None:
+        # The commands find the api by themselves where it has its default address.
+        standard = self._settings.api_url == _STANDARD_URL
+        where = "" if standard else f"export API_URL={self._settings.api_url}; "
+        _say(f"\nWhat to type next, in a second terminal in this folder:\n  {where}. .venv/bin/activate")
+        _say("  bakeoff simulate --requests 3000    more traffic, with labels")
+        _say("  bakeoff report                      the result so far; look as often as you like")
 
     def _stay(self) -> None:
         """Wait for a signal, or for the end of the api; the end of another part is reported once."""

@@ -43,7 +43,10 @@ def test_a_fresh_clone_ends_with_two_versions_that_answered_and_nothing_left_run
         with urllib.request.urlopen(f"http://127.0.0.1:{demo.port}/predictions/history?limit=60", timeout=10) as answer:
             logged = json.load(answer)["predictions"]
         assert {entry["model_version"] for entry in logged} == {"v1", "v2"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{demo.port}/config", timeout=10) as answer:
+            assert json.load(answer)["labels_exogenous"] is True
         assert f"http://127.0.0.1:{demo.port}/docs" in demo.printed
+        assert "bakeoff simulate --requests" in demo.printed
         second = demo_again(fresh)
         assert second.returncode == 0
         assert f"process {demo.process.pid}" in second.stdout

@@ -47,8 +47,8 @@ def csv(tmp_path):
 def test_train_publishes_two_versions_that_models_lists(installation, capsys):
     assert main(["models", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)["versions"]
-    assert (first["version"], first["aliases"], first["variant"]) == ("v1", ["champion"], "deep_forest")
-    assert (second["version"], second["aliases"], second["variant"]) == ("v2", ["challenger"], "shallow_wide")
+    assert (first["version"], first["aliases"], first["variant"]) == ("v1", ["champion"], "small_samples")
+    assert (second["version"], second["aliases"], second["variant"]) == ("v2", ["challenger"], "deep_forest")
     assert first["metrics"]["holdout"]["accuracy"] >= 0.9
     assert first["refused"] is None
 

@@ -4,7 +4,7 @@ from sklearn.base import is_classifier, is_regressor
 from app.errors import SettingError
 from app.training.variants import TrainingVariant, instantiate, read_catalogue
 
-NAMES = ("deep_forest", "shallow_wide", "conservative", "logistic_regression", "gradient_boosting")
+NAMES = ("deep_forest", "small_samples", "shallow_wide", "conservative", "logistic_regression", "gradient_boosting")
 
 
 def test_the_catalogue_has_the_promised_variants():
