@@ -70,10 +70,12 @@ def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
     found = []
     declared = metric_of(terms).range_of(terms)
     enough = rewards.n >= _ENOUGH and rewards.largest is not None
-    if declared is not None and enough and terms.reward_window_s is None and not rewards.at_bottom:
+    # Ratings from 1 to 5 have no zero that could be missing.
+    has_zero = declared is not None and declared.low <= 0 <= declared.high
+    if has_zero and enough and terms.reward_window_s is None and not rewards.zeros:
         found.append(
-            f"no reward of {declared.low:g} has come: if a missing reward means {declared.low:g}, as with conversions, "
-            "the versions cannot be compared like this; begin an experiment with REWARD_WINDOW, or report the zeros too"
+            "no reward of 0 has come: if a missing reward means 0, as with conversions, the versions cannot be "
+            "compared like this; begin an experiment with REWARD_WINDOW, or report the zeros too"
         )
     if rewards.outside and declared is not None:
         noun = "reward lies" if rewards.outside == 1 else "rewards lie"

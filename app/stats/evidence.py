@@ -57,12 +57,12 @@ class Votes(msgspec.Struct, frozen=True):
 
 
 class Rewards(msgspec.Struct, frozen=True):
-    """What rewards there were: how many, the least and the largest, how many at the bottom and outside of the range."""
+    """What rewards there were: how many, the least and the largest, how many are 0 and outside of the range."""
 
     n: int = 0
     least: float | None = None
     largest: float | None = None
-    at_bottom: int = 0
+    zeros: int = 0
     outside: int = 0
 
 

@@ -129,6 +129,6 @@ def _note_reward(state: ExperimentState, plan: ExperimentPlan, value: float) -> 
     seen, declared = state.reward_values, plan.metric.range_of(plan.terms)
     seen.least = value if seen.least is None else min(seen.least, value)
     seen.largest = value if seen.largest is None else max(seen.largest, value)
+    seen.zeros += value == 0
     if declared is not None:
-        seen.at_bottom += value <= declared.low
         seen.outside += not declared.low <= value <= declared.high

@@ -220,11 +220,11 @@ class PairState(msgspec.Struct, kw_only=True):
 
 
 class RewardValues(msgspec.Struct):
-    """The rewards that count: the least and the largest, how many lie at the bottom of the range, and outside it."""
+    """The rewards that count: the least and the largest, how many are 0, and how many lie outside the range."""
 
     least: float | None = None
     largest: float | None = None
-    at_bottom: int = 0
+    zeros: int = 0
     outside: int = 0
 
 

@@ -65,17 +65,17 @@ ZEROS = "no reward of 0 has come: if a missing reward means 0, as with conversio
     [
         (Rewards(n=20, least=1, largest=1), {}, ZEROS),
         (
-            Rewards(n=20, largest=12, outside=1, at_bottom=1),
+            Rewards(n=20, largest=12, outside=1, zeros=1),
             {},
             "1 reward lies outside REWARD_RANGE (0 to 1) and counts",
         ),
         (
-            Rewards(n=20, largest=12, outside=2, at_bottom=1),
+            Rewards(n=20, largest=12, outside=2, zeros=1),
             {},
             "2 rewards lie outside REWARD_RANGE (0 to 1) and count ",
         ),
         (
-            Rewards(n=20, largest=5, at_bottom=1),
+            Rewards(n=20, largest=5, zeros=1),
             {"reward_range": (0, 100)},
             "the largest reward so far is 5, far below the end of REWARD_RANGE (100)",
         ),
@@ -91,8 +91,9 @@ def test_rewards_that_cost_power_or_cannot_be_compared_are_named(rewards, terms,
     [
         (Rewards(n=19, least=1, largest=1), {}),
         (Rewards(n=20, least=1, largest=1), {"reward_window_s": 60.0}),
-        (Rewards(n=20, least=0, largest=1, at_bottom=1), {}),
+        (Rewards(n=20, least=0, largest=1, zeros=1), {}),
         (Rewards(n=20, least=0, largest=500), {"reward_range": None}),
+        (Rewards(n=20, least=2, largest=5), {"reward_range": (1.0, 5.0)}),
     ],
 )
 def test_rewards_that_can_be_compared_are_not_warned_of(rewards, terms):
