@@ -1,8 +1,11 @@
 """Why an automatic promotion would be refused: assumptions that nothing confirms, failed checks, too short a run.
 
-The labels of a comparison can be trusted in three ways. They are declared exogenous. The two versions share all traffic
-50/50: who served was a fair coin, so dependence on the served answer is the same for both. Or the challenger passes the
-gate: it is proven better although each unlabelled disagreement counts against it (`app.stats.robust.log_e`).
+The labels of a comparison can be trusted in three ways. They are declared exogenous. The challenger passes the gate: it
+is proven better although each unlabelled disagreement counts against it (`app.stats.robust.log_e`). Or the two versions
+share all traffic 50/50: who served was a fair coin, so it is the same for both how labels depend on whether the served
+answer was right. The coin does not help where labels depend on which answer it was (people contest refusals more than
+approvals) and the versions err in different directions. So 50/50 is enough for a recommendation to a person, and not
+for an automatic promotion.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ BALANCED_WITHIN = 0.02
 MOST_MISSING = 0.01
 _ROUNDING = 1e-9
 # Both are judged over a whole experiment, and the declaration is a term: neither helps the one that runs.
+_DECLARE = "begin another experiment that declares LABELS_EXOGENOUS=true"
 _NEXT_TIME = "begin another experiment that is split 50/50 throughout or declares LABELS_EXOGENOUS=true"
 _DAY_S = 86_400.0
 
@@ -37,26 +41,32 @@ def unverified_assumptions(
     if votes.missing > MOST_MISSING * votes.asked:
         share = f"{100 * votes.missing / votes.asked:.2g} %"
         reasons.append(f"{evidence.challenger} gave no answer to {share} of the rows that it was asked")
-    remedy = label_remedy(evidence, terms) if evidence.n else None
+    remedy = label_remedy(evidence, terms, automatic=True) if evidence.n else None
     if remedy is not None:
         reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")
     return tuple(reasons)
 
 
-def label_remedy(evidence: Evidence, terms: ExperimentTerms) -> str | None:
-    """What would let a promotion rest on the labels, as a clause; None where it may rest on them already."""
-    if metric_of(terms).outcome != "actual" or terms.labels_exogenous or _is_balanced(evidence.arrival):
+def label_remedy(evidence: Evidence, terms: ExperimentTerms, *, automatic: bool = False) -> str | None:
+    """What would let a promotion rest on the labels, as a clause; None where it may rest on them already.
+
+    `automatic`: no person looks at it before.
+    """
+    if metric_of(terms).outcome != "actual" or terms.labels_exogenous:
         return None
+    if not automatic and _is_balanced(evidence.arrival):
+        return None
+    otherwise = _DECLARE if automatic else _NEXT_TIME
     gate = evidence.present.gate_log_e
     if gate is None:
         # A loss is not won or lost, so the worst that unlabelled requests can hide has no useful bound.
-        return f"for this metric, {_NEXT_TIME}"
+        return f"for this metric, {otherwise}"
     if gate >= bar(terms.alpha):
         return None
     unlabelled = evidence.arrival.unlabelled
     noun = "disagreement" if unlabelled == 1 else "disagreements"
     more = f"label the remaining {unlabelled:,} {noun}" if unlabelled else "collect more labels"
-    return f"{more}, or {_NEXT_TIME}"
+    return f"{more}, or {otherwise}"
 
 
 def too_young(observed_s: float, min_duration_s: float) -> tuple[str, ...]:

@@ -52,7 +52,13 @@ def _missing(challenger: str, votes: Votes, terms: ExperimentTerms) -> str:
 def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
     if metric_of(terms).outcome != "actual" or not evidence.n:
         return []
-    found = []
+    found, coverage = [], evidence.coverage
+    labelled = 0 if coverage is None else coverage.labelled + coverage.agreeing_labelled
+    if evidence.form is not None and coverage is not None and labelled < coverage.both:
+        found.append(
+            f"difference and interval are over all {coverage.both:,} rows that both versions answered: where they "
+            "agree, the difference is 0 without a label; the versions' means are over the labelled rows only"
+        )
     if evidence.form == "worst_case":
         found.append(
             "answers that differ are labelled more often than answers that agree, and not all of them; so the interval "
@@ -76,6 +82,12 @@ def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
         found.append(
             "no reward of 0 has come: if a missing reward means 0, as with conversions, the versions cannot be "
             "compared like this; begin an experiment with REWARD_WINDOW, or report the zeros too"
+        )
+    if rewards.late:
+        noun = "reward" if rewards.late == 1 else "rewards"
+        found.append(
+            f"{rewards.late:,} {noun} came after REWARD_WINDOW had closed, and the answers count with 0: if rewards "
+            "are reported late, begin an experiment with a longer window"
         )
     if rewards.outside and declared is not None:
         noun = "reward lies" if rewards.outside == 1 else "rewards lie"

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from app.scoring.contract import Method
-from app.stats.all_traffic import Form
+from app.stats.all_traffic import Coverage, Form
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.forecast import Forecast
 from app.stats.stopping import Conclusions
@@ -57,13 +57,17 @@ class Votes(msgspec.Struct, frozen=True):
 
 
 class Rewards(msgspec.Struct, frozen=True):
-    """What rewards there were: how many, the least and the largest, how many are 0 and outside of the range."""
+    """What rewards there were: how many, the least and the largest, how many are 0, outside of the range, and late.
+
+    `late`: they came after the window of their answer had closed.
+    """
 
     n: int = 0
     least: float | None = None
     largest: float | None = None
     zeros: int = 0
     outside: int = 0
+    late: int = 0
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +76,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     `challengers` of the experiment share the error rate: the interval, and what is concluded from it, is at α over
     their number. `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several
     challengers), `agreement` (label-free equivalence) and `conclusions` remember. `n` are votes. `form` is that of an
-    interval over all traffic (`app.stats.all_traffic`), None for one over the labelled outcomes.
+    interval over all traffic (`app.stats.all_traffic`), None for one over the labelled outcomes; `coverage` counts it.
     """
 
     challenger: str
@@ -92,3 +96,4 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     arrival: LabelArrival = LabelArrival()
     votes: Votes = Votes()
     form: Form | None = None
+    coverage: Coverage | None = None

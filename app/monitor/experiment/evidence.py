@@ -66,6 +66,7 @@ def evidence_of(
             missing=pair.missing,
         ),
         form=form,
+        coverage=pair.firsts.coverage(),
     )
 
 
@@ -97,4 +98,4 @@ def rewards_of(state: ExperimentState, plan: ExperimentPlan) -> Rewards | None:
     """What rewards there were; None where the metric compares none."""
     if not plan.metric.uses_rewards:
         return None
-    return Rewards(state.rewards, **msgspec.structs.asdict(state.reward_values))
+    return Rewards(state.rewards, **msgspec.structs.asdict(state.reward_values), late=state.late_rewards)

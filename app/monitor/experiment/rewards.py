@@ -133,7 +133,7 @@ def apply_windows(
         if isinstance(fact, PredictionFact) and place in fresh and fact.row.counts:
             _open(state, plan, fact, windows, due, ledger)
         elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
-            _fill(state, windows, fact)
+            _fill(state, plan, windows, fact, ledger)
     _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
 
 
@@ -167,11 +167,12 @@ def _open(
     state.open_windows += 1
 
 
-def _fill(state: ExperimentState, windows: Windows, fact: JoinedFact) -> None:
-    """Keep a reward until its window closes."""
+def _fill(state: ExperimentState, plan: ExperimentPlan, windows: Windows, fact: JoinedFact, ledger: UnitLedger) -> None:
+    """Keep a reward until its window closes; one that came later, or for a later answer of its unit, is not kept."""
     window = windows.open.get(fact.row.seq)
     if window is None or fact.outcome.received_at_us > window.closes_at_us:
-        state.late_rewards += 1
+        ids = identities(plan, fact.row)[1]
+        state.late_rewards += any(ledger.was_first(ids, at, fact.row.seq) for at in range(len(state.pairs)))
         return
     filled = msgspec.structs.replace(window, reward=fact.value)
     windows.open[window.seq] = windows.changed[window.seq] = filled

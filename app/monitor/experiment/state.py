@@ -237,7 +237,7 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     that it answered once the threshold for slow answers was known, `slow` of which above it.
     `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
     µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
-    window is open; `late_rewards`: rewards that came after it, or for an answer that is not its unit's first.
+    window is open; `late_rewards`: rewards that came after it.
     """
 
     versions: dict[str, VersionTally]

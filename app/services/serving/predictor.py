@@ -55,7 +55,7 @@ class LiveState(msgspec.Struct, frozen=True):
 
 
 class PredictionRequest(msgspec.Struct, frozen=True):
-    """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic`: test traffic, never counted.
+    """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic` traffic never counts.
 
     `state` is the live state whose parser read the rows: the version that answers must be of the same contract, also
     if a reload has replaced the loaded models in between. None: the state at the time of the answer. `keys` are the

@@ -43,7 +43,11 @@ _OPTIONS = (
         "header",
         "Returned in the response and logged; at most 128 printable ASCII characters, otherwise replaced by a new id.",
     ),
-    Parameter("X-Traffic-Kind", "header", "`synthetic` marks test traffic: neither the prediction nor its feedback counts. No other value has an effect."),
+    Parameter(
+        "X-Traffic-Kind",
+        "header",
+        "`synthetic` marks test traffic: neither the prediction nor its feedback counts. No other value has an effect.",
+    ),
 )
 OPERATIONS = (
     Operation(

@@ -52,7 +52,6 @@ def test_agreement_proves_nothing_without_a_margin_or_about_other_metrics(metric
 @pytest.mark.parametrize(
     ("arrival", "exogenous", "refused"),
     [
-        (LabelArrival(splits=((0.5, 0.5), (0.48, 0.52)), unlabelled=200), False, False),
         (LabelArrival(splits=((0.5, 0.5), (0.47, 0.53)), unlabelled=200), False, True),
         (LabelArrival(splits=((0.4, 0.4),), unlabelled=200), False, True),
         (LabelArrival(unlabelled=200), False, True),
@@ -69,16 +68,24 @@ def test_automatic_promotion_needs_labels_that_can_be_trusted(arrival, exogenous
     assert finding_of(given, terms).may_be_promoted != refused
 
 
+def test_a_coin_is_enough_for_a_person_and_not_for_an_automatic_promotion():
+    given = evidence(120, 60, 8000, LabelArrival(splits=((0.5, 0.5), (0.48, 0.52)), unlabelled=200))
+    terms = ExperimentTerms(metric="accuracy")
+    assert finding_of(given, terms).may_be_promoted
+    [reason] = unverified_assumptions(given, SOUND, terms)
+    assert "label the remaining 200 disagreements, or begin another experiment that declares LABELS_EXOGENOUS" in reason
+
+
 @pytest.mark.parametrize("method", ["paired_numeric", "asymptotic"])
 def test_losses_have_no_gate(method):
     given = replace(BETTER, method=method, arrival=CANARY, present=Present(9.0, 1))
     reasons = unverified_assumptions(given, SOUND, ExperimentTerms(metric="absolute_error"))
-    assert "for this metric, begin another experiment that is split 50/50 throughout or declares LABELS" in reasons[-1]
+    assert "for this metric, begin another experiment that declares LABELS_EXOGENOUS=true" in reasons[-1]
     balanced = replace(given, arrival=BALANCED)
+    assert finding_of(balanced, ExperimentTerms(metric="absolute_error")).may_be_promoted
+    declared = ExperimentTerms(metric="absolute_error", labels_exogenous=True)
     refused_for_its_range = method == "asymptotic"
-    assert bool(unverified_assumptions(balanced, SOUND, ExperimentTerms(metric="absolute_error"))) == (
-        refused_for_its_range
-    )
+    assert bool(unverified_assumptions(balanced, SOUND, declared)) == refused_for_its_range
 
 
 @pytest.mark.parametrize(("observed_s", "refused"), [(0, True), (86_399, True), (86_400, False), (9e9, False)])

@@ -90,11 +90,12 @@ def blocked_by_labels(log):
     return log.look() is None and len(reasons) == 1 and "LABELS_EXOGENOUS" in reasons[0]
 
 
-def test_at_50_50_labels_need_no_gate():
+def test_at_50_50_a_person_may_promote_without_the_gate_and_the_monitor_may_not():
     log = MemoryLog(BALANCED)
     wins(log, 60, 20)
-    assert log.look() == "v2"
+    assert blocked_by_labels(log)
     assert log.report().comparisons[0].gate_log_e < 0
+    assert log.report().recommendation.action == "promote"
 
 
 def test_after_any_split_but_50_50_the_gate_is_needed_for_good():
