@@ -87,8 +87,9 @@ def stream_scores(family: Family, state: DetectorState) -> list[float]:
     """
     shown = len(family.cells)
     scores = []
-    pairs = zip(family.shown_reference, live_counts(family, state), strict=True)
-    for index, (reference, live) in enumerate(pairs):
+    pairs = zip(family.compared, live_counts(family, state), strict=True)
+    for index, ((groups, reference), cells) in enumerate(pairs):
+        live = cells if groups is None else np.bincount(groups, cells, len(reference)).astype(int).tolist()
         # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
         union = shown if index < shown else len(family.streams) - shown
         scores.append(max(0.0, distance(reference, live) - margin(sum(reference), sum(live), union)))

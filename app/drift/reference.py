@@ -12,9 +12,10 @@ from app.domain.prediction import Outputs
 from app.drift.cells import Cells, categorical_cells, numeric_cells
 from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS, MIN_ROWS, Joint, JointTransform, fit_joint
-from app.drift.keys import row_keys
+from app.drift.keys import FIRST_KEY, row_keys
+from app.drift.levels import LevelChoice, choose_levels
 from app.drift.output_keys import output_columns
-from app.drift.streams import Stream, categorical_stream, numeric_stream
+from app.drift.streams import Levels, Stream, categorical_stream, numeric_stream
 from app.errors import DataRefused
 
 REFERENCE_FORMAT = 1
@@ -98,8 +99,7 @@ def _features(
     streams, cells = [], []
     for column, feature in enumerate(contract.features):
         if feature.kind == "categorical":
-            cell, keys = categorical_cells(feature.name, rows[:, column].tolist(), feature.categories)
-            stream = categorical_stream(feature.name, keys, chance)
+            cell, stream = _categorical(feature.name, rows[:, column].tolist(), feature.categories, chance)
         else:
             keys = row_keys(rows[:, column : column + 1], [None])[:, 0]
             stream = numeric_stream(feature.name, keys, chance)
@@ -107,6 +107,24 @@ def _features(
         streams.append(stream)
         cells.append(cell)
     return streams, cells
+
+
+def _categorical(
+    name: str, values: list[object], declared: tuple[str, ...], chance: np.random.Generator
+) -> tuple[Cells, Stream]:
+    choice = choose_levels(values, chance)
+    cells, keys = categorical_cells(name, values, declared, choice)
+    return cells, categorical_stream(name, keys[choice.weighed], _levels(choice, cells), chance)
+
+
+def _levels(choice: LevelChoice, cells: Cells) -> Levels:
+    """The bins of `choice` by the ranks of the cells."""
+    ranks = cells.ranks or {}
+    own = sum(level is not None for level in choice.own)
+    rarest = max((float(ranks[level]) for level in choice.rare if level is not None), default=own - 0.5)
+    if None in choice.own:
+        return Levels(own, rarest, FIRST_KEY)
+    return Levels(own, rarest, rarest if None in choice.rare else None)
 
 
 def _joint(
@@ -135,8 +153,8 @@ def _output_family(
         if not len(column.values):
             return None
         if column.kind == "categorical":
-            cell, keys = categorical_cells(column.name, column.values.tolist(), contract.classes)
-            streams.append(categorical_stream(column.name, keys, chance))
+            cell, stream = _categorical(column.name, column.values.tolist(), contract.classes, chance)
+            streams.append(stream)
         else:
             keys = row_keys(column.values[:, None], [None])[:, 0]
             streams.append(numeric_stream(column.name, keys, chance))
