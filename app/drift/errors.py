@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, Mode
+from app.drift.crowds import BLOCK
+from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, Mode
 
 RISES: Final = (1.25, 1.5, 2.0, 3.0)
 _CLEAN_LABELS: Final = BLOCK * CLEAN_BLOCKS

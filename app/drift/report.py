@@ -12,7 +12,7 @@ from app.drift.report_streams import (
     joint_reports,
     stream_evidence,
 )
-from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.drift.report_types import Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.drift.watch import DriftState, watched_streams
 
 
@@ -40,6 +40,11 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         features=features,
         joint=joint,
         outputs=outputs,
+        crowds=Crowds(
+            waiting=len(state.inputs.crowd.waiting),
+            skipped=state.inputs.crowd.skipped,
+            few_callers=state.inputs.crowd.few_callers,
+        ),
     )
 
 

@@ -47,6 +47,18 @@ class JointReport(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
 
 
+class Crowds(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of requests with many rows and of named users who come again: a block takes one row of each.
+
+    `waiting` rows are for later blocks; `skipped` ones never enter the evidence: too many waited. `few_callers`:
+    the last block of ten was closed with fewer callers, after 500 requests in which no other came.
+    """
+
+    waiting: int = 0
+    skipped: int = 0
+    few_callers: bool = False
+
+
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     """The traffic compared with the data that `version` was made from.
 
@@ -72,3 +84,4 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[StreamReport, ...]
     joint: tuple[JointReport, ...]
     outputs: tuple[StreamReport, ...]
+    crowds: Crowds = Crowds()

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Outputs
+from app.drift.crowds import Callers
 from app.drift.detector import acknowledge, advance
 from app.drift.detector_state import WINDOW, DetectorState, new_state
 from app.drift.errors import ErrorState, acknowledge_errors, advance_errors
@@ -54,7 +55,8 @@ def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
 
 def fits(reference: DriftReference, state: DriftState) -> bool:
     """Whether `state` was made with this reference and this release; if not, it must be started again."""
-    return _sizes(state) == _sizes(start(reference, state.inputs.window))
+    fresh = start(reference, state.inputs.window)
+    return state.inputs.rules == fresh.inputs.rules and _sizes(state) == _sizes(fresh)
 
 
 def update(
@@ -63,23 +65,35 @@ def update(
     rows: np.ndarray,
     outputs: Outputs | None = None,
     at_us: np.ndarray | None = None,
+    callers: Callers | None = None,
 ) -> DriftState:
     """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
 
-    `outputs` are this version's answers to these rows, None if they are not known. The state does not depend on how the
-    log is cut into calls.
+    `outputs` are this version's answers to these rows, None if they are not known. Without `callers` each row is a
+    request of its own. The state does not depend on how the log is cut into calls.
     """
     inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
         keys = input_keys(reference, rows[part])
-        inputs = advance(reference.inputs, inputs, keys, level=level, at_us=None if at_us is None else at_us[part])
+        inputs = advance(
+            reference.inputs,
+            inputs,
+            keys,
+            level=level,
+            at_us=None if at_us is None else at_us[part],
+            callers=None if callers is None else Callers(callers.users[part], callers.begins[part]),
+        )
     state = msgspec.structs.replace(state, inputs=inputs)
-    return state if outputs is None else update_outputs(reference, state, outputs, at_us)
+    return state if outputs is None else update_outputs(reference, state, outputs, at_us, callers)
 
 
 def update_outputs(
-    reference: DriftReference, state: DriftState, outputs: Outputs, at_us: np.ndarray | None = None
+    reference: DriftReference,
+    state: DriftState,
+    outputs: Outputs,
+    at_us: np.ndarray | None = None,
+    callers: Callers | None = None,
 ) -> DriftState:
     """The state after this version's answers, in log order; unchanged if the reference has none to compare with."""
     if reference.outputs is None or state.outputs is None:
@@ -89,9 +103,8 @@ def update_outputs(
     if keys.shape[1] != len(reference.outputs.streams):
         return state
     level = alarm_wealth(watched_streams(reference))
-    return msgspec.structs.replace(
-        state, outputs=advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us)
-    )
+    after = advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us, callers=callers)
+    return msgspec.structs.replace(state, outputs=after)
 
 
 def update_labels(

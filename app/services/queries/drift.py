@@ -11,7 +11,7 @@ from app.domain.decision import Change
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
-from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.drift.report_types import Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.errors import Contradiction
 from app.services.pages import require_number
 from app.services.queries.drift_records import REFERENCE_FILE, DriftTimelinePoint, PendingAcknowledgement
@@ -57,6 +57,7 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[StreamReport, ...] = ()
     joint: tuple[JointReport, ...] = ()
     outputs: tuple[StreamReport, ...] = ()
+    crowds: Crowds = Crowds()
     note: str | None = None
 
 

@@ -176,6 +176,9 @@ def test_a_state_that_is_not_readable_begins_anew(log):
 def busy(log):
     """Traffic with labels, early and late, an alarm, and two acknowledgements of it."""
     log.requests(60, wrong=0.1, seed=1)
+    log.batch(23, seed=5)
+    log.batch(12, seed=6, user=4)
+    log.requests(9, seed=7, user_hash=4)
     log.requests(40, shift=3.0, seed=2)
     log.watch()
     assert log.report().alarm
@@ -184,6 +187,43 @@ def busy(log):
     log.watch(batch_rows=7)
     log.acknowledge("v2")
     log.requests(21, shift=0.0, wrong=0.8, seed=4)
+
+
+def test_a_request_with_a_hundred_odd_rows_raises_no_alarm(log):
+    log.requests(100, seed=1)
+    log.batch(100, shift=3.0, seed=2)
+    log.requests(300, seed=3)
+    log.watch(batch_rows=50)
+    assert (log.report().alarm, log.report().requests) == (False, 500)
+
+
+def test_the_rows_of_one_user_raise_no_alarm(log):
+    log.requests(100, seed=1)
+    log.requests(50, shift=3.0, seed=2, user_hash=17)
+    log.requests(300, seed=3)
+    log.watch()
+    assert not log.report().alarm
+
+
+def test_few_callers_are_shown_and_what_waits_is_counted(log):
+    for number in range(620):
+        log.requests(1, seed=number, user_hash=1 + number % 3)
+    log.watch()
+    crowds = log.report().crowds
+    assert (crowds.few_callers, crowds.skipped, crowds.waiting > 100) == (True, 0, True)
+
+
+def test_a_state_of_other_rules_begins_anew_and_says_so(log, caplog):
+    log.requests(12)
+    log.watch()
+    with log.database.begin(MONITORING) as connection:
+        statement = "UPDATE monitor_state SET body = replace(body, :new, :old)"
+        connection.execute(text(statement), {"new": '"rules":2', "old": '"rules":1'})
+    log.requests(5)
+    with caplog.at_level(logging.WARNING):
+        log.watch(known("v1"))
+    assert log.report().requests == 5
+    assert [record.message for record in caplog.records] == ["drift_begun_anew"]
 
 
 @pytest.mark.parametrize(
