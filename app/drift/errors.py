@@ -1,4 +1,8 @@
-"""The error-rate detector: evidence from labels that a version is wrong more often than it was on held-out rows."""
+"""The error-rate detector: evidence from labels that a version is wrong more often than it was on held-out rows.
+
+It assumes that which answers get a label does not depend on the answer. Complaints, or labels of disagreements only,
+look like a rise in errors, so the detector raises the alarm only by labels that are declared exogenous.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the error-rate detector: `wrong` of `labelled` answers count as normal; `wealth` has one M per bet.
 
     `seen` counts all labels, those during an alarm too, which do not count as normal. `alarms` counts the alarms
-    raised so far.
+    raised so far. `declared`: the last label came under a declaration that labels do not depend on the answer.
     """
 
     wrong: int
@@ -32,6 +36,7 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
     since_us: int | None = None
     acknowledged_us: int | None = None
     alarms: int = 0
+    declared: bool = False
 
     @property
     def alarm(self) -> bool:
@@ -53,6 +58,23 @@ def error_e_value(wrong: bool, errors: int, rows: int, rise: float) -> float:
     if_wrong, if_right = (errors + 1) / (rows + 1), (rows - errors + 1) / (rows + 1)
     share = min(0.95, rise * if_wrong)
     return share / if_wrong if wrong else (1 - share) / if_right
+
+
+def new_errors(errors: int, rows: int) -> ErrorState:
+    """The state before the first label: `errors` of `rows` held-out answers were wrong."""
+    return ErrorState(wrong=errors, labelled=rows)
+
+
+def declared_anew(state: ErrorState, errors: int, rows: int) -> ErrorState:
+    """The state when labels are declared exogenous from here on: earlier ones are neither evidence nor the norm.
+
+    A standing alarm, which was raised by declared labels too, goes on.
+    """
+    if state.mode != Mode.QUIET:
+        return msgspec.structs.replace(state, declared=True)
+    return msgspec.structs.replace(
+        new_errors(errors, rows), seen=state.seen, seen_wrong=state.seen_wrong, alarms=state.alarms, declared=True
+    )
 
 
 def advance_errors(
@@ -94,7 +116,7 @@ def _with_mode(state: ErrorState, level: float, at_us: int) -> ErrorState:
     calm = 0 if mean >= level else state.calm + 1
     onset_us = at_us if mean <= state.seen + HEAD_START else state.onset_us
     state = msgspec.structs.replace(state, calm=calm, onset_us=onset_us)
-    if mean >= level and state.mode == Mode.QUIET:
+    if mean >= level and state.mode == Mode.QUIET and state.declared:
         return msgspec.structs.replace(
             state, mode=Mode.ALARMING, since_us=onset_us, acknowledged_us=None, alarms=state.alarms + 1
         )

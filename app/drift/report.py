@@ -54,7 +54,7 @@ def score_and_evidence(reference: DriftReference, state: DriftState) -> tuple[fl
     found = stream_evidence(state.inputs, watched)
     if reference.outputs is not None and state.outputs is not None:
         found += stream_evidence(state.outputs, watched)[: len(reference.outputs.cells)]
-    if reference.errors is not None and state.errors is not None:
+    if reference.errors is not None and state.errors is not None and state.errors.declared:
         found.append(evidence(state.errors.mean_wealth, state.errors.seen, watched))
     score = max(stream_scores(reference.inputs, state.inputs)[: len(reference.inputs.cells)])
     return round(score, DECIMALS), max(found)
@@ -83,7 +83,8 @@ def concerns_people(report: DriftReport, threshold: float) -> bool:
 def _parts(
     features: tuple[StreamReport, ...], joint: tuple[JointReport, ...], outputs: tuple[StreamReport, ...]
 ) -> tuple[StreamReport | JointReport, ...]:
-    return (*features, *joint, *outputs)
+    """The streams that can raise the alarm."""
+    return (*features, *joint, *(each for each in outputs if each.assumption is None))
 
 
 def _earliest(state: DriftState) -> int | None:

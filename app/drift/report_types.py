@@ -20,7 +20,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     `bins`: the edges of numeric cells (one more than cells) or the categories. `reference` and `live` are the shares
     of the cells: `live` sums to 1 together with `missing`, `unseen` and `out_of_range`, and `reference` together with
     `reference_missing` (except infinite values); fields about live values are None before the first. `since`: when the
-    evidence began to rise, None if there is none.
+    evidence began to rise, None if there is none. `assumption`: what the stream takes for granted, and nobody has
+    declared; then it raises no alarm, and its evidence and score are not in the report's.
     """
 
     name: str
@@ -35,6 +36,7 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     out_of_range: float | None
     reference_missing: float
     since: str | None
+    assumption: str | None = None
 
 
 class JointReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from app.domain.prediction import Outputs
 from app.drift.crowds import Callers
 from app.drift.detector import acknowledge, advance
 from app.drift.detector_state import WINDOW, DetectorState, new_state
-from app.drift.errors import ErrorState, acknowledge_errors, advance_errors
+from app.drift.errors import ErrorState, acknowledge_errors, advance_errors, declared_anew, new_errors
 from app.drift.evidence import alarm_wealth
 from app.drift.keys import category_keys, numeric_keys, row_keys
 from app.drift.output_keys import output_columns
@@ -49,7 +49,7 @@ def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
     return DriftState(
         inputs=new_state(reference.inputs, window),
         outputs=None if reference.outputs is None else new_state(reference.outputs, window),
-        errors=None if errors is None else ErrorState(wrong=errors.errors, labelled=errors.rows),
+        errors=None if errors is None else new_errors(errors.errors, errors.rows),
     )
 
 
@@ -108,13 +108,25 @@ def update_outputs(
 
 
 def update_labels(
-    reference: DriftReference, state: DriftState, wrong: np.ndarray, at_us: np.ndarray | None = None
+    reference: DriftReference,
+    state: DriftState,
+    wrong: np.ndarray,
+    at_us: np.ndarray | None = None,
+    *,
+    declared: bool = True,
 ) -> DriftState:
-    """The state after labels of this version's answers, in the order in which they were processed."""
-    if state.errors is None:
+    """The state after labels of this version's answers, in the order in which they were processed.
+
+    `declared`: it was declared that labels do not depend on the answer; otherwise they raise no alarm.
+    """
+    errors, norm = state.errors, reference.errors
+    if errors is None or norm is None or not len(wrong):
         return state
+    if declared and not errors.declared:
+        errors = declared_anew(errors, norm.errors, norm.rows)
+    errors = msgspec.structs.replace(errors, declared=declared)
     level = alarm_wealth(watched_streams(reference))
-    return msgspec.structs.replace(state, errors=advance_errors(state.errors, wrong, level=level, at_us=at_us))
+    return msgspec.structs.replace(state, errors=advance_errors(errors, wrong, level=level, at_us=at_us))
 
 
 def acknowledge_all(state: DriftState, at_us: int) -> DriftState:

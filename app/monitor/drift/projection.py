@@ -7,8 +7,10 @@ champion's drift is known from the first moment.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -45,6 +47,7 @@ from app.services.queries.drift_records import (
 )
 
 _LOG = logging.getLogger(__name__)
+_DECLARED = attrgetter("declared")
 FINEST_SPACING = 20
 MOST_POINTS = 200
 
@@ -133,6 +136,9 @@ class DriftProjection:
         """The states, reports and timelines of the versions that `events` concern."""
         samples = samples_of(events)
         configurations = reads.configurations(epochs_of(samples))
+        # By the revision under which the answer was given, so that a replay decides as the first run did.
+        declared = {epoch for epoch, known in configurations.items() if known.terms.labels_exogenous}
+        samples = samples.declared_in(declared)
         states: dict[str, str] = {}
         cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
         for known in self._known(configurations.values()):
@@ -230,8 +236,10 @@ def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _Inp
         answers = outputs_of(answered, reference, known.version)
         callers = callers_of(answered, state.outputs.crowd.last_at_us)
         state = update_outputs(reference, state, answers, times_of(answered), callers)
-    wrong, known_at_us = errors_of(own.labels, known.version)
-    return update_labels(reference, state, wrong, known_at_us)
+    for declared, labels in itertools.groupby(own.labels, key=_DECLARED):
+        wrong, known_at_us = errors_of(list(labels), known.version)
+        state = update_labels(reference, state, wrong, known_at_us, declared=declared)
+    return state
 
 
 def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DetectorState:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
@@ -41,13 +42,17 @@ class LoggedRequest(msgspec.Struct, frozen=True):
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
-    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970)."""
+    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970).
+
+    `declared`: the configuration of the answer says that labels do not depend on it.
+    """
 
     place: Place
     epoch: int
     at_us: int
     value: float
     answers: Answers
+    declared: bool = False
 
 
 class Samples(msgspec.Struct, frozen=True):
@@ -63,6 +68,11 @@ class Samples(msgspec.Struct, frozen=True):
         """The samples of these config revisions; requests with another number of features than `width` are left out."""
         requests = [each for each in self.requests if each.epoch in epochs and len(each.features) == width]
         return Samples(requests, [each for each in self.labels if each.epoch in epochs])
+
+    def declared_in(self, epochs: Collection[int]) -> Samples:
+        """The samples, with the labels of these config revisions marked as declared exogenous."""
+        labels = [replace(each, declared=True) if each.epoch in epochs else each for each in self.labels]
+        return Samples(self.requests, labels)
 
     def cut(self, place: Place) -> tuple[Samples, Samples]:
         """The samples at `place` or before it, and those after it."""

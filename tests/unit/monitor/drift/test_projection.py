@@ -89,6 +89,7 @@ def test_answers_and_errors_are_each_versions_own(log):
 
 
 def test_more_errors_than_held_out_rows_had_raise_an_alarm(log):
+    log.begin("two", labels_exogenous=True)
     log.requests(120, wrong=0.9)
     log.watch()
     errors = log.report().outputs[-1]
@@ -195,6 +196,28 @@ def test_a_request_with_a_hundred_odd_rows_raises_no_alarm(log):
     log.requests(300, seed=3)
     log.watch(batch_rows=50)
     assert (log.report().alarm, log.report().requests) == (False, 500)
+
+
+def errors_of_v1(log):
+    return log.report().outputs[-1]
+
+
+def test_wrong_answers_raise_no_alarm_unless_labels_are_declared_exogenous(log):
+    log.requests(120, wrong=0.9)
+    log.watch()
+    assert (log.report().alarm, log.report().evidence < 1, errors_of_v1(log).evidence) == (False, True, 1.0)
+    assert errors_of_v1(log).assumption == "assumes that labels do not depend on the answer"
+    log.begin("two", labels_exogenous=True)
+    log.requests(3, wrong=0.0, seed=5)
+    log.watch()
+    assert (log.report().alarm, errors_of_v1(log).assumption) == (False, None)
+    log.requests(120, wrong=0.9, seed=6)
+    log.watch(batch_rows=11)
+    assert log.report().alarm
+    before = log.states()
+    log.forget()
+    log.watch()
+    assert log.states() == before
 
 
 def test_the_rows_of_one_user_raise_no_alarm(log):
