@@ -24,7 +24,7 @@ from app.drift.crowds import (
     each_alone,
     is_ordinary,
 )
-from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, unpacked
+from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, RaisedStream, unpacked
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
 
@@ -50,6 +50,7 @@ class BlockRun:
         self._since = (state.since_requests, state.since_us)
         self._acknowledged_us = state.acknowledged_us
         self._alarms = state.alarms
+        self._raised = state.raised
 
     def close(self, closed: ClosedBlocks) -> None:
         """Apply closed blocks.
@@ -86,6 +87,7 @@ class BlockRun:
             since_us=self._since[1],
             acknowledged_us=self._acknowledged_us,
             alarms=self._alarms,
+            raised=self._raised,
             crowd=crowd,
         )
 
@@ -104,7 +106,7 @@ class BlockRun:
         done = self._blocks_to_change(means)
         self._wealth = e_values[:, done - 1].copy()
         self._note_onsets(means[:done], size, ends[:, :done])
-        self._change_modes(means[done - 1])
+        self._change_modes(means[done - 1], ends[:, done - 1])
         return done
 
     def _note_onsets(self, means: np.ndarray, size: int, ends: np.ndarray) -> None:
@@ -129,8 +131,11 @@ class BlockRun:
                 return block + 1
         return len(means)
 
-    def _change_modes(self, mean: np.ndarray) -> None:
-        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,)."""
+    def _change_modes(self, mean: np.ndarray, end: np.ndarray) -> None:
+        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,).
+
+        `end`: the rows seen when that block closed, and the time.
+        """
         raised = (mean >= self._level) & (self._modes == Mode.QUIET)
         # A further stream joins a standing alarm, which keeps its date and is counted once.
         if raised.any() and Mode.ALARMING not in self._modes:
@@ -138,12 +143,22 @@ class BlockRun:
             self._since = (int(self._onset[0, first]), int(self._onset[1, first]))
             self._acknowledged_us = None
             self._alarms += 1
+            self._raised = ()
+        self._note_raised(raised, mean, end)
         cleared = self._calm >= CLEAN_BLOCKS
         self._modes[raised] = Mode.ALARMING
         self._modes[cleared] = Mode.QUIET
         self._calm[cleared] = 0
         if not self._modes.any():
             self._since, self._acknowledged_us = (None, None), None
+
+    def _note_raised(self, raised: np.ndarray, mean: np.ndarray, end: np.ndarray) -> None:
+        """Keep the evidence of streams that raise the alarm now, strongest first: it may be gone when people look."""
+        requests, at_us = end.tolist()
+        streams = sorted(np.flatnonzero(raised).tolist(), key=lambda stream: -mean[stream])
+        earlier = tuple(each for each in self._raised if each.stream not in streams)
+        now = (RaisedStream(stream, requests, at_us, float(mean[stream]), self._closed) for stream in streams)
+        self._raised = (*earlier, *now)
 
 
 def advance(
@@ -188,10 +203,10 @@ def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
     Streams that are not part of this alarm can still raise one. Without an alarm the state is returned unchanged.
     """
     if not state.alarm:
-        return state
+        return msgspec.structs.replace(state, raised=()) if state.raised else state
     modes = np.frombuffer(state.modes, dtype=np.uint8)
     modes = np.where(modes == Mode.ALARMING, Mode.ACKNOWLEDGED, modes).astype(np.uint8)
-    return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us)
+    return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us, raised=())
 
 
 def _windowed(state: DetectorState, shown: np.ndarray) -> np.ndarray:

@@ -31,6 +31,19 @@ class Mode(enum.IntEnum):
     ACKNOWLEDGED = 2
 
 
+class RaisedStream(msgspec.Struct, frozen=True, array_like=True):
+    """A stream's part in an alarm: raised after `requests` rows, the last of them served at `at_us` (µs since 1970).
+
+    `wealth` was the mean over its bets, after `rows` rows in closed blocks.
+    """
+
+    stream: int
+    requests: int
+    at_us: int
+    wealth: float
+    rows: int
+
+
 class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the detector keeps of the requests so far; constant in size.
 
@@ -40,6 +53,7 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     blocks a stream in the alarm has been below its level. `onset` (2, streams) int64: requests, and µs since 1970, when
     the wealth last was no more than chance gives. `pending` (m, streams) uint8: bins of the rows of the open block.
     `recent` (window, streams) uint8: a ring of what `Family.shown` gives. `alarms` counts the alarms raised so far.
+    `raised` are the streams of the alarm, kept until it is acknowledged or another one is raised.
     `requests` counts rows. `crowd` says whose rows are in blocks and whose wait.
     """
 
@@ -57,6 +71,7 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     since_requests: int | None = None
     since_us: int | None = None
     acknowledged_us: int | None = None
+    raised: tuple[RaisedStream, ...] = ()
     rules: int = 1
     crowd: CrowdState = CrowdState()
 

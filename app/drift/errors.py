@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from app.drift.crowds import BLOCK
-from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, Mode
+from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, Mode, RaisedStream
 
 RISES: Final = (1.25, 1.5, 2.0, 3.0)
 _CLEAN_LABELS: Final = BLOCK * CLEAN_BLOCKS
@@ -23,6 +23,7 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
 
     `seen` counts all labels, those during an alarm too, which do not count as normal. `alarms` counts the alarms
     raised so far. `declared`: the last label came under a declaration that labels do not depend on the answer.
+    `raised`: the evidence when the alarm was raised, kept until it is acknowledged; its rows are labels.
     """
 
     wrong: int
@@ -37,6 +38,7 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_us: int | None = None
     alarms: int = 0
     declared: bool = False
+    raised: RaisedStream | None = None
 
     @property
     def alarm(self) -> bool:
@@ -73,7 +75,12 @@ def declared_anew(state: ErrorState, errors: int, rows: int) -> ErrorState:
     if state.mode != Mode.QUIET:
         return msgspec.structs.replace(state, declared=True)
     return msgspec.structs.replace(
-        new_errors(errors, rows), seen=state.seen, seen_wrong=state.seen_wrong, alarms=state.alarms, declared=True
+        new_errors(errors, rows),
+        seen=state.seen,
+        seen_wrong=state.seen_wrong,
+        alarms=state.alarms,
+        raised=state.raised,
+        declared=True,
     )
 
 
@@ -89,8 +96,8 @@ def advance_errors(
 def acknowledge_errors(state: ErrorState, at_us: int) -> ErrorState:
     """The state with its alarm acknowledged; without an alarm it is returned unchanged."""
     if not state.alarm:
-        return state
-    return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us)
+        return state if state.raised is None else msgspec.structs.replace(state, raised=None)
+    return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us, raised=None)
 
 
 def _after_label(state: ErrorState, wrong: bool, level: float, at_us: int) -> ErrorState:
@@ -118,7 +125,12 @@ def _with_mode(state: ErrorState, level: float, at_us: int) -> ErrorState:
     state = msgspec.structs.replace(state, calm=calm, onset_us=onset_us)
     if mean >= level and state.mode == Mode.QUIET and state.declared:
         return msgspec.structs.replace(
-            state, mode=Mode.ALARMING, since_us=onset_us, acknowledged_us=None, alarms=state.alarms + 1
+            state,
+            mode=Mode.ALARMING,
+            since_us=onset_us,
+            acknowledged_us=None,
+            alarms=state.alarms + 1,
+            raised=RaisedStream(0, state.seen, at_us, mean, state.seen),
         )
     if state.mode != Mode.QUIET and calm >= _CLEAN_LABELS:
         return msgspec.structs.replace(state, mode=Mode.QUIET, since_us=None, acknowledged_us=None)

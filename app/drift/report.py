@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.drift.alarm_streams import ASSUMPTION, alarm_streams
 from app.drift.evidence import PROMISED_REQUESTS, evidence, false_alarm_bound, least_detectable_shift, stream_scores
 from app.drift.reference import DriftReference
 from app.drift.report_streams import (
@@ -40,6 +41,8 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         features=features,
         joint=joint,
         outputs=outputs,
+        alarm_streams=alarm_streams(reference, state),
+        assumption=ASSUMPTION if state.alarm else None,
         crowds=Crowds(
             waiting=len(state.inputs.crowd.waiting),
             skipped=state.inputs.crowd.skipped,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from app.domain.contract import FeatureKind
@@ -49,6 +51,23 @@ class JointReport(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
 
 
+AlarmKind = Literal["inputs", "joint", "outputs", "errors"]
+
+
+class AlarmStream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that raised the alarm, with its `evidence` at that moment, which may have gone since.
+
+    `kind`: a feature (`inputs`), several of them together (`joint`), the version's answers (`outputs`) or `errors`.
+    It was raised after `requests` rows (for answers: answers of the version; for errors: labels), at `at`.
+    """
+
+    name: str
+    kind: AlarmKind
+    evidence: float
+    requests: int
+    at: str | None
+
+
 class Crowds(msgspec.Struct, frozen=True, kw_only=True):
     """What became of requests with many rows and of named users who come again: a block takes one row of each.
 
@@ -68,6 +87,8 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     latched: it stays until it is acknowledged, or until all streams have been clean for a while. `since`: the estimated
     start of the change; `since_requests` the same as a number of requests. `alarms` counts the alarms so far, cleared
     ones too.
+    `alarm_streams` raised the alarm; they stay until it is acknowledged, or the next one is raised. `assumption`: what
+    an alarm rests on, and what to do where that does not hold; None without an alarm.
     """
 
     version: str
@@ -87,3 +108,5 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     joint: tuple[JointReport, ...]
     outputs: tuple[StreamReport, ...]
     crowds: Crowds = Crowds()
+    alarm_streams: tuple[AlarmStream, ...] = ()
+    assumption: str | None = None

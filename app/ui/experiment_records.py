@@ -175,6 +175,24 @@ class ApiJoint(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
 
 
+class ApiAlarmStream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that raised the drift alarm, with its evidence at that moment."""
+
+    name: str = ""
+    kind: str = ""
+    evidence: float | None = None
+    requests: int = 0
+    at: str | None = None
+
+
+class ApiCrowds(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of large requests and returning users that wait or were left out; whether few callers are the traffic."""
+
+    waiting: int = 0
+    skipped: int = 0
+    few_callers: bool = False
+
+
 class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How the traffic compares with the data that `version` was made from; evidence 1 is the alarm."""
 
@@ -193,6 +211,9 @@ class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[ApiStream, ...] = ()
     joint: tuple[ApiJoint, ...] = ()
     outputs: tuple[ApiStream, ...] = ()
+    alarm_streams: tuple[ApiAlarmStream, ...] = ()
+    assumption: str | None = None
+    crowds: ApiCrowds = ApiCrowds()
     note: str | None = None
 
 

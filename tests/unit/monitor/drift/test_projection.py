@@ -339,8 +339,10 @@ def test_a_rebuild_gives_the_same_drift(log):
 def test_an_acknowledged_alarm_is_silent_at_once_and_stays_so(log):
     log.requests(100, shift=3.0)
     log.watch()
+    assert log.report().alarm_streams
     assert log.acknowledge().alarm is False
     shown = log.report()
+    assert shown.alarm_streams == ()
     assert (shown.alarm, shown.acknowledged is None) == (False, False)
     log.requests(30, shift=3.0, seed=5)
     log.watch()
@@ -399,6 +401,7 @@ def test_an_alarm_below_the_threshold_is_not_notified(log):
     low = msgspec.structs.replace(latest, drift_threshold=0.1)
     [check] = DriftCheck(lambda: low, log.table.standing)("one")
     assert (check.ok, check.p_value) == (False, pytest.approx(10_100 / 2e6))
+    assert "proven in the inputs (length" in check.fault
 
 
 def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):
