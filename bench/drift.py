@@ -21,10 +21,11 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from app.drift.crowds import Callers
 from app.drift.evidence import stream_scores
 from app.drift.reference import DriftReference
 from app.drift.watch import DriftState, start, update
-from bench.drift_traffic import LOADERS, MOVED, Awkward, Population
+from bench.drift_traffic import CROWD, CROWD_AT, CROWDS, LOADERS, MOVED, Awkward, Population
 from bench.opponents import drift_rules
 
 REQUESTS = 10_000
@@ -58,11 +59,35 @@ def false_alarms(population: Population | Awkward, replications: int) -> Table:
     }
 
 
-def _ever_alarms(reference: DriftReference, live: np.ndarray) -> bool:
+def crowd_alarms(population: Population, replications: int) -> Table:
+    """Share of clean runs of 10,000 rows with an alarm, where 100 rows come from one request, or from one user."""
+    table: Table = {}
+    for name, crowd in CROWDS.items():
+        for caller in ("one request", "one user"):
+            users, begins = np.zeros(REQUESTS, dtype=np.int64), np.ones(REQUESTS, dtype=bool)
+            part = slice(CROWD_AT, CROWD_AT + CROWD)
+            if caller == "one user":
+                users[part] = 1
+            else:
+                begins[CROWD_AT + 1 : CROWD_AT + CROWD] = False
+            count = 0
+            for _ in range(replications):
+                _, reference = population.reference()
+                live = population.draw(REQUESTS)
+                live[part] = crowd(population, live[part])
+                count += _ever_alarms(reference, live, Callers(users, begins))
+            row = {"alarms": count, "share": count / replications, "upper": upper_limit(count, replications)}
+            table[f"100 rows {name}, {caller}"] = row
+    return table
+
+
+def _ever_alarms(reference: DriftReference, live: np.ndarray, callers: Callers | None = None) -> bool:
     # An alarm lasts for at least 50 clean blocks, so checking every 500 requests misses none.
     state = start(reference)
     for first in range(0, len(live), 500):
-        state = update(reference, state, live[first : first + 500])
+        part = slice(first, first + 500)
+        who = None if callers is None else Callers(callers.users[part], callers.begins[part])
+        state = update(reference, state, live[part], callers=who)
         if state.alarm:
             return True
     return False
@@ -197,6 +222,7 @@ def main() -> int:
             add(f"{name}: delay, {few} runs", delays(population, awkward_changes(population), few))
             continue
         add(f"{name}: delay, {MOVED[name]} changed, {few} runs", delays(population, changes(population), few))
+        add(f"{name}: crowds of one, {few} clean runs", crowd_alarms(population, few))
         add(f"{name}: score", scores(population, max(20, many * 4 // 10)))
     add("cost of an update, CPU time per request", costs(Population("breast_cancer", args.seed)))
     if args.json:

@@ -57,6 +57,28 @@ class Population:
         return moved
 
 
+CROWD_AT, CROWD = 1000, 100
+
+
+def sorted_rows(population: Population, rows: np.ndarray) -> np.ndarray:
+    """The rows in ascending order of the feature that the benchmarks move."""
+    return rows[np.argsort(rows[:, population.moved])]
+
+
+def nearly_equal(population: Population, rows: np.ndarray) -> np.ndarray:
+    """The first of the rows again and again, with a hundredth of a standard deviation of noise."""
+    return rows[:1] + (rows - population.rows.mean(axis=0)) * 0.01
+
+
+def correlated(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Rows with a correlation of one half with each other, distributed as before."""
+    mean = population.rows.mean(axis=0)
+    return mean + np.sqrt(0.5) * (rows[:1] - mean) + np.sqrt(0.5) * (rows - mean)
+
+
+CROWDS = {"sorted": sorted_rows, "nearly equal": nearly_equal, "correlated": correlated}
+
+
 class Awkward:
     """Synthetic rows of ties, categories, missing values and constants: no feature has a density."""
 
