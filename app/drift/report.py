@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from app.drift.alarm_streams import ASSUMPTION, alarm_streams
-from app.drift.evidence import PROMISED_REQUESTS, evidence, false_alarm_bound, least_detectable_shift, stream_scores
+from app.drift.evidence import (
+    PROMISED_REQUESTS,
+    evidence,
+    false_alarm_bound,
+    least_detectable_outliers,
+    least_detectable_shift,
+    stream_scores,
+)
 from app.drift.reference import DriftReference
+from app.drift.reference_notes import reference_notes
 from app.drift.report_streams import (
     DECIMALS,
     column_reports,
@@ -41,6 +49,9 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         features=features,
         joint=joint,
         outputs=outputs,
+        least_detectable_outlier_share=least_detectable_outliers(watched, reference.rows),
+        answers_from=reference.answers_from,
+        notes=reference_notes(version, reference),
         alarm_streams=alarm_streams(reference, state),
         assumption=ASSUMPTION if state.alarm else None,
         crowds=Crowds(

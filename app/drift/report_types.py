@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from app.domain.contract import FeatureKind
+from app.drift.reference import AnswersFrom
 
 
 class FalseAlarmBound(msgspec.Struct, frozen=True):
@@ -85,8 +86,10 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `score`: a lower bound of the displaced share of the last `window` requests. `evidence`: 1 is the alarm. `alarm` is
     latched: it stays until it is acknowledged, or until all streams have been clean for a while. `since`: the estimated
-    start of the change; `since_requests` the same as a number of requests. `alarms` counts the alarms so far, cleared
-    ones too.
+    start of the change; `since_requests` the same as a number of requests. `least_detectable_outlier_share`: about the
+    least share of requests beyond all reference values, as at 8 standard deviations, that can be proven (None: no share
+    can). `answers_from`: what the reference of answers and errors is made of; `notes` say what it cannot show. `alarms`
+    counts the alarms so far, cleared ones too.
     `alarm_streams` raised the alarm; they stay until it is acknowledged, or the next one is raised. `assumption`: what
     an alarm rests on, and what to do where that does not hold; None without an alarm.
     """
@@ -107,6 +110,9 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[StreamReport, ...]
     joint: tuple[JointReport, ...]
     outputs: tuple[StreamReport, ...]
+    least_detectable_outlier_share: float | None = None
+    answers_from: AnswersFrom | None = None
+    notes: tuple[str, ...] = ()
     crowds: Crowds = Crowds()
     alarm_streams: tuple[AlarmStream, ...] = ()
     assumption: str | None = None

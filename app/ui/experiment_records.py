@@ -207,6 +207,8 @@ class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     reference_rows: int = 0
     least_detectable_shift_sd: float | None = None
+    least_detectable_outlier_share: float | None = None
+    notes: tuple[str, ...] = ()
     false_alarm_probability: ApiFalseAlarms = ApiFalseAlarms()
     features: tuple[ApiStream, ...] = ()
     joint: tuple[ApiJoint, ...] = ()

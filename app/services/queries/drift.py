@@ -11,6 +11,7 @@ from app.domain.decision import Change
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
+from app.drift.reference import AnswersFrom
 from app.drift.report_types import AlarmStream, Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.errors import Contradiction
 from app.services.pages import require_number
@@ -60,6 +61,9 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
     crowds: Crowds = Crowds()
     alarm_streams: tuple[AlarmStream, ...] = ()
     assumption: str | None = None
+    least_detectable_outlier_share: float | None = None
+    answers_from: AnswersFrom | None = None
+    notes: tuple[str, ...] = ()
     note: str | None = None
 
 

@@ -50,6 +50,8 @@ def _live() -> None:
             f"**0 of {report.window or 'some'} requests** in the first window so far.",
             icon=":material/hourglass_empty:",
         )
+    for note in report.notes:
+        st.info(note, icon=":material/info:")
     _figures(report)
     _timeline(report, timeline)
     _streams("Features", report.features, "feature")
@@ -84,8 +86,9 @@ def _headline(report: ApiDrift) -> None:
     st.caption(
         f"Compared with {report.reference_rows:,} reference rows of {report.version}. If nothing changes, the chance "
         f"of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The smallest shift "
-        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations. Daily cycles and "
-        "replayed requests count as changes."
+        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations, and the smallest "
+        f"share of outliers (at 8 standard deviations) is {share(report.least_detectable_outlier_share)}. Daily cycles "
+        "and replayed requests count as changes."
     )
 
 

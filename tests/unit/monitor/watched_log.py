@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
 from app.domain.prediction import Outputs
-from app.drift.reference import build_reference
+from app.drift.reference import ReferenceAnswers, build_reference
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.drift.references import KnownReference, _digest
 from app.services.queries.drift_records import PendingAcknowledgement
@@ -28,9 +28,8 @@ CONTRACT = FeatureContract(
 def reference(seed=1, errors=6):
     chance = np.random.default_rng(seed)
     outputs = Outputs(class_ids=np.zeros(60, dtype=int), probabilities=chance.dirichlet([1, 1], 60))
-    return build_reference(
-        CONTRACT, chance.normal(size=(150, 3)), seed=seed, outputs=outputs, errors=errors, holdout=60
-    )
+    answers = ReferenceAnswers("holdout", outputs, errors)
+    return build_reference(CONTRACT, chance.normal(size=(150, 3)), seed=seed, answers=answers)
 
 
 def known(version, found=None, sha256="1"):
