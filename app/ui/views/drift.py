@@ -63,9 +63,10 @@ def _headline(report: ApiDrift) -> None:
     since = f" It began about {moment(report.since)}." if report.since else ""
     if report.alarm:
         kinds = [word for kind, word in _KINDS.items() if any(each.kind == kind for each in report.alarm_streams)]
-        what = " and ".join(kinds) or "the traffic or the answers"
+        # An API of an earlier release names no streams.
+        what = f"a change is proven in {' and '.join(kinds)}" if kinds else "the traffic has changed"
         st.error(
-            f"**Alarm: {what} changed.**{since} Find the cause below, then acknowledge the alarm.",
+            f"**Alarm: {what}.**{since} Find the cause below, then acknowledge the alarm.",
             icon=":material/notifications_active:",
         )
     elif report.acknowledged:
