@@ -157,7 +157,7 @@ def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
 
 
 def _sizes(state: DriftState) -> list[dict[str, int] | None]:
-    """The lengths of a state's arrays."""
+    """The lengths of a state's arrays, which never change; the streams of an alarm come and go."""
     parts = (state.inputs, state.outputs, state.errors)
     fields = [None if part is None else msgspec.structs.asdict(part) for part in parts]
-    return [part and {name: len(value) for name, value in part.items() if hasattr(value, "__len__")} for part in fields]
+    return [part and {name: len(value) for name, value in part.items() if isinstance(value, bytes)} for part in fields]
