@@ -21,16 +21,18 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from app.drift.crowds import Callers
 from app.drift.evidence import stream_scores
 from app.drift.reference import DriftReference
 from app.drift.watch import DriftState, start, update
-from bench.drift_traffic import LOADERS, MOVED, Awkward, Population
+from bench.drift_traffic import CROWD, CROWD_AT, CROWDS, LOADERS, MOVED, Awkward, Levels, Outliers, Population
 from bench.opponents import drift_rules
 
 REQUESTS = 10_000
 CLEAN = 2_000
 GIVE_UP = 5_000
 AWKWARD = "awkward"
+RARE = "rare"
 OURS = "Bakeoff: block Pólya e-detector"
 WINDOWS = (100, 200, 500, 1000, 2000)
 SHIFTS = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -58,11 +60,35 @@ def false_alarms(population: Population | Awkward, replications: int) -> Table:
     }
 
 
-def _ever_alarms(reference: DriftReference, live: np.ndarray) -> bool:
+def crowd_alarms(population: Population, replications: int) -> Table:
+    """Share of clean runs of 10,000 rows with an alarm, where 100 rows come from one request, or from one user."""
+    table: Table = {}
+    for name, crowd in CROWDS.items():
+        for caller in ("one request", "one user"):
+            users, begins = np.zeros(REQUESTS, dtype=np.int64), np.ones(REQUESTS, dtype=bool)
+            part = slice(CROWD_AT, CROWD_AT + CROWD)
+            if caller == "one user":
+                users[part] = 1
+            else:
+                begins[CROWD_AT + 1 : CROWD_AT + CROWD] = False
+            count = 0
+            for _ in range(replications):
+                _, reference = population.reference()
+                live = population.draw(REQUESTS)
+                live[part] = crowd(population, live[part])
+                count += _ever_alarms(reference, live, Callers(users, begins))
+            row = {"alarms": count, "share": count / replications, "upper": upper_limit(count, replications)}
+            table[f"100 rows {name}, {caller}"] = row
+    return table
+
+
+def _ever_alarms(reference: DriftReference, live: np.ndarray, callers: Callers | None = None) -> bool:
     # An alarm lasts for at least 50 clean blocks, so checking every 500 requests misses none.
     state = start(reference)
     for first in range(0, len(live), 500):
-        state = update(reference, state, live[first : first + 500])
+        part = slice(first, first + 500)
+        who = None if callers is None else Callers(callers.users[part], callers.begins[part])
+        state = update(reference, state, live[part], callers=who)
         if state.alarm:
             return True
     return False
@@ -92,7 +118,40 @@ def awkward_changes(population: Awkward) -> Changes:
     }
 
 
-def delays(population: Population | Awkward, ways: Changes, replications: int) -> Table:
+def rare_levels(seed: int, replications: int) -> Table:
+    """False alarms on unchanged categorical columns with a long tail, and delays of a new level in 5 % of the rows."""
+    kinds = {
+        "50 levels, 500 rows": Levels(50, 500, seed),
+        "200 levels, 500 rows": Levels(200, 500, seed),
+        "1,000 levels, 500 rows": Levels(1000, 500, seed),
+        "ten columns of 20 levels, 60 rows": Levels(20, 60, seed, columns=10),
+        "8 levels, 300 rows": Levels(8, 300, seed),
+        "200 levels, 5,000 rows": Levels(200, 5000, seed),
+    }
+    table: Table = {}
+    for name, population in kinds.items():
+        hits = sum(_ever_alarms(population.reference()[1], population.draw(REQUESTS)) for _ in range(replications))
+        few = max(5, replications // 20)
+        waits = [_delay(population, lambda rows, levels=population: levels.renamed(rows, 0.05)) for _ in range(few)]
+        table[name] = {
+            "alarms": hits,
+            "upper": upper_limit(hits, replications),
+            "new level, median": float(np.quantile(waits, 0.5, method="higher")),
+        }
+    return table
+
+
+def outliers(seed: int, replications: int) -> Table:
+    """Delays of 1 % outliers at 8 standard deviations, by reference rows and features."""
+    table: Table = {}
+    for rows, columns in ((2500, 1), (2500, 4), (1000, 1)):
+        population = Outliers(rows, seed, columns)
+        ways: Changes = {f"{columns} of {rows}": lambda count, drawn=population: drawn.with_outliers(count, 0.01, 8.0)}
+        table |= delays(population, ways, replications)
+    return table
+
+
+def delays(population: Population | Awkward | Outliers, ways: Changes, replications: int) -> Table:
     """Requests from a change to the alarm, after 2,000 requests without drift."""
     table: Table = {}
     for name, change in ways.items():
@@ -102,7 +161,7 @@ def delays(population: Population | Awkward, ways: Changes, replications: int) -
     return table
 
 
-def _delay(population: Population | Awkward, change: Callable[[int], np.ndarray]) -> float:
+def _delay(population: Population | Awkward | Levels | Outliers, change: Callable[[int], np.ndarray]) -> float:
     """Requests until the alarm, a multiple of 10; infinite if there is none within 5,000."""
     state, reference = _clean_start(population)
     for waited in range(0, GIVE_UP, 100):
@@ -114,7 +173,7 @@ def _delay(population: Population | Awkward, change: Callable[[int], np.ndarray]
     return np.inf
 
 
-def _clean_start(population: Population | Awkward) -> tuple[DriftState, DriftReference]:
+def _clean_start(population: Population | Awkward | Levels | Outliers) -> tuple[DriftState, DriftReference]:
     while True:
         _, reference = population.reference()
         state = update(reference, start(reference), population.draw(CLEAN))
@@ -179,7 +238,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replications", type=int, default=1000)
     parser.add_argument("--quick", action="store_true", help="20 replications: a smoke test, not a measurement")
-    parser.add_argument("--only", nargs="+", choices=[*LOADERS, AWKWARD])
+    parser.add_argument("--only", nargs="+", choices=[*LOADERS, AWKWARD, RARE])
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     many = 20 if args.quick else args.replications
@@ -189,7 +248,11 @@ def main() -> int:
         results[title] = table
         show(title, table)
 
-    for name in args.only or [*LOADERS, AWKWARD]:
+    for name in args.only or [*LOADERS, AWKWARD, RARE]:
+        if name == RARE:
+            add(f"rare levels, {many} clean runs of {REQUESTS:,} requests", rare_levels(args.seed, many))
+            add("1 % outliers at 8 standard deviations: delay", outliers(args.seed, max(10, many // 10)))
+            continue
         population = Awkward(args.seed) if name == AWKWARD else Population(name, args.seed)
         add(f"{name}: false alarms in {many} clean runs of {REQUESTS:,} requests", false_alarms(population, many))
         few = max(10, many * 3 // 10)
@@ -197,6 +260,7 @@ def main() -> int:
             add(f"{name}: delay, {few} runs", delays(population, awkward_changes(population), few))
             continue
         add(f"{name}: delay, {MOVED[name]} changed, {few} runs", delays(population, changes(population), few))
+        add(f"{name}: crowds of one, {few} clean runs", crowd_alarms(population, few))
         add(f"{name}: score", scores(population, max(20, many * 4 // 10)))
     add("cost of an update, CPU time per request", costs(Population("breast_cancer", args.seed)))
     if args.json:

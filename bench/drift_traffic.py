@@ -57,6 +57,28 @@ class Population:
         return moved
 
 
+CROWD_AT, CROWD = 1000, 100
+
+
+def sorted_rows(population: Population, rows: np.ndarray) -> np.ndarray:
+    """The rows in ascending order of the feature that the benchmarks move."""
+    return rows[np.argsort(rows[:, population.moved])]
+
+
+def nearly_equal(population: Population, rows: np.ndarray) -> np.ndarray:
+    """The first of the rows again and again, with a hundredth of a standard deviation of noise."""
+    return rows[:1] + (rows - population.rows.mean(axis=0)) * 0.01
+
+
+def correlated(population: Population, rows: np.ndarray) -> np.ndarray:
+    """Rows with a correlation of one half with each other, distributed as before."""
+    mean = population.rows.mean(axis=0)
+    return mean + np.sqrt(0.5) * (rows[:1] - mean) + np.sqrt(0.5) * (rows - mean)
+
+
+CROWDS = {"sorted": sorted_rows, "nearly equal": nearly_equal, "correlated": correlated}
+
+
 class Awkward:
     """Synthetic rows of ties, categories, missing values and constants: no feature has a density."""
 
@@ -103,4 +125,58 @@ class Awkward:
         """New rows in which a share of one feature's values is a category that the reference does not contain."""
         moved = self.draw(rows)
         moved[self._chance.random(rows) < share, 1] = "violet"
+        return moved
+
+
+class Levels:
+    """Synthetic rows of categorical columns with a long tail: the k-th most frequent level has a share ∝ 1/k."""
+
+    def __init__(self, levels: int, reference_rows: int, seed: int, columns: int = 1) -> None:
+        self.reference_rows = reference_rows
+        self._names = np.array([f"level {number}" for number in range(levels)], dtype=object)
+        self._shares = 1 / np.arange(1, levels + 1) / (1 / np.arange(1, levels + 1)).sum()
+        self._columns = columns
+        self._chance = np.random.default_rng([seed, levels, columns])
+        features = tuple(Feature(name=f"c{number}", kind="categorical") for number in range(columns))
+        self.contract = FeatureContract(task="classification", target="target", features=features)
+
+    def draw(self, rows: int) -> np.ndarray:
+        """New rows, an array of objects of shape (rows, columns)."""
+        return self._names[self._chance.choice(len(self._names), (rows, self._columns), p=self._shares)]
+
+    def reference(self) -> tuple[np.ndarray, DriftReference]:
+        """A fresh reference and its rows."""
+        rows = self.draw(self.reference_rows)
+        return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
+
+    def renamed(self, rows: int, share: float) -> np.ndarray:
+        """New rows in which a share of the first column's values is a level that nothing else has."""
+        moved = self.draw(rows)
+        moved[self._chance.random(rows) < share, 0] = "a new level"
+        return moved
+
+
+class Outliers:
+    """Normal rows of independent columns, of which a share can be outliers."""
+
+    def __init__(self, reference_rows: int, seed: int, columns: int = 1) -> None:
+        self.reference_rows = reference_rows
+        self._columns = columns
+        self._chance = np.random.default_rng([seed, reference_rows, columns])
+        features = tuple(Feature(name=f"x{number}") for number in range(columns))
+        self.contract = FeatureContract(task="classification", target="target", features=features)
+
+    def draw(self, rows: int) -> np.ndarray:
+        """New rows, shape (rows, columns)."""
+        return self._chance.normal(size=(rows, self._columns))
+
+    def reference(self) -> tuple[np.ndarray, DriftReference]:
+        """A fresh reference and its rows."""
+        rows = self.draw(self.reference_rows)
+        return rows, build_reference(self.contract, rows, seed=int(self._chance.integers(2**31)))
+
+    def with_outliers(self, rows: int, share: float, by: float) -> np.ndarray:
+        """New rows of which a share has `by` standard deviations in the first column."""
+        moved = self.draw(rows)
+        moved[self._chance.random(rows) < share, 0] = by
         return moved

@@ -107,10 +107,13 @@ def _verdict(report: DriftReport, *, shuffled: bool) -> str:
 def _limits(report: DriftReport) -> list[str]:
     bound = report.false_alarm_probability
     promise = f"On unchanged data an alarm within {bound.requests:,} rows has a chance of at most {bound.at_most:.0%}."
-    least = report.least_detectable_shift_sd
-    if least is None:
-        return [promise]
-    return [promise, f"The smallest shift that this reference can prove is about {least:.2f} standard deviations."]
+    least, outliers = report.least_detectable_shift_sd, report.least_detectable_outlier_share
+    lines = [promise]
+    if least is not None:
+        lines.append(f"The smallest shift that this reference can prove is about {least:.2f} standard deviations.")
+    if outliers is not None:
+        lines.append(f"Outliers at 8 standard deviations can be proven from about {outliers:.2g} of the rows on.")
+    return [*lines, *report.notes]
 
 
 def _feature(feature: StreamReport) -> tuple[str, ...]:

@@ -25,7 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE.csv",
-        help="rows the model has not seen, with their true labels",
+        help="rows with their true labels, best those that the model has not been fitted on",
+    )
+    add(
+        "--reference-is",
+        choices=("holdout", "training", "unknown"),
+        default="unknown",
+        help="whether the model was fitted on FILE.csv: holdout (it was not), training (it was: clones answer the "
+        "rows, for at most 60 s), unknown (the default: answers and errors are then not watched for drift)",
     )
     add("--target", required=True, metavar="COLUMN", help="the column with the labels")
     add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
@@ -41,7 +48,13 @@ def run(args: argparse.Namespace) -> int:
         from app.inference.latency import timed_versions
         from app.training.external_session import PublishRequest, publish_external
 
-        request = PublishRequest(model=args.model, reference=args.reference, target=args.target, version=args.version)
+        request = PublishRequest(
+            model=args.model,
+            reference=args.reference,
+            target=args.target,
+            version=args.version,
+            reference_is=args.reference_is,
+        )
         with registry_of(settings) as registry:
             trained = publish_external(request, registry, step)
             timed = timed_versions(registry, trained.names, step)

@@ -146,6 +146,7 @@ def _version_data(version: PublishedVersion, latency: SingleRowLatency | None, s
         "repeated_share": version.manifest.cases.repeated_share,
         "latency": None if latency is None else msgspec.to_builtins(latency),
         "warnings": _warnings(version, latency, settings),
+        "notes": list(version.notes),
     }
 
 
@@ -182,6 +183,8 @@ def _version_lines(version: PublishedVersion, latency: SingleRowLatency | None, 
     unit = unit_text(manifest.cases, settings)
     if unit is not None:
         yield f"{_INDENT}{unit}"
+    for note in version.notes:
+        yield f"{_INDENT}drift: {note}"
     for warning in _warnings(version, latency, settings):
         yield f"{_INDENT}warning: {warning}"
 

@@ -4,9 +4,9 @@ A shift or spread is a distribution function G on the null's probabilities: wher
 the bet puts G(p), with G(p) = Φ(Φ⁻¹(p) − δ) for a shift by δ and Φ(Φ⁻¹(p)/σ) for a spread of σ. Any increasing G from
 0 to 1 gives an exact e-value, so reading G from a table costs nothing in validity (its error is below 1e-7).
 
-Two bets expect that a few requests in a hundred lie below, or above, everything in the reference: missing values where
-none were missing, unknown categories, wrong units. The last one expects the mix of the last few blocks. It finds
-changes that move nothing along a line: a category in the middle that grows, a hump that splits.
+Four bets expect that five requests in a hundred, or one, lie below, or above, everything in the reference: missing
+values where none were missing, unknown categories, wrong units, rare outliers. The last one expects the mix of the last
+few blocks. It finds changes that move nothing along a line: a category in the middle that grows, a hump that splits.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ TABLED: Final = len(SHIFTS) + len(SPREADS)
 BELOW: Final = TABLED
 ABOVE: Final = TABLED + 1
 RECENT: Final = TABLED + 2
-BETS: Final = TABLED + 3
-# Of the requests, so many are expected beyond all known values (ADR 0008).
-_BEYOND: Final = 0.05
+FEW_BELOW: Final = TABLED + 3
+FEW_ABOVE: Final = TABLED + 4
+BETS: Final = TABLED + 5
+# Of the requests, so many are expected beyond all known values (ADR 0008); the second bet is for rare outliers.
+BEYOND: Final = 0.05
+FEW_BEYOND: Final = 0.01
 _RECENT_DECAY: Final = 0.9
 _RECENT_PRIOR: Final = 100.0
 # Below this a decaying count is 0: it would end in subnormal numbers, which are slow.
@@ -55,12 +58,12 @@ def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return faded
 
 
-def beyond_mass(share: np.ndarray, outermost: np.ndarray) -> np.ndarray:
+def beyond_mass(share: np.ndarray, outermost: np.ndarray, expected: float) -> np.ndarray:
     """The mass that a bet on values beyond all known ones gives to bins that the null gives `share` of the mass.
 
-    `outermost` is true for the bin at that end.
+    `outermost` is true for the bin at that end, where a share of `expected` of the requests is expected.
     """
-    mass: np.ndarray = (1 - _BEYOND) * share + _BEYOND * outermost
+    mass: np.ndarray = (1 - expected) * share + expected * outermost
     return mass
 
 

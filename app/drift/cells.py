@@ -9,20 +9,24 @@ import numpy as np
 
 from app.domain.contract import FeatureKind
 from app.drift.keys import INFINITE_KEY, MISSING_KEY, category_keys
+from app.drift.levels import LevelChoice
 from app.drift.streams import Stream
 
 # Cells are stored as bytes and shown as bars; the rarest categories share one.
 MAX_CATEGORIES = 60
 OTHERS = "(others)"
+# Less than the half by which a cell reaches beyond its rank.
+_ABOVE_RARE = 0.25
 
 
 class Cells(msgspec.Struct, frozen=True, dict=True):
     """The cells of one feature or output and how many reference values each holds.
 
     `bins`: the edges of c numeric cells (c + 1 numbers; cell i is (edge i, edge i+1], the first with its left end), or
-    the c categories by falling frequency. `counts` has c + 4 numbers: below the first edge, the c cells, above the
-    last edge, missing, unseen. A value's number in that list is its cell. `others` are the categories of the cell
-    `OTHERS`, where there are more than `MAX_CATEGORIES`.
+    the c categories by falling frequency, those with a bin of their own first. `counts` has c + 4 numbers: below the
+    first edge, the c cells, above the last edge, missing, unseen. A value's number in that list is its cell. `others`
+    are the categories of the cell `OTHERS`, where there are more than `MAX_CATEGORIES`; `latest` those of them that the
+    half of the reference on which levels are chosen lacks.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
     bins: tuple[float | str, ...]
     counts: tuple[int, ...]
     others: tuple[str, ...] = ()
+    latest: tuple[str, ...] = ()
 
     @property
     def ordinary(self) -> int:
@@ -37,11 +42,13 @@ class Cells(msgspec.Struct, frozen=True, dict=True):
         return len(self.counts) - 4
 
     @functools.cached_property
-    def ranks(self) -> dict[str, int] | None:
-        """The key of each known category, None for a numeric feature; those in `others` share the last key."""
+    def ranks(self) -> dict[str, float] | None:
+        """The key of each known category, None for a numeric feature; `others` share one, `latest` another one."""
         if self.kind == "numeric":
             return None
-        last = dict.fromkeys(self.others, len(self.bins) - 1)
+        last: dict[str, float] = dict.fromkeys(self.others, len(self.bins) - 1)
+        # The same cell, but above the rare levels, in the bin of what was never seen.
+        last |= dict.fromkeys(self.latest, len(self.bins) - 1 + _ABOVE_RARE)
         return last | {str(name): rank for rank, name in enumerate(self.bins)}
 
     @functools.cached_property
@@ -73,20 +80,30 @@ def numeric_cells(name: str, stream: Stream, keys: np.ndarray) -> Cells:
     return _counted(empty, keys)
 
 
-def categorical_cells(name: str, values: list[object], declared: tuple[str, ...]) -> tuple[Cells, np.ndarray]:
-    """The cells of a categorical column and its keys: categories by falling frequency, the rarest in one cell.
+def categorical_cells(
+    name: str, values: list[object], declared: tuple[str, ...], choice: LevelChoice
+) -> tuple[Cells, np.ndarray]:
+    """The cells of a categorical column and its keys: levels with a bin of their own, rare ones, then all others.
 
-    `declared` categories that `values` lacks come last.
+    Each kind by falling frequency; `declared` categories that `values` lacks come last. The rarest share a cell where
+    there are too many.
     """
     present = [value for value in values if isinstance(value, str)]
     frequency = dict.fromkeys([*declared, *present], 0)
     for value in present:
         frequency[value] += 1
-    names, others = sorted(frequency, key=lambda category: -frequency[category]), []
+    own, rare = frozenset(choice.own), frozenset(choice.rare)
+    kinds = {category: 0 if category in own else 1 if category in rare else 2 for category in frequency}
+    names, others = sorted(frequency, key=lambda category: (kinds[category], -frequency[category])), []
     if len(names) > MAX_CATEGORIES:
         names, others = [*names[: MAX_CATEGORIES - 1], OTHERS], names[MAX_CATEGORIES - 1 :]
     empty = Cells(
-        name=name, kind="categorical", bins=tuple(names), others=tuple(others), counts=(0,) * (len(names) + 4)
+        name=name,
+        kind="categorical",
+        bins=tuple(names),
+        others=tuple(others),
+        latest=tuple(category for category in others if kinds[category] == 2),
+        counts=(0,) * (len(names) + 4),
     )
     keys = category_keys(values, empty.ranks or {})
     return _counted(empty, keys), keys

@@ -1,6 +1,6 @@
 """The block Pólya e-detector: evidence, always valid, that the requests are no longer exchangeable with the reference.
 
-Every stream and bet has a wealth M, at first r, and after each block of m requests M ← E·(M + m), where E has mean 1
+Every stream and bet has a wealth M, at first r, and after each block of m rows M ← E·(M + m), where E has mean 1
 as long as nothing has changed (Shin, Ramdas & Rinaldo: e-detectors; Vovk et al. 2102.10439: conformal test
 martingales). So E[mean over bets of M] ≤ t + r after t requests, and the chance that the mean of any of D streams
 ever reaches D·A within T requests is at most (T + r) / A.
@@ -14,7 +14,17 @@ import msgspec
 import numpy as np
 
 from app.drift.bets import BETS
-from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, unpacked
+from app.drift.crowds import (
+    BLOCK,
+    Blocks,
+    Callers,
+    ClosedBlocks,
+    CrowdState,
+    after_ordinary,
+    each_alone,
+    is_ordinary,
+)
+from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, RaisedStream, unpacked
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
 
@@ -40,25 +50,27 @@ class BlockRun:
         self._since = (state.since_requests, state.since_us)
         self._acknowledged_us = state.acknowledged_us
         self._alarms = state.alarms
+        self._raised = state.raised
 
-    def close(self, blocks: np.ndarray, times: np.ndarray) -> None:
-        """Apply closed blocks, shape (blocks, m, streams), whose last requests were served at `times`.
+    def close(self, closed: ClosedBlocks) -> None:
+        """Apply closed blocks.
 
         E-values are computed for many blocks at once. If a stream's mode changes, so does whether its urn absorbs
         blocks, and the blocks after that are computed again.
         """
-        start = 0
-        while start < len(blocks):
-            part = blocks[start : start + _BLOCKS_AT_ONCE]
+        start, size = 0, closed.bins.shape[1]
+        while start < len(closed.bins):
+            part = closed.bins[start : start + _BLOCKS_AT_ONCE]
             # A stream that alarms does not learn: a lasting change would become the norm and end its own alarm.
             absorbing = self._modes != Mode.ALARMING
             urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
-            done = self._walk(block_e_values(urns, self._highest), times[start:])
+            ends = np.stack([closed.seen[start:], closed.at_us[start:]])
+            done = self._walk(block_e_values(urns, self._highest), size, ends)
             self._counts += (urns.counts[:done].sum(axis=0) * absorbing[:, None]).astype(np.int64)
             self._faded = urns.recent[done]
             start += done
 
-    def state(self, *, requests: int, recent: bytes, pending: bytes) -> DetectorState:
+    def state(self, *, requests: int, recent: bytes, pending: bytes, crowd: CrowdState) -> DetectorState:
         """The state packed again."""
         return msgspec.structs.replace(
             self._before,
@@ -75,31 +87,34 @@ class BlockRun:
             since_us=self._since[1],
             acknowledged_us=self._acknowledged_us,
             alarms=self._alarms,
+            raised=self._raised,
+            crowd=crowd,
         )
 
-    def _walk(self, e_values: np.ndarray, times: np.ndarray) -> int:
+    def _walk(self, e_values: np.ndarray, size: int, ends: np.ndarray) -> int:
         """Advance the wealth through the blocks until one changes a stream's mode; the number of blocks used.
 
-        `e_values` becomes the wealth after each block.
+        `e_values` becomes the wealth after each block. Blocks have `size` rows; `ends`, shape (2, blocks), are the rows
+        seen when each closed, and the time.
         """
         wealth = self._wealth
         for block in range(e_values.shape[1]):
-            grown = (wealth + BLOCK) * e_values[:, block]
+            grown = (wealth + size) * e_values[:, block]
             wealth = np.minimum(grown, CEILING * self._level, out=e_values[:, block])
         # Python's sum adds in the order of the bets whatever the shape; numpy's order depends on it.
         means = sum(e_values[1:], start=e_values[0]) / BETS
         done = self._blocks_to_change(means)
         self._wealth = e_values[:, done - 1].copy()
-        self._note_onsets(means[:done], times[:done])
-        self._change_modes(means[done - 1])
+        self._note_onsets(means[:done], size, ends[:, :done])
+        self._change_modes(means[done - 1], ends[:, done - 1])
         return done
 
-    def _note_onsets(self, means: np.ndarray, times: np.ndarray) -> None:
+    def _note_onsets(self, means: np.ndarray, size: int, ends: np.ndarray) -> None:
         """Record when each stream's wealth was last no more than chance gives: an alarm dates the change from there."""
-        closed = self._closed + BLOCK * np.arange(1, len(means) + 1)
+        closed = self._closed + size * np.arange(1, len(means) + 1)
         by_chance = means <= (closed + HEAD_START)[:, None]
         last = len(means) - 1 - np.argmax(by_chance[::-1], axis=0)
-        self._onset = np.where(by_chance.any(axis=0), np.stack([closed[last], times[last]]), self._onset)
+        self._onset = np.where(by_chance.any(axis=0), ends[:, last], self._onset)
         self._closed = int(closed[-1])
 
     def _blocks_to_change(self, means: np.ndarray) -> int:
@@ -116,8 +131,11 @@ class BlockRun:
                 return block + 1
         return len(means)
 
-    def _change_modes(self, mean: np.ndarray) -> None:
-        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,)."""
+    def _change_modes(self, mean: np.ndarray, end: np.ndarray) -> None:
+        """Raise and clear the alarms of streams by the mean wealth after the last block, shape (streams,).
+
+        `end`: the rows seen when that block closed, and the time.
+        """
         raised = (mean >= self._level) & (self._modes == Mode.QUIET)
         # A further stream joins a standing alarm, which keeps its date and is counted once.
         if raised.any() and Mode.ALARMING not in self._modes:
@@ -125,6 +143,8 @@ class BlockRun:
             self._since = (int(self._onset[0, first]), int(self._onset[1, first]))
             self._acknowledged_us = None
             self._alarms += 1
+            self._raised = ()
+        self._note_raised(raised, mean, end)
         cleared = self._calm >= CLEAN_BLOCKS
         self._modes[raised] = Mode.ALARMING
         self._modes[cleared] = Mode.QUIET
@@ -132,31 +152,49 @@ class BlockRun:
         if not self._modes.any():
             self._since, self._acknowledged_us = (None, None), None
 
+    def _note_raised(self, raised: np.ndarray, mean: np.ndarray, end: np.ndarray) -> None:
+        """Keep the evidence of streams that raise the alarm now, strongest first: it may be gone when people look."""
+        requests, at_us = end.tolist()
+        streams = sorted(np.flatnonzero(raised).tolist(), key=lambda stream: -mean[stream])
+        earlier = tuple(each for each in self._raised if each.stream not in streams)
+        now = (RaisedStream(stream, requests, at_us, float(mean[stream]), self._closed) for stream in streams)
+        self._raised = (*earlier, *now)
+
 
 def advance(
-    family: Family, state: DetectorState, keys: np.ndarray, *, level: float, at_us: np.ndarray | None = None
+    family: Family,
+    state: DetectorState,
+    keys: np.ndarray,
+    *,
+    level: float,
+    at_us: np.ndarray | None = None,
+    callers: Callers | None = None,
 ) -> DetectorState:
-    """The state after the requests with `keys`, shape (n, streams), in log order.
+    """The state after the rows with `keys`, shape (n, streams), in log order.
 
-    `level` is the mean wealth at which a stream alarms. `at_us`: when each request was served, µs since 1970. The state
-    does not depend on how the log is cut into calls, to the last bit.
+    `level` is the mean wealth at which a stream alarms. `at_us`: when each row was served, µs since 1970. Without
+    `callers` each row is a request of its own. The state does not depend on how the log is cut into calls, to the last
+    bit.
     """
     if not len(keys):
         return state
     bins = family.bins(keys, state.requests)
     recent = _windowed(state, family.shown(keys, bins))
-    # Requests of the open block come first: blocks are cut by request number, not by call.
-    waiting = state.requests % BLOCK
-    queue = np.concatenate([unpacked(state.pending, "u1", BLOCK)[:waiting], bins])
-    closing = len(queue) - len(queue) % BLOCK
+    times = np.zeros(len(keys), dtype=np.int64) if at_us is None else np.asarray(at_us, dtype=np.int64)
+    callers = each_alone(len(keys)) if callers is None else callers
     run = BlockRun(family, state, level)
-    if closing:
-        ends = np.arange(1, closing // BLOCK + 1) * BLOCK - waiting - 1
-        times = np.zeros(len(ends), dtype=np.int64) if at_us is None else np.asarray(at_us, dtype=np.int64)[ends]
-        run.close(queue[:closing].reshape(-1, BLOCK, queue.shape[1]), times)
-    pending = np.zeros((BLOCK, queue.shape[1]), dtype=np.uint8)
-    pending[: len(queue) - closing] = queue[closing:]
-    return run.state(requests=state.requests + len(keys), recent=recent.tobytes(), pending=pending.tobytes())
+    if is_ordinary(state.crowd, callers):
+        crowd, left = after_ordinary(state.crowd, len(keys), int(times[-1])), _close_by_count(run, state, bins, times)
+    else:
+        blocks = Blocks(state.crowd, unpacked(state.pending, "u1", BLOCK), family.seed)
+        for closed in blocks.add(bins, state.requests, times, callers):
+            run.close(closed)
+        crowd, left = blocks.state(), blocks.open_bins
+    pending = np.zeros((BLOCK, bins.shape[1]), dtype=np.uint8)
+    pending[: len(left)] = left
+    return run.state(
+        requests=state.requests + len(keys), recent=recent.tobytes(), pending=pending.tobytes(), crowd=crowd
+    )
 
 
 def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
@@ -165,10 +203,10 @@ def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
     Streams that are not part of this alarm can still raise one. Without an alarm the state is returned unchanged.
     """
     if not state.alarm:
-        return state
+        return msgspec.structs.replace(state, raised=()) if state.raised else state
     modes = np.frombuffer(state.modes, dtype=np.uint8)
     modes = np.where(modes == Mode.ALARMING, Mode.ACKNOWLEDGED, modes).astype(np.uint8)
-    return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us)
+    return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us, raised=())
 
 
 def _windowed(state: DetectorState, shown: np.ndarray) -> np.ndarray:
@@ -177,3 +215,19 @@ def _windowed(state: DetectorState, shown: np.ndarray) -> np.ndarray:
     first = max(0, len(shown) - state.window)
     ring[(state.requests + np.arange(first, len(shown))) % state.window] = shown[first:]
     return ring
+
+
+def _close_by_count(run: BlockRun, state: DetectorState, bins: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Close a block at every tenth row, those of the open block first; returns the rows that are left, (rows, streams).
+
+    What `Blocks` does with rows of which no two are of one caller, for a tenth of its cost.
+    """
+    before = state.crowd.open_rows
+    rows = np.concatenate([unpacked(state.pending, "u1", BLOCK)[:before], bins])
+    closing = len(rows) - len(rows) % BLOCK
+    if closing:
+        ends = np.arange(1, closing // BLOCK + 1) * BLOCK - before - 1
+        blocks = rows[:closing].reshape(-1, BLOCK, rows.shape[1])
+        run.close(ClosedBlocks(blocks, state.requests + ends + 1, times[ends]))
+    left: np.ndarray = rows[closing:]
+    return left

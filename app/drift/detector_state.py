@@ -9,10 +9,11 @@ import msgspec
 import numpy as np
 
 from app.drift.bets import BETS
+from app.drift.crowds import BLOCK, CrowdState
 from app.drift.family import Family
 
-# One e-value per block and not per request: within a block the order does not matter (ADR 0008).
-BLOCK: Final = 10
+# Of the rules by which a state was computed: states of other rules begin anew, as their figures mean something else.
+RULES: Final = 2
 # r and A of the promise: any alarm within T clean requests has at most probability (T + r) / A.
 HEAD_START: Final = 1e4
 ALARM_LEVEL: Final = 2e6
@@ -30,6 +31,19 @@ class Mode(enum.IntEnum):
     ACKNOWLEDGED = 2
 
 
+class RaisedStream(msgspec.Struct, frozen=True, array_like=True):
+    """A stream's part in an alarm: raised after `requests` rows, the last of them served at `at_us` (µs since 1970).
+
+    `wealth` was the mean over its bets, after `rows` rows in closed blocks.
+    """
+
+    stream: int
+    requests: int
+    at_us: int
+    wealth: float
+    rows: int
+
+
 class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the detector keeps of the requests so far; constant in size.
 
@@ -37,8 +51,10 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     (streams, bins): `counts` int64, live requests that count as normal; `faded` float64, the last blocks' counts, older
     ones weighing less. `wealth` (streams, bets) float64. `modes` (streams) uint8. `calm` (streams) int64: for how many
     blocks a stream in the alarm has been below its level. `onset` (2, streams) int64: requests, and µs since 1970, when
-    the wealth last was no more than chance gives. `pending` (m, streams) uint8: bins of the requests of the open block.
+    the wealth last was no more than chance gives. `pending` (m, streams) uint8: bins of the rows of the open block.
     `recent` (window, streams) uint8: a ring of what `Family.shown` gives. `alarms` counts the alarms raised so far.
+    `raised` are the streams of the alarm, kept until it is acknowledged or another one is raised.
+    `requests` counts rows. `crowd` says whose rows are in blocks and whose wait.
     """
 
     requests: int
@@ -55,6 +71,9 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
     since_requests: int | None = None
     since_us: int | None = None
     acknowledged_us: int | None = None
+    raised: tuple[RaisedStream, ...] = ()
+    rules: int = 1
+    crowd: CrowdState = CrowdState()
 
     @property
     def alarm(self) -> bool:
@@ -63,8 +82,8 @@ class DetectorState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def closed_requests(self) -> int:
-        """The number of requests in closed blocks, on which the evidence is based."""
-        return self.requests - self.requests % BLOCK
+        """The number of rows in closed blocks, on which the evidence is based."""
+        return self.crowd.rows
 
 
 def new_state(family: Family, window: int = WINDOW) -> DetectorState:
@@ -81,6 +100,7 @@ def new_state(family: Family, window: int = WINDOW) -> DetectorState:
         onset=bytes(16 * streams),
         pending=bytes(BLOCK * streams),
         recent=bytes(window * streams),
+        rules=RULES,
     )
 
 

@@ -1,4 +1,8 @@
-"""The error-rate detector: evidence from labels that a version is wrong more often than it was on held-out rows."""
+"""The error-rate detector: evidence from labels that a version is wrong more often than it was on held-out rows.
+
+It assumes that which answers get a label does not depend on the answer. Complaints, or labels of disagreements only,
+look like a rise in errors, so the detector raises the alarm only by labels that are declared exogenous.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from app.drift.detector_state import BLOCK, CEILING, CLEAN_BLOCKS, HEAD_START, Mode
+from app.drift.crowds import BLOCK
+from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, Mode, RaisedStream
 
 RISES: Final = (1.25, 1.5, 2.0, 3.0)
 _CLEAN_LABELS: Final = BLOCK * CLEAN_BLOCKS
@@ -17,7 +22,8 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of the error-rate detector: `wrong` of `labelled` answers count as normal; `wealth` has one M per bet.
 
     `seen` counts all labels, those during an alarm too, which do not count as normal. `alarms` counts the alarms
-    raised so far.
+    raised so far. `declared`: the last label came under a declaration that labels do not depend on the answer.
+    `raised`: the evidence when the alarm was raised, kept until it is acknowledged; its rows are labels.
     """
 
     wrong: int
@@ -31,6 +37,8 @@ class ErrorState(msgspec.Struct, frozen=True, kw_only=True):
     since_us: int | None = None
     acknowledged_us: int | None = None
     alarms: int = 0
+    declared: bool = False
+    raised: RaisedStream | None = None
 
     @property
     def alarm(self) -> bool:
@@ -54,6 +62,28 @@ def error_e_value(wrong: bool, errors: int, rows: int, rise: float) -> float:
     return share / if_wrong if wrong else (1 - share) / if_right
 
 
+def new_errors(errors: int, rows: int) -> ErrorState:
+    """The state before the first label: `errors` of `rows` held-out answers were wrong."""
+    return ErrorState(wrong=errors, labelled=rows)
+
+
+def declared_anew(state: ErrorState, errors: int, rows: int) -> ErrorState:
+    """The state when labels are declared exogenous from here on: earlier ones are neither evidence nor the norm.
+
+    A standing alarm, which was raised by declared labels too, goes on.
+    """
+    if state.mode != Mode.QUIET:
+        return msgspec.structs.replace(state, declared=True)
+    return msgspec.structs.replace(
+        new_errors(errors, rows),
+        seen=state.seen,
+        seen_wrong=state.seen_wrong,
+        alarms=state.alarms,
+        raised=state.raised,
+        declared=True,
+    )
+
+
 def advance_errors(
     state: ErrorState, wrong: np.ndarray, *, level: float, at_us: np.ndarray | None = None
 ) -> ErrorState:
@@ -66,8 +96,8 @@ def advance_errors(
 def acknowledge_errors(state: ErrorState, at_us: int) -> ErrorState:
     """The state with its alarm acknowledged; without an alarm it is returned unchanged."""
     if not state.alarm:
-        return state
-    return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us)
+        return state if state.raised is None else msgspec.structs.replace(state, raised=None)
+    return msgspec.structs.replace(state, mode=Mode.ACKNOWLEDGED, acknowledged_us=at_us, raised=None)
 
 
 def _after_label(state: ErrorState, wrong: bool, level: float, at_us: int) -> ErrorState:
@@ -93,9 +123,14 @@ def _with_mode(state: ErrorState, level: float, at_us: int) -> ErrorState:
     calm = 0 if mean >= level else state.calm + 1
     onset_us = at_us if mean <= state.seen + HEAD_START else state.onset_us
     state = msgspec.structs.replace(state, calm=calm, onset_us=onset_us)
-    if mean >= level and state.mode == Mode.QUIET:
+    if mean >= level and state.mode == Mode.QUIET and state.declared:
         return msgspec.structs.replace(
-            state, mode=Mode.ALARMING, since_us=onset_us, acknowledged_us=None, alarms=state.alarms + 1
+            state,
+            mode=Mode.ALARMING,
+            since_us=onset_us,
+            acknowledged_us=None,
+            alarms=state.alarms + 1,
+            raised=RaisedStream(0, state.seen, at_us, mean, state.seen),
         )
     if state.mode != Mode.QUIET and calm >= _CLEAN_LABELS:
         return msgspec.structs.replace(state, mode=Mode.QUIET, since_us=None, acknowledged_us=None)

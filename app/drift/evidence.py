@@ -5,12 +5,13 @@ The score is a lower bound of the share of the traffic that is displaced against
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from app.drift.bets import BETS
+from app.drift.bets import BETS, BEYOND, FEW_BEYOND
 from app.drift.detector_state import ALARM_LEVEL, HEAD_START, DetectorState, window_rows
 from app.drift.family import Family
 
@@ -45,6 +46,36 @@ def least_detectable_shift(streams: int, reference_rows: int) -> float | None:
     if reference_rows < 1 or streams < 1:
         return None
     return math.sqrt(2 * math.log(streams * BETS * ALARM_LEVEL / HEAD_START) / reference_rows)
+
+
+# Shares of requests beyond the reference, from one in 10,000 to half of them, and numbers of such requests in a run.
+_SHARES = np.geomspace(1e-4, 0.5, 120)
+_RUN = np.geomspace(0.01, 1e3, 240)
+
+
+@functools.lru_cache(maxsize=256)
+def least_detectable_outliers(streams: int, reference_rows: int) -> float | None:
+    """The least share of requests beyond all reference values that can be proven, about; None if no share can.
+
+    A bet of b on the outermost bin, which has one of n+1 gaps, expects to gain, with a share s of outliers and
+    x = s·t of them in t requests: `∫ ln(b (n + x/s)/(1 + x) + 1 − b) dx + (1/s − 1) x ln(1 − b)`. Its largest value
+    must reach `ln(D·K·A/r)`. An outlier of 8 standard deviations lies beyond all values of a bell-shaped reference.
+    """
+    if reference_rows < 1 or streams < 1:
+        return None
+    needed = math.log(streams * BETS * ALARM_LEVEL / HEAD_START)
+    return next((float(share) for share in _SHARES if _outlier_gain(float(share), reference_rows) >= needed), None)
+
+
+def _outlier_gain(share: float, rows: int) -> float:
+    """The largest expected gain, in nats, of the two bets on values beyond all known ones."""
+    gains = []
+    for bet in (BEYOND, FEW_BEYOND):
+        # With the x-th outlier the bin has x gaps of n + x/s: sums over whole outliers, integrals between them.
+        each = np.log(bet * (rows + _RUN / share) / (1 + _RUN) + 1 - bet)
+        won = np.concatenate([[0.0], np.cumsum((each[1:] + each[:-1]) / 2 * np.diff(_RUN))])
+        gains.append((won + (1 / share - 1) * _RUN * math.log(1 - bet)).max())
+    return float(max(gains))
 
 
 UNCERTAINTY = 0.01
@@ -87,8 +118,9 @@ def stream_scores(family: Family, state: DetectorState) -> list[float]:
     """
     shown = len(family.cells)
     scores = []
-    pairs = zip(family.shown_reference, live_counts(family, state), strict=True)
-    for index, (reference, live) in enumerate(pairs):
+    pairs = zip(family.compared, live_counts(family, state), strict=True)
+    for index, ((groups, reference), cells) in enumerate(pairs):
+        live = cells if groups is None else np.bincount(groups, cells, len(reference)).astype(int).tolist()
         # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
         union = shown if index < shown else len(family.streams) - shown
         scores.append(max(0.0, distance(reference, live) - margin(sum(reference), sum(live), union)))

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 
 from app.drift.cells import Cells
-from app.drift.streams import Stream, tie_breakers
+from app.drift.keys import FIRST_KEY
+from app.drift.streams import Levels, Stream, tie_breakers
 
 
 class Family(msgspec.Struct, frozen=True, dict=True):
@@ -39,6 +40,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         """
         # One search for all streams, because a call of NumPy for each stream would cost more than the search.
         edges, ties, start = self._edges
+        keys = self._placed(keys)
         jitter = tie_breakers(self.seed, first, len(keys), len(self.streams))
         place = np.broadcast_to(start, keys.shape).copy()
         step = len(edges) // len(self.streams) // 2
@@ -66,6 +68,27 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return (*(cells.counts for cells in self.cells), *joint)
 
     @functools.cached_property
+    def compared(self) -> tuple[tuple[np.ndarray | None, tuple[int, ...]], ...]:
+        """For each stream what its score compares: the group of each shown value (None: itself), and the reference.
+
+        All but the levels with a bin of their own are one group, weighed on the rows that weigh the bins.
+        """
+        parts: list[tuple[np.ndarray | None, tuple[int, ...]]] = []
+        for stream, counts in zip(self.streams, self.shown_reference, strict=True):
+            parts.append((None, counts) if stream.levels is None else _grouped(stream, stream.levels, len(counts)))
+        return tuple(parts)
+
+    def _placed(self, keys: np.ndarray) -> np.ndarray:
+        """`keys` in the order of the streams' bins."""
+        if all(stream.levels is None for stream in self.streams):
+            return keys
+        placed = keys.copy()
+        for column, stream in enumerate(self.streams):
+            if stream.levels is not None:
+                placed[:, column] = stream.levels.placed(keys[:, column])
+        return placed
+
+    @functools.cached_property
     def _edges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges and ties of all streams, flat, each filled up to a power of two less one, plus one that is never met.
 
@@ -76,6 +99,18 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         edges = _padded([stream.edges for stream in self.streams], np.inf, width)
         ties = _padded([stream.ties for stream in self.streams], 0.0, width)
         return edges.ravel(), ties.ravel(), np.arange(len(self.streams)) * width
+
+
+def _grouped(stream: Stream, levels: Levels, cells: int) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The group of each of a categorical stream's cells, and the number of weighing rows in each group."""
+    # A level's bin ends at its last weighing row, so a level that no such row has belongs to the bin after it.
+    places = np.searchsorted(stream.edges, np.arange(levels.own))
+    others = int(np.searchsorted(stream.edges, levels.own - 1, side="right"))
+    groups = np.full(cells, others)
+    groups[1 : 1 + levels.own] = places
+    if levels.missing == FIRST_KEY:
+        groups[-2] = 0
+    return groups, (*stream.gaps[:others], sum(stream.gaps[others:]) - 1)
 
 
 def _padded(rows: list[tuple[float, ...]] | list[tuple[int, ...]], filler: float, width: int) -> np.ndarray:

@@ -12,6 +12,8 @@ LARGEST_KEY = 1.5e308
 INFINITE_KEY = 1.6e308
 MISSING_KEY = 1.7e308
 UNSEEN_KEY = 1.75e308
+# Below every rank of a category.
+FIRST_KEY = -1.0
 
 
 def numeric_keys(values: np.ndarray) -> np.ndarray:
@@ -25,12 +27,12 @@ def numeric_keys(values: np.ndarray) -> np.ndarray:
     return keys
 
 
-def category_keys(values: Iterable[Any], ranks: Mapping[str, int]) -> np.ndarray:
+def category_keys(values: Iterable[Any], ranks: Mapping[str, float]) -> np.ndarray:
     """The keys of a categorical column: the category's rank; None and NaN are missing, other values unseen."""
     return np.array([_category_key(value, ranks) for value in values], dtype=np.float64)
 
 
-def row_keys(rows: np.ndarray, ranks: Sequence[Mapping[str, int] | None]) -> np.ndarray:
+def row_keys(rows: np.ndarray, ranks: Sequence[Mapping[str, float] | None]) -> np.ndarray:
     """The keys of `rows`, shape (n, features): `ranks` has the categories of each feature, None for a numeric one."""
     if rows.dtype != object and all(rank is None for rank in ranks):
         return numeric_keys(np.asarray(rows, dtype=np.float64))
@@ -41,7 +43,7 @@ def row_keys(rows: np.ndarray, ranks: Sequence[Mapping[str, int] | None]) -> np.
     return keys
 
 
-def _category_key(value: object, ranks: Mapping[str, int]) -> float:
+def _category_key(value: object, ranks: Mapping[str, float]) -> float:
     if value is None or value != value:
         return MISSING_KEY
     # A number in a categorical column is no category, even if its text is one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -12,12 +13,14 @@ from app.domain.prediction import Outputs
 from app.drift.cells import Cells, categorical_cells, numeric_cells
 from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS, MIN_ROWS, Joint, JointTransform, fit_joint
-from app.drift.keys import row_keys
+from app.drift.keys import FIRST_KEY, row_keys
+from app.drift.levels import LevelChoice, choose_levels
 from app.drift.output_keys import output_columns
-from app.drift.streams import Stream, categorical_stream, numeric_stream
+from app.drift.streams import Levels, Stream, categorical_stream, numeric_stream
 from app.errors import DataRefused
 
 REFERENCE_FORMAT = 1
+AnswersFrom: TypeAlias = Literal["holdout", "cross_fitted", "none"]
 
 
 class LabelledErrors(msgspec.Struct, frozen=True):
@@ -27,11 +30,31 @@ class LabelledErrors(msgspec.Struct, frozen=True):
     rows: int
 
 
+class ReferenceAnswers(msgspec.Struct, frozen=True):
+    """The model's answers with which live ones are compared; `errors` of them were wrong (None: a regression).
+
+    `outputs` is None where there are none, for the reason in `missing`.
+    """
+
+    source: AnswersFrom
+    outputs: Outputs | None = None
+    errors: int | None = None
+    missing: str = ""
+
+    @property
+    def rows(self) -> int:
+        """The number of answers."""
+        parts = () if self.outputs is None else (self.outputs.class_ids, self.outputs.values)
+        return next((len(part) for part in parts if part is not None), 0)
+
+
 class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that drift detection needs of the data a version was made from; O(bins) in size.
 
     `rows` counts the reference rows. `joint` is None if no joint stream could be fitted, `outputs` and `errors` if
-    there were no held-out answers. `classes` are the names of the classes by class id.
+    there were no held-out answers. `classes` are the names of the classes by class id. `answers_from` says whether
+    `outputs` and `errors` are of rows that the model was not fitted on, of clones, or left out, with the reason in
+    `answers_missing`; it is None in a reference of an earlier release.
     """
 
     format: int = REFERENCE_FORMAT
@@ -41,6 +64,8 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     outputs: Family | None = None
     errors: LabelledErrors | None = None
     classes: tuple[str, ...] = ()
+    answers_from: AnswersFrom | None = None
+    answers_missing: str = ""
 
     @functools.cached_property
     def transform(self) -> JointTransform | None:
@@ -68,27 +93,27 @@ def build_reference(
     rows: np.ndarray,
     *,
     seed: int,
-    outputs: Outputs | None = None,
-    errors: int | None = None,
-    holdout: int | None = None,
+    answers: ReferenceAnswers | None = None,
 ) -> DriftReference:
-    """The reference of training `rows` (as `RowParser` gives them); the same arguments give the same reference.
+    """The reference of `rows` (as `RowParser` gives them); the same arguments give the same reference.
 
-    `outputs` are the model's answers to held-out rows, of which `errors` of `holdout` were wrong. Raises `DataRefused`
-    if there are no rows, or rows of another width than the contract's.
+    Raises `DataRefused` if there are no rows, or rows of another width than the contract's.
     """
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
         raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")
     chance = np.random.default_rng(seed)
     streams, cells = _features(contract, rows, chance)
     joint, joint_streams = _joint(contract, row_keys(rows, [cell.ranks for cell in cells]), chance)
+    answers = answers or ReferenceAnswers("none", missing="the reference has no answers of the model")
     return DriftReference(
         rows=len(rows),
         inputs=Family(seed=seed, streams=(*streams, *joint_streams), cells=tuple(cells)),
         joint=joint,
-        outputs=None if outputs is None else _output_family(contract, outputs, chance, seed + 1),
-        errors=None if errors is None or not holdout else LabelledErrors(errors=errors, rows=holdout),
+        outputs=None if answers.outputs is None else _output_family(contract, answers.outputs, chance, seed + 1),
+        errors=None if answers.errors is None or not answers.rows else LabelledErrors(answers.errors, answers.rows),
         classes=contract.classes,
+        answers_from=answers.source,
+        answers_missing=answers.missing,
     )
 
 
@@ -98,8 +123,7 @@ def _features(
     streams, cells = [], []
     for column, feature in enumerate(contract.features):
         if feature.kind == "categorical":
-            cell, keys = categorical_cells(feature.name, rows[:, column].tolist(), feature.categories)
-            stream = categorical_stream(feature.name, keys, chance)
+            cell, stream = _categorical(feature.name, rows[:, column].tolist(), feature.categories, chance)
         else:
             keys = row_keys(rows[:, column : column + 1], [None])[:, 0]
             stream = numeric_stream(feature.name, keys, chance)
@@ -107,6 +131,24 @@ def _features(
         streams.append(stream)
         cells.append(cell)
     return streams, cells
+
+
+def _categorical(
+    name: str, values: list[object], declared: tuple[str, ...], chance: np.random.Generator
+) -> tuple[Cells, Stream]:
+    choice = choose_levels(values, chance)
+    cells, keys = categorical_cells(name, values, declared, choice)
+    return cells, categorical_stream(name, keys[choice.weighed], _levels(choice, cells), chance)
+
+
+def _levels(choice: LevelChoice, cells: Cells) -> Levels:
+    """The bins of `choice` by the ranks of the cells."""
+    ranks = cells.ranks or {}
+    own = sum(level is not None for level in choice.own)
+    rarest = max((float(ranks[level]) for level in choice.rare if level is not None), default=own - 0.5)
+    if None in choice.own:
+        return Levels(own, rarest, FIRST_KEY)
+    return Levels(own, rarest, rarest if None in choice.rare else None)
 
 
 def _joint(
@@ -135,8 +177,8 @@ def _output_family(
         if not len(column.values):
             return None
         if column.kind == "categorical":
-            cell, keys = categorical_cells(column.name, column.values.tolist(), contract.classes)
-            streams.append(categorical_stream(column.name, keys, chance))
+            cell, stream = _categorical(column.name, column.values.tolist(), contract.classes, chance)
+            streams.append(stream)
         else:
             keys = row_keys(column.values[:, None], [None])[:, 0]
             streams.append(numeric_stream(column.name, keys, chance))

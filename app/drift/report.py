@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from app.drift.evidence import PROMISED_REQUESTS, evidence, false_alarm_bound, least_detectable_shift, stream_scores
+from app.drift.alarm_streams import ASSUMPTION, alarm_streams
+from app.drift.evidence import (
+    PROMISED_REQUESTS,
+    evidence,
+    false_alarm_bound,
+    least_detectable_outliers,
+    least_detectable_shift,
+    stream_scores,
+)
 from app.drift.reference import DriftReference
+from app.drift.reference_notes import reference_notes
 from app.drift.report_streams import (
     DECIMALS,
     column_reports,
@@ -12,7 +21,7 @@ from app.drift.report_streams import (
     joint_reports,
     stream_evidence,
 )
-from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.drift.report_types import Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.drift.watch import DriftState, watched_streams
 
 
@@ -40,6 +49,16 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         features=features,
         joint=joint,
         outputs=outputs,
+        least_detectable_outlier_share=least_detectable_outliers(watched, reference.rows),
+        answers_from=reference.answers_from,
+        notes=reference_notes(version, reference),
+        alarm_streams=alarm_streams(reference, state),
+        assumption=ASSUMPTION if state.alarm else None,
+        crowds=Crowds(
+            waiting=len(state.inputs.crowd.waiting),
+            skipped=state.inputs.crowd.skipped,
+            few_callers=state.inputs.crowd.few_callers,
+        ),
     )
 
 
@@ -49,7 +68,7 @@ def score_and_evidence(reference: DriftReference, state: DriftState) -> tuple[fl
     found = stream_evidence(state.inputs, watched)
     if reference.outputs is not None and state.outputs is not None:
         found += stream_evidence(state.outputs, watched)[: len(reference.outputs.cells)]
-    if reference.errors is not None and state.errors is not None:
+    if reference.errors is not None and state.errors is not None and state.errors.declared:
         found.append(evidence(state.errors.mean_wealth, state.errors.seen, watched))
     score = max(stream_scores(reference.inputs, state.inputs)[: len(reference.inputs.cells)])
     return round(score, DECIMALS), max(found)
@@ -78,7 +97,8 @@ def concerns_people(report: DriftReport, threshold: float) -> bool:
 def _parts(
     features: tuple[StreamReport, ...], joint: tuple[JointReport, ...], outputs: tuple[StreamReport, ...]
 ) -> tuple[StreamReport | JointReport, ...]:
-    return (*features, *joint, *outputs)
+    """The streams that can raise the alarm."""
+    return (*features, *joint, *(each for each in outputs if each.assumption is None))
 
 
 def _earliest(state: DriftState) -> int | None:

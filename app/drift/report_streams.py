@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from app.domain.timestamps import iso_utc
@@ -15,6 +16,7 @@ from app.drift.reference import LabelledErrors
 from app.drift.report_types import JointReport, StreamReport
 
 DECIMALS = 6
+EXOGENOUS = "assumes that labels do not depend on the answer"
 
 
 def iso_time(at_us: int | None) -> str | None:
@@ -56,7 +58,8 @@ def error_report(reference: LabelledErrors, state: ErrorState, watched: int) -> 
     found = evidence(state.mean_wealth, state.seen, watched)
     cells = Cells(name="errors", kind="categorical", bins=("right", "wrong"), counts=(0, *known, 0, 0, 0))
     score = max(0.0, distance(known, live) - margin(reference.rows, state.seen, 1))
-    return _column(cells, [0, *live, 0, 0, 0], score, found, state.onset_us)
+    column = _column(cells, [0, *live, 0, 0, 0], score, found, state.onset_us)
+    return column if state.declared else msgspec.structs.replace(column, assumption=EXOGENOUS)
 
 
 def stream_evidence(state: DetectorState, watched: int) -> list[float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from app.domain.contract import FeatureKind
+from app.drift.reference import AnswersFrom
 
 
 class FalseAlarmBound(msgspec.Struct, frozen=True):
@@ -20,7 +23,8 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     `bins`: the edges of numeric cells (one more than cells) or the categories. `reference` and `live` are the shares
     of the cells: `live` sums to 1 together with `missing`, `unseen` and `out_of_range`, and `reference` together with
     `reference_missing` (except infinite values); fields about live values are None before the first. `since`: when the
-    evidence began to rise, None if there is none.
+    evidence began to rise, None if there is none. `assumption`: what the stream takes for granted, and nobody has
+    declared; then it raises no alarm, and its evidence and score are not in the report's.
     """
 
     name: str
@@ -35,6 +39,7 @@ class StreamReport(msgspec.Struct, frozen=True, kw_only=True):
     out_of_range: float | None
     reference_missing: float
     since: str | None
+    assumption: str | None = None
 
 
 class JointReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,13 +52,46 @@ class JointReport(msgspec.Struct, frozen=True, kw_only=True):
     since: str | None
 
 
+AlarmKind = Literal["inputs", "joint", "outputs", "errors"]
+
+
+class AlarmStream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that raised the alarm, with its `evidence` at that moment, which may have gone since.
+
+    `kind`: a feature (`inputs`), several of them together (`joint`), the version's answers (`outputs`) or `errors`.
+    It was raised after `requests` rows (for answers: answers of the version; for errors: labels), at `at`.
+    """
+
+    name: str
+    kind: AlarmKind
+    evidence: float
+    requests: int
+    at: str | None
+
+
+class Crowds(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of requests with many rows and of named users who come again: a block takes one row of each.
+
+    `waiting` rows are for later blocks; `skipped` ones never enter the evidence: too many waited. `few_callers`:
+    the last block of ten was closed with fewer callers, after 500 requests in which no other came.
+    """
+
+    waiting: int = 0
+    skipped: int = 0
+    few_callers: bool = False
+
+
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     """The traffic compared with the data that `version` was made from.
 
     `score`: a lower bound of the displaced share of the last `window` requests. `evidence`: 1 is the alarm. `alarm` is
     latched: it stays until it is acknowledged, or until all streams have been clean for a while. `since`: the estimated
-    start of the change; `since_requests` the same as a number of requests. `alarms` counts the alarms so far, cleared
-    ones too.
+    start of the change; `since_requests` the same as a number of requests. `least_detectable_outlier_share`: about the
+    least share of requests beyond all reference values, as at 8 standard deviations, that can be proven (None: no share
+    can). `answers_from`: what the reference of answers and errors is made of; `notes` say what it cannot show. `alarms`
+    counts the alarms so far, cleared ones too.
+    `alarm_streams` raised the alarm; they stay until it is acknowledged, or the next one is raised. `assumption`: what
+    an alarm rests on, and what to do where that does not hold; None without an alarm.
     """
 
     version: str
@@ -72,3 +110,9 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[StreamReport, ...]
     joint: tuple[JointReport, ...]
     outputs: tuple[StreamReport, ...]
+    least_detectable_outlier_share: float | None = None
+    answers_from: AnswersFrom | None = None
+    notes: tuple[str, ...] = ()
+    crowds: Crowds = Crowds()
+    alarm_streams: tuple[AlarmStream, ...] = ()
+    assumption: str | None = None

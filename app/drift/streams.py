@@ -21,17 +21,38 @@ _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
 
-class Stream(msgspec.Struct, frozen=True):
+class Levels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bins of a categorical stream: one for each rank below `own`, one for ranks up to `rarest`, one for the rest.
+
+    `missing` is the key in whose place a missing value stands: `FIRST_KEY` if it has a bin of its own, which is the
+    first; None if it falls into the last bin.
+    """
+
+    own: int
+    rarest: float
+    missing: float | None = None
+
+    def placed(self, keys: np.ndarray) -> np.ndarray:
+        """The keys in the order of the bins; rare levels have one key."""
+        if self.missing is not None:
+            keys = np.where(keys == MISSING_KEY, self.missing, keys)
+        placed: np.ndarray = np.where((keys >= self.own) & (keys <= self.rarest), self.rarest, keys)
+        return placed
+
+
+class Stream(msgspec.Struct, frozen=True, omit_defaults=True):
     """One monitored number per request and its bins.
 
     A value with key k and jitter u lies above edge i where (k, u) > (`edges`[i], `ties`[i]). `gaps` holds how many
-    gaps each of the len(edges) + 1 bins unites; they sum to the number of reference values plus one.
+    gaps each of the len(edges) + 1 bins unites; they sum to the number of reference values plus one. `levels` is None
+    for a numeric stream, and for a categorical one of an earlier release, where every level had a bin.
     """
 
     name: str
     edges: tuple[float, ...]
     ties: tuple[int, ...]
     gaps: tuple[int, ...]
+    levels: Levels | None = None
 
     @property
     def reference_rows(self) -> int:
@@ -44,9 +65,13 @@ def numeric_stream(name: str, keys: np.ndarray, jitter: np.random.Generator) -> 
     return _stream(name, keys, jitter, _numeric_cuts)
 
 
-def categorical_stream(name: str, keys: np.ndarray, jitter: np.random.Generator) -> Stream:
-    """The stream of categorical `keys` (ranks), shape (n,): one bin per category that the reference has."""
-    return _stream(name, keys, jitter, _group_ends)
+def categorical_stream(name: str, keys: np.ndarray, levels: Levels, jitter: np.random.Generator) -> Stream:
+    """The stream of categorical `keys` (ranks), shape (n,), with the bins that `levels` says."""
+
+    def cuts(placed: np.ndarray) -> set[int]:
+        return _group_ends(placed[placed <= max(levels.rarest, levels.own - 1)])
+
+    return msgspec.structs.replace(_stream(name, levels.placed(keys), jitter, cuts), levels=levels)
 
 
 def tie_breakers(seed: int, first: int, rows: int, streams: int) -> np.ndarray:
@@ -80,9 +105,8 @@ def _stream(name: str, keys: np.ndarray, jitter: np.random.Generator, cuts: obje
 
 
 def _group_ends(keys: np.ndarray) -> set[int]:
-    """The position (from 1) of the last of each run of equal keys; the first too where the run is of missing values."""
-    ends = {int(end) for end in np.flatnonzero(np.diff(keys)) + 1} | {len(keys)}
-    return ends | _run_of(keys, MISSING_KEY)
+    """The position (from 1) of the last of each run of equal keys."""
+    return {int(end) for end in np.flatnonzero(np.diff(keys)) + 1} | ({len(keys)} if len(keys) else set())
 
 
 def _numeric_cuts(keys: np.ndarray) -> set[int]:

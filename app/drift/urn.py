@@ -5,7 +5,22 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from app.drift.bets import ABOVE, BELOW, BETS, RECENT, TABLED, beyond_mass, positions, recent_after, recent_mass, table
+from app.drift.bets import (
+    ABOVE,
+    BELOW,
+    BETS,
+    BEYOND,
+    FEW_ABOVE,
+    FEW_BELOW,
+    FEW_BEYOND,
+    RECENT,
+    TABLED,
+    beyond_mass,
+    positions,
+    recent_after,
+    recent_mass,
+    table,
+)
 
 
 class Urns(msgspec.Struct, frozen=True):
@@ -57,9 +72,12 @@ def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
         earlier = (urns.bins[:, :position] == urns.bins[:, position : position + 1]).sum(axis=1)
         balls = alpha[first_bin + bins]
         mass[:TABLED] = _mass(edges, first_edge + bins)
-        mass[BELOW] = beyond_mass(balls / totals, bins == 0)
-        mass[ABOVE] = beyond_mass(balls / totals, bins == highest)
-        mass[RECENT] = recent_mass(balls / totals, late[first_bin + bins], late_totals)
+        share, lowest, top = balls / totals, bins == 0, bins == highest
+        mass[BELOW] = beyond_mass(share, lowest, BEYOND)
+        mass[ABOVE] = beyond_mass(share, top, BEYOND)
+        mass[FEW_BELOW] = beyond_mass(share, lowest, FEW_BEYOND)
+        mass[FEW_ABOVE] = beyond_mass(share, top, FEW_BEYOND)
+        mass[RECENT] = recent_mass(share, late[first_bin + bins], late_totals)
         mass *= totals
         mass += earlier
         mass /= balls + earlier

@@ -6,9 +6,10 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Outputs
+from app.drift.crowds import Callers
 from app.drift.detector import acknowledge, advance
 from app.drift.detector_state import WINDOW, DetectorState, new_state
-from app.drift.errors import ErrorState, acknowledge_errors, advance_errors
+from app.drift.errors import ErrorState, acknowledge_errors, advance_errors, declared_anew, new_errors
 from app.drift.evidence import alarm_wealth
 from app.drift.keys import category_keys, numeric_keys, row_keys
 from app.drift.output_keys import output_columns
@@ -48,13 +49,14 @@ def start(reference: DriftReference, window: int = WINDOW) -> DriftState:
     return DriftState(
         inputs=new_state(reference.inputs, window),
         outputs=None if reference.outputs is None else new_state(reference.outputs, window),
-        errors=None if errors is None else ErrorState(wrong=errors.errors, labelled=errors.rows),
+        errors=None if errors is None else new_errors(errors.errors, errors.rows),
     )
 
 
 def fits(reference: DriftReference, state: DriftState) -> bool:
     """Whether `state` was made with this reference and this release; if not, it must be started again."""
-    return _sizes(state) == _sizes(start(reference, state.inputs.window))
+    fresh = start(reference, state.inputs.window)
+    return state.inputs.rules == fresh.inputs.rules and _sizes(state) == _sizes(fresh)
 
 
 def update(
@@ -63,23 +65,35 @@ def update(
     rows: np.ndarray,
     outputs: Outputs | None = None,
     at_us: np.ndarray | None = None,
+    callers: Callers | None = None,
 ) -> DriftState:
     """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
 
-    `outputs` are this version's answers to these rows, None if they are not known. The state does not depend on how the
-    log is cut into calls.
+    `outputs` are this version's answers to these rows, None if they are not known. Without `callers` each row is a
+    request of its own. The state does not depend on how the log is cut into calls.
     """
     inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         part = slice(first, first + _ROWS_AT_ONCE)
         keys = input_keys(reference, rows[part])
-        inputs = advance(reference.inputs, inputs, keys, level=level, at_us=None if at_us is None else at_us[part])
+        inputs = advance(
+            reference.inputs,
+            inputs,
+            keys,
+            level=level,
+            at_us=None if at_us is None else at_us[part],
+            callers=None if callers is None else Callers(callers.users[part], callers.begins[part]),
+        )
     state = msgspec.structs.replace(state, inputs=inputs)
-    return state if outputs is None else update_outputs(reference, state, outputs, at_us)
+    return state if outputs is None else update_outputs(reference, state, outputs, at_us, callers)
 
 
 def update_outputs(
-    reference: DriftReference, state: DriftState, outputs: Outputs, at_us: np.ndarray | None = None
+    reference: DriftReference,
+    state: DriftState,
+    outputs: Outputs,
+    at_us: np.ndarray | None = None,
+    callers: Callers | None = None,
 ) -> DriftState:
     """The state after this version's answers, in log order; unchanged if the reference has none to compare with."""
     if reference.outputs is None or state.outputs is None:
@@ -89,19 +103,30 @@ def update_outputs(
     if keys.shape[1] != len(reference.outputs.streams):
         return state
     level = alarm_wealth(watched_streams(reference))
-    return msgspec.structs.replace(
-        state, outputs=advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us)
-    )
+    after = advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us, callers=callers)
+    return msgspec.structs.replace(state, outputs=after)
 
 
 def update_labels(
-    reference: DriftReference, state: DriftState, wrong: np.ndarray, at_us: np.ndarray | None = None
+    reference: DriftReference,
+    state: DriftState,
+    wrong: np.ndarray,
+    at_us: np.ndarray | None = None,
+    *,
+    declared: bool = True,
 ) -> DriftState:
-    """The state after labels of this version's answers, in the order in which they were processed."""
-    if state.errors is None:
+    """The state after labels of this version's answers, in the order in which they were processed.
+
+    `declared`: it was declared that labels do not depend on the answer; otherwise they raise no alarm.
+    """
+    errors, norm = state.errors, reference.errors
+    if errors is None or norm is None or not len(wrong):
         return state
+    if declared and not errors.declared:
+        errors = declared_anew(errors, norm.errors, norm.rows)
+    errors = msgspec.structs.replace(errors, declared=declared)
     level = alarm_wealth(watched_streams(reference))
-    return msgspec.structs.replace(state, errors=advance_errors(state.errors, wrong, level=level, at_us=at_us))
+    return msgspec.structs.replace(state, errors=advance_errors(errors, wrong, level=level, at_us=at_us))
 
 
 def acknowledge_all(state: DriftState, at_us: int) -> DriftState:
@@ -132,7 +157,7 @@ def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
 
 
 def _sizes(state: DriftState) -> list[dict[str, int] | None]:
-    """The lengths of a state's arrays."""
+    """The lengths of a state's arrays, which never change; the streams of an alarm come and go."""
     parts = (state.inputs, state.outputs, state.errors)
     fields = [None if part is None else msgspec.structs.asdict(part) for part in parts]
-    return [part and {name: len(value) for name, value in part.items() if hasattr(value, "__len__")} for part in fields]
+    return [part and {name: len(value) for name, value in part.items() if isinstance(value, bytes)} for part in fields]

@@ -12,6 +12,7 @@ from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import ExperimentReport
+from app.drift.alarm_streams import what_changed
 from app.drift.evidence import false_alarm_bound
 from app.drift.report import concerns_people
 from app.drift.report_types import DriftReport
@@ -153,4 +154,5 @@ def check_of(report: DriftReport, threshold: float) -> CheckResult:
     (t + r) / M, which `evidence` expresses on a log scale (docs/drift.md).
     """
     p_value = false_alarm_bound(report.requests) ** report.evidence
-    return CheckResult(DRIFT_CHECK, not concerns_people(report, threshold), p_value, -math.log(p_value))
+    fault = f"a change against the data of {report.version} is proven in {what_changed(report.alarm_streams)}"
+    return CheckResult(DRIFT_CHECK, not concerns_people(report, threshold), p_value, -math.log(p_value), fault)

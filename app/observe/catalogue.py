@@ -156,6 +156,12 @@ FEATURE_DRIFT_SCORE = Definition(
 )
 DRIFT_EVIDENCE = Definition("model_drift_evidence", "gauge", (), "Evidence of a change; 1 raises the alarm (0 to 1).")
 DRIFT_ALARM = Definition("model_drift_alarm", "gauge", (), "1 from a proven change until it is acknowledged.")
+DRIFT_ALARM_STREAMS = Definition(
+    "model_drift_alarm_streams",
+    "gauge",
+    ("kind",),
+    "Streams that raised the standing alarm: inputs, joint (inputs together), outputs or errors.",
+)
 STATE_AGE = Definition(
     "model_drift_state_age_seconds", "gauge", (), "Seconds since the monitor last caught up with the log."
 )
@@ -168,7 +174,7 @@ HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE)
 DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
     *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),
-    *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, STATE_AGE),
+    *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, DRIFT_ALARM_STREAMS, STATE_AGE),
 )
 ALL = COUNTED + HOST + DERIVED
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from app.domain.monitor_state import MonitorSnapshot
 from app.domain.report import ExperimentReport
+from app.drift.alarm_streams import KINDS, by_kind
 from app.drift.report_types import DriftReport
 from app.observe import catalogue
 from app.observe.catalogue import Definition
@@ -131,6 +132,13 @@ def _feature_scores(report: DriftReport) -> Series:
     return {feature.name: feature.score for feature in report.features}
 
 
+def _alarm_streams(report: DriftReport) -> Series:
+    """The number of streams of each kind in the standing alarm, 0 without one: a series must not end with its alarm."""
+    names = by_kind(report.alarm_streams) if report.alarm else {}
+    counts: dict[str, float] = {kind: len(names.get(kind, ())) for kind in KINDS}
+    return counts
+
+
 # In the order of the catalogue and of docs/metrics.md; a test compares them.
 GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.STORE_WRITABLE, lambda state: state.host.store_writable),
@@ -151,6 +159,7 @@ GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.FEATURE_DRIFT_SCORE, _drift(_feature_scores)),
     (catalogue.DRIFT_EVIDENCE, _drift(lambda report: report.evidence)),
     (catalogue.DRIFT_ALARM, _drift(lambda report: report.alarm)),
+    (catalogue.DRIFT_ALARM_STREAMS, _drift(_alarm_streams)),
     (catalogue.STATE_AGE, lambda state: state.monitor.age_s),
 )
 

@@ -44,12 +44,13 @@ class RatioState(msgspec.Struct, frozen=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """Whether a check holds; `ok` is false once E has ever reached 1/α."""
+    """Whether a check holds; `ok` is false once E has ever reached 1/α. `fault`: what is wrong, where it knows more."""
 
     name: str
     ok: bool
     p_value: float
     log_e: float
+    fault: str | None = None
 
 
 def log_e(state: RatioState) -> float:

@@ -126,7 +126,7 @@ def _is_not_worse(evidence: Evidence, terms: ExperimentTerms) -> bool:
 
 def failed_checks(checks: Sequence[CheckResult]) -> str:
     """Says what is wrong with the experiment itself."""
-    faults = "; ".join(f"{_CHECKS.get(c.name, c.name)} ({_p_value(c.p_value)})" for c in checks if not c.ok)
+    faults = "; ".join(f"{c.fault or _CHECKS.get(c.name, c.name)} ({_p_value(c.p_value)})" for c in checks if not c.ok)
     return f"do not trust the comparison before this is explained: {faults}"
 
 

@@ -7,18 +7,22 @@ no quality gate.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
 from app.domain.contract import FeatureContract, Task
 from app.domain.manifest import Source
-from app.drift.reference import build_reference
+from app.domain.prediction import Outputs
+from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
+from app.drift.reference_notes import reference_notes
 from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
 from app.training import checks, column_checks
 from app.training.checks import labelled, leak
 from app.training.columns import Column
+from app.training.cross_fit import cross_fit
 from app.training.dataset import Dataset, from_csv
 from app.training.encoders import encodings
 from app.training.evaluation import errors_in, score
@@ -31,16 +35,21 @@ from app.training.task import Truth, rare_classes
 
 # The model was fitted elsewhere, so there is no seed of a split; the drift reference draws its sample with this one.
 _SEED = 0
+ReferenceIs: TypeAlias = Literal["holdout", "training", "unknown"]
 _NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The model file, the version to publish it as (None: the next free number), and the reference data."""
+    """The model file, the version to publish it as (None: the next free number), and the reference data.
+
+    `reference_is` says whether the model was fitted on them.
+    """
 
     model: Path
     reference: Path
     target: str
     version: str | None = None
+    reference_is: ReferenceIs = "unknown"
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -67,10 +76,11 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
     progress(f"reading {request.reference}")
     reference = matched_reference(model, from_csv(request.reference, request.target))
     progress("answering the reference rows")
-    draft = external_draft(model, reference, request.version)
+    draft = external_draft(model, reference, request.version, request.reference_is)
     progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    published = PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings)
+    notes = reference_notes(manifest.version, DriftReference.from_json(draft.reference))
+    published = PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings, notes)
     return SessionResult(reference.report, (published,))
 
 
@@ -97,12 +107,14 @@ def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
     return Reference(dataset, answerable.contract, rows_of(dataset.columns), truth, report)
 
 
-def external_draft(model: ExternalModel, reference: Reference, version: str | None) -> VersionDraft:
+def external_draft(
+    model: ExternalModel, reference: Reference, version: str | None, reference_is: ReferenceIs
+) -> VersionDraft:
     """Everything that the manifest records of the model; its figures name the reference data as their source."""
     contract, rows, truth = reference.contract, reference.rows, reference.truth
     outputs = ask(model, contract, rows)
     drift = build_reference(
-        contract, rows, seed=_SEED, outputs=outputs, errors=errors_in(outputs, truth), holdout=len(rows)
+        contract, rows, seed=_SEED, answers=reference_answers(model, reference, outputs, reference_is)
     )
     figures = {**msgspec.to_builtins(score(outputs, truth)), "measured_on": "the reference data given to publish"}
     dataset = reference.dataset
@@ -123,6 +135,25 @@ def external_draft(model: ExternalModel, reference: Reference, version: str | No
         training_rows=rows,
         examples=examples_of(rows, truth),
     )
+
+
+def reference_answers(
+    model: ExternalModel, reference: Reference, outputs: Outputs, reference_is: ReferenceIs
+) -> ReferenceAnswers:
+    """The answers that live ones are compared with; `outputs` are the model's own to the reference rows.
+
+    On rows that it was fitted on, a model is surer and errs less than it ever will in traffic.
+    """
+    truth = reference.truth
+    if reference_is == "holdout":
+        return ReferenceAnswers("holdout", outputs, errors_in(outputs, truth))
+    if reference_is == "unknown":
+        return ReferenceAnswers("none", missing="it is not known whether the model was fitted on the reference rows")
+    labels = truth.labels if truth.class_ids is None else np.array(model.labels)[truth.class_ids]
+    crossed = cross_fit(model.estimator, labels, reference.contract, reference.rows, truth, _SEED)
+    if isinstance(crossed, str):
+        return ReferenceAnswers("none", missing=crossed)
+    return ReferenceAnswers("cross_fitted", crossed.outputs, errors_in(crossed.outputs, truth.take(crossed.positions)))
 
 
 def _noted(column: Column, target: Column, task: Task) -> list[Finding]:

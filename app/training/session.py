@@ -11,7 +11,7 @@ import msgspec
 
 from app.domain.contract import Task
 from app.domain.manifest import Manifest, Source
-from app.drift.reference import build_reference
+from app.drift.reference import ReferenceAnswers, build_reference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
 from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
@@ -90,11 +90,15 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishedVersion(msgspec.Struct, frozen=True):
-    """A version that is in the registry now, the alias that it got, and the warnings of fitting or loading it."""
+    """A version that is in the registry now, the alias that it got, and the warnings of fitting or loading it.
+
+    `notes` say what its drift reference cannot show.
+    """
 
     manifest: Manifest
     alias: str | None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class SessionResult(msgspec.Struct, frozen=True):
@@ -185,7 +189,7 @@ def training_draft(version: str, fitted: Fitted, prepared: Prepared, seed: int) 
     rows = prepared.rows[split.training]
     # Answers and errors come from the hold-out: on its own training rows a model is better than it will ever serve.
     reference = build_reference(
-        contract, rows, seed=seed, outputs=fitted.holdout_outputs, errors=fitted.errors, holdout=len(split.holdout)
+        contract, rows, seed=seed, answers=ReferenceAnswers("holdout", fitted.holdout_outputs, fitted.errors)
     )
     source = Source(
         dataset=checked.dataset.name,

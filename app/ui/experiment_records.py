@@ -176,6 +176,24 @@ class ApiJoint(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
 
 
+class ApiAlarmStream(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that raised the drift alarm, with its evidence at that moment."""
+
+    name: str = ""
+    kind: str = ""
+    evidence: float | None = None
+    requests: int = 0
+    at: str | None = None
+
+
+class ApiCrowds(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of large requests and returning users that wait or were left out; whether few callers are the traffic."""
+
+    waiting: int = 0
+    skipped: int = 0
+    few_callers: bool = False
+
+
 class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     """How the traffic compares with the data that `version` was made from; evidence 1 is the alarm."""
 
@@ -190,10 +208,15 @@ class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
     reference_rows: int = 0
     least_detectable_shift_sd: float | None = None
+    least_detectable_outlier_share: float | None = None
+    notes: tuple[str, ...] = ()
     false_alarm_probability: ApiFalseAlarms = ApiFalseAlarms()
     features: tuple[ApiStream, ...] = ()
     joint: tuple[ApiJoint, ...] = ()
     outputs: tuple[ApiStream, ...] = ()
+    alarm_streams: tuple[ApiAlarmStream, ...] = ()
+    assumption: str | None = None
+    crowds: ApiCrowds = ApiCrowds()
     note: str | None = None
 
 

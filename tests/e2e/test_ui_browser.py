@@ -185,7 +185,7 @@ def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stac
     assert len(result) == 9_999
     assert result[0]["prediction"] in ("setosa", "versicolor", "virginica")
     drift = visit("Drift")
-    drift.get_by_text("Alarm: the traffic has changed").wait_for(timeout=30_000)
+    drift.get_by_text("Alarm: a change is proven in the inputs").wait_for(timeout=30_000)
 
 
 def test_a_batch_is_cancelled_by_a_click_and_keeps_what_was_answered(visit, tmp_path):

@@ -7,7 +7,10 @@ champion's drift is known from the first moment.
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -20,7 +23,17 @@ from app.drift.reference import DriftReference
 from app.drift.report import drift_report, score_and_evidence
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
 from app.monitor.drift.references import KnownReference
-from app.monitor.drift.samples import Samples, epochs_of, errors_of, outputs_of, rows_of, samples_of, times_of
+from app.monitor.drift.samples import (
+    Samples,
+    answered_by,
+    callers_of,
+    epochs_of,
+    errors_of,
+    outputs_of,
+    rows_of,
+    samples_of,
+    times_of,
+)
 from app.monitor.projection import DerivedReads
 from app.services.queries.drift_records import (
     NAME,
@@ -33,6 +46,8 @@ from app.services.queries.drift_records import (
     timeline_key,
 )
 
+_LOG = logging.getLogger(__name__)
+_DECLARED = attrgetter("declared")
 FINEST_SPACING = 20
 MOST_POINTS = 200
 
@@ -121,6 +136,9 @@ class DriftProjection:
         """The states, reports and timelines of the versions that `events` concern."""
         samples = samples_of(events)
         configurations = reads.configurations(epochs_of(samples))
+        # By the revision under which the answer was given, so that a replay decides as the first run did.
+        declared = {epoch for epoch, known in configurations.items() if known.terms.labels_exogenous}
+        samples = samples.declared_in(declared)
         states: dict[str, str] = {}
         cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
         for known in self._known(configurations.values()):
@@ -176,8 +194,13 @@ def _load(known: KnownReference, reads: DerivedReads) -> WatchedVersion:
         watched = msgspec.json.decode(body, type=WatchedVersion)
     except msgspec.MsgspecError:
         return fresh
-    usable = watched.reference_sha256 == known.sha256 and fits(known.reference, watched.state)
-    return watched if usable else fresh
+    if watched.reference_sha256 != known.sha256:
+        return fresh
+    if fits(known.reference, watched.state):
+        return watched
+    fields = {"version": known.version, "reason": "the rules of drift detection have changed since the last release"}
+    _LOG.warning("drift_begun_anew", extra={"event_fields": fields})
+    return fresh
 
 
 def _timeline_after(
@@ -208,11 +231,15 @@ def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _Inp
     reference = known.reference
     if own.requests:
         state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, cache))
-    answers = outputs_of(own.requests, reference, known.version)
-    if answers is not None:
-        state = update_outputs(reference, state, *answers)
-    wrong, known_at_us = errors_of(own.labels, known.version)
-    return update_labels(reference, state, wrong, known_at_us)
+    answered = answered_by(own.requests, reference, known.version)
+    if answered and state.outputs is not None:
+        answers = outputs_of(answered, reference, known.version)
+        callers = callers_of(answered, state.outputs.crowd.last_at_us)
+        state = update_outputs(reference, state, answers, times_of(answered), callers)
+    for declared, labels in itertools.groupby(own.labels, key=_DECLARED):
+        wrong, known_at_us = errors_of(list(labels), known.version)
+        state = update_labels(reference, state, wrong, known_at_us, declared=declared)
+    return state
 
 
 def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DetectorState:
@@ -222,8 +249,8 @@ def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache:
     for before, after in cache.setdefault(key, []):
         if before == state.inputs:
             return after
-    rows = rows_of(own.requests, known.reference)
-    after = update(known.reference, state, rows, at_us=times_of(own.requests)).inputs
+    rows, callers = rows_of(own.requests, known.reference), callers_of(own.requests, state.inputs.crowd.last_at_us)
+    after = update(known.reference, state, rows, at_us=times_of(own.requests), callers=callers).inputs
     cache[key].append((state.inputs, after))
     return after
 

@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
+from app.domain.prediction_id import read_marks
+from app.drift.crowds import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
 from app.monitor.experiment.events import Answers
@@ -24,23 +27,32 @@ _PLACE = attrgetter("place")
 
 
 class LoggedRequest(msgspec.Struct, frozen=True):
-    """One logged request: `features` in contract order, `answers` of all versions that gave one; `at_us`: served at."""
+    """One logged row: `features` in contract order, `answers` of all versions that gave one; `at_us`: served at.
+
+    `user`: the hash of the user that the request named, 0 for nobody.
+    """
 
     place: Place
     epoch: int
     at_us: int
     features: list[Any]
     answers: Answers
+    prediction_id: str
+    user: int
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
-    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970)."""
+    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970).
+
+    `declared`: the configuration of the answer says that labels do not depend on it.
+    """
 
     place: Place
     epoch: int
     at_us: int
     value: float
     answers: Answers
+    declared: bool = False
 
 
 class Samples(msgspec.Struct, frozen=True):
@@ -56,6 +68,11 @@ class Samples(msgspec.Struct, frozen=True):
         """The samples of these config revisions; requests with another number of features than `width` are left out."""
         requests = [each for each in self.requests if each.epoch in epochs and len(each.features) == width]
         return Samples(requests, [each for each in self.labels if each.epoch in epochs])
+
+    def declared_in(self, epochs: Collection[int]) -> Samples:
+        """The samples, with the labels of these config revisions marked as declared exogenous."""
+        labels = [replace(each, declared=True) if each.epoch in epochs else each for each in self.labels]
+        return Samples(self.requests, labels)
 
     def cut(self, place: Place) -> tuple[Samples, Samples]:
         """The samples at `place` or before it, and those after it."""
@@ -73,7 +90,15 @@ def samples_of(events: Sequence[Event]) -> Samples:
     features = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
     return Samples(
         [
-            LoggedRequest((row.seq, 0, 0), row.epoch, row.served_at_us, values, _ANSWERS.decode(row.answers))
+            LoggedRequest(
+                (row.seq, 0, 0),
+                row.epoch,
+                row.served_at_us,
+                values,
+                _ANSWERS.decode(row.answers),
+                row.prediction_id,
+                row.user_hash,
+            )
             for row, values in zip(rows, features, strict=True)
         ],
         [_label(event) for event in joined if event.outcome.kind == "actual"],
@@ -100,22 +125,38 @@ def times_of(samples: Sequence[LoggedRequest | LoggedLabel]) -> np.ndarray:
     return np.array([each.at_us for each in samples], dtype=np.int64)
 
 
-def outputs_of(
-    requests: Sequence[LoggedRequest], reference: DriftReference, version: str
-) -> tuple[Outputs, np.ndarray] | None:
-    """A version's answers and their times (shape (n,)); None where the reference has no answers, or there are none.
+def callers_of(requests: Sequence[LoggedRequest], last_at_us: int) -> Callers:
+    """Who sent the rows. `last_at_us`: when the row before them was served.
+
+    A row of another time belongs to another request. Of the same time it may, so that the id must say.
+    """
+    users = np.array([request.user for request in requests], dtype=np.int64)
+    times = times_of(requests)
+    begins = np.concatenate([[last_at_us], times[:-1]]) != times
+    for index in np.flatnonzero(~begins).tolist():
+        marks = read_marks(requests[index].prediction_id)
+        # Ids of another format do not say. Before there were such marks, each row counted as a request.
+        begins[index] = marks is None or marks.first
+    return Callers(users, begins)
+
+
+def answered_by(requests: Sequence[LoggedRequest], reference: DriftReference, version: str) -> list[LoggedRequest]:
+    """The rows whose answers of the version can be compared; empty where the reference has none to compare with."""
+    if reference.outputs is None:
+        return []
+    names = {stream.name for stream in reference.outputs.streams}
+    answered = [(request.answers.get(version), request) for request in requests]
+    return [request for answer, request in answered if answer is not None and _fits(answer, names)]
+
+
+def outputs_of(answered: Sequence[LoggedRequest], reference: DriftReference, version: str) -> Outputs:
+    """A version's answers to the rows that `answered_by` gives.
 
     Probabilities have shape (n, 1): the greatest of each answer, which is all that drift compares.
     """
-    if reference.outputs is None:
-        return None
+    assert reference.outputs is not None
     names = {stream.name for stream in reference.outputs.streams}
-    answered = [(request.answers.get(version), request) for request in requests]
-    fit = [(answer, request) for answer, request in answered if answer is not None and _fits(answer, names)]
-    if not fit:
-        return None
-    answers = [answer for answer, _ in fit]
-    return _outputs(answers, names), times_of([request for _, request in fit])
+    return _outputs([request.answers[version] for request in answered], names)
 
 
 def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,8 @@ from app.domain.decision import Change
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
-from app.drift.report_types import DriftReport, FalseAlarmBound, JointReport, StreamReport
+from app.drift.reference import AnswersFrom
+from app.drift.report_types import AlarmStream, Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.errors import Contradiction
 from app.services.pages import require_number
 from app.services.queries.drift_records import REFERENCE_FILE, DriftTimelinePoint, PendingAcknowledgement
@@ -57,6 +58,12 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[StreamReport, ...] = ()
     joint: tuple[JointReport, ...] = ()
     outputs: tuple[StreamReport, ...] = ()
+    crowds: Crowds = Crowds()
+    alarm_streams: tuple[AlarmStream, ...] = ()
+    assumption: str | None = None
+    least_detectable_outlier_share: float | None = None
+    answers_from: AnswersFrom | None = None
+    notes: tuple[str, ...] = ()
     note: str | None = None
 
 
@@ -190,15 +197,12 @@ def _point(point: DriftTimelinePoint) -> DriftPoint:
 
 def _changes(report: DriftReport) -> dict[str, Change]:
     """The acknowledged alarm, for the audit log; `streams` are those that raised it."""
-    columns, joint = (*report.features, *report.outputs), report.joint
-    alarming = [part.name for part in columns if part.evidence >= 1] + [
-        part.name for part in joint if part.evidence >= 1
-    ]
     facts = {
         "since": report.since,
         "score": report.score,
         "evidence": report.evidence,
         "requests": report.requests,
-        "streams": alarming,
+        "streams": [stream.name for stream in report.alarm_streams],
+        "kinds": sorted({stream.kind for stream in report.alarm_streams}),
     }
     return {"drift_alarm": Change(facts, "acknowledged")}

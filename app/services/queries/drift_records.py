@@ -93,4 +93,5 @@ def standing(watched: WatchedReport, later: Sequence[Acknowledgement]) -> DriftR
     report = watched.report
     if not later or not report.alarm:
         return report
-    return msgspec.structs.replace(report, alarm=False, acknowledged=iso_utc(later[0].at_us))
+    acknowledged = iso_utc(later[0].at_us)
+    return msgspec.structs.replace(report, alarm=False, acknowledged=acknowledged, alarm_streams=(), assumption=None)

@@ -18,6 +18,12 @@ from app.ui.views import administration
 from app.ui.wording import UNKNOWN, as_sentence, moment, number, readable, share
 
 NAMES = ("drift", "drift_timeline")
+_KINDS = {
+    "inputs": "the inputs",
+    "joint": "the relation of the inputs",
+    "outputs": "the answers",
+    "errors": "the errors",
+}
 
 
 def show() -> None:
@@ -44,6 +50,8 @@ def _live() -> None:
             f"**0 of {report.window or 'some'} requests** in the first window so far.",
             icon=":material/hourglass_empty:",
         )
+    for note in report.notes:
+        st.info(note, icon=":material/info:")
     _figures(report)
     _timeline(report, timeline)
     _streams("Features", report.features, "feature")
@@ -54,8 +62,11 @@ def _live() -> None:
 def _headline(report: ApiDrift) -> None:
     since = f" It began about {moment(report.since)}." if report.since else ""
     if report.alarm:
+        kinds = [word for kind, word in _KINDS.items() if any(each.kind == kind for each in report.alarm_streams)]
+        # An API of an earlier release names no streams.
+        what = f"a change is proven in {' and '.join(kinds)}" if kinds else "the traffic has changed"
         st.error(
-            f"**Alarm: the traffic has changed.**{since} Find the cause below, then acknowledge the alarm.",
+            f"**Alarm: {what}.**{since} Find the cause below, then acknowledge the alarm.",
             icon=":material/notifications_active:",
         )
     elif report.acknowledged:
@@ -65,13 +76,41 @@ def _headline(report: ApiDrift) -> None:
         )
     else:
         st.success("**No alarm.** No change in the traffic has been proven.", icon=":material/check_circle:")
+    _alarm_streams(report)
+    if report.crowds.few_callers:
+        st.warning(
+            "**Few callers make up the traffic.** A block of ten rows takes one of each caller, so there is little "
+            "evidence, and changes are found late.",
+            icon=":material/group:",
+        )
     promise = report.false_alarm_probability
     st.caption(
         f"Compared with {report.reference_rows:,} reference rows of {report.version}. If nothing changes, the chance "
         f"of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The smallest shift "
-        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations. Daily cycles and "
-        "replayed requests count as changes."
+        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations, and the smallest "
+        f"share of outliers (at 8 standard deviations) is {share(report.least_detectable_outlier_share)}. Daily cycles "
+        "and replayed requests count as changes."
     )
+
+
+def _alarm_streams(report: ApiDrift) -> None:
+    """The streams of the alarm as they were when they raised it, and what the alarm rests on."""
+    if not report.alarm_streams:
+        return
+    rows = [
+        {
+            "raised by": readable(each.name),
+            "kind": _KINDS.get(each.kind, each.kind),
+            "evidence then": each.evidence,
+            "after requests": each.requests,
+            "at": UNKNOWN if each.at is None else moment(each.at),
+        }
+        for each in report.alarm_streams
+    ]
+    fine = {"evidence then": st.column_config.NumberColumn(format="%.3f")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The streams that raised the alarm.", column_config=fine)
+    if report.assumption:
+        st.caption(report.assumption)
 
 
 def _figures(report: ApiDrift) -> None:

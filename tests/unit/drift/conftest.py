@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from app.domain.prediction import Outputs
-from app.drift.reference import DriftReference, build_reference
+from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
 from tests.unit.drift.drift_samples import Draw, numeric_contract
 
 
@@ -23,4 +23,4 @@ def reference(draw: Draw) -> DriftReference:
     """200 rows, and 60 held-out answers of which 6 were wrong."""
     chance = np.random.default_rng(8)
     outputs = Outputs(class_ids=chance.integers(0, 3, 60), probabilities=chance.dirichlet([1, 1, 1], 60))
-    return build_reference(numeric_contract(3), draw(200), seed=3, outputs=outputs, errors=6, holdout=60)
+    return build_reference(numeric_contract(3), draw(200), seed=3, answers=ReferenceAnswers("holdout", outputs, 6))

@@ -30,7 +30,7 @@ def test_no_mass_lies_below_nothing_and_all_of_it_below_everything():
 
 def test_every_bet_is_an_increasing_distribution_function():
     values, rises = table()
-    assert len(values) == BETS - 3
+    assert len(values) == BETS - 5
     assert (np.diff(values, axis=1) >= 0).all()
     assert (rises >= 0).all()
 
@@ -39,7 +39,7 @@ def test_the_bets_without_direction_give_all_their_mass_to_the_bins():
     shares = np.array([0.1, 0.2, 0.7])
     recent = recent_mass(shares, np.array([3.0, 0.0, 9.0]), np.array(12.0))
     np.testing.assert_allclose(recent, [13 / 112, 20 / 112, 79 / 112])
-    np.testing.assert_allclose(beyond_mass(shares, np.arange(3) == 2), [0.095, 0.19, 0.715])
+    np.testing.assert_allclose(beyond_mass(shares, np.arange(3) == 2, 0.05), [0.095, 0.19, 0.715])
 
 
 def test_counts_fade_to_nothing_in_the_end():

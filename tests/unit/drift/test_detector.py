@@ -158,3 +158,12 @@ def test_values_that_the_reference_never_had_raise_an_alarm_though_they_are_few(
     rows = draw(400).astype(object)
     rows[::12, 2] = None
     assert update(reference, update(reference, start(reference), draw(500)), rows).alarm
+
+
+@pytest.mark.parametrize("sign", [-8.0, 8.0])
+def test_one_outlier_in_a_hundred_is_proven_with_2500_reference_rows(sign):
+    chance = np.random.default_rng(3)
+    reference = build_reference(numeric_contract(1), chance.normal(size=(2500, 1)), seed=1)
+    rows = chance.normal(size=(1500, 1))
+    rows[50::100] = sign
+    assert update(reference, start(reference), rows).alarm

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.drift.detector_state import HEAD_START, Mode
-from app.drift.errors import RISES, ErrorState, acknowledge_errors, advance_errors, error_e_value
+from app.drift.errors import RISES, ErrorState, acknowledge_errors, advance_errors, declared_anew, error_e_value
 
 LEVEL = 2e6
-START = ErrorState(wrong=5, labelled=100)
+START = ErrorState(wrong=5, labelled=100, declared=True)
 
 
 def labels(share: float, number: int, seed: int = 0) -> np.ndarray:
@@ -39,6 +39,22 @@ def test_more_errors_raise_an_alarm_that_stays():
     state = advance_errors(state, labels(0.4, 300), level=LEVEL, at_us=np.arange(1, 301))
     assert state.alarm
     assert 0 < state.since_us < 100
+
+
+def test_labels_that_are_not_declared_exogenous_are_evidence_and_raise_no_alarm():
+    state = advance_errors(msgspec.structs.replace(START, declared=False), labels(0.5, 300), level=LEVEL)
+    assert (state.alarm, state.mean_wealth >= LEVEL) == (False, True)
+
+
+def test_evidence_of_labels_from_before_the_declaration_does_not_count():
+    state = advance_errors(msgspec.structs.replace(START, declared=False), labels(0.5, 300), level=LEVEL)
+    state = declared_anew(state, 5, 100)
+    assert (state.mean_wealth, state.labelled, state.seen) == (HEAD_START, 100, 300)
+
+
+def test_a_standing_alarm_outlives_a_declaration():
+    state = advance_errors(START, labels(0.5, 200), level=LEVEL)
+    assert declared_anew(msgspec.structs.replace(state, declared=False), 5, 100) == state
 
 
 def test_the_alarm_ends_after_enough_labels_as_before():

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
-from app.drift.evidence import alarm_wealth, distance, evidence, false_alarm_bound, least_detectable_shift, margin
+from app.drift.evidence import (
+    alarm_wealth,
+    distance,
+    evidence,
+    false_alarm_bound,
+    least_detectable_outliers,
+    least_detectable_shift,
+    margin,
+)
 from app.drift.reference import build_reference
 from app.drift.report import drift_report
 from app.drift.watch import start, update
@@ -90,5 +98,15 @@ def test_evidence_is_one_exactly_at_the_alarm():
 def test_what_is_promised_and_what_can_be_proven():
     assert false_alarm_bound(10_000) == 0.01
     assert false_alarm_bound(10**9) == 1.0
-    assert least_detectable_shift(9, 120) == pytest.approx(0.4095, abs=0.001)
+    assert least_detectable_shift(9, 120) == pytest.approx(0.4124, abs=0.001)
     assert least_detectable_shift(9, 0) is None
+
+
+@pytest.mark.parametrize(("streams", "rows", "share"), [(1, 2500, 0.0085), (4, 2500, 0.0091), (9, 120, 0.138)])
+def test_the_least_share_of_outliers_that_a_reference_can_prove(streams, rows, share):
+    assert least_detectable_outliers(streams, rows) == pytest.approx(share, rel=0.08)
+
+
+def test_a_reference_of_few_rows_can_prove_no_share_of_outliers():
+    assert least_detectable_outliers(1, 10) is None
+    assert least_detectable_outliers(1, 0) is None

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.drift.family import Family
-from app.drift.keys import INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, numeric_keys
-from app.drift.streams import TIE_RANGE, Stream, categorical_stream, numeric_stream, tie_breakers
+from app.drift.keys import FIRST_KEY, INFINITE_KEY, MISSING_KEY, UNSEEN_KEY, numeric_keys
+from app.drift.streams import TIE_RANGE, Levels, Stream, categorical_stream, numeric_stream, tie_breakers
 
 VALUES = st.lists(st.sampled_from([0.0, 1.0, 2.5, -3.0, 1e308, np.inf, -np.inf, np.nan]) | st.floats(), min_size=1)
 
@@ -49,9 +49,27 @@ def test_missing_values_of_the_reference_have_a_bin_of_their_own():
     assert stream.edges[-1] == MISSING_KEY
 
 
-def test_each_category_of_the_reference_has_a_bin():
-    stream = categorical_stream("c", np.repeat([0.0, 1.0, 2.0], [5, 3, 2]), np.random.default_rng(0))
-    assert stream.gaps == (5, 3, 2, 1)
+RANKS = np.repeat([0.0, 1.0, 2.0, 2.25, MISSING_KEY], [6, 5, 2, 1, 3])
+
+
+@pytest.mark.parametrize(
+    ("levels", "gaps"),
+    [
+        (Levels(own=2, rarest=2.0), (6, 5, 2, 5)),
+        (Levels(own=2, rarest=1.5), (6, 5, 7)),
+        (Levels(own=2, rarest=2.0, missing=2.0), (6, 5, 5, 2)),
+        (Levels(own=2, rarest=2.0, missing=FIRST_KEY), (3, 6, 5, 2, 2)),
+        (Levels(own=0, rarest=-0.5), (18,)),
+    ],
+)
+def test_common_levels_have_a_bin_each_and_rare_ones_share_one(levels, gaps):
+    assert categorical_stream("c", RANKS, levels, np.random.default_rng(0)).gaps == gaps
+
+
+@pytest.mark.parametrize("key", [UNSEEN_KEY, MISSING_KEY, 2.25])
+def test_what_the_fitting_half_lacks_falls_into_the_last_bin(key):
+    stream = categorical_stream("c", RANKS, Levels(own=2, rarest=2.0), np.random.default_rng(0))
+    assert Family(seed=1, streams=(stream,), cells=()).bins(np.array([[key]]), 0).tolist() == [[3]]
 
 
 def test_the_next_of_exchangeable_values_falls_into_the_bins_in_proportion_to_their_gaps():

@@ -4,11 +4,12 @@ import json
 from functools import cache
 
 import numpy as np
+from msgspec.structs import replace
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor
 from app.domain.prediction import Outputs
-from app.drift.reference import build_reference
+from app.drift.reference import ReferenceAnswers, build_reference
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.drift.references import KnownReference, _digest
 from app.services.queries.drift_records import PendingAcknowledgement
@@ -27,9 +28,8 @@ CONTRACT = FeatureContract(
 def reference(seed=1, errors=6):
     chance = np.random.default_rng(seed)
     outputs = Outputs(class_ids=np.zeros(60, dtype=int), probabilities=chance.dirichlet([1, 1], 60))
-    return build_reference(
-        CONTRACT, chance.normal(size=(150, 3)), seed=seed, outputs=outputs, errors=errors, holdout=60
-    )
+    answers = ReferenceAnswers("holdout", outputs, errors)
+    return build_reference(CONTRACT, chance.normal(size=(150, 3)), seed=seed, answers=answers)
 
 
 def known(version, found=None, sha256="1"):
@@ -60,6 +60,23 @@ class WatchedLog(SmallLog):
             self.log(logged)
             if wrong is not None:
                 self.give(logged, int(error < wrong))
+
+    def batch(self, n, shift=0.0, seed=0, user=0):
+        """One request with n rows."""
+        rows = np.random.default_rng(seed).normal(size=(n, 3)) + np.array([shift, 0, 0])
+        answer = {"c": 0, "p": [0.7, 0.3]}
+        model = self.served({"v1": answer, "v2": answer}, user=user)
+        ids = self.signer.sign_all(
+            served_at_us=model.served_at_us,
+            version_ordinal=ORDINALS["v1"],
+            epoch=self.epoch,
+            counts=True,
+            randomised=True,
+            user_hash=user,
+            answers=np.zeros(n),
+        )
+        logged = zip(ids, rows.tolist(), strict=True)
+        self.log(*(replace(model, prediction_id=name, features=json.dumps(row)) for name, row in logged))
 
     def projection(self, *versions):
         return DriftProjection(Fixed(*(versions or (known("v1"), known("v2")))), self.table)

@@ -1,4 +1,5 @@
 import joblib
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.domain.rows import RowParser
+from app.drift.reference import DriftReference
 from app.errors import DataRefused, InvalidFeatures, RegistryConflict
 from app.training.dataset import from_csv
 from app.training.external_model import describe
@@ -168,3 +170,17 @@ def test_a_regressor_is_published_with_its_figures(registry, wanted):
     )
     assert registry.manifest("v1").metrics["holdout"]["r2"] == pytest.approx(1.0)
     assert registry.manifest("v1").contract.classes == ()
+
+
+@pytest.mark.parametrize(
+    ("reference_is", "source"), [("holdout", "holdout"), ("training", "cross_fitted"), ("unknown", "none")]
+)
+def test_answers_and_errors_are_compared_only_with_answers_to_rows_not_fitted_on(
+    registry, wanted, reference_is, source
+):
+    request = wanted(DecisionTreeClassifier().fit(table()[["size"]], table()["y"]), table())
+    published = publish_external(msgspec.structs.replace(request, reference_is=reference_is), registry, quiet)
+    drift = DriftReference.from_json(registry.verified("mine").read("reference.json"))
+    assert drift.answers_from == source
+    assert (drift.outputs is None) == (drift.errors is None) == (source == "none")
+    assert bool(published.versions[0].notes) == (source != "holdout")

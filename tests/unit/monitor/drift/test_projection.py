@@ -89,6 +89,7 @@ def test_answers_and_errors_are_each_versions_own(log):
 
 
 def test_more_errors_than_held_out_rows_had_raise_an_alarm(log):
+    log.begin("two", labels_exogenous=True)
     log.requests(120, wrong=0.9)
     log.watch()
     errors = log.report().outputs[-1]
@@ -176,6 +177,9 @@ def test_a_state_that_is_not_readable_begins_anew(log):
 def busy(log):
     """Traffic with labels, early and late, an alarm, and two acknowledgements of it."""
     log.requests(60, wrong=0.1, seed=1)
+    log.batch(23, seed=5)
+    log.batch(12, seed=6, user=4)
+    log.requests(9, seed=7, user_hash=4)
     log.requests(40, shift=3.0, seed=2)
     log.watch()
     assert log.report().alarm
@@ -184,6 +188,65 @@ def busy(log):
     log.watch(batch_rows=7)
     log.acknowledge("v2")
     log.requests(21, shift=0.0, wrong=0.8, seed=4)
+
+
+def test_a_request_with_a_hundred_odd_rows_raises_no_alarm(log):
+    log.requests(100, seed=1)
+    log.batch(100, shift=3.0, seed=2)
+    log.requests(300, seed=3)
+    log.watch(batch_rows=50)
+    assert (log.report().alarm, log.report().requests) == (False, 500)
+
+
+def errors_of_v1(log):
+    return log.report().outputs[-1]
+
+
+def test_wrong_answers_raise_no_alarm_unless_labels_are_declared_exogenous(log):
+    log.requests(120, wrong=0.9)
+    log.watch()
+    assert (log.report().alarm, log.report().evidence < 1, errors_of_v1(log).evidence) == (False, True, 1.0)
+    assert errors_of_v1(log).assumption == "assumes that labels do not depend on the answer"
+    log.begin("two", labels_exogenous=True)
+    log.requests(3, wrong=0.0, seed=5)
+    log.watch()
+    assert (log.report().alarm, errors_of_v1(log).assumption) == (False, None)
+    log.requests(120, wrong=0.9, seed=6)
+    log.watch(batch_rows=11)
+    assert log.report().alarm
+    before = log.states()
+    log.forget()
+    log.watch()
+    assert log.states() == before
+
+
+def test_the_rows_of_one_user_raise_no_alarm(log):
+    log.requests(100, seed=1)
+    log.requests(50, shift=3.0, seed=2, user_hash=17)
+    log.requests(300, seed=3)
+    log.watch()
+    assert not log.report().alarm
+
+
+def test_few_callers_are_shown_and_what_waits_is_counted(log):
+    for number in range(620):
+        log.requests(1, seed=number, user_hash=1 + number % 3)
+    log.watch()
+    crowds = log.report().crowds
+    assert (crowds.few_callers, crowds.skipped, crowds.waiting > 100) == (True, 0, True)
+
+
+def test_a_state_of_other_rules_begins_anew_and_says_so(log, caplog):
+    log.requests(12)
+    log.watch()
+    with log.database.begin(MONITORING) as connection:
+        statement = "UPDATE monitor_state SET body = replace(body, :new, :old)"
+        connection.execute(text(statement), {"new": '"rules":2', "old": '"rules":1'})
+    log.requests(5)
+    with caplog.at_level(logging.WARNING):
+        log.watch(known("v1"))
+    assert log.report().requests == 5
+    assert [record.message for record in caplog.records] == ["drift_begun_anew"]
 
 
 @pytest.mark.parametrize(
@@ -276,8 +339,10 @@ def test_a_rebuild_gives_the_same_drift(log):
 def test_an_acknowledged_alarm_is_silent_at_once_and_stays_so(log):
     log.requests(100, shift=3.0)
     log.watch()
+    assert log.report().alarm_streams
     assert log.acknowledge().alarm is False
     shown = log.report()
+    assert shown.alarm_streams == ()
     assert (shown.alarm, shown.acknowledged is None) == (False, False)
     log.requests(30, shift=3.0, seed=5)
     log.watch()
@@ -336,6 +401,7 @@ def test_an_alarm_below_the_threshold_is_not_notified(log):
     low = msgspec.structs.replace(latest, drift_threshold=0.1)
     [check] = DriftCheck(lambda: low, log.table.standing)("one")
     assert (check.ok, check.p_value) == (False, pytest.approx(10_100 / 2e6))
+    assert "proven in the inputs (length" in check.fault
 
 
 def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):

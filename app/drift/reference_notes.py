@@ -1,0 +1,43 @@
+"""What people should know about a reference: what it cannot show, or shows approximately, and what to do."""
+
+from __future__ import annotations
+
+from app.drift.reference import DriftReference
+
+_HOW = (
+    "publish it with rows that it was not fitted on (`bakeoff publish --reference-is holdout`), or with those that it "
+    "was fitted on (`--reference-is training`)"
+)
+
+
+def reference_notes(version: str, reference: DriftReference) -> tuple[str, ...]:
+    """Sentences about the reference of `version`; none where everything is watched as promised."""
+    return tuple(note for note in (_answers(version, reference), _levels(version, reference)) if note)
+
+
+def _answers(version: str, reference: DriftReference) -> str | None:
+    if reference.answers_from == "none":
+        return f"Answers and errors of {version} are not watched: {reference.answers_missing}. To watch them, {_HOW}."
+    if reference.answers_from == "cross_fitted":
+        return (
+            f"Answers and errors of {version} are compared with those of clones (cross-fitting), so their part of the "
+            "false-alarm probability is approximate."
+        )
+    if reference.answers_from is None and reference.outputs is not None:
+        return (
+            f"{version} was published by an earlier release, which did not record whether it was fitted on its "
+            f"reference rows. If it was, alarms of its answers and errors may be false: {_HOW}."
+        )
+    return None
+
+
+def _levels(version: str, reference: DriftReference) -> str | None:
+    pairs = zip(reference.inputs.cells, reference.inputs.streams, strict=False)
+    older = [cells.name for cells, stream in pairs if cells.kind == "categorical" and stream.levels is None]
+    if not older:
+        return None
+    return (
+        f"The reference of {version} was made by an earlier release, which gave rare levels too little weight: an "
+        f"alarm of {', '.join(older)} may be false where a column has many levels. Publish the version again to have "
+        "a new reference."
+    )

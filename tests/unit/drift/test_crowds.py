@@ -1,0 +1,145 @@
+"""Crowds of one: whose rows form a block, whose wait, and that one caller's rows prove nothing."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.drift.crowds import CLOSES_AFTER, MOST_WAITING, Blocks, Callers, CrowdState, after_ordinary, each_alone
+from app.drift.detector import advance
+from app.drift.detector_state import DetectorState, new_state
+from app.drift.evidence import alarm_wealth
+from app.drift.family import Family
+from app.drift.streams import numeric_stream
+
+
+def family(rows=200, seed=1):
+    chance = np.random.default_rng(seed)
+    stream = numeric_stream("x", np.sort(chance.normal(size=rows)), chance)
+    return Family(seed=seed, streams=(stream,), cells=())
+
+
+def callers(users, sizes=None):
+    """Rows of these users (0: nobody), a request each, or of requests of these sizes."""
+    users = np.array(users, dtype=np.int64)
+    begins = np.ones(len(users), dtype=bool)
+    if sizes is not None:
+        begins[:] = False
+        begins[np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)] = True
+    return Callers(users, begins)
+
+
+def blocks_of(who, state=None):
+    """Row numbers of the closed blocks, and the state after the rows."""
+    blocks = Blocks(state or CrowdState(), np.zeros((10, 8), dtype=np.uint8), seed=7)
+    numbers = np.arange(len(who.users), dtype=np.int64)
+    closed = list(blocks.add(numbers.view(np.uint8).reshape(-1, 8), 0, numbers, who))
+    return [block.copy().view(np.int64)[:, 0].tolist() for run in closed for block in run.bins], blocks.state()
+
+
+def test_rows_of_nobody_form_blocks_in_order():
+    blocks, state = blocks_of(each_alone(25))
+    assert blocks == [list(range(10)), list(range(10, 20))]
+    assert (state.open_rows, state.waiting, state.skipped) == (5, (), 0)
+
+
+def test_a_block_takes_one_row_of_a_request_and_one_of_a_user():
+    blocks, _ = blocks_of(callers([0] * 5 + [3, 3, 3] + [0] * 30, [5, 1, 1, 1] + [1] * 30))
+    owner = {**dict.fromkeys(range(5), "batch"), **dict.fromkeys((5, 6, 7), "user")}
+    for block in blocks:
+        named = [owner[row] for row in block if row in owner]
+        assert len(named) == len(set(named))
+
+
+def test_waiting_rows_enter_in_the_order_of_the_log_and_none_is_lost():
+    blocks, state = blocks_of(callers([0] * 300, [6] + [1] * 294))
+    rows = [row for block in blocks for row in block]
+    of_the_batch = [row for row in rows if row < 6]
+    assert of_the_batch == sorted(of_the_batch) == list(range(6))
+    assert len(rows) + state.open_rows + len(state.waiting) == 300
+
+
+def test_a_crowd_is_spaced_and_a_few_rows_are_not_held_for_long():
+    blocks, _ = blocks_of(callers([0] * 1200, [40] + [1] * 1160))
+    found = [number for number, block in enumerate(blocks) if min(block) < 40]
+    assert (np.diff(found)[:10] == 8).all()
+
+
+def test_a_block_that_waits_through_500_requests_closes_with_what_it_has():
+    blocks, state = blocks_of(callers([1, 2, 3] * 400))
+    assert {len(block) for block in blocks} == {3}
+    assert state.few_callers
+    assert len(blocks) == (3 * 400 - 1) // (CLOSES_AFTER + 1) or len(blocks) == 3 * 400 // CLOSES_AFTER
+
+
+def test_few_callers_is_over_with_the_first_full_block():
+    _, state = blocks_of(callers([1, 2, 3] * 400))
+    _, after = blocks_of(callers(range(100, 160)), msgspec.structs.replace(state, open_rows=0))
+    assert not after.few_callers
+
+
+def test_the_queue_is_bounded_and_what_is_left_out_is_counted():
+    _, state = blocks_of(callers([5] * 6000))
+    admitted = state.rows + state.open_rows
+    assert 0 < len(state.waiting) <= MOST_WAITING
+    assert state.one_in > 1
+    assert admitted + len(state.waiting) + state.skipped == 6000
+
+
+def test_ordinary_rows_take_the_short_way_to_the_same_state():
+    for first in (0, 3, 10, 19):
+        state = blocks_of(each_alone(first))[1] if first else CrowdState()
+        whole = Blocks(state, np.zeros((10, 1), dtype=np.uint8), seed=7)
+        list(whole.add(np.zeros((27, 1), dtype=np.uint8), first, np.arange(27), each_alone(27)))
+        assert whole.state() == after_ordinary(state, 27, 26)
+
+
+RUNS = st.lists(
+    st.tuples(st.sampled_from([0, 0, 0, 1, 2, 3, 4]), st.integers(1, 40), st.integers(1, 8)), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RUNS, st.lists(st.integers(1, 97), min_size=1, max_size=30), st.integers(0, 2**31))
+def test_the_state_does_not_depend_on_how_the_log_is_cut(runs, cuts, seed):
+    watched = family()
+    sizes = [size for _, size, times in runs for _ in range(times)]
+    users = [user for user, size, times in runs for _ in range(times * size)]
+    who, keys = callers(users, sizes), np.random.default_rng(seed).normal(size=(len(users), 1))
+    at_us = np.cumsum(who.begins).astype(np.int64)
+    whole = advance(watched, new_state(watched), keys, level=alarm_wealth(1), at_us=at_us, callers=who)
+    state, first = new_state(watched), 0
+    for size in [*cuts, len(users)]:
+        part = slice(first, first + size)
+        piece = Callers(who.users[part], who.begins[part])
+        state = advance(watched, state, keys[part], level=alarm_wealth(1), at_us=at_us[part], callers=piece)
+        state = msgspec.json.decode(msgspec.json.encode(state), type=DetectorState)
+        first += size
+    assert state == whole
+    assert len(whole.crowd.waiting) <= MOST_WAITING
+
+
+def ever_alarms(users, sizes, keys, watched):
+    who, state = callers(users, sizes), new_state(watched)
+    for first in range(0, len(keys), 500):
+        part = slice(first, first + 500)
+        state = advance(
+            watched, state, keys[part], level=alarm_wealth(1), callers=Callers(who.users[part], who.begins[part])
+        )
+        if state.alarm:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("rows", ["sorted", "nearly equal"])
+@pytest.mark.parametrize("user", [0, 9])
+def test_one_callers_hundred_rows_raise_no_alarm(rows, user):
+    chance, watched = np.random.default_rng(3), family()
+    keys = chance.normal(size=(5000, 1))
+    crowd = np.sort(keys[1000:1100], axis=0) if rows == "sorted" else 2 + chance.normal(size=(100, 1)) * 1e-3
+    keys[1000:1100] = crowd
+    users = [0] * 1000 + [user] * 100 + [0] * 3900
+    sizes = None if user else [1] * 1000 + [100] + [1] * 3900
+    assert not ever_alarms(users, sizes, keys, watched)
+    assert ever_alarms([0] * 5000, None, keys, watched)
