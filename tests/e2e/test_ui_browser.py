@@ -167,7 +167,7 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     eventually(lambda: api.get("/config").json()["champion"] == "v2")
 
 
-def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stack, visit, tmp_path):
+def test_a_file_of_10_000_rows_comes_back_with_answers(visit, tmp_path):
     tab = visit("Batch")
     source = tmp_path / "rows.csv"
     rows = [[7.5 + i % 4 / 10, 4.2, 6.5, 2.4] for i in range(9_999)]
@@ -184,6 +184,12 @@ def test_a_file_of_10_000_rows_comes_back_with_answers_and_is_seen_as_drift(stac
         result = list(csv.DictReader(file))
     assert len(result) == 9_999
     assert result[0]["prediction"] in ("setosa", "versicolor", "virginica")
+
+
+def test_changed_inputs_of_many_callers_are_seen_as_drift(stack, visit):
+    api, _ = stack
+    for i in range(400):
+        api.post("/predict", {"features": [7.5 + i % 4 / 10, 4.2, 6.5, 2.4]}).raise_for_status()
     drift = visit("Drift")
     drift.get_by_text("Alarm: a change is proven in the inputs").wait_for(timeout=30_000)
 
