@@ -90,13 +90,7 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_QUANTITIES = {"brier": "Brier score"}
 _LOSSES = ("brier", "log_loss", "absolute_error")
-
-
-def quantity(metric: str) -> str:
-    """What a metric is called."""
-    return _QUANTITIES.get(metric, readable(metric))
 
 
 def lower_is_better(metric: str) -> bool:

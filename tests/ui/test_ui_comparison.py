@@ -92,8 +92,8 @@ def test_a_loss_has_no_probability_of_winning_rows_beside_its_mean(begin, page):
     shown = text_of(page("experiment"))
     assert "Probability" not in shown
     assert "Votes 9 of 12 outcomes" in shown
-    assert "Improvement in Brier score +0.0210" in shown
-    assert "Mean Brier score (lower is better) over all labelled rows" in shown
+    assert "Improvement in brier +0.0210" in shown
+    assert "Mean brier (lower is better) over all labelled rows" in shown
 
 
 def test_the_evidence_shown_is_the_one_that_decides(begin, page):

@@ -13,7 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.wording import UNKNOWN, as_sentence, chance, interval, number, p_value, quantity, readable, share, signed
+from app.ui.wording import UNKNOWN, as_sentence, chance, interval, number, p_value, readable, share, signed
 
 VERDICTS = {
     "better": "✔ better",
@@ -96,7 +96,7 @@ def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     verdict, difference, evidence, last = st.columns([4, 3, 3, 3])
     figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
     ends = interval(each.interval)
-    figure(difference, f"Improvement in {quantity(report.metric)}", signed(each.difference), ends)
+    figure(difference, f"Improvement in {readable(report.metric)}", signed(each.difference), ends)
     figure(evidence, "Evidence now", evidence_now(each), f"decision at {1 / report.alpha:.3g} to 1")
     if each.wins is None:
         # Of losses the api gives the chance to win most rows, which says nothing of the mean.

@@ -27,7 +27,6 @@ from app.ui.wording import (
     moment,
     number,
     p_value,
-    quantity,
     readable,
     seconds_since,
     share,
@@ -133,7 +132,7 @@ def _headline(report: ApiExperiment) -> None:
     what = f"{verb} {advice.version}" if advice.version else verb
     getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
     st.caption(
-        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {quantity(report.metric)} · "
+        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {readable(report.metric)} · "
         f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over the whole experiment, however "
         f"often you look · computed {moment(report.computed_at)}"
     )
@@ -182,9 +181,9 @@ def _means(report: ApiExperiment, rewarded: bool) -> None:
     st.dataframe(
         pd.DataFrame([_means_row(variant, known_all) for variant in report.variants]),
         hide_index=True,
-        alt=f"Each version's mean {quantity(report.metric)}.",
+        alt=f"Each version's mean {readable(report.metric)}.",
     )
-    name = f"{quantity(report.metric)}{' (lower is better)' if lower_is_better(report.metric) else ''}"
+    name = f"{readable(report.metric)}{' (lower is better)' if lower_is_better(report.metric) else ''}"
     if rewarded:
         st.caption(f"Mean {name} of the answers that the version served.")
     elif known_all:
