@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.domain.experiment import ExperimentTerms
+from app.scoring.contract import Range
 from app.scoring.table import metric_of
 from app.stats.evidence import Evidence, Rewards, Votes
 
@@ -73,12 +74,17 @@ def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
 
 
 def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
+    declared, enough = metric_of(terms).range_of(terms), rewards.n >= _ENOUGH
+    found = _of_windows(rewards, terms, declared if enough else None)
+    return found if declared is None else [*found, *_of_range(rewards, declared, enough=enough)]
+
+
+def _of_windows(rewards: Rewards, terms: ExperimentTerms, declared: Range | None) -> list[str]:
+    """Zeros that may be missing from a range, which is None where too little is known; and rewards that came late."""
     found = []
-    declared = metric_of(terms).range_of(terms)
-    enough = rewards.n >= _ENOUGH and rewards.largest is not None
     # Ratings from 1 to 5 have no zero that could be missing.
     has_zero = declared is not None and declared.low <= 0 <= declared.high
-    if has_zero and enough and terms.reward_window_s is None and not rewards.zeros:
+    if has_zero and terms.reward_window_s is None and not rewards.zeros:
         found.append(
             "no reward of 0 has come: if a missing reward means 0, as with conversions, the versions cannot be "
             "compared like this; begin an experiment with REWARD_WINDOW, or report the zeros too"
@@ -89,15 +95,21 @@ def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
             f"{rewards.late:,} {noun} came after REWARD_WINDOW had closed, and the answers count with 0: if rewards "
             "are reported late, begin an experiment with a longer window"
         )
-    if rewards.outside and declared is not None:
+    return found
+
+
+def _of_range(rewards: Rewards, declared: Range, *, enough: bool) -> list[str]:
+    found = []
+    if rewards.outside:
         noun = "reward lies" if rewards.outside == 1 else "rewards lie"
         found.append(
             f"{rewards.outside:,} {noun} outside REWARD_RANGE ({declared.low:g} to {declared.high:g}) and "
             f"{'counts' if rewards.outside == 1 else 'count'} as the nearer end"
         )
-    if declared is not None and enough and (rewards.largest or 0.0) - declared.low < declared.width / _WIDE:
+    largest = rewards.largest
+    if enough and largest is not None and largest - declared.low < declared.width / _WIDE:
         found.append(
-            f"the largest reward so far is {rewards.largest:g}, far below the end of REWARD_RANGE ({declared.high:g}): "
+            f"the largest reward so far is {largest:g}, far below the end of REWARD_RANGE ({declared.high:g}): "
             "a range nearer to what occurs decides sooner"
         )
     return found

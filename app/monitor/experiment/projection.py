@@ -34,35 +34,13 @@ class ExperimentProjection:
         totals = _totals(reads)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
         configurations = reads.configurations({_epoch(event) for event in events} - {0})
-        parts = {experiment_id: _Part() for experiment_id in totals.waiting}
-        for event in events:
-            totals.clock_us = max(totals.clock_us, _time_us(event))
-            configuration = configurations.get(_epoch(event))
-            _count(totals, event, configuration)
-            if configuration is not None and not isinstance(event, TimePassed):
-                part = parts.setdefault(configuration.experiment_id, _Part())
-                part.facts.append(fact_of(event, _names(configuration, totals.names)))
-                part.clocks.append(totals.clock_us)
-                part.configurations[configuration.epoch] = configuration
-        done = {
-            experiment_id: _apply_to_one(experiment_id, part, totals.clock_us, reads)
-            for experiment_id, part in parts.items()
-        }
-        changed = {name: one for name, one in done.items() if one is not None}
-        totals.waiting = sorted(
-            {name for name in totals.waiting if done[name] is None}
-            | {name for name, one in changed.items() if one.state.open_windows}
-        )
+        parts = _parts(events, totals, configurations)
+        applied = {name: _apply_to_one(name, part, totals.clock_us, reads) for name, part in parts.items()}
+        changed = {name: one for name, one in applied.items() if one is not None}
+        untouched = set(totals.waiting) - changed.keys()
+        totals.waiting = sorted(untouched | {name for name, one in changed.items() if one.state.open_windows})
         totals.layout = STATE_LAYOUT
-        return Changes(
-            cursor_body=_json(totals),
-            states={name: _json(one.state) for name, one in changed.items()},
-            points=tuple(point for one in changed.values() for point in one.points),
-            users={name: one.users for name, one in changed.items()},
-            units={name: one.units for name, one in changed.items()},
-            windows={name: tuple(one.windows.changed.values()) for name, one in changed.items()},
-            closed={name: tuple(one.windows.closed) for name, one in changed.items()},
-        )
+        return _changes(totals, changed)
 
 
 class _Part(msgspec.Struct):
@@ -81,6 +59,33 @@ class _Applied(NamedTuple):
     users: tuple[UserFact, ...]
     units: tuple[UnitFact, ...]
     windows: Windows
+
+
+def _parts(events: Sequence[Event], totals: LogTotals, configurations: Mapping[int, Configuration]) -> dict[str, _Part]:
+    """The events by experiment, with one part for each that waits for windows; counts them in `totals`."""
+    parts = {experiment_id: _Part() for experiment_id in totals.waiting}
+    for event in events:
+        totals.clock_us = max(totals.clock_us, _time_us(event))
+        configuration = configurations.get(_epoch(event))
+        _count(totals, event, configuration)
+        if configuration is not None and not isinstance(event, TimePassed):
+            part = parts.setdefault(configuration.experiment_id, _Part())
+            part.facts.append(fact_of(event, _names(configuration, totals.names)))
+            part.clocks.append(totals.clock_us)
+            part.configurations[configuration.epoch] = configuration
+    return parts
+
+
+def _changes(totals: LogTotals, changed: Mapping[str, _Applied]) -> Changes:
+    return Changes(
+        cursor_body=_json(totals),
+        states={name: _json(one.state) for name, one in changed.items()},
+        points=tuple(point for one in changed.values() for point in one.points),
+        users={name: one.users for name, one in changed.items()},
+        units={name: one.units for name, one in changed.items()},
+        windows={name: tuple(one.windows.changed.values()) for name, one in changed.items()},
+        closed={name: tuple(one.windows.closed) for name, one in changed.items()},
+    )
 
 
 def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:

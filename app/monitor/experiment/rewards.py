@@ -67,7 +67,7 @@ def enter(
     found: Mapping[str, list[Observation]],
 ) -> None:
     """Append the reward to what enters each comparison, by challenger, unless its unit has voted there."""
-    before = any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs)))
+    before = _has_voted(state, draw, ledger)
     voted = False
     for at, (challenger, pair) in enumerate(state.pairs.items()):
         if draw.version not in (plan.baseline, challenger):
@@ -95,11 +95,21 @@ def enter(
                 features=draw.features,
             )
         )
-    tally = state.versions.get(draw.version)
-    if voted and not before and tally is not None:
-        tally.voted += 1
+    if voted and not before:
+        _count_vote(state, plan, draw.version, reward.value)
+
+
+def _has_voted(state: ExperimentState, draw: Draw, ledger: UnitLedger) -> bool:
+    """Whether the unit of a draw has voted in any comparison."""
+    return any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs)))
+
+
+def _count_vote(state: ExperimentState, plan: ExperimentPlan, version: str, value: float) -> None:
+    tally = state.versions.get(version)
+    if tally is not None:
         declared = plan.metric.range_of(plan.terms)
-        tally.voted_total += reward.value if declared is None else declared.clipped(reward.value)
+        tally.voted += 1
+        tally.voted_total += value if declared is None else declared.clipped(value)
 
 
 class Windows(msgspec.Struct):
@@ -148,7 +158,7 @@ def _open(
     """Open the window of a unit's first answer; later answers of the unit have none."""
     row = fact.row
     draw = draw_of_row(state, plan, row, fact.answers)
-    if not draw.usable or any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs))):
+    if not draw.usable or _has_voted(state, draw, ledger):
         return
     for at in range(len(state.pairs)):
         ledger.vote(draw.ids, at)

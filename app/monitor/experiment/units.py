@@ -20,7 +20,7 @@ _NEW = UnitPair()
 
 
 def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int, ...]]:
-    """The kind of a row's unit, and the hashes that stand for it: none for a request that is a unit by itself.
+    """The kind of a row's unit, and the hashes that stand for it: none for a request that is its own unit.
 
     A repeated own key is always the same case, so it is an identity beside the unit.
     """
