@@ -16,7 +16,7 @@ import msgspec
 
 from app.domain.decision import RAMP, Decided
 from app.domain.experiment import Configuration, Ramp
-from app.domain.report import ExperimentReport
+from app.domain.report import ComparisonReport, ExperimentReport
 from app.monitor.experiment.state import ExperimentState
 from app.services.control.decisions import WeightChange
 from app.services.control.transitions import advanced, held, taken_back
@@ -148,11 +148,15 @@ def _failure(report: ExperimentReport, version: str) -> str | None:
     if failed is not None:
         return f"the check {failed.replace('_', ' ')} of the experiment has failed"
     compared = next((each for each in report.comparisons if each.challenger == version), None)
-    # By the present evidence: what was proven once and has changed since must not hold the ramp for good.
-    present = compared is not None and (compared.adjusted_log_e or 0.0) >= bar(report.alpha)
-    if compared is not None and present and compared.verdict == "worse" and (compared.difference or 0.0) < 0:
+    if compared is not None and _is_worse_now(compared, report.alpha):
         return f"{version} is proven to be worse than {report.baseline}"
     return None
+
+
+def _is_worse_now(compared: ComparisonReport, alpha: float) -> bool:
+    """Whether the present evidence carries the verdict: what has changed since must not hold the ramp for good."""
+    present = (compared.adjusted_log_e or 0.0) >= bar(alpha) and (compared.difference or 0.0) < 0
+    return compared.verdict == "worse" and present
 
 
 def _progress(ramp: Ramp) -> str:

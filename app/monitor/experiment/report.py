@@ -6,6 +6,8 @@ import math
 import zlib
 from collections.abc import Sequence
 
+import msgspec
+
 from app.domain.experiment import Configuration
 from app.domain.monitor_state import ExperimentSummary
 from app.domain.report import (
@@ -133,10 +135,7 @@ def _comparison(
     evidence: Evidence, pair: PairState, state: ExperimentState, plan: ExperimentPlan, refusals: tuple[str, ...]
 ) -> ComparisonReport:
     log_e, terms = _known(evidence.log_e), plan.terms
-    paired = isinstance(pair.method, PairedComparison)
-    summary = pair.method.summary if isinstance(pair.method, PairedComparison) else None
-    cells = pair.cells if paired else None
-    return ComparisonReport(
+    compared = ComparisonReport(
         challenger=evidence.challenger,
         method=evidence.method,
         n=pair.outcomes,
@@ -147,10 +146,6 @@ def _comparison(
         unit=evidence.votes.unit,
         units=evidence.n,
         distinct_rows=None if plan.metric.uses_rewards else pair.rows.count,
-        both_right=cells.both if cells else None,
-        only_baseline=cells.baseline if cells else None,
-        only_challenger=cells.challenger if cells else None,
-        both_wrong=cells.neither if cells else None,
         missing=pair.missing,
         unlabelled_disagreements=None if plan.metric.uses_rewards else pair.gate.open,
         warnings=cautions(evidence, terms, rewards_of(state, plan)),
@@ -162,11 +157,20 @@ def _comparison(
         asymptotic=evidence.method == "asymptotic",
         worst_case=_worst_case(pair, plan),
         remaining=_remaining(evidence),
-        wins=summary.wins if summary else None,
-        losses=summary.losses if summary else None,
         assumptions=refusals,
         adjusted_log_e=evidence.present.log_e,
         gate_log_e=evidence.present.gate_log_e,
+    )
+    if not isinstance(pair.method, PairedComparison):
+        return compared
+    return msgspec.structs.replace(
+        compared,
+        wins=pair.method.summary.wins,
+        losses=pair.method.summary.losses,
+        both_right=pair.cells.both,
+        only_baseline=pair.cells.baseline,
+        only_challenger=pair.cells.challenger,
+        both_wrong=pair.cells.neither,
     )
 
 
