@@ -22,7 +22,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     categorical one, in the order of the reference. `nullable`: the reference column had missing values.
     `open_categories`: the pipeline accepts categories it has not seen. `choices` are the only numbers that a numeric
     feature may have, if the pipeline encodes them as categories and fails on others. `source_name` is the column's
-    name in the training data, where it was changed.
+    name in the training data, where it was changed. `boolean`: a numeric feature whose values are false (0) and true
+    (1) in the training data.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     nullable: bool = False
     open_categories: bool = False
     source_name: str | None = None
+    boolean: bool = False
 
 
 class FeatureContract(msgspec.Struct, frozen=True):

@@ -17,7 +17,10 @@ from app.domain.outcome import OutcomeKind
 
 
 class PredictionRow(msgspec.Struct, frozen=True):
-    """A row of `predictions`; `features`, `answers` and `failed` are JSON texts as in `LoggedPrediction`."""
+    """A row of `predictions`; `features`, `answers`, `failed` and `lacking` are JSON texts as in `LoggedPrediction`.
+
+    `layout` is the id of a row of `layouts`, None where `features` are those of the contract of `version`, in its order.
+    """
 
     seq: int
     prediction_id: str
@@ -35,6 +38,8 @@ class PredictionRow(msgspec.Struct, frozen=True):
     latency_us: int
     own_key: str | None = None
     failed: str | None = None
+    layout: int | None = None
+    lacking: str | None = None
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):

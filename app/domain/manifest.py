@@ -1,4 +1,4 @@
-"""The manifest of a published version: contract, data, figures, runtime, and the checksums of its files."""
+"""The manifests of a published version and of its later drift references, with the checksums of their files."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from app.domain.experiment import CaseFacts
 
 # Raised only for a change that an older release would misread; a new optional field does not need it.
 MANIFEST_FORMAT = 1
+REFERENCE_MANIFEST_FORMAT = 1
+REFERENCE_FILE = "reference.json"
+# Below MODEL_DIR. Starts with a dot, so that no release takes it for a version: see `VERSION_NAME`.
+REFERENCES = ".references"
 
 
 class FileSum(msgspec.Struct, frozen=True):
@@ -73,3 +77,38 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[tuple[float | str | None, ...], ...] = ()
     cases: CaseFacts = CaseFacts()
     data_report: Mapping[str, object] = msgspec.field(default_factory=dict)
+
+
+class ReferenceManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The description of a drift reference that a version got after its publication; signed as a whole, never changed.
+
+    `number` counts the later references of a version from 1. It belongs to the version with that `ordinal` and whose
+    `model.joblib` has the SHA-256 `model`. Requests served from `counts_from_us` on (µs since 1970) are compared with
+    it. `reference_is` is what the publisher said of its rows, `source` where they came from. `files` has
+    `reference.json`.
+    """
+
+    format: int = REFERENCE_MANIFEST_FORMAT
+    version: str
+    ordinal: int
+    model: str
+    number: int
+    created_at: str
+    counts_from_us: int
+    reference_is: str
+    rows: int
+    source: Source
+    libraries: Mapping[str, str]
+    files: Mapping[str, FileSum]
+
+
+class ReferenceHistory(msgspec.Struct, frozen=True):
+    """The later references of a version, oldest first, and the reasons why others of them do not count."""
+
+    later: tuple[ReferenceManifest, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> ReferenceManifest | None:
+        """The one that counts; None where that is the reference that the version was published with."""
+        return self.later[-1] if self.later else None

@@ -14,7 +14,7 @@ from app.errors import InvalidFeatures, InvalidRequest
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 # By exact type: `True` is an int in Python, and a boolean is not a number here (ADR 0005).
 _NUMBERS = frozenset((float, int))
-_LONG_TEXT = 60
+LONG_TEXT = 60
 
 
 class RowParser:
@@ -100,7 +100,7 @@ class RowParser:
                 raise InvalidFeatures(f"feature {name!r} is missing", field=name)
         unknown = next(str(name) for name in value if name not in self._known)
         raise InvalidFeatures(
-            f"unknown feature {_short(unknown)}; known are {', '.join(self._names)}", field=unknown[:_LONG_TEXT]
+            f"unknown feature {short(unknown)}; known are {', '.join(self._names)}", field=unknown[:LONG_TEXT]
         )
 
     def _checked(self, values: list[Any]) -> list[Any]:
@@ -142,7 +142,7 @@ def _checked_category(feature: Feature, value: object) -> str:
         raise InvalidFeatures(f"feature {name!r} must be a string, got {_kind(value)}", field=name)
     if value not in feature.categories and not feature.open_categories:
         known = ", ".join(feature.categories[:10]) + (", …" if len(feature.categories) > 10 else "")
-        raise InvalidFeatures(f"feature {name!r} has no category {_short(value)}; known are {known}", field=name)
+        raise InvalidFeatures(f"feature {name!r} has no category {short(value)}; known are {known}", field=name)
     return value
 
 
@@ -151,5 +151,6 @@ def _kind(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _LONG_TEXT else text[:_LONG_TEXT] + "…")
+def short(text: str) -> str:
+    """The text in quotes, cut where it is long."""
+    return repr(text if len(text) <= LONG_TEXT else text[:LONG_TEXT] + "…")

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from app.domain.columns import LoggedLayout
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Exposure, Outputs
 from app.domain.rows import RowParser
@@ -46,8 +47,9 @@ class LoadedModels(msgspec.Struct, frozen=True):
     """The loaded versions by name, in order of their ordinals; replaced as a whole, never changed.
 
     Requests that force no version are parsed against the contract of `reference`: the champion, or the first version.
-    `compatible` are the versions with a compatible contract, the only ones that routing and shadow use; with at least
-    one version, the reference is among them. `refused` are the versions that may not be served.
+    `compatible` are the versions that can be asked the same requests, the only ones that routing and shadow use; with
+    at least one version, the reference is among them. `excluded` has the reason for each other loaded version. `refused`
+    are the versions that may not be served.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -55,6 +57,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     compatible: tuple[str, ...]
     aliases: Mapping[str, str]
     refused: tuple[RefusedVersion, ...] = ()
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Sink(Protocol):
@@ -75,7 +78,9 @@ class ExposureLog(Protocol):
 class LoggedPrediction(msgspec.Struct, frozen=True):
     """One row of the `predictions` log. `features` and `answers` are JSON texts.
 
-    `features` is an array in the order of the contract. `answers` maps each version that answered (serving and
+    `features` is an array in the order of `layout`, or where that is None, of the contract of `version`. `lacking` is a
+    JSON array of the versions that took no part, because the request lacks a column that they read; None where all
+    could. `answers` maps each version that answered (serving and
     shadow) to `{"c": class id, "p": [probabilities]}` or `{"v": number}`. `own_key` is the caller's key for the row.
     `failed` is a JSON array of the versions that were asked and gave no answer; None where all did.
     """
@@ -96,3 +101,5 @@ class LoggedPrediction(msgspec.Struct, frozen=True):
     latency_us: int
     own_key: str | None = None
     failed: str | None = None
+    layout: LoggedLayout | None = None
+    lacking: str | None = None
