@@ -19,7 +19,7 @@ from app.domain.outcome import OutcomeKind
 class PredictionRow(msgspec.Struct, frozen=True):
     """A row of `predictions`; `features`, `answers`, `failed` and `lacking` are JSON texts as in `LoggedPrediction`.
 
-    `layout` is the id of a row of `layouts`, None where `features` are those of the contract of `version`, in its order.
+    `layout` is the id of a row of `layouts`; None: `features` are those of the contract of `version`, in its order.
     """
 
     seq: int

@@ -48,8 +48,8 @@ class LoadedModels(msgspec.Struct, frozen=True):
 
     Requests that force no version are parsed against the contract of `reference`: the champion, or the first version.
     `compatible` are the versions that can be asked the same requests, the only ones that routing and shadow use; with
-    at least one version, the reference is among them. `excluded` has the reason for each other loaded version. `refused`
-    are the versions that may not be served.
+    at least one version, the reference is among them. `excluded` has the reason for each other loaded version.
+    `refused` are the versions that may not be served.
     """
 
     versions: Mapping[str, LoadedVersion]
