@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from app.domain.classes import boolean_of
+from app.domain.classes import boolean_values
 from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import LONG_TEXT, RowParser, short
 from app.errors import InvalidFeatures
@@ -124,19 +124,6 @@ def _spelling(feature: Feature, column: Feature) -> Mapping[object, float | str]
     return {theirs[flag]: ours[flag] for flag in (False, True)}
 
 
-def boolean_values(feature: Feature) -> Mapping[bool, float | str] | None:
-    """The values of false and true of a boolean feature; None for any other."""
-    if feature.kind == "numeric":
-        return {False: 0.0, True: 1.0} if feature.boolean else None
-    flags = [(boolean_of(category), category) for category in feature.categories]
-    if not flags or any(flag is None for flag, _ in flags):
-        return None
-    known = {bool(flag): category for flag, category in flags}
-    example = next(iter(known.values()))
-    spelled = {flag: str(flag).lower() if example.islower() else str(flag) for flag in (False, True)}
-    return {**spelled, **known} if len(flags) == len(known) else None
-
-
 class Layout:
     """The columns that one request has, with a parser for them, and the versions that can answer it.
 
@@ -186,7 +173,7 @@ class Union(msgspec.Struct, frozen=True):
 
     columns: tuple[Feature, ...]
     contracts: Mapping[str, FeatureContract]
-    excluded: Mapping[str, str]
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def union_of(reference: str, contracts: Versions) -> Union:
@@ -289,7 +276,7 @@ class RequestColumns:
         """The columns that a request may leave out."""
         return self._columns[self._width :]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         """Whether a column may be given under this name."""
         return name in self._places
 
