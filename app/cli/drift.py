@@ -12,15 +12,19 @@ import numpy as np
 from app.cli.access import registry_of
 from app.cli.table import table_lines, terminal_width
 from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.manifest import REFERENCE_FILE
+from app.domain.timestamps import iso_utc
+from app.drift.alarm_streams import what_changed
 from app.drift.reference import DriftReference
 from app.drift.report import drift_report
-from app.drift.report_types import DriftReport, StreamReport
+from app.drift.report_types import AlarmStream, DriftReport, StreamReport
 from app.drift.watch import start, update
 from app.errors import DataRefused
 from app.settings import Settings
 from app.training.columns import Column
 
 _HEADINGS = ("FEATURE", "SCORE", "EVIDENCE", "MISSING", "UNSEEN", "OUT OF RANGE")
+_ALARM_HEADINGS = ("ALARM RAISED BY", "KIND", "AFTER ROW", "EVIDENCE THEN")
 _BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
@@ -49,13 +53,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def lines_of(report: DriftReport, width: int | None = None, *, shuffled: bool = False) -> list[str]:
-    """The verdict, the score, a row for each feature, and a sentence for each joint statistic that has evidence."""
+    """The verdict, what raised an alarm, the score, each feature, and each joint statistic that has evidence."""
     joint = [f"  {part.explanation} (evidence {part.evidence:.2f})" for part in report.joint if part.evidence > 0]
     features = [_feature(feature) for feature in report.features]
     return [
         f"{report.requests} rows compared with the {report.reference_rows} reference rows of {report.version}",
         "",
         _verdict(report, shuffled=shuffled),
+        *_alarm_streams(report.alarm_streams, width),
         f"score {report.score:.2f}: at least {report.score:.0%} of the last {min(report.window, report.requests)} "
         "rows are displaced",
         "",
@@ -84,24 +89,39 @@ def _report(args: argparse.Namespace) -> DriftReport:
     from app.training.dataset import read_csv
 
     with registry_of(Settings.from_environ()) as registry:
-        artefact = registry.verified(args.version)
-        reference = DriftReference.from_json(artefact.read("reference.json"))
+        artefact, later = registry.verified(args.version), registry.references(args.version).valid
+        newest = later[-1] if later else None
+        reference = newest.reference if newest else DriftReference.from_json(artefact.read(REFERENCE_FILE))
     rows = contract_rows(artefact.manifest.contract, read_csv(args.file))
     if args.shuffle is not None:
         rows = rows[np.random.default_rng(args.shuffle).permutation(len(rows))]
-    return drift_report(args.version, reference, update(reference, start(reference, args.window or len(rows)), rows))
+    state = update(reference, start(reference, args.window or len(rows)), rows)
+    report = drift_report(args.version, reference, state)
+    if newest is None:
+        return report
+    number, since = newest.manifest.number, iso_utc(newest.manifest.counts_from_us)
+    return msgspec.structs.replace(report, reference_number=number, reference_since=since)
 
 
 def _verdict(report: DriftReport, *, shuffled: bool) -> str:
     if report.alarm:
         began = "" if report.since_requests is None else f"; it began at about row {report.since_requests + 1}"
         sorting = "" if shuffled else " If the file is sorted, its order alone can be the reason: try --shuffle 1."
-        return f"A change is proven{began}.{sorting}"
+        return f"A change is proven in {what_changed(report.alarm_streams)}{began}.{sorting}"
     if report.alarms:
-        return "A change was proven earlier in the file, and is over at its end."
+        changed = what_changed(report.alarm_streams)
+        return f"A change was proven in {changed} earlier in the file, and is over at its end."
     if report.evidence > 0:
         return f"No change is proven; evidence {report.evidence:.2f} of 1."
     return "No change is proven, and there is no evidence of one."
+
+
+def _alarm_streams(streams: Sequence[AlarmStream], width: int | None) -> list[str]:
+    """A table of the streams as they were when they raised the alarm; empty without one."""
+    if not streams:
+        return []
+    rows = [(each.name, each.kind, f"{each.requests:,}", f"{each.evidence:.2f}") for each in streams]
+    return ["", *table_lines(rows, _ALARM_HEADINGS, numeric=(2, 3), width=width), ""]
 
 
 def _limits(report: DriftReport) -> list[str]:

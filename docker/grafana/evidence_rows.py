@@ -76,19 +76,31 @@ DRIFT = Row(
             "Lower bound on the share of recent traffic that is displaced against the champion's training data.",
             "percentunit",
             (Query("max(model_drift_score)", "all features"),),
+            span=6,
         ),
         Panel(
             "Evidence of a change",
-            "Evidence that the inputs have changed. At 1 an alarm is raised; it stays until it is acknowledged.",
+            "Evidence of a change in the inputs, their relation, the answers or the errors. At 1 it raises the alarm.",
             "none",
             (Query("max(model_drift_evidence)", "evidence"), Query("max(model_drift_alarm)", "alarm")),
             limit=1,
+            span=6,
+        ),
+        Panel(
+            "Streams that raised the alarm",
+            "How many streams of each kind raised the standing alarm: inputs, joint (the relation of the inputs), "
+            "outputs (the champion's answers) or errors. They count until the alarm is acknowledged or ends; "
+            "GET /drift names them, with their evidence at that moment.",
+            "short",
+            (Query("max by (kind) (model_drift_alarm_streams)", "{{kind}}"),),
+            span=6,
         ),
         Panel(
             "Displaced traffic by feature",
             "Lower bound on the displaced share for each single feature.",
             "percentunit",
             (Query("max by (feature) (model_feature_drift_score)", "{{feature}}"),),
+            span=6,
         ),
     ),
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.observe import catalogue
 from tests.infra.repository import ROOT
 
 FOLDER = ROOT / "docker" / "grafana"
@@ -61,3 +62,10 @@ def test_panels_do_not_overlap_and_fit_the_width() -> None:
         assert not cells & seen, panel["title"]
         assert at["x"] + at["w"] <= 24
         seen |= cells
+
+
+def test_each_drift_metric_is_drawn() -> None:
+    asked = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
+    metrics = [each for each in catalogue.DERIVED if each.name.startswith("model_")]
+    assert [each.name for each in metrics if each.name not in asked] == []
+    assert "max by (kind) (model_drift_alarm_streams)" in asked

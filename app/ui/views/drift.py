@@ -69,6 +69,11 @@ def _headline(report: ApiDrift) -> None:
             f"**Alarm: {what}.**{since} Find the cause below, then acknowledge the alarm.",
             icon=":material/notifications_active:",
         )
+    elif report.alarm_streams:
+        st.info(
+            "**No alarm.** The last one ended before anybody acknowledged it: what raised it has been clean since.",
+            icon=":material/history:",
+        )
     elif report.acknowledged:
         st.info(
             f"**No alarm.** The last one was acknowledged {moment(report.acknowledged)}.",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +66,38 @@ def test_a_file_with_a_shift_is_proven_to_have_changed(folder, capsys):
     assert "A change is proven" in capsys.readouterr().out
 
 
-def test_a_change_that_is_over_is_reported(folder, capsys):
+def alarm_table(text: str) -> list[list[str]]:
+    """The cells of the table of streams that raised the alarm, without its heading; empty if there is none."""
+    lines = iter(text.splitlines())
+    if not any(line.startswith("ALARM RAISED BY") for line in lines):
+        return []
+    return [re.split(r" {2,}", line.strip()) for line in itertools.takewhile(str.strip, lines)]
+
+
+def test_a_change_that_is_over_is_reported_with_what_raised_the_alarm(folder, capsys):
     lines = [*rows(200), *rows(100, shift=3.0), *rows(1200)]
     assert main(["drift", csv(folder, lines), "--version", "v1"]) == 0
-    assert "proven earlier in the file, and is over at its end" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "A change was proven in the inputs (size)" in text
+    assert " earlier in the file, and is over at its end." in text
+    [[stream, kind, row, evidence], *_] = alarm_table(text)
+    assert (stream, kind, evidence, 200 < int(row) <= 250) == ("size", "inputs", "1.00", True)
+
+
+def test_the_streams_of_an_alarm_are_listed_with_row_and_evidence(folder, capsys):
+    path = csv(folder, [*rows(100), *rows(300, shift=2.0)])
+    streams = report(capsys, path)["alarm_streams"]
+    assert main(["drift", path, "--version", "v1"]) == 0
+    text = capsys.readouterr().out
+    assert "A change is proven in the inputs (size)" in text
+    assert alarm_table(text) == [
+        [each["name"], each["kind"], str(each["requests"]), f"{each['evidence']:.2f}"] for each in streams
+    ]
+
+
+def test_without_an_alarm_no_stream_is_listed(folder, capsys):
+    assert main(["drift", csv(folder, rows(100)), "--version", "v1"]) == 0
+    assert alarm_table(capsys.readouterr().out) == []
 
 
 @pytest.mark.parametrize(("options", "advised"), [([], True), (["--shuffle", "1"], False)])

@@ -1,0 +1,56 @@
+"""The Drift page says which streams raised the alarm, with their evidence at that moment, until it is acknowledged."""
+
+import pytest
+
+from tests.ui import answers
+from tests.ui.conftest import text_of
+
+LENGTH = {"name": "length", "kind": "inputs", "evidence": 1.0, "requests": 40, "at": "2026-11-20T12:00:00Z"}
+DISTANCE = {**LENGTH, "name": "distance", "kind": "joint"}
+CLASS = {**LENGTH, "name": "class", "kind": "outputs"}
+ERRORS = {**LENGTH, "name": "errors", "kind": "errors", "requests": 25, "at": None}
+
+
+def drift(**changed):
+    return {**answers.NORMAL, "/drift": {**answers.DRIFT, **changed}}
+
+
+@pytest.mark.parametrize(
+    ("streams", "named"),
+    [
+        ([LENGTH], "the inputs"),
+        ([ERRORS, LENGTH], "the inputs and the errors"),
+        ([DISTANCE], "the relation of the inputs"),
+        ([CLASS], "the answers"),
+        ([ERRORS], "the errors"),
+    ],
+)
+def test_the_alarm_names_the_kinds_of_streams_that_raised_it_and_no_other(begin, page, streams, named):
+    begin(drift(alarm_streams=streams))
+    assert f"**Alarm: a change is proven in {named}.**" in text_of(page("drift"))
+
+
+def test_each_stream_is_shown_as_it_was_when_it_raised_the_alarm(begin, page):
+    begin(drift(evidence=0.1, alarm_streams=[LENGTH, ERRORS], assumption="The alarm takes requests for exchangeable."))
+    at = page("drift")
+    table = at.dataframe[0].value
+    assert table[["raised by", "kind", "evidence then", "after requests"]].values.tolist() == [
+        ["length", "the inputs", 1.0, 40],
+        ["errors", "the errors", 1.0, 25],
+    ]
+    assert "The alarm takes requests for exchangeable." in text_of(at)
+
+
+def test_an_alarm_that_ended_keeps_its_streams_and_is_not_called_none(begin, page):
+    begin(drift(alarm=False, evidence=0.0, alarm_streams=[LENGTH]))
+    at = page("drift")
+    assert "The last one ended before anybody acknowledged it" in text_of(at)
+    assert "No change in the traffic has been proven" not in text_of(at)
+    assert list(at.dataframe[0].value["raised by"]) == ["length"]
+
+
+def test_an_acknowledged_alarm_shows_no_streams(begin, page):
+    begin(drift(alarm=False, evidence=0.0, acknowledged="2026-11-20T12:00:00Z", alarm_streams=[]))
+    at = page("drift")
+    assert "The last one was acknowledged" in text_of(at)
+    assert "raised by" not in at.dataframe[0].value.columns
