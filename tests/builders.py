@@ -1,14 +1,16 @@
 """Records that many tests need, with defaults for everything that a test does not name."""
 
 import msgspec
+import numpy as np
 
+from app.domain.columns import Layout
 from app.domain.contract import Feature, FeatureContract
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.manifest import Manifest, Parity, Source
 from app.domain.rows import RowParser
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import LiveModels
+from app.services.serving.predictor import LiveModels, PredictionRequest
 
 SHA256 = "a" * 64
 
@@ -75,6 +77,19 @@ def loaded_models(*versions, compatible=None, aliases=None, refused=()):
 def models_of(contract=CONTRACT, **runtimes):
     """Loaded models from runtimes by name."""
     return loaded_models(*(loaded_version(name, runtime, contract) for name, runtime in runtimes.items()))
+
+
+def layout_of(contract=CONTRACT, versions=("v1", "v2")):
+    """The layout of rows whose columns are those that all `versions` read."""
+    return Layout(contract, contract.features, dict.fromkeys(versions, contract))
+
+
+def request_for(predictor, rows=((1.0,),), forced=None, **changes):
+    """A request as the endpoint makes it, of rows that are arrays."""
+    state = changes.get("state") or predictor.live_state()
+    parsed, layout = state.columns(forced).rows(np.asarray(rows).tolist())
+    values = {"rows": parsed, "layout": layout, "state": state, "request_id": "r", "forced": forced}
+    return PredictionRequest(**{**values, **changes})
 
 
 def configuration(weights=None, **changes):

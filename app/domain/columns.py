@@ -144,11 +144,11 @@ class Layout:
         }
         # Both in the form that the log keeps.
         self.lacking_text = msgspec.json.encode(sorted(self.lacking)).decode() if self.lacking else None
-        self._logged = _logged_layout(columns)
+        self.logged = _logged_layout(columns)
 
     def logged_for(self, version: str) -> LoggedLayout | None:
         """What the log says of the columns of a row that `version` serves; None if they are the version's own."""
-        return None if self.readers[version].positions is None else self._logged
+        return None if self.readers[version].positions is None else self.logged
 
 
 Versions = Mapping[str, FeatureContract]

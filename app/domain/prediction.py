@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from app.domain.columns import Layout
+
 # Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
 DECIMALS, SMALL = 7, 1e-3
 # The reason of a failure whose version was not asked.
@@ -39,13 +41,14 @@ class Exposure(msgspec.Struct, frozen=True):
     `chosen` is the policy's version, chosen with probability `propensity` (None if not by chance: forced); `version`
     is the one that answered, another one after a fallback. `counts` is false for answers that must not enter the
     experiment (forced, synthetic). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds. `keys` are the caller's
-    own keys, one for each row or none at all.
+    own keys, one for each row or none at all. `rows` have the columns of `layout`, in its order.
     """
 
     prediction_ids: list[str]
     served_at_us: int
     request_id: str
     rows: np.ndarray
+    layout: Layout
     version: str
     chosen: str
     assignment: Assignment

@@ -97,11 +97,8 @@ def _loaded_models(
     # Without a champion the oldest version: a service that can answer does.
     champion = aliases.get(CHAMPION)
     reference = champion if champion in versions else next(iter(versions), None)
-    compatible: tuple[str, ...] = ()
-    if reference is not None:
-        contract = versions[reference].contract
-        compatible = tuple(name for name, version in versions.items() if contract.compatible_with(version.contract))
-    return LoadedModels(versions=versions, reference=reference, compatible=compatible, aliases=aliases, refused=refused)
+    models = LoadedModels(versions=versions, reference=None, compatible=(), aliases=aliases, refused=refused)
+    return models.led_by(reference)
 
 
 def _runtime(artefact: Artefact) -> Runtime:

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from app.domain.columns import LoggedLayout
+from app.domain.columns import LoggedLayout, union_of
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Exposure, Outputs
 from app.domain.rows import RowParser
@@ -58,6 +58,14 @@ class LoadedModels(msgspec.Struct, frozen=True):
     aliases: Mapping[str, str]
     refused: tuple[RefusedVersion, ...] = ()
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def led_by(self, reference: str | None) -> LoadedModels:
+        """The same versions with another reference, which decides who can be asked the same requests."""
+        if reference is None:
+            return msgspec.structs.replace(self, reference=None, compatible=(), excluded={})
+        union = union_of(reference, {name: version.contract for name, version in self.versions.items()})
+        compatible = tuple(union.contracts)
+        return msgspec.structs.replace(self, reference=reference, compatible=compatible, excluded=union.excluded)
 
 
 class Sink(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from app.errors import InvalidRequest
@@ -16,7 +17,7 @@ _BATCH_KEYS = frozenset(("instances", "features", "ids", "user_id"))
 
 
 def single_row(
-    body: dict[str, Any], names: tuple[str, ...], environ: dict[str, Any]
+    body: dict[str, Any], columns: Container[str], environ: dict[str, Any]
 ) -> tuple[object, str | None, str | None]:
     """The row (an array or object, not checked yet), the user id, and the caller's own key for the row.
 
@@ -31,19 +32,19 @@ def single_row(
             user_id = header_user(environ) if "HTTP_X_USER_ID" in environ else None
             return features, user_id, header_key(environ) if "HTTP_X_PREDICTION_KEY" in environ else None
         _refuse_unknown(body, _SINGLE_KEYS)
-        _refuse_features(body, names)
+        _refuse_features(body, columns)
         return features, _user(body, environ), _key(body, environ)
-    if "features" in body and "features" not in names:
+    if "features" in body and "features" not in columns:
         raise InvalidRequest("features must be an array or an object by feature name", field="features")
     if "id" not in body and "user_id" not in body:
         return body, header_user(environ), header_key(environ)
-    options = {key: body[key] for key in _HEADERS if key in body and key not in names}
+    options = {key: body[key] for key in _HEADERS if key in body and key not in columns}
     row = {key: value for key, value in body.items() if key not in options}
     return row, _user(options, environ), _key(options, environ)
 
 
 def batch_rows(
-    body: dict[str, Any], names: tuple[str, ...], environ: dict[str, Any]
+    body: dict[str, Any], columns: Container[str], environ: dict[str, Any]
 ) -> tuple[list[Any], str | None, tuple[str, ...]]:
     """The rows (not checked yet) of `{"instances": [...]}`, the user id, and the caller's own keys.
 
@@ -51,7 +52,7 @@ def batch_rows(
     `InvalidRequest`.
     """
     _refuse_unknown(body, _BATCH_KEYS)
-    _refuse_features(body, names)
+    _refuse_features(body, columns)
     key = "instances" if "instances" in body else "features"
     if key not in body:
         raise InvalidRequest("instances is missing: give an array of rows", field="instances")
@@ -134,10 +135,10 @@ def _checked_key(key: object, field: str) -> str:
     return key
 
 
-def _refuse_features(body: dict[str, Any], names: tuple[str, ...]) -> None:
+def _refuse_features(body: dict[str, Any], columns: Container[str]) -> None:
     """Refuse an option that has the name of a feature: whoever sends it beside the row may mean either."""
     for key, header in _HEADERS.items():
-        if key in body and key in names:
+        if key in body and key in columns:
             raise InvalidRequest(
                 f"{key!r} is a feature of this model: put it in the row, and give the option as the header {header}",
                 field=key,

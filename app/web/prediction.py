@@ -166,11 +166,13 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     forced = environ.get("HTTP_X_MODEL_VERSION")
     predictor = services.predictor
     state = predictor.live_state()
-    parser = state.parser(forced)
-    features, user_id, key = single_row(body, parser.names, environ)
-    row = parser.row(features)
+    columns = state.columns(forced)
+    features, user_id, key = single_row(body, columns, environ)
+    row, layout = columns.row(features)
     keys = () if key is None else (key,)
-    served = predictor.predict(PredictionRequest(row, request_id, forced, user_id, _synthetic(environ), state, keys))
+    served = predictor.predict(
+        PredictionRequest(row, layout, state, request_id, forced, user_id, _synthetic(environ), keys)
+    )
     return served.version.name, encode(answer_to_one(served))
 
 
@@ -178,12 +180,13 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
     body = _checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
     state = services.predictor.live_state()
-    parser = state.parser(forced)
-    rows, user_id, keys = batch_rows(body, parser.names, environ)
+    columns = state.columns(forced)
+    instances, user_id, keys = batch_rows(body, columns, environ)
     limit = services.settings.max_batch_rows
-    if len(rows) > limit:
-        raise TooLarge(f"the batch has {len(rows)} rows; the limit is {limit}", field="instances")
-    request = PredictionRequest(parser.rows(rows), request_id, forced, user_id, _synthetic(environ), state, keys)
+    if len(instances) > limit:
+        raise TooLarge(f"the batch has {len(instances)} rows; the limit is {limit}", field="instances")
+    rows, layout = columns.rows(instances)
+    request = PredictionRequest(rows, layout, state, request_id, forced, user_id, _synthetic(environ), keys)
     served: ServedPrediction = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 

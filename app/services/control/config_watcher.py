@@ -131,6 +131,7 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         versions=tuple(loaded_models.versions),
         refused=tuple(refused.name for refused in loaded_models.refused),
         eligible=loaded_models.compatible,
+        excluded=loaded_models.excluded,
         champion=loaded_models.aliases.get("champion"),
         task=reference.contract.task if reference else "classification",
         ordinals={version.name: version.ordinal for version in loaded_models.versions.values()},

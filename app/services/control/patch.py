@@ -118,7 +118,7 @@ def _ramp(asked: RampPatch, latest: Configuration, available: AvailableVersions)
     version = asked.version
     _require_known(version, available, "ramp")
     if version not in available.eligible:
-        raise InvalidRequest(f"{version} reads other features than the rest, so it cannot be ramped", field="ramp")
+        raise InvalidRequest(available.refusal(version), field="ramp")
     # Guardrails compare a challenger with the baseline: a ramp of the baseline would have none.
     if version == latest.terms.baseline:
         raise InvalidRequest(
@@ -182,9 +182,7 @@ def _weights(asked: Mapping[str, float], latest: Configuration, available: Avail
     for version, weight in weights.items():
         _require_known(version, available, "weights")
         if weight > 0 and version not in available.eligible:
-            raise InvalidRequest(
-                f"{version} reads other features than the rest, so it cannot take their requests", field="weights"
-            )
+            raise InvalidRequest(available.refusal(version), field="weights")
     # Versions that the patch leaves out stay in the split, at 0: they go on in shadow.
     return {version: weights.get(version, 0.0) for version in (*latest.weights, *weights)}
 

@@ -46,9 +46,9 @@ _NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=Ex
 class AvailableVersions(msgspec.Struct, frozen=True):
     """The versions that a split can be over.
 
-    `versions` are loaded, by ordinal; `eligible` are those of a compatible contract, which routing may use; `champion`
-    is where the alias points. `refused` versions are in the registry but may not be served. `ordinals` are by name, and
-    so are `cases`, what the manifests say of the rows of their references.
+    `versions` are loaded, by ordinal; `eligible` are those that can be asked the same requests, `excluded` has the
+    reason for each of the others. `champion` is where the alias points. `refused` versions are in the registry but may
+    not be served. `ordinals` are by name, and so are `cases`, what the manifests say of the rows of their references.
     """
 
     versions: tuple[str, ...]
@@ -58,6 +58,12 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     refused: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
     cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def refusal(self, version: str) -> str:
+        """Why a loaded version cannot be asked what the others are asked, in a sentence."""
+        reason = self.excluded.get(version, "cannot be asked the same requests as the others")
+        return f"{version} takes no part in the experiment: it {reason}"
 
     def cases_of(self, version: str | None, otherwise: CaseFacts) -> CaseFacts:
         """The facts of that version's reference; `otherwise` where it is not loaded."""
@@ -106,7 +112,7 @@ def next_terms(configuration: Configuration) -> ExperimentTerms:
 
 class _Start(msgspec.Struct, frozen=True):
     """What a start is given: `changed` are the settings whose values differ from those that `before` was made with,
-    `versions` those of the split: the loaded ones, and the refused ones that were in it before."""
+    `versions` those of the split: the eligible ones, and those that were in it before."""
 
     settings: Settings
     available: AvailableVersions
@@ -124,7 +130,12 @@ def _start(settings: Settings, available: AvailableVersions, before: Configurati
         before=before,
         explicit=explicit,
         changed=frozenset(name for name in explicit if _has_changed(name, explicit[name], before)),
-        versions=available.versions + tuple(version for version in available.refused if version in before.weights),
+        versions=tuple(
+            version
+            for version in (*available.versions, *available.refused)
+            # A version that takes no part is no reason for another experiment, neither when it comes nor when it goes.
+            if version in available.eligible or version in before.weights
+        ),
     )
 
 

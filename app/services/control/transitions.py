@@ -6,7 +6,7 @@ id stands for one that the commit makes, and the revision number (`epoch`) is th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -71,14 +71,14 @@ def decided_by_person(
     `require_served` raises for a version that could not take the traffic.
     """
     if version is not None:
-        require_served(version, available.versions, available.eligible)
+        require_served(version, available)
     if action == "promote":
         if version is None:
             raise InvalidRequest("name the version to promote", field="version")
         return _knowing_cases(promoted(latest, version), available)
     after = rolled_back(latest, version) if action == "rollback" else kept(latest, version)
     # The champion or baseline from before may have left the registry since.
-    require_served(str(after.champion), available.versions, available.eligible)
+    require_served(str(after.champion), available)
     return _knowing_cases(after, available)
 
 
@@ -160,14 +160,12 @@ def changes_between(before: Configuration, after: Configuration) -> Mapping[str,
     return {name: Change(old, new) for name, (old, new) in pairs.items() if old != new}
 
 
-def require_served(version: str, loaded: Collection[str], compatible: Collection[str]) -> None:
-    """Raise `UnknownVersion` for a version that is not loaded, `Contradiction` for one of an incompatible contract."""
-    if version not in loaded:
-        raise unknown_version(version, loaded, "version")
-    if version not in compatible:
-        raise Contradiction(
-            f"{version} reads other features than the rest, so it cannot take their requests", field="version"
-        )
+def require_served(version: str, available: AvailableVersions) -> None:
+    """Raise `UnknownVersion` for a version that is not loaded, `Contradiction` for one that takes no part."""
+    if version not in available.versions:
+        raise unknown_version(version, available.versions, "version")
+    if version not in available.eligible:
+        raise Contradiction(available.refusal(version), field="version")
 
 
 def _require_same(version: str | None, target: str, what: str) -> None:

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 import msgspec
 import numpy as np
 
+from app.domain.columns import Layout, Reading
 from app.domain.prediction import CIRCUIT_OPEN, Exposure, Outputs
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction
@@ -34,8 +35,9 @@ class NotFinite(ValueError):
 def answers_of(
     exposures: Sequence[Exposure], version: str, loaded_models: LoadedModels, on_failure: OnFailure
 ) -> tuple[list[dict[str, Answer]], Failed]:
-    """Each row's answers by version: that of `version`, which served all of `exposures`, and its compatible versions'.
+    """Each row's answers by version: that of `version`, which served all of `exposures`, and those of the others.
 
+    All exposures have the same layout. Other versions are asked if they have all of their columns in it.
     Also the versions that failed: when they were to serve, or here, in shadow. A version that raised when it was to
     serve is not asked again; one that was not asked then, because its circuit breaker was open, is asked here.
     `on_failure` is called once for each exposure with rows that a version could not answer here.
@@ -48,13 +50,14 @@ def answers_of(
     failed: Failed = {}
     for place, versions in raised.items():
         failed.update((row, [*versions]) for row in range(borders[place], borders[place + 1]) if versions)
-    if version in loaded_models.compatible and len(loaded_models.compatible) > 1:
+    readers = exposures[0].layout.readers
+    others = _others(version, loaded_models, readers)
+    if others:
         rows = np.concatenate([exposure.rows for exposure in exposures])
-        for name in loaded_models.compatible:
-            if name == version:
-                continue
+        for name in others:
             spans = _spans_to_ask(name, raised, borders)
-            by_version[name], errors = _ask(loaded_models.versions[name], rows, borders, spans)
+            own_rows = readers[name].rows(rows)
+            by_version[name], errors = _ask(loaded_models.versions[name], own_rows, borders, spans)
             for row in errors:
                 failed.setdefault(row, []).append(name)
             _report(name, errors, borders, on_failure)
@@ -64,6 +67,16 @@ def answers_of(
         for row_answers in zip(*by_version.values(), strict=True)
     ]
     return answers, failed
+
+
+def _others(version: str, loaded_models: LoadedModels, readers: Mapping[str, Reading]) -> list[str]:
+    """The versions to ask in shadow: the compatible ones that can read the rows, if the one that served is compatible.
+
+    One that was loaded after the rows were parsed is not among the readers.
+    """
+    if version not in loaded_models.compatible:
+        return []
+    return [name for name in loaded_models.compatible if name != version and name in readers]
 
 
 def _raised(exposure: Exposure) -> list[str]:
@@ -166,13 +179,15 @@ _ENCODER = msgspec.json.Encoder()
 def log_rows(
     exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
 ) -> list[LoggedPrediction]:
-    """One row of the log for each prediction, in the order of `exposures`, with every compatible version's answer.
+    """One row of the log for each prediction, in the order of `exposures`, with the answers of all that can read it.
 
     A missing value (NaN) is null in the JSON. Raises the encoder's errors for a value that JSON cannot express.
     """
     rows_of: dict[int, list[LoggedPrediction]] = {}
-    for version in {exposure.version: None for exposure in exposures}:
-        places = [place for place, exposure in enumerate(exposures) if exposure.version == version]
+    groups: dict[tuple[str, Layout], list[int]] = {}
+    for place, exposure in enumerate(exposures):
+        groups.setdefault((exposure.version, exposure.layout), []).append(place)
+    for (version, _), places in groups.items():
         group = [exposures[place] for place in places]
         found, failed = answers_of(group, version, loaded_models, on_failure)
         answers = _lines(found)
@@ -204,6 +219,8 @@ def _rows(
     exposure: Exposure, features: list[str], answers: list[str], failed: list[str | None]
 ) -> list[LoggedPrediction]:
     keys: Sequence[str | None] = exposure.keys or [None] * len(answers)
+    layout = exposure.layout.logged_for(exposure.version)
+    lacking = exposure.layout.lacking_text
     latency_us = round(exposure.latency_s * 1e6)
     return [
         LoggedPrediction(
@@ -223,6 +240,8 @@ def _rows(
             latency_us,
             own_key,
             failed_versions,
+            layout,
+            lacking,
         )
         for prediction_id, row, answer, own_key, failed_versions in zip(
             exposure.prediction_ids, features, answers, keys, failed, strict=True

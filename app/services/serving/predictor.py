@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from app.domain.columns import Layout, Reading, RequestColumns, Union, union_of
 from app.domain.experiment import Configuration
 from app.domain.prediction import CIRCUIT_OPEN, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
-from app.domain.rows import RowParser
-from app.errors import ModelFailed, NotReady
+from app.errors import InvalidFeatures, ModelFailed, NotReady
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
 from app.services.boundaries import attempt
@@ -24,12 +24,15 @@ _RETRY_AFTER_S = 5
 _BREAKER_OPEN = "its circuit breaker is open after repeated failures, see GET /health"
 
 
-class LiveState(msgspec.Struct, frozen=True):
-    """The loaded models with a circuit breaker for each version; replaced as a whole."""
+class LiveState:
+    """The loaded models with a circuit breaker for each version, and the columns of requests; replaced as a whole."""
 
-    loaded_models: LoadedModels
-    breakers: Mapping[str, Breaker]
-    published: PublishedNames
+    def __init__(self, loaded_models: LoadedModels, breakers: Mapping[str, Breaker], published: PublishedNames) -> None:
+        self.loaded_models = loaded_models
+        self.breakers = breakers
+        self._published = published
+        self._columns = _columns_of(loaded_models)
+        self._forced: dict[str, RequestColumns] = {}
 
     def version(self, name: str) -> LoadedVersion:
         """The loaded version of that name. Raises `UnknownVersion`."""
@@ -38,36 +41,56 @@ class LiveState(msgspec.Struct, frozen=True):
             raise unknown_version(name, self.loaded_models.versions, "X-Model-Version")
         return version
 
-    def parser(self, forced: str | None) -> RowParser:
-        """The row parser of the version that will answer: the forced one, otherwise the reference version.
+    def columns(self, forced: str | None = None) -> RequestColumns:
+        """The columns of a request: those of the reference version are required, or those of the forced one.
 
         Raises `UnknownVersion` and `NotReady`.
         """
         if forced is not None:
-            return self.version(forced).parser
-        if self.loaded_models.reference is None:
+            return self._forced.get(forced) or self._columns_of_forced(self.version(forced))
+        if self._columns is None:
             raise self.not_ready()
-        return self.loaded_models.versions[self.loaded_models.reference].parser
+        return self._columns
 
     def not_ready(self) -> NotReady:
         """The error while no version is loaded: why that is, and what to do."""
-        return NotReady(nothing_loaded(self.loaded_models, self.published), retry_after_s=_RETRY_AFTER_S)
+        return NotReady(nothing_loaded(self.loaded_models, self._published), retry_after_s=_RETRY_AFTER_S)
+
+    def _columns_of_forced(self, version: LoadedVersion) -> RequestColumns:
+        models = self.loaded_models
+        if version.name in models.compatible and models.reference is not None:
+            contracts = {name: models.versions[name].contract for name in models.compatible}
+            # An array has the same columns whether a version is forced or not.
+            arrays = models.versions[models.reference].contract.names
+            columns = RequestColumns(version.name, union_of(version.name, contracts), arrays)
+        else:
+            columns = RequestColumns(version.name, Union(version.contract.features, {version.name: version.contract}))
+        self._forced[version.name] = columns
+        return columns
+
+
+def _columns_of(models: LoadedModels) -> RequestColumns | None:
+    if models.reference is None:
+        return None
+    contracts = {name: models.versions[name].contract for name in models.compatible}
+    return RequestColumns(models.reference, union_of(models.reference, contracts))
 
 
 class PredictionRequest(msgspec.Struct, frozen=True):
-    """Rows that fit the contract, shape (rows, features), and how to route them. `synthetic` traffic never counts.
+    """Rows, shape (rows, columns of `layout`), and how to route them. `synthetic` traffic never counts.
 
-    `state` is the live state whose parser read the rows: the version that answers must be of the same contract, also
-    if a reload has replaced the loaded models in between. None: the state at the time of the answer. `keys` are the
-    caller's own keys, one for each row or none at all.
+    `state` is the live state whose columns read the rows: the versions that answer must be those that `layout` knows,
+    also if a reload has replaced the loaded models in between. `keys` are the caller's own keys, one for each row or
+    none at all.
     """
 
     rows: np.ndarray
+    layout: Layout
+    state: LiveState
     request_id: str
     forced: str | None = None
     user_id: str | None = None
     synthetic: bool = False
-    state: LiveState | None = None
     keys: tuple[str, ...] = ()
 
 
@@ -99,6 +122,7 @@ class LiveModels:
         self._published = published
         self.configuration = configuration
         self.state = LiveState(loaded_models, {name: new_breaker() for name in loaded_models.versions}, published)
+        self._follow_champion()
 
     @property
     def loaded_models(self) -> LoadedModels:
@@ -119,10 +143,18 @@ class LiveModels:
         }
         # One assignment: a request reads `state` once and sees either all of the old models or all of the new ones.
         self.state = LiveState(loaded_models, breakers, self._published)
+        self._follow_champion()
 
     def configure(self, configuration: Configuration) -> None:
-        """Route by `configuration` from the next request on."""
+        """Route by `configuration` from the next request on; its champion's columns are those that requests need."""
         self.configuration = configuration
+        self._follow_champion()
+
+    def _follow_champion(self) -> None:
+        # The registry's alias, which the models were loaded with, follows a decision only later.
+        models, champion = self.state.loaded_models, self.configuration.champion
+        if champion in models.versions and champion != models.reference:
+            self.state = LiveState(models.led_by(champion), self.state.breakers, self._published)
 
     def not_ready(self) -> NotReady:
         """The error while no version is loaded; see `LiveState.not_ready`."""
@@ -149,18 +181,17 @@ class Predictor:
         self._now_us = now_us
 
     def live_state(self) -> LiveState:
-        """The live state now, for a request that must be parsed and answered by the same loaded models."""
+        """The live state now: a request is parsed and answered by the same loaded models."""
         return self._live.state
 
     def predict(self, request: PredictionRequest) -> ServedPrediction:
         """Answer the request and hand its record to the sink. Raises `UnknownVersion`, `NotReady` and `ModelFailed`."""
         started = time.perf_counter()
-        state = request.state or self._live.state
         # Read once: a decision in the middle of a request must not mix two revisions in one record.
         configuration = self._live.configuration
         user = user_hash(self._salt, request.user_id) if request.user_id else 0
-        choice = self._choose(state, configuration, request.forced, user)
-        version, outputs, failures = self._answer(state, configuration, choice, request.rows)
+        choice = self._choose(request, configuration, user)
+        version, outputs, failures = self._answer(request, configuration, choice)
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for.
@@ -182,6 +213,7 @@ class Predictor:
             served_at_us=served_at_us,
             request_id=request.request_id,
             rows=request.rows,
+            layout=request.layout,
             version=version.name,
             chosen=choice.version,
             assignment=assignment,
@@ -198,27 +230,31 @@ class Predictor:
         self._sink.record(exposure)
         return ServedPrediction(exposure=exposure, version=version)
 
-    def _choose(self, state: LiveState, configuration: Configuration, forced: str | None, user: int) -> Choice:
-        if forced is not None:
-            return Choice(version=state.version(forced).name, propensity=None, assignment="forced")
-        compatible = state.loaded_models.compatible
-        if not compatible:
+    def _choose(self, request: PredictionRequest, configuration: Configuration, user: int) -> Choice:
+        """The version that chance, a user or a header chooses among those that have all their columns."""
+        state, layout = request.state, request.layout
+        if request.forced is not None:
+            name = state.version(request.forced).name
+            _require_columns(name, layout)
+            return Choice(version=name, propensity=None, assignment="forced")
+        if not layout.able:
             raise state.not_ready()
-        return policy_for(configuration.policy, user)(configuration.weights, compatible, self._draw(), user)
+        return policy_for(configuration.policy, user)(configuration.weights, layout.able, self._draw(), user)
 
     def _answer(
-        self, state: LiveState, configuration: Configuration, choice: Choice, rows: np.ndarray
+        self, request: PredictionRequest, configuration: Configuration, choice: Choice
     ) -> tuple[LoadedVersion, Outputs, tuple[Failure, ...]]:
         """The outputs of the chosen version, or of another if it fails; a forced version has no fallback."""
+        state, readers = request.state, request.layout.readers
         chosen = state.loaded_models.versions[choice.version]
-        fallbacks = () if choice.assignment == "forced" else _by_weight(state.loaded_models, configuration, chosen.name)
+        fallbacks = () if choice.assignment == "forced" else _by_weight(request, configuration, chosen.name)
         failures: tuple[Failure, ...] = ()
         for version in (chosen, *fallbacks):
             breaker = state.breakers[version.name]
             if not breaker.allows():
                 failures += (Failure(version.name, CIRCUIT_OPEN),)
                 continue
-            outputs = attempt(version.runtime.predict, rows)
+            outputs = attempt(_ask, version, readers[version.name], request.rows)
             if isinstance(outputs, Exception):
                 breaker.failed()
                 reason = type(outputs).__name__
@@ -232,6 +268,17 @@ class Predictor:
             reason = failures[-1].reason
             raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == CIRCUIT_OPEN else None)
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
+
+
+def _ask(version: LoadedVersion, reader: Reading, rows: np.ndarray) -> Outputs:
+    return version.runtime.predict(reader.rows(rows))
+
+
+def _require_columns(forced: str, layout: Layout) -> None:
+    """Raise `InvalidFeatures` if the row lacks a column of the forced version."""
+    column = layout.lacking.get(forced)
+    if column is not None:
+        raise InvalidFeatures(f"{forced} reads the column {column!r}, which is missing: give it by name", field=column)
 
 
 def _answers(outputs: Outputs) -> np.ndarray:
@@ -248,8 +295,8 @@ def _described(failures: Sequence[Failure]) -> str:
     )
 
 
-def _by_weight(loaded_models: LoadedModels, configuration: Configuration, but: str) -> tuple[LoadedVersion, ...]:
-    names = [name for name in loaded_models.compatible if name != but]
+def _by_weight(request: PredictionRequest, configuration: Configuration, but: str) -> tuple[LoadedVersion, ...]:
+    names = [name for name in request.layout.able if name != but]
     if len(names) > 1:
         names.sort(key=lambda name: -configuration.weights.get(name, 0.0))
-    return tuple(loaded_models.versions[name] for name in names)
+    return tuple(request.state.loaded_models.versions[name] for name in names)

@@ -54,8 +54,8 @@ def test_a_decision_that_makes_no_sense_is_refused_and_changes_nothing(log, acti
     assert (log.latest, log.entries) == (BASE, [])
 
 
-def test_a_version_that_reads_other_features_cannot_be_promoted(log):
-    with pytest.raises(Contradiction, match="features"):
+def test_a_version_that_takes_no_part_cannot_be_promoted(log):
+    with pytest.raises(Contradiction, match="v2 takes no part"):
         decide(log, "promote", "v2", replace(AVAILABLE, eligible=("v1",)))
 
 

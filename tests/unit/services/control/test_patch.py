@@ -78,8 +78,8 @@ def test_what_is_out_of_range_is_no_patch(values):
         patch(**values)
 
 
-def test_a_version_that_reads_other_features_gets_no_weight():
-    with pytest.raises(InvalidRequest, match="features"):
+def test_a_version_that_takes_no_part_gets_no_weight():
+    with pytest.raises(InvalidRequest, match="v2 takes no part"):
         patched(BASE, patch(weights={"v1": 1, "v2": 1}), replace(AVAILABLE, eligible=("v1",)))
     assert patched(BASE, patch(weights={"v1": 1, "v2": 0}), replace(AVAILABLE, eligible=("v1",))).weights["v1"] == 1
 

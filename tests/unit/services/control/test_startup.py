@@ -138,8 +138,20 @@ def test_without_loaded_versions_nothing_changes(deployment):
     assert deployment.start(empty) is first
 
 
-def test_a_version_that_routing_cannot_use_gets_no_traffic(deployment):
-    assert deployment.start(replace(TWO, eligible=("v1",))).weights == {"v1": 1.0, "v2": 0.0}
+def test_a_version_that_takes_no_part_is_not_in_the_split(deployment):
+    assert deployment.start(replace(TWO, eligible=("v1",))).weights == {"v1": 1.0}
+
+
+def test_a_version_that_takes_no_part_neither_ends_nor_begins_an_experiment(deployment):
+    running = deployment.start(TWO)
+    assert deployment.start(replace(THREE, eligible=TWO.eligible)) is running
+    assert deployment.start(TWO) is running
+
+
+def test_a_version_that_was_in_the_split_stays_there_without_traffic(deployment):
+    running = deployment.start(TWO)
+    after = deployment.start(replace(TWO, eligible=("v1",)))
+    assert (after.experiment_id, after.weights) == (running.experiment_id, {"v1": 1.0, "v2": 0.0})
 
 
 @pytest.mark.parametrize(

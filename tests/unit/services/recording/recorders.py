@@ -44,6 +44,7 @@ def models_of(**runtimes):
     return builders.models_of(CONTRACT, **runtimes)
 
 
+LAYOUT = builders.layout_of(CONTRACT, ("v1", "v2", "v3"))
 LOADED = models_of(v1=Constant(0), v2=Constant(1))
 
 
@@ -56,6 +57,7 @@ def exposure(version="v1", rows=((5.0, 3.0),), **changes):
         "served_at_us": 1_700_000_000_000_000 + number,
         "request_id": f"request-{number}",
         "rows": rows,
+        "layout": LAYOUT,
         "version": version,
         "chosen": version,
         "assignment": "weighted",

@@ -4,9 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.columns import RequestColumns, union_of
+from app.domain.contract import Feature
 from app.domain.prediction import CIRCUIT_OPEN, Failure, Outputs
 from app.services.recording.log_rows import log_rows
-from tests.unit.services.recording.recorders import LOADED, Constant, FailsOn, exposure, models_of
+from tests import builders
+from tests.unit.services.recording.recorders import CONTRACT, LOADED, Constant, FailsOn, exposure, models_of
 
 
 def never(version, error):
@@ -55,7 +58,10 @@ def test_a_missing_value_is_null():
 
 
 def test_categories_are_kept_as_text():
-    (row,) = rows_of(exposure(rows=np.array([["a\u2028b\n", None]], dtype=object), outputs=Constant(0).predict([0])))
+    texts = (Feature(name="a", kind="categorical"), Feature(name="b", kind="categorical", nullable=True))
+    layout = builders.layout_of(msgspec.structs.replace(CONTRACT, features=texts))
+    values = np.array([["a\u2028b\n", None]], dtype=object)
+    (row,) = rows_of(exposure(rows=values, layout=layout, outputs=Constant(0).predict([0])))
     assert msgspec.json.decode(row.features) == ["a\u2028b\n", None]
 
 
@@ -102,7 +108,7 @@ def test_a_shadow_whose_outputs_do_not_fit_the_rows_has_failed(wrong):
 
 
 def test_a_version_that_is_served_no_more_is_logged_without_shadows():
-    (row,) = rows_of(exposure("v0"))
+    (row,) = rows_of(exposure("v0", layout=builders.layout_of(CONTRACT, ("v0", "v1", "v2"))))
     assert answers(row) == {"v0": 0}
 
 
@@ -261,3 +267,26 @@ def test_a_forced_answer_has_shadows_that_may_fail():
     loaded_models = models_of(v1=Constant(0), v2=FailsOn(1, bad=5.0))
     rows = rows_of(forced, loaded_models=loaded_models, on_failure=lambda *failure: None)
     assert failures_of(rows) == [["v2"]]
+
+
+def test_a_version_answers_with_its_own_columns_or_not_at_all():
+    class Sum:
+        def predict(self, rows):
+            return Outputs(values=rows.sum(axis=1))
+
+    houses = msgspec.structs.replace(CONTRACT, task="regression", classes=())
+    more = msgspec.structs.replace(houses, features=(Feature(name="c"), Feature(name="a")))
+    models = builders.loaded_models(
+        builders.loaded_version("v1", Sum(), houses), builders.loaded_version("v2", Sum(), more)
+    )
+    columns = RequestColumns("v1", union_of("v1", {"v1": houses, "v2": more}))
+    both, without = columns.row({"a": 1.0, "b": 2.0, "c": 40.0}), columns.row([1.0, 2.0])
+    served = [
+        exposure("v1", rows, layout=layout, outputs=Outputs(values=np.array([3.0]))) for rows, layout in (both, without)
+    ]
+    logged, lacking = log_rows(served, models, on_failure=print)
+    assert msgspec.json.decode(logged.answers) == {"v1": {"v": 3.0}, "v2": {"v": 41.0}}
+    assert (logged.features, logged.lacking) == ("[1.0,2.0,40.0]", None)
+    assert [column.name for column in logged.layout.columns] == ["a", "b", "c"]
+    assert msgspec.json.decode(lacking.answers) == {"v1": {"v": 3.0}}
+    assert (lacking.features, lacking.lacking, lacking.layout) == ("[1.0,2.0]", '["v2"]', None)

@@ -8,8 +8,8 @@ from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.errors import ModelFailed, NotReady, UnknownVersion
 from app.inference.sklearn_runtime import SklearnRuntime
-from app.services.serving.predictor import LiveModels, PredictionRequest, Predictor
-from tests.builders import configuration, live_models, loaded_models, loaded_version, models_of
+from app.services.serving.predictor import LiveModels, Predictor
+from tests.builders import configuration, live_models, loaded_models, loaded_version, models_of, request_for
 
 KEY = b"k" * 32
 ROWS = np.array([[1.0], [2.0]])
@@ -47,7 +47,7 @@ def make(runtimes, weights, draw=0.0, epoch=3):
 
 def test_the_weights_choose_and_the_id_says_what_was_served():
     predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.4, "v2": 0.6}, draw=0.7)
-    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
+    served = predictor.predict(request_for(predictor, ROWS))
     fact = Signer(KEY, b"else").verify(served.exposure.prediction_ids[0])
     assert (fact.version_ordinal, fact.answer, fact.epoch) == (2, 1.0, 3)
     assert fact.counts
@@ -58,7 +58,7 @@ def test_the_weights_choose_and_the_id_says_what_was_served():
 
 def test_a_forced_version_answers_and_never_counts():
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    exposure = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v2")).exposure
+    exposure = predictor.predict(request_for(predictor, ROWS, forced="v2")).exposure
     assert (exposure.version, exposure.assignment, exposure.counts, exposure.propensity) == (
         "v2",
         "forced",
@@ -69,7 +69,7 @@ def test_a_forced_version_answers_and_never_counts():
 
 def test_another_version_answers_for_one_that_fails():
     predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    exposure = predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure
+    exposure = predictor.predict(request_for(predictor, ROWS)).exposure
     assert (exposure.version, exposure.chosen, exposure.assignment) == ("v2", "v1", "fallback")
     assert [failure.version for failure in exposure.failures] == ["v1"]
     assert sink.failures == [("v1", "RuntimeError: no luck")]
@@ -77,16 +77,14 @@ def test_another_version_answers_for_one_that_fails():
 
 def test_a_fallback_counts_for_labels_and_not_for_rewards():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure
+    served = predictor.predict(request_for(predictor, ROWS)).exposure
     fact = Signer(KEY, b"else").verify(served.prediction_ids[0])
     assert (fact.counts, fact.randomised) == (True, False)
 
 
 def test_after_three_failures_in_a_row_a_version_is_not_asked():
     predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    reasons = [
-        predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure.failures[0].reason for _ in range(5)
-    ]
+    reasons = [predictor.predict(request_for(predictor, ROWS)).exposure.failures[0].reason for _ in range(5)]
     assert reasons == ["RuntimeError"] * 3 + ["circuit_open"] * 2
     assert len(sink.failures) == 3
 
@@ -105,7 +103,7 @@ def test_another_version_answers_for_one_whose_answer_is_not_finite():
     live = live_models(loaded_models(broken, works), configuration({"v1": 1.0, "v2": 0.0}))
     sink = RememberingSink()
     predictor = Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: 0.0, lambda: 0)
-    given = [predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure for _ in range(4)]
+    given = [predictor.predict(request_for(predictor, ROWS)).exposure for _ in range(4)]
     assert {each.version for each in given} == {"v2"}
     assert [each.outputs.values.tolist() for each in given] == [[7.0, 7.0]] * 4
     assert [each.failures[0].reason for each in given] == ["ModelFailed"] * 3 + ["circuit_open"]
@@ -114,42 +112,40 @@ def test_another_version_answers_for_one_whose_answer_is_not_finite():
 
 def test_own_keys_go_into_the_record():
     predictor, sink = make({"v1": Constant(0)}, {"v1": 1.0})
-    predictor.predict(PredictionRequest(rows=ROWS, request_id="r", keys=("a", "b")))
-    predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
+    predictor.predict(request_for(predictor, ROWS, keys=("a", "b")))
+    predictor.predict(request_for(predictor, ROWS))
     assert [exposure.keys for exposure in sink.exposures] == [("a", "b"), ()]
 
 
 def test_a_forced_version_has_no_substitute():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     with pytest.raises(ModelFailed):
-        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v1"))
+        predictor.predict(request_for(predictor, ROWS, forced="v1"))
 
 
 def test_when_all_versions_fail_the_error_says_when_to_retry():
     predictor, _ = make({"v1": Failing(), "v2": Failing()}, {"v1": 1.0, "v2": 0.0})
     with pytest.raises(NotReady, match="v1 raised RuntimeError, v2 raised RuntimeError") as refused:
-        predictor.predict(PredictionRequest(rows=ROWS, request_id="r"))
+        predictor.predict(request_for(predictor, ROWS))
     assert refused.value.retry_after_s >= 1
 
 
 def test_without_a_loaded_model_the_registry_is_read_for_what_to_do():
     live = LiveModels(models_of(), configuration(), lambda: None, published=lambda: ("v1",))
     predictor = Predictor(live, RememberingSink(), Signer(KEY, b"proc"), b"salt", lambda: 0.0, lambda: 0)
-    request = PredictionRequest(rows=ROWS, request_id="r")
-    for ask in (lambda: predictor.live_state().parser(None), lambda: predictor.predict(request)):
-        with pytest.raises(NotReady, match="v1 is published but not loaded yet"):
-            ask()
+    with pytest.raises(NotReady, match="v1 is published but not loaded yet"):
+        predictor.live_state().columns()
 
 
 def test_an_unknown_version_is_named_with_the_loaded_ones():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0})
     with pytest.raises(UnknownVersion, match="'v9' is loaded; loaded: v1"):
-        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", forced="v9"))
+        predictor.predict(request_for(predictor, ROWS, forced="v9"))
 
 
 def test_answers_given_before_the_store_could_be_read_do_not_count():
     predictor, _ = make({"v1": Constant(0)}, {"v1": 1.0}, epoch=0)
-    assert not predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).exposure.counts
+    assert not predictor.predict(request_for(predictor, ROWS)).exposure.counts
 
 
 def test_a_request_is_answered_by_the_models_that_parsed_it_also_after_a_reload():
@@ -157,9 +153,9 @@ def test_a_request_is_answered_by_the_models_that_parsed_it_also_after_a_reload(
     before = predictor.live_state()
     other, _ = make({"v3": Constant(0)}, {"v3": 1.0})
     predictor._live.install(other.live_state().loaded_models)
-    served = predictor.predict(PredictionRequest(rows=ROWS, request_id="r", state=before))
+    served = predictor.predict(request_for(predictor, ROWS, state=before))
     assert served.version is before.loaded_models.versions["v2"]
-    assert predictor.predict(PredictionRequest(rows=ROWS, request_id="r")).version.name == "v3"
+    assert predictor.predict(request_for(predictor, ROWS)).version.name == "v3"
 
 
 def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_not():
@@ -176,16 +172,14 @@ def test_a_version_that_stays_keeps_its_breaker_and_a_new_one_of_its_name_does_n
 @pytest.mark.parametrize(("user_id", "assignment"), [(None, "weighted"), ("u-17", "sticky")])
 def test_a_named_user_is_assigned_by_name(user_id, assignment):
     predictor, _ = make({"v1": Constant(0), "v2": Constant(1)}, {"v1": 0.5, "v2": 0.5})
-    exposures = [
-        predictor.predict(PredictionRequest(rows=ROWS, request_id="r", user_id=user_id)).exposure for _ in range(5)
-    ]
+    exposures = [predictor.predict(request_for(predictor, ROWS, user_id=user_id)).exposure for _ in range(5)]
     assert {(each.assignment, each.propensity) for each in exposures} == {(assignment, 0.5)}
     assert len({each.version for each in exposures}) == 1
 
 
 def test_a_forced_version_behind_an_open_breaker_says_so():
     predictor, _ = make({"v1": Failing()}, {"v1": 1.0})
-    forced = PredictionRequest(rows=ROWS, request_id="r", forced="v1")
+    forced = request_for(predictor, ROWS, forced="v1")
     for reason in ["RuntimeError"] * 3 + ["its circuit breaker is open after repeated failures"]:
         with pytest.raises(ModelFailed, match=reason):
             predictor.predict(forced)
