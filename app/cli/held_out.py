@@ -53,6 +53,7 @@ def _split_again(path: Path, model: ServedModel, seed: int | None) -> Prepared |
     except DataRefused:
         return None
     prepared = prepare(checked, seed)
-    # Over names, rows and labels in their order: with another digest, positions would name other rows.
-    same = digest(prepared.contract, prepared.rows, checked.truth) == source.sha256
+    # Over names, rows and labels in their order: with another digest, positions would name other rows. The names are
+    # the version's own, because an earlier release may have given the same columns others.
+    same = digest(contract, prepared.rows, checked.truth) == source.sha256
     return prepared if same else None

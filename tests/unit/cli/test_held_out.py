@@ -67,6 +67,18 @@ def test_rows_that_another_loaded_version_was_trained_on_are_left_out(path: Path
     assert texts(found.values) == texts(split.rows[both])
 
 
+def test_a_version_whose_columns_an_earlier_release_named_otherwise_has_its_split(path: Path) -> None:
+    model, split = trained(path)
+    first, *rest = model.contract.features
+    earlier = (msgspec.structs.replace(first, name="feature"), *rest)
+    contract = msgspec.structs.replace(model.contract, features=earlier)
+    source = msgspec.structs.replace(model.source, sha256=digest(contract, split.rows, split.checked.truth))
+    named = msgspec.structs.replace(model, contract=contract, source=source)
+    found = held_out(path, named, [named])
+    assert found is not None
+    assert texts(found.values) == texts(split.rows[split.split.holdout])
+
+
 @pytest.mark.parametrize("change", ["seed", "file", "holdout", "gone"])
 def test_where_the_split_is_not_known_there_are_none(path: Path, change: str) -> None:
     model, _ = trained(path)
