@@ -256,10 +256,10 @@ class RequestColumns:
     """
 
     def __init__(self, reference: str, union: Union, arrays: Sequence[str] | None = None) -> None:
-        self._contract = union.contracts[reference]
+        self.contract = union.contracts[reference]
         self._contracts = union.contracts
         self._columns = union.columns
-        self._width = len(self._contract.features)
+        self._width = len(self.contract.features)
         self._places = _places_by_name(union)
         self._layouts: dict[tuple[int, ...], Layout] = {}
         self._required = self._layout(())
@@ -364,7 +364,7 @@ class RequestColumns:
         layout = self._layouts.get(optional)
         if layout is None:
             columns = (*self._columns[: self._width], *(self._columns[place] for place in optional))
-            layout = Layout(self._contract, columns, self._contracts)
+            layout = Layout(self.contract, columns, self._contracts)
             if len(self._layouts) < _MOST_FORMS:
                 self._layouts[optional] = layout
         return layout

@@ -56,11 +56,15 @@ class RefusedFile(msgspec.Struct, frozen=True):
 
 
 class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded versions, those removed and those refused. `workers_behind` workers had not followed after 2 s."""
+    """The loaded versions, those removed and those refused. `workers_behind` workers had not followed after 2 s.
+
+    `excluded` has the reason for each loaded version that takes no part in the experiment.
+    """
 
     served: Mapping[str, ServedVersion]
     removed: tuple[str, ...]
     refused: Mapping[str, RefusedFile]
+    excluded: Mapping[str, str]
     experiment_id: str
     epoch: int
     workers_behind: int
@@ -113,6 +117,7 @@ class Reload:
             served={name: _served(name, before, after) for name in after.versions},
             removed=tuple(name for name in before.versions if name not in after.versions),
             refused={each.name: RefusedFile(each.reason, each.name in after.versions) for each in after.refused},
+            excluded=after.excluded,
             experiment_id=configuration.experiment_id,
             epoch=configuration.epoch,
             workers_behind=self._wait(generation) if generation else 0,
@@ -186,5 +191,6 @@ def _log_reload(before: LoadedModels, after: LoadedModels) -> None:
     fields = {
         "loaded": [name for name, version in after.versions.items() if before.versions.get(name) is not version],
         "removed": [name for name in before.versions if name not in after.versions],
+        "excluded": after.excluded,
     }
     _LOG.info("shelf_reloaded", extra={"event_fields": fields})

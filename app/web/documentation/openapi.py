@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from app import __version__
-from app.domain.contract import FeatureContract
+from app.domain.contract import Feature, FeatureContract
 from app.domain.experiment import ExperimentTerms
 from app.settings import Settings
 from app.web.documentation.schemas import Json, example_item, narrowed, request_examples, request_schemas
@@ -71,8 +71,16 @@ _REF = "#/components/schemas/{name}"
 _HEADER_TEXT = {"schema": {"type": "string"}}
 
 
-def document(operations: Iterable[Operation], contract: FeatureContract | None, settings: Settings) -> Json:
-    """The whole document as plain data. Without a contract, rows are described in outline only."""
+def document(
+    operations: Iterable[Operation],
+    contract: FeatureContract | None,
+    settings: Settings,
+    optional: Sequence[Feature] = (),
+) -> Json:
+    """The whole document as plain data. Without a contract, rows are described in outline only.
+
+    `optional` are columns that only other versions than that of `contract` read.
+    """
     operations = tuple(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
@@ -84,13 +92,15 @@ def document(operations: Iterable[Operation], contract: FeatureContract | None, 
         "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         "components": {
-            "schemas": _schemas(operations, contract),
+            "schemas": _schemas(operations, contract, optional),
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None) -> dict[str, Json]:
+def _schemas(
+    operations: tuple[Operation, ...], contract: FeatureContract | None, optional: Sequence[Feature]
+) -> dict[str, Json]:
     records: dict[str, type[msgspec.Struct]] = {}
     # Once each: several operations share a record.
     for record in _records(operations):
@@ -99,7 +109,7 @@ def _schemas(operations: tuple[Operation, ...], contract: FeatureContract | None
     if contract is not None:
         for name in ("PredictionAnswer", "BatchItem"):
             schemas[name] = narrowed(schemas[name], contract)
-    return {**refined(schemas), **request_schemas(contract)}
+    return {**refined(schemas), **request_schemas(contract, optional)}
 
 
 def _any_json(kind: type) -> Json:

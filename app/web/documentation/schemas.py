@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.domain.contract import Feature, FeatureContract
@@ -28,20 +29,23 @@ SAMPLE_ID = "-Sample-" * 8
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 
-def request_schemas(contract: FeatureContract | None) -> dict[str, Json]:
-    """The schemas of request bodies and their parts by name; without a contract only in outline."""
+def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature] = ()) -> dict[str, Json]:
+    """The schemas of request bodies and their parts by name; without a contract only in outline.
+
+    `optional` are columns that only other versions than that of `contract` read.
+    """
     names = () if contract is None else contract.names
     user = {} if "user_id" in names else {"user_id": _USER_ID}
     options = user if "id" in names else {"id": _KEY, **user}
     forms = [_object({"features": _ref("Row"), **options}, ["features"])]
     if contract is not None:
-        by_name = {feature.name: _value(feature) for feature in contract.features}
+        by_name = {feature.name: _value(feature) for feature in (*contract.features, *optional)}
         forms.append(_object({**options, **by_name}, list(names)))
     rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
     keys = {"type": "array", "items": _KEY, "description": "The caller's own keys, one for each row."}
     batch = {"anyOf": [_object({key: rows, "ids": keys, **user}, [key]) for key in ("instances", "features")]}
     return {
-        "Row": _row(contract),
+        "Row": _row(contract, optional),
         "PredictRequest": {"anyOf": forms},
         "BatchRequest": batch,
         "Outcome": _outcome(contract),
@@ -126,14 +130,16 @@ def _outcome(contract: FeatureContract | None) -> Json:
     return {**_object(properties, ["prediction_id"]), "anyOf": either}
 
 
-def _row(contract: FeatureContract | None) -> Json:
+def _row(contract: FeatureContract | None, optional: Sequence[Feature]) -> Json:
     if contract is None:
         return {**_ANY_ROW, "description": "No model is loaded yet, so there is no feature contract."}
     width = len(contract.features)
     values = [{"title": feature.name, **_value(feature)} for feature in contract.features]
-    by_name = {feature.name: _value(feature) for feature in contract.features}
+    by_name = {feature.name: _value(feature) for feature in (*contract.features, *optional)}
+    others = ", ".join(feature.name for feature in optional)
+    may_lack = f" Rows without {others} are answered by the versions that do not read them." if others else ""
     return {
-        "description": "One row: values in column order, or by feature name.",
+        "description": f"One row: values in column order, or by feature name.{may_lack}",
         "anyOf": [
             {"type": "array", "prefixItems": values, "minItems": width, "maxItems": width},
             _object(by_name, list(contract.names)),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from flask import Blueprint, Response
 
-from app.domain.contract import FeatureContract
+from app.domain.columns import RequestColumns
 from app.web.dependencies import Services
 from app.web.documentation.openapi import document
 from app.web.documentation.page import read_page
@@ -65,18 +65,17 @@ def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprin
 
 
 def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[], bytes]:
-    """Returns a function that makes the document anew only after a reload has changed the feature contract."""
-    # Compared by identity: a contract is never changed, only replaced.
-    made: dict[int, tuple[FeatureContract | None, bytes]] = {}
+    """Returns a function that makes the document anew only after the columns of requests have changed."""
+    # Compared by identity: columns are never changed, only replaced.
+    made: dict[int, tuple[RequestColumns | None, bytes]] = {}
 
     def described() -> bytes:
-        loaded_models = services.live.loaded_models
-        contract = (
-            loaded_models.versions[loaded_models.reference].contract if loaded_models.reference is not None else None
-        )
+        state = services.live.state
+        columns = None if state.loaded_models.reference is None else state.columns()
         known = made.get(0)
-        if known is None or known[0] is not contract:
-            known = made[0] = (contract, encode(document(operations, contract, services.settings)))
+        if known is None or known[0] is not columns:
+            contract, optional = (None, ()) if columns is None else (columns.contract, columns.optional)
+            known = made[0] = (columns, encode(document(operations, contract, services.settings, optional)))
         return known[1]
 
     return described
