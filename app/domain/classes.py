@@ -92,6 +92,14 @@ class ClassNames(msgspec.Struct, frozen=True):
         flag = self.by_meaning.get(("boolean", bool(exact))) if exact in (0, 1) else None
         return as_id if flag in (None, as_id) else None
 
+    @property
+    def values(self) -> tuple[float | bool, ...]:
+        """The numbers and booleans that name a class, for clients that send JSON."""
+        flags = [bool(value) for kind, value in self.by_meaning if kind == "boolean"]
+        numbers = [float(value) for kind, value in self.by_meaning if kind == "number"]
+        whole = [int(number) if number.is_integer() else number for number in numbers]
+        return (*flags, *map(int, flags if self.binary else ()), *whole)
+
     def _key(self, meaning: _Meaning) -> _Meaning:
         return _as_boolean(meaning) if self.binary else meaning
 

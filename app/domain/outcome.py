@@ -7,12 +7,14 @@ from typing import Literal
 
 import msgspec
 
+from app.domain.classes import ClassNames, class_names
 from app.domain.contract import FeatureContract
 from app.domain.prediction_id import ServedFact
 from app.errors import InvalidRequest
 
 OutcomeKind = Literal["actual", "reward"]
 _SHOWN_CLASSES = 20
+_LONG_TEXT = 60
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -30,22 +32,24 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def label_of(actual: object, contract: FeatureContract) -> int | float:
-    """The canonical value of a true label: the id of a class, given by name or id, or the number of a regression.
+    """The canonical value of a true label: the id of a class, or the number of a regression.
 
-    Raises `InvalidRequest` that lists the classes.
+    A class is named as the training data names it, by a string, a number or a boolean: 3 is the class 3, whatever its
+    id. Only where no class is a number is a number a class id. Raises `InvalidRequest` that lists the classes.
     """
     if contract.task == "regression":
         return number_of(actual, "actual")
+    names = class_names(contract.classes)
+    class_id = None
     if isinstance(actual, str):
-        if actual not in contract.classes:
-            raise InvalidRequest(f"actual {actual[:60]!r} is no class; {_classes(contract)}", field="actual")
-        return contract.classes.index(actual)
-    if isinstance(actual, bool) or not isinstance(actual, int | float):
-        raise InvalidRequest(f"actual must be a class name or a class id; {_classes(contract)}", field="actual")
-    # `2.0 in range(3)` is true and 1.5 is not, which is what a class id in JSON needs.
-    if actual != actual or actual not in range(len(contract.classes)):
-        raise InvalidRequest(f"actual {_shown(actual)} is no class id; {_classes(contract)}", field="actual")
-    return int(actual)
+        class_id = names.of_text(actual)
+    elif isinstance(actual, bool):
+        class_id = names.of_boolean(actual)
+    elif isinstance(actual, int | float):
+        class_id = names.of_number(actual)
+    if class_id is None:
+        raise InvalidRequest(f"actual {_refusal(actual, contract, names)}; {_classes(contract, names)}", field="actual")
+    return class_id
 
 
 def reward_of(reward: object) -> float:
@@ -69,11 +73,30 @@ def number_of(value: object, field: str) -> float:
     return number
 
 
-def _classes(contract: FeatureContract) -> str:
-    names = [f"{name} ({class_id})" for class_id, name in enumerate(contract.classes[:_SHOWN_CLASSES])]
-    return f"classes are {', '.join(names)}" + (", …" if len(contract.classes) > _SHOWN_CLASSES else "")
+def _refusal(actual: object, contract: FeatureContract, names: ClassNames) -> str:
+    """Why the label means none of the classes."""
+    if isinstance(actual, str):
+        return f"{actual[:_LONG_TEXT]!r} is no class"
+    if isinstance(actual, bool):
+        return f"{str(actual).lower()} is no class: none is a boolean"
+    if not isinstance(actual, int | float):
+        return "must be the name of a class: a string, a number or a boolean"
+    if names.like_numbers:
+        return f"{_shown(actual)} is no class: a number is read as the name of a class here, never as a class id"
+    if not 0 <= actual < len(contract.classes) or actual != int(actual):
+        return f"{_shown(actual)} is no class and no class id"
+    return f"{_shown(actual)} may mean more than one class: give its name as a string"
+
+
+def _classes(contract: FeatureContract, names: ClassNames) -> str:
+    """The classes, with their ids where a number may be one."""
+    shown = contract.classes[:_SHOWN_CLASSES]
+    listed = [f"{name} ({class_id})" for class_id, name in enumerate(shown)]
+    if names.like_numbers or names.binary:
+        listed = list(shown)
+    return f"classes are {', '.join(listed)}" + (", …" if len(contract.classes) > _SHOWN_CLASSES else "")
 
 
 def _shown(number: float) -> str:
-    text = repr(number)
+    text = repr(number) if not isinstance(number, int) or number.bit_length() <= 256 else "with so many digits"
     return text if len(text) <= 24 else text[:24] + "…"

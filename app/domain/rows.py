@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from app.domain.classes import boolean_of, boolean_values
 from app.domain.contract import Feature, FeatureContract
 from app.errors import InvalidFeatures, InvalidRequest
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-# By exact type: `True` is an int in Python, and a boolean is not a number here (ADR 0005).
+# By exact type: `True` is an int in Python, and a boolean is a value of boolean features alone (ADR 0005).
 _NUMBERS = frozenset((float, int))
+_FLAGS = frozenset((float, int, bool))
 LONG_TEXT = 60
 
 
@@ -31,7 +33,11 @@ class RowParser:
         self._names = contract.names
         self._known = frozenset(self._names)
         self._width = len(self._names)
-        self._plain = contract.all_numeric and not any(f.nullable or f.choices for f in self._features)
+        # The values of false and true of each boolean feature, None for the others.
+        self._flags = [boolean_values(feature) for feature in self._features]
+        self._unbounded = contract.all_numeric and not any(f.nullable or f.choices for f in self._features)
+        self._flagged = [place for place, flags in enumerate(self._flags) if flags is not None]
+        self._plain = self._unbounded and not self._flagged
         self._dtype = np.float64 if contract.all_numeric else np.object_
 
     @property
@@ -55,7 +61,7 @@ class RowParser:
         """A batch as an array of shape (n, features); one bad row refuses all."""
         if not values:
             raise InvalidRequest("the batch is empty: give at least one row", field="instances")
-        if self._plain:
+        if self._unbounded:
             fast = self._numbers_at_once(values)
             if fast is not None:
                 return fast
@@ -71,14 +77,21 @@ class RowParser:
         """The batch, checked by a few calls in C; None if a row must be checked alone to name its error."""
         if any(type(value) is not list for value in values) or set(map(len, values)) != {self._width}:
             return None
-        if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))):
+        if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))) and not self._flags_alone(values):
             return None
         try:
             array = np.array(values, dtype=np.float64)
         except OverflowError:
             return None  # an integer of thousands of digits, which msgspec accepts
+        if self._flagged and not np.isin(array[:, self._flagged], (0.0, 1.0)).all():
+            return None
         # NaN compares as false, and so is left to the checks that name the feature.
         return array if bool((np.abs(array) <= LARGEST_FLOAT32).all()) else None
+
+    def _flags_alone(self, values: list[list[Any]]) -> bool:
+        """Whether all values are numbers, or booleans in the columns of boolean features."""
+        columns = zip(self._flags, zip(*values, strict=True), strict=True)
+        return all((_NUMBERS if flags is None else _FLAGS).issuperset(map(type, column)) for flags, column in columns)
 
     def _in_order(self, value: object) -> list[Any]:
         if type(value) is list:
@@ -104,7 +117,8 @@ class RowParser:
         )
 
     def _checked(self, values: list[Any]) -> list[Any]:
-        return [_checked_value(feature, value) for feature, value in zip(self._features, values, strict=True)]
+        columns = zip(self._features, self._flags, values, strict=True)
+        return [_checked_value(feature, flags, value) for feature, flags, value in columns]
 
     def _assemble(self, rows: list[list[Any]]) -> np.ndarray:
         if self._dtype is np.float64:
@@ -114,12 +128,31 @@ class RowParser:
         return array
 
 
-def _checked_value(feature: Feature, value: object) -> float | str | None:
+def _checked_value(feature: Feature, flags: Mapping[bool, float | str] | None, value: object) -> float | str | None:
     if value is None:
         if not feature.nullable:
             raise InvalidFeatures(f"feature {feature.name!r} must not be null", field=feature.name)
         return float("nan") if feature.kind == "numeric" else None
+    if flags is not None:
+        return _checked_boolean(feature, flags, value)
     return _checked_number(feature, value) if feature.kind == "numeric" else _checked_category(feature, value)
+
+
+def _checked_boolean(feature: Feature, flags: Mapping[bool, float | str], value: object) -> float | str:
+    """The feature's own value for true or false, in whatever spelling."""
+    flag = boolean_of(value) if type(value) is str else bool(value) if _is_flag(value) else None
+    if flag is not None:
+        own = flags[flag]
+        return own if type(own) is float else _checked_category(feature, own)
+    if feature.kind == "categorical" and type(value) is str:
+        return _checked_category(feature, value)
+    raise InvalidFeatures(
+        f"feature {feature.name!r} must be true or false (or 1 or 0), got {_kind(value)}", field=feature.name
+    )
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) in _FLAGS and value in (0, 1)
 
 
 def _checked_number(feature: Feature, value: object) -> float:
@@ -147,8 +180,8 @@ def _checked_category(feature: Feature, value: object) -> str:
 
 
 def _kind(value: object) -> str:
-    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", float: "a number"}
-    return names.get(type(value), type(value).__name__)
+    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), "a number" if type(value) in _NUMBERS else type(value).__name__)
 
 
 def short(text: str) -> str:

@@ -13,8 +13,8 @@ def typical_row(contract: FeatureContract) -> list[float | str | None]:
 def typical_value(feature: Feature) -> float | str | None:
     """A value that the feature's pipeline accepts, the most ordinary one that the contract knows.
 
-    Numeric: the first of its `choices`, else the median, else the middle of the known range, else 0. Categorical: the
-    first category, else None where the contract allows it, else an empty text.
+    Numeric: the first of its `choices`, else the median (of a boolean feature 0 or 1), else the middle of the known
+    range, else 0. Categorical: the first category, else None where the contract allows it, else an empty text.
     """
     return _number(feature) if feature.kind == "numeric" else _category(feature)
 
@@ -23,6 +23,8 @@ def _number(feature: Feature) -> float:
     # Before the median: of the choices 1 and 3 it may be 2, on which the pipeline fails.
     if feature.choices:
         return feature.choices[0]
+    if feature.boolean:
+        return float((feature.median or 0.0) > 0.5)
     if feature.median is not None:
         return feature.median
     known = [bound for bound in (feature.minimum, feature.maximum) if bound is not None]

@@ -60,6 +60,22 @@ ORDERS = FeatureContract(
     features=(Feature(name="id"), Feature(name="weight")),
     classes=("no", "yes"),
 )
+MEMBERS = FeatureContract(
+    task="classification",
+    target="grade",
+    features=(
+        Feature(name="member", boolean=True, median=0.5, minimum=0.0, maximum=1.0),
+        Feature(name="senior", kind="categorical", categories=("False", "True"), nullable=True),
+        Feature(name="newsletter", choices=(0.0, 1.0)),
+    ),
+    classes=("1", "2.5", "3"),
+)
+FLAGGED = FeatureContract(
+    task="classification",
+    target="fraud",
+    features=(Feature(name="sent", kind="categorical", categories=("true",), open_categories=True),),
+    classes=("False", "True"),
+)
 SERVED_AT_US = 1_795_000_000_123_456
 
 

@@ -39,6 +39,8 @@ LOADED_MODELS = {
     "houses": fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=42.5)),
     "accounts": fakes.loaded_models(fakes.ACCOUNTS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
     "orders": fakes.loaded_models(fakes.ORDERS, v1=fakes.ConstantRuntime(0, (0.7, 0.3))),
+    "members": fakes.loaded_models(fakes.MEMBERS, v1=fakes.ConstantRuntime(1, (0.1, 0.9, 0.0))),
+    "flagged": fakes.loaded_models(fakes.FLAGGED, v1=fakes.ConstantRuntime(1, (0.1, 0.9))),
     "empty": fakes.loaded_models(),
 }
 
@@ -162,3 +164,58 @@ def test_security_is_what_is_in_force(serve, token, security):
     assert paths["/predict"]["post"]["security"] == security
     assert paths["/health"]["get"]["security"] == []
     assert ("401" in paths["/predict"]["post"]["responses"]) is (token is not None)
+
+
+def allowed(models, name, value, key):
+    """Whether the schema `name` allows the value, as `key` of an object or as the row."""
+    document = create_flask(fakes.services(LOADED_MODELS[models])).test_client().get("/openapi.json").get_json()
+    body = value if key is None else {"prediction_id": "x", key: value}
+    validator = jsonschema.Draft202012Validator(
+        {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    )
+    return validator.is_valid(body)
+
+
+@pytest.mark.parametrize(
+    ("models", "actual", "is_label"),
+    [
+        ("iris", "setosa", True),
+        ("iris", 2, True),
+        ("iris", 3, False),
+        ("iris", True, False),
+        ("members", 1, True),
+        ("members", 2.5, True),
+        ("members", "3", True),
+        ("members", 0, False),
+        ("members", 2, False),
+        ("members", True, False),
+        ("flagged", True, True),
+        ("flagged", False, True),
+        ("flagged", "False", True),
+        ("flagged", 1, True),
+        ("flagged", 2, False),
+        ("houses", 2.5, True),
+        ("houses", True, False),
+    ],
+)
+def test_a_label_is_named_as_in_the_training_data(models, actual, is_label):
+    assert allowed(models, "Outcome", actual, "actual") == is_label
+
+
+@pytest.mark.parametrize(
+    ("row", "is_row"),
+    [
+        ([True, True, False], True),
+        ([1, "True", 0], True),
+        ([0.0, 0, 1.0], True),
+        ([False, None, True], True),
+        ([0.5, True, True], False),
+        ([True, "maybe", True], False),
+        ([True, True, 2], False),
+        ([None, True, True], False),
+    ],
+)
+def test_a_boolean_is_given_as_one_or_as_in_the_training_data(row, is_row):
+    assert allowed("members", "Row", row, None) == is_row
+    client = create_flask(fakes.services(LOADED_MODELS["members"])).test_client()
+    assert client.post("/predict", json={"features": row}).status_code == (200 if is_row else 400)

@@ -193,3 +193,11 @@ def test_a_batch_leaves_out_what_the_model_does_not_have(serve, contract, runtim
 def test_ten_thousand_rows_are_one_batch(client):
     body = client.post("/predict/batch", json={"instances": [ROW] * 10_000}).get_json()
     assert body["count"] == len({item["prediction_id"] for item in body["predictions"]}) == 10_000
+
+
+@pytest.mark.parametrize("row", [[True, False, True], [1, "FALSE", 1.0], ["true", 0, True]])
+def test_a_boolean_reaches_the_model_as_it_was_trained_whatever_its_spelling(serve, row):
+    client, services = serve(fakes.loaded_models(fakes.MEMBERS, v1=fakes.ConstantRuntime()))
+    assert client.post("/predict", json={"features": row}).status_code == 200
+    assert client.post("/predict/batch", json={"instances": [row]}).status_code == 200
+    assert [each.rows.tolist() for each in services.recorder.exposures] == [[[1.0, "False", 1.0]]] * 2

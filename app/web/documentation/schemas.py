@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from app.domain.classes import boolean_values, class_names
 from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import LARGEST_FLOAT32
 from app.domain.typical_row import typical_row
@@ -26,6 +27,10 @@ _KEY: Json = {
 }
 # As long as a prediction id and made of the same characters, so that it passes the check of the shape.
 SAMPLE_ID = "-Sample-" * 8
+_ABOUT_LABELS = (
+    "A class is named as the training data name it: by a string, or by the number or boolean that it is there. "
+    "Only where no class is a number is a number a class id."
+)
 _ANY_ROW: Json = {"anyOf": [{"type": "array"}, {"type": "object"}]}
 
 
@@ -111,23 +116,26 @@ def _outcomes() -> Json:
 
 
 def _outcome(contract: FeatureContract | None) -> Json:
-    label: Json = {"type": ["string", "number"]}
+    label: Json = {"type": ["string", "number", "boolean"]}
     if contract is not None and contract.task == "regression":
         label = {"type": "number"}
     elif contract is not None:
-        label = {
-            "anyOf": [
-                {"type": "string", "enum": list(contract.classes)},
-                {"type": "integer", "minimum": 0, "maximum": len(contract.classes) - 1},
-            ]
-        }
+        label = _class(contract.classes)
     properties: Json = {
         "prediction_id": {"type": "string"},
-        "actual": {"description": "The true label: scores every version's answer.", **label},
+        "actual": {"description": f"The true label: scores every version's answer. {_ABOUT_LABELS}", **label},
         "reward": {"description": "The reward of the served answer: counts for its version only.", "type": "number"},
     }
     either = [{"required": ["actual"]}, {"required": ["reward"]}]
     return {**_object(properties, ["prediction_id"]), "anyOf": either}
+
+
+def _class(classes: tuple[str, ...]) -> Json:
+    names = class_names(classes)
+    named: Json = {"enum": [*classes, *names.values]}
+    if names.like_numbers or names.binary:
+        return named
+    return {"anyOf": [named, {"type": "integer", "minimum": 0, "maximum": len(classes) - 1}]}
 
 
 def _row(contract: FeatureContract | None, optional: Sequence[Feature]) -> Json:
@@ -148,6 +156,9 @@ def _row(contract: FeatureContract | None, optional: Sequence[Feature]) -> Json:
 
 
 def _value(feature: Feature) -> Json:
+    flags = boolean_values(feature)
+    if flags is not None:
+        return _boolean(feature, flags)
     kind = "number" if feature.kind == "numeric" else "string"
     schema: Json = {"type": [kind, "null"] if feature.nullable else kind}
     if feature.kind == "numeric":
@@ -159,6 +170,14 @@ def _value(feature: Feature) -> Json:
     if allowed:
         schema["enum"] = [*allowed, None] if feature.nullable else list(allowed)
     return schema
+
+
+def _boolean(feature: Feature, flags: Mapping[bool, float | str]) -> Json:
+    """A boolean, or 0 or 1, or where the training data have words for it, these."""
+    closed = feature.kind == "categorical" and not feature.open_categories
+    known = [flag for flag, own in flags.items() if not closed or own in feature.categories]
+    named: Json = {"enum": [*known, *map(int, known), *feature.categories, *([None] if feature.nullable else [])]}
+    return {"anyOf": [named, {"type": "string"}]} if feature.open_categories else named
 
 
 def _object(properties: Json, required: list[str]) -> Json:

@@ -101,3 +101,70 @@ def test_a_closed_feature_refuses_what_it_does_not_know(row, field):
 def test_whatever_comes_is_a_row_or_a_refusal(value):
     with contextlib.suppress(InvalidFeatures):
         assert RowParser(IRIS).row(value).shape == (1, 4)
+
+
+FLAGS = FeatureContract(
+    task="regression",
+    target="price",
+    features=(Feature(name="area"), Feature(name="garden", boolean=True), Feature(name="lift", choices=(0.0, 1.0))),
+)
+WORDS = FeatureContract(
+    task="regression",
+    target="price",
+    features=(
+        Feature(name="garden", kind="categorical", categories=("False", "True")),
+        Feature(name="lift", kind="categorical", categories=("true",), nullable=True),
+        Feature(name="note", kind="categorical", categories=("true", "false", "unknown")),
+    ),
+)
+MEMBERS = FeatureContract(
+    task="regression", target="y", features=(Feature(name="age"), *(Feature(name=n, boolean=True) for n in "abc"))
+)
+
+
+@pytest.mark.parametrize(("value", "number"), [(True, 1.0), (False, 0.0), (1, 1.0), (0.0, 0.0), ("TRUE", 1.0)])
+def test_a_boolean_feature_that_is_a_number_is_given_as_a_boolean_in_any_spelling(value, number):
+    expected = [[70.0, number, number]]
+    np.testing.assert_array_equal(RowParser(FLAGS).row([70, value, value]), expected)
+    np.testing.assert_array_equal(RowParser(FLAGS).rows([{"area": 70, "garden": value, "lift": value}]), expected)
+
+
+@pytest.mark.parametrize("value", [True, 1, 1.0, "True", "true", "TRUE"])
+def test_a_boolean_feature_with_words_gets_the_words_of_its_training_data(value):
+    assert RowParser(WORDS).row([value, value, "true"]).tolist() == [["True", "true", "true"]]
+
+
+@pytest.mark.parametrize(
+    ("contract", "row", "field", "words"),
+    [
+        (FLAGS, [True, True, True], "area", "must be a number, got a boolean"),
+        (FLAGS, [70, 0.5, 1], "garden", r"must be true or false \(or 1 or 0\), got a number"),
+        (FLAGS, [70, 2, 1], "garden", "must be true or false"),
+        (FLAGS, [70, math.nan, 1], "garden", "must be true or false"),
+        (FLAGS, [70, "yes", 1], "garden", "got a string"),
+        (FLAGS, [70, "1", 1], "garden", "got a string"),
+        (FLAGS, [70, None, 1], "garden", "must not be null"),
+        (FLAGS, [70, 1, 2], "lift", "must be true or false"),
+        (WORDS, ["maybe", True, "true"], "garden", "has no category 'maybe'; known are False, True"),
+        (WORDS, [2, True, "true"], "garden", "must be true or false"),
+        (WORDS, [True, False, "true"], "lift", "has no category 'false'; known are true"),
+        (WORDS, [True, True, True], "note", "must be a string, got a boolean"),
+        (MEMBERS, [1, True, False, 2], "c", "must be true or false"),
+        (MEMBERS, [True, True, False, 0], "age", "must be a number, got a boolean"),
+    ],
+)
+def test_what_is_no_boolean_is_refused_by_name(contract, row, field, words):
+    with pytest.raises(InvalidFeatures, match=words) as alone:
+        RowParser(contract).row(row)
+    with pytest.raises(InvalidFeatures, match=f"row 0: .*{words}") as batched:
+        RowParser(contract).rows([row])
+    assert alone.value.field == batched.value.field == field
+
+
+@given(st.lists(st.tuples(finite, *[st.sampled_from([True, False, 0, 1, 0.0, 1.0])] * 3), min_size=1, max_size=9))
+def test_a_batch_with_booleans_is_its_rows_one_under_another(values):
+    parser, rows = RowParser(MEMBERS), [list(row) for row in values]
+    batch = parser.rows(rows)
+    assert batch.dtype == np.float64
+    np.testing.assert_array_equal(batch, np.vstack([parser.row(row) for row in rows]))
+    np.testing.assert_array_equal(batch, np.array(rows, dtype=np.float64))
