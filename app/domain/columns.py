@@ -264,6 +264,8 @@ class RequestColumns:
         self._layouts: dict[tuple[int, ...], Layout] = {}
         self._required = self._layout(())
         self._arrays = None if arrays is None or tuple(arrays) == self._required.names else tuple(arrays)
+        # Whether an array is a row of the required columns as it is, and nothing more can be said of its width.
+        self._plain = self._arrays is None and not self.optional
         self._forms: dict[frozenset[str], Form] = {}
 
     @property
@@ -282,24 +284,24 @@ class RequestColumns:
 
     def row(self, value: object) -> tuple[np.ndarray, Layout]:
         """One row, shape (1, columns of the layout), and its layout. Raises `InvalidFeatures` that names the column."""
-        if isinstance(value, Mapping):
-            form = self._form(value)
+        if type(value) is dict:
+            form = self._forms.get(frozenset(value)) or self._form(value)
             return form.layout.parser.row([value[name] for name in form.names]), form.layout
-        if self._arrays is not None or self.optional:
-            return self._row_of_array(value)
-        return self._required.parser.row(value), self._required
+        if self._plain:
+            return self._required.parser.row(value), self._required
+        return self._row_of_array(value)
 
     def rows(self, values: list[Any]) -> tuple[np.ndarray, Layout]:
         """A batch, shape (n, columns of the layout), and its layout; a column that not every row has is in none.
 
         Raises `InvalidFeatures` that names the row and the column, and `InvalidRequest` if the batch is empty.
         """
-        if self._arrays is None and not any(isinstance(value, Mapping) for value in values):
+        if self._arrays is None and dict not in set(map(type, values)):
             return self._required.parser.rows(values), self._required
         named = []
         for index, value in enumerate(values):
             try:
-                row = value if isinstance(value, Mapping) else self._by_name(value)
+                row = value if type(value) is dict else self._by_name(value)
                 named.append((self._form(row), row))
             except InvalidFeatures as error:
                 raise error.within("row", index) from None

@@ -33,7 +33,7 @@ class Remembers(fakes.ConstantRuntime):
 
 @pytest.fixture
 def rides(serve):
-    """A client, its services, and the runtimes of v1, of v2, which reads wind_speed too, and of v3, of other classes."""
+    """A client, its services, and the runtimes of v1, of v2 (reads wind_speed too) and of v3 (other classes)."""
 
     def make(**weights):
         runtimes = {"v1": Remembers(0), "v2": Remembers(1), "v3": Remembers(0)}
