@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
+from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
 from app.domain.log_event import EVERY, Cursor, LogPage, OutcomeRow, PredictionRow, TimePassed, consumable
 from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
 from app.store.kinds import READING
+from app.store.layouts import LayoutReads
 from app.store.statements import statements
 
 
@@ -21,6 +23,7 @@ class EventLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._layouts = LayoutReads(database)
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
         """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot.
@@ -59,6 +62,10 @@ class EventLog:
         with self._database.begin(READING) as connection:
             rows = _execute(connection, "configurations", epochs=_json(sorted(epochs)))
         return {row.epoch: _configuration(row) for row in rows}
+
+    def layouts(self, ids: Iterable[int]) -> dict[int, LoggedLayout]:
+        """The layouts with these ids, by id; unknown ones are left out."""
+        return self._layouts.layouts(ids)
 
     def first_configuration(self, experiment_id: str) -> Configuration | None:
         """The configuration that began an experiment: its versions and terms hold until the end."""

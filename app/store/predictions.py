@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
+from typing import Any
 
 from msgspec.structs import astuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
+from app.domain.columns import LoggedLayout
 from app.services.ports import LoggedPrediction
 from app.services.queries.history import LoggedAnswer, Place
 from app.store.engine import Database
 from app.store.kinds import READING, RECORDING
+from app.store.layouts import LayoutReads, LayoutWrites
 from app.store.statements import statements
 
 _COLUMNS = LoggedPrediction.__struct_fields__
-# 16 columns × 62 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
+_LAYOUT = _COLUMNS.index("layout")
+# 18 columns × 55 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
 # before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
-_ROWS_PER_STATEMENT = 62
+_ROWS_PER_STATEMENT = 55
 
 
 class PredictionLog:
-    """Appends to `predictions`; the columns are the fields of `LoggedPrediction`, in order."""
+    """Appends to `predictions`; the columns are the fields of `LoggedPrediction`, in order. For one thread.
+
+    A row's layout is the id of one in `layouts`, which has it before anybody sees the row.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._layouts = LayoutWrites()
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add `rows` in one transaction; rows whose id is in the log already are ignored, so a retry is always safe.
@@ -37,13 +45,24 @@ class PredictionLog:
         if not rows:
             return
         with self._database.begin(RECORDING) as connection:
+            layouts = self._layouts.put(connection, (row.layout for row in rows))
             _APPEND[connection.dialect.name](connection, rows)
+        self._layouts.committed(layouts)
+
+
+def _values(rows: Iterable[LoggedPrediction]) -> Iterable[tuple[Any, ...]]:
+    """The rows as the table has them."""
+    return (astuple(row) if row.layout is None else _with_id(astuple(row), row.layout) for row in rows)
+
+
+def _with_id(values: tuple[Any, ...], layout: LoggedLayout) -> tuple[Any, ...]:
+    return (*values[:_LAYOUT], layout.id, *values[_LAYOUT + 1 :])
 
 
 def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         some = rows[start : start + _ROWS_PER_STATEMENT]
-        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(map(astuple, some))))
+        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(_values(some))))
 
 
 @cache
@@ -57,7 +76,7 @@ def _insert(rows: int) -> str:
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
     # One array a column: the same statement for any number of rows, which the server prepares once.
-    columns = zip(*map(astuple, rows), strict=True)
+    columns = zip(*_values(rows), strict=True)
     arrays = {name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)}
     try:
         connection.execute(text(statements("predictions")["append_arrays"]), arrays)
@@ -76,6 +95,7 @@ class PredictionHistory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._layouts = LayoutReads(database)
 
     def page(self, limit: int, version: str | None = None, before: Place | None = None) -> list[LoggedAnswer]:
         """Up to `limit` rows with their outcomes, newest first; of one `version`, and older than `before`, if given."""
@@ -92,7 +112,8 @@ class PredictionHistory:
         query = f"{statements('predictions')['page']} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit"
         with self._database.begin(READING) as connection:
             rows = connection.execute(text(query), parameters).all()
-        return [LoggedAnswer(*row) for row in rows]
+        layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
+        return [_answer(row, layouts) for row in rows]
 
     def place(self, prediction_id: str) -> Place | None:
         """The place of a prediction in the history; None where it is not in the log."""
@@ -106,3 +127,9 @@ class PredictionHistory:
         with self._database.begin(READING) as connection:
             found = connection.execute(text(statements("predictions")["has_version"]), {"version": version})
             return found.first() is not None
+
+
+def _answer(row: Any, layouts: Mapping[int, LoggedLayout]) -> LoggedAnswer:
+    # A layout that is not there has no names; the contract of the version would give wrong ones.
+    columns = None if row.layout is None else layouts.get(row.layout, LoggedLayout(row.layout, ()))
+    return LoggedAnswer(*row[:-1], columns)

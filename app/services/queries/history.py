@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from app.domain.columns import LoggedLayout
 from app.domain.contract import VERSION_NAME, FeatureContract
 from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
@@ -23,7 +24,8 @@ _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 class LoggedAnswer(msgspec.Struct, frozen=True):
     """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON.
 
-    `own_key` is the caller's own name for the row.
+    `own_key` is the caller's own name for the row. `layout` has the columns of `features`; None: those of the contract
+    of `version`, in its order.
     """
 
     prediction_id: str
@@ -35,6 +37,7 @@ class LoggedAnswer(msgspec.Struct, frozen=True):
     actual: str | None = None
     reward: str | None = None
     own_key: str | None = None
+    layout: LoggedLayout | None = None
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -130,7 +133,7 @@ def _entry(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntry:
     return HistoryEntry(
         prediction_id=row.prediction_id,
         timestamp=iso_utc(row.served_at_us),
-        features=_by_name(msgspec.json.decode(row.features), contract),
+        features=_by_name(msgspec.json.decode(row.features), _names(row, contract)),
         prediction=prediction,
         confidence=confidence,
         model_version=row.version,
@@ -155,8 +158,13 @@ def _label(value: Any, contract: FeatureContract | None) -> Any:
     return contract.classes[value] if is_id and contract else value
 
 
-def _by_name(values: list[Any], contract: FeatureContract | None) -> dict[str, Any]:
-    names = contract.names if contract is not None else ()
+def _names(row: LoggedAnswer, contract: FeatureContract | None) -> tuple[str, ...]:
+    if row.layout is not None:
+        return tuple(column.name for column in row.layout.columns)
+    return contract.names if contract is not None else ()
+
+
+def _by_name(values: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     if len(names) != len(values):  # the version that answered is no longer loaded, and had other features
         names = tuple(f"feature_{number}" for number in range(1, len(values) + 1))
     return dict(zip(names, values, strict=True))

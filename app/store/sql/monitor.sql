@@ -3,7 +3,7 @@
 -- name: predictions
 SELECT
     seq, prediction_id, served_at_us, epoch, version, chosen, assignment, propensity, counts, synthetic, user_hash,
-    features, answers, latency_us, own_key, failed
+    features, answers, latency_us, own_key, failed, layout, lacking
 FROM predictions
 
 -- name: outcomes

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.cli import main
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact
 from app.domain.outcome import Outcome
@@ -25,6 +26,7 @@ from app.store.projections import ProjectionStore
 from tests.unit.store.stored_rows import logged
 from tests.unit.store.test_configurations import FIRST
 
+LAYOUT = LoggedLayout(2**63 - 1, (LoggedColumn("height"), LoggedColumn("wind_speed", "Wind speed (m/s)")))
 FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=0.1)
 
 
@@ -50,7 +52,8 @@ class Place:
         database = Database(self.url)
         ConfigurationLog(database).settle(lambda latest: None if latest else FIRST)
         PredictionLog(database).append([logged(first + number, propensity=0.1 + 0.2) for number in range(4999)])
-        PredictionLog(database).append([logged(first + 4999, own_key="order-4711", failed='["v2"]')])
+        row = logged(first + 4999, own_key="order-4711", failed='["v2"]', layout=LAYOUT, lacking='["v3"]')
+        PredictionLog(database).append([row])
         FeedbackLog(database, lambda: 1).commit([[Outcome(f"{first:064d}", "actual", 0, FACT)]])
         HeartbeatLog(database, lambda: 1).append()
         units, windows = (UnitFact(unit=-(2**63)),), (OpenWindow(seq=1, closes_at_us=2, epoch=1, version="v1"),)

@@ -1,4 +1,7 @@
-"""The release before runs on this schema: its statements for the tables that have changed, as that release has them."""
+"""Releases before run on this schema: their statements for the tables that have changed, as those releases have them.
+
+A release is named by its last migration.
+"""
 
 import re
 from pathlib import Path
@@ -7,34 +10,40 @@ import pytest
 from msgspec.structs import astuple
 from sqlalchemy import create_engine, inspect, text
 
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import Changes, UnitFact
 from app.store.event_log import EventLog
 from app.store.kinds import DURABLE
+from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
 from app.store.reports import ReportTable
 from app.store.schema import build, known
 from app.store.statements import in_dialect
 from tests.unit.store.stored_rows import logged
 
-FOLDER = Path(__file__).parent / "release_before"
+FOLDER = Path(__file__).parent / "releases_before"
 NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
-def before(concern):
-    """The statements of the release before, by name."""
-    blocks = NAMED.split((FOLDER / f"{concern}.sql").read_text())[1:]
+def before(concern, release="0005"):
+    """The statements of a release, by name."""
+    blocks = NAMED.split((FOLDER / release / f"{concern}.sql").read_text())[1:]
     return {name: body.strip() for name, body in zip(blocks[::2], blocks[1::2], strict=True)}
 
 
-CONCERNS = [path.stem for path in FOLDER.iterdir()]
-STATEMENTS = [(concern, name) for concern in CONCERNS for name in before(concern)]
+STATEMENTS = [
+    (path.parent.name, path.stem, name)
+    for path in sorted(FOLDER.glob("*/*.sql"))
+    for name in before(path.stem, path.parent.name)
+]
 TAILS = {"after": "predictions", "of_ids": "outcomes"}
+LOGGED = {"0005": 14, "0006": 16}  # columns that it writes
 
 
 @pytest.fixture
 def carry_out(database):
-    """Carries out a statement of the release before."""
+    """Carries out a statement of the earliest of these releases."""
 
     def carried_out(concern, statement, /, **values):
         with database.begin(DURABLE) as connection:
@@ -44,28 +53,42 @@ def carry_out(database):
     return carried_out
 
 
-@pytest.mark.parametrize(("concern", "name"), STATEMENTS)
-def test_its_statements_are_understood(database, concern, name):
+@pytest.mark.parametrize(("release", "concern", "name"), STATEMENTS)
+def test_its_statements_are_understood(database, release, concern, name):
     with database.begin(DURABLE) as connection:
         kind = connection.dialect.name
-        statement = in_dialect(before(concern)[name], kind)
+        known = before(concern, release)
+        statement = in_dialect(known[name], kind)
         if name in TAILS:
-            statement = f"{before(concern)[TAILS[name]]} {statement}"
+            statement = f"{known[TAILS[name]]} {statement}"
         if name == "append":
-            statement += f" ({', '.join(['NULL'] * 14)})"
+            statement += f" ({', '.join(['NULL'] * LOGGED[release])})"
         if (name, kind) != ("append_arrays", "sqlite"):
             values = dict.fromkeys(re.findall(r"(?<!:):(\w+)", statement))
             connection.execute(text(f"EXPLAIN {statement}"), values)
 
 
-def test_the_rows_that_it_logs_are_read(database):
-    row = astuple(logged(1))[:14]
-    marks = ", ".join(f":v{number}" for number in range(14))
+@pytest.mark.parametrize(("release", "width"), LOGGED.items())
+def test_the_rows_that_it_logs_are_read(database, release, width):
+    row = astuple(logged(1))[:width]
+    marks = ", ".join(f":v{number}" for number in range(width))
     with database.begin(DURABLE) as connection:
         values = {f"v{number}": value for number, value in enumerate(row)}
-        connection.execute(text(f"{before('predictions')['append']} ({marks})"), values)
+        connection.execute(text(f"{before('predictions', release)['append']} ({marks})"), values)
     [found] = EventLog(database).page(Cursor(), 10).predictions
-    assert (found.prediction_id, found.own_key, found.failed) == (row[0], None, None)
+    assert found.prediction_id == row[0]
+    assert (found.own_key, found.failed, found.layout, found.lacking) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("release", LOGGED)
+def test_it_reads_rows_with_a_layout(database, release):
+    layout = LoggedLayout(2**62 + 1, (LoggedColumn("a"), LoggedColumn("b")))
+    PredictionLog(database).append([logged(1, layout=layout, lacking='["v2"]')])
+    statements = before("monitor", release)
+    with database.begin(DURABLE) as connection:
+        query = text(f"{statements['predictions']} {statements['after']}")
+        [row] = connection.execute(query, {"after": 0, "until": 9, "limit": 9})
+    assert (row.prediction_id, row.features) == (f"{1:064d}", "[5.1,null]")
 
 
 def test_the_state_that_it_writes_is_read(database, carry_out):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed, in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
@@ -71,6 +72,14 @@ def test_two_outcomes_of_one_prediction_are_joined_each_at_its_place(database, e
     log(database, 1)
     report(database, 1, kind="reward")
     assert all_letters(events, 1) == ["f1", "p1", "j1", "f1", "j1"]
+
+
+def test_a_row_has_its_layout_and_the_versions_that_took_no_part(database, events):
+    layout = LoggedLayout(7, (LoggedColumn("a"), LoggedColumn("b")))
+    PredictionLog(database).append([logged(1), logged(2, layout=layout, lacking='["v2"]')])
+    plain, other = events.page(Cursor(), 10).predictions
+    assert [(row.layout, row.lacking) for row in (plain, other)] == [(None, None), (7, '["v2"]')]
+    assert events.layouts([7]) == {7: layout}
 
 
 def test_a_page_ends_at_the_given_cursor(database, events):

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple, fields
 from sqlalchemy import text
 
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.errors import StoreUnavailable
 from app.services.ports import LoggedPrediction
 from app.services.queries.history import Place
 from app.store.kinds import DURABLE, READING, RECORDING
+from app.store.layouts import LayoutReads
 from app.store.predictions import PredictionHistory, PredictionLog
 from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk, logged
 
@@ -26,7 +28,7 @@ def stored(database):
     return [tuple(row) for row in rows]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 61, 62, 63, 200])
+@pytest.mark.parametrize("rows", [0, 1, 54, 55, 56, 200])
 def test_rows_come_back_in_order_whatever_their_number(database, rows):
     wanted = [logged(number) for number in range(rows)]
     PredictionLog(database).append(wanted)
@@ -50,6 +52,7 @@ def test_rows_come_back_in_order_whatever_their_number(database, rows):
         latency_us=BIG,
         own_key=st.none() | TEXTS,
         failed=st.none() | TEXTS,
+        lacking=st.none() | TEXTS,
     )
 )
 def test_any_row_comes_back_as_it_went_in(database, row):
@@ -60,6 +63,58 @@ def test_any_row_comes_back_as_it_went_in(database, row):
     assert tuple(found) == astuple(row)
     with database.begin(RECORDING) as connection:
         connection.exec_driver_sql("DELETE FROM predictions")
+
+
+PLAIN = LoggedLayout(11, (LoggedColumn("height"), LoggedColumn("width")))
+WINDY = LoggedLayout(2**63 - 1, (LoggedColumn("height"), LoggedColumn("wind_speed", "Wind speed (m/s)")))
+
+
+def test_layouts_are_written_once_with_the_rows_that_have_them(database, rows):
+    log = PredictionLog(database)
+    log.append([logged(1, layout=WINDY, lacking='["v2"]'), logged(2), logged(3, layout=PLAIN), logged(4, layout=WINDY)])
+    log.append([logged(5, layout=WINDY)])
+    assert rows("SELECT layout, lacking FROM predictions ORDER BY seq") == [
+        (WINDY.id, '["v2"]'),
+        (None, None),
+        (PLAIN.id, None),
+        (WINDY.id, None),
+        (WINDY.id, None),
+    ]
+    assert LayoutReads(database).layouts([11, WINDY.id, 12]) == {11: PLAIN, WINDY.id: WINDY}
+
+
+def test_several_processes_may_write_one_layout(database, rows):
+    for number in range(2):
+        PredictionLog(database).append([logged(number, layout=PLAIN)])
+    assert rows("SELECT id, count(*) FROM layouts GROUP BY id") == [(PLAIN.id, 1)]
+
+
+def test_a_layout_whose_rows_were_refused_is_written_with_the_next_ones(database, rows):
+    log = PredictionLog(database)
+    with pytest.raises(OverflowError):
+        log.append([logged(1, layout=PLAIN), logged(2, served_at_us=2**63)])
+    assert rows("SELECT id FROM layouts") == []
+    log.append([logged(1, layout=PLAIN)])
+    assert rows("SELECT id FROM layouts") == [(PLAIN.id,)]
+
+
+@SQLITE_ONLY
+def test_a_store_that_takes_the_place_of_another_gets_the_layouts_too(database, path, rows):
+    log = PredictionLog(database)
+    log.append([logged(1, layout=PLAIN)])
+    for file in path.parent.glob(f"{path.name}*"):
+        file.rename(file.with_name(f"old-{file.name}"))
+    with pytest.raises(StoreUnavailable):  # the recorder tries again
+        log.append([logged(2, layout=PLAIN)])
+    log.append([logged(2, layout=PLAIN)])
+    assert rows("SELECT id FROM layouts") == [(PLAIN.id,)]
+
+
+def test_a_layout_that_was_unknown_is_found_once_it_is_written(database):
+    reads = LayoutReads(database)
+    assert reads.layouts([PLAIN.id]) == {}
+    PredictionLog(database).append([logged(1, layout=PLAIN)])
+    assert reads.layouts([PLAIN.id]) == {PLAIN.id: PLAIN}
 
 
 def test_a_repeated_id_is_ignored_and_the_first_row_stays(database):
@@ -141,6 +196,13 @@ def test_outcomes_of_either_kind_stand_beside_their_prediction(database, history
 def test_the_callers_own_key_stands_beside_its_prediction(database):
     PredictionLog(database).append([logged(0), logged(1, own_key="order-4711")])
     assert [row.own_key for row in PredictionHistory(database).page(2)] == ["order-4711", None]
+
+
+def test_a_page_has_the_columns_of_its_rows(database, change):
+    PredictionLog(database).append([logged(0), logged(1, layout=WINDY), logged(2, layout=PLAIN)])
+    change(f"DELETE FROM layouts WHERE id = {PLAIN.id}")
+    newest, before, first = PredictionHistory(database).page(3)
+    assert (newest.layout, before.layout, first.layout) == (LoggedLayout(PLAIN.id, ()), WINDY, None)
 
 
 def test_an_id_that_is_not_in_the_log_has_no_place(history):

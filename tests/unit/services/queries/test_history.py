@@ -2,6 +2,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from app.domain.columns import LoggedColumn, LoggedLayout
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.queries.history import History, LoggedAnswer, Place
 from tests.unit.services.recording.recorders import LOADED, models_of
@@ -121,3 +122,13 @@ def test_a_version_that_serves_or_served_may_be_asked_for(version):
 def test_any_other_version_is_refused(version, error):
     with pytest.raises(error):
         history().page(version=version)
+
+
+def test_features_have_the_names_of_the_rows_own_layout():
+    layout = LoggedLayout(7, (LoggedColumn("b"), LoggedColumn("wind_speed", "Wind speed (m/s)"), LoggedColumn("a")))
+    found = entry(layout=layout, features="[null,3.5,5.1]")
+    assert found["features"] == {"b": None, "wind_speed": 3.5, "a": 5.1}
+
+
+def test_features_of_a_layout_that_is_not_known_are_numbered():
+    assert entry(layout=LoggedLayout(7, ()))["features"] == {"feature_1": 5.1, "feature_2": None}
