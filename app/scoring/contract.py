@@ -45,6 +45,15 @@ class Range(msgspec.Struct, frozen=True):
         return low * self.width, high * self.width
 
 
+# Sums of squares of squares of as many values as a log can hold stay finite, and so does the state that keeps them.
+_LARGEST = 1e50
+
+
+def bounded(value: float) -> float:
+    """The value, or the nearer of ±1e50: an outcome that an experiment can count, whatever was reported."""
+    return min(max(value, -_LARGEST), _LARGEST)
+
+
 Method: TypeAlias = Literal["paired", "paired_numeric", "two_sample", "asymptotic"]
 
 
@@ -127,7 +136,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         None where the answer does not hold what the metric reads, and for a missing one where no range is declared.
         """
         if not answer.is_missing:
-            return self.score(answer, label, terms)
+            found = self.score(answer, label, terms)
+            return None if found is None else bounded(found)
         declared = self.range_of(terms)
         if declared is None:
             return None

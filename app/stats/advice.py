@@ -1,8 +1,8 @@
 """The advice on all challengers together, with the reason in one sentence.
 
-Order of precedence: a crossed guardrail, a failed check, a winner that may be promoted, a proof that the present
-contradicts, going on, all challengers settled. Promoting, and keeping because of a worse challenger, need the present
-evidence; a verdict that is only remembered calls for no action.
+Order of precedence: a crossed guardrail, a failed check, a winner that may be promoted, a proof that the present or all
+outcomes together contradict, going on, all challengers settled. Promoting, and keeping because of a worse challenger,
+need the present evidence; a verdict that is only remembered calls for no action.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def recommend(
 def _without_winner(findings: Sequence[Assessment], baseline: str) -> Advice:
     if not findings:
         return Advice("continue", None, f"there is no challenger to compare {baseline} with")
-    changed = [finding for finding in findings if finding.standing == "reversed"]
+    changed = [finding for finding in findings if finding.needs_a_person]
     if changed:
         return Advice("investigate", None, _all(changed))
     # While some are open, the reason is about those: what is settled calls for nothing.

@@ -10,6 +10,10 @@ from app.stats.evidence import Evidence, Rewards, Votes
 # Fewer than one outcome in this many is a vote: somebody names users, or keys, that stand for many cases.
 _VOTES_AT_LEAST_ONE_IN = 20
 _ENOUGH = 20
+_UNREPORTED = (
+    "what is shown assumes that both versions' rewards are reported alike, zeros too: where that is known to be true, "
+    "begin the next experiment with LABELS_EXOGENOUS=true; where a missing reward means 0, with REWARD_WINDOW"
+)
 # A range this many times wider than the largest reward costs most of the power.
 _WIDE = 10
 
@@ -29,6 +33,11 @@ def _of_votes(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
             f"{votes.unit} stands for many cases, begin an experiment with another EXPERIMENT_UNIT"
         )
     found += [_few(side, few) for side, few in (("wins", votes.few_wins), ("losses", votes.few_losses)) if few]
+    if votes.outside:
+        found.append(
+            f"{votes.outside:,} of {votes.outcomes:,} labels give a value outside the declared range, which counts as "
+            "its nearer end: begin an experiment with a wider range (ERROR_RANGE) if these matter"
+        )
     if votes.missing:
         found.append(_missing(evidence.challenger, votes, terms))
     return found
@@ -76,6 +85,8 @@ def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
 def _of_rewards(rewards: Rewards, terms: ExperimentTerms) -> list[str]:
     declared, enough = metric_of(terms).range_of(terms), rewards.n >= _ENOUGH
     found = _of_windows(rewards, terms, declared if enough else None)
+    if enough and not found and terms.reward_window_s is None and not terms.labels_exogenous:
+        found.append(_UNREPORTED)
     return found if declared is None else [*found, *_of_range(rewards, declared, enough=enough)]
 
 

@@ -18,6 +18,8 @@ import msgspec
 _KEPT = 256
 _ALL_HASHES = 2**64
 _LEAST_VOTES, _PER_ROW = 5, 4
+# Where all is sent twice, as by clients that ask again, many votes show it although no row has many.
+_MANY_VOTES, _TWICE = 50, 1.5
 
 
 class DistinctRows(msgspec.Struct, frozen=True):
@@ -56,13 +58,15 @@ class DistinctRows(msgspec.Struct, frozen=True):
     def few(self, side: int) -> tuple[int, int] | None:
         """(votes, rows) of the wins (`side` 1) or losses (−1) where their rows are few; else None.
 
-        Few: at least 5 votes, from at most a quarter as many rows. Beyond 256 rows the number of rows is an estimate.
+        Few: at least 5 votes, from at most a quarter as many rows, or 50 from two thirds. Beyond 256 rows the number of
+        rows is an estimate.
         """
         place, votes = (0, self.wins) if side > 0 else (1, self.losses)
         held = sum(1 for each in self.votes.values() if each[place])
         rows = round(held * self.count / _KEPT) if self.sampled else held
         # No row of this side in the sample: nothing is known of their number.
-        return (votes, rows) if rows and votes >= max(_LEAST_VOTES, _PER_ROW * rows) else None
+        are_few = votes >= max(_LEAST_VOTES, _PER_ROW * rows) or votes >= max(_MANY_VOTES, _TWICE * rows)
+        return (votes, rows) if rows and are_few else None
 
 
 def _scrambled(row: int) -> int:

@@ -46,6 +46,7 @@ class Votes(msgspec.Struct, frozen=True):
 
     Of `outcomes`, each `unit` (user, key, row or request) has one vote. `few_wins` and `few_losses`: (votes, rows)
     where they come from few different rows, else None. Of `asked` rows the challenger gave no answer to `missing`.
+    `outside` of the outcomes have a value outside the declared range.
     """
 
     unit: str = "request"
@@ -54,6 +55,7 @@ class Votes(msgspec.Struct, frozen=True):
     few_losses: tuple[int, int] | None = None
     asked: int = 0
     missing: int = 0
+    outside: int = 0
 
 
 class Rewards(msgspec.Struct, frozen=True):
@@ -77,6 +79,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     their number. `log_e`, `difference`, `interval` and `present` are of this moment; `strongest` (adjusted for several
     challengers), `agreement` (label-free equivalence) and `conclusions` remember. `n` are votes. `form` is that of an
     interval over all traffic (`app.stats.all_traffic`), None for one over the labelled outcomes; `coverage` counts it.
+    `improvement_of_all`: the mean improvement over all outcomes, each as often as it came and with the value that it
+    has, also outside the declared range; None where it is not known.
     """
 
     challenger: str
@@ -97,3 +101,4 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     votes: Votes = Votes()
     form: Form | None = None
     coverage: Coverage | None = None
+    improvement_of_all: float | None = None

@@ -32,6 +32,8 @@ def describe(finding: Assessment) -> str:
     """One sentence about one challenger."""
     if finding.standing == "reversed":
         return _reversed(finding)
+    if finding.standing == "contrary":
+        return _contrary(finding)
     if finding.shows_futile:
         return _futile(finding.evidence, finding.terms)
     if finding.verdict == "undecided":
@@ -73,6 +75,27 @@ def _reversed(finding: Assessment) -> str:
     evidence, terms = finding.evidence, finding.terms
     proven = _was_ruled_out(finding) if finding.verdict == "undecided" else _was_proven(finding)
     return f"{proven}, but the difference has changed since: over {_outcomes(evidence)} {_by_how_much(evidence, terms)}"
+
+
+def _contrary(finding: Assessment) -> str:
+    """Units, each with one vote, favour one version, and all outcomes together the other."""
+    evidence, terms = finding.evidence, finding.terms
+    votes, outcomes = _UNITS[evidence.votes.unit] or "requests", metric_of(terms).outcome
+    noun = "rewards" if outcomes == "reward" else "labels"
+    size = evidence.improvement_of_all or 0.0
+    scaled = abs(size) * metric_of(terms).scale
+    amount = _with_unit(f"{scaled:.{_decimals(scaled)}f}", terms)
+    higher = "higher" if (size >= 0) == metric_of(terms).higher_is_better else "lower"
+    why = (
+        f"values outside the declared range ({evidence.votes.outside:,} of them) count as its nearer end"
+        if evidence.votes.outside
+        else f"some {votes} come far more often than others"
+    )
+    return (
+        f"{_was_proven(finding)}, each with one vote and within the declared range, but over all "
+        f"{evidence.votes.outcomes:,} {noun}, each as often as it came, its {_quantity(terms)} is {amount} {higher}: "
+        f"{why}, so look at which of the two you want before you decide"
+    )
 
 
 def _was_proven(finding: Assessment) -> str:
@@ -169,7 +192,10 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     size = f"{_with_unit(amount, terms)} {'higher' if higher else 'lower'}"
     if not float(amount):
         size = "about the same" if difference else "the same"
-    where = " on all requests" if evidence.form is not None else ""
+    # Where units come again, each counts once, and the requests are not counted one by one.
+    once = evidence.votes.outcomes > evidence.n and _UNITS[evidence.votes.unit]
+    everywhere = f" on all {once}, each counted once," if once else " on all requests"
+    where = everywhere if evidence.form is not None else ""
     return f"its {_quantity(terms)}{where} is {size} ({_range(evidence, terms, decimals)})"
 
 

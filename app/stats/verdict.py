@@ -17,7 +17,7 @@ from app.stats.estimates import NotEstimable, bar
 from app.stats.evidence import Evidence, Verdict
 from app.stats.strongest import decided
 
-Standing: TypeAlias = Literal["open", "stands", "faded", "reversed"]
+Standing: TypeAlias = Literal["open", "stands", "faded", "reversed", "contrary"]
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +25,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict`: the most that was ever proven. `standing`: what the present makes of it. `open`: nothing is proven yet;
     `stands`: the present evidence carries it too; `faded`: it is on the same side, but too weak for an action;
-    `reversed`: the present contradicts it. `futile`: an improvement of the least interesting size is ruled out,
+    `reversed`: the present contradicts it; `contrary`: it holds for units, each with one vote, and all outcomes
+    together are on the other side. `futile`: an improvement of the least interesting size is ruled out,
     and the present estimate is smaller too. `remedy`: what would let a promotion rest on the labels; None where it may.
     """
 
@@ -44,9 +45,14 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_settled(self) -> bool:
         """Whether the challenger calls for nothing more: worse, equivalent or futile, by the present evidence too."""
-        if self.standing == "reversed":
+        if self.needs_a_person:
             return False
         return self.shows_futile or (self.standing == "stands" and self.verdict in ("worse", "equivalent"))
+
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether what is proven is not what is seen."""
+        return self.standing in ("reversed", "contrary")
 
     @property
     def shows_futile(self) -> bool:
@@ -88,12 +94,14 @@ def _agree(evidence: Evidence, terms: ExperimentTerms) -> bool:
 
 def _standing(evidence: Evidence, terms: ExperimentTerms, found: Verdict) -> Standing:
     if found == "equivalent":
-        return "stands"
+        return "reversed" if _exceeds_margin(evidence, terms) else "stands"
     if found == "undecided":
         return _standing_of_futility(evidence, terms)
     side = 1 if found == "better" else -1
     if -side in _sides_of_the_present(evidence, terms):
         return "reversed"
+    if _all_outcomes_contradict(evidence, side):
+        return "contrary"
     carried = evidence.present.side == side and evidence.present.log_e >= bar(terms.alpha)
     return "stands" if carried else "faded"
 
@@ -102,6 +110,19 @@ def _standing_of_futility(evidence: Evidence, terms: ExperimentTerms) -> Standin
     if evidence.conclusions.futile_at is None:
         return "open"
     return "reversed" if _reaches_least_effect(evidence, terms) else "stands"
+
+
+def _all_outcomes_contradict(evidence: Evidence, side: int) -> bool:
+    """Whether the outcomes, each as often as it came and with the value that it has, favour the other version."""
+    of_all, votes = evidence.improvement_of_all, evidence.votes
+    # Where each outcome is a vote, within the range, the two say the same.
+    return of_all is not None and of_all * side < 0 and (votes.outcomes > evidence.n or votes.outside > 0)
+
+
+def _exceeds_margin(evidence: Evidence, terms: ExperimentTerms) -> bool:
+    """Whether the present estimate is a difference of at least the margin."""
+    difference, margin = evidence.difference, terms.equivalence_margin
+    return margin is not None and not isinstance(difference, NotEstimable) and abs(difference) >= margin
 
 
 def _reaches_least_effect(evidence: Evidence, terms: ExperimentTerms) -> bool:

@@ -82,7 +82,7 @@ def apply_label(
         if gain is None:
             continue
         pair.outcomes += 1
-        _count_cell(pair, values[plan.baseline], values[challenger])
+        _count_row(plan, pair, values[plan.baseline], values[challenger])
         if before[at]:
             continue
         ledger.vote(ids, at)
@@ -92,7 +92,7 @@ def apply_label(
         found[challenger].append(Observation(place, fact.at_us, gain, coverage=pair.firsts.coverage()))
         # The baseline meets several challengers, and its unit votes for it once.
         voters |= {challenger} if any(before) else {challenger, plan.baseline}
-    _score_all(state, values, voters)
+    _score_all(state, plan, values, voters)
 
 
 def _gain(plan: ExperimentPlan, values: Values, challenger: str) -> float | None:
@@ -127,8 +127,19 @@ def _compare(
         pair.gate.losses += lost
 
 
-def _count_cell(pair: PairState, baseline: float | None, challenger: float | None) -> None:
-    """Count who was right; it is shown for metrics of right (1) and wrong (0) answers only."""
+def _count_row(plan: ExperimentPlan, pair: PairState, baseline: float | None, challenger: float | None) -> None:
+    """Count a labelled row, however often its unit came: by how much the challenger is better, and who was right.
+
+    Who was right is shown for metrics of right (1) and wrong (0) answers only.
+    """
+    assert baseline is not None
+    assert challenger is not None
+    pair.improvements += challenger - baseline if plan.metric.higher_is_better else baseline - challenger
+    declared = plan.metric.range_of(plan.terms)
+    pair.outside += (
+        declared is not None
+        and not declared.low <= min(baseline, challenger) <= max(baseline, challenger) <= declared.high
+    )
     cells = pair.cells
     cells.both += baseline == challenger == 1
     cells.baseline += baseline == 1 and challenger == 0
@@ -143,8 +154,9 @@ def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact
         tally.add_score(plan.metric.score(answer, fact.value, plan.terms))
 
 
-def _score_all(state: ExperimentState, values: Values, voters: set[str]) -> None:
+def _score_all(state: ExperimentState, plan: ExperimentPlan, values: Values, voters: set[str]) -> None:
     """Each version's value on this row, whoever served; and as its unit's vote."""
+    declared = plan.metric.range_of(plan.terms)
     for version, tally in state.versions.items():
         value = values.get(version)
         if value is not None:
@@ -152,4 +164,4 @@ def _score_all(state: ExperimentState, values: Values, voters: set[str]) -> None
             tally.known_total += value
             if version in voters:
                 tally.voted += 1
-                tally.voted_total += value
+                tally.voted_total += value if declared is None else declared.clipped(value)

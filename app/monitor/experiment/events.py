@@ -17,7 +17,7 @@ from app.domain.log_event import FeedbackReceived, OutcomeJoined, OutcomeRow, Pr
 from app.domain.monitor_state import UserFact
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
-from app.scoring.contract import MISSING, Answer
+from app.scoring.contract import MISSING, Answer, bounded
 
 _RANDOM = ("weighted", "sticky", "bandit")
 # Which field of a `UserFact` remembers that an outcome of the user has counted.
@@ -137,7 +137,7 @@ def fact_of(event: PredictionLogged | FeedbackReceived | OutcomeJoined, names: d
         # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
         return PredictionFact(row, marks_of_row(row), _answers(row) if row.counts else {})
     outcome = event.outcome
-    value = float(msgspec.json.decode(outcome.outcome))
+    value = bounded(float(msgspec.json.decode(outcome.outcome)))
     if isinstance(event, OutcomeJoined):
         return JoinedFact(outcome, event.row, marks_of_row(event.row), value, _answers(event.row), event.at_us)
     return FeedbackFact(outcome, _marks_of_outcome(outcome), names.get(outcome.version_ordinal), value)
@@ -169,11 +169,13 @@ def _answers(row: PredictionRow) -> Answers:
 class Draws(msgspec.Struct):
     """Positions, in the sequence of facts, of fresh draws of chance and of outcomes that are comparable by chance.
 
+    `matched` are outcomes of the version that chance drew, all of them; `comparable` the first of each sticky user.
     `changed`: user facts to be written, by hash. `new_users`: by version. `moved`: users newly excluded.
     """
 
     fresh: set[int] = msgspec.field(default_factory=set)
     comparable: set[int] = msgspec.field(default_factory=set)
+    matched: set[int] = msgspec.field(default_factory=set)
     changed: dict[int, UserFact] = msgspec.field(default_factory=dict)
     new_users: dict[str, int] = msgspec.field(default_factory=dict)
     moved: int = 0
@@ -251,13 +253,17 @@ def _compare(
 ) -> None:
     user, version, epoch = fact.user_hash, fact.drawn, fact.epoch
     if not rules.is_sticky(fact):
+        found.matched.add(place)
         found.comparable.add(place)
         return
     if version is None:
         return
     before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=epoch, version=version)
     voted = _VOTED[fact.kind]
-    if getattr(before, voted) or before.moved or not _same(before, epoch, version):
+    if before.moved or not _same(before, epoch, version):
+        return
+    found.matched.add(place)
+    if getattr(before, voted):
         return
     found.comparable.add(place)
     found.changed[user] = msgspec.structs.replace(before, **{voted: True})

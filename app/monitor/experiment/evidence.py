@@ -64,10 +64,18 @@ def evidence_of(
             few_losses=pair.rows.few(-1),
             asked=pair.asked,
             missing=pair.missing,
+            outside=pair.outside,
         ),
+        improvement_of_all=_improvement_of_all(pair, plan),
         form=form,
         coverage=pair.firsts.coverage(),
     )
+
+
+def _improvement_of_all(pair: PairState, plan: ExperimentPlan) -> float | None:
+    # Labels score both versions on the same row. Means of rewards are of different rows, and a changed split can turn
+    # their difference around (Simpson).
+    return None if plan.metric.uses_rewards or not pair.outcomes else pair.improvements / pair.outcomes
 
 
 def _unit(pair: PairState, plan: ExperimentPlan) -> str:

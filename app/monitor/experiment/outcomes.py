@@ -20,9 +20,13 @@ Observations = dict[str, list[Observation]]
 
 
 class Comparable(NamedTuple):
-    """The positions of the outcomes that chance made comparable, what is known of units, and the rules of draws."""
+    """The positions of outcomes in a batch, what is known of units, and the rules of draws.
+
+    `places` are comparable by chance, with one of each sticky user; `matched` are all of the version that chance drew.
+    """
 
     places: set[int]
+    matched: set[int]
     ledger: UnitLedger
     rules: Rules
 
@@ -40,7 +44,7 @@ def apply_outcomes(
             if fact.row.counts:
                 apply_answers(state, plan, fact, comparable.ledger, differs)
             if plan.metric.uses_rewards and comparable.rules.is_draw(fact):
-                note_first_answer(plan, fact.row, comparable.ledger)
+                note_first_answer(plan, fact, comparable.ledger, comparable.rules)
             continue
         if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
@@ -66,7 +70,8 @@ def _apply_one(
             apply_label(state, plan, fact, place, comparable.ledger, found)
         return
     state.joined_rewards += isinstance(fact, JoinedFact)
-    if plan.metric.uses_rewards and plan.window_us is None and place in comparable.places:
+    places = comparable.matched if plan.terms.unit is not None else comparable.places
+    if plan.metric.uses_rewards and plan.window_us is None and place in places:
         draw = _draw(state, plan, fact, comparable.rules)
         if draw is not None:
             enter(state, plan, draw, Observation(place, fact.at_us, fact.value), comparable.ledger, found)
@@ -76,10 +81,10 @@ def _draw(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | Joi
     """What chance chose for the answer that the reward is about; None where the log does not say."""
     if isinstance(fact, FeedbackFact):
         return None if fact.served is None else Draw(fact.served, fact.epoch)
-    draw = draw_of_row(state, plan, fact.row, fact.answers)
-    # Of a unit that met both versions, the reward that comes first may be that of the version that is rewarded sooner.
-    # So its first answer votes, and no other. A user who stays with one version votes with the first reward.
-    return draw if rules.is_sticky(fact) else draw._replace(seq=fact.row.seq)
+    draw = draw_of_row(state, plan, fact, rules)
+    # Of several answers to a unit, the one that is rewarded first is that of the version that is rewarded sooner, or an
+    # answer of another kind with one version than with the other. So a unit's first answer votes, and no other.
+    return draw if plan.terms.unit is None else draw._replace(seq=fact.row.seq)
 
 
 def _rated(

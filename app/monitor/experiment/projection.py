@@ -116,17 +116,17 @@ def _apply_to_one(experiment_id: str, part: _Part, clock_us: int, reads: Derived
     state.last_event_us = max(state.last_event_us, *(fact.at_us for fact in part.facts), 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
-    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, part.facts, rules, reads)
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, part.facts, reads)
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
     apply_traffic(state, plan, part.facts, Batch(found.fresh, rules, ledger))
     observations: Observations = {challenger: [] for challenger in plan.challengers}
-    apply_outcomes(state, plan, part.facts, Comparable(found.comparable, ledger, rules), observations)
+    apply_outcomes(state, plan, part.facts, Comparable(found.comparable, found.matched, ledger, rules), observations)
     if plan.window_us is not None:
         clocks = [*part.clocks, clock_us]
-        apply_windows(state, plan, part.facts, clocks, found.fresh, (windows, ledger), observations)
+        apply_windows(state, plan, part.facts, clocks, found.fresh, (windows, ledger, rules), observations)
     points = advance_all(state, plan, observations)
     return _Applied(state, points, tuple(found.changed.values()), tuple(ledger.changed.values()), windows)
 
@@ -137,12 +137,12 @@ def _draws(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: Der
     return draws(facts, reads.users(plan.experiment_id, hashes) if hashes else {}, rules)
 
 
-def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: DerivedReads) -> UnitLedger:
+def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads) -> UnitLedger:
     wanted: set[int] = set()
     for fact in facts:
         if not isinstance(fact, FeedbackFact) and fact.row.counts:
             wanted.update(identities(plan, fact.row)[1], key_identity(fact.row))
-            if rules.is_sticky(fact):
+            if fact.row.user_hash:
                 wanted.add(user_identity(fact.row))
     return UnitLedger(reads.units(plan.experiment_id, wanted) if wanted else {})
 

@@ -21,7 +21,7 @@ from app.domain.report import (
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.evidence import arrival_of, evidence_of, presents_of, rewards_of
 from app.monitor.experiment.methods.paired import PairedComparison
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, quantile_ms
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
 from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions
@@ -110,12 +110,20 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
         mean=total / n if n else None,
         interval=None if repeated else _interval_of_mean(total, n, plan),
         mean_all=tally.known_total / tally.known if tally.known else None,
-        interval_all=None if rewarded else _interval_of_mean(tally.voted_total, tally.voted, plan),
+        interval_all=None if rewarded else _interval_of_mean_all(tally, plan),
         rewards=tally.rewards,
         reward_mean=tally.reward_total / tally.rewards if tally.rewards else None,
         errors=tally.errors,
         latency_ms=LatencyMs(*(quantile_ms(tally.latency, share) for share in (0.5, 0.95, 0.99))),
     )
+
+
+def _interval_of_mean_all(tally: VersionTally, plan: ExperimentPlan) -> Interval | None:
+    """The interval of the mean over units; None where the mean over all rows, shown beside it, is not in it."""
+    found = _interval_of_mean(tally.voted_total, tally.voted, plan)
+    if found is None or not tally.known:
+        return None
+    return found if found[0] <= tally.known_total / tally.known <= found[1] else None
 
 
 def _interval_of_mean(total: float, n: int, plan: ExperimentPlan) -> Interval | None:

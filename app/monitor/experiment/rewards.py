@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.domain.log_event import PredictionRow
 from app.domain.monitor_state import OpenWindow
-from app.monitor.experiment.events import Answers, Fact, JoinedFact, PredictionFact
+from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import drawn_as_configured
-from app.monitor.experiment.units import UnitLedger, identities
+from app.monitor.experiment.units import UnitLedger, identities, user_identity
 
 
 class Draw(NamedTuple):
@@ -40,9 +39,10 @@ class Draw(NamedTuple):
     seq: int | None = None
 
 
-def draw_of_row(state: ExperimentState, plan: ExperimentPlan, row: PredictionRow, answers: Answers) -> Draw:
+def draw_of_row(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact | JoinedFact, rules: Rules) -> Draw:
     """The draw of a logged row."""
-    kind, ids = identities(plan, row)
+    row, answers = fact.row, fact.answers
+    kind, ids = _drawn_unit(plan, fact, rules)
     base = answers.get(plan.baseline)
     others = (answers.get(challenger) for challenger in plan.challengers)
     differs = tuple(None if base is None or other is None else plan.metric.tells_apart(base, other) for other in others)
@@ -50,9 +50,18 @@ def draw_of_row(state: ExperimentState, plan: ExperimentPlan, row: PredictionRow
     return Draw(row.chosen, row.epoch, differs, features, kind, ids, drawn_as_configured(state, row))
 
 
-def note_first_answer(plan: ExperimentPlan, row: PredictionRow, ledger: UnitLedger) -> None:
+def _drawn_unit(plan: ExperimentPlan, fact: PredictionFact | JoinedFact, rules: Rules) -> tuple[str, tuple[int, ...]]:
+    """The unit as `identities` gives it; a user who stays with one version is one draw, whatever the unit is."""
+    kind, ids = identities(plan, fact.row)
+    user = user_identity(fact.row)
+    if plan.terms.unit is None or not rules.is_sticky(fact) or user in ids:
+        return kind, ids
+    return kind, (user, *ids)
+
+
+def note_first_answer(plan: ExperimentPlan, fact: PredictionFact, ledger: UnitLedger, rules: Rules) -> None:
     """Remember an answer that may be the first of its unit to each of the pairs that chance chose it in."""
-    ids = identities(plan, row)[1]
+    row, ids = fact.row, _drawn_unit(plan, fact, rules)[1]
     for at, challenger in enumerate(plan.challengers):
         if row.chosen in (plan.baseline, challenger):
             ledger.is_first(ids, at, row.seq)
@@ -126,14 +135,14 @@ def apply_windows(
     facts: Sequence[Fact],
     clocks: Sequence[int],
     fresh: set[int],
-    units: tuple[Windows, UnitLedger],
+    units: tuple[Windows, UnitLedger, Rules],
     found: Mapping[str, list[Observation]],
 ) -> None:
     """Open, fill and close windows in the order of events.
 
     `clocks` are the times of the log at each fact, with that of the batch's end behind them (µs since 1970).
     """
-    windows, ledger = units
+    windows, ledger, rules = units
     due = [(window.closes_at_us, seq) for seq, window in windows.open.items()]
     heapq.heapify(due)
     for place, fact in enumerate(facts):
@@ -141,7 +150,7 @@ def apply_windows(
         if not isinstance(fact, JoinedFact):
             _close(state, plan, windows, due, (place, clocks[place]), found)
         if isinstance(fact, PredictionFact) and place in fresh and fact.row.counts:
-            _open(state, plan, fact, windows, due, ledger)
+            _open(state, plan, (fact, draw_of_row(state, plan, fact, rules)), windows, due, ledger)
         elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
             _fill(state, plan, windows, fact, ledger)
     _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
@@ -150,14 +159,13 @@ def apply_windows(
 def _open(
     state: ExperimentState,
     plan: ExperimentPlan,
-    fact: PredictionFact,
+    drawn: tuple[PredictionFact, Draw],
     windows: Windows,
     due: list[tuple[int, int]],
     ledger: UnitLedger,
 ) -> None:
     """Open the window of a unit's first answer; later answers of the unit have none."""
-    row = fact.row
-    draw = draw_of_row(state, plan, row, fact.answers)
+    row, draw = drawn[0].row, drawn[1]
     if not draw.usable or _has_voted(state, draw, ledger):
         return
     for at in range(len(state.pairs)):

@@ -13,7 +13,7 @@ import msgspec
 
 from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.monitor.experiment.methods.table import MethodState
-from app.scoring.contract import Metric
+from app.scoring.contract import Metric, bounded
 from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
 from app.stats.all_traffic import Coverage
@@ -135,7 +135,7 @@ class VersionTally(msgspec.Struct):
         """Count a label's value of the metric; None, which is not known, changes nothing."""
         if value is not None:
             self.scored += 1
-            self.total += value
+            self.total += bounded(value)
 
 
 class Cells(msgspec.Struct):
@@ -189,7 +189,9 @@ class PairState(msgspec.Struct, kw_only=True):
     votes by the kind of their unit. `firsts`: the first row of each unit that both were asked. `skipped`: outcomes of a
     split that gave one of the two no traffic. `adjusted`: the strongest evidence, adjusted for all challengers.
     `next_look`: the number of votes at which the interval is computed next. `failed_in_request`: the request of the
-    newest row has contributed its one error event.
+    newest row has contributed its one error event. `improvements`: the sum of the challenger's improvements over the
+    labelled rows that could enter, each as often as it came, in units of the metric; `outside` of these rows have a
+    value outside the declared range.
     """
 
     method: MethodState
@@ -212,6 +214,8 @@ class PairState(msgspec.Struct, kw_only=True):
     errors: GuardrailState = GuardrailState()
     slow: GuardrailState = GuardrailState()
     failed_in_request: bool = False
+    improvements: float = 0.0
+    outside: int = 0
 
     def log_e(self) -> float:
         """ln E of this moment, not adjusted; before it can be estimated nothing is bet, and E is 1."""
@@ -237,7 +241,8 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     that it answered once the threshold for slow answers was known, `slow` of which above it.
     `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
     µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
-    window is open; `late_rewards`: rewards that came after it.
+    window is open; `late_rewards`: rewards that came after it. `named_users`: users who sent a request, and
+    `named_requests` how many they sent.
     """
 
     versions: dict[str, VersionTally]
@@ -261,3 +266,5 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     unattributed: int = msgspec.field(default=0, name="nameless")
     moved_users: int = 0
     last_event_us: int = 0
+    named_users: int = 0
+    named_requests: int = 0

@@ -24,6 +24,8 @@ _ROUNDING = 1e-6
 # config revision that no experiment has.
 _BOTH_ASKED, _EVEN = 0, 0.5
 _ERROR_BIT, _SLOW_BIT, _BITS = 0, 1, 2
+# People send fewer requests than this on average; what sends more is another service, and stands for many people.
+_MOST_OF_A_PERSON = 100
 
 
 class Batch(NamedTuple):
@@ -49,6 +51,7 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
             continue
         if fact.marks.first:
             _count_request(state, plan, fact, limit, batch)
+            _count_user(state, fact, place, batch)
         if place in batch.fresh and as_configured(state, fact.row):
             assigned.append((fact.row.epoch, fact.row.version))
         _watch_failures(state, plan, fact, batch)
@@ -96,6 +99,23 @@ def _count_request(
         _watch_latency(state, plan, fact, limit, batch)
 
 
+def _count_user(state: ExperimentState, fact: PredictionFact, place: int, batch: Batch) -> None:
+    """Count a named user's request, and the user at the first one."""
+    if not fact.user_hash:
+        return
+    state.named_requests += 1
+    # Of users who stay with one version, it is known who is new. Others are remembered like the events of users.
+    if batch.rules.is_sticky(fact):
+        state.named_users += place in batch.fresh
+    else:
+        state.named_users += batch.ledger.is_first_of_kind(user_identity(fact.row), _BITS * len(state.pairs))
+
+
+def _users_are_people(state: ExperimentState) -> bool:
+    """Whether named users seem to be people, who meet one fault again and again, and not a few services."""
+    return state.named_requests <= _MOST_OF_A_PERSON * state.named_users
+
+
 def _watch_latency(
     state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, limit: SlowLimit | None, batch: Batch
 ) -> None:
@@ -105,7 +125,9 @@ def _watch_latency(
     if _is_slow(state, row.latency_us, limit):
         _count_in_epoch(state.slow, row.epoch, row.version)
         for place, (challenger, pair) in enumerate(state.pairs.items()):
-            if row.version in (plan.baseline, challenger) and _is_event(fact, place, _SLOW_BIT, batch):
+            if row.version not in (plan.baseline, challenger):
+                continue
+            if _is_event(fact, place, _SLOW_BIT, batch, by_user=batch.rules.is_sticky(fact)):
                 share = plan.share(state.epochs[row.epoch], challenger)
                 hit = np.array([row.version == challenger])
                 pair.slow = guardrails.follow(pair.slow, row.epoch, share, hit, MARGIN)
@@ -121,8 +143,10 @@ def _watch_failures(state: ExperimentState, plan: ExperimentPlan, fact: Predicti
         if error is None:
             continue
         epoch, share, owners = error
-        # Where both were asked it is no matter of chance who serves a user, so a broken version shows with one user.
-        if _is_event(fact, place, _ERROR_BIT, batch, by_user=epoch != _BOTH_ASKED):
+        # A user whose requests all fail with one version is one event, and equal versions meet such users alike. Where
+        # the only users are services, a broken version must show with one of them.
+        by_user = batch.rules.is_sticky(fact) if epoch != _BOTH_ASKED else _users_are_people(state)
+        if _is_event(fact, place, _ERROR_BIT, batch, by_user=by_user and fact.user_hash != 0):
             pair.failed_in_request = True
             pair.errors = guardrails.follow(pair.errors, epoch, share, np.array(owners), MARGIN)
 
@@ -137,21 +161,25 @@ def _error(
         # A row on which both failed is an error of each, or the margin would be one of the other rows alone.
         owners = (False,) * base.is_missing + (True,) * other.is_missing
         return _BOTH_ASKED, _EVEN, owners
-    # A version that was shut off, and rows of releases that do not mark failures: only the chosen one was asked, and
-    # that it was this one is chance, at its share of the traffic.
+    # A version that was shut off was not asked: the failures that shut it off were counted, and one fault that shuts it
+    # off for a minute is one fault.
+    if plan.terms.unit is not None:
+        return None
+    # Releases before did not mark failures: only the chosen one was asked, and that it was this one is chance, at its
+    # share of the traffic.
     unmarked = row.version != row.chosen and not (chosen is not None and chosen.is_missing)
     if not unmarked or not fact.marks.first or row.chosen not in (plan.baseline, challenger):
         return None
     return row.epoch, plan.share(state.epochs[row.epoch], challenger), (row.chosen == challenger,)
 
 
-def _is_event(fact: PredictionFact, place: int, bit: int, batch: Batch, *, by_user: bool = True) -> bool:
+def _is_event(fact: PredictionFact, place: int, bit: int, batch: Batch, *, by_user: bool) -> bool:
     """Whether a bad event counts: of a case that is sent again, only the first of its kind does.
 
-    So it is for a user who stays with one version, where that version is what chance has chosen (`by_user`).
+    So it is for the user, if `by_user`.
     """
     units = key_identity(fact.row)
-    if by_user and batch.rules.is_sticky(fact):
+    if by_user:
         units = (user_identity(fact.row), *units)
     # A list, so that every one of them remembers the event, also behind one that has met it.
     firsts = [batch.ledger.is_first_of_kind(unit, _BITS * place + bit) for unit in units]

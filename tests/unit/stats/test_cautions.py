@@ -82,7 +82,7 @@ ZEROS = "no reward of 0 has come: if a missing reward means 0, as with conversio
     ],
 )
 def test_rewards_that_cost_power_or_cannot_be_compared_are_named(rewards, terms, words):
-    (found,) = said(Votes("user", 818), rewards, metric="reward", **terms)
+    (found,) = said(Votes("user", 818), rewards, metric="reward", **KNOWN, **terms)
     assert found.startswith(words)
 
 
@@ -97,4 +97,16 @@ def test_rewards_that_cost_power_or_cannot_be_compared_are_named(rewards, terms,
     ],
 )
 def test_rewards_that_can_be_compared_are_not_warned_of(rewards, terms):
-    assert said(Votes("user", 818), rewards, metric="reward", **terms) == ()
+    assert said(Votes("user", 818), rewards, metric="reward", **KNOWN, **terms) == ()
+
+
+def test_that_rewards_are_reported_alike_is_an_assumption():
+    (assumed,) = said(Votes("user", 818), Rewards(n=20, least=0, largest=1, zeros=1), metric="reward")
+    assert assumed.startswith("what is shown assumes that both versions' rewards are reported alike, zeros too")
+    window = {"reward_window_s": 60.0}
+    assert said(Votes("user", 818), Rewards(n=20, least=0, largest=1, zeros=1), metric="reward", **window) == ()
+
+
+def test_values_outside_the_range_are_named():
+    (found,) = said(Votes("user", 818, outside=7), metric="absolute_error", error_range=(0, 5), **KNOWN)
+    assert found.startswith("7 of 818 labels give a value outside the declared range, which counts as its nearer end")

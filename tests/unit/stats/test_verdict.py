@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from app.domain.experiment import ExperimentTerms
 from app.stats.assumptions import too_young, unverified_assumptions
 from app.stats.estimates import NO_LABELS, NotEstimable
-from app.stats.evidence import Evidence, LabelArrival, Present
+from app.stats.evidence import Evidence, LabelArrival, Present, Votes
 from app.stats.forecast import Forecast
 from app.stats.stopping import Conclusions, conclude
 from app.stats.strongest import Strongest
@@ -160,3 +160,28 @@ def test_without_margins_nothing_is_concluded():
 def test_evidence_survives_json():
     for given in (BETTER, evidence(0, 0, 0), evidence(forecast=Forecast(1, 2, NotEstimable("far"), 0.5))):
         assert msgspec.json.decode(msgspec.json.encode(given), type=Evidence) == given
+
+
+@pytest.mark.parametrize(("difference", "standing"), [(0.0199, "stands"), (0.02, "reversed"), (-0.02, "reversed")])
+def test_equivalence_stands_while_the_difference_is_within_the_margin(difference, standing):
+    proven = evidence(conclusions=Conclusions(equivalent_at=500), difference=difference)
+    assert finding_of(proven, TERMS).standing == standing
+
+
+@pytest.mark.parametrize(
+    ("proven", "of_all", "votes", "standing"),
+    [
+        (BETTER, -0.1, Votes("user", 9000), "contrary"),
+        (BETTER, 0.1, Votes("user", 9000), "stands"),
+        (BETTER, None, Votes("user", 9000), "stands"),
+        (BETTER, -0.1, Votes("request", BETTER.n), "stands"),
+        (BETTER, -0.1, Votes("request", BETTER.n, outside=1), "contrary"),
+        (WORSE, 0.1, Votes("row", 9000), "contrary"),
+        (TURNED, -0.1, Votes("row", 9000), "reversed"),
+    ],
+)
+def test_a_proof_over_units_needs_that_all_outcomes_do_not_contradict_it(proven, of_all, votes, standing):
+    finding = finding_of(replace(proven, improvement_of_all=of_all, votes=votes), TERMS)
+    assert finding.standing == standing
+    assert finding.may_be_promoted == (standing == "stands" and proven is BETTER)
+    assert finding.needs_a_person == (standing in ("contrary", "reversed"))

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from app.stats import paired_interval, paired_numeric, robust, two_sample
 from app.stats.paired import PairedSummary
 from app.stats.two_sample import Outcomes
 from tests.unit.monitor.experiment.memory_log import MemoryLog
-from tests.unit.monitor.experiment.scenarios import BALANCED, CANARY, SHADOW
+from tests.unit.monitor.experiment.scenarios import BALANCED, CANARY, DISTINCT, SHADOW
 
 # The true class is 0. Which version alone is right:
 WON, LOST, SAME = {"v1": 1, "v2": 0}, {"v1": 0, "v2": 1}, {"v1": 0, "v2": 0}
@@ -345,18 +346,35 @@ def test_labels_at_other_weights_than_configured_are_no_part_of_the_label_rate()
     assert label_rate_of(log).ok
 
 
-@pytest.mark.parametrize(("policy", "crossed"), [("sticky", set()), ("thompson", {"v2"})])
-def test_the_failures_of_a_version_that_was_shut_off_are_one_for_a_user_who_stays_with_it(policy, crossed):
-    log = MemoryLog(BALANCED, policy=policy)
+@pytest.mark.parametrize(("unit", "crossed"), [("auto", set()), (None, {"v2"})])
+def test_while_a_version_is_shut_off_it_has_no_errors_of_its_own(unit, crossed):
+    log = MemoryLog(BALANCED, unit=unit)
     for _ in range(60):
-        log.serve(SAME, "v1", chosen="v2", user=7)
+        log.serve(SAME, "v1", chosen="v2")
+    # Rows of the release before do not say whether the version was asked.
     assert log.crossed() == crossed
+    assert log.state().versions["v2"].errors == 60
 
 
 @pytest.mark.parametrize("policy", ["sticky", "weighted", "thompson"])
-def test_where_both_were_asked_one_user_is_enough_to_show_a_broken_version(policy):
+def test_a_fault_that_one_user_meets_again_and_again_is_one_event(policy):
     log = MemoryLog(BALANCED, policy=policy)
-    for _ in range(60):
+    for user in range(2, 62):
+        log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], user=1)
+        log.serve(SAME, "v1", user=user)
+    assert log.crossed() == set()
+    for user in range(2, 62):
+        log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], user=user)
+    assert log.crossed() == {"v2"}
+
+
+@pytest.mark.parametrize("policy", ["sticky", "weighted", "thompson"])
+def test_where_the_only_user_is_a_service_it_is_enough_to_show_a_broken_version(policy):
+    log = MemoryLog(BALANCED, policy=policy)
+    for _ in range(100):
+        log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], user=7)
+    assert log.crossed() == set()
+    for _ in range(40):
         log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], user=7)
     assert log.crossed() == {"v2"}
 
@@ -383,3 +401,94 @@ def test_one_case_that_is_sent_again_and_again_rolls_nothing_back(key, crossed):
     for _ in range(60):
         log.serve({"v1": 0}, "v1", chosen="v2", failed=["v2"], key=key)
     assert log.crossed() == crossed
+
+
+# What votes say, and what all outcomes say
+
+
+@pytest.mark.parametrize("unit", ["row", "user", "key"])
+def test_where_units_and_all_outcomes_disagree_a_person_decides(unit):
+    log = MemoryLog(SHADOW, unit=unit, labels_exogenous=True, cases=DISTINCT)
+
+    def case(number, answers):
+        names = {"row": {"features": f"[{number}]"}, "user": {"user": number}, "key": {"key": f"order-{number}"}}
+        log.label(log.serve(answers, "v1", **names[unit]))
+
+    for number in range(1, 41):
+        case(number, {"v1": 1, "v2": 0})
+    assert log.report().recommendation.action == "promote"
+    for _ in range(400):
+        case(41, {"v1": 0, "v2": 1})
+    report = log.report()
+    (compared,) = report.comparisons
+    assert (compared.verdict, compared.units, compared.n) == ("better", 41, 440)
+    assert report.recommendation.action == "investigate"
+    assert f"v2 was proven better than v1 after {compared.units - 1:,} {unit}s" in report.recommendation.reason
+    assert (
+        "over all 440 labels, each as often as it came, its accuracy is 82 points lower" in report.recommendation.reason
+    )
+    assert log.look() is None
+    # No interval that leaves out the mean beside it.
+    assert all(each.interval_all is None for each in report.variants)
+
+
+def test_an_error_outside_its_range_is_clipped_everywhere_and_said():
+    log = MemoryLog(SHADOW, metric="absolute_error", error_range=(0.0, 5.0), labels_exogenous=True)
+    for number in range(400):
+        answers = {"v1": 1.2, "v2": 150.0 if number % 30 == 29 else 0.5}
+        log.label(log.serve(answers, "v1", features=f"[{number}]"), 0.0)
+    report = log.report()
+    (compared,) = report.comparisons
+    assert compared.verdict == "better"
+    assert compared.warnings[0].startswith("13 of 400 labels give a value outside the declared range")
+    assert report.recommendation.action == "investigate"
+    assert "its absolute error is 4.2 higher" in report.recommendation.reason
+    first, second = report.variants
+    assert first.interval_all[0] <= first.mean_all <= first.interval_all[1]
+    assert (second.mean_all, second.interval_all) == (pytest.approx((13 * 150 + 387 * 0.5) / 400), None)
+
+
+@pytest.mark.parametrize("policy", ["sticky", "weighted"])
+def test_a_users_first_answer_votes_not_the_one_that_is_rewarded_first(policy):
+    """The first request of each user earns less than the second, whose reward comes at once with v2."""
+    log = MemoryLog(BALANCED, policy=policy, metric="reward")
+    for user in range(1, 121):
+        version = "v2" if user % 2 else "v1"
+        first, second = (log.serve(SAME, version, user=user) for _ in range(2))
+        later = [(second, 1.0), (first, 0.0)] if version == "v2" else [(first, 0.0), (second, 1.0)]
+        for row, value in later:
+            log.reward(row, value)
+    (compared,) = log.report().comparisons
+    assert (compared.units, compared.n, compared.difference) == (120, 240, pytest.approx(0.0, abs=0.01))
+
+
+@pytest.mark.parametrize("unit", ["row", "request"])
+def test_a_user_who_stays_is_one_draw_of_rewards_whatever_the_unit(unit):
+    log = MemoryLog(BALANCED, policy="sticky", metric="reward", unit=unit)
+    for place in range(40):
+        log.reward(log.serve(SAME, "v2", user=1, features=f"[{place}]"), 1.0)
+    assert log.report().comparisons[0].units == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "terms"), [("reward", {}), ("reward", {"reward_range": None}), ("absolute_error", {}), ("accuracy", {})]
+)
+def test_an_outcome_beyond_all_measure_stops_nothing(metric, terms):
+    log = MemoryLog(BALANCED, metric=metric, **terms)
+    for place in range(8):
+        row = log.serve({"v1": 1e308, "v2": -1e308} if metric == "absolute_error" else SAME, ("v1", "v2")[place % 2])
+        log.reward(row, 1e308)
+        if metric == "absolute_error":
+            log.label(row, -1e308)
+        log.process()
+    report = log.report()
+    assert json.loads(msgspec.json.encode(report))["variants"][0]["reward_mean"] is not None
+    assert log.replayed([3, 9]).states == log.states
+
+
+def test_cases_that_are_asked_again_are_named_though_no_row_is_frequent():
+    log = MemoryLog(SHADOW, labels_exogenous=True)
+    for place in range(60):
+        for _ in range(2):
+            log.label(log.serve({"v1": 1, "v2": 0}, "v1", features=f"[{place}]"))
+    assert "all 120 wins come from 60 rows" in log.report().comparisons[0].warnings
