@@ -14,6 +14,7 @@ from sqlalchemy import text
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor, in_order
 from app.domain.manifest import FileSum
+from app.drift.detector_state import RULES
 from app.drift.reference import build_reference
 from app.drift.watch import start, update
 from app.errors import ArtefactRefused
@@ -241,7 +242,7 @@ def test_a_state_of_other_rules_begins_anew_and_says_so(log, caplog):
     log.watch()
     with log.database.begin(MONITORING) as connection:
         statement = "UPDATE monitor_state SET body = replace(body, :new, :old)"
-        connection.execute(text(statement), {"new": '"rules":2', "old": '"rules":1'})
+        connection.execute(text(statement), {"new": f'"rules":{RULES}', "old": '"rules":1'})
     log.requests(5)
     with caplog.at_level(logging.WARNING):
         log.watch(known("v1"))
