@@ -127,10 +127,12 @@ def main() -> None:
             "API_PORT": str(port),
             "API_URL": api_url,
             "UI_PORT": str(ui_port),
+            # As in the demo: the simulator makes the labels, whatever was answered.
+            "LABELS_EXOGENOUS": "true",
         }
         bakeoff(env, "train")
         with running(env, "serve", f"{api_url}/health/ready"), running(env, "monitor", f"{api_url}/health"):
-            bakeoff(env, "simulate", "--requests", "1500")
+            bakeoff(env, "simulate", "--requests", "1500", "--seed", "2")
             bakeoff(env, "simulate", "--requests", "400", "--seed", "1", "--drift", "petal_width:+1sd")
             make_csv(folder / "rows.csv", api_url)
             with running(env, "ui", f"{url}/_stcore/health"), sync_playwright() as playwright:
