@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.domain.classes import permutation
 from app.domain.contract import VERSION_NAME
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
@@ -48,6 +49,14 @@ class ModelRegistry:
         """The manifest, its signature checked. Raises `UnknownVersion` and `ArtefactRefused`."""
         return read_manifest(self._folder(version), self._key, version)
 
+    def classes(self, manifest: Manifest) -> tuple[str, ...]:
+        """The version's classes as answers, log and outcomes name and number them.
+
+        As the oldest version with the same classes does: log and outcomes have ids, which must not change their
+        meaning with the version that answers. Empty for a regression. Raises `OSError`.
+        """
+        return manifest.numbered_classes or self._numbered(manifest.contract.classes, manifest.ordinal)
+
     def verified(self, version: str) -> Artefact:
         """The manifest and the bytes of all its files, checked. Raises `UnknownVersion` and `ArtefactRefused`."""
         return read_artefact(self._folder(version), self._key, version)
@@ -77,8 +86,8 @@ class ModelRegistry:
     def publish(self, manifest: Manifest, files: Mapping[str, bytes], version: str | None = None) -> Manifest:
         """Publish a version, completely or not at all, and return its manifest as published.
 
-        The manifest's `version` (None: the next name), `ordinal` and `files` are filled in here, under the writers'
-        lock. Raises `RegistryConflict` and `InvalidRequest`.
+        The manifest's `version` (None: the next name), `ordinal`, `files` and `numbered_classes` are filled in here,
+        under the writers' lock. Raises `RegistryConflict` and `InvalidRequest`.
         """
         with folder_lock(self.root):
             self.reserve(version)
@@ -89,6 +98,7 @@ class ModelRegistry:
                 version=version or self.next_name(),
                 ordinal=ordinal,
                 files={name: file_sum(data) for name, data in files.items()},
+                numbered_classes=self._numbered(manifest.contract.classes, ordinal),
             )
             # Reserved before it is used: prediction ids carry it, and must never name another version (ADR 0003).
             replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
@@ -150,6 +160,15 @@ class ModelRegistry:
         for name in self.names():
             with contextlib.suppress(ArtefactRefused):
                 yield self.manifest(name).ordinal
+
+    def _numbered(self, classes: tuple[str, ...], ordinal: int) -> tuple[str, ...]:
+        """The classes as the oldest version below `ordinal` numbers them that has the same ones."""
+        for name in self.names() if classes else ():
+            with contextlib.suppress(ArtefactRefused, UnknownVersion):
+                older = self.manifest(name)
+                if older.ordinal < ordinal and permutation(classes, older.contract.classes) is not None:
+                    return older.numbered_classes or older.contract.classes
+        return classes
 
     def _sweep(self) -> None:
         """Remove the folders of publishers that died while writing. Only under the lock, which they held too."""
