@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from typing import Protocol
 
 import msgspec
 
@@ -51,6 +52,19 @@ def category_of(cell: str | None, known: Collection[str], *, needed: bool = Fals
     return None if stands_for_nothing(cell) and not (needed and text) else cell
 
 
+class FeatureOfModel(Protocol):
+    """What a model takes in a column: numbers (`numeric`), or texts (`categorical`), of which it knows `categories`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+
+    @property
+    def nullable(self) -> bool: ...
+
+
 class Numbers(msgspec.Struct, frozen=True):
     """A column of a table as numbers; `unclear` says why they cannot be read, where that holds of the whole column."""
 
@@ -84,6 +98,13 @@ class TableReading:
         decimal = self.decimal(column)
         values = tuple(_number(cell, decimal or ".") for cell in self.cells(column))
         return Numbers(values, None if decimal else unclear(self.writing(column)))
+
+    def values(self, column: TableColumn, feature: FeatureOfModel) -> Numbers | Cells:
+        """The column as the feature takes it: numbers, or texts as `category_of` has them."""
+        if feature.kind == "numeric":
+            return self.numbers(column)
+        known = frozenset(feature.categories)
+        return tuple(category_of(cell, known, needed=not feature.nullable) for cell in self.cells(column))
 
     @cached_property
     def _writings(self) -> Mapping[str, Writing]:
