@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from app.domain.classes import permutation
 from app.domain.contract import FeatureKind, Task
 from app.domain.manifest import FileSum, Manifest, Parity, Source
 from app.errors import ArtefactRefused, UnknownVersion
@@ -41,15 +42,21 @@ class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool
     open_categories: bool
     source_name: str | None
+    boolean: bool
 
 
 class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The feature contract with all of its fields. `classes` are by class id, none for regression."""
+    """The feature contract with all of its fields. `classes` are by class id, none for regression.
+
+    They are named as answers name them. Where the version's own training data spell them differently, these names are
+    in `training_classes`, in the same order; else that is null.
+    """
 
     task: Task
     target: str
     features: tuple[FeatureEntry, ...]
     classes: tuple[str, ...]
+    training_classes: tuple[str, ...] | None
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,10 +158,40 @@ def _loaded(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[Mod
     ]
 
 
+def _places(manifest: Manifest, loaded_models: LoadedModels) -> Mapping[str, int]:
+    """The classes as answers name them, by class id, each with the version's own id of it."""
+    own = manifest.contract.classes
+    loaded = loaded_models.versions.get(manifest.version)
+    names = loaded.contract.classes if loaded is not None else manifest.numbered_classes or own
+    places = permutation(names, own)
+    return dict(zip(own, range(len(own)), strict=True) if places is None else zip(names, places, strict=True))
+
+
+def _contract(manifest: Manifest, places: Mapping[str, int]) -> ContractEntry:
+    contract, names = manifest.contract, tuple(places)
+    trained = tuple(contract.classes[place] for place in places.values())
+    return ContractEntry(
+        task=contract.task,
+        target=contract.target,
+        features=msgspec.convert(contract.features, tuple[FeatureEntry, ...], from_attributes=True),
+        classes=names,
+        training_classes=None if trained == names else trained,
+    )
+
+
+def _reordered(figures: Mapping[str, object], places: list[int]) -> Mapping[str, object]:
+    """The figures, with the confusion matrix in the order of the classes in answers."""
+    matrix: Any = figures.get("confusion_matrix")
+    if not matrix or len(matrix) != len(places):
+        return figures
+    return {**figures, "confusion_matrix": [[matrix[row][column] for column in places] for row in places]}
+
+
 def _entry(
     manifest: Manifest, loaded_models: LoadedModels, aliases: Mapping[str, str], runtime: str | None = None
 ) -> ModelEntry:
     name = manifest.version
+    places = _places(manifest, loaded_models)
     loaded = loaded_models.versions.get(name)
     model = manifest.files.get("model.joblib")
     return ModelEntry(
@@ -168,8 +205,8 @@ def _entry(
         estimator=manifest.estimator,
         runtime=runtime or manifest.runtime,
         sha256=loaded.sha256 if loaded is not None else model.sha256 if model is not None else "",
-        contract=msgspec.convert(manifest.contract, ContractEntry, from_attributes=True),
-        metrics=manifest.metrics,
+        contract=_contract(manifest, places),
+        metrics={group: _reordered(figures, list(places.values())) for group, figures in manifest.metrics.items()},
         source=manifest.source,
         parity=manifest.parity,
         libraries=manifest.libraries,
