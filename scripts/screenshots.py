@@ -89,6 +89,8 @@ def open_page(tab: Page, url: str, name: str, table: Path) -> None:
         tab.get_by_role("button", name="Predict 60 rows").click()
         tab.get_by_role("button", name="Download the result").wait_for()
     tab.wait_for_timeout(SETTLED_MS)
+    if name == "Health":
+        tab.get_by_text("rate unknown yet").first.wait_for(state="hidden", timeout=60_000)
 
 
 def save(picture: bytes, path: Path) -> None:
