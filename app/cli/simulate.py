@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Where the model's data are a built-in set, new cases are drawn: per class, with the distribution of its rows. "
         "From a CSV or Parquet file, each row that training held out is sent once (all rows if that is not known), and "
-        "then the command ends: a row that is sent again is no new case. What is sent counts in the experiment and for drift "
-        "unless --synthetic marks it. The labels do not depend on the answers: start the API with "
+        "then the command ends: a row that is sent again is no new case. What is sent counts in the experiment and for "
+        "drift unless --synthetic marks it. The labels do not depend on the answers: start the API with "
         "LABELS_EXOGENOUS=true to declare it."
     )
     parser.add_argument(

@@ -56,9 +56,9 @@ def read_delimited(text: str, origin: str) -> Table:
         raise TableRefused(f"{origin} is empty: it needs a header line and rows")
     first_line = 1 + len(re.findall(_LINE_END, text[:start]))
     separator = separator or _likely_separator(body)
+    if _quotes_follow_spaces(body, separator):
+        body = _without_spaces_before_quotes(body, separator, origin)
     records = _records(body, separator, first_line, origin)
-    if _quotes_follow_spaces(body, separator, records):
-        records = _records(_without_spaces_before_quotes(body, separator, origin), separator, first_line, origin)
     names = column_names([column[0] for column in records.columns], origin)
     kept = [at for at in range(1, len(records.lines)) if any(column[at].strip() for column in records.columns)]
     if not kept and not records.ragged:
@@ -127,11 +127,10 @@ def _records(text: str, separator: str, first_line: int, origin: str) -> _Record
     if table.num_rows:
         _require_closed_quote(text, separator, table.columns[-1][-1].as_py(), starts[-1], origin)
     numbers = {each.number for each in broken}
-    ragged = tuple(
-        RaggedRow(starts[each.number - 1], each.fields, open_quote=each.text.count('"') % 2 == 1)
-        for each in broken
-        if each.text.strip()
-    )
+    # A quote that is not closed takes in all the rest of the file.
+    if broken and broken[-1].number == len(starts) and broken[-1].text.count('"') % 2:
+        raise TableRefused(f"{origin}, line {starts[-1]}: a quote is not closed")
+    ragged = tuple(RaggedRow(starts[each.number - 1], each.fields) for each in broken if each.text.strip())
     lines = [line for number, line in enumerate(starts, start=1) if number not in numbers]
     return _Records([column.to_pylist() for column in table.columns], lines, ragged)
 
@@ -157,14 +156,15 @@ def _require_closed_quote(text: str, separator: str, last: str, line: int, origi
         raise TableRefused(f"{origin}, line {line}: a quote is not closed")
 
 
-def _quotes_follow_spaces(text: str, separator: str, records: _Records) -> bool:
-    """Whether cells are quoted after a space, as in `1, "a, b"`: without the space, the quote would be text."""
-    after_space = re.escape(separator) + r' +"'
-    if separator == " " or not re.search(after_space, text):
+def _quotes_follow_spaces(text: str, separator: str) -> bool:
+    """Whether cells are quoted after a space, as in `1, "a, b"`: to the parser, such a quote is text."""
+    mark = re.escape(separator)
+    after_space = re.compile(rf'{mark} +"')
+    if separator == " " or not after_space.search(text):
         return False
-    return bool(records.ragged) or any(
-        cell.startswith(" ") and cell.lstrip(" ").startswith('"') for column in records.columns for cell in column
-    )
+    # Looked for between the quoted cells: within one, it is text.
+    quoted = re.compile(rf'(?:(?<=[{mark}\r\n])|\A)"(?:[^"]|"")*"')
+    return after_space.search(quoted.sub("", text)) is not None
 
 
 def _without_spaces_before_quotes(text: str, separator: str, origin: str) -> str:

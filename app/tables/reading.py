@@ -38,10 +38,7 @@ def read_table(source: Path | bytes, origin: str | None = None, *, ragged: bool 
     table = read_delimited(_text(raw, origin), origin)
     if table.ragged and not ragged:
         row = table.ragged[0]
-        raise TableRefused(
-            f"{origin}, line {row.line}: {row.fields} fields where the header has {len(table.columns)}"
-            + ("; a quote is not closed" if row.open_quote else "")
-        )
+        raise TableRefused(f"{origin}, line {row.line}: {row.fields} fields where the header has {len(table.columns)}")
     return table
 
 

@@ -35,11 +35,10 @@ class TableColumn(msgspec.Struct, frozen=True):
 
 
 class RaggedRow(msgspec.Struct, frozen=True):
-    """A row with more or fewer fields than the header; `open_quote`: a quote in it is not closed."""
+    """A row with more or fewer fields than the header."""
 
     line: int
     fields: int
-    open_quote: bool = False
 
 
 class Table(msgspec.Struct, frozen=True):
