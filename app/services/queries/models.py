@@ -9,7 +9,8 @@ import msgspec
 
 from app.domain.classes import permutation
 from app.domain.contract import FeatureKind, Task
-from app.domain.manifest import FileSum, Manifest, Parity, Source
+from app.domain.manifest import REFERENCE_FILE, FileSum, Manifest, Parity, ReferenceHistory, Source
+from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.control.aliases import aliases_after
 from app.services.ports import LoadedModels
@@ -19,7 +20,8 @@ from app.services.serving.predictor import LiveModels
 class RegistryReader(Protocol):
     """The model registry as it is now.
 
-    `manifest` raises `ArtefactRefused` (a wrong signature) and `UnknownVersion`, `aliases` raises `ArtefactRefused`.
+    `manifest` and `reference_history` raise `ArtefactRefused` (a wrong signature) and `UnknownVersion`; `aliases`
+    raises `ArtefactRefused`.
     """
 
     def names(self) -> tuple[str, ...]: ...
@@ -27,6 +29,8 @@ class RegistryReader(Protocol):
     def manifest(self, version: str) -> Manifest: ...
 
     def aliases(self) -> Mapping[str, str]: ...
+
+    def reference_history(self, version: str) -> ReferenceHistory: ...
 
 
 class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +63,29 @@ class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
     training_classes: tuple[str, ...] | None
 
 
+class ReferenceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The drift reference that counts for a version: the newest that is valid.
+
+    `number` is 0 for the one that the version was published with, whose `rows` the manifest does not count. Requests
+    served from `since` on are compared with it. `dataset` is where its rows came from, and `reference_is` what the
+    publisher said of them (null for number 0). `refused` are the reasons why newer ones do not count.
+    """
+
+    number: int
+    since: str
+    rows: int | None
+    dataset: str
+    reference_is: str | None
+    refused: tuple[str, ...] = ()
+
+
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One version: its signed manifest, and how this process uses it.
 
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
     that force no version may reach it, because its contract is compatible with the reference version's. `runtime`:
     what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null for versions
-    published by releases that did not count them.
+    published by releases that did not count them. `reference`: the drift reference that counts; null without one.
     """
 
     version: str
@@ -86,6 +106,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, FileSum]
     examples: tuple[tuple[float | str | None, ...], ...]
     repeated_share: float | None
+    reference: ReferenceEntry | None
     data_report: Mapping[str, object]
 
 
@@ -108,7 +129,7 @@ class ModelQueries:
         """Every version in the registry, and every loaded one."""
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
-        entries = _loaded(loaded_models, aliases)
+        entries = self._loaded(loaded_models, aliases)
         refused = {version.name: version.reason for version in loaded_models.refused}
         for name in self._registry.names():
             if name in loaded_models.versions:
@@ -119,7 +140,7 @@ class ModelQueries:
                 refused.setdefault(name, error.message)
             else:
                 if name not in refused:
-                    entries.append(_entry(manifest, loaded_models, aliases))
+                    entries.append(self._entry(manifest, loaded_models, aliases))
         entries.sort(key=lambda entry: entry.ordinal)  # the order of publication; names sort v10 before v2
         return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
 
@@ -128,7 +149,7 @@ class ModelQueries:
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
         refused = {version.name: version.reason for version in loaded_models.refused}
-        return ModelListing(models=tuple(_loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
+        return ModelListing(models=tuple(self._loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
 
     def entry(self, version: str) -> ModelEntry:
         """One version. Raises `UnknownVersion`; for a refused version its message has the reason."""
@@ -150,12 +171,49 @@ class ModelQueries:
             table = loaded_models.aliases
         return aliases_after(table, self._live.configuration.champion)
 
+    def _loaded(self, loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
+        return [
+            self._entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
+            for version in loaded_models.versions.values()
+        ]
 
-def _loaded(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
-    return [
-        _entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
-        for version in loaded_models.versions.values()
-    ]
+    def _entry(
+        self,
+        manifest: Manifest,
+        loaded_models: LoadedModels,
+        aliases: Mapping[str, str],
+        runtime: str | None = None,
+    ) -> ModelEntry:
+        # What is loaded stays listed, whatever has become of its folder; then no later reference of it counts either.
+        try:
+            history = self._registry.reference_history(manifest.version)
+        except (ArtefactRefused, UnknownVersion):
+            history = ReferenceHistory()
+        return _entry(manifest, loaded_models, aliases, runtime, reference_entry(manifest, history))
+
+
+def reference_entry(manifest: Manifest, history: ReferenceHistory) -> ReferenceEntry | None:
+    """The reference that counts for the version; None where it has none."""
+    newest = history.newest
+    if newest is not None:
+        return ReferenceEntry(
+            number=newest.number,
+            since=iso_utc(newest.counts_from_us),
+            rows=newest.rows,
+            dataset=newest.source.dataset,
+            reference_is=newest.reference_is,
+            refused=history.refused,
+        )
+    if REFERENCE_FILE not in manifest.files:
+        return None
+    return ReferenceEntry(
+        number=0,
+        since=manifest.created_at,
+        rows=None,
+        dataset=manifest.source.dataset,
+        reference_is=None,
+        refused=history.refused,
+    )
 
 
 def _places(manifest: Manifest, loaded_models: LoadedModels) -> Mapping[str, int]:
@@ -188,7 +246,11 @@ def _reordered(figures: Mapping[str, object], places: list[int]) -> Mapping[str,
 
 
 def _entry(
-    manifest: Manifest, loaded_models: LoadedModels, aliases: Mapping[str, str], runtime: str | None = None
+    manifest: Manifest,
+    loaded_models: LoadedModels,
+    aliases: Mapping[str, str],
+    runtime: str | None,
+    reference: ReferenceEntry | None,
 ) -> ModelEntry:
     name = manifest.version
     places = _places(manifest, loaded_models)
@@ -213,5 +275,6 @@ def _entry(
         files=manifest.files,
         examples=manifest.examples,
         repeated_share=manifest.cases.repeated_share,
+        reference=reference,
         data_report=manifest.data_report,
     )
