@@ -89,6 +89,8 @@ def open_page(tab: Page, url: str, name: str, table: Path) -> None:
         tab.get_by_role("button", name="Predict 60 rows").click()
         tab.get_by_role("button", name="Download the result").wait_for()
     tab.wait_for_timeout(SETTLED_MS)
+    if name == "Health":
+        tab.get_by_text("rate unknown yet").first.wait_for(state="hidden", timeout=60_000)
 
 
 def save(picture: bytes, path: Path) -> None:
@@ -127,10 +129,12 @@ def main() -> None:
             "API_PORT": str(port),
             "API_URL": api_url,
             "UI_PORT": str(ui_port),
+            # As in the demo: the simulator makes the labels, whatever was answered.
+            "LABELS_EXOGENOUS": "true",
         }
         bakeoff(env, "train")
         with running(env, "serve", f"{api_url}/health/ready"), running(env, "monitor", f"{api_url}/health"):
-            bakeoff(env, "simulate", "--requests", "1500")
+            bakeoff(env, "simulate", "--requests", "1500", "--seed", "2")
             bakeoff(env, "simulate", "--requests", "400", "--seed", "1", "--drift", "petal_width:+1sd")
             make_csv(folder / "rows.csv", api_url)
             with running(env, "ui", f"{url}/_stcore/health"), sync_playwright() as playwright:

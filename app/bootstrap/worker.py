@@ -101,7 +101,7 @@ class Worker:
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
         self._reads = MonitorReads(database, now_us)
-        self._drift = Drift(live, DriftTable(database), now_us)
+        self._drift = Drift(live, DriftTable(database), now_us, shared.registry.reference_history)
         self._condition = partial(host_condition, shared.settings, database)
         state: CachedSnapshot[StateSnapshot] = CachedSnapshot(time.monotonic, _STATE_TTL_S)
         self._metrics = Metrics(partial(state.get, self._state), shared_directory())

@@ -17,7 +17,7 @@ from app.errors import BackupRefused
 from app.files import creating
 from app.inference.registry import registry_files
 from app.settings import Settings
-from app.store.backup import KEY, REGISTRY, STORE, TOKEN, BackupContents, RestoreTargets, write
+from app.store.backup import KEY, STORE, TOKEN, BackupContents, RestoreTargets, archived, write
 from app.store.engine import kind_of
 from app.store.kinds import Kind
 
@@ -92,7 +92,7 @@ def _backup(places: RestoreTargets, kind: Kind, out: IO[bytes], scratch: Path) -
         # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
         if kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
-        files |= {f"{REGISTRY}/{name}": path for name, path in registry_files(places.model_dir).items()}
+        files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)
 
 

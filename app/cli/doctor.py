@@ -121,7 +121,8 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     from app.cli.access import registry_of
 
     installed = _installed("scikit-learn") or ""
-    findings = []
+    findings: list[Diagnosis] = []
+    references: list[Diagnosis | None] = []
     try:
         with registry_of(settings) as registry:
             for name in registry.names():
@@ -130,6 +131,9 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
                 except ArtefactRefused as error:
                     advice = "it is not served: restore its folder from a backup, or remove it"
                     findings.append(Diagnosis(f"version {name}", "broken", error.message, advice))
+                else:
+                    references.append(doctor.of_references(name, registry.reference_history(name)))
+            references += map(doctor.of_stray_reference, registry.stray_references())
             registry.aliases()
     except ArtefactRefused as error:  # of the aliases: those of versions are findings already
         yield Diagnosis(_SHELF, "broken", error.message, "start the API: it writes that file again")
@@ -141,6 +145,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     served = sum(finding.state != "broken" for finding in findings)
     yield doctor.of_registry(str(settings.model_dir), len(findings), served)
     yield from findings
+    yield from filter(None, references)
 
 
 def _store(settings: Settings) -> Iterator[Diagnosis]:

@@ -1,4 +1,4 @@
-"""`bakeoff drift`: the drift report of a CSV file, without a server."""
+"""`bakeoff drift`: the drift report of a CSV or Parquet file, without a server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 
 from app.cli.access import registry_of
+from app.cli.missing import add_missing, missing_of
 from app.cli.table import table_lines, terminal_width
-from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.contract import FeatureContract
 from app.domain.manifest import REFERENCE_FILE
 from app.domain.timestamps import iso_utc
 from app.drift.alarm_streams import what_changed
@@ -19,13 +20,12 @@ from app.drift.reference import DriftReference
 from app.drift.report import drift_report
 from app.drift.report_types import AlarmStream, DriftReport, StreamReport
 from app.drift.watch import start, update
-from app.errors import DataRefused
 from app.settings import Settings
-from app.training.columns import Column
+from app.simulation.rows import feature_cells, reading_of
+from app.tables.meaning import TableReading
 
 _HEADINGS = ("FEATURE", "SCORE", "EVIDENCE", "MISSING", "UNSEEN", "OUT OF RANGE")
 _ALARM_HEADINGS = ("ALARM RAISED BY", "KIND", "AFTER ROW", "EVIDENCE THEN")
-_BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "like drift: --shuffle removes it. The exit status is 0 whether there is drift or not."
     )
     add = parser.add_argument
-    add("file", type=Path, metavar="FILE.csv", help="rows with the model's features, by name")
+    add("file", type=Path, metavar="FILE", help="a CSV or Parquet file: rows with the model's features, by name")
     add("--version", required=True, metavar="NAME", help="the version whose training data the rows are compared with")
     add("--window", type=_positive, metavar="N", help="score the last N rows (default: all)")
     add("--shuffle", type=int, metavar="SEED", help="put the rows into a random order first")
+    add_missing(parser, "those of the version's training")
     add("--json", action="store_true", help="print the report as GET /drift does")
 
 
@@ -71,28 +72,28 @@ def lines_of(report: DriftReport, width: int | None = None, *, shuffled: bool = 
     ]
 
 
-def contract_rows(contract: FeatureContract, columns: Sequence[Column]) -> np.ndarray:
-    """The rows of `columns` in contract order, an array of objects of shape (n, features).
+def contract_rows(contract: FeatureContract, reading: TableReading, origin: str) -> np.ndarray:
+    """The rows of the table in contract order, an array of objects of shape (n, features).
 
     Raises `DataRefused` if a feature has no column. A cell is never refused: text in a numeric feature stays text,
     which the drift report counts as unseen, as the monitor does for requests.
     """
-    found = [_column(contract.target, columns, feature) for feature in contract.features]
-    rows = np.empty((len(columns[0].values), len(found)), dtype=object)
-    for index, (feature, column) in enumerate(zip(contract.features, found, strict=True)):
-        rows[:, index] = _numbers(column) if feature.kind == "numeric" else _texts(column)
+    others = [column for column in reading.table.columns if column.name != contract.target]
+    cells = feature_cells(contract, reading, others, origin)
+    rows = np.empty((len(reading.table.lines), len(cells)), dtype=object)
+    for index, values in enumerate(cells):
+        rows[:, index] = values
     return rows
 
 
 def _report(args: argparse.Namespace) -> DriftReport:
-    # Deferred: it loads pandas and scikit-learn, which takes seconds, and `--help` needs neither.
-    from app.training.dataset import read_csv
-
     with registry_of(Settings.from_environ()) as registry:
         artefact, later = registry.verified(args.version), registry.references(args.version).valid
         newest = later[-1] if later else None
         reference = newest.reference if newest else DriftReference.from_json(artefact.read(REFERENCE_FILE))
-    rows = contract_rows(artefact.manifest.contract, read_csv(args.file))
+    published = artefact.manifest
+    reading = reading_of(args.file, missing_of(args, published.source))
+    rows = contract_rows(published.contract, reading, str(args.file))
     if args.shuffle is not None:
         rows = rows[np.random.default_rng(args.shuffle).permutation(len(rows))]
     state = update(reference, start(reference, args.window or len(rows)), rows)
@@ -140,41 +141,6 @@ def _feature(feature: StreamReport) -> tuple[str, ...]:
     shares = (feature.missing, feature.unseen, feature.out_of_range)
     odd = ("–" if share is None else f"{share:.1%}" for share in shares)
     return (feature.name, f"{feature.score:.2f}", f"{feature.evidence:.2f}", *odd)
-
-
-def _column(target: str, columns: Sequence[Column], feature: Feature) -> Column:
-    """The feature's column, by its name in the training data or by its own; a normalised column name counts, too."""
-    # Without the target, as in training: with it, the suffix that tells equal names apart could differ.
-    others = [column for column in columns if column.name != target]
-    normalised = unique_snake_case([column.name for column in others])
-    by_name = dict(zip(normalised, others, strict=True)) | {column.name: column for column in others}
-    found = by_name.get(feature.source_name or feature.name) or by_name.get(feature.name)
-    if found is None:
-        raise DataRefused(f"the file has no column for feature {feature.name!r}", field=feature.name)
-    return found
-
-
-def _numbers(column: Column) -> list[object]:
-    if column.kind == "numeric":
-        return list(column.values.tolist())
-    return [_number(cell) for cell in column.values]
-
-
-def _number(cell: str | None) -> float | str | None:
-    if cell is None:
-        return None
-    # `publish` makes a numeric feature, 0 or 1, of a column on which the model was fitted as booleans.
-    if cell.lower() in _BOOLEANS:
-        return _BOOLEANS[cell.lower()]
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
-
-
-def _texts(column: Column) -> list[object]:
-    # `cells` are a numeric column's cells as they were written: "1.0" is another category than "1".
-    return list(column.values if column.cells is None else column.cells)
 
 
 def _positive(text: str) -> int:

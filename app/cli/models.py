@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from app.cli.access import registry_of
 from app.cli.published import figures_text
@@ -14,6 +16,7 @@ from app.cli.table import table_lines, terminal_width
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused
 from app.inference.registry import ModelRegistry
+from app.services.queries.models import reference_entry
 from app.settings import Settings
 
 _HEADINGS = ("VERSION", "ALIASES", "ESTIMATOR", "VARIANT", "TRAINED", "RUNTIME", "HOLD-OUT")
@@ -55,7 +58,15 @@ def _entry(registry: ModelRegistry, name: str, table: Mapping[str, str]) -> dict
     """A version as plain data; `refused` is the reason why it may not be served, or None."""
     aliases = sorted(alias for alias, version in table.items() if version == name)
     try:
-        return {"version": name, "aliases": aliases, "refused": None, **_described(registry.verified(name).manifest)}
+        manifest, history = registry.verified(name).manifest, registry.reference_history(name)
+        reference = msgspec.to_builtins(reference_entry(manifest, history))
+        return {
+            "version": name,
+            "aliases": aliases,
+            "refused": None,
+            **_described(manifest),
+            "reference": reference,
+        }
     except ArtefactRefused as error:
         return {"version": name, "aliases": aliases, "refused": error.message}
 
@@ -77,7 +88,21 @@ def _lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of the versions that can be served, then the refused ones with their reasons."""
     rows = [_row(entry) for entry in entries if entry["refused"] is None]
     table = table_lines(rows, _HEADINGS, width=terminal_width()) if rows else []
-    return table + [f"{entry['version']} is refused: {entry['refused']}" for entry in entries if entry["refused"]]
+    refused = [f"{entry['version']} is refused: {entry['refused']}" for entry in entries if entry["refused"]]
+    return [*table, *refused, *(line for entry in entries for line in _reference_lines(entry))]
+
+
+def _reference_lines(entry: Mapping[str, Any]) -> Iterator[str]:
+    """A line for a reference that the version got later, and one for each that does not count."""
+    reference = entry.get("reference")
+    if reference is None:
+        return
+    if reference["number"]:
+        yield (
+            f"{entry['version']} is compared with reference {reference['number']} ({reference['rows']} rows of "
+            f"{reference['dataset']}) since {reference['since'][:19]}Z"
+        )
+    yield from (f"a reference of {entry['version']} is refused: {reason}" for reason in reference["refused"])
 
 
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from app.domain.report import ComparisonReport, ExperimentReport, VariantReport
 from app.monitor.rebuild import Rebuilt
 from app.observe.logs import configure
 from app.settings import Settings
+from app.stats.evidence import percent
 
 _WHY_OUTDATED = (
     "the state before was written by another release of bakeoff, which counted in another way. For example, labels of "
@@ -109,9 +110,10 @@ def _summary(report: ExperimentReport) -> list[str]:
 def _variant(variant: VariantReport) -> str:
     outcomes = f"{variant.rewards:,} rewards" if variant.rewards else f"{variant.labelled:,} labels"
     means = "" if variant.mean_all is None else f"mean of all labelled rows {words.number(variant.mean_all)}, "
-    return (
-        f"{variant.version}: {variant.requests:,} requests, {outcomes}; {means}as served {words.number(variant.mean)}"
-    )
+    share = variant.answerable_share
+    part = "" if share is None or share == 1 else f"; could take part in {percent(share)} of the requests"
+    served = f"as served {words.number(variant.mean)}"
+    return f"{variant.version}: {variant.requests:,} requests, {outcomes}; {means}{served}{part}"
 
 
 def _comparison(comparison: ComparisonReport, baseline: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""`bakeoff publish`: publish a scikit-learn model that you fitted yourself."""
+"""`bakeoff publish`: publish a scikit-learn model that you fitted yourself, or a newer reference of a version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from app.cli.access import registry_of
-from app.cli.published import TO_SERVE, as_data, as_text, steps
+from app.cli.published import TO_SERVE, as_data, as_text, reference_data, reference_text, steps
 from app.settings import Settings
 
 
@@ -16,16 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Loading the file runs any code that is in it: publish only files that you trust. It can hold any fitted "
         "scikit-learn classifier, regressor or pipeline. The feature contract, accuracy figures and drift reference "
-        "are computed from FILE.csv. Problems found in the data are reported, but no accuracy is required."
+        "are computed from FILE.csv. Problems found in the data are reported, but no accuracy is required. With "
+        "--refresh-reference, a version that is published already gets a drift reference of FILE.csv. Its model, "
+        "contract, checksums and aliases stay, and a running experiment goes on."
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
+    add("model", type=Path, nargs="?", metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
     add(
         "--reference",
         type=Path,
-        required=True,
         metavar="FILE.csv",
-        help="rows with their true labels, best those that the model has not been fitted on",
+        help="rows with their true labels, best those that the model has not been fitted on (with --refresh-reference "
+        "the default is the data that the version was made from)",
     )
     add(
         "--reference-is",
@@ -34,13 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whether the model was fitted on FILE.csv: holdout (it was not), training (it was: clones answer the "
         "rows, for at most 60 s), unknown (the default: answers and errors are then not watched for drift)",
     )
-    add("--target", required=True, metavar="COLUMN", help="the column with the labels")
+    add("--target", metavar="COLUMN", help="the column with the labels (with --refresh-reference: the version's)")
     add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
+    add(
+        "--refresh-reference",
+        metavar="NAME",
+        help="give this published version a newer drift reference, and publish no model",
+    )
     add("--json", action="store_true", help="print the outcome as JSON")
+    # Which arguments are required depends on what is published; argparse cannot say that.
+    parser.set_defaults(wrong_usage=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
+    """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `UnknownVersion`, `SettingError`."""
+    if args.refresh_reference is not None:
+        if args.model is not None or args.version is not None:
+            args.wrong_usage("--refresh-reference takes neither MODEL.joblib nor --version: the version keeps its own")
+        return _refresh(args)
+    needed = {"MODEL.joblib": args.model, "--reference": args.reference, "--target": args.target}
+    if missing := [name for name, value in needed.items() if value is None]:
+        args.wrong_usage(f"the following arguments are required: {', '.join(missing)}")
+    return _publish(args)
+
+
+def _publish(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     with steps() as step:
         step("loading libraries")
@@ -63,4 +83,26 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(as_text(trained, timed, settings))
         print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {TO_SERVE}")
+    return 0
+
+
+def _refresh(args: argparse.Namespace) -> int:
+    settings = Settings.from_environ()
+    with steps() as step:
+        step("loading libraries")
+        # Deferred, as above.
+        from app.training.refreshed_reference import RefreshRequest, refresh_reference
+
+        request = RefreshRequest(
+            version=args.refresh_reference,
+            reference=None if args.reference is None else str(args.reference),
+            target=args.target,
+            reference_is=args.reference_is,
+        )
+        with registry_of(settings) as registry:
+            refreshed = refresh_reference(request, registry, step)
+    if args.json:
+        print(json.dumps(reference_data(refreshed), indent=2, ensure_ascii=False))
+    else:
+        print(reference_text(refreshed))
     return 0

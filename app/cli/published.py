@@ -14,11 +14,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.table import table_lines
 from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
+from app.domain.timestamps import iso_utc
 from app.settings import Settings
 
 if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
     from app.inference.latency import SingleRowLatency
     from app.training.findings import DataReport
+    from app.training.refreshed_reference import RefreshedReference
     from app.training.session import PublishedVersion, SessionResult
 
 TO_SERVE = "To serve: `bakeoff serve`, or `POST /models/reload` if the API runs."
@@ -80,6 +82,40 @@ def as_text(trained: SessionResult, timed: Mapping[str, SingleRowLatency], setti
     for version in trained.versions:
         lines += ["", *_version_lines(version, timed.get(version.manifest.version), settings)]
     return "\n".join(lines)
+
+
+def reference_data(refreshed: RefreshedReference) -> dict[str, Any]:
+    """A later reference as plain data, for `--json`."""
+    manifest = refreshed.manifest
+    return {
+        "version": manifest.version,
+        "number": manifest.number,
+        "created_at": manifest.created_at,
+        "counts_from": iso_utc(manifest.counts_from_us),
+        "rows": manifest.rows,
+        "dataset": manifest.source.dataset,
+        "reference_is": manifest.reference_is,
+        "answers_from": refreshed.reference.answers_from,
+        "data_report": msgspec.to_builtins(refreshed.report),
+        "notes": list(refreshed.notes),
+    }
+
+
+def reference_text(refreshed: RefreshedReference) -> str:
+    """A later reference as lines for people: what was found in its rows, and from when on it counts."""
+    manifest = refreshed.manifest
+    version, since = manifest.version, iso_utc(manifest.counts_from_us)
+    return "\n".join(
+        [
+            *_report_lines(refreshed.report),
+            "",
+            f"{version} has reference {manifest.number} now: {manifest.rows} rows of {manifest.source.dataset}",
+            *(f"{_INDENT}drift: {note}" for note in refreshed.notes),
+            "",
+            f"Requests served from {since} on are compared with it: the monitor then begins the drift of {version} "
+            "anew. Nothing needs a restart.",
+        ]
+    )
 
 
 def unit_text(cases: CaseFacts, settings: Settings) -> str | None:

@@ -22,6 +22,7 @@ from app.cli.plot import PlotMarks, axis, marks_for, plotted, scale_of
 from app.cli.table import table_lines
 from app.scoring.table import METRICS
 from app.settings import Settings
+from app.stats.evidence import percent
 
 _NARROWEST, _WIDEST = 40, 120
 _PIPED_COLUMNS = 100
@@ -143,7 +144,22 @@ def _versions(report: Mapping[str, Any], width: int) -> list[str]:
     rows = [_version(variant, rewarded, all_rows) for variant in variants]
     numeric = range(1, len(headings))
     lines = table_lines(rows, headings, numeric=numeric, width=width, required=_REQUIRED_COLUMNS)
-    return lines + (textwrap.wrap(_ALL_ROWS, width) if all_rows else [])
+    explained = textwrap.wrap(_ALL_ROWS, width) if all_rows else []
+    return [*lines, *explained, *_taking_part(report, width)]
+
+
+def _taking_part(report: Mapping[str, Any], width: int) -> list[str]:
+    """In which share of the requests each version could take part, if not in all, and why some take none."""
+    # An API of a release before versions of different columns knows neither.
+    excluded = report.get("excluded", {})
+    shares = {variant["version"]: variant.get("answerable_share") for variant in report["variants"]}
+    texts = [
+        f"{version} could take part in {percent(share)} of the requests: the others lack a column that it reads"
+        for version, share in shares.items()
+        if share is not None and share < 1 and version not in excluded
+    ]
+    texts += [f"{version} takes no part: {reason}" for version, reason in excluded.items()]
+    return [line for text in texts for line in textwrap.wrap(text, width, subsequent_indent="  ")]
 
 
 def _uses_rewards(metric: str) -> bool:

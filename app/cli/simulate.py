@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli.held_out import held_out
+from app.cli.missing import add_missing, missing_of
 from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
@@ -43,9 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
         "Where the model's data are a built-in set, new cases are drawn: per class, with the distribution of its rows. "
-        "From a CSV file, each row that training held out is sent once (all rows if that is not known), and then the "
-        "command ends: a row that is sent again is no new case. What is sent counts in the experiment and for drift "
-        "unless --synthetic marks it. The labels do not depend on the answers: start the API with "
+        "From a CSV or Parquet file, each row that training held out is sent once (all rows if that is not known), and "
+        "then the command ends: a row that is sent again is no new case. What is sent counts in the experiment and for "
+        "drift unless --synthetic marks it. The labels do not depend on the answers: start the API with "
         "LABELS_EXOGENOUS=true to declare it."
     )
     parser.add_argument(
@@ -86,10 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--after", type=_whole(0), default=0, metavar="N", help="begin --drift after N requests (default: 0)"
     )
     files = parser.add_mutually_exclusive_group()
-    files.add_argument("--data", type=Path, metavar="CSV", help="the model's data set, if it has moved since training")
+    files.add_argument("--data", type=Path, metavar="FILE", help="the model's data set, if it has moved since training")
     files.add_argument(
-        "--replay", type=Path, metavar="CSV", help="send this file as it is: all its rows once, in their order"
+        "--replay", type=Path, metavar="FILE", help="send this file as it is: all its rows once, in their order"
     )
+    add_missing(parser, "those of the version's training")
     parser.add_argument(
         "--synthetic", action="store_true", help="mark the traffic as a test: neither rows nor labels count"
     )
@@ -130,24 +132,26 @@ def _supply(
         drawn = new_cases(rows.built_in(model.contract, name), name)
         return drawn, args.requests or _REQUESTS, [f"new cases of {name}; --seed {seed} draws the same ones"]
     if args.replay is not None:
-        data = rows.read_csv(model.contract, model.source.target, args.replay)
+        data = rows.read_csv(model.contract, model.source.target, args.replay, missing_of(args, model.source))
         said = f"{args.replay} is sent as it is, its {len(data)} rows once"
         supply = Once(data)
     else:
         path = args.data or Path(name)
-        data, said = _unseen(path, model, loaded)
+        data, said = _unseen(path, model, loaded, missing_of(args, model.source))
         supply = Once(data, seed)
     left_out = [f"rows left out because they do not fit the model's features or classes: {data.skipped}"]
     return supply, min(args.requests or len(data), len(data)), [said, *(left_out if data.skipped else [])]
 
 
-def _unseen(path: Path, model: ServedModel, loaded: Sequence[ServedModel]) -> tuple[LabelledRows, str]:
+def _unseen(
+    path: Path, model: ServedModel, loaded: Sequence[ServedModel], missing: Sequence[str]
+) -> tuple[LabelledRows, str]:
     """The rows to send of the model's own file, each once, and what to say of it."""
     data = held_out(path, model, loaded)
     once = "each is sent once, because a row that is sent again is no new case"
     if data is not None:
         return data, f"{path} has {len(data)} rows that no loaded version was trained on: {once}"
-    data = rows.read_csv(model.contract, model.source.target, path)
+    data = rows.read_csv(model.contract, model.source.target, path, missing)
     return data, f"which rows of {path} were trained on is not known, so all {len(data)} are sent: {once}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from app.cli.access import registry_of
+from app.cli.missing import add_missing
 from app.cli.published import TO_SERVE, as_data, as_text, steps
 from app.settings import Settings
 from app.training.variants import read_catalogue
@@ -29,8 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(--min-accuracy, --min-r2), nothing is published and the exit status is 1."
     )
     add = parser.add_argument
-    add("--dataset", default="iris", metavar="NAME|FILE.csv", help="iris, wine, digits, breast_cancer or a CSV file")
-    add("--target", metavar="COLUMN", help="the column to predict (needed for a CSV file)")
+    add(
+        "--dataset",
+        default="iris",
+        metavar="NAME|FILE",
+        help="iris, wine, digits, breast_cancer, or a CSV or Parquet file",
+    )
+    add("--target", metavar="COLUMN", help="the column to predict (needed for a file)")
+    add_missing(parser, "none; texts such as NA are values among texts, and among labels refused")
     add("--version", metavar="NAME", help="publish under this name (lower-case letters, digits and _)")
     add("--variant", metavar="NAME", help="a variant of training.toml (default: deep_forest)")
     add("--task", choices=("classification", "regression"), help="default: decided from the target column")
@@ -83,6 +90,7 @@ def _trained(
     request = TrainingRequest(
         dataset=args.dataset,
         target=args.target,
+        missing=args.missing,
         version=args.version,
         variant=args.variant,
         seed=args.seed,

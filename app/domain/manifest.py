@@ -25,7 +25,10 @@ class FileSum(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The data a version was made from. `dataset` is a built-in name or a path; `sha256` is over the rows used."""
+    """The data a version was made from. `dataset` is a built-in name or a path; `sha256` is over the rows used.
+
+    `missing` are the texts that were said to mean a missing value; None if nothing was said.
+    """
 
     dataset: str
     target: str
@@ -33,6 +36,7 @@ class Source(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str
     holdout_rows: int = 0
     seed: int | None = None
+    missing: tuple[str, ...] | None = None
 
 
 class Parity(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,7 +62,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     except the manifest: `model.joblib` and `reference.json` (drift); for ONNX `model.onnx` and `plan.json` (the steps
     before the graph); `settle.npz` if near-ties are settled from exported trees or coefficients. `metrics` has
     `training` and `holdout` figures by name. `examples` are a few real rows in contract order, for warm-up, health
-    probes and the presets of the dashboard. `cases` are facts about the rows of the reference.
+    probes and the presets of the dashboard. `cases` are facts about the rows of the reference. `numbered_classes` are
+    the classes as answers, log and outcomes name and number them: as the oldest version with the same classes does.
+    It is empty for a regression, and in manifests of earlier releases.
     """
 
     format: int = MANIFEST_FORMAT
@@ -76,6 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, FileSum]
     examples: tuple[tuple[float | str | None, ...], ...] = ()
     cases: CaseFacts = CaseFacts()
+    numbered_classes: tuple[str, ...] = ()
     data_report: Mapping[str, object] = msgspec.field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ from app.domain.report import ExperimentReport, TimelinePoint
 class UserFact(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one user in an experiment whose units are users.
 
-    `epoch` and `version` are those of the first exposure. `exposed`: that exposure is in the log. `moved`: another
+    `epoch` (the config revision, or the number of a reduced split) and `version` are those of the first exposure. `exposed`: that exposure is in the log. `moved`: another
     version answered the user later. `labelled`, `rewarded`: the user has been counted once in this way, and a user
     counts only once.
     """
@@ -56,7 +56,7 @@ class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
     `seq` is that of its prediction, `closes_at_us` the last moment (µs since 1970) at which a reward counts; `version`
     is the one that chance chose in config revision `epoch`, for a unit of this `kind`. `differs`: by challenger, in
     order, whether its answer differs from the baseline's, None where one is not known. `features` is the row's JSON.
-    `reward` is None while none has come.
+    `reward` is None while none has come. `lacking` are the versions that took no part, for want of a column.
     """
 
     seq: int
@@ -67,6 +67,7 @@ class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
     differs: tuple[bool | None, ...] = ()
     features: str = ""
     reward: float | None = None
+    lacking: tuple[str, ...] = ()
 
 
 class PlacedPoint(msgspec.Struct, frozen=True):

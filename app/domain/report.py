@@ -5,6 +5,7 @@ Their fields are those of the HTTP contract. None means that a quantity cannot b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -29,6 +30,10 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `mean_all` is over all labelled rows on which its answer is known, served or in shadow; a row on which it failed
     counts as wrong, or as the worst of the range. `interval_all` is that of the mean over units, each with its vote.
+
+    `answerable_share`: the share of the requests that have every column that the version reads, so that it could take
+    part; None before the first request. `comparable` of the outcomes behind `mean` are of requests in which every
+    version with traffic could take part, and `comparable_mean` is theirs; None in reports of earlier releases.
     """
 
     version: str
@@ -44,6 +49,9 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     reward_mean: float | None = None
     errors: int = 0
     latency_ms: LatencyMs = LatencyMs()
+    answerable_share: float | None = None
+    comparable: int | None = None
+    comparable_mean: float | None = None
 
 
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +126,10 @@ class Recommendation(msgspec.Struct, frozen=True):
 
 
 class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it."""
+    """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it.
+
+    `excluded` has the reason for each version that takes no part.
+    """
 
     id: str
     started: str
@@ -132,6 +143,7 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckReport, ...] = ()
     guardrails: tuple[CheckReport, ...] = ()
     recommendation: Recommendation
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     computed_at: str | None = None
 
 

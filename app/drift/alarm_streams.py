@@ -63,9 +63,14 @@ def what_changed(streams: Sequence[AlarmStream]) -> str:
     parts = []
     for kind, names in by_kind(streams).items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        listed = "" if kind == "errors" else f" ({', '.join(names[:_MOST_NAMES])}{more})"
-        parts.append(_PLACES[kind] + listed)
-    return " and ".join(parts) or "the traffic, or the version's answers or errors"
+        named = "" if kind == "errors" else f" ({', '.join(names[:_MOST_NAMES])}{more})"
+        parts.append(_PLACES[kind] + named)
+    return _listed(parts) or "the traffic, or the version's answers or errors"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """The parts as in `a, b and c`; empty without any."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _of_family(

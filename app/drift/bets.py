@@ -53,7 +53,7 @@ def positions(below: np.ndarray, total: np.ndarray) -> np.ndarray:
 def recent_after(recent: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The decayed counts after a block of `counts`: a block weighs 0.9 of the one after it; same shape as both."""
     faded = recent * _RECENT_DECAY
-    faded[faded < _RECENT_LEAST] = 0.0
+    faded *= faded >= _RECENT_LEAST
     faded += counts
     return faded
 

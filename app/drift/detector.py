@@ -28,8 +28,9 @@ from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, Detector
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
 
-# Many, because NumPy's cost is per call; few, because a change of mode throws the rest of them away.
-_BLOCKS_AT_ONCE: Final = 32
+# Blocks times streams of one computation. Many, because NumPy's cost is per call; few, because the arrays of all bets
+# must stay in the processor's cache, and a change of mode throws the rest of the blocks away.
+_CELLS_AT_ONCE: Final = 2000
 
 
 class BlockRun:
@@ -59,8 +60,9 @@ class BlockRun:
         blocks, and the blocks after that are computed again.
         """
         start, size = 0, closed.bins.shape[1]
+        at_once = max(1, _CELLS_AT_ONCE // closed.bins.shape[2])
         while start < len(closed.bins):
-            part = closed.bins[start : start + _BLOCKS_AT_ONCE]
+            part = closed.bins[start : start + at_once]
             # A stream that alarms does not learn: a lasting change would become the norm and end its own alarm.
             absorbing = self._modes != Mode.ALARMING
             urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
@@ -179,7 +181,8 @@ def advance(
     if not len(keys):
         return state
     bins = family.bins(keys, state.requests)
-    recent = _windowed(state, family.shown(keys, bins))
+    # Of many rows only the last ones are still in the window afterwards.
+    recent = _windowed(state, family.shown(keys[-state.window :], bins[-state.window :]), len(keys))
     times = np.zeros(len(keys), dtype=np.int64) if at_us is None else np.asarray(at_us, dtype=np.int64)
     callers = each_alone(len(keys)) if callers is None else callers
     run = BlockRun(family, state, level)
@@ -209,11 +212,10 @@ def acknowledge(state: DetectorState, at_us: int) -> DetectorState:
     return msgspec.structs.replace(state, modes=modes.tobytes(), acknowledged_us=at_us, raised=())
 
 
-def _windowed(state: DetectorState, shown: np.ndarray) -> np.ndarray:
-    """The ring after `shown`, shape (n, streams)."""
+def _windowed(state: DetectorState, shown: np.ndarray, rows: int) -> np.ndarray:
+    """The ring after `rows` rows, the last of which are `shown`, shape (n, streams), n at most the window."""
     ring = unpacked(state.recent, "u1", state.window).copy()
-    first = max(0, len(shown) - state.window)
-    ring[(state.requests + np.arange(first, len(shown))) % state.window] = shown[first:]
+    ring[(state.requests + np.arange(rows - len(shown), rows)) % state.window] = shown
     return ring
 
 

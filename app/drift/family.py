@@ -42,14 +42,16 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         edges, ties, start = self._edges
         keys = self._placed(keys)
         jitter = tie_breakers(self.seed, first, len(keys), len(self.streams))
-        place = np.broadcast_to(start, keys.shape).copy()
+        # One less than the place, which saves a step per look.
+        before = np.broadcast_to(start - 1, keys.shape).copy()
         step = len(edges) // len(self.streams) // 2
         while step:
-            place += step * (edges[place + (step - 1)] < keys)
+            before += step * (edges.take(before + step) < keys)
             step //= 2
-        tied = edges[place] == keys
+        place = before + 1
+        tied = edges.take(place) == keys
         while tied.any():
-            tied &= (jitter > ties[place]) & (edges[place] == keys)
+            tied &= (jitter > ties.take(place)) & (edges.take(place) == keys)
             place += tied
         bins: np.ndarray = (place - start).astype(np.uint8)
         return bins

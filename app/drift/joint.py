@@ -89,13 +89,15 @@ class JointTransform:
 
     def values(self, keys: np.ndarray) -> np.ndarray:
         """Shape (n, 1 + columns): the distance, then each residual, rounded to 4 decimals; always finite."""
-        z = _standardised(keys, self._columns, self._centre, self._scale)
-        pulled = z[:, :1] * self._precision[0]
-        for column in range(1, z.shape[1]):
-            pulled += z[:, column : column + 1] * self._precision[column]
-        squared = np.cumsum(z * pulled, axis=1)[:, -1:]
+        z = np.ascontiguousarray(_standardised(keys, self._columns, self._centre, self._scale).T)
+        # Features first, so that each step runs along the rows: they are many, and next to each other in memory.
+        pulled = self._precision[0][:, None] * z[0]
+        step = np.empty_like(pulled)
+        for column in range(1, len(z)):
+            pulled += np.multiply(self._precision[column][:, None], z[column], out=step)
+        squared = np.cumsum(z * pulled, axis=0)[-1:]
         distance = np.sqrt(np.maximum(squared, 0.0))
-        streams: np.ndarray = np.round(np.concatenate([distance, pulled * self._residual_scale], axis=1), 4)
+        streams: np.ndarray = np.round(np.concatenate([distance, pulled * self._residual_scale[:, None]]).T, 4)
         return streams
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
+from app.domain.classes import permutation
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
 from app.drift.cells import Cells, categorical_cells, numeric_cells
@@ -15,7 +17,7 @@ from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS, MIN_ROWS, Joint, JointTransform, fit_joint
 from app.drift.keys import FIRST_KEY, row_keys
 from app.drift.levels import LevelChoice, choose_levels
-from app.drift.output_keys import output_columns
+from app.drift.output_keys import PREDICTED_CLASS, output_columns
 from app.drift.streams import Levels, Stream, categorical_stream, numeric_stream
 from app.errors import DataRefused
 
@@ -72,6 +74,18 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The function of the joint streams, None without them."""
         return None if self.joint is None else JointTransform(self.joint)
 
+    def renamed(self, names: tuple[str, ...]) -> DriftReference:
+        """The reference with its classes under `names`, in that order; itself if these are not the same classes."""
+        places = None if names == self.classes else permutation(self.classes, names)
+        if places is None:
+            return self
+        given = {own: names[place] for own, place in zip(self.classes, places, strict=True)}
+        outputs = self.outputs
+        if outputs is not None:
+            cells = tuple(_renamed(each, given) if each.name == PREDICTED_CLASS else each for each in outputs.cells)
+            outputs = msgspec.structs.replace(outputs, cells=cells)
+        return msgspec.structs.replace(self, classes=names, outputs=outputs)
+
     def to_json(self) -> bytes:
         """The reference as JSON, without loss: `from_json` gives an equal one."""
         return msgspec.json.encode(self)
@@ -114,6 +128,17 @@ def build_reference(
         classes=contract.classes,
         answers_from=answers.source,
         answers_missing=answers.missing,
+    )
+
+
+def _renamed(cells: Cells, given: Mapping[str, str]) -> Cells:
+    """The cells of the predicted class under the names in `given`."""
+
+    def named(bins: Iterable[float | str]) -> tuple[str, ...]:
+        return tuple(given.get(str(name), str(name)) for name in bins)
+
+    return msgspec.structs.replace(
+        cells, bins=named(cells.bins), others=named(cells.others), latest=named(cells.latest)
     )
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from app.drift.reference import DriftReference
 
-_HOW = (
-    "publish it with rows that it was not fitted on (`bakeoff publish --reference-is holdout`), or with those that it "
-    "was fitted on (`--reference-is training`)"
-)
+
+def new_reference(version: str, options: str = "") -> str:
+    """The command that gives a published version another reference."""
+    return f"`bakeoff publish --refresh-reference {version} --reference FILE.csv{options}`"
+
+
+def later_reference_note(version: str, number: int, since: str) -> str:
+    """What a report says that is about a reference which the version got after its publication."""
+    return f"Since {since} requests are compared with reference {number} of {version}; all figures began anew then."
+
+
+def _how(version: str) -> str:
+    return (
+        f"give it a reference of rows that it was not fitted on: {new_reference(version, ' --reference-is holdout')} "
+        "(or `--reference-is training` with those that it was fitted on)"
+    )
 
 
 def reference_notes(version: str, reference: DriftReference) -> tuple[str, ...]:
@@ -17,7 +29,8 @@ def reference_notes(version: str, reference: DriftReference) -> tuple[str, ...]:
 
 def _answers(version: str, reference: DriftReference) -> str | None:
     if reference.answers_from == "none":
-        return f"Answers and errors of {version} are not watched: {reference.answers_missing}. To watch them, {_HOW}."
+        reason = f"Answers and errors of {version} are not watched: {reference.answers_missing}"
+        return f"{reason}. To watch them, {_how(version)}."
     if reference.answers_from == "cross_fitted":
         return (
             f"Answers and errors of {version} are compared with those of clones (cross-fitting), so their part of the "
@@ -26,7 +39,7 @@ def _answers(version: str, reference: DriftReference) -> str | None:
     if reference.answers_from is None and reference.outputs is not None:
         return (
             f"{version} was published by an earlier release, which did not record whether it was fitted on its "
-            f"reference rows. If it was, alarms of its answers and errors may be false: {_HOW}."
+            f"reference rows. If it was, alarms of its answers and errors may be false: {_how(version)}."
         )
     return None
 
@@ -38,6 +51,6 @@ def _levels(version: str, reference: DriftReference) -> str | None:
         return None
     return (
         f"The reference of {version} was made by an earlier release, which gave rare levels too little weight: an "
-        f"alarm of {', '.join(older)} may be false where a column has many levels. Publish the version again to have "
-        "a new reference."
+        f"alarm of {', '.join(older)} may be false where a column has many levels. To have a new one: "
+        f"{new_reference(version)}."
     )

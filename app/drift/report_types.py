@@ -89,7 +89,8 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     start of the change; `since_requests` the same as a number of requests. `least_detectable_outlier_share`: about the
     least share of requests beyond all reference values, as at 8 standard deviations, that can be proven (None: no share
     can). `answers_from`: what the reference of answers and errors is made of; `notes` say what it cannot show. `alarms`
-    counts the alarms so far, cleared ones too.
+    counts the alarms so far, cleared ones too. `reference_number` is that of a reference which the version got
+    after its publication, 0 without one; then the figures are of requests served from `reference_since` on.
     `alarm_streams` raised the alarm; they stay until it is acknowledged, or the next one is raised. `assumption`: what
     an alarm rests on, and what to do where that does not hold; None without an alarm.
     """
@@ -116,3 +117,5 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     crowds: Crowds = Crowds()
     alarm_streams: tuple[AlarmStream, ...] = ()
     assumption: str | None = None
+    reference_number: int = 0
+    reference_since: str | None = None

@@ -46,10 +46,11 @@ def urns_before(alpha: np.ndarray, recent: np.ndarray, bins: np.ndarray, absorbi
     before: np.ndarray = np.empty_like(counts)
     before[0] = alpha
     before[1:] = alpha + np.cumsum(counts[:-1] * absorbing[:, None], axis=0)
-    faded = [recent]
-    for block in counts:
-        faded.append(recent_after(faded[-1], block))
-    return Urns(alpha=before, recent=np.stack(faded), counts=counts, bins=bins)
+    faded = np.empty((len(counts) + 1, *recent.shape))
+    faded[0] = recent
+    for block, added in enumerate(counts):
+        faded[block + 1] = recent_after(faded[block], added)
+    return Urns(alpha=before, recent=faded, counts=counts, bins=bins)
 
 
 def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
@@ -60,28 +61,25 @@ def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
     under exchangeability is exactly 1. Both are products over the block's requests: (Nq + o) / (α + o), where o
     earlier requests of the block fell into the same bin.
     """
-    edges, totals = _edges(urns.alpha), urns.alpha.sum(axis=2)
-    late, alpha = urns.recent[:-1].ravel(), urns.alpha.ravel()
-    late_totals = urns.recent[:-1].sum(axis=2)
-    here = np.arange(totals.size).reshape(totals.shape)
-    first_edge, first_bin = here * (urns.alpha.shape[2] + 1), here * urns.alpha.shape[2]
-    e_values, mass = np.ones((BETS, *totals.shape)), np.empty((BETS, *totals.shape))
-    # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
-    for position in range(urns.bins.shape[1]):
-        bins = urns.bins[:, position].astype(np.int64)
-        earlier = (urns.bins[:, :position] == urns.bins[:, position : position + 1]).sum(axis=1)
-        balls = alpha[first_bin + bins]
-        mass[:TABLED] = _mass(edges, first_edge + bins)
-        share, lowest, top = balls / totals, bins == 0, bins == highest
-        mass[BELOW] = beyond_mass(share, lowest, BEYOND)
-        mass[ABOVE] = beyond_mass(share, top, BEYOND)
-        mass[FEW_BELOW] = beyond_mass(share, lowest, FEW_BEYOND)
-        mass[FEW_ABOVE] = beyond_mass(share, top, FEW_BEYOND)
-        mass[RECENT] = recent_mass(share, late[first_bin + bins], late_totals)
-        mass *= totals
-        mass += earlier
-        mass /= balls + earlier
-        e_values *= mass
+    totals = urns.alpha.sum(axis=2)
+    blocks, streams, width = urns.alpha.shape
+    cell = np.arange(blocks * streams).reshape(blocks, streams)
+    # In the order of the requests of a block: arrays of shape (m, blocks, streams).
+    bins = urns.bins.transpose(1, 0, 2).astype(np.int64)
+    earlier = _earlier(urns.bins)
+    own = cell * width + bins
+    balls = urns.alpha.take(own)
+    # Numerators are divided by N, and multiplied by it at the end: one operation for all bets.
+    again = earlier / totals
+    e_values = np.ones((BETS, blocks, streams))
+    _times_tabled(e_values[:TABLED], urns.alpha, cell * (width + 1) + bins, again)
+    late = urns.recent[:-1].take(own)
+    others = _other_masses(balls / totals, (bins == 0, bins == highest), (late, urns.recent[:-1].sum(axis=2)), again)
+    scale = np.ones_like(totals)
+    for position in range(len(bins)):
+        e_values[TABLED:] *= others[:, position]
+        scale *= totals / (balls[position] + earlier[position])
+    e_values *= scale
     return e_values
 
 
@@ -102,18 +100,52 @@ def _edges(urns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nodes, places - nodes
 
 
-def _mass(edges: tuple[np.ndarray, np.ndarray], lower: np.ndarray) -> np.ndarray:
-    """The mass that each bet gives to the bins above the edges numbered `lower`: shape (bets, …)."""
-    mass = _g(edges, lower + 1)
-    mass -= _g(edges, lower)
+def _times_tabled(e_values: np.ndarray, alpha: np.ndarray, lower: np.ndarray, again: np.ndarray) -> None:
+    """Multiply `e_values`, shape (`TABLED`, blocks, streams), by the tabled bets' mass of every request's bin.
+
+    `lower` are the flat numbers of the bins' lower edges, and `again` is added to the mass; shape (m, …).
+    """
+    nodes, fractions = _edges(alpha)
+    lower_nodes, lower_fractions = nodes.take(lower), fractions.take(lower)
+    upper_nodes, upper_fractions = nodes.take(lower + 1), fractions.take(lower + 1)
+    # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
+    for position in range(len(lower)):
+        mass = _g(upper_nodes[position], upper_fractions[position])
+        mass -= _g(lower_nodes[position], lower_fractions[position])
+        mass += again[position]
+        e_values *= mass
+
+
+def _g(nodes: np.ndarray, fractions: np.ndarray) -> np.ndarray:
+    """G of every tabled bet at places between two nodes of the table: shape (`TABLED`, …)."""
+    values, rises = table()
+    g: np.ndarray = rises.take(nodes, axis=1)
+    g *= fractions
+    g += values.take(nodes, axis=1)
+    return g
+
+
+def _other_masses(
+    share: np.ndarray, ends: tuple[np.ndarray, np.ndarray], late: tuple[np.ndarray, np.ndarray], again: np.ndarray
+) -> np.ndarray:
+    """The mass of the other bets on every request's bin, plus `again`: shape (bets less `TABLED`, m, blocks, streams).
+
+    `share` is the null's; `ends` say whether the bin is the first and whether it is the last; `late` are the bin's
+    faded counts and their total over the bins.
+    """
+    mass = np.empty((BETS - TABLED, *share.shape))
+    mass[BELOW - TABLED] = beyond_mass(share, ends[0], BEYOND)
+    mass[ABOVE - TABLED] = beyond_mass(share, ends[1], BEYOND)
+    mass[FEW_BELOW - TABLED] = beyond_mass(share, ends[0], FEW_BEYOND)
+    mass[FEW_ABOVE - TABLED] = beyond_mass(share, ends[1], FEW_BEYOND)
+    mass[RECENT - TABLED] = recent_mass(share, *late)
+    mass += again
     return mass
 
 
-def _g(edges: tuple[np.ndarray, np.ndarray], wanted: np.ndarray) -> np.ndarray:
-    """G of every bet at the edges numbered `wanted`, read between two nodes of the table: shape (bets, …)."""
-    values, rises = table()
-    nodes = edges[0][wanted]
-    g: np.ndarray = rises.take(nodes, axis=1)
-    g *= edges[1][wanted]
-    g += values.take(nodes, axis=1)
-    return g
+def _earlier(bins: np.ndarray) -> np.ndarray:
+    """How many earlier requests of its block fell into the same bin, for each request: shape (m, blocks, streams)."""
+    earlier = np.zeros((bins.shape[1], bins.shape[0], bins.shape[2]))
+    for position in range(1, bins.shape[1]):
+        (bins[:, :position] == bins[:, position : position + 1]).sum(axis=1, out=earlier[position])
+    return earlier

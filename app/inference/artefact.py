@@ -60,14 +60,14 @@ class Artefact(msgspec.Struct, frozen=True):
             raise ArtefactRefused(self.folder / name, "the manifest does not list this file") from None
 
 
-def signature(key: bytes, manifest: bytes) -> bytes:
+def signature(key: bytes, manifest: bytes, context: bytes = _CONTEXT) -> bytes:
     """The signature of a manifest's bytes, as 64 hex digits and a newline."""
-    return hmac.new(key, _CONTEXT + manifest, hashlib.sha256).hexdigest().encode() + b"\n"
+    return hmac.new(key, context + manifest, hashlib.sha256).hexdigest().encode() + b"\n"
 
 
-def is_signed(key: bytes, manifest: bytes, claimed: bytes) -> bool:
+def is_signed(key: bytes, manifest: bytes, claimed: bytes, context: bytes = _CONTEXT) -> bool:
     """Whether `claimed` is the signature of these bytes under this key (compared in constant time)."""
-    return hmac.compare_digest(signature(key, manifest), claimed)
+    return hmac.compare_digest(signature(key, manifest, context), claimed)
 
 
 def file_sum(data: bytes) -> FileSum:
@@ -100,7 +100,7 @@ def read_manifest(folder: Path, key: bytes, version: str | None) -> Manifest:
 
     None accepts any version. The other files are not read.
     """
-    with _opened(folder) as descriptor:
+    with opened(folder) as descriptor:
         return _manifest(folder, descriptor, key, version)
 
 
@@ -109,16 +109,16 @@ def read_artefact(folder: Path, key: bytes, version: str | None) -> Artefact:
 
     Files that the manifest does not list are never opened.
     """
-    with _opened(folder) as descriptor:
+    with opened(folder) as descriptor:
         manifest = _manifest(folder, descriptor, key, version)
-        files = {name: _verified(folder, descriptor, name, promised) for name, promised in manifest.files.items()}
+        files = {name: verified_file(folder, descriptor, name, promised) for name, promised in manifest.files.items()}
     return Artefact(manifest=manifest, folder=folder, files=files)
 
 
 def claimed_ordinal(folder: Path) -> int | None:
     """The ordinal in the manifest in `folder`, unverified: fit for sorting and nothing else. None if unreadable."""
     try:
-        with _opened(folder) as descriptor:
+        with opened(folder) as descriptor:
             return _CLAIMS.decode(_content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)).ordinal
     except (ArtefactRefused, msgspec.DecodeError):
         return None
@@ -126,18 +126,25 @@ def claimed_ordinal(folder: Path) -> int | None:
 
 def _manifest(folder: Path, descriptor: int, key: bytes, version: str | None) -> Manifest:
     path = folder / MANIFEST
-    data = _content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)
-    claimed = _content(folder, descriptor, SIGNATURE, 1024)
-    if not is_signed(key, data, claimed):
-        raise ArtefactRefused(path, "its signature is wrong: it was changed, or signed with another deployment's key")
-    manifest = decoded(data, path)
+    manifest = decoded(signed_manifest(folder, descriptor, key), path)
     # A renamed folder is still signed: without this it would serve under a name that it was not published with.
     if version is not None and manifest.version != version:
         raise ArtefactRefused(path, f"it is the manifest of {manifest.version!r}, in the folder of {version!r}")
     return manifest
 
 
-def _verified(folder: Path, descriptor: int, name: str, promised: FileSum) -> bytes:
+def signed_manifest(folder: Path, descriptor: int, key: bytes, context: bytes = _CONTEXT) -> bytes:
+    """The bytes of the manifest in the folder that `descriptor` has open. Raises `ArtefactRefused`."""
+    data = _content(folder, descriptor, MANIFEST, _LARGEST_MANIFEST)
+    claimed = _content(folder, descriptor, SIGNATURE, 1024)
+    if not is_signed(key, data, claimed, context):
+        reason = "its signature is wrong: it was changed, or signed with another deployment's key"
+        raise ArtefactRefused(folder / MANIFEST, reason)
+    return data
+
+
+def verified_file(folder: Path, descriptor: int, name: str, promised: FileSum) -> bytes:
+    """The bytes of a file that a signed manifest lists. Raises `ArtefactRefused` if they are not those."""
     if not _FILE_NAME.fullmatch(name):
         raise ArtefactRefused(folder / MANIFEST, f"{name!r} is not a file name of an artefact")
     data = _content(folder, descriptor, name, promised.bytes)
@@ -174,7 +181,8 @@ def _content(folder: Path, descriptor: int, name: str, at_most: int) -> bytes:
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def opened(folder: Path) -> Iterator[int]:
+    """A descriptor of the folder, which is not followed if it is a link. Raises `ArtefactRefused`."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:

@@ -12,6 +12,7 @@ import logging
 import msgspec
 import numpy as np
 
+from app.domain.classes import permutation
 from app.domain.contract import FeatureContract
 from app.domain.known_answers import KnownAnswer, KnownAnswers
 from app.domain.manifest import Manifest
@@ -21,6 +22,7 @@ from app.domain.typical_row import typical_row
 from app.errors import ArtefactRefused, UnknownVersion
 from app.inference.artefact import Artefact
 from app.inference.builder import ESTIMATOR, onnx_runtime, sklearn_runtime
+from app.inference.classes import renumbered
 from app.inference.registry import ALIASES, ModelRegistry
 from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runtime
 
@@ -31,20 +33,21 @@ CHAMPION = "champion"
 def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
     """The version, ready to answer; `known` itself if the registry still has the same manifest.
 
+    Its classes are those of the oldest version that has the same ones, in name and order.
     Raises `UnknownVersion`, and `ArtefactRefused` for everything that is wrong with it.
     """
     artefact = registry.verified(name)
     manifest = artefact.manifest
     # The manifest has the checksums of all files: if it is equal, so is everything that would be loaded.
     if known is not None and msgspec.to_builtins(manifest) == known.manifest:
-        return known
+        return renumbered(known, registry.classes(manifest))
     _compare_libraries(manifest)
     try:
         runtime = _runtime(artefact)
         _warm_up(runtime, manifest)
     except Exception as error:  # whatever a file makes a library raise, the other versions must load
         raise ArtefactRefused(artefact.folder, f"does not run: {type(error).__name__}: {error}") from error
-    return LoadedVersion(
+    version = LoadedVersion(
         name=name,
         ordinal=manifest.ordinal,
         contract=manifest.contract,
@@ -54,6 +57,7 @@ def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None
         sha256=manifest.files[ESTIMATOR].sha256,
         manifest=msgspec.to_builtins(manifest),
     )
+    return renumbered(version, registry.classes(manifest))
 
 
 def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> LoadedModels:
@@ -166,17 +170,20 @@ def known_answers(registry: ModelRegistry, version: str) -> KnownAnswers:
     contract, parity = artefact.manifest.contract, artefact.manifest.parity
     rows = example_rows(artefact.manifest)
     outputs = sklearn_runtime(version, contract, artefact.files).predict(rows)
-    answers = tuple(_answer(contract, row, outputs, index) for index, row in enumerate(rows))
+    numbered = registry.classes(artefact.manifest)
+    names = tuple(numbered[place] for place in permutation(contract.classes, numbered) or ())
+    answers = tuple(_answer(names, row, outputs, index) for index, row in enumerate(rows))
     return KnownAnswers(version, answers, max(_LEAST_TOLERANCE, 2 * parity.largest_difference))
 
 
-def _answer(contract: FeatureContract, row: np.ndarray, outputs: Outputs, index: int) -> KnownAnswer:
+def _answer(names: tuple[str, ...], row: np.ndarray, outputs: Outputs, index: int) -> KnownAnswer:
+    """The answer with the classes of `outputs` under these names, by class id."""
     plain = tuple(None if isinstance(value, float) and value != value else value for value in row.tolist())
     if outputs.values is not None:
         return KnownAnswer(plain, float(outputs.values[index]))
     assert outputs.class_ids is not None
-    prediction = contract.classes[int(outputs.class_ids[index])]
+    prediction = names[int(outputs.class_ids[index])]
     if outputs.probabilities is None:
         return KnownAnswer(plain, prediction)
     of_row = outputs.probabilities[index].tolist()
-    return KnownAnswer(plain, prediction, dict(zip(contract.classes, of_row, strict=True)))
+    return KnownAnswer(plain, prediction, dict(zip(names, of_row, strict=True)))

@@ -17,7 +17,7 @@ import numpy as np
 
 from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
-from app.domain.manifest import Manifest, Source
+from app.domain.manifest import REFERENCE_FILE, Manifest, Source
 from app.errors import DataRefused
 from app.inference.builder import ESTIMATOR, unpickled
 from app.inference.export.choice import ChosenRuntime, choose
@@ -26,7 +26,6 @@ from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.boundaries import attempt
 
-REFERENCE = "reference.json"
 RANDOM_ROWS = 20_000
 # Fixed, so that publishing the same model twice measures the same rows.
 _SEED = 20261121
@@ -84,7 +83,9 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
         cases=case_facts(draft.contract, draft.training_rows),
         data_report=draft.data_report,
     )
-    return registry.publish(manifest, {ESTIMATOR: pickle, REFERENCE: draft.reference, **chosen.files}, draft.version)
+    return registry.publish(
+        manifest, {ESTIMATOR: pickle, REFERENCE_FILE: draft.reference, **chosen.files}, draft.version
+    )
 
 
 def library_versions() -> dict[str, str]:

@@ -10,16 +10,29 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from app.clock import now_us
+from app.domain.classes import permutation
 from app.domain.contract import VERSION_NAME
-from app.domain.manifest import Manifest
+from app.domain.manifest import REFERENCE_FILE, REFERENCES, Manifest, ReferenceHistory, ReferenceManifest
+from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
 from app.files import folder_lock, replace, sync_folder, write_new
 from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum, read_artefact, read_manifest
+from app.inference.references import (
+    LEAD_US,
+    LaterReferences,
+    ReferenceDraft,
+    encoded_reference,
+    model_sum,
+    read_references,
+    reference_files,
+    reference_folders,
+)
 
 ALIASES = "aliases.json"
 LAST_ORDINAL = ".last_ordinal"
@@ -47,6 +60,14 @@ class ModelRegistry:
     def manifest(self, version: str) -> Manifest:
         """The manifest, its signature checked. Raises `UnknownVersion` and `ArtefactRefused`."""
         return read_manifest(self._folder(version), self._key, version)
+
+    def classes(self, manifest: Manifest) -> tuple[str, ...]:
+        """The version's classes as answers, log and outcomes name and number them.
+
+        As the oldest version with the same classes does: log and outcomes have ids, which must not change their
+        meaning with the version that answers. Empty for a regression. Raises `OSError`.
+        """
+        return manifest.numbered_classes or self._numbered(manifest.contract.classes, manifest.ordinal)
 
     def verified(self, version: str) -> Artefact:
         """The manifest and the bytes of all its files, checked. Raises `UnknownVersion` and `ArtefactRefused`."""
@@ -77,8 +98,8 @@ class ModelRegistry:
     def publish(self, manifest: Manifest, files: Mapping[str, bytes], version: str | None = None) -> Manifest:
         """Publish a version, completely or not at all, and return its manifest as published.
 
-        The manifest's `version` (None: the next name), `ordinal` and `files` are filled in here, under the writers'
-        lock. Raises `RegistryConflict` and `InvalidRequest`.
+        The manifest's `version` (None: the next name), `ordinal`, `files` and `numbered_classes` are filled in here,
+        under the writers' lock. Raises `RegistryConflict` and `InvalidRequest`.
         """
         with folder_lock(self.root):
             self.reserve(version)
@@ -89,11 +110,58 @@ class ModelRegistry:
                 version=version or self.next_name(),
                 ordinal=ordinal,
                 files={name: file_sum(data) for name, data in files.items()},
+                numbered_classes=self._numbered(manifest.contract.classes, ordinal),
             )
             # Reserved before it is used: prediction ids carry it, and must never name another version (ADR 0003).
             replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
-            self._place(final.version, {**files, **encoded(final, self._key)})
+            self._place(self.root / final.version, {**files, **encoded(final, self._key)})
             return read_manifest(self.root / final.version, self._key, final.version)
+
+    def references(self, version: str) -> LaterReferences:
+        """The drift references that the version got after its publication. Raises as `manifest` does."""
+        return read_references(self.root, self._key, self.manifest(version))
+
+    def reference_history(self, version: str) -> ReferenceHistory:
+        """The manifests of those references, and why others do not count. Raises as `manifest` does."""
+        return self.references(version).history
+
+    def stray_references(self) -> tuple[str, ...]:
+        """The folders of references whose version is not in the registry. Raises `OSError`."""
+        names = self.names()
+        return tuple(str(folder) for version, _, folder in reference_folders(self.root) if version not in names)
+
+    def publish_reference(
+        self, version: str, draft: ReferenceDraft, clock_us: Callable[[], int] = now_us
+    ) -> ReferenceManifest:
+        """Give a published version a newer drift reference, completely or not at all; the version stays as it is.
+
+        `clock_us` is µs since 1970. Raises as `manifest` does, and `OSError`.
+        """
+        document = draft.reference.to_json()
+        with folder_lock(self.root):
+            published, before = self.manifest(version), self.references(version).history.newest
+            self._sweep()
+            # Above those that are refused too: their folders are there, and requests were compared with them.
+            number = 1 + max((each for name, each, _ in reference_folders(self.root) if name == version), default=0)
+            created_us = clock_us()
+            manifest = ReferenceManifest(
+                version=version,
+                ordinal=published.ordinal,
+                model=model_sum(published),
+                number=number,
+                created_at=f"{iso_utc(created_us)[:19]}Z",
+                counts_from_us=max(created_us + LEAD_US, 0 if before is None else before.counts_from_us),
+                reference_is=draft.reference_is,
+                rows=draft.reference.rows,
+                source=draft.source,
+                libraries=draft.libraries,
+                files={REFERENCE_FILE: file_sum(document)},
+            )
+            folder = self.root / REFERENCES
+            folder.mkdir(exist_ok=True)
+            self._place(folder / f"{version}.{number}", encoded_reference(manifest, document, self._key))
+            sync_folder(self.root)
+        return manifest
 
     def adopt(self, folder: Path, builder_key: bytes) -> Manifest:
         """Publish a version that another deployment built: verified with its key, signed again with ours.
@@ -151,34 +219,44 @@ class ModelRegistry:
             with contextlib.suppress(ArtefactRefused):
                 yield self.manifest(name).ordinal
 
+    def _numbered(self, classes: tuple[str, ...], ordinal: int) -> tuple[str, ...]:
+        """The classes as the oldest version below `ordinal` numbers them that has the same ones."""
+        for name in self.names() if classes else ():
+            with contextlib.suppress(ArtefactRefused, UnknownVersion):
+                older = self.manifest(name)
+                if older.ordinal < ordinal and permutation(classes, older.contract.classes) is not None:
+                    return older.numbered_classes or older.contract.classes
+        return classes
+
     def _sweep(self) -> None:
         """Remove the folders of publishers that died while writing. Only under the lock, which they held too."""
         for left in self.root.glob(f"{_INCOMING}*"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def _place(self, version: str, files: Mapping[str, bytes]) -> None:
+    def _place(self, target: Path, files: Mapping[str, bytes]) -> None:
         incoming = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.root))
         try:
             for name, data in files.items():
                 write_new(incoming / name, data)
             incoming.chmod(0o755)
             sync_folder(incoming)
-            incoming.rename(self.root / version)
+            incoming.rename(target)
         except BaseException:
             shutil.rmtree(incoming, ignore_errors=True)
             raise
-        sync_folder(self.root)
+        sync_folder(target.parent)
 
 
 def registry_files(root: Path) -> dict[str, Path]:
-    """Every file of the versions under `root`, broken ones too, and the registry's own, by its path relative to `root`.
+    """Every file of the versions and later references under `root`, broken ones too, and the registry's own, by path.
 
-    Needs no lock: a version appears whole and never changes, and the registry's own files are replaced by a rename.
+    The paths are relative to `root`. Needs no lock: a version or a reference appears whole and never changes, and the
+    registry's own files are replaced by a rename.
     """
     if not root.is_dir():
         return {}
     own = [root / name for name in (ALIASES, LAST_ORDINAL) if (root / name).is_file()]
-    return {str(path.relative_to(root)): path for path in [*_version_files(root), *own]}
+    return {str(path.relative_to(root)): path for path in [*_version_files(root), *reference_files(root), *own]}
 
 
 def _version_files(root: Path) -> Iterator[Path]:

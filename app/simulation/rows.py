@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import importlib
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.classes import ClassNames, class_names
+from app.domain.contract import Feature, FeatureContract, matching_columns
 from app.domain.rows import RowParser
 from app.errors import DataRefused, InvalidFeatures
+from app.tables.meaning import Numbers, TableReading
+from app.tables.table import TableColumn, TableRefused
 
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
-# Training's spellings of missing values, in lower case: packages of one level do not import each other.
-_MISSING = frozenset(("", "?", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"))
-_SEPARATORS = ",;\t|"
 
 Label = str | float
 
@@ -42,99 +41,109 @@ def built_in(contract: FeatureContract, name: str) -> LabelledRows:
     """All rows of the built-in set `name`, one of `BUILT_IN`. Raises `DataRefused` if they do not fit the model."""
     # Imported here because it is slow, and only built-in sets need it.
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
-    names = unique_snake_case([str(column) for column in bunch.feature_names])
-    places = [_place(names, feature, name) for feature in contract.features]
+    offered = [str(column) for column in bunch.feature_names]
+    wanted = [feature.source_name or feature.name for feature in contract.features]
+    places = matching_columns(wanted, offered, contract.names)
+    lacking = next((each for each, place in zip(contract.names, places, strict=True) if place is None), None)
+    if lacking is not None:
+        raise DataRefused(f"{name} has no column for the model's feature {lacking!r}", field=lacking)
     classes = [str(label) for label in bunch.target_names]
     return LabelledRows(
         contract=contract,
-        values=np.asarray(bunch.data[:, places], dtype=np.float64),
+        values=np.asarray(bunch.data[:, list(places)], dtype=np.float64),
         labels=tuple(classes[class_id] for class_id in bunch.target),
     )
 
 
-def read_csv(contract: FeatureContract, target: str, path: Path) -> LabelledRows:
-    """The rows of a CSV file that fit the model, in their order.
+def read_csv(contract: FeatureContract, target: str, path: Path, missing: Sequence[str] = ()) -> LabelledRows:
+    """The rows of a CSV or Parquet file that fit the model, in their order.
 
-    Raises `DataRefused` if the file cannot be read, or none of its rows fits.
+    Cells that are one of the texts `missing` are missing values. Raises `DataRefused` if the file cannot be read, lacks
+    a column, or none of its rows fits.
     """
-    header, records = _read(path)
-    if target not in header:
+    reading = reading_of(path, missing)
+    columns = reading.table.columns
+    target_column = next((column for column in columns if column.name == target.strip()), None)
+    if target_column is None:
         raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")
-    target_at, features_at = header.index(target), _features_at(header, target, contract, path)
+    cells = feature_cells(contract, reading, [column for column in columns if column is not target_column], str(path))
     parser = RowParser(contract)
-    rows, labels = [], []
-    for record in records:
-        label = _label(contract, record[target_at])
-        row = _row(contract, parser, [record[at] for at in features_at])
+    rows, kept = [], []
+    labels = _labels(contract, reading, target_column)
+    for label, values in zip(labels, zip(*cells, strict=True), strict=True):
+        row = _row(parser, list(values))
         if label is not None and row is not None:
             rows.append(row)
-            labels.append(label)
+            kept.append(label)
     if not rows:
         raise DataRefused(f"no row of {path} fits the model's features and classes")
-    return LabelledRows(contract, np.concatenate(rows), tuple(labels), skipped=len(records) - len(rows))
+    return LabelledRows(contract, np.concatenate(rows), tuple(kept), skipped=len(labels) - len(rows))
 
 
-def _features_at(header: list[str], target: str, contract: FeatureContract, path: Path) -> list[int]:
-    """The positions of the contract's columns in the file. Training normalises all names except the target's."""
-    positions = [at for at, name in enumerate(header) if name != target]
-    names = unique_snake_case([header[at] for at in positions])
-    return [positions[_place(names, feature, str(path))] for feature in contract.features]
+def feature_cells(
+    contract: FeatureContract, reading: TableReading, columns: Sequence[TableColumn], origin: str
+) -> list[tuple[float | str | None, ...]]:
+    """The values of each feature's column, in the order of the contract: what is no number in a numeric one stays text.
+
+    Raises `DataRefused` if a feature has no column of its own, or the form of its numbers is unclear.
+    """
+    wanted = [feature.source_name or feature.name for feature in contract.features]
+    places = matching_columns(wanted, [column.name for column in columns], contract.names)
+    return [
+        _cells(feature, reading, None if place is None else columns[place], origin)
+        for feature, place in zip(contract.features, places, strict=True)
+    ]
 
 
-def _row(contract: FeatureContract, parser: RowParser, cells: list[str]) -> np.ndarray | None:
+def _cells(
+    feature: Feature, reading: TableReading, column: TableColumn | None, origin: str
+) -> tuple[float | str | None, ...]:
+    if column is None:
+        raise DataRefused(f"{origin} has no column for the model's feature {feature.name!r}", field=feature.name)
+    values = reading.values(column, feature)
+    if not isinstance(values, Numbers):
+        return values
+    if values.unclear is not None:
+        raise DataRefused(
+            f"{origin}: column {column.name!r} {values.unclear}; write all with a decimal point and nothing else",
+            field=feature.name,
+        )
+    return values.values
+
+
+def reading_of(path: Path, missing: Sequence[str] = ()) -> TableReading:
+    """The table in the file, to be read as a model takes it. Raises `DataRefused` if it cannot be read."""
+    # Deferred: it loads pyarrow, which only files need.
+    from app.tables.reading import read_table
+
+    try:
+        return TableReading(read_table(path), missing)
+    except TableRefused as refusal:
+        advice = "" if path.exists() else ": give the model's data with --data"
+        raise DataRefused(refusal.message + advice, field=refusal.column) from refusal
+
+
+def _row(parser: RowParser, values: list[float | str | None]) -> np.ndarray | None:
     """The row, of shape (1, features), or None if the contract rejects it."""
     try:
-        return parser.row([_cell(feature, cell) for feature, cell in zip(contract.features, cells, strict=True)])
+        return parser.row(values)
     except InvalidFeatures:
         return None
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max(_SEPARATORS, key=re.sub(r'"[^"]*"', "", first).count)
-            lines = [line for line in csv.reader(file, delimiter=separator, skipinitialspace=True) if any(line)]
-    except FileNotFoundError:
-        raise DataRefused(f"there is no file {path}: give the model's data with --data") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataRefused(f"{path} cannot be read: {error}") from error
-    if not lines:
-        raise DataRefused(f"{path} is empty")
-    header = [name.strip() for name in lines[0]]
-    # Lines of another length are skipped here; training would have refused the file.
-    return header, [[cell.strip() for cell in line] for line in lines[1:] if len(line) == len(header)]
-
-
-def _place(names: list[str], feature: Feature, data: str) -> int:
-    if feature.name not in names:
-        raise DataRefused(f"{data} has no column for the model's feature {feature.name!r}", field=feature.name)
-    return names.index(feature.name)
-
-
-def _cell(feature: Feature, cell: str) -> float | str | None:
-    if cell.lower() in _MISSING:
-        return None
-    if feature.kind == "numeric":
-        number = _number(cell)
-        return cell if number is None else number  # text stays: `RowParser` rejects it, and the row is skipped
-    return cell.lower() if cell not in feature.categories and cell.lower() in ("true", "false") else cell
-
-
-def _label(contract: FeatureContract, cell: str) -> Label | None:
-    """The class name or number that the cell stands for; None if it is neither."""
-    number = _number(cell)
+def _labels(contract: FeatureContract, reading: TableReading, column: TableColumn) -> list[Label | None]:
+    """The class name or number that each cell stands for; None if it is neither."""
     if contract.task == "regression":
-        return number
-    # Training names whole-number classes without a decimal point, and booleans in lower case.
-    spellings = (cell, cell.lower(), str(int(number)) if number is not None and number == int(number) else cell)
-    return next((name for name in spellings if name in contract.classes), None)
+        numbers = reading.numbers(column).values
+        return [each if isinstance(each, float) and np.isfinite(each) else None for each in numbers]
+    names = class_names(contract.classes)
+    return [_class_of(names, contract.classes, cell) for cell in reading.cells(column)]
 
 
-def _number(cell: str) -> float | None:
-    try:
-        number = float(cell.replace(",", "."))
-    except ValueError:
+def _class_of(names: ClassNames, classes: Sequence[str], cell: str | None) -> str | None:
+    if cell is None:
         return None
-    return number if np.isfinite(number) else None
+    found = names.of_text(cell)
+    if found is None:
+        found = names.of_text(cell.strip())
+    return None if found is None else classes[found]

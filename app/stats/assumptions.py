@@ -17,7 +17,7 @@ from app.domain.experiment import ExperimentTerms
 from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import bar
-from app.stats.evidence import Evidence, LabelArrival
+from app.stats.evidence import Evidence, LabelArrival, percent
 
 # At a share of .52, labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
 BALANCED_WITHIN = 0.02
@@ -41,6 +41,11 @@ def unverified_assumptions(
     if votes.missing > MOST_MISSING * votes.asked:
         share = f"{100 * votes.missing / votes.asked:.2g} %"
         reasons.append(f"{evidence.challenger} gave no answer to {share} of the rows that it was asked")
+    if evidence.lacks_columns:
+        reasons.append(
+            f"{percent(1 - (evidence.comparable_share or 0.0))} of the requests lack a column of {evidence.challenger} "
+            f"or {evidence.baseline}, and a champion refuses requests that lack one of its own"
+        )
     remedy = label_remedy(evidence, terms, automatic=True) if evidence.n else None
     if remedy is not None:
         reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.domain.experiment import ExperimentTerms
 from app.scoring.contract import Range
 from app.scoring.table import metric_of
-from app.stats.evidence import Evidence, Rewards, Votes
+from app.stats.evidence import Evidence, Rewards, Votes, percent
 
 # Fewer than one outcome in this many is a vote: somebody names users, or keys, that stand for many cases.
 _VOTES_AT_LEAST_ONE_IN = 20
@@ -20,8 +20,18 @@ _WIDE = 10
 
 def cautions(evidence: Evidence, terms: ExperimentTerms, rewards: Rewards | None) -> tuple[str, ...]:
     """The sentences about one challenger; `rewards` is None where the metric compares none."""
-    found = [*_of_votes(evidence, terms), *_of_labels(evidence, terms)]
+    found = [*_of_columns(evidence), *_of_votes(evidence, terms), *_of_labels(evidence, terms)]
     return tuple(found if rewards is None else [*found, *_of_rewards(rewards, terms)])
+
+
+def _of_columns(evidence: Evidence) -> list[str]:
+    share = evidence.comparable_share
+    if not share or share == 1:
+        return []
+    return [
+        f"{percent(share)} of the requests have every column that {evidence.challenger} and {evidence.baseline} read, "
+        "and only these are compared; a version's requests, errors and means are those of all requests that it answered"
+    ]
 
 
 def _of_votes(evidence: Evidence, terms: ExperimentTerms) -> list[str]:

@@ -14,6 +14,8 @@ from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "undecided"]
+# A version that can answer this much less than all requests is not promoted without a person: it refuses the others.
+MOST_LACKING = 0.01
 NO_FORECAST = NotEstimable("not forecast for this metric")
 
 
@@ -81,6 +83,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     interval over all traffic (`app.stats.all_traffic`), None for one over the labelled outcomes; `coverage` counts it.
     `improvement_of_all`: the mean improvement over all outcomes, each as often as it came and with the value that it
     has, also outside the declared range; None where it is not known.
+    `comparable_share` of the requests have every column that the two read; None before the first request.
     """
 
     challenger: str
@@ -102,3 +105,16 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     form: Form | None = None
     coverage: Coverage | None = None
     improvement_of_all: float | None = None
+    comparable_share: float | None = None
+
+    @property
+    def lacks_columns(self) -> bool:
+        """Whether so many requests lack a column of one of the two that a decision must know of it."""
+        return self.comparable_share is not None and self.comparable_share < 1 - MOST_LACKING
+
+
+def percent(share: float) -> str:
+    """A share for a sentence, in per cent with two digits; one that is neither 0 nor 1 is shown as neither."""
+    if share <= 0 or share >= 1:
+        return f"{100 * share:.0f} %"
+    return f"{min(max(100 * share, 0.01), 99.9):.{2 if share < 0.995 else 3}g} %"

@@ -12,7 +12,7 @@ from app.domain.experiment import ExperimentTerms
 from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import NotEstimable, bar
-from app.stats.evidence import Evidence
+from app.stats.evidence import Evidence, percent
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
 from app.stats.verdict import Assessment
@@ -30,6 +30,21 @@ _UNITS = {"user": "users", "key": "keys", "row": "rows", "request": None}
 
 def describe(finding: Assessment) -> str:
     """One sentence about one challenger."""
+    evidence = finding.evidence
+    if evidence.comparable_share == 0:
+        return (
+            f"nothing is known about {evidence.challenger} against {evidence.baseline}: no request has every column "
+            "that the two read, so they could not both take part in any"
+        )
+    said = _described(finding)
+    if not evidence.lacks_columns:
+        return said
+    said += f"; only {percent(evidence.comparable_share or 0.0)} of the requests have every column that the two read"
+    promoted = f", and {evidence.challenger} as champion refuses those that lack one of its own"
+    return said + promoted if finding.may_be_promoted else said
+
+
+def _described(finding: Assessment) -> str:
     if finding.standing == "reversed":
         return _reversed(finding)
     if finding.standing == "contrary":
@@ -192,11 +207,16 @@ def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:
     size = f"{_with_unit(amount, terms)} {'higher' if higher else 'lower'}"
     if not float(amount):
         size = "about the same" if difference else "the same"
-    # Where units come again, each counts once, and the requests are not counted one by one.
-    once = evidence.votes.outcomes > evidence.n and _UNITS[evidence.votes.unit]
-    everywhere = f" on all {once}, each counted once," if once else " on all requests"
-    where = everywhere if evidence.form is not None else ""
+    where = "" if evidence.form is None else _over_what(evidence)
     return f"its {_quantity(terms)}{where} is {size} ({_range(evidence, terms, decimals)})"
+
+
+def _over_what(evidence: Evidence) -> str:
+    share = evidence.comparable_share
+    able = "" if share is None or share == 1 else " that both could answer"
+    # Where units come again, each counts once, and the requests are not counted one by one.
+    units = _UNITS[evidence.votes.unit] if evidence.votes.outcomes > evidence.n else None
+    return f" on all requests{able}" if units is None else f" on all {units}{able}, each counted once,"
 
 
 def _range(evidence: Evidence, terms: ExperimentTerms, decimals: int) -> str:

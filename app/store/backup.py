@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from app.domain.manifest import FileSum
+from app.domain.manifest import REFERENCES, FileSum
 from app.errors import BackupRefused
 from app.files import creating
 
@@ -27,6 +27,9 @@ STORE, KEY, TOKEN, REGISTRY = "store.sqlite", "keys/deployment.key", "admin.toke
 _NAMES = re.compile(
     r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*"
 )
+# In the archive the folders of later references are part of the file's name: the release before references restores no
+# folder whose name has a dot, and leaves such files alone.
+_REFERENCE_FILE = re.compile(r"\.references\.([a-z0-9_]+\.[1-9][0-9]*)\.([A-Za-z0-9_][A-Za-z0-9_.\-]*)")
 _PIECE_BYTES = 1024 * 1024
 _LARGEST_CONTENTS = 16 * 1024 * 1024
 _EFFORT = 3  # of gzip, 1 to 9: the log is text, and more effort takes much longer for little
@@ -46,6 +49,18 @@ class BackupContents(msgspec.Struct, frozen=True, kw_only=True):
 def belongs(name: str) -> bool:
     """Whether a backup may have a file of that name: never one that leads out of the folders it is restored to."""
     return _NAMES.fullmatch(name) is not None and ".." not in name.split("/") and "." not in name.split("/")
+
+
+def archived(path: str) -> str:
+    """The name in a backup of a file of the model registry, given its path relative to the registry."""
+    return f"{REGISTRY}/{path.replace('/', '.') if path.startswith(f'{REFERENCES}/') else path}"
+
+
+def _registry_path(name: str) -> Path:
+    """The path, relative to the registry, of the file that a backup calls `name`."""
+    path = name.removeprefix(f"{REGISTRY}/")
+    match = _REFERENCE_FILE.fullmatch(path)
+    return Path(REFERENCES, match[1], match[2]) if match else Path(path)
 
 
 def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: str) -> BackupContents:
@@ -161,7 +176,7 @@ class RestoreTargets(msgspec.Struct, frozen=True):
         if name == STORE and self.store is not None:
             return self.store.parent, Path(self.store.name)
         if name.startswith(f"{REGISTRY}/"):
-            return self.model_dir, Path(name).relative_to(REGISTRY)
+            return self.model_dir, _registry_path(name)
         return self.data_dir, Path(name)
 
     def staged(self, name: str) -> Path:
@@ -182,8 +197,9 @@ def existing_files(places: RestoreTargets) -> list[Path]:
     beside = [store.with_name(store.name + suffix) for suffix in _BESIDE_STORE] if store else []
     kept = [places.data_dir / KEY, places.data_dir / TOKEN]
     registry = places.model_dir.iterdir() if places.model_dir.is_dir() else ()
-    # Names with a dot are the registry's own: locks and the like.
-    return [*(path for path in (*beside, *kept) if path.exists()), *(p for p in registry if not p.name.startswith("."))]
+    # Other names with a dot are the registry's own: locks and the like.
+    published = [path for path in registry if not path.name.startswith(".") or path.name == REFERENCES]
+    return [*(path for path in (*beside, *kept) if path.exists()), *published]
 
 
 @contextlib.contextmanager

@@ -132,4 +132,5 @@ class PredictionHistory:
 def _answer(row: Any, layouts: Mapping[int, LoggedLayout]) -> LoggedAnswer:
     # A layout that is not there has no names; the contract of the version would give wrong ones.
     columns = None if row.layout is None else layouts.get(row.layout, LoggedLayout(row.layout, ()))
-    return LoggedAnswer(*row[:-1], columns)
+    values = (*row[:-1], columns)
+    return LoggedAnswer(*values)

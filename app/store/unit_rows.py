@@ -24,6 +24,7 @@ class _WindowBody(msgspec.Struct, frozen=True, array_like=True):
     differs: tuple[bool | None, ...]
     features: msgspec.Raw
     reward: float | None = None
+    lacking: tuple[str, ...] = ()
 
 
 _NO_FEATURES = b"0"
@@ -56,7 +57,11 @@ def window_row(experiment: int, window: OpenWindow) -> dict[str, object]:
     # The features are JSON already: as a string they would be escaped.
     features = msgspec.Raw(window.features.encode() or _NO_FEATURES)
     values = [window.epoch, window.version, window.kind, window.differs, features]
-    body = _json(values if window.reward is None else [*values, window.reward])
+    if window.lacking:
+        values += [window.reward, window.lacking]
+    elif window.reward is not None:
+        values.append(window.reward)
+    body = _json(values)
     return {"experiment": experiment, "seq": window.seq, "closes_at_us": window.closes_at_us, "body": body}
 
 
@@ -73,6 +78,7 @@ def window_of(row: Any) -> OpenWindow:
         differs=body.differs,
         features="" if features == _NO_FEATURES else features.decode(),
         reward=body.reward,
+        lacking=body.lacking,
     )
 
 

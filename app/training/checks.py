@@ -6,13 +6,15 @@ One error for all columns, so that a file is mended once and not column by colum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
 
 from app.domain.contract import Task
 from app.errors import DataRefused
+from app.tables.meaning import category_of, is_ambiguous
 from app.training import column_checks
 from app.training.columns import Column
 from app.training.dataset import Dataset
@@ -109,6 +111,7 @@ class CheckedData(msgspec.Struct, frozen=True):
 def check(dataset: Dataset, options: CheckOptions) -> CheckedData:
     """The corrected data set with a report of the findings. Raises `DataRefused` that lists all that was refused."""
     dataset, findings = labelled(_without(dataset, options))
+    findings += _present(column_checks.spaces(dataset.target))
     task = options.task or task_of(dataset.target)
     truth = truth_of(dataset.target, task, dataset.classes)
     columns = []
@@ -143,6 +146,9 @@ def _of_column(column: Column, target: Column, task: Task, is_kept: bool) -> Ite
             return
     found = None if is_kept else leak(column, target, task)
     yield from _present(found or column_checks.missing_values(column))
+    if found is None:
+        for note in (column_checks.ambiguous, column_checks.number_forms, column_checks.spaces):
+            yield from _present(note(column))
 
 
 def _without(dataset: Dataset, options: CheckOptions) -> Dataset:
@@ -157,13 +163,19 @@ def _without(dataset: Dataset, options: CheckOptions) -> Dataset:
     return msgspec.structs.replace(dataset, columns=kept)
 
 
-def labelled(dataset: Dataset, least: int = LEAST_ROWS) -> tuple[Dataset, list[Finding]]:
-    """The rows that have a target value, and the finding about the others.
+def labelled(
+    dataset: Dataset, least: int = LEAST_ROWS, classes: Sequence[str] | None = None
+) -> tuple[Dataset, list[Finding]]:
+    """The rows that have a target value, and the finding about the others, of which the cell is empty.
 
-    Raises `DataRefused` if there are fewer than `least`.
+    `classes` are those of a fitted model (None: there is none yet): a label that is one of them is never missing.
+    Raises `DataRefused` if a label that is written, such as `NA`, would be lost or cannot be read, and if fewer than
+    `least` rows are left.
     """
     target = dataset.target.without_infinities()
-    lacking = target.missing
+    _require_readable(target)
+    lacking = _unlabelled(target, classes)
+    _require_none_lost(target, lacking, dataset.missing, classes)
     count = int(lacking.sum())
     left = len(lacking) - count
     if left < least:
@@ -174,6 +186,51 @@ def labelled(dataset: Dataset, least: int = LEAST_ROWS) -> tuple[Dataset, list[F
     message = f"the target {target.name!r} lacks {count} of {len(lacking)} values"
     found = Finding("missing values", "dropped", message, "those rows are dropped", target.name)
     return dataset.take(np.flatnonzero(~lacking)), [found]
+
+
+def _require_readable(target: Column) -> None:
+    if target.unclear is not None:
+        raise DataRefused(
+            f"the target {target.name!r} {target.unclear}: write all with a decimal point, and nothing else",
+            field=target.name,
+        )
+
+
+def _unlabelled(target: Column, classes: Sequence[str] | None) -> np.ndarray:
+    """True where the target has no value, shape (rows,)."""
+    if not classes or target.cells is None:
+        return target.missing
+    known = frozenset(classes)
+    flags = (category_of(cell, known) is None for cell in target.cells)
+    return np.fromiter(flags, dtype=bool, count=len(target.cells))
+
+
+def _require_none_lost(
+    target: Column, lacking: np.ndarray, missing: Sequence[str] | None, classes: Sequence[str] | None
+) -> None:
+    """Raise `DataRefused` for cells of the target that have a text and may mean a missing label, unless that was said.
+
+    A row without its label teaches nothing, and a class that is dropped unseen, such as `None`, is a wrong model.
+    """
+    cells = target.cells or ()
+    lost = [cell for cell, is_lost in zip(cells, lacking.tolist(), strict=False) if is_lost and cell and cell.strip()]
+    # Among texts they are labels, once the user has said what is missing.
+    unsure = [] if classes or missing is not None or target.is_typed else [cell for cell in cells if is_ambiguous(cell)]
+    texts = Counter(cell.strip() for cell in (*lost, *unsure) if cell)
+    if not texts:
+        return
+    listed = ", ".join(f"{text!r} in {counted(count)}" for text, count in texts.most_common(5))
+    if classes:
+        what, labels = "is no class of the model and may mean a missing label", ""
+    elif target.kind == "numeric":
+        what, labels = "is no number and may mean a missing label", ""
+    else:
+        what, labels = "may be a class or mean a missing label", "; --missing '' takes it for a class"
+    option = ",".join(texts)
+    raise DataRefused(
+        f"the target {target.name!r} has {listed}, which {what}: --missing {option!r} drops those rows{labels}",
+        field=target.name,
+    )
 
 
 def _present(found: Finding | None) -> list[Finding]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 
+from app.tables.meaning import is_ambiguous
+from app.tables.numbers import writing_of
 from app.training.columns import Column
 from app.training.findings import Finding, counted
 
@@ -22,6 +25,8 @@ _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2}))([T ]\d{1,2}:\d{2}(:\d{2})?.*)?"
     r"|\d{1,2}:\d{2}(:\d{2})?"
 )
+
+_NUMBER_AND_UNIT = re.compile(r"\s*[+-]?\d[\d.,' ]*\s*(?P<unit>[^\d\s.,'+-][^\d]*?)\s*")
 
 
 def infinities(column: Column) -> Finding | None:
@@ -41,6 +46,38 @@ def missing_values(column: Column) -> Finding | None:
     message = f"column {column.name!r} lacks {count} of {len(column.values)} values"
     fill = "filled with the median" if column.kind == "numeric" else "taken as a category of their own"
     return Finding("missing values", "mended", message, fill, column.name)
+
+
+def ambiguous(column: Column) -> Finding | None:
+    """Texts such as `NA` in a column of text: they may be values, and a value must not be lost unseen."""
+    if column.kind == "numeric" or column.cells is None:
+        return None
+    texts = Counter(value.strip() for value in column.values if is_ambiguous(value))
+    if not texts:
+        return None
+    listed = ", ".join(f"{text!r} in {counted(count)}" for text, count in texts.most_common(5))
+    outcome = f"taken as {'a value' if len(texts) == 1 else 'values'} (--missing {','.join(texts)!r}: as missing)"
+    return Finding("missing values", "kept", f"column {column.name!r} has {listed}", outcome, column.name)
+
+
+def number_forms(column: Column) -> Finding | None:
+    """Numbers with thousands separators, or a sign of currency or percent: how they are read."""
+    if column.written is None or column.cells is None:
+        return None
+    value = column.values[column.cells.index(column.written)]
+    message = f"column {column.name!r} writes numbers such as {column.written!r}"
+    return Finding("number forms", "mended", message, f"read as {value:.15g}", column.name)
+
+
+def spaces(column: Column) -> Finding | None:
+    """Texts with spaces around them: they are kept, so requests must have them, too."""
+    if column.kind == "numeric" or column.boolean:
+        return None
+    spaced = [value for value in column.values if value is not None and value != value.strip()]
+    if not spaced:
+        return None
+    message = f"column {column.name!r} has texts with spaces around them, such as {spaced[0]!r}"
+    return Finding("spaces", "kept", message, "kept as they are written; requests have them, too", column.name)
 
 
 def constant(column: Column) -> Finding | None:
@@ -93,13 +130,19 @@ def identifier(column: Column) -> Finding | None:
     distinct = set(present)
     if not _identifies(present, distinct):
         return None
+    if not column.boolean and (quantity := _quantity(present)):
+        outcome = f"write the numbers alone, or leave it out with --drop {column.name!r}"
+        return Finding("identifiers", "refused", f"column {column.name!r} {quantity}", outcome, column.name)
     message = f"column {column.name!r} seems to be an identifier ({len(distinct)} values in {len(present)} rows)"
     outcome = f"dropped (--keep {column.name!r} keeps it)"
     return Finding("identifiers", "dropped", message, outcome, column.name)
 
 
 def mixed(column: Column) -> Finding | None:
-    """At least 90 % numbers, but not all: probably a typing error, so it is not turned into categories silently."""
+    """At least 90 % numbers, but not all, or not in one form: probably mistakes, and no categories."""
+    if column.unclear is not None:
+        outcome = f"write all with a decimal point and nothing else, or leave it out with --drop {column.name!r}"
+        return Finding("mixed columns", "refused", f"column {column.name!r} {column.unclear}", outcome, column.name)
     if column.stray is None:
         return None
     message = f"column {column.name!r} holds numbers, except cells such as {column.stray!r}"
@@ -114,6 +157,14 @@ def _share_of_dates(present: list[str]) -> float:
 def _is_prose(present: list[str], distinct: set[str]) -> bool:
     words_per_value = sum(len(value.split()) for value in distinct) / max(len(distinct), 1)
     return len(present) > 1 and words_per_value >= _WORDS_OF_A_TEXT and len(distinct) > _TEXT_SHARE * len(present)
+
+
+def _quantity(present: list[str]) -> str | None:
+    """What the column writes, if these are quantities: numbers as text, or with the same unit after each."""
+    if writing_of(present).mostly_numbers:
+        return f"holds numbers as text, such as {present[0]!r}"
+    units = {found["unit"] if (found := _NUMBER_AND_UNIT.fullmatch(value)) else None for value in present}
+    return f"writes a unit with each number, such as {present[0]!r}" if len(units) == 1 and None not in units else None
 
 
 def _identifies(present: list[str], distinct: set[str]) -> bool:

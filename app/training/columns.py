@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -10,14 +9,10 @@ import numpy as np
 
 from app.domain.contract import FeatureKind
 from app.domain.rows import LARGEST_FLOAT32
+from app.tables.meaning import TableReading, category_of, stands_for_nothing
+from app.tables.numbers import Writing, decimal_of, number_of, unclear, writing_of
+from app.tables.table import TableColumn
 
-# Texts that stand for a missing value: common ones that pandas reads as NaN, and the `?` of the UCI data sets.
-MISSING = frozenset(("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "?"))
-MOSTLY_NUMBERS = 0.9
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
-# Postcodes and article numbers: as numbers they would lose their zeros, and their order means nothing.
-_CODE = re.compile(r"[+-]?0\d+")
-_DECIMAL_COMMA = re.compile(r"([+-]?\d*),(\d+([eE][+-]?\d+)?)")
 _BOOLEANS = frozenset(("true", "false"))
 
 Cells = Sequence[str | None]
@@ -27,8 +22,11 @@ class Column(msgspec.Struct, frozen=True):
     """One column, `values` of shape (rows,).
 
     Numeric: float64, a missing value is NaN, infinities as they were read. Categorical: objects, text or None;
-    `boolean` if that text is "false" and "true" only. `cells` are the texts as read (None: missing) if the data came
-    as text, else None. `stray` is a cell that is no number in a column where at least 90 % are, else None.
+    `boolean` if that text is "false" and "true" only. `cells` are the texts exactly as they are written (None: null,
+    or said to be missing) if the data came as text, else None. `stray` is a cell that is no number in a column where
+    at least 90 % are, else None. `unclear` says why the numbers of a categorical column cannot be read, and
+    `written` is a cell of a numeric one that a program would have written otherwise (`1.234,56`, `7 %`); else None.
+    `is_typed`: the file told the type, so that every text in it is a value.
     """
 
     name: str
@@ -37,6 +35,9 @@ class Column(msgspec.Struct, frozen=True):
     cells: tuple[str | None, ...] | None = None
     boolean: bool = False
     stray: str | None = None
+    unclear: str | None = None
+    written: str | None = None
+    is_typed: bool = False
 
     @property
     def missing(self) -> np.ndarray:
@@ -69,53 +70,92 @@ class Column(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, values=np.where(self.infinite, np.nan, self.values))
 
 
-def numeric(name: str, values: np.ndarray, cells: Cells | None = None) -> Column:
+def numeric(name: str, values: np.ndarray, cells: Cells | None = None, written: str | None = None) -> Column:
     """A numeric column of `values`, shape (rows,); `cells` are the texts that they were read from."""
     texts = None if cells is None else tuple(cells)
-    return Column(name=name, kind="numeric", values=np.asarray(values, dtype=np.float64), cells=texts)
+    values = np.asarray(values, dtype=np.float64)
+    return Column(name=name, kind="numeric", values=values, cells=texts, written=written)
 
 
-def categorical(name: str, cells: Cells, *, boolean: bool = False, stray: str | None = None) -> Column:
-    """A categorical column of `cells`, None for a missing one; `boolean` texts become "false" and "true"."""
-    values = np.empty(len(cells), dtype=object)
-    values[:] = [None if cell is None else cell.lower() for cell in cells] if boolean else cells
-    return Column(name=name, kind="categorical", values=values, cells=tuple(cells), boolean=boolean, stray=stray)
+def categorical(
+    name: str,
+    cells: Cells,
+    *,
+    values: Cells | None = None,
+    boolean: bool = False,
+    stray: str | None = None,
+    unclear: str | None = None,
+) -> Column:
+    """A categorical column of `values` (default: `cells`), None for a missing one.
+
+    `boolean` texts become "false" and "true".
+    """
+    texts = cells if values is None else values
+    if boolean:
+        texts = [None if text is None else text.strip().lower() for text in texts]
+    array = np.empty(len(cells), dtype=object)
+    array[:] = texts
+    return Column(
+        name=name, kind="categorical", values=array, cells=tuple(cells), boolean=boolean, stray=stray, unclear=unclear
+    )
 
 
-def typed(name: str, cells: Cells, *, decimal_comma: bool = False) -> Column:
+def known_categories(column: Column, known: frozenset[str], *, needed: bool = False) -> Column:
+    """The column as categories of a model that knows `known`: see `category_of`."""
+    cells = column.cells
+    if cells is None:
+        values = zip(column.values.tolist(), column.missing.tolist(), strict=True)
+        cells = tuple(None if is_missing else str(value) for value, is_missing in values)
+    return categorical(column.name, cells, values=[category_of(cell, known, needed=needed) for cell in cells])
+
+
+def columns_of(reading: TableReading) -> tuple[Column, ...]:
+    """The columns of a table, in its order; of open ones the type is what their cells imply, see `typed`."""
+    return tuple(_column(reading, column) for column in reading.table.columns)
+
+
+def typed(name: str, cells: Cells, *, file_decimal: str | None = None, separator: str | None = ",") -> Column:
     """The column that these texts are: numeric if all present ones are numbers, else categorical.
 
     Numbers written with leading zeros (`007`) are codes, hence categories. A column without any value is numeric.
+    Texts such as `NA` and `None` are missing among numbers and booleans; in a column of text they are values, like
+    everything else that is not blank.
     """
-    if decimal_comma and any(_DECIMAL_COMMA.fullmatch(cell) for cell in _present(cells)):
-        pointed = [None if cell is None else _DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
-        column = _typed(name, pointed)
-        # If other cells are no numbers, these are categories, which are kept as they are written.
-        if column.kind == "numeric":
-            return column
-    return _typed(name, cells)
+    writing = writing_of(_present(cells))
+    return _typed(name, cells, writing, decimal_of(writing, file_decimal, separator))
 
 
-def _typed(name: str, cells: Cells) -> Column:
+def _column(reading: TableReading, column: TableColumn) -> Column:
+    cells = reading.cells(column)
+    if column.type == "text":
+        return msgspec.structs.replace(categorical(column.name, cells), is_typed=True)
+    if column.type == "number":
+        return numeric(column.name, np.array([np.nan if cell is None else float(cell) for cell in cells]), cells)
+    return _typed(column.name, cells, reading.writing(column), reading.decimal(column))
+
+
+def _typed(name: str, cells: Cells, writing: Writing, decimal: str | None) -> Column:
     present = _present(cells)
-    if any(_CODE.fullmatch(cell) for cell in present):
-        return categorical(name, cells)
-    if _are_booleans(present):
-        return categorical(name, cells, boolean=True)
-    strays = [cell for cell in present if not _NUMBER.fullmatch(cell)]
-    if not strays:
-        return numeric(name, _numbers(cells), cells)
-    nearly = len(strays) <= (1 - MOSTLY_NUMBERS) * len(present)
-    return categorical(name, cells, stray=strays[0] if nearly else None)
+    values = [None if cell is None or not cell.strip() else cell for cell in cells]
+    if not present:
+        return numeric(name, np.full(len(cells), np.nan), cells)
+    if {cell.strip().lower() for cell in present} <= _BOOLEANS:
+        values = [None if stands_for_nothing(cell) else cell for cell in cells]
+        return categorical(name, cells, values=values, boolean=True)
+    if writing.all_numbers and decimal is not None:
+        numbers = [np.nan if cell is None or stands_for_nothing(cell) else number_of(cell, decimal) for cell in cells]
+        return numeric(name, np.array(numbers, dtype=np.float64), cells, _written_by_people(writing, decimal))
+    if writing.mostly_numbers:
+        return categorical(
+            name, cells, values=values, stray=writing.stray, unclear=None if decimal else unclear(writing)
+        )
+    return categorical(name, cells, values=values)
 
 
 def _present(cells: Cells) -> list[str]:
-    return [cell for cell in cells if cell is not None]
+    return [cell for cell in cells if cell is not None and not stands_for_nothing(cell)]
 
 
-def _are_booleans(present: list[str]) -> bool:
-    return bool(present) and {cell.lower() for cell in present} <= _BOOLEANS
-
-
-def _numbers(cells: Cells) -> np.ndarray:
-    return np.array([np.nan if cell is None else float(cell) for cell in cells])
+def _written_by_people(writing: Writing, decimal: str) -> str | None:
+    """A cell with thousands separators, or a sign of currency or percent; None if there is none."""
+    return writing.example if writing.unit or writing.marks - {decimal} else None

@@ -14,6 +14,8 @@ Action = Literal["mended", "dropped", "kept", "noted", "refused"]
 
 CHECKS = (
     "missing values",
+    "number forms",
+    "spaces",
     "infinite values",
     "duplicates",
     "constant columns",

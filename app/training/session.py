@@ -76,12 +76,14 @@ class Gate(msgspec.Struct, frozen=True):
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The data, version, variant and rules of a training session.
 
-    `dataset` is the name of a built-in set or the path of a CSV file, `target` its column. `version` and `variant`
-    None: see `versions_to_train`. `seed` is that of the split and of the models.
+    `dataset` is the name of a built-in set or the path of a CSV or Parquet file, `target` its column; `missing` are the
+    texts that mean a missing value in it (None: nothing was said). `version` and `variant` None: see
+    `versions_to_train`. `seed` is that of the split and of the models.
     """
 
     dataset: str = "iris"
     target: str | None = None
+    missing: tuple[str, ...] | None = None
     version: str | None = None
     variant: str | None = None
     seed: int = 42
@@ -123,7 +125,7 @@ def train(
     # Names first: a name that is taken must not cost an hour of fitting.
     planned = versions_to_train(request, registry, catalogue)
     progress(f"reading {request.dataset}")
-    dataset = load(request.dataset, request.target)
+    dataset = load(request.dataset, request.target, request.missing)
     progress("checking the data")
     checked = check(dataset, request.options)
     request.gate.fits(checked.truth.task)
@@ -198,6 +200,7 @@ def training_draft(version: str, fitted: Fitted, prepared: Prepared, seed: int) 
         sha256=digest(contract, prepared.rows, checked.truth),
         holdout_rows=len(split.holdout),
         seed=seed,
+        missing=checked.dataset.missing,
     )
     return VersionDraft(
         version=version,

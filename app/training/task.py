@@ -94,8 +94,23 @@ def _labels(target: Column) -> np.ndarray:
     if target.kind == "numeric" and _whole(target.values):
         return target.values.astype(np.int64)
     if target.kind == "numeric":
-        return np.array(target.cells if target.cells is not None else [str(value) for value in target.values.tolist()])
+        return np.array(_number_names(target))
     return np.array(target.values.tolist())
+
+
+def _number_names(target: Column) -> list[str]:
+    """The text of each number: as it is written, if a program would write it so."""
+    numbers = target.values.tolist()
+    if target.cells is None:
+        return [str(number) for number in numbers]
+    return [_plain_name(cell or "", number) for cell, number in zip(target.cells, numbers, strict=True)]
+
+
+def _plain_name(cell: str, number: float) -> str:
+    try:
+        return cell.strip() if float(cell) == number else str(number)
+    except ValueError:
+        return str(number)
 
 
 def _whole(values: np.ndarray) -> bool:

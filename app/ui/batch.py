@@ -1,4 +1,4 @@
-"""A CSV file sent to the API in batches: columns matched to features, errors by line, cancel and resume."""
+"""A CSV or Parquet file sent to the API in batches: columns matched to features, errors by line, cancel and resume."""
 
 from __future__ import annotations
 
@@ -12,29 +12,21 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import pandas as pd
 
+from app.tables.meaning import NumberCell, Numbers, TableReading
+from app.tables.reading import read_table
+from app.tables.table import Cells, RaggedRow, Table
 from app.ui.client import ApiClient
 from app.ui.records import ApiContract, ApiFeature, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused, NoResult
 
-_EMPTY = ("", "na", "nan", "null", "none")
-
-
-class UnreadableFile(Exception):
-    """The file is not a CSV with a header; the message says why."""
+_UNIT = re.compile(r"[\(\[]([^\)\]]*)[\)\]]\s*$")
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A row of the file; `number` is the line on which it ends, the header being line 1."""
+    """A row of the file; `number` is the line on which it begins, the header being line 1."""
 
     number: int
-    cells: tuple[str, ...]
-
-
-class Table(msgspec.Struct, frozen=True):
-    """A file's header and rows; empty lines are left out."""
-
-    header: tuple[str, ...]
-    lines: tuple[Line, ...]
+    cells: Cells
 
 
 class BadRow(msgspec.Struct, frozen=True):
@@ -44,20 +36,9 @@ class BadRow(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_table(content: bytes) -> Table:
-    """The table in a UTF-8 CSV with a header, split at commas, semicolons or tabs. Raises `UnreadableFile`."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnreadableFile(f"byte {error.start + 1} is not UTF-8: save the file as UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-    try:
-        rows = [Line(reader.line_num, tuple(row)) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise UnreadableFile(f"line {reader.line_num}: {error}") from error
-    if len(rows) < 2:
-        raise UnreadableFile("there is no row below the header" if rows else "the file is empty")
-    return Table(tuple(cell.strip() for cell in rows[0].cells), tuple(rows[1:]))
+def read_upload(content: bytes) -> Table:
+    """The table in a CSV or Parquet file; rows of another width than the header are noted. Raises `TableRefused`."""
+    return read_table(content, "the file", ragged=True)
 
 
 def template(model: ApiModel) -> str:
@@ -70,55 +51,70 @@ def template(model: ApiModel) -> str:
 
 
 def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | None]:
-    """The column for each feature, by its contract name or its name in the training data; None without a match."""
-    columns = {_plain(column): column for column in reversed(header)}
-    return {
-        feature.name: columns.get(_plain(feature.name)) or columns.get(_plain(feature.source_name or feature.name))
-        for feature in contract.features
-    }
+    """The column for each feature; None where none is surely it. No column stands for two features.
+
+    The name in the training data counts first, then the contract name, then either of them without regard to case and
+    punctuation, as long as only one column and one feature can be meant. Two different units are never the same.
+    """
+    found: dict[str, str] = {}
+    trained = {feature.name: feature.source_name or feature.name for feature in contract.features}
+    for names in (trained, {name: name for name in trained}):
+        for feature_name, name in names.items():
+            if feature_name not in found and name in header and name not in found.values():
+                found[feature_name] = name
+    free = [column for column in header if column not in found.values()]
+    left = [feature for feature in contract.features if feature.name not in found]
+    for feature in left:
+        alike = [column for column in free if _is_alike(feature, column)]
+        if len(alike) == 1 and sum(_is_alike(other, alike[0]) for other in left) == 1:
+            found[feature.name] = alike[0]
+    return {feature.name: found.get(feature.name) for feature in contract.features}
 
 
-def row_of(contract: ApiContract, table: Table, columns: Mapping[str, str | None], line: Line) -> list[Cell] | BadRow:
-    """The row's values in the model's order, or the reason why it fails."""
-    if len(line.cells) != len(table.header):
-        return BadRow(line.number, f"has {len(line.cells)} cells where the header has {len(table.header)}")
-    places = {name: place for place, name in reversed(list(enumerate(table.header)))}
-    values: list[Cell] = []
-    for feature in contract.features:
-        column = columns[feature.name]
-        text = "" if column is None else line.cells[places[column]].strip()
-        value = _value(feature, text)
-        if isinstance(value, BadRow):
-            return BadRow(line.number, value.reason)
-        values.append(value)
-    return values
+def chosen_twice(columns: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """The columns that stand for more than one feature, with these features."""
+    features: dict[str, list[str]] = {}
+    for feature, column in columns.items():
+        if column is not None:
+            features.setdefault(column, []).append(feature)
+    return {column: names for column, names in features.items() if len(names) > 1}
 
 
-def _value(feature: ApiFeature, text: str) -> Cell | BadRow:
-    known = feature.kind == "categorical" and text in feature.categories
-    if text.lower() in _EMPTY and not known:
-        return None if feature.nullable else BadRow(0, f"{feature.name} is missing")
-    if feature.kind == "categorical":
-        if known or feature.open_categories:
-            return text
-        return BadRow(0, f"{feature.name}: {text[:40]!r} is not one of {', '.join(feature.categories[:8])}")
-    try:
-        value = float(text)
-    except ValueError:
-        return BadRow(0, f"{feature.name}: {text[:40]!r} is not a number")
-    return value if math.isfinite(value) else BadRow(0, f"{feature.name}: {text[:40]} is not a finite number")
+def _is_alike(feature: ApiFeature, column: str) -> bool:
+    bare, unit = _bare_and_unit(column)
+    for name in (feature.source_name or feature.name, feature.name):
+        our_bare, our_unit = _bare_and_unit(name)
+        # The contract name lacks the unit of the training data: it must not hide that the column has another.
+        units = {unit, our_unit, _bare_and_unit(feature.source_name or "")[1]} - {""}
+        if bare == our_bare and len(units) <= 1:
+            return True
+    return False
 
 
-def _delimiter(text: str) -> str:
-    """The separator: the most frequent of the three in the header."""
-    head = text.split("\n", 1)[0]
-    return max(",;\t", key=head.count)
+def _bare_and_unit(name: str) -> tuple[str, str]:
+    """The name without case and punctuation, and what it has in brackets at its end."""
+    unit = _UNIT.search(name)
+    bare = name if unit is None or not name[: unit.start()].strip() else name[: unit.start()]
+    return _plain(bare), "" if unit is None or bare == name else unit[1].strip()
 
 
 def _plain(name: str) -> str:
-    """A name without unit, case and punctuation: `Sepal Length (cm)` and `sepal_length` are the same."""
-    bare = re.sub(r"[\(\[][^\)\]]*[\)\]]\s*$", "", name) or name
-    return re.sub(r"[^0-9a-z]+", "", bare.lower())
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def _checked(feature: ApiFeature, value: NumberCell, unclear: str | None) -> Cell | BadRow:
+    """The value as a request has it, or why the row fails."""
+    if value is None:
+        return None if feature.nullable else BadRow(0, f"{feature.name} is missing")
+    if feature.kind == "categorical":
+        if value in feature.categories or feature.open_categories:
+            return value
+        return BadRow(0, f"{feature.name}: {str(value)[:40]!r} is not one of {', '.join(feature.categories[:8])}")
+    if unclear is not None:
+        return BadRow(0, f"{feature.name}: the column {unclear}")
+    if isinstance(value, str):
+        return BadRow(0, f"{feature.name}: {value[:40]!r} is not a number")
+    return value if math.isfinite(value) else BadRow(0, f"{feature.name}: {value} is not a finite number")
 
 
 ROWS_PER_CALL = 2000
@@ -132,15 +128,45 @@ class Answered(msgspec.Struct, frozen=True):
     version: str
 
 
+class FeatureCells(msgspec.Struct, frozen=True):
+    """A feature's cells, as its kind reads them; `unclear` says why its numbers cannot be read."""
+
+    feature: ApiFeature
+    cells: tuple[NumberCell, ...]
+    unclear: str | None = None
+
+
+def feature_cells(contract: ApiContract, table: Table, columns: Mapping[str, str | None]) -> list[FeatureCells]:
+    """The cells of each feature in the model's order; of a feature without a column all are missing."""
+    reading = TableReading(table)
+    by_name = {column.name: column for column in table.columns}
+    found = []
+    for feature in contract.features:
+        name = columns[feature.name]
+        if name is None:
+            found.append(FeatureCells(feature, (None,) * len(table.lines)))
+            continue
+        values = reading.values(by_name[name], feature)
+        if isinstance(values, Numbers):
+            found.append(FeatureCells(feature, values.values, values.unclear))
+        else:
+            found.append(FeatureCells(feature, values))
+    return found
+
+
 class BatchJob:
     """The predictions for one file. `step` sends one batch; `failure` stops the job until `resume`."""
 
     def __init__(
-        self, table: Table, contract: ApiContract, columns: dict[str, str | None], version: str | None
+        self, table: Table, contract: ApiContract, columns: Mapping[str, str | None], version: str | None
     ) -> None:
-        self._table = table
-        self._contract = contract
-        self._columns = columns
+        self._header = table.names
+        self._features = feature_cells(contract, table, columns)
+        lines = [Line(number, cells) for number, cells in zip(table.lines, table.rows(), strict=True)]
+        whole: list[tuple[int, int | RaggedRow]] = [(line.number, place) for place, line in enumerate(lines)]
+        ragged: list[tuple[int, int | RaggedRow]] = [(row.line, row) for row in table.ragged]
+        self._lines = lines
+        self._order = [row for _, row in sorted(whole + ragged, key=lambda pair: pair[0])]
         self._version = version
         self._next = 0
         # A click starts another run of the page while the previous one is still in `step`: one batch at a time.
@@ -153,7 +179,7 @@ class BatchJob:
     @property
     def rows(self) -> int:
         """The number of rows in the file."""
-        return len(self._table.lines)
+        return len(self._order)
 
     @property
     def done(self) -> int:
@@ -183,7 +209,7 @@ class BatchJob:
 
     def result(self) -> pd.DataFrame:
         """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
-        frame = pd.DataFrame([each.line.cells for each in self.answered], columns=list(self._table.header))
+        frame = pd.DataFrame([each.line.cells for each in self.answered], columns=list(self._header))
         frame["prediction"] = [each.answer.prediction for each in self.answered]
         frame["confidence"] = [each.answer.confidence for each in self.answered]
         frame["model_version"] = [each.version for each in self.answered]
@@ -192,15 +218,15 @@ class BatchJob:
         return frame
 
     def _take_next(self, api: ApiClient) -> None:
-        part = self._table.lines[self._next : self._next + ROWS_PER_CALL]
+        part = self._order[self._next : self._next + ROWS_PER_CALL]
         good: list[tuple[Line, list[Cell]]] = []
         bad: list[BadRow] = []
-        for line in part:
-            row = row_of(self._contract, self._table, self._columns, line)
+        for place in part:
+            row = self._row(place)
             if isinstance(row, BadRow):
                 bad.append(row)
             else:
-                good.append((line, row))
+                good.append(row)
         try:
             answered = self._asked(api, good, bad)
         except NoResult as failure:
@@ -209,6 +235,19 @@ class BatchJob:
         self.answered += answered
         self.bad += sorted(bad, key=lambda row: row.line)
         self._next += len(part)
+
+    def _row(self, place: int | RaggedRow) -> tuple[Line, list[Cell]] | BadRow:
+        """The row's values in the model's order, or the reason why it fails."""
+        if isinstance(place, RaggedRow):
+            return BadRow(place.line, f"has {place.fields} cells where the header has {len(self._header)}")
+        line = self._lines[place]
+        values: list[Cell] = []
+        for each in self._features:
+            value = _checked(each.feature, each.cells[place], each.unclear)
+            if isinstance(value, BadRow):
+                return BadRow(line.number, value.reason)
+            values.append(value)
+        return line, values
 
     def _asked(self, api: ApiClient, good: list[tuple[Line, list[Cell]]], bad: list[BadRow]) -> list[Answered]:
         """The answers to `good`; a row that the API rejects moves to `bad`, and the rest is sent again."""

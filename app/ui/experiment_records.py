@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,7 +19,10 @@ class ApiLatency(msgspec.Struct, frozen=True):
 
 
 class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
-    """One version in the experiment; `weight` is its planned share. Releases before units have no `…_all`."""
+    """One version in the experiment; `weight` is its planned share. Releases before units have no `…_all`.
+
+    `answerable_share`: of the requests, those that have every column that it reads; None where that is not known.
+    """
 
     version: str
     weight: float = 0.0
@@ -32,6 +36,7 @@ class ApiVariant(msgspec.Struct, frozen=True, kw_only=True):
     reward_mean: float | None = None
     errors: int = 0
     latency_ms: ApiLatency = ApiLatency()
+    answerable_share: float | None = None
 
 
 class ApiComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +96,7 @@ class ApiRecommendation(msgspec.Struct, frozen=True):
 
 
 class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report."""
+    """The whole report; `excluded` has the reason for each version that takes no part."""
 
     id: str
     started: str = ""
@@ -104,6 +109,7 @@ class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[ApiCheck, ...] = ()
     guardrails: tuple[ApiCheck, ...] = ()
     recommendation: ApiRecommendation = ApiRecommendation()
+    excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     computed_at: str | None = None
 
 

@@ -24,6 +24,13 @@ def share(value: float | None, digits: int = 1) -> str:
     return UNKNOWN if value is None else f"{100 * value:.{digits}f} %"
 
 
+def part(value: float | None) -> str:
+    """A share of 1 as a percentage that reads as all, or as none, only where it is."""
+    if value is None or value in (0, 1):
+        return share(value, 0)
+    return "< 0.1 %" if value < 0.001 else f"{min(100 * value, 99.9):.1f} %"
+
+
 def chance(value: float | None) -> str:
     """A probability as a percentage that is never rounded to certainty."""
     if value is not None and not 0.001 <= value <= 0.999:

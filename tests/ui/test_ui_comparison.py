@@ -161,3 +161,27 @@ def test_a_probability_is_never_rounded_to_certainty(value, said):
 )
 def test_the_terms_are_said_in_words(config, said):
     assert said in terms_of(ApiConfiguration(**config))
+
+
+def test_a_version_that_takes_no_part_is_named_with_the_reason(begin, page):
+    begin(experiment(excluded={"v3": "reads the column wind_speed, which no request has"}))
+    shown = text_of(page("experiment"))
+    assert "v3 takes no part. Reads the column wind_speed, which no request has." in shown.replace("**", "")
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.42, "42.0 %"), (0.0, "0 %"), (0.0001, "< 0.1 %"), (0.99996, "99.9 %"), (None, "–")]
+)
+def test_the_share_of_the_requests_in_which_a_version_could_take_part_is_shown(begin, page, share, shown):
+    variants = [answers.variant("v1", answerable_share=1.0), answers.variant("v2", answerable_share=share)]
+    variants.append(answers.variant("v3", answerable_share=0.5))
+    begin(experiment(variants=variants))
+    (table,) = [each.value for each in page("experiment").dataframe if "could take part" in each.value.columns]
+    assert table["could take part"].to_list() == ["100 %", shown, "50.0 %"]
+
+
+@pytest.mark.parametrize("share", [1.0, None])
+def test_nothing_is_said_of_taking_part_where_every_request_has_every_column(begin, page, share):
+    variants = [answers.variant(name, answerable_share=share) for name in ("v1", "v2")]
+    begin(experiment(variants=variants))
+    assert all("could take part" not in each.value.columns for each in page("experiment").dataframe)

@@ -5,9 +5,9 @@ import pytest
 from tests.ui import answers
 from tests.ui.conftest import text_of
 
-LENGTH = {"name": "length", "kind": "inputs", "evidence": 1.0, "requests": 40, "at": "2026-11-20T12:00:00Z"}
+LENGTH = {"name": "length", "kind": "inputs", "evidence": 1.0, "requests": 1510, "at": "2026-11-20T12:00:00Z"}
 DISTANCE = {**LENGTH, "name": "distance", "kind": "joint"}
-CLASS = {**LENGTH, "name": "class", "kind": "outputs"}
+CLASS = {**LENGTH, "name": "class", "kind": "outputs", "requests": 40}
 ERRORS = {**LENGTH, "name": "errors", "kind": "errors", "requests": 25, "at": None}
 
 
@@ -20,6 +20,7 @@ def drift(**changed):
     [
         ([LENGTH], "the inputs"),
         ([ERRORS, LENGTH], "the inputs and the errors"),
+        ([LENGTH, CLASS, ERRORS], "the inputs, the answers and the errors"),
         ([DISTANCE], "the relation of the inputs"),
         ([CLASS], "the answers"),
         ([ERRORS], "the errors"),
@@ -31,12 +32,17 @@ def test_the_alarm_names_the_kinds_of_streams_that_raised_it_and_no_other(begin,
 
 
 def test_each_stream_is_shown_as_it_was_when_it_raised_the_alarm(begin, page):
-    begin(drift(evidence=0.1, alarm_streams=[LENGTH, ERRORS], assumption="The alarm takes requests for exchangeable."))
+    begin(
+        drift(
+            evidence=0.1, alarm_streams=[LENGTH, CLASS, ERRORS], assumption="The alarm takes requests for exchangeable."
+        )
+    )
     at = page("drift")
     table = at.dataframe[0].value
-    assert table[["raised by", "kind", "evidence then", "after requests"]].values.tolist() == [
-        ["length", "the inputs", 1.0, 40],
-        ["errors", "the errors", 1.0, 25],
+    assert table[["raised by", "kind", "evidence then", "after"]].values.tolist() == [
+        ["length", "the inputs", 1.0, "1,510 requests"],
+        ["class", "the answers", 1.0, "40 answers"],
+        ["errors", "the errors", 1.0, "25 labels"],
     ]
     assert "The alarm takes requests for exchangeable." in text_of(at)
 

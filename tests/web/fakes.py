@@ -6,7 +6,7 @@ import numpy as np
 
 from app.domain.contract import Feature, FeatureContract
 from app.domain.experiment import ExperimentTerms
-from app.domain.manifest import FileSum, Parity
+from app.domain.manifest import FileSum, Parity, ReferenceHistory
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.services.control.decisions import Decisions
@@ -158,8 +158,8 @@ class AcceptingFeedback:
 class MemoryRegistry:
     """A registry of manifests in memory."""
 
-    def __init__(self, manifests, aliases):
-        self.manifests, self._aliases = manifests, aliases
+    def __init__(self, manifests, aliases, histories=None):
+        self.manifests, self._aliases, self.histories = manifests, aliases, histories or {}
 
     def names(self):
         return tuple(self.manifests)
@@ -169,6 +169,9 @@ class MemoryRegistry:
 
     def aliases(self):
         return dict(self._aliases)
+
+    def reference_history(self, version):
+        return self.histories.get(version, ReferenceHistory())
 
 
 def manifest(name, ordinal, contract):
@@ -249,6 +252,7 @@ def services(
     history=None,
     reports=None,
     drifts=None,
+    histories=None,
     clock=lambda: 0.0,
     **settings,
 ):
@@ -264,6 +268,7 @@ def services(
     registry = MemoryRegistry(
         {name: manifest(name, version.ordinal, version.contract) for name, version in served.versions.items()},
         served.aliases,
+        histories,
     )
     return Services(
         settings=Settings(**settings),
@@ -275,7 +280,7 @@ def services(
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
         decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
-        drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US),
+        drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US, registry.reference_history),
         reload=reload_of(live),
         metrics=CountingMetrics(),
         recorder=sink,

@@ -87,15 +87,23 @@ def next_weights(latest: Configuration, variants: tuple[VariantReport, ...]) -> 
 def beliefs_of(variant: VariantReport, terms: ExperimentTerms) -> Beliefs | None:
     """A version's outcomes as successes and failures; None where no range is declared for the metric.
 
-    A value counts as the part of a success that its place in the range makes it.
+    A value counts as the part of a success that its place in the range makes it. Requests in which a version with
+    traffic took no part are left out: they may be of another population, which only the other versions answered.
     """
     metric = metric_of(terms)
     declared = metric.range_of(terms)
     if declared is None:
         return None
-    n = variant.rewards if metric.uses_rewards else variant.labelled
-    if variant.mean is None or not n:
+    n, mean = _outcomes_of(variant, uses_rewards=metric.uses_rewards)
+    if mean is None or not n:
         return Beliefs()
-    share = declared.to_unit(variant.mean)
+    share = declared.to_unit(mean)
     gained = share if metric.higher_is_better else 1 - share
     return Beliefs(successes=gained * n, failures=(1 - gained) * n)
+
+
+def _outcomes_of(variant: VariantReport, *, uses_rewards: bool) -> tuple[int, float | None]:
+    """The number and mean of the outcomes that compare versions."""
+    if variant.comparable is None:  # a report of an earlier release, which knew no version that takes no part
+        return (variant.rewards if uses_rewards else variant.labelled), variant.mean
+    return variant.comparable, variant.comparable_mean

@@ -46,12 +46,16 @@ class ExperimentKnowledge(msgspec.Struct, frozen=True):
 
 
 class StepEvidence(msgspec.Struct, frozen=True):
-    """One version in one step: `requests` that it was drawn for, `failed` of them; `timed` answers, `slow` of them."""
+    """One version in one step: `requests` that it was drawn for, `failed` of them; `timed` answers, `slow` of them.
+
+    `lacked`: requests that lack a column that it reads.
+    """
 
     requests: int = 0
     failed: int = 0
     timed: int = 0
     slow: int = 0
+    lacked: int = 0
 
 
 class RampControl:
@@ -108,6 +112,8 @@ def reason_to_hold(known: ExperimentKnowledge, ramp: Ramp) -> str | None:
     if failure is not None:
         return failure
     evidence = StepEvidence() if known.state is None else evidence_of_step(known.state, ramp)
+    if evidence.lacked and not evidence.requests:
+        return f"no request of this step has every column that {ramp.version} reads"
     if not excluded(evidence.failed, evidence.requests, MOST_FAILED):
         return f"it is not excluded yet that {ramp.version} fails in {MOST_FAILED:.0%} of its requests or more"
     if not excluded(evidence.slow, evidence.timed, MOST_SLOW):
@@ -122,6 +128,7 @@ def evidence_of_step(state: ExperimentState, ramp: Ramp) -> StepEvidence:
         failed=_sum(state.failed, ramp),
         timed=_sum(state.timed, ramp),
         slow=_sum(state.slow, ramp),
+        lacked=_sum(state.lacked, ramp),
     )
 
 

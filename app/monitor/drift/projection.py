@@ -18,8 +18,10 @@ import msgspec
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event
 from app.domain.monitor_state import Changes
+from app.domain.timestamps import iso_utc
 from app.drift.detector_state import DetectorState
 from app.drift.reference import DriftReference
+from app.drift.reference_notes import later_reference_note
 from app.drift.report import drift_report, score_and_evidence
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
 from app.monitor.drift.references import KnownReference
@@ -97,9 +99,9 @@ def continued(timeline: DriftTimelineState, points: list[DriftTimelinePoint], re
 
 
 class ReferenceSource(Protocol):
-    """The references of the versions. Published versions never change, so a replay uses the same ones."""
+    """The references of a version, oldest first, each with the time from which it counts; so a replay uses the same."""
 
-    def of(self, version: str) -> KnownReference | None: ...
+    def of(self, version: str) -> Sequence[KnownReference]: ...
 
 
 class Acknowledgements(Protocol):
@@ -111,12 +113,18 @@ class Acknowledgements(Protocol):
 class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
     """The stored state of a version: its drift from the reference whose file has the checksum `reference_sha256`.
 
-    Acknowledgements up to number `acknowledged_seq` are applied.
+    Acknowledgements up to number `acknowledged_seq` are applied. `reference_number` is 0 for the reference that the
+    version was published with.
     """
 
     reference_sha256: str
+    reference_number: int = 0
     acknowledged_seq: int = 0
     state: DriftState
+
+    def is_of(self, known: KnownReference) -> bool:
+        """Whether it is the state against that reference."""
+        return (self.reference_number, self.reference_sha256) == (known.number, known.sha256)
 
 
 # States of the inputs before and after a run of requests, by the inputs' digest and the places of the requests.
@@ -141,17 +149,41 @@ class DriftProjection:
         samples = samples.declared_in(declared)
         states: dict[str, str] = {}
         cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
-        for known in self._known(configurations.values()):
-            own = samples.of(_revisions_with(known, configurations), known.width)
+        for references in self._known(configurations.values()):
+            first = references[0]
+            own = samples.of(_revisions_with(first, configurations), first.width)
             if len(own):
-                watched, points = self._advanced(known, _load(known, reads), own, cache)
-                states |= {known.version: _json(watched), report_key(known.version): _json(_reported(known, watched))}
-                states |= _timeline_after(known, watched.state, points, reads)
+                states |= self._states_after(references, own, reads, cache)
         return Changes(states=states)
 
-    def _known(self, configurations: Iterable[Configuration]) -> list[KnownReference]:
+    def _known(self, configurations: Iterable[Configuration]) -> list[Sequence[KnownReference]]:
         names = sorted({name for configuration in configurations for name in configuration.weights})
-        return [known for known in map(self._references.of, names) if known is not None]
+        return [references for references in map(self._references.of, names) if references]
+
+    def _states_after(
+        self, references: Sequence[KnownReference], own: Samples, reads: DerivedReads, cache: _InputsCache
+    ) -> dict[str, str]:
+        """The state, report and timeline of a version after its samples, by name."""
+        watched, known = _load(references, reads, own)
+        if known.from_us and not watched.state.inputs.requests:
+            # There is no earlier reference that can be used, so earlier requests are compared with none.
+            own = own.cut_at(known.from_us)[1]
+            if not len(own):
+                return {}
+        points: list[DriftTimelinePoint] = []
+        begun_anew = False
+        for later in (*(each for each in references if each.number > known.number), None):
+            before, own = (own, own.none()) if later is None else own.cut_at(later.from_us)
+            watched, more = self._advanced(known, watched, before, cache)
+            points += more
+            # The request that ends the part before decides, and not the time: the log may end before the reference
+            # counts, and the same state must come of it in one batch or in two.
+            if later is None or not len(own):
+                break
+            watched, known, points, begun_anew = _begun_anew(watched, later), later, [], True
+        version = known.version
+        states = {version: _json(watched), report_key(version): _json(_reported(known, watched))}
+        return states | _timeline_after(known, watched.state, points, reads, begun_anew=begun_anew)
 
     def _advanced(
         self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: _InputsCache
@@ -183,33 +215,77 @@ def _revisions_with(known: KnownReference, configurations: Mapping[int, Configur
     }
 
 
-def _load(known: KnownReference, reads: DerivedReads) -> WatchedVersion:
-    """The stored state; a new one where that is about another reference, or was written by another release."""
-    name = f"{NAME}/{known.version}"
+def _load(
+    references: Sequence[KnownReference], reads: DerivedReads, own: Samples
+) -> tuple[WatchedVersion, KnownReference]:
+    """The stored state and its reference; a new one where there is none, or where it cannot be continued."""
+    version = references[0].version
+    name = f"{NAME}/{version}"
     body = reads.states([name]).get(name)
-    fresh = WatchedVersion(reference_sha256=known.sha256, state=start(known.reference))
-    if body is None:
-        return fresh
-    try:
-        watched = msgspec.json.decode(body, type=WatchedVersion)
-    except msgspec.MsgspecError:
-        return fresh
-    if watched.reference_sha256 != known.sha256:
-        return fresh
+    watched = None if body is None else _decoded(body)
+    if watched is None:
+        return _fresh(references, own)
+    known = next((each for each in references if watched.is_of(each)), None)
+    if known is None:
+        fresh, known = _fresh(references, own)
+        _log_anew(version, f"the reference that it was compared with is gone; {_named(known)} counts")
+        return fresh, known
     if fits(known.reference, watched.state):
-        return watched
-    fields = {"version": known.version, "reason": "the rules of drift detection have changed since the last release"}
-    _LOG.warning("drift_begun_anew", extra={"event_fields": fields})
-    return fresh
+        return watched, known
+    _log_anew(version, "the rules of drift detection have changed since the last release")
+    return WatchedVersion(
+        reference_sha256=known.sha256, reference_number=known.number, state=start(known.reference)
+    ), known
+
+
+def _decoded(body: str) -> WatchedVersion | None:
+    try:
+        return msgspec.json.decode(body, type=WatchedVersion)
+    except msgspec.MsgspecError:  # another release wrote it
+        return None
+
+
+def _fresh(references: Sequence[KnownReference], own: Samples) -> tuple[WatchedVersion, KnownReference]:
+    """A new state against the reference that counts for the first of the samples."""
+    first_us = own.first_at_us()
+    known = next((each for each in reversed(references) if each.from_us <= first_us), references[0])
+    return WatchedVersion(
+        reference_sha256=known.sha256, reference_number=known.number, state=start(known.reference)
+    ), known
+
+
+def _begun_anew(watched: WatchedVersion, known: KnownReference) -> WatchedVersion:
+    _log_anew(known.version, f"{_named(known)} counts for requests served from {iso_utc(known.from_us)} on")
+    return WatchedVersion(
+        reference_sha256=known.sha256,
+        reference_number=known.number,
+        acknowledged_seq=watched.acknowledged_seq,
+        state=start(known.reference),
+    )
+
+
+def _log_anew(version: str, reason: str) -> None:
+    _LOG.warning("drift_begun_anew", extra={"event_fields": {"version": version, "reason": reason}})
+
+
+def _named(known: KnownReference) -> str:
+    return f"reference {known.number}" if known.number else "the reference of its publication"
 
 
 def _timeline_after(
-    known: KnownReference, state: DriftState, points: list[DriftTimelinePoint], reads: DerivedReads
+    known: KnownReference,
+    state: DriftState,
+    points: list[DriftTimelinePoint],
+    reads: DerivedReads,
+    *,
+    begun_anew: bool,
 ) -> dict[str, str]:
-    """The timeline with its new points, by name; empty where there are none."""
+    """The timeline with its new points, by name; empty where nothing of it changes."""
+    key, requests = timeline_key(known.version), state.inputs.requests
+    if begun_anew:
+        return {key: _json(continued(DriftTimelineState(known.sha256), points, requests))}
     if not points:
         return {}
-    key, requests = timeline_key(known.version), state.inputs.requests
     body = reads.states([f"{NAME}/{key}"]).get(f"{NAME}/{key}")
     before = timeline_of(body, known.sha256, points[0].requests - 1)
     return {key: _json(continued(before, points, requests))}
@@ -256,7 +332,14 @@ def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache:
 
 
 def _reported(known: KnownReference, watched: WatchedVersion) -> WatchedReport:
-    return WatchedReport(watched.acknowledged_seq, drift_report(known.version, known.reference, watched.state))
+    report = drift_report(known.version, known.reference, watched.state)
+    if known.number:
+        since = iso_utc(known.from_us)
+        note = later_reference_note(known.version, known.number, since)
+        report = msgspec.structs.replace(
+            report, reference_number=known.number, reference_since=since, notes=(note, *report.notes)
+        )
+    return WatchedReport(watched.acknowledged_seq, report)
 
 
 def _json(record: WatchedVersion | WatchedReport | DriftTimelineState) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
 
-from app.domain.manifest import Manifest
+from app.domain.manifest import REFERENCE_FILE, REFERENCES, Manifest, ReferenceManifest
 from app.drift.reference import DriftReference
 from app.drift.watch import watched_streams
 from app.errors import BakeoffError
-from app.services.queries.drift_records import REFERENCE_FILE
 from app.services.snapshot import CachedSnapshot
 
 _LOG = logging.getLogger(__name__)
+_NUMBER = attrgetter("number")
 
 
 class VerifiedVersion(Protocol):
@@ -30,6 +31,29 @@ class VerifiedVersion(Protocol):
     def read(self, name: str) -> bytes: ...
 
 
+class LaterReference(Protocol):
+    """A verified reference that a version got after its publication; `sha256` is the checksum of its file."""
+
+    @property
+    def manifest(self) -> ReferenceManifest: ...
+
+    @property
+    def reference(self) -> DriftReference: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+class LaterReferences(Protocol):
+    """Those of a version that are valid, oldest first, and the reasons why others are not, by folder."""
+
+    @property
+    def valid(self) -> Sequence[LaterReference]: ...
+
+    @property
+    def refused(self) -> Mapping[str, str]: ...
+
+
 class PublishedVersions(Protocol):
     """The model registry. Raises `UnknownVersion`, `ArtefactRefused` and `OSError`."""
 
@@ -37,11 +61,14 @@ class PublishedVersions(Protocol):
 
     def verified(self, version: str) -> VerifiedVersion: ...
 
+    def references(self, version: str) -> LaterReferences: ...
+
 
 class KnownReference(msgspec.Struct, frozen=True):
-    """The reference of a version. `sha256` is the checksum of its file.
+    """A reference of a version. `sha256` is the checksum of its file.
 
-    Versions with the same `inputs_digest` compare the same requests in the same way.
+    `number` is 0 for the one that the version was published with. A later one counts for requests served from `from_us`
+    on (µs since 1970). Versions with the same `inputs_digest` compare the same requests in the same way.
     """
 
     version: str
@@ -49,6 +76,8 @@ class KnownReference(msgspec.Struct, frozen=True):
     sha256: str
     reference: DriftReference
     inputs_digest: str
+    number: int = 0
+    from_us: int = 0
 
     @property
     def width(self) -> int:
@@ -59,7 +88,8 @@ class KnownReference(msgspec.Struct, frozen=True):
 class References:
     """References by version, read again after `good_s` seconds; `clock` is monotonic seconds.
 
-    A version without a reference, or whose artefact is refused, is not monitored; each reason is logged once.
+    A version without a reference, or whose artefact is refused, is not monitored. A later reference that is refused
+    does not count. Each reason is logged once.
     """
 
     def __init__(
@@ -68,38 +98,86 @@ class References:
         self._registry = registry
         self._clock = clock
         self._good_s = good_s
-        self._snapshots: dict[str, CachedSnapshot[KnownReference | None]] = {}
+        self._snapshots: dict[str, CachedSnapshot[tuple[KnownReference, ...]]] = {}
         self._logged: set[tuple[str, str]] = set()
 
-    def of(self, version: str) -> KnownReference | None:
-        """The reference of a version; None where there is none that can be used."""
+    def of(self, version: str) -> Sequence[KnownReference]:
+        """The references of a version, oldest first; empty where there is none that can be used."""
         snapshot = self._snapshots.setdefault(version, CachedSnapshot(self._clock, self._good_s))
-        return snapshot.get(partial(self._read_or_keep, version, snapshot.last()))
+        return snapshot.get(partial(self._read_or_keep, version, snapshot.last() or ()))
 
-    def _read_or_keep(self, version: str, before: KnownReference | None) -> KnownReference | None:
+    def _read_or_keep(self, version: str, before: tuple[KnownReference, ...]) -> tuple[KnownReference, ...]:
         try:
-            return self._read(version, before)
+            manifest = self._registry.manifest(version)
+            later = self._later(version, manifest.ordinal, before)
         except (BakeoffError, OSError) as error:
             # Returned, and so cached, instead of raised: a refused artefact must not be hashed again in each step.
-            self._log(version, str(error))
+            self._log("drift_not_watched", version, str(error))
             return before  # bytes that were verified stay valid in memory, whatever has become of the disk
+        published = self._published(version, manifest, before, reported=not later)
+        return tuple(sorted((*published, *later), key=_NUMBER))
 
-    def _read(self, version: str, before: KnownReference | None) -> KnownReference | None:
-        promised = self._registry.manifest(version).files.get(REFERENCE_FILE)
+    def _published(
+        self, version: str, manifest: Manifest, before: tuple[KnownReference, ...], *, reported: bool
+    ) -> tuple[KnownReference, ...]:
+        """The reference that the version was published with, if it can be used; else the reason is logged."""
+        kept = tuple(each for each in before if each.number == 0)
+        try:
+            return self._read_published(version, manifest, kept, reported=reported)
+        except (BakeoffError, OSError) as error:
+            self._log("drift_not_watched" if reported else "drift_reference_refused", version, str(error))
+            return kept
+
+    def _read_published(
+        self, version: str, manifest: Manifest, kept: tuple[KnownReference, ...], *, reported: bool
+    ) -> tuple[KnownReference, ...]:
+        promised = manifest.files.get(REFERENCE_FILE)
         if promised is None:
-            self._log(version, "it was published without a drift reference")
-            return None
+            if reported:
+                self._log("drift_not_watched", version, "it was published without a drift reference")
+            return ()
         # Only the signed manifest is read each time: verifying a whole version takes as long as loading it.
-        if before is not None and before.sha256 == promised.sha256:
-            return before
+        if kept and kept[0].sha256 == promised.sha256:
+            return kept
         artefact = self._registry.verified(version)
         reference = DriftReference.from_json(artefact.read(REFERENCE_FILE))
-        return KnownReference(version, artefact.manifest.ordinal, promised.sha256, reference, _digest(reference))
+        ordinal = artefact.manifest.ordinal
+        return (KnownReference(version, ordinal, promised.sha256, reference, _digest(reference)),)
 
-    def _log(self, version: str, reason: str) -> None:
+    def _later(self, version: str, ordinal: int, before: tuple[KnownReference, ...]) -> list[KnownReference]:
+        found = self._registry.references(version)
+        known = {(each.number, each.sha256): each for each in before}
+        later = {
+            each.manifest.number: known.get((each.manifest.number, each.sha256)) or _known_later(each)
+            for each in found.valid
+        }
+        for name, reason in found.refused.items():
+            self._log("drift_reference_refused", version, reason)
+            # As with versions: what was verified when it was read stays in use until this process ends.
+            later |= {
+                each.number: each
+                for each in before
+                if each.number and each.ordinal == ordinal and name in (REFERENCES, f"{version}.{each.number}")
+            }
+        return list(later.values())
+
+    def _log(self, event: str, version: str, reason: str) -> None:
         if (version, reason) not in self._logged:
             self._logged.add((version, reason))
-            _LOG.warning("drift_not_watched", extra={"event_fields": {"version": version, "reason": reason}})
+            _LOG.warning(event, extra={"event_fields": {"version": version, "reason": reason}})
+
+
+def _known_later(later: LaterReference) -> KnownReference:
+    manifest, reference = later.manifest, later.reference
+    return KnownReference(
+        version=manifest.version,
+        ordinal=manifest.ordinal,
+        sha256=later.sha256,
+        reference=reference,
+        inputs_digest=_digest(reference),
+        number=manifest.number,
+        from_us=manifest.counts_from_us,
+    )
 
 
 def _digest(reference: DriftReference) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any
@@ -80,6 +80,27 @@ class Samples(msgspec.Struct, frozen=True):
         labels = bisect_right(self.labels, place, key=_PLACE)
         before = Samples(self.requests[:requests], self.labels[:labels])
         return before, Samples(self.requests[requests:], self.labels[labels:])
+
+    def cut_at(self, at_us: int) -> tuple[Samples, Samples]:
+        """The samples before the first request that was served at that time (µs since 1970) or later, and the rest."""
+        first = next((each.place for each in self.requests if each.at_us >= at_us), None)
+        if first is None:
+            return self, self.none()
+        # A label that came between two requests has the place of its feedback, which is before the next request.
+        requests = bisect_left(self.requests, first, key=_PLACE)
+        labels = bisect_left(self.labels, first, key=_PLACE)
+        return (
+            Samples(self.requests[:requests], self.labels[:labels]),
+            Samples(self.requests[requests:], self.labels[labels:]),
+        )
+
+    def none(self) -> Samples:
+        """No samples."""
+        return Samples([], [])
+
+    def first_at_us(self) -> int:
+        """When the first request was served (µs since 1970); without requests, when the first label was known."""
+        return self.requests[0].at_us if self.requests else self.labels[0].at_us
 
 
 def samples_of(events: Sequence[Event]) -> Samples:

@@ -3,7 +3,8 @@
 A request is a draw of its own, except under sticky assignment, where a user is one draw: the first exposure counts for
 the sample ratio, and an outcome is comparable only if it is of the version and the config revision of that exposure.
 Changed weights may move the user later. Who stays where is then no longer chance. A user whom two versions answered in
-one revision is excluded from then on (crossover exclusion).
+one revision is excluded from then on (crossover exclusion). Requests that lack a column of a version with traffic are
+drawn at a split of their own (`app.monitor.experiment.splits`), which for a user is as another revision is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from app.domain.log_event import FeedbackReceived, OutcomeJoined, OutcomeRow, Pr
 from app.domain.monitor_state import UserFact
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
+from app.monitor.experiment.splits import Split, split_of
 from app.scoring.contract import MISSING, Answer, bounded
 
 _RANDOM = ("weighted", "sticky", "bandit")
@@ -26,15 +28,20 @@ _VOTED: Mapping[OutcomeKind, str] = {"actual": "labelled", "reward": "rewarded"}
 # By version. `MISSING` is the answer of one that was asked and failed; one that was never asked is not in it.
 Answers: TypeAlias = dict[str, Answer]
 _DECODER = msgspec.json.Decoder(Answers)
-_FAILED = msgspec.json.Decoder(tuple[str, ...])
+_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 
 
 class PredictionFact(msgspec.Struct, frozen=True):
-    """A prediction of the experiment, with the answers of all versions that were asked."""
+    """A prediction of the experiment, with the answers of all versions that were asked.
+
+    `lacking` are the versions that took no part, for want of a column; `split` is the one that it was drawn at.
+    """
 
     row: PredictionRow
     marks: Marks
     answers: Answers
+    split: Split
+    lacking: frozenset[str] = frozenset()
 
     @property
     def user_hash(self) -> int:
@@ -58,12 +65,16 @@ class PredictionFact(msgspec.Struct, frozen=True):
 
 
 class FeedbackFact(msgspec.Struct, frozen=True):
-    """An outcome of the experiment when it is received; `served` is None where its ordinal names no known version."""
+    """An outcome of the experiment when it is received; `served` is None where its ordinal names no known version.
+
+    An id does not say whether a version took no part: `split` is that of all versions.
+    """
 
     outcome: OutcomeRow
     marks: Marks
     served: str | None
     value: float
+    split: Split
 
     @property
     def kind(self) -> OutcomeKind:
@@ -92,7 +103,10 @@ class FeedbackFact(msgspec.Struct, frozen=True):
 
 
 class JoinedFact(msgspec.Struct, frozen=True):
-    """An outcome once its prediction's row is in the log too, with the answers of all versions to that request."""
+    """An outcome once its prediction's row is in the log too, with the answers of all versions to that request.
+
+    `lacking` and `split` are those of the prediction.
+    """
 
     outcome: OutcomeRow
     row: PredictionRow
@@ -100,6 +114,8 @@ class JoinedFact(msgspec.Struct, frozen=True):
     value: float
     answers: Answers
     at_us: int
+    split: Split
+    lacking: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> OutcomeKind:
@@ -130,17 +146,24 @@ class JoinedFact(msgspec.Struct, frozen=True):
 Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact
 
 
-def fact_of(event: PredictionLogged | FeedbackReceived | OutcomeJoined, names: dict[int, str]) -> Fact:
-    """The event decoded; `names` are the versions by ordinal."""
+def fact_of(
+    event: PredictionLogged | FeedbackReceived | OutcomeJoined, names: Mapping[int, str], weights: Mapping[str, float]
+) -> Fact:
+    """The event decoded; `names` are the versions by ordinal, `weights` those of its config revision."""
     if isinstance(event, PredictionLogged):
         row = event.row
+        lacking = _lacking(row)
         # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
-        return PredictionFact(row, marks_of_row(row), _answers(row) if row.counts else {})
+        answers = _answers(row) if row.counts else {}
+        return PredictionFact(row, marks_of_row(row), answers, split_of(row.epoch, weights, lacking), lacking)
     outcome = event.outcome
     value = bounded(float(msgspec.json.decode(outcome.outcome)))
     if isinstance(event, OutcomeJoined):
-        return JoinedFact(outcome, event.row, marks_of_row(event.row), value, _answers(event.row), event.at_us)
-    return FeedbackFact(outcome, _marks_of_outcome(outcome), names.get(outcome.version_ordinal), value)
+        row, lacking = event.row, _lacking(event.row)
+        split = split_of(row.epoch, weights, lacking)
+        return JoinedFact(outcome, row, marks_of_row(row), value, _answers(row), event.at_us, split, lacking)
+    served = names.get(outcome.version_ordinal)
+    return FeedbackFact(outcome, _marks_of_outcome(outcome), served, value, Split(outcome.epoch, weights))
 
 
 def marks_of_row(row: PredictionRow) -> Marks:
@@ -162,8 +185,12 @@ def _marks_of_outcome(outcome: OutcomeRow) -> Marks:
 def _answers(row: PredictionRow) -> Answers:
     answers = _DECODER.decode(row.answers)
     if row.failed:
-        answers |= dict.fromkeys(_FAILED.decode(row.failed), MISSING)
+        answers |= dict.fromkeys(_VERSIONS.decode(row.failed), MISSING)
     return answers
+
+
+def _lacking(row: PredictionRow) -> frozenset[str]:
+    return frozenset(_VERSIONS.decode(row.lacking)) if row.lacking else frozenset()
 
 
 class Draws(msgspec.Struct):
@@ -210,7 +237,8 @@ def draws(facts: Sequence[Fact], known: Mapping[int, UserFact], rules: Rules) ->
     """The draws among `facts`; `known` are the facts about `sticky_users` before."""
     found = Draws()
     for place, fact in enumerate(facts):
-        if not rules.is_draw(fact):
+        # Where only one version could take part, nothing was drawn; under sticky assignment that is no exposure either.
+        if not rules.is_draw(fact) or not fact.split.is_drawn:
             continue
         if isinstance(fact, PredictionFact):
             if fact.row.counts:
@@ -232,18 +260,18 @@ def _enters_here(fact: FeedbackFact | JoinedFact, rules: Rules) -> bool:
 
 
 def _expose(found: Draws, place: int, fact: PredictionFact, known: Mapping[int, UserFact], rules: Rules) -> None:
-    row, user, version = fact.row, fact.user_hash, fact.drawn
+    user, version, draw = fact.user_hash, fact.drawn, fact.split.number
     if not rules.is_sticky(fact):
         found.fresh.add(place)
         return
     before = found.changed.get(user) or known.get(user)
     # An outcome may come before its prediction's row: then the user is known, and not exposed yet.
-    if before is None or (not before.exposed and _same(before, row.epoch, version)):
-        first = before or UserFact(user_hash=user, epoch=row.epoch, version=version)
+    if before is None or (not before.exposed and _same(before, draw, version)):
+        first = before or UserFact(user_hash=user, epoch=draw, version=version)
         found.changed[user] = msgspec.structs.replace(first, exposed=True)
         found.fresh.add(place)
         found.new_users[version] = found.new_users.get(version, 0) + 1
-    elif row.epoch == before.epoch and version != before.version and not before.moved:
+    elif draw == before.epoch and version != before.version and not before.moved:
         found.changed[user] = msgspec.structs.replace(before, moved=True)
         found.moved += 1
 
@@ -251,16 +279,16 @@ def _expose(found: Draws, place: int, fact: PredictionFact, known: Mapping[int, 
 def _compare(
     found: Draws, place: int, fact: FeedbackFact | JoinedFact, known: Mapping[int, UserFact], rules: Rules
 ) -> None:
-    user, version, epoch = fact.user_hash, fact.drawn, fact.epoch
+    user, version, draw = fact.user_hash, fact.drawn, fact.split.number
     if not rules.is_sticky(fact):
         found.matched.add(place)
         found.comparable.add(place)
         return
     if version is None:
         return
-    before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=epoch, version=version)
+    before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=draw, version=version)
     voted = _VOTED[fact.kind]
-    if before.moved or not _same(before, epoch, version):
+    if before.moved or not _same(before, draw, version):
         return
     found.matched.add(place)
     if getattr(before, voted):
@@ -269,5 +297,5 @@ def _compare(
     found.changed[user] = msgspec.structs.replace(before, **{voted: True})
 
 
-def _same(before: UserFact, epoch: int, version: str) -> bool:
-    return (before.epoch, before.version) == (epoch, version)
+def _same(before: UserFact, draw: int, version: str) -> bool:
+    return (before.epoch, before.version) == (draw, version)

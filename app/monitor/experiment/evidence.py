@@ -35,10 +35,9 @@ def presents_of(pairs: Sequence[PairState]) -> list[Present]:
     ]
 
 
-def evidence_of(
-    pair: PairState, plan: ExperimentPlan, challenger: str, present: Present, arrival: LabelArrival, seed: int
-) -> Evidence:
+def evidence_of(state: ExperimentState, plan: ExperimentPlan, challenger: str, present: Present, seed: int) -> Evidence:
     """The evidence about one challenger, as `app.stats.verdict` reads it; `seed` fixes the forecast's random draws."""
+    pair = state.pairs[challenger]
     method = pair.method
     difference, interval, form = shown(method, pair.firsts.coverage(), plan)
     return Evidence(
@@ -56,7 +55,7 @@ def evidence_of(
         agreement=pair.agreement.strongest,
         conclusions=pair.conclusions,
         forecast=_forecast(pair, plan, seed),
-        arrival=arrival,
+        arrival=arrival_of(state, plan, challenger),
         votes=Votes(
             unit=_unit(pair, plan),
             outcomes=pair.outcomes,
@@ -69,6 +68,7 @@ def evidence_of(
         improvement_of_all=_improvement_of_all(pair, plan),
         form=form,
         coverage=pair.firsts.coverage(),
+        comparable_share=state.comparable_share(challenger),
     )
 
 

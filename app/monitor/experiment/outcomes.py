@@ -12,6 +12,7 @@ from app.monitor.experiment.answers import apply_answers, apply_label, follow_ag
 from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.rewards import Draw, draw_of_row, enter, note_first_answer
+from app.monitor.experiment.splits import Split
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import as_configured, follow_ratio
 from app.monitor.experiment.units import UnitLedger
@@ -65,6 +66,8 @@ def _apply_one(
     found: Observations,
 ) -> None:
     """One outcome that counts."""
+    if isinstance(fact, JoinedFact) and fact.split.is_reduced and plan.window_us is None:
+        _count_apart(state, plan, fact)
     if fact.kind == "actual":
         if isinstance(fact, JoinedFact):
             apply_label(state, plan, fact, place, comparable.ledger, found)
@@ -89,17 +92,17 @@ def _draw(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | Joi
 
 def _rated(
     state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], comparable: set[int]
-) -> Iterator[tuple[int, str]]:
-    """Config revision and version of each outcome that the check of label rates counts."""
+) -> Iterator[tuple[Split, str]]:
+    """Split and version of each outcome that the check of label rates counts."""
     for place, fact in enumerate(facts):
         if place not in comparable or isinstance(fact, PredictionFact) or fact.kind != plan.metric.outcome:
             continue
         # An answer that was not drawn at the configured weights says nothing about rates at them.
-        if isinstance(fact, JoinedFact) and not as_configured(state, fact.row):
+        if isinstance(fact, JoinedFact) and not as_configured(state, fact):
             continue
         version = fact.served
-        if version in state.versions and state.epochs[fact.epoch].get(version, 0.0) > 0:
-            yield fact.epoch, version
+        if version in state.versions and fact.split.shares.get(version, 0.0) > 0:
+            yield fact.split, version
 
 
 def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> None:
@@ -127,6 +130,27 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
         if plan.metric.score_of_id is not None:
             # Now, from the id alone: the row may come much later, or never.
             tally.add_score(plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms))
+
+
+def _count_apart(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:
+    """Count again, among those apart, the score that the outcome has given the version that answered."""
+    tally = state.versions.get(fact.served)
+    if tally is None or fact.kind != plan.metric.outcome:
+        return
+    score = _score_of_outcome(plan, fact)
+    if score is not None:
+        tally.apart += 1
+        tally.apart_total += score
+
+
+def _score_of_outcome(plan: ExperimentPlan, fact: JoinedFact) -> float | None:
+    if plan.metric.uses_rewards:
+        declared = plan.metric.range_of(plan.terms)
+        return fact.value if declared is None else declared.clipped(fact.value)
+    if plan.metric.score_of_id is not None:
+        return plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms)
+    answer = fact.answers.get(fact.served)
+    return None if answer is None else plan.metric.score(answer, fact.value, plan.terms)
 
 
 def _note_reward(state: ExperimentState, plan: ExperimentPlan, value: float) -> None:

@@ -70,7 +70,7 @@ def _parts(events: Sequence[Event], totals: LogTotals, configurations: Mapping[i
         _count(totals, event, configuration)
         if configuration is not None and not isinstance(event, TimePassed):
             part = parts.setdefault(configuration.experiment_id, _Part())
-            part.facts.append(fact_of(event, _names(configuration, totals.names)))
+            part.facts.append(fact_of(event, _names(configuration, totals.names), configuration.weights))
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
     return parts

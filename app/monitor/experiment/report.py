@@ -19,14 +19,14 @@ from app.domain.report import (
     VariantReport,
 )
 from app.domain.timestamps import iso_utc
-from app.monitor.experiment.evidence import arrival_of, evidence_of, presents_of, rewards_of
+from app.monitor.experiment.evidence import evidence_of, presents_of, rewards_of
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
 from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions
 from app.stats.cautions import cautions
-from app.stats.checks import CheckResult
+from app.stats.checks import CheckResult, RatioState
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.evidence import Evidence
 from app.stats.forecast import Forecast
@@ -55,8 +55,7 @@ def report_of(
     seed = zlib.crc32(plan.experiment_id.encode())
     presents = presents_of([*state.pairs.values()])
     evidences = [
-        evidence_of(pair, plan, name, present, arrival_of(state, plan, name), seed)
-        for (name, pair), present in zip(state.pairs.items(), presents, strict=True)
+        evidence_of(state, plan, name, present, seed) for name, present in zip(state.pairs, presents, strict=True)
     ]
     results = [*_checks(state), *more_checks]
     rails = _guardrails(state)
@@ -99,6 +98,7 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
     if plan.window_us is not None:
         # Answers without a reward count as 0 once their window has closed.
         total, n = tally.voted_total, tally.voted
+    outcomes = n if plan.window_us is not None else tally.rewards if rewarded else tally.labelled
     # An interval from outcomes of units that came again would be too narrow.
     repeated = any(pair.outcomes > pair.method.n for pair in state.pairs.values())
     return VariantReport(
@@ -115,6 +115,9 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
         reward_mean=tally.reward_total / tally.rewards if tally.rewards else None,
         errors=tally.errors,
         latency_ms=LatencyMs(*(quantile_ms(tally.latency, share) for share in (0.5, 0.95, 0.99))),
+        answerable_share=state.answerable_share(version),
+        comparable=outcomes - tally.apart,
+        comparable_mean=(total - tally.apart_total) / (n - tally.apart) if n > tally.apart else None,
     )
 
 
@@ -208,10 +211,14 @@ def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
     ratio = ratios.get(result.name)
     if ratio is not None and not ratio.n:
         return CheckReport(name=result.name, ok=None, detail="nothing to check yet")
-    seen = (
-        None if ratio is None else f"{_counted(ratio.n, 'event')} in {_counted(len(ratio.epochs), 'config revision')}"
-    )
+    seen = None if ratio is None else f"{_counted(ratio.n, 'event')} in {_splits(ratio)}"
     return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
+
+
+def _splits(ratio: RatioState) -> str:
+    """How many config revisions were checked; splits, where some of them are without a version that took no part."""
+    reduced = any(number < 0 for number in ratio.epochs)
+    return _counted(len(ratio.epochs), "split" if reduced else "config revision")
 
 
 def _counted(count: int, noun: str) -> str:

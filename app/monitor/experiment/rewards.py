@@ -8,7 +8,7 @@ of the log: the latest time that an event has shown. So a replay closes each at 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from app.domain.monitor_state import OpenWindow
 from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
+from app.monitor.experiment.splits import split_of
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import drawn_as_configured
 from app.monitor.experiment.units import UnitLedger, identities, user_identity
@@ -26,7 +27,8 @@ class Draw(NamedTuple):
 
     `differs`: by challenger, in order, whether its answer and the baseline's differ, None where one is not known.
     `kind` and `ids` are those of its unit. `usable` is false for a draw that was not at the configured weights. `seq`
-    is that of its row where only the unit's first answer may vote, else None.
+    is that of its row where only the unit's first answer may vote, else None. `lacking` are the versions that took no
+    part, for want of a column; `reduced`: one of them has traffic.
     """
 
     version: str
@@ -37,6 +39,8 @@ class Draw(NamedTuple):
     ids: tuple[int, ...] = ()
     usable: bool = True
     seq: int | None = None
+    lacking: frozenset[str] = frozenset()
+    reduced: bool = False
 
 
 def draw_of_row(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact | JoinedFact, rules: Rules) -> Draw:
@@ -47,7 +51,17 @@ def draw_of_row(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFa
     others = (answers.get(challenger) for challenger in plan.challengers)
     differs = tuple(None if base is None or other is None else plan.metric.tells_apart(base, other) for other in others)
     features = row.features if plan.cases.covariates else ""
-    return Draw(row.chosen, row.epoch, differs, features, kind, ids, drawn_as_configured(state, row))
+    return Draw(
+        row.chosen,
+        row.epoch,
+        differs,
+        features,
+        kind,
+        ids,
+        usable=drawn_as_configured(state, fact),
+        lacking=fact.lacking,
+        reduced=fact.split.is_reduced,
+    )
 
 
 def _drawn_unit(plan: ExperimentPlan, fact: PredictionFact | JoinedFact, rules: Rules) -> tuple[str, tuple[int, ...]]:
@@ -61,10 +75,15 @@ def _drawn_unit(plan: ExperimentPlan, fact: PredictionFact | JoinedFact, rules: 
 
 def note_first_answer(plan: ExperimentPlan, fact: PredictionFact, ledger: UnitLedger, rules: Rules) -> None:
     """Remember an answer that may be the first of its unit to each of the pairs that chance chose it in."""
-    row, ids = fact.row, _drawn_unit(plan, fact, rules)[1]
+    ids = _drawn_unit(plan, fact, rules)[1]
     for at, challenger in enumerate(plan.challengers):
-        if row.chosen in (plan.baseline, challenger):
-            ledger.is_first(ids, at, row.seq)
+        if _is_between(plan, fact.row.chosen, fact.lacking, challenger):
+            ledger.is_first(ids, at, fact.row.seq)
+
+
+def _is_between(plan: ExperimentPlan, version: str, lacking: Collection[str], challenger: str) -> bool:
+    """Whether the draw of `version` was one between the challenger and the baseline, of which either could come."""
+    return version in (plan.baseline, challenger) and not plan.parts(lacking, challenger)
 
 
 def enter(
@@ -79,7 +98,7 @@ def enter(
     before = _has_voted(state, draw, ledger)
     voted = False
     for at, (challenger, pair) in enumerate(state.pairs.items()):
-        if draw.version not in (plan.baseline, challenger):
+        if not _is_between(plan, draw.version, draw.lacking, challenger):
             continue
         share = plan.share(state.epochs[draw.epoch], challenger)
         if not 0 < share < 1 or not draw.usable:
@@ -105,7 +124,7 @@ def enter(
             )
         )
     if voted and not before:
-        _count_vote(state, plan, draw.version, reward.value)
+        _count_vote(state, plan, draw, reward.value)
 
 
 def _has_voted(state: ExperimentState, draw: Draw, ledger: UnitLedger) -> bool:
@@ -113,12 +132,16 @@ def _has_voted(state: ExperimentState, draw: Draw, ledger: UnitLedger) -> bool:
     return any(ledger.has_voted(draw.ids, at) for at in range(len(state.pairs)))
 
 
-def _count_vote(state: ExperimentState, plan: ExperimentPlan, version: str, value: float) -> None:
-    tally = state.versions.get(version)
+def _count_vote(state: ExperimentState, plan: ExperimentPlan, draw: Draw, value: float) -> None:
+    tally = state.versions.get(draw.version)
     if tally is not None:
         declared = plan.metric.range_of(plan.terms)
+        counted = value if declared is None else declared.clipped(value)
         tally.voted += 1
-        tally.voted_total += value if declared is None else declared.clipped(value)
+        tally.voted_total += counted
+        if draw.reduced and plan.window_us is not None:
+            tally.apart += 1
+            tally.apart_total += counted
 
 
 class Windows(msgspec.Struct):
@@ -168,6 +191,8 @@ def _open(
     row, draw = drawn[0].row, drawn[1]
     if not draw.usable or _has_voted(state, draw, ledger):
         return
+    if all(plan.parts(draw.lacking, challenger) for challenger in plan.challengers):
+        return  # a later request of the unit may compare two versions
     for at in range(len(state.pairs)):
         ledger.vote(draw.ids, at)
     assert plan.window_us is not None
@@ -179,6 +204,7 @@ def _open(
         kind=draw.kind,
         differs=draw.differs if plan.metric.is_triggered(plan.terms) else (),
         features=draw.features,
+        lacking=tuple(sorted(draw.lacking & state.versions.keys())),
     )
     windows.open[row.seq] = windows.changed[row.seq] = window
     heapq.heappush(due, (window.closes_at_us, window.seq))
@@ -211,7 +237,17 @@ def _close(
         windows.changed.pop(window.seq, None)
         windows.closed.append(window.seq)
         state.open_windows -= 1
-        draw = Draw(window.version, window.epoch, window.differs, window.features, window.kind)
+        lacking = frozenset(window.lacking)
+        reduced = split_of(window.epoch, state.epochs[window.epoch], lacking).is_reduced
+        draw = Draw(
+            window.version,
+            window.epoch,
+            window.differs,
+            window.features,
+            window.kind,
+            lacking=lacking,
+            reduced=reduced,
+        )
         # Without ids: the unit has voted when its window opened.
         reward = Observation(place, window.closes_at_us, window.reward or 0.0)
         enter(state, plan, draw, reward, UnitLedger({}), found)

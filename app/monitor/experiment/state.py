@@ -7,7 +7,7 @@ exactly. Their size does not grow with the number of events.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -85,6 +85,10 @@ class ExperimentPlan(msgspec.Struct, frozen=True):
         """
         return self.terms.alpha / max(1, len(self.challengers))
 
+    def parts(self, lacking: Collection[str], challenger: str) -> bool:
+        """Whether a request keeps the challenger and the baseline apart: one of them is in `lacking`."""
+        return challenger in lacking or self.baseline in lacking
+
     def share(self, weights: Mapping[str, float], challenger: str) -> float:
         """The challenger's share of the traffic of the pair; 0 where the pair has none.
 
@@ -111,7 +115,9 @@ class VersionTally(msgspec.Struct):
     are the same over all labelled rows that the version was asked, served or in shadow; `voted` and `voted_total` over
     those of them that are the vote of a unit. `errors`: requests for which the version was chosen and another answered.
     `latency`: requests by bucket (`bucket_of`). `forced_*`: requests with a forced version and their outcomes, which
-    never enter the experiment. `users`: sticky users first exposed to this version.
+    never enter the experiment. `users`: sticky users first exposed to this version. `apart` of the `scored` (with a
+    reward window, of the `voted`) are of requests in which a version with traffic took no part, and sum to
+    `apart_total`.
     """
 
     requests: int = 0
@@ -130,6 +136,8 @@ class VersionTally(msgspec.Struct):
     forced_requests: int = 0
     forced_labelled: int = 0
     forced_rewards: int = 0
+    apart: int = 0
+    apart_total: float = 0.0
 
     def add_score(self, value: float | None) -> None:
         """Count a label's value of the metric; None, which is not known, changes nothing."""
@@ -191,7 +199,7 @@ class PairState(msgspec.Struct, kw_only=True):
     `next_look`: the number of votes at which the interval is computed next. `failed_in_request`: the request of the
     newest row has contributed its one error event. `improvements`: the sum of the challenger's improvements over the
     labelled rows that could enter, each as often as it came, in units of the metric; `outside` of these rows have a
-    value outside the declared range.
+    value outside the declared range. `apart`: requests in which one of the two could take no part.
     """
 
     method: MethodState
@@ -216,6 +224,7 @@ class PairState(msgspec.Struct, kw_only=True):
     failed_in_request: bool = False
     improvements: float = 0.0
     outside: int = 0
+    apart: int = 0
 
     def log_e(self) -> float:
         """ln E of this moment, not adjusted; before it can be estimated nothing is bet, and E is 1."""
@@ -237,8 +246,9 @@ class ExperimentState(msgspec.Struct, kw_only=True):
 
     `labels` and `rewards`: those that count. `unattributed`: labels and rewards of a version that is not in this
     experiment. `epochs`: the weights of each config revision met; `policies`: its policy. By revision and version:
-    `chosen`, requests for which the version was drawn, `failed` of which it could not answer; and `timed`, requests
-    that it answered once the threshold for slow answers was known, `slow` of which above it.
+    `chosen`, requests for which the version was drawn, `failed` of which it could not answer; `timed`, requests
+    that it answered once the threshold for slow answers was known, `slow` of which above it; and `lacked`, requests in
+    which it could take no part, because they lack a column that it reads.
     `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
     µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
     window is open; `late_rewards`: rewards that came after it. `named_users`: users who sent a request, and
@@ -253,6 +263,7 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     failed: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     timed: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     slow: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
+    lacked: dict[int, dict[str, int]] = msgspec.field(default_factory=dict)
     sample_ratio: RatioState = RatioState()
     label_rate: RatioState = RatioState()
     slow_threshold: SlowThreshold = SlowThreshold()
@@ -268,3 +279,20 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     last_event_us: int = 0
     named_users: int = 0
     named_requests: int = 0
+
+    @property
+    def requests(self) -> int:
+        """The requests that count."""
+        return sum(sum(of_epoch.values()) for of_epoch in self.chosen.values())
+
+    def answerable_share(self, version: str) -> float | None:
+        """The share of the requests in which a version could take part; None before the first."""
+        return self._share(sum(of_epoch.get(version, 0) for of_epoch in self.lacked.values()))
+
+    def comparable_share(self, challenger: str) -> float | None:
+        """The share of the requests in which both the challenger and the baseline could; None before the first."""
+        return self._share(self.pairs[challenger].apart)
+
+    def _share(self, left_out: int) -> float | None:
+        requests = self.requests
+        return 1 - left_out / requests if requests else None

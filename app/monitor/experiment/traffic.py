@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from app.domain.experiment import SlowLimit, slow_limit
-from app.domain.log_event import PredictionRow
-from app.monitor.experiment.events import Fact, PredictionFact, Rules
+from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact, Rules
+from app.monitor.experiment.splits import Split
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, bucket_of
 from app.monitor.experiment.units import UnitLedger, key_identity, user_identity
 from app.stats import checks, guardrails
@@ -41,7 +41,7 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
 
     `batch.fresh` are the positions, in `facts`, of the predictions that are new draws of chance.
     """
-    assigned: list[tuple[int, str]] = []
+    assigned: list[tuple[Split, str]] = []
     limit = slow_limit(plan.terms.guardrail_slow)
     for place, fact in enumerate(facts):
         if not isinstance(fact, PredictionFact):
@@ -52,23 +52,23 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
         if fact.marks.first:
             _count_request(state, plan, fact, limit, batch)
             _count_user(state, fact, place, batch)
-        if place in batch.fresh and as_configured(state, fact.row):
-            assigned.append((fact.row.epoch, fact.row.version))
+        if place in batch.fresh and as_configured(state, fact):
+            assigned.append((fact.split, fact.row.version))
         _watch_failures(state, plan, fact, batch)
     state.sample_ratio = follow_ratio(state.sample_ratio, state, assigned)
 
 
-def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tuple[int, str]]) -> RatioState:
-    """The check after events (config revision, version), in order, in runs of one revision."""
+def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tuple[Split, str]]) -> RatioState:
+    """The check after events (split, version), in order, in runs of one split."""
     places = {version: place for place, version in enumerate(state.versions)}
-    runs: list[tuple[int, list[int]]] = []
-    for epoch, version in events:
-        if not runs or runs[-1][0] != epoch:
-            runs.append((epoch, []))
+    runs: list[tuple[Split, list[int]]] = []
+    for split, version in events:
+        if not runs or runs[-1][0].number != split.number:
+            runs.append((split, []))
         runs[-1][1].append(places[version])
-    for epoch, members in runs:
-        shares = tuple(state.epochs[epoch].get(version, 0.0) for version in state.versions)
-        ratio = checks.follow(ratio, epoch, shares, np.array(members))
+    for split, members in runs:
+        shares = tuple(split.shares.get(version, 0.0) for version in state.versions)
+        ratio = checks.follow(ratio, split.number, shares, np.array(members))
     return ratio
 
 
@@ -84,8 +84,11 @@ def _count_request(
     row = fact.row
     tally, chosen = state.versions.get(row.version), state.versions.get(row.chosen)
     _count_in_epoch(state.chosen, row.epoch, row.chosen)
-    for pair in state.pairs.values():
+    for version in sorted(fact.lacking & state.versions.keys()):
+        _count_in_epoch(state.lacked, row.epoch, version)
+    for challenger, pair in state.pairs.items():
         pair.failed_in_request = False
+        pair.apart += plan.parts(fact.lacking, challenger)
     if tally is not None:
         tally.requests += 1
     if row.version != row.chosen:
@@ -125,9 +128,9 @@ def _watch_latency(
     if _is_slow(state, row.latency_us, limit):
         _count_in_epoch(state.slow, row.epoch, row.version)
         for place, (challenger, pair) in enumerate(state.pairs.items()):
-            if row.version not in (plan.baseline, challenger):
-                continue
-            if _is_event(fact, place, _SLOW_BIT, batch, by_user=batch.rules.is_sticky(fact)):
+            compared = row.version in (plan.baseline, challenger) and not plan.parts(fact.lacking, challenger)
+            by_user = batch.rules.is_sticky(fact)
+            if compared and _is_event(fact, place, _SLOW_BIT, batch, by_user=by_user):
                 share = plan.share(state.epochs[row.epoch], challenger)
                 hit = np.array([row.version == challenger])
                 pair.slow = guardrails.follow(pair.slow, row.epoch, share, hit, MARGIN)
@@ -156,6 +159,8 @@ def _error(
 ) -> tuple[int, float, tuple[bool, ...]] | None:
     """The errors that a row is for a pair: its config revision, the challenger's share, and whether each is its own."""
     row, answers = fact.row, fact.answers
+    if plan.parts(fact.lacking, challenger):
+        return None
     base, other, chosen = answers.get(plan.baseline), answers.get(challenger), answers.get(row.chosen)
     if base is not None and other is not None and (base.is_missing or other.is_missing):
         # A row on which both failed is an error of each, or the margin would be one of the other rows alone.
@@ -205,18 +210,18 @@ def _is_slow(state: ExperimentState, latency_us: float, limit: SlowLimit | None)
     return latency_us > limit.factor * math.exp(threshold.log_us) + limit.allowance_us
 
 
-def as_configured(state: ExperimentState, row: PredictionRow) -> bool:
-    """Whether the version that answered was drawn by the split of its config revision.
+def as_configured(state: ExperimentState, fact: PredictionFact | JoinedFact) -> bool:
+    """Whether the version that answered was drawn by the split of its config revision and its columns.
 
     It was not where the chosen version failed, or where a worker could not serve every version just then. Such rows
     would fail the check of the sample ratio although the split is sound.
     """
-    return row.version == row.chosen and drawn_as_configured(state, row)
+    return fact.row.version == fact.row.chosen and drawn_as_configured(state, fact)
 
 
-def drawn_as_configured(state: ExperimentState, row: PredictionRow) -> bool:
+def drawn_as_configured(state: ExperimentState, fact: PredictionFact | JoinedFact) -> bool:
     """Whether the version that was chosen was drawn by that split, whichever answered in the end."""
-    share = state.epochs[row.epoch].get(row.chosen)
+    row, share = fact.row, fact.split.shares.get(fact.row.chosen)
     if share is None or row.chosen not in state.versions:
         return False
     return row.propensity is None or abs(row.propensity - share) < _ROUNDING

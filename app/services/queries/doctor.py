@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from app.domain.manifest import Manifest
+from app.domain.manifest import Manifest, ReferenceHistory
+from app.domain.timestamps import iso_utc
 
 State = Literal["ok", "warn", "broken"]
 _GIB = 1024**3
@@ -75,6 +76,29 @@ def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
     return Diagnosis(
         name, "ok", f"valid signature; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
     )
+
+
+_ANOTHER_REFERENCE = "bakeoff publish --refresh-reference"
+
+
+def of_references(version: str, history: ReferenceHistory) -> Diagnosis | None:
+    """The references that a version got after its publication; None where there are none."""
+    newest = history.newest
+    counts = f"reference {newest.number}" if newest else f"the reference that {version} was published with"
+    if history.refused:
+        detail = f"{'; '.join(history.refused)}; {counts} counts"
+        advice = f"restore that folder from a backup, or remove it; to make another: {_ANOTHER_REFERENCE} {version}"
+        return Diagnosis(f"references of {version}", "warn", detail, advice)
+    if newest is None:
+        return None
+    since = iso_utc(newest.counts_from_us)
+    return Diagnosis(f"references of {version}", "ok", f"valid signature; {counts} counts since {since}")
+
+
+def of_stray_reference(folder: str) -> Diagnosis:
+    """A reference of a version that is not in the registry."""
+    detail = f"{folder} is the reference of a version that is not in the model registry"
+    return Diagnosis("references", "warn", detail, "restore the version's folder from a backup, or remove this one")
 
 
 def of_registry(place: str, versions: int, served: int) -> Diagnosis:

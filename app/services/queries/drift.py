@@ -8,20 +8,24 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from app.domain.decision import Change
+from app.domain.manifest import REFERENCE_FILE, ReferenceHistory, ReferenceManifest
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import WINDOW
 from app.drift.evidence import PROMISED_REQUESTS, false_alarm_bound
 from app.drift.reference import AnswersFrom
+from app.drift.reference_notes import new_reference
 from app.drift.report_types import AlarmStream, Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
-from app.errors import Contradiction
+from app.errors import ArtefactRefused, Contradiction, UnknownVersion
 from app.services.pages import require_number
-from app.services.queries.drift_records import REFERENCE_FILE, DriftTimelinePoint, PendingAcknowledgement
+from app.services.queries.drift_records import DriftTimelinePoint, PendingAcknowledgement
 from app.services.serving.availability import unknown_version
 from app.services.serving.predictor import LiveModels
 
 MOST_POINTS = 500
 ALARM_EVIDENCE = 1.0
 _PROMISE = FalseAlarmBound(PROMISED_REQUESTS, false_alarm_bound(PROMISED_REQUESTS))
+# Raises `UnknownVersion` and `ArtefactRefused`.
+Histories: TypeAlias = Callable[[str], ReferenceHistory]
 Propose: TypeAlias = Callable[[DriftReport | None], PendingAcknowledgement]
 
 
@@ -64,6 +68,8 @@ class DriftView(msgspec.Struct, frozen=True, kw_only=True):
     least_detectable_outlier_share: float | None = None
     answers_from: AnswersFrom | None = None
     notes: tuple[str, ...] = ()
+    reference_number: int = 0
+    reference_since: str | None = None
     note: str | None = None
 
 
@@ -91,12 +97,16 @@ class DriftTimeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drift:
-    """The use cases behind `GET /drift` and `POST /drift/acknowledge`. `now_us` is the clock (µs since 1970)."""
+    """The use cases behind `GET /drift` and `POST /drift/acknowledge`. `now_us` is the clock (µs since 1970).
 
-    def __init__(self, live: LiveModels, log: DriftLog, now_us: Callable[[], int]) -> None:
+    `histories` has the references that versions got after their publication.
+    """
+
+    def __init__(self, live: LiveModels, log: DriftLog, now_us: Callable[[], int], histories: Histories) -> None:
         self._live = live
         self._log = log
         self._now_us = now_us
+        self._histories = histories
 
     def report(self, version: str | None = None) -> DriftView:
         """Compares all traffic with the training data of a version (default: the champion).
@@ -105,7 +115,7 @@ class Drift:
         """
         name = version or self._required_champion()
         found = self._log.standing(name)
-        return self._unknown(name) if found is None else _view(found)
+        return self._unknown(name) if found is None else self._known(found)
 
     def timeline(self, points: int = 200, version: str | None = None) -> DriftTimeline:
         """Up to `points` (1 to 500) points of a version's drift (default: the champion's), evenly spaced.
@@ -145,7 +155,7 @@ class Drift:
                 changes=_changes(report),
             )
 
-        return _view(self._log.acknowledge(name, propose))
+        return self._known(self._log.acknowledge(name, propose))
 
     def _champion(self) -> str | None:
         configuration = self._live.configuration
@@ -170,13 +180,39 @@ class Drift:
         loaded = self._live.loaded_models.versions.get(version)
         if loaded is None:
             raise unknown_version(version, self._live.loaded_models.versions, "version")
-        files = loaded.manifest.get("files")
-        if isinstance(files, Mapping) and REFERENCE_FILE not in files:
-            return DriftView(version=version, note=f"{version} was published without a drift reference: {_REPUBLISH}")
-        return DriftView(version=version, note=f"the monitor has processed no request for {version} yet: {_RUN_IT}")
+        files, history = loaded.manifest.get("files"), self._history(version)
+        if history.newest is None and isinstance(files, Mapping) and REFERENCE_FILE not in files:
+            note = f"{version} was published without a drift reference: to give it one, {new_reference(version)}"
+            return DriftView(version=version, notes=history.refused, note=note)
+        note = f"the monitor has processed no request for {version} yet: {_RUN_IT}"
+        return DriftView(version=version, notes=(*_awaited(history, 0), *history.refused), note=note)
+
+    def _known(self, report: DriftReport) -> DriftView:
+        """The view of a report, with what the registry has that the monitor has not begun with."""
+        history = self._history(report.version)
+        notes = (*_awaited(history, report.reference_number), *report.notes, *history.refused)
+        return _view(msgspec.structs.replace(report, notes=notes))
+
+    def _history(self, version: str) -> ReferenceHistory:
+        # A report outlives the version's folder, and what cannot be read counts for nothing.
+        try:
+            return self._histories(version)
+        except (UnknownVersion, ArtefactRefused):
+            return ReferenceHistory()
 
 
-_REPUBLISH = "to watch its traffic, publish it again under another name with `bakeoff publish --reference`"
+def _awaited(history: ReferenceHistory, begun: int) -> tuple[str, ...]:
+    """What to say of a newer reference than the one with the number `begun`."""
+    newest: ReferenceManifest | None = history.newest
+    if newest is None or newest.number <= begun:
+        return ()
+    since = iso_utc(newest.counts_from_us)
+    return (
+        f"{newest.version} has reference {newest.number} now: the monitor begins anew with it at the first request "
+        f"served from {since} on.",
+    )
+
+
 _TOO_EARLY = "the monitor has stored no point yet: the first one comes after 20 requests"
 _RUN_IT = "send requests, and check that the monitor runs (`bakeoff monitor`)"
 

@@ -13,7 +13,6 @@ from app.drift.report_types import DriftReport
 
 # The projection's name in the store; each version's state is below it, and its report below that.
 NAME = "drift"
-REFERENCE_FILE = "reference.json"
 ACKNOWLEDGE = "acknowledge_drift"
 
 # Where something stands in the one total order of the log: see `app.domain.log_event`.

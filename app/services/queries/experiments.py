@@ -5,12 +5,13 @@ The first half builds API views from an experiment's record and the active confi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
 
+from app.domain.columns import matched
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.monitor_state import StoredReport
 from app.domain.report import (
@@ -25,6 +26,7 @@ from app.domain.timestamps import iso_utc
 from app.errors import NotReady, StoreUnavailable, UnknownExperiment
 from app.scoring.table import metric_of
 from app.services.pages import LARGEST_PAGE, require_number
+from app.services.ports import LoadedModels
 from app.services.serving.health import MONITOR_STALE_S
 from app.services.serving.predictor import LiveModels
 from app.services.snapshot import CachedSnapshot
@@ -108,6 +110,30 @@ def overlaid(report: ExperimentReport, configuration: Configuration) -> Experime
     new = tuple(VariantReport(version=version, weight=0.0) for version in weights if version not in known)
     variants = tuple(replace(each, weight=weights.get(each.version, 0.0)) for each in report.variants + new)
     return replace(report, variants=variants)
+
+
+def with_excluded(report: ExperimentReport, models: LoadedModels) -> ExperimentReport:
+    """The report with the reason for each version that takes no part: of the loaded ones, and where no request suits.
+
+    A version that is not loaded any more is in the report by its requests alone.
+    """
+    never = {each.version: _lacking(each.version, models) for each in report.variants if each.answerable_share == 0}
+    excluded: Mapping[str, str] = {**never, **models.excluded}
+    return replace(report, excluded=excluded) if excluded else report
+
+
+def _lacking(version: str, models: LoadedModels) -> str:
+    """Why no request could be answered by the version: which of its columns clients may leave out, and do."""
+    loaded, reference = models.versions.get(version), models.versions.get(models.reference or "")
+    if loaded is None or reference is None:
+        return "reads a column that no request has"
+    features = loaded.contract.features
+    places = matched(features, reference.contract.features)
+    names = [feature.name for feature, place in zip(features, places, strict=True) if place is None]
+    if len(names) == 1:
+        return f"reads the column {names[0]}, which no request has"
+    more = f"; it reads {', '.join(names)} beside those of {reference.name}" if names else ""
+    return f"no request has every column that it reads{more}"
 
 
 def entry_of(record: ExperimentRecord) -> ExperimentEntry:
@@ -196,7 +222,8 @@ class Experiments:
             raise NotReady("no experiment is known: the store could not be used so far; see GET /health")
         running = configuration.experiment_id
         found = self._running.get(lambda: self._read(running), key=running)
-        return overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
+        report = overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
+        return with_excluded(report, self._live.loaded_models)
 
     def report(self, experiment_id: str) -> ExperimentReport:
         """The report on any experiment, running or finished. Raises `UnknownExperiment` and `StoreUnavailable`."""

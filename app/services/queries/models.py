@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from app.domain.classes import permutation
 from app.domain.contract import FeatureKind, Task
-from app.domain.manifest import FileSum, Manifest, Parity, Source
+from app.domain.manifest import REFERENCE_FILE, FileSum, Manifest, Parity, ReferenceHistory, Source
+from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.control.aliases import aliases_after
 from app.services.ports import LoadedModels
@@ -18,7 +20,8 @@ from app.services.serving.predictor import LiveModels
 class RegistryReader(Protocol):
     """The model registry as it is now.
 
-    `manifest` raises `ArtefactRefused` (a wrong signature) and `UnknownVersion`, `aliases` raises `ArtefactRefused`.
+    `manifest` and `reference_history` raise `ArtefactRefused` (a wrong signature) and `UnknownVersion`; `aliases`
+    raises `ArtefactRefused`.
     """
 
     def names(self) -> tuple[str, ...]: ...
@@ -26,6 +29,8 @@ class RegistryReader(Protocol):
     def manifest(self, version: str) -> Manifest: ...
 
     def aliases(self) -> Mapping[str, str]: ...
+
+    def reference_history(self, version: str) -> ReferenceHistory: ...
 
 
 class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,15 +46,37 @@ class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool
     open_categories: bool
     source_name: str | None
+    boolean: bool
 
 
 class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The feature contract with all of its fields. `classes` are by class id, none for regression."""
+    """The feature contract with all of its fields. `classes` are by class id, none for regression.
+
+    They are named as answers name them. Where the version's own training data spell them differently, these names are
+    in `training_classes`, in the same order; else that is null.
+    """
 
     task: Task
     target: str
     features: tuple[FeatureEntry, ...]
     classes: tuple[str, ...]
+    training_classes: tuple[str, ...] | None
+
+
+class ReferenceEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """The drift reference that counts for a version: the newest that is valid.
+
+    `number` is 0 for the one that the version was published with, whose `rows` the manifest does not count. Requests
+    served from `since` on are compared with it. `dataset` is where its rows came from, and `reference_is` what the
+    publisher said of them (null for number 0). `refused` are the reasons why newer ones do not count.
+    """
+
+    number: int
+    since: str
+    rows: int | None
+    dataset: str
+    reference_is: str | None
+    refused: tuple[str, ...] = ()
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +85,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
     that force no version may reach it, because its contract is compatible with the reference version's. `runtime`:
     what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null for versions
-    published by releases that did not count them.
+    published by releases that did not count them. `reference`: the drift reference that counts; null without one.
     """
 
     version: str
@@ -79,6 +106,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, FileSum]
     examples: tuple[tuple[float | str | None, ...], ...]
     repeated_share: float | None
+    reference: ReferenceEntry | None
     data_report: Mapping[str, object]
 
 
@@ -101,7 +129,7 @@ class ModelQueries:
         """Every version in the registry, and every loaded one."""
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
-        entries = _loaded(loaded_models, aliases)
+        entries = self._loaded(loaded_models, aliases)
         refused = {version.name: version.reason for version in loaded_models.refused}
         for name in self._registry.names():
             if name in loaded_models.versions:
@@ -112,7 +140,7 @@ class ModelQueries:
                 refused.setdefault(name, error.message)
             else:
                 if name not in refused:
-                    entries.append(_entry(manifest, loaded_models, aliases))
+                    entries.append(self._entry(manifest, loaded_models, aliases))
         entries.sort(key=lambda entry: entry.ordinal)  # the order of publication; names sort v10 before v2
         return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
 
@@ -121,7 +149,7 @@ class ModelQueries:
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
         refused = {version.name: version.reason for version in loaded_models.refused}
-        return ModelListing(models=tuple(_loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
+        return ModelListing(models=tuple(self._loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
 
     def entry(self, version: str) -> ModelEntry:
         """One version. Raises `UnknownVersion`; for a refused version its message has the reason."""
@@ -143,18 +171,89 @@ class ModelQueries:
             table = loaded_models.aliases
         return aliases_after(table, self._live.configuration.champion)
 
+    def _loaded(self, loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
+        return [
+            self._entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
+            for version in loaded_models.versions.values()
+        ]
 
-def _loaded(loaded_models: LoadedModels, aliases: Mapping[str, str]) -> list[ModelEntry]:
-    return [
-        _entry(msgspec.convert(version.manifest, Manifest), loaded_models, aliases, version.runtime_name)
-        for version in loaded_models.versions.values()
-    ]
+    def _entry(
+        self,
+        manifest: Manifest,
+        loaded_models: LoadedModels,
+        aliases: Mapping[str, str],
+        runtime: str | None = None,
+    ) -> ModelEntry:
+        # What is loaded stays listed, whatever has become of its folder; then no later reference of it counts either.
+        try:
+            history = self._registry.reference_history(manifest.version)
+        except (ArtefactRefused, UnknownVersion):
+            history = ReferenceHistory()
+        return _entry(manifest, loaded_models, aliases, runtime, reference_entry(manifest, history))
+
+
+def reference_entry(manifest: Manifest, history: ReferenceHistory) -> ReferenceEntry | None:
+    """The reference that counts for the version; None where it has none."""
+    newest = history.newest
+    if newest is not None:
+        return ReferenceEntry(
+            number=newest.number,
+            since=iso_utc(newest.counts_from_us),
+            rows=newest.rows,
+            dataset=newest.source.dataset,
+            reference_is=newest.reference_is,
+            refused=history.refused,
+        )
+    if REFERENCE_FILE not in manifest.files:
+        return None
+    return ReferenceEntry(
+        number=0,
+        since=manifest.created_at,
+        rows=None,
+        dataset=manifest.source.dataset,
+        reference_is=None,
+        refused=history.refused,
+    )
+
+
+def _places(manifest: Manifest, loaded_models: LoadedModels) -> Mapping[str, int]:
+    """The classes as answers name them, by class id, each with the version's own id of it."""
+    own = manifest.contract.classes
+    loaded = loaded_models.versions.get(manifest.version)
+    names = loaded.contract.classes if loaded is not None else manifest.numbered_classes or own
+    places = permutation(names, own)
+    return dict(zip(own, range(len(own)), strict=True) if places is None else zip(names, places, strict=True))
+
+
+def _contract(manifest: Manifest, places: Mapping[str, int]) -> ContractEntry:
+    contract, names = manifest.contract, tuple(places)
+    trained = tuple(contract.classes[place] for place in places.values())
+    return ContractEntry(
+        task=contract.task,
+        target=contract.target,
+        features=msgspec.convert(contract.features, tuple[FeatureEntry, ...], from_attributes=True),
+        classes=names,
+        training_classes=None if trained == names else trained,
+    )
+
+
+def _reordered(figures: Mapping[str, object], places: list[int]) -> Mapping[str, object]:
+    """The figures, with the confusion matrix in the order of the classes in answers."""
+    matrix: Any = figures.get("confusion_matrix")
+    if not matrix or len(matrix) != len(places):
+        return figures
+    return {**figures, "confusion_matrix": [[matrix[row][column] for column in places] for row in places]}
 
 
 def _entry(
-    manifest: Manifest, loaded_models: LoadedModels, aliases: Mapping[str, str], runtime: str | None = None
+    manifest: Manifest,
+    loaded_models: LoadedModels,
+    aliases: Mapping[str, str],
+    runtime: str | None,
+    reference: ReferenceEntry | None,
 ) -> ModelEntry:
     name = manifest.version
+    places = _places(manifest, loaded_models)
     loaded = loaded_models.versions.get(name)
     model = manifest.files.get("model.joblib")
     return ModelEntry(
@@ -168,13 +267,14 @@ def _entry(
         estimator=manifest.estimator,
         runtime=runtime or manifest.runtime,
         sha256=loaded.sha256 if loaded is not None else model.sha256 if model is not None else "",
-        contract=msgspec.convert(manifest.contract, ContractEntry, from_attributes=True),
-        metrics=manifest.metrics,
+        contract=_contract(manifest, places),
+        metrics={group: _reordered(figures, list(places.values())) for group, figures in manifest.metrics.items()},
         source=manifest.source,
         parity=manifest.parity,
         libraries=manifest.libraries,
         files=manifest.files,
         examples=manifest.examples,
         repeated_share=manifest.cases.repeated_share,
+        reference=reference,
         data_report=manifest.data_report,
     )

@@ -1,4 +1,4 @@
-"""The Batch page: upload a CSV file, download it with predictions."""
+"""The Batch page: upload a CSV or Parquet file, download it with predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import hashlib
 import pandas as pd
 import streamlit as st
 
-from app.ui.batch import ROWS_PER_CALL, BatchJob, Table, UnreadableFile, matched, read_table, template
+from app.tables.table import Table, TableRefused
+from app.ui.batch import ROWS_PER_CALL, BatchJob, chosen_twice, matched, read_upload, template
 from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
 from app.ui.records import ApiModel, ApiModels
@@ -22,7 +23,7 @@ _MOST_BAD_SHOWN = 1000
 def show() -> None:
     """The whole page."""
     st.title("Batch")
-    st.caption("Upload a CSV file and download it with predictions.")
+    st.caption("Upload a CSV or Parquet file and download it, as CSV, with predictions.")
     served = served_models("batch")
     if served is None:
         return
@@ -46,7 +47,9 @@ def _uploaded(model: ApiModel) -> Table | None:
         on_click="ignore",
     )
     upload = st.file_uploader(
-        "A CSV file with a header", type="csv", help=f"Columns: {names}. Other columns are kept unchanged."
+        "A CSV file with a header, or a Parquet file",
+        type=["csv", "tsv", "txt", "parquet"],
+        help=f"Columns: {names}. Other columns are kept unchanged.",
     )
     if upload is None:
         if st.session_state.get(_JOB) is None:
@@ -56,8 +59,8 @@ def _uploaded(model: ApiModel) -> Table | None:
         return None
     try:
         return _read(upload.getvalue())
-    except UnreadableFile as error:
-        st.error(f"**The file cannot be read:** {error}.", icon=":material/error:")
+    except TableRefused as error:
+        st.error(f"**The file cannot be read:** {error.message}.", icon=":material/error:")
         return None
 
 
@@ -65,7 +68,7 @@ def _read(content: bytes) -> Table:
     """The table; parsed once per file, not on every click."""
     digest = hashlib.sha256(content).hexdigest()
     if st.session_state.get("batch.digest") != digest:
-        st.session_state["batch.table"] = read_table(content)
+        st.session_state["batch.table"] = read_upload(content)
         st.session_state["batch.digest"] = digest
         st.session_state.pop(_JOB, None)
     table: Table = st.session_state["batch.table"]
@@ -73,7 +76,7 @@ def _read(content: bytes) -> Table:
 
 
 def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
-    found = matched(model.contract, table.header)
+    found = matched(model.contract, table.names)
     unmatched = [name for name, column in found.items() if column is None]
     needed = {feature.name for feature in model.contract.features if not feature.nullable}
     with st.expander(f"Columns: {len(found) - len(unmatched)} of {len(found)} matched", expanded=bool(unmatched)):
@@ -81,13 +84,22 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
     lacking = [name for name, column in columns.items() if column is None and name in needed]
     if lacking:
         st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
+    twice = chosen_twice(columns)
+    for column, features in twice.items():
+        st.warning(
+            f"**{column}** is chosen for {' and '.join(features)}: choose one column for each.",
+            icon=":material/extension:",
+        )
     version = chosen_version(
         models,
         f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
         "in the experiment.",
     )
     if st.button(
-        f"Predict {len(table.lines):,} rows", type="primary", icon=":material/play_arrow:", disabled=bool(lacking)
+        f"Predict {len(table.lines) + len(table.ragged):,} rows",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=bool(lacking or twice),
     ):
         st.session_state[_JOB] = BatchJob(table, model.contract, columns, version)
         st.session_state.pop(_RESULT, None)
@@ -99,8 +111,8 @@ def _matching(found: dict[str, str | None], table: Table) -> dict[str, str | Non
     for index, (name, column) in enumerate(found.items()):
         columns[name] = places[index % 3].selectbox(
             name,
-            table.header,
-            index=table.header.index(column) if column is not None else None,
+            table.names,
+            index=table.names.index(column) if column is not None else None,
             placeholder="not in the file",
             key=f"column-{name}-{column}",
         )

@@ -24,6 +24,8 @@ _KINDS = {
     "outputs": "the answers",
     "errors": "the errors",
 }
+# What the `requests` of a stream count.
+_COUNTED = {"outputs": "answers", "errors": "labels"}
 
 
 def show() -> None:
@@ -64,7 +66,7 @@ def _headline(report: ApiDrift) -> None:
     if report.alarm:
         kinds = [word for kind, word in _KINDS.items() if any(each.kind == kind for each in report.alarm_streams)]
         # An API of an earlier release names no streams.
-        what = f"a change is proven in {' and '.join(kinds)}" if kinds else "the traffic has changed"
+        what = f"a change is proven in {_listed(kinds)}" if kinds else "the traffic has changed"
         st.error(
             f"**Alarm: {what}.**{since} Find the cause below, then acknowledge the alarm.",
             icon=":material/notifications_active:",
@@ -107,7 +109,7 @@ def _alarm_streams(report: ApiDrift) -> None:
             "raised by": readable(each.name),
             "kind": _KINDS.get(each.kind, each.kind),
             "evidence then": each.evidence,
-            "after requests": each.requests,
+            "after": f"{number(each.requests)} {_COUNTED.get(each.kind, 'requests')}",
             "at": UNKNOWN if each.at is None else moment(each.at),
         }
         for each in report.alarm_streams
@@ -116,6 +118,10 @@ def _alarm_streams(report: ApiDrift) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The streams that raised the alarm.", column_config=fine)
     if report.assumption:
         st.caption(report.assumption)
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _figures(report: ApiDrift) -> None:

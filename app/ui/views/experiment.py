@@ -27,6 +27,7 @@ from app.ui.wording import (
     moment,
     number,
     p_value,
+    part,
     readable,
     seconds_since,
     share,
@@ -166,13 +167,21 @@ def _variants(report: ApiExperiment) -> None:
     beside(
         traffic.share_drawing(frame), frame, traffic.share_description(frame), actual=percent, **{"target now": percent}
     )
+    for version, reason in report.excluded.items():
+        st.warning(f"**{version} takes no part.** {as_sentence(reason)}", icon=":material/block:")
     rewarded = report.metric == comparison.REWARD
     _means(report, rewarded)
+    some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
     st.dataframe(
-        pd.DataFrame([_variant_row(variant, rewarded) for variant in report.variants]),
+        pd.DataFrame([_variant_row(variant, rewarded, some_lack) for variant in report.variants]),
         hide_index=True,
         alt="Each version with its requests, outcomes, errors and latency.",
     )
+    if some_lack:
+        st.caption(
+            "Could take part: the share of the requests that have every column that the version reads. Versions are "
+            "compared only on the requests that both of them could have answered."
+        )
 
 
 def _means(report: ApiExperiment, rewarded: bool) -> None:
@@ -214,11 +223,12 @@ def _range(pair: tuple[float, float] | None) -> str:
     return interval(pair).replace("+", "")
 
 
-def _variant_row(variant: ApiVariant, rewarded: bool) -> dict[str, object]:
+def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[str, object]:
     latency = variant.latency_ms
     return {
         "version": variant.version,
         "requests": variant.requests,
+        **({"could take part": part(variant.answerable_share)} if some_lack else {}),
         **({"rewards": variant.rewards} if rewarded else {"labelled (served)": variant.labelled}),
         "errors": variant.errors,
         "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),

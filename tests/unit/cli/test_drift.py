@@ -137,7 +137,7 @@ def test_a_file_that_is_sorted_can_be_shuffled(folder, capsys):
 @pytest.mark.parametrize(
     ("header", "version", "complaint"),
     [
-        ("price,Size (m2),colour,other", "v1", "no column for feature 'new'"),
+        ("price,Size (m2),colour,other", "v1", "live.csv has no column for the model's feature 'new'"),
         ("price,Size (m2),colour,new", "v9", "no version 'v9'"),
     ],
 )

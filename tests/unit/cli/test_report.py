@@ -349,3 +349,22 @@ def test_a_version_that_fails_its_health_probe_is_named(environment, api, capsys
     api.answer("/experiment/decision", {**DECIDED, "decision": {**DECIDED["decision"], "checked": checked}})
     assert main(["decide", "rollback", "--yes"]) == 0
     assert "v1 FAILS its health probe: it raised ValueError" in capsys.readouterr().out
+
+
+def test_what_takes_part_in_some_requests_or_in_none_stands_below_the_versions():
+    shares = [1.0, 0.4237, 0.0]
+    variants = tuple(
+        replace(report().variants[0], version=f"v{number}", answerable_share=share)
+        for number, share in enumerate(shares, 1)
+    )
+    excluded = {"v3": "reads the column wind_speed, which no request has"}
+    shown = " ".join(text(report(variants=variants, excluded=excluded)).split())
+    assert "v2 could take part in 42 % of the requests: the others lack a column that it reads" in shown
+    assert "v3 takes no part: reads the column wind_speed, which no request has" in shown
+    assert "v1 could" not in shown
+    assert "v3 could" not in shown
+
+
+def test_nothing_is_said_of_taking_part_where_every_request_has_every_column():
+    shown = text(report(variants=(replace(report().variants[0], answerable_share=1.0),)))
+    assert "take part" not in shown

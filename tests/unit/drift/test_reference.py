@@ -10,7 +10,7 @@ from app.domain.prediction import Outputs
 from app.drift.cells import MAX_CATEGORIES, OTHERS
 from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
 from app.drift.report import drift_report
-from app.drift.watch import start, update
+from app.drift.watch import fits, output_keys, start, update
 from app.errors import DataRefused
 from tests.unit.drift.drift_samples import numeric_contract
 
@@ -147,3 +147,32 @@ def test_a_reference_of_another_format_is_refused(reference):
 def test_the_answers_that_a_model_gives_are_streams(outputs, names):
     reference = build_reference(numeric_contract(2), NORMAL, seed=1, answers=ReferenceAnswers("holdout", outputs))
     assert names == (None if reference.outputs is None else [stream.name for stream in reference.outputs.streams])
+
+
+def of_classes(*names: str, ids: list[int]) -> DriftReference:
+    """The reference of a model that answers these class ids, with certainty."""
+    contract = FeatureContract(task="classification", target="y", features=(Feature("a"), Feature("b")), classes=names)
+    outputs = Outputs(class_ids=np.array(ids), probabilities=np.eye(len(names))[ids])
+    answers = ReferenceAnswers("holdout", outputs, errors=3)
+    return build_reference(contract, NORMAL, seed=1, answers=answers)
+
+
+def test_a_reference_under_another_numbering_ranks_the_same_answers_the_same():
+    ids = [0, 1, 2, 2, 1, 0, 0, 0, 2, 1] * 6
+    own = of_classes("2", "9", "10", ids=ids)
+    renamed = own.renamed(("10.0", "2.0", "9.0"))
+    assert renamed.classes == ("10.0", "2.0", "9.0")
+    other_ids = np.array([1, 2, 0])[ids]
+    before = output_keys(own, Outputs(class_ids=np.array(ids), probabilities=np.eye(3)[ids]))
+    after = output_keys(renamed, Outputs(class_ids=other_ids, probabilities=np.eye(3)[other_ids]))
+    np.testing.assert_array_equal(after, before)
+    shown = {cells.name: cells.bins for cells in renamed.outputs.cells}
+    assert set(shown["predicted_class"]) == {"10.0", "2.0", "9.0"}
+    assert renamed.outputs.streams == own.outputs.streams
+    assert fits(renamed, start(own))
+
+
+def test_a_reference_of_other_classes_is_not_renamed():
+    own = of_classes("no", "yes", ids=[0, 1] * 30)
+    assert own.renamed(("no", "maybe")) is own
+    assert own.renamed(("no", "yes")) is own

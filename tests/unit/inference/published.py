@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from app.domain.contract import Feature, FeatureContract
+from app.domain.manifest import FileSum, ReferenceManifest, Source
 from app.domain.manifest import Manifest as Manifest
-from app.domain.manifest import Source
 from app.inference.publication import VersionDraft
 from tests import builders
 
@@ -77,6 +77,24 @@ def manifest() -> Manifest:
     """A manifest before it is published."""
     contract = numeric_contract(np.zeros((1, 2)), 2)
     return builders.manifest(contract=contract, version="", ordinal=0, estimator="Nothing", runtime="sklearn")
+
+
+def reference_manifest(number: int = 1, version: str = "v1", **changes: object) -> ReferenceManifest:
+    """The manifest of a later reference of a version; it counts from `number` seconds after a fixed time on."""
+    values = {
+        "version": version,
+        "ordinal": 1,
+        "model": "a" * 64,
+        "number": number,
+        "created_at": "2023-11-14T22:13:00Z",
+        "counts_from_us": 1_700_000_000_000_000 + number * 1_000_000,
+        "reference_is": "holdout",
+        "rows": 60,
+        "source": Source(dataset="rows.csv", target="y", rows=60, sha256="d" * 64),
+        "libraries": {},
+        "files": {"reference.json": FileSum(sha256="e" * 64, bytes=10)},
+    }
+    return ReferenceManifest(**{**values, **changes})
 
 
 def uniform_rows(rows: np.ndarray, count: int, seed: int = 7) -> np.ndarray:

@@ -32,19 +32,19 @@ def reference(seed=1, errors=6):
     return build_reference(CONTRACT, chance.normal(size=(150, 3)), seed=seed, answers=answers)
 
 
-def known(version, found=None, sha256="1"):
+def known(version, found=None, sha256="1", number=0, from_us=0):
     found = found or reference()
-    return KnownReference(version, ORDINALS[version], sha256, found, _digest(found))
+    return KnownReference(version, ORDINALS[version], sha256, found, _digest(found), number, from_us)
 
 
 class Fixed:
-    """References that are there."""
+    """References that are there, of a version in order of their numbers."""
 
-    def __init__(self, *versions):
-        self.versions = {each.version: each for each in versions}
+    def __init__(self, *references):
+        self.references = references
 
     def of(self, version):
-        return self.versions.get(version)
+        return [each for each in self.references if each.version == version]
 
 
 class WatchedLog(SmallLog):

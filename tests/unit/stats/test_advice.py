@@ -13,7 +13,7 @@ from app.stats import sentences
 from app.stats.advice import recommend
 from app.stats.assumptions import unverified_assumptions
 from app.stats.estimates import NO_LABELS, NotEstimable, bar
-from app.stats.evidence import LabelArrival, Present
+from app.stats.evidence import LabelArrival, Present, percent
 from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.stopping import Conclusions
@@ -269,3 +269,54 @@ def test_every_action_has_the_present_on_its_side(state):
     if advice.action == "investigate":
         assert " was " in advice.reason
     assert not (advice.action == "keep" and " was " in advice.reason)
+
+
+def advise(given):
+    return recommend([given], SOUND, [], TERMS, "v1")
+
+
+def test_a_winner_on_few_requests_is_promoted_with_the_consequence():
+    advice = advise(replace(BETTER, comparable_share=0.031))
+    assert (advice.action, advice.version) == ("promote", "v2")
+    assert advice.reason.startswith("v2 is better than v1: ")
+    assert advice.reason.endswith(
+        "; only 3.1 % of the requests have every column that the two read, and v2 as champion refuses those that lack "
+        "one of its own"
+    )
+
+
+def test_a_verdict_on_few_requests_says_on_how_many():
+    reason = advise(replace(WORSE, comparable_share=0.2)).reason
+    assert reason.endswith("; only 20 % of the requests have every column that the two read")
+
+
+@pytest.mark.parametrize(
+    ("share", "refused"), [(0.9, True), (0.985, True), (0.995, False), (1.0, False), (None, False)]
+)
+def test_a_champion_that_would_refuse_requests_is_not_promoted_automatically(share, refused):
+    reasons = unverified_assumptions(
+        replace(BETTER, comparable_share=share), SOUND, replace(TERMS, labels_exogenous=True)
+    )
+    assert [each.partition(" of the requests lack a column of v2 or v1")[1] != "" for each in reasons] == [
+        True
+    ] * refused
+
+
+def test_a_challenger_of_which_no_request_has_every_column_is_named():
+    assert advise(replace(evidence(0, 0, 0), comparable_share=0.0)).reason == (
+        "nothing is known about v2 against v1: no request has every column that the two read, so they could not both "
+        "take part in any"
+    )
+
+
+@pytest.mark.parametrize("share", [None, 1.0, 0.995])
+def test_nothing_is_said_of_columns_where_nearly_every_request_has_all(share):
+    assert "column" not in advise(replace(BETTER, comparable_share=share)).reason
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0.0, "0 %"), (1e-9, "0.01 %"), (0.031, "3.1 %"), (0.42, "42 %"), (0.9999999, "99.9 %"), (1.0, "100 %")],
+)
+def test_a_share_reads_as_none_or_all_only_where_it_is(share, shown):
+    assert percent(share) == shown

@@ -113,6 +113,13 @@ def test_any_window_comes_back(store, experiments, window):
     assert store.windows("one", [window.seq], -BIG - 1) == {window.seq: window}
 
 
+def test_a_window_keeps_the_versions_that_took_no_part(store, experiments):
+    plain = OpenWindow(seq=7, closes_at_us=200, epoch=2, version="v1", lacking=("v2",))
+    rewarded = OpenWindow(seq=8, closes_at_us=200, epoch=2, version="v1", lacking=("v2", "v3"), reward=0.5)
+    store.commit("experiment", Cursor(), Cursor(1), Changes(windows={"one": (plain, rewarded)}))
+    assert store.windows("one", [7, 8], 0) == {7: plain, 8: rewarded}
+
+
 def test_windows_are_found_by_prediction_and_by_their_end(store, experiments):
     store.commit("experiment", Cursor(), Cursor(1), Changes(windows={"one": WINDOWS}))
     assert store.windows("one", [6, 9], 0) == by_seq(WINDOWS[1:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.errors import DataRefused
-from app.training.dataset import load, read_csv
+from app.training.dataset import from_csv, load, read_csv
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,14 @@ def test_quotes_protect_separators_and_line_ends(csv_of):
 
 
 @pytest.mark.parametrize("gap", ["", "NA", "nan", "NULL", "None", "?", "  "])
-def test_usual_spellings_of_nothing_are_missing(csv_of, gap):
-    assert cells(csv_of(f"a,b\n{gap},1\n"))["a"] == (None,)
+def test_usual_spellings_of_nothing_are_missing_among_numbers(csv_of, gap):
+    (column, _) = read_csv(csv_of(f"a,b\n{gap},1\n2,3\n"))
+    assert column.missing.tolist() == [True, False]
+
+
+def test_what_the_user_says_is_missing_is_missing_everywhere(csv_of):
+    dataset = from_csv(csv_of("a,b,y\n-,1,u\nx,-,v\n"), "y", ("-",))
+    assert [column.missing.tolist() for column in dataset.columns] == [[True, False], [False, True]]
 
 
 def test_a_column_without_a_name_is_numbered(csv_of):
@@ -94,8 +100,8 @@ def test_numbers_may_have_a_decimal_comma_after_semicolons(csv_of):
         (b"a,b\n1,2,3\n", "line 2: 3 fields where the header has 2"),
         (b"a,b\n1,2\n3\n", "line 3: 1 fields"),
         (b"a,a\n1,2\n", "more than one column 'a'"),
-        ("a\nKöln\n".encode("latin-1"), "not UTF-8 text (byte 0xf6 at offset 3)"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        ("a\nKöln\n".encode("latin-1"), "line 2: not UTF-8 text (byte 0xf6 at offset 3; Latin-1"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "UTF-16"),
         (b"\x80\x05\x95", "not UTF-8"),
         (b'a\n"' + b"x" * 200_000, "line"),
     ],

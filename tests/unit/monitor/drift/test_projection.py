@@ -14,9 +14,12 @@ from sqlalchemy import text
 from app.domain.contract import Feature, FeatureContract
 from app.domain.log_event import Cursor, in_order
 from app.domain.manifest import FileSum
+from app.domain.timestamps import iso_utc
+from app.drift.detector_state import RULES
 from app.drift.reference import build_reference
 from app.drift.watch import start, update
 from app.errors import ArtefactRefused
+from app.inference.references import LaterReference, LaterReferences
 from app.monitor.drift.projection import WatchedVersion
 from app.monitor.drift.references import References
 from app.monitor.experiment.projection import ExperimentProjection
@@ -25,6 +28,7 @@ from app.monitor.publisher import DriftCheck
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database
 from app.store.kinds import MONITORING
+from tests.unit.inference.published import reference_manifest
 from tests.unit.monitor.watched_log import WatchedLog, known, reference
 
 
@@ -241,7 +245,7 @@ def test_a_state_of_other_rules_begins_anew_and_says_so(log, caplog):
     log.watch()
     with log.database.begin(MONITORING) as connection:
         statement = "UPDATE monitor_state SET body = replace(body, :new, :old)"
-        connection.execute(text(statement), {"new": '"rules":2', "old": '"rules":1'})
+        connection.execute(text(statement), {"new": f'"rules":{RULES}', "old": '"rules":1'})
     log.requests(5)
     with caplog.at_level(logging.WARNING):
         log.watch(known("v1"))
@@ -411,11 +415,132 @@ def test_an_experiment_that_is_over_is_not_stopped_by_drift(log):
     assert DriftCheck(lambda: None, log.table.standing)("one") == ()
 
 
+def refreshed(log, requests, seed=1, number=1):
+    """A later reference of v1, which counts from the next of the requests on; they are logged."""
+    later = known("v1", reference(seed), sha256=f"later {seed}", number=number, from_us=log.now_us + 1)
+    log.requests(requests, seed=10 + number)
+    return later
+
+
+def test_a_later_reference_begins_the_drift_of_its_version_anew(log, caplog):
+    log.requests(200, shift=3.0)
+    log.watch()
+    alarmed = log.report()
+    later = refreshed(log, 30)
+    with caplog.at_level(logging.WARNING):
+        log.watch(known("v1"), later, known("v2"))
+    after, other = log.report(), log.report("v2")
+    assert (alarmed.alarm, alarmed.requests, alarmed.reference_number) == (True, 200, 0)
+    assert (after.alarm, after.alarms, after.requests, after.reference_number) == (False, 0, 30, 1)
+    assert after.reference_since == iso_utc(later.from_us)
+    assert f"Since {after.reference_since} requests are compared with reference 1 of v1" in after.notes[0]
+    assert (other.alarm, other.requests, other.reference_number) == (True, 230, 0)
+    [record] = caplog.records
+    assert (record.message, record.event_fields["version"]) == ("drift_begun_anew", "v1")
+    assert record.event_fields["reason"] == f"reference 1 counts for requests served from {after.reference_since} on"
+
+
+def test_requests_before_a_later_reference_counts_are_compared_with_the_one_before(log):
+    log.requests(40)
+    later = known("v1", reference(2), sha256="later", number=1, from_us=log.now_us + 10_000_000)
+    log.watch(known("v1"), later)
+    assert (log.report().requests, log.report().reference_number) == (40, 0)
+
+
+def test_the_timeline_begins_anew_with_a_later_reference(log):
+    log.requests(100)
+    log.watch()
+    later = refreshed(log, 5)
+    log.watch(known("v1"), later)
+    assert log.table.timeline("v1", 200) == []
+    log.requests(20)
+    log.watch(known("v1"), later)
+    assert [point.requests for point in log.table.timeline("v1", 200)] == [20]
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 64, 5000])
+def test_a_replay_with_later_references_gives_the_states_of_the_first_run(log, batch_rows):
+    busy(log)
+    log.watch()
+    first = refreshed(log, 45)
+    log.watch(known("v1"), first, known("v2"))
+    second = refreshed(log, 60, seed=2, number=2)
+    log.watch(known("v1"), first, second, known("v2"))
+    expected = log.states()
+    log.forget()
+    log.watch(known("v1"), first, second, known("v2"), batch_rows=batch_rows)
+    assert log.states() == expected
+
+
+def test_the_same_rows_as_a_later_reference_begin_anew_too(log):
+    log.requests(50)
+    first, again = refreshed(log, 30, seed=2), None
+    log.watch(known("v1"), first)
+    again = known("v1", sha256="1", number=2, from_us=log.now_us + 1)
+    log.requests(10)
+    log.watch(known("v1"), first, again)
+    assert (log.report().requests, log.report().reference_number) == (10, 2)
+
+
+def test_without_its_newest_reference_a_version_goes_back_to_the_one_before_and_says_so(log, caplog):
+    log.requests(50)
+    first = refreshed(log, 30)
+    second = refreshed(log, 30, seed=2, number=2)
+    log.watch(known("v1"), first, second)
+    log.requests(12)
+    with caplog.at_level(logging.WARNING):
+        log.watch(known("v1"), first)
+    assert (log.report().requests, log.report().reference_number) == (12, 1)
+    assert "is gone; reference 1 counts" in caplog.records[-1].event_fields["reason"]
+
+
+@pytest.mark.parametrize("batch_rows", [3, 5000])
+def test_a_version_without_a_reference_of_its_publication_is_watched_from_its_later_one_on(log, batch_rows):
+    log.requests(50, shift=3.0)
+    later = refreshed(log, 30)
+    log.watch(later, batch_rows=batch_rows)
+    assert (log.report().requests, log.report().alarms) == (30, 0)
+
+
+def test_an_alarm_against_a_later_reference_can_be_acknowledged(log):
+    log.requests(60, shift=3.0)
+    log.watch()
+    log.acknowledge()
+    later = refreshed(log, 10)
+    log.requests(60, shift=3.0)
+    log.watch(known("v1"), later)
+    assert log.report().alarm
+    log.acknowledge()
+    log.requests(30, shift=3.0, seed=4)
+    log.watch(known("v1"), later)
+    assert (log.report().alarm, log.report().acknowledged is None) == (False, False)
+
+
+def test_a_state_of_the_release_before_later_references_is_continued(log):
+    log.requests(50)
+    log.watch()
+    stored = json.loads(log.states()["drift/v1"])
+    assert stored.pop("reference_number") == 0
+    with log.database.begin(MONITORING) as connection:
+        statement = "UPDATE monitor_state SET body = :body WHERE name = 'drift/v1'"
+        connection.execute(text(statement), {"body": json.dumps(stored)})
+    log.requests(20)
+    log.watch()
+    assert log.report().requests == 70
+
+
 class OneVersionRegistry:
-    """A model registry with v1, whose reference is `document`; `broken` makes every read fail."""
+    """A model registry with v1, whose reference is `document`; `broken` makes every read fail.
+
+    `valid` are later references, `refused` the reasons why others are not, by folder.
+    """
 
     def __init__(self, document):
         self.document, self.broken, self.reads = document, False, 0
+        self.valid, self.refused = (), {}
+
+    def references(self, version):
+        return LaterReferences(tuple(self.valid), self.refused)
 
     def manifest(self, version):
         if self.broken:
@@ -437,9 +562,9 @@ def registry_of(document):
 
 def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
     files, references = registry_of(reference().to_json())
-    assert references.of("v1").reference == reference()
+    assert [each.reference for each in references.of("v1")] == [reference()]
     files.broken = True
-    assert references.of("v1").reference == reference()
+    assert [each.reference for each in references.of("v1")] == [reference()]
     assert files.reads == 1
 
 
@@ -447,12 +572,62 @@ def test_a_reference_is_read_once_and_kept_when_the_disk_fails():
 def test_a_missing_or_unreadable_reference_is_none_and_logged_once(document, caplog):
     _, references = registry_of(document)
     with caplog.at_level(logging.WARNING):
-        assert [references.of("v1") for _ in range(3)] == [None, None, None]
+        assert [references.of("v1") for _ in range(3)] == [(), (), ()]
     assert [record.message for record in caplog.records] == ["drift_not_watched"]
 
 
 def test_a_reference_that_was_replaced_is_read_again():
     files, references = registry_of(reference().to_json())
-    first = references.of("v1")
+    [first] = references.of("v1")
     files.document = reference(seed=2).to_json()
-    assert references.of("v1").sha256 != first.sha256
+    [second] = references.of("v1")
+    assert second.sha256 != first.sha256
+
+
+def later(number=1, seed=2):
+    return LaterReference(reference_manifest(number), reference(seed))
+
+
+def test_later_references_follow_the_one_of_the_publication():
+    files, references = registry_of(reference().to_json())
+    files.valid = (later(1), later(2, seed=3))
+    found = references.of("v1")
+    assert [each.number for each in found] == [0, 1, 2]
+    assert [each.from_us for each in found] == [0, 1_700_000_001_000_000, 1_700_000_002_000_000]
+    assert found[2].reference == reference(3)
+    assert references.of("v1")[1] is found[1]
+
+
+def test_a_later_reference_that_is_refused_does_not_count_and_is_logged_once_by_name(caplog):
+    files, references = registry_of(reference().to_json())
+    files.refused = {"v1.1": ".references/v1.1/manifest.json: is missing"}
+    with caplog.at_level(logging.WARNING):
+        assert [[each.number for each in references.of("v1")] for _ in range(2)] == [[0], [0]]
+    [record] = caplog.records
+    assert (record.message, record.event_fields["reason"]) == ("drift_reference_refused", files.refused["v1.1"])
+
+
+@pytest.mark.parametrize("folder", ["v1.1", ".references"])
+def test_a_later_reference_that_was_verified_stays_in_use_when_its_files_are_damaged(folder):
+    files, references = registry_of(reference().to_json())
+    files.valid = (later(),)
+    references.of("v1")
+    files.valid, files.refused = (), {folder: "cannot be read"}
+    assert [each.number for each in references.of("v1")] == [0, 1]
+
+
+def test_a_later_reference_whose_folder_was_removed_counts_no_more():
+    files, references = registry_of(reference().to_json())
+    files.valid = (later(),)
+    references.of("v1")
+    files.valid = ()
+    assert [each.number for each in references.of("v1")] == [0]
+
+
+@pytest.mark.parametrize("document", [None, b"{}"])
+def test_a_later_reference_counts_where_there_is_no_usable_one_of_the_publication(document, caplog):
+    files, references = registry_of(document)
+    files.valid = (later(),)
+    with caplog.at_level(logging.WARNING):
+        assert [each.number for each in references.of("v1")] == [1]
+    assert [record.message for record in caplog.records] == ["drift_reference_refused"] * (document is not None)

@@ -133,10 +133,15 @@ class MemoryLog:
         assignment=None,
         propensity=None,
         synthetic=False,
+        lacking=(),
     ):
-        """An answer that is not in the log yet. `failed` are versions that were asked and gave no answer."""
+        """An answer that is not in the log yet. `failed` are versions that were asked and gave no answer.
+
+        `lacking` are versions that could take no part: without `propensity`, the others' weights are normalised.
+        """
         self.now_us += self._tick_us
         chosen = chosen or version
+        weights = {name: weight for name, weight in self.last.weights.items() if name not in lacking}
         assignment = assignment or ("fallback" if chosen != version else self._policy)
         prediction_id = self._signer.sign_all(
             served_at_us=self.now_us,
@@ -157,7 +162,7 @@ class MemoryLog:
             version=version,
             chosen=chosen,
             assignment=assignment,
-            propensity=self.last.weights[chosen] if propensity is None else propensity,
+            propensity=weights[chosen] / sum(weights.values()) if propensity is None else propensity,
             counts=assignment != "forced" and not synthetic,
             synthetic=synthetic,
             user_hash=user,
@@ -166,6 +171,7 @@ class MemoryLog:
             latency_us=latency_us,
             own_key=key,
             failed=_list_text(tuple(failed)),
+            lacking=_list_text(tuple(lacking)),
         )
 
     def log(self, row):

@@ -1,6 +1,7 @@
 import pytest
 from msgspec.structs import replace
 
+from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.domain.report import Recommendation
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
@@ -149,3 +150,48 @@ def test_the_timeline_is_the_running_experiments_unless_another_is_asked_for():
     assert reading.timeline().experiment_id == "e1"
     assert reading.timeline(1, "e0").experiment_id == "e0"
     assert [point.n for point in reading.timeline(2).points] == [1, 9]
+
+
+def shares(v2):
+    """The report, with the share of the requests that v2 could answer."""
+    first, second = report().variants
+    return report(variants=(replace(first, answerable_share=1.0), replace(second, answerable_share=v2)))
+
+
+def wider(*features):
+    """The loaded models, with these features of v2 beside those of v1."""
+    v2 = LOADED.versions["v2"]
+    contract = replace(v2.contract, features=(*features, *v2.contract.features))
+    return replace(LOADED, versions={**LOADED.versions, "v2": replace(v2, contract=contract)})
+
+
+WIND = Feature("wind_speed", "numeric", source_name="Wind speed (m/s)")
+GUST = Feature("gust", "numeric")
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        ([WIND], "reads the column wind_speed, which no request has"),
+        ([WIND, GUST], "no request has every column that it reads; it reads wind_speed, gust beside those of v1"),
+        ([], "no request has every column that it reads"),
+    ],
+)
+def test_a_version_that_could_answer_no_request_is_excluded_with_its_column(features, reason):
+    reading, live = experiments(MemoryReports(shares(0.0)))
+    live.install(wider(*features))
+    assert reading.current().excluded == {"v2": reason}
+
+
+@pytest.mark.parametrize("share", [None, 0.001, 1.0])
+def test_a_version_that_could_answer_some_request_is_not_excluded(share):
+    reading, live = experiments(MemoryReports(shares(share)))
+    live.install(wider(WIND))
+    assert reading.current().excluded == {}
+
+
+def test_a_version_that_cannot_be_compared_is_excluded_with_the_reason_of_the_loader():
+    reading, live = experiments(MemoryReports(shares(0.0)))
+    models = {name: version for name, version in LOADED.versions.items() if name == "v1"}
+    live.install(replace(LOADED, versions=models, compatible=("v1",), excluded={"v3": "is a regression"}))
+    assert reading.current().excluded == {"v2": "reads a column that no request has", "v3": "is a regression"}

@@ -3,18 +3,19 @@ import pytest
 
 from app.domain.contract import Feature
 from app.domain.experiment import CaseFacts
-from app.domain.manifest import FileSum
+from app.domain.manifest import FileSum, ReferenceHistory
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.ports import RefusedVersion
 from app.services.queries.models import ModelQueries
 from tests import builders
+from tests.unit.inference.published import reference_manifest
 
 
 class ModelRegistry:
     """Manifests by name; what is an error is raised."""
 
-    def __init__(self, manifests, aliases):
-        self._manifests, self._aliases = manifests, aliases
+    def __init__(self, manifests, aliases, histories=None):
+        self._manifests, self._aliases, self._histories = manifests, aliases, histories or {}
 
     def names(self):
         return tuple(self._manifests)
@@ -24,6 +25,9 @@ class ModelRegistry:
 
     def aliases(self):
         return found(self._aliases)
+
+    def reference_history(self, version):
+        return found(self._histories.get(version, ReferenceHistory()))
 
 
 def found(value):
@@ -75,6 +79,33 @@ def test_what_serves_says_its_real_runtime_and_what_does_not_its_manifests():
 
 def test_the_share_of_repeated_rows_is_shown_loaded_or_not():
     assert [entry.repeated_share for entry in catalogue(TWO).listing().models] == [0.031, 0.031]
+
+
+def with_reference(name):
+    return msgspec.structs.replace(manifest(name), files={"reference.json": FileSum("0" * 64, 1)})
+
+
+def test_without_a_later_reference_that_of_the_publication_counts():
+    entry = catalogue(ModelRegistry({"v2": with_reference("v2"), "v1": manifest("v1")}, ALIASES)).entry("v2")
+    assert (entry.reference.number, entry.reference.since) == (0, entry.created_at)
+    assert (entry.reference.rows, entry.reference.refused) == (None, ())
+
+
+def test_a_version_without_any_reference_has_none():
+    assert catalogue(TWO).entry("v1").reference is None
+
+
+def test_the_newest_later_reference_counts_and_the_refused_ones_are_named():
+    history = ReferenceHistory((reference_manifest(1), reference_manifest(3, rows=70)), ("v1.2: torn",))
+    entry = catalogue(ModelRegistry({"v1": with_reference("v1")}, ALIASES, {"v1": history})).entry("v1")
+    assert (entry.reference.number, entry.reference.rows, entry.reference.reference_is) == (3, 70, "holdout")
+    assert entry.reference.since == "2023-11-14T22:13:23.000000Z"
+    assert entry.reference.refused == ("v1.2: torn",)
+
+
+def test_a_version_whose_folder_is_damaged_is_listed_with_the_reference_of_its_publication():
+    registry = ModelRegistry({"v1": manifest("v1")}, ALIASES, {"v1": ArtefactRefused("v1/manifest.json", "unsigned")})
+    assert catalogue(registry).entry("v1").reference is None
 
 
 def test_a_version_may_serve_without_being_routed():

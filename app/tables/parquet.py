@@ -1,0 +1,64 @@
+"""A Parquet file as a table of text cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.tables.table import Cells, CellType, Table, TableColumn, TableRefused, column_names
+
+# pandas writes the index of a frame as such a column, and takes it for the index again.
+_INDEX = re.compile(r"__index_level_\d+__")
+
+
+def read_parquet(source: pa.NativeFile, origin: str) -> Table:
+    """The table in a Parquet file; `origin` names it in refusals, of which a column that holds no plain values is one.
+
+    A null, and NaN among numbers, is a missing cell; every text is a value, the empty one, too.
+    """
+    try:
+        table = pq.read_table(source)
+    except (pa.ArrowException, OSError) as error:
+        raise TableRefused(f"{origin} cannot be read as Parquet: {error}") from error
+    fields = [(field.name, column) for field, column in zip(table.schema, table.columns, strict=True)]
+    fields = [(name, column) for name, column in fields if not _INDEX.fullmatch(name)]
+    if not fields:
+        raise TableRefused(f"{origin} has no columns")
+    if not table.num_rows:
+        raise TableRefused(f"{origin} has columns but no rows: add rows")
+    names = column_names([name for name, _ in fields], origin)
+    columns = tuple(_column(name, column, origin) for name, (_, column) in zip(names, fields, strict=True))
+    return Table(columns, tuple(range(1, table.num_rows + 1)))
+
+
+def _column(name: str, column: pa.ChunkedArray, origin: str) -> TableColumn:
+    kind = column.type
+    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    cell_type, text = _reading(kind)
+    if text is None:
+        raise TableRefused(
+            f"{origin}: column {name!r} holds {kind}, which is not one value a cell: write the file without it, or "
+            "with a column for each value",
+            name,
+        )
+    cells: Cells = tuple(None if value is None or value != value else text(value) for value in column.to_pylist())
+    return TableColumn(name, cells, cell_type)
+
+
+def _reading(kind: pa.DataType) -> tuple[CellType, Callable[[Any], str] | None]:
+    """The type of the cells, and the text of a value; None for a type that has no text."""
+    types = pa.types
+    if types.is_boolean(kind):
+        return "boolean", lambda value: "true" if value else "false"
+    if types.is_null(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "number", str
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text", str
+    if types.is_date(kind) or types.is_timestamp(kind) or types.is_time(kind):
+        return "text", lambda value: str(value.isoformat())
+    return "text", None
