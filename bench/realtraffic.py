@@ -79,6 +79,8 @@ TABLE = {
         Row("right_less_often_shadow", "always after wrong, 93 % after right", 1200, FALSE_WINNER),
         Row("users_only_wrong", "users × 20, labelled only when wrong", 1200, FALSE_WINNER),
         Row("fails_on_the_hardest", "worse, fails on the hardest tenth", 1000, FALSE_WINNER),
+        Row("rewarded_sooner_for_users_who_stay", "rewards told sooner for one version, sticky", 1500, FALSE_WINNER),
+        Row("worse_on_hot_rows", "worse on five hot rows of 60 %, row units", 1500, FALSE_WINNER),
         Row("better_and_labelled", "a better one, wrong labelled first, 90/10", 1000, NEARLY_ALWAYS),
     ),
     "a shown interval misses": (
@@ -92,6 +94,7 @@ TABLE = {
     "rolled back": (
         Row("one_slow_client", "one slow client of 10 %, sticky", 1000, SELDOM),
         Row("both_fail_alike", "both fail on a tenth, 90/10", 1500, SELDOM),
+        Row("each_fails_some_users", "each fails all requests of 5 % of users × 20", 4000, SELDOM),
         Row("two_backends_one_broken", "two backends, v2 broken, 300 failures", 3000, NEARLY_ALWAYS),
         Row("broken_in_shadow", "the same in shadow (its guardrail crosses)", 1500, NEARLY_ALWAYS),
     ),

@@ -366,6 +366,22 @@ def both_fail_alike(chance, n):
     return bool(_failures(chance, n, {"v1": 0.1, "v2": 0.1}, CANARY, users=500))
 
 
+def each_fails_some_users(chance, n):
+    """Users × 20, who stay with one version. v1 fails on all requests of 5 % of them, v2 on those of another 5 %."""
+    log, users = MemoryLog(BALANCED, policy="sticky"), chance.permutation(np.repeat(np.arange(n // STEPS), STEPS))
+    broken, assigned = chance.choice(3, n // STEPS, p=[0.9, 0.05, 0.05]), chance.integers(1, 3, n // STEPS)
+    for place, user in enumerate(users.tolist()):
+        failed = [] if not broken[user] else [f"v{broken[user]}"]
+        answers = {name: 0 for name in BALANCED if name not in failed}
+        chosen = f"v{assigned[user]}"
+        log.serve(
+            answers, chosen if chosen in answers else next(iter(answers)), chosen=chosen, user=user + 1, failed=failed
+        )
+        if place % 100 == 0 and log.crossed():
+            break
+    return bool(log.crossed())
+
+
 # Rewards that are told when they happen
 
 
@@ -416,6 +432,33 @@ def rewards_of_users(chance, n):
         if place % (n // STEPS) == 0 and has_winner(log):
             return True
     return has_winner(log)
+
+
+def rewarded_sooner_for_users_who_stay(chance, n):
+    """Users × 5 who stay; a request earns 1 in 30 % of cases. v2's are told at once, v1's later, zeros in between."""
+    log, due = MemoryLog(BALANCED, policy="sticky", metric="reward"), {}
+    assigned = chance.random(n // 5 + 1) < 0.5
+    for place in range(n):
+        version, value = "v2" if assigned[place // 5] else "v1", float(chance.random() < 0.3)
+        row = log.serve(ANSWERS[0], version, user=place // 5 + 1)
+        due.setdefault(place + (30 if not value else 2 if version == "v2" else 60), []).append((row, value))
+        for told, reward in due.pop(place, ()):
+            log.reward(told, reward)
+        if place % (n // STEPS) == 0 and is_promoted(log):
+            return True
+    return is_promoted(log)
+
+
+def worse_on_hot_rows(chance, n):
+    """60 % of the requests are about five rows, on which v2 is wrong; it is better on all others."""
+    hot, log = chance.random(n) < 0.6, MemoryLog(SHADOW, cases=DISTINCT, labels_exogenous=True)
+    for place in range(n):
+        row = int(chance.integers(5)) if hot[place] else 5 + place
+        answers = ANSWERS[-1] if hot[place] else ANSWERS[int(chance.random() < 0.3)]
+        log.label(log.serve(answers, "v1", features=f"[{row}]"))
+        if place % (n // STEPS) == 0 and is_promoted(log):
+            return True
+    return is_promoted(log)
 
 
 def sooner_for_one_version(chance, n):

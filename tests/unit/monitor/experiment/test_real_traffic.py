@@ -48,6 +48,8 @@ def test_equal_versions_seldom_have_a_winner(scenario, requests, replications, m
         (scenarios.right_less_often_shadow, 600, 10, 1),
         (scenarios.users_only_wrong, 800, 14, 1),
         (scenarios.fails_on_the_hardest, 600, 15, 0),
+        (scenarios.rewarded_sooner_for_users_who_stay, 1000, 8, 1),
+        (scenarios.worse_on_hot_rows, 600, 6, 0),
     ],
 )
 def test_a_version_that_is_no_better_is_seldom_promoted(scenario, requests, replications, most):
@@ -72,7 +74,9 @@ def test_the_intervals_that_are_shown_hold(scenario, requests, replications, mos
     assert happened(scenario, requests, replications) <= most
 
 
-@pytest.mark.parametrize("scenario", [scenarios.one_slow_client, scenarios.both_fail_alike])
+@pytest.mark.parametrize(
+    "scenario", [scenarios.one_slow_client, scenarios.both_fail_alike, scenarios.each_fails_some_users]
+)
 def test_what_is_no_fault_of_the_version_does_not_roll_it_back(scenario):
     assert happened(scenario, 800, 12) == 0
 
