@@ -78,6 +78,7 @@ class ApiFeature(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool = False
     open_categories: bool = False
     source_name: str | None = None
+    boolean: bool = False
 
 
 class ApiContract(msgspec.Struct, frozen=True, kw_only=True):
