@@ -90,7 +90,9 @@ def _beyond(feature: ApiFeature, value: Cell) -> bool:
 def _typical_value(feature: ApiFeature) -> Cell:
     """A value that the model accepts; the rule of `app.domain.typical_row`, which the dashboard may not import."""
     if feature.kind == "categorical":
-        return feature.categories[0] if feature.categories else None if feature.nullable else ""
+        if feature.categories:
+            return feature.categories[0]
+        return feature.dates_like or (None if feature.nullable else "")
     # Before the median: of the choices 1 and 3 it may be 2, on which the model fails.
     if feature.choices:
         return feature.choices[0]

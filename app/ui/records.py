@@ -79,6 +79,7 @@ class ApiFeature(msgspec.Struct, frozen=True, kw_only=True):
     open_categories: bool = False
     source_name: str | None = None
     boolean: bool = False
+    dates_like: str | None = None
 
 
 class ApiContract(msgspec.Struct, frozen=True, kw_only=True):
