@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 from app.cli.access import registry_of
-from app.cli.published import TO_SERVE, as_data, as_text, reference_data, reference_text, steps
+from app.cli.missing import add_missing
+from app.cli.outlook import outlook
+from app.cli.published import TO_SERVE, Measured, as_data, as_text, reference_data, reference_text, steps
 from app.settings import Settings
 
 
@@ -16,16 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Loading the file runs any code that is in it: publish only files that you trust. It can hold any fitted "
         "scikit-learn classifier, regressor or pipeline. The feature contract, accuracy figures and drift reference "
-        "are computed from FILE.csv. Problems found in the data are reported, but no accuracy is required. With "
-        "--refresh-reference, a version that is published already gets a drift reference of FILE.csv. Its model, "
-        "contract, checksums and aliases stay, and a running experiment goes on."
+        "are computed from FILE, a CSV or Parquet file. Problems found in the data are reported, but no accuracy is "
+        "required. With --refresh-reference, a version that is published already gets a drift reference of FILE. Its "
+        "model, contract, checksums and aliases stay, and a running experiment goes on."
     )
     add = parser.add_argument
     add("model", type=Path, nargs="?", metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
     add(
         "--reference",
         type=Path,
-        metavar="FILE.csv",
+        metavar="FILE",
         help="rows with their true labels, best those that the model has not been fitted on (with --refresh-reference "
         "the default is the data that the version was made from)",
     )
@@ -33,10 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference-is",
         choices=("holdout", "training", "unknown"),
         default="unknown",
-        help="whether the model was fitted on FILE.csv: holdout (it was not), training (it was: clones answer the "
+        help="whether the model was fitted on FILE: holdout (it was not), training (it was: clones answer the "
         "rows, for at most 60 s), unknown (the default: answers and errors are then not watched for drift)",
     )
     add("--target", metavar="COLUMN", help="the column with the labels (with --refresh-reference: the version's)")
+    add_missing(parser, "those that the model does not know as categories or classes")
     add("--version", metavar="NAME", help="publish under this name (default: the next free number)")
     add(
         "--refresh-reference",
@@ -72,16 +75,18 @@ def _publish(args: argparse.Namespace) -> int:
             model=args.model,
             reference=args.reference,
             target=args.target,
+            missing=args.missing,
             version=args.version,
             reference_is=args.reference_is,
         )
         with registry_of(settings) as registry:
             trained = publish_external(request, registry, step)
             timed = timed_versions(registry, trained.names, step)
+            measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
     if args.json:
-        print(json.dumps(as_data(trained, timed, settings), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(trained, measured, settings), indent=2, ensure_ascii=False))
     else:
-        print(as_text(trained, timed, settings))
+        print(as_text(trained, measured, settings))
         print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {TO_SERVE}")
     return 0
 
@@ -97,6 +102,7 @@ def _refresh(args: argparse.Namespace) -> int:
             version=args.refresh_reference,
             reference=None if args.reference is None else str(args.reference),
             target=args.target,
+            missing=args.missing,
             reference_is=args.reference_is,
         )
         with registry_of(settings) as registry:

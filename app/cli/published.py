@@ -12,7 +12,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from app.cli.outlook import Outlook, beside_text, columns_text, drift_text, experiment_text, kind_of
 from app.cli.table import table_lines
+from app.domain.columns import source_of
+from app.domain.contract import Feature
 from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
 from app.domain.timestamps import iso_utc
 from app.settings import Settings
@@ -69,18 +72,33 @@ def steps() -> Iterator[Callable[[str], None]]:
         finish()
 
 
-def as_data(trained: SessionResult, timed: Mapping[str, SingleRowLatency], settings: Settings) -> dict[str, Any]:
-    """The report and the published versions as plain data, for `--json`. `timed` are latencies by version."""
+class Measured(msgspec.Struct, frozen=True):
+    """What is known of published versions, by name: the latency of those that answer, and the outlook of each."""
+
+    latencies: Mapping[str, SingleRowLatency] = msgspec.field(default_factory=dict)
+    outlooks: Mapping[str, Outlook] = msgspec.field(default_factory=dict)
+
+    def latency(self, version: PublishedVersion) -> SingleRowLatency | None:
+        """The latency of the version, None if it was not timed."""
+        return self.latencies.get(version.manifest.version)
+
+    def outlook(self, version: PublishedVersion) -> Outlook | None:
+        """The outlook of the version, None if it is not known."""
+        return self.outlooks.get(version.manifest.version)
+
+
+def as_data(trained: SessionResult, measured: Measured, settings: Settings) -> dict[str, Any]:
+    """The report and the published versions as plain data, for `--json`."""
     report: object = msgspec.to_builtins(trained.report)
-    versions = [_version_data(version, timed.get(version.manifest.version), settings) for version in trained.versions]
-    return {"data_report": report, "versions": versions}
+    versions = [_version_data(version, measured, settings) for version in trained.versions]
+    return {"data_report": report, "versions": versions, "next": TO_SERVE}
 
 
-def as_text(trained: SessionResult, timed: Mapping[str, SingleRowLatency], settings: Settings) -> str:
-    """The report and the published versions as lines for people. `timed` are latencies by version."""
+def as_text(trained: SessionResult, measured: Measured, settings: Settings) -> str:
+    """The report and the published versions as lines for people."""
     lines = _report_lines(trained.report)
     for version in trained.versions:
-        lines += ["", *_version_lines(version, timed.get(version.manifest.version), settings)]
+        lines += ["", *_version_lines(version, measured, settings)]
     return "\n".join(lines)
 
 
@@ -170,19 +188,32 @@ def figures_text(figures: Mapping[str, object]) -> str:
     return ", ".join(shown)
 
 
-def _version_data(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> dict[str, Any]:
+def _version_data(version: PublishedVersion, measured: Measured, settings: Settings) -> dict[str, Any]:
     manifest = msgspec.to_builtins(version.manifest)
     contract = version.manifest.contract
+    latency, facts = measured.latency(version), measured.outlook(version)
     return {
         **{key: manifest[key] for key in _MANIFEST_FIELDS},
         "task": contract.task,
         "features": list(contract.names),
+        "columns": [_column_data(feature) for feature in contract.features],
         "classes": list(contract.classes),
         "alias": version.alias,
         "repeated_share": version.manifest.cases.repeated_share,
         "latency": None if latency is None else msgspec.to_builtins(latency),
-        "warnings": _warnings(version, latency, settings),
+        "outlook": None if facts is None else msgspec.to_builtins(facts),
+        "warnings": _warnings(version, measured, settings),
         "notes": list(version.notes),
+    }
+
+
+def _column_data(feature: Feature) -> dict[str, object]:
+    return {
+        "name": feature.name,
+        "source_name": source_of(feature),
+        "kind": kind_of(feature),
+        "nullable": feature.nullable,
+        "any_text": feature.open_categories,
     }
 
 
@@ -195,13 +226,17 @@ def _report_lines(report: DataReport) -> list[str]:
     return [title, *_indented(table_lines(rows), 1)]
 
 
-def _warnings(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> list[str]:
-    slow = None if latency is None else slow_warning(latency, settings)
+def _warnings(version: PublishedVersion, measured: Measured, settings: Settings) -> list[str]:
+    latency, facts = measured.latency(version), measured.outlook(version)
+    # A version that takes no part in the experiment is not taken out of it.
+    compared = latency is not None and (facts is None or facts.excluded is None)
+    slow = slow_warning(latency, settings) if compared and latency is not None else None
     return [*version.warnings, *([slow] if slow else [])]
 
 
-def _version_lines(version: PublishedVersion, latency: SingleRowLatency | None, settings: Settings) -> Iterator[str]:
+def _version_lines(version: PublishedVersion, measured: Measured, settings: Settings) -> Iterator[str]:
     manifest = version.manifest
+    latency, facts = measured.latency(version), measured.outlook(version)
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
     for side, title in (("holdout", "hold-out"), ("training", "training")):
@@ -211,17 +246,24 @@ def _version_lines(version: PublishedVersion, latency: SingleRowLatency | None, 
             title = str(figures.get("measured_on", title))
             yield f"{_INDENT}{title} ({figures['rows']} rows): {figures_text(figures)}"
     yield from _confusion_lines(manifest.metrics["holdout"].get("confusion_matrix"), manifest.contract.classes)
+    yield f"{_INDENT}columns: {columns_text(manifest.contract.features)}"
+    if facts is not None and facts.beside is not None:
+        yield f"{_INDENT}{_INDENT}{beside_text(facts)}"
     parity = manifest.parity
     compared = f"agrees with scikit-learn on {parity.rows} rows" if parity.holds else _short(parity.reason)
     yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
     if latency is not None:
         yield f"{_INDENT}{latency_text(latency)}"
+    if facts is not None:
+        yield f"{_INDENT}{experiment_text(manifest.version, facts)}"
     unit = unit_text(manifest.cases, settings)
     if unit is not None:
         yield f"{_INDENT}{unit}"
+    if facts is not None:
+        yield f"{_INDENT}{drift_text(facts)}"
     for note in version.notes:
         yield f"{_INDENT}drift: {note}"
-    for warning in _warnings(version, latency, settings):
+    for warning in _warnings(version, measured, settings):
         yield f"{_INDENT}warning: {warning}"
 
 

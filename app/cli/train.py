@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from app.cli.access import registry_of
 from app.cli.missing import add_missing
-from app.cli.published import TO_SERVE, as_data, as_text, steps
+from app.cli.outlook import outlook
+from app.cli.published import TO_SERVE, Measured, as_data, as_text, steps
 from app.settings import Settings
 from app.training.variants import read_catalogue
 
 if TYPE_CHECKING:
-    from app.inference.latency import SingleRowLatency
     from app.training.session import Progress, SessionResult
 
 _LARGEST_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
@@ -70,18 +69,16 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     with steps() as step:
         step("loading libraries")
-        trained, timed = _trained(args, settings, step)
+        trained, measured = _trained(args, settings, step)
     if args.json:
-        print(json.dumps(as_data(trained, timed, settings), indent=2, ensure_ascii=False))
+        print(json.dumps(as_data(trained, measured, settings), indent=2, ensure_ascii=False))
     else:
-        print(as_text(trained, timed, settings))
+        print(as_text(trained, measured, settings))
         print(f"\nPublished {' and '.join(trained.names)} in {settings.model_dir}. {TO_SERVE}")
     return 0
 
 
-def _trained(
-    args: argparse.Namespace, settings: Settings, step: Progress
-) -> tuple[SessionResult, Mapping[str, SingleRowLatency]]:
+def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> tuple[SessionResult, Measured]:
     # Deferred: these load scikit-learn, which takes seconds; `--help` needs nothing of it.
     from app.inference.latency import timed_versions
     from app.training.checks import CheckOptions
@@ -99,7 +96,8 @@ def _trained(
     )
     with registry_of(settings) as registry:
         trained = train(request, registry, read_catalogue(), step)
-        return trained, timed_versions(registry, trained.names, step)
+        timed = timed_versions(registry, trained.names, step)
+        return trained, Measured(timed, {name: outlook(registry, name) for name in trained.names})
 
 
 def _share(text: str) -> float:

@@ -28,7 +28,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     `open_categories`: the pipeline accepts categories it has not seen. `choices` are the only numbers that a numeric
     feature may have, if the pipeline encodes them as categories and fails on others. `source_name` is the column's
     name in the training data, where it was changed. `boolean`: a numeric feature whose values are false (0) and true
-    (1) in the training data.
+    (1) in the training data. An open feature without `categories` is text; if it has `dates_like`, the
+    pipeline fails on what is no ISO date or time, and that is one of them: all have its form.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     open_categories: bool = False
     source_name: str | None = None
     boolean: bool = False
+    dates_like: str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are texts or dates, of which nearly every one is new, and no categories."""
+        return self.kind == "categorical" and self.open_categories and not self.categories
 
 
 class FeatureContract(msgspec.Struct, frozen=True):
@@ -64,14 +71,6 @@ class FeatureContract(msgspec.Struct, frozen=True):
     def all_numeric(self) -> bool:
         """Whether all features are numeric, so that rows fit a float64 array."""
         return all(feature.kind == "numeric" for feature in self.features)
-
-    def compatible_with(self, other: FeatureContract) -> bool:
-        """Whether one request can be answered by models of both contracts: same columns, same task, same classes."""
-        return (
-            self.task == other.task
-            and self.classes == other.classes
-            and [(f.name, f.kind) for f in self.features] == [(f.name, f.kind) for f in other.features]
-        )
 
 
 def snake_case(name: str) -> str:

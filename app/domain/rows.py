@@ -10,6 +10,7 @@ import numpy as np
 
 from app.domain.classes import boolean_of, boolean_values
 from app.domain.contract import Feature, FeatureContract
+from app.domain.timestamps import is_iso_date
 from app.errors import InvalidFeatures, InvalidRequest
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -176,6 +177,10 @@ def _checked_category(feature: Feature, value: object) -> str:
     if value not in feature.categories and not feature.open_categories:
         known = ", ".join(feature.categories[:10]) + (", …" if len(feature.categories) > 10 else "")
         raise InvalidFeatures(f"feature {name!r} has no category {short(value)}; known are {known}", field=name)
+    if feature.dates_like is not None and not is_iso_date(value, feature.dates_like):
+        raise InvalidFeatures(
+            f"feature {name!r} must be a date like {feature.dates_like!r}, got {short(value)}", field=name
+        )
     return value
 
 

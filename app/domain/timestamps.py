@@ -1,10 +1,13 @@
-"""The one text for a moment: in the API, in reports and in the audit log."""
+"""The one text for a moment: in the API, in reports and in the audit log; and dates in the values of features."""
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import datetime
 
 _US = 1_000_000
+_DIGIT = re.compile("[0-9]")
 _last_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
 
@@ -18,3 +21,17 @@ def iso_utc(at_us: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         _last_second = (second, text)
     return f"{text}.{micros:06d}Z"
+
+
+def is_iso_date(text: str, form: str | None = None) -> bool:
+    """Whether the text is a date, or a date and a time, in ISO 8601: `2026-11-20`, `2026-11-20T12:00:00+01:00`.
+
+    With `form`, another date, it must be written like that: digits where it has digits, all else the same.
+    """
+    if form is not None and _DIGIT.sub("0", text) != _DIGIT.sub("0", form):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

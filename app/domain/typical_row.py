@@ -14,7 +14,8 @@ def typical_value(feature: Feature) -> float | str | None:
     """A value that the feature's pipeline accepts, the most ordinary one that the contract knows.
 
     Numeric: the first of its `choices`, else the median (of a boolean feature 0 or 1), else the middle of the known
-    range, else 0. Categorical: the first category, else None where the contract allows it, else an empty text.
+    range, else 0. Categorical: the first category, else a date like those of the data, else None where the contract
+    allows it, else an empty text.
     """
     return _number(feature) if feature.kind == "numeric" else _category(feature)
 
@@ -34,4 +35,6 @@ def _number(feature: Feature) -> float:
 def _category(feature: Feature) -> str | None:
     if feature.categories:
         return feature.categories[0]
+    if feature.dates_like is not None:
+        return feature.dates_like
     return None if feature.nullable else ""

@@ -109,6 +109,15 @@ def categorical_cells(
     return _counted(empty, keys), keys
 
 
+def text_cells(name: str, values: list[object]) -> tuple[Cells, np.ndarray]:
+    """The cells of a column of texts, of which only the missing ones are told apart, and its keys.
+
+    Nearly every text is new, in the reference as in live traffic; all of them are counted as unseen.
+    """
+    keys = category_keys(values, {})
+    return _counted(Cells(name=name, kind="categorical", bins=(), counts=(0,) * 4), keys), keys
+
+
 def _counted(cells: Cells, keys: np.ndarray) -> Cells:
     counts = np.bincount(cells.of(keys), minlength=len(cells.counts))
     return msgspec.structs.replace(cells, counts=tuple(int(count) for count in counts))

@@ -12,11 +12,11 @@ import numpy as np
 from app.domain.classes import permutation
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
-from app.drift.cells import Cells, categorical_cells, numeric_cells
+from app.drift.cells import Cells, categorical_cells, numeric_cells, text_cells
 from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS, MIN_ROWS, Joint, JointTransform, fit_joint
-from app.drift.keys import FIRST_KEY, row_keys
-from app.drift.levels import LevelChoice, choose_levels
+from app.drift.keys import FIRST_KEY, MISSING_KEY, row_keys
+from app.drift.levels import LEAST_ROWS, LevelChoice, choose_levels
 from app.drift.output_keys import PREDICTED_CLASS, output_columns
 from app.drift.streams import Levels, Stream, categorical_stream, numeric_stream
 from app.errors import DataRefused
@@ -147,7 +147,9 @@ def _features(
 ) -> tuple[list[Stream], list[Cells]]:
     streams, cells = [], []
     for column, feature in enumerate(contract.features):
-        if feature.kind == "categorical":
+        if feature.is_text:
+            cell, stream = _text(feature.name, rows[:, column].tolist(), chance)
+        elif feature.kind == "categorical":
             cell, stream = _categorical(feature.name, rows[:, column].tolist(), feature.categories, chance)
         else:
             keys = row_keys(rows[:, column : column + 1], [None])[:, 0]
@@ -164,6 +166,15 @@ def _categorical(
     choice = choose_levels(values, chance)
     cells, keys = categorical_cells(name, values, declared, choice)
     return cells, categorical_stream(name, keys[choice.weighed], _levels(choice, cells), chance)
+
+
+def _text(name: str, values: list[object], chance: np.random.Generator) -> tuple[Cells, Stream]:
+    """Cells and stream that tell missing texts from others, and no text from another."""
+    cells, keys = text_cells(name, values)
+    missing = int((keys == MISSING_KEY).sum())
+    own = (None,) if missing >= LEAST_ROWS else ()
+    choice = LevelChoice(own, (), np.arange(len(values)))
+    return cells, categorical_stream(name, keys, _levels(choice, cells), chance)
 
 
 def _levels(choice: LevelChoice, cells: Cells) -> Levels:

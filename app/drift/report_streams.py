@@ -88,7 +88,8 @@ def _column(cells: Cells, counts: list[int], score: float, found: float, onset_u
         reference=() if known is None else known[1:-3],
         live=None if live is None else live[1:-3],
         missing=None if live is None else live[-2],
-        unseen=None if live is None else live[-1],
+        # Of a column of texts the reference counts all as unseen: that a new one is, too, means nothing.
+        unseen=None if live is None or cells.counts[-1] else live[-1],
         out_of_range=None if live is None else round(live[0] + live[-3], DECIMALS),
         reference_missing=0.0 if known is None else known[-2],
         since=iso_time(onset_us) if found else None,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
+from app.domain.columns import reading
 from app.errors import ArtefactRefused, UnknownVersion
 from app.inference.loader import CHAMPION, example_rows, load_version
 from app.inference.registry import ModelRegistry
@@ -43,25 +44,37 @@ def timed_versions(
 
 
 def beside_champion(registry: ModelRegistry, version: str, clock: Clock = time.perf_counter) -> SingleRowLatency | None:
-    """The latencies of `version` and of the champion on the same rows; None if the version does not answer.
+    """The latencies of `version` and of the champion; None if the version does not answer.
 
+    They answer the same rows if the champion reads no other columns, else each its own examples.
     `clock` is in seconds.
     """
     try:
         loaded = load_version(registry, version)
     except (ArtefactRefused, UnknownVersion):
         return None
-    return compared(loaded, _champion(registry, loaded), example_rows(registry.manifest(version)), clock)
+    rows = example_rows(registry.manifest(version))
+    champion = _champion(registry, version)
+    if champion is None:
+        return compared(loaded, None, rows, rows, clock)
+    # On its own rows where it reads other columns: a row of the new version is none of the champion's.
+    reads = reading(champion.contract, loaded.contract.features)
+    theirs = example_rows(registry.manifest(champion.name)) if reads is None else reads.rows(rows)
+    return compared(loaded, champion, rows, theirs, clock)
 
 
 def compared(
-    version: LoadedVersion, champion: LoadedVersion | None, rows: np.ndarray, clock: Clock
+    version: LoadedVersion,
+    champion: LoadedVersion | None,
+    rows: np.ndarray,
+    champion_rows: np.ndarray,
+    clock: Clock,
 ) -> SingleRowLatency | None:
-    """The latencies of two versions on `rows`, shape (rows, features), each row asked alone; see `beside_champion`."""
+    """The latencies of two versions on rows of their own, shape (rows, features), each row asked alone."""
     own = attempt(p95_us, version.runtime, rows, clock)
     if isinstance(own, Exception):
         return None
-    other = None if champion is None else attempt(p95_us, champion.runtime, rows, clock)
+    other = None if champion is None else attempt(p95_us, champion.runtime, champion_rows, clock)
     if champion is None or other is None or isinstance(other, Exception):
         return SingleRowLatency(own)
     return SingleRowLatency(own, champion.name, other)
@@ -82,12 +95,10 @@ def p95_us(runtime: Runtime, rows: np.ndarray, clock: Clock) -> float:
     return float(np.quantile(durations, 0.95)) * 1e6
 
 
-def _champion(registry: ModelRegistry, version: LoadedVersion) -> LoadedVersion | None:
-    """The champion, if it is another version and answers the same rows."""
+def _champion(registry: ModelRegistry, version: str) -> LoadedVersion | None:
+    """The champion, if it is another version and can be loaded."""
     try:
         name = registry.aliases().get(CHAMPION)
-        champion = None if name in (None, version.name) else load_version(registry, str(name))
+        return None if name is None or name == version else load_version(registry, name)
     except (ArtefactRefused, UnknownVersion):
         return None
-    same = champion is not None and champion.contract.compatible_with(version.contract)
-    return champion if same else None

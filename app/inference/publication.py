@@ -20,7 +20,7 @@ from app.domain.contract import FeatureContract
 from app.domain.manifest import REFERENCE_FILE, Manifest, Source
 from app.errors import DataRefused
 from app.inference.builder import ESTIMATOR, unpickled
-from app.inference.export.choice import ChosenRuntime, choose
+from app.inference.export.choice import ChosenRuntime, choose, only_by_sklearn
 from app.inference.export.parity import Standard, not_measured, random_rows
 from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
@@ -108,6 +108,9 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
         known = Standard(rows=training, outputs=original.predict(training))
     except Exception as error:
         raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
+    reason = only_by_sklearn(estimator, contract, known.outputs)
+    if reason is not None:
+        return ChosenRuntime(runtime="sklearn", files={}, parity=not_measured(known, reason))
     # Random rows too: clients send rows that training did not have, and near-ties lie between them (ADR 0002).
     rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
     outputs = attempt(original.predict, rows)

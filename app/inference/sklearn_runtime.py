@@ -54,6 +54,17 @@ def knows_none(estimator: Any) -> bool:
     return False
 
 
+def splits_text(part: Any) -> bool:
+    """Whether it is one of scikit-learn's vectorizers: they take a column of texts, and split each into words."""
+    return hasattr(part, "build_analyzer")
+
+
+def reads_texts(estimator: Any) -> bool:
+    """Whether it was fitted on a list or series of texts, not on a table: `Pipeline(TfidfVectorizer(), …)`."""
+    # Only what was fitted on a table has a number of columns.
+    return not hasattr(estimator, "n_features_in_") and any(map(splits_text, parts_of(estimator)))
+
+
 # Their `predict` is the first class of the largest `predict_proba`, by definition: one call gives both.
 _FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier", "ExtraTreeClassifier")
 
@@ -106,10 +117,13 @@ def _predicts_likeliest(estimator: Any) -> bool:
 def inputs_of(estimator: Any, contract: FeatureContract) -> Callable[[np.ndarray], Any]:
     """A function from rows to the form that the estimator was fitted on: a frame by column name, or an array.
 
-    A missing category becomes NaN, as in data read from a file, unless the estimator was fitted on None.
+    An estimator of texts gets the series of the only column. A missing category becomes NaN, as in data read from a
+    file, unless the estimator was fitted on None.
     """
     numeric = [feature.kind == "numeric" for feature in contract.features]
     missing = None if all(numeric) or knows_none(estimator) else np.nan
+    if reads_texts(estimator):
+        return partial(_texts, missing)
     names = getattr(estimator, "feature_names_in_", None)
     if names is not None:
         return partial(_frame, list(names), numeric, missing)
@@ -125,6 +139,12 @@ def _frame(names: list[str], numeric: list[bool], missing: float | None, rows: n
         kept = values.astype(np.float64) if is_number else [missing if value is None else value for value in values]
         columns[name] = pd.Series(kept, dtype=np.float64 if is_number else object)
     return pd.DataFrame(columns)
+
+
+def _texts(missing: float | None, rows: np.ndarray) -> Any:
+    import pandas as pd  # deferred, as above
+
+    return pd.Series([missing if value is None else value for value in rows[:, 0].tolist()], dtype=object)
 
 
 def _array(missing: float | None, rows: np.ndarray) -> np.ndarray:

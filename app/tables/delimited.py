@@ -87,7 +87,7 @@ def _end_of_blank_lines(text: str, start: int) -> int:
 
 def _likely_separator(text: str) -> str:
     """The separator that occurs in the header and splits most rows of the beginning alike; of equals the frequent."""
-    lines = [line for line in re.split(_LINE_END, _QUOTED.sub("", text[:_SAMPLE])) if line.strip()]
+    lines = [line for line in re.split(_LINE_END, _QUOTED.sub("_", text[:_SAMPLE])) if line.strip()]
     rows = lines[1:-1] if len(text) > _SAMPLE else lines[1:]
 
     def suits(separator: str) -> tuple[float, int]:
@@ -164,7 +164,7 @@ def _quotes_follow_spaces(text: str, separator: str) -> bool:
         return False
     # Looked for between the quoted cells: within one, it is text.
     quoted = re.compile(rf'(?:(?<=[{mark}\r\n])|\A)"(?:[^"]|"")*"')
-    return after_space.search(quoted.sub("", text)) is not None
+    return after_space.search(quoted.sub("_", text)) is not None
 
 
 def _without_spaces_before_quotes(text: str, separator: str, origin: str) -> str:

@@ -12,29 +12,36 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from app.inference.sklearn_runtime import splits_text
+
 
 class Encoding(msgspec.Struct, frozen=True):
     """The categories of a column that an encoder was fitted on, and whether it accepts others.
 
-    `categories` are texts; `numbers` (booleans too) are filled only if there is no text.
+    `categories` are texts; `numbers` (booleans too) are filled only if there is no text. `is_text`: the column is split
+    into words.
     """
 
-    categories: tuple[str, ...]
-    accepts_others: bool
+    categories: tuple[str, ...] = ()
+    accepts_others: bool = True
     numbers: tuple[float, ...] = ()
+    is_text: bool = False
 
 
 def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
-    """The encodings of those of `columns` (the estimator's inputs, in order) that an encoder takes as categories.
+    """The encodings of those of `columns` (the estimator's inputs, in order) that are taken as categories or text.
 
     Follows pipelines, column transformers, unions and searches; encoders in anything else are not found. A column that
     several encoders take accepts other values only if all of them do.
     """
     found: dict[str, Encoding] = {}
     for column, encoding in _visit(estimator, list(columns)):
-        earlier = found.get(column)
-        accepts_others = encoding.accepts_others and (earlier is None or earlier.accepts_others)
-        found[column] = msgspec.structs.replace(encoding, accepts_others=accepts_others)
+        earlier = found.get(column, Encoding())
+        found[column] = msgspec.structs.replace(
+            encoding if encoding.categories or encoding.numbers else earlier,
+            accepts_others=encoding.accepts_others and earlier.accepts_others,
+            is_text=encoding.is_text or earlier.is_text,
+        )
     return found
 
 
@@ -62,6 +69,8 @@ def _visit_pipeline(pipeline: Pipeline, columns: list[str]) -> Iterator[tuple[st
 
 
 def _visit_encoder(encoder: Any, columns: list[str]) -> Iterator[tuple[str, Encoding]]:
+    if splits_text(encoder):
+        yield from ((column, Encoding(is_text=True)) for column in columns[:1])
     known = getattr(encoder, "categories_", None)
     if not isinstance(known, list) or len(known) != len(columns):
         return

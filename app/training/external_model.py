@@ -106,20 +106,6 @@ def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Ou
         raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
 
 
-def answers_without(model: ExternalModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:
-    """Whether the model still answers `row`, shape (1, features), if the value in that column is missing.
-
-    Tried, because no attribute tells: some estimators accept NaN, others sit behind an imputer.
-    """
-    lacking = row.copy()
-    lacking[0, column] = np.nan if contract.features[column].kind == "numeric" else None
-    try:
-        ask(model, contract, lacking)
-    except DataRefused:
-        return False
-    return True
-
-
 def truth_for(model: ExternalModel, target: Column) -> Truth:
     """The target as ids of the model's classes, or as numbers for a regressor.
 
@@ -169,4 +155,5 @@ def _key(cell: str, positions: dict[object, int]) -> object:
     try:
         return float(cell)
     except ValueError:
-        return cell.lower() if cell.lower() in ("true", "false") else cell
+        text = cell.strip()
+        return text.lower() if text.lower() in ("true", "false") else text

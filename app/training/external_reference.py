@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract, snake_case, unique_snake_case
+from app.domain.contract import Feature, FeatureContract, matching_columns, snake_case, unique_snake_case
 from app.errors import DataRefused
-from app.training.columns import Column, categorical, numeric
+from app.inference.sklearn_runtime import reads_texts
+from app.training.columns import Column, known_categories, numeric
 from app.training.encoders import Encoding
-from app.training.external_model import ExternalModel, answers_without
+from app.training.external_model import ExternalModel
+from app.training.external_probes import answers_without, complete_row
 from app.training.features import feature_of, missing_in
 from app.training.findings import Finding, counted
 
@@ -24,11 +26,25 @@ class ChosenColumns(msgspec.Struct, frozen=True):
 
 
 def columns_for(model: ExternalModel, columns: Sequence[Column]) -> ChosenColumns:
-    """The model's columns among those of the file: by name if it has names (exact, else in snake case), else in order.
+    """The model's columns among those of the file: by name if it has names, else in order; for a model of texts, one.
 
-    Raises `DataRefused` if columns are missing or their number is wrong.
+    `matching_columns` says which names count. Raises `DataRefused` if columns are missing or their number is wrong.
     """
+    if reads_texts(model.estimator):
+        return _only_text(columns)
     return _by_order(model.width, columns) if model.columns is None else _by_name(model.columns, columns)
+
+
+def _only_text(columns: Sequence[Column]) -> ChosenColumns:
+    """The only column, or the only one of text: nothing tells the name of the series that the model was fitted on."""
+    texts = [column for column in columns if column.kind == "categorical"] if len(columns) > 1 else list(columns)
+    if len(texts) != 1:
+        listed = ", ".join(column.name for column in texts or columns)
+        raise DataRefused(
+            f"the model reads one column of texts, and beside the target there are {len(texts)}"
+            f"{f': {listed}' if texts else f' among {listed}'}; leave only that one in the file"
+        )
+    return ChosenColumns(tuple(texts), _unread(columns, texts))
 
 
 def _by_order(width: int | None, columns: Sequence[Column]) -> ChosenColumns:
@@ -39,21 +55,24 @@ def _by_order(width: int | None, columns: Sequence[Column]) -> ChosenColumns:
 
 
 def _by_name(names: Sequence[str], columns: Sequence[Column]) -> ChosenColumns:
-    # Exact names last: they win over another column that only has the same name in snake case.
-    known = {snake_case(column.name): column for column in columns} | {column.name: column for column in columns}
-    chosen = [_named(name, known) for name in names]
-    lacking = [name for name, column in zip(names, chosen, strict=True) if column is None]
+    places = matching_columns(names, [column.name for column in columns])
+    lacking = [name for name, place in zip(names, places, strict=True) if place is None]
     if lacking:
-        raise DataRefused(f"the reference lacks columns that the model reads: {', '.join(lacking)}", field=lacking[0])
-    read = dict(zip(names, filter(None, chosen), strict=True))
+        raise DataRefused(_lacking_text(lacking, places, columns), field=lacking[0])
+    read = [columns[place] for place in places if place is not None]
     return ChosenColumns(
-        columns=tuple(msgspec.structs.replace(column, name=name) for name, column in read.items()),
-        extra=_unread(columns, read.values()),
+        columns=tuple(msgspec.structs.replace(column, name=name) for name, column in zip(names, read, strict=True)),
+        extra=_unread(columns, read),
     )
 
 
-def _named(name: str, known: Mapping[str, Column]) -> Column | None:
-    return known.get(name) or known.get(snake_case(name))
+def _lacking_text(lacking: Sequence[str], places: Sequence[int | None], columns: Sequence[Column]) -> str:
+    """Which columns are missing, and those of the file that resemble them but are not surely the same."""
+    shorts = {snake_case(name) for name in lacking}
+    free = [column.name for place, column in enumerate(columns) if place not in places]
+    alike = [repr(name) for name in free if snake_case(name) in shorts]
+    unsure = f"; not surely the same: {', '.join(alike)}. Name the columns as in the training data" if alike else ""
+    return f"the reference lacks columns that the model reads: {', '.join(lacking)}{unsure}"
 
 
 def _unread(columns: Sequence[Column], read: Iterable[Column]) -> tuple[str, ...]:
@@ -69,23 +88,25 @@ def extra_columns(names: Sequence[str]) -> list[Finding]:
 
 
 def as_fitted(column: Column, encoding: Encoding | None) -> Column:
-    """The column as the model was fitted on it: text if an encoder has texts for it, other booleans as 0 and 1."""
-    if encoding is not None and encoding.categories and column.cells is not None:
-        known = frozenset(encoding.categories)
-        cells = [_spelling(cell, known) for cell in column.cells]
-        return categorical(column.name, cells)
+    """The column as the model was fitted on it: text if it is encoded as text, other booleans as 0 and 1."""
+    if encoding is not None and (encoding.categories or encoding.is_text) and column.cells is not None:
+        return known_categories(column, frozenset(encoding.categories))
+    if column.unclear is not None and encoding is None:
+        raise DataRefused(
+            f"column {column.name!r} {column.unclear}; write all its numbers with a decimal point, and nothing else",
+            field=column.name,
+        )
     # An estimator without an encoder for the column was fitted on numbers, and True is 1 to scikit-learn.
     if column.boolean:
         flags = [np.nan if value is None else float(value == "true") for value in column.values]
-        return numeric(column.name, np.array(flags), column.cells)
+        return msgspec.structs.replace(numeric(column.name, np.array(flags), column.cells), boolean=True)
     return column
 
 
 def features_of_model(columns: Sequence[Column], encoded: Mapping[str, Encoding]) -> tuple[Feature, ...]:
-    """The features of the contract, with the categories of the model's encoders.
+    """The features of the contract, with the categories of the model's encoders; open as the encoders are.
 
-    If an encoder accepts other categories, the feature has those of the reference too and is open. Numbers that an
-    encoder takes as categories become the feature's `choices` if it accepts no others.
+    Numbers that an encoder takes as categories become the feature's `choices` if it accepts no others.
     """
     features = []
     for name, column in zip(unique_snake_case([column.name for column in columns]), columns, strict=True):
@@ -101,13 +122,6 @@ def _encoded(feature: Feature, encoding: Encoding) -> Feature:
     others = feature.categories if encoding.accepts_others or not encoding.categories else ()
     categories = tuple(sorted({*others, *encoding.categories}))
     return msgspec.structs.replace(feature, categories=categories, open_categories=encoding.accepts_others)
-
-
-def _spelling(cell: str | None, known: frozenset[str]) -> str | None:
-    """The cell as the encoder spells it: booleans are `True` in Python and `true` in many files."""
-    if cell is None or cell in known or cell.lower() not in ("true", "false"):
-        return cell
-    return next((text for text in (cell.lower(), cell.capitalize()) if text in known), cell)
 
 
 class AnswerableRows(msgspec.Struct, frozen=True):
@@ -127,8 +141,8 @@ def answerable_rows(model: ExternalModel, contract: FeatureContract, rows: np.nd
     known = np.flatnonzero(~unknown)
     _require_some(known, findings)
     missing = missing_in(rows[known])
-    # The row with the fewest gaps: with a second one in it, it would be unclear which of them the model fails on.
-    probe = rows[known[np.argsort(missing.sum(axis=1), kind="stable")[:1]]]
+    # Without gaps: with a second one in it, it would be unclear which of them the model fails on.
+    probe = complete_row(contract, rows[known])
     features = list(contract.features)
     for column in np.flatnonzero(missing.any(axis=0)).tolist():
         # One column at a time: a model may accept a gap here and fail on one there.

@@ -6,13 +6,14 @@ no quality gate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
-from app.domain.contract import FeatureContract, Task
+from app.domain.contract import Feature, FeatureContract, Task
 from app.domain.manifest import Source
 from app.domain.prediction import Outputs
 from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
@@ -24,9 +25,10 @@ from app.training.checks import labelled, leak
 from app.training.columns import Column
 from app.training.cross_fit import cross_fit
 from app.training.dataset import Dataset, from_csv
-from app.training.encoders import encodings
+from app.training.encoders import Encoding, encodings
 from app.training.evaluation import errors_in, score
 from app.training.external_model import ExternalModel, ask, load_model, truth_for
+from app.training.external_probes import opened
 from app.training.external_reference import answerable_rows, as_fitted, columns_for, extra_columns, features_of_model
 from app.training.features import digest, examples_of, rows_of
 from app.training.findings import CHECKS, DataReport, Finding
@@ -37,17 +39,20 @@ from app.training.task import Truth, rare_classes
 _SEED = 0
 ReferenceIs: TypeAlias = Literal["holdout", "training", "unknown"]
 _NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
+_OF_CATEGORIES = (column_checks.mixed, column_checks.identifier)
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The model file, the version to publish it as (None: the next free number), and the reference data.
 
-    `reference_is` says whether the model was fitted on them.
+    `missing` are the texts that mean a missing value in them (None: nothing was said). `reference_is` says whether the
+    model was fitted on them.
     """
 
     model: Path
     reference: Path
     target: str
+    missing: tuple[str, ...] | None = None
     version: str | None = None
     reference_is: ReferenceIs = "unknown"
 
@@ -74,7 +79,7 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
     progress(f"loading {request.model}")
     model = load_model(request.model)
     progress(f"reading {request.reference}")
-    reference = matched_reference(model, from_csv(request.reference, request.target))
+    reference = matched_reference(model, from_csv(request.reference, request.target, request.missing))
     progress("answering the reference rows")
     draft = external_draft(model, reference, request.version, request.reference_is)
     progress("publishing: converting to ONNX and measuring parity")
@@ -89,16 +94,21 @@ def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
 
     Raises `DataRefused` if columns or classes do not match, or no row is left.
     """
-    dataset, findings = labelled(dataset, least=1)
+    dataset, findings = labelled(dataset, least=1, classes=tuple(str(label) for label in model.labels))
     truth = truth_for(model, dataset.target)
     chosen = columns_for(model, dataset.columns)
     encoded = encodings(model.estimator, [column.name for column in chosen.columns])
     fitted = [as_fitted(column, encoded.get(column.name)) for column in chosen.columns]
     findings += extra_columns(chosen.extra)
-    findings += [found for column in fitted for found in _noted(column, dataset.target, model.task)]
     columns = tuple(column.without_infinities() for column in fitted)
     features = features_of_model(columns, encoded)
-    contract = FeatureContract(model.task, dataset.target.name, features, truth.classes)
+    texts = {feature.name for feature, column in zip(features, columns, strict=True) if _is_text(encoded, column)}
+    closed = FeatureContract(model.task, dataset.target.name, features, truth.classes)
+    found = opened(model, closed, rows_of(columns), texts)
+    contract = found.contract
+    for column, feature in zip(fitted, contract.features, strict=True):
+        findings += _noted(column, feature, dataset.target, model.task)
+    findings += found.findings
     answerable = answerable_rows(model, contract, rows_of(columns))
     dataset = msgspec.structs.replace(dataset, columns=columns).take(answerable.positions)
     truth = truth.take(answerable.positions)
@@ -128,6 +138,7 @@ def external_draft(
             rows=len(rows),
             sha256=digest(contract, rows, truth),
             holdout_rows=len(rows),
+            missing=dataset.missing,
         ),
         metrics={"holdout": figures},
         data_report=msgspec.to_builtins(reference.report),
@@ -156,13 +167,19 @@ def reference_answers(
     return ReferenceAnswers("cross_fitted", crossed.outputs, errors_in(crossed.outputs, truth.take(crossed.positions)))
 
 
-def _noted(column: Column, target: Column, task: Task) -> list[Finding]:
+def _is_text(encoded: Mapping[str, Encoding], column: Column) -> bool:
+    return column.name in encoded and encoded[column.name].is_text
+
+
+def _noted(column: Column, feature: Feature, target: Column, task: Task) -> list[Finding]:
     """The data checks of one column as notes; only infinities are replaced, because no request can carry them.
 
     A column that the model was fitted on cannot be dropped any more, whatever a check thinks of it.
     """
     finite = column.without_infinities()
-    notes = [check(finite) for check in _NOTED] + [leak(finite, target, task), column_checks.missing_values(finite)]
+    # Texts and dates differ from row to row, which says nothing against them.
+    examined = [check for check in _NOTED if not (feature.is_text and check in _OF_CATEGORIES)]
+    notes = [check(finite) for check in examined] + [leak(finite, target, task), column_checks.missing_values(finite)]
     infinite = column_checks.infinities(column)
     return ([infinite] if infinite else []) + [found.only_noted() for found in notes if found]
 

@@ -71,7 +71,15 @@ def feature_of(name: str, column: Column, training: np.ndarray | None = None) ->
         return Feature(name=name, kind="categorical", categories=categories, nullable=nullable, source_name=source_name)
     values = column.values if training is None else column.values[training]
     low, middle, high = _range(values[np.isfinite(values)])
-    return Feature(name=name, minimum=low, maximum=high, median=middle, nullable=nullable, source_name=source_name)
+    return Feature(
+        name=name,
+        minimum=low,
+        maximum=high,
+        median=middle,
+        nullable=nullable,
+        source_name=source_name,
+        boolean=column.boolean,
+    )
 
 
 def _range(values: np.ndarray) -> tuple[float | None, float | None, float | None]:

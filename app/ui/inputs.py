@@ -14,6 +14,7 @@ Values = dict[str, Cell]
 _KEPT = "inputs"
 _WIDE_FROM = 9
 _TALL_FROM = 25
+_BOOLEANS = {0.0: "false", 1.0: "true"}
 
 
 def key_of(name: str) -> str:
@@ -89,10 +90,14 @@ def _beyond(feature: ApiFeature, value: Cell) -> bool:
 def _typical_value(feature: ApiFeature) -> Cell:
     """A value that the model accepts; the rule of `app.domain.typical_row`, which the dashboard may not import."""
     if feature.kind == "categorical":
-        return feature.categories[0] if feature.categories else None if feature.nullable else ""
+        if feature.categories:
+            return feature.categories[0]
+        return feature.dates_like or (None if feature.nullable else "")
     # Before the median: of the choices 1 and 3 it may be 2, on which the model fails.
     if feature.choices:
         return feature.choices[0]
+    if feature.boolean:
+        return float((feature.median or 0.0) > 0.5)
     if feature.median is not None:
         return feature.median
     known = [bound for bound in (feature.minimum, feature.maximum) if bound is not None]
@@ -118,6 +123,9 @@ def _widget(feature: ApiFeature, typed: bool, key: str) -> Any:
         if st.session_state[key] not in options and not feature.open_categories:
             st.session_state[key] = options[0] if options else None
         return st.selectbox(feature.name, options, key=key, accept_new_options=feature.open_categories)
+    if feature.boolean:
+        st.session_state[key] = float(st.session_state[key] == 1)
+        return st.selectbox(feature.name, (0.0, 1.0), key=key, format_func=_BOOLEANS.__getitem__)
     st.session_state[key] = float(st.session_state[key])
     places = decimals(feature)
     step = 10.0**-places

@@ -78,6 +78,8 @@ class ApiFeature(msgspec.Struct, frozen=True, kw_only=True):
     nullable: bool = False
     open_categories: bool = False
     source_name: str | None = None
+    boolean: bool = False
+    dates_like: str | None = None
 
 
 class ApiContract(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,19 @@ def test_a_preset_fills_the_inputs(api, page):
     assert found == dict(zip(answers.FEATURES, (6.2, 2.9, 4.3, 1.3), strict=True))
 
 
+def test_a_boolean_is_a_choice_of_false_and_true(begin, page):
+    member = {"name": "member", "kind": "numeric", "minimum": 0.0, "maximum": 1.0, "median": 1.0, "boolean": True}
+    shown = answers.model("v1", examples=[[0.0]])
+    shown["contract"] = {**shown["contract"], "features": [member]}
+    api = begin({**answers.NORMAL, "/models": {**answers.MODELS, "models": [shown]}})
+    at = page("playground")
+    choice = at.selectbox(key="input.member")
+    assert (list(choice.options), choice.value) == (["false", "true"], 0.0)
+    choice.select("true")
+    predicted(at)
+    assert api.sent("/predict")[0]["features"] == {"member": 1.0}
+
+
 def test_a_prediction_says_who_answered_how_sure_and_how_fast(api, page):
     text = text_of(predicted(page("playground")))
     for part in ("Prediction setosa 98.0 % confidence", "Answered by v1 weighted", "Latency in ms 0.12", "virginica"):

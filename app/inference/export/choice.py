@@ -9,9 +9,11 @@ import msgspec
 
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Parity
+from app.domain.prediction import Outputs
 from app.inference.builder import onnx_runtime
 from app.inference.export.conversion import Candidate, candidates_for, files_of
 from app.inference.export.parity import Standard, measure, not_measured
+from app.inference.sklearn_runtime import parts_of, splits_text
 from app.services.boundaries import attempt
 from app.services.ports import Runtime
 
@@ -26,10 +28,7 @@ class ChosenRuntime(msgspec.Struct, frozen=True):
 
 def choose(estimator: Any, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:
     """The first candidate with parity, else scikit-learn. The reason tells which conversion failed and why."""
-    reason = _never_by_onnx(contract, standard)
-    parity = not_measured(standard, reason or "no conversion is known for it")
-    if reason is not None:
-        return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
+    parity = not_measured(standard, "no conversion is known for it")
     for candidate in candidates_for(estimator, contract):
         converted = attempt(_converted, candidate, contract, standard, original)
         if isinstance(converted, Exception):
@@ -49,11 +48,18 @@ def _converted(candidate: Candidate, contract: FeatureContract, standard: Standa
     return ChosenRuntime(runtime="onnx", files=files, parity=parity)
 
 
-def _never_by_onnx(contract: FeatureContract, standard: Standard) -> str | None:
+def only_by_sklearn(estimator: Any, contract: FeatureContract, outputs: Outputs) -> str | None:
+    """Why no conversion is tried for the estimator, whose answers have the form of `outputs`; None if one may be."""
+    # Nothing can be measured over texts that clients may send: each library has its own rules for what a word is.
+    if any(map(splits_text, parts_of(estimator))):
+        return "it splits text into words, which only scikit-learn does by scikit-learn's rules"
+    if any(feature.is_text for feature in contract.features):
+        names = ", ".join(feature.name for feature in contract.features if feature.is_text)
+        return f"it reads texts or dates ({names}), and no sample of them shows what a conversion does with others"
     if contract.task == "regression":
         return None
     # Near-ties show in probabilities only; without them a flipped class would go unnoticed (ADR 0002).
-    if standard.outputs.probabilities is None:
+    if outputs.probabilities is None:
         return "it answers without probabilities, so that near-ties cannot be detected"
     return "it has a single class" if len(contract.classes) < 2 else None
 

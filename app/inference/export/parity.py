@@ -52,8 +52,8 @@ def _categories(feature: Feature, seen: np.ndarray, count: int, generator: np.ra
     known = list(feature.categories) or sorted({value for value in seen.tolist() if isinstance(value, str)})
     drawn = np.array(known, dtype=np.object_)[generator.integers(len(known), size=count)]
     if feature.open_categories:
-        # All known names joined cannot be one of them.
-        drawn[generator.random(count) < _UNSEEN] = "".join([*known, "unseen"])
+        # Longer than all known ones, and so none of them.
+        drawn[generator.random(count) < _UNSEEN] = "unseen".ljust(max(map(len, known), default=0) + 1, ".")
     if feature.nullable:
         drawn[generator.random(count) < _NULLS] = None
     return drawn

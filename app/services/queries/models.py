@@ -47,6 +47,7 @@ class FeatureEntry(msgspec.Struct, frozen=True, kw_only=True):
     open_categories: bool
     source_name: str | None
     boolean: bool
+    dates_like: str | None
 
 
 class ContractEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +84,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One version: its signed manifest, and how this process uses it.
 
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
-    that force no version may reach it, because its contract is compatible with the reference version's. `runtime`:
+    that force no version may reach it, because it can be asked the same ones as the champion. `runtime`:
     what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null for versions
     published by releases that did not count them. `reference`: the drift reference that counts; null without one.
     """
@@ -111,11 +112,15 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelListing(msgspec.Struct, frozen=True):
-    """Versions by ordinal, the aliases, and the versions that may not be served, each with the reason."""
+    """Versions by ordinal, the aliases, and the versions that may not be served, each with the reason.
+
+    `excluded` has the reason for each loaded version that cannot be asked the same requests as the champion.
+    """
 
     models: tuple[ModelEntry, ...]
     aliases: Mapping[str, str]
     refused: Mapping[str, str]
+    excluded: Mapping[str, str]
 
 
 class ModelQueries:
@@ -142,14 +147,14 @@ class ModelQueries:
                 if name not in refused:
                     entries.append(self._entry(manifest, loaded_models, aliases))
         entries.sort(key=lambda entry: entry.ordinal)  # the order of publication; names sort v10 before v2
-        return ModelListing(models=tuple(entries), aliases=aliases, refused=refused)
+        return ModelListing(tuple(entries), aliases, refused, loaded_models.excluded)
 
     def loaded(self) -> ModelListing:
         """The loaded versions only."""
         loaded_models = self._live.loaded_models
         aliases = self._aliases(loaded_models)
         refused = {version.name: version.reason for version in loaded_models.refused}
-        return ModelListing(models=tuple(self._loaded(loaded_models, aliases)), aliases=aliases, refused=refused)
+        return ModelListing(tuple(self._loaded(loaded_models, aliases)), aliases, refused, loaded_models.excluded)
 
     def entry(self, version: str) -> ModelEntry:
         """One version. Raises `UnknownVersion`; for a refused version its message has the reason."""

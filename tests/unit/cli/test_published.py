@@ -1,8 +1,10 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.published import as_data, as_text, latency_text, slow_warning, unit_text
+from app.cli.outlook import Outlook
+from app.cli.published import Measured, as_data, as_text, latency_text, slow_warning, unit_text
 from app.domain.experiment import CaseFacts, slow_limit
 from app.inference.latency import SingleRowLatency
 from app.settings import Settings
@@ -93,9 +95,12 @@ RESULT = SessionResult(
     ),
 )
 
+FACTS = Outlook(beside="v1", new_columns=("income (EUR)",), watched=("x",), unwatched=("review",), answers=True)
+MEASURED = Measured({"v2": SLOW}, {"v2": FACTS})
+
 
 def test_people_read_unit_latency_and_warnings_of_each_version():
-    text = as_text(RESULT, {"v2": SLOW}, DEFAULT)
+    text = as_text(RESULT, MEASURED, DEFAULT)
     assert "50 % of the reference's rows" in text
     assert "16 ms for a single row" in text
     assert text.endswith("e.g. GUARDRAIL_SLOW=400x+1ms")
@@ -103,13 +108,31 @@ def test_people_read_unit_latency_and_warnings_of_each_version():
 
 
 def test_programs_read_them_as_data():
-    (version,) = as_data(RESULT, {"v2": SLOW}, DEFAULT)["versions"]
+    (version,) = as_data(RESULT, MEASURED, DEFAULT)["versions"]
     assert version["repeated_share"] == 0.5
     assert version["latency"] == {"p95_us": 16_000.0, "champion": "v1", "champion_p95_us": 50.0}
     assert version["warnings"][0] == "no convergence"
     assert len(version["warnings"]) == 2
 
 
+def test_the_same_facts_are_for_people_and_programs():
+    text = as_text(RESULT, MEASURED, DEFAULT)
+    assert "new beside v1: income (EUR)" in text
+    assert "experiment: takes part beside v1, in requests that have income (EUR)" in text
+    assert "watched for drift: x, answers; of review only missing values, because texts differ" in text
+    data = as_data(RESULT, MEASURED, DEFAULT)
+    (version,) = data["versions"]
+    assert version["outlook"]["new_columns"] == ("income (EUR)",)
+    assert [column["kind"] for column in version["columns"]] == ["number"] * len(version["features"])
+    assert "bakeoff serve" in data["next"]
+
+
+def test_a_slow_version_that_takes_no_part_is_not_told_to_be_taken_out():
+    apart = Measured({"v2": SLOW}, {"v2": msgspec.structs.replace(FACTS, excluded="is a regression, and v1 is not")})
+    assert as_data(RESULT, apart, DEFAULT)["versions"][0]["warnings"] == ["no convergence"]
+    assert "v2 takes no part, because it is a regression, and v1 is not" in as_text(RESULT, apart, DEFAULT)
+
+
 def test_a_version_that_was_not_timed_has_no_latency():
-    assert as_data(RESULT, {}, DEFAULT)["versions"][0]["latency"] is None
-    assert "single row" not in as_text(RESULT, {}, DEFAULT)
+    assert as_data(RESULT, Measured(), DEFAULT)["versions"][0]["latency"] is None
+    assert "single row" not in as_text(RESULT, Measured(), DEFAULT)

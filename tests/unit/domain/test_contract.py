@@ -3,8 +3,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.contract import (
-    Feature,
-    FeatureContract,
     matching_columns,
     snake_case,
     snake_case_with_unit,
@@ -140,15 +138,3 @@ def test_no_column_stands_for_two(wanted, offered):
 def test_a_contract_name_never_stands_for_another_column(names):
     for index, place in enumerate(matching_columns(names, unique_snake_case(names))):
         assert place in (None, index)
-
-
-def test_contracts_of_other_columns_or_classes_are_not_compatible():
-    base = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("0", "1"))
-    ranged = FeatureContract(
-        task="classification", target="y", features=(Feature(name="a", minimum=1.0),), classes=("0", "1")
-    )
-    renamed = FeatureContract(task="classification", target="y", features=(Feature(name="b"),), classes=("0", "1"))
-    reclassed = FeatureContract(task="classification", target="y", features=(Feature(name="a"),), classes=("0", "2"))
-    assert base.compatible_with(ranged)
-    assert not base.compatible_with(renamed)
-    assert not base.compatible_with(reclassed)

@@ -13,4 +13,5 @@ TYPICAL_VALUES = [
     ({"kind": "categorical", "categories": ("x", "y"), "nullable": True}, "x"),
     ({"kind": "categorical", "open_categories": True, "nullable": True}, None),
     ({"kind": "categorical", "open_categories": True}, ""),
+    ({"kind": "categorical", "open_categories": True, "nullable": True, "dates_like": "2026-03-01"}, "2026-03-01"),
 ]

@@ -176,3 +176,27 @@ def test_a_reference_of_other_classes_is_not_renamed():
     own = of_classes("no", "yes", ids=[0, 1] * 30)
     assert own.renamed(("no", "maybe")) is own
     assert own.renamed(("no", "yes")) is own
+
+
+def test_of_texts_only_missing_ones_are_watched():
+    text = Feature(name="review", kind="categorical", open_categories=True, nullable=True)
+    contract = FeatureContract("classification", "y", (text,), ("a", "b"))
+    written = np.array([[f"text {number}"] if number % 5 else [None] for number in range(300)], dtype=object)
+    reference = build_reference(contract, written, seed=1)
+    (cells,), (stream, *_) = reference.inputs.cells, reference.inputs.streams
+    assert (cells.bins, cells.counts, cells.others) == ((), (0, 0, 60, 240), ())
+    assert stream.name == "review"
+    others = np.array([[f"new {number}"] if number % 5 else [None] for number in range(2000)], dtype=object)
+    quiet = drift_report("v1", reference, update(reference, start(reference, 500), others))
+    assert (quiet.evidence, quiet.features[0].unseen, quiet.features[0].missing) == (0.0, None, 0.2)
+    gone = np.full((2000, 1), None, dtype=object)
+    assert drift_report("v1", reference, update(reference, start(reference, 500), gone)).alarm
+
+
+def test_a_reference_of_texts_alone_without_gaps_raises_no_alarm():
+    text = Feature(name="review", kind="categorical", open_categories=True)
+    contract = FeatureContract("classification", "y", (text,), ("a", "b"))
+    written = np.array([[f"text {number}"] for number in range(100)], dtype=object)
+    reference = build_reference(contract, written, seed=1)
+    others = np.array([[f"new {number}"] for number in range(1000)], dtype=object)
+    assert not drift_report("v1", reference, update(reference, start(reference, 500), others)).alarms

@@ -1,0 +1,59 @@
+"""What cells mean: to a model that knows its categories, and as numbers of one file."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.tables.meaning import Numbers, TableReading, category_of
+from app.tables.reading import read_table
+
+
+@pytest.mark.parametrize(
+    ("cell", "known", "needed", "category"),
+    [
+        ("NA", {"NA", "DE"}, False, "NA"),
+        ("NA", {"DE"}, False, None),
+        ("NA", {"DE"}, True, "NA"),
+        ("None", {"None", "mild"}, False, "None"),
+        ("?", {"x"}, False, None),
+        ("N/A", {"x"}, False, None),
+        (" State-gov", {" State-gov"}, False, " State-gov"),
+        (" State-gov", {"State-gov"}, False, "State-gov"),
+        ("State-gov", {" State-gov"}, False, "State-gov"),
+        (" ?", {" ?"}, False, " ?"),
+        ("", {""}, False, ""),
+        (" ", {"x"}, True, None),
+        ("TRUE", {"false", "true"}, False, "true"),
+        ("true", {"False", "True"}, False, "True"),
+        ("new", {"old"}, False, "new"),
+        (None, {"x"}, True, None),
+    ],
+)
+def test_a_cell_is_the_category_that_the_model_knows(cell, known, needed, category):
+    assert category_of(cell, known, needed=needed) == category
+
+
+def numbers(text: str, name: str, missing: tuple[str, ...] = ()) -> Numbers:
+    reading = TableReading(read_table(text.encode()), missing)
+    return reading.numbers(next(column for column in reading.table.columns if column.name == name))
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "?", "N/A", "n/a", "NA", "None", "null", "NULL", "nan", "#N/A", "<NA>"])
+def test_among_numbers_all_spellings_of_nothing_are_missing(nothing):
+    assert numbers(f"a,b\n1,x\n{nothing},x\n", "a").values == (1.0, None)
+
+
+def test_booleans_are_numbers_to_a_model_of_numbers():
+    assert numbers("a,b\nTrue,x\nfalse,x\nyes,x\n", "a").values == (1.0, 0.0, "yes")
+
+
+def test_another_column_of_the_file_tells_the_decimal_mark():
+    assert numbers("a;b\n1.234;1,5\n2.345;2,25\n", "a").values == (1234.0, 2345.0)
+    assert numbers("a;b\n1.234;1.5\n2.345;2.25\n", "a").values == (1.234, 2.345)
+    assert "two ways" in numbers("a;b\n1.234;x\n2.345;x\n", "a").unclear
+
+
+def test_what_was_said_to_be_missing_is_missing():
+    reading = TableReading(read_table(b"a,b\n-,x\n1,-\n"), ("-",))
+    assert [reading.cells(column) for column in reading.table.columns] == [(None, "1"), ("x", None)]
+    assert reading.numbers(reading.table.columns[0]).values == (None, 1.0)
