@@ -38,13 +38,15 @@ _SEED = 0
 class RefreshRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The version, and the rows of its new reference.
 
-    `reference` is a CSV file (None: the data that the version was made from), `target` its column with the labels
-    (None: the one of the version). `reference_is` says whether the model was fitted on the rows.
+    `reference` is a CSV or Parquet file (None: the data that the version was made from), `target` its column with the
+    labels (None: the one of the version), and `missing` the texts that mean a missing value (None: those of the
+    version). `reference_is` says whether the model was fitted on the rows.
     """
 
     version: str
     reference: str | None = None
     target: str | None = None
+    missing: tuple[str, ...] | None = None
     reference_is: ReferenceIs = "unknown"
 
 
@@ -68,7 +70,9 @@ def refresh_reference(request: RefreshRequest, registry: ModelRegistry, progress
     model = describe(unpickled(artefact.read(ESTIMATOR)), request.version)
     source = request.reference or _recorded(published)
     progress(f"reading {source}")
-    reference = fitting_reference(published, model, load(source, request.target or _target(published, source)))
+    reference = fitting_reference(
+        published, model, load(source, request.target or _target(published, source), _missing(request, published))
+    )
     progress("answering the reference rows")
     draft = _draft(model, reference, request.reference_is)
     progress("publishing the reference")
@@ -112,6 +116,10 @@ def _recorded(published: Manifest) -> str:
 
 def _target(published: Manifest, source: str) -> str | None:
     return None if source in BUILTIN_SETS else published.contract.target
+
+
+def _missing(request: RefreshRequest, published: Manifest) -> tuple[str, ...] | None:
+    return published.source.missing if request.missing is None else request.missing
 
 
 def _truth(model: ExternalModel, contract: FeatureContract, target: Column) -> Truth:
