@@ -245,29 +245,42 @@ class Predictor:
         self, request: PredictionRequest, configuration: Configuration, choice: Choice
     ) -> tuple[LoadedVersion, Outputs, tuple[Failure, ...]]:
         """The outputs of the chosen version, or of another if it fails; a forced version has no fallback."""
-        state, readers = request.state, request.layout.readers
-        chosen = state.loaded_models.versions[choice.version]
+        chosen = request.state.loaded_models.versions[choice.version]
         fallbacks = () if choice.assignment == "forced" else _by_weight(request, configuration, chosen.name)
         failures: tuple[Failure, ...] = ()
+        shut_off: list[LoadedVersion] = []
         for version in (chosen, *fallbacks):
-            breaker = state.breakers[version.name]
-            if not breaker.allows():
+            if not request.state.breakers[version.name].allows():
                 failures += (Failure(version.name, CIRCUIT_OPEN),)
+                shut_off.append(version)
                 continue
-            outputs = attempt(_ask, version, readers[version.name], request.rows)
-            if isinstance(outputs, Exception):
-                breaker.failed()
-                reason = type(outputs).__name__
-                # The sink logs and counts it in the recorder's thread: logging costs more than a prediction.
-                self._sink.failed(version.name, f"{reason}: {outputs}")
-                failures += (Failure(version.name, reason),)
-                continue
-            breaker.succeeded()
-            return version, outputs, failures
+            outputs = self._asked(version, request)
+            if isinstance(outputs, Outputs):
+                return version, outputs, failures
+            failures += (outputs,)
         if choice.assignment == "forced":
             reason = failures[-1].reason
             raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == CIRCUIT_OPEN else None)
+        # A few rows that each version fails on shut off all of them: then one of them may still answer this row.
+        for version in shut_off:
+            outputs = self._asked(version, request)
+            if isinstance(outputs, Outputs):
+                return version, outputs, tuple(failure for failure in failures if failure.version != version.name)
+            failures = (*(failure for failure in failures if failure.version != version.name), outputs)
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
+
+    def _asked(self, version: LoadedVersion, request: PredictionRequest) -> Outputs | Failure:
+        """The version's outputs, or its failure, which its breaker and the sink are told of."""
+        breaker = request.state.breakers[version.name]
+        outputs = attempt(_ask, version, request.layout.readers[version.name], request.rows)
+        if isinstance(outputs, Exception):
+            breaker.failed()
+            reason = type(outputs).__name__
+            # The sink logs and counts it in the recorder's thread: logging costs more than a prediction.
+            self._sink.failed(version.name, f"{reason}: {outputs}")
+            return Failure(version.name, reason)
+        breaker.succeeded()
+        return outputs
 
 
 def _ask(version: LoadedVersion, reader: Reading, rows: np.ndarray) -> Outputs:

@@ -183,3 +183,25 @@ def test_a_forced_version_behind_an_open_breaker_says_so():
     for reason in ["RuntimeError"] * 3 + ["its circuit breaker is open after repeated failures"]:
         with pytest.raises(ModelFailed, match=reason):
             predictor.predict(forced)
+
+
+class FailsOn:
+    """Fails on one value and answers any other."""
+
+    def __init__(self, bad, class_id):
+        self.bad, self.class_id = bad, class_id
+
+    def predict(self, rows):
+        if (rows == self.bad).any():
+            raise RuntimeError("no luck")
+        return Outputs(class_ids=np.full(len(rows), self.class_id))
+
+
+def test_rows_that_shut_off_every_version_stop_no_other_row():
+    predictor, _ = make({"v1": FailsOn(1.0, 0), "v2": FailsOn(2.0, 1)}, {"v1": 0.5, "v2": 0.5})
+    for row in (1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 3.0):
+        exposure = predictor.predict(request_for(predictor, [[row]])).exposure
+        assert exposure.version == ("v2" if row == 1.0 else "v1")
+        assert exposure.outputs.class_ids.tolist() == [1 if row == 1.0 else 0]
+    with pytest.raises(NotReady, match="v1 raised RuntimeError, v2 raised RuntimeError"):
+        predictor.predict(request_for(predictor, [[1.0], [2.0]]))
