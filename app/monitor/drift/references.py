@@ -59,6 +59,8 @@ class PublishedVersions(Protocol):
 
     def manifest(self, version: str) -> Manifest: ...
 
+    def classes(self, manifest: Manifest) -> tuple[str, ...]: ...
+
     def verified(self, version: str) -> VerifiedVersion: ...
 
     def references(self, version: str) -> LaterReferences: ...
@@ -109,13 +111,14 @@ class References:
     def _read_or_keep(self, version: str, before: tuple[KnownReference, ...]) -> tuple[KnownReference, ...]:
         try:
             manifest = self._registry.manifest(version)
+            classes = self._registry.classes(manifest)
             later = self._later(version, manifest.ordinal, before)
         except (BakeoffError, OSError) as error:
             # Returned, and so cached, instead of raised: a refused artefact must not be hashed again in each step.
             self._log("drift_not_watched", version, str(error))
             return before  # bytes that were verified stay valid in memory, whatever has become of the disk
         published = self._published(version, manifest, before, reported=not later)
-        return tuple(sorted((*published, *later), key=_NUMBER))
+        return tuple(_named(each, classes) for each in sorted((*published, *later), key=_NUMBER))
 
     def _published(
         self, version: str, manifest: Manifest, before: tuple[KnownReference, ...], *, reported: bool
@@ -165,6 +168,12 @@ class References:
         if (version, reason) not in self._logged:
             self._logged.add((version, reason))
             _LOG.warning(event, extra={"event_fields": {"version": version, "reason": reason}})
+
+
+def _named(known: KnownReference, classes: tuple[str, ...]) -> KnownReference:
+    """The reference with the classes as the log numbers them, and as answers name them."""
+    reference = known.reference.renamed(classes)
+    return known if reference is known.reference else msgspec.structs.replace(known, reference=reference)
 
 
 def _known_later(later: LaterReference) -> KnownReference:

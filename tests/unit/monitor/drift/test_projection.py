@@ -538,6 +538,10 @@ class OneVersionRegistry:
     def __init__(self, document):
         self.document, self.broken, self.reads = document, False, 0
         self.valid, self.refused = (), {}
+        self.numbered = reference().classes
+
+    def classes(self, manifest):
+        return self.numbered
 
     def references(self, version):
         return LaterReferences(tuple(self.valid), self.refused)
@@ -596,6 +600,16 @@ def test_later_references_follow_the_one_of_the_publication():
     assert [each.from_us for each in found] == [0, 1_700_000_001_000_000, 1_700_000_002_000_000]
     assert found[2].reference == reference(3)
     assert references.of("v1")[1] is found[1]
+
+
+def test_references_have_the_classes_as_the_log_numbers_them():
+    files, references = registry_of(reference().to_json())
+    files.numbered = reference().classes[::-1]
+    files.valid = (later(),)
+    found = references.of("v1")
+    assert [each.reference for each in found] == [each.renamed(files.numbered) for each in (reference(), reference(2))]
+    assert [each.reference.classes for each in found] == [files.numbered] * 2
+    assert [one is other for one, other in zip(references.of("v1"), found, strict=True)] == [True, True]
 
 
 def test_a_later_reference_that_is_refused_does_not_count_and_is_logged_once_by_name(caplog):
