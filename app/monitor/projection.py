@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
 from app.domain.log_event import Cursor, Event, LogPage, in_order
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
@@ -19,6 +20,8 @@ class EventReads(Protocol):
     def page(self, cursor: Cursor, limit: int, until: Cursor | None) -> LogPage: ...
 
     def configurations(self, epochs: Iterable[int]) -> dict[int, Configuration]: ...
+
+    def layouts(self, ids: Iterable[int]) -> dict[int, LoggedLayout]: ...
 
     def first_configuration(self, experiment_id: str) -> Configuration | None: ...
 
@@ -40,7 +43,9 @@ class DerivedStates(Protocol):
 
 
 class DerivedReads(NamedTuple):
-    """The reads that a projection may do: its own earlier state, and configurations. All raise `StoreUnavailable`.
+    """The reads that a projection may do: its own earlier state, configurations, and the columns of rows.
+
+    All raise `StoreUnavailable`.
 
     `windows` of an experiment: those of the predictions with these seqs, and all that close before a time (µs).
 
@@ -53,6 +58,7 @@ class DerivedReads(NamedTuple):
     windows: Callable[[str, Iterable[int], int], dict[int, OpenWindow]]
     configurations: Callable[[Iterable[int]], dict[int, Configuration]]
     first_configuration: Callable[[str], Configuration | None]
+    layouts: Callable[[Iterable[int]], dict[int, LoggedLayout]]
 
 
 class Projection(Protocol):
@@ -84,7 +90,13 @@ def step(
     if not len(page):
         return 0
     reads = DerivedReads(
-        states.states, states.users, states.units, states.windows, log.configurations, log.first_configuration
+        states.states,
+        states.users,
+        states.units,
+        states.windows,
+        log.configurations,
+        log.first_configuration,
+        log.layouts,
     )
     changes = projection.apply(in_order(page), reads)
     # False where another process has moved the cursor (a rebuild took the place): its state holds, ours is dropped.

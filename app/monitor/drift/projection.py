@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from app.domain.contract import Feature
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event
 from app.domain.monitor_state import Changes
@@ -24,6 +25,7 @@ from app.drift.reference import DriftReference
 from app.drift.reference_notes import later_reference_note
 from app.drift.report import drift_report, score_and_evidence
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
+from app.monitor.drift.columns import RowColumns
 from app.monitor.drift.references import KnownReference
 from app.monitor.drift.samples import (
     Samples,
@@ -31,6 +33,7 @@ from app.monitor.drift.samples import (
     callers_of,
     epochs_of,
     errors_of,
+    layouts_of,
     outputs_of,
     rows_of,
     samples_of,
@@ -99,9 +102,14 @@ def continued(timeline: DriftTimelineState, points: list[DriftTimelinePoint], re
 
 
 class ReferenceSource(Protocol):
-    """The references of a version, oldest first, each with the time from which it counts; so a replay uses the same."""
+    """The references of a version, oldest first, each with the time from which it counts; so a replay uses the same.
+
+    `features` are those of a version's contract, in order; None where it is not known.
+    """
 
     def of(self, version: str) -> Sequence[KnownReference]: ...
+
+    def features(self, version: str) -> Sequence[Feature] | None: ...
 
 
 class Acknowledgements(Protocol):
@@ -147,11 +155,12 @@ class DriftProjection:
         # By the revision under which the answer was given, so that a replay decides as the first run did.
         declared = {epoch for epoch, known in configurations.items() if known.terms.labels_exogenous}
         samples = samples.declared_in(declared)
+        columns = RowColumns(self._references.features, reads.layouts(layouts_of(samples)))
         states: dict[str, str] = {}
         cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
         for references in self._known(configurations.values()):
             first = references[0]
-            own = samples.of(_revisions_with(first, configurations), first.width)
+            own = samples.of(_revisions_with(first, configurations), first.version, first.width, columns)
             if len(own):
                 states |= self._states_after(references, own, reads, cache)
         return Changes(states=states)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from app.domain.contract import Feature
 from app.domain.manifest import REFERENCE_FILE, REFERENCES, Manifest, ReferenceManifest
 from app.drift.reference import DriftReference
 from app.drift.watch import watched_streams
@@ -101,12 +102,24 @@ class References:
         self._clock = clock
         self._good_s = good_s
         self._snapshots: dict[str, CachedSnapshot[tuple[KnownReference, ...]]] = {}
+        self._contracts: dict[str, CachedSnapshot[tuple[Feature, ...] | None]] = {}
         self._logged: set[tuple[str, str]] = set()
 
     def of(self, version: str) -> Sequence[KnownReference]:
         """The references of a version, oldest first; empty where there is none that can be used."""
         snapshot = self._snapshots.setdefault(version, CachedSnapshot(self._clock, self._good_s))
         return snapshot.get(partial(self._read_or_keep, version, snapshot.last() or ()))
+
+    def features(self, version: str) -> Sequence[Feature] | None:
+        """The features of a version's contract, in order; None for one that is gone, or whose manifest is refused."""
+        snapshot = self._contracts.setdefault(version, CachedSnapshot(self._clock, self._good_s))
+        return snapshot.get(partial(self._features_or_keep, version, snapshot.last()))
+
+    def _features_or_keep(self, version: str, before: tuple[Feature, ...] | None) -> tuple[Feature, ...] | None:
+        try:
+            return self._registry.manifest(version).contract.features
+        except (BakeoffError, OSError):
+            return before  # what a version read stays true; why its reference cannot be used is logged
 
     def _read_or_keep(self, version: str, before: tuple[KnownReference, ...]) -> tuple[KnownReference, ...]:
         try:

@@ -17,6 +17,7 @@ from app.domain.prediction_id import read_marks
 from app.drift.crowds import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
+from app.monitor.drift.columns import RowColumns
 from app.monitor.experiment.events import Answers
 from app.scoring.contract import Answer
 from app.services.queries.drift_records import Place
@@ -27,9 +28,10 @@ _PLACE = attrgetter("place")
 
 
 class LoggedRequest(msgspec.Struct, frozen=True):
-    """One logged row: `features` in contract order, `answers` of all versions that gave one; `at_us`: served at.
+    """One logged row: `features` as logged, or those of a watched version in its order; `at_us`: served at.
 
-    `user`: the hash of the user that the request named, 0 for nobody.
+    `answers` are those of all versions that gave one. `user`: the hash of the user that the request named, 0 for
+    nobody. `version` answered, and `layout` is the id of the row's columns (None: those of `version`).
     """
 
     place: Place
@@ -39,6 +41,8 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     answers: Answers
     prediction_id: str
     user: int
+    version: str = ""
+    layout: int | None = None
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
@@ -64,10 +68,12 @@ class Samples(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return len(self.requests) + len(self.labels)
 
-    def of(self, epochs: Collection[int], width: int) -> Samples:
-        """The samples of these config revisions; requests with another number of features than `width` are left out."""
-        requests = [each for each in self.requests if each.epoch in epochs and len(each.features) == width]
-        return Samples(requests, [each for each in self.labels if each.epoch in epochs])
+    def of(self, epochs: Collection[int], version: str, width: int, columns: RowColumns) -> Samples:
+        """A version's samples of these config revisions, without requests that lack one of its `width` features."""
+        requests = (_of_version(each, version, width, columns) for each in self.requests if each.epoch in epochs)
+        return Samples(
+            [each for each in requests if each is not None], [each for each in self.labels if each.epoch in epochs]
+        )
 
     def declared_in(self, epochs: Collection[int]) -> Samples:
         """The samples, with the labels of these config revisions marked as declared exogenous."""
@@ -103,6 +109,12 @@ class Samples(msgspec.Struct, frozen=True):
         return self.requests[0].at_us if self.requests else self.labels[0].at_us
 
 
+def _of_version(request: LoggedRequest, version: str, width: int, columns: RowColumns) -> LoggedRequest | None:
+    """The request with the version's own features; None if it lacks one of them."""
+    own = columns.own(version, width, request.features, served=request.version, layout=request.layout)
+    return request if own is request.features else None if own is None else replace(request, features=own)
+
+
 def samples_of(events: Sequence[Event]) -> Samples:
     """The samples in `events`, without forced and synthetic requests and those served without a configuration."""
     rows = [event.row for event in events if isinstance(event, PredictionLogged) and _counts(event.row)]
@@ -119,11 +131,18 @@ def samples_of(events: Sequence[Event]) -> Samples:
                 _ANSWERS.decode(row.answers),
                 row.prediction_id,
                 row.user_hash,
+                row.version,
+                row.layout,
             )
             for row, values in zip(rows, features, strict=True)
         ],
         [_label(event) for event in joined if event.outcome.kind == "actual"],
     )
+
+
+def layouts_of(samples: Samples) -> set[int]:
+    """The ids of the layouts of the requests."""
+    return {each.layout for each in samples.requests if each.layout is not None}
 
 
 def epochs_of(samples: Samples) -> set[int]:

@@ -40,11 +40,15 @@ def known(version, found=None, sha256="1", number=0, from_us=0):
 class Fixed:
     """References that are there, of a version in order of their numbers."""
 
-    def __init__(self, *references):
+    def __init__(self, *references, contracts=None):
         self.references = references
+        self.contracts = contracts or {}
 
     def of(self, version):
         return [each for each in self.references if each.version == version]
+
+    def features(self, version):
+        return self.contracts.get(version)
 
 
 class WatchedLog(SmallLog):

@@ -284,6 +284,7 @@ def test_events_may_be_cut_anywhere(log):
         states.windows,
         log.events.configurations,
         log.events.first_configuration,
+        log.events.layouts,
     )
     page = log.events.page(Cursor(), 10_000)
     events = in_order(page)

@@ -50,6 +50,7 @@ class MemoryStates:
             windows=self._windows,
             configurations=lambda epochs: {epoch: configurations[epoch] for epoch in epochs},
             first_configuration=lambda _experiment: configurations[1],
+            layouts=lambda _ids: {},
         )
 
     def apply(self, events):

@@ -7,9 +7,10 @@ others the versions are equally good.
 import numpy as np
 import pytest
 
-from app.monitor.control.bandit import next_weights
+from app.monitor.control.bandit import beliefs_of, next_weights
 from app.monitor.experiment import comparisons
 from app.monitor.experiment.splits import split_of
+from app.routing.thompson import Beliefs
 from tests.unit.monitor.experiment.memory_log import MemoryLog
 
 BALANCED = {"v1": 0.5, "v2": 0.5}
@@ -166,11 +167,11 @@ def test_requests_elsewhere_cross_no_guardrail():
 def test_errors_elsewhere_cross_no_guardrail():
     log = MemoryLog(THREE)
     for _ in range(200):
-        # v1's circuit breaker is open, so v3 answers: of a request that v2 could not have been drawn for.
-        log.serve({"v3": 0}, "v3", chosen="v1", lacking=("v2",))
-        log.serve({"v2": 0, "v3": 0}, "v2", chosen="v1")
+        # v1 fails, also on requests that v2 could not have been drawn for.
+        log.serve({"v3": 0}, "v3", chosen="v1", failed=["v1"], lacking=("v2",))
+        log.serve({"v2": 0, "v3": 0}, "v2", chosen="v1", failed=["v1"])
     errors = log.state().pairs["v2"].errors
-    assert {epoch: counted.events for epoch, counted in errors.epochs.items()} == {1: 200}
+    assert [counted.events for counted in errors.epochs.values()] == [200]
 
 
 def test_a_broken_split_is_found_among_the_requests_that_all_could_answer():
@@ -212,6 +213,19 @@ def test_the_bandit_goes_by_the_requests_that_all_could_answer():
     assert by_name["v1"].comparable + by_name["v2"].comparable == 1200 - log.state().pairs["v2"].apart
     weights = next_weights(log.last, tuple(by_name.values()))
     assert weights is None or 0.02 < weights["v2"] < 0.98
+
+
+def test_the_bandit_counts_every_answer_whose_window_has_closed():
+    log = MemoryLog(BALANCED, metric="reward", policy="thompson", tick_s=1.0, reward_window_s=5.0)
+    for place in range(40):
+        row = log.serve({"v1": 0, "v2": 0}, "v1" if place % 2 else "v2", assignment="bandit")
+        if place < 4:
+            log.reward(row, 1.0)
+    log.at(1000)
+    log.heartbeat()
+    variants = log.report().variants
+    assert [(each.rewards, each.comparable, each.comparable_mean) for each in variants] == [(2, 20, 0.1), (2, 20, 0.1)]
+    assert beliefs_of(variants[0], log.last.terms) == Beliefs(successes=2.0, failures=18.0)
 
 
 def test_the_report_says_in_which_share_of_the_requests_a_version_could_take_part():
