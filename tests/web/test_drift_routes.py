@@ -1,8 +1,10 @@
 import pytest
 from msgspec.structs import replace
 
+from app.domain.manifest import ReferenceHistory
 from app.domain.timestamps import iso_utc
 from app.services.queries.drift_records import DriftTimelinePoint
+from tests.unit.inference.published import reference_manifest
 from tests.web import fakes
 from tests.web.drifting import MemoryDrifts, drifted
 
@@ -44,7 +46,36 @@ def test_without_a_processed_request_there_is_no_score_and_the_note_says_so(serv
 def test_a_version_without_a_reference_is_said_to_have_none(client):
     body = client.get("/drift?version=v2").get_json()
     assert (body["version"], body["score"], body["features"]) == ("v2", None, [])
-    assert "v2 was published without a drift reference" in body["note"]
+    assert body["note"] == (
+        "v2 was published without a drift reference: to give it one, "
+        "`bakeoff publish --refresh-reference v2 --reference FILE.csv`"
+    )
+
+
+def history(number, refused=()):
+    return {"v1": ReferenceHistory((reference_manifest(number),), refused)}
+
+
+def test_a_newer_reference_that_the_monitor_has_not_begun_with_is_announced(serve, alarming):
+    body = serve(drifts=MemoryDrifts(alarming), histories=history(1))[0].get("/drift").get_json()
+    assert (body["reference_number"], body["reference_since"]) == (0, None)
+    assert body["notes"][0] == (
+        "v1 has reference 1 now: the monitor begins anew with it at the first request served from "
+        "2023-11-14T22:13:21.000000Z on."
+    )
+
+
+def test_the_reference_that_counts_is_named_and_a_refused_one_too(serve, alarming):
+    begun = replace(alarming, reference_number=2, reference_since="2023-11-14T22:13:22.000000Z")
+    drifts = MemoryDrifts(begun)
+    body = serve(drifts=drifts, histories=history(2, ("v1.3/manifest.json: is missing",)))[0].get("/drift").get_json()
+    assert (body["reference_number"], body["reference_since"]) == (2, "2023-11-14T22:13:22.000000Z")
+    assert body["notes"] == [*alarming.notes, "v1.3/manifest.json: is missing"]
+
+
+def test_a_version_whose_only_reference_came_later_waits_for_its_first_request(serve):
+    note = serve(histories=history(1))[0].get("/drift").get_json()["note"]
+    assert "the monitor has processed no request for v1" in note
 
 
 def test_another_version_is_asked_for_by_name(serve, alarming):

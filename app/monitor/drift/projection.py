@@ -237,7 +237,7 @@ def _load(
     known = next((each for each in references if watched.is_of(each)), None)
     if known is None:
         fresh, known = _fresh(references, own)
-        _log_anew(version, f"the reference that it was compared with is gone; {_named(known)} counts")
+        _log_anew(version, f"the reference that it was compared with no longer counts; {_named(known)} does")
         return fresh, known
     if fits(known.reference, watched.state):
         return watched, known

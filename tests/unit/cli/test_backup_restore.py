@@ -3,6 +3,7 @@
 import fcntl
 import io
 import os
+import re
 import shutil
 import sqlite3
 import tarfile
@@ -83,6 +84,30 @@ def test_a_restore_gives_what_was_backed_up(here, backup, elsewhere):
     registry = ModelRegistry(elsewhere.models, load_or_create(here.data).registry)
     assert registry.names() == ("v1", "v2")
     assert registry.aliases() == ModelRegistry(here.models, b"").aliases()
+
+
+def test_a_restore_gives_the_references_too_and_moves_the_former_ones_aside(here, elsewhere, tmp_path):
+    refresh = ("publish", "--refresh-reference", "v1", "--reference", "iris")
+    assert here.run(*refresh) == here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert elsewhere.run("restore", str(tmp_path / "b.tar.gz")) == elsewhere.run(*refresh) == 0
+    assert elsewhere.run("restore", str(tmp_path / "b.tar.gz"), "--force") == 0
+    registry = ModelRegistry(elsewhere.models, load_or_create(elsewhere.data).registry)
+    assert [each.manifest.number for each in registry.references("v1").valid] == [1]
+    former = elsewhere.models.glob(".replaced-*/.references/*/reference.json")
+    assert sorted(path.parent.name for path in former) == ["v1.1", "v1.2"]
+
+
+def test_the_release_before_references_takes_their_files_for_the_registrys_own(here, tmp_path):
+    """Its pattern of names, which refuses a backup with any other; the file is in place of a folder and ignored."""
+    names_of_the_release_before = re.compile(
+        r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*|backup\.json"
+    )
+    assert here.run("publish", "--refresh-reference", "v1", "--reference", "iris") == 0
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        names = archive.getnames()
+    assert "models/.references.v1.1.reference.json" in names
+    assert all(names_of_the_release_before.fullmatch(name) for name in names)
 
 
 @settings(

@@ -59,6 +59,24 @@ def test_a_fresh_installation_has_no_broken_finding(consult):
     assert "ONNX agrees" in findings["version v1"]["detail"]
 
 
+def test_the_references_of_a_version_are_checked(consult, trained, tmp_path):
+    models = tmp_path / "models"
+    shutil.copytree(trained / "models", models)
+    findings, _ = consult(models=models)
+    assert "references of v1" not in findings
+    refresh = ["publish", "--refresh-reference", "v1", "--reference", "iris"]
+    assert main(refresh) == main(refresh) == 0
+    findings, status = consult(models=models)
+    assert (status, findings["references of v1"]["state"]) == (0, "ok")
+    assert "reference 2 counts since" in findings["references of v1"]["detail"]
+    (models / ".references" / "v1.2" / "reference.json").write_bytes(b"{}")
+    found = consult(models=models)[0]["references of v1"]
+    assert (found["state"], "v1.2/reference.json" in found["detail"]) == ("warn", True)
+    assert found["detail"].endswith("reference 1 counts")
+    shutil.rmtree(models / "v1")
+    assert "not in the model registry" in consult(models=models)[0]["references"]["detail"]
+
+
 def test_every_finding_that_is_not_ok_has_advice(consult, tmp_path):
     findings, _ = consult(models=tmp_path / "nowhere", ADMIN_TOKEN="")
     assert all("advice" in finding for finding in findings.values() if finding["state"] != "ok")

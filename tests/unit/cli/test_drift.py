@@ -10,7 +10,9 @@ import pytest
 
 from app.cli import main
 from app.domain.contract import Feature, FeatureContract
+from app.domain.manifest import Source
 from app.drift.reference import build_reference
+from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
 from app.store.keys import load_or_create
 from tests import builders
@@ -38,6 +40,21 @@ def folder(tmp_path, monkeypatch) -> Path:
     registry = ModelRegistry(tmp_path / "models", load_or_create(tmp_path / "data").registry)
     registry.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v1")
     return tmp_path
+
+
+def test_a_file_is_compared_with_the_newest_valid_reference(folder, capsys):
+    registry = ModelRegistry(folder / "models", load_or_create(folder / "data").registry)
+    for number, shift in ((70, 2.0), (80, 2.0)):
+        reference = build_reference(CONTRACT, np.array(rows(number, shift), dtype=object), seed=1)
+        source = Source(dataset="rows.csv", target="price", rows=number, sha256="d" * 64)
+        draft = ReferenceDraft(reference=reference, reference_is="unknown", source=source, libraries={})
+        registry.publish_reference("v1", draft, lambda: 1_700_000_000_000_000)
+    shifted = csv(folder, rows(300, shift=2.0))
+    found = report(capsys, shifted)
+    assert (found["alarm"], found["reference_rows"], found["reference_number"]) == (False, 80, 2)
+    assert found["reference_since"] == "2023-11-14T22:13:40.000000Z"
+    (folder / "models" / ".references" / "v1.2" / "manifest.sig").unlink()
+    assert report(capsys, shifted)["reference_number"] == 1
 
 
 def csv(folder: Path, lines: list[list[object]], header: str = "price,Size (m2),colour,new") -> str:

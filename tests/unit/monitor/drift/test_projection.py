@@ -492,7 +492,7 @@ def test_without_its_newest_reference_a_version_goes_back_to_the_one_before_and_
     with caplog.at_level(logging.WARNING):
         log.watch(known("v1"), first)
     assert (log.report().requests, log.report().reference_number) == (12, 1)
-    assert "is gone; reference 1 counts" in caplog.records[-1].event_fields["reason"]
+    assert "no longer counts; reference 1 does" in caplog.records[-1].event_fields["reason"]
 
 
 @pytest.mark.parametrize("batch_rows", [3, 5000])
