@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from app.domain.contract import FeatureContract, matching_columns
+from app.domain.columns import matched
+from app.domain.contract import Feature, FeatureContract, matching_columns
 from app.errors import DataRefused
 from app.simulation.client import ServedModel
 from app.simulation.rows import LabelledRows
@@ -19,33 +20,46 @@ from app.training.features import digest
 from app.training.fit import Prepared, prepare
 
 
-def held_out(path: Path, model: ServedModel, loaded: Sequence[ServedModel]) -> LabelledRows | None:
-    """The rows of the file at `path` that neither `model` nor a version of the same data in `loaded` was trained on.
+def held_out(
+    path: Path, model: ServedModel, loaded: Sequence[ServedModel], optional: Sequence[Feature] = ()
+) -> LabelledRows | None:
+    """The rows of the file at `path` that neither `model` nor a version of the same file in `loaded` was trained on.
 
-    None where that is not known: `model` was not trained by `bakeoff train`, the file is not the one it was trained
-    from, or together the versions have seen every row.
+    With the `optional` columns that such versions read beside the model's. None where it is not known which rows those
+    are: `model` was not trained by `bakeoff train`, the file is not the one it was trained from, or together the
+    versions have seen every row.
     """
-    split = _split_again(path, model, model.source.seed)
+    split = _split_again(path, model)
     if split is None:
         return None
-    others = {each.source.seed for each in loaded if each.source.sha256 == model.source.sha256} - {model.source.seed}
     kept = split.split.holdout
-    for other in (_split_again(path, model, seed) for seed in sorted(seed for seed in others if seed is not None)):
-        kept = kept if other is None else kept[np.isin(kept, other.split.holdout)]
+    columns: dict[int, np.ndarray] = {}
+    for other in loaded:
+        if other == model or other.source.dataset != model.source.dataset:
+            continue
+        found = _split_again(path, other)
+        if found is None or len(found.rows) != len(split.rows):
+            continue
+        kept = kept[np.isin(kept, found.split.holdout)]
+        places = matched(optional, other.contract.features)
+        columns |= {at: found.rows[:, place] for at, place in enumerate(places) if place is not None}
     if not len(kept):
         return None
+    taken = [optional[at] for at in sorted(columns)]
+    contract = msgspec.structs.replace(model.contract, features=(*model.contract.features, *taken))
+    rows = np.column_stack([split.rows, *(columns[at] for at in sorted(columns))]) if columns else split.rows
     truth = split.checked.truth
     if truth.class_ids is None:
         labels: tuple[str | float, ...] = tuple(truth.labels[kept].tolist())
     else:
         labels = tuple(truth.classes[class_id] for class_id in truth.class_ids[kept])
-    return LabelledRows(model.contract, split.rows[kept], labels)
+    return LabelledRows(contract, rows[kept], labels)
 
 
-def _split_again(path: Path, model: ServedModel, seed: int | None) -> Prepared | None:
-    """The data as training split them with `seed`; None if they are not the data that the manifest describes."""
+def _split_again(path: Path, model: ServedModel) -> Prepared | None:
+    """The data as training split them; None if they are not the data that the manifest describes."""
     contract, source = model.contract, model.source
-    if seed is None or not source.holdout_rows:
+    if source.seed is None or not source.holdout_rows:
         return None
     try:
         dataset = _as_trained(from_csv(path, source.target, source.missing), contract)
@@ -54,7 +68,7 @@ def _split_again(path: Path, model: ServedModel, seed: int | None) -> Prepared |
         checked = check(dataset, CheckOptions(keep=names, task=contract.task))
     except DataRefused:
         return None
-    prepared = prepare(checked, seed)
+    prepared = prepare(checked, source.seed)
     # Over names, rows and labels in their order: with another digest, positions would name other rows.
     return prepared if digest(contract, prepared.rows, checked.truth) == source.sha256 else None
 

@@ -20,10 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.cli.held_out import held_out
 from app.cli.missing import add_missing, missing_of
+from app.domain.contract import Feature
 from app.errors import BakeoffError, Unauthorised, Unavailable
 from app.settings import Settings
 from app.simulation import rows
-from app.simulation.client import ServedModel, ServedTerms, Service, ServiceProblem, reference_of
+from app.simulation.client import ServedModel, ServedTerms, Service, ServiceProblem, other_columns, reference_of
 from app.simulation.new_cases import new_cases
 from app.simulation.plan import GRAMMAR, Distortion, Once, Supply, TrafficOptions, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
@@ -108,13 +109,16 @@ def run(args: argparse.Namespace) -> int:
     published, terms = _served(settings)
     model = reference_of(published)
     loaded = [each for each in published if each.serving]
+    others = other_columns(model, loaded)
     seed = secrets.randbelow(_SEEDS) if args.seed is None else args.seed
-    supply, requests, notes = _supply(args, model, loaded, seed)
+    supply, requests, notes = _supply(args, model, (loaded, others), seed)
     tally = Tally(requests, regression=model.contract.task == "regression")
     for note in (*notes, *_on_labels(args, terms)):
         tally.note(note)
     pace = Pace(concurrency=args.concurrency, rate=args.rate, feedback_batch=args.feedback_batch)
-    connect = partial(Service, settings.api_url, settings.api_token, synthetic=args.synthetic)
+    sent = supply.data.contract.names
+    names = () if sent == model.contract.names else sent
+    connect = partial(Service, settings.api_url, settings.api_token, synthetic=args.synthetic, names=names)
     play = Play(planned(supply, _options(args, requests, seed)), pace, connect, tally)
     summary, interrupted = _played(play, tally, requests)
     print(msgspec.json.encode(summary).decode() if args.json else text_of(summary))
@@ -124,34 +128,42 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _supply(
-    args: argparse.Namespace, model: ServedModel, loaded: Sequence[ServedModel], seed: int
+    args: argparse.Namespace, model: ServedModel, others: tuple[Sequence[ServedModel], Sequence[Feature]], seed: int
 ) -> tuple[Supply, int, list[str]]:
-    """Where the rows come from, how many to send, and what to say of it."""
-    name = model.source.dataset
+    """Where the rows come from, how many to send, and what to say of it.
+
+    `others` are the loaded versions, and the columns that only others of them than `model` read.
+    """
+    name, optional = model.source.dataset, others[1]
     if args.replay is None and args.data is None and name in BUILT_IN:
-        drawn = new_cases(rows.built_in(model.contract, name), name)
+        drawn = new_cases(rows.built_in(model.contract, name, optional), name)
         return drawn, args.requests or _REQUESTS, [f"new cases of {name}; --seed {seed} draws the same ones"]
     if args.replay is not None:
-        data = rows.read_csv(model.contract, model.source.target, args.replay, missing_of(args, model.source))
+        missing = missing_of(args, model.source)
+        data = rows.read_csv(model.contract, model.source.target, args.replay, missing, optional)
         said = f"{args.replay} is sent as it is, its {len(data)} rows once"
         supply = Once(data)
     else:
         path = args.data or Path(name)
-        data, said = _unseen(path, model, loaded, missing_of(args, model.source))
+        data, said = _unseen(path, model, others, missing_of(args, model.source))
         supply = Once(data, seed)
     left_out = [f"rows left out because they do not fit the model's features or classes: {data.skipped}"]
-    return supply, min(args.requests or len(data), len(data)), [said, *(left_out if data.skipped else [])]
+    absent = [feature.name for feature in optional if feature.name not in data.contract.names]
+    lacking = [f"the file has no column {', '.join(absent)}: versions that read it take no part in these requests"]
+    notes = [said, *(left_out if data.skipped else []), *(lacking if absent else [])]
+    return supply, min(args.requests or len(data), len(data)), notes
 
 
 def _unseen(
-    path: Path, model: ServedModel, loaded: Sequence[ServedModel], missing: Sequence[str]
+    path: Path, model: ServedModel, others: tuple[Sequence[ServedModel], Sequence[Feature]], missing: Sequence[str]
 ) -> tuple[LabelledRows, str]:
     """The rows to send of the model's own file, each once, and what to say of it."""
-    data = held_out(path, model, loaded)
+    loaded, optional = others
+    data = held_out(path, model, loaded, optional)
     once = "each is sent once, because a row that is sent again is no new case"
     if data is not None:
         return data, f"{path} has {len(data)} rows that no loaded version was trained on: {once}"
-    data = rows.read_csv(model.contract, model.source.target, path, missing)
+    data = rows.read_csv(model.contract, model.source.target, path, missing, optional)
     return data, f"which rows of {path} were trained on is not known, so all {len(data)} are sent: {once}"
 
 

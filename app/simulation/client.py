@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import msgspec
 import requests
 
-from app.domain.contract import FeatureContract
+from app.domain.columns import union_of
+from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Source
 from app.errors import NotReady
 from app.simulation.rows import Label
@@ -29,6 +30,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     source: Source
     aliases: tuple[str, ...] = ()
     serving: bool = True
+    routed: bool = True
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -46,6 +48,13 @@ def reference_of(models: Sequence[ServedModel]) -> ServedModel:
     if not serving:
         raise NotReady(_none_loaded(len(models)))
     return next((model for model in serving if "champion" in model.aliases), serving[0])
+
+
+def other_columns(model: ServedModel, models: Sequence[ServedModel]) -> tuple[Feature, ...]:
+    """The columns that only other versions read which can be asked what `model` is asked."""
+    asked = {each.version: each.contract for each in models if each.serving and each.routed}
+    union = union_of(model.version, {model.version: model.contract, **asked})
+    return union.columns[len(model.contract.features) :]
 
 
 def _none_loaded(published: int) -> str:
@@ -104,11 +113,14 @@ class _Error(msgspec.Struct):
 class Service:
     """One connection to the service at `url`; one per thread, because a `requests.Session` is not thread-safe.
 
-    `synthetic` marks everything that is sent: it does not count.
+    `synthetic` marks everything that is sent: it does not count. Rows are sent as arrays, or under `names`.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, synthetic: bool = False) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, *, synthetic: bool = False, names: tuple[str, ...] = ()
+    ) -> None:
         self._url = url.rstrip("/")
+        self._names = names
         self._session = requests.Session()
         # Proxies and .netrc are for other hosts, and reading them for each request costs more than the request.
         self._session.trust_env = False
@@ -126,10 +138,11 @@ class Service:
         return self._call("GET", "/config", ServedTerms)
 
     def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
-        """The answer to one row in contract order, for `user_id` if there is one."""
+        """The answer to one row, for `user_id` if there is one."""
         # In the header: in the body it would be refused where a feature is called user_id.
         headers = {} if user_id is None else {"X-User-Id": user_id}
-        return self._call("POST", "/predict", ServiceAnswer, {"features": row}, headers)
+        features = dict(zip(self._names, row, strict=True)) if self._names else row
+        return self._call("POST", "/predict", ServiceAnswer, {"features": features}, headers)
 
     def send_labels(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
         """Report true labels; the service accepts all of them or none."""

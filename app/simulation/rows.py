@@ -37,11 +37,15 @@ class LabelledRows(msgspec.Struct, frozen=True):
         return len(self.labels)
 
 
-def built_in(contract: FeatureContract, name: str) -> LabelledRows:
-    """All rows of the built-in set `name`, one of `BUILT_IN`. Raises `DataRefused` if they do not fit the model."""
+def built_in(contract: FeatureContract, name: str, optional: Sequence[Feature] = ()) -> LabelledRows:
+    """All rows of the built-in set `name`, one of `BUILT_IN`, with those of the `optional` columns that it has.
+
+    Raises `DataRefused` if they do not fit the model.
+    """
     # Imported here because it is slow, and only built-in sets need it.
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
     offered = [str(column) for column in bunch.feature_names]
+    contract = with_columns(contract, optional, offered)
     wanted = [feature.source_name or feature.name for feature in contract.features]
     places = matching_columns(wanted, offered, contract.names)
     lacking = next((each for each, place in zip(contract.names, places, strict=True) if place is None), None)
@@ -55,8 +59,24 @@ def built_in(contract: FeatureContract, name: str) -> LabelledRows:
     )
 
 
-def read_csv(contract: FeatureContract, target: str, path: Path, missing: Sequence[str] = ()) -> LabelledRows:
-    """The rows of a CSV or Parquet file that fit the model, in their order.
+def with_columns(contract: FeatureContract, optional: Sequence[Feature], offered: Sequence[str]) -> FeatureContract:
+    """The contract with those of the `optional` columns, which only other versions read, that are offered too."""
+    features = (*contract.features, *optional)
+    wanted = [feature.source_name or feature.name for feature in features]
+    places = matching_columns(wanted, offered, [feature.name for feature in features])
+    found = zip(features, places, strict=True)
+    kept = [feature for number, (feature, at) in enumerate(found) if at is not None or number < len(contract.features)]
+    return msgspec.structs.replace(contract, features=tuple(kept))
+
+
+def read_csv(
+    contract: FeatureContract,
+    target: str,
+    path: Path,
+    missing: Sequence[str] = (),
+    optional: Sequence[Feature] = (),
+) -> LabelledRows:
+    """The rows of a CSV or Parquet file that fit the model, in their order, with the `optional` columns that it has.
 
     Cells that are one of the texts `missing` are missing values. Raises `DataRefused` if the file cannot be read, lacks
     a column, or none of its rows fits.
@@ -66,7 +86,9 @@ def read_csv(contract: FeatureContract, target: str, path: Path, missing: Sequen
     target_column = next((column for column in columns if column.name == target.strip()), None)
     if target_column is None:
         raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")
-    cells = feature_cells(contract, reading, [column for column in columns if column is not target_column], str(path))
+    features = [column for column in columns if column is not target_column]
+    contract = with_columns(contract, optional, [column.name for column in features])
+    cells = feature_cells(contract, reading, features, str(path))
     parser = RowParser(contract)
     rows, kept = [], []
     labels = _labels(contract, reading, target_column)

@@ -10,13 +10,11 @@ import pytest
 
 from app.cli.held_out import held_out
 from app.domain.manifest import Source
-from app.simulation.client import ServedModel
+from app.simulation.client import ServedModel, other_columns
 from app.training.checks import CheckOptions, check
 from app.training.dataset import from_csv
 from app.training.features import digest
 from app.training.fit import Prepared, prepare
-
-OPTIONS = CheckOptions(drop=("note",))
 
 
 @pytest.fixture
@@ -31,8 +29,8 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-def trained(path: Path, seed: int | None = 3) -> tuple[ServedModel, Prepared]:
-    checked = check(from_csv(path, "Bought"), OPTIONS)
+def trained(path: Path, seed: int | None = 3, drop: tuple[str, ...] = ("note",)) -> tuple[ServedModel, Prepared]:
+    checked = check(from_csv(path, "Bought"), CheckOptions(drop=drop))
     split = prepare(checked, seed or 0)
     source = Source(
         dataset=str(path),
@@ -77,6 +75,18 @@ def test_a_version_whose_columns_an_earlier_release_named_otherwise_has_its_spli
     found = held_out(path, named, [named])
     assert found is not None
     assert texts(found.values) == texts(split.rows[split.split.holdout])
+
+
+def test_columns_that_another_version_of_the_file_reads_come_too(path: Path) -> None:
+    (fewer, one), (model, split) = trained(path, drop=("note", "Visits")), trained(path, seed=4)
+    other = msgspec.structs.replace(model, version="v2")
+    (visits,) = other_columns(fewer, [fewer, other])
+    assert (visits.name, visits.nullable) == ("visits", True)
+    found = held_out(path, fewer, [fewer, other], [visits])
+    assert found is not None
+    assert found.contract.names == ("net_income", "group", "visits")
+    both = np.intersect1d(one.split.holdout, split.split.holdout)
+    assert texts(found.values) == texts(split.rows[both])
 
 
 @pytest.mark.parametrize("change", ["seed", "file", "holdout", "gone"])

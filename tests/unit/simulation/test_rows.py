@@ -98,3 +98,17 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, tex
 def test_a_file_that_is_not_there_can_be_named(tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match="--data"):
         rows.read_csv(MIXED, "Bought", tmp_path / "gone.csv")
+
+
+def test_columns_of_other_versions_are_taken_where_the_file_has_them(tmp_path: Path) -> None:
+    path = csv(tmp_path, "Bought,Net income (EUR),Age group,Member,Wind speed\n1,10.5,young,true,3.5\n0,7,old,false,\n")
+    wind, rain = Feature(name="wind_speed", source_name="Wind speed", nullable=True), Feature(name="rain")
+    data = rows.read_csv(MIXED, "Bought", path, optional=[rain, wind])
+    assert data.contract.names == ("age_group", "net_income", "member", "wind_speed")
+    assert data.values[0].tolist() == ["young", 10.5, "true", 3.5]
+    assert math.isnan(data.values[1, 3])
+
+
+def test_a_built_in_set_has_columns_of_other_versions_too() -> None:
+    fewer = FeatureContract("classification", "species", IRIS.features[:2], IRIS.classes)
+    assert rows.built_in(fewer, "iris", IRIS.features[2:3]).values[0].tolist() == [5.1, 3.5, 1.4]
