@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.utils import Bunch
 
 from app.domain.contract import Feature, FeatureContract, unique_snake_case
 from app.drift.reference import DriftReference, build_reference
@@ -13,25 +16,37 @@ MOVED = {"iris": "petal_length", "wine": "alcohol", "breast_cancer": "mean_radiu
 LOADERS = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer}
 
 
+@functools.cache
+def _loaded(name: str) -> Bunch:
+    return LOADERS[name]()
+
+
 class Population:
     """A smoothed data set to sample any number of rows from."""
 
     def __init__(self, name: str, seed: int) -> None:
-        bunch = LOADERS[name]()
+        bunch = _loaded(name)
         self.name = name
         self.rows = bunch.data
+        self.class_ids = bunch.target
         self.spread = bunch.data.std(axis=0)
         self.reference_rows = len(bunch.data) * 4 // 5
         names = unique_snake_case(list(bunch.feature_names))
         self.moved = names.index(MOVED[name])
         features = tuple(Feature(name=feature) for feature in names)
-        self.contract = FeatureContract(task="classification", target="target", features=features)
+        classes = tuple(str(name) for name in bunch.target_names)
+        self.contract = FeatureContract(task="classification", target="target", features=features, classes=classes)
         self._chance = np.random.default_rng([seed, len(bunch.data)])
 
     def draw(self, rows: int) -> np.ndarray:
         """New rows, shape (rows, features)."""
-        chosen = self.rows[self._chance.integers(0, len(self.rows), rows)]
-        return chosen + self._chance.normal(size=chosen.shape) * self.spread * NOISE
+        return self.labelled(rows)[0]
+
+    def labelled(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """New rows, shape (rows, features), and the class ids of the rows that they are drawn from."""
+        places = self._chance.integers(0, len(self.rows), rows)
+        chosen = self.rows[places]
+        return chosen + self._chance.normal(size=chosen.shape) * self.spread * NOISE, self.class_ids[places]
 
     def reference(self) -> tuple[np.ndarray, DriftReference]:
         """A fresh reference and its rows."""

@@ -35,13 +35,15 @@ class LabelledErrors(msgspec.Struct, frozen=True):
 class ReferenceAnswers(msgspec.Struct, frozen=True):
     """The model's answers with which live ones are compared; `errors` of them were wrong (None: a regression).
 
-    `outputs` is None where there are none, for the reason in `missing`.
+    `outputs` is None where there are none, for the reason in `missing`. Of clones' answers, `digits` are those to which
+    clones agree (`common_digits`).
     """
 
     source: AnswersFrom
     outputs: Outputs | None = None
     errors: int | None = None
     missing: str = ""
+    digits: int | None = None
 
     @property
     def rows(self) -> int:
@@ -56,7 +58,8 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     `rows` counts the reference rows. `joint` is None if no joint stream could be fitted, `outputs` and `errors` if
     there were no held-out answers. `classes` are the names of the classes by class id. `answers_from` says whether
     `outputs` and `errors` are of rows that the model was not fitted on, of clones, or left out, with the reason in
-    `answers_missing`; it is None in a reference of an earlier release.
+    `answers_missing`; it is None in a reference of an earlier release. Answers are rounded to `answer_digits`, as
+    `output_columns` says.
     """
 
     format: int = REFERENCE_FORMAT
@@ -68,6 +71,7 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     classes: tuple[str, ...] = ()
     answers_from: AnswersFrom | None = None
     answers_missing: str = ""
+    answer_digits: int | None = None
 
     @functools.cached_property
     def transform(self) -> JointTransform | None:
@@ -123,11 +127,12 @@ def build_reference(
         rows=len(rows),
         inputs=Family(seed=seed, streams=(*streams, *joint_streams), cells=tuple(cells)),
         joint=joint,
-        outputs=None if answers.outputs is None else _output_family(contract, answers.outputs, chance, seed + 1),
+        outputs=None if answers.outputs is None else _output_family(contract, answers, chance, seed + 1),
         errors=None if answers.errors is None or not answers.rows else LabelledErrors(answers.errors, answers.rows),
         classes=contract.classes,
         answers_from=answers.source,
         answers_missing=answers.missing,
+        answer_digits=answers.digits,
     )
 
 
@@ -206,10 +211,11 @@ def _joint(
 
 
 def _output_family(
-    contract: FeatureContract, outputs: Outputs, chance: np.random.Generator, seed: int
+    contract: FeatureContract, answers: ReferenceAnswers, chance: np.random.Generator, seed: int
 ) -> Family | None:
     streams, cells = [], []
-    for column in output_columns(contract.classes, outputs):
+    assert answers.outputs is not None
+    for column in output_columns(contract.classes, answers.outputs, answers.digits):
         if not len(column.values):
             return None
         if column.kind == "categorical":

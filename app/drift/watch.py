@@ -150,7 +150,8 @@ def output_keys(reference: DriftReference, outputs: Outputs) -> np.ndarray:
     """The keys of answers in every output stream, shape (n, streams)."""
     assert reference.outputs is not None
     keys = []
-    for cells, column in zip(reference.outputs.cells, output_columns(reference.classes, outputs), strict=False):
+    columns = output_columns(reference.classes, outputs, reference.answer_digits)
+    for cells, column in zip(reference.outputs.cells, columns, strict=False):
         ranks = cells.ranks
         keys.append(numeric_keys(column.values) if ranks is None else category_keys(column.values, ranks))
     return np.stack(keys, axis=1)

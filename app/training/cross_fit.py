@@ -19,8 +19,11 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
+from app.drift.output_keys import common_digits
+from app.drift.reference import ReferenceAnswers
 from app.inference.sklearn_runtime import SklearnRuntime, inputs_of
 from app.services.boundaries import attempt
+from app.training.evaluation import errors_in
 from app.training.task import Truth
 
 FOLDS = 5
@@ -31,13 +34,28 @@ _READY = "ready"
 
 
 class CrossFitted(msgspec.Struct, frozen=True):
-    """The clones' answers to the rows at `positions`; of each answer the class and its probability, or the value."""
+    """The clones' answers to the rows at `positions`; of each answer the class and its probability, or the value.
+
+    `clones`, shape (n,), is the number of the clone that gave it.
+    """
 
     positions: np.ndarray
     outputs: Outputs
+    clones: np.ndarray
+
+    def as_reference(self, truth: Truth) -> ReferenceAnswers:
+        """What live answers are compared with; `truth` is that of all rows."""
+        return ReferenceAnswers(
+            "cross_fitted",
+            self.outputs,
+            errors_in(self.outputs, truth.take(self.positions)),
+            digits=common_digits(self.outputs, self.clones),
+        )
 
 
-class _Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True):
+    """The estimator to clone and the rows, shape (n, features), with `labels` as it was fitted on, and class ids."""
+
     estimator: Any
     contract: FeatureContract
     rows: np.ndarray
@@ -64,15 +82,14 @@ def cross_fit(
     ids = None if truth.class_ids is None else truth.class_ids[chosen]
     if len(chosen) < 2 * FOLDS:
         return f"{len(chosen)} rows are too few to fit clones on parts of them"
-    task = _Task(estimator, contract, rows[chosen], labels[chosen], ids, seed)
+    task = Task(estimator, contract, rows[chosen], labels[chosen], ids, seed)
     answers, reason = _in_process(task, most_seconds)
     if not answers:
         return reason or f"no clone of the model could be fitted within {most_seconds:g} seconds"
-    positions = chosen[np.concatenate([held for held, _ in answers])]
-    return CrossFitted(positions, _joined([outputs for _, outputs in answers]))
+    return joined(chosen, answers)
 
 
-def _in_process(task: _Task, most_seconds: float) -> tuple[list[tuple[np.ndarray, Outputs]], str | None]:
+def _in_process(task: Task, most_seconds: float) -> tuple[list[tuple[np.ndarray, Outputs]], str | None]:
     # A process, because a fit in compiled code can be ended in no other way.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -99,11 +116,11 @@ def _in_process(task: _Task, most_seconds: float) -> tuple[list[tuple[np.ndarray
     return answers, None
 
 
-def _answer(sender: Connection, task: _Task) -> None:
+def _answer(sender: Connection, task: Task) -> None:
     """Send the positions and answers of each fold, or the reason for having none."""
     warnings.simplefilter("ignore")
     sender.send(_READY)
-    for fitted, held in _folds(task):
+    for fitted, held in folds(task):
         outputs = attempt(fold_answers, task, fitted, held)
         if isinstance(outputs, Exception):
             first_line = str(outputs).partition("\n")[0]
@@ -112,13 +129,14 @@ def _answer(sender: Connection, task: _Task) -> None:
         sender.send((held, outputs))
 
 
-def _folds(task: _Task) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(task: Task) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The positions of the rows that each clone is fitted on, and of those that it answers."""
     if task.class_ids is None:
         return list(KFold(FOLDS, shuffle=True, random_state=task.seed).split(task.rows))
     return list(StratifiedKFold(FOLDS, shuffle=True, random_state=task.seed).split(task.rows, task.class_ids))
 
 
-def fold_answers(task: _Task, fitted: np.ndarray, held: np.ndarray) -> Outputs:
+def fold_answers(task: Task, fitted: np.ndarray, held: np.ndarray) -> Outputs:
     """The answers to the rows at `held` of a clone fitted on those at `fitted`."""
     copy = clone(task.estimator)
     copy.fit(inputs_of(task.estimator, task.contract)(task.rows[fitted]), task.labels[fitted])
@@ -135,9 +153,15 @@ def fold_answers(task: _Task, fitted: np.ndarray, held: np.ndarray) -> Outputs:
     return Outputs(class_ids=present[outputs.class_ids], probabilities=top)
 
 
-def _joined(parts: list[Outputs]) -> Outputs:
+def joined(chosen: np.ndarray, parts: list[tuple[np.ndarray, Outputs]]) -> CrossFitted:
+    """The answers of all folds, one after another; each has those to the rows at some places of `chosen`."""
+
     def column(name: str) -> Any:
-        values = [getattr(part, name) for part in parts]
+        values = [getattr(outputs, name) for _, outputs in parts]
         return None if values[0] is None else np.concatenate(values)
 
-    return Outputs(class_ids=column("class_ids"), probabilities=column("probabilities"), values=column("values"))
+    return CrossFitted(
+        chosen[np.concatenate([held for held, _ in parts])],
+        Outputs(class_ids=column("class_ids"), probabilities=column("probabilities"), values=column("values")),
+        np.repeat(np.arange(len(parts)), [len(held) for held, _ in parts]),
+    )

@@ -164,7 +164,7 @@ def reference_answers(
     crossed = cross_fit(model.estimator, labels, reference.contract, reference.rows, truth, _SEED)
     if isinstance(crossed, str):
         return ReferenceAnswers("none", missing=crossed)
-    return ReferenceAnswers("cross_fitted", crossed.outputs, errors_in(crossed.outputs, truth.take(crossed.positions)))
+    return crossed.as_reference(truth)
 
 
 def _is_text(encoded: Mapping[str, Encoding], column: Column) -> bool:

@@ -39,6 +39,16 @@ def test_of_the_probabilities_the_greatest_is_kept(answers):
     assert answers.outputs.probabilities.shape == (100, 1)
 
 
+def test_it_is_known_which_clone_answered(answers):
+    assert np.bincount(answers.clones).tolist() == [20] * 5
+
+
+def test_as_a_reference_the_answers_say_how_many_were_wrong_and_what_is_compared(answers):
+    known = answers.as_reference(TRUTH)
+    assert (known.source, known.rows, known.digits) == ("cross_fitted", 100, 4)
+    assert known.errors == np.sum(answers.outputs.class_ids != IDS[answers.positions])
+
+
 def test_a_regressor_is_cross_fitted_too():
     contract = FeatureContract("regression", "y", FEATURES)
     truth = Truth(task="regression", labels=ROWS[:, 0] * 2.0)
