@@ -21,9 +21,8 @@ from app.domain.log_event import Event
 from app.domain.monitor_state import Changes
 from app.domain.timestamps import iso_utc
 from app.drift.detector_state import DetectorState
-from app.drift.reference import DriftReference
 from app.drift.reference_notes import later_reference_note
-from app.drift.report import drift_report, score_and_evidence
+from app.drift.report import drift_report
 from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
 from app.monitor.drift.columns import RowColumns
 from app.monitor.drift.references import KnownReference
@@ -39,66 +38,19 @@ from app.monitor.drift.samples import (
     samples_of,
     times_of,
 )
+from app.monitor.drift.timeline import marks, point_of, timeline_after
 from app.monitor.projection import DerivedReads
 from app.services.queries.drift_records import (
     NAME,
     Acknowledgement,
     DriftTimelinePoint,
-    DriftTimelineState,
     Place,
     WatchedReport,
     report_key,
-    timeline_key,
 )
 
 _LOG = logging.getLogger(__name__)
 _DECLARED = attrgetter("declared")
-FINEST_SPACING = 20
-MOST_POINTS = 200
-
-
-def spacing_at(requests: int) -> int:
-    """The number of requests between two points of a timeline that has seen `requests` in all."""
-    # Doubled, so that every coarser timeline is a part of the finer one. It follows from the number of requests alone,
-    # or a replay in other batches would give other points.
-    spacing = FINEST_SPACING
-    while requests > spacing * MOST_POINTS:
-        spacing *= 2
-    return spacing
-
-
-def marks(requests: int, more: int) -> range:
-    """The numbers of requests at which points are due among `more` requests that follow the first `requests`."""
-    spacing = spacing_at(requests + more)
-    return range(requests - requests % spacing + spacing, requests + more + 1, spacing)
-
-
-def point_of(reference: DriftReference, state: DriftState, at_us: int) -> DriftTimelinePoint:
-    """The timeline's point of a state whose last request was served at `at_us` (µs since 1970)."""
-    score, evidence = score_and_evidence(reference, state)
-    return DriftTimelinePoint(state.inputs.requests, at_us, score, evidence, state.alarm)
-
-
-def timeline_of(body: str | None, reference_sha256: str, requests: int) -> DriftTimelineState:
-    """The timeline in `body` up to `requests` requests; empty where it is about another reference, or unreadable."""
-    # A state that was started again counts its requests from 0: later points belong to the state before it.
-    fresh = DriftTimelineState(reference_sha256)
-    if body is None:
-        return fresh
-    try:
-        timeline = msgspec.json.decode(body, type=DriftTimelineState)
-    except msgspec.MsgspecError:  # another release wrote it
-        return fresh
-    if timeline.reference_sha256 != reference_sha256:
-        return fresh
-    return DriftTimelineState(reference_sha256, tuple(point for point in timeline.points if point.requests <= requests))
-
-
-def continued(timeline: DriftTimelineState, points: list[DriftTimelinePoint], requests: int) -> DriftTimelineState:
-    """The timeline with `points` added, and thinned to the spacing that holds after `requests` requests in all."""
-    spacing = spacing_at(requests)
-    kept = tuple(point for point in (*timeline.points, *points) if point.requests % spacing == 0)
-    return msgspec.structs.replace(timeline, points=kept)
 
 
 class ReferenceSource(Protocol):
@@ -192,7 +144,7 @@ class DriftProjection:
             watched, known, points, begun_anew = _begun_anew(watched, later), later, [], True
         version = known.version
         states = {version: _json(watched), report_key(version): _json(_reported(known, watched))}
-        return states | _timeline_after(known, watched.state, points, reads, begun_anew=begun_anew)
+        return states | timeline_after(known, watched.state, points, reads, begun_anew=begun_anew)
 
     def _advanced(
         self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: _InputsCache
@@ -281,25 +233,6 @@ def _named(known: KnownReference) -> str:
     return f"reference {known.number}" if known.number else "the reference of its publication"
 
 
-def _timeline_after(
-    known: KnownReference,
-    state: DriftState,
-    points: list[DriftTimelinePoint],
-    reads: DerivedReads,
-    *,
-    begun_anew: bool,
-) -> dict[str, str]:
-    """The timeline with its new points, by name; empty where nothing of it changes."""
-    key, requests = timeline_key(known.version), state.inputs.requests
-    if begun_anew:
-        return {key: _json(continued(DriftTimelineState(known.sha256), points, requests))}
-    if not points:
-        return {}
-    body = reads.states([f"{NAME}/{key}"]).get(f"{NAME}/{key}")
-    before = timeline_of(body, known.sha256, points[0].requests - 1)
-    return {key: _json(continued(before, points, requests))}
-
-
 def _processed(
     known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache, points: list[DriftTimelinePoint]
 ) -> DriftState:
@@ -351,5 +284,5 @@ def _reported(known: KnownReference, watched: WatchedVersion) -> WatchedReport:
     return WatchedReport(watched.acknowledged_seq, report)
 
 
-def _json(record: WatchedVersion | WatchedReport | DriftTimelineState) -> str:
+def _json(record: WatchedVersion | WatchedReport) -> str:
     return msgspec.json.encode(record).decode()

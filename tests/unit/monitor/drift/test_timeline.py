@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from app.monitor.drift.projection import MOST_POINTS, continued, marks, spacing_at, timeline_of
+from app.monitor.drift.timeline import MOST_POINTS, continued, marks, spacing_at, timeline_of
 from app.services.queries.drift_records import DriftTimelinePoint, DriftTimelineState
 from app.store.engine import Database
 from tests.unit.monitor.watched_log import WatchedLog, known, reference
