@@ -20,7 +20,7 @@ def case_facts(contract: FeatureContract, rows: np.ndarray) -> CaseFacts:
     """The facts about `rows`, shape (rows, features) in `RowParser`'s form: the contract's order, as rows are logged.
 
     Covariates are numeric features first, then categories, the most frequent of all features first. What is constant
-    is left out, and missing values are ignored. Without rows nothing is known.
+    is left out, and so are texts; missing values are ignored. Without rows nothing is known.
     """
     if not len(rows):
         return CaseFacts()
@@ -60,7 +60,7 @@ def _numbers(contract: FeatureContract, rows: np.ndarray) -> Iterator[CovariateC
 def _levels(contract: FeatureContract, rows: np.ndarray) -> Iterator[CovariateColumn]:
     counts: Counter[tuple[int, str]] = Counter()
     for index, feature in enumerate(contract.features):
-        if feature.kind == "categorical":
+        if feature.kind == "categorical" and not feature.is_text:
             present = (value for value in rows[:, index].tolist() if value is not None and value == value)
             counts.update((index, str(value)) for value in present)
     # Of equally frequent ones the first feature, then the first name: the same data give the same manifest.

@@ -118,6 +118,9 @@ def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
 
 
 def _widget(feature: ApiFeature, typed: bool, key: str) -> Any:
+    if feature.kind == "categorical" and feature.open_categories and not feature.categories:
+        shown = f"A date or time like {feature.dates_like}" if feature.dates_like else None
+        return st.text_input(feature.name, key=key, help=shown)
     options: tuple[Any, ...] = feature.categories or feature.choices
     if feature.kind == "categorical" or feature.choices:
         if st.session_state[key] not in options and not feature.open_categories:

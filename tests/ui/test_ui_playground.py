@@ -51,6 +51,20 @@ def test_a_boolean_is_a_choice_of_false_and_true(begin, page):
     assert api.sent("/predict")[0]["features"] == {"member": 1.0}
 
 
+@pytest.mark.parametrize("like", [None, "2026-03-01"])
+def test_a_text_or_a_date_is_typed(begin, page, like):
+    text = {"name": "text", "kind": "categorical", "open_categories": True, "dates_like": like}
+    shown = answers.model("v1", examples=[])
+    shown["contract"] = {**shown["contract"], "features": [text]}
+    api = begin({**answers.NORMAL, "/models": {**answers.MODELS, "models": [shown]}})
+    at = page("playground")
+    typed = at.text_input(key="input.text")
+    assert typed.value == (like or "")
+    typed.input("2027-01-02")
+    predicted(at)
+    assert api.sent("/predict")[0]["features"] == {"text": "2027-01-02"}
+
+
 def test_a_prediction_says_who_answered_how_sure_and_how_fast(api, page):
     text = text_of(predicted(page("playground")))
     for part in ("Prediction setosa 98.0 % confidence", "Answered by v1 weighted", "Latency in ms 0.12", "virginica"):

@@ -165,6 +165,8 @@ def _value(feature: Feature) -> Json:
         schema |= {"minimum": -LARGEST_FLOAT32, "maximum": LARGEST_FLOAT32}
     if feature.minimum is not None and feature.maximum is not None:
         schema["description"] = f"Trained on values from {feature.minimum:g} to {feature.maximum:g}."
+    if feature.dates_like is not None:
+        schema |= {"description": f"A date or time in ISO 8601, written like {feature.dates_like}."}
     # Open categories accept values that were not in the training data, so the list is no limit.
     allowed = feature.choices if feature.kind == "numeric" else () if feature.open_categories else feature.categories
     if allowed:

@@ -98,3 +98,11 @@ def test_any_numbers_give_a_column_that_standardises_them_or_none(values):
         standard = (np.array(values) - column.mean) / column.scale
         assert standard.mean() == pytest.approx(0, abs=1e-4)
         assert standard.std() == pytest.approx(1, abs=1e-4)
+
+
+def test_texts_are_no_covariates():
+    text = Feature("review", kind="categorical", open_categories=True)
+    city = Feature("city", kind="categorical", categories=("Rome",), open_categories=True)
+    both = FeatureContract("classification", "y", (text, city), ("no", "yes"))
+    facts = case_facts(both, mixed(["a good film", "Rome"], ["a bad film", "Oslo"], ["a film", "Rome"]))
+    assert [(column.feature, column.level) for column in facts.covariates] == [(1, "Rome"), (1, "Oslo")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -208,3 +210,62 @@ def test_columns_are_tried_on_a_row_without_gaps_even_if_every_row_has_one(publi
     _, loaded = published(model, frame)
     city, level = loaded.contract.features
     assert (city.open_categories, city.nullable, level.nullable) == (True, True, gap == "both")
+
+
+CASES = Path(__file__).parents[2] / "cases"
+
+
+@pytest.fixture
+def published_case(registry, tmp_path):
+    """Publish a tree fitted on one table of the cases, with another one as the reference."""
+
+    def make(fitted, reference, target, **options):
+        frame = pd.read_csv(CASES / fitted, **options)
+        model = DecisionTreeClassifier(random_state=0).fit(frame.drop(columns=target), frame[target])
+        joblib.dump(model, tmp_path / "model.joblib")
+        request = PublishRequest(
+            model=tmp_path / "model.joblib", reference=CASES / reference, target=target, version="mine"
+        )
+        publish_external(request, registry, quiet)
+        loaded = load_version(registry, "mine")
+        features = frame.drop(columns=target)
+        return loaded, features, model.predict(features).tolist()
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "options", "names"),
+    [
+        ("two_units.csv", "label", {}, ("income_usd", "income_eur")),
+        ("temp_c.csv", "label", {}, ("temp", "humidity")),
+        ("uni.csv", "结果", {}, ("年龄", "收入")),
+        ("header_newline.csv", "target", {"sep": ";"}, ("width_in_mm", "price")),
+        ("boolf.csv", "y", {}, ("member", "senior", "x")),
+    ],
+)
+def test_requests_by_contract_name_have_the_answers_of_the_model_itself(published_case, table, target, options, names):
+    loaded, features, right = published_case(table, table, target, **options)
+    assert loaded.contract.names == names
+    assert [feature.source_name or feature.name for feature in loaded.contract.features] == list(features.columns)
+    rows = features.set_axis(list(names), axis=1).to_dict("records")
+    assert answered(loaded, rows) == right
+
+
+def test_columns_of_true_and_false_are_boolean_features(published_case):
+    loaded, features, right = published_case("boolf.csv", "boolf.csv", "y")
+    assert [feature.boolean for feature in loaded.contract.features] == [True, True, False]
+    rows = features.astype({"member": int, "senior": int}).to_dict("records")
+    assert answered(loaded, rows) == right
+
+
+@pytest.mark.parametrize(
+    ("fitted", "reference", "complaint"),
+    [
+        ("two_units.csv", "two_units_lacks.csv", r"lacks columns that the model reads: income \(USD\)$"),
+        ("temp_c.csv", "temp_f.csv", r"reads: temp \(C\); not surely the same: 'temp \(F\)'"),
+    ],
+)
+def test_another_column_is_never_taken_for_one_that_is_missing(published_case, fitted, reference, complaint):
+    with pytest.raises(DataRefused, match=complaint):
+        published_case(fitted, reference, "label")
