@@ -25,7 +25,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 
     `beside` is the version whose columns requests must have: the champion, else the oldest; None if that is this one.
     `new_columns` are those that it does not read, `unread_columns` those that only it reads. `excluded` says why the
-    version takes no part in the experiment; None if it does. `watched` are the features in which drift can be found,
+    version takes no part in the experiment; None if it does. `renamed_classes` are its classes as answers name them,
+    where its training data spell them differently. `watched` are the features in which drift can be found,
     `unwatched` the others, of which only gaps count; `answers` and `errors` say whether those are watched.
     """
 
@@ -33,6 +34,7 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     new_columns: tuple[str, ...] = ()
     unread_columns: tuple[str, ...] = ()
     excluded: str | None = None
+    renamed_classes: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     unwatched: tuple[str, ...] = ()
     answers: bool = False
@@ -57,13 +59,14 @@ def outlook(registry: ModelRegistry, version: str) -> Outlook:
     beside = _reference_version(registry, contracts)
     if beside is None or beside == version:
         return facts
-    theirs = contracts[beside]
+    theirs, named = contracts[beside], contracts[version].classes
     return msgspec.structs.replace(
         facts,
         beside=beside,
         new_columns=_unmatched(own.features, theirs.features),
         unread_columns=_unmatched(theirs.features, own.features),
         excluded=union_of(beside, contracts).excluded.get(version),
+        renamed_classes=() if set(named) == set(own.classes) else named,
     )
 
 
@@ -110,9 +113,9 @@ def experiment_text(version: str, facts: Outlook) -> str:
         return f"experiment: {version} is what others are compared with"
     if facts.excluded is not None:
         return f"experiment: {version} takes no part, because it {facts.excluded}"
-    if facts.new_columns:
-        return f"experiment: takes part beside {facts.beside}, in requests that have {listed(facts.new_columns)}"
-    return f"experiment: takes part beside {facts.beside}"
+    requests = f", in requests that have {listed(facts.new_columns)}" if facts.new_columns else ""
+    classes = f"; its classes are called {listed(facts.renamed_classes)}" if facts.renamed_classes else ""
+    return f"experiment: takes part beside {facts.beside}{requests}{classes}"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -60,6 +60,15 @@ def test_a_version_that_cannot_be_compared_says_why(registry):
     assert experiment_text("v4", facts).startswith("experiment: v4 takes no part, because it is a regression")
 
 
+def test_classes_in_another_spelling_are_named_as_answers_name_them(tmp_path):
+    registry = ModelRegistry(tmp_path, KEY)
+    for name, classes in (("v1", ("false", "true")), ("v2", ("False", "True")), ("v3", ("false", "true"))):
+        published(registry, name, LogisticRegression(), contract(Feature("age"), classes=classes))
+    said = [experiment_text(name, outlook(registry, name)) for name in ("v2", "v3")]
+    same = "experiment: takes part beside v1"
+    assert said == [f"{same}; its classes are called false, true", same]
+
+
 def test_the_first_version_has_nothing_beside_it_and_the_champion_leads(registry):
     assert outlook(registry, "v1").beside is None
     registry.point("champion", "v3")
