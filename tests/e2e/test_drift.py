@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from app.clock import now_us
+from app.domain.timestamps import iso_utc
 from tests.e2e.api_process import ROOT
 from tests.waiting import eventually
 
@@ -107,3 +109,30 @@ def test_a_killed_monitor_and_a_rebuild_give_the_same_drift(start, watch, instal
     rebuilt = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert "state of drift: equal to the last bit" in rebuilt.stdout
     assert drift(api) == before
+
+
+def test_a_newer_reference_begins_drift_anew_in_a_running_service_and_in_a_replay(start, watch, installation):
+    api, monitor = start(), watch()
+    simulate(api, "--requests", "150", "--seed", "1", "--drift", "sepal_width:+3sd")
+    eventually(lambda: drift(api)["alarm"])
+    before = api.get("/models/v1").json()
+    env = {**os.environ, "MODEL_DIR": str(installation / "models"), "DATA_DIR": str(installation / "data")}
+    bakeoff = [sys.executable, "-m", "app"]
+    subprocess.run([*bakeoff, "publish", "--refresh-reference", "v1"], cwd=ROOT, env=env, check=True)
+    assert "v1 has reference 1 now" in drift(api)["notes"][0]
+    after = api.get("/models/v1").json()
+    eventually(lambda: iso_utc(now_us()) > after["reference"]["since"])
+    simulate(api, "--requests", "50", "--seed", "2")
+    eventually(seen(api, 50))
+    report = drift(api)
+    assert (report["alarm"], report["alarms"], report["reference_rows"]) == (False, 0, 150)
+    assert report["reference_since"] == after["reference"]["since"]
+    assert {**after, "reference": None} == {**before, "reference": None}
+    assert drift(api, "v2")["alarm"]
+    monitor.kill()
+    monitor = watch()
+    simulate(api, "--requests", "30", "--seed", "3")
+    eventually(seen(api, 80))
+    assert (monitor.stop(), drift(api)["reference_number"]) == (0, 1)
+    rebuilt = subprocess.run([*bakeoff, "monitor", "--rebuild"], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert "state of drift: equal to the last bit" in rebuilt.stdout
