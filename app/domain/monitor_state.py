@@ -12,9 +12,9 @@ from app.domain.report import ExperimentReport, TimelinePoint
 class UserFact(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one user in an experiment whose units are users.
 
-    `epoch` (the config revision, or the number of a reduced split) and `version` are those of the first exposure. `exposed`: that exposure is in the log. `moved`: another
-    version answered the user later. `labelled`, `rewarded`: the user has been counted once in this way, and a user
-    counts only once.
+    `epoch` and `version` are those of the first exposure: a config revision, or the number of a reduced split.
+    `exposed`: that exposure is in the log. `moved`: another version answered the user later. `labelled`, `rewarded`:
+    the user has been counted once in this way, and a user counts only once.
     """
 
     user_hash: int

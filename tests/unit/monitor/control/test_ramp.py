@@ -108,6 +108,16 @@ def test_what_speaks_against_it_holds_a_ramp(known, words):
     assert words in reason_to_hold(known, replace(RAMP, after_epoch=4))
 
 
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [(0, "no request of this step has every column that v2 reads"), (20, "not excluded yet that v2 fails")],
+)
+def test_a_ramp_of_a_version_that_no_request_suits_says_so(requests, words):
+    known = state(5, requests=requests)
+    known.lacked = {5: {"v2": 300}}
+    assert words in reason_to_hold(ExperimentKnowledge(HEALTHY, known), replace(RAMP, after_epoch=4))
+
+
 @pytest.mark.parametrize("check", [CheckReport(name="drift", ok=False), CheckReport(name="label_rate", ok=None)])
 def test_other_checks_and_those_not_known_yet_hold_nothing(check):
     assert (
