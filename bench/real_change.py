@@ -130,13 +130,11 @@ def served(split: Split) -> DriftReport:
         split.reference.to_csv(folder / "reference.csv", index=False)
         split.traffic.to_csv(folder / "traffic.csv", index=False)
         published = ("--reference", str(folder / "reference.csv"), "--reference-is", "holdout", "--target", TARGET)
-        _bakeoff(env, "publish", str(folder / "model.joblib"), *published)
-        with _running(env, "serve", lambda: _answers(f"{url}/health/ready")), _running(env, "monitor"):
-            _bakeoff(
-                env, "simulate", "--replay", str(folder / "traffic.csv"), "--concurrency", "1", "--label-rate", "1"
-            )
+        bakeoff(env, "publish", str(folder / "model.joblib"), *published)
+        with process_of(env, "serve", lambda: answers(f"{url}/health/ready")), process_of(env, "monitor"):
+            bakeoff(env, "simulate", "--replay", str(folder / "traffic.csv"), "--concurrency", "1", "--label-rate", "1")
             wanted = len(split.traffic)
-            _wait(lambda: _drift(url).requests == wanted, f"the monitor did not process {wanted} rows")
+            wait(lambda: _drift(url).requests == wanted, f"the monitor did not process {wanted} rows")
             return _drift(url)
 
 
@@ -161,24 +159,27 @@ def _values(table: pd.DataFrame) -> np.ndarray:
     return np.array([column.astype(object) for column in columns], dtype=object).T
 
 
-def _bakeoff(env: dict[str, str], *arguments: str) -> None:
+def bakeoff(env: dict[str, str], *arguments: str) -> None:
+    """Run a command to its end. Raises `SystemExit` with its output if it fails."""
     done = subprocess.run([sys.executable, "-m", "app", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"bakeoff {arguments[0]} failed:\n{done.stdout}{done.stderr}")
 
 
 @contextmanager
-def _running(env: dict[str, str], command: str, ready: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def process_of(env: dict[str, str], command: str, ready: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """A command that runs until the block ends."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([sys.executable, "-m", "app", command], cwd=ROOT, env=env, **quiet) as process:
         try:
-            _wait(lambda: process.poll() is None and ready(), f"bakeoff {command} did not start")
+            wait(lambda: process.poll() is None and ready(), f"bakeoff {command} did not start")
             yield
         finally:
             process.terminate()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether the URL answers with success."""
     try:
         return requests.get(url, timeout=5).ok
     except requests.ConnectionError:
@@ -191,7 +192,8 @@ def _drift(url: str) -> DriftReport:
     return msgspec.json.decode(answer.content, type=DriftReport)
 
 
-def _wait(condition: Callable[[], bool], failure: str, timeout_s: float = 120) -> None:
+def wait(condition: Callable[[], bool], failure: str, timeout_s: float = 120) -> None:
+    """Wait until the condition holds. Raises `SystemExit` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
