@@ -212,11 +212,11 @@ def _require_none_lost(
 
     A row without its label teaches nothing, and a class that is dropped unseen, such as `None`, is a wrong model.
     """
-    cells = target.cells or ()
-    lost = [cell for cell, is_lost in zip(cells, lacking.tolist(), strict=False) if is_lost and cell and cell.strip()]
     # Among texts they are labels, once the user has said what is missing.
-    unsure = [] if classes or missing is not None or target.is_typed else [cell for cell in cells if is_ambiguous(cell)]
-    texts = Counter(cell.strip() for cell in (*lost, *unsure) if cell)
+    unsure = not classes and missing is None and not target.is_typed
+    pairs = () if target.cells is None else zip(target.cells, lacking.tolist(), strict=True)
+    texts = Counter(cell.strip() for cell, is_lost in pairs if cell and (is_lost or (unsure and is_ambiguous(cell))))
+    del texts[""]
     if not texts:
         return
     listed = ", ".join(f"{text!r} in {counted(count)}" for text, count in texts.most_common(5))

@@ -77,7 +77,9 @@ def spaces(column: Column) -> Finding | None:
     if not spaced:
         return None
     message = f"column {column.name!r} has texts with spaces around them, such as {spaced[0]!r}"
-    return Finding("spaces", "kept", message, "kept as they are written; requests have them, too", column.name)
+    return Finding(
+        "spaces", "kept", message, "kept as they are written, so requests and labels have them, too", column.name
+    )
 
 
 def constant(column: Column) -> Finding | None:
