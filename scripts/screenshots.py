@@ -31,6 +31,8 @@ WIDTH, HEIGHT, SCALE = 1280, 1400, 0.8
 TALLER = {"Experiment": 1900}
 # The pages refresh one resource every 5 s: after this time each has been shown with current figures.
 SETTLED_MS = 12_000
+# So many readings of the metrics that the chart of rates shows a line.
+RATES_MS = 45_000
 
 
 def free_port() -> int:
@@ -55,6 +57,17 @@ def running(env: dict[str, str], command: str, url: str) -> Iterator[None]:
                 if time.monotonic() > deadline or process.poll() is not None:
                     raise SystemExit(f"bakeoff {command} did not start; its messages are above")
                 time.sleep(0.2)
+            yield
+        finally:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def steady_traffic(env: dict[str, str]) -> Iterator[None]:
+    """A few requests a second to the end of the block, which Health shows, and neither experiment nor drift counts."""
+    options = ("--synthetic", "--rate", "3", "--requests", "10000", "--label-rate", "0")
+    with subprocess.Popen([sys.executable, "-m", "app", "simulate", *options], cwd=ROOT, env=env) as process:
+        try:
             yield
         finally:
             process.terminate()
@@ -91,6 +104,7 @@ def open_page(tab: Page, url: str, name: str, table: Path) -> None:
     tab.wait_for_timeout(SETTLED_MS)
     if name == "Health":
         tab.get_by_text("rate unknown yet").first.wait_for(state="hidden", timeout=60_000)
+        tab.wait_for_timeout(RATES_MS)
 
 
 def save(picture: bytes, path: Path) -> None:
@@ -137,7 +151,8 @@ def main() -> None:
             bakeoff(env, "simulate", "--requests", "1500", "--seed", "2")
             bakeoff(env, "simulate", "--requests", "400", "--seed", "1", "--drift", "petal_width:+1sd")
             make_csv(folder / "rows.csv", api_url)
-            with running(env, "ui", f"{url}/_stcore/health"), sync_playwright() as playwright:
+            dashboard = running(env, "ui", f"{url}/_stcore/health")
+            with dashboard, steady_traffic(env), sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
                     executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
                 )
