@@ -213,7 +213,8 @@ def _column_data(feature: Feature) -> dict[str, object]:
         "source_name": source_of(feature),
         "kind": kind_of(feature),
         "nullable": feature.nullable,
-        "any_text": feature.open_categories,
+        "any_text": feature.open_categories and feature.dates_like is None,
+        "dates_like": feature.dates_like,
     }
 
 

@@ -246,6 +246,7 @@ def _either(one: Feature, other: Feature) -> Feature:
         nullable=one.nullable or other.nullable,
         open_categories=one.open_categories or other.open_categories,
         boolean=one.boolean and other.boolean,
+        dates_like=one.dates_like if other.dates_like else None,
     )
 
 

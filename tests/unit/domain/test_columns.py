@@ -174,6 +174,19 @@ def test_columns_that_several_others_read_take_what_either_takes():
         columns.row({"a": 1, "city": "Bern"})
 
 
+@pytest.mark.parametrize(("like", "taken"), [("2026-03-01", False), (None, True)])
+def test_a_column_is_of_dates_where_all_that_read_it_take_dates_alone(like, taken):
+    day = Feature("day", kind="categorical", open_categories=True, dates_like="2026-01-31")
+    other = replace(day, dates_like=like)
+    columns = columns_of(v1=contract("a"), v2=contract("a", day), v3=contract("a", other))
+    assert read(columns, {"a": 1, "day": "2027-02-03"}, "v3") == [[1.0, "2027-02-03"]]
+    if taken:
+        assert read(columns, {"a": 1, "day": "tomorrow"}, "v3") == [[1.0, "tomorrow"]]
+    else:
+        with pytest.raises(InvalidFeatures, match="'day' must be a date like '2026-01-31'"):
+            columns.row({"a": 1, "day": "tomorrow"})
+
+
 def test_a_number_is_converted_where_only_another_version_reads_text():
     columns = columns_of(v1=contract("a"), v2=contract(Feature(name="city", kind="categorical", categories=("x",))))
     rows, layout = columns.row({"a": 1, "city": "x"})
