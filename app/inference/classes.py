@@ -29,8 +29,8 @@ class RenumberedRuntime:
             return outputs
         probabilities = outputs.probabilities
         return Outputs(
-            class_ids=self._ids[outputs.class_ids],
-            probabilities=None if probabilities is None else probabilities[:, self._columns],
+            class_ids=self._ids.take(outputs.class_ids),
+            probabilities=None if probabilities is None else probabilities.take(self._columns, axis=1),
         )
 
 
