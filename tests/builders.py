@@ -3,14 +3,15 @@
 import msgspec
 import numpy as np
 
-from app.domain.columns import Layout
 from app.domain.contract import Feature, FeatureContract
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.layouts import Layout
 from app.domain.manifest import Manifest, Parity, Source
 from app.domain.rows import RowParser
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.breaker import Breaker
-from app.services.serving.predictor import LiveModels, PredictionRequest
+from app.services.serving.live_models import LiveModels
+from app.services.serving.predictor import PredictionRequest
 
 SHA256 = "a" * 64
 

@@ -15,8 +15,8 @@ from app.inference.registry import ModelRegistry
 from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.ports import LoadedModels
+from app.services.serving.live_models import LiveModels
 from app.services.serving.load_shedding import LoadShedding
-from app.services.serving.predictor import LiveModels
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog

@@ -31,8 +31,9 @@ from app.services.recording.feedback import Feedback
 from app.services.recording.recorder import Recorder
 from app.services.serving.breaker import BreakerWatch
 from app.services.serving.health import Health, failure_in
+from app.services.serving.live_models import LiveModels
 from app.services.serving.load_shedding import LoadShedding
-from app.services.serving.predictor import LiveModels, Predictor
+from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.services.snapshot import CachedSnapshot
 from app.store.configurations import DecisionTable

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from app.domain.columns import Layout
+from app.domain.layouts import Layout
 
 # Some runtimes answer in float32: 0.98 is 0.9800000190734863 there. Small ones keep all their digits.
 DECIMALS, SMALL = 7, 1e-3

@@ -14,7 +14,8 @@ from app.services.queries.history import HistoryPage
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
 from app.services.serving.health import Health
-from app.services.serving.predictor import LiveModels, Predictor
+from app.services.serving.live_models import LiveModels
+from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
 

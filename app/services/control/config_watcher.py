@@ -21,7 +21,7 @@ from app.scoring.table import names_for
 from app.services.control.aliases import AliasKeeper
 from app.services.control.startup import AvailableVersions, reconcile
 from app.services.ports import LoadedModels, LoadedVersion
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from app.settings import Settings
 
 _LOG = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from app.errors import ArtefactRefused, Contradiction, UnknownVersion
 from app.services.pages import require_number
 from app.services.queries.drift_records import DriftTimelinePoint, PendingAcknowledgement
 from app.services.serving.availability import unknown_version
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 
 MOST_POINTS = 500
 ALARM_EVIDENCE = 1.0

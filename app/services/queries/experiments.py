@@ -28,7 +28,7 @@ from app.scoring.table import metric_of
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import LoadedModels
 from app.services.serving.health import MONITOR_STALE_S
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from app.services.snapshot import CachedSnapshot
 
 MOST_POINTS = 2000

@@ -14,7 +14,7 @@ from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.control.aliases import aliases_after
 from app.services.ports import LoadedModels
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 
 
 class RegistryReader(Protocol):

@@ -16,7 +16,7 @@ from app.domain.outcome import Outcome, label_of, reward_of
 from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, InvalidRequest, StoreUnavailable
 from app.services.boundaries import attempt
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")

@@ -13,7 +13,8 @@ from itertools import accumulate, pairwise
 import msgspec
 import numpy as np
 
-from app.domain.columns import Layout, Reading
+from app.domain.columns import Reading
+from app.domain.layouts import Layout
 from app.domain.prediction import CIRCUIT_OPEN, Exposure, Outputs
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction

@@ -15,7 +15,7 @@ from app.domain.typical_row import typical_row
 from app.errors import NotReady
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from app.services.snapshot import CachedSnapshot
 
 _LOG = logging.getLogger(__name__)

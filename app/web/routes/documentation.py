@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 from flask import Blueprint, Response
 
-from app.domain.columns import RequestColumns
+from app.domain.layouts import RequestColumns
 from app.web.dependencies import Services
 from app.web.documentation.openapi import document
 from app.web.documentation.page import read_page

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from app.domain.columns import RequestColumns, Union, boolean_values, matched, reading, union_of
+from app.domain.columns import Union, boolean_values, matched, reading, union_of
 from app.domain.contract import Feature, FeatureContract
+from app.domain.layouts import RequestColumns
 from app.errors import InvalidFeatures, InvalidRequest
 
 

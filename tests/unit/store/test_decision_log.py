@@ -9,7 +9,7 @@ from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.control.decisions import Decision, Decisions
 from app.services.control.patch import ConfigurationPatch
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.engine import Database

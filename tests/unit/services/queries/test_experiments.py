@@ -6,7 +6,7 @@ from app.domain.experiment import ExperimentTerms
 from app.domain.report import Recommendation
 from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.services.queries.experiments import Experiments
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from tests.unit.services.control.deciders import BASE, MemoryReports, record, report
 from tests.unit.services.recording.recorders import LOADED
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.columns import RequestColumns, union_of
+from app.domain.columns import union_of
 from app.domain.contract import Feature
+from app.domain.layouts import RequestColumns
 from app.domain.prediction import CIRCUIT_OPEN, Failure, Outputs
 from app.services.recording.log_rows import log_rows
 from tests import builders

@@ -10,7 +10,7 @@ from app.errors import NotReady
 from app.services.ports import RefusedVersion
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
-from app.services.serving.predictor import LiveModels
+from app.services.serving.live_models import LiveModels
 from tests.builders import CONTRACT, live_models, loaded_models, loaded_version
 
 YES = Outputs(class_ids=np.array([1]), probabilities=np.array([[0.2, 0.8]]))

@@ -8,7 +8,8 @@ from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
 from app.errors import ModelFailed, NotReady, UnknownVersion
 from app.inference.sklearn_runtime import SklearnRuntime
-from app.services.serving.predictor import LiveModels, Predictor
+from app.services.serving.live_models import LiveModels
+from app.services.serving.predictor import Predictor
 from tests.builders import configuration, live_models, loaded_models, loaded_version, models_of, request_for
 
 KEY = b"k" * 32

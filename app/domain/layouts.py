@@ -1,0 +1,203 @@
+"""The rows of requests, checked against the union of the versions' columns, with the columns that each request has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from app.domain.columns import LoggedColumn, LoggedLayout, Reading, Union, Versions, matched, reading, source_of
+from app.domain.contract import Feature, FeatureContract
+from app.domain.rows import LONG_TEXT, RowParser, short
+from app.errors import InvalidFeatures
+
+# The forms that clients send are remembered, to read the next row of the same form fast. As many as clients of one
+# service have; a client that varies its rows forever must not fill the memory.
+_MOST_FORMS = 256
+
+
+class Layout:
+    """The columns that one request has, with a parser for them, and the versions that can answer it.
+
+    `readers` are the versions that can, in order of publication. `lacking` has, for each that cannot, the name of the
+    first column that it lacks.
+    """
+
+    def __init__(self, task_contract: FeatureContract, columns: tuple[Feature, ...], versions: Versions) -> None:
+        contract = msgspec.structs.replace(task_contract, features=columns)
+        self.columns = columns
+        self.parser = RowParser(contract)
+        self.names = contract.names
+        found = {name: reading(each, columns) for name, each in versions.items()}
+        self.readers: Mapping[str, Reading] = {name: each for name, each in found.items() if each is not None}
+        self.able = tuple(self.readers)
+        self.lacking: Mapping[str, str] = {
+            name: _first_lacking(versions[name], columns) for name, each in found.items() if each is None
+        }
+        # Both in the form that the log keeps.
+        self.lacking_text = msgspec.json.encode(sorted(self.lacking)).decode() if self.lacking else None
+        self.logged = _logged_layout(columns)
+
+    def logged_for(self, version: str) -> LoggedLayout | None:
+        """What the log says of the columns of a row that `version` serves; None if they are the version's own."""
+        return None if self.readers[version].positions is None else self.logged
+
+
+def _first_lacking(contract: FeatureContract, columns: Sequence[Feature]) -> str:
+    places = matched(contract.features, columns)
+    return next(feature.name for feature, place in zip(contract.features, places, strict=True) if place is None)
+
+
+def _logged_layout(columns: Sequence[Feature]) -> LoggedLayout:
+    logged = tuple(LoggedColumn(column.name, column.source_name) for column in columns)
+    digest = hashlib.blake2b(msgspec.json.encode(logged), digest_size=8).digest()
+    return LoggedLayout(int.from_bytes(digest) >> 1, logged)
+
+
+class RequestColumns:
+    """Checks the rows of requests against a union of columns, of which those of `reference` are required.
+
+    Rows that are arrays have the columns `arrays`, in that order; without it those of `reference`.
+    """
+
+    def __init__(self, reference: str, union: Union, arrays: Sequence[str] | None = None) -> None:
+        self.contract = union.contracts[reference]
+        self._contracts = union.contracts
+        self._columns = union.columns
+        self._width = len(self.contract.features)
+        self._places = _places_by_name(union)
+        self._layouts: dict[tuple[int, ...], Layout] = {}
+        self._required = self._layout(())
+        self._arrays = None if arrays is None or tuple(arrays) == self._required.names else tuple(arrays)
+        # Whether an array is a row of the required columns as it is, and nothing more can be said of its width.
+        self._plain = self._arrays is None and not self.optional
+        self._forms: dict[frozenset[str], Form] = {}
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """The union, the required columns first."""
+        return self._columns
+
+    @property
+    def optional(self) -> tuple[Feature, ...]:
+        """The columns that a request may leave out."""
+        return self._columns[self._width :]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a column may be given under this name."""
+        return name in self._places
+
+    def row(self, value: object) -> tuple[np.ndarray, Layout]:
+        """One row, shape (1, columns of the layout), and its layout. Raises `InvalidFeatures` that names the column."""
+        if type(value) is dict:
+            form = self._forms.get(frozenset(value)) or self._form(value)
+            return form.layout.parser.row([value[name] for name in form.names]), form.layout
+        if self._plain:
+            return self._required.parser.row(value), self._required
+        return self._row_of_array(value)
+
+    def rows(self, values: list[Any]) -> tuple[np.ndarray, Layout]:
+        """A batch, shape (n, columns of the layout), and its layout; a column that not every row has is in none.
+
+        Raises `InvalidFeatures` that names the row and the column, and `InvalidRequest` if the batch is empty.
+        """
+        if self._arrays is None and dict not in set(map(type, values)):
+            return self._required.parser.rows(values), self._required
+        named = []
+        for index, value in enumerate(values):
+            try:
+                row = value if type(value) is dict else self._by_name(value)
+                named.append((self._form(row), row))
+            except InvalidFeatures as error:
+                raise error.within("row", index) from None
+        shared = set.intersection(*(set(form.layout.names) for form, _ in named))
+        layout = self._layout(tuple(place for place, column in enumerate(self._columns) if column.name in shared))
+        return layout.parser.rows([form.values(row, layout) for form, row in named]), layout
+
+    def _row_of_array(self, value: object) -> tuple[np.ndarray, Layout]:
+        row = self._by_name(value)
+        if self._arrays is None:
+            return self._required.parser.row(value), self._required
+        return self.row(row)
+
+    def _by_name(self, value: object) -> dict[str, Any]:
+        """A row that is an array as an object. What is wrong with its width says which columns go by name only."""
+        names = self._arrays or self._required.names
+        if type(value) is not list:
+            raise InvalidFeatures(f"features must be an array of {len(names)} values or an object by feature name")
+        if len(value) != len(names):
+            others = [
+                column.name for column in self._columns if self._places[column.name] not in self._of_arrays(names)
+            ]
+            by_name = f"; give the row as an object to add {', '.join(others)}" if others else ""
+            raise InvalidFeatures(f"expected {len(names)} features ({', '.join(names)}), got {len(value)}{by_name}")
+        return dict(zip(names, value, strict=True))
+
+    def _of_arrays(self, names: Sequence[str]) -> set[int]:
+        return {self._places[name] for name in names}
+
+    def _form(self, value: Mapping[str, Any]) -> Form:
+        """The form of a row by name; the same names, in whatever order, are one form."""
+        keys = frozenset(value)
+        form = self._forms.get(keys)
+        if form is None:
+            form = self._new_form(value)
+            if len(self._forms) < _MOST_FORMS:
+                self._forms[keys] = form
+        return form
+
+    def _new_form(self, value: Mapping[str, Any]) -> Form:
+        names: dict[int, str] = {}
+        for name in value:
+            place = self._places.get(name)
+            if place is None:
+                known = ", ".join(column.name for column in self._columns)
+                raise InvalidFeatures(f"unknown feature {short(name)}; known are {known}", field=name[:LONG_TEXT])
+            if place in names:
+                raise InvalidFeatures(
+                    f"{short(names[place])} and {short(name)} are names of one feature: give one of them",
+                    field=name[:LONG_TEXT],
+                )
+            names[place] = name
+        for place, column in enumerate(self._columns[: self._width]):
+            if place not in names:
+                raise InvalidFeatures(f"feature {column.name!r} is missing", field=column.name)
+        layout = self._layout(tuple(sorted(names)))
+        return Form(layout, tuple(names[place] for place in sorted(names)))
+
+    def _layout(self, places: tuple[int, ...]) -> Layout:
+        """The layout of the required columns and of the others among `places`."""
+        optional = tuple(place for place in places if place >= self._width)
+        layout = self._layouts.get(optional)
+        if layout is None:
+            columns = (*self._columns[: self._width], *(self._columns[place] for place in optional))
+            layout = Layout(self.contract, columns, self._contracts)
+            if len(self._layouts) < _MOST_FORMS:
+                self._layouts[optional] = layout
+        return layout
+
+
+class Form(msgspec.Struct, frozen=True):
+    """A layout, and the names under which a caller gives its columns, in the layout's order."""
+
+    layout: Layout
+    names: tuple[str, ...]
+
+    def values(self, row: Mapping[str, Any], layout: Layout) -> list[Any]:
+        """The row's values of the columns of `layout`, which are some of this form's."""
+        given = dict(zip(self.layout.names, self.names, strict=True))
+        return [row[given[name]] for name in layout.names]
+
+
+def _places_by_name(union: Union) -> dict[str, int]:
+    """The position of each column by every name that it may be given under; the union's own names win."""
+    places: dict[str, int] = {}
+    for contract in union.contracts.values():
+        for feature, place in zip(contract.features, matched(contract.features, union.columns), strict=True):
+            assert place is not None
+            places |= {name: place for name in (source_of(feature), feature.name) if name not in places}
+    places |= {source_of(column): place for place, column in enumerate(union.columns)}
+    return places | {column.name: place for place, column in enumerate(union.columns)}
