@@ -12,7 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from app.inference.sklearn_runtime import splits_text
+from app.inference.sklearn_runtime import reads_texts, splits_text
 
 
 class Encoding(msgspec.Struct, frozen=True):
@@ -34,6 +34,8 @@ def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
     Follows pipelines, column transformers, unions and searches; encoders in anything else are not found. A column that
     several encoders take accepts other values only if all of them do.
     """
+    if reads_texts(estimator):
+        return {column: Encoding(is_text=True) for column in columns}
     found: dict[str, Encoding] = {}
     for column, encoding in _visit(estimator, list(columns)):
         earlier = found.get(column, Encoding())

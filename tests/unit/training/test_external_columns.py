@@ -50,6 +50,10 @@ def lengths(frame):
     return frame.apply(lambda column: column.str.len())
 
 
+def reversed_texts(series):
+    return series.str[::-1]
+
+
 def codes(frame):
     """Fails on an unknown city, which no attribute of the pipeline tells."""
     return frame.map({"Rome": 0, "Paris": 1, "Oslo": 2}.__getitem__)
@@ -135,6 +139,15 @@ def test_texts_that_look_like_numbers_stay_texts(published):
     model = make_pipeline(CountVectorizer(analyzer="char"), LogisticRegression()).fit(frame["code"], frame["label"])
     _, loaded = published(model, frame)
     assert answered(loaded, [["101"], ["992"]]) == model.predict(["101", "992"]).tolist()
+
+
+def test_texts_may_be_changed_before_they_are_split(published):
+    frame = pd.DataFrame({"code": ["100", "200", "300", "100"] * 10, "label": ["a", "b", "b", "a"] * 10})
+    steps = FunctionTransformer(reversed_texts), CountVectorizer(analyzer="char"), LogisticRegression()
+    model = make_pipeline(*steps).fit(frame["code"], frame["label"])
+    _, loaded = published(model, frame)
+    assert loaded.contract.features[0].is_text
+    assert answered(loaded, [["ab1"], ["992"]]) == model.predict(pd.Series(["ab1", "992"])).tolist()
 
 
 def test_a_table_with_a_column_of_texts_is_asked_by_name(published):
