@@ -196,7 +196,7 @@ def _lacking(row: PredictionRow) -> frozenset[str]:
 class Draws(msgspec.Struct):
     """Positions, in the sequence of facts, of fresh draws of chance and of outcomes that are comparable by chance.
 
-    `matched` are outcomes of the version that chance drew, all of them; `comparable` the first of each sticky user.
+    `matched` are all outcomes of the version that chance drew; `comparable` only the first of each sticky user.
     `changed`: user facts to be written, by hash. `new_users`: by version. `moved`: users newly excluded.
     """
 
@@ -287,14 +287,13 @@ def _compare(
     if version is None:
         return
     before = found.changed.get(user) or known.get(user) or UserFact(user_hash=user, epoch=draw, version=version)
-    voted = _VOTED[fact.kind]
     if before.moved or not _same(before, draw, version):
         return
     found.matched.add(place)
-    if getattr(before, voted):
+    if getattr(before, _VOTED[fact.kind]):
         return
     found.comparable.add(place)
-    found.changed[user] = msgspec.structs.replace(before, **{voted: True})
+    found.changed[user] = msgspec.structs.replace(before, **{_VOTED[fact.kind]: True})
 
 
 def _same(before: UserFact, draw: int, version: str) -> bool:
