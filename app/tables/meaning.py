@@ -91,6 +91,8 @@ class TableReading:
 
     def decimal(self, column: TableColumn) -> str | None:
         """The decimal mark of the column, None if it is unclear. The other columns of the file may tell."""
+        if column.type == "number":
+            return "."
         return decimal_of(self.writing(column), self._file_decimal, self.table.separator)
 
     def numbers(self, column: TableColumn) -> Numbers:
@@ -117,7 +119,7 @@ class TableReading:
 
     @cached_property
     def _file_decimal(self) -> str | None:
-        return file_decimal_of(list(self._writings.values()))
+        return file_decimal_of([self.writing(column) for column in self.table.columns if column.type == "open"])
 
 
 def _number(cell: str | None, decimal: str) -> NumberCell:

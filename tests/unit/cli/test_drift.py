@@ -161,3 +161,35 @@ def test_a_file_that_is_sorted_can_be_shuffled(folder, capsys):
 def test_what_cannot_be_compared_is_refused_with_a_reason(folder, capsys, header, version, complaint):
     assert main(["drift", csv(folder, rows(3), header), "--version", version]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def own(folder: Path, contract: FeatureContract, values: list[list[object]]) -> None:
+    """Publish v2 with a reference of these rows."""
+    reference = build_reference(contract, np.array(values, dtype=object), seed=1)
+    manifest = builders.manifest(version="v2", contract=contract)
+    registry = ModelRegistry(folder / "models", load_or_create(folder / "data").registry)
+    registry.publish(manifest, {"model.joblib": b"-", "reference.json": reference.to_json()}, "v2")
+
+
+def test_rows_of_the_reference_are_no_drift_however_their_cells_are_written(folder, capsys):
+    categories = Feature("country", kind="categorical", categories=(" ZA", "NA"))
+    contract = FeatureContract("regression", "y", (categories, Feature("price"), Feature("member", boolean=True)))
+    values = [[("NA", " ZA")[place % 2], 1000 + place / 4, float(place % 3 == 0)] for place in range(300)]
+    own(folder, contract, values)
+    path = folder / "own.csv"
+    lines = [f"{c};{p:_.2f};{bool(m)}".replace(".", ",").replace("_", ".") for c, p, m in values]
+    path.write_text("\ufeffcountry;price;member\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    assert main(["drift", str(path), "--version", "v2", "--shuffle", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["alarm"], found["evidence"], found["requests"]) == (False, 0.0, 300)
+    assert [(each["missing"], each["unseen"]) for each in found["features"]] == [(0.0, 0.0)] * 3
+
+
+def test_what_is_said_to_be_missing_counts_as_missing(folder, capsys):
+    categories = Feature("country", kind="categorical", categories=("NA", "ZA"), nullable=True)
+    contract = FeatureContract("regression", "y", (categories, Feature("price")))
+    own(folder, contract, [["ZA", float(place)] for place in range(300)])
+    path = folder / "own.csv"
+    path.write_text("country,price\n" + "NA,1\nZA,2\n" * 100)
+    assert main(["drift", str(path), "--version", "v2", "--missing", "NA", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["features"][0]["missing"] == 0.5

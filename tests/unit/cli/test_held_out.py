@@ -101,3 +101,50 @@ def test_where_the_split_is_not_known_there_are_none(path: Path, change: str) ->
         without = {"seed": {"seed": None}, "holdout": {"holdout_rows": 0}}[change]
         source = msgspec.structs.replace(source, **without)
     assert held_out(path, msgspec.structs.replace(model, source=source), [model]) is None
+
+
+def test_a_version_of_an_earlier_release_gets_the_cells_as_that_release_read_them(tmp_path: Path) -> None:
+    """It removed the spaces around texts, and took `NA` for a missing value."""
+    now, then = [], []
+    for place in range(60):
+        group, label = ("NA", "b", "c")[place % 3], ("no", "yes", "NA")[place % 7 % 3]
+        now.append(f"{place / 7:.3f}, {group}, {label}")
+        then.append(f"{place / 7:.3f},{group.replace('NA', '')},{label.replace('NA', '')}")
+    for name, lines in (("now.csv", now), ("then.csv", then)):
+        (tmp_path / name).write_text("x,group,label\n" + "\n".join(lines) + "\n")
+    checked = check(from_csv(tmp_path / "then.csv", "label"), CheckOptions())
+    split = prepare(checked, 3)
+    source = Source(
+        dataset=str(tmp_path / "now.csv"),
+        target="label",
+        rows=checked.dataset.rows,
+        sha256=digest(split.contract, split.rows, checked.truth),
+        holdout_rows=len(split.split.holdout),
+        seed=3,
+    )
+    model = ServedModel("v1", split.contract, source)
+    found = held_out(tmp_path / "now.csv", model, [model])
+    assert found is not None
+    assert texts(found.values) == texts(split.rows[split.split.holdout])
+    assert set(found.labels) == {"no", "yes"}
+
+
+def test_the_texts_that_training_took_for_missing_are_missing_again(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    lines = [f"{'-' if place % 5 == 0 else place / 7:.4},{'ab-'[place % 3]},{'yn'[place % 2]}" for place in range(60)]
+    path.write_text("x,group,label\n" + "\n".join(lines) + "\n")
+    checked = check(from_csv(path, "label", ("-",)), CheckOptions())
+    split = prepare(checked, 3)
+    source = Source(
+        dataset=str(path),
+        target="label",
+        rows=checked.dataset.rows,
+        sha256=digest(split.contract, split.rows, checked.truth),
+        holdout_rows=len(split.split.holdout),
+        seed=3,
+        missing=("-",),
+    )
+    model = ServedModel("v1", split.contract, source)
+    found = held_out(path, model, [model])
+    assert found is not None
+    assert texts(found.values) == texts(split.rows[split.split.holdout])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+
+import pandas as pd
 import pytest
 
 from app.tables.meaning import Numbers, TableReading, category_of
@@ -51,6 +54,13 @@ def test_another_column_of_the_file_tells_the_decimal_mark():
     assert numbers("a;b\n1.234;1,5\n2.345;2,25\n", "a").values == (1234.0, 2345.0)
     assert numbers("a;b\n1.234;1.5\n2.345;2.25\n", "a").values == (1.234, 2.345)
     assert "two ways" in numbers("a;b\n1.234;x\n2.345;x\n", "a").unclear
+
+
+def test_numbers_of_a_parquet_file_are_what_they_are():
+    content = io.BytesIO()
+    pd.DataFrame({"a": [1.234, 2.345], "b": ["1,5", "2,25"]}).to_parquet(content)
+    reading = TableReading(read_table(content.getvalue()))
+    assert [reading.numbers(column).values for column in reading.table.columns] == [(1.234, 2.345), (1.5, 2.25)]
 
 
 def test_what_was_said_to_be_missing_is_missing():
