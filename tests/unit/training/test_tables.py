@@ -39,11 +39,12 @@ PANDAS = {
     "german_ok.csv": ("ziel", {"sep": ";", "decimal": ","}),
     "thousands.csv": ("ziel", {"sep": ";", "decimal": ",", "thousands": "."}),
 }
+PUBLISHED = {**PANDAS, "boolf.csv": ("y", {})}
 BOOLEANS = {"boolf.csv": "y", "lab_bool.csv": "y", "clean_ab.csv": "y", "clean_ba.csv": "y"}
 
 
 def expected(name: str) -> pd.DataFrame:
-    return pd.read_csv(CASES / name, **PANDAS[name][1])
+    return pd.read_csv(CASES / name, **PUBLISHED[name][1])
 
 
 @pytest.mark.parametrize("name", PANDAS)
@@ -75,7 +76,7 @@ def test_a_parquet_file_of_the_same_table_is_the_same_table(name, tmp_path):
 
 def published(name: str, tmp_path: Path, registry, **request) -> tuple[object, pd.DataFrame, str]:
     """The manifest of a tree fitted with pandas on all rows of the table, its frame and target."""
-    target, _ = PANDAS[name]
+    target, _ = PUBLISHED[name]
     frame = expected(name)
     features = frame.drop(columns=target)
     texts = [column for column in features if not pd.api.types.is_numeric_dtype(features[column])]
@@ -87,7 +88,7 @@ def published(name: str, tmp_path: Path, registry, **request) -> tuple[object, p
     return result.versions[0].manifest, frame, target
 
 
-@pytest.mark.parametrize("name", sorted(set(PANDAS) - {"lab_from1.csv"}))
+@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"lab_from1.csv"}))
 def test_a_published_model_is_as_accurate_as_it_is_by_itself(name, tmp_path, registry):
     manifest, frame, target = published(name, tmp_path, registry)
     model = joblib.load(tmp_path / "model.joblib")
@@ -96,7 +97,7 @@ def test_a_published_model_is_as_accurate_as_it_is_by_itself(name, tmp_path, reg
     assert (manifest.source.rows, manifest.contract.classes) == (len(frame), tuple(sorted(set(frame[target]))))
 
 
-@pytest.mark.parametrize("name", sorted(PANDAS))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_what_was_published_on_a_table_can_be_simulated_from_it(name, tmp_path, registry):
     manifest, frame, target = published(name, tmp_path, registry)
     data = rows_that_fit(manifest.contract, target, CASES / name)
