@@ -17,6 +17,7 @@ MOST_CATEGORIES = 1000
 # In fewer rows than this, values that all differ are ordinary.
 _LEAST_ROWS_OF_AN_IDENTIFIER = 10
 _IDENTIFIER_SHARE = 0.95
+_FEW_QUANTITIES = 20
 _DATE_SHARE = 0.95
 # On average over the different values: `New York City` alone must not make a column free text.
 _WORDS_OF_A_TEXT = 3
@@ -125,16 +126,21 @@ def text(column: Column) -> Finding | None:
 
 
 def identifier(column: Column) -> Finding | None:
-    """A text that differs in at least 95 % of the rows: nothing can be learnt from it for a row to come."""
+    """A text that differs in at least 95 % of the rows: nothing can be learnt from it for a row to come.
+
+    Numbers that are written as such texts are refused: they would be lost. So are many numbers with a unit.
+    """
     if column.kind == "numeric":
         return None
     present = [value for value in column.values if value is not None]
     distinct = set(present)
-    if not _identifies(present, distinct):
-        return None
-    if not column.boolean and (quantity := _quantity(present)):
+    identifies = _identifies(present, distinct)
+    quantity = _quantity(distinct, identifies)
+    if quantity is not None:
         outcome = f"write the numbers alone, or leave it out with --drop {column.name!r}"
         return Finding("identifiers", "refused", f"column {column.name!r} {quantity}", outcome, column.name)
+    if not identifies:
+        return None
     message = f"column {column.name!r} seems to be an identifier ({len(distinct)} values in {len(present)} rows)"
     outcome = f"dropped (--keep {column.name!r} keeps it)"
     return Finding("identifiers", "dropped", message, outcome, column.name)
@@ -161,12 +167,15 @@ def _is_prose(present: list[str], distinct: set[str]) -> bool:
     return len(present) > 1 and words_per_value >= _WORDS_OF_A_TEXT and len(distinct) > _TEXT_SHARE * len(present)
 
 
-def _quantity(present: list[str]) -> str | None:
+def _quantity(distinct: set[str], identifies: bool) -> str | None:
     """What the column writes, if these are quantities: numbers as text, or with the same unit after each."""
-    if writing_of(present).mostly_numbers:
-        return f"holds numbers as text, such as {present[0]!r}"
-    units = {found["unit"] if (found := _NUMBER_AND_UNIT.fullmatch(value)) else None for value in present}
-    return f"writes a unit with each number, such as {present[0]!r}" if len(units) == 1 and None not in units else None
+    if not identifies and len(distinct) <= _FEW_QUANTITIES:
+        return None  # `30 days`, `60 days`, `90 days` may well be categories
+    example = min(distinct)
+    if identifies and writing_of(distinct).mostly_numbers:
+        return f"holds numbers as text, such as {example!r}"
+    units = {found["unit"] if (found := _NUMBER_AND_UNIT.fullmatch(value)) else None for value in distinct}
+    return f"writes a unit with each number, such as {example!r}" if len(units) == 1 and None not in units else None
 
 
 def _identifies(present: list[str], distinct: set[str]) -> bool:

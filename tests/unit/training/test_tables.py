@@ -188,6 +188,7 @@ def test_a_label_that_the_model_does_not_know_is_not_lost_unseen(csv_of):
     ("cells", "what"),
     [
         ([f"{place}.5 kg" for place in range(20)], "writes a unit with each number, such as '0.5 kg'"),
+        ([f"{place % 30} cm" for place in range(90)], "writes a unit with each number, such as '0 cm'"),
         (
             [f"{place},5" if place % 2 else f"{place}.5" for place in range(20)],
             "several forms, such as '0.5' and '1,5'",
@@ -211,6 +212,10 @@ def test_numbers_that_a_parquet_file_holds_as_text_are_refused_and_not_dropped(t
     finding = column_checks.identifier(read_csv(path)[0])
     assert finding is not None
     assert (finding.action, "numbers as text" in finding.message) == ("refused", True)
+
+
+def test_a_few_quantities_may_be_categories():
+    assert column_checks.identifier(typed("c", [f"{30 * (place % 3 + 1)} days" for place in range(60)])) is None
 
 
 def test_identifiers_and_codes_are_still_dropped():
