@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import joblib
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,3 +222,27 @@ def test_a_few_quantities_may_be_categories():
 def test_identifiers_and_codes_are_still_dropped():
     for cells in ([f"id-{place}" for place in range(20)], [f"00{place}" for place in range(20)]):
         assert column_checks.identifier(typed("c", cells)).action == "dropped"
+
+
+def test_numbers_that_are_unclear_are_refused_for_a_model_of_numbers(csv_of, registry, tmp_path):
+    model = DecisionTreeClassifier(random_state=0).fit(pd.DataFrame({"x": [1.5, 2.5], "z": [1, 2]}), ["a", "b"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    path = csv_of("x;z;y\n1.500;1;a\n2.500;2;b\n")
+    asked = PublishRequest(model=tmp_path / "model.joblib", reference=path, target="y")
+    with pytest.raises(DataRefused, match=r"'x' writes numbers that can be read in two ways, such as '1\.500'"):
+        publish_external(asked, registry, lambda _step: None)
+    with pytest.raises(DataRefused, match=r"'x' writes numbers that can be read in two ways, such as '1\.500'"):
+        check(from_csv(csv_of("x;z;y\n" + "1.500;1;a\n2.500;2;b\n" * 10), "y"), CheckOptions())
+    plain = csv_of("x;z;y\n1.500;1.25;a\n2.500;2;b\n")
+    result = publish_external(msgspec.structs.replace(asked, reference=plain), registry, lambda _step: None)
+    assert result.versions[0].manifest.contract.features[0].maximum == 2.5
+
+
+def test_publish_takes_what_is_said_to_be_missing(csv_of, registry, tmp_path):
+    model = DecisionTreeClassifier(random_state=0).fit(pd.DataFrame({"x": [1.5, 2.5, np.nan]}), ["a", "b", "b"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    path = csv_of("x,y\n1.5,a\n-,b\n2.5,b\n2.5,-\n")
+    asked = PublishRequest(model=tmp_path / "model.joblib", reference=path, target="y", missing=("-",))
+    manifest = publish_external(asked, registry, lambda _step: None).versions[0].manifest
+    assert (manifest.source.rows, manifest.source.missing) == (3, ("-",))
+    assert (manifest.metrics["holdout"]["accuracy"], manifest.contract.features[0].nullable) == (1.0, True)
