@@ -46,6 +46,9 @@ def unverified_assumptions(
             f"{percent(1 - (evidence.comparable_share or 0.0))} of the requests lack a column of {evidence.challenger} "
             f"or {evidence.baseline}, and a champion refuses requests that lack one of its own"
         )
+    if votes.few_wins is not None:
+        wins, rows = votes.few_wins
+        reasons.append(f"the {wins:,} wins come from {rows:,} different rows: one case may be counted many times")
     remedy = label_remedy(evidence, terms, automatic=True) if evidence.n else None
     if remedy is not None:
         reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")

@@ -19,7 +19,7 @@ _KEPT = 256
 _ALL_HASHES = 2**64
 _LEAST_VOTES, _PER_ROW = 5, 4
 # Where all is sent twice, as by clients that ask again, many votes show it although no row has many.
-_MANY_VOTES, _TWICE = 50, 1.5
+_MANY_VOTES, _TWICE = 20, 1.5
 
 
 class DistinctRows(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ class DistinctRows(msgspec.Struct, frozen=True):
     def few(self, side: int) -> tuple[int, int] | None:
         """(votes, rows) of the wins (`side` 1) or losses (−1) where their rows are few; else None.
 
-        Few: at least 5 votes, from at most a quarter as many rows, or 50 from two thirds. Beyond 256 rows the number of
+        Few: at least 5 votes, from at most a quarter as many rows, or 20 from two thirds. Beyond 256 rows the number of
         rows is an estimate.
         """
         place, votes = (0, self.wins) if side > 0 else (1, self.losses)

@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.monitor import run
 from app.clock import now_us
+from app.domain.monitor_state import STATE_LAYOUT
 from app.errors import Contradiction
 from app.monitor.rebuild import is_outdated
 from app.store.engine import Database, kind_of
@@ -93,7 +94,8 @@ def outdated(small_log, traffic):
     """The monitor's state is that of the release before, and it is not what this one finds."""
     small_log.publish()
     with small_log.database.begin(MONITORING) as connection:
-        connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, '\"layout\":1', '\"layout\":0')")
+        present = f'"layout":{STATE_LAYOUT}'
+        connection.exec_driver_sql(f"UPDATE monitor_state SET body = replace(body, '{present}', '\"layout\":0')")
         connection.exec_driver_sql("UPDATE monitor_state SET body = replace(body, '\"requests\":', '\"requests\":9')")
 
 

@@ -88,7 +88,7 @@ class MemoryLog:
         self._policy, self._cases, self._min_duration_s = policy, cases, min_duration_s
         self._tick_us, self._signer = round(tick_s * SECOND_US), Signer(b"k" * 32, b"test")
         self._predictions = self._outcomes = self._heartbeats = 0
-        self._logged, self._early = {}, {}
+        self._logged, self._early, self._answered = {}, {}, 0
         self.derived = MemoryStates(self.configurations)
         self.split(weights)
 
@@ -127,7 +127,7 @@ class MemoryLog:
         version,
         user=0,
         key=None,
-        features="[]",
+        features=None,
         failed=(),
         chosen=None,
         latency_us=100,
@@ -139,7 +139,9 @@ class MemoryLog:
         """An answer that is not in the log yet. `failed` are versions that were asked and gave no answer.
 
         `lacking` are versions that could take no part: without `propensity`, the others' weights are normalised.
+        Without `features` it is about a row of its own.
         """
+        self._answered += 1
         self.now_us += self._tick_us
         chosen = chosen or version
         weights = {name: weight for name, weight in self.last.weights.items() if name not in lacking}
@@ -167,7 +169,7 @@ class MemoryLog:
             counts=assignment != "forced" and not synthetic,
             synthetic=synthetic,
             user_hash=user,
-            features=features if isinstance(features, str) else json.dumps(features),
+            features=features if isinstance(features, str) else json.dumps(features or [self._answered]),
             answers=_answers_text(answers),
             latency_us=latency_us,
             own_key=key,

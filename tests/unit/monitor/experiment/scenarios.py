@@ -53,7 +53,7 @@ class Labelled:
                 version,
                 user=0 if users is None else int(users[place]) + 1,
                 key=None if keys is None else f"order-{keys[place]}",
-                features="[]" if features is None else f"[{features[place]}]",
+                features=None if features is None else f"[{features[place]}]",
             )
             delay = self._arrival(ANSWERS[winner][version] == 0, chance)
             if delay == 0:

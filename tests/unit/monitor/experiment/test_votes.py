@@ -184,11 +184,18 @@ def test_the_mean_over_all_rows_counts_a_missing_answer_as_wrong():
 
 def test_more_missing_answers_than_one_in_a_hundred_block_an_automatic_promotion():
     log = MemoryLog(SHADOW, labels_exogenous=True)
-    labelled(log, *[(WON, {})] * 60)
+    labelled(log, *[(WON, {"features": f"[{place}]"}) for place in range(60)])
     assert compared(log).assumptions == ()
     labelled(log, *[({"v1": 1}, {"failed": ["v2"]})] * 2)
     assert len(compared(log).assumptions) == 1
     assert log.look() is None
+
+
+def test_wins_that_come_from_few_rows_block_an_automatic_promotion():
+    log = MemoryLog(SHADOW, labels_exogenous=True)
+    labelled(log, *[(WON, {"features": f"[{place % 25}]"}) for place in range(50)])
+    assert compared(log).assumptions == ("the 50 wins come from 25 different rows: one case may be counted many times",)
+    assert (compared(log).verdict, log.look()) == ("better", None)
 
 
 def test_the_reward_of_a_fallback_belongs_to_the_version_that_was_chosen():
