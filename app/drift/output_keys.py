@@ -45,7 +45,7 @@ def output_columns(classes: tuple[str, ...], outputs: Outputs, digits: int | Non
 
 
 def common_digits(outputs: Outputs, fitted: np.ndarray) -> int | None:
-    """The most digits of `output_columns` to which answers of clones agree; None where they have no number.
+    """The digits of `output_columns` to compare, to which answers of clones agree; None where they have no number.
 
     `fitted`, shape (n,), is the number of the clone that gave each answer. Boosted trees end in a few values, of which
     each clone, and the model itself, has its own last digits: ranked by these, unchanged answers would look changed.
@@ -57,7 +57,8 @@ def common_digits(outputs: Outputs, fitted: np.ndarray) -> int | None:
     digits = FINEST[name]
     while digits > _COARSEST[name] and not _are_mixed(_rounded(outputs, digits), fitted):
         digits -= 1
-    return digits
+    # One fewer where clones disagree: the model is one more of them, and its values may lie where none of theirs do.
+    return digits if digits == FINEST[name] else max(_COARSEST[name], digits - 1)
 
 
 def _are_mixed(values: np.ndarray, fitted: np.ndarray) -> bool:
