@@ -7,7 +7,8 @@ import io
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 
 import msgspec
 import pandas as pd
@@ -15,7 +16,8 @@ import pandas as pd
 from app.tables.meaning import NumberCell, Numbers, TableReading
 from app.tables.reading import read_table
 from app.tables.table import Cells, RaggedRow, Table
-from app.ui.client import ApiClient
+from app.ui.client import ApiClient, Row
+from app.ui.columns import PageColumns
 from app.ui.records import ApiContract, ApiFeature, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused, NoResult
 
@@ -120,6 +122,15 @@ def _checked(feature: ApiFeature, value: NumberCell, unclear: str | None) -> Cel
 ROWS_PER_CALL = 2000
 
 
+def job_of(table: Table, asked: PageColumns, columns: Mapping[str, str | None], version: str | None) -> BatchJob:
+    """The job for a file. A needed feature without a column is missing in each row; another is in no request."""
+    used = asked.only({name for name, column in columns.items() if column is not None or name in asked.needed})
+    names = [asked.sent.get(feature.name, feature.name) for feature in used.features]
+    as_arrays = asked.as_arrays and len(names) == len(asked.needed)
+    optional = {feature.name for feature in used.features} - asked.needed
+    return BatchJob(table, used, columns, version, None if as_arrays else names, optional)
+
+
 class Answered(msgspec.Struct, frozen=True):
     """A row and its answer."""
 
@@ -155,10 +166,20 @@ def feature_cells(contract: ApiContract, table: Table, columns: Mapping[str, str
 
 
 class BatchJob:
-    """The predictions for one file. `step` sends one batch; `failure` stops the job until `resume`."""
+    """The predictions for one file. `step` sends one batch; `failure` stops the job until `resume`.
+
+    Rows are sent as objects with `names` for the features of `contract`; without them, as arrays in its order. A row
+    that has no value of a feature in `optional` is sent without it, after the others: each batch has the same columns.
+    """
 
     def __init__(
-        self, table: Table, contract: ApiContract, columns: Mapping[str, str | None], version: str | None
+        self,
+        table: Table,
+        contract: ApiContract,
+        columns: Mapping[str, str | None],
+        version: str | None,
+        names: Sequence[str] | None = None,
+        optional: Collection[str] = (),
     ) -> None:
         self._header = table.names
         self._features = feature_cells(contract, table, columns)
@@ -167,7 +188,12 @@ class BatchJob:
         ragged: list[tuple[int, int | RaggedRow]] = [(row.line, row) for row in table.ragged]
         self._lines = lines
         self._order = [row for _, row in sorted(whole + ragged, key=lambda pair: pair[0])]
+        self._optional = [
+            each for each in self._features if each.feature.name in optional and not each.feature.nullable
+        ]
+        self._order.sort(key=self._left_out)
         self._version = version
+        self._names = names
         self._next = 0
         # A click starts another run of the page while the previous one is still in `step`: one batch at a time.
         self._lock = threading.Lock()
@@ -209,20 +235,29 @@ class BatchJob:
 
     def result(self) -> pd.DataFrame:
         """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
-        frame = pd.DataFrame([each.line.cells for each in self.answered], columns=list(self._header))
-        frame["prediction"] = [each.answer.prediction for each in self.answered]
-        frame["confidence"] = [each.answer.confidence for each in self.answered]
-        frame["model_version"] = [each.version for each in self.answered]
-        frame["prediction_id"] = [each.answer.prediction_id for each in self.answered]
-        frame["line"] = [each.line.number for each in self.answered]
+        answered = sorted(self.answered, key=lambda each: each.line.number)
+        frame = pd.DataFrame([each.line.cells for each in answered], columns=list(self._header))
+        frame["prediction"] = [each.answer.prediction for each in answered]
+        frame["confidence"] = [each.answer.confidence for each in answered]
+        frame["model_version"] = [each.version for each in answered]
+        frame["prediction_id"] = [each.answer.prediction_id for each in answered]
+        frame["line"] = [each.line.number for each in answered]
         return frame
 
+    def _left_out(self, place: int | RaggedRow) -> tuple[str, ...]:
+        """The features without which a row is sent."""
+        if isinstance(place, RaggedRow):
+            return ()
+        return tuple(each.feature.name for each in self._optional if each.cells[place] is None)
+
     def _take_next(self, api: ApiClient) -> None:
+        left_out = self._left_out(self._order[self._next])
         part = self._order[self._next : self._next + ROWS_PER_CALL]
-        good: list[tuple[Line, list[Cell]]] = []
+        part = list(takewhile(lambda place: self._left_out(place) == left_out, part))
+        good: list[tuple[Line, Row]] = []
         bad: list[BadRow] = []
         for place in part:
-            row = self._row(place)
+            row = self._row(place, left_out)
             if isinstance(row, BadRow):
                 bad.append(row)
             else:
@@ -233,23 +268,27 @@ class BatchJob:
             self.failure = failure.with_traceback(None)
             return
         self.answered += answered
-        self.bad += sorted(bad, key=lambda row: row.line)
+        self.bad = sorted([*self.bad, *bad], key=lambda row: row.line)
         self._next += len(part)
 
-    def _row(self, place: int | RaggedRow) -> tuple[Line, list[Cell]] | BadRow:
-        """The row's values in the model's order, or the reason why it fails."""
+    def _row(self, place: int | RaggedRow, left_out: Collection[str]) -> tuple[Line, Row] | BadRow:
+        """The row as it is sent, or the reason why it fails."""
         if isinstance(place, RaggedRow):
             return BadRow(place.line, f"has {place.fields} cells where the header has {len(self._header)}")
         line = self._lines[place]
         values: list[Cell] = []
-        for each in self._features:
+        names: list[str] = []
+        for index, each in enumerate(self._features):
+            if each.feature.name in left_out:
+                continue
             value = _checked(each.feature, each.cells[place], each.unclear)
             if isinstance(value, BadRow):
                 return BadRow(line.number, value.reason)
             values.append(value)
-        return line, values
+            names.append(each.feature.name if self._names is None else self._names[index])
+        return line, values if self._names is None else dict(zip(names, values, strict=True))
 
-    def _asked(self, api: ApiClient, good: list[tuple[Line, list[Cell]]], bad: list[BadRow]) -> list[Answered]:
+    def _asked(self, api: ApiClient, good: list[tuple[Line, Row]], bad: list[BadRow]) -> list[Answered]:
         """The answers to `good`; a row that the API rejects moves to `bad`, and the rest is sent again."""
         while good:
             try:

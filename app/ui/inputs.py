@@ -110,6 +110,9 @@ def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
         # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
         value = kept().get(feature.name)
         st.session_state[key] = _typical_value(feature) if value is None else value
+    if isinstance(st.session_state[key], str) != (feature.kind == "categorical"):
+        # A forced version may read as text what the others read as a number.
+        st.session_state[key] = _typical_value(feature)
     drawn: Cell = _widget(feature, typed, key)
     if not feature.nullable:
         return drawn

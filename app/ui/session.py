@@ -77,11 +77,13 @@ _MOST = 50
 class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction of this session. `forced` is the requested version; None when the split chose.
 
+    `features` are named as on the page, and `repeated` as in a request that forces the version that answered.
     `round_trip_ms` is measured by the dashboard; `outside` lists values beyond the training data, a sentence each;
     `feedback` describes the label that was sent.
     """
 
     features: dict[str, Cell]
+    repeated: dict[str, Cell]
     forced: str | None
     user_id: str | None
     answer: ApiPrediction

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import pandas as pd
 import streamlit as st
 
 from app.tables.table import Table, TableRefused
-from app.ui.batch import ROWS_PER_CALL, BatchJob, chosen_twice, matched, read_upload, template
+from app.ui.batch import ROWS_PER_CALL, BatchJob, chosen_twice, job_of, matched, read_upload, template
 from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
+from app.ui.columns import columns_of
 from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client
 from app.ui.states import chosen_version, sentence, served_models
@@ -28,7 +30,7 @@ def show() -> None:
     if served is None:
         return
     models, model = served
-    table = _uploaded(model)
+    table = _uploaded(model, columns_of(models, model).readers)
     if table is not None:
         _prepare(table, model, models)
     job: BatchJob | None = st.session_state.get(_JOB)
@@ -36,8 +38,9 @@ def show() -> None:
         _work(job)
 
 
-def _uploaded(model: ApiModel) -> Table | None:
+def _uploaded(model: ApiModel, optional: Collection[str]) -> Table | None:
     names = ", ".join(feature.name for feature in model.contract.features)
+    optional_names = f" Optional: {', '.join(optional)}." if optional else ""
     st.download_button(
         "Download a template",
         template(model),
@@ -49,7 +52,7 @@ def _uploaded(model: ApiModel) -> Table | None:
     upload = st.file_uploader(
         "A CSV file with a header, or a Parquet file",
         type=["csv", "tsv", "txt", "parquet"],
-        help=f"Columns: {names}. Other columns are kept unchanged.",
+        help=f"Columns: {names}.{optional_names} Other columns are kept unchanged.",
     )
     if upload is None:
         if st.session_state.get(_JOB) is None:
@@ -76,12 +79,19 @@ def _read(content: bytes) -> Table:
 
 
 def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
-    found = matched(model.contract, table.names)
+    version = chosen_version(
+        models,
+        f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
+        "in the experiment.",
+    )
+    asked = columns_of(models, model, version)
+    found = matched(asked.contract, table.names)
     unmatched = [name for name, column in found.items() if column is None]
-    needed = {feature.name for feature in model.contract.features if not feature.nullable}
-    with st.expander(f"Columns: {len(found) - len(unmatched)} of {len(found)} matched", expanded=bool(unmatched)):
-        columns = _matching(found, table)
-    lacking = [name for name, column in columns.items() if column is None and name in needed]
+    open_ = any(name in asked.needed for name in unmatched)
+    with st.expander(f"Columns: {len(found) - len(unmatched)} of {len(found)} matched", expanded=open_):
+        columns = _matching(found, table, asked.needed)
+    required = {feature.name for feature in asked.contract.features if not feature.nullable} & asked.needed
+    lacking = [name for name, column in columns.items() if column is None and name in required]
     if lacking:
         st.warning(f"Choose a column for: {', '.join(lacking)}.", icon=":material/extension:")
     twice = chosen_twice(columns)
@@ -90,32 +100,45 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
             f"**{column}** is chosen for {' and '.join(features)}: choose one column for each.",
             icon=":material/extension:",
         )
-    version = chosen_version(
-        models,
-        f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
-        "in the experiment.",
-    )
+    if version is None:
+        _without(asked.lacking([name for name, column in columns.items() if column is None]))
     if st.button(
         f"Predict {len(table.lines) + len(table.ragged):,} rows",
         type="primary",
         icon=":material/play_arrow:",
         disabled=bool(lacking or twice),
     ):
-        st.session_state[_JOB] = BatchJob(table, model.contract, columns, version)
+        st.session_state[_JOB] = job_of(table, asked, columns, version)
         st.session_state.pop(_RESULT, None)
 
 
-def _matching(found: dict[str, str | None], table: Table) -> dict[str, str | None]:
+def _without(lacking: dict[str, list[str]]) -> None:
+    for version, names in lacking.items():
+        st.info(
+            f"**{version} takes no part in these rows:** no column is chosen for {', '.join(names)}.",
+            icon=":material/group_off:",
+        )
+
+
+def _matching(found: dict[str, str | None], table: Table, needed: Collection[str]) -> dict[str, str | None]:
     places = st.columns(3)
     columns: dict[str, str | None] = {}
     for index, (name, column) in enumerate(found.items()):
-        columns[name] = places[index % 3].selectbox(
-            name,
-            table.names,
-            index=table.names.index(column) if column is not None else None,
-            placeholder="not in the file",
-            key=f"column-{name}-{column}",
-        )
+        if name in needed:
+            columns[name] = places[index % 3].selectbox(
+                name,
+                table.names,
+                index=table.names.index(column) if column is not None else None,
+                placeholder="not in the file",
+                key=f"column-{name}-{column}",
+            )
+        else:
+            # Through the state, and not as its index: what has an index cannot be cleared.
+            key = f"optional-{name}-{column}"
+            st.session_state.setdefault(key, column)
+            columns[name] = places[index % 3].selectbox(
+                f"{name} (optional)", table.names, index=None, placeholder="not used", key=key
+            )
     return columns
 
 

@@ -7,13 +7,15 @@ import time
 import streamlit as st
 
 from app.ui import inputs, sharing
-from app.ui.records import ApiModel, ApiModels, Cell
+from app.ui.columns import PageColumns, columns_of
+from app.ui.records import ApiContract, ApiModel, ApiModels, Cell
 from app.ui.session import SessionPrediction, client, remember, session_predictions
 from app.ui.states import chosen_version, explain, served_models
 from app.ui.transport import NoResult
 from app.ui.views import answer, past
 
 _TYPED = "playground.typed"
+_OPTIONAL = "playground.optional"
 _PRESET = "playground.preset"
 _RESTORED = "playground.restored"
 
@@ -26,7 +28,7 @@ def show() -> None:
     if served is None:
         return
     models, model = served
-    _restore(model)
+    _restore(models, model)
     left, right = st.columns([4, 5], gap="large")
     with left:
         _ask(model, models)
@@ -35,32 +37,51 @@ def show() -> None:
     past.show()
 
 
-def _restore(model: ApiModel) -> None:
+def _restore(models: ApiModels, model: ApiModel) -> None:
     """Fill the inputs once per session: from the query string, else with a real row."""
     if st.session_state.get(_RESTORED) == model.version or not model.contract.features:
         return
-    given = sharing.values_in(model.contract, st.query_params.to_dict())
+    columns = columns_of(models, model)
+    given = sharing.values_in(columns.contract, st.query_params.to_dict())
     if given or not inputs.kept():
         inputs.fill({**inputs.typical(model), **given})
-        st.session_state[_TYPED] = bool(inputs.outside(model.contract, given))
+        st.session_state[_TYPED] = bool(inputs.outside(columns.contract, given))
+        st.session_state[_OPTIONAL] = any(name in given for name in columns.optional)
     st.session_state[_RESTORED] = model.version
 
 
 def _ask(model: ApiModel, models: ApiModels) -> None:
     st.subheader("Inputs")
     _presets(model)
+    # Outside the form: which inputs there are depends on it.
+    with st.expander("Which version answers"):
+        version = chosen_version(
+            models, "A prediction by a version you choose is logged, but never counts in the experiment."
+        )
+    columns = columns_of(models, model, version)
+    asked = columns.only({*columns.shown, *(columns.optional if _all_wanted(columns, version) else ())})
     typed = st.toggle("Type the numbers", key=_TYPED, help="Allows values outside the training range.")
     with st.form("playground", border=False):
-        values = inputs.draw(model.contract, typed)
-        with st.expander("Which version answers"):
-            version = chosen_version(
-                models, "A prediction by a version you choose is logged, but never counts in the experiment."
-            )
+        values = inputs.draw(asked, typed)
+        with st.expander("Who asks"):
             user_id = st.text_input(
                 "User id", max_chars=256, help="With the policy sticky, a user always gets the same version."
             )
         if st.form_submit_button("Predict", type="primary", icon=":material/play_arrow:"):
-            _predict(model, values, version, user_id.strip() or None)
+            _predict(models, model, asked, values, version, user_id.strip() or None)
+
+
+def _all_wanted(columns: PageColumns, forced: str | None) -> bool:
+    """Whether the columns that only some versions read are to be asked for, too; a switch where there are any."""
+    if not columns.optional:
+        return False
+    wanted = st.toggle("All columns", key=_OPTIONAL, help="Asks for the columns that only some versions read, too.")
+    readers = [
+        f"{version} reads {', '.join(names)}, too" for version, names in columns.lacking(columns.optional).items()
+    ]
+    without = "" if forced else " A version takes part only in requests that have all of its columns."
+    st.caption(f"{'; '.join(readers)}.{without}")
+    return wanted
 
 
 def _presets(model: ApiModel) -> None:
@@ -91,19 +112,32 @@ def _preset_name(place: int, row: tuple[Cell, ...]) -> str:
     return f"Row {place + 1}: {shown}{' …' if len(row) > 4 else ''}"
 
 
-def _predict(model: ApiModel, values: inputs.Values, forced: str | None, user_id: str | None) -> None:
+def _predict(
+    models: ApiModels,
+    model: ApiModel,
+    asked: ApiContract,
+    values: inputs.Values,
+    forced: str | None,
+    user_id: str | None,
+) -> None:
     began = time.perf_counter()
     try:
-        given = client().predict(values, forced, user_id)
+        given = client().predict(columns_of(models, model, forced).as_sent(values), forced, user_id)
     except NoResult as failure:
         st.session_state["playground.failure"] = failure
         return
     st.session_state.pop("playground.failure", None)
     round_trip_ms = 1000 * (time.perf_counter() - began)
-    beyond = tuple(inputs.outside(model.contract, values))
+    beyond = tuple(inputs.outside(asked, values))
     remember(
         SessionPrediction(
-            features=values, forced=forced, user_id=user_id, answer=given, round_trip_ms=round_trip_ms, outside=beyond
+            features=values,
+            repeated=columns_of(models, model, given.model_version).as_sent(values),
+            forced=forced,
+            user_id=user_id,
+            answer=given,
+            round_trip_ms=round_trip_ms,
+            outside=beyond,
         )
     )
     st.query_params.from_dict(sharing.parameters(values))
