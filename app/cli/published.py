@@ -165,12 +165,12 @@ def slow_warning(latency: SingleRowLatency, settings: Settings) -> str | None:
 
 
 def _wide_enough(limit: SlowLimit, p95_us: float, champion_us: float) -> str:
-    """The limit with a factor, rounded up to one digit, under which such a latency is not slow."""
-    # A latency of less than a microsecond is a clock that is too coarse.
-    factor = (_ROOM * p95_us - limit.allowance_us) / max(champion_us, 1.0)
-    step = 10.0 ** math.floor(math.log10(factor))
-    allowance = f"+{limit.allowance_us / 1000:.9g}ms" if limit.allowance_us else ""
-    return f"{math.ceil(factor / step) * step:.0f}x{allowance}"
+    """The limit with an allowance, rounded up to one digit, under which such a latency is not slow."""
+    # The allowance and not the factor: it says how many milliseconds are acceptable, whatever the champion takes.
+    allowance_ms = (_ROOM * p95_us - limit.factor * champion_us) / 1000
+    step = 10.0 ** math.floor(math.log10(allowance_ms))
+    rounded = f"+{round(math.ceil(allowance_ms / step) * step, 9):g}ms"
+    return f"{limit.factor:g}x{rounded}" if limit.factor else rounded
 
 
 def _ms(microseconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -128,6 +129,17 @@ class RequestColumns:
         names = self._arrays or self._required.names
         if type(value) is not list:
             raise InvalidFeatures(f"features must be an array of {len(names)} values or an object by feature name")
+        beyond = [
+            column.name
+            for column in self._columns[: self._width]
+            if self._places[column.name] not in self._of_arrays(names)
+        ]
+        if beyond:
+            raise InvalidFeatures(
+                f"feature {beyond[0]!r} is missing: an array has the champion's columns alone; give the row as an "
+                f"object with {', '.join(beyond)}",
+                field=beyond[0],
+            )
         if len(value) != len(names):
             others = [
                 column.name for column in self._columns if self._places[column.name] not in self._of_arrays(names)
@@ -153,6 +165,9 @@ class RequestColumns:
         names: dict[int, str] = {}
         for name in value:
             place = self._places.get(name)
+            if place is None:
+                # Some systems write ö as o and two dots: names are kept in the composed form.
+                place = self._places.get(unicodedata.normalize("NFC", name))
             if place is None:
                 known = ", ".join(column.name for column in self._columns)
                 raise InvalidFeatures(f"unknown feature {short(name)}; known are {known}", field=name[:LONG_TEXT])

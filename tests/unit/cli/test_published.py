@@ -35,7 +35,7 @@ def test_where_the_environment_sets_the_unit_the_reference_says_nothing():
 def test_a_slow_version_is_told_what_to_set():
     assert slow_warning(SLOW, DEFAULT) == (
         "16 ms beside the champion's 0.05 ms: it would be taken out as slow; set GUARDRAIL_SLOW, "
-        "e.g. GUARDRAIL_SLOW=400x+1ms"
+        "e.g. GUARDRAIL_SLOW=1.5x+20ms"
     )
 
 
@@ -103,7 +103,7 @@ def test_people_read_unit_latency_and_warnings_of_each_version():
     text = as_text(RESULT, MEASURED, DEFAULT)
     assert "50 % of the reference's rows" in text
     assert "16 ms for a single row" in text
-    assert text.endswith("e.g. GUARDRAIL_SLOW=400x+1ms")
+    assert text.endswith("e.g. GUARDRAIL_SLOW=1.5x+20ms")
     assert "warning: no convergence" in text
 
 

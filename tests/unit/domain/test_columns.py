@@ -1,5 +1,7 @@
 """Versions that read different columns: the union, what each takes of a request, and what is refused."""
 
+import unicodedata
+
 import msgspec
 import numpy as np
 import pytest
@@ -120,9 +122,10 @@ def test_an_empty_batch_is_refused():
 def test_a_forced_version_needs_its_own_columns_and_arrays_keep_their_order():
     columns = RequestColumns("v2", union_of("v2", TWO), TWO["v1"].names)
     assert read(columns, {"a": 1, "b": 2, "c": 3}, "v2") == [[3.0, 2.0, 1.0]]
-    for row in ([1, 2], {"a": 1, "b": 2}):
-        with pytest.raises(InvalidFeatures, match="feature 'c' is missing"):
-            columns.row(row)
+    with pytest.raises(InvalidFeatures, match="feature 'c' is missing: an array has the champion's columns alone"):
+        columns.row([1, 2])
+    with pytest.raises(InvalidFeatures, match=r"feature 'c' is missing$"):
+        columns.row({"a": 1, "b": 2})
     swapped = {"v1": contract("a", "b"), "v2": contract("b", "a")}
     assert read(RequestColumns("v2", union_of("v2", swapped), ("a", "b")), [1, 2], "v2") == [[2.0, 1.0]]
 
@@ -141,6 +144,11 @@ def test_the_name_in_the_training_data_is_accepted_and_compared():
         assert read(columns, row, "v2") == [[3.0, 1.0]]
     with pytest.raises(InvalidFeatures, match="'feature' and '年龄' are names of one feature"):
         columns.row({"feature": 1, "年龄": 1, "size": 2})
+
+
+def test_a_name_in_another_unicode_form_is_the_same_name():
+    columns = columns_of(v1=contract("größe"))
+    assert read(columns, {unicodedata.normalize("NFD", "größe"): 3}, "v1") == [[3.0]]
 
 
 def test_a_column_named_as_requests_name_it_is_the_same_column():
