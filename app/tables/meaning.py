@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Protocol
@@ -21,6 +22,10 @@ MISSING = frozenset(
 )
 _IN_ANY_CASE = frozenset(text.lower() for text in MISSING) | {""}
 _BOOLEANS = {"false": 0.0, "true": 1.0}
+
+_DIGIT = re.compile("[0-9]")
+_DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY_AND_TIME = re.compile(_DAY.pattern + "[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 
 # The value of a cell that should be a number: its text, if it is none.
 NumberCell = float | str | None
@@ -53,7 +58,9 @@ def category_of(cell: str | None, known: Collection[str], *, needed: bool = Fals
 
 
 class FeatureOfModel(Protocol):
-    """What a model takes in a column: numbers (`numeric`), or texts (`categorical`), of which it knows `categories`."""
+    """What a model takes in a column: numbers (`numeric`), or texts (`categorical`), of which it knows `categories`;
+    with `dates_like` those are dates of that form.
+    """
 
     @property
     def kind(self) -> str: ...
@@ -63,6 +70,9 @@ class FeatureOfModel(Protocol):
 
     @property
     def nullable(self) -> bool: ...
+
+    @property
+    def dates_like(self) -> str | None: ...
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -106,7 +116,8 @@ class TableReading:
         if feature.kind == "numeric":
             return self.numbers(column)
         known = frozenset(feature.categories)
-        return tuple(category_of(cell, known, needed=not feature.nullable) for cell in self.cells(column))
+        cells = tuple(category_of(cell, known, needed=not feature.nullable) for cell in self.cells(column))
+        return cells if feature.dates_like is None else tuple(_dated(cell, feature.dates_like) for cell in cells)
 
     @cached_property
     def _writings(self) -> Mapping[str, Writing]:
@@ -120,6 +131,13 @@ class TableReading:
     @cached_property
     def _file_decimal(self) -> str | None:
         return file_decimal_of([self.writing(column) for column in self.table.columns if column.type == "open"])
+
+
+def _dated(cell: str | None, form: str) -> str | None:
+    """The cell with midnight behind it, if it is a date alone where the model knows days with a time."""
+    if cell is None or not _DAY.fullmatch(cell) or not _DAY_AND_TIME.fullmatch(form):
+        return cell
+    return cell + _DIGIT.sub("0", form[len(cell) :])
 
 
 def _number(cell: str | None, decimal: str) -> NumberCell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,8 @@ _INDEX = re.compile(r"__index_level_\d+__")
 def read_parquet(source: pa.NativeFile, origin: str) -> Table:
     """The table in a Parquet file; `origin` names it in refusals, of which a column that holds no plain values is one.
 
-    A null, and NaN among numbers, is a missing cell; every text is a value, the empty one, too.
+    A null, and NaN among numbers, is a missing cell; every text is a value, the empty one, too. A column of times that
+    are all midnight, without a zone, is one of dates, as a CSV file has them.
     """
     try:
         table = pq.read_table(source)
@@ -46,8 +48,20 @@ def _column(name: str, column: pa.ChunkedArray, origin: str) -> TableColumn:
             "with a column for each value",
             name,
         )
-    cells: Cells = tuple(None if value is None or value != value else text(value) for value in column.to_pylist())
+    values = [None if value is None or value != value else value for value in column.to_pylist()]
+    if pa.types.is_timestamp(kind) and all(value is None or _is_day(value) for value in values):
+        text = _day
+    cells: Cells = tuple(None if value is None else text(value) for value in values)
     return TableColumn(name, cells, cell_type)
+
+
+def _is_day(value: dt.datetime) -> bool:
+    """Whether it is a midnight without a zone: pandas has no other type for dates."""
+    return value.tzinfo is None and value.time() == dt.time() and not getattr(value, "nanosecond", 0)
+
+
+def _day(value: dt.datetime) -> str:
+    return value.date().isoformat()
 
 
 def _reading(kind: pa.DataType) -> tuple[CellType, Callable[[Any], str] | None]:

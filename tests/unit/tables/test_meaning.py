@@ -7,6 +7,7 @@ import io
 import pandas as pd
 import pytest
 
+from app.domain.contract import Feature
 from app.tables.meaning import Numbers, TableReading, category_of
 from app.tables.reading import read_table
 
@@ -67,3 +68,22 @@ def test_what_was_said_to_be_missing_is_missing():
     reading = TableReading(read_table(b"a,b\n-,x\n1,-\n"), ("-",))
     assert [reading.cells(column) for column in reading.table.columns] == [(None, "1"), ("x", None)]
     assert reading.numbers(reading.table.columns[0]).values == (None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "cells"),
+    [
+        ("2022-06-18", ("2024-01-31", None)),
+        ("2022-06-18T00:00:00", ("2024-01-31T00:00:00", None)),
+        ("2022-06-18 09:30", ("2024-01-31 00:00", None)),
+        ("2022-06-18T00:00:00+02:00", ("2024-01-31", None)),
+    ],
+)
+@pytest.mark.parametrize("stored_as", ["csv", "parquet"])
+def test_days_are_midnights_to_a_model_of_days_with_a_time(stored_as, form, cells):
+    content = io.BytesIO()
+    frame = pd.DataFrame({"when": pd.to_datetime(["2024-01-31", None]), "x": [1, 2]})
+    frame.to_csv(content, index=False) if stored_as == "csv" else frame.to_parquet(content)
+    reading = TableReading(read_table(content.getvalue()))
+    dates = Feature(name="when", kind="categorical", open_categories=True, dates_like=form, nullable=True)
+    assert reading.values(reading.table.columns[0], dates) == cells
