@@ -147,7 +147,10 @@ def _supply(
         path = args.data or Path(name)
         data, said = _unseen(path, model, others, missing_of(args, model.source))
         supply = Once(data, seed)
-    left_out = [f"rows left out because they do not fit the model's features or classes: {data.skipped}"]
+    left_out = [
+        f"rows left out because they do not fit the model's features or classes: {data.skipped}; "
+        f"the first, {data.first_skipped}"
+    ]
     absent = [feature.name for feature in optional if feature.name not in data.contract.names]
     lacking = [f"the file has no column {', '.join(absent)}: versions that read it take no part in these requests"]
     notes = [said, *(left_out if data.skipped else []), *(lacking if absent else [])]

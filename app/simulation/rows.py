@@ -11,12 +11,14 @@ import numpy as np
 
 from app.domain.classes import ClassNames, class_names
 from app.domain.contract import Feature, FeatureContract, matching_columns
-from app.domain.rows import RowParser
+from app.domain.rows import RowParser, short
 from app.errors import DataRefused, InvalidFeatures
 from app.tables.meaning import Numbers, TableReading
 from app.tables.table import TableColumn, TableRefused
 
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
+
+_MOST_CLASSES = 10
 
 Label = str | float
 
@@ -25,13 +27,14 @@ class LabelledRows(msgspec.Struct, frozen=True):
     """`values` of shape (n, features) in `RowParser`'s form and contract order, and n `labels`.
 
     A label is a class name, or a number for a regression. `skipped` counts the rows that do not fit the contract or
-    have no label.
+    have no label; `first_skipped` says why the first of them does not fit, with line and column.
     """
 
     contract: FeatureContract
     values: np.ndarray
     labels: tuple[Label, ...]
     skipped: int = 0
+    first_skipped: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,16 +93,19 @@ def read_csv(
     contract = with_columns(contract, optional, [column.name for column in features])
     cells = feature_cells(contract, reading, features, str(path))
     parser = RowParser(contract)
-    rows, kept = [], []
+    rows, kept, reason = [], [], None
     labels = _labels(contract, reading, target_column)
-    for label, values in zip(labels, zip(*cells, strict=True), strict=True):
+    for at, (label, values) in enumerate(zip(labels, zip(*cells, strict=True), strict=True)):
         row = _row(parser, list(values))
-        if label is not None and row is not None:
+        if label is not None and isinstance(row, np.ndarray):
             rows.append(row)
             kept.append(label)
+        elif reason is None:
+            what = _no_label(contract, target_column, at) if label is None else str(row)
+            reason = f"{reading.table.place(at)}: {what}"
     if not rows:
-        raise DataRefused(f"no row of {path} fits the model's features and classes")
-    return LabelledRows(contract, np.concatenate(rows), tuple(kept), skipped=len(labels) - len(rows))
+        raise DataRefused(f"no row of {path} fits the model's features and classes; the first, {reason}")
+    return LabelledRows(contract, np.concatenate(rows), tuple(kept), len(labels) - len(rows), reason)
 
 
 def feature_cells(
@@ -145,12 +151,23 @@ def reading_of(path: Path, missing: Sequence[str] = ()) -> TableReading:
         raise DataRefused(refusal.message + advice, field=refusal.column) from refusal
 
 
-def _row(parser: RowParser, values: list[float | str | None]) -> np.ndarray | None:
-    """The row, of shape (1, features), or None if the contract rejects it."""
+def _row(parser: RowParser, values: list[float | str | None]) -> np.ndarray | str:
+    """The row, of shape (1, features), or why the contract rejects it."""
     try:
         return parser.row(values)
-    except InvalidFeatures:
-        return None
+    except InvalidFeatures as error:
+        return error.message
+
+
+def _no_label(contract: FeatureContract, column: TableColumn, at: int) -> str:
+    cell = column.cells[at]
+    if cell is None or not cell.strip():
+        return f"the target {column.name!r} is empty"
+    if contract.task == "regression":
+        return f"the target {column.name!r} is {short(cell)}, which is no number"
+    more = ", …" if len(contract.classes) > _MOST_CLASSES else ""
+    known = ", ".join(map(repr, contract.classes[:_MOST_CLASSES])) + more
+    return f"the target {column.name!r} is {short(cell)}, which is no class of the model; those are {known}"
 
 
 def _labels(contract: FeatureContract, reading: TableReading, column: TableColumn) -> list[Label | None]:

@@ -58,6 +58,10 @@ class Table(msgspec.Struct, frozen=True):
         """The names of the columns, each once."""
         return tuple(column.name for column in self.columns)
 
+    def place(self, at: int) -> str:
+        """Where the row at that position is in the file: `line 3`, or `row 2` of a Parquet file."""
+        return f"{'row' if self.separator is None else 'line'} {self.lines[at]}"
+
     def rows(self) -> Iterator[Cells]:
         """The cells of each row, in the order of the file."""
         return zip(*(column.cells for column in self.columns), strict=True)

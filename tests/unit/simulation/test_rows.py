@@ -75,6 +75,29 @@ def test_rows_that_no_request_could_carry_are_left_out_and_counted(tmp_path: Pat
     assert (len(data), data.skipped) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ("2,1,5,ancient,true", "line 2: feature 'age_group' has no category 'ancient'"),
+        ("2,1,five,old,true", "line 2: feature 'net_income' must be a number, got a string"),
+        ("2,7,5,old,true", "line 2: the target 'Bought' is '7', which is no class of the model; those are '0', '1'"),
+        ("2,,5,old,true", "line 2: the target 'Bought' is empty"),
+    ],
+)
+def test_the_first_row_that_does_not_fit_is_told_with_its_line_and_column(
+    tmp_path: Path, bad: str, reason: str
+) -> None:
+    header, good = "id,Bought,Net income,Age group,Member", "1,1,10,young,true"
+    data = rows.read_csv(MIXED, "Bought", csv(tmp_path, f"{header}\n{bad}\n{good}\n3,8,x,new,maybe\n"))
+    assert data.skipped == 2
+    assert (data.first_skipped or "").startswith(reason)
+    with pytest.raises(DataRefused) as refused:
+        rows.read_csv(MIXED, "Bought", csv(tmp_path, f"{header}\n{bad}\n3,8,x,new,maybe\n"))
+    assert f"no row of {tmp_path}/data.csv fits the model's features and classes; the first, {reason}" in str(
+        refused.value.message
+    )
+
+
 def test_a_file_with_semicolons_and_decimal_commas(tmp_path: Path) -> None:
     contract = FeatureContract("regression", "y", (Feature(name="x"),))
     data = rows.read_csv(contract, "y", csv(tmp_path, "\ufeffx;y\n1,5;2,25\n"))
