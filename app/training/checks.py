@@ -82,10 +82,12 @@ def leak(column: Column, target: Column, task: Task) -> Finding | None:
 
 def one_to_one(column: Column, other: Column) -> bool:
     """Whether each value of one column occurs with one value of the other only, and vice versa."""
-    if bool(column.missing.any()):
-        return False  # a gap is a value that the target does not have
-    pairs = set(zip(column.values.tolist(), other.values.tolist(), strict=True))
-    return len(pairs) == len(column.distinct) == len(other.distinct)
+    if column.kind == "numeric" and bool(column.missing.any()):
+        return False  # the gap is filled with a number that the target does not have
+    # Among texts a gap is a category: a mark that is set or not may well be the target.
+    own = np.where(column.missing, None, column.values).tolist()
+    pairs = set(zip(own, other.values.tolist(), strict=True))
+    return len(pairs) == len(set(own)) == len(other.distinct)
 
 
 class CheckOptions(msgspec.Struct, frozen=True):

@@ -84,11 +84,18 @@ def spaces(column: Column) -> Finding | None:
 
 
 def constant(column: Column) -> Finding | None:
-    """A column of one value, or of none: nothing can be learnt from it."""
+    """A column of one value, or of none: nothing can be learnt from it.
+
+    A mark with gaps (`x` or empty) says as much as two categories, and is kept. A number with gaps is not: the pipeline
+    fills them with the median, which is that number.
+    """
     distinct = column.distinct
-    if len(distinct) > 1:
+    gaps = bool(column.missing.any())
+    if len(distinct) > 1 or (distinct and gaps and column.kind == "categorical"):
         return None
-    what = f"is always {distinct[0]!r}" if distinct else "has no values"
+    what = "has no values"
+    if distinct:
+        what = f"is {distinct[0]!r} or missing" if gaps else f"is always {distinct[0]!r}"
     return Finding("constant columns", "dropped", f"column {column.name!r} {what}", "dropped", column.name)
 
 

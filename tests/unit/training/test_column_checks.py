@@ -16,13 +16,28 @@ def action(finding):
     ("cells", "expected"),
     [
         (["1", "1"], "dropped"),
-        (["x", None, "x"], "dropped"),
+        (["x", "x"], "dropped"),
+        (["x", None, "x"], None),
+        (["x", " ", "x"], None),
+        (["true", "", "true"], None),
+        (["7", "", "7"], "dropped"),
         ([None, None], "dropped"),
         (["1", "2"], None),
     ],
 )
 def test_constant_columns_are_dropped(cells, expected):
     assert action(column_checks.constant(typed("c", cells))) == expected
+
+
+def test_a_number_with_gaps_is_not_said_to_be_always_there():
+    assert column_checks.constant(typed("c", ["7", "", "7"])).message == "column 'c' is 7.0 or missing"
+    assert column_checks.constant(typed("c", ["7", "7"])).message == "column 'c' is always 7.0"
+
+
+def test_a_mark_that_is_set_for_one_class_alone_is_a_copy_of_the_target():
+    target = typed("y", ["yes", "no", "yes", "no"])
+    assert action(leak(typed("c", ["x", "", "x", ""]), target, "classification")) == "refused"
+    assert leak(typed("c", ["x", "", "", ""]), target, "classification") is None
 
 
 @pytest.mark.parametrize(
