@@ -22,7 +22,7 @@ from app.settings import Settings
 
 if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
     from app.inference.latency import SingleRowLatency
-    from app.training.findings import DataReport
+    from app.training.findings import DataReport, Finding
     from app.training.refreshed_reference import RefreshedReference
     from app.training.session import PublishedVersion, SessionResult
 
@@ -220,11 +220,20 @@ def _column_data(feature: Feature) -> dict[str, object]:
 
 def _report_lines(report: DataReport) -> list[str]:
     title = f"Data checks: {report.rows} rows, {report.columns} feature{'s' if report.columns != 1 else ''}"
-    rows = []
+    rows, passed = [], []
     for check in report.checks:
-        sentences = [finding.sentence for finding in report.of(check)] or ["none"]
+        sentences = _sentences(report.of(check))
+        passed += [] if sentences else [check]
         rows += [("" if number else check, sentence) for number, sentence in enumerate(sentences)]
+    rows += [("no findings", ", ".join(passed))] if passed else []
     return [title, *_indented(table_lines(rows), 1)]
+
+
+def _sentences(findings: Sequence[Finding]) -> list[str]:
+    """A sentence for each finding, but one for all columns that the model does not read: a file may have hundreds."""
+    unread = [repr(found.column) for found in findings if found.check == "columns" and found.action == "dropped"]
+    others = [found.sentence for found in findings if found.check != "columns" or found.action != "dropped"]
+    return ([f"left out, because the model does not read them: {', '.join(unread)}"] if unread else []) + others
 
 
 def _warnings(version: PublishedVersion, measured: Measured, settings: Settings) -> list[str]:

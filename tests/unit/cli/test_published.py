@@ -8,7 +8,7 @@ from app.cli.published import Measured, as_data, as_text, latency_text, slow_war
 from app.domain.experiment import CaseFacts, slow_limit
 from app.inference.latency import SingleRowLatency
 from app.settings import Settings
-from app.training.findings import DataReport
+from app.training.findings import DataReport, Finding
 from app.training.session import PublishedVersion, SessionResult
 from tests import builders
 
@@ -136,3 +136,17 @@ def test_a_slow_version_that_takes_no_part_is_not_told_to_be_taken_out():
 def test_a_version_that_was_not_timed_has_no_latency():
     assert as_data(RESULT, Measured(), DEFAULT)["versions"][0]["latency"] is None
     assert "single row" not in as_text(RESULT, Measured(), DEFAULT)
+
+
+def test_checks_without_findings_and_columns_that_are_left_out_take_a_line_each():
+    unread = [Finding("columns", "dropped", f"the model does not read column {n!r}", "left out", n) for n in ("a", "b")]
+    copies = Finding("duplicates", "kept", "2 rows the same as an earlier one", "kept")
+    checks = ("columns", "missing values", "duplicates", "spaces")
+    report = DataReport(rows=4, columns=1, findings=(*unread, copies), checks=checks)
+    lines = as_text(SessionResult(report, ()), Measured(), DEFAULT).splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "Data checks: 4 rows, 1 feature",
+        "columns left out, because the model does not read them: 'a', 'b'",
+        "duplicates 2 rows the same as an earlier one: kept",
+        "no findings missing values, spaces",
+    ]
