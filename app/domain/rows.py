@@ -175,13 +175,18 @@ def _checked_category(feature: Feature, value: object) -> str:
     if type(value) is not str:
         raise InvalidFeatures(f"feature {name!r} must be a string, got {_kind(value)}", field=name)
     if value not in feature.categories and not feature.open_categories:
-        known = ", ".join(feature.categories[:10]) + (", …" if len(feature.categories) > 10 else "")
+        known = ", ".join(map(_plain, feature.categories[:10])) + (", …" if len(feature.categories) > 10 else "")
         raise InvalidFeatures(f"feature {name!r} has no category {short(value)}; known are {known}", field=name)
     if feature.dates_like is not None and not is_iso_date(value, feature.dates_like):
         raise InvalidFeatures(
             f"feature {name!r} must be a date like {feature.dates_like!r}, got {short(value)}", field=name
         )
     return value
+
+
+def _plain(category: str) -> str:
+    """The category as it is; in quotes where spaces around it, or nothing at all, would not be seen."""
+    return category if category and category == category.strip() else repr(category)
 
 
 def _kind(value: object) -> str:

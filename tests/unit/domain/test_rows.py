@@ -168,3 +168,10 @@ def test_a_batch_with_booleans_is_its_rows_one_under_another(values):
     assert batch.dtype == np.float64
     np.testing.assert_array_equal(batch, np.vstack([parser.row(row) for row in rows]))
     np.testing.assert_array_equal(batch, np.array(rows, dtype=np.float64))
+
+
+def test_known_categories_are_quoted_where_their_spaces_would_not_be_seen():
+    spaced = Feature(name="work", kind="categorical", categories=(" State-gov", "Private", "New York", ""))
+    with pytest.raises(InvalidFeatures) as refused:
+        RowParser(FeatureContract("regression", "y", (spaced,))).row(["State-gov"])
+    assert refused.value.message.endswith("no category 'State-gov'; known are ' State-gov', Private, New York, ''")
