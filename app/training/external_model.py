@@ -22,6 +22,9 @@ from app.training.evaluation import answers
 from app.training.fit import collect_user_warnings
 from app.training.task import Truth, truth_of
 
+# As Excel writes them in other languages. They are not read as booleans: a model may know them as texts.
+_FOREIGN_BOOLEANS = (("WAHR", "FALSCH"), ("VRAI", "FAUX"), ("VERO", "FALSO"), ("VERDADERO", "FALSO"))
+
 
 class ExternalModel(msgspec.Struct, frozen=True):
     """A fitted estimator and what its attributes tell about it; `warnings` are those of loading it.
@@ -102,8 +105,19 @@ def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Ou
     try:
         return answers(model.estimator, contract, rows)
     except Exception as error:  # whatever a foreign model raises is the reason that is reported
+        _refuse_foreign_booleans(contract)
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
+
+
+def _refuse_foreign_booleans(contract: FeatureContract) -> None:
+    """Raise `DataRefused` for the first column of booleans as a spreadsheet in another language writes them."""
+    for feature in contract.features:
+        words = {category.strip().upper() for category in feature.categories}
+        pair = next((pair for pair in _FOREIGN_BOOLEANS if words and words <= set(pair)), None)
+        if pair is not None:
+            name = feature.source_name or feature.name
+            raise DataRefused(f"column {name!r} has {pair[0]} and {pair[1]}: write true and false", field=name)
 
 
 def truth_for(model: ExternalModel, target: Column) -> Truth:

@@ -282,3 +282,13 @@ def test_columns_of_true_and_false_are_boolean_features(published_case):
 def test_another_column_is_never_taken_for_one_that_is_missing(published_case, fitted, reference, complaint):
     with pytest.raises(DataRefused, match=complaint):
         published_case(fitted, reference, "label")
+
+
+@pytest.mark.parametrize(("yes", "no"), [("WAHR", "FALSCH"), ("vrai", "faux"), ("Vero", "Falso")])
+def test_booleans_in_another_language_are_refused_by_column(published, yes, no):
+    frame = pd.DataFrame({"size": range(40), "garden": [True, False] * 20, "label": ["a", "b"] * 20})
+    model = DecisionTreeClassifier(random_state=0).fit(frame[["size", "garden"]], frame["label"])
+    words = f"column 'garden' has {yes.upper()} and {no.upper()}: write true and false"
+    with pytest.raises(DataRefused, match=words) as refused:
+        published(model, frame.assign(garden=[yes, no] * 20))
+    assert refused.value.field == "garden"
