@@ -22,6 +22,9 @@ from app.drift.streams import Levels, Stream, categorical_stream, numeric_stream
 from app.errors import DataRefused
 
 REFERENCE_FORMAT = 1
+# Rows that somebody drew with `default_rng(seed)` would otherwise be the very numbers that break their ties. What was
+# drawn is in the reference, and never drawn again: those made before keep their bins.
+_OWN_DRAWS = int.from_bytes(b"drift reference")
 AnswersFrom: TypeAlias = Literal["holdout", "cross_fitted", "none"]
 
 
@@ -119,7 +122,7 @@ def build_reference(
     """
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
         raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")
-    chance = np.random.default_rng(seed)
+    chance = np.random.default_rng([seed, _OWN_DRAWS])
     streams, cells = _features(contract, rows, chance)
     joint, joint_streams = _joint(contract, row_keys(rows, [cell.ranks for cell in cells]), chance)
     answers = answers or ReferenceAnswers("none", missing="the reference has no answers of the model")

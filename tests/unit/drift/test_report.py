@@ -71,7 +71,7 @@ def test_odd_values_of_a_numeric_feature_are_counted_where_they_belong(value, fi
 
 def test_a_categorical_feature_is_shown_by_category():
     contract = FeatureContract(task="classification", target="t", features=(Feature("c", kind="categorical"),))
-    reference = build_reference(contract, np.array([["b"], ["a"], ["b"], [None]], dtype=object), seed=1)
+    reference = build_reference(contract, np.array([["b"], ["a"], ["b"], [None]] * 5, dtype=object), seed=1)
     rows = np.array([["a"], ["new"], [None], ["a"]], dtype=object)
     feature = drift_report("v1", reference, update(reference, start(reference), rows)).features[0]
     assert (feature.bins, feature.reference, feature.reference_missing) == (("b", "a"), (0.5, 0.25), 0.25)
