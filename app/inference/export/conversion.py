@@ -20,6 +20,7 @@ from app.inference.builder import GRAPH, PLAN, SETTLEMENT
 from app.inference.export.steps import split_pipeline
 from app.inference.export.trees import TreeModel, tree_graph, tree_model
 from app.inference.plan import Layout, NotExportable, RuntimePlan, Settling, Step, encoded_plan
+from app.inference.sklearn_runtime import parts_of
 
 _LINEAR = ("LogisticRegression", "LogisticRegressionCV")
 
@@ -122,6 +123,8 @@ def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
+    if any(map(_splits_on_gaps, parts_of(model))):
+        raise NotExportable("a tree splits on missing values alone, and the converter does not end on such a split")
     number = DoubleTensorType if plan.dtype == "float64" else FloatTensorType
     if plan.layout == "matrix":
         inputs = [("rows", number([None, model.n_features_in_]))]
@@ -135,6 +138,12 @@ def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
         graph = to_onnx(model, initial_types=inputs, options=options, target_opset=_OPSETS)
     _keep_last_output(graph.graph)
     return bytes(graph.SerializeToString())
+
+
+def _splits_on_gaps(part: Any) -> bool:
+    """Whether it is a tree in which a split has no threshold: there, scikit-learn compares with infinity."""
+    tree = getattr(part, "tree_", None)
+    return tree is not None and not np.isfinite(tree.threshold).all()
 
 
 def _keep_last_output(graph: Any) -> None:

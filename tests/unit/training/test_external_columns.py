@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -292,3 +293,14 @@ def test_booleans_in_another_language_are_refused_by_column(published, yes, no):
     with pytest.raises(DataRefused, match=words) as refused:
         published(model, frame.assign(garden=[yes, no] * 20))
     assert refused.value.field == "garden"
+
+
+def test_a_tree_that_splits_on_gaps_alone_is_published_for_scikit_learn(published):
+    """Its threshold is infinity, at which the converter's search for a float32 never ends."""
+    frame = pd.DataFrame({"income": [np.nan, 1.0] * 12, "label": ["no", "yes"] * 12})
+    model = VotingClassifier([("tree", DecisionTreeClassifier(random_state=0))], voting="soft")
+    model.fit(frame[["income"]], frame["label"])
+    assert not np.isfinite(model.estimators_[0].tree_.threshold).all()
+    result, loaded = published(model, frame)
+    assert result.versions[0].manifest.parity.reason.endswith("the converter does not end on such a split")
+    assert answered(loaded, [[None], [1.0]]) == ["no", "yes"]
