@@ -92,7 +92,7 @@ def alarm_table(text: str) -> list[list[str]]:
 
 
 def test_a_change_that_is_over_is_reported_with_what_raised_the_alarm(folder, capsys):
-    lines = [*rows(200), *rows(100, shift=3.0), *rows(1200)]
+    lines = [*rows(200), *rows(100, shift=3.0), *rows(4000)]
     assert main(["drift", csv(folder, lines), "--version", "v1"]) == 0
     text = capsys.readouterr().out
     assert "A change was proven in the inputs (size)" in text
