@@ -85,7 +85,8 @@ def one_to_one(column: Column, other: Column) -> bool:
     if column.kind == "numeric" and bool(column.missing.any()):
         return False  # the gap is filled with a number that the target does not have
     # Among texts a gap is a category: a mark that is set or not may well be the target.
-    own = np.where(column.missing, None, column.values).tolist()
+    gaps = column.missing.tolist()
+    own = [None if gap else value for value, gap in zip(column.values.tolist(), gaps, strict=True)]
     pairs = set(zip(own, other.values.tolist(), strict=True))
     return len(pairs) == len(set(own)) == len(other.distinct)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
@@ -20,8 +19,6 @@ from app.ui.client import ApiClient, Row
 from app.ui.columns import PageColumns
 from app.ui.records import ApiContract, ApiFeature, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused, NoResult
-
-_UNIT = re.compile(r"[\(\[]([^\)\]]*)[\)\]]\s*$")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -50,58 +47,6 @@ def template(model: ApiModel) -> str:
     writer.writerow([feature.name for feature in model.contract.features])
     writer.writerows([["" if cell is None else cell for cell in row] for row in model.examples[:3]])
     return text.getvalue()
-
-
-def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | None]:
-    """The column for each feature; None where none is surely it. No column stands for two features.
-
-    The name in the training data counts first, then the contract name, then either of them without regard to case and
-    punctuation, as long as only one column and one feature can be meant. Two different units are never the same.
-    """
-    found: dict[str, str] = {}
-    trained = {feature.name: feature.source_name or feature.name for feature in contract.features}
-    for names in (trained, {name: name for name in trained}):
-        for feature_name, name in names.items():
-            if feature_name not in found and name in header and name not in found.values():
-                found[feature_name] = name
-    free = [column for column in header if column not in found.values()]
-    left = [feature for feature in contract.features if feature.name not in found]
-    for feature in left:
-        alike = [column for column in free if _is_alike(feature, column)]
-        if len(alike) == 1 and sum(_is_alike(other, alike[0]) for other in left) == 1:
-            found[feature.name] = alike[0]
-    return {feature.name: found.get(feature.name) for feature in contract.features}
-
-
-def chosen_twice(columns: Mapping[str, str | None]) -> dict[str, list[str]]:
-    """The columns that stand for more than one feature, with these features."""
-    features: dict[str, list[str]] = {}
-    for feature, column in columns.items():
-        if column is not None:
-            features.setdefault(column, []).append(feature)
-    return {column: names for column, names in features.items() if len(names) > 1}
-
-
-def _is_alike(feature: ApiFeature, column: str) -> bool:
-    bare, unit = _bare_and_unit(column)
-    for name in (feature.source_name or feature.name, feature.name):
-        our_bare, our_unit = _bare_and_unit(name)
-        # The contract name lacks the unit of the training data: it must not hide that the column has another.
-        units = {unit, our_unit, _bare_and_unit(feature.source_name or "")[1]} - {""}
-        if bare == our_bare and len(units) <= 1:
-            return True
-    return False
-
-
-def _bare_and_unit(name: str) -> tuple[str, str]:
-    """The name without case and punctuation, and what it has in brackets at its end."""
-    unit = _UNIT.search(name)
-    bare = name if unit is None or not name[: unit.start()].strip() else name[: unit.start()]
-    return _plain(bare), "" if unit is None or bare == name else unit[1].strip()
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def _checked(feature: ApiFeature, value: NumberCell, unclear: str | None) -> Cell | BadRow:

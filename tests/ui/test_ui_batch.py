@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app.tables.table import TableRefused
 from app.ui import batch
-from app.ui.batch import BatchJob, chosen_twice, matched, read_upload, template
+from app.ui.batch import BatchJob, read_upload, template
+from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiBatchPrediction, ApiContract, ApiFeature, ApiModel, ApiPrediction
 from app.ui.transport import ApiDown, CallRefused
 from tests.ui.conftest import button, checked, text_of

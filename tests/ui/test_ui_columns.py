@@ -4,8 +4,9 @@ import pytest
 
 from app.domain.columns import union_of
 from app.domain.contract import Feature, FeatureContract
-from app.ui.batch import job_of, matched, read_upload
+from app.ui.batch import job_of, read_upload
 from app.ui.columns import columns_of
+from app.ui.matching import matched
 from app.ui.records import ApiBatchPrediction, ApiContract, ApiFeature, ApiModel, ApiModels, ApiPrediction
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of

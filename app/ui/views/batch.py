@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from app.tables.table import Table, TableRefused
-from app.ui.batch import ROWS_PER_CALL, BatchJob, chosen_twice, job_of, matched, read_upload, template
+from app.ui.batch import ROWS_PER_CALL, BatchJob, job_of, read_upload, template
 from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
 from app.ui.columns import columns_of
+from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client
 from app.ui.states import chosen_version, sentence, served_models
