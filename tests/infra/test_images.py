@@ -29,7 +29,7 @@ def inside(image: str, program: str) -> str:
     ("image", "package", "there"),
     [
         *((API, package, True) for package in ("sklearn", "onnxruntime", "skl2onnx", "gunicorn")),
-        *((API, package, False) for package in ("streamlit", "altair", "pyarrow", "pip", "setuptools", "pytest")),
+        *((API, package, False) for package in ("streamlit", "altair", "pip", "setuptools", "pytest")),
         *((UI, package, True) for package in ("streamlit", "altair", "pandas", "requests")),
         *((UI, package, False) for package in ("sklearn", "onnxruntime", "scipy", "flask", "pip", "setuptools")),
     ],
@@ -67,7 +67,8 @@ def test_an_image_says_what_it_was_made_from(stack_images: str, image: str) -> N
     assert f"test-{labels['bakeoff.sources']}" == stack_images
 
 
-@pytest.mark.parametrize(("image", "most_mb"), [(API, 450), (UI, 700)])
+# The API's image trains and publishes too, and reads tables with pyarrow: 130 MB of it.
+@pytest.mark.parametrize(("image", "most_mb"), [(API, 600), (UI, 700)])
 def test_an_image_is_not_larger_than_it_has_to_be(stack_images: str, image: str, most_mb: int) -> None:
     above_base = inspected(f"{image}:{stack_images}")["Size"] - inspected(BASE)["Size"]
     assert above_base <= most_mb * 10**6
