@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.utils import Bunch
 
-from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.contract import Feature, FeatureContract
 from app.drift.reference import DriftReference, build_reference
+from app.tables.names import unique_snake_case
 
 NOISE = 0.1
 MOVED = {"iris": "petal_length", "wine": "alcohol", "breast_cancer": "mean_radius"}

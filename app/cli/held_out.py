@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from app.domain.columns import matched
-from app.domain.contract import Feature, FeatureContract, matching_columns
+from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
 from app.simulation.client import ServedModel
 from app.simulation.rows import LabelledRows
+from app.tables.model_columns import same_columns
+from app.tables.names import matching_columns
 from app.training.checks import CheckOptions, check
 from app.training.columns import known_categories
 from app.training.dataset import Dataset, from_csv
@@ -41,7 +42,7 @@ def held_out(
         if found is None or len(found.rows) != len(split.rows):
             continue
         kept = kept[np.isin(kept, found.split.holdout)]
-        places = matched(optional, other.contract.features)
+        places = same_columns(optional, other.contract.features)
         columns |= {at: found.rows[:, place] for at, place in enumerate(places) if place is not None}
     if not len(kept):
         return None

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from app.domain.classes import boolean_values
-from app.domain.columns import matched, source_of, union_of
+from app.domain.columns import union_of
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import REFERENCE_FILE
 from app.errors import ArtefactRefused, UnknownVersion
+from app.tables.model_columns import same_columns, source_of
 
 if TYPE_CHECKING:
     from app.inference.registry import ModelRegistry
@@ -159,5 +160,5 @@ def _reference_version(registry: ModelRegistry, contracts: dict[str, FeatureCont
 
 
 def _unmatched(features: Sequence[Feature], others: Sequence[Feature]) -> tuple[str, ...]:
-    places = matched(features, others)
+    places = same_columns(features, others)
     return tuple(source_of(feature) for feature, place in zip(features, places, strict=True) if place is None)

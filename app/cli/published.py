@@ -14,11 +14,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from app.cli.outlook import Outlook, beside_text, columns_text, drift_text, experiment_text, kind_of
 from app.cli.table import table_lines
-from app.domain.columns import source_of
 from app.domain.contract import Feature
 from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
 from app.domain.timestamps import iso_utc
 from app.settings import Settings
+from app.tables.model_columns import source_of
 
 if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
     from app.inference.latency import SingleRowLatency

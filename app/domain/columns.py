@@ -8,25 +8,15 @@ part in that request.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from app.domain.classes import boolean_values
 from app.domain.contract import Feature, FeatureContract
+from app.tables.model_columns import either, named_apart, same_columns, source_of
 
 Versions = Mapping[str, FeatureContract]
-
-
-class Named(Protocol):
-    """A column: its name in requests, and the name in the training data where it is another."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def source_name(self) -> str | None: ...
 
 
 class LoggedColumn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,36 +31,6 @@ class LoggedLayout(msgspec.Struct, frozen=True):
 
     id: int
     columns: tuple[LoggedColumn, ...]
-
-
-def source_of(column: Named) -> str:
-    """The name in the training data, by which columns of two versions are compared."""
-    return column.source_name or column.name
-
-
-def matched(features: Sequence[Named], columns: Sequence[Named]) -> tuple[int | None, ...]:
-    """For each feature its position among `columns`, None where it is not there; no column stands for two features.
-
-    Columns are the same if their names in the training data are, or if one was trained under the name that requests
-    give to the other.
-    """
-    found: list[int | None] = [None] * len(features)
-    taken: set[int] = set()
-    for same in (_same_source, _one_named_as_the_other):
-        for index, feature in enumerate(features):
-            if found[index] is None:
-                places = (place for place, column in enumerate(columns) if place not in taken and same(feature, column))
-                found[index] = next(places, None)
-                taken |= {place for place in (found[index],) if place is not None}
-    return tuple(found)
-
-
-def _same_source(one: Named, other: Named) -> bool:
-    return source_of(one) == source_of(other)
-
-
-def _one_named_as_the_other(one: Named, other: Named) -> bool:
-    return source_of(one) == other.name or one.name == source_of(other)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -98,7 +58,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 def reading(contract: FeatureContract, columns: Sequence[Feature]) -> Reading | None:
     """How a version of that contract reads rows of these columns; None if one of its own is not among them."""
-    places = matched(contract.features, columns)
+    places = same_columns(contract.features, columns)
     if None in places:
         return None
     positions = [place for place in places if place is not None]
@@ -138,16 +98,16 @@ def union_of(reference: str, contracts: Versions) -> Union:
     for name, contract in contracts.items():
         if name == reference:
             continue
-        places = matched(contract.features, columns)
+        places = same_columns(contract.features, columns)
         reason = _incomparable(reference, first, contract) or _conflict(contract, columns, places)
         if reason is not None:
             excluded[name] = reason
             continue
         for feature, place in zip(contract.features, places, strict=True):
             if place is None:
-                columns.append(_named_apart(feature, columns))
+                columns.append(named_apart(feature, columns))
             elif place >= len(first.features):
-                columns[place] = _either(columns[place], feature)
+                columns[place] = either(columns[place], feature)
     taking_part = {name: each for name, each in contracts.items() if name not in excluded}
     return Union(tuple(columns), taking_part, excluded)
 
@@ -176,29 +136,3 @@ def _conflict(contract: FeatureContract, columns: Sequence[Feature], places: Seq
                 f"{kinds[columns[place].kind]}"
             )
     return None
-
-
-def _named_apart(feature: Feature, columns: Sequence[Feature]) -> Feature:
-    """The feature under a name that no column has yet: else its name in the training data, else with a number."""
-    taken = {column.name for column in columns} | {source_of(column) for column in columns}
-    if feature.name not in taken:
-        return feature
-    source = source_of(feature)
-    candidates = [source, *(f"{feature.name}_{number}" for number in range(2, len(taken) + 3))]
-    name = next(candidate for candidate in candidates if candidate not in taken)
-    return msgspec.structs.replace(feature, name=name, source_name=None if source == name else source)
-
-
-def _either(one: Feature, other: Feature) -> Feature:
-    """A column that two versions read beside the reference's: what either of them takes may be sent."""
-    if one.kind != other.kind:
-        return one
-    return msgspec.structs.replace(
-        one,
-        categories=tuple(sorted({*one.categories, *other.categories})),
-        choices=tuple(sorted({*one.choices, *other.choices})) if one.choices and other.choices else (),
-        nullable=one.nullable or other.nullable,
-        open_categories=one.open_categories or other.open_categories,
-        boolean=one.boolean and other.boolean,
-        dates_like=one.dates_like if other.dates_like else None,
-    )

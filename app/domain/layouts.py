@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.domain.columns import LoggedColumn, LoggedLayout, Reading, Union, Versions, matched, reading, source_of
+from app.domain.columns import LoggedColumn, LoggedLayout, Reading, Union, Versions, reading
 from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import LONG_TEXT, RowParser, short
 from app.errors import InvalidFeatures
+from app.tables.model_columns import same_columns, source_of
 
 # The forms that clients send are remembered, to read the next row of the same form fast. As many as clients of one
 # service have; a client that varies its rows forever must not fill the memory.
@@ -48,7 +49,7 @@ class Layout:
 
 
 def _first_lacking(contract: FeatureContract, columns: Sequence[Feature]) -> str:
-    places = matched(contract.features, columns)
+    places = same_columns(contract.features, columns)
     return next(feature.name for feature, place in zip(contract.features, places, strict=True) if place is None)
 
 
@@ -72,9 +73,13 @@ class RequestColumns:
         self._places = _places_by_name(union)
         self._layouts: dict[tuple[int, ...], Layout] = {}
         self._required = self._layout(())
-        self._arrays = None if arrays is None or tuple(arrays) == self._required.names else tuple(arrays)
-        # Whether an array is a row of the required columns as it is, and nothing more can be said of its width.
-        self._plain = self._arrays is None and not self.optional
+        self._arrays = tuple(arrays) if arrays is not None else self._required.names
+        of_arrays = {self._places.get(name) for name in self._arrays}
+        # The columns that no array has: those that a row then lacks, and those that it may have by name.
+        self._beyond = [column.name for place, column in enumerate(self._columns) if place not in of_arrays]
+        self._lacking = self._beyond[: sum(place not in of_arrays for place in range(self._width))]
+        # Whether an array is a row of the required columns as it is.
+        self._plain = self._arrays == self._required.names
         self._forms: dict[frozenset[str], Form] = {}
 
     @property
@@ -94,18 +99,20 @@ class RequestColumns:
     def row(self, value: object) -> tuple[np.ndarray, Layout]:
         """One row, shape (1, columns of the layout), and its layout. Raises `InvalidFeatures` that names the column."""
         if type(value) is dict:
-            form = self._forms.get(frozenset(value)) or self._form(value)
+            form = self._form(value)
             return form.layout.parser.row([value[name] for name in form.names]), form.layout
-        if self._plain:
-            return self._required.parser.row(value), self._required
-        return self._row_of_array(value)
+        if not self._plain:
+            return self.row(self._by_name(value))
+        if self._beyond:
+            self._require_width(value)
+        return self._required.parser.row(value), self._required
 
     def rows(self, values: list[Any]) -> tuple[np.ndarray, Layout]:
         """A batch, shape (n, columns of the layout), and its layout; a column that not every row has is in none.
 
         Raises `InvalidFeatures` that names the row and the column, and `InvalidRequest` if the batch is empty.
         """
-        if self._arrays is None and dict not in set(map(type, values)):
+        if self._plain and dict not in set(map(type, values)):
             return self._required.parser.rows(values), self._required
         named = []
         for index, value in enumerate(values):
@@ -118,38 +125,25 @@ class RequestColumns:
         layout = self._layout(tuple(place for place, column in enumerate(self._columns) if column.name in shared))
         return layout.parser.rows([form.values(row, layout) for form, row in named]), layout
 
-    def _row_of_array(self, value: object) -> tuple[np.ndarray, Layout]:
-        row = self._by_name(value)
-        if self._arrays is None:
-            return self._required.parser.row(value), self._required
-        return self.row(row)
-
     def _by_name(self, value: object) -> dict[str, Any]:
-        """A row that is an array as an object. What is wrong with its width says which columns go by name only."""
-        names = self._arrays or self._required.names
+        """A row that is an array as an object."""
+        return dict(zip(self._arrays, self._require_width(value), strict=True))
+
+    def _require_width(self, value: object) -> list[Any]:
+        """The row, if it is an array of the right width; else an error that says which columns go by name only."""
+        names = self._arrays
         if type(value) is not list:
             raise InvalidFeatures(f"features must be an array of {len(names)} values or an object by feature name")
-        beyond = [
-            column.name
-            for column in self._columns[: self._width]
-            if self._places[column.name] not in self._of_arrays(names)
-        ]
-        if beyond:
+        if self._lacking:
             raise InvalidFeatures(
-                f"feature {beyond[0]!r} is missing: an array has the champion's columns alone; give the row as an "
-                f"object with {', '.join(beyond)}",
-                field=beyond[0],
+                f"feature {self._lacking[0]!r} is missing: an array has the champion's columns alone; give the row as "
+                f"an object with {', '.join(self._lacking)}",
+                field=self._lacking[0],
             )
         if len(value) != len(names):
-            others = [
-                column.name for column in self._columns if self._places[column.name] not in self._of_arrays(names)
-            ]
-            by_name = f"; give the row as an object to add {', '.join(others)}" if others else ""
+            by_name = f"; give the row as an object to add {', '.join(self._beyond)}" if self._beyond else ""
             raise InvalidFeatures(f"expected {len(names)} features ({', '.join(names)}), got {len(value)}{by_name}")
-        return dict(zip(names, value, strict=True))
-
-    def _of_arrays(self, names: Sequence[str]) -> set[int]:
-        return {self._places[name] for name in names}
+        return value
 
     def _form(self, value: Mapping[str, Any]) -> Form:
         """The form of a row by name; the same names, in whatever order, are one form."""
@@ -211,7 +205,7 @@ def _places_by_name(union: Union) -> dict[str, int]:
     """The position of each column by every name that it may be given under; the union's own names win."""
     places: dict[str, int] = {}
     for contract in union.contracts.values():
-        for feature, place in zip(contract.features, matched(contract.features, union.columns), strict=True):
+        for feature, place in zip(contract.features, same_columns(contract.features, union.columns), strict=True):
             assert place is not None
             places |= {name: place for name in (source_of(feature), feature.name) if name not in places}
     places |= {source_of(column): place for place, column in enumerate(union.columns)}

@@ -7,10 +7,10 @@ import functools
 import msgspec
 import numpy as np
 
-from app.domain.contract import FeatureKind
 from app.drift.keys import INFINITE_KEY, MISSING_KEY, category_keys
 from app.drift.levels import LevelChoice
 from app.drift.streams import Stream
+from app.tables.model_columns import FeatureKind
 
 # Cells are stored as bytes and shown as bars; the rarest categories share one.
 MAX_CATEGORIES = 60

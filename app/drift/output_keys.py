@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from app.domain.contract import FeatureKind
 from app.domain.prediction import Outputs
+from app.tables.model_columns import FeatureKind
 
 PREDICTED_CLASS = "predicted_class"
 TOP_PROBABILITY = "top_probability"

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from app.domain.contract import FeatureKind
 from app.drift.reference import AnswersFrom
+from app.tables.model_columns import FeatureKind
 
 
 class FalseAlarmBound(msgspec.Struct, frozen=True):

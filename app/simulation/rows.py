@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from app.domain.classes import ClassNames, class_names
-from app.domain.contract import Feature, FeatureContract, matching_columns
+from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import RowParser, short
 from app.errors import DataRefused, InvalidFeatures
 from app.tables.meaning import Numbers, TableReading
+from app.tables.names import matching_columns
 from app.tables.table import TableColumn, TableRefused
 
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")

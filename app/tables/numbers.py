@@ -89,7 +89,7 @@ class Writing(msgspec.Struct, frozen=True):
 
     @property
     def proven(self) -> str | None:
-        """The decimal mark, where the column by itself tells it."""
+        """The decimal mark, where the column alone shows it."""
         return next(iter(self.decimals)) if len(self.decimals) == 1 else None
 
 

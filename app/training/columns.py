@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from app.domain.contract import FeatureKind
 from app.domain.rows import LARGEST_FLOAT32
 from app.tables.meaning import TableReading, category_of, stands_for_nothing
+from app.tables.model_columns import FeatureKind
 from app.tables.numbers import Writing, decimal_of, number_of, unclear, writing_of
 from app.tables.table import TableColumn
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract, matching_columns, snake_case, unique_snake_case
+from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
 from app.inference.sklearn_runtime import reads_texts
+from app.tables.names import matching_columns, snake_case, unique_snake_case
 from app.training.columns import Column, known_categories, numeric
 from app.training.encoders import Encoding
 from app.training.external_model import ExternalModel

@@ -8,7 +8,8 @@ from hashlib import sha256
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.contract import Feature, FeatureContract
+from app.tables.names import unique_snake_case
 from app.training.columns import Column
 from app.training.task import Truth
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from app.domain.contract import Feature, FeatureContract, matching_columns
+from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Manifest, ReferenceManifest, Source
 from app.drift.reference import DriftReference, build_reference
 from app.drift.reference_notes import reference_notes
@@ -20,6 +20,7 @@ from app.inference.builder import ESTIMATOR, unpickled
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
+from app.tables.names import matching_columns
 from app.training.checks import labelled
 from app.training.columns import Column, known_categories, numeric
 from app.training.dataset import BUILTIN_SETS, Dataset, load

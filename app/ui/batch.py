@@ -13,11 +13,12 @@ import msgspec
 import pandas as pd
 
 from app.tables.meaning import NumberCell, Numbers, TableReading
+from app.tables.model_columns import ModelColumn
 from app.tables.reading import read_table
 from app.tables.table import Cells, RaggedRow, Table
 from app.ui.client import ApiClient, Row
 from app.ui.columns import PageColumns
-from app.ui.records import ApiContract, ApiFeature, ApiModel, ApiPrediction, Cell
+from app.ui.records import ApiContract, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused, NoResult
 
 
@@ -49,7 +50,7 @@ def template(model: ApiModel) -> str:
     return text.getvalue()
 
 
-def _checked(feature: ApiFeature, value: NumberCell, unclear: str | None) -> Cell | BadRow:
+def _checked(feature: ModelColumn, value: NumberCell, unclear: str | None) -> Cell | BadRow:
     """The value as a request has it, or why the row fails."""
     if value is None:
         return None if feature.nullable else BadRow(0, f"{feature.name} is missing")
@@ -87,7 +88,7 @@ class Answered(msgspec.Struct, frozen=True):
 class FeatureCells(msgspec.Struct, frozen=True):
     """A feature's cells, as its kind reads them; `unclear` says why its numbers cannot be read."""
 
-    feature: ApiFeature
+    feature: ModelColumn
     cells: tuple[NumberCell, ...]
     unclear: str | None = None
 

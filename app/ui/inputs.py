@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.ui.records import ApiContract, ApiFeature, ApiModel, Cell
+from app.tables.model_columns import ModelColumn
+from app.ui.records import ApiContract, ApiModel, Cell
 
 Values = dict[str, Cell]
 _KEPT = "inputs"
@@ -71,7 +72,7 @@ def outside(contract: ApiContract, values: Mapping[str, Cell]) -> list[str]:
     return found
 
 
-def decimals(feature: ApiFeature) -> int:
+def decimals(feature: ModelColumn) -> int:
     """How many decimals a step through the feature's range has, of about a hundredth of the range."""
     low, high = feature.minimum, feature.maximum
     if low is None or high is None or high <= low:
@@ -81,13 +82,13 @@ def decimals(feature: ApiFeature) -> int:
     return max(0, min(8, 2 - math.floor(math.log10(high - low))))
 
 
-def _beyond(feature: ApiFeature, value: Cell) -> bool:
+def _beyond(feature: ModelColumn, value: Cell) -> bool:
     if not isinstance(value, float | int) or feature.minimum is None or feature.maximum is None:
         return False
     return not feature.minimum <= value <= feature.maximum
 
 
-def _typical_value(feature: ApiFeature) -> Cell:
+def _typical_value(feature: ModelColumn) -> Cell:
     """A value that the model accepts; the rule of `app.domain.typical_row`, which the dashboard may not import."""
     if feature.kind == "categorical":
         if feature.categories:
@@ -104,7 +105,7 @@ def _typical_value(feature: ApiFeature) -> Cell:
     return sum(known) / len(known) if known else 0.0
 
 
-def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
+def _draw_one(feature: ModelColumn, typed: bool) -> Cell:
     key = key_of(feature.name)
     if key not in st.session_state:
         # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
@@ -120,7 +121,7 @@ def _draw_one(feature: ApiFeature, typed: bool) -> Cell:
     return None if st.checkbox("no value", key=_none_key(feature.name)) else drawn
 
 
-def _widget(feature: ApiFeature, typed: bool, key: str) -> Any:
+def _widget(feature: ModelColumn, typed: bool, key: str) -> Any:
     if feature.kind == "categorical" and feature.open_categories and not feature.categories:
         shown = f"A date or time like {feature.dates_like}" if feature.dates_like else None
         return st.text_input(feature.name, key=key, help=shown)
@@ -146,7 +147,7 @@ def _none_key(name: str) -> str:
     return f"{key_of(name)}.none"
 
 
-def _range(feature: ApiFeature) -> str | None:
+def _range(feature: ModelColumn) -> str | None:
     if feature.minimum is None or feature.maximum is None:
         return None
     return f"In the training data: {feature.minimum:g} to {feature.maximum:g}, half of it below {feature.median:g}."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from app.ui.records import ApiContract, ApiFeature
+from app.tables.model_columns import ModelColumn, source_of
+from app.ui.records import ApiContract
 
 _UNIT = re.compile(r"[\(\[]([^\)\]]*)[\)\]]\s*$")
 
@@ -16,12 +17,7 @@ def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | Non
     The name in the training data counts first, then the contract name, then either of them without regard to case and
     punctuation, as long as only one column and one feature can be meant. Two different units are never the same.
     """
-    found: dict[str, str] = {}
-    trained = {feature.name: feature.source_name or feature.name for feature in contract.features}
-    for names in (trained, {name: name for name in trained}):
-        for feature_name, name in names.items():
-            if feature_name not in found and name in header and name not in found.values():
-                found[feature_name] = name
+    found = _named_alike(contract.features, header)
     free = [column for column in header if column not in found.values()]
     left = [feature for feature in contract.features if feature.name not in found]
     for feature in left:
@@ -29,6 +25,16 @@ def matched(contract: ApiContract, header: Sequence[str]) -> dict[str, str | Non
         if len(alike) == 1 and sum(_is_alike(other, alike[0]) for other in left) == 1:
             found[feature.name] = alike[0]
     return {feature.name: found.get(feature.name) for feature in contract.features}
+
+
+def _named_alike(features: Sequence[ModelColumn], header: Sequence[str]) -> dict[str, str]:
+    """The columns that have the very name of a feature: that in the training data first, then that in requests."""
+    found: dict[str, str] = {}
+    given = [(feature.name, source_of(feature)) for feature in features]
+    for name, column in [*given, *((feature.name, feature.name) for feature in features)]:
+        if name not in found and column in header and column not in found.values():
+            found[name] = column
+    return found
 
 
 def chosen_twice(columns: Mapping[str, str | None]) -> dict[str, list[str]]:
@@ -40,9 +46,9 @@ def chosen_twice(columns: Mapping[str, str | None]) -> dict[str, list[str]]:
     return {column: names for column, names in features.items() if len(names) > 1}
 
 
-def _is_alike(feature: ApiFeature, column: str) -> bool:
+def _is_alike(feature: ModelColumn, column: str) -> bool:
     bare, unit = _bare_and_unit(column)
-    for name in (feature.source_name or feature.name, feature.name):
+    for name in (source_of(feature), feature.name):
         our_bare, our_unit = _bare_and_unit(name)
         # The contract name lacks the unit of the training data: it must not hide that the column has another.
         units = {unit, our_unit, _bare_and_unit(feature.source_name or "")[1]} - {""}

@@ -6,9 +6,11 @@ works with an api of another. None is what cannot be estimated yet.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
+
+from app.tables.model_columns import ModelColumn
 
 Pair = tuple[float, float]
 Cell = float | str | None
@@ -65,29 +67,12 @@ class ApiHistoryPage(msgspec.Struct, frozen=True):
     next: str | None = None
 
 
-class ApiFeature(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the model with its values in the training data."""
-
-    name: str
-    kind: Literal["numeric", "categorical"] = "numeric"
-    minimum: float | None = None
-    maximum: float | None = None
-    median: float | None = None
-    categories: tuple[str, ...] = ()
-    choices: tuple[float, ...] = ()
-    nullable: bool = False
-    open_categories: bool = False
-    source_name: str | None = None
-    boolean: bool = False
-    dates_like: str | None = None
-
-
 class ApiContract(msgspec.Struct, frozen=True, kw_only=True):
     """The features in the model's order and what it answers with."""
 
     task: str = "classification"
     target: str = ""
-    features: tuple[ApiFeature, ...] = ()
+    features: tuple[ModelColumn, ...] = ()
     classes: tuple[str, ...] = ()
 
 

@@ -9,8 +9,9 @@ import shlex
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from app.tables.model_columns import ModelColumn
 from app.ui.client import asking
-from app.ui.records import ApiContract, ApiFeature, Cell
+from app.ui.records import ApiContract, Cell
 
 NO_VALUE = "null"
 
@@ -37,7 +38,7 @@ def values_in(contract: ApiContract, query: Mapping[str, str]) -> dict[str, Cell
     return found
 
 
-def _value(feature: ApiFeature, text: str) -> Cell:
+def _value(feature: ModelColumn, text: str) -> Cell:
     if text == NO_VALUE:
         return None
     if feature.kind == "categorical":

@@ -9,18 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.tables.model_columns import ModelColumn
 from app.tables.table import TableRefused
 from app.ui import batch
 from app.ui.batch import BatchJob, read_upload, template
 from app.ui.matching import chosen_twice, matched
-from app.ui.records import ApiBatchPrediction, ApiContract, ApiFeature, ApiModel, ApiPrediction
+from app.ui.records import ApiBatchPrediction, ApiContract, ApiModel, ApiPrediction
 from app.ui.transport import ApiDown, CallRefused
 from tests.ui.conftest import button, checked, text_of
 
 CONTRACT = ApiContract(
     features=(
-        ApiFeature(name="width", source_name="Petal Width (cm)"),
-        ApiFeature(name="colour", kind="categorical", categories=("red", "none"), nullable=True),
+        ModelColumn(name="width", source_name="Petal Width (cm)"),
+        ModelColumn(name="colour", kind="categorical", categories=("red", "none"), nullable=True),
     )
 )
 COLUMNS = {"width": "width", "colour": "colour"}
@@ -134,8 +135,8 @@ def test_columns_are_matched_by_either_name(header):
 
 MONEY = ApiContract(
     features=(
-        ApiFeature(name="income", source_name="income (USD)"),
-        ApiFeature(name="income_eur", source_name="income (EUR)"),
+        ModelColumn(name="income", source_name="income (USD)"),
+        ModelColumn(name="income_eur", source_name="income (EUR)"),
     )
 )
 
@@ -158,7 +159,7 @@ def test_no_column_stands_for_two_features_and_units_are_never_mixed(header, col
 
 
 def test_names_of_every_script_are_matched():
-    contract = ApiContract(features=(ApiFeature(name="年龄"), ApiFeature(name="größe", source_name="Größe (cm)")))
+    contract = ApiContract(features=(ModelColumn(name="年龄"), ModelColumn(name="größe", source_name="Größe (cm)")))
     assert matched(contract, ["GRÖSSE (cm)", "年龄"]) == {"年龄": "年龄", "größe": "GRÖSSE (cm)"}
 
 
@@ -181,7 +182,7 @@ def test_a_column_of_unclear_numbers_fails_with_the_reason():
 
 
 def test_cells_are_values_as_the_model_knows_them():
-    texts = ApiFeature(name="country", kind="categorical", categories=("NA", " ZA"), nullable=True)
+    texts = ModelColumn(name="country", kind="categorical", categories=("NA", " ZA"), nullable=True)
     job = BatchJob(
         read_upload(b"country,note\nNA,1\n ZA,2\n?,3\n"), ApiContract(features=(texts,)), {"country": "country"}, None
     )

@@ -4,10 +4,11 @@ import pytest
 
 from app.domain.columns import union_of
 from app.domain.contract import Feature, FeatureContract
+from app.tables.model_columns import ModelColumn
 from app.ui.batch import job_of, read_upload
 from app.ui.columns import columns_of
 from app.ui.matching import matched
-from app.ui.records import ApiBatchPrediction, ApiContract, ApiFeature, ApiModel, ApiModels, ApiPrediction
+from app.ui.records import ApiBatchPrediction, ApiContract, ApiModel, ApiModels, ApiPrediction
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
@@ -19,7 +20,7 @@ def models_of(*versions, routed=True):
     models = []
     for number, features in enumerate(versions, start=1):
         pairs = [(each, None) if isinstance(each, str) else each for each in features]
-        contract = ApiContract(features=tuple(ApiFeature(name=name, source_name=source) for name, source in pairs))
+        contract = ApiContract(features=tuple(ModelColumn(name=name, source_name=source) for name, source in pairs))
         models.append(ApiModel(version=f"v{number}", serving=True, routed=routed or number == 1, contract=contract))
     return ApiModels(models=tuple(models), aliases={"champion": "v1"})
 
@@ -94,8 +95,8 @@ def test_one_name_of_two_columns_means_the_forced_version_s_own():
 
 
 def test_the_rules_of_the_forced_version_hold_for_its_columns():
-    ours = ApiFeature(name="colour", kind="categorical", categories=("red",))
-    theirs = ApiFeature(name="color", source_name="colour", kind="categorical", categories=("blue",), nullable=True)
+    ours = ModelColumn(name="colour", kind="categorical", categories=("red",))
+    theirs = ModelColumn(name="color", source_name="colour", kind="categorical", categories=("blue",), nullable=True)
     models = ApiModels(
         models=tuple(
             ApiModel(version=version, routed=True, contract=ApiContract(features=(each,)))
@@ -109,10 +110,10 @@ def test_the_rules_of_the_forced_version_hold_for_its_columns():
 
 def test_what_any_of_the_other_versions_takes_may_be_sent():
     def model(version, **changes):
-        feature = ApiFeature(name="colour", kind="categorical", **changes)
+        feature = ModelColumn(name="colour", kind="categorical", **changes)
         return ApiModel(version=version, routed=True, contract=ApiContract(features=(feature,)))
 
-    first = ApiModel(version="v1", routed=True, contract=ApiContract(features=(ApiFeature(name="a"),)))
+    first = ApiModel(version="v1", routed=True, contract=ApiContract(features=(ModelColumn(name="a"),)))
     models = ApiModels(
         models=(first, model("v2", categories=("red",)), model("v3", categories=("blue",), nullable=True))
     )

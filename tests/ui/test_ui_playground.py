@@ -7,17 +7,18 @@ import sys
 
 import pytest
 
+from app.tables.model_columns import ModelColumn
 from app.ui import inputs, sharing
 from app.ui.client import ApiClient
-from app.ui.records import ApiContract, ApiFeature
+from app.ui.records import ApiContract
 from app.ui.transport import ApiConnection
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
 MIXED = ApiContract(
     features=(
-        ApiFeature(name="age", minimum=0.0, maximum=90.0, median=40.0, nullable=True),
-        ApiFeature(name="city", kind="categorical", categories=("Oslo", "Łódź")),
+        ModelColumn(name="age", minimum=0.0, maximum=90.0, median=40.0, nullable=True),
+        ModelColumn(name="city", kind="categorical", categories=("Oslo", "Łódź")),
     )
 )
 
@@ -150,7 +151,7 @@ def test_an_unknown_category_is_outside_the_training_data():
     ("low", "high", "places"), [(0.0, 1.0, 2), (4.3, 7.9, 2), (0.0, 90.0, 0), (0.0, 1e-4, 6), (1.0, 1.0, 3)]
 )
 def test_a_step_is_about_a_hundredth_of_the_range(low, high, places):
-    assert inputs.decimals(ApiFeature(name="x", minimum=low, maximum=high)) == places
+    assert inputs.decimals(ModelColumn(name="x", minimum=low, maximum=high)) == places
 
 
 ASKED = {"name": 'it\'s "50 %" & $HOME', "age": None, "x": 1.5}

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from app.domain.classes import boolean_of, boolean_values
-from app.domain.columns import LoggedLayout, Named, matched
+from app.domain.columns import LoggedLayout
 from app.domain.contract import Feature
+from app.tables.model_columns import Named, same_columns
 
 # The features of a published version, in order; None where it is not known any more.
 Contracts: TypeAlias = Callable[[str], Sequence[Feature] | None]
@@ -53,7 +54,7 @@ class _Picker:
 
     def __init__(self, features: Sequence[Feature], columns: Sequence[Named]) -> None:
         self.width = len(columns)
-        places = matched(features, columns)
+        places = same_columns(features, columns)
         self._places = None if None in places else [place for place in places if place is not None]
         spelled = {index: boolean_values(feature) for index, feature in enumerate(features)}
         self._spelled = {index: values for index, values in spelled.items() if values is not None}

@@ -11,7 +11,6 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from app.domain.columns import matched
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.monitor_state import StoredReport
 from app.domain.report import (
@@ -30,6 +29,7 @@ from app.services.ports import LoadedModels
 from app.services.serving.health import MONITOR_STALE_S
 from app.services.serving.live_models import LiveModels
 from app.services.snapshot import CachedSnapshot
+from app.tables.model_columns import same_columns
 
 MOST_POINTS = 2000
 RUN_IT = "run it with `bakeoff monitor`"
@@ -128,7 +128,7 @@ def _lacking(version: str, models: LoadedModels) -> str:
     if loaded is None or reference is None:
         return "reads a column that no request has"
     features = loaded.contract.features
-    places = matched(features, reference.contract.features)
+    places = same_columns(features, reference.contract.features)
     names = [feature.name for feature, place in zip(features, places, strict=True) if place is None]
     if len(names) == 1:
         return f"reads the column {names[0]}, which no request has"

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 import msgspec
 
 from app.domain.classes import permutation
-from app.domain.contract import FeatureKind, Task
+from app.domain.contract import Task
 from app.domain.manifest import REFERENCE_FILE, FileSum, Manifest, Parity, ReferenceHistory, Source
 from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, UnknownVersion
 from app.services.control.aliases import aliases_after
 from app.services.ports import LoadedModels
 from app.services.serving.live_models import LiveModels
+from app.tables.model_columns import FeatureKind
 
 
 class RegistryReader(Protocol):

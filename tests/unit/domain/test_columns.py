@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from app.domain.columns import Union, boolean_values, matched, reading, union_of
+from app.domain.columns import Union, boolean_values, reading, union_of
 from app.domain.contract import Feature, FeatureContract
 from app.domain.layouts import RequestColumns
 from app.errors import InvalidFeatures, InvalidRequest
+from app.tables.model_columns import same_columns
 
 
 def contract(*features, task="regression", classes=()):
@@ -153,8 +154,8 @@ def test_a_name_in_another_unicode_form_is_the_same_name():
 
 def test_a_column_named_as_requests_name_it_is_the_same_column():
     by_unit = Feature(name="petal_width", source_name="petal width (cm)")
-    assert matched((Feature(name="petal_width"),), (by_unit,)) == (0,)
-    assert matched((by_unit,), (Feature(name="petal_width"),)) == (0,)
+    assert same_columns((Feature(name="petal_width"),), (by_unit,)) == (0,)
+    assert same_columns((by_unit,), (Feature(name="petal_width"),)) == (0,)
 
 
 def test_two_units_are_two_columns():
@@ -168,9 +169,9 @@ def test_two_units_are_two_columns():
 
 def test_no_column_stands_for_two_features():
     one = (Feature(name="a_b"),)
-    assert matched((Feature(name="a_b"), Feature(name="a_b_2", source_name="a b")), one) == (0, None)
+    assert same_columns((Feature(name="a_b"), Feature(name="a_b_2", source_name="a b")), one) == (0, None)
     twice = (Feature(name="x", source_name="a_b"), Feature(name="a_b", source_name="y"))
-    assert matched(twice, one) == (0, None)
+    assert same_columns(twice, one) == (0, None)
 
 
 def test_columns_that_several_others_read_take_what_either_takes():

@@ -2,12 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.contract import (
-    matching_columns,
-    snake_case,
-    snake_case_with_unit,
-    unique_snake_case,
-)
+from app.tables.names import matching_columns, snake_case, snake_case_with_unit, unique_snake_case
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn import datasets
 
-from app.domain.contract import Feature, FeatureContract, unique_snake_case
+from app.domain.contract import Feature, FeatureContract
 from app.simulation import rows
 from app.simulation.new_cases import NewCases, new_cases
 from app.simulation.rows import BUILT_IN, LabelledRows
+from app.tables.names import unique_snake_case
 
 CASES = 20_000
 

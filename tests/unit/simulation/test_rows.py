@@ -84,9 +84,7 @@ def test_rows_that_no_request_could_carry_are_left_out_and_counted(tmp_path: Pat
         ("2,,5,old,true", "line 2: the target 'Bought' is empty"),
     ],
 )
-def test_the_first_row_that_does_not_fit_is_told_with_its_line(
-    tmp_path: Path, bad: str, reason: str
-) -> None:
+def test_the_first_row_that_does_not_fit_is_told_with_its_line(tmp_path: Path, bad: str, reason: str) -> None:
     header, good = "id,Bought,Net income,Age group,Member", "1,1,10,young,true"
     data = rows.read_csv(MIXED, "Bought", csv(tmp_path, f"{header}\n{bad}\n{good}\n3,8,x,new,maybe\n"))
     assert data.skipped == 2
