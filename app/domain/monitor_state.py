@@ -56,7 +56,7 @@ class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
     `seq` is that of its prediction, `closes_at_us` the last moment (µs since 1970) at which a reward counts; `version`
     is the one that chance chose in config revision `epoch`, for a unit of this `kind`. `differs`: by challenger, in
     order, whether its answer differs from the baseline's, None where one is not known. `features` is the row's JSON.
-    `reward` is None while none has come. `lacking` are the versions that took no part, for want of a column.
+    `reward` is None while none has come. `lacking` are the versions that took no part, because a column is missing.
     """
 
     seq: int

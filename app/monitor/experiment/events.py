@@ -34,7 +34,7 @@ _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 class PredictionFact(msgspec.Struct, frozen=True):
     """A prediction of the experiment, with the answers of all versions that were asked.
 
-    `lacking` are the versions that took no part, for want of a column; `split` is the one that it was drawn at.
+    `lacking` are the versions that took no part, because a column is missing; `split` is the one that it was drawn at.
     """
 
     row: PredictionRow

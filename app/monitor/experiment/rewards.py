@@ -28,7 +28,7 @@ class Draw(NamedTuple):
     `differs`: by challenger, in order, whether its answer and the baseline's differ, None where one is not known.
     `kind` and `ids` are those of its unit. `usable` is false for a draw that was not at the configured weights. `seq`
     is that of its row where only the unit's first answer may vote, else None. `lacking` are the versions that took no
-    part, for want of a column; `reduced`: one of them has traffic.
+    part, because a column is missing; `reduced`: one of them has traffic.
     """
 
     version: str

@@ -158,7 +158,7 @@ class Predictor:
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
 
     def _asked(self, version: LoadedVersion, request: PredictionRequest) -> Outputs | Failure:
-        """The version's outputs, or its failure, which its breaker and the sink are told of."""
+        """The version's outputs, or its failure, which is reported to its breaker and the sink."""
         breaker = request.state.breakers[version.name]
         outputs = attempt(_ask, version, request.layout.readers[version.name], request.rows)
         if isinstance(outputs, Exception):

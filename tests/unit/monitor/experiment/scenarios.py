@@ -435,7 +435,7 @@ def rewards_of_users(chance, n):
 
 
 def rewarded_sooner_for_users_who_stay(chance, n):
-    """Users × 5 who stay; a request earns 1 in 30 % of cases. v2's are told at once, v1's later, zeros in between."""
+    """Users × 5 who stay; 30 % of requests earn 1. v2's are reported at once, v1's later, zeros in between."""
     log, due = MemoryLog(BALANCED, policy="sticky", metric="reward"), {}
     assigned = chance.random(n // 5 + 1) < 0.5
     for place in range(n):
