@@ -12,8 +12,7 @@ from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
 from app.simulation.client import ServedModel
 from app.simulation.rows import LabelledRows
-from app.tables.model_columns import same_columns
-from app.tables.names import matching_columns
+from app.tables.model_columns import places_in_file, same_columns
 from app.training.checks import CheckOptions, check
 from app.training.columns import known_categories
 from app.training.dataset import Dataset, from_csv
@@ -79,8 +78,7 @@ def _as_trained(dataset: Dataset, contract: FeatureContract) -> Dataset:
 
     Earlier releases read other cells as missing, and removed spaces: the contract has what they read.
     """
-    wanted = [feature.source_name or feature.name for feature in contract.features]
-    places = matching_columns(wanted, [column.name for column in dataset.columns], contract.names)
+    places = places_in_file(contract.features, [column.name for column in dataset.columns])
     if None in places:
         raise DataRefused("a column of the training data is missing")
     columns = tuple(

@@ -14,7 +14,7 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.rows import RowParser, short
 from app.errors import DataRefused, InvalidFeatures
 from app.tables.meaning import Numbers, TableReading
-from app.tables.names import matching_columns
+from app.tables.model_columns import places_in_file
 from app.tables.table import TableColumn, TableRefused
 
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
@@ -50,8 +50,7 @@ def built_in(contract: FeatureContract, name: str, optional: Sequence[Feature] =
     bunch = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
     offered = [str(column) for column in bunch.feature_names]
     contract = with_columns(contract, optional, offered)
-    wanted = [feature.source_name or feature.name for feature in contract.features]
-    places = matching_columns(wanted, offered, contract.names)
+    places = places_in_file(contract.features, offered)
     lacking = next((each for each, place in zip(contract.names, places, strict=True) if place is None), None)
     if lacking is not None:
         raise DataRefused(f"{name} has no column for the model's feature {lacking!r}", field=lacking)
@@ -66,9 +65,7 @@ def built_in(contract: FeatureContract, name: str, optional: Sequence[Feature] =
 def with_columns(contract: FeatureContract, optional: Sequence[Feature], offered: Sequence[str]) -> FeatureContract:
     """The contract with those of the `optional` columns, which only other versions read, that are offered too."""
     features = (*contract.features, *optional)
-    wanted = [feature.source_name or feature.name for feature in features]
-    places = matching_columns(wanted, offered, [feature.name for feature in features])
-    found = zip(features, places, strict=True)
+    found = zip(features, places_in_file(features, offered), strict=True)
     kept = [feature for number, (feature, at) in enumerate(found) if at is not None or number < len(contract.features)]
     return msgspec.structs.replace(contract, features=tuple(kept))
 
@@ -116,8 +113,7 @@ def feature_cells(
 
     Raises `DataRefused` if a feature has no column of its own, or the form of its numbers is unclear.
     """
-    wanted = [feature.source_name or feature.name for feature in contract.features]
-    places = matching_columns(wanted, [column.name for column in columns], contract.names)
+    places = places_in_file(contract.features, [column.name for column in columns])
     return [
         _cells(feature, reading, None if place is None else columns[place], origin)
         for feature, place in zip(contract.features, places, strict=True)

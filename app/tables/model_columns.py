@@ -7,6 +7,8 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from app.tables.names import matching_columns
+
 FeatureKind = Literal["numeric", "categorical"]
 
 
@@ -103,3 +105,8 @@ def either(one: ColumnT, other: ModelColumn) -> ColumnT:
         boolean=one.boolean and other.boolean,
         dates_like=one.dates_like if other.dates_like else None,
     )
+
+
+def places_in_file(features: Sequence[Named], offered: Sequence[str]) -> tuple[int | None, ...]:
+    """For each feature the position of its column among the names in a file, as `matching_columns` finds it."""
+    return matching_columns([source_of(each) for each in features], offered, [each.name for each in features])

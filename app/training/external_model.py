@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from app.domain.contract import FeatureContract, Task
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
+from app.tables.model_columns import source_of
 from app.training.columns import Column
 from app.training.evaluation import answers
 from app.training.fit import collect_user_warnings
@@ -116,7 +117,7 @@ def _refuse_foreign_booleans(contract: FeatureContract) -> None:
         words = {category.strip().upper() for category in feature.categories}
         pair = next((pair for pair in _FOREIGN_BOOLEANS if words and words <= set(pair)), None)
         if pair is not None:
-            name = feature.source_name or feature.name
+            name = source_of(feature)
             raise DataRefused(f"column {name!r} has {pair[0]} and {pair[1]}: write true and false", field=name)
 
 

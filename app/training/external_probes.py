@@ -14,6 +14,7 @@ import numpy as np
 from app.domain.contract import Feature, FeatureContract
 from app.domain.timestamps import is_iso_date
 from app.errors import DataRefused
+from app.tables.model_columns import source_of
 from app.training.column_checks import MOST_CATEGORIES
 from app.training.external_model import ExternalModel, ask
 from app.training.features import missing_in
@@ -65,7 +66,7 @@ def opened(model: ExternalModel, contract: FeatureContract, rows: np.ndarray, te
         present = [value for value in rows[:, column].tolist() if value is not None]
         takes = _taken(model, contract, row, column, present)
         features[column] = _settled(feature, takes, present, is_text=feature.name in texts)
-        names[takes].append(feature.source_name or feature.name)
+        names[takes].append(source_of(feature))
     findings = [
         Finding("unknown categories", "noted", message, f"{outcome} in {', '.join(names[takes])}")
         for takes, message, outcome in _OPENED

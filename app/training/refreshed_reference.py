@@ -20,7 +20,7 @@ from app.inference.builder import ESTIMATOR, unpickled
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
-from app.tables.names import matching_columns
+from app.tables.model_columns import places_in_file
 from app.training.checks import labelled
 from app.training.columns import Column, known_categories, numeric
 from app.training.dataset import BUILTIN_SETS, Dataset, load
@@ -137,8 +137,7 @@ def _truth(model: ExternalModel, contract: FeatureContract, target: Column) -> T
 def _chosen(published: Manifest, columns: Sequence[Column]) -> list[Column]:
     """The columns of the contract's features, in its order. Raises `DataRefused` that names those that are missing."""
     contract = published.contract
-    wanted = [feature.source_name or feature.name for feature in contract.features]
-    places = matching_columns(wanted, [column.name for column in columns], contract.names)
+    places = places_in_file(contract.features, [column.name for column in columns])
     lacking = [name for name, place in zip(contract.names, places, strict=True) if place is None]
     if lacking:
         raise DataRefused(

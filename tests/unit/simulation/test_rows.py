@@ -46,7 +46,7 @@ def test_columns_come_in_the_order_of_the_contract_and_others_are_left_out() -> 
 def test_other_built_in_sets_too(name: str, shape: tuple[int, int], label: str) -> None:
     from sklearn import datasets
 
-    from app.domain.contract import unique_snake_case
+    from app.tables.names import unique_snake_case
 
     bunch = getattr(datasets, f"load_{name}")()
     features = tuple(Feature(name=n) for n in unique_snake_case(list(bunch.feature_names)))
