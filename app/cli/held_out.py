@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ from app.training.columns import known_categories
 from app.training.dataset import Dataset, from_csv
 from app.training.features import digest
 from app.training.fit import Prepared, prepare
+from app.training.task import Truth
 
 
 def held_out(
@@ -29,40 +31,42 @@ def held_out(
     are: `model` was not trained by `bakeoff train`, the file is not the one it was trained from, or together the
     versions have seen every row.
     """
-    split = _split_again(path, model)
+    # Each version may read the file by other texts that mean a missing value, but most read it alike.
+    read = cache(partial(from_csv, path))
+    split = _split_again(read, model)
     if split is None:
         return None
     kept = split.split.holdout
     columns: dict[int, np.ndarray] = {}
+    # Of any version: where it is not of these rows, in their order, its digest is another.
     for other in loaded:
-        if other == model or other.source.dataset != model.source.dataset:
-            continue
-        found = _split_again(path, other)
-        if found is None or len(found.rows) != len(split.rows):
-            continue
-        kept = kept[np.isin(kept, found.split.holdout)]
-        places = same_columns(optional, other.contract.features)
-        columns |= {at: found.rows[:, place] for at, place in enumerate(places) if place is not None}
+        found = None if other == model else _split_again(read, other)
+        if found is not None and len(found.rows) == len(split.rows):
+            kept = kept[np.isin(kept, found.split.holdout)]
+            places = same_columns(optional, other.contract.features)
+            columns |= {at: found.rows[:, place] for at, place in enumerate(places) if place is not None}
     if not len(kept):
         return None
     taken = [optional[at] for at in sorted(columns)]
     contract = msgspec.structs.replace(model.contract, features=(*model.contract.features, *taken))
     rows = np.column_stack([split.rows, *(columns[at] for at in sorted(columns))]) if columns else split.rows
-    truth = split.checked.truth
+    return LabelledRows(contract, rows[kept], _labels(split.checked.truth.take(kept)))
+
+
+def _labels(truth: Truth) -> tuple[str | float, ...]:
+    """The class names, or for a regression the numbers."""
     if truth.class_ids is None:
-        labels: tuple[str | float, ...] = tuple(truth.labels[kept].tolist())
-    else:
-        labels = tuple(truth.classes[class_id] for class_id in truth.class_ids[kept])
-    return LabelledRows(contract, rows[kept], labels)
+        return tuple(truth.labels.tolist())
+    return tuple(truth.classes[class_id] for class_id in truth.class_ids)
 
 
-def _split_again(path: Path, model: ServedModel) -> Prepared | None:
+def _split_again(read: Callable[[str, tuple[str, ...] | None], Dataset], model: ServedModel) -> Prepared | None:
     """The data as training split them; None if they are not the data that the manifest describes."""
     contract, source = model.contract, model.source
     if source.seed is None or not source.holdout_rows:
         return None
     try:
-        dataset = _as_trained(from_csv(path, source.target, source.missing), contract)
+        dataset = _as_trained(read(source.target, source.missing), contract)
         # The checks decided once what to leave out: they must not decide anew.
         names = tuple(column.name for column in dataset.columns)
         checked = check(dataset, CheckOptions(keep=names, task=contract.task))

@@ -89,6 +89,14 @@ def test_columns_that_another_version_of_the_file_reads_come_too(path: Path) -> 
     assert texts(found.values) == texts(split.rows[both])
 
 
+def test_a_version_of_the_same_rows_counts_wherever_its_file_lay(path: Path) -> None:
+    (model, split), (other, another) = trained(path), trained(path, seed=4)
+    moved = msgspec.structs.replace(other, source=msgspec.structs.replace(other.source, dataset="elsewhere/own.csv"))
+    found = held_out(path, model, [model, moved])
+    assert found is not None
+    assert texts(found.values) == texts(split.rows[np.intersect1d(split.split.holdout, another.split.holdout)])
+
+
 @pytest.mark.parametrize("change", ["seed", "file", "holdout", "gone"])
 def test_where_the_split_is_not_known_there_are_none(path: Path, change: str) -> None:
     model, _ = trained(path)
