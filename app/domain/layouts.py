@@ -103,7 +103,7 @@ class RequestColumns:
             return form.layout.parser.row([value[name] for name in form.names]), form.layout
         if not self._plain:
             return self.row(self._by_name(value))
-        if self._beyond:
+        if self._beyond and (type(value) is not list or len(value) != self._width):
             self._require_width(value)
         return self._required.parser.row(value), self._required
 
