@@ -249,12 +249,7 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
     latency, facts = measured.latency(version), measured.outlook(version)
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
-    for side, title in (("holdout", "hold-out"), ("training", "training")):
-        figures = manifest.metrics.get(side)
-        if figures is not None:
-            # `publish` measures on data of the user's, which are a hold-out only if the user kept them back.
-            title = str(figures.get("measured_on", title))
-            yield f"{_INDENT}{title} ({figures['rows']} rows): {figures_text(figures)}"
+    yield from _figures_lines(manifest.metrics)
     yield from _confusion_lines(manifest.metrics["holdout"].get("confusion_matrix"), manifest.contract.classes)
     yield f"{_INDENT}columns: {columns_text(manifest.contract.features)}"
     if facts is not None and facts.beside is not None:
@@ -275,6 +270,15 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
         yield f"{_INDENT}drift: {note}"
     for warning in _warnings(version, measured, settings):
         yield f"{_INDENT}warning: {warning}"
+
+
+def _figures_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    for side, title in (("holdout", "hold-out"), ("training", "training")):
+        figures = metrics.get(side)
+        if figures is not None:
+            # `publish` measures on data of the user's, which are a hold-out only if the user kept them back.
+            measured_on = str(figures.get("measured_on", title))
+            yield f"{_INDENT}{measured_on} ({figures['rows']} rows): {figures_text(figures)}"
 
 
 def _confusion_lines(matrix: Any, classes: Sequence[str]) -> Iterator[str]:

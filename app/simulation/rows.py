@@ -83,11 +83,7 @@ def read_csv(
     a column, or none of its rows fits.
     """
     reading = reading_of(path, missing)
-    columns = reading.table.columns
-    target_column = next((column for column in columns if column.name == target.strip()), None)
-    if target_column is None:
-        raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")
-    features = [column for column in columns if column is not target_column]
+    target_column, features = _apart(reading.table.columns, target, path)
     contract = with_columns(contract, optional, [column.name for column in features])
     cells = feature_cells(contract, reading, features, str(path))
     parser = RowParser(contract)
@@ -104,6 +100,14 @@ def read_csv(
     if not rows:
         raise DataRefused(f"no row of {path} fits the model's features and classes; the first, {reason}")
     return LabelledRows(contract, np.concatenate(rows), tuple(kept), len(labels) - len(rows), reason)
+
+
+def _apart(columns: Sequence[TableColumn], target: str, path: Path) -> tuple[TableColumn, list[TableColumn]]:
+    """The column of the labels, and all others."""
+    labels = next((column for column in columns if column.name == target.strip()), None)
+    if labels is None:
+        raise DataRefused(f"{path} has no column {target!r}, the model's target: give the model's data with --data")
+    return labels, [column for column in columns if column is not labels]
 
 
 def feature_cells(

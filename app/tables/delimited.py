@@ -41,6 +41,10 @@ class _Records(msgspec.Struct, frozen=True):
     lines: list[int]
     ragged: tuple[RaggedRow, ...]
 
+    def rows(self) -> list[int]:
+        """The places of the records after the header that have any text."""
+        return [at for at in range(1, len(self.lines)) if any(column[at].strip() for column in self.columns)]
+
 
 def read_delimited(text: str, origin: str) -> Table:
     """The table in CSV text with a header line; `origin` names the file in refusals.
@@ -60,7 +64,7 @@ def read_delimited(text: str, origin: str) -> Table:
         body = _without_spaces_before_quotes(body, separator, origin)
     records = _records(body, separator, first_line, origin)
     names = column_names([column[0] for column in records.columns], origin)
-    kept = [at for at in range(1, len(records.lines)) if any(column[at].strip() for column in records.columns)]
+    kept = records.rows()
     if not kept and not records.ragged:
         raise TableRefused(f"{origin} has a header but no rows: add rows")
     return Table(
@@ -100,6 +104,21 @@ def _likely_separator(text: str) -> str:
 
 
 def _records(text: str, separator: str, first_line: int, origin: str) -> _Records:
+    table, broken = _split(text, separator, origin)
+    starts = _starts(table, {each.number: each.text for each in broken}, first_line)
+    if table.num_rows:
+        _require_closed_quote(text, separator, table.columns[-1][-1].as_py(), starts[-1], origin)
+    numbers = {each.number for each in broken}
+    # A quote that is not closed takes in all the rest of the file.
+    if broken and broken[-1].number == len(starts) and broken[-1].text.count('"') % 2:
+        raise TableRefused(f"{origin}, line {starts[-1]}: a quote is not closed")
+    ragged = tuple(RaggedRow(starts[each.number - 1], each.fields) for each in broken if each.text.strip())
+    lines = [line for number, line in enumerate(starts, start=1) if number not in numbers]
+    return _Records([column.to_pylist() for column in table.columns], lines, ragged)
+
+
+def _split(text: str, separator: str, origin: str) -> tuple[pa.Table, list[_Ragged]]:
+    """The records as wide as the first as texts, and those that are not; numbered together."""
     broken: list[_Ragged] = []
 
     def note(row: arrow_csv.InvalidRow) -> str:
@@ -123,16 +142,7 @@ def _records(text: str, separator: str, first_line: int, origin: str) -> _Record
         )
     except pa.ArrowInvalid as error:
         raise TableRefused(f"{origin}: {error}") from error
-    starts = _starts(table, {each.number: each.text for each in broken}, first_line)
-    if table.num_rows:
-        _require_closed_quote(text, separator, table.columns[-1][-1].as_py(), starts[-1], origin)
-    numbers = {each.number for each in broken}
-    # A quote that is not closed takes in all the rest of the file.
-    if broken and broken[-1].number == len(starts) and broken[-1].text.count('"') % 2:
-        raise TableRefused(f"{origin}, line {starts[-1]}: a quote is not closed")
-    ragged = tuple(RaggedRow(starts[each.number - 1], each.fields) for each in broken if each.text.strip())
-    lines = [line for number, line in enumerate(starts, start=1) if number not in numbers]
-    return _Records([column.to_pylist() for column in table.columns], lines, ragged)
+    return table, broken
 
 
 def _starts(table: pa.Table, broken: Mapping[int, str], first_line: int) -> list[int]:

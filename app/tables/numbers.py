@@ -59,6 +59,36 @@ class _Shape(msgspec.Struct, frozen=True):
     marks: str = ""
 
 
+class _Found(msgspec.Struct, frozen=True):
+    """The distinct forms of a column's cells, in the order in which they occur.
+
+    For each form the number of cells that have it and the first of these; for a form of numbers also its shape.
+    """
+
+    counts: Counter[str]
+    firsts: dict[str, str]
+    shapes: dict[str, _Shape]
+
+    @property
+    def share_of_numbers(self) -> float:
+        total = self.counts.total()
+        return sum(self.counts[key] for key in self.shapes) / total if total else 0.0
+
+    @property
+    def unit(self) -> str:
+        return next((shape.unit for shape in self.shapes.values()), "")
+
+    @property
+    def example(self) -> str | None:
+        """The number that tells most: one that suits the fewest forms."""
+        telling = min(self.shapes, key=lambda key: len(self.shapes[key].forms), default=None)
+        return None if telling is None else self.firsts[telling]
+
+    @property
+    def stray(self) -> str | None:
+        return next((first for key, first in self.firsts.items() if key not in self.shapes), None)
+
+
 class Writing(msgspec.Struct, frozen=True):
     """How the cells of a column are written, as far as they are numbers.
 
@@ -95,6 +125,23 @@ class Writing(msgspec.Struct, frozen=True):
 
 def writing_of(cells: Iterable[str]) -> Writing:
     """How these cells, none of which is missing, are written."""
+    found = _found(cells)
+    shapes = found.shapes
+    clash = _clash(shapes, found.firsts)
+    forms = _ALL.intersection(*(shape.forms for shape in shapes.values())) if clash is None else frozenset()
+    return Writing(
+        share=found.share_of_numbers,
+        decimals=frozenset(_FORMS[form][1] for form in forms),
+        marks=frozenset("".join(shape.marks for shape in shapes.values())),
+        unit=found.unit,
+        example=found.example,
+        stray=found.stray,
+        clash=clash,
+        code=any(_CODE.fullmatch(key) for key in shapes),
+    )
+
+
+def _found(cells: Iterable[str]) -> _Found:
     counts: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     for cell in cells:
@@ -102,22 +149,7 @@ def writing_of(cells: Iterable[str]) -> Writing:
         counts[key] += 1
         if key not in firsts:
             firsts[key] = cell
-    shapes = {key: shape for key in counts if (shape := _shape(key)).forms}
-    total = counts.total()
-    clash = _clash(shapes, firsts)
-    forms = _ALL.intersection(*(shape.forms for shape in shapes.values())) if clash is None else frozenset()
-    # The example that tells most: one that suits the fewest forms.
-    telling = min(shapes, key=lambda key: len(shapes[key].forms), default=None)
-    return Writing(
-        share=sum(counts[key] for key in shapes) / total if total else 0.0,
-        decimals=frozenset(_FORMS[form][1] for form in forms),
-        marks=frozenset("".join(shape.marks for shape in shapes.values())),
-        unit=next((shape.unit for shape in shapes.values()), ""),
-        example=None if telling is None else firsts[telling],
-        stray=next((firsts[key] for key in counts if key not in shapes), None),
-        clash=clash,
-        code=any(_CODE.fullmatch(key) for key in shapes),
-    )
+    return _Found(counts, firsts, {key: shape for key in counts if (shape := _shape(key)).forms})
 
 
 def _clash(shapes: Mapping[str, _Shape], firsts: Mapping[str, str]) -> tuple[str, str] | None:

@@ -16,6 +16,14 @@ from app.tables.table import Cells, CellType, Table, TableColumn, TableRefused, 
 _INDEX = re.compile(r"__index_level_\d+__")
 
 
+_READINGS: tuple[tuple[tuple[Callable[[pa.DataType], bool], ...], CellType, Callable[[Any], str]], ...] = (
+    ((pa.types.is_boolean,), "boolean", lambda value: "true" if value else "false"),
+    ((pa.types.is_null, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal), "number", str),
+    ((pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view), "text", str),
+    ((pa.types.is_date, pa.types.is_timestamp, pa.types.is_time), "text", lambda value: str(value.isoformat())),
+)
+
+
 def read_parquet(source: pa.NativeFile, origin: str) -> Table:
     """The table in a Parquet file; `origin` names it in refusals, of which a column that holds no plain values is one.
 
@@ -38,9 +46,7 @@ def read_parquet(source: pa.NativeFile, origin: str) -> Table:
 
 
 def _column(name: str, column: pa.ChunkedArray, origin: str) -> TableColumn:
-    kind = column.type
-    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        kind = kind.value_type
+    kind = _decoded(column.type)
     cell_type, text = _reading(kind)
     if text is None:
         raise TableRefused(
@@ -55,6 +61,13 @@ def _column(name: str, column: pa.ChunkedArray, origin: str) -> TableColumn:
     return TableColumn(name, cells, cell_type)
 
 
+def _decoded(kind: pa.DataType) -> pa.DataType:
+    """The type of the values, whatever encoding saves repeating them."""
+    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    return kind
+
+
 def _is_day(value: dt.datetime) -> bool:
     """Whether it is a midnight without a zone: pandas has no other type for dates."""
     return value.tzinfo is None and value.time() == dt.time() and not getattr(value, "nanosecond", 0)
@@ -66,13 +79,7 @@ def _day(value: dt.datetime) -> str:
 
 def _reading(kind: pa.DataType) -> tuple[CellType, Callable[[Any], str] | None]:
     """The type of the cells, and the text of a value; None for a type that has no text."""
-    types = pa.types
-    if types.is_boolean(kind):
-        return "boolean", lambda value: "true" if value else "false"
-    if types.is_null(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return "number", str
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return "text", str
-    if types.is_date(kind) or types.is_timestamp(kind) or types.is_time(kind):
-        return "text", lambda value: str(value.isoformat())
+    for tests, cell_type, text in _READINGS:
+        if any(is_such(kind) for is_such in tests):
+            return cell_type, text
     return "text", None

@@ -216,10 +216,7 @@ def _require_none_lost(
     A row without its label teaches nothing, and a class that is dropped unseen, such as `None`, is a wrong model.
     """
     # Among texts they are labels, once the user has said what is missing.
-    unsure = not classes and missing is None and not target.is_typed
-    pairs = () if target.cells is None else zip(target.cells, lacking.tolist(), strict=True)
-    texts = Counter(cell.strip() for cell, is_lost in pairs if cell and (is_lost or (unsure and is_ambiguous(cell))))
-    del texts[""]
+    texts = _maybe_labels(target, lacking, unsure=not classes and missing is None and not target.is_typed)
     if not texts:
         return
     listed = ", ".join(f"{text!r} in {counted(count)}" for text, count in texts.most_common(5))
@@ -234,6 +231,14 @@ def _require_none_lost(
         f"the target {target.name!r} has {listed}, which {what}: --missing {option!r} drops those rows{labels}",
         field=target.name,
     )
+
+
+def _maybe_labels(target: Column, lacking: np.ndarray, *, unsure: bool) -> Counter[str]:
+    """The texts of rows that lack a label, how often each; if `unsure`, those of labels that may mean none, too."""
+    pairs = () if target.cells is None else zip(target.cells, lacking.tolist(), strict=True)
+    texts = Counter(cell.strip() for cell, is_lost in pairs if cell and (is_lost or (unsure and is_ambiguous(cell))))
+    del texts[""]
+    return texts
 
 
 def _present(found: Finding | None) -> list[Finding]:

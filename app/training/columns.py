@@ -136,7 +136,6 @@ def _column(reading: TableReading, column: TableColumn) -> Column:
 
 def _typed(name: str, cells: Cells, writing: Writing, decimal: str | None) -> Column:
     present = _present(cells)
-    values = [None if cell is None or not cell.strip() else cell for cell in cells]
     if not present:
         return numeric(name, np.full(len(cells), np.nan), cells)
     if {cell.strip().lower() for cell in present} <= _BOOLEANS:
@@ -145,11 +144,15 @@ def _typed(name: str, cells: Cells, writing: Writing, decimal: str | None) -> Co
     if writing.all_numbers and decimal is not None:
         numbers = [np.nan if cell is None or stands_for_nothing(cell) else number_of(cell, decimal) for cell in cells]
         return numeric(name, np.array(numbers, dtype=np.float64), cells, _written_by_people(writing, decimal))
-    if writing.mostly_numbers:
-        return categorical(
-            name, cells, values=values, stray=writing.stray, unclear=None if decimal else unclear(writing)
-        )
-    return categorical(name, cells, values=values)
+    return _text(name, cells, writing, decimal)
+
+
+def _text(name: str, cells: Cells, writing: Writing, decimal: str | None) -> Column:
+    """A column of text, which says why it is none of numbers where nearly all of its cells are numbers."""
+    values = [None if cell is None or not cell.strip() else cell for cell in cells]
+    if not writing.mostly_numbers:
+        return categorical(name, cells, values=values)
+    return categorical(name, cells, values=values, stray=writing.stray, unclear=None if decimal else unclear(writing))
 
 
 def _present(cells: Cells) -> list[str]:

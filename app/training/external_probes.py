@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -81,10 +81,16 @@ def complete_row(contract: FeatureContract, rows: np.ndarray) -> np.ndarray:
     for column, feature in enumerate(contract.features):
         known = feature.choices or feature.categories
         if missing_in(row[:, [column]]).all() or (known and row[0, column] not in known):
-            present = [value for value in rows[:, column].tolist() if value is not None and value == value]
-            usable = [value for value in present if not known or value in known] or list(known)
-            row[0, column] = usable[0] if usable else row[0, column]
+            row[0, column] = next(_usable(rows[:, column], known), row[0, column])
     return row
+
+
+def _usable(values: np.ndarray, known: Sequence[float | str]) -> Iterator[float | str]:
+    """The values of a feature that its model takes: those of the rows first, then all known ones."""
+    for value in values.tolist():
+        if value is not None and value == value and (not known or value in known):
+            yield value
+    yield from known
 
 
 def answers_without(model: ExternalModel, contract: FeatureContract, row: np.ndarray, column: int) -> bool:

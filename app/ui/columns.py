@@ -57,7 +57,7 @@ def columns_of(models: ApiModels, reference: ApiModel, forced: str | None = None
     asked = next((model for model in models.models if model.version == forced), reference)
     if asked is not reference and not asked.routed:
         return _of_one(asked)
-    union, readers = _union(reference, [each for each in models.models if each.routed and each is not reference])
+    union, readers = _union(reference, models)
     shown = {column.name for column in union[: len(reference.contract.features)]}
     own = {place: feature for feature, place in _placed(asked, union)}
     needed = frozenset(union[place].name for place in own)
@@ -87,12 +87,12 @@ def _force(union: list[ModelColumn], own: Mapping[int, ModelColumn], asked: ApiM
     return {name: other for name, other in zip(names, sent, strict=True) if other != name}
 
 
-def _union(reference: ApiModel, others: Sequence[ApiModel]) -> tuple[list[ModelColumn], dict[str, list[str]]]:
-    """The columns of `reference`, then what the others read beside them; and which versions read each of the latter."""
+def _union(reference: ApiModel, models: ApiModels) -> tuple[list[ModelColumn], dict[str, list[str]]]:
+    """The columns of `reference`, then those that other routed versions read beside them, with these versions."""
     first = len(reference.contract.features)
     union = list(reference.contract.features)
     readers: dict[str, list[str]] = {}
-    for model in others:
+    for model in (each for each in models.models if each.routed and each is not reference):
         places = same_columns(model.contract.features, union)
         for feature, place in zip(model.contract.features, places, strict=True):
             if place is None:

@@ -125,14 +125,24 @@ def _widget(feature: ModelColumn, typed: bool, key: str) -> Any:
     if feature.kind == "categorical" and feature.open_categories and not feature.categories:
         shown = f"A date or time like {feature.dates_like}" if feature.dates_like else None
         return st.text_input(feature.name, key=key, help=shown)
-    options: tuple[Any, ...] = feature.categories or feature.choices
     if feature.kind == "categorical" or feature.choices:
-        if st.session_state[key] not in options and not feature.open_categories:
-            st.session_state[key] = options[0] if options else None
-        return st.selectbox(feature.name, options, key=key, accept_new_options=feature.open_categories)
+        return _choice(feature, key)
     if feature.boolean:
         st.session_state[key] = float(st.session_state[key] == 1)
         return st.selectbox(feature.name, (0.0, 1.0), key=key, format_func=_BOOLEANS.__getitem__)
+    return _number(feature, typed, key)
+
+
+def _choice(feature: ModelColumn, key: str) -> Any:
+    """A list of the known values, to which one may be added where the model takes any."""
+    options: tuple[Any, ...] = feature.categories or feature.choices
+    if st.session_state[key] not in options and not feature.open_categories:
+        st.session_state[key] = options[0] if options else None
+    return st.selectbox(feature.name, options, key=key, accept_new_options=feature.open_categories)
+
+
+def _number(feature: ModelColumn, typed: bool, key: str) -> float:
+    """A slider over the training range; a field where it is to be typed, or no range is known."""
     st.session_state[key] = float(st.session_state[key])
     places = decimals(feature)
     step = 10.0**-places

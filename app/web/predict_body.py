@@ -34,6 +34,13 @@ def single_row(
         _refuse_unknown(body, _SINGLE_KEYS)
         _refuse_features(body, columns)
         return features, _user(body, environ), _key(body, environ)
+    return _flat_row(body, columns, environ)
+
+
+def _flat_row(
+    body: dict[str, Any], columns: Container[str], environ: dict[str, Any]
+) -> tuple[object, str | None, str | None]:
+    """The same of a body that is the row itself: `{"width": 1, "length": 2, "id": "order-4711"}`."""
     if "features" in body and "features" not in columns:
         raise InvalidRequest("features must be an array or an object by feature name", field="features")
     if "id" not in body and "user_id" not in body:

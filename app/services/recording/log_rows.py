@@ -48,9 +48,7 @@ def answers_of(
         version: [*_as_answers(_merged([exposure.outputs for exposure in exposures]), borders[-1])]
     }
     raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
-    failed: Failed = {}
-    for place, versions in raised.items():
-        failed.update((row, [*versions]) for row in range(borders[place], borders[place + 1]) if versions)
+    failed = _by_row(raised, borders)
     readers = exposures[0].layout.readers
     others = _others(version, loaded_models, readers)
     if others:
@@ -83,6 +81,14 @@ def _others(version: str, loaded_models: LoadedModels, readers: Mapping[str, Rea
 def _raised(exposure: Exposure) -> list[str]:
     """The versions that were asked to serve these rows and failed."""
     return [failure.version for failure in exposure.failures if failure.reason != CIRCUIT_OPEN]
+
+
+def _by_row(raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> Failed:
+    """The versions that failed to serve an exposure, for each row of it."""
+    failed: Failed = {}
+    for place, versions in raised.items():
+        failed.update((row, [*versions]) for row in range(borders[place], borders[place + 1]) if versions)
+    return failed
 
 
 def _spans_to_ask(name: str, raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> list[tuple[int, int]]:

@@ -149,12 +149,21 @@ class Predictor:
         if choice.assignment == "forced":
             reason = failures[-1].reason
             raise ModelFailed(chosen.name, reason, _BREAKER_OPEN if reason == CIRCUIT_OPEN else None)
-        # A few rows that each version fails on shut off all of them: then one of them may still answer this row.
+        return self._last_resort(request, shut_off, failures)
+
+    def _last_resort(
+        self, request: PredictionRequest, shut_off: Sequence[LoadedVersion], failures: tuple[Failure, ...]
+    ) -> tuple[LoadedVersion, Outputs, tuple[Failure, ...]]:
+        """The outputs of a version whose breaker is open. Raises `NotReady` if none answers.
+
+        A few rows that each version fails on shut off all of them: then one of them may still answer this row.
+        """
         for version in shut_off:
             outputs = self._asked(version, request)
+            others = tuple(failure for failure in failures if failure.version != version.name)
             if isinstance(outputs, Outputs):
-                return version, outputs, tuple(failure for failure in failures if failure.version != version.name)
-            failures = (*(failure for failure in failures if failure.version != version.name), outputs)
+                return version, outputs, others
+            failures = (*others, outputs)
         raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
 
     def _asked(self, version: LoadedVersion, request: PredictionRequest) -> Outputs | Failure:

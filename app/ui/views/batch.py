@@ -12,7 +12,7 @@ from app.tables.table import Table, TableRefused
 from app.ui.batch import ROWS_PER_CALL, BatchJob, job_of, read_upload, template
 from app.ui.charts import predictions
 from app.ui.charts.drawing import beside
-from app.ui.columns import columns_of
+from app.ui.columns import PageColumns, columns_of
 from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client
@@ -91,6 +91,21 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
     open_ = any(name in asked.needed for name in unmatched)
     with st.expander(f"Columns: {len(found) - len(unmatched)} of {len(found)} matched", expanded=open_):
         columns = _matching(found, table, asked.needed)
+    complete = _is_complete(asked, columns)
+    if version is None:
+        _without(asked.lacking([name for name, column in columns.items() if column is None]))
+    if st.button(
+        f"Predict {len(table.lines) + len(table.ragged):,} rows",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not complete,
+    ):
+        st.session_state[_JOB] = job_of(table, asked, columns, version)
+        st.session_state.pop(_RESULT, None)
+
+
+def _is_complete(asked: PageColumns, columns: dict[str, str | None]) -> bool:
+    """Whether each feature has a column of its own, as far as it needs one; a warning says what is to be chosen."""
     required = {feature.name for feature in asked.contract.features if not feature.nullable} & asked.needed
     lacking = [name for name, column in columns.items() if column is None and name in required]
     if lacking:
@@ -101,16 +116,7 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
             f"**{column}** is chosen for {' and '.join(features)}: choose one column for each.",
             icon=":material/extension:",
         )
-    if version is None:
-        _without(asked.lacking([name for name, column in columns.items() if column is None]))
-    if st.button(
-        f"Predict {len(table.lines) + len(table.ragged):,} rows",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=bool(lacking or twice),
-    ):
-        st.session_state[_JOB] = job_of(table, asked, columns, version)
-        st.session_state.pop(_RESULT, None)
+    return not (lacking or twice)
 
 
 def _without(lacking: dict[str, list[str]]) -> None:
