@@ -16,6 +16,7 @@ from app.cli.table import table_lines, terminal_width
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import Retirement, retired_versions
 from app.services.queries.models import reference_entry
 from app.settings import Settings
 
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     with registry_of(settings) as registry:
         aliases, unreadable = _aliases(registry)
-        entries = [_entry(registry, name, aliases) for name in registry.names()]
+        retired, unknown = _retired(registry)
+        entries = [_entry(registry, name, aliases, retired.get(name)) for name in registry.names()]
     if args.json:
         print(json.dumps({"versions": entries}, indent=2, ensure_ascii=False))
     elif not entries:
@@ -43,7 +45,18 @@ def run(args: argparse.Namespace) -> int:
     if unreadable:
         # The API can repair the file, because the store's configuration says which version is champion.
         print(f"warning: no aliases are shown: {unreadable}; start the API: it writes that file again", file=sys.stderr)
+    if unknown:
+        advice = "restore it from a backup, or remove it and retire the versions again"
+        print(f"warning: no version is shown as retired: {unknown}; {advice}", file=sys.stderr)
     return 0
+
+
+def _retired(registry: ModelRegistry) -> tuple[Mapping[str, Retirement], str | None]:
+    """The retired versions by name; none, and the reason, if their table is damaged."""
+    try:
+        return retired_versions(registry), None
+    except ArtefactRefused as error:
+        return {}, error.message
 
 
 def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
@@ -54,9 +67,12 @@ def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
         return {}, error.message
 
 
-def _entry(registry: ModelRegistry, name: str, table: Mapping[str, str]) -> dict[str, Any]:
-    """A version as plain data; `refused` is the reason why it may not be served, or None."""
+def _entry(
+    registry: ModelRegistry, name: str, table: Mapping[str, str], retirement: Retirement | None
+) -> dict[str, Any]:
+    """A version as plain data; `refused` is why it may not be served, `retired` who retired it, else None."""
     aliases = sorted(alias for alias, version in table.items() if version == name)
+    retired = None if retirement is None else {"at": retirement.at, "by": retirement.by, "note": retirement.note}
     try:
         manifest, history = registry.verified(name).manifest, registry.reference_history(name)
         reference = msgspec.to_builtins(reference_entry(manifest, history))
@@ -64,11 +80,12 @@ def _entry(registry: ModelRegistry, name: str, table: Mapping[str, str]) -> dict
             "version": name,
             "aliases": aliases,
             "refused": None,
+            "retired": retired,
             **_described(manifest),
             "reference": reference,
         }
     except ArtefactRefused as error:
-        return {"version": name, "aliases": aliases, "refused": error.message}
+        return {"version": name, "aliases": aliases, "refused": error.message, "retired": retired}
 
 
 def _described(manifest: Manifest) -> dict[str, Any]:
@@ -80,7 +97,7 @@ def _described(manifest: Manifest) -> dict[str, Any]:
         "runtime": manifest.runtime,
         "dataset": manifest.source.dataset,
         "metrics": manifest.metrics,
-        "sha256": manifest.files["model.joblib"].sha256,
+        "sha256": manifest.model_sha256,
     }
 
 
@@ -108,7 +125,7 @@ def _reference_lines(entry: Mapping[str, Any]) -> Iterator[str]:
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     holdout = entry["metrics"].get("holdout", {})
     return (
-        entry["version"],
+        f"{entry['version']} (retired)" if entry["retired"] else entry["version"],
         ", ".join(entry["aliases"]) or "–",
         entry["estimator"],
         entry["variant"] or "–",

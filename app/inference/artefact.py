@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from app.domain.manifest import MANIFEST_FORMAT, FileSum, Manifest
+from app.domain.manifest import MANIFEST_FORMAT, WITHOUT_PICKLE_FORMAT, FileSum, Manifest
 from app.errors import ArtefactRefused
 
 MANIFEST = "manifest.json"
@@ -29,6 +29,7 @@ _CONTEXT = b"bakeoff manifest\x00"
 # One component, which cannot start with a dot: a signed manifest of another deployment must not name `../../x`.
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 _LARGEST_MANIFEST = 32 * 1024 * 1024
+_FORMATS = (MANIFEST_FORMAT, WITHOUT_PICKLE_FORMAT)
 _DECODER = msgspec.json.Decoder(Manifest)
 
 
@@ -86,9 +87,9 @@ def decoded(data: bytes, path: Path) -> Manifest:
     try:
         # The format first: decoding a later one would only name its first unknown field.
         written_as = _CLAIMS.decode(data).format
-        if written_as != MANIFEST_FORMAT:
+        if written_as not in _FORMATS:
             raise ArtefactRefused(
-                path, f"its format is {written_as}, this release reads {MANIFEST_FORMAT}: publish the model again"
+                path, f"its format is {written_as}, this release reads {_FORMATS[-1]}: publish the model again"
             )
         return _DECODER.decode(data)
     except msgspec.DecodeError as error:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 
 from app.domain.contract import FeatureContract
+from app.inference.model_files import ESTIMATOR as ESTIMATOR
+from app.inference.model_files import GRAPH as GRAPH
+from app.inference.model_files import PLAN as PLAN
+from app.inference.model_files import estimator_of, graph_runtime, is_graph_file
 from app.inference.near_ties import settler_of
 from app.inference.onnx_runtime import OnnxClassifier, OnnxRegressor, open_graph
 from app.inference.plan import decoded_plan
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.ports import Runtime
 
-ESTIMATOR, GRAPH, PLAN, SETTLEMENT = "model.joblib", "model.onnx", "plan.json", "settle.npz"
+SETTLEMENT = "settle.npz"
 
 
 def onnx_runtime(
@@ -38,15 +41,10 @@ def onnx_runtime(
 
 
 def sklearn_runtime(version: str, contract: FeatureContract, files: Mapping[str, bytes]) -> Runtime:
-    """The runtime of the original estimator, unpickled from bytes whose checksum the caller has verified."""
-    return SklearnRuntime(version, unpickled(files[ESTIMATOR]), contract)
-
-
-def unpickled(data: bytes) -> Any:
-    """The object in a joblib file's bytes. Unpickling runs code: pass only bytes that were verified or just written."""
-    import joblib  # deferred: it brings scikit-learn with it, which versions on ONNX do not need
-
-    return joblib.load(BytesIO(data))
+    """The runtime of the original model, loaded from bytes whose checksum the caller has verified."""
+    if is_graph_file(files):
+        return graph_runtime(version, contract, files)
+    return SklearnRuntime(version, estimator_of(files), contract)
 
 
 def _arrays(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:

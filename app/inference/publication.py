@@ -17,11 +17,12 @@ import numpy as np
 
 from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
-from app.domain.manifest import REFERENCE_FILE, Manifest, Source
+from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
 from app.errors import DataRefused
-from app.inference.builder import ESTIMATOR, unpickled
 from app.inference.export.choice import ChosenRuntime, choose, only_by_sklearn
-from app.inference.export.parity import Standard, not_measured, random_rows
+from app.inference.export.parity import Standard, measure, not_measured, random_rows
+from app.inference.graph_file import GraphModel
+from app.inference.model_files import ESTIMATOR, estimator_of, graph_runtime, is_graph_file, requirements_of
 from app.inference.registry import ModelRegistry
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.boundaries import attempt
@@ -38,7 +39,7 @@ class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
     `version` None takes the next free name. `reference` is the content of the drift reference. `training_rows`, shape
     (rows, features) in `RowParser`'s form, are those that it was fitted on, or the reference rows: parity is measured
     on them, and the manifest's `cases` are facts about them. The contract's classes are in the order of the
-    estimator's `classes_`.
+    estimator's `classes_`. `files` hold the model as it was given, and its own modules; None pickles the estimator.
     """
 
     version: str | None
@@ -50,6 +51,7 @@ class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
     reference: bytes
     training_rows: np.ndarray
     examples: tuple[tuple[float | str | None, ...], ...] = ()
+    files: Mapping[str, bytes] | None = None
 
 
 def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, random: int = RANDOM_ROWS) -> Manifest:
@@ -61,12 +63,14 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
     """
     # First, because measuring parity takes long, and a taken name is known at once.
     registry.reserve(draft.version)
-    pickle = _pickled(estimator)
+    files = {ESTIMATOR: _pickled(estimator)} if draft.files is None else dict(draft.files)
     # Compared is what will be loaded, and making it single-threaded leaves the caller's estimator alone.
-    copy = unpickled(pickle)
+    copy = estimator_of(files)
     _fits(copy, draft.contract)
-    chosen = _chosen(copy, draft, random)
+    chosen = _as_given(files, draft) if is_graph_file(files) else _chosen(copy, draft, random)
+    requires = requirements_of(files)
     manifest = Manifest(
+        format=MANIFEST_FORMAT if ESTIMATOR in files else WITHOUT_PICKLE_FORMAT,
         version="",
         ordinal=0,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
@@ -77,15 +81,14 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
         metrics=draft.metrics,
         runtime=chosen.runtime,
         parity=chosen.parity,
-        libraries=library_versions(),
+        libraries={**library_versions(), **requires},
+        requires=requires,
         files={},
         examples=draft.examples,
         cases=case_facts(draft.contract, draft.training_rows),
         data_report=draft.data_report,
     )
-    return registry.publish(
-        manifest, {ESTIMATOR: pickle, REFERENCE_FILE: draft.reference, **chosen.files}, draft.version
-    )
+    return registry.publish(manifest, {**files, REFERENCE_FILE: draft.reference, **chosen.files}, draft.version)
 
 
 def library_versions() -> dict[str, str]:
@@ -95,10 +98,29 @@ def library_versions() -> dict[str, str]:
 
 def described(estimator: Any) -> str:
     """The estimator's class, and for a pipeline those of its steps: `Pipeline(StandardScaler, LogisticRegression)`."""
+    if isinstance(estimator, GraphModel):
+        return "ONNX graph"
     name = type(estimator).__name__
     if not hasattr(estimator, "steps"):
         return name
     return f"{name}({', '.join(step if isinstance(step, str) else described(step) for _, step in estimator.steps)})"
+
+
+def _as_given(files: Mapping[str, bytes], draft: VersionDraft) -> ChosenRuntime:
+    """The graph of an ONNX file: there is nothing else to compare with, so single rows are compared with the batch."""
+    runtime = graph_runtime("candidate", draft.contract, files)
+    try:
+        outputs = runtime.predict(draft.training_rows)
+        if draft.contract.task == "regression" or outputs.probabilities is not None:
+            parity = measure(runtime, Standard(rows=draft.training_rows, outputs=outputs))
+        else:
+            parity = not_measured(Standard(rows=draft.training_rows, outputs=outputs), "")
+            parity = msgspec.structs.replace(parity, holds=True, reason=None)
+    except Exception as error:
+        raise DataRefused(f"the graph does not answer the rows it is published with: {error}") from error
+    if not parity.holds:
+        raise DataRefused(f"the graph answers a row alone otherwise than in a batch: {parity.reason}")
+    return ChosenRuntime(runtime="onnx", files={}, parity=parity)
 
 
 def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:

@@ -159,5 +159,4 @@ def _require_own(manifest: ReferenceManifest, path: Path, published: Manifest, n
 
 def model_sum(published: Manifest) -> str:
     """The SHA-256 of the version's model file; empty where its manifest lists none."""
-    model = published.files.get("model.joblib")
-    return "" if model is None else model.sha256
+    return published.model_sha256

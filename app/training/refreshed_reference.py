@@ -16,7 +16,7 @@ from app.domain.manifest import Manifest, ReferenceManifest, Source
 from app.drift.reference import DriftReference, build_reference
 from app.drift.reference_notes import reference_notes
 from app.errors import DataRefused
-from app.inference.builder import ESTIMATOR, unpickled
+from app.inference.model_files import estimator_of
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
@@ -68,7 +68,7 @@ def refresh_reference(request: RefreshRequest, registry: ModelRegistry, progress
     artefact = registry.verified(request.version)
     published = artefact.manifest
     progress(f"loading {request.version}")
-    model = describe(unpickled(artefact.read(ESTIMATOR)), request.version)
+    model = describe(estimator_of(artefact.files), request.version)
     source = request.reference or _recorded(published)
     progress(f"reading {source}")
     reference = fitting_reference(

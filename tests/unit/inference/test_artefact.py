@@ -143,10 +143,10 @@ def test_a_signed_manifest_cannot_name_files_outside_its_folder(registry, name):
 
 
 def test_a_manifest_of_another_format_is_refused_as_such(registry):
-    newer = msgspec.structs.replace(registry.manifest("v1"), format=2)
+    newer = msgspec.structs.replace(registry.manifest("v1"), format=3)
     for file, content in encoded(newer, KEY).items():
         (registry.root / "v1" / file).write_bytes(content)
-    with pytest.raises(ArtefactRefused, match="format is 2"):
+    with pytest.raises(ArtefactRefused, match="format is 3"):
         registry.manifest("v1")
 
 
