@@ -57,6 +57,13 @@ def category_of(cell: str | None, known: Collection[str], *, needed: bool = Fals
     return None if stands_for_nothing(cell) and not (needed and text) else cell
 
 
+def dated(cell: str | None, form: str) -> str | None:
+    """The cell with midnight behind it, if it is a date alone where the model knows days with a time, as in `form`."""
+    if cell is None or not _DAY.fullmatch(cell) or not _DAY_AND_TIME.fullmatch(form):
+        return cell
+    return cell + _DIGIT.sub("0", form[len(cell) :])
+
+
 class FeatureOfModel(Protocol):
     """What a model takes in a column: numbers (`numeric`), or texts (`categorical`), of which it knows `categories`;
     with `dates_like` those are dates of that form.
@@ -117,7 +124,7 @@ class TableReading:
             return self.numbers(column)
         known = frozenset(feature.categories)
         cells = tuple(category_of(cell, known, needed=not feature.nullable) for cell in self.cells(column))
-        return cells if feature.dates_like is None else tuple(_dated(cell, feature.dates_like) for cell in cells)
+        return cells if feature.dates_like is None else tuple(dated(cell, feature.dates_like) for cell in cells)
 
     @cached_property
     def _writings(self) -> Mapping[str, Writing]:
@@ -131,13 +138,6 @@ class TableReading:
     @cached_property
     def _file_decimal(self) -> str | None:
         return file_decimal_of([self.writing(column) for column in self.table.columns if column.type == "open"])
-
-
-def _dated(cell: str | None, form: str) -> str | None:
-    """The cell with midnight behind it, if it is a date alone where the model knows days with a time."""
-    if cell is None or not _DAY.fullmatch(cell) or not _DAY_AND_TIME.fullmatch(form):
-        return cell
-    return cell + _DIGIT.sub("0", form[len(cell) :])
 
 
 def _number(cell: str | None, decimal: str) -> NumberCell:

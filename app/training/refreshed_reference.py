@@ -20,9 +20,10 @@ from app.inference.model_files import estimator_of
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
+from app.tables.meaning import dated
 from app.tables.model_columns import places_in_file
 from app.training.checks import labelled
-from app.training.columns import Column, known_categories, numeric
+from app.training.columns import Column, categorical, known_categories, numeric
 from app.training.dataset import BUILTIN_SETS, Dataset, load
 from app.training.external_model import ExternalModel, ask, describe, truth_for
 from app.training.external_reference import extra_columns
@@ -150,6 +151,10 @@ def _fitting(published: Manifest, feature: Feature, column: Column) -> Column:
     """The column under the feature's name and of its kind. Raises `DataRefused` if a number is a text."""
     if feature.kind == "categorical":
         known = known_categories(column, frozenset(feature.categories), needed=not feature.nullable)
+        if feature.dates_like is not None:
+            # Versions of earlier releases may know the days of a Parquet file with a time, as midnights.
+            cells = [dated(value, feature.dates_like) for value in known.values]
+            known = categorical(column.name, cells)
         return msgspec.structs.replace(known, name=feature.name)
     if column.boolean:  # as a request that sends true: the model was fitted on 0 and 1
         flags = [np.nan if value is None else float(value == "true") for value in column.values]

@@ -10,7 +10,7 @@ import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from app.drift.reference import DriftReference, build_reference
@@ -188,6 +188,31 @@ def test_rows_without_a_label_are_left_out(published, file_of):
 def test_another_column_of_labels_can_be_named(published, file_of):
     done = refreshed(published, file_of(table().rename(columns={"y": "truth"})), target="truth", reference_is="holdout")
     assert (done.manifest.source.target, done.reference.errors.errors) == ("truth", 0)
+
+
+def hours(frame):
+    """Takes moments in one form only: a day without its time is an error."""
+    return frame.apply(lambda column: pd.to_datetime(column, format="%Y-%m-%dT%H:%M:%S").dt.hour)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_days_are_midnights_to_a_version_of_moments(registry, tmp_path, suffix):
+    moments = pd.date_range("2026-01-01", periods=90, freq="12h")
+    frame = pd.DataFrame({"at": moments.strftime("%Y-%m-%dT%H:%M:%S"), "y": ["night", "noon"] * 45})
+    model = make_pipeline(FunctionTransformer(hours), DecisionTreeClassifier()).fit(frame[["at"]], frame["y"])
+    joblib.dump(model, tmp_path / "model.joblib")
+    frame.to_csv(tmp_path / "first.csv", index=False)
+    first = PublishRequest(model=tmp_path / "model.joblib", reference=tmp_path / "first.csv", target="y", version="v1")
+    publish_external(first, registry, quiet)
+    days = pd.DataFrame({"at": moments[::2].strftime("%Y-%m-%d"), "y": "night"})
+    if suffix == "csv":
+        days.to_csv(tmp_path / "days.csv", index=False)
+    else:
+        days.assign(at=moments[::2]).to_parquet(tmp_path / "days.parquet")
+    frame[::2].to_csv(tmp_path / "midnights.csv", index=False)
+    of_days = refreshed(registry, tmp_path / f"days.{suffix}", reference_is="holdout")
+    assert of_days.manifest.source.sha256 == refreshed(registry, tmp_path / "midnights.csv").manifest.source.sha256
+    assert (of_days.manifest.rows, of_days.reference.errors.errors) == (45, 0)
 
 
 def test_a_regressor_gets_a_reference_of_its_answers(registry, file_of, tmp_path):
