@@ -21,7 +21,7 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from app.drift.crowds import Callers
+from app.drift.callers import Callers, callers_of_rows
 from app.drift.evidence import stream_scores
 from app.drift.reference import DriftReference
 from app.drift.watch import DriftState, start, update
@@ -76,7 +76,7 @@ def crowd_alarms(population: Population, replications: int) -> Table:
                 _, reference = population.reference()
                 live = population.draw(REQUESTS)
                 live[part] = crowd(population, live[part])
-                count += _ever_alarms(reference, live, Callers(users, begins))
+                count += _ever_alarms(reference, live, callers_of_rows(users, begins))
             row = {"alarms": count, "share": count / replications, "upper": upper_limit(count, replications)}
             table[f"100 rows {name}, {caller}"] = row
     return table
@@ -87,7 +87,7 @@ def _ever_alarms(reference: DriftReference, live: np.ndarray, callers: Callers |
     state = start(reference)
     for first in range(0, len(live), 500):
         part = slice(first, first + 500)
-        who = None if callers is None else Callers(callers.users[part], callers.begins[part])
+        who = None if callers is None else callers.part(part)
         state = update(reference, state, live[part], callers=who)
         if state.alarm:
             return True

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
-from app.drift.crowds import Callers
+from app.drift.callers import callers_of_rows
 from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
 from app.drift.watch import DriftState, start, update, update_labels, update_outputs
 from app.inference.sklearn_runtime import SklearnRuntime
@@ -88,7 +88,7 @@ def crowd(kind: str, caller: str) -> Run:
         _, reference = population.reference()
         live = population.draw(REQUESTS)
         live[part] = CROWDS[kind](population, live[part])
-        return update(reference, start(reference), live, callers=Callers(users, begins)).alarms > 0
+        return update(reference, start(reference), live, callers=callers_of_rows(users, begins)).alarms > 0
 
     return run
 

@@ -26,7 +26,7 @@ _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
-_COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC = 1, 2, 4, 8, 16
+_COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC, _OF_SEVERAL = 1, 2, 4, 8, 16, 32
 
 
 class ServedFact(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Marks(msgspec.Struct, frozen=True):
 
     `randomised` as in `ServedFact`; `sticky`: by the user's hash, so that the user is the unit; `first`: the id is that
     of the first row of its request; `synthetic`: the request was marked as test traffic (ids of older releases never
-    say so, and count).
+    say so, and count); `of_several`: its request has more than one row (those of older releases never say so).
     """
 
     version_ordinal: int
@@ -60,6 +60,7 @@ class Marks(msgspec.Struct, frozen=True):
     sticky: bool
     first: bool
     synthetic: bool = False
+    of_several: bool = False
 
 
 def read_marks(prediction_id: str) -> Marks | None:
@@ -77,6 +78,7 @@ def read_marks(prediction_id: str) -> Marks | None:
         sticky=bool(flags & _STICKY),
         first=bool(flags & _FIRST),
         synthetic=bool(flags & _SYNTHETIC),
+        of_several=bool(flags & _OF_SEVERAL),
     )
 
 
@@ -112,6 +114,7 @@ class Signer:
         user = user_hash.to_bytes(6, "big")
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
         flags |= _FIRST | (_STICKY if sticky else 0) | (_SYNTHETIC if synthetic else 0)
+        flags |= _OF_SEVERAL if len(answers) > 1 else 0
         flags_of_the_rest = flags & ~(_RANDOMISED | _FIRST)
         pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
         counter = self._reserve(len(answers))

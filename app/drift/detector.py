@@ -14,14 +14,13 @@ import msgspec
 import numpy as np
 
 from app.drift.bets import BETS
+from app.drift.callers import Callers, each_alone
 from app.drift.crowds import (
     BLOCK,
     Blocks,
-    Callers,
     ClosedBlocks,
     CrowdState,
     after_ordinary,
-    each_alone,
     is_ordinary,
 )
 from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, RaisedStream, unpacked

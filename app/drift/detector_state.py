@@ -13,7 +13,7 @@ from app.drift.crowds import BLOCK, CrowdState
 from app.drift.family import Family
 
 # Of the rules by which a state was computed: states of other rules begin anew, as their figures mean something else.
-RULES: Final = 3
+RULES: Final = 4
 # r and A of the promise: any alarm within T clean requests has at most probability (T + r) / A.
 HEAD_START: Final = 1e4
 ALARM_LEVEL: Final = 2e6

@@ -12,7 +12,10 @@ def new_reference(version: str, options: str = "") -> str:
 
 def later_reference_note(version: str, number: int, since: str) -> str:
     """What a report says that is about a reference which the version got after its publication."""
-    return f"Since {since} requests are compared with reference {number} of {version}; all figures began anew then."
+    return (
+        f"Requests since {since} that have all columns of {version} are compared with its reference {number}; the "
+        "figures began anew with the first of them."
+    )
 
 
 def _how(version: str) -> str:

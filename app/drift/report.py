@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from app.drift.alarm_streams import ASSUMPTION, alarm_streams
+from app.drift.callers import heaviest_share
+from app.drift.crowd_notes import crowd_notes
 from app.drift.evidence import (
     PROMISED_REQUESTS,
     evidence,
@@ -31,9 +33,11 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
     features = column_reports(reference.inputs, state.inputs, watched)
     joint = joint_reports(reference.inputs, state.inputs, watched)
     outputs = output_reports(reference, state)
+    score = max(feature.score for feature in features)
+    crowd = state.inputs.crowd
     return DriftReport(
         version=version,
-        score=max(feature.score for feature in features),
+        score=score,
         evidence=max(part.evidence for part in _parts(features, joint, outputs)),
         alarm=state.alarm,
         alarms=state.alarms,
@@ -51,13 +55,15 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         outputs=outputs,
         least_detectable_outlier_share=least_detectable_outliers(watched, reference.rows),
         answers_from=reference.answers_from,
-        notes=reference_notes(version, reference),
+        notes=(*reference_notes(version, reference), *crowd_notes(crowd, state.inputs.requests, score, features)),
         alarm_streams=alarm_streams(reference, state),
         assumption=ASSUMPTION if state.alarm else None,
         crowds=Crowds(
-            waiting=len(state.inputs.crowd.waiting),
-            skipped=state.inputs.crowd.skipped,
-            few_callers=state.inputs.crowd.few_callers,
+            waiting=len(crowd.waiting),
+            skipped=crowd.skipped,
+            repeated=crowd.repeated,
+            few_callers=crowd.few_callers,
+            heaviest_share=round(heaviest_share(crowd.known), DECIMALS),
         ),
     )
 

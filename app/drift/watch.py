@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Outputs
-from app.drift.crowds import Callers
+from app.drift.callers import Callers
 from app.drift.detector import acknowledge, advance
 from app.drift.detector_state import WINDOW, DetectorState, new_state
 from app.drift.errors import ErrorState, acknowledge_errors, advance_errors, declared_anew, new_errors
@@ -82,7 +82,7 @@ def update(
             keys,
             level=level,
             at_us=None if at_us is None else at_us[part],
-            callers=None if callers is None else Callers(callers.users[part], callers.begins[part]),
+            callers=None if callers is None else callers.part(part),
         )
     state = msgspec.structs.replace(state, inputs=inputs)
     return state if outputs is None else update_outputs(reference, state, outputs, at_us, callers)

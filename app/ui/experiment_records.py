@@ -193,11 +193,15 @@ class ApiAlarmStream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiCrowds(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of large requests and returning users that wait or were left out; whether few callers are the traffic."""
+    """Rows of large requests and returning users: how many wait, were left out, or repeat a case that was sent before.
+
+    `heaviest_share` of the last requests are the most active named user's.
+    """
 
     waiting: int = 0
     skipped: int = 0
-    few_callers: bool = False
+    repeated: int = 0
+    heaviest_share: float = 0.0
 
 
 class ApiDrift(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import read_marks
-from app.drift.crowds import Callers
+from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
 from app.monitor.drift.columns import RowColumns
@@ -31,7 +32,8 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     """One logged row: `features` as logged, or those of a watched version in its order; `at_us`: served at.
 
     `answers` are those of all versions that gave one. `user`: the hash of the user that the request named, 0 for
-    nobody. `version` answered, and `layout` is the id of the row's columns (None: those of `version`).
+    nobody. `key`: 32 bits of a hash of the caller's own key of the case, 0 without one. `version` answered, and
+    `layout` is the id of the row's columns (None: those of `version`).
     """
 
     place: Place
@@ -41,6 +43,7 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     answers: Answers
     prediction_id: str
     user: int
+    key: int = 0
     version: str = ""
     layout: int | None = None
 
@@ -131,6 +134,7 @@ def samples_of(events: Sequence[Event]) -> Samples:
                 _ANSWERS.decode(row.answers),
                 row.prediction_id,
                 row.user_hash,
+                0 if row.own_key is None else key_hash(row.own_key),
                 row.version,
                 row.layout,
             )
@@ -177,7 +181,17 @@ def callers_of(requests: Sequence[LoggedRequest], last_at_us: int) -> Callers:
         marks = read_marks(requests[index].prediction_id)
         # Ids of another format do not say. Before there were such marks, each row counted as a request.
         begins[index] = marks is None or marks.first
-    return Callers(users, begins)
+    alone = begins.copy()
+    alone[:-1] &= begins[1:]
+    # Whether the last row is the last one of its request, the next call would know.
+    marks = read_marks(requests[-1].prediction_id)
+    alone[-1] &= marks is None or not marks.of_several
+    return Callers(users, begins, alone, np.array([request.key for request in requests], dtype=np.int64))
+
+
+def key_hash(own_key: str) -> int:
+    """What is remembered of a caller's own key: 32 bits, never 0."""
+    return int.from_bytes(blake2b(own_key.encode("utf-8", "surrogatepass"), digest_size=4).digest()) or 1
 
 
 def answered_by(requests: Sequence[LoggedRequest], reference: DriftReference, version: str) -> list[LoggedRequest]:

@@ -84,19 +84,13 @@ def _headline(report: ApiDrift) -> None:
     else:
         st.success("**No alarm.** No change in the traffic has been proven.", icon=":material/check_circle:")
     _alarm_streams(report)
-    if report.crowds.few_callers:
-        st.warning(
-            "**Few callers make up the traffic.** A block of ten rows takes one of each caller, so there is little "
-            "evidence, and changes are found late.",
-            icon=":material/group:",
-        )
     promise = report.false_alarm_probability
     st.caption(
         f"Compared with {report.reference_rows:,} reference rows of {report.version}. If nothing changes, the chance "
         f"of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The smallest shift "
         f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations, and the smallest "
         f"share of outliers (at 8 standard deviations) is {share(report.least_detectable_outlier_share)}. Daily cycles "
-        "and replayed requests count as changes."
+        f"and replayed requests count as changes. {_who_counts(report)}"
     )
 
 
@@ -118,6 +112,20 @@ def _alarm_streams(report: ApiDrift) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The streams that raised the alarm.", column_config=fine)
     if report.assumption:
         st.caption(report.assumption)
+
+
+def _who_counts(report: ApiDrift) -> str:
+    """How many rows are no evidence, and why; empty where all are."""
+    crowds = report.crowds
+    counts = {
+        "wait (one row of a caller counts at a time)": crowds.waiting,
+        "of large requests and returning users do not count": crowds.skipped,
+        "repeat a case and count once": crowds.repeated,
+    }
+    parts = [f"{number(count)} {what}" for what, count in counts.items() if count]
+    heaviest = crowds.heaviest_share
+    most = f" The most active user sent {share(heaviest, 0)} of the last requests." if heaviest >= 0.1 else ""
+    return f"Of the rows {_listed(parts)}.{most}" if parts else most.strip()
 
 
 def _listed(parts: list[str]) -> str:

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.drift.crowds import CLOSES_AFTER, MOST_WAITING, Blocks, Callers, CrowdState, after_ordinary, each_alone
+from app.drift.callers import Acquaintance, callers_of_rows, each_alone, heaviest_share
+from app.drift.crowds import Blocks, CrowdState, after_ordinary
 from app.drift.detector import advance
 from app.drift.detector_state import DetectorState, new_state
 from app.drift.evidence import alarm_wealth
 from app.drift.family import Family
 from app.drift.streams import numeric_stream
+from app.drift.waiting import MOST_WAITING
 
 
 def family(rows=200, seed=1):
@@ -27,7 +29,7 @@ def callers(users, sizes=None):
     if sizes is not None:
         begins[:] = False
         begins[np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)] = True
-    return Callers(users, begins)
+    return callers_of_rows(users, begins)
 
 
 def blocks_of(who, state=None):
@@ -52,12 +54,58 @@ def test_a_block_takes_one_row_of_a_request_and_one_of_a_user():
         assert len(named) == len(set(named))
 
 
-def test_waiting_rows_enter_in_the_order_of_the_log_and_none_is_lost():
+def test_waiting_rows_enter_in_an_order_drawn_by_lot_and_none_is_lost():
     blocks, state = blocks_of(callers([0] * 300, [6] + [1] * 294))
     rows = [row for block in blocks for row in block]
     of_the_batch = [row for row in rows if row < 6]
-    assert of_the_batch == sorted(of_the_batch) == list(range(6))
+    assert sorted(of_the_batch) == list(range(6)) != of_the_batch
     assert len(rows) + state.open_rows + len(state.waiting) == 300
+
+
+def test_the_row_of_a_request_that_enters_first_is_drawn():
+    firsts = [row % 5 for row in blocks_of(callers([0] * 20_000, [5] * 4000))[0][0]]
+    assert set(firsts) > {0, 4}
+
+
+def test_rows_wait_for_500_requests_at_most():
+    blocks, state = blocks_of(callers([0] * 2100, [100] + [1] * 2000))
+    entered = [number for number, block in enumerate(blocks) if min(block) < 100]
+    assert max(entered) * 10 <= 600 + 10
+    assert not state.waiting
+    assert state.rows + state.open_rows + state.skipped == 2100
+
+
+def test_a_case_that_is_sent_again_counts_once():
+    keys = np.repeat(np.arange(1, 101), 3)
+    who = callers_of_rows(np.zeros(300, dtype=np.int64), np.ones(300, dtype=bool), keys)
+    blocks, state = blocks_of(who)
+    assert [row for block in blocks for row in block] == list(range(0, 300, 3))
+    assert state.repeated == 200
+
+
+def test_a_user_who_sends_a_share_of_the_requests_all_the_time_is_a_service():
+    chance = np.random.default_rng(5)
+    users = np.where(chance.random(6000) < 0.4, 9, 0)
+    blocks, state = blocks_of(callers(users))
+    late = [row for block in blocks for row in block if row >= 1000]
+    assert abs(np.mean(users[late] == 9) - 0.4) < 0.03
+    assert len(late) > 4900
+    assert abs(heaviest_share(state.known) - 0.4) < 0.05
+
+
+def test_until_services_are_known_no_row_counts():
+    users = np.where(np.arange(1000) % 2 == 0, 9, 0)
+    blocks, _ = blocks_of(callers(users))
+    counted = sorted(row for block in blocks for row in block)
+    assert not [row for row in counted if 30 < row < 400]
+    assert np.mean(users[[row for row in counted if row >= 400]] == 9) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_user_who_was_busy_for_a_while_is_no_service():
+    users = [0] * 2000 + [9, 0] * 300 + [0] * 400
+    blocks, _ = blocks_of(callers(users))
+    for block in blocks:
+        assert sum(2000 <= row < 2600 and row % 2 == 0 for row in block) <= 1
 
 
 def test_a_crowd_is_spaced_and_a_few_rows_are_not_held_for_long():
@@ -67,24 +115,26 @@ def test_a_crowd_is_spaced_and_a_few_rows_are_not_held_for_long():
 
 
 def test_a_block_that_waits_through_500_requests_closes_with_what_it_has():
-    blocks, state = blocks_of(callers([1, 2, 3] * 400))
-    assert {len(block) for block in blocks} == {3}
+    state = CrowdState(known=Acquaintance(requests=2000), opened_after=2000)
+    blocks, state = blocks_of(callers([4, 4, 4, 4, 5] + [4] * 700), state)
+    assert [len(block) for block in blocks][:1] == [2]
     assert state.few_callers
-    assert len(blocks) == (3 * 400 - 1) // (CLOSES_AFTER + 1) or len(blocks) == 3 * 400 // CLOSES_AFTER
 
 
 def test_few_callers_is_over_with_the_first_full_block():
-    _, state = blocks_of(callers([1, 2, 3] * 400))
+    state = CrowdState(known=Acquaintance(requests=2000), opened_after=2000)
+    _, state = blocks_of(callers([4] * 700), state)
+    assert state.few_callers
     _, after = blocks_of(callers(range(100, 160)), msgspec.structs.replace(state, open_rows=0))
     assert not after.few_callers
 
 
 def test_the_queue_is_bounded_and_what_is_left_out_is_counted():
-    _, state = blocks_of(callers([5] * 6000))
-    admitted = state.rows + state.open_rows
+    who = callers([0] * 40_000, [100] * 400)
+    _, state = blocks_of(who)
     assert 0 < len(state.waiting) <= MOST_WAITING
     assert state.one_in > 1
-    assert admitted + len(state.waiting) + state.skipped == 6000
+    assert state.rows + state.open_rows + len(state.waiting) + len(state.gathered) + state.skipped == 40_000
 
 
 def test_ordinary_rows_take_the_short_way_to_the_same_state():
@@ -112,7 +162,7 @@ def test_the_state_does_not_depend_on_how_the_log_is_cut(runs, cuts, seed):
     state, first = new_state(watched), 0
     for size in [*cuts, len(users)]:
         part = slice(first, first + size)
-        piece = Callers(who.users[part], who.begins[part])
+        piece = who.part(part)
         state = advance(watched, state, keys[part], level=alarm_wealth(1), at_us=at_us[part], callers=piece)
         state = msgspec.json.decode(msgspec.json.encode(state), type=DetectorState)
         first += size
@@ -124,9 +174,7 @@ def ever_alarms(users, sizes, keys, watched):
     who, state = callers(users, sizes), new_state(watched)
     for first in range(0, len(keys), 500):
         part = slice(first, first + 500)
-        state = advance(
-            watched, state, keys[part], level=alarm_wealth(1), callers=Callers(who.users[part], who.begins[part])
-        )
+        state = advance(watched, state, keys[part], level=alarm_wealth(1), callers=who.part(part))
         if state.alarm:
             return True
     return False
@@ -143,3 +191,21 @@ def test_one_callers_hundred_rows_raise_no_alarm(rows, user):
     sizes = None if user else [1] * 1000 + [100] + [1] * 3900
     assert not ever_alarms(users, sizes, keys, watched)
     assert ever_alarms([0] * 5000, None, keys, watched)
+
+
+def test_callers_who_differ_raise_no_alarm_and_a_change_of_one_of_them_is_found():
+    chance = np.random.default_rng(11)
+    of_the_service = chance.random(400) < 0.4
+    stream = numeric_stream("x", np.sort(chance.normal(size=400) + of_the_service), chance)
+    watched = Family(seed=3, streams=(stream,), cells=())
+    users = np.where(chance.random(8000) < 0.4, 9, 0)
+    keys = (chance.normal(size=8000) + (users == 9))[:, None]
+    assert not ever_alarms(users, None, keys, watched)
+    keys[4000:][users[4000:] == 9] += 2
+    assert ever_alarms(users, None, keys, watched)
+
+
+def test_batches_that_are_always_sorted_raise_no_alarm():
+    keys = np.sort(np.random.default_rng(13).normal(size=(1600, 5)), axis=1).reshape(-1, 1)
+    assert not ever_alarms([0] * 8000, [5] * 1600, keys, family())
+    assert ever_alarms([0] * 1600, None, keys[::5], family())

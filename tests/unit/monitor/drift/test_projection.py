@@ -232,12 +232,14 @@ def test_the_rows_of_one_user_raise_no_alarm(log):
     assert not log.report().alarm
 
 
-def test_few_callers_are_shown_and_what_waits_is_counted(log):
+def test_users_who_are_services_are_shown_and_what_is_left_out_is_counted(log):
     for number in range(620):
         log.requests(1, seed=number, user_hash=1 + number % 3)
     log.watch()
     crowds = log.report().crowds
-    assert (crowds.few_callers, crowds.skipped, crowds.waiting > 100) == (True, 0, True)
+    assert (crowds.few_callers, 360 < crowds.skipped < 400, crowds.waiting < 10) == (False, True, True)
+    assert crowds.heaviest_share == pytest.approx(1 / 3, abs=0.01)
+    assert "of the rows are no evidence" in log.report().notes[-1]
 
 
 def test_a_state_of_other_rules_begins_anew_and_says_so(log, caplog):
@@ -434,7 +436,10 @@ def test_a_later_reference_begins_the_drift_of_its_version_anew(log, caplog):
     assert (alarmed.alarm, alarmed.requests, alarmed.reference_number) == (True, 200, 0)
     assert (after.alarm, after.alarms, after.requests, after.reference_number) == (False, 0, 30, 1)
     assert after.reference_since == iso_utc(later.from_us)
-    assert f"Since {after.reference_since} requests are compared with reference 1 of v1" in after.notes[0]
+    assert (
+        f"Requests since {after.reference_since} that have all columns of v1 are compared with its reference 1"
+        in after.notes[0]
+    )
     assert (other.alarm, other.requests, other.reference_number) == (True, 230, 0)
     [record] = caplog.records
     assert (record.message, record.event_fields["version"]) == ("drift_begun_anew", "v1")
