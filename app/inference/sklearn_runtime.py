@@ -36,6 +36,29 @@ def parts_of(estimator: Any) -> Iterator[Any]:
             waiting.extend(vars(thing).values())
 
 
+def by_scikit_learn(model: Any, *names: str) -> bool:
+    """Whether it is of one of scikit-learn's own classes of these names, or of any if none is given.
+
+    By exact class and module: a subclass, or a class of the same name elsewhere, may compute something else.
+    """
+    kind = type(model)
+    return kind.__module__.startswith("sklearn.") and (not names or kind.__name__ in names)
+
+
+_SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
+
+
+def unwrapped(estimator: Any) -> Any:
+    """The estimator that answers for a search or a frozen one; itself if it is neither."""
+    while True:
+        if by_scikit_learn(estimator, *_SEARCHES) and hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        elif by_scikit_learn(estimator, "FrozenEstimator"):
+            estimator = estimator.estimator
+        else:
+            return estimator
+
+
 def make_single_threaded(estimator: Any) -> None:
     """Set every `n_jobs` in it to 1: a request has one core, and a forest sums its trees in a fixed order only then."""
     for part in parts_of(estimator):

@@ -6,7 +6,6 @@ arithmetic is repeated here, else the estimator itself.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from io import BytesIO
@@ -14,13 +13,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from onnx import TensorProto, ValueInfoProto, helper
 
 from app.domain.contract import FeatureContract
 from app.inference.builder import GRAPH, PLAN, SETTLEMENT
+from app.inference.export.boosting import boosting_graph, is_boosting
+from app.inference.export.graphs import ROWS, Rows, by_skl2onnx, keep_last_output
+from app.inference.export.members import is_joined, joined_graph
 from app.inference.export.steps import split_pipeline
 from app.inference.export.trees import TreeModel, tree_graph, tree_model
 from app.inference.plan import Layout, NotExportable, RuntimePlan, Settling, Step, encoded_plan
-from app.inference.sklearn_runtime import parts_of
+from app.inference.sklearn_runtime import by_scikit_learn
 
 _LINEAR = ("LogisticRegression", "LogisticRegressionCV")
 
@@ -40,7 +43,7 @@ def settlement_of(model: Any, trees: TreeModel | None) -> Settlement:
     """The settlement of a classifier from exported arrays if there is one, else by the estimator."""
     if trees is not None and trees.classes_by_sum:
         return _of_trees(trees)
-    if type(model).__module__.startswith("sklearn.") and type(model).__name__ in _LINEAR:
+    if by_scikit_learn(model, *_LINEAR):
         return Settlement(kind="linear", arrays={"coefficients": model.coef_, "intercept": model.intercept_})
     return BY_ESTIMATOR
 
@@ -52,7 +55,6 @@ def _of_trees(model: TreeModel) -> Settlement:
     return Settlement(kind="sum_of_trees", arrays={**arrays, "initial": model.initial})
 
 
-_OPSETS = {"": 21, "ai.onnx.ml": 3}
 _TYPES = ("float64", "float32")
 
 
@@ -89,7 +91,17 @@ def _prepared(steps: tuple[Step, ...], model: Any, contract: FeatureContract) ->
     if trees is not None:
         typed = msgspec.structs.replace(plan, dtype="float32" if rounds else "float64")
         yield Candidate(plan=typed, convert=partial(tree_graph, trees, model.n_features_in_), settlement=settlement)
+    if is_boosting(model):
+        typed = msgspec.structs.replace(plan, dtype="float32")
+        yield Candidate(plan=typed, convert=partial(_boosting, model), settlement=settlement)
+        return
     yield from _in_both_types(plan, model, contract, settlement)
+
+
+def _boosting(model: Any) -> bytes:
+    graph = boosting_graph(model)
+    keep_last_output(graph.graph)
+    return bytes(graph.SerializeToString())
 
 
 def _layouts(estimator: Any, contract: FeatureContract) -> tuple[Layout, ...]:
@@ -112,46 +124,45 @@ def files_of(candidate: Candidate, graph: bytes) -> dict[str, bytes]:
 def _in_both_types(
     plan: RuntimePlan, model: Any, contract: FeatureContract, settles: Settlement
 ) -> Iterator[Candidate]:
+    double = msgspec.structs.replace(plan, settling=settles.kind)
+    if is_joined(model):
+        yield Candidate(plan=double, convert=partial(_joined, model, double, contract), settlement=settles)
     for dtype in _TYPES:
-        typed = msgspec.structs.replace(plan, dtype=dtype, settling=settles.kind)
+        typed = msgspec.structs.replace(double, dtype=dtype)
         yield Candidate(plan=typed, convert=partial(_graph, model, typed, contract), settlement=settles)
 
 
 def _graph(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
     """The model as an ONNX graph of a single output: the probabilities, or the values of a regression."""
+    made = by_skl2onnx(model, _inputs(model, plan, contract), has_classes=contract.task == "classification")
+    return bytes(made.SerializeToString())
+
+
+def _inputs(model: Any, plan: RuntimePlan, contract: FeatureContract) -> list[tuple[str, Any]]:
+    """The graph's inputs as skl2onnx takes them: one matrix, or the columns under the names that the model has."""
     # Deferred: slow to import, and not needed for trees.
-    from skl2onnx import to_onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
-    if any(map(_splits_on_gaps, parts_of(model))):
-        raise NotExportable("a tree splits on missing values alone, and the converter does not end on such a split")
     number = DoubleTensorType if plan.dtype == "float64" else FloatTensorType
     if plan.layout == "matrix":
-        inputs = [("rows", number([None, model.n_features_in_]))]
-    else:
-        names = getattr(model, "feature_names_in_", contract.names)
-        kinds = [number if feature.kind == "numeric" else StringTensorType for feature in contract.features]
-        inputs = [(name, kind([None, 1])) for name, kind in zip(names, kinds, strict=True)]
-    options = {"zipmap": False} if contract.task == "classification" else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        graph = to_onnx(model, initial_types=inputs, options=options, target_opset=_OPSETS)
-    _keep_last_output(graph.graph)
-    return bytes(graph.SerializeToString())
+        return [(ROWS, number([None, model.n_features_in_]))]
+    names = getattr(model, "feature_names_in_", contract.names)
+    kinds = [number if feature.kind == "numeric" else StringTensorType for feature in contract.features]
+    return [(name, kind([None, 1])) for name, kind in zip(names, kinds, strict=True)]
 
 
-def _splits_on_gaps(part: Any) -> bool:
-    """Whether it is a tree in which a split has no threshold: there, scikit-learn compares with infinity."""
-    tree = getattr(part, "tree_", None)
-    return tree is not None and not np.isfinite(tree.threshold).all()
+def _joined(model: Any, plan: RuntimePlan, contract: FeatureContract) -> bytes:
+    """The graph of a model that is made of others, in double."""
+    types = _inputs(model, plan, contract)
+    columns = plan.layout == "columns"
+    rows = Rows({name: name for name, _ in types}, tuple(types) if columns else None)
+    return bytes(
+        joined_graph(
+            model, rows, [_as_onnx(name, kind) for name, kind in types], max(1, len(contract.classes))
+        ).SerializeToString()
+    )
 
 
-def _keep_last_output(graph: Any) -> None:
-    """Remove the output of class labels and the nodes that compute it: labels follow from the probabilities."""
-    del graph.output[:-1]
-    needed = {graph.output[0].name}
-    for node in reversed(graph.node):  # nodes come in order of use
-        if needed.intersection(node.output):
-            needed.update(node.input)
-    for node in [node for node in graph.node if not needed.intersection(node.output)]:
-        graph.node.remove(node)
+def _as_onnx(name: str, kind: Any) -> ValueInfoProto:
+    is_text = type(kind).__name__ == "StringTensorType"
+    return helper.make_tensor_value_info(name, TensorProto.STRING if is_text else TensorProto.DOUBLE, kind.shape)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from app.domain.classes import boolean_values
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Parity
 from app.domain.prediction import Outputs
@@ -23,7 +24,7 @@ _SINGLY = 100
 def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """`count` rows in `RowParser`'s form: numbers uniform within the training range, known categories.
 
-    5 % of the values of a nullable feature are missing, and 2 % of those with open categories are unknown ones.
+    A feature of choices or booleans has only those: no request carries another number. 5 % of the values of a nullable feature are missing, and 2 % of those with open categories are unknown ones.
     """
     generator = np.random.default_rng(seed)
     rows = np.empty((count, len(contract.features)), dtype=np.float64 if contract.all_numeric else np.object_)
@@ -35,6 +36,14 @@ def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int
 
 
 def _numbers(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    only = feature.choices or tuple((boolean_values(feature) or {}).values())
+    drawn = generator.choice(np.array(only, dtype=float), count) if only else _uniform(feature, seen, count, generator)
+    if feature.nullable:
+        drawn[generator.random(count) < _NULLS] = np.nan
+    return drawn
+
+
+def _uniform(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     values = seen.astype(np.float64)
     values = values[np.isfinite(values)]
     # A column without a number in training: any number is as good.
@@ -42,10 +51,7 @@ def _numbers(feature: Feature, seen: np.ndarray, count: int, generator: np.rando
         values = np.zeros(1)
     low = values.min() if feature.minimum is None else feature.minimum
     high = values.max() if feature.maximum is None else feature.maximum
-    drawn = generator.uniform(low, high, count)
-    if feature.nullable:
-        drawn[generator.random(count) < _NULLS] = np.nan
-    return drawn
+    return generator.uniform(low, high, count)
 
 
 def _categories(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from app.inference.plan import Affine, Branch, Branches, Category, Impute, NotExportable, OneHot, Ordinal, Step
+from app.inference.sklearn_runtime import unwrapped
 
 
 def split_pipeline(estimator: Any) -> tuple[tuple[Step, ...], Any]:
     """The exported steps before the model, and the model itself; nested pipelines too. Raises `NotExportable`."""
+    estimator = unwrapped(estimator)
     if not hasattr(estimator, "steps"):
         return (), estimator
     *before, (_, model) = estimator.steps
@@ -157,8 +159,8 @@ def _tables(encoder: Any) -> tuple[tuple[Category, ...], ...]:
 def _category(value: object) -> Category:
     if value is None or value != value:
         return None
-    # True equals 1.0: as a category it would be found for the number 1 too.
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    # A boolean is a number here, as in the rows: False and True are 0 and 1 to scikit-learn's encoders too.
+    if not isinstance(value, str | int | float):
         raise NotExportable(f"a category or filling of type {type(value).__name__}")
     return value if isinstance(value, str) else float(value)
 

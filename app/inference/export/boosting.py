@@ -1,0 +1,93 @@
+"""ONNX graphs of XGBoost, LightGBM and CatBoost, by onnxmltools or by the library's own export.
+
+These libraries are extras (`requirements-boosting.txt`). The module of the estimator says which one it is, and so is
+loaded already where one of these functions runs: nothing is imported here that may be absent, except onnxmltools.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from app.inference.plan import NotExportable
+
+# The newest opset that onnxmltools writes.
+_OPSET = 15
+
+
+def is_boosting(model: Any) -> bool:
+    """Whether it is a model of one of these libraries itself; a subclass may compute something else."""
+    return library_of(model) in _CONVERTERS
+
+
+def library_of(part: Any) -> str:
+    """The package that defines the class of `part`: `sklearn`, `lightgbm`."""
+    return type(part).__module__.partition(".")[0]
+
+
+def boosting_graph(model: Any) -> onnx.ModelProto:
+    """The graph of a fitted model: float32 rows (n, features) to labels and, last, probabilities or values.
+
+    Raises `NotExportable` without onnxmltools, and whatever the converter raises for settings that it does not know.
+    """
+    made = _CONVERTERS[library_of(model)](model)
+    _without_zipmap(made.graph)
+    return made
+
+
+def _lightgbm(model: Any) -> onnx.ModelProto:
+    inputs = _inputs(model.n_features_in_)
+    return _tools("lightgbm").convert(model, initial_types=inputs, target_opset=_OPSET, zipmap=False)
+
+
+def _xgboost(model: Any) -> onnx.ModelProto:
+    # The converter reads column numbers off names of the form f0, f1: the copy forgets the names of the data frame.
+    plain = copy.deepcopy(model)
+    booster = plain.get_booster()
+    booster.feature_names = booster.feature_types = None
+    return _tools("xgboost").convert(plain, initial_types=_inputs(model.n_features_in_), target_opset=_OPSET)
+
+
+def _tools(library: str) -> Any:
+    try:
+        return importlib.import_module(f"onnxmltools.convert.{library}")
+    except ModuleNotFoundError as error:
+        raise NotExportable(f"{error.name} is not installed: pip install -r requirements-boosting.txt") from error
+
+
+def _inputs(features: int) -> list[Any]:
+    types = importlib.import_module("onnxmltools.convert.common.data_types")
+    return [("rows", types.FloatTensorType([None, features]))]
+
+
+def _catboost(model: Any) -> onnx.ModelProto:
+    if model.get_cat_feature_indices():
+        raise NotExportable("CatBoost exports no graph of a model with categories")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        model.save_model(str(path), format="onnx")
+        return onnx.load(path)
+
+
+_CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
+    "lightgbm": _lightgbm,
+    "xgboost": _xgboost,
+    "catboost": _catboost,
+}
+
+
+def _without_zipmap(graph: onnx.GraphProto) -> None:
+    """Replace a last output of maps, one from class to probability for each row, by the matrix that it is made of."""
+    maps = next((node for node in graph.node if node.op_type == "ZipMap"), None)
+    if maps is None:
+        return
+    graph.node.remove(maps)
+    del graph.output[-1]
+    graph.output.append(helper.make_tensor_value_info(maps.input[0], TensorProto.FLOAT, [None, None]))
