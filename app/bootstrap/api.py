@@ -12,6 +12,7 @@ from app.bootstrap.parts import Shared, breaker, generations
 from app.bootstrap.worker import Worker
 from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import served_names
 from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.ports import LoadedModels
@@ -79,7 +80,7 @@ class Api:
             loaded_models,
             self._configurations.current(),
             partial(breaker, shared.settings),
-            published=shared.registry.names,
+            published=partial(served_names, shared.registry),
         )
         watcher = ConfigWatcher(self._configurations, live, AliasKeeper(shared.registry))
         reload = Reload(

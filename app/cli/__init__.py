@@ -53,6 +53,11 @@ GROUPS = (
             "models": Command(
                 "app.cli.models", "list the versions in the model registry", ("bakeoff models", "bakeoff models --json")
             ),
+            "retire": Command(
+                "app.cli.retire",
+                "take versions out of service without removing them, or bring them back",
+                ("bakeoff retire v3 v4", "bakeoff retire --keep 5", "bakeoff retire --undo v3"),
+            ),
         },
     ),
     Group(

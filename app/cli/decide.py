@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     body = {"action": args.action, "version": args.version, "note": args.note or None}
     # As bytes: requests sends text as Latin-1, and names need not fit in that.
-    headers = {"X-Actor": (args.actor or _user()).encode()}
+    headers = {"X-Actor": (args.actor or user_name()).encode()}
     answer = ask(url, "/experiment/decision", settings.admin_token, body, headers)
     print(json.dumps(answer, indent=2, ensure_ascii=False) if args.json else _text(answer))
     return 0
@@ -65,7 +65,8 @@ def _named(decision: Mapping[str, Any]) -> str:
     return " ".join(part for part in (decision["action"], decision["version"]) if part)
 
 
-def _user() -> str:
+def user_name() -> str:
+    """The name of who runs the command, as the audit log takes it."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # an unknown uid in a container

@@ -119,24 +119,29 @@ def _registry(settings: Settings) -> Iterator[Diagnosis]:
 def _versions(settings: Settings) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
     from app.cli.access import registry_of
+    from app.inference.registry import RETIRED
+    from app.inference.retirement import retired_versions
 
     installed = _installed("scikit-learn") or ""
     findings: list[Diagnosis] = []
+    unserved: list[Diagnosis] = []
     references: list[Diagnosis | None] = []
     try:
         with registry_of(settings) as registry:
+            retired = retired_versions(registry)
             for name in registry.names():
                 try:
-                    findings.append(doctor.of_version(registry.verified(name).manifest, installed))
+                    finding = doctor.of_version(registry.verified(name).manifest, installed)
                 except ArtefactRefused as error:
                     advice = "it is not served: restore its folder from a backup, or remove it"
-                    findings.append(Diagnosis(f"version {name}", "broken", error.message, advice))
+                    finding = Diagnosis(f"version {name}", "broken", error.message, advice)
                 else:
                     references.append(doctor.of_references(name, registry.reference_history(name)))
+                (unserved if name in retired else findings).append(finding)
             references += map(doctor.of_stray_reference, registry.stray_references())
             registry.aliases()
-    except ArtefactRefused as error:  # of the aliases: those of versions are findings already
-        yield Diagnosis(_SHELF, "broken", error.message, "start the API: it writes that file again")
+    except ArtefactRefused as error:  # of the tables: those of versions are findings already
+        yield doctor.of_table(error.message, str(settings.model_dir / RETIRED) in error.message)
         return
     except BakeoffError as error:
         advice = "make that folder readable for this user, or set MODEL_DIR or DATA_DIR to the right one"
@@ -145,6 +150,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     served = sum(finding.state != "broken" for finding in findings)
     yield doctor.of_registry(str(settings.model_dir), len(findings), served)
     yield from findings
+    yield from map(doctor.retired, unserved)
     yield from filter(None, references)
 
 

@@ -137,9 +137,11 @@ def _described(feature: Feature) -> str:
 
 
 def _contracts(registry: ModelRegistry) -> Iterator[tuple[str, FeatureContract]]:
-    """The contracts of the versions that can be read, oldest first."""
+    """The contracts of the versions that can be read and are not retired, oldest first."""
+    from app.inference.retirement import served_names
+
     manifests = []
-    for name in registry.names():
+    for name in served_names(registry):
         try:
             manifests.append(registry.manifest(name))
         except (ArtefactRefused, UnknownVersion):

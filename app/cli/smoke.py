@@ -13,6 +13,7 @@ from app.cli.access import registry_of
 from app.domain.known_answers import KnownAnswers
 from app.errors import ArtefactRefused, DataRefused, NotReady
 from app.inference.loader import known_answers
+from app.inference.retirement import served_names
 from app.settings import Settings
 from app.simulation.smoke import Smoke, SmokeCheck
 from app.store.keys import FILE_NAME
@@ -61,7 +62,7 @@ def _print(check: SmokeCheck) -> None:
 
 
 def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
-    """The answers of the original scikit-learn model, for every version that is not refused.
+    """The answers of the original scikit-learn model, for every version that is neither refused nor retired.
 
     Raises `NotReady` if there is no such version.
     """
@@ -74,7 +75,7 @@ def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
         )
     known, refused = [], []
     with registry_of(settings) as registry:
-        names = registry.names()
+        names = served_names(registry)
         for name in names:
             try:
                 known.append(known_answers(registry, name))

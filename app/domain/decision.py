@@ -14,6 +14,7 @@ DecisionAction = Literal["promote", "rollback", "keep"]
 CONFIGURE = "configure"
 MONITOR = "monitor"
 RAMP, WEIGHTS = "ramp", "weights"
+RETIRE, RESTORE = "retire", "restore"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -35,9 +36,10 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the audit log, for one decision. `seq` numbers the entries.
 
     An entry never changes, except that `checked` is added after a roll-back. `action` is `promote`, `rollback`, `keep`
-    or `configure`; the monitor also writes `ramp` and `weights` (of the policy thompson). `version` is the champion
-    afterwards, or the version that is ramped. `experiment_id` is the experiment that was decided, `epoch` the config
-    revision that the decision created. `actor` is a name that the caller gave, or `monitor` for automatic decisions.
+    or `configure`; the monitor also writes `ramp` and `weights` (of the policy thompson), and `bakeoff retire` writes
+    `retire` and `restore`. `version` is the champion afterwards, or the version that is ramped, retired or restored.
+    `experiment_id` is the experiment that was decided, `epoch` the config revision that the decision created. `actor` is
+    a name that the caller gave, or `monitor` for automatic decisions.
     `evidence` is the report at that moment, None if there was none.
     """
 
@@ -68,6 +70,15 @@ class PendingDecision(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None
     changes: Mapping[str, Change]
     evidence: ExperimentReport | None
+
+
+class AuditNote(msgspec.Struct, frozen=True, kw_only=True):
+    """An audit entry to write for something that changes no configuration, and belongs to no experiment."""
+
+    actor: str
+    action: str
+    version: str
+    note: str | None
 
 
 class Decided(msgspec.Struct, frozen=True):

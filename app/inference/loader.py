@@ -21,9 +21,11 @@ from app.domain.rows import RowParser
 from app.domain.typical_row import typical_row
 from app.errors import ArtefactRefused, UnknownVersion
 from app.inference.artefact import Artefact
-from app.inference.builder import ESTIMATOR, onnx_runtime, sklearn_runtime
+from app.inference.builder import onnx_runtime, sklearn_runtime
 from app.inference.classes import renumbered
+from app.inference.model_files import MissingLibrary, is_graph_file, require_libraries
 from app.inference.registry import ALIASES, ModelRegistry
+from app.inference.retirement import retired_models
 from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runtime
 
 _log = logging.getLogger(__name__)
@@ -43,8 +45,14 @@ def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None
         return renumbered(known, registry.classes(manifest))
     _compare_libraries(manifest)
     try:
+        require_libraries(manifest, artefact.files)
         runtime = _runtime(artefact)
         _warm_up(runtime, manifest)
+    except MissingLibrary as error:
+        raise ArtefactRefused(artefact.folder, error.message) from error
+    except ModuleNotFoundError as error:
+        reason = f"needs the module {error.name!r}, which is not here: install its package where the API runs"
+        raise ArtefactRefused(artefact.folder, reason) from error
     except Exception as error:  # whatever a file makes a library raise, the other versions must load
         raise ArtefactRefused(artefact.folder, f"does not run: {type(error).__name__}: {error}") from error
     version = LoadedVersion(
@@ -54,7 +62,7 @@ def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None
         parser=RowParser(manifest.contract),
         runtime=runtime,
         runtime_name=manifest.runtime,
-        sha256=manifest.files[ESTIMATOR].sha256,
+        sha256=manifest.model_sha256,
         manifest=msgspec.to_builtins(manifest),
     )
     return renumbered(version, registry.classes(manifest))
@@ -69,7 +77,10 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
     loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
     refused: list[RefusedVersion] = []
+    retired = retired_models(registry, before, refused)
     for name in registry.names():
+        if name in retired:
+            continue
         try:
             version = load_version(registry, name, loaded.get(name))
         except (ArtefactRefused, UnknownVersion) as error:
@@ -88,7 +99,8 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
         aliases = {}
         refused.append(RefusedVersion(name=ALIASES, reason=error.message))
     in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
-    return _loaded_models(in_order, aliases, tuple(refused))
+    models = _loaded_models(in_order, aliases, tuple(refused))
+    return msgspec.structs.replace(models, retired=retired)
 
 
 def _same_ordinal(twin: str) -> str:
@@ -112,7 +124,9 @@ def _runtime(artefact: Artefact) -> Runtime:
     def original() -> Runtime:
         return sklearn_runtime(version, contract, files)
 
-    return original() if manifest.runtime == "sklearn" else onnx_runtime(version, contract, files, original)
+    if manifest.runtime == "sklearn" or is_graph_file(files):
+        return original()
+    return onnx_runtime(version, contract, files, original)
 
 
 def _warm_up(runtime: Runtime, manifest: Manifest) -> None:

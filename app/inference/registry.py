@@ -35,6 +35,8 @@ from app.inference.references import (
 )
 
 ALIASES = "aliases.json"
+# Without a dot in front, as it is restored from a backup by the release before, which does not read it.
+RETIRED = "retired.json"
 LAST_ORDINAL = ".last_ordinal"
 # Starts with a dot, so that no version can have the name: see `VERSION_NAME`.
 _INCOMING = ".incoming-"
@@ -255,7 +257,7 @@ def registry_files(root: Path) -> dict[str, Path]:
     """
     if not root.is_dir():
         return {}
-    own = [root / name for name in (ALIASES, LAST_ORDINAL) if (root / name).is_file()]
+    own = [root / name for name in (ALIASES, RETIRED, LAST_ORDINAL) if (root / name).is_file()]
     return {str(path.relative_to(root)): path for path in [*_version_files(root), *reference_files(root), *own]}
 
 

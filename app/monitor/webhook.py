@@ -18,7 +18,7 @@ import msgspec
 import requests
 from msgspec.structs import replace
 
-from app.domain.decision import CONFIGURE, RAMP, WEIGHTS, AuditEntry
+from app.domain.decision import CONFIGURE, RAMP, RESTORE, RETIRE, WEIGHTS, AuditEntry
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.errors import SettingError
@@ -123,6 +123,8 @@ _DONE = {
     "keep": "kept",
     RAMP: "steered the ramp of",
     ACKNOWLEDGE: "acknowledged the drift alarm of",
+    RETIRE: "retired",
+    RESTORE: "restored",
 }
 _MOST_AT_ONCE = 100
 

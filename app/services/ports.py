@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -43,13 +43,23 @@ class RefusedVersion(msgspec.Struct, frozen=True):
     reason: str
 
 
+class RetiredVersion(msgspec.Struct, frozen=True):
+    """A retired version, which is not loaded: what reading its past predictions and their labels needs.
+
+    Where its manifest is refused, `ordinal` is 0, which no version has, and the contract is empty.
+    """
+
+    ordinal: int
+    contract: FeatureContract
+
+
 class LoadedModels(msgspec.Struct, frozen=True):
     """The loaded versions by name, in order of their ordinals; replaced as a whole, never changed.
 
     Requests that force no version are parsed against the contract of `reference`: the champion, or the first version.
     `compatible` are the versions that can be asked the same requests, the only ones that routing and shadow use; with
     at least one version, the reference is among them. `excluded` has the reason for each other loaded version.
-    `refused` are the versions that may not be served.
+    `refused` are the versions that may not be served, `retired` those that are not to be.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -58,6 +68,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     aliases: Mapping[str, str]
     refused: tuple[RefusedVersion, ...] = ()
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+    retired: Mapping[str, RetiredVersion] = msgspec.field(default_factory=dict)
 
     def led_by(self, reference: str | None) -> LoadedModels:
         """The same versions with another reference, which decides who can be asked the same requests."""
@@ -74,6 +85,18 @@ class Sink(Protocol):
     def record(self, exposure: Exposure) -> None: ...
 
     def failed(self, version: str, reason: str) -> None: ...
+
+
+# For so long a key that a caller gave to a case means this case; later it may be given to another one.
+KEY_DAYS = 90
+
+
+class KeyLookup(Protocol):
+    """Finds predictions by the caller's own keys. Raises `StoreUnavailable`."""
+
+    def bound(self, keys: Collection[str]) -> Mapping[str, str]:
+        """The prediction id by key, for the keys that a prediction of the last `KEY_DAYS` days has."""
+        ...
 
 
 class ExposureLog(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.decision import RAMP, AuditEntry, Change, Decided, PendingDecision, ProbeResult
+from app.domain.decision import RAMP, AuditEntry, AuditNote, Change, Decided, PendingDecision, ProbeResult
 from app.domain.experiment import Configuration
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
@@ -145,6 +145,16 @@ class DecisionTable:
         if latest is None:
             raise NotReady("there is no configuration yet: the api makes one within a second of loading a version")
         return Decided(latest, None)
+
+    def record(self, act: Callable[[Configuration | None], Sequence[AuditNote]], at_us: int) -> None:
+        """Call `act` with the configuration in force, which nobody can change meanwhile, and write its entries.
+
+        `at_us` is µs since 1970. Raises what `act` raises, and then writes nothing.
+        """
+        with self._database.begin(DURABLE) as connection:
+            for note in act(latest_of(connection)):
+                row = {**msgspec.structs.asdict(note), "at_us": at_us, "experiment_id": None, "epoch": None}
+                connection.execute(text(statements("decisions")["append"]), {**row, "changes": None, "evidence": None})
 
     def add_check(self, seq: int, checked: ProbeResult) -> None:
         """Add to an entry whether the version that it brought back answered its health probe."""

@@ -130,6 +130,7 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
     return AvailableVersions(
         versions=tuple(loaded_models.versions),
         refused=tuple(refused.name for refused in loaded_models.refused),
+        retired=tuple(loaded_models.retired),
         eligible=loaded_models.compatible,
         excluded=loaded_models.excluded,
         champion=loaded_models.aliases.get("champion"),

@@ -140,10 +140,13 @@ class Decisions:
         return _if_changed(self._commit(transition, _Reason("rollback", MONITOR, reason), leader))
 
     def promote(self, experiment_id: str, version: str, reason: str) -> Decided | None:
-        """Promote as AUTO_DECIDE allows; None if it does not, the version is champion, or the experiment has ended."""
+        """Promote as AUTO_DECIDE allows; None if it does not, or the version is champion or retired, or the experiment
+        has ended."""
 
         def transition(latest: Configuration) -> Configuration | None:
             allowed = _allowed(latest, experiment_id, "promote") and latest.champion != version
+            # A version that was retired in shadow has left the split, while the report still has its evidence.
+            allowed = allowed and version in latest.weights
             return promoted(latest, version) if allowed else None
 
         return _if_changed(self._commit(transition, _Reason("promote", MONITOR, reason), lambda _after: version))

@@ -17,6 +17,7 @@ from app.domain.contract import Task
 from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, ExperimentTerms, normalised
 from app.errors import SettingError
 from app.scoring.table import names_for
+from app.services.control.retirement import dropped
 from app.settings import Settings
 
 # The `source` of a configuration, as the store, the audit log and the API have it.
@@ -48,7 +49,8 @@ class AvailableVersions(msgspec.Struct, frozen=True):
 
     `versions` are loaded, by ordinal; `eligible` are those that can be asked the same requests, `excluded` has the
     reason for each of the others. `champion` is where the alias points. `refused` versions are in the registry but may
-    not be served. `ordinals` are by name, and so are `cases`, what the manifests say of the rows of their references.
+    not be served, `retired` ones are not to be. `ordinals` are by name, and so are `cases`, what the manifests say of
+    the rows of their references.
     """
 
     versions: tuple[str, ...]
@@ -56,6 +58,7 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     champion: str | None
     task: Task
     refused: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
     cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -81,14 +84,15 @@ def reconcile(
 
     Other versions or other terms begin a new experiment; another split is a new revision of the same one. Nothing
     changes while no version is loaded, nor for a new version that is refused; a known one that is refused keeps its
-    place, at weight 0. Raises `SettingError` for a metric or a baseline that does not fit the loaded versions.
+    place, at weight 0. A retired version that was in shadow leaves the split of the same experiment.
+    Raises `SettingError` for a metric or a baseline that does not fit the loaded versions.
     """
     if not available.versions:
         return None
     start = _start(settings, available, latest or _NOTHING_DECIDED)
     wanted = _in_same_experiment(start)
     before = start.before
-    if wanted.terms != before.terms or set(start.versions) != set(before.weights):
+    if wanted.terms != before.terms or set(start.versions) != before.weights.keys() - start.dropped:
         wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=next_terms(wanted))
     # Facts of another reference are a reason for no revision: a running experiment goes by those it began with.
     if replace(wanted, epoch=before.epoch, asked=before.asked, cases=before.cases) == before:
@@ -112,7 +116,8 @@ def next_terms(configuration: Configuration) -> ExperimentTerms:
 
 class _Start(msgspec.Struct, frozen=True):
     """What a start is given: `changed` are the settings whose values differ from those that `before` was made with,
-    `versions` those of the split: the eligible ones, and those that were in it before."""
+    `versions` those of the split: the eligible ones, and those that were in it before. `dropped` are no longer in it,
+    because they were retired while they had no traffic."""
 
     settings: Settings
     available: AvailableVersions
@@ -120,6 +125,7 @@ class _Start(msgspec.Struct, frozen=True):
     explicit: Mapping[str, object]
     changed: frozenset[str]
     versions: tuple[str, ...]
+    dropped: frozenset[str] = frozenset()
 
 
 def _start(settings: Settings, available: AvailableVersions, before: Configuration) -> _Start:
@@ -136,6 +142,7 @@ def _start(settings: Settings, available: AvailableVersions, before: Configurati
             # A version that takes no part is no reason for another experiment, neither when it comes nor when it goes.
             if version in available.eligible or version in before.weights
         ),
+        dropped=dropped(before, available.retired),
     )
 
 
@@ -154,17 +161,20 @@ def _in_same_experiment(start: _Start) -> Configuration:
     champion = _champion(start)
     terms = _terms(start)
     asked = _asked(start)
-    weights = _unless_same(split_of(asked, start.versions, available.eligible), before.weights)
+    split = {version: weight for version, weight in before.weights.items() if version not in start.dropped}
+    weights = _unless_same(split_of(asked, start.versions, available.eligible), split)
     operating = {name: getattr(start.settings, name) for name in _OPERATING}
     return replace(
         before,
         epoch=0,
         weights=weights,
         # A ramp ends with the split that it made: other weights are more recent.
-        ramp=before.ramp if weights == before.weights and "weights" not in start.changed else None,
+        ramp=before.ramp if weights == split and "weights" not in start.changed else None,
         asked=asked,
         terms=replace(terms, baseline=terms.baseline or champion or start.versions[0]),
         champion=champion,
+        # A rollback to a version that is not loaded would find nothing to send the traffic to.
+        former_champions=tuple(name for name in before.former_champions if name not in available.retired),
         cases=available.cases_of(champion or start.versions[0], before.cases),
         ordinals={**before.ordinals, **available.ordinals},
         environment=start.explicit,

@@ -101,8 +101,25 @@ def of_stray_reference(folder: str) -> Diagnosis:
     return Diagnosis("references", "warn", detail, "restore the version's folder from a backup, or remove this one")
 
 
+def retired(finding: Diagnosis) -> Diagnosis:
+    """The finding about a version that is retired: whatever is wrong with it, the service works without it."""
+    state: State = "ok" if finding.state == "ok" else "warn"
+    advice = None if finding.advice is None else "bakeoff retire --undo would bring it back like this"
+    return Diagnosis(finding.name, state, f"retired; {finding.detail}", advice)
+
+
+def of_table(reason: str, of_retired: bool) -> Diagnosis:
+    """The table of aliases, or of retired versions, that cannot be read."""
+    advice = (
+        "restore it from a backup, or remove it and retire the versions again"
+        if of_retired
+        else "start the API: it writes that file again"
+    )
+    return Diagnosis("shelf", "broken", reason, advice)
+
+
 def of_registry(place: str, versions: int, served: int) -> Diagnosis:
-    """The model registry as a whole: `served` of `versions` may be served."""
+    """The model registry as a whole: of `versions` that are not retired, `served` may be served."""
     if not versions:
         return Diagnosis("shelf", "broken", f"no version in {place}", "bakeoff train")
     if not served:

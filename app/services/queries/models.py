@@ -85,9 +85,10 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One version: its signed manifest, and how this process uses it.
 
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
-    that force no version may reach it, because it can be asked the same ones as the champion. `runtime`:
-    what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null for versions
-    published by releases that did not count them. `reference`: the drift reference that counts; null without one.
+    that force no version may reach it, because it can be asked the same ones as the champion. `retired`: it was taken
+    out of service, and the last reload has dropped it. `runtime`: what runs it. `repeated_share`: the share of the
+    reference's rows that stand in it more than once, null for versions published by releases that did not count them.
+    `reference`: the drift reference that counts; null without one.
     """
 
     version: str
@@ -95,6 +96,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     serving: bool
     routed: bool
+    retired: bool
     created_at: str
     variant: str | None
     estimator: str
@@ -261,18 +263,18 @@ def _entry(
     name = manifest.version
     places = _places(manifest, loaded_models)
     loaded = loaded_models.versions.get(name)
-    model = manifest.files.get("model.joblib")
     return ModelEntry(
         version=name,
         ordinal=manifest.ordinal,
         aliases=tuple(sorted(alias for alias, target in aliases.items() if target == name)),
         serving=loaded is not None,
         routed=name in loaded_models.compatible,
+        retired=name in loaded_models.retired,
         created_at=manifest.created_at,
         variant=manifest.variant,
         estimator=manifest.estimator,
         runtime=runtime or manifest.runtime,
-        sha256=loaded.sha256 if loaded is not None else model.sha256 if model is not None else "",
+        sha256=loaded.sha256 if loaded is not None else manifest.model_sha256,
         contract=_contract(manifest, places),
         metrics={group: _reordered(figures, list(places.values())) for group, figures in manifest.metrics.items()},
         source=manifest.source,

@@ -184,6 +184,13 @@ def test_an_allowed_promotion_happens_once(log):
     assert decisions.promote("e2", "v2", "better") is None
 
 
+def test_a_version_that_was_retired_in_shadow_is_not_promoted_by_its_evidence():
+    log = MemoryDecisions()
+    log.latest = replace(BASE, auto_decide="promote", weights={"v1": 1.0})
+    assert Decisions(log, dependencies()).promote("e1", "v2", "better") is None
+    assert log.latest.champion == "v1"
+
+
 def test_a_version_without_traffic_cannot_be_taken_out_again():
     assert without(replace(BASE, weights={"v1": 1.0, "v2": 0.0}), "v2") is None
     assert (

@@ -1,0 +1,146 @@
+"""Retired versions: they stay in their folders, signed, and are not loaded. One table beside the versions names them.
+
+Like the aliases, the table is not signed: it can only choose among versions, each of which is verified before it is
+used. Releases before this one do not read the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import msgspec
+
+from app.domain.contract import FeatureContract
+from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
+from app.files import folder_lock, replace
+from app.inference.artefact import claimed_ordinal
+from app.inference.registry import ALIASES, RETIRED, ModelRegistry
+from app.services.ports import LoadedModels, RefusedVersion, RetiredVersion
+
+_CHAMPION = "champion"
+
+
+class Retirement(msgspec.Struct, frozen=True, kw_only=True):
+    """When a version was retired (UTC), by whom and why.
+
+    `ordinal` is that of the version, None if its manifest could not be read: the table must not count for another
+    version that gets the name after the folder was removed.
+    """
+
+    ordinal: int | None
+    at: str
+    by: str
+    note: str | None = None
+
+
+_TABLE = msgspec.json.Decoder(dict[str, Retirement])
+
+
+def retired_versions(registry: ModelRegistry) -> dict[str, Retirement]:
+    """The versions that are not to be loaded, by name. Raises `ArtefactRefused` if their table cannot be read.
+
+    A version that became champion after it was retired is none of them.
+    """
+    table = _read(registry.root)
+    if not table:
+        return table
+    with contextlib.suppress(ArtefactRefused):
+        table.pop(registry.aliases().get(_CHAMPION, ""), None)
+    return {
+        name: table[name]
+        for name in registry.names()
+        if name in table and table[name].ordinal in (None, claimed_ordinal(registry.root / name))
+    }
+
+
+def served_names(registry: ModelRegistry) -> tuple[str, ...]:
+    """The names of the versions that are to be served, broken ones too, in order of publication.
+
+    All versions, if the table of retired ones cannot be read.
+    """
+    retired: Collection[str] = ()
+    with contextlib.suppress(ArtefactRefused):
+        retired = retired_versions(registry)
+    return tuple(name for name in registry.names() if name not in retired)
+
+
+def retired_models(
+    registry: ModelRegistry, before: LoadedModels | None, refused: list[RefusedVersion]
+) -> dict[str, RetiredVersion]:
+    """The retired versions as loaded models have them; those of `before` if their table cannot be read.
+
+    Then the reason is added to `refused`.
+    """
+    try:
+        names = retired_versions(registry)
+    except ArtefactRefused as error:
+        refused.append(RefusedVersion(name=RETIRED, reason=error.message))
+        return {} if before is None else dict(before.retired)
+    return {name: _described(registry, name) for name in names}
+
+
+def _described(registry: ModelRegistry, name: str) -> RetiredVersion:
+    try:
+        manifest = registry.manifest(name)
+    except (ArtefactRefused, UnknownVersion):
+        return RetiredVersion(0, FeatureContract(task="classification", target="", features=()))
+    # As the log numbers the classes, which is how labels of its predictions are numbered too.
+    contract = msgspec.structs.replace(manifest.contract, classes=registry.classes(manifest))
+    return RetiredVersion(manifest.ordinal, contract)
+
+
+def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: str | None, at: str) -> None:
+    """Retire the versions, all of them or none; aliases that point at them are removed. `at` is the time in UTC.
+
+    Durable on return. A version that is retired already stays as it is. Raises `UnknownVersion`, `OSError`,
+    `ArtefactRefused` for a table that cannot be read, and `RegistryConflict` if the champion is among them or no
+    version would be left.
+    """
+    with folder_lock(registry.root):
+        _require_known(registry, versions)
+        table, aliases = retired_versions(registry), registry.aliases()
+        if aliases.get(_CHAMPION) in versions:
+            raise RegistryConflict(
+                f"{aliases[_CHAMPION]} is the champion, so nothing was retired: promote another first"
+            )
+        if not set(registry.names()) - table.keys() - set(versions):
+            raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
+        for name in versions:
+            ordinal = claimed_ordinal(registry.root / name)
+            table.setdefault(name, Retirement(ordinal=ordinal, at=at, by=by, note=note))
+        _write(registry.root, table)
+        # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
+        kept = {alias: name for alias, name in aliases.items() if name not in versions}
+        if kept != aliases:
+            replace(registry.root / ALIASES, msgspec.json.encode(kept, order="sorted"))
+
+
+def restore(registry: ModelRegistry, versions: Collection[str]) -> None:
+    """Take the versions back into service. Durable on return. Raises as `retire` does, without `RegistryConflict`."""
+    with folder_lock(registry.root):
+        _require_known(registry, versions)
+        _write(registry.root, {name: each for name, each in retired_versions(registry).items() if name not in versions})
+
+
+def _require_known(registry: ModelRegistry, versions: Collection[str]) -> None:
+    # Not `registry.manifest`: a version whose file is damaged can be retired too.
+    unknown = sorted(set(versions) - set(registry.names()))
+    if unknown:
+        raise UnknownVersion(f"there is no version {unknown[0][:64]!r} in the model registry", field="version")
+
+
+def _read(root: Path) -> dict[str, Retirement]:
+    path = root / RETIRED
+    try:
+        return _TABLE.decode(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        raise ArtefactRefused(path, f"is not a table of retired versions: {error}") from error
+
+
+def _write(root: Path, table: Mapping[str, Retirement]) -> None:
+    text = msgspec.json.encode(dict(table), order="sorted")
+    replace(root / RETIRED, msgspec.json.format(text, indent=2))
