@@ -107,3 +107,14 @@ def configuration(weights=None, **changes):
 def live_models(loaded, in_force=None, breaker=lambda: Breaker(3, 60.0, lambda: 0.0)):
     """What serves: these models under a configuration."""
     return LiveModels(loaded, in_force or configuration(), breaker)
+
+
+class OwnKeys:
+    """Own keys with the predictions that they are bound to; `asked` is what was looked up."""
+
+    def __init__(self, **bound):
+        self.known, self.asked = bound, []
+
+    def bound(self, keys):
+        self.asked.append(set(keys))
+        return {key: self.known[key] for key in keys if key in self.known}

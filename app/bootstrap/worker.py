@@ -40,7 +40,7 @@ from app.store.configurations import DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.host_files import SharedProgress
 from app.store.outcomes import FeedbackLog
-from app.store.predictions import PredictionHistory, PredictionLog
+from app.store.predictions import OwnKeys, PredictionHistory, PredictionLog
 from app.store.reports import ExperimentTable, MonitorReads
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
@@ -122,17 +122,19 @@ class Worker:
         live, database, keys = self._live, shared.database, shared.keys
         signer = Signer(keys.predictions, os.urandom(4))
         age_s = partial(monitor_age_s, self._reads)
+        own_keys = OwnKeys(database, now_us)
+        outcomes = FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn")
         return Services(
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
-            feedback=Feedback(live, signer, FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn")),
+            feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.flush),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
             health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s),
             catalogue=ModelQueries(live, shared.registry),
-            history=History(PredictionHistory(database), lambda: live.loaded_models),
+            history=History(PredictionHistory(database), own_keys, lambda: live.loaded_models),
             reload=self._reload,
             metrics=self._metrics,
             recorder=self._recorder,

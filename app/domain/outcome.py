@@ -15,6 +15,7 @@ from app.errors import InvalidRequest
 OutcomeKind = Literal["actual", "reward"]
 _SHOWN_CLASSES = 20
 _LONG_TEXT = 60
+_LONGEST_NUMBER = 400  # of a float in full
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -50,6 +51,38 @@ def label_of(actual: object, contract: FeatureContract) -> int | float:
     if class_id is None:
         raise InvalidRequest(f"actual {_refusal(actual, contract, names)}; {_classes(contract, names)}", field="actual")
     return class_id
+
+
+def label_in_text(text: str, contract: FeatureContract) -> int | float:
+    """The canonical value of a label in a file, whose cells are texts: `label_of` the text, or of the number in it.
+
+    Spaces around it count only where a class has them. Raises `InvalidRequest` that lists the classes.
+    """
+    if contract.task == "regression":
+        return number_in_text(text, "actual")
+    for name in (text, text.strip()):
+        class_id = class_names(contract.classes).of_text(name)
+        if class_id is not None:
+            return class_id
+    number = _number(text)
+    return label_of(text if number is None else number, contract)
+
+
+def number_in_text(text: str, field: str) -> float:
+    """A finite float, as `number_of`, from a cell of a file."""
+    number = _number(text)
+    return number_of(text if number is None else number, field)
+
+
+def _number(text: str) -> int | float | None:
+    """The number that a cell holds, None for none; Python's own underscores are no digits."""
+    bare = text.strip()
+    if "_" in bare or len(bare) > _LONGEST_NUMBER:
+        return None
+    try:
+        return int(bare) if bare.isascii() and bare.isdigit() else float(bare)
+    except ValueError:
+        return None
 
 
 def reward_of(reward: object) -> float:

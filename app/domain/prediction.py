@@ -13,6 +13,7 @@ from app.domain.layouts import Layout
 DECIMALS, SMALL = 7, 1e-3
 # The reason of a failure whose version was not asked.
 CIRCUIT_OPEN = "circuit_open"
+LONGEST_KEY = 128
 Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
 
 
@@ -69,3 +70,9 @@ class Exposure(msgspec.Struct, frozen=True):
 def readable(probability: float) -> float:
     """A probability as answers show it: rounded to 7 decimals, except small ones."""
     return round(probability, DECIMALS) if probability > SMALL else probability
+
+
+def is_own_key(value: object) -> bool:
+    """Whether a value can be a caller's own key: a string of 1 to 128 printable characters."""
+    # Surrogates and control characters are not printable: any store can keep what is left.
+    return type(value) is str and 0 < len(value) <= LONGEST_KEY and value.isprintable()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
+import msgspec
 from msgspec.structs import astuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
-from app.services.ports import LoggedPrediction
-from app.services.queries.history import LoggedAnswer, Place
+from app.services.ports import KEY_DAYS, LoggedPrediction
+from app.services.queries.history import Name, NameKind, Place
+from app.services.queries.logged_answers import LoggedAnswer
 from app.store.engine import Database
 from app.store.kinds import READING, RECORDING
 from app.store.layouts import LayoutReads, LayoutWrites
@@ -21,6 +23,12 @@ from app.store.statements import statements
 
 _COLUMNS = LoggedPrediction.__struct_fields__
 _LAYOUT = _COLUMNS.index("layout")
+_DAY_US = 86_400 * 1_000_000
+_NAMED: Mapping[NameKind, str] = {
+    "prediction_id": "p.prediction_id = :name",
+    "own_key": "p.own_key = :name",
+    "request_id": "p.request_id = :name",
+}
 # 18 columns × 55 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
 # before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
 _ROWS_PER_STATEMENT = 55
@@ -97,8 +105,17 @@ class PredictionHistory:
         self._database = database
         self._layouts = LayoutReads(database)
 
-    def page(self, limit: int, version: str | None = None, before: Place | None = None) -> list[LoggedAnswer]:
-        """Up to `limit` rows with their outcomes, newest first; of one `version`, and older than `before`, if given."""
+    def page(
+        self,
+        limit: int,
+        version: str | None = None,
+        before: Place | None = None,
+        name: Name | None = None,
+    ) -> list[LoggedAnswer]:
+        """Up to `limit` rows with their outcomes, newest first.
+
+        Only those of one `version`, older than `before`, and of that `name`, if given.
+        """
         conditions = ["TRUE"]
         parameters: dict[str, object] = {"limit": limit}
         if version is not None:
@@ -107,13 +124,25 @@ class PredictionHistory:
         if before is not None:
             conditions.append("p.served_at_us <= :before_us AND p.prediction_id < :before_id")
             parameters |= {"before_us": before.served_at_us, "before_id": before.prediction_id}
+        if name is not None:
+            conditions.append(_NAMED[name.kind])
+            parameters["name"] = name.value
         # Ids sort by the time of serving, `seq` only by the time of writing. Each order has an index.
         order = "p.prediction_id DESC" if version is None else "p.served_at_us DESC, p.prediction_id DESC"
         query = f"{statements('predictions')['page']} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit"
+        return self._answers(query, parameters)
+
+    def _answers(self, query: str, parameters: Mapping[str, object]) -> list[LoggedAnswer]:
         with self._database.begin(READING) as connection:
             rows = connection.execute(text(query), parameters).all()
         layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
         return [_answer(row, layouts) for row in rows]
+
+    def first(self, name: Name) -> LoggedAnswer | None:
+        """The first row of that name, None without one."""
+        query = f"{statements('predictions')['page']} WHERE {_NAMED[name.kind]} ORDER BY p.prediction_id LIMIT 1"
+        found = self._answers(query, {"name": name.value})
+        return found[0] if found else None
 
     def place(self, prediction_id: str) -> Place | None:
         """The place of a prediction in the history; None where it is not in the log."""
@@ -129,8 +158,31 @@ class PredictionHistory:
             return found.first() is not None
 
 
+class OwnKeys:
+    """Finds the predictions that callers' own keys are bound to; `now_us` is the clock (µs since 1970, UTC)."""
+
+    def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
+        self._database = database
+        self._now_us = now_us
+
+    def bound(self, keys: Collection[str]) -> dict[str, str]:
+        """The prediction id by key, for those keys that a prediction of the last 90 days has.
+
+        A key is bound to the first prediction that counts, in the order of the log, which is also the order of votes.
+        Where none counts, it is the first one: an answer that was forced can be labelled by its key, too. Raises
+        `StoreUnavailable`.
+        """
+        parameters = {
+            "keys": msgspec.json.encode(sorted(keys)).decode(),
+            "since_us": self._now_us() - KEY_DAYS * _DAY_US,
+        }
+        with self._database.begin(READING) as connection:
+            query = text(statements("predictions", connection.dialect.name)["bound"])
+            return {row.own_key: row.prediction_id for row in connection.execute(query, parameters)}
+
+
 def _answer(row: Any, layouts: Mapping[int, LoggedLayout]) -> LoggedAnswer:
     # A layout that is not there has no names; the contract of the version would give wrong ones.
     columns = None if row.layout is None else layouts.get(row.layout, LoggedLayout(row.layout, ()))
-    values = (*row[:-1], columns)
-    return LoggedAnswer(*values)
+    flags = {"counts": bool(row.counts), "synthetic": bool(row.synthetic)}  # SQLite gives 0 and 1
+    return LoggedAnswer(**{**row._mapping, **flags, "layout": columns})

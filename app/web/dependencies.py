@@ -10,7 +10,8 @@ import msgspec
 from app.services.control.decisions import Decisions
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
-from app.services.queries.history import HistoryPage
+from app.services.queries.history import HistoryPage, Name
+from app.services.queries.logged_answers import PredictionDetail
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
 from app.services.serving.health import Health
@@ -23,16 +24,20 @@ from app.settings import Settings
 class HistoryQueries(Protocol):
     """Reads the log. Raises `InvalidRequest`, `UnknownVersion`, `UnknownPrediction` and `StoreUnavailable`."""
 
-    def page(self, limit: int, version: str | None, before: str | None, /) -> HistoryPage: ...
+    def page(self, limit: int, version: str | None, before: str | None, name: Name | None, /) -> HistoryPage: ...
+
+    def one(self, name: Name, /) -> PredictionDetail: ...
 
 
 class OutcomeReceiver(Protocol):
-    """Accepts outcomes, all or none, and returns once they are durable.
+    """Accepts outcomes, all or none or each that can be, and returns once they are durable.
 
-    Raises what `app.services.recording.feedback.Feedback.accept` raises.
+    Raises what `app.services.recording.feedback.Feedback` raises.
     """
 
-    def accept(self, items: Sequence[Any], /) -> Receipt: ...
+    def accept(self, items: Sequence[Any], /, *, from_file: bool = False) -> Receipt: ...
+
+    def accept_each(self, items: Sequence[Any], /, *, from_file: bool = False) -> Receipt: ...
 
 
 class RequestMetrics(Protocol):

@@ -40,7 +40,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One call of the API.
 
     `path` is as in OpenAPI (`/models/{version}`). `answer` is the record of a 200 and `body` that of the request, or
-    the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON. `problems`
+    the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON. `text_bodies`
+    has an example of each other type that the body may have. `problems`
     are the statuses of errors besides 401, 403 and 500, which follow from `access`.
 
     `fast` answers the call without Flask: it takes the services and a WSGI environment, checks the token itself,
@@ -56,6 +57,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     access: Access = "reading"
     body: type[msgspec.Struct] | str | None = None
+    text_bodies: Mapping[str, str] = msgspec.field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
     media_type: str = "application/json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from app.domain.prediction import LONGEST_KEY, is_own_key
 from app.errors import InvalidRequest
 
 LONGEST_USER_ID = 256
-LONGEST_KEY = 128
 _LONG_TEXT = 60
 # The options of a body with the headers that say the same.
 _HEADERS = {"id": "X-Prediction-Key", "user_id": "X-User-Id"}
@@ -135,8 +135,7 @@ def _keys(body: dict[str, Any], environ: dict[str, Any], rows: int) -> tuple[str
 
 
 def _checked_key(key: object, field: str) -> str:
-    # Surrogates and control characters are not printable: any store can keep what is left.
-    if type(key) is not str or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+    if not isinstance(key, str) or not is_own_key(key):
         what = "each of ids" if field == "ids" else field
         raise InvalidRequest(f"{what} must be a string of 1 to {LONGEST_KEY} printable characters", field=field)
     return key

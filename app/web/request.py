@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from random import getrandbits
 from typing import IO, Any, TypeVar
 
@@ -25,7 +26,8 @@ def request_id_of(environ: dict[str, Any]) -> str:
     if given and len(given) <= _LONGEST and given.isascii() and given.isprintable():
         return str(given)
     # os.urandom costs six times as much, and these ids protect nothing. `random` is seeded anew after a fork.
-    new = environ[_KEY] = f"{getrandbits(128):032x}"
+    # The time goes first: the log's index of these ids then grows at its end.
+    new = environ[_KEY] = f"{time.time_ns() // 1000:014x}{getrandbits(72):018x}"
     return new
 
 

@@ -9,13 +9,14 @@ from app.domain.experiment import ExperimentTerms
 from app.domain.manifest import FileSum, Parity, ReferenceHistory
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
+from app.errors import BakeoffError, UnknownPrediction
 from app.services.control.decisions import Decisions
 from app.services.ports import RefusedVersion
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
 from app.services.queries.models import ModelQueries
-from app.services.recording.feedback import Receipt
+from app.services.recording.feedback import ItemReceipt, Receipt
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
 from app.services.serving.live_models import LiveModels
@@ -140,20 +141,35 @@ class EmptyHistory:
     def __init__(self):
         self.asked = []
 
-    def page(self, limit, version, before):
-        self.asked.append((limit, version, before))
+    def page(self, limit, version, before, name):
+        self.asked.append((limit, version, before, name))
         return HistoryPage(predictions=[], next=None)
+
+    def one(self, name):
+        self.asked.append(name)
+        raise UnknownPrediction("nothing is there")
 
 
 class AcceptingFeedback:
     """Takes any outcome."""
 
     def __init__(self):
-        self.taken = []
+        self.taken, self.from_file = [], None
 
-    def accept(self, items):
+    def accept(self, items, *, from_file=False):
+        self.from_file = from_file
+        for index, item in enumerate(items):
+            if isinstance(item, BakeoffError):
+                raise item.within("item", index)
         self.taken += items
         return Receipt(accepted=len(items), duplicates=0)
+
+    def accept_each(self, items, *, from_file=False):
+        self.from_file = from_file
+        refused = [ItemReceipt("invalid") if isinstance(item, BakeoffError) else None for item in items]
+        self.taken += [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
+        receipts = tuple(refusal or ItemReceipt("accepted") for refusal in refused)
+        return Receipt(accepted=refused.count(None), duplicates=0, items=receipts)
 
 
 class MemoryRegistry:

@@ -69,7 +69,7 @@ class Table:
         self.models = load_models(registry)
         services = fakes.services(self.models)
         self.log = ListLog()
-        feedback = Feedback(builders.live_models(self.models), SIGNER, self.log)
+        feedback = Feedback(builders.live_models(self.models), SIGNER, self.log, builders.OwnKeys(), float)
         self.client = create_flask(msgspec.structs.replace(services, feedback=feedback)).test_client()
 
     def answers(self, version, rows):

@@ -9,6 +9,8 @@ API_PAGE = {
     ("POST", "/predict"),
     ("POST", "/predict/batch"),
     ("GET", "/predictions/history"),
+    ("GET", "/predictions"),
+    ("GET", "/predictions/{prediction_id}"),
     ("POST", "/feedback"),
     ("GET", "/experiment"),
     ("GET", "/experiment/timeline"),

@@ -51,9 +51,9 @@ def test_what_was_published_since_is_listed_and_not_serving(serve):
 @pytest.mark.parametrize(
     ("query", "asked"),
     [
-        ("", (100, None, None)),
-        ("?limit=1", (1, None, None)),
-        ("?limit=1000&version=v1&before=abc", (1000, "v1", "abc")),
+        ("", (100, None, None, None)),
+        ("?limit=1", (1, None, None, None)),
+        ("?limit=1000&version=v1&before=abc", (1000, "v1", "abc", None)),
     ],
 )
 def test_history_asks_for_the_page_after_what_was_answered_is_written(serve, query, asked):

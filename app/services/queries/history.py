@@ -1,43 +1,28 @@
-"""`GET /predictions/history`: served predictions with their outcomes, page by page, newest first."""
+"""The log as readers see it: `GET /predictions/history`, page by page and newest first, and a single prediction."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-from app.domain.columns import LoggedLayout
 from app.domain.contract import VERSION_NAME, FeatureContract
-from app.domain.prediction import readable
 from app.domain.prediction_id import ID_LENGTH
-from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.pages import LARGEST_PAGE, require_number
-from app.services.ports import LoadedModels
+from app.services.ports import KEY_DAYS, KeyLookup, LoadedModels
+from app.services.queries.logged_answers import HistoryEntry, LoggedAnswer, PredictionDetail, detail_of, entry_of
 
 _ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
-
-
-class LoggedAnswer(msgspec.Struct, frozen=True):
-    """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON.
-
-    `own_key` is the caller's own name for the row. `layout` has the columns of `features`; None: those of the contract
-    of `version`, in its order.
-    """
-
-    prediction_id: str
-    served_at_us: int
-    version: str
-    assignment: str
-    features: str
-    answers: str
-    actual: str | None = None
-    reward: str | None = None
-    own_key: str | None = None
-    layout: LoggedLayout | None = None
+NameKind = Literal["prediction_id", "own_key", "request_id"]
+_FIELDS: Mapping[NameKind, str] = {"prediction_id": "prediction_id", "own_key": "id", "request_id": "request_id"}
+_NOT_FOUND: Mapping[NameKind, str] = {
+    "prediction_id": "the log has no prediction with this id",
+    "own_key": f"the log has no prediction of the last {KEY_DAYS} days with this id",
+    "request_id": "the log has no prediction of a request with this id",
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -47,33 +32,25 @@ class Place(msgspec.Struct, frozen=True):
     served_at_us: int
 
 
+class Name(msgspec.Struct, frozen=True):
+    """What predictions are searched by: their id, the caller's own key, or the id of their request."""
+
+    kind: NameKind
+    value: str
+
+
 class AnswerLog(Protocol):
     """The store's side of the history. Raises `StoreUnavailable`."""
 
-    def page(self, limit: int, version: str | None, before: Place | None) -> list[LoggedAnswer]: ...
+    def page(
+        self, limit: int, version: str | None, before: Place | None, name: Name | None = None
+    ) -> list[LoggedAnswer]: ...
+
+    def first(self, name: Name) -> LoggedAnswer | None: ...
 
     def place(self, prediction_id: str) -> Place | None: ...
 
     def has_version(self, version: str) -> bool: ...
-
-
-class HistoryEntry(msgspec.Struct, frozen=True):
-    """One prediction with names instead of ids; what is unknown or does not apply is absent.
-
-    `prediction` and `actual` are class names; for regression they are numbers, and class ids if the names are no longer
-    known. `id` is the caller's own key.
-    """
-
-    prediction_id: str
-    timestamp: str
-    features: Mapping[str, float | str | None]
-    prediction: str | float | int
-    model_version: str
-    assignment: str
-    confidence: float | UnsetType = UNSET
-    actual: str | float | int | UnsetType = UNSET
-    reward: float | int | UnsetType = UNSET
-    id: str | UnsetType = UNSET
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
@@ -84,17 +61,39 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The use case behind `GET /predictions/history`. `loaded_models` returns the loaded models, for names."""
+    """The use case behind the calls that read the log. `loaded_models` returns the loaded models, for names."""
 
-    def __init__(self, log: AnswerLog, loaded_models: Callable[[], LoadedModels]) -> None:
+    def __init__(self, log: AnswerLog, keys: KeyLookup, loaded_models: Callable[[], LoadedModels]) -> None:
         self._log = log
+        self._keys = keys
         self._loaded_models = loaded_models
 
-    def page(self, limit: int = 100, version: str | None = None, before: str | None = None) -> HistoryPage:
-        """Up to `limit` (1 to 1,000) predictions; only those of `version`, and older than the id `before`, if given.
+    def one(self, name: Name) -> PredictionDetail:
+        """The prediction of that name: of a request with several rows the first, of an own key the one it is bound to.
 
-        Raises `InvalidRequest` (its field is the parameter), `UnknownVersion`, `UnknownPrediction` and
-        `StoreUnavailable`.
+        Raises `UnknownPrediction` and `StoreUnavailable`.
+        """
+        place = name
+        if name.kind == "own_key":
+            place = Name("prediction_id", self._keys.bound([name.value]).get(name.value, ""))
+        # What is no id is not asked for: some stores refuse such texts.
+        is_id = place.kind != "prediction_id" or _ID.fullmatch(place.value)
+        row = self._log.first(place) if is_id else None
+        if row is None:
+            raise UnknownPrediction(_NOT_FOUND[name.kind], field=_FIELDS[name.kind])
+        return detail_of(row, _contract(self._loaded_models(), row.version))
+
+    def page(
+        self,
+        limit: int = 100,
+        version: str | None = None,
+        before: str | None = None,
+        name: Name | None = None,
+    ) -> HistoryPage:
+        """Up to `limit` (1 to 1,000) predictions.
+
+        Only those of `version`, of that `name`, and older than the id `before`, if given. Raises `InvalidRequest` (its
+        field is the parameter), `UnknownVersion`, `UnknownPrediction` and `StoreUnavailable`.
         """
         require_number("limit", limit, LARGEST_PAGE)
         place = None if before is None else self._place(before)
@@ -102,9 +101,11 @@ class History:
         if version is not None:
             self._check_version(loaded_models, version)
         # One more than asked for shows whether another page follows.
-        rows = self._log.page(limit + 1, version, place)
+        rows = self._log.page(limit + 1, version, place, name)
         following = rows[limit - 1].prediction_id if len(rows) > limit else None
-        return HistoryPage(tuple(_entry(row, _contract(loaded_models, row.version)) for row in rows[:limit]), following)
+        return HistoryPage(
+            tuple(entry_of(row, _contract(loaded_models, row.version)) for row in rows[:limit]), following
+        )
 
     def _place(self, before: str) -> Place:
         if not _ID.fullmatch(before):
@@ -124,47 +125,6 @@ class History:
 
 
 def _contract(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
-    loaded = loaded_models.versions.get(version) or loaded_models.versions.get(loaded_models.reference or "")
-    return loaded.contract if loaded else None
-
-
-def _entry(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntry:
-    prediction, confidence = _answer(msgspec.json.decode(row.answers)[row.version], contract)
-    return HistoryEntry(
-        prediction_id=row.prediction_id,
-        timestamp=iso_utc(row.served_at_us),
-        features=_by_name(msgspec.json.decode(row.features), _names(row, contract)),
-        prediction=prediction,
-        confidence=confidence,
-        model_version=row.version,
-        assignment=row.assignment,
-        actual=UNSET if row.actual is None else _label(msgspec.json.decode(row.actual), contract),
-        reward=UNSET if row.reward is None else msgspec.json.decode(row.reward),
-        id=UNSET if row.own_key is None else row.own_key,
-    )
-
-
-def _answer(answer: Mapping[str, Any], contract: FeatureContract | None) -> tuple[Any, float | UnsetType]:
-    """The prediction and its confidence."""
-    if "v" in answer:
-        return answer["v"], UNSET
-    class_id = answer["c"]
-    return _label(class_id, contract), readable(answer["p"][class_id]) if "p" in answer else UNSET
-
-
-def _label(value: Any, contract: FeatureContract | None) -> Any:
-    """The name of a class id; any other value unchanged."""
-    is_id = contract is not None and type(value) is int and 0 <= value < len(contract.classes)
-    return contract.classes[value] if is_id and contract else value
-
-
-def _names(row: LoggedAnswer, contract: FeatureContract | None) -> tuple[str, ...]:
-    if row.layout is not None:
-        return tuple(column.name for column in row.layout.columns)
-    return contract.names if contract is not None else ()
-
-
-def _by_name(values: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
-    if len(names) != len(values):  # the version that answered is no longer loaded, and had other features
-        names = tuple(f"feature_{number}" for number in range(1, len(values) + 1))
-    return dict(zip(names, values, strict=True))
+    known = loaded_models.versions.get(version) or loaded_models.retired.get(version)
+    known = known or loaded_models.versions.get(loaded_models.reference or "")
+    return known.contract if known else None

@@ -1,27 +1,31 @@
 """`POST /feedback`: verifies the signed prediction ids, makes the outcomes durable, and only then acknowledges them.
 
-Concurrent requests share commits: while one commit runs, further requests gather, and the next commit takes them all.
+Where an item has the caller's own key, the log says which prediction that is; an id needs no look-up. Concurrent
+requests share commits: while one commit runs, further requests gather, and the next commit takes them all.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.domain.contract import FeatureContract
-from app.domain.outcome import Outcome, label_of, reward_of
+from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
-from app.errors import BakeoffError, InvalidRequest, StoreUnavailable
+from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.boundaries import attempt
+from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
+from app.services.recording.outcome_items import OutcomeItem, item_of
 from app.services.serving.live_models import LiveModels
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-_KEYS = frozenset(("prediction_id", "actual", "reward"))
-_LONG_TEXT = 60
 
 
 class _Ticket(Generic[Work, Result]):
@@ -86,11 +90,38 @@ class GroupCommit(Generic[Work, Result]):
                 self._waiting.remove(ticket)
 
 
+ItemStatus = Literal["accepted", "duplicate", "unknown", "contradicts", "invalid"]
+
+
+class ItemReceipt(msgspec.Struct, frozen=True):
+    """What became of one item. An item with a label and a reward is accepted if either is new.
+
+    `message` and `field` say what is wrong. `line` is that of a file, the header being line 1.
+    """
+
+    status: ItemStatus
+    prediction_id: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    field: str | UnsetType = UNSET
+    line: int | UnsetType = UNSET
+
+
 class Receipt(msgspec.Struct, frozen=True):
-    """The number of new outcomes and of repeated ones; all are on disk."""
+    """The number of new outcomes and of repeated ones; all are on disk.
+
+    Where items were named by the caller's own keys, which predictions these are: of one item `prediction_id`, of a list
+    `prediction_ids`, in its order. With `partial`, the number of items that are `unknown`, that are `invalid` and that
+    contradict what is recorded, and what became of each of `items`.
+    """
 
     accepted: int
     duplicates: int
+    prediction_id: str | UnsetType = UNSET
+    prediction_ids: tuple[str, ...] | UnsetType = UNSET
+    unknown: int | UnsetType = UNSET
+    contradicts: int | UnsetType = UNSET
+    invalid: int | UnsetType = UNSET
+    items: tuple[ItemReceipt, ...] | UnsetType = UNSET
 
 
 class OutcomeLog(Protocol):
@@ -103,60 +134,129 @@ class OutcomeLog(Protocol):
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]: ...
 
 
+# Predictions that were answered before are in the log within some milliseconds, unless the recorder is far behind.
+_ON_THE_WAY_S = 1.0
+_Read = tuple[str, list[Outcome]]
+
+
 class Feedback:
     """The use case behind `POST /feedback`. Thread-safe; it may be made before a fork.
 
-    A submission that timed out may have been committed all the same. Repeating it is safe: the outcomes then count as
-    duplicates.
+    `settle` waits up to so many seconds until the log has everything that was answered before. A submission that timed
+    out may have been committed all the same. Repeating it is safe: the outcomes then count as duplicates.
     """
 
-    def __init__(self, live: LiveModels, signer: Signer, log: OutcomeLog, wait_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        live: LiveModels,
+        signer: Signer,
+        log: OutcomeLog,
+        keys: KeyLookup,
+        settle: Callable[[float], object],
+        wait_s: float = 10.0,
+    ) -> None:
         self._live = live
         self._signer = signer
-        self._commits: GroupCommit[Sequence[Outcome], Receipt | BakeoffError] = GroupCommit(log.commit, wait_s)
+        self._keys = keys
+        self._settle = settle
+        self._commits: GroupCommit[Sequence[Sequence[Outcome]], list[Receipt | BakeoffError]] = GroupCommit(
+            lambda calls: _committed(log, calls), wait_s
+        )
 
-    def accept(self, items: Sequence[Any]) -> Receipt:
-        """Accept all outcomes of `items`, or none.
+    def accept(self, items: Sequence[Any], *, from_file: bool = False) -> Receipt:
+        """Accept all outcomes of `items`, or none. `from_file`: labels and rewards are texts, as files have them.
 
         Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (for a list with the index), `NotReady` for a
         label while no version is loaded, and `StoreUnavailable` if nothing could be made durable.
         """
-        if not items:
-            raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
-        outcomes: list[Outcome] = []
-        for index, item in enumerate(items):
-            try:
-                outcomes += self._outcomes(item, index)
-            except BakeoffError as error:
-                if len(items) == 1:
-                    raise
-                raise error.within("item", index) from None
+        read = self._read(items, from_file)
+        ids, outcomes = [], []
+        for index, found in enumerate(read):
+            if isinstance(found, BakeoffError):
+                raise found if len(items) == 1 else found.within("item", index)
+            ids.append(found[0])
+            outcomes += [msgspec.structs.replace(outcome, item=index) for outcome in found[1]]
         # Returns after the fsync: an acknowledged label that is lost or counted twice spoils an experiment (ADR 9).
-        result = self._commits.submit(outcomes)
+        [result] = self._commits.submit([outcomes])
         if isinstance(result, BakeoffError):
             raise result
-        return result
+        if not any("id" in item for item in items):
+            return result
+        named = {"prediction_id": ids[0]} if len(ids) == 1 else {"prediction_ids": tuple(ids)}
+        return msgspec.structs.replace(result, **named)
 
-    def _outcomes(self, item: Any, index: int) -> list[Outcome]:
-        prediction_id = _checked_item(item)
-        # No look-up: the row may still be queued in another worker, and the signed id says all that is needed.
-        fact = self._signer.verify(prediction_id)
-        found = []
-        if "actual" in item:
-            value = label_of(item["actual"], self._contract(fact.version_ordinal))
-            found.append(Outcome(prediction_id, "actual", value, fact, index))
-        if "reward" in item:
-            value = reward_of(item["reward"])
-            found.append(Outcome(prediction_id, "reward", value, fact, index))
-        return found
+    def accept_each(self, items: Sequence[Any], *, from_file: bool = False) -> Receipt:
+        """Accept each item of `items` that can be, and say what became of every one.
+
+        Raises `InvalidRequest` for an empty list, `NotReady` and `StoreUnavailable` as `accept`.
+        """
+        read = self._read(items, from_file)
+        known = [found for found in read if not isinstance(found, BakeoffError)]
+        results = iter(self._commits.submit([outcomes for _, outcomes in known]) if known else ())
+        accepted = duplicates = 0
+        receipts = []
+        for found in read:
+            if isinstance(found, BakeoffError):
+                receipts.append(_refusal(found))
+                continue
+            result = next(results)
+            if isinstance(result, BakeoffError):
+                receipts.append(_refusal(result, found[0]))
+                continue
+            accepted, duplicates = accepted + result.accepted, duplicates + result.duplicates
+            receipts.append(ItemReceipt("accepted" if result.accepted else "duplicate", found[0]))
+        count = Counter(receipt.status for receipt in receipts)
+        return Receipt(
+            accepted=accepted,
+            duplicates=duplicates,
+            unknown=count["unknown"],
+            contradicts=count["contradicts"],
+            invalid=count["invalid"],
+            items=tuple(receipts),
+        )
+
+    def _read(self, items: Sequence[Any], from_file: bool) -> list[_Read | BakeoffError]:
+        """For each item its prediction and outcomes, or what is wrong with it."""
+        if not items:
+            raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
+        found = [item_of(given, from_file) for given in items]
+        keys = {item.key for item in found if isinstance(item, OutcomeItem) and item.key is not None}
+        bound = self._bound(keys)
+        return [self._outcomes(item, bound) if isinstance(item, OutcomeItem) else item for item in found]
+
+    def _bound(self, keys: set[str]) -> Mapping[str, str]:
+        """The predictions that the keys are bound to; waits once for those that may be on their way to the log."""
+        if not keys:
+            return {}
+        bound = self._keys.bound(keys)
+        missing = keys - bound.keys()
+        if missing:
+            self._settle(_ON_THE_WAY_S)
+            bound = {**bound, **self._keys.bound(missing)}
+        return bound
+
+    def _outcomes(self, item: OutcomeItem, bound: Mapping[str, str]) -> _Read | BakeoffError:
+        prediction_id = item.prediction_id if item.key is None else bound.get(item.key)
+        if prediction_id is None:
+            return item.not_found()
+        try:
+            # No look-up for an id: the row may still be queued in another worker, and the id says all that is needed.
+            fact = self._signer.verify(prediction_id)
+            contract = self._contract(fact.version_ordinal) if "actual" in item.outcomes else None
+            values = {kind: item.value(kind, contract) for kind in item.outcomes}
+        except (InvalidRequest, UnknownPrediction) as error:
+            return error
+        return prediction_id, [Outcome(prediction_id, kind, value, fact) for kind, value in values.items()]
 
     def _contract(self, ordinal: int) -> FeatureContract:
-        """The contract of the version that answered, or of the reference version if that one is no longer loaded.
+        """The contract of the version that answered, or of the reference version if that one is gone.
 
         Loaded versions of one service predict the same target, so the reference's classes are the right ones.
         """
         loaded_models = self._live.loaded_models
-        for version in loaded_models.versions.values():
+        known: tuple[LoadedVersion | RetiredVersion, ...]
+        known = (*loaded_models.versions.values(), *loaded_models.retired.values())
+        for version in known:
             if version.ordinal == ordinal:
                 return version.contract
         if loaded_models.reference is None:
@@ -164,17 +264,16 @@ class Feedback:
         return loaded_models.versions[loaded_models.reference].contract
 
 
-def _checked_item(item: Any) -> str:
-    """The prediction id of an item with the right keys."""
-    if type(item) is not dict:
-        raise InvalidRequest('an outcome is an object such as {"prediction_id": "…", "actual": "…"}', field="feedback")
-    for key in item:
-        if key not in _KEYS:
-            shown = key[:_LONG_TEXT]
-            raise InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
-    prediction_id = item.get("prediction_id")
-    if type(prediction_id) is not str:
-        raise InvalidRequest("give prediction_id: the id of the prediction, a string", field="prediction_id")
-    if "actual" not in item and "reward" not in item:
-        raise InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
-    return prediction_id
+def _committed(log: OutcomeLog, calls: Sequence[Sequence[Sequence[Outcome]]]) -> list[list[Receipt | BakeoffError]]:
+    """The results of each call's submissions, all of them in one transaction."""
+    results = iter(log.commit([submission for call in calls for submission in call]))
+    return [list(islice(results, len(call))) for call in calls]
+
+
+def _refusal(error: BakeoffError, prediction_id: str | UnsetType = UNSET) -> ItemReceipt:
+    status: ItemStatus = "invalid"
+    if isinstance(error, UnknownPrediction):
+        status = "unknown"
+    elif isinstance(error, Contradiction):
+        status = "contradicts"
+    return ItemReceipt(status, prediction_id, error.message, UNSET if error.field is None else error.field)

@@ -47,10 +47,21 @@ SELECT id, columns FROM layouts WHERE id IN (SELECT $numbers(:ids))
 -- name: page
 SELECT
     p.prediction_id, p.served_at_us, p.version, p.assignment, p.features, p.answers,
-    a.outcome AS actual, r.outcome AS reward, p.own_key, p.layout
+    a.outcome AS actual, r.outcome AS reward, p.own_key, p.request_id, p.epoch, p.propensity, p.chosen, p.counts,
+    p.synthetic, p.user_hash, p.latency_us, a.received_at_us AS actual_at_us, r.received_at_us AS reward_at_us,
+    c.experiment_id, p.failed, p.lacking, p.layout
 FROM predictions AS p
 LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actual'
 LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward'
+LEFT JOIN config AS c ON c.epoch = p.epoch
+
+-- name: bound
+SELECT own_key, prediction_id FROM (
+    SELECT own_key, prediction_id, row_number() OVER (PARTITION BY own_key ORDER BY counts DESC, seq) AS place
+    FROM predictions
+    WHERE own_key IS NOT NULL AND own_key IN (SELECT $texts(:keys)) AND served_at_us >= :since_us
+) AS ranked
+WHERE place = 1
 
 -- name: served_at
 SELECT served_at_us FROM predictions WHERE prediction_id = :prediction_id

@@ -138,7 +138,10 @@ def _operation(operation: Operation, contract: FeatureContract | None, settings:
     if operation.description:
         described["description"] = operation.description
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": _body(operation.body, contract)}}
+        content = {"application/json": _body(operation.body, contract)}
+        for media_type, example in operation.text_bodies.items():
+            content[media_type] = {"schema": {"type": "string"}, "example": example}
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from app.domain.classes import boolean_values, class_names
 from app.domain.contract import Feature, FeatureContract
+from app.domain.prediction import LONGEST_KEY
 from app.domain.rows import LARGEST_FLOAT32
 from app.domain.typical_row import typical_row
-from app.web.predict_body import LONGEST_KEY, LONGEST_USER_ID
+from app.web.predict_body import LONGEST_USER_ID
 
 Json = dict[str, Any]
 
@@ -78,6 +79,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
         "FeedbackRequest": {
             "label": {"summary": "A true label (insert the id of a prediction)", "value": outcome},
             "list": {"summary": "Several outcomes", "value": {"feedback": [outcome]}},
+            "key": {"summary": "By a key of your own", "value": {"id": "order-4711", "actual": actual}},
         },
         "PredictRequest": single,
         "BatchRequest": {"rows": {"summary": "Two rows", "value": {"instances": [row, by_name]}}},
@@ -123,11 +125,13 @@ def _outcome(contract: FeatureContract | None) -> Json:
         label = _class(contract.classes)
     properties: Json = {
         "prediction_id": {"type": "string"},
+        "id": {**_KEY, "description": "In place of `prediction_id`: the caller's own key, which the prediction has."},
         "actual": {"description": f"The true label: scores every version's answer. {_ABOUT_LABELS}", **label},
         "reward": {"description": "The reward of the served answer: counts for its version only.", "type": "number"},
     }
-    either = [{"required": ["actual"]}, {"required": ["reward"]}]
-    return {**_object(properties, ["prediction_id"]), "anyOf": either}
+    named = {"oneOf": [{"required": ["prediction_id"]}, {"required": ["id"]}]}
+    known = {"anyOf": [{"required": ["actual"]}, {"required": ["reward"]}]}
+    return {**_object(properties, []), "allOf": [named, known]}
 
 
 def _class(classes: tuple[str, ...]) -> Json:

@@ -1,16 +1,20 @@
-"""`POST /predict`, `POST /predict/batch` and `GET /predictions/history`, as Flask routes and operations."""
+"""Predictions, and the log of them: `POST /predict`, `POST /predict/batch` and `GET /predictions…`."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 
 from app.domain.contract import VERSION_NAME
+from app.domain.prediction import LONGEST_KEY, is_own_key
 from app.domain.prediction_id import ID_LENGTH
+from app.errors import InvalidRequest
 from app.services.pages import LARGEST_PAGE
-from app.services.queries.history import HistoryPage
+from app.services.queries.history import HistoryPage, Name
+from app.services.queries.logged_answers import PredictionDetail
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter, number_parameter
-from app.web.predict_body import LONGEST_KEY, LONGEST_USER_ID
+from app.web.predict_body import LONGEST_USER_ID
 from app.web.prediction import BatchAnswer, PredictionAnswer, answer_predict, answer_predict_batch
 from app.web.request import one_text, whole_number
 from app.web.response import Answer, json_answer
@@ -20,6 +24,7 @@ DEFAULT_LIMIT = 100
 FLUSH_S = 0.25
 
 _PREDICTION_ID = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{ID_LENGTH}}}$"}
+_NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}
 _OPTIONS = (
     Parameter(
         "X-Model-Version",
@@ -91,8 +96,33 @@ OPERATIONS = (
             Parameter(
                 "before", "query", "Predictions older than this id: the `next` of the previous page.", _PREDICTION_ID
             ),
+            Parameter("id", "query", "Only predictions with this own key, of whatever age.", _NAME),
+            Parameter("request_id", "query", "Only predictions of the request with this `X-Request-Id`.", _NAME),
         ),
         problems=(400, 404, 503),
+    ),
+    Operation(
+        method="get",
+        path="/predictions",
+        tag="Predicting",
+        summary="One prediction, by an own key or by its request",
+        answer=PredictionDetail,
+        parameters=(
+            Parameter(
+                "id", "query", "The caller's own key: the prediction that feedback with this key is about.", _NAME
+            ),
+            Parameter("request_id", "query", "Its `X-Request-Id`; of a batch, the first row.", _NAME),
+        ),
+        problems=(400, 404, 503),
+    ),
+    Operation(
+        method="get",
+        path="/predictions/{prediction_id}",
+        tag="Predicting",
+        summary="One prediction with everything that is known of it",
+        answer=PredictionDetail,
+        parameters=(Parameter("prediction_id", "path", "The id of the prediction.", _PREDICTION_ID),),
+        problems=(404, 503),
     ),
 )
 
@@ -116,10 +146,42 @@ def blueprint(services: Services) -> Blueprint:
         """A page of the log."""
         limit = whole_number(request.args, "limit", DEFAULT_LIMIT, LARGEST_PAGE)
         version, before = one_text(request.args, "version"), one_text(request.args, "before")
+        name = _given_name(request.args)
         services.recorder.flush(FLUSH_S)  # a client that asks right after a prediction must find it
-        return json_answer(services.history.page(limit, version, before))
+        return json_answer(services.history.page(limit, version, before, name))
+
+    @routes.get("/predictions")
+    def by_name() -> Response:
+        """A prediction by its own key or its request."""
+        name = _given_name(request.args)
+        if name is None:
+            raise InvalidRequest("give id (your own key) or request_id; /predictions/history lists all", field="id")
+        return one(name)
+
+    @routes.get("/predictions/<prediction_id>")
+    def by_id(prediction_id: str) -> Response:
+        """A prediction by its id."""
+        return one(Name("prediction_id", prediction_id))
+
+    def one(name: Name) -> Response:
+        services.recorder.flush(FLUSH_S)
+        return json_answer(services.history.one(name))
 
     return routes
+
+
+def _given_name(query: MultiDict[str, str]) -> Name | None:
+    """What the query searches by, None for nothing. Raises `InvalidRequest`."""
+    key, request_id = one_text(query, "id"), one_text(query, "request_id")
+    if key is not None and request_id is not None:
+        raise InvalidRequest("give id or request_id, not both", field="request_id")
+    for field, value in (("id", key), ("request_id", request_id)):
+        # A request's id has the same limits.
+        if value is not None and not is_own_key(value):
+            raise InvalidRequest(f"{field} must have 1 to {LONGEST_KEY} printable characters", field=field)
+    if key is not None:
+        return Name("own_key", key)
+    return None if request_id is None else Name("request_id", request_id)
 
 
 def _as_response(answer: Answer) -> Response:

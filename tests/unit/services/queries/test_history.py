@@ -4,7 +4,10 @@ from msgspec.structs import replace
 
 from app.domain.columns import LoggedColumn, LoggedLayout
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
-from app.services.queries.history import History, LoggedAnswer, Place
+from app.services.ports import RetiredVersion
+from app.services.queries.history import History, Name, Place
+from app.services.queries.logged_answers import LoggedAnswer
+from tests import builders
 from tests.unit.services.recording.recorders import LOADED, models_of
 
 
@@ -16,6 +19,11 @@ def logged(number, **changes):
         assignment="weighted",
         features="[5.1,null]",
         answers='{"v1":{"c":1,"p":[0.25,0.75]},"v2":{"c":0,"p":[0.5,0.5]}}',
+        request_id="r-1",
+        epoch=3,
+        propensity=0.5,
+        chosen="v1",
+        latency_us=120,
     )
     return replace(row, **changes)
 
@@ -24,9 +32,13 @@ class Log:
     def __init__(self, *rows):
         self.rows = rows
 
-    def page(self, limit, version, before):
+    def page(self, limit, version, before, name):
         older = [row for row in self.rows if before is None or row.prediction_id < before.prediction_id]
         return older[:limit]
+
+    def first(self, name):
+        field = {"prediction_id": "prediction_id", "request_id": "request_id"}[name.kind]
+        return next((row for row in self.rows if getattr(row, field) == name.value), None)
 
     def place(self, prediction_id):
         known = prediction_id in {row.prediction_id for row in self.rows}
@@ -36,8 +48,8 @@ class Log:
         return version == "retired"
 
 
-def history(*rows, loaded_models=LOADED):
-    return History(Log(*rows), lambda: loaded_models)
+def history(*rows, loaded_models=LOADED, **keys):
+    return History(Log(*rows), builders.OwnKeys(**keys), lambda: loaded_models)
 
 
 def entry(loaded_models=LOADED, **changes):
@@ -56,6 +68,10 @@ def test_an_entry_reads_as_the_contract_says():
         "actual": "no",
         "reward": 0.5,
         "id": "order-4711",
+        "request_id": "r-1",
+        "answers": {"v1": {"prediction": "yes", "confidence": 0.75}, "v2": {"prediction": "no", "confidence": 0.5}},
+        "propensity": 0.5,
+        "epoch": 3,
     }
 
 
@@ -76,6 +92,13 @@ def test_a_label_is_shown_by_name_where_it_has_one(actual, shown):
 def test_a_version_that_is_gone_is_shown_without_names():
     found = entry(loaded_models=models_of())
     assert (found["features"], found["prediction"]) == ({"feature_1": 5.1, "feature_2": None}, 1)
+
+
+def test_a_retired_version_is_shown_with_its_own_names():
+    retired = {"v1": RetiredVersion(1, replace(builders.two_class_contract("a", "b"), classes=("cat", "dog")))}
+    found = entry(loaded_models=replace(models_of(), retired=retired))
+    assert found["prediction"] == "dog"
+    assert all(not name.startswith("feature_") for name in found["features"])
 
 
 def test_pages_follow_each_other_to_the_end():
@@ -132,3 +155,28 @@ def test_features_have_the_names_of_the_rows_own_layout():
 
 def test_features_of_a_layout_that_is_not_known_are_numbered():
     assert entry(layout=LoggedLayout(7, ()))["features"] == {"feature_1": 5.1, "feature_2": None}
+
+
+DETAILED = {"user_hash": 17, "experiment_id": "e-1", "failed": '["v3"]', "actual": "0", "actual_at_us": 1_000_000}
+
+
+def test_a_single_prediction_has_everything_that_is_known():
+    found = msgspec.to_builtins(history(logged(1, **DETAILED)).one(Name("prediction_id", f"{1:064d}")))
+    assert found["answers"]["v2"] == {"prediction": "no", "confidence": 0.5, "probabilities": {"no": 0.5, "yes": 0.5}}
+    assert (found["user"], found["experiment"], found["failed"]) == ("000000000011", "e-1", ("v3",))
+    assert found["outcomes"] == ({"kind": "actual", "value": "no", "received": "1970-01-01T00:00:01.000000Z"},)
+    assert (found["chosen"], found["counts"], found["latency_ms"]) == ("v1", True, 0.12)
+
+
+def test_a_prediction_is_found_by_the_key_that_is_bound_to_it_and_by_its_request():
+    log = history(logged(1), logged(2, request_id="r-2"), **{"order-1": f"{2:064d}"})
+    assert log.one(Name("own_key", "order-1")).prediction_id == f"{2:064d}"
+    assert log.one(Name("request_id", "r-1")).prediction_id == f"{1:064d}"
+
+
+@pytest.mark.parametrize(
+    "name", [Name("own_key", "x"), Name("request_id", "x"), Name("prediction_id", "x"), Name("prediction_id", "9" * 64)]
+)
+def test_a_name_that_no_prediction_has_is_unknown(name):
+    with pytest.raises(UnknownPrediction, match="the log has no prediction"):
+        history(logged(1)).one(name)

@@ -3,10 +3,12 @@ import time
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from app.domain.experiment import ExperimentTerms
 from app.domain.prediction_id import Signer
 from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
+from app.services.ports import RetiredVersion
 from app.services.recording.feedback import Feedback, GroupCommit, Receipt
 from tests import builders
 
@@ -29,7 +31,9 @@ def log():
 
 @pytest.fixture
 def feedback(log):
-    return Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, wait_s=0.1)
+    return Feedback(
+        builders.live_models(builders.models_of(v1=None)), SIGNER, log, builders.OwnKeys(), float, wait_s=0.1
+    )
 
 
 def issued(ordinal=1):
@@ -59,7 +63,7 @@ def test_one_item_may_bring_a_label_and_a_reward(feedback, log):
 def test_a_reward_outside_its_declared_range_is_stored_as_given_alone_and_in_a_list(log, reward):
     terms = ExperimentTerms(metric="reward", reward_range=(0.0, 1.0))
     live = builders.live_models(builders.models_of(v1=None), builders.configuration(terms=terms))
-    feedback = Feedback(live, SIGNER, log)
+    feedback = Feedback(live, SIGNER, log, builders.OwnKeys(), float)
     alone, first, second = ({"prediction_id": issued(), "reward": given} for given in (reward, 0.5, reward))
     assert feedback.accept([alone]) == Receipt(1, 0)
     assert feedback.accept([first, second]) == Receipt(2, 0)
@@ -71,14 +75,26 @@ def test_a_label_of_a_version_that_is_gone_is_read_by_the_reference(feedback, lo
     assert log.submissions[0][0].value == 0
 
 
+def test_a_label_of_a_retired_version_is_read_by_its_own_classes(log):
+    retired = {"v7": RetiredVersion(7, replace(builders.CONTRACT, classes=("cat", "dog")))}
+    live = builders.live_models(replace(builders.models_of(v1=None), retired=retired))
+    feedback = Feedback(live, SIGNER, log, builders.OwnKeys(), float)
+    feedback.accept([{"prediction_id": issued(ordinal=7), "actual": "dog"}])
+    assert log.submissions[0][0].value == 1
+
+
 @pytest.mark.parametrize(
     ("item", "words"),
     [
         ({}, "give prediction_id"),
-        ({"prediction_id": 5, "actual": 0}, "give prediction_id"),
+        ({"prediction_id": 5, "actual": 0}, "prediction_id must be a string: give prediction_id"),
+        ({"id": 5, "actual": 0}, "id must be a string: give prediction_id"),
+        ({"id": "", "actual": 0}, "id must be a string of 1 to 128 printable"),
+        ({"id": "a\0", "actual": 0}, "id must be a string of 1 to 128 printable"),
+        ({"id": "a", "prediction_id": "x", "actual": 0}, "not both"),
         ({"prediction_id": "x"}, "give actual .* or reward"),
         ({"prediction_id": "x", "actual": 0, "colour": 1}, "unknown key 'colour'"),
-        ({"id": "order-1", "actual": 0}, "unknown key 'id'; known keys: actual, prediction_id, reward"),
+        ({"key": "order-1", "actual": 0}, "unknown key 'key'; known keys: actual, id, prediction_id, reward"),
         ([], "an outcome is an object"),
         (None, "an outcome is an object"),
     ],

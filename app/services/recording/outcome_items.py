@@ -1,0 +1,68 @@
+"""The items of `POST /feedback`: what each of them says, before anything is looked up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from app.domain.contract import FeatureContract
+from app.domain.outcome import OutcomeKind, label_in_text, label_of, number_in_text, reward_of
+from app.domain.prediction import LONGEST_KEY, is_own_key
+from app.errors import BakeoffError, InvalidRequest, UnknownPrediction
+from app.services.ports import KEY_DAYS
+
+_KEYS = frozenset(("prediction_id", "id", "actual", "reward"))
+_LONG_TEXT = 60
+
+
+class OutcomeItem(msgspec.Struct, frozen=True):
+    """One item: the prediction, named by its id or by the caller's own key, and its label or reward or both.
+
+    `from_file`: label and reward are cells of a file, texts whose meaning the model's classes decide.
+    """
+
+    prediction_id: str | None
+    key: str | None
+    outcomes: dict[OutcomeKind, Any]
+    from_file: bool = False
+
+    def value(self, kind: OutcomeKind, contract: FeatureContract | None) -> int | float:
+        """The canonical value of one of `outcomes`; only a label needs the contract. Raises `InvalidRequest`."""
+        given = self.outcomes[kind]
+        if kind == "reward" or contract is None:
+            return number_in_text(given, "reward") if self.from_file else reward_of(given)
+        return label_in_text(given, contract) if self.from_file else label_of(given, contract)
+
+    def not_found(self) -> UnknownPrediction:
+        """The refusal of an item whose key no prediction has."""
+        return UnknownPrediction(
+            f"no prediction of the last {KEY_DAYS} days has the id {(self.key or '')[:_LONG_TEXT]!r}", field="id"
+        )
+
+
+def item_of(given: Any, from_file: bool = False) -> OutcomeItem | BakeoffError:
+    """The item, or why it is none; what was refused already stays refused."""
+    if isinstance(given, BakeoffError):
+        return given
+    if type(given) is not dict:
+        return InvalidRequest('an outcome is an object such as {"prediction_id": "…", "actual": "…"}', field="feedback")
+    unknown = next((key for key in given if key not in _KEYS), None)
+    if unknown is not None:
+        shown = unknown[:_LONG_TEXT]
+        return InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
+    prediction_id, key = given.get("prediction_id"), given.get("id")
+    if "id" in given and "prediction_id" in given:
+        return InvalidRequest("give prediction_id or id (your own key), not both", field="id")
+    if type(prediction_id) is not str and type(key) is not str:
+        field = "id" if "id" in given else "prediction_id"
+        what = "must be a string" if field in given else "is missing"
+        return InvalidRequest(
+            f"{field} {what}: give prediction_id, the id of the prediction, or id, your own key for it", field=field
+        )
+    if key is not None and not is_own_key(key):
+        return InvalidRequest(f"id must be a string of 1 to {LONGEST_KEY} printable characters", field="id")
+    outcomes: dict[OutcomeKind, Any] = {kind: given[kind] for kind in ("actual", "reward") if kind in given}
+    if not outcomes:
+        return InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
+    return OutcomeItem(prediction_id, key, outcomes, from_file)
