@@ -1,4 +1,4 @@
-"""`bakeoff publish`: publish a scikit-learn model that you fitted yourself, or a newer reference of a version."""
+"""`bakeoff publish`: publish a model that you fitted yourself, or a newer reference of a version."""
 
 from __future__ import annotations
 
@@ -16,14 +16,31 @@ from app.settings import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog = (
-        "Loading the file runs any code that is in it: publish only files that you trust. It can hold any fitted "
-        "scikit-learn classifier, regressor or pipeline. The feature contract, accuracy figures and drift reference "
-        "are computed from FILE, a CSV or Parquet file. Problems found in the data are reported, but no accuracy is "
-        "required. With --refresh-reference, a version that is published already gets a drift reference of FILE. Its "
-        "model, contract, checksums and aliases stay, and a running experiment goes on."
+        "Loading a pickle runs any code that is in it: publish only files that you trust. It can hold any fitted "
+        "scikit-learn classifier, regressor or pipeline. A .skops file runs no code; a .onnx file is served as it is. "
+        "With --from-mlflow the model comes from the MLflow server that MLFLOW_TRACKING_URI names. The feature "
+        "contract, accuracy figures and drift reference are computed from FILE, a CSV or Parquet file. Problems "
+        "found in the data are reported, but no accuracy is required. With --refresh-reference, a version that is "
+        "published already gets a drift reference of FILE. Its model, contract, checksums and aliases stay, and a "
+        "running experiment goes on."
     )
     add = parser.add_argument
-    add("model", type=Path, nargs="?", metavar="MODEL.joblib", help="the fitted model, as joblib.dump wrote it")
+    add(
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="MODEL",
+        help="the fitted model: a file of joblib.dump or pickle, a .skops file or a .onnx file",
+    )
+    add(
+        "--from-mlflow", metavar="URI", help="publish this registered model: models:/NAME@ALIAS or models:/NAME/VERSION"
+    )
+    add(
+        "--code",
+        type=Path,
+        metavar="DIR",
+        help="a folder with the Python modules that the model imports: they become part of the version",
+    )
     add(
         "--reference",
         type=Path,
@@ -37,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="unknown",
         help="whether the model was fitted on FILE: holdout (it was not), training (it was: clones answer the "
         "rows, for at most 60 s), unknown (the default: answers and errors are then not watched for drift)",
+    )
+    add(
+        "--reference-artifact",
+        metavar="PATH",
+        help="with --from-mlflow, the reference is this artefact of the model's run, instead of FILE",
     )
     add("--target", metavar="COLUMN", help="the column with the labels (with --refresh-reference: the version's)")
     add_missing(parser, "those that the model does not know as categories or classes")
@@ -54,13 +76,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `UnknownVersion`, `SettingError`."""
     if args.refresh_reference is not None:
-        if args.model is not None or args.version is not None:
-            args.wrong_usage("--refresh-reference takes neither MODEL.joblib nor --version: the version keeps its own")
+        if any(value is not None for value in (args.model, args.from_mlflow, args.code, args.version)):
+            args.wrong_usage(
+                "--refresh-reference takes no MODEL, --from-mlflow, --code or --version: the version keeps its own"
+            )
         return _refresh(args)
-    needed = {"MODEL.joblib": args.model, "--reference": args.reference, "--target": args.target}
+    _require_usage(args)
+    return _publish(args)
+
+
+def _require_usage(args: argparse.Namespace) -> None:
+    """End with the usage, unless the arguments name one model and one reference."""
+    needed = {
+        "MODEL": args.model or args.from_mlflow,
+        "--reference": args.reference or args.reference_artifact,
+        "--target": args.target,
+    }
     if missing := [name for name, value in needed.items() if value is None]:
         args.wrong_usage(f"the following arguments are required: {', '.join(missing)}")
-    return _publish(args)
+    if args.model is not None and args.from_mlflow is not None:
+        args.wrong_usage("MODEL and --from-mlflow name two models: give one of them")
+    if args.reference_artifact is not None and (args.from_mlflow is None or args.reference is not None):
+        args.wrong_usage("--reference-artifact goes with --from-mlflow, and takes the place of --reference")
 
 
 def _publish(args: argparse.Namespace) -> int:
@@ -78,6 +115,9 @@ def _publish(args: argparse.Namespace) -> int:
             missing=args.missing,
             version=args.version,
             reference_is=args.reference_is,
+            mlflow=args.from_mlflow,
+            reference_artifact=args.reference_artifact,
+            code=args.code,
         )
         with registry_of(settings) as registry:
             trained = publish_external(request, registry, step)

@@ -255,7 +255,8 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
     if facts is not None and facts.beside is not None:
         yield f"{_INDENT}{_INDENT}{beside_text(facts)}"
     parity = manifest.parity
-    compared = f"agrees with scikit-learn on {parity.rows} rows" if parity.holds else _short(parity.reason)
+    agrees = "agrees with scikit-learn" if manifest.has_estimator else "the file as it is, a row alone as in a batch,"
+    compared = f"{agrees} on {parity.rows} rows" if parity.holds else _short(parity.reason)
     yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
     if latency is not None:
         yield f"{_INDENT}{latency_text(latency)}"
@@ -266,8 +267,7 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
         yield f"{_INDENT}{unit}"
     if facts is not None:
         yield f"{_INDENT}{drift_text(facts)}"
-    for note in version.notes:
-        yield f"{_INDENT}drift: {note}"
+    yield from (f"{_INDENT}drift: {note}" for note in version.notes)
     for warning in _warnings(version, measured, settings):
         yield f"{_INDENT}warning: {warning}"
 

@@ -110,6 +110,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     requires: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
+    def has_estimator(self) -> bool:
+        """Whether it holds a fitted estimator, which an ONNX file that was published as it is does not."""
+        return any(name in self.files for name in MODEL_FILES[:2])
+
+    @property
     def model_sha256(self) -> str:
         """The SHA-256, in hex, of the file that holds the model; empty where no such file is listed."""
         return next((self.files[name].sha256 for name in MODEL_FILES if name in self.files), "")

@@ -17,7 +17,7 @@ from app.inference.plan import decoded_plan
 
 (ESTIMATOR, SKOPS, GRAPH), PLAN = MODEL_FILES, "plan.json"
 # What every installation has.
-_BASE = frozenset({"scikit-learn", "numpy", "scipy", "joblib", "pandas", "threadpoolctl"})
+_BASE = frozenset({"scikit-learn", "numpy", "scipy", "joblib", "pandas", "threadpoolctl", "skops"})
 
 
 class MissingLibrary(BakeoffError):

@@ -40,6 +40,11 @@ def code_of(files: Mapping[str, bytes]) -> OwnCode:
     )
 
 
+def _package(scope: Any) -> str:
+    """The package that a relative import of a module with these globals starts from."""
+    return str(scope["__package__"])
+
+
 class OwnCode(MetaPathFinder, Loader):
     """Imports modules from `sources`: their bytes by dotted name, a package's under `package.__init__`."""
 
@@ -111,5 +116,9 @@ class OwnCode(MetaPathFinder, Loader):
     ) -> ModuleType:
         if level == 0 and name.partition(".")[0] not in self.names:
             return builtins.__import__(name, scope, local, fromlist, level)
+        # A prediction that imports comes here each time: most often all that it wants was imported before.
+        known = self._modules.get(importlib.util.resolve_name("." * level + name, _package(scope)) if level else name)
+        if known is not None and all(hasattr(known, item) for item in fromlist or ()):
+            return known if fromlist else self._modules[name.partition(".")[0]]
         with self.importable():
             return builtins.__import__(name, scope, local, fromlist, level)

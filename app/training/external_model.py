@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import joblib
 import msgspec
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
@@ -17,21 +15,26 @@ from sklearn.utils.validation import check_is_fitted
 from app.domain.contract import FeatureContract, Task
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
+from app.inference.fitted_inputs import fitted_names, fitted_width
+from app.services.boundaries import attempt
 from app.tables.model_columns import source_of
+from app.training.class_names import class_names
 from app.training.columns import Column
 from app.training.evaluation import answers
-from app.training.fit import collect_user_warnings
 from app.training.task import Truth, truth_of
 
 # As Excel writes them in other languages. They are not read as booleans: a model may know them as texts.
 _FOREIGN_BOOLEANS = (("WAHR", "FALSCH"), ("VRAI", "FAUX"), ("VERO", "FALSO"), ("VERDADERO", "FALSO"))
+
+_MODELS_OF = {"lightgbm": "LGBMClassifier, LGBMRegressor", "xgboost": "XGBClassifier, XGBRegressor"}
 
 
 class ExternalModel(msgspec.Struct, frozen=True):
     """A fitted estimator and what its attributes tell about it; `warnings` are those of loading it.
 
     `labels` are its classes, in the order of its ids; none for a regressor. `columns` are the names of the columns
-    that it was fitted on and `width` their number, each None if the estimator does not tell.
+    that it was fitted on and `width` their number, each None if the estimator does not tell. `files` are those that a
+    version keeps of it, byte for byte (None: the estimator is pickled).
     """
 
     estimator: Any
@@ -40,26 +43,15 @@ class ExternalModel(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] | None
     width: int | None
     warnings: tuple[str, ...] = ()
-
-
-def load_model(path: Path) -> ExternalModel:
-    """The model in that joblib (or pickle) file. Unpickling runs the code in it: the caller has chosen to trust it.
-
-    Raises `DataRefused` if it cannot be loaded, is not fitted, or is neither a classifier nor a regressor with one
-    output.
-    """
-    if not path.is_file():
-        raise DataRefused(f"there is no file {path}")
-    with collect_user_warnings() as warnings:
-        try:
-            estimator = joblib.load(path)
-        except Exception as error:  # a pickle can raise anything; it is reported as the reason
-            raise DataRefused(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    return describe(estimator, str(path), tuple(warnings))
+    files: Mapping[str, bytes] | None = None
 
 
 def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> ExternalModel:
-    """The model that a fitted estimator is; `origin` names it in errors. Raises `DataRefused` as `load_model` does."""
+    """The model that a fitted estimator is; `origin` names it in errors.
+
+    Raises `DataRefused` if it is not fitted, or is neither a classifier nor a regressor with one output.
+    """
+    _refuse_boosters(estimator, origin)
     if inspect.isclass(estimator) or not hasattr(estimator, "predict"):
         raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
     try:
@@ -69,21 +61,32 @@ def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> Ext
     except TypeError:
         pass  # a model of another library with scikit-learn's interface: the reference rows will show if it works
     task = _task(estimator, origin)
-    names = getattr(estimator, "feature_names_in_", None)
+    names = fitted_names(estimator)
     return ExternalModel(
         estimator=estimator,
         task=task,
         labels=_labels(estimator, origin) if task == "classification" else (),
-        columns=None if names is None else tuple(str(name) for name in names),
-        width=getattr(estimator, "n_features_in_", None),
+        columns=names,
+        width=fitted_width(estimator),
         warnings=warnings,
     )
 
 
+def _refuse_boosters(estimator: Any, origin: str) -> None:
+    """Raise `DataRefused` for the booster inside a model of LightGBM or XGBoost, saved without the model."""
+    package = type(estimator).__module__.partition(".")[0]
+    if type(estimator).__name__ == "Booster" and package in _MODELS_OF:
+        raise DataRefused(
+            f"{origin} holds a Booster of {package}, which knows neither its classes nor how to answer a table: "
+            f"save the model around it ({_MODELS_OF[package]}) with joblib.dump"
+        )
+
+
 def _task(estimator: Any, origin: str) -> Task:
-    if is_regressor(estimator):
+    # Both ask the estimator's tags, which a model of another library may lack.
+    if attempt(is_regressor, estimator) is True:
         return "regression"
-    if is_classifier(estimator) or hasattr(estimator, "classes_"):
+    if attempt(is_classifier, estimator) is True or hasattr(estimator, "classes_"):
         return "classification"
     raise DataRefused(f"{origin}: a {_kind(estimator)} is neither a classifier nor a regressor")
 
@@ -129,13 +132,13 @@ def truth_for(model: ExternalModel, target: Column) -> Truth:
     """
     if model.task == "regression":
         return truth_of(target, "regression")
-    position = _positions(model.labels)
+    names = class_names(model.labels, target)
+    position = {**_positions(names), **_positions(model.labels)}
     cells = target.cells if target.cells is not None else tuple(str(value) for value in target.values.tolist())
     ids = [position.get(_key(cell or "", position)) for cell in cells]
-    classes = tuple(str(label) for label in model.labels)
-    _require_known(target, cells, ids, classes)
+    _require_known(target, cells, ids, names)
     class_ids = np.array(ids, dtype=np.int64)
-    return Truth(task="classification", labels=np.array(classes)[class_ids], classes=classes, class_ids=class_ids)
+    return Truth(task="classification", labels=np.array(names)[class_ids], classes=names, class_ids=class_ids)
 
 
 def _require_known(

@@ -6,6 +6,7 @@ no quality gate.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,10 +15,14 @@ import msgspec
 import numpy as np
 
 from app.domain.contract import Feature, FeatureContract, Task
-from app.domain.manifest import Source
+from app.domain.manifest import Manifest, MlflowModel, Source
 from app.domain.prediction import Outputs
 from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
 from app.drift.reference_notes import reference_notes
+from app.errors import DataRefused
+from app.inference.graph_file import GraphModel
+from app.inference.model_files import loads_model
+from app.inference.own_code import PREFIX
 from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
 from app.training import checks, column_checks
@@ -27,12 +32,15 @@ from app.training.cross_fit import cross_fit
 from app.training.dataset import Dataset, from_csv
 from app.training.encoders import Encoding, encodings
 from app.training.evaluation import errors_in, score
-from app.training.external_model import ExternalModel, ask, load_model, truth_for
+from app.training.external_model import ExternalModel, ask, truth_for
 from app.training.external_probes import opened
 from app.training.external_reference import answerable_rows, as_fitted, columns_for, extra_columns, features_of_model
 from app.training.features import digest, examples_of, rows_of
 from app.training.findings import CHECKS, DataReport, Finding
 from app.training.session import Progress, PublishedVersion, SessionResult, assign_alias, require_free
+from app.training.sources.code_folder import code_files
+from app.training.sources.files import load_model
+from app.training.sources.mlflow_registry import fetch
 from app.training.task import Truth, rare_classes
 
 # The model was fitted elsewhere, so there is no seed of a split; the drift reference draws its sample with this one.
@@ -43,18 +51,32 @@ _OF_CATEGORIES = (column_checks.mixed, column_checks.identifier)
 
 
 class PublishRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The model file, the version to publish it as (None: the next free number), and the reference data.
+    """The model, the version to publish it as (None: the next free number), and the reference data.
 
-    `missing` are the texts that mean a missing value in them (None: nothing was said). `reference_is` says whether the
-    model was fitted on them.
+    The model is a file, or `mlflow`, the address of a registered one; `code` is a folder with its own modules. The
+    reference is a file, or `reference_artifact` of the run that the MLflow model is of. `missing` are the texts
+    that mean a missing value in them (None: nothing was said). `reference_is` says whether the model was fitted on
+    them.
     """
 
-    model: Path
-    reference: Path
+    model: Path | None = None
+    reference: Path | None = None
     target: str
+    mlflow: str | None = None
+    reference_artifact: str | None = None
+    code: Path | None = None
     missing: tuple[str, ...] | None = None
     version: str | None = None
     reference_is: ReferenceIs = "unknown"
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """What a request names, read; `mlflow` is where the model came from, if that was MLflow."""
+
+    model: ExternalModel
+    dataset: Dataset
+    mlflow: MlflowModel | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -76,17 +98,50 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
     # Before the file is loaded: unpickling runs its code, which a request that must fail has no need of.
     if request.version is not None:
         require_free(registry, request.version)
-    progress(f"loading {request.model}")
-    model = load_model(request.model)
-    progress(f"reading {request.reference}")
-    reference = matched_reference(model, from_csv(request.reference, request.target, request.missing))
+    with tempfile.TemporaryDirectory(prefix="bakeoff-") as folder:
+        given = _given(request, Path(folder), progress)
+        model, dataset = given.model, given.dataset
+    reference = matched_reference(model, dataset)
     progress("answering the reference rows")
     draft = external_draft(model, reference, request.version, request.reference_is)
+    draft = msgspec.structs.replace(draft, source=msgspec.structs.replace(draft.source, mlflow=given.mlflow))
     progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
+    warnings = (*given.warnings, *model.warnings, *_needed_where_served(registry, manifest))
     notes = reference_notes(manifest.version, DriftReference.from_json(draft.reference))
-    published = PublishedVersion(manifest, assign_alias(registry, manifest.version), model.warnings, notes)
+    published = PublishedVersion(manifest, assign_alias(registry, manifest.version), warnings, notes)
     return SessionResult(reference.report, (published,))
+
+
+def _given(request: PublishRequest, folder: Path, progress: Progress) -> _Given:
+    """The model and its reference, read; what has to be downloaded is put into `folder`."""
+    fetched = None
+    if request.mlflow is not None:
+        progress(f"downloading {request.mlflow}")
+        fetched = fetch(request.mlflow, folder, request.reference_artifact)
+    progress(f"loading {request.mlflow or request.model}")
+    code = request.code or (fetched.code if fetched else None)
+    file, reference = (fetched.file, fetched.reference) if fetched else (request.model, None)
+    reference = reference or request.reference
+    if file is None or reference is None:
+        raise DataRefused("publish needs a model and a reference")
+    model = load_model(file, None if code is None else code_files(code), request.mlflow)
+    progress(f"reading {request.reference_artifact or reference}")
+    dataset = from_csv(reference, request.target, request.missing)
+    if fetched is None:
+        return _Given(model, dataset)
+    if fetched.reference is not None:
+        name = f"artefact {request.reference_artifact} of MLflow run {fetched.source.run_id}"
+        dataset = msgspec.structs.replace(dataset, name=name)
+    return _Given(model, dataset, fetched.source, fetched.warnings)
+
+
+def _needed_where_served(registry: ModelRegistry, manifest: Manifest) -> tuple[str, ...]:
+    """The warning that the API needs packages for this version which are not among its own."""
+    if not manifest.requires or not loads_model(manifest, registry.verified(manifest.version).files):
+        return ()
+    packages = ", ".join(f"{name} {version}" for name, version in manifest.requires.items())
+    return (f"the API can serve it only where {packages} is installed too",)
 
 
 def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
@@ -145,6 +200,7 @@ def external_draft(
         reference=drift.to_json(),
         training_rows=rows,
         examples=examples_of(rows, truth),
+        files=model.files,
     )
 
 
@@ -160,6 +216,13 @@ def reference_answers(
         return ReferenceAnswers("holdout", outputs, errors_in(outputs, truth))
     if reference_is == "unknown":
         return ReferenceAnswers("none", missing="it is not known whether the model was fitted on the reference rows")
+    if isinstance(model.estimator, GraphModel):
+        return ReferenceAnswers(
+            "none", missing="an ONNX file has no estimator that could be fitted on parts of the rows"
+        )
+    if any(name.startswith(PREFIX) for name in model.files or ()):
+        reason = "a model with modules of its own is not fitted again on parts of the rows"
+        return ReferenceAnswers("none", missing=reason)
     labels = truth.labels if truth.class_ids is None else np.array(model.labels)[truth.class_ids]
     crossed = cross_fit(model.estimator, labels, reference.contract, reference.rows, truth, _SEED)
     if isinstance(crossed, str):

@@ -58,9 +58,9 @@ def test_as_json_it_is_one_document(run):
     ("words", "complaint"),
     [
         (("publish", "model.joblib"), "the following arguments are required: --reference, --target"),
-        (("publish",), "the following arguments are required: MODEL.joblib, --reference, --target"),
-        ((*REFRESH, "--version", "v3"), "takes neither MODEL.joblib nor --version"),
-        (("publish", "model.joblib", *REFRESH[1:]), "takes neither MODEL.joblib nor --version"),
+        (("publish",), "the following arguments are required: MODEL, --reference, --target"),
+        ((*REFRESH, "--version", "v3"), "takes no MODEL"),
+        (("publish", "model.joblib", *REFRESH[1:]), "takes no MODEL"),
     ],
 )
 def test_arguments_that_do_not_fit_together_are_wrong_usage(run, capsys, words, complaint):

@@ -11,8 +11,9 @@ from sklearn.tree import DecisionTreeClassifier
 from app.errors import DataRefused
 from app.training.columns import categorical, numeric, typed
 from app.training.encoders import Encoding
-from app.training.external_model import ExternalModel, describe, load_model, truth_for
+from app.training.external_model import ExternalModel, describe, truth_for
 from app.training.external_reference import as_fitted, columns_for
+from app.training.sources.files import load_model
 
 X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
 

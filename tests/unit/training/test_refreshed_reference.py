@@ -17,10 +17,10 @@ from app.drift.reference import DriftReference, build_reference
 from app.errors import ArtefactRefused, DataRefused, UnknownVersion
 from app.inference.publication import publish
 from app.training.dataset import from_csv
-from app.training.external_model import load_model
 from app.training.external_session import PublishRequest, external_draft, matched_reference, publish_external
 from app.training.refreshed_reference import RefreshRequest, refresh_reference
 from app.training.session import TrainingRequest, train
+from app.training.sources.files import load_model
 from app.training.variants import TrainingVariant, VariantCatalogue
 
 TREES = VariantCatalogue("tree", ("tree", "tree"), {"tree": TrainingVariant("sklearn.tree.DecisionTreeClassifier")})

@@ -1,0 +1,192 @@
+"""A registered MLflow model: its files fetched, and where they came from. MLflow's own loader is not called.
+
+That loader takes the list of trusted types from the model itself, which makes no model safer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from app.domain.manifest import MlflowModel
+from app.errors import DataRefused
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
+# Of each flavour that is published: the key of its file in MLmodel.
+_FILE_KEYS = {"sklearn": "pickled_model", "onnx": "data", "lightgbm": "data"}
+# MLflow's own defaults wait for minutes before they say that a server is away. Whoever sets them is obeyed.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+_ABSENT = (
+    "MLflow's client is not installed, which --from-mlflow needs: python -m pip install -r requirements-mlflow.txt "
+    "(or download the model's files, and publish its model.skops or model.pkl)"
+)
+
+
+class FetchedModel(msgspec.Struct, frozen=True):
+    """The model's file, its own modules and the reference of its run as downloaded, and where they came from."""
+
+    file: Path
+    source: MlflowModel
+    code: Path | None = None
+    reference: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def require_mlflow_uri(uri: str) -> None:
+    """Raise `DataRefused` if this is not the address of a registered model."""
+    if not _URI.fullmatch(uri):
+        raise DataRefused(
+            f"{uri!r} is no address of a registered model: models:/NAME@ALIAS or models:/NAME/VERSION", field="mlflow"
+        )
+
+
+def fetch(uri: str, folder: Path, reference_artifact: str | None = None) -> FetchedModel:
+    """Download the model at `uri` into `folder`, and an artefact of its run if one is named.
+
+    The server is the one that MLflow's own settings name (MLFLOW_TRACKING_URI). Raises `DataRefused` without MLflow's
+    client, for a server that does not answer, for a model that is not there, and for one of another kind.
+    """
+    require_mlflow_uri(uri)
+    mlflow = _client_library()
+    registered = _registered(mlflow, uri)
+    name, version = str(registered.name), str(registered.version)
+    _download(mlflow, uri, folder / "model", artifact_uri=f"models:/{name}/{version}")
+    described, digest = _mlmodel(folder / "model", uri)
+    run_id = registered.run_id or described.get("run_id")
+    alias = _parts(uri)["alias"]
+    source = MlflowModel(without_password(str(mlflow.get_tracking_uri())), name, version, digest, alias, run_id)
+    reference = None
+    if reference_artifact is not None:
+        if not run_id:
+            raise DataRefused(f"{uri} has no run, so there is no artefact {reference_artifact}: use --reference FILE")
+        place = folder / "run"
+        _download(mlflow, reference_artifact, place, run_id=run_id, artifact_path=reference_artifact)
+        reference = _inside(place, reference_artifact, f"run {run_id}")
+    flavours = described["flavors"]
+    return FetchedModel(
+        file=_model_file(folder / "model", flavours, uri),
+        source=source,
+        code=_code(folder / "model", flavours, uri),
+        reference=reference,
+        warnings=_warnings(flavours),
+    )
+
+
+def without_password(uri: str) -> str:
+    """The address without user, password and query, which may hold secrets."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition("@")[2]
+    # Joined by hand, because `urlunsplit` drops the slashes of sqlite:///file.
+    return (
+        f"{parts.scheme}://{host}{parts.path}" if "://" in uri else urlunsplit((*parts[:1], host, parts.path, "", ""))
+    )
+
+
+def _client_library() -> Any:
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    try:
+        library = importlib.import_module("mlflow")
+        importlib.import_module("mlflow.artifacts")
+    except ImportError as error:
+        raise DataRefused(_ABSENT) from error
+    return library
+
+
+def _parts(uri: str) -> dict[str, str | None]:
+    match = _URI.fullmatch(uri)
+    assert match is not None
+    return match.groupdict()
+
+
+def _registered(mlflow: Any, uri: str) -> Any:
+    """What the server knows of the model."""
+    parts = _parts(uri)
+    try:
+        client = mlflow.MlflowClient()
+        if parts["alias"]:
+            return client.get_model_version_by_alias(parts["name"], parts["alias"])
+        return client.get_model_version(parts["name"], parts["version"])
+    except Exception as error:  # a client of any store can raise anything; it is reported as the reason
+        raise _failed(mlflow, uri, error) from error
+
+
+def _download(mlflow: Any, what: str, place: Path, **named: str) -> None:
+    place.mkdir()
+    try:
+        mlflow.artifacts.download_artifacts(**named, dst_path=str(place))
+    except Exception as error:
+        raise _failed(mlflow, what, error) from error
+
+
+def _failed(mlflow: Any, what: str, error: Exception) -> DataRefused:
+    place = without_password(str(mlflow.get_tracking_uri()))
+    reason = _without_secrets(str(error).partition("\n")[0][:300])
+    if getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        return DataRefused(f"MLflow at {place} has no {what}: {reason}")
+    return DataRefused(
+        f"{what} cannot be fetched from MLflow at {place}: {type(error).__name__}: {reason}; see that the server runs "
+        "and that MLFLOW_TRACKING_URI names it"
+    )
+
+
+def _without_secrets(text: str) -> str:
+    return re.sub(r"://[^/@\s]+@", "://", text)
+
+
+def _mlmodel(folder: Path, uri: str) -> tuple[Mapping[str, Any], str]:
+    """The content of the file `MLmodel`, and its SHA-256 in hex."""
+    yaml = importlib.import_module("yaml")
+    try:
+        data = (folder / "MLmodel").read_bytes()
+        described = yaml.safe_load(data)
+    except (OSError, yaml.YAMLError) as error:
+        raise DataRefused(f"{uri} has no file MLmodel that can be read: {error}") from error
+    if not isinstance(described, dict) or not isinstance(described.get("flavors"), dict):
+        raise DataRefused(f"the file MLmodel of {uri} lists no flavors")
+    return described, hashlib.sha256(data).hexdigest()
+
+
+def _model_file(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path:
+    for name, key in _FILE_KEYS.items():
+        flavour = flavours.get(name)
+        if isinstance(flavour, dict) and isinstance(flavour.get(key), str):
+            return _inside(folder, flavour[key], uri)
+    raise DataRefused(
+        f"{uri} has the flavors {', '.join(sorted(map(str, flavours)))}; published are {', '.join(_FILE_KEYS)}: log "
+        "the estimator with mlflow.sklearn.log_model"
+    )
+
+
+def _code(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path | None:
+    """The modules that were logged with `code_paths`."""
+    named = flavours.get("python_function", {}).get("code")
+    return _inside(folder, named, uri) if isinstance(named, str) else None
+
+
+def _inside(folder: Path, name: str, owner: str) -> Path:
+    """The file of that name, which the model's own description gives: it must not lead elsewhere."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not path.exists():
+        raise DataRefused(f"{owner} names {name!r}, which is not among its files")
+    return path
+
+
+def _warnings(flavours: Mapping[str, Any]) -> tuple[str, ...]:
+    written, installed = flavours.get("sklearn", {}).get("sklearn_version"), importlib.metadata.version("scikit-learn")
+    if written in (None, installed):
+        return ()
+    return (f"MLflow says that it was written with scikit-learn {written}; {installed} is installed here",)
