@@ -20,8 +20,8 @@ STRETCH: Final = 200
 STRETCHES: Final = 10
 OFTEN: Final = 5
 LEAST_STRETCHES: Final = 2
-# In the first stretches no row counts while a user has sent so many requests, and so large a share: a block has ten rows,
-# and one of a caller is too few for a larger share.
+# In the first stretches no row counts while a user has sent so many requests, and so large a share: one row of a block
+# of ten is too few for a larger one.
 _SUSPICIOUS: Final = 2 * OFTEN
 _SUSPICIOUS_SHARE: Final = 0.1
 # A key that was among this many is a repeat. Four bytes each: two keys are taken for one once in a million rows.

@@ -25,6 +25,10 @@ REFERENCE_FORMAT = 1
 # Rows that somebody drew with `default_rng(seed)` would otherwise be the very numbers that break their ties. What was
 # drawn is in the reference, and never drawn again: those made before keep their bins.
 _OWN_DRAWS = int.from_bytes(b"drift reference")
+# Copies of rows are left out from this share of the rows on: fewer do no harm. Of fewer different rows than these it
+# cannot be told whether they are copies.
+_COPIES = 0.1
+_LEAST_DIFFERENT = 20
 AnswersFrom: TypeAlias = Literal["holdout", "cross_fitted", "none"]
 
 
@@ -58,11 +62,11 @@ class ReferenceAnswers(msgspec.Struct, frozen=True):
 class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that drift detection needs of the data a version was made from; O(bins) in size.
 
-    `rows` counts the reference rows. `joint` is None if no joint stream could be fitted, `outputs` and `errors` if
-    there were no held-out answers. `classes` are the names of the classes by class id. `answers_from` says whether
-    `outputs` and `errors` are of rows that the model was not fitted on, of clones, or left out, with the reason in
-    `answers_missing`; it is None in a reference of an earlier release. Answers are rounded to `answer_digits`, as
-    `output_columns` says.
+    `rows` counts the reference rows, without `copies` of them that were left out. `joint` is None if no joint stream
+    could be fitted, `outputs` and `errors` if there were no held-out answers. `classes` are the names of the classes by
+    class id. `answers_from` says whether `outputs` and `errors` are of rows that the model was not fitted on, of clones,
+    or left out, with the reason in `answers_missing`; it is None in a reference of an earlier release. Answers are
+    rounded to `answer_digits`, as `output_columns` says.
     """
 
     format: int = REFERENCE_FORMAT
@@ -75,6 +79,7 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     answers_from: AnswersFrom | None = None
     answers_missing: str = ""
     answer_digits: int | None = None
+    copies: int = 0
 
     @functools.cached_property
     def transform(self) -> JointTransform | None:
@@ -118,14 +123,17 @@ def build_reference(
 ) -> DriftReference:
     """The reference of `rows` (as `RowParser` gives them); the same arguments give the same reference.
 
+    Copies of rows are left out where rows hardly agree by chance, with the `answers` to them if these are as many.
     Raises `DataRefused` if there are no rows, or rows of another width than the contract's.
     """
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
         raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")
+    given = len(rows)
+    kept = distinct_rows(contract, rows)
+    rows, answers = rows[kept], _answers_to(kept, given, answers)
     chance = np.random.default_rng([seed, _OWN_DRAWS])
     streams, cells = _features(contract, rows, chance)
     joint, joint_streams = _joint(contract, row_keys(rows, [cell.ranks for cell in cells]), chance)
-    answers = answers or ReferenceAnswers("none", missing="the reference has no answers of the model")
     return DriftReference(
         rows=len(rows),
         inputs=Family(seed=seed, streams=(*streams, *joint_streams), cells=tuple(cells)),
@@ -136,7 +144,44 @@ def build_reference(
         answers_from=answers.source,
         answers_missing=answers.missing,
         answer_digits=answers.digits,
+        copies=given - len(rows),
     )
+
+
+def distinct_rows(contract: FeatureContract, rows: np.ndarray) -> np.ndarray:
+    """The positions of the rows without copies of earlier ones; of all rows where equal rows are ordinary, or few.
+
+    Evidence takes each row for a draw of its own: 100 rows five times over would promise what 500 do. Rows are copies
+    where a numeric column tells most of them apart.
+    """
+    columns = [row_keys(rows[:, [place]], [None])[:, 0] for place in _numeric(contract)]
+    if not columns:
+        return np.arange(len(rows))
+    first: dict[tuple[object, ...], int] = {}
+    for position, row in enumerate(rows.tolist()):
+        first.setdefault(tuple(None if value != value else value for value in row), position)
+    told_apart = max(len(np.unique(column)) for column in columns)
+    copies = len(rows) - len(first)
+    if copies < _COPIES * len(rows) or len(first) < _LEAST_DIFFERENT or told_apart < len(first) / 2:
+        return np.arange(len(rows))
+    return np.array(list(first.values()))
+
+
+def _answers_to(kept: np.ndarray, rows: int, answers: ReferenceAnswers | None) -> ReferenceAnswers:
+    """The answers to the rows that are kept, if they are answers to all `rows` of the reference."""
+    if answers is None:
+        return ReferenceAnswers("none", missing="the reference has no answers of the model")
+    if answers.outputs is None or answers.rows != rows or len(kept) == rows:
+        return answers
+    # Which answers were wrong is not known any more; copies are right or wrong together.
+    errors = None if answers.errors is None else round(answers.errors * len(kept) / rows)
+    parts = msgspec.structs.asdict(answers.outputs)
+    outputs = Outputs(**{name: part if part is None else part[kept] for name, part in parts.items()})
+    return msgspec.structs.replace(answers, outputs=outputs, errors=errors)
+
+
+def _numeric(contract: FeatureContract) -> list[int]:
+    return [column for column, feature in enumerate(contract.features) if feature.kind == "numeric"]
 
 
 def _renamed(cells: Cells, given: Mapping[str, str]) -> Cells:
@@ -204,8 +249,7 @@ def _joint(
     order = chance.permutation(len(keys))
     half = len(keys) // 2
     fitted, ranked = keys[order[:half]], keys[order[half:]]
-    numeric = [column for column, feature in enumerate(contract.features) if feature.kind == "numeric"]
-    joint = fit_joint(fitted, numeric) if len(keys) >= MIN_ROWS else None
+    joint = fit_joint(fitted, _numeric(contract)) if len(keys) >= MIN_ROWS else None
     if joint is None:
         return None, ()
     names = [DISTANCE, *(f"{contract.features[column].name}{GIVEN_THE_OTHERS}" for column in joint.columns)]

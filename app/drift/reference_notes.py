@@ -27,7 +27,18 @@ def _how(version: str) -> str:
 
 def reference_notes(version: str, reference: DriftReference) -> tuple[str, ...]:
     """Sentences about the reference of `version`; none where everything is watched as promised."""
-    return tuple(note for note in (_answers(version, reference), _levels(version, reference)) if note)
+    return tuple(
+        note for note in (_copies(reference), _answers(version, reference), _levels(version, reference)) if note
+    )
+
+
+def _copies(reference: DriftReference) -> str | None:
+    if not reference.copies:
+        return None
+    return (
+        f"{reference.copies:,} of the {reference.rows + reference.copies:,} rows that were given as the reference are "
+        "copies of others and were left out: they show no more than one of them does."
+    )
 
 
 def _answers(version: str, reference: DriftReference) -> str | None:

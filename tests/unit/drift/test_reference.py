@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
 from app.drift.cells import MAX_CATEGORIES, OTHERS
-from app.drift.reference import DriftReference, ReferenceAnswers, build_reference
+from app.drift.reference import DriftReference, LabelledErrors, ReferenceAnswers, build_reference
+from app.drift.reference_notes import reference_notes
 from app.drift.report import drift_report
 from app.drift.watch import fits, output_keys, start, update
 from app.errors import DataRefused
@@ -210,3 +212,31 @@ def test_a_reference_of_texts_alone_without_gaps_raises_no_alarm():
     reference = build_reference(contract, written, seed=1)
     others = np.array([[f"new {number}"] for number in range(1000)], dtype=object)
     assert not drift_report("v1", reference, update(reference, start(reference, 500), others)).alarms
+
+
+def test_copies_of_rows_and_their_answers_count_once():
+    chance = np.random.default_rng(21)
+    rows = chance.normal(size=(100, 2))
+    copied = np.tile(rows, (5, 1))
+    class_ids = np.tile(chance.integers(0, 2, 100), 5)
+    answers = ReferenceAnswers("holdout", Outputs(class_ids=class_ids), errors=50)
+    contract = msgspec.structs.replace(numeric_contract(2), classes=("a", "b"))
+    reference = build_reference(contract, copied, seed=1, answers=answers)
+    alone = ReferenceAnswers("holdout", Outputs(class_ids=class_ids[:100]), errors=10)
+    expected = build_reference(contract, rows, seed=1, answers=alone)
+    assert reference == msgspec.structs.replace(expected, copies=400)
+    assert (reference.rows, reference.errors) == (100, LabelledErrors(10, 100))
+    assert reference_notes("v1", reference)[0].startswith("400 of the 500 rows that were given")
+
+
+def test_equal_rows_are_kept_where_they_are_ordinary():
+    few_values = np.random.default_rng(22).integers(0, 5, size=(500, 2)).astype(float)
+    assert build_reference(numeric_contract(2), few_values, seed=1).rows == 500
+    colours = column(*["red", "blue"] * 50)
+    contract = msgspec.structs.replace(MIXED, features=MIXED.features[1:])
+    assert build_reference(contract, colours, seed=1).rows == 100
+
+
+def test_a_few_rows_that_came_twice_are_kept():
+    rows = np.random.default_rng(23).normal(size=(200, 2))
+    assert build_reference(numeric_contract(2), np.concatenate([rows, rows[:10]]), seed=1).copies == 0
