@@ -64,9 +64,9 @@ class DriftReference(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `rows` counts the reference rows, without `copies` of them that were left out. `joint` is None if no joint stream
     could be fitted, `outputs` and `errors` if there were no held-out answers. `classes` are the names of the classes by
-    class id. `answers_from` says whether `outputs` and `errors` are of rows that the model was not fitted on, of clones,
-    or left out, with the reason in `answers_missing`; it is None in a reference of an earlier release. Answers are
-    rounded to `answer_digits`, as `output_columns` says.
+    class id. `answers_from` says whether `outputs` and `errors` are of rows that the model was not fitted on, of
+    clones, or left out, with the reason in `answers_missing`; it is None in a reference of an earlier release. Answers
+    are rounded to `answer_digits`, as `output_columns` says.
     """
 
     format: int = REFERENCE_FORMAT
