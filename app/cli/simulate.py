@@ -153,7 +153,7 @@ def _supply(
     ]
     absent = [feature.name for feature in optional if feature.name not in data.contract.names]
     lacking = [f"the file has no column {', '.join(absent)}: versions that read it take no part in these requests"]
-    notes = [said, *(left_out if data.skipped else []), *(lacking if absent else [])]
+    notes = [said, *(left_out if data.skipped else []), *(lacking if absent else []), *_partial(data)]
     return supply, min(args.requests or len(data), len(data)), notes
 
 
@@ -168,6 +168,17 @@ def _unseen(
         return data, f"{path} has {len(data)} rows that no loaded version was trained on: {once}"
     data = rows.read_csv(model.contract, model.source.target, path, missing, optional)
     return data, f"which rows of {path} were trained on is not known, so all {len(data)} are sent: {once}"
+
+
+def _partial(data: LabelledRows) -> list[str]:
+    if data.absent is None:
+        return []
+    counts = dict(zip(data.contract.names, data.absent.sum(axis=0).tolist(), strict=True))
+    columns = ", ".join(f"{name} in {count}" for name, count in counts.items() if count)
+    return [
+        f"rows sent without a column that only other versions read, because its value does not fit: {columns}; the "
+        f"first, {data.first_absent}. Versions that read the column take no part in these requests"
+    ]
 
 
 def _on_labels(args: argparse.Namespace, terms: ServedTerms | ServiceProblem) -> list[str]:

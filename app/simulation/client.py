@@ -15,6 +15,7 @@ from app.domain.columns import union_of
 from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Source
 from app.errors import NotReady
+from app.simulation.plan import PlannedRequest
 from app.simulation.rows import Label
 
 _TIMEOUT_S = 30.0
@@ -137,11 +138,12 @@ class Service:
         """The terms of the running experiment."""
         return self._call("GET", "/config", ServedTerms)
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
-        """The answer to one row, for `user_id` if there is one."""
+    def predict(self, request: PlannedRequest) -> ServiceAnswer | ServiceProblem:
+        """The answer to one row, for its user if there is one."""
         # In the header: in the body it would be refused where a feature is called user_id.
-        headers = {} if user_id is None else {"X-User-Id": user_id}
-        features = dict(zip(self._names, row, strict=True)) if self._names else row
+        headers = {} if request.user_id is None else {"X-User-Id": request.user_id}
+        named = zip(self._names, request.row, strict=True) if self._names else ()
+        features = {name: value for at, (name, value) in enumerate(named) if at not in request.absent} or request.row
         return self._call("POST", "/predict", ServiceAnswer, {"features": features}, headers)
 
     def send_labels(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:

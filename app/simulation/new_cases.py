@@ -44,6 +44,9 @@ class NewCases:
         self._groups = [_Group.of(rows) for rows in groups]
         self._shares = np.array([len(rows) for rows in groups]) / len(data)
 
+    def places(self, _first: int, _size: int) -> None:
+        """No row is one of `data`."""
+
     def take(self, _first: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, Sequence[Label]]:
         """`size` cases, shape (size, features), and their labels; they depend on `rng` alone."""
         members = rng.choice(len(self._groups), size=size, p=self._shares)

@@ -6,7 +6,7 @@ Distortions change the traffic on purpose: they shift, stretch or decouple a fea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -63,7 +63,7 @@ class Distorter:
 
     def _changed(self, distortion: Distortion, column: int, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # Standard deviation and mean are those of all data and not of the chunk: each request moves by the same amount.
-        amount, known = distortion.amount, self._data.values[:, column]
+        amount, known = distortion.amount, self._data.column(column)
         if distortion.kind == "decouple":
             return known[rng.integers(len(known), size=len(values))]
         mean, sd = moments(known)
@@ -105,6 +105,8 @@ class Supply(Protocol):
 
     def take(self, first: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, Sequence[Label]]: ...
 
+    def places(self, first: int, size: int) -> np.ndarray | None: ...
+
 
 class Once:
     """The rows of `data`, each once; in a random order if `seed` is given, else as they stand."""
@@ -115,8 +117,12 @@ class Once:
 
     def take(self, first: int, size: int, _rng: np.random.Generator) -> tuple[np.ndarray, Sequence[Label]]:
         """The rows from number `first` on, shape (size, features), and their labels; fewer at the end."""
-        places = self._order[first : first + size]
+        places = self.places(first, size)
         return self.data.values[places], [self.data.labels[place] for place in places]
+
+    def places(self, first: int, size: int) -> np.ndarray:
+        """Where in `data` the rows from number `first` on are."""
+        return self._order[first : first + size]
 
 
 class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,13 +142,14 @@ class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):
-    """One request, its true label, and whether the label will be sent."""
+    """One request, its true label, and whether the label will be sent. The row goes without the columns `absent`."""
 
     index: int
     row: list[float | str | None]
     label: Label
     sends_label: bool
     user_id: str | None
+    absent: frozenset[int] = frozenset()
 
 
 def planned(supply: Supply, options: TrafficOptions) -> Iterator[PlannedRequest]:
@@ -165,9 +172,19 @@ def _drawn(supply: Supply, options: TrafficOptions, distorter: Distorter) -> Ite
             rows[untouched:] = distorter.apply(rows[untouched:], by_distortion)
         sends = by_label.random(size) < options.label_rate
         users = _users(options.users, size, by_user)
+        absent = _absent(supply, first, size)
         for offset, label in enumerate(labels):
             row = _json_row(rows[offset])
-            yield PlannedRequest(first + offset, row, label, bool(sends[offset]), users[offset])
+            yield PlannedRequest(first + offset, row, label, bool(sends[offset]), users[offset], absent(offset))
+
+
+def _absent(supply: Supply, first: int, size: int) -> Callable[[int], frozenset[int]]:
+    """The columns that a row goes without, by its place in the chunk."""
+    places = supply.places(first, size)
+    if places is None or supply.data.absent is None:
+        return lambda _offset: frozenset()
+    absent = supply.data.absent[places]
+    return lambda offset: frozenset(np.flatnonzero(absent[offset]).tolist())
 
 
 def _with_noise(data: LabelledRows, rows: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:
@@ -176,7 +193,7 @@ def _with_noise(data: LabelledRows, rows: np.ndarray, noise: float, rng: np.rand
     moved = rows.copy()
     for column, feature in enumerate(data.contract.features):
         if feature.kind == "numeric":
-            _, sd = moments(data.values[:, column])
+            _, sd = moments(data.column(column))
             moved[:, column] = moved[:, column].astype(np.float64) + noise * sd * rng.standard_normal(len(rows))
     return moved
 

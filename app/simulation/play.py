@@ -168,7 +168,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 class ServiceConnection(Protocol):
     """One thread's connection to the service: a `Service`, or a fake."""
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem: ...
+    def predict(self, request: PlannedRequest) -> ServiceAnswer | ServiceProblem: ...
 
     def send_labels(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem: ...
 
@@ -225,7 +225,7 @@ class Play:
         connection = self._connect()
         unsent: list[ServiceOutcome] = []
         while (request := self._next()) is not None:
-            answer = self._with_retries(partial(connection.predict, request.row, request.user_id))
+            answer = self._with_retries(partial(connection.predict, request))
             self._count(request, answer)
             if request.sends_label and isinstance(answer, ServiceAnswer):
                 unsent.append(ServiceOutcome(answer.prediction_id, request.label))

@@ -29,6 +29,9 @@ class LabelledRows(msgspec.Struct, frozen=True):
 
     A label is a class name, or a number for a regression. `skipped` counts the rows that do not fit the contract or
     have no label; `first_skipped` says why the first of them does not fit, with line and column.
+
+    `absent`, of the shape of `values`, is True where a row goes without a column that only other versions read; None
+    if that is nowhere. There the value is missing, and `first_absent` says why the first of them is.
     """
 
     contract: FeatureContract
@@ -36,9 +39,15 @@ class LabelledRows(msgspec.Struct, frozen=True):
     labels: tuple[Label, ...]
     skipped: int = 0
     first_skipped: str | None = None
+    absent: np.ndarray | None = None
+    first_absent: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def column(self, at: int) -> np.ndarray:
+        """The values of a column in the rows that have it, missing ones too."""
+        return self.values[:, at] if self.absent is None else self.values[~self.absent[:, at], at]
 
 
 def built_in(contract: FeatureContract, name: str, optional: Sequence[Feature] = ()) -> LabelledRows:
@@ -79,27 +88,40 @@ def read_csv(
 ) -> LabelledRows:
     """The rows of a CSV or Parquet file that fit the model, in their order, with the `optional` columns that it has.
 
-    Cells that are one of the texts `missing` are missing values. Raises `DataRefused` if the file cannot be read, lacks
-    a column, or none of its rows fits.
+    A row goes without an optional column whose value does not fit: it is a case of the model all the same. Cells that
+    are one of the texts `missing` are missing values. Raises `DataRefused` if the file cannot be read, lacks a column,
+    or none of its rows fits.
     """
     reading = reading_of(path, missing)
     target_column, features = _apart(reading.table.columns, target, path)
+    required = len(contract.features)
     contract = with_columns(contract, optional, [column.name for column in features])
     cells = feature_cells(contract, reading, features, str(path))
-    parser = RowParser(contract)
-    rows, kept, reason = [], [], None
+    parser = _Rows(contract, required)
+    rows: list[_Row] = []
+    kept, refused, absent = [], None, None
     labels = _labels(contract, reading, target_column)
     for at, (label, values) in enumerate(zip(labels, zip(*cells, strict=True), strict=True)):
-        row = _row(parser, list(values))
-        if label is not None and isinstance(row, np.ndarray):
-            rows.append(row)
-            kept.append(label)
-        elif reason is None:
-            what = _no_label(contract, target_column, at) if label is None else str(row)
-            reason = f"{reading.table.place(at)}: {what}"
+        row = parser.row(list(values))
+        if label is None or isinstance(row, str):
+            what = _no_label(contract, target_column, at) if label is None else row
+            refused = refused or f"{reading.table.place(at)}: {what}"
+            continue
+        rows.append(row)
+        kept.append(label)
+        if absent is None and row.reason is not None:
+            absent = f"{reading.table.place(at)}: {row.reason}"
     if not rows:
-        raise DataRefused(f"no row of {path} fits the model's features and classes; the first, {reason}")
-    return LabelledRows(contract, np.concatenate(rows), tuple(kept), len(labels) - len(rows), reason)
+        raise DataRefused(f"no row of {path} fits the model's features and classes; the first, {refused}")
+    return LabelledRows(
+        contract=contract,
+        values=np.concatenate([row.values for row in rows]),
+        labels=tuple(kept),
+        skipped=len(labels) - len(rows),
+        first_skipped=refused,
+        absent=None if absent is None else np.array([row.absent for row in rows]),
+        first_absent=absent,
+    )
 
 
 def _apart(columns: Sequence[TableColumn], target: str, path: Path) -> tuple[TableColumn, list[TableColumn]]:
@@ -152,12 +174,49 @@ def reading_of(path: Path, missing: Sequence[str] = ()) -> TableReading:
         raise DataRefused(refusal.message + advice, field=refusal.column) from refusal
 
 
-def _row(parser: RowParser, values: list[float | str | None]) -> np.ndarray | str:
-    """The row, of shape (1, features), or why the contract rejects it."""
-    try:
-        return parser.row(values)
-    except InvalidFeatures as error:
-        return error.message
+class _Row(msgspec.Struct, frozen=True):
+    """`values` of shape (1, features); the columns that are `absent` from it, and why the first of them is."""
+
+    values: np.ndarray
+    absent: tuple[bool, ...]
+    reason: str | None = None
+
+
+class _Rows:
+    """Reads rows under a contract of which the first `required` features belong in each row."""
+
+    def __init__(self, contract: FeatureContract, required: int) -> None:
+        own, optional = contract.features[:required], contract.features[required:]
+        gaps = tuple(msgspec.structs.replace(feature, nullable=True) for feature in optional)
+        self._parser = RowParser(contract)
+        self._with_gaps = RowParser(msgspec.structs.replace(contract, features=(*own, *gaps)))
+        self._optional = [RowParser(msgspec.structs.replace(contract, features=(each,))) for each in optional]
+        self._whole = (False,) * len(contract.features)
+
+    def row(self, values: list[float | str | None]) -> _Row | str:
+        """The row, without optional columns whose values do not fit; or why the contract rejects it."""
+        try:
+            return _Row(self._parser.row(values), self._whole)
+        except InvalidFeatures as error:
+            absent = (*self._whole[len(self._optional) :], *self._misfits(values))
+            reason = error.message
+        kept = [None if gone else value for value, gone in zip(values, absent, strict=True)]
+        try:
+            return _Row(self._with_gaps.row(kept), absent, reason)
+        except InvalidFeatures as error:
+            return error.message
+
+    def _misfits(self, values: list[float | str | None]) -> list[bool]:
+        """Whether each optional column rejects the row's value."""
+        found = []
+        for parser, value in zip(self._optional, values[len(values) - len(self._optional) :], strict=True):
+            try:
+                parser.row([value])
+            except InvalidFeatures:
+                found.append(True)
+            else:
+                found.append(False)
+        return found
 
 
 def _no_label(contract: FeatureContract, column: TableColumn, at: int) -> str:

@@ -34,8 +34,8 @@ class Fake:
         self.rows: list[list[float | str | None]] = []
         self.batches: list[list[ServiceOutcome]] = []
 
-    def predict(self, row: list[float | str | None], user_id: str | None) -> ServiceAnswer | ServiceProblem:
-        self.rows.append(row)
+    def predict(self, request: PlannedRequest) -> ServiceAnswer | ServiceProblem:
+        self.rows.append(request.row)
         return self._predict(len(self.rows))
 
     def send_labels(self, outcomes: list[ServiceOutcome]) -> Accepted | ServiceProblem:
@@ -172,12 +172,12 @@ def test_an_error_s_facts_are_kept(
     service: SmallService, status: int, body: str, headers: dict[str, str], problem: tuple[object, ...]
 ) -> None:
     service.answers["/predict"] = [(status, body, headers)]
-    assert Service(service.url).predict([1.0], None) == ServiceProblem(*problem)
+    assert Service(service.url).predict(next(plan(1))) == ServiceProblem(*problem)
 
 
 def test_an_answer_that_is_none_is_a_problem(service: SmallService) -> None:
     service.answers["/predict"] = [(200, "{}", {})]
-    problem = Service(service.url).predict([1.0], "u-1")
+    problem = Service(service.url).predict(PlannedRequest(0, [1.0], "a", False, "u-1"))
     assert isinstance(problem, ServiceProblem)
     assert problem.code == "unreadable_answer"
     assert service.bodies("/predict") == [{"features": [1.0]}]

@@ -130,6 +130,18 @@ def test_columns_of_other_versions_are_taken_where_the_file_has_them(tmp_path: P
     assert math.isnan(data.values[1, 3])
 
 
+def test_a_row_goes_without_another_version_s_column_whose_value_does_not_fit(tmp_path: Path) -> None:
+    rows_of_file = "1,10.5,young,true,strong,3\n0,7,old,false,2.5,\n0,ten,old,false,weak,1\n"
+    path = csv(tmp_path, "Bought,Net income,Age group,Member,Wind,Rain\n" + rows_of_file)
+    data = rows.read_csv(MIXED, "Bought", path, optional=[Feature(name="wind"), Feature(name="rain", nullable=True)])
+    assert data.values[:, 4].tolist()[0] == 3
+    assert data.absent is not None
+    assert data.absent.tolist() == [[False, False, False, True, False], [False] * 5]
+    assert data.first_absent == "line 2: feature 'wind' must be a number, got a string"
+    assert (data.skipped, data.first_skipped) == (1, "line 4: feature 'net_income' must be a number, got a string")
+    assert data.column(3).tolist() == [2.5]
+
+
 def test_a_built_in_set_has_columns_of_other_versions_too() -> None:
     fewer = FeatureContract("classification", "species", IRIS.features[:2], IRIS.classes)
     assert rows.built_in(fewer, "iris", IRIS.features[2:3]).values[0].tolist() == [5.1, 3.5, 1.4]

@@ -125,6 +125,19 @@ def test_a_file_is_sent_once_and_the_run_ends_and_says_so(
     assert "once" in printed
 
 
+def test_a_row_that_does_not_fit_another_version_is_sent_without_its_column(
+    service: SmallService, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    features = [*MODEL["contract"]["features"], {"name": "colour", "kind": "categorical", "categories": ["red"]}]
+    other = MODEL | {"version": "v2", "aliases": [], "contract": MODEL["contract"] | {"features": features}}
+    service.models = [MODEL, other]
+    file.write_text("colour," + HEADER + "red,5.1,3.5,1.4,0.2,setosa\nbleu,7.0,3.2,4.7,1.4,versicolor\n")
+    assert main(["simulate", "--concurrency", "1", "--replay", str(file)]) == 0
+    assert [row.get("colour") for row in sent(service)] == ["red", None]
+    assert "colour" not in sent(service)[1]
+    assert "does not fit: colour in 1; the first, line 3" in capsys.readouterr().out
+
+
 def test_a_file_is_replayed_in_its_order(service: SmallService, file: Path) -> None:
     file.write_text(HEADER + ROWS * 20)
     assert main(["simulate", "--concurrency", "1", "--replay", str(file)]) == 0
