@@ -83,6 +83,11 @@ GROUPS = (
                 "send new cases of the model's data, with their true labels, to the running API",
                 ("bakeoff simulate --requests 2000", "bakeoff simulate --drift petal_length:+1sd --after 500"),
             ),
+            "feedback": Command(
+                "app.cli.feedback",
+                "send the true labels or rewards in a file to the running API",
+                ("bakeoff feedback labels.csv", "bakeoff feedback orders.parquet --key order_id --label returned"),
+            ),
         },
     ),
     Group(

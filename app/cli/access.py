@@ -22,6 +22,7 @@ class ApiRefused(BakeoffError):
     """The API answered with an error. The message is the API's own, followed by what to do where that is known."""
 
     code = "refused"
+    status = 0  # of the answer
 
 
 def ask(
@@ -30,8 +31,9 @@ def ask(
     token: str | None = None,
     body: Mapping[str, Any] | None = None,
     headers: Mapping[str, bytes] | None = None,
+    csv: bytes | None = None,
 ) -> Any:
-    """The decoded JSON that the API at `url` returns for GET `path`, or for POST `path` if there is a body.
+    """The decoded JSON that the API at `url` returns for GET `path`, or for POST `path` if there is a body or CSV.
 
     Raises `Unavailable` if nothing answers, `ApiRefused` if the answer is an error or not JSON, and `InvalidRequest`
     if `url` is not an HTTP address.
@@ -40,12 +42,15 @@ def ask(
     sent: dict[str, str | bytes] = dict(headers or {})
     if token:
         sent["Authorization"] = f"Bearer {token}"
+    if csv is not None:
+        sent["Content-Type"] = "text/csv"
+    method = "GET" if body is None and csv is None else "POST"
     try:
         with requests.Session() as session:
             # requests would send this host's own API through a proxy, and replace the token by one from .netrc.
             session.trust_env = False
             answer = session.request(
-                "GET" if body is None else "POST", address, json=body, headers=sent, timeout=(_CONNECT_S, _ANSWER_S)
+                method, address, json=body, data=csv, headers=sent, timeout=(_CONNECT_S, _ANSWER_S)
             )
     except requests.RequestException as error:
         raise _unanswered(url, error) from error
@@ -71,20 +76,29 @@ def _content(answer: requests.Response, address: str) -> Any:
         content = answer.json()
     except ValueError:
         # A proxy in front of the API answers with HTML while nothing is behind it.
-        raise ApiRefused(
+        raise _refused(
+            answer.status_code,
             f"{address} answered {answer.status_code}, but not with JSON: check that this is the API's address, and "
-            "that the API runs if a proxy is in front of it"
+            "that the API runs if a proxy is in front of it",
         ) from None
     if answer.status_code == 200:
         return content
     error = content.get("error") if isinstance(content, dict) else None
     if not isinstance(error, dict) or "message" not in error:
-        raise ApiRefused(f"{address} answered {answer.status_code} without a reason: see the API's log")
+        raise _refused(
+            answer.status_code, f"{address} answered {answer.status_code} without a reason: see the API's log"
+        )
     message = str(error["message"])
     # Where administration is switched off, no token helps, and the API's own message says what does.
     if answer.status_code in (401, 403) and error.get("code") != AdminDisabled.code:
         message += " (commands take ADMIN_TOKEN and API_TOKEN from the environment: set them to the API's values)"
-    raise ApiRefused(message)
+    raise _refused(answer.status_code, message)
+
+
+def _refused(status: int, message: str) -> ApiRefused:
+    error = ApiRefused(message)
+    error.status = status
+    return error
 
 
 @contextmanager
