@@ -12,7 +12,7 @@ import numpy as np
 from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
 from app.simulation.client import ServedModel
-from app.simulation.rows import LabelledRows
+from app.simulation.rows import ORIGIN_DIGITS, LabelledRows
 from app.tables.model_columns import places_in_file, same_columns
 from app.training.checks import CheckOptions, check
 from app.training.columns import known_categories
@@ -50,7 +50,13 @@ def held_out(
     taken = [optional[at] for at in sorted(columns)]
     contract = msgspec.structs.replace(model.contract, features=(*model.contract.features, *taken))
     rows = np.column_stack([split.rows, *(columns[at] for at in sorted(columns))]) if columns else split.rows
-    return LabelledRows(contract, rows[kept], _labels(split.checked.truth.take(kept)))
+    return LabelledRows(
+        contract=contract,
+        values=rows[kept],
+        labels=_labels(split.checked.truth.take(kept)),
+        origin=model.source.sha256[:ORIGIN_DIGITS],
+        numbers=tuple((kept + 1).tolist()),
+    )
 
 
 def _labels(truth: Truth) -> tuple[str | float, ...]:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from app.settings import Settings
 from app.simulation import rows
 from app.simulation.client import ServedModel, ServedTerms, Service, ServiceProblem, other_columns, reference_of
 from app.simulation.new_cases import new_cases
-from app.simulation.plan import GRAMMAR, Distortion, Once, Supply, TrafficOptions, parse, planned
+from app.simulation.plan import GRAMMAR, Distortion, Once, PlannedRequest, Supply, TrafficOptions, parse, planned
 from app.simulation.play import Pace, Play, Summary, Tally, text_of
 from app.simulation.rows import BUILT_IN, LabelledRows
 
@@ -37,6 +38,7 @@ _DECLARE = (
     "with LABELS_EXOGENOUS=true"
 )
 _INTERRUPTED = 130
+_LOOKED_UP = 20
 _POLL_S = 0.1
 _LAST_ANSWERS_S = 10.0  # after Ctrl-C: long enough for answers under way, short enough for one who waits
 
@@ -119,7 +121,11 @@ def run(args: argparse.Namespace) -> int:
     sent = supply.data.contract.names
     names = () if sent == model.contract.names else sent
     connect = partial(Service, settings.api_url, settings.api_token, synthetic=args.synthetic, names=names)
-    play = Play(planned(supply, _options(args, requests, seed)), pace, connect, tally)
+    plan = planned(supply, _options(args, requests, seed))
+    first = list(islice(plan, _LOOKED_UP))
+    for note in _sent_before(connect(), first):
+        tally.note(note)
+    play = Play(chain(first, plan), pace, connect, tally)
     summary, interrupted = _played(play, tally, requests)
     print(msgspec.json.encode(summary).decode() if args.json else text_of(summary))
     if interrupted:
@@ -178,6 +184,22 @@ def _partial(data: LabelledRows) -> list[str]:
     return [
         f"rows sent without a column that only other versions read, because its value does not fit: {columns}; the "
         f"first, {data.first_absent}. Versions that read the column take no part in these requests"
+    ]
+
+
+def _sent_before(service: Service, first: Sequence[PlannedRequest]) -> list[str]:
+    """That rows of the file are in the log already, found by looking up the first ones: a call for each would be many.
+
+    Rows that are drawn in a random order are a sample of the file.
+    """
+    keys = [request.key for request in first if request.key is not None]
+    known = sum(service.knows(key) for key in keys)
+    service.close()
+    if not known:
+        return []
+    return [
+        f"of the first {len(keys)} rows, {known} were sent to this API before: a row that is sent again is the same "
+        "case, so it adds no vote to the experiment, and drift leaves it out while it is among the last 4,096 cases"
     ]
 
 

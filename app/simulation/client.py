@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -102,6 +103,10 @@ class ServiceProblem(msgspec.Struct, frozen=True):
     retry_after_s: float | None = None
 
 
+class _Known(msgspec.Struct):
+    prediction_id: str
+
+
 class _Detail(msgspec.Struct):
     code: str = "unknown"
     message: str = ""
@@ -139,12 +144,18 @@ class Service:
         return self._call("GET", "/config", ServedTerms)
 
     def predict(self, request: PlannedRequest) -> ServiceAnswer | ServiceProblem:
-        """The answer to one row, for its user if there is one."""
-        # In the header: in the body it would be refused where a feature is called user_id.
+        """The answer to one row, for its user and under its key, if there are any."""
+        # In headers: in the body they would be refused where a feature is called user_id or id.
         headers = {} if request.user_id is None else {"X-User-Id": request.user_id}
+        if request.key is not None:
+            headers["X-Prediction-Key"] = request.key
         named = zip(self._names, request.row, strict=True) if self._names else ()
         features = {name: value for at, (name, value) in enumerate(named) if at not in request.absent} or request.row
         return self._call("POST", "/predict", ServiceAnswer, {"features": features}, headers)
+
+    def knows(self, key: str) -> bool:
+        """Whether the log has a prediction with that key which counts; False, too, where that cannot be told."""
+        return isinstance(self._call("GET", f"/predictions?id={quote(key)}", _Known), _Known)
 
     def send_labels(self, outcomes: Sequence[ServiceOutcome]) -> Accepted | ServiceProblem:
         """Report true labels; the service accepts all of them or none."""

@@ -5,8 +5,9 @@ Distortions change the traffic on purpose: they shift, stretch or decouple a fea
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -142,7 +143,10 @@ class TrafficOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlannedRequest(msgspec.Struct, frozen=True):
-    """One request, its true label, and whether the label will be sent. The row goes without the columns `absent`."""
+    """One request, its true label, and whether the label will be sent.
+
+    The row goes without the columns `absent`; `key` names its case where it is a row of a file.
+    """
 
     index: int
     row: list[float | str | None]
@@ -150,6 +154,7 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     sends_label: bool
     user_id: str | None
     absent: frozenset[int] = frozenset()
+    key: str | None = None
 
 
 def planned(supply: Supply, options: TrafficOptions) -> Iterator[PlannedRequest]:
@@ -172,19 +177,23 @@ def _drawn(supply: Supply, options: TrafficOptions, distorter: Distorter) -> Ite
             rows[untouched:] = distorter.apply(rows[untouched:], by_distortion)
         sends = by_label.random(size) < options.label_rate
         users = _users(options.users, size, by_user)
-        absent = _absent(supply, first, size)
+        places = supply.places(first, size)
         for offset, label in enumerate(labels):
-            row = _json_row(rows[offset])
-            yield PlannedRequest(first + offset, row, label, bool(sends[offset]), users[offset], absent(offset))
+            index, row = first + offset, _json_row(rows[offset])
+            request = PlannedRequest(index, row, label, bool(sends[offset]), users[offset])
+            if places is not None:
+                is_changed = options.noise > 0 or (bool(options.distortions) and index >= options.after)
+                key = _key(supply.data, int(places[offset]), row if is_changed else None)
+                request = msgspec.structs.replace(request, absent=supply.data.without(int(places[offset])), key=key)
+            yield request
 
 
-def _absent(supply: Supply, first: int, size: int) -> Callable[[int], frozenset[int]]:
-    """The columns that a row goes without, by its place in the chunk."""
-    places = supply.places(first, size)
-    if places is None or supply.data.absent is None:
-        return lambda _offset: frozenset()
-    absent = supply.data.absent[places]
-    return lambda offset: frozenset(np.flatnonzero(absent[offset]).tolist())
+def _key(data: LabelledRows, place: int, changed: Sequence[float | str | None] | None) -> str | None:
+    """The key of a row of the file; a row that was `changed` on purpose is another case than the row itself."""
+    key = data.key(place)
+    if key is None or changed is None:
+        return key
+    return f"{key}-{hashlib.blake2b(msgspec.json.encode(changed), digest_size=8).hexdigest()}"
 
 
 def _with_noise(data: LabelledRows, rows: np.ndarray, noise: float, rng: np.random.Generator) -> np.ndarray:

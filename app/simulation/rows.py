@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from app.tables.table import TableColumn, TableRefused
 BUILT_IN = ("iris", "wine", "digits", "breast_cancer")
 
 _MOST_CLASSES = 10
+# Of a SHA-256: 64 bits, with which two of a user's files do not meet.
+ORIGIN_DIGITS = 16
 
 Label = str | float
 
@@ -32,6 +35,9 @@ class LabelledRows(msgspec.Struct, frozen=True):
 
     `absent`, of the shape of `values`, is True where a row goes without a column that only other versions read; None
     if that is nowhere. There the value is missing, and `first_absent` says why the first of them is.
+
+    `origin` names the data that rows were read from by their content, and `numbers` has each row's number there;
+    empty where rows are none of a file.
     """
 
     contract: FeatureContract
@@ -41,9 +47,24 @@ class LabelledRows(msgspec.Struct, frozen=True):
     first_skipped: str | None = None
     absent: np.ndarray | None = None
     first_absent: str | None = None
+    origin: str = ""
+    numbers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def key(self, place: int) -> str | None:
+        """A name of the row's case, the same whenever it is read from these data again; None if it is of no file.
+
+        Sent as the caller's own key, a row that is sent again is a retry: the same unit of the experiment, and no new
+        case for drift. A row of a file that was changed since, or that is found by the split of another version, has
+        another name: a row is then taken for a new case, but never a new case for a row that was sent.
+        """
+        return f"{self.origin}-{self.numbers[place]}" if self.origin else None
+
+    def without(self, place: int) -> frozenset[int]:
+        """The columns that the row goes without."""
+        return frozenset() if self.absent is None else frozenset(np.flatnonzero(self.absent[place]).tolist())
 
     def column(self, at: int) -> np.ndarray:
         """The values of a column in the rows that have it, missing ones too."""
@@ -99,7 +120,7 @@ def read_csv(
     cells = feature_cells(contract, reading, features, str(path))
     parser = _Rows(contract, required)
     rows: list[_Row] = []
-    kept, refused, absent = [], None, None
+    kept, numbers, refused, absent = [], [], None, None
     labels = _labels(contract, reading, target_column)
     for at, (label, values) in enumerate(zip(labels, zip(*cells, strict=True), strict=True)):
         row = parser.row(list(values))
@@ -109,6 +130,7 @@ def read_csv(
             continue
         rows.append(row)
         kept.append(label)
+        numbers.append(at + 1)
         if absent is None and row.reason is not None:
             absent = f"{reading.table.place(at)}: {row.reason}"
     if not rows:
@@ -121,6 +143,8 @@ def read_csv(
         first_skipped=refused,
         absent=None if absent is None else np.array([row.absent for row in rows]),
         first_absent=absent,
+        origin=hashlib.sha256(path.read_bytes()).hexdigest()[:ORIGIN_DIGITS],
+        numbers=tuple(numbers),
     )
 
 

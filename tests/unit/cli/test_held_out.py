@@ -53,6 +53,9 @@ def test_the_held_out_rows_come_back_with_their_labels(path: Path) -> None:
     assert found is not None
     assert texts(found.values) == texts(split.rows[split.split.holdout])
     assert set(found.labels) == {"no", "yes"}
+    assert [found.key(place) for place in (0, 1)] == [
+        f"{model.source.sha256[:16]}-{number + 1}" for number in split.split.holdout[:2]
+    ]
     by_row = dict(zip(map(str, split.rows.tolist()), split.checked.truth.labels.tolist(), strict=True))
     assert [by_row[str(row)] for row in found.values.tolist()] == list(found.labels)
 

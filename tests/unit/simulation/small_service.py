@@ -38,6 +38,7 @@ class SmallService:
         self.got: list[tuple[str, Any]] = []
         self.authorisation: set[str | None] = set()
         self.users: list[str] = []
+        self.keys: list[str] = []
         self.kinds: set[str | None] = set()
         self.exogenous = False
         self._lock = threading.Lock()
@@ -56,6 +57,7 @@ class SmallService:
             def _answer(self, body: object) -> None:
                 service.authorisation.add(self.headers["Authorization"])
                 service.kinds.add(self.headers["X-Traffic-Kind"])
+                service.keys += self.headers.get_all("X-Prediction-Key", [])
                 service.users += self.headers.get_all("X-User-Id", [])
                 status, answer, headers = service.answer(self.path, body)
                 text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
@@ -92,6 +94,9 @@ class SmallService:
                 return 200, {"labels_exogenous": self.exogenous}, {}
             if path == "/feedback":
                 return 200, {"accepted": len(body["feedback"]), "duplicates": 0}, {}
+            if path.startswith("/predictions?id="):
+                is_known = path.removeprefix("/predictions?id=") in self.keys
+                return (200, {"prediction_id": "p1"}, {}) if is_known else (404, {}, {})
             number = len(self.got)
             version = "v1" if number % 2 else "v2"
             answer = {"prediction_id": f"p{number}", "prediction": "setosa", "model_version": version}

@@ -125,6 +125,34 @@ def test_a_file_is_sent_once_and_the_run_ends_and_says_so(
     assert "once" in printed
 
 
+def test_rows_that_are_sent_again_are_the_same_cases_and_it_says_so(
+    service: SmallService, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for _ in range(2):
+        assert main(["simulate", "--data", str(file)]) == 0
+        said.append(capsys.readouterr().out)
+    assert len(set(service.keys[:3])) == 3
+    assert sorted(service.keys[:3]) == sorted(service.keys[3:])
+    assert "sent to this API before" not in said[0]
+    assert "of the first 3 rows, 3 were sent to this API before" in said[1]
+
+
+@pytest.mark.parametrize("options", [["--noise", "0.1"], ["--drift", "petal_length:+1sd"]])
+def test_rows_that_are_changed_on_purpose_are_cases_of_their_own(
+    service: SmallService, file: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--data", str(file)]) == 0
+    assert main(["simulate", "--data", str(file), *options]) == 0
+    assert len(set(service.keys)) == 6
+    assert "before" not in capsys.readouterr().out
+
+
+def test_drawn_cases_have_no_keys(service: SmallService) -> None:
+    assert main(["simulate", "--requests", "3"]) == 0
+    assert service.keys == []
+
+
 def test_a_row_that_does_not_fit_another_version_is_sent_without_its_column(
     service: SmallService, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
