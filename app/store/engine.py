@@ -23,6 +23,12 @@ _SUPPORTED = (
 )
 
 
+# A refused commit speaks for the store for this long, unless one of its kind succeeds. One may be another writer's long
+# commit.
+_REFUSED_FOR_S = 10.0
+_REFUSED_TWICE = 2
+
+
 class Database:
     """The store behind a URL. Thread-safe. Making one touches nothing; the first use migrates the schema.
 
@@ -40,6 +46,8 @@ class Database:
         self._opened_before = False
         self._identity: object = None
         self._refusal: tuple[float, str] | None = None
+        # For each kind of writer how many commits in a row were refused, until when that counts, and why.
+        self._refused: dict[Access, tuple[int, float, str]] = {}
 
     @contextmanager
     def begin(self, access: Access) -> Iterator[Connection]:
@@ -51,17 +59,29 @@ class Database:
         try:
             with self._engine(access).begin() as connection:
                 yield connection
+            self._refused.pop(access, None)
         except self._failures as error:
             if self.kind.is_program_error(error):
                 raise
             if not self.kind.keeps_connections(error):
                 self.close()  # the next use opens another connection
-            raise unavailable(_USE, error) from error
+            refusal = unavailable(_USE, error)
+            if access.writes and access is not PROBING:
+                times = self._refused.get(access, (0, 0.0, ""))[0] + 1
+                self._refused[access] = times, time.monotonic() + _REFUSED_FOR_S, refusal.message
+            raise refusal from error
 
     def probe(self) -> None:
-        """Write something that changes nothing. Raises `StoreUnavailable` where the store cannot be written."""
+        """Write something that changes nothing. Raises `StoreUnavailable` where the store cannot be written.
+
+        It cannot be where the last commits of this process were refused: on a full disk, so small a write as this one
+        may still find room in a log that has been enlarged before.
+        """
         with self.begin(PROBING) as connection:
             connection.execute(text(statements("schema")["touch"]))
+        for times, until, message in tuple(self._refused.values()):
+            if times >= _REFUSED_TWICE and time.monotonic() < until:
+                raise StoreUnavailable(message)
 
     def close(self) -> None:
         """Close this process's connections; the next use opens new ones. Call before a fork and at the end."""

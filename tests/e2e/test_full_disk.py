@@ -53,6 +53,10 @@ def test_feedback_is_503_and_predictions_go_on_until_there_is_room(start, small_
     assert refused
     assert all(int(answer.headers["Retry-After"]) >= 1 for _, answer in refused)
     assert all(answer.ok for answer in answers)
+    # The probe's own small write may still find room: what the refused commits said counts.
+    eventually(lambda: _says_so(api, small_disk), timeout_s=20)
+    assert api.get("/health/ready").status_code == 503
+    assert api.metric("store_writable") == 0
     (small_disk / "ballast").unlink()
     for number in range(20):
         feedback = {"prediction_id": sent[number], "actual": 0}
@@ -60,6 +64,14 @@ def test_feedback_is_503_and_predictions_go_on_until_there_is_room(start, small_
     said = {entry["prediction_id"] for entry in _history(api) if "actual" in entry}
     assert said >= set(sent)
     assert api.metric("store_write_failures_total") > 0
+    eventually(lambda: api.get("/health").json()["store"] == "ok", timeout_s=20)
+
+
+def _says_so(api, disk):
+    """Whether `/health` says that the store cannot be written, while clients go on."""
+    fill(disk)
+    api.post("/predict", ROW)
+    return "full" in api.get("/health").json()["store"]
 
 
 def _history(api):

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -5,8 +6,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import SettingError, StoreUnavailable
+from app.store import engine
 from app.store.engine import Database
-from app.store.kinds import DURABLE, READING
+from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.predictions import PredictionLog
 from tests.unit.store.stored_rows import logged
 
@@ -87,3 +89,31 @@ def test_a_child_process_opens_its_own_connections_and_leaves_those_of_its_paren
 def test_our_own_mistakes_are_not_hidden_as_an_outage(database):
     with pytest.raises(IntegrityError), database.begin(DURABLE) as connection:
         connection.execute(text("INSERT INTO experiments (id) VALUES ('e')"))
+
+
+def refused(database, access=RECORDING):
+    with pytest.raises(StoreUnavailable), database.begin(access):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_the_probe_says_what_the_last_commits_said(database):
+    refused(database)
+    database.probe()  # one may be another writer's long commit
+    refused(database)
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        database.probe()
+    with database.begin(DURABLE):
+        pass  # a commit of another kind, which may be small enough
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        database.probe()
+    with database.begin(RECORDING):
+        pass
+    database.probe()
+
+
+def test_what_commits_said_is_forgotten_where_none_follow(database, monkeypatch):
+    refused(database)
+    refused(database)
+    later = engine.time.monotonic() + 11
+    monkeypatch.setattr(engine.time, "monotonic", lambda: later)
+    database.probe()
