@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from app.cli.access import registry_of
+from app.cli.comparing import comparison_data, comparison_lines, counted_steps
 from app.cli.missing import add_missing
 from app.cli.outlook import outlook
 from app.cli.published import TO_SERVE, Measured, as_data, as_text, steps
+from app.errors import InvalidRequest
 from app.settings import Settings
-from app.training.variants import read_catalogue
+from app.training.variants import read_catalogue, variants_named
 
 if TYPE_CHECKING:
-    from app.training.session import Progress, SessionResult
+    from app.inference.registry import ModelRegistry
+    from app.training.session import Progress, SessionResult, TrainingRequest
+    from app.training.several import VariantComparison
 
+DEFAULT_TOP = 2  # champion and challenger
+# What is reported as begun for each variant: the folds, the fit on all rows, and the conversion.
+STEPS_EACH = 7
 _LARGEST_SEED = 2**32 - 1  # NumPy and scikit-learn take no larger one
 
 
@@ -26,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Without --version, an empty registry gets v1 and v2, two different models to compare (v1 uses the named "
         "variant); any other registry gets the next free number. The same data and seed give the same model: equal "
         "answers and equal accuracy figures. If the data are refused or a model fails the quality gate "
-        "(--min-accuracy, --min-r2), nothing is published and the exit status is 1."
+        "(--min-accuracy, --min-r2), nothing is published and the exit status is 1. With --variants, five folds of the "
+        "training rows decide, by accuracy (of a regression: by mean squared error); the hold-out has no part in it. "
+        "Variants within one standard error of the best are tied, and the smallest model of these comes first."
     )
     add = parser.add_argument
     add(
@@ -38,7 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target", metavar="COLUMN", help="the column to predict (needed for a file)")
     add_missing(parser, "none; texts such as NA are values among texts, and among labels refused")
     add("--version", metavar="NAME", help="publish under this name (lower-case letters, digits and _)")
-    add("--variant", metavar="NAME", help="a variant of training.toml (default: deep_forest)")
+    variants = parser.add_mutually_exclusive_group()
+    variants.add_argument("--variant", metavar="NAME", help="a variant of training.toml (default: deep_forest)")
+    variants.add_argument(
+        "--variants",
+        metavar="all|NAME,NAME",
+        help="fit several variants on the same split, compare them by cross-validation, and publish the best",
+    )
+    add("--top", type=_top, metavar="N", help="with --variants: how many of them to publish (default 2)")
     add("--task", choices=("classification", "regression"), help="default: decided from the target column")
     add(
         "--min-accuracy",
@@ -67,12 +84,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and publish. Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`."""
     settings = Settings.from_environ()
-    with steps() as step:
-        step("loading libraries")
-        trained, measured = _trained(args, settings, step)
-    if args.json:
-        print(json.dumps(as_data(trained, measured, settings), indent=2, ensure_ascii=False))
+    if args.top is not None and args.variants is None:
+        raise InvalidRequest("--top says how many of several variants to publish: add --variants", field="top")
+    if args.variants is None:
+        with steps() as step:
+            step("loading libraries")
+            trained, measured = _trained(args, settings, step)
+        compared = None
     else:
+        compared, measured = _compared(args, settings)
+        trained = compared.session
+    if args.json:
+        more = {} if compared is None else {"comparison": comparison_data(compared)}
+        print(json.dumps(as_data(trained, measured, settings) | more, indent=2, ensure_ascii=False))
+    else:
+        if compared is not None:
+            print("\n".join([*comparison_lines(compared), ""]))
         print(as_text(trained, measured, settings))
         print(f"\nPublished {' and '.join(trained.names)} in {settings.model_dir}. {TO_SERVE}")
     return 0
@@ -80,11 +107,38 @@ def run(args: argparse.Namespace) -> int:
 
 def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> tuple[SessionResult, Measured]:
     # Deferred: these load scikit-learn, which takes seconds; `--help` needs nothing of it.
-    from app.inference.latency import timed_versions
-    from app.training.checks import CheckOptions
-    from app.training.session import Gate, TrainingRequest, train
+    from app.training.session import train
 
-    request = TrainingRequest(
+    with registry_of(settings) as registry:
+        trained = train(_request(args), registry, read_catalogue(), step)
+        return trained, _measured(registry, trained.names, step)
+
+
+def _compared(args: argparse.Namespace, settings: Settings) -> tuple[VariantComparison, Measured]:
+    catalogue = read_catalogue()
+    names = variants_named(args.variants, catalogue)
+    top = min(DEFAULT_TOP, len(names)) if args.top is None else args.top
+    with counted_steps(len(names) * STEPS_EACH + top) as step:
+        step("loading libraries")
+        from app.training.several import train_several
+
+        with registry_of(settings) as registry:
+            compared = train_several(_request(args), names, top, registry, catalogue, step)
+            return compared, _measured(registry, compared.session.names, step)
+
+
+def _measured(registry: ModelRegistry, names: Sequence[str], step: Progress) -> Measured:
+    from app.inference.latency import timed_versions
+
+    timed = timed_versions(registry, names, step)
+    return Measured(timed, {name: outlook(registry, name) for name in names})
+
+
+def _request(args: argparse.Namespace) -> TrainingRequest:
+    from app.training.checks import CheckOptions
+    from app.training.session import Gate, TrainingRequest
+
+    return TrainingRequest(
         dataset=args.dataset,
         target=args.target,
         missing=args.missing,
@@ -94,10 +148,12 @@ def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> tu
         options=CheckOptions(drop=tuple(args.drop), keep=tuple(args.keep), task=args.task),
         gate=Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2),
     )
-    with registry_of(settings) as registry:
-        trained = train(request, registry, read_catalogue(), step)
-        timed = timed_versions(registry, trained.names, step)
-        return trained, Measured(timed, {name: outlook(registry, name) for name in trained.names})
+
+
+def _top(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _share(text: str) -> float:

@@ -5,6 +5,7 @@ Everything is seeded: the same data and seed give the same answers.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from app.errors import DataRefused
 from app.training.checks import CheckedData
 from app.training.evaluation import Figures, answers, errors_in, score
 from app.training.features import features_of, rows_of
+from app.training.task import Truth
 from app.training.variants import TrainingVariant, instantiate
 
 
@@ -153,6 +155,7 @@ class Fitted(msgspec.Struct, frozen=True):
     """A fitted variant with its figures. `holdout_outputs` are its answers to the hold-out rows.
 
     `errors` counts those of a wrong class (None for a regression). `warnings` are those of fitting, each once.
+    `fit_s` is the time that the fit took (s).
     """
 
     variant: str
@@ -162,6 +165,7 @@ class Fitted(msgspec.Struct, frozen=True):
     holdout_outputs: Outputs
     errors: int | None
     warnings: tuple[str, ...] = ()
+    fit_s: float = 0.0
 
 
 def prepare(checked: CheckedData, seed: int) -> Prepared:
@@ -184,16 +188,13 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
     Raises `DataRefused` if the estimator cannot be fitted on these data, `SettingError` if the variant is wrong.
     """
     contract, truth, split = prepared.contract, prepared.checked.truth, prepared.split
-    model = instantiate(name, variant, truth.task, seed)
-    estimator = pipeline_for(contract, model, scale=variant.scale)
     rows = prepared.rows[split.training]
-    with collect_user_warnings() as warnings:
-        try:
-            estimator.fit(inputs_for(contract, rows), truth.labels[split.training])
-        except (ValueError, TypeError) as error:
-            raise DataRefused(f"{name} cannot be fitted on these data: {error}") from error
-    # Answers of the serving runtime and not of the estimator: the figures are of what clients will get.
     trained, held = truth.take(split.training), truth.take(split.holdout)
+    began_s = time.perf_counter()
+    with collect_user_warnings() as warnings:
+        estimator = fitted_pipeline(name, variant, contract, rows, trained, seed)
+    fit_s = time.perf_counter() - began_s
+    # Answers of the serving runtime and not of the estimator: the figures are of what clients will get.
     holdout_outputs = answers(estimator, contract, prepared.rows[split.holdout])
     return Fitted(
         variant=name,
@@ -203,4 +204,19 @@ def fit(name: str, variant: TrainingVariant, prepared: Prepared, seed: int) -> F
         holdout_outputs=holdout_outputs,
         errors=errors_in(holdout_outputs, held),
         warnings=tuple(warnings),
+        fit_s=fit_s,
     )
+
+
+def fitted_pipeline(
+    name: str, variant: TrainingVariant, contract: FeatureContract, rows: np.ndarray, truth: Truth, seed: int
+) -> Any:
+    """The variant's estimator behind the steps that the features need, fitted on `rows` and the labels of `truth`.
+
+    Raises as `fit` does.
+    """
+    estimator = pipeline_for(contract, instantiate(name, variant, truth.task, seed), scale=variant.scale)
+    try:
+        return estimator.fit(inputs_for(contract, rows), truth.labels)
+    except (ValueError, TypeError) as error:
+        raise DataRefused(f"{name} cannot be fitted on these data: {error}") from error

@@ -16,6 +16,8 @@ from app.errors import SettingError
 # At the top of the source tree, where people find and edit it.
 VARIANTS_FILE = Path(__file__).parents[2] / "training.toml"
 
+ALL = "all"
+
 
 class TrainingVariant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An estimator by dotted name with its parameters, and its counterpart for regression.
@@ -54,6 +56,20 @@ def read_catalogue(path: Path = VARIANTS_FILE) -> VariantCatalogue:
         raise SettingError(path.name, f"cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SettingError(path.name, str(error)) from error
+
+
+def variants_named(text: str, catalogue: VariantCatalogue) -> tuple[str, ...]:
+    """The variants that `--variants` names: `all`, or names separated by commas. Raises `SettingError`."""
+    if text.strip() == ALL:
+        return tuple(catalogue.variants)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in catalogue.variants:
+            known = ", ".join(catalogue.variants)
+            raise SettingError("--variants", f"there is no {name!r}; there are: {known}, or all of them by {ALL}")
+    if len(names) < 2:
+        raise SettingError("--variants", f"name at least two, separated by commas, or {ALL}; for one say --variant")
+    return names
 
 
 def instantiate(name: str, variant: TrainingVariant, task: Task, seed: int) -> Any:
