@@ -28,7 +28,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-PAGES = ("", "batch", "experiment", "drift", "health")
+PAGES = ("", "batch", "labels", "experiment", "drift", "health")
 TARGET_MS, TARGET_MIB, WARM_UP = 150, 20, 100
 
 

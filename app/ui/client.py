@@ -92,6 +92,10 @@ class ApiClient:
         """Send the true label; the outcome is durable once this returns."""
         return self._write("POST", "/feedback", {"prediction_id": prediction_id, "actual": actual}, ApiReceipt)
 
+    def send_labels(self, csv: bytes) -> ApiReceipt:
+        """Send outcomes in CSV: each that can be is accepted, and the receipt says what became of every one."""
+        return _result(self._http.send_csv("/feedback?partial=true", csv), "/feedback", ApiReceipt)
+
     def decide(self, token: str, action: str, version: str | None, note: str, actor: str | None = None) -> None:
         """Promote, roll back or keep."""
         body = {"action": action, "note": note, **({"version": version} if version else {})}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.ui.views import batch, drift, experiment, health, playground
+from app.ui.views import batch, drift, experiment, health, labels, playground
 
 _ICON = Path(__file__).with_name("icon.svg")
 
@@ -19,6 +19,7 @@ def main() -> None:
         [
             st.Page(playground.show, title="Playground", icon=":material/science:", default=True),
             st.Page(batch.show, title="Batch", icon=":material/table_rows:", url_path="batch"),
+            st.Page(labels.show, title="Labels", icon=":material/label:", url_path="labels"),
             st.Page(experiment.show, title="Experiment", icon=":material/balance:", url_path="experiment"),
             st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
             st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),

@@ -39,11 +39,19 @@ class ApiBatchPrediction(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None
 
 
+class ApiItem(msgspec.Struct, frozen=True):
+    """What became of one item of a list."""
+
+    status: str = ""
+    message: str = ""
+
+
 class ApiReceipt(msgspec.Struct, frozen=True):
-    """How many outcomes were new and how many were known already."""
+    """How many outcomes were new and how many were known already; of a file, what became of each row."""
 
     accepted: int = 0
     duplicates: int = 0
+    items: tuple[ApiItem, ...] = ()
 
 
 class ApiHistoryEntry(msgspec.Struct, frozen=True, kw_only=True):

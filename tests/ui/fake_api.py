@@ -20,7 +20,8 @@ class FakeApi:
             def _answer(self):
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path = self.path.split("?")[0]
-                fake.calls.append((self.command, path, json.loads(raw) if raw else None, dict(self.headers)))
+                body = raw.decode() if self.headers.get("Content-Type") == "text/csv" else json.loads(raw or "null")
+                fake.calls.append((self.command, path, body, dict(self.headers)))
                 found = fake.routes.get(path, (404, {"error": {"code": "not_found", "message": f"no {path} here"}}))
                 if callable(found):
                     found = found(fake.calls[-1][2])

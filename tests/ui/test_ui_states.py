@@ -6,10 +6,11 @@ from app.ui import session
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
-PAGES = ("playground", "batch", "experiment", "drift", "health")
+PAGES = ("playground", "batch", "labels", "experiment", "drift", "health")
 EMPTY = {
     "playground": "No model is loaded",
     "batch": "No model is loaded",
+    "labels": "No model is loaded",
     "experiment": "nothing to show yet",
     "drift": "The monitor has taken in no request for v1 yet",
     "health": "The service is unhealthy",
@@ -17,6 +18,7 @@ EMPTY = {
 NORMAL = {
     "playground": "No prediction yet",
     "batch": "No file yet",
+    "labels": "No file yet",
     "experiment": "38–900 more labels (80 % range)",
     "drift": "Alarm: the traffic has changed",
     "health": "The service is healthy",
@@ -24,6 +26,7 @@ NORMAL = {
 PARTIAL = {
     "playground": "Playground",
     "batch": "No file yet",
+    "labels": "No file yet",
     "experiment": "The timeline: not available on this server",
     "drift": "Drift: not available on this server",
     "health": "The metrics: not available on this server",
