@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 
 from app.domain.contract import FeatureContract
+from app.inference.estimators import forget_names
 from app.inference.model_files import ESTIMATOR as ESTIMATOR
 from app.inference.model_files import GRAPH as GRAPH
 from app.inference.model_files import PLAN as PLAN
@@ -44,7 +45,12 @@ def sklearn_runtime(version: str, contract: FeatureContract, files: Mapping[str,
     """The runtime of the original model, loaded from bytes whose checksum the caller has verified."""
     if is_graph_file(files):
         return graph_runtime(version, contract, files)
-    return SklearnRuntime(version, estimator_of(files), contract)
+    estimator = estimator_of(files)
+    # Nobody else has this copy. Publishing compares with the estimator as it was fitted.
+    if contract.all_numeric:
+        forget_names(estimator)
+    asks_once = PLAN in files and decoded_plan(files[PLAN]).asks_once
+    return SklearnRuntime(version, estimator, contract, asks_once=asks_once)
 
 
 def _arrays(files: Mapping[str, bytes]) -> dict[str, np.ndarray]:

@@ -68,6 +68,8 @@ class RuntimePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     `layout`: the graph takes one `matrix` of `dtype`, or one input per feature (`columns`: numbers of `dtype`,
     strings). `preparation` runs in NumPy, in double as in scikit-learn, because float32 would change what a tree
     compares. `rounds_to_float32` is for trees: scikit-learn rounds the values they compare, whatever the graph's type.
+
+    A version that scikit-learn serves has a plan only to say that it `asks_once`: for probabilities, not for the class.
     """
 
     layout: Layout = "matrix"
@@ -75,6 +77,7 @@ class RuntimePlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     preparation: tuple[Step, ...] = ()
     rounds_to_float32: bool = False
     settling: Settling = "none"
+    asks_once: bool = False
 
 
 def encoded_plan(plan: RuntimePlan) -> bytes:

@@ -19,8 +19,9 @@ from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
 from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
 from app.errors import DataRefused
-from app.inference.export.choice import ChosenRuntime, choose, only_by_sklearn
+from app.inference.export.choice import ChosenRuntime, by_sklearn, choose, only_by_sklearn
 from app.inference.export.parity import Standard, measure, not_measured, random_rows
+from app.inference.fitted_inputs import fitted_width
 from app.inference.graph_file import GraphModel
 from app.inference.model_files import ESTIMATOR, estimator_of, graph_runtime, is_graph_file, requirements_of
 from app.inference.registry import ModelRegistry
@@ -132,13 +133,13 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
         raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
     reason = only_by_sklearn(estimator, contract, known.outputs)
     if reason is not None:
-        return ChosenRuntime(runtime="sklearn", files={}, parity=not_measured(known, reason))
+        return by_sklearn(estimator, contract, known, not_measured(known, reason))
     # Random rows too: clients send rows that training did not have, and near-ties lie between them (ADR 0002).
     rows = np.concatenate([training, random_rows(contract, training, random, _SEED)])
     outputs = attempt(original.predict, rows)
     if isinstance(outputs, Exception):
         reason = f"the model itself fails on random rows within the training ranges: {outputs}"
-        return ChosenRuntime(runtime="sklearn", files={}, parity=not_measured(known, reason))
+        return by_sklearn(estimator, contract, known, not_measured(known, reason))
     return choose(estimator, contract, Standard(rows=rows, outputs=outputs), original)
 
 
@@ -157,8 +158,8 @@ def _fits(estimator: Any, contract: FeatureContract) -> None:
     """Raise `DataRefused` for an estimator with other columns or classes than the contract's."""
     if not hasattr(estimator, "predict"):
         raise DataRefused(f"a {type(estimator).__name__} is not a model: it has no `predict`")
-    width = getattr(estimator, "n_features_in_", len(contract.features))
-    if width != len(contract.features):
+    width = fitted_width(estimator)
+    if width not in (None, len(contract.features)):
         raise DataRefused(f"the model reads {width} columns, the contract has {len(contract.features)} features")
     if contract.task == "regression":
         return

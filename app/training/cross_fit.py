@@ -21,7 +21,8 @@ from app.domain.contract import FeatureContract
 from app.domain.prediction import Outputs
 from app.drift.output_keys import common_digits
 from app.drift.reference import ReferenceAnswers
-from app.inference.sklearn_runtime import SklearnRuntime, inputs_of
+from app.inference.fitted_inputs import inputs_of
+from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.boundaries import attempt
 from app.training.evaluation import errors_in
 from app.training.task import Truth

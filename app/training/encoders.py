@@ -12,7 +12,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from app.inference.sklearn_runtime import reads_texts, splits_text
+from app.inference.estimators import reads_texts, splits_text, unwrapped
+from app.inference.fitted_inputs import pandas_categories
 
 
 class Encoding(msgspec.Struct, frozen=True):
@@ -36,7 +37,7 @@ def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
     """
     if reads_texts(estimator):
         return {column: Encoding(is_text=True) for column in columns}
-    found: dict[str, Encoding] = {}
+    found = dict(_categories_of_boosting(estimator, columns))
     for column, encoding in _visit(estimator, list(columns)):
         earlier = found.get(column, Encoding())
         found[column] = msgspec.structs.replace(
@@ -47,9 +48,20 @@ def encodings(estimator: Any, columns: Sequence[str]) -> dict[str, Encoding]:
     return found
 
 
+def _categories_of_boosting(estimator: Any, columns: Sequence[str]) -> Iterator[tuple[str, Encoding]]:
+    """The columns that a model of LightGBM or XGBoost reads as pandas categories."""
+    for index, categories in pandas_categories(estimator).items():
+        texts = tuple(value for value in categories if isinstance(value, str))
+        numbers = () if texts else tuple(float(value) for value in categories)
+        yield columns[index], Encoding(categories=texts, numbers=numbers)
+
+
 def _visit(estimator: Any, columns: list[str]) -> Iterator[tuple[str, Encoding]]:
-    if hasattr(estimator, "best_estimator_"):
-        yield from _visit(estimator.best_estimator_, columns)
+    estimator = unwrapped(estimator)
+    if hasattr(estimator, "calibrated_classifiers_"):
+        # Every fold encodes the same columns; a category that one of them lacks shows when the model is asked.
+        for member in estimator.calibrated_classifiers_:
+            yield from _visit(member.estimator, columns)
     elif isinstance(estimator, Pipeline):
         yield from _visit_pipeline(estimator, columns)
     elif isinstance(estimator, ColumnTransformer):

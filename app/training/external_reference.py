@@ -9,7 +9,7 @@ import numpy as np
 
 from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
-from app.inference.sklearn_runtime import reads_texts
+from app.inference.estimators import reads_texts
 from app.tables.names import matching_columns, snake_case, unique_snake_case
 from app.training.columns import Column, known_categories, numeric
 from app.training.encoders import Encoding

@@ -27,6 +27,7 @@ from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
 from app.training import checks, column_checks
 from app.training.checks import labelled, leak
+from app.training.class_names import naming, require_agreement
 from app.training.columns import Column
 from app.training.cross_fit import cross_fit
 from app.training.dataset import Dataset, from_csv
@@ -151,6 +152,7 @@ def matched_reference(model: ExternalModel, dataset: Dataset) -> Reference:
     """
     dataset, findings = labelled(dataset, least=1, classes=tuple(str(label) for label in model.labels))
     truth = truth_for(model, dataset.target)
+    findings += naming(model.labels, truth.classes)
     chosen = columns_for(model, dataset.columns)
     encoded = encodings(model.estimator, [column.name for column in chosen.columns])
     fitted = [as_fitted(column, encoded.get(column.name)) for column in chosen.columns]
@@ -178,6 +180,7 @@ def external_draft(
     """Everything that the manifest records of the model; its figures name the reference data as their source."""
     contract, rows, truth = reference.contract, reference.rows, reference.truth
     outputs = ask(model, contract, rows)
+    require_agreement(model.labels, truth, outputs)
     drift = build_reference(
         contract, rows, seed=_SEED, answers=reference_answers(model, reference, outputs, reference_is)
     )

@@ -13,23 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from app.inference.estimators import library_of
 from app.inference.plan import NotExportable
 
 # The newest opset that onnxmltools writes.
 _OPSET = 15
+_ADDED_IN_FLOAT = 20
 
 
 def is_boosting(model: Any) -> bool:
     """Whether it is a model of one of these libraries itself; a subclass may compute something else."""
     return library_of(model) in _CONVERTERS
-
-
-def library_of(part: Any) -> str:
-    """The package that defines the class of `part`: `sklearn`, `lightgbm`."""
-    return type(part).__module__.partition(".")[0]
 
 
 def boosting_graph(model: Any) -> onnx.ModelProto:
@@ -39,12 +37,19 @@ def boosting_graph(model: Any) -> onnx.ModelProto:
     """
     made = _CONVERTERS[library_of(model)](model)
     _without_zipmap(made.graph)
+    # CatBoost declares one dimension for values and gives two, which ONNX Runtime refuses for a bound output.
+    made.graph.output[-1].type.tensor_type.ClearField("shape")
     return made
 
 
 def _lightgbm(model: Any) -> onnx.ModelProto:
     inputs = _inputs(model.n_features_in_)
-    return _tools("lightgbm").convert(model, initial_types=inputs, target_opset=_OPSET, zipmap=False)
+    # A regression adds up a few trees at a time in float32, and these sums in double.
+    split = None if hasattr(model, "predict_proba") else _ADDED_IN_FLOAT
+    made: onnx.ModelProto = _tools("lightgbm").convert(
+        model, initial_types=inputs, target_opset=_OPSET, zipmap=False, split=split
+    )
+    return made
 
 
 def _xgboost(model: Any) -> onnx.ModelProto:
@@ -52,7 +57,30 @@ def _xgboost(model: Any) -> onnx.ModelProto:
     plain = copy.deepcopy(model)
     booster = plain.get_booster()
     booster.feature_names = booster.feature_types = None
-    return _tools("xgboost").convert(plain, initial_types=_inputs(model.n_features_in_), target_opset=_OPSET)
+    made: onnx.ModelProto = _tools("xgboost").convert(
+        plain, initial_types=_inputs(model.n_features_in_), target_opset=_OPSET
+    )
+    for node in made.graph.node:
+        if node.op_type == "TreeEnsembleRegressor":
+            _begin_with_base(node)
+    return made
+
+
+def _begin_with_base(node: onnx.NodeProto) -> None:
+    """Move the base value into the first tree: XGBoost begins its sum in float32 with it, the operator would end so."""
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    base = attributes.get("base_values")
+    if base is None or len(base.floats) != 1:
+        return
+    (value,) = base.floats
+    weights, trees = attributes["target_weights"], attributes["target_treeids"].ints
+    begun = [
+        float(np.float32(weight) + np.float32(value)) if tree == trees[0] else weight
+        for weight, tree in zip(weights.floats, trees, strict=True)
+    ]
+    del weights.floats[:]
+    weights.floats.extend(begun)
+    node.attribute.remove(base)
 
 
 def _tools(library: str) -> Any:

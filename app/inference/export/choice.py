@@ -10,10 +10,12 @@ import msgspec
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Parity
 from app.domain.prediction import Outputs
-from app.inference.builder import onnx_runtime
+from app.inference.builder import PLAN, onnx_runtime
+from app.inference.estimators import parts_of, splits_text
 from app.inference.export.conversion import Candidate, candidates_for, files_of
 from app.inference.export.parity import Standard, measure, not_measured
-from app.inference.sklearn_runtime import parts_of, splits_text
+from app.inference.plan import RuntimePlan, encoded_plan
+from app.inference.sklearn_runtime import may_ask_once
 from app.services.boundaries import attempt
 from app.services.ports import Runtime
 
@@ -38,7 +40,14 @@ def choose(estimator: Any, contract: FeatureContract, standard: Standard, origin
         if converted.parity.holds:
             return converted
         parity = msgspec.structs.replace(converted.parity, reason=f"{_described(candidate)}: {converted.parity.reason}")
-    return ChosenRuntime(runtime="sklearn", files={}, parity=parity)
+    return by_sklearn(estimator, contract, standard, parity)
+
+
+def by_sklearn(estimator: Any, contract: FeatureContract, standard: Standard, parity: Parity) -> ChosenRuntime:
+    """scikit-learn's runtime; it asks the estimator once for a row if its answers to `standard` stay the same."""
+    asks_once = attempt(may_ask_once, estimator, contract, standard.rows, standard.outputs) is True
+    files = {PLAN: encoded_plan(RuntimePlan(asks_once=True))} if asks_once else {}
+    return ChosenRuntime(runtime="sklearn", files=files, parity=parity)
 
 
 def _converted(candidate: Candidate, contract: FeatureContract, standard: Standard, original: Runtime) -> ChosenRuntime:

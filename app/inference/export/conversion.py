@@ -17,13 +17,14 @@ from onnx import TensorProto, ValueInfoProto, helper
 
 from app.domain.contract import FeatureContract
 from app.inference.builder import GRAPH, PLAN, SETTLEMENT
+from app.inference.estimators import by_scikit_learn, unwrapped
 from app.inference.export.boosting import boosting_graph, is_boosting
 from app.inference.export.graphs import ROWS, Rows, by_skl2onnx, keep_last_output
 from app.inference.export.members import is_joined, joined_graph
 from app.inference.export.steps import split_pipeline
 from app.inference.export.trees import TreeModel, tree_graph, tree_model
+from app.inference.fitted_inputs import fitted_names
 from app.inference.plan import Layout, NotExportable, RuntimePlan, Settling, Step, encoded_plan
-from app.inference.sklearn_runtime import by_scikit_learn
 
 _LINEAR = ("LogisticRegression", "LogisticRegressionCV")
 
@@ -71,13 +72,14 @@ def candidates_for(estimator: Any, contract: FeatureContract) -> Iterator[Candid
 
     Double before float, because a graph in double stays within 1e-7 however many terms it sums.
     """
+    estimator = unwrapped(estimator)
     try:
         steps, model = split_pipeline(estimator)
     except NotExportable:
         steps, model = None, None
-    if steps is not None and (steps or contract.all_numeric):
+    if steps is not None and (steps or contract.all_numeric or is_boosting(model)):
         yield from _prepared(steps, model, contract)
-    if steps != ():
+    if (steps != () or not contract.all_numeric) and not is_boosting(estimator):
         settlement = NO_SETTLEMENT if contract.task == "regression" else BY_ESTIMATOR
         for layout in _layouts(estimator, contract):
             yield from _in_both_types(RuntimePlan(layout=layout), estimator, contract, settlement)
@@ -146,7 +148,7 @@ def _inputs(model: Any, plan: RuntimePlan, contract: FeatureContract) -> list[tu
     number = DoubleTensorType if plan.dtype == "float64" else FloatTensorType
     if plan.layout == "matrix":
         return [(ROWS, number([None, model.n_features_in_]))]
-    names = getattr(model, "feature_names_in_", contract.names)
+    names = fitted_names(model) or contract.names
     kinds = [number if feature.kind == "numeric" else StringTensorType for feature in contract.features]
     return [(name, kind([None, 1])) for name, kind in zip(names, kinds, strict=True)]
 

@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from app.inference.estimators import parts_of
 from app.inference.plan import NotExportable
-from app.inference.sklearn_runtime import parts_of
 
 _OPSETS = {"": 21, "ai.onnx.ml": 3}
 _IR_VERSION = 10
@@ -32,7 +32,7 @@ def by_skl2onnx(model: Any, inputs: Sequence[tuple[str, Any]], *, has_classes: b
     options = {"zipmap": False} if has_classes else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = to_onnx(model, initial_types=list(inputs), options=options, target_opset=_OPSETS)
+        made: onnx.ModelProto = to_onnx(model, initial_types=list(inputs), options=options, target_opset=_OPSETS)
     keep_last_output(made.graph)
     return made
 

@@ -14,18 +14,19 @@ import msgspec
 import numpy as np
 import onnx
 
+from app.inference.estimators import by_scikit_learn, unwrapped
 from app.inference.export.boosting import boosting_graph, is_boosting
 from app.inference.export.graphs import ROWS, JoinedGraph, Rows, by_skl2onnx
 from app.inference.export.trees import tree_graph, tree_model
 from app.inference.plan import NotExportable
-from app.inference.sklearn_runtime import by_scikit_learn, unwrapped
 
 
 def is_joined(estimator: Any) -> bool:
     """Whether its graph is joined here from those of its members."""
     model = unwrapped(estimator)
     if by_scikit_learn(model, "Pipeline"):
-        return is_joined(model.steps[-1][1])
+        last = unwrapped(model.steps[-1][1])
+        return is_joined(last) or is_boosting(last) or tree_model(last) is not None
     return by_scikit_learn(model, *_JOINED)
 
 
@@ -145,8 +146,9 @@ _CALIBRATIONS: dict[str, Callable[[JoinedGraph, str, Any], str]] = {"sigmoid": _
 def _voting(graph: JoinedGraph, model: Any, rows: Rows) -> str:
     if getattr(model, "voting", "soft") != "soft":
         raise NotExportable("it counts votes")
-    present = [weight for (_, member), weight in zip(model.estimators, _weights(model), strict=True) if member != "drop"]
-    return _mean(graph, [_answer(graph, member, rows) for member in model.estimators_], present)
+    named = zip(model.estimators, _weights(model), strict=True)
+    weights = [weight for (_, member), weight in named if not isinstance(member, str)]  # "drop"
+    return _mean(graph, [_answer(graph, member, rows) for member in model.estimators_], weights)
 
 
 def _weights(model: Any) -> list[float]:
@@ -155,9 +157,7 @@ def _weights(model: Any) -> list[float]:
 
 def _mean(graph: JoinedGraph, members: list[str], weights: list[float] | None) -> str:
     shares = np.ones(len(members)) if weights is None else np.array(weights)
-    weighted = [
-        graph.add("Mul", member, graph.constant(share)) for member, share in zip(members, shares, strict=True)
-    ]
+    weighted = [graph.add("Mul", member, graph.constant(share)) for member, share in zip(members, shares, strict=True)]
     return graph.add("Div", graph.add("Sum", *weighted), graph.constant(shares.sum()))
 
 

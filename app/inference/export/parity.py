@@ -24,7 +24,8 @@ _SINGLY = 100
 def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int, seed: int) -> np.ndarray:
     """`count` rows in `RowParser`'s form: numbers uniform within the training range, known categories.
 
-    A feature of choices or booleans has only those: no request carries another number. 5 % of the values of a nullable feature are missing, and 2 % of those with open categories are unknown ones.
+    A feature of choices or booleans has only those: no request carries another number. 5 % of the values of a nullable
+    feature are missing, and 2 % of those with open categories are unknown ones.
     """
     generator = np.random.default_rng(seed)
     rows = np.empty((count, len(contract.features)), dtype=np.float64 if contract.all_numeric else np.object_)
@@ -36,8 +37,9 @@ def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int
 
 
 def _numbers(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    only = feature.choices or tuple((boolean_values(feature) or {}).values())
-    drawn = generator.choice(np.array(only, dtype=float), count) if only else _uniform(feature, seen, count, generator)
+    flags = boolean_values(feature)
+    only = feature.choices or (() if flags is None else (0.0, 1.0))
+    drawn = generator.choice(np.array(only), count) if only else _uniform(feature, seen, count, generator)
     if feature.nullable:
         drawn[generator.random(count) < _NULLS] = np.nan
     return drawn

@@ -12,19 +12,41 @@ from typing import Any
 
 import numpy as np
 
+from app.inference.estimators import library_of, unwrapped
+from app.inference.fitted_inputs import fitted_width, pandas_categories
 from app.inference.plan import Affine, Branch, Branches, Category, Impute, NotExportable, OneHot, Ordinal, Step
-from app.inference.sklearn_runtime import unwrapped
 
 
 def split_pipeline(estimator: Any) -> tuple[tuple[Step, ...], Any]:
     """The exported steps before the model, and the model itself; nested pipelines too. Raises `NotExportable`."""
     estimator = unwrapped(estimator)
     if not hasattr(estimator, "steps"):
-        return (), estimator
+        return _codes(estimator), estimator
     *before, (_, model) = estimator.steps
     steps = _chain(step for _, step in before)
     inner, model = split_pipeline(model)
     return (*steps, *inner), model
+
+
+def _codes(model: Any) -> tuple[Step, ...]:
+    """The step that gives pandas categories their codes, as a boosting model that was fitted on a frame reads them."""
+    categories = pandas_categories(model)
+    if not categories:
+        return ()
+    # LightGBM takes a negative code for a missing value, as it does a category that it does not know.
+    unknown = -1.0 if library_of(model) == "lightgbm" else None
+    parts = [
+        Branch(
+            columns=(column,),
+            steps=(Ordinal(categories=(_named(categories[column]),), unknown=unknown),) if column in categories else (),
+        )
+        for column in range(fitted_width(model) or 0)
+    ]
+    return (Branches(parts=tuple(parts)),)
+
+
+def _named(values: Iterable[Any]) -> tuple[Category, ...]:
+    return tuple(_category(value) for value in values)
 
 
 def _chain(transformers: Iterable[Any]) -> tuple[Step, ...]:
