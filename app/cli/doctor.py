@@ -119,6 +119,7 @@ def _registry(settings: Settings) -> Iterator[Diagnosis]:
 def _versions(settings: Settings) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
     from app.cli.access import registry_of
+    from app.inference.model_files import missing_libraries
     from app.inference.registry import RETIRED
     from app.inference.retirement import retired_versions
 
@@ -131,7 +132,9 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
             retired = retired_versions(registry)
             for name in registry.names():
                 try:
-                    finding = doctor.of_version(registry.verified(name).manifest, installed)
+                    artefact = registry.verified(name)
+                    missing = missing_libraries(artefact.manifest, artefact.files)
+                    finding = doctor.of_version(artefact.manifest, installed, missing)
                 except ArtefactRefused as error:
                     advice = "it is not served: restore its folder from a backup, or remove it"
                     finding = Diagnosis(f"version {name}", "broken", error.message, advice)

@@ -30,6 +30,7 @@ from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runt
 
 _log = logging.getLogger(__name__)
 CHAMPION = "champion"
+_INSTALL = "install its package where the API runs"
 
 
 def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None = None) -> LoadedVersion:
@@ -50,8 +51,8 @@ def load_version(registry: ModelRegistry, name: str, known: LoadedVersion | None
         _warm_up(runtime, manifest)
     except MissingLibrary as error:
         raise ArtefactRefused(artefact.folder, error.message) from error
-    except ModuleNotFoundError as error:
-        reason = f"needs the module {error.name!r}, which is not here: install its package where the API runs"
+    except ImportError as error:
+        reason = f"needs the module {error.name!r}, which is not here: {_INSTALL}"
         raise ArtefactRefused(artefact.folder, reason) from error
     except Exception as error:  # whatever a file makes a library raise, the other versions must load
         raise ArtefactRefused(artefact.folder, f"does not run: {type(error).__name__}: {error}") from error
@@ -183,7 +184,12 @@ def known_answers(registry: ModelRegistry, version: str) -> KnownAnswers:
     artefact = registry.verified(version)
     contract, parity = artefact.manifest.contract, artefact.manifest.parity
     rows = example_rows(artefact.manifest)
-    outputs = sklearn_runtime(version, contract, artefact.files).predict(rows)
+    try:
+        original = sklearn_runtime(version, contract, artefact.files)
+    except ImportError as error:  # a graph may serve it here all the same
+        reason = f"its original model needs the module {error.name!r}, which is not here: {_INSTALL}"
+        raise ArtefactRefused(artefact.folder, reason) from error
+    outputs = original.predict(rows)
     numbered = registry.classes(artefact.manifest)
     names = tuple(numbered[place] for place in permutation(contract.classes, numbered) or ())
     answers = tuple(_answer(names, row, outputs, index) for index, row in enumerate(rows))

@@ -84,16 +84,21 @@ def requirements_of(files: Mapping[str, bytes]) -> dict[str, str]:
     return {package: importlib.metadata.version(package) for package in sorted(found - _BASE)}
 
 
-def missing_libraries(manifest: Manifest) -> tuple[str, ...]:
-    """The packages that the model file needs and that are not installed here, each with the version of then."""
+def missing_libraries(manifest: Manifest, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The packages, with their versions of then, that serving the version needs and that are not installed here.
+
+    None where a graph serves it and the model file is not loaded.
+    """
+    if not manifest.requires or not loads_model(manifest, files):
+        return ()
     return tuple(f"{package} {version}" for package, version in manifest.requires.items() if not _is_installed(package))
 
 
 def require_libraries(manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Raise `MissingLibrary` where serving the version loads the model and a package that it needs is not installed."""
-    missing = missing_libraries(manifest)
-    if missing and loads_model(manifest, files):
-        raise MissingLibrary(f"needs {', '.join(missing)}, not installed here: install it where the API runs")
+    missing = missing_libraries(manifest, files)
+    if missing:
+        raise MissingLibrary(f"needs {', '.join(missing)}, not installed here: install that where the API runs")
 
 
 def _is_installed(package: str) -> bool:

@@ -51,9 +51,17 @@ def of_packages(required: Mapping[str, str], installed: Mapping[str, str | None]
     return [Diagnosis("packages", "ok", f"{len(required)} packages as tested")]
 
 
-def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
-    """A version with a valid signature and valid checksums."""
+def of_version(manifest: Manifest, installed_sklearn: str, missing: Sequence[str] = ()) -> Diagnosis:
+    """A version with a valid signature and valid checksums; `missing` are packages that serving it needs here."""
     name, parity = f"version {manifest.version}", manifest.parity
+    if missing:
+        packages = ", ".join(missing)
+        return Diagnosis(
+            name,
+            "broken",
+            f"valid signature, but its model needs {packages}, not installed here: it is not served",
+            f"install {packages} where the API runs, and reload or restart",
+        )
     written = manifest.libraries.get("scikit-learn", installed_sklearn)
     # A pickle of another scikit-learn may load and give other answers; an ONNX graph does not depend on it.
     if manifest.runtime == "sklearn" and written != installed_sklearn:
@@ -73,6 +81,8 @@ def of_version(manifest: Manifest, installed_sklearn: str) -> Diagnosis:
             "its ONNX graph gives other answers than the original model",
             "do not serve it; publish the model again under another name",
         )
+    if not manifest.has_estimator:
+        return Diagnosis(name, "ok", "valid signature; an ONNX file that is served as it was given")
     return Diagnosis(
         name, "ok", f"valid signature; ONNX agrees with the original ({parity.flips} flips in {parity.rows} rows)"
     )
