@@ -41,6 +41,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         (["docker/retrain.sh", "--min-accuracy", "high"], "'high' is not a number"),
         (["docker/retrain.sh", "--alpha", "1"], "'1' is not a share below 1"),
         (["docker/retrain.sh", "--margin", "-1"], "'-1' is neither a number nor none"),
+        (["docker/retrain.sh", "--keep", "0"], "'0' is neither a number of versions nor none"),
         (["docker/retrain.sh", "web1"], "unknown argument: web1"),
         (["docker/scan.sh"], "give an image"),
         (["docker/scan.sh", "--nonsense"], "unknown option"),
