@@ -52,7 +52,32 @@ def _lightgbm(model: Any) -> onnx.ModelProto:
     return made
 
 
+def lightgbm_scores(model: Any) -> onnx.ModelProto:
+    """The graph of a LightGBM classifier's decision function: its trees' sums, shape (n, classes), of two (n, 1)."""
+    made = _lightgbm(model)
+    trees = next(node for node in made.graph.node if node.op_type == "TreeEnsembleClassifier")
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in trees.attribute}
+    settings = {
+        f"target_{name.removeprefix('class_')}" if name.startswith("class_") else name: value
+        for name, value in given.items()
+        if not name.startswith("classlabels") and name != "post_transform"
+    }
+    classes = len(model.classes_)
+    sums = helper.make_node(
+        "TreeEnsembleRegressor",
+        list(trees.input),
+        ["sums"],
+        domain="ai.onnx.ml",
+        **{**settings, "n_targets": classes if classes > 2 else 1},
+    )
+    output = helper.make_tensor_value_info("sums", TensorProto.FLOAT, None)
+    graph = helper.make_graph([sums], "sums", list(made.graph.input), [output])
+    return helper.make_model(graph, opset_imports=list(made.opset_import), ir_version=made.ir_version)
+
+
 def _xgboost(model: Any) -> onnx.ModelProto:
+    if "c" in (model.get_booster().feature_types or ()):
+        raise NotExportable("onnxmltools reads XGBoost's splits on categories from models without names only")
     # The converter reads column numbers off names of the form f0, f1: the copy forgets the names of the data frame.
     plain = copy.deepcopy(model)
     booster = plain.get_booster()

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import onnx
 
-from app.inference.estimators import by_scikit_learn, unwrapped
-from app.inference.export.boosting import boosting_graph, is_boosting
+from app.inference.estimators import by_scikit_learn, library_of, unwrapped
+from app.inference.export.boosting import boosting_graph, is_boosting, lightgbm_scores
 from app.inference.export.graphs import ROWS, JoinedGraph, Rows, by_skl2onnx
 from app.inference.export.trees import tree_graph, tree_model
 from app.inference.plan import NotExportable
@@ -70,6 +70,8 @@ def _scores(graph: JoinedGraph, model: Any, rows: Rows) -> str:
     if by_scikit_learn(model, *_LINEAR):
         product = graph.add("MatMul", rows.matrix, graph.constant(model.coef_.T))
         return graph.add("Add", product, graph.constant(np.atleast_1d(model.intercept_)))
+    if is_boosting(model) and library_of(model) == "lightgbm":
+        return graph.include(lightgbm_scores(model), rows)
     trees = tree_model(model)
     if trees is None:
         raise NotExportable(f"the decision function of {type(model).__name__}")
