@@ -52,6 +52,7 @@ class OwnCode(MetaPathFinder, Loader):
         self.sources = dict(sources)
         self.names = frozenset(name.partition(".")[0] for name in sources)
         self._modules: dict[str, ModuleType] = {}
+        self._installed = False
         self._builtins = {**vars(builtins), "__import__": self._import}
 
     @contextmanager
@@ -61,12 +62,17 @@ class OwnCode(MetaPathFinder, Loader):
             yield
             return
         with _LOCK:
+            if self._installed:  # one of these modules imports another: both belong to the block around
+                yield
+                return
             hidden = self._taken_out()
+            self._installed = True
             sys.modules.update(self._modules)
             sys.meta_path.insert(0, self)
             try:
                 yield
             finally:
+                self._installed = False
                 sys.meta_path.remove(self)
                 self._modules = self._taken_out()
                 sys.modules.update(hidden)

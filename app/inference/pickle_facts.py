@@ -185,6 +185,11 @@ class _Reader:
         value, key = self._stack.pop(), self._stack.pop()
         self._set_items([key, value])
 
+    def _dict_to_mark(self, _: Any) -> None:
+        pairs = self._to_mark()
+        self._stack.append({})
+        self._set_items(pairs)
+
     def _build(self, _: Any) -> None:
         state = self._stack.pop()
         made = self._stack[-1]
@@ -249,6 +254,7 @@ _KNOWN: dict[str, Any] = {
     "TUPLE3": lambda reader, _: reader._tuple(3),
     "TUPLE": _Reader._tuple_to_mark,
     "EMPTY_DICT": lambda reader, _: reader._stack.append({}),
+    "DICT": _Reader._dict_to_mark,
     "SETITEM": _Reader._set_one,
     "SETITEMS": lambda reader, _: reader._set_items(reader._to_mark()),
     "STOP": lambda *_: None,

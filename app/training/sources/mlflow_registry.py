@@ -30,8 +30,8 @@ _PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 _ABSENT = (
-    "MLflow's client is not installed, which --from-mlflow needs: python -m pip install -r requirements-mlflow.txt "
-    "(or download the model's files, and publish its model.skops or model.pkl)"
+    "MLflow's client is not installed, which --from-mlflow needs: pip install -c requirements.txt -r "
+    "requirements-mlflow.txt (or download the model's files, and publish its model.skops or model.pkl)"
 )
 
 

@@ -16,11 +16,12 @@ from app.inference.pickle_facts import PickleFacts, pickle_facts
 from app.training.external_model import ExternalModel, describe
 from app.training.fit import collect_user_warnings
 
+_BOOSTING = "pip install -c requirements.txt -r requirements-boosting.txt"
 # Where a module is not the package that one installs, or comes with an extra of this project.
 _INSTALL = {
-    "lightgbm": "pip install lightgbm (requirements-boosting.txt has the version that was tested)",
-    "xgboost": "pip install xgboost-cpu (requirements-boosting.txt has the version that was tested)",
-    "catboost": "pip install catboost (requirements-boosting.txt has the version that was tested)",
+    "lightgbm": _BOOSTING,
+    "xgboost": _BOOSTING,
+    "catboost": _BOOSTING,
     "cv2": "pip install opencv-python-headless",
     "imblearn": "pip install imbalanced-learn",
     "category_encoders": "pip install category-encoders",
