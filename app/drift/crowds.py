@@ -2,9 +2,9 @@
 
 Rows of one caller resemble each other, or are sorted, though nothing has changed, and evidence takes rows for
 exchangeable. So a block takes one row of a caller, and of a request with several rows one that is drawn. Further ones
-wait for later blocks, spaced by as many blocks as the caller has rows waiting, up to `SPACING`: one row of a crowd in
-each of 100 consecutive blocks is a tenth of the traffic, which is found as a change. What is admitted depends on
-callers and the order of the log, never on values.
+wait for later blocks, spaced by as many blocks as the caller has rows waiting, or had in the last blocks, up to
+`SPACING`: one row of a crowd in each of 100 consecutive blocks is a tenth of the traffic, which is found as a change.
+What is admitted depends on callers and the order of the log, never on values.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from app.drift.waiting import EXPIRES_EVERY, WaitingRow, WaitingRows
 BLOCK: Final = 10
 # Nearly equal rows of a caller in every second block alarm in 4 of 20 runs, in every fourth in none (bench/drift.py).
 SPACING: Final = 8
+# Blocks for which it is remembered that a caller had a row in them.
+REMEMBERED: Final = 2 * SPACING
 # Requests after which a block that is not full takes waiting rows without spacing, and after which it closes.
 SPACED_FOR: Final = 50
 CLOSES_AFTER: Final = 500
@@ -36,9 +38,10 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
 
     `blocks` are closed, with `rows` rows in all; the open one has `open_rows`, and was opened after `opened_after`
     requests. The last row was served at `last_at_us`. `gathered` are rows of the last request, which may have more.
-    `admitted`: the block of the latest row of callers who may have another. Of further rows one in `one_in` waits;
-    `skipped` counts the others, and those that waited for too long, `repeated` the rows of cases that were sent before.
-    `few_callers`: the last block was closed after `CLOSES_AFTER` requests with fewer callers than it has places.
+    `admitted`: of callers who may have another row, which of the last `REMEMBERED` blocks have one. Of further rows one
+    in `one_in` waits; `skipped` counts the others, and those that waited for too long, `repeated` the rows of cases that
+    were sent before. `few_callers`: the last block was closed after `CLOSES_AFTER` requests with fewer callers than it
+    has places.
     """
 
     blocks: int = 0
@@ -49,7 +52,7 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
     known: Acquaintance = Acquaintance()
     gathered: tuple[WaitingRow, ...] = ()
     waiting: tuple[WaitingRow, ...] = ()
-    admitted: tuple[tuple[Caller, int], ...] = ()
+    admitted: tuple[tuple[Caller, tuple[int, ...]], ...] = ()
     one_in: int = 1
     skipped: int = 0
     repeated: int = 0
@@ -103,9 +106,9 @@ class Blocks:
         # Only what can matter later, so that the state does not depend on where the log is cut into calls.
         last = (1, self._requests)
         admitted = {
-            caller: block
-            for caller, block in self._admitted.items()
-            if block > self._blocks - SPACING and (caller[0] == 0 or caller == last or caller in self._waiting)
+            caller: blocks
+            for caller, blocks in _remembered(self._admitted, self._blocks).items()
+            if caller[0] == 0 or caller == last or caller in self._waiting
         }
         return CrowdState(
             blocks=self._blocks,
@@ -165,7 +168,7 @@ class Blocks:
             self._waiting.skipped += 1
 
     def _arrive(self, row: WaitingRow, seen: int, at_us: int) -> None:
-        if row.caller in self._waiting or self._admitted.get(row.caller) == self._blocks:
+        if row.caller in self._waiting or not self._may_enter(row.caller, 0):
             self._waiting.put(row)
             return
         self._admit(row)
@@ -197,26 +200,34 @@ class Blocks:
         self._open = []
         self._opened_after = self._requests
         # Kept small: named users pass through here in all of their traffic.
-        if len(self._admitted) > 4 * SPACING * BLOCK + len(self._waiting):
-            oldest = self._blocks - SPACING
-            self._admitted = {caller: block for caller, block in self._admitted.items() if block > oldest}
+        if len(self._admitted) > 2 * REMEMBERED * BLOCK:
+            self._admitted = _remembered(self._admitted, self._blocks)
 
     def _fill(self) -> None:
         """Admit waiting rows, in the order of the log, as far as their callers may have one in the open block."""
         if not self._waiting:
             return
-        spaced = self._requests - self._opened_after < SPACED_FOR
         for row, waiting in self._waiting.heads():
             if len(self._open) == BLOCK:
                 return
-            gap = min(waiting, SPACING) if spaced else 1
-            if self._blocks - self._admitted.get(row.caller, -SPACING) >= gap:
+            if self._may_enter(row.caller, waiting):
                 self._waiting.take(row)
                 self._admit(row)
 
     def _admit(self, row: WaitingRow) -> None:
         self._open.append(row.bins)
-        self._admitted[row.caller] = self._blocks
+        self._admitted[row.caller] = (*self._admitted.get(row.caller, ()), self._blocks)
+
+    def _may_enter(self, caller: Caller, waiting: int) -> bool:
+        """Whether the open block may have a row of the caller, who has so many waiting."""
+        blocks = self._admitted.get(caller)
+        if blocks is None:
+            return True
+        since = self._blocks - blocks[-1]
+        if not since or self._requests - self._opened_after >= SPACED_FOR:
+            return bool(since)
+        recent = sum(block > self._blocks - REMEMBERED for block in blocks)
+        return since >= min(max(waiting, recent), SPACING)
 
 
 def is_ordinary(state: CrowdState, callers: Callers) -> bool:
@@ -231,9 +242,9 @@ def after_ordinary(state: CrowdState, rows: int, last_at_us: int) -> CrowdState:
     closed, left = divmod(total, BLOCK)
     requests = state.requests + rows
     blocks = state.blocks + closed
-    admitted = {caller: block for caller, block in state.admitted if caller[0] == 0 and block > blocks - SPACING}
+    admitted = {caller: of for caller, of in _remembered(dict(state.admitted), blocks).items() if caller[0] == 0}
     # The last request is remembered: its next row may come in the next call.
-    last = ((1, requests), blocks - (left == 0))
+    last = ((1, requests), (blocks - (left == 0),))
     return msgspec.structs.replace(
         state,
         blocks=blocks,
@@ -245,6 +256,13 @@ def after_ordinary(state: CrowdState, rows: int, last_at_us: int) -> CrowdState:
         admitted=tuple(sorted([*admitted.items(), last])),
         few_callers=state.few_callers and not closed,
     )
+
+
+def _remembered(admitted: dict[Caller, tuple[int, ...]], blocks: int) -> dict[Caller, tuple[int, ...]]:
+    """The callers who had a row in one of the last blocks, after so many blocks."""
+    oldest = blocks - REMEMBERED
+    recent = ((caller, tuple(block for block in of if block > oldest)) for caller, of in admitted.items())
+    return {caller: of for caller, of in recent if of}
 
 
 def _by_size(closed: Iterable[tuple[bytes, int, int, int]], streams: int) -> Iterator[ClosedBlocks]:
