@@ -39,9 +39,9 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
     `blocks` are closed, with `rows` rows in all; the open one has `open_rows`, and was opened after `opened_after`
     requests. The last row was served at `last_at_us`. `gathered` are rows of the last request, which may have more.
     `admitted`: of callers who may have another row, which of the last `REMEMBERED` blocks have one. Of further rows one
-    in `one_in` waits; `skipped` counts the others, and those that waited for too long, `repeated` the rows of cases that
-    were sent before. `few_callers`: the last block was closed after `CLOSES_AFTER` requests with fewer callers than it
-    has places.
+    in `one_in` waits; `skipped` counts the others, and those that waited for too long, `repeated` the rows of cases
+    that were sent before. `few_callers`: the last block was closed after `CLOSES_AFTER` requests with fewer callers
+    than it has places.
     """
 
     blocks: int = 0
