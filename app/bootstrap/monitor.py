@@ -34,8 +34,7 @@ from app.store import kinds, statements
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
-from app.store.event_log import EventLog
-from app.store.heartbeats import HeartbeatLog
+from app.store.event_log import EventLog, HeartbeatLog
 from app.store.keys import load_or_create
 from app.store.kinds import StoreLock
 from app.store.projections import NoticeState, ProjectionStore

@@ -10,7 +10,6 @@ from app.scoring.contract import Method
 from app.stats.all_traffic import Coverage, Form
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.forecast import Forecast
-from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "undecided"]
@@ -31,7 +30,7 @@ class LabelArrival(msgspec.Struct, frozen=True):
 
 
 class Present(msgspec.Struct, frozen=True):
-    """The evidence of this moment for an action, adjusted for all challengers (`app.stats.closed_testing`).
+    """The evidence of this moment for an action, adjusted for all challengers (`app.stats.strongest.adjusted`).
 
     `log_e`: ln E against "no difference"; `side`: 1 where it favours the challenger, −1 the baseline, 0 neither.
     `gate_log_e`: ln E⁺ for the challenger whoever was labelled (`app.stats.robust.log_e`); None where the method
@@ -74,6 +73,21 @@ class Rewards(msgspec.Struct, frozen=True):
     late: int = 0
 
 
+class Conclusions(msgspec.Struct, frozen=True):
+    """When to stop although no winner is proven; after how many outcomes each was first concluded, None if it is open.
+
+    Each is a statement about the confidence sequence, so each is wrong with probability ≤ α over the whole experiment,
+    and holds for good once reached. Promise and source: those of the interval that is given.
+
+    `equivalent`: the interval lies inside (−margin, margin). `futile`: its upper end is below the least effect of
+    interest. `not_worse`: its lower end is above −margin.
+    """
+
+    equivalent_at: int | None = None
+    futile_at: int | None = None
+    not_worse_at: int | None = None
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """One challenger against the baseline. Positive differences favour the challenger, in the units of the metric.
 
@@ -111,6 +125,33 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     def lacks_columns(self) -> bool:
         """Whether so many requests lack a column of one of the two that a decision must know of it."""
         return self.comparable_share is not None and self.comparable_share < 1 - MOST_LACKING
+
+
+def conclude(
+    before: Conclusions,
+    n: int,
+    interval: Interval | NotEstimable,
+    *,
+    margin: float | None = None,
+    min_effect: float | None = None,
+) -> Conclusions:
+    """The conclusions after `n` outcomes with this interval; an earlier conclusion stays.
+
+    Call it at fixed numbers of outcomes where a replay must give the same. `margin` and `min_effect` are in the units
+    of the metric.
+    """
+    if isinstance(interval, NotEstimable):
+        return before
+    low, high = interval
+    return Conclusions(
+        equivalent_at=_first(before.equivalent_at, n, margin is not None and -margin < low and high < margin),
+        futile_at=_first(before.futile_at, n, min_effect is not None and high < min_effect),
+        not_worse_at=_first(before.not_worse_at, n, margin is not None and low > -margin),
+    )
+
+
+def _first(before: int | None, n: int, holds: bool) -> int | None:
+    return n if before is None and holds else before
 
 
 def percent(share: float) -> str:

@@ -1,8 +1,12 @@
-"""The memory of a comparison: the strongest evidence that it has ever shown. P-value and verdict follow from it."""
+"""The memory of a comparison: the strongest evidence that it has ever shown. P-value and verdict follow from it.
+
+And evidence about several challengers, adjusted so that it holds for all of them together.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -44,3 +48,25 @@ def p_value(memory: Strongest) -> float:
 def decided(memory: Strongest, alpha: float) -> bool:
     """Whether E has ever reached 1/α; wrong with probability ≤ α over the whole experiment."""
     return memory.log_e >= bar(alpha)
+
+
+def adjusted(log_es: Sequence[float]) -> list[float]:
+    """The adjusted ln E of each of several challengers, in the given order; never above its own ln E.
+
+    Closed testing with means of e-values: the adjusted e of j is the least mean over all subsets that contain j.
+    Promise: P(any true hypothesis is ever rejected) ≤ α over all challengers and moments, under any dependence.
+    Source: Vovk & Wang, arXiv 1912.06116.
+
+    Apply it to the evidence of one moment and remember the strongest adjusted value: the mean of e-processes is one,
+    the mean of their separate maxima is not.
+    """
+    return [_least_mean(own, [*log_es[:j], *log_es[j + 1 :]]) for j, own in enumerate(log_es)]
+
+
+def _least_mean(own: float, others: list[float]) -> float:
+    # Of all subsets with m others, the one with the m weakest has the least mean. So n subsets are enough, not 2 ** n.
+    total, least = own, own
+    for members, other in enumerate(sorted(others), start=2):
+        total = float(np.logaddexp(total, other))
+        least = min(least, total - float(np.log(members)))
+    return least

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from app.domain.experiment import Configuration
 from app.domain.log_event import EVERY, Cursor, LogPage, OutcomeRow, PredictionRow, TimePassed, consumable
 from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
-from app.store.kinds import READING
+from app.store.kinds import MONITORING, READING
 from app.store.layouts import LayoutReads
 from app.store.statements import statements
 
@@ -84,6 +84,30 @@ class EventLog:
         with self._database.begin(READING) as connection:
             rows = _execute(connection, statement, experiment_id=experiment_id)
         return _configuration(rows[0]) if rows else None
+
+
+class HeartbeatLog:
+    """Appends heartbeats: notes that time has passed, each with its place in the order of events.
+
+    Every call raises `StoreUnavailable` where the store cannot be used.
+
+    `now_us` is the clock (µs since 1970).
+    """
+
+    def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
+        self._database = database
+        self._now_us = now_us
+
+    def newest_event_us(self) -> int:
+        """The time of the newest prediction, outcome or heartbeat, µs since 1970; 0 in an empty log."""
+        with self._database.begin(READING) as connection:
+            return int(connection.execute(text(statements("monitor")["newest_event"])).scalar_one())
+
+    def append(self) -> None:
+        """Note that it is now this late, behind everything that is in the log."""
+        # Under the write lock, which makes its place exact.
+        with self._database.begin(MONITORING) as connection:
+            connection.execute(text(statements("monitor")["append_heartbeat"]), {"at_us": self._now_us()})
 
 
 def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:

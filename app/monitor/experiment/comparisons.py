@@ -16,9 +16,9 @@ from app.monitor.experiment.outcomes import Observations
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.stats import all_traffic
 from app.stats.all_traffic import Coverage, Form
-from app.stats.closed_testing import adjusted
 from app.stats.estimates import Interval, NotEstimable
-from app.stats.stopping import conclude
+from app.stats.evidence import conclude
+from app.stats.strongest import adjusted
 
 _PER_GROWTH = 50
 
@@ -44,7 +44,7 @@ def advance_all(state: ExperimentState, plan: ExperimentPlan, found: Observation
 def _advance_together(state: ExperimentState, plan: ExperimentPlan, found: Observations) -> Iterator[PlacedPoint]:
     """Several challengers, one event at a time.
 
-    Closed testing takes the means of evidence of one moment (`app.stats.closed_testing.adjusted`). So the adjusted
+    Closed testing takes the means of evidence of one moment (`app.stats.strongest.adjusted`). So the adjusted
     evidence has to be computed at each event, and only its maximum may be remembered.
     """
     pairs = state.pairs

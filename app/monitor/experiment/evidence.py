@@ -10,12 +10,11 @@ from app.monitor.experiment.comparisons import shown
 from app.monitor.experiment.methods.paired import PairedComparison
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.stats import robust
-from app.stats.closed_testing import adjusted
 from app.stats.estimates import NotEstimable
 from app.stats.evidence import NO_FORECAST, Evidence, LabelArrival, Present, Rewards, Votes
 from app.stats.forecast import Forecast, forecast
 from app.stats.paired import PairedSummary
-from app.stats.strongest import decided
+from app.stats.strongest import adjusted, decided
 
 
 def presents_of(pairs: Sequence[PairState]) -> list[Present]:

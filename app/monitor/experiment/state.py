@@ -20,8 +20,8 @@ from app.stats.all_traffic import Coverage
 from app.stats.checks import RatioState
 from app.stats.distinct_rows import DistinctRows
 from app.stats.estimates import NotEstimable
+from app.stats.evidence import Conclusions
 from app.stats.guardrails import GuardrailState, SlowThreshold
-from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
 # A bucket is a twelfth of an octave (6 %) wide, so its middle is within 3 % of every latency in it.

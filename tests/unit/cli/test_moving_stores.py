@@ -18,7 +18,7 @@ from app.errors import StoreUnavailable
 from app.store.backup import RestoreTargets, put_in_place, staging
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
-from app.store.heartbeats import HeartbeatLog
+from app.store.event_log import HeartbeatLog
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog

@@ -19,8 +19,7 @@ from app.monitor.rebuild import Space, rebuild
 from app.services.ports import LoggedPrediction
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
-from app.store.event_log import EventLog
-from app.store.heartbeats import HeartbeatLog
+from app.store.event_log import EventLog, HeartbeatLog
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore

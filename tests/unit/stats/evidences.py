@@ -5,10 +5,9 @@ import msgspec
 from app.domain.experiment import ExperimentTerms
 from app.stats import paired
 from app.stats.checks import CheckResult
-from app.stats.evidence import Evidence, LabelArrival, Present
+from app.stats.evidence import Conclusions, Evidence, LabelArrival, Present
 from app.stats.paired import PairedSummary
 from app.stats.paired_interval import interval
-from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 
 TERMS = ExperimentTerms(metric="accuracy", equivalence_margin=0.02, min_effect=0.01)

@@ -13,10 +13,9 @@ from app.stats import sentences
 from app.stats.advice import recommend
 from app.stats.assumptions import unverified_assumptions
 from app.stats.estimates import NO_LABELS, NotEstimable, bar
-from app.stats.evidence import LabelArrival, Present, percent
+from app.stats.evidence import Conclusions, LabelArrival, Present, percent
 from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
-from app.stats.stopping import Conclusions
 from app.stats.strongest import Strongest
 from app.stats.verdict import finding_of
 from tests.unit.stats.evidences import (

@@ -5,9 +5,8 @@ from msgspec.structs import replace
 from app.domain.experiment import ExperimentTerms
 from app.stats.assumptions import too_young, unverified_assumptions
 from app.stats.estimates import NO_LABELS, NotEstimable
-from app.stats.evidence import Evidence, LabelArrival, Present, Votes
+from app.stats.evidence import Conclusions, Evidence, LabelArrival, Present, Votes, conclude
 from app.stats.forecast import Forecast
-from app.stats.stopping import Conclusions, conclude
 from app.stats.strongest import Strongest
 from app.stats.verdict import finding_of, verdict
 from tests.unit.stats.evidences import (

@@ -8,8 +8,7 @@ from app.domain.columns import LoggedColumn, LoggedLayout
 from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed, in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
-from app.store.event_log import EventLog
-from app.store.heartbeats import HeartbeatLog
+from app.store.event_log import EventLog, HeartbeatLog
 from app.store.kinds import RECORDING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
