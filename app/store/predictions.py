@@ -168,9 +168,9 @@ class OwnKeys:
     def bound(self, keys: Collection[str]) -> dict[str, str]:
         """The prediction id by key, for those keys that a prediction of the last 90 days has.
 
-        A key is bound to the first prediction that counts, in the order of the log, which is also the order of votes.
-        Where none counts, it is the first one: an answer that was forced can be labelled by its key, too. Raises
-        `StoreUnavailable`.
+        A key is bound to the first prediction that counts, by the time of serving: several workers may log two in
+        another order. Where none counts, it is the first one: an answer that was forced can be labelled by its key,
+        too. Raises `StoreUnavailable`.
         """
         parameters = {
             "keys": msgspec.json.encode(sorted(keys)).decode(),

@@ -142,8 +142,9 @@ _Read = tuple[str, list[Outcome]]
 class Feedback:
     """The use case behind `POST /feedback`. Thread-safe; it may be made before a fork.
 
-    `settle` waits up to so many seconds until the log has everything that was answered before. A submission that timed
-    out may have been committed all the same. Repeating it is safe: the outcomes then count as duplicates.
+    `settle` waits up to so many seconds until the log has everything that was answered before, if it has not yet. A
+    submission that timed out may have been committed all the same. Repeating it is safe: the outcomes then count as
+    duplicates.
     """
 
     def __init__(
@@ -228,12 +229,9 @@ class Feedback:
         """The predictions that the keys are bound to; waits once for those that may be on their way to the log."""
         if not keys:
             return {}
-        bound = self._keys.bound(keys)
-        missing = keys - bound.keys()
-        if missing:
-            self._settle(_ON_THE_WAY_S)
-            bound = {**bound, **self._keys.bound(missing)}
-        return bound
+        # Waits also where the log has a prediction of the key: the first one may be on its way from another worker.
+        self._settle(_ON_THE_WAY_S)
+        return self._keys.bound(keys)
 
     def _outcomes(self, item: OutcomeItem, bound: Mapping[str, str]) -> _Read | BakeoffError:
         prediction_id = item.prediction_id if item.key is None else bound.get(item.key)

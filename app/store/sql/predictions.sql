@@ -57,7 +57,7 @@ LEFT JOIN config AS c ON c.epoch = p.epoch
 
 -- name: bound
 SELECT own_key, prediction_id FROM (
-    SELECT own_key, prediction_id, row_number() OVER (PARTITION BY own_key ORDER BY counts DESC, seq) AS place
+    SELECT own_key, prediction_id, row_number() OVER (PARTITION BY own_key ORDER BY counts DESC, prediction_id) AS place
     FROM predictions
     WHERE own_key IS NOT NULL AND own_key IN (SELECT $texts(:keys)) AND served_at_us >= :since_us
 ) AS ranked

@@ -38,7 +38,7 @@ STATEMENTS = [
     for name in before(path.stem, path.parent.name)
 ]
 TAILS = {"after": "predictions", "of_ids": "outcomes"}
-LOGGED = {"0005": 14, "0006": 16}  # columns that it writes
+LOGGED = {"0005": 14, "0006": 16, "0007": 18}  # columns that it writes
 
 
 @pytest.fixture

@@ -72,17 +72,16 @@ def test_feedback_before_the_row_is_in_the_log_waits_for_it(keys, log):
     assert feedback.accept([{"id": "order-1", "actual": "no"}]).prediction_id == FIRST
 
 
-def test_a_list_waits_once_and_for_missing_keys_only(feedback, keys, waits):
+def test_a_list_waits_once_for_all_its_keys(feedback, keys, waits):
     items = [{"id": f"order-{number}", "actual": "no"} for number in (1, 2, 3, 4)]
     with pytest.raises(UnknownPrediction, match="item 2: no prediction of the last 90 days has the id 'order-3'"):
         feedback.accept(items)
-    assert (waits, keys.asked[1]) == ([1.0], {"order-3", "order-4"})
+    assert (waits, keys.asked) == ([1.0], [{"order-1", "order-2", "order-3", "order-4"}])
 
 
-def test_without_missing_keys_nothing_waits(feedback, keys, waits):
-    feedback.accept([{"id": "order-1", "actual": "no"}, {"prediction_id": SECOND, "actual": "no"}])
+def test_prediction_ids_wait_for_nothing(feedback, keys, waits):
     feedback.accept([{"prediction_id": SECOND, "actual": "no"}])
-    assert (waits, len(keys.asked)) == ([], 1)
+    assert (waits, keys.asked) == ([], [])
 
 
 MIXED = [

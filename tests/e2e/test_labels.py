@@ -1,0 +1,83 @@
+"""Labels by the caller's own keys, by HTTP and by `bakeoff feedback`, with a real server of two workers."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.e2e.api_process import ROOT, ROW
+from tests.waiting import eventually
+
+CSV = {"Content-Type": "text/csv"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def api(request, start, watch):
+    options = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
+    api = start(**options)
+    watch(**options)
+    return api
+
+
+def predict(api, key, **options):
+    return api.post("/predict", {**ROW, "id": key}, **options).json()["prediction_id"]
+
+
+def labelled(api):
+    return sum(variant["labelled"] for variant in api.get("/experiment").json()["variants"])
+
+
+def test_feedback_by_key_right_after_the_answer_finds_its_prediction(api):
+    for number in range(40):
+        sent = predict(api, f"order-{number}")
+        told = api.post("/feedback", {"id": f"order-{number}", "actual": "setosa"})
+        assert told.json() == {"accepted": 1, "duplicates": 0, "prediction_id": sent}
+    eventually(lambda: labelled(api) == 40)
+
+
+def test_a_key_that_is_used_twice_stays_with_its_first_prediction_that_counts(api):
+    forced = predict(api, "order-1", headers={"X-Model-Version": "v2"})
+    first, again = predict(api, "order-1"), predict(api, "order-1")
+    assert api.post("/feedback", {"id": "order-1", "actual": "setosa"}).json()["prediction_id"] == first
+    assert api.post("/feedback", {"id": "order-1", "actual": "setosa"}).json()["duplicates"] == 1
+    assert api.post("/feedback", {"id": "order-1", "actual": "virginica"}).status_code == 409
+    assert api.get("/predictions?id=order-1").json()["prediction_id"] == first
+    found = api.get("/predictions/history?id=order-1").json()["predictions"]
+    assert [each["prediction_id"] for each in found] == [again, first, forced]
+
+
+def test_a_file_with_everything_that_can_be_wrong(api, tmp_path):
+    sent = api.post("/predict/batch", {"instances": [ROW["features"]] * 10, "ids": [f"k{at}" for at in range(10)]})
+    assert sent.status_code == 200
+    lines = [f"k{at},setosa," for at in range(7)]
+    lines += [
+        "nobody,setosa,",
+        "k7,setosa,0.5",
+        "k0,virginica,",
+        "k0,setosa,",
+        "k8,tulip,",
+        "k9,,0.25",
+        "k9,,",
+        "k1,a,b,c",
+    ]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["id,actual,reward", *lines]) + "\n")
+    refused = api.session.post(f"{api.url}/feedback", data=path.read_bytes(), headers=CSV, timeout=20)
+    assert (refused.status_code, refused.json()["error"]["message"][:8]) == (404, "line 9: ")
+    assert labelled(api) == 0
+    status, report = by_command(api, path)
+    assert (status, report["accepted"], report["duplicates"], report["without_label"]) == (1, 10, 1, 1)
+    found = [(each["line"], each["status"]) for each in report["refused"]]
+    assert found == [(9, "unknown"), (11, "contradicts"), (13, "invalid"), (16, "invalid")]
+    again, known = by_command(api, path)
+    assert (again, known["accepted"], known["duplicates"]) == (1, 0, 11)
+    eventually(lambda: labelled(api) == 8)
+
+
+def by_command(api, path):
+    words = [sys.executable, "-m", "app", "feedback", str(path), "--json"]
+    env = {**os.environ, "API_URL": api.url}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, json.loads(done.stdout)
