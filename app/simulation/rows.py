@@ -120,7 +120,7 @@ def read_csv(
     cells = feature_cells(contract, reading, features, str(path))
     parser = _Rows(contract, required)
     rows: list[_Row] = []
-    kept, numbers, refused, absent = [], [], None, None
+    kept, numbers, refused = [], [], None
     labels = _labels(contract, reading, target_column)
     for at, (label, values) in enumerate(zip(labels, zip(*cells, strict=True), strict=True)):
         row = parser.row(list(values))
@@ -131,10 +131,9 @@ def read_csv(
         rows.append(row)
         kept.append(label)
         numbers.append(at + 1)
-        if absent is None and row.reason is not None:
-            absent = f"{reading.table.place(at)}: {row.reason}"
     if not rows:
         raise DataRefused(f"no row of {path} fits the model's features and classes; the first, {refused}")
+    absent = _first_gap(reading, rows, numbers)
     return LabelledRows(
         contract=contract,
         values=np.concatenate([row.values for row in rows]),
@@ -204,6 +203,13 @@ class _Row(msgspec.Struct, frozen=True):
     values: np.ndarray
     absent: tuple[bool, ...]
     reason: str | None = None
+
+
+def _first_gap(reading: TableReading, rows: Sequence[_Row], numbers: Sequence[int]) -> str | None:
+    """Why the first row that goes without a column does, and where it is."""
+    gaps = (each for each in zip(rows, numbers, strict=True) if each[0].reason is not None)
+    row, number = next(gaps, (None, 0))
+    return None if row is None else f"{reading.table.place(number - 1)}: {row.reason}"
 
 
 class _Rows:
