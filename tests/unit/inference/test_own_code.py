@@ -42,7 +42,7 @@ def test_packages_and_relative_imports_work():
 
 
 def test_an_import_inside_a_function_finds_the_modules_of_its_version():
-    own = [code(a=f"def late():\n    import b\n    from b import v\n    return b.v + v", b=f"v = {n}") for n in (1, 2)]
+    own = [code(a="def late():\n    import b\n    from b import v\n    return b.v + v", b=f"v = {n}") for n in (1, 2)]
     calls = [imported(each, "a").late for each in own]
     assert [call() for call in calls] == [2, 4]
     assert [call() for call in calls] == [2, 4]
