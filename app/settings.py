@@ -14,6 +14,7 @@ import msgspec
 from app.domain.contract import VERSION_NAME
 from app.domain.experiment import GUARDRAIL_SLOW, LONGEST_WINDOW_S, MIN_DURATION_S, UNITS, normalised, slow_limit
 from app.errors import InvalidRequest, SettingError
+from app.scoring.cost import CostMatrix, cost_matrix
 from app.scoring.table import METRICS
 
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
@@ -53,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reward_range: tuple[float, float] | None = (0.0, 1.0)
     reward_triggered: bool = False
     error_range: tuple[float, float] | None = None
+    positive_class: str | None = None
+    cost_matrix: Mapping[str, Mapping[str, float]] | None = None
     experiment_alpha: float = 0.05
     experiment_unit: str = "auto"
     reward_window_s: float | None = None
@@ -216,6 +219,18 @@ def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
     return low, high
 
 
+def _cost_matrix(env: Mapping[str, str], variable: str) -> CostMatrix:
+    """The matrix, written out as JSON or in a file."""
+    text = env[variable].strip()
+    try:
+        return cost_matrix(text if text.startswith("{") else Path(text).read_bytes())
+    except OSError as error:
+        reason = error.strerror or error
+        raise SettingError(variable, f"{text[:200]!r} is neither JSON nor a file that can be read: {reason}") from error
+    except InvalidRequest as error:
+        raise SettingError(variable, error.message) from error
+
+
 def _version(env: Mapping[str, str], variable: str) -> str:
     text = env[variable].strip()
     if not VERSION_NAME.fullmatch(text):
@@ -251,6 +266,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "reward_range": ("REWARD_RANGE", _range),
     "reward_triggered": ("REWARD_TRIGGERED", _flag),
     "error_range": ("ERROR_RANGE", _range),
+    "positive_class": ("POSITIVE_CLASS", _text),
+    "cost_matrix": ("COST_MATRIX", _cost_matrix),
     "experiment_alpha": ("EXPERIMENT_ALPHA", _float(1e-6, 0.5)),
     "experiment_unit": ("EXPERIMENT_UNIT", _one_of(*UNITS)),
     "min_duration_s": ("EXPERIMENT_MIN_DURATION", _span),

@@ -18,7 +18,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.special import betaln
-from simulated import CHUNK, BettingRuns, TwoSampleRuns, arguments, clopper_pearson, correctness, draw, proportion
+from simulated import (
+    CHUNK,
+    BettingRuns,
+    RareClass,
+    TwoSampleRuns,
+    arguments,
+    clopper_pearson,
+    correctness,
+    draw,
+    proportion,
+)
 
 from app.stats import paired, paired_numeric, two_sample
 from app.stats.all_traffic import Coverage, difference
@@ -33,6 +43,8 @@ MOST_WIDE = {5000: 1.7, 50_000: 1.9}
 SETTINGS = [(0.93, 0.96), (0.95, 0.95), (0.90, 0.92)]
 CORRELATION = 0.45
 NODES = 192
+# How often baseline and challenger are right, on negative and on positive rows: accuracy and recall disagree.
+UNEQUAL = ((0.97, 0.95), (0.7, 0.8))
 # Of all requests: the challenger alone right, the baseline alone, both wrong but differently. A difference of .03.
 DISAGREEMENTS = (0.05, 0.02, 0.02)
 Width = tuple[float, float, bool]
@@ -144,6 +156,24 @@ def gains(chance: np.random.Generator, size: int) -> np.ndarray:
     return chance.beta(8.16, 7.84, size) - 0.5
 
 
+def metric_misses(metric: str, replications: int, labels: int, seed: list[int]) -> int:
+    """How many intervals of a metric of classes ever miss the true gain, at 9 % positive (`RareClass`)."""
+    chance, missed, rows = np.random.default_rng(seed), 0, RareClass(UNEQUAL, CORRELATION)
+    gains = rows.gains(metric)
+    d = rows.mean(gains)
+    for first in range(0, replications, CHUNK):
+        size = min(CHUNK, replications - first)
+        pairs, bets, ones = PairedMixture(size, d), BettingRuns(size, d=d), np.ones(size)
+        for _ in range(labels):
+            gain = gains[rows.draw(chance, size)]
+            if metric == "recall":
+                pairs.observe(np.nan_to_num(gain).astype(int), ~np.isnan(gain))
+            else:
+                bets.observe(gain, ones, ones)
+        missed += int((pairs.missed if metric == "recall" else bets.decided > 0).sum())
+    return missed
+
+
 def paired_widths(baseline: float, challenger: float, chance: np.random.Generator) -> Iterator[Width]:
     """One replication: at each n, the ratio to Wald's width, n, and whether test and interval agree."""
     steps = chance.choice([0, -1, 1, 0], p=correctness(baseline, challenger, CORRELATION), size=SIZES[-1])
@@ -217,6 +247,9 @@ def main() -> int:
         hits = two_sample_misses(share, replications, labels, [seed, 10, round(100 * share)])
         sound.append(report_misses(f"two-sample .93/.96, share {share}", hits, replications))
     sound.append(report_misses("paired losses", numeric_misses(replications, labels, [seed, 20]), replications))
+    for number, metric in enumerate(("recall", "balanced_accuracy", "cost"), 21):
+        hits = metric_misses(metric, replications, labels, [seed, number])
+        sound.append(report_misses(f"{metric}, 9 % positive", hits, replications))
     print(f"\n{runs} replications: mean half-width / Wald's (*: above target); disagreements between test and interval")
     print(f"{'n':34}" + "".join(f"{n:>8,}" for n in SIZES))
     disagreements = sum(

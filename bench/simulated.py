@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,9 @@ from scipy.stats import beta
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from app.domain.experiment import ExperimentTerms
+from app.scoring.contract import Answer
+from app.scoring.table import METRICS
 from app.stats.betting import SIZES
 from app.stats.planning import boundary
 
@@ -40,12 +43,14 @@ class Labels(NamedTuple):
         return np.where(self.arm, self.challenger_right, self.baseline_right).astype(float)
 
 
-def arguments(description: str, replications: int) -> argparse.Namespace:
-    """The common command-line options of the statistical benchmarks."""
+def arguments(description: str, replications: int, flags: Mapping[str, str] | None = None) -> argparse.Namespace:
+    """The common command-line options of the statistical benchmarks, and further `flags` with their help."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replications", type=int, default=replications)
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: a smoke test")
+    for flag, said in (flags or {}).items():
+        parser.add_argument(flag, action="store_true", help=said)
     return parser.parse_args()
 
 
@@ -86,6 +91,51 @@ def draw(
     picked = (chance.random(len(share))[:, None] * edges[:, -1:] > edges[:, :-1]).sum(axis=1)
     cell, arm = np.divmod(picked, 2)
     return Labels(arm.astype(bool), _CELLS[cell, 0], _CELLS[cell, 1])
+
+
+# The metrics of classes are simulated at 9 % positive; a right answer costs nothing.
+RARE = ExperimentTerms(
+    metric="accuracy",
+    classes=("no", "yes"),
+    class_shares=(0.91, 0.09),
+    positive_class="yes",
+    cost_matrix={"yes": {"no": 10.0}, "no": {"yes": 1.0}},
+    error_range=(0.0, 9.0),
+)
+Rates = tuple[tuple[float, float], tuple[float, float]]
+
+
+class RareClass:
+    """Labelled rows of which 9 % are positive, and both versions' answers to them.
+
+    `rates`: how often baseline and challenger are right, on negative rows and on positive ones.
+    """
+
+    def __init__(self, rates: Rates, correlation: float) -> None:
+        self._cells = np.array([correctness(*pair, correlation) for pair in rates])
+        self._edges = np.cumsum(self._cells, axis=1)[:, :-1]
+
+    def gains(self, metric: str) -> np.ndarray:
+        """The gain by label and cell, shape (2, 4), from the metric itself; NaN where the label is no outcome."""
+        scored, found = METRICS[metric], np.full((2, 4), np.nan)
+        for label, cell in np.ndindex(2, 4):
+            base, other = (
+                scored.value(Answer(c=label if right else 1 - label), label, RARE) for right in _CELLS[cell].tolist()
+            )
+            if base is not None and other is not None:
+                found[label, cell] = scored.gain(RARE, base, other)
+        return found
+
+    def mean(self, gains: np.ndarray) -> float:
+        """The true mean of such gains over the rows that are outcomes."""
+        chances = self._cells * np.array(RARE.class_shares)[:, None]
+        outcome = ~np.isnan(gains)
+        return float((gains * chances)[outcome].sum() / chances[outcome].sum())
+
+    def draw(self, chance: np.random.Generator, replications: int) -> tuple[np.ndarray, np.ndarray]:
+        """Label and cell of one row in each replication."""
+        labels = (chance.random(replications) < 0.09).astype(int)
+        return labels, (chance.random(replications)[:, None] > self._edges[labels]).sum(axis=1)
 
 
 class PairedRuns:

@@ -33,7 +33,7 @@ _FIGURES = {
     "recall": "recall",
     "f1": "F1",
     "log_loss": "log-loss",
-    "brier": "Brier",
+    "brier": "Brier (all classes)",
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R²",

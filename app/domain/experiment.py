@@ -145,7 +145,9 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     votes; None in experiments begun by releases without units, which go on as they began (each request votes, and a
     sticky user once). `reward_window_s`: seconds after an answer in which its reward counts; without one a reward
     counts when it is received. `guardrail_slow` says which answers are slow, as `GUARDRAIL_SLOW` in the environment
-    does.
+    does. `cost_matrix` has a cost by true and by predicted class, and 0 elsewhere. `classes` are the names by class id,
+    and `class_shares` their shares in the reference of the baseline when the experiment began: nobody sets these two.
+    They are empty and None for a regression, and in experiments begun by releases that did not know them.
     """
 
     metric: str
@@ -160,6 +162,10 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     unit: str | None = None
     reward_window_s: float | None = None
     guardrail_slow: str = GUARDRAIL_SLOW
+    positive_class: str | None = None
+    cost_matrix: Mapping[str, Mapping[str, float]] | None = None
+    classes: tuple[str, ...] = ()
+    class_shares: tuple[float, ...] | None = None
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):

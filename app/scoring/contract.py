@@ -80,8 +80,36 @@ ScoreId: TypeAlias = Callable[[float, float, ExperimentTerms], float | None]
 RangeOf: TypeAlias = Callable[[ExperimentTerms], Range | None]
 
 
+class Unfit(msgspec.Struct, frozen=True):
+    """Why an experiment cannot begin with a metric: the term that does not fit, and what to do about it."""
+
+    field: str
+    message: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable of the term."""
+        return "EXPERIMENT_METRIC" if self.field == "metric" else self.field.upper()
+
+
+def class_at(class_id: float, terms: ExperimentTerms) -> str | None:
+    """The name of the class with this id; None where no class has it."""
+    names = terms.classes
+    return names[int(class_id)] if 0 <= class_id < len(names) and class_id == int(class_id) else None
+
+
+def class_list(terms: ExperimentTerms) -> str:
+    """The classes of an experiment as a clause of a message; the first twenty."""
+    shown = ", ".join(terms.classes[:20]) + (", …" if len(terms.classes) > 20 else "")
+    return f"use one of {shown}" if shown else "no classes are known"
+
+
 def unscored(_answer: Answer, _label: float, _terms: ExperimentTerms) -> None:
     """No value: the score of a metric that does not read labels."""
+
+
+def fits(_terms: ExperimentTerms) -> None:
+    """Nothing is missing: the answer of a metric that needs no more than its name."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +125,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
       not hold what the metric reads. `score_of_id`: the same from what a signed prediction id holds (a class id or a
       number), so that a label counts before its row is read; None where an id is not enough. A metric of rewards has
       neither: the reward is the value.
+    - `is_outcome`: whether a label is an outcome of the metric at all; a row whose label is none is left out.
+    - `unfit`: why an experiment with these terms cannot begin; None where it can.
     - `reads_probabilities`: two answers with one class and other probabilities are scored differently.
     - `bounded_by_disagreement`: two versions differ in it by no more than the share of requests on which their answers
-      differ. Then versions can be proven equivalent without labels (`app.stats.agreement`).
+      differ. Then versions can be proven equivalent without labels (`app.stats.agreement`), and labelled disagreements
+      can tell of all traffic (`app.stats.all_traffic`).
     """
 
     name: str
@@ -111,6 +142,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     outcome: OutcomeKind = "actual"
     score: ScoreAnswer = unscored
     score_of_id: ScoreId | None = None
+    is_outcome: Callable[[float, ExperimentTerms], bool] = lambda _label, _terms: True
+    unfit: Callable[[ExperimentTerms], Unfit | None] = fits
     reads_probabilities: bool = False
     bounded_by_disagreement: bool = False
     scale: int = 1
@@ -133,8 +166,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     def value(self, answer: Answer, label: float, terms: ExperimentTerms) -> float | None:
         """The value of an answer once the label is known, a missing answer being the worst that there can be.
 
-        None where the answer does not hold what the metric reads, and for a missing one where no range is declared.
+        None where the answer does not hold what the metric reads, where the label is no outcome of the metric, and for
+        a missing answer where no range is declared.
         """
+        if not self.is_outcome(label, terms):
+            return None
         if not answer.is_missing:
             found = self.score(answer, label, terms)
             return None if found is None else bounded(found)

@@ -79,6 +79,11 @@ def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
             f"difference and interval are over all {coverage.both:,} rows that both versions answered: where they "
             "agree, the difference is 0 without a label; the versions' means are over the labelled rows only"
         )
+    if evidence.form is None and coverage is not None and coverage.seeks_disagreements:
+        found.append(
+            "answers that differ are labelled more than twice as often as answers that agree: which version is better "
+            "can be told from these, but the difference is over labelled rows only and too large; label a random sample"
+        )
     if evidence.form == "worst_case":
         found.append(
             "answers that differ are labelled more often than answers that agree, and not all of them; so the interval "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,9 +19,9 @@ class ClassFigures(msgspec.Struct, frozen=True):
 
     `precision`, `recall` and `f1` are macro means: unweighted over the classes, 0 for a class that is never
     predicted. `log_loss` in nats, probabilities clipped at the machine epsilon. `brier` after Brier (1950), the mean
-    squared distance of the probabilities from the 0/1 truth: over all classes (0 to 2), for two classes over one of
-    them (0 to 1). Both are None for a model without probabilities. `confusion_matrix` has a row for each true class
-    and a column for each predicted one.
+    squared distance of the probabilities from the 0/1 truth over all classes (0 to 2), as in experiments. Manifests of
+    earlier releases have, for two classes, that over one of them (0 to 1), and no `brier_form`. Both are None for a
+    model without probabilities. `confusion_matrix` has a row for each true class and a column for each predicted one.
     """
 
     rows: int
@@ -32,6 +32,7 @@ class ClassFigures(msgspec.Struct, frozen=True):
     log_loss: float | None
     brier: float | None
     confusion_matrix: tuple[tuple[int, ...], ...]
+    brier_form: Literal["all_classes"] = "all_classes"
 
 
 class ValueFigures(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ def _proper_scores(
     truth = class_ids[:, None] == every
     chosen = np.clip(shares[truth], np.finfo(np.float64).eps, 1.0)
     squares = np.mean(np.sum((shares - truth) ** 2, axis=1))
-    return float(-np.mean(np.log(chosen))), float(squares / 2 if len(every) == 2 else squares)
+    return float(-np.mean(np.log(chosen))), float(squares)
 
 
 def _score_values(outputs: Outputs, truth: Truth) -> ValueFigures:

@@ -97,7 +97,7 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-_LOSSES = ("brier", "log_loss", "absolute_error")
+_LOSSES = ("cost", "brier", "log_loss", "absolute_error", "squared_error")
 
 
 def lower_is_better(metric: str) -> bool:

@@ -52,6 +52,9 @@ def test_the_ui_finds_the_api_at_its_port():
         ("REWARD_WINDOW", "999999999d"),
         ("GUARDRAIL_SLOW", "0.5x"),
         ("GUARDRAIL_SLOW", "5ms"),
+        ("COST_MATRIX", "no/such/file.json"),
+        ("COST_MATRIX", '{"yes": {"no": 0}}'),
+        ("COST_MATRIX", '{"yes": 1}'),
         ("BASELINE", "V 1"),
         ("MAX_BODY_BYTES", "1e99"),
     ],
@@ -88,3 +91,10 @@ def test_all_weights_zero_names_them():
 def test_the_workers_metrics_lie_in_the_data_folder_unless_set_otherwise() -> None:
     assert Settings.from_environ({"DATA_DIR": "/d"}).metrics_dir == Path("/d/metrics")
     assert Settings.from_environ({"DATA_DIR": "/d", "METRICS_DIR": "/run/m"}).metrics_dir == Path("/run/m")
+
+
+def test_a_cost_matrix_is_json_or_a_file_of_it(tmp_path):
+    document = '{"yes": {"no": 10}}'
+    (tmp_path / "costs.json").write_text(document)
+    for value in (document, str(tmp_path / "costs.json")):
+        assert Settings.from_environ({"COST_MATRIX": value}).cost_matrix == {"yes": {"no": 10.0}}

@@ -87,7 +87,9 @@ def shown(method: MethodState, coverage: Coverage | None, plan: ExperimentPlan) 
 
     Over all traffic too where every disagreement is labelled, or labels are declared exogenous: nothing is lost by it.
     """
-    if isinstance(method, PairedComparison) and coverage is not None and _is_of_all_traffic(coverage, plan):
+    # What an agreement adds is known without its label only where the difference is 0 whatever the label (not recall).
+    ties = isinstance(method, PairedComparison) and plan.metric.bounded_by_disagreement
+    if ties and coverage is not None and _is_of_all_traffic(coverage, plan):
         exogenous = plan.terms.labels_exogenous
         return Shown(*all_traffic.difference(coverage, plan.interval_alpha, exogenous=exogenous))
     return Shown(method.difference(), method.interval(plan.interval_alpha))

@@ -125,6 +125,7 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
                 tally.add_score(fact.value if declared is None else declared.clipped(fact.value))
         return
     state.labels += 1
+    state.beside += not plan.metric.is_outcome(fact.value, plan.terms)
     if tally is not None:
         tally.labelled += 1
         if plan.metric.score_of_id is not None:

@@ -98,7 +98,8 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
     if plan.window_us is not None:
         # Answers without a reward count as 0 once their window has closed.
         total, n = tally.voted_total, tally.voted
-    outcomes = n if plan.window_us is not None else tally.rewards if rewarded else tally.labelled
+    by_id = plan.metric.score_of_id is not None
+    outcomes = n if plan.window_us is not None or by_id else tally.rewards if rewarded else tally.labelled
     # An interval from outcomes of units that came again would be too narrow.
     repeated = any(pair.outcomes > pair.method.n for pair in state.pairs.values())
     return VariantReport(
@@ -189,12 +190,12 @@ def _unjoined(pair: PairState, state: ExperimentState, plan: ExperimentPlan) -> 
     """Outcomes that did not enter, because their row, or one of the two answers to it, is not known."""
     if plan.metric.uses_rewards:
         return state.rewards - state.joined_rewards if plan.rewards_wait else 0
-    return state.labels - pair.outcomes
+    return state.labels - state.beside - pair.outcomes
 
 
 def _worst_case(pair: PairState, plan: ExperimentPlan) -> Interval | None:
     """The interval of the improvement on all requests that holds whichever of them were labelled."""
-    if not isinstance(pair.method, PairedComparison) or not pair.firsts.both:
+    if not plan.metric.bounded_by_disagreement or not pair.firsts.both:
         return None
     found = all_traffic.worst_case(pair.firsts.coverage(), plan.interval_alpha)
     return None if isinstance(found, NotEstimable) else found

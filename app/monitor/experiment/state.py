@@ -244,7 +244,8 @@ class RewardValues(msgspec.Struct):
 class ExperimentState(msgspec.Struct, kw_only=True):
     """One experiment: all that its report is made from.
 
-    `labels` and `rewards`: those that count. `unattributed`: labels and rewards of a version that is not in this
+    `labels` and `rewards`: those that count. `beside`: labels that are no outcome of the metric, such as one of another
+    class than that of the recall. `unattributed`: labels and rewards of a version that is not in this
     experiment. `epochs`: the weights of each config revision met; `policies`: its policy. By revision and version:
     `chosen`, requests for which the version was drawn, `failed` of which it could not answer; `timed`, requests
     that it answered once the threshold for slow answers was known, `slow` of which above it; and `lacked`, requests in
@@ -268,6 +269,7 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     label_rate: RatioState = RatioState()
     slow_threshold: SlowThreshold = SlowThreshold()
     labels: int = 0
+    beside: int = 0
     rewards: int = 0
     joined_rewards: int = 0
     reward_values: RewardValues = msgspec.field(default_factory=RewardValues)

@@ -19,6 +19,7 @@ from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.errors import SettingError, StoreUnavailable
 from app.scoring.table import names_for
 from app.services.control.aliases import AliasKeeper
+from app.services.control.reference_classes import reference_classes
 from app.services.control.startup import AvailableVersions, reconcile
 from app.services.ports import LoadedModels, LoadedVersion
 from app.services.serving.live_models import LiveModels
@@ -137,6 +138,7 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         task=reference.contract.task if reference else "classification",
         ordinals={version.name: version.ordinal for version in loaded_models.versions.values()},
         cases={name: _cases(version) for name, version in loaded_models.versions.items()},
+        classes={name: reference_classes(version) for name, version in loaded_models.versions.items()},
     )
 
 

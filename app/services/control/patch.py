@@ -14,7 +14,9 @@ from msgspec.structs import asdict, replace
 from app.domain.experiment import LONGEST_WINDOW_S, Configuration, ExperimentTerms, Ramp, normalised, slow_limit
 from app.errors import Contradiction, InvalidRequest
 from app.routing.policies import POLICIES, THOMPSON
-from app.scoring.table import names_for
+from app.scoring.cost import require_costs
+from app.scoring.table import metric_of, names_for
+from app.services.control.reference_classes import with_classes
 from app.services.control.startup import AvailableVersions, next_terms
 from app.services.control.transitions import started
 from app.services.serving.availability import unknown_version
@@ -65,6 +67,8 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     reward_range: tuple[float, float] | UnsetType | None = UNSET
     reward_triggered: bool | UnsetType = UNSET
     error_range: tuple[float, float] | UnsetType | None = UNSET
+    positive_class: Annotated[str, Meta(max_length=1000)] | UnsetType | None = UNSET
+    cost_matrix: Mapping[str, Mapping[str, float]] | UnsetType | None = UNSET
     labels_exogenous: bool | UnsetType = UNSET
     unit: Literal["auto", "user", "key", "row", "request"] | UnsetType = UNSET
     reward_window_s: _Window | UnsetType | None = UNSET
@@ -160,7 +164,18 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: Availa
     for name in ("reward_range", "error_range"):
         _check_range(name, getattr(terms, name))
     slow_limit(terms.guardrail_slow)
-    return terms
+    return _begun(terms, available) if patch.new_experiment else terms
+
+
+def _begun(terms: ExperimentTerms, available: AvailableVersions) -> ExperimentTerms:
+    """The terms as another experiment begins with them. Raises `InvalidRequest` where the metric lacks one."""
+    begun = with_classes(terms, available.classes)
+    if begun.cost_matrix is not None:
+        require_costs(begun.cost_matrix)
+    unfit = metric_of(begun).unfit(begun)
+    if unfit is not None:
+        raise InvalidRequest(unfit.message, field=unfit.field)
+    return begun
 
 
 def _check_metric(terms: ExperimentTerms, changed: list[str], available: AvailableVersions) -> None:

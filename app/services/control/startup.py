@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from app.domain.contract import Task
 from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, ExperimentTerms, normalised
 from app.errors import SettingError
-from app.scoring.table import names_for
+from app.scoring.table import metric_of, names_for
+from app.services.control.reference_classes import ReferenceClasses, with_classes
 from app.services.control.retirement import dropped
 from app.settings import Settings
 
@@ -32,13 +33,21 @@ _TERMS = {
     "reward_range": "reward_range",
     "reward_triggered": "reward_triggered",
     "error_range": "error_range",
+    "positive_class": "positive_class",
+    "cost_matrix": "cost_matrix",
     "labels_exogenous": "labels_exogenous",
     "unit": "experiment_unit",
     "reward_window_s": "reward_window_s",
     "guardrail_slow": "guardrail_slow",
 }
 # Terms that came after the first release, with their defaults. An experiment that it began has no `unit`.
-_LATER_TERMS = {"unit": "auto", "reward_window_s": None, "guardrail_slow": GUARDRAIL_SLOW}
+_LATER_TERMS = {
+    "unit": "auto",
+    "reward_window_s": None,
+    "guardrail_slow": GUARDRAIL_SLOW,
+    "positive_class": None,
+    "cost_matrix": None,
+}
 # What may change while an experiment runs.
 _OPERATING = ("auto_decide", "drift_threshold", "min_duration_s")
 _NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
@@ -50,7 +59,7 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     `versions` are loaded, by ordinal; `eligible` are those that can be asked the same requests, `excluded` has the
     reason for each of the others. `champion` is where the alias points. `refused` versions are in the registry but may
     not be served, `retired` ones are not to be. `ordinals` are by name, and so are `cases`, what the manifests say of
-    the rows of their references.
+    the rows of their references, and `classes`.
     """
 
     versions: tuple[str, ...]
@@ -62,6 +71,7 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
     cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+    classes: Mapping[str, ReferenceClasses] = msgspec.field(default_factory=dict)
 
     def refusal(self, version: str) -> str:
         """Why a loaded version cannot be asked what the others are asked, in a sentence."""
@@ -85,7 +95,7 @@ def reconcile(
     Other versions or other terms begin a new experiment; another split is a new revision of the same one. Nothing
     changes while no version is loaded, nor for a new version that is refused; a known one that is refused keeps its
     place, at weight 0. A retired version that was in shadow leaves the split of the same experiment.
-    Raises `SettingError` for a metric or a baseline that does not fit the loaded versions.
+    Raises `SettingError` for a metric, or a term of it, or a baseline that does not fit the loaded versions.
     """
     if not available.versions:
         return None
@@ -93,7 +103,11 @@ def reconcile(
     wanted = _in_same_experiment(start)
     before = start.before
     if wanted.terms != before.terms or set(start.versions) != before.weights.keys() - start.dropped:
-        wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=next_terms(wanted))
+        terms = with_classes(next_terms(wanted), available.classes)
+        unfit = metric_of(terms).unfit(terms)
+        if unfit is not None:
+            raise SettingError(unfit.variable, unfit.message)
+        wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=terms)
     # Facts of another reference are a reason for no revision: a running experiment goes by those it began with.
     if replace(wanted, epoch=before.epoch, asked=before.asked, cases=before.cases) == before:
         return None

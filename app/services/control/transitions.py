@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from app.domain.decision import Change, DecisionAction
 from app.domain.experiment import Configuration, Ramp, normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
+from app.services.control.reference_classes import with_classes
 from app.services.control.startup import AvailableVersions, next_terms
 from app.services.serving.availability import unknown_version
 
@@ -83,7 +84,8 @@ def decided_by_person(
 
 
 def _knowing_cases(after: Configuration, available: AvailableVersions) -> Configuration:
-    return replace(after, cases=available.cases_of(after.champion, after.cases))
+    terms = with_classes(after.terms, available.classes)
+    return replace(after, cases=available.cases_of(after.champion, after.cases), terms=terms)
 
 
 def promoted(latest: Configuration, version: str) -> Configuration:

@@ -245,9 +245,13 @@ def _contract(manifest: Manifest, places: Mapping[str, int]) -> ContractEntry:
     )
 
 
-def _reordered(figures: Mapping[str, object], places: list[int]) -> Mapping[str, object]:
-    """The figures, with the confusion matrix in the order of the classes in answers."""
+def _figures(figures: Mapping[str, object], places: list[int]) -> Mapping[str, object]:
+    """The figures, with the confusion matrix in the order of the classes in answers, and the Brier score of all."""
     matrix: Any = figures.get("confusion_matrix")
+    brier = figures.get("brier")
+    # Earlier releases had that of one class for two, half of what experiments compare.
+    if isinstance(brier, float) and len(places) == 2 and "brier_form" not in figures:
+        figures = dict(figures, brier=2 * brier, brier_form="all_classes")
     if not matrix or len(matrix) != len(places):
         return figures
     return {**figures, "confusion_matrix": [[matrix[row][column] for column in places] for row in places]}
@@ -276,7 +280,7 @@ def _entry(
         runtime=runtime or manifest.runtime,
         sha256=loaded.sha256 if loaded is not None else manifest.model_sha256,
         contract=_contract(manifest, places),
-        metrics={group: _reordered(figures, list(places.values())) for group, figures in manifest.metrics.items()},
+        metrics={group: _figures(figures, list(places.values())) for group, figures in manifest.metrics.items()},
         source=manifest.source,
         parity=manifest.parity,
         libraries=manifest.libraries,

@@ -32,7 +32,8 @@ class RampView(msgspec.Struct, frozen=True, kw_only=True):
 class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration in force. `weights` are shares that sum to 1. `epoch` is its revision number, 0 while the store
     cannot be used. `unit` is null in an experiment that a release without units began: each request votes, and a sticky
-    user once. `reward_window_s` and `min_duration_s` are seconds."""
+    user once. `reward_window_s` and `min_duration_s` are seconds. `class_shares` are those of the baseline's reference
+    when the experiment began; null for a regression, and where the manifest does not say."""
 
     epoch: int
     experiment_id: str
@@ -48,6 +49,9 @@ class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     reward_range: tuple[float, float] | None
     reward_triggered: bool
     error_range: tuple[float, float] | None
+    positive_class: str | None
+    cost_matrix: Mapping[str, Mapping[str, float]] | None
+    class_shares: Mapping[str, float] | None
     labels_exogenous: bool
     unit: str | None
     reward_window_s: float | None
@@ -130,6 +134,9 @@ def view(configuration: Configuration) -> ConfigurationView:
         reward_range=terms.reward_range,
         reward_triggered=terms.reward_triggered,
         error_range=terms.error_range,
+        positive_class=terms.positive_class,
+        cost_matrix=terms.cost_matrix,
+        class_shares=None if terms.class_shares is None else dict(zip(terms.classes, terms.class_shares, strict=True)),
         labels_exogenous=terms.labels_exogenous,
         unit=terms.unit,
         reward_window_s=terms.reward_window_s,

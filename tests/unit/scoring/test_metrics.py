@@ -13,7 +13,18 @@ from app.scoring.contract import Answer, Range
 from app.scoring.log_loss import LEAST_PROBABILITY, log_loss
 from app.scoring.table import METRICS, metric_of, names_for
 
-TERMS = {name: ExperimentTerms(metric=name, error_range=(0.0, 4.0), reward_range=(0.0, 5.0)) for name in METRICS}
+TERMS = {
+    name: ExperimentTerms(
+        metric=name,
+        error_range=(0.0, 9.0),
+        reward_range=(0.0, 5.0),
+        classes=("no", "yes"),
+        class_shares=(0.75, 0.25),
+        positive_class="no",
+        cost_matrix={"no": {"yes": 3.0}, "yes": {"no": 8.0}},
+    )
+    for name in METRICS
+}
 OF_LABELS = [name for name, metric in METRICS.items() if not metric.uses_rewards]
 RIGHT, WRONG = Answer(c=0, p=(0.9, 0.1), v=0.0), Answer(c=1, p=(0.2, 0.8), v=3.0)
 
@@ -24,8 +35,16 @@ def test_a_metric_is_found_by_its_name(name):
 
 
 def test_the_first_metric_of_a_task_is_its_default():
-    assert names_for("classification") == ("accuracy", "brier", "log_loss", "reward")
-    assert names_for("regression") == ("absolute_error", "reward")
+    assert names_for("classification") == (
+        "accuracy",
+        "balanced_accuracy",
+        "recall",
+        "cost",
+        "brier",
+        "log_loss",
+        "reward",
+    )
+    assert names_for("regression") == ("absolute_error", "squared_error", "reward")
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -110,7 +129,7 @@ def test_a_label_that_is_no_class_of_the_answer_has_no_score(name, label):
 
 
 def test_gains_are_widths_of_the_range_and_what_lies_outside_counts_as_the_nearer_end():
-    metric, terms = METRICS["absolute_error"], TERMS["absolute_error"]
+    metric, terms = METRICS["absolute_error"], ExperimentTerms(metric="absolute_error", error_range=(0.0, 4.0))
     assert [metric.gain(terms, *pair) for pair in ((3.0, 1.0), (1.0, 2.0), (99.0, 0.0))] == [0.5, -0.25, 1.0]
     assert Range(-1.0, 3.0).difference(0.25) == 1.0
     assert Range(-1.0, 3.0).interval((-0.5, 0.25)) == (-2.0, 1.0)

@@ -14,7 +14,14 @@ from tests.unit.monitor.small_log import SmallLog
 
 ROOT = Path(app.__file__).parent
 # Figures of a training run, which has metrics of its own, and the losses that scikit-learn names like ours.
-OTHER_FIGURES = ("training", "inference/export", "cli/published.py", "cli/models.py", "ui/views/health.py")
+OTHER_FIGURES = (
+    "training",
+    "inference/export",
+    "cli/published.py",
+    "cli/models.py",
+    "cli/comparing.py",
+    "ui/views/health.py",
+)
 
 
 def named_in(tree: ast.Module) -> list[str]:
@@ -64,25 +71,25 @@ def test_the_documents_say_what_the_record_says(metric):
     assert row["better"] == ("higher" if metric.higher_is_better else "lower")
 
 
-def squared_error(answer: Answer, label: float, _terms) -> float | None:
+def error_energy(answer: Answer, label: float, _terms) -> float | None:
     return None if answer.v is None else (answer.v - label) ** 2
 
 
 TASKS: tuple[Task, ...] = ("regression",)
-SQUARED_ERROR = Metric(
-    name="squared_error",
-    quantity="squared error",
+ERROR_ENERGY = Metric(
+    name="error_energy",
+    quantity="error energy",
     tasks=TASKS,
     higher_is_better=False,
     method="paired_numeric",
     range_of=lambda terms: Range(*terms.error_range) if terms.error_range else None,
-    score=squared_error,
+    score=error_energy,
 )
 
 
 @pytest.fixture
 def one_more(monkeypatch):
-    monkeypatch.setattr(table, "METRICS", {**table.METRICS, SQUARED_ERROR.name: SQUARED_ERROR})
+    monkeypatch.setattr(table, "METRICS", {**table.METRICS, ERROR_ENERGY.name: ERROR_ENERGY})
 
 
 def play(small_log: SmallLog) -> None:
@@ -95,17 +102,17 @@ def play(small_log: SmallLog) -> None:
 
 
 def test_a_metric_in_the_table_is_projected_compared_and_described(one_more, small_log):
-    small_log.begin(metric="squared_error", error_range=(0.0, 4.0))
+    small_log.begin(metric="error_energy", error_range=(0.0, 4.0))
     play(small_log)
     report = small_log.report()
     [found] = report.comparisons
     assert (found.method, found.n, found.verdict) == ("paired_numeric", 120, "better")
     assert found.difference == pytest.approx(0.75, abs=0.3)
     assert [variant.mean > 0 for variant in report.variants] == [True, True]
-    assert "its squared error is" in report.recommendation.reason
+    assert "its error energy is" in report.recommendation.reason
     assert "lower" in report.recommendation.reason
 
 
 def test_a_metric_in_the_table_is_offered_for_its_task(one_more):
-    assert table.names_for("regression")[-1] == "squared_error"
-    assert "squared_error" not in table.names_for("classification")
+    assert table.names_for("regression")[-1] == "error_energy"
+    assert "error_energy" not in table.names_for("classification")

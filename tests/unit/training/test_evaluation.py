@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from app.domain.prediction import Outputs
+from app.scoring.brier import brier
 from app.training.columns import categorical, numeric
 from app.training.evaluation import errors_in, score
 from app.training.task import truth_of
@@ -44,9 +45,15 @@ def test_proper_scores_agree_with_scikit_learn(labels, seed):
     figures = score(answered(shares.argmax(axis=1), shares), truth)
     positive = shares[:, 1] if shares.shape[1] == 2 else shares
     assert figures.log_loss == pytest.approx(metrics.log_loss(labels, shares))
-    assert figures.brier == pytest.approx(
-        metrics.brier_score_loss(labels, positive, pos_label="b" if shares.shape[1] == 2 else None)
-    )
+    # Of two classes scikit-learn takes one.
+    expected = metrics.brier_score_loss(labels, positive, pos_label="b" if shares.shape[1] == 2 else None)
+    assert figures.brier == pytest.approx(2 * expected if shares.shape[1] == 2 else expected)
+
+
+def test_the_brier_score_is_the_one_that_experiments_compare():
+    shares = np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.5, 0.5]])
+    figures = score(answered([0, 1, 1, 0], shares), TRUTH)
+    assert figures.brier == pytest.approx(brier(shares, TRUTH.class_ids).mean())
 
 
 def test_a_certain_mistake_costs_much_but_not_everything():

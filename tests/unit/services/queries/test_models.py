@@ -162,3 +162,20 @@ def test_the_champion_in_force_is_shown_before_the_alias_has_followed():
     listed = catalogue(registry, serving=("v1", "v2"), champion="v2").listing()
     assert listed.aliases == {"champion": "v2", "challenger": "v1"}
     assert [entry.aliases for entry in listed.models] == [("challenger",), ("champion",)]
+
+
+@pytest.mark.parametrize(
+    ("classes", "figures", "shown"),
+    [
+        (("a", "b"), {"brier": 0.079}, 0.158),
+        (("a", "b"), {"brier": 0.158, "brier_form": "all_classes"}, 0.158),
+        (("a", "b", "c"), {"brier": 0.3}, 0.3),
+    ],
+)
+def test_the_brier_score_is_that_of_all_classes_also_where_an_earlier_release_stored_that_of_one(
+    classes, figures, shown
+):
+    contract = msgspec.structs.replace(builders.CONTRACT, classes=classes)
+    stored = msgspec.structs.replace(manifest("v1"), contract=contract, metrics={"holdout": figures})
+    (entry,) = catalogue(ModelRegistry({"v1": stored}, ALIASES), serving=()).listing().models
+    assert entry.metrics["holdout"]["brier"] == pytest.approx(shown)
