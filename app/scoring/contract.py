@@ -115,8 +115,9 @@ def fits(_terms: ExperimentTerms) -> None:
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment metric. Its file in `app.scoring` makes one, and `app.scoring.table` lists it.
 
-    - `name`: what settings, patches and reports call it. `quantity`: what sentences call it. Figures in sentences are
-      multiplied by `scale` and followed by `unit`, a plural with its leading space.
+    - `name`: what settings, patches and reports call it. `quantity`: what sentences call it; `of`: the class that it is
+      of, which stands behind. Figures in sentences are multiplied by `scale` and followed by `unit`, a plural with its
+      leading space.
     - `tasks`: the kinds of model that it is for. `outcome`: the kind of feedback that it needs.
     - `range_of`: the range of its values under an experiment's terms; None where none is declared.
     - `method`: how versions are compared where a range is declared; without one the comparison is asymptotic.
@@ -146,8 +147,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     unfit: Callable[[ExperimentTerms], Unfit | None] = fits
     reads_probabilities: bool = False
     bounded_by_disagreement: bool = False
+    of: Callable[[ExperimentTerms], str | None] = lambda _terms: None
     scale: int = 1
     unit: str = ""
+
+    def described(self, terms: ExperimentTerms) -> str:
+        """What sentences call it under these terms, such as `recall of yes`."""
+        of = self.of(terms)
+        return self.quantity if of is None else f"{self.quantity} of {of}"
 
     @property
     def uses_rewards(self) -> bool:

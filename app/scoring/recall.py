@@ -41,6 +41,7 @@ RECALL = Metric(
     score=score,
     score_of_id=score_of_id,
     is_outcome=is_positive,
+    of=lambda terms: terms.positive_class,
     unfit=_unfit,
     scale=100,
     unit=" points",

@@ -152,7 +152,7 @@ def _undecided(evidence: Evidence, terms: ExperimentTerms) -> str:
     known = f"after {_outcomes(evidence)} {evidence.challenger} against {evidence.baseline} is undecided: "
     if _is_not_worse(evidence, terms):
         known += f"it is not worse by {_limit(terms.equivalence_margin, terms)} or more, and "
-    return known + _by_how_much(evidence, terms) + _how_long(evidence)
+    return known + _by_how_much(evidence, terms) + _how_long(evidence, terms)
 
 
 def _is_not_worse(evidence: Evidence, terms: ExperimentTerms) -> bool:
@@ -232,7 +232,7 @@ def _range(evidence: Evidence, terms: ExperimentTerms, decimals: int) -> str:
 
 
 def _quantity(terms: ExperimentTerms) -> str:
-    return metric_of(terms).quantity
+    return metric_of(terms).described(terms)
 
 
 def _number(value: float, terms: ExperimentTerms, decimals: int, sign: str = "") -> str:
@@ -259,9 +259,10 @@ def _seldom(p: float) -> str:
     return f"at most 1 of {math.floor(1 / p):,} experiments"
 
 
-def _how_long(evidence: Evidence) -> str:
+def _how_long(evidence: Evidence, terms: ExperimentTerms) -> str:
     forecast, several = evidence.forecast, _UNITS[evidence.votes.unit]
-    noun = f"labelled {several or 'requests'}"
+    noun, of = f"labelled {several or 'requests'}", metric_of(terms).of(terms)
+    noun = noun if of is None else f"{noun} whose label is {of}"
     if isinstance(forecast, NotEstimable):
         return ""
     if isinstance(forecast.low, NotEstimable):

@@ -74,6 +74,13 @@ def test_recall_counts_rows_of_its_class_and_no_other_as_outcomes_or_as_lost():
     assert (found.difference, found.worst_case) == (-1.0, None)
 
 
+def test_the_reason_names_the_class_of_the_recall_and_asks_for_labels_of_it():
+    rows = [(YES, YES, NO)] * 4 + [(YES, NO, YES)] * 2 + [(NO, NO, YES)] * 20
+    reason = labelled("recall", rows).report().recommendation.reason
+    assert "its recall of yes is 33 points lower" in reason
+    assert "further labelled requests whose label is yes" in reason
+
+
 def test_a_version_that_fails_on_another_class_loses_no_recall():
     log = MemoryLog(SHADOW, metric="recall", **RARE)
     for label in (NO, NO, YES):
