@@ -8,17 +8,21 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 TAG="${BAKEOFF_TAG:-local}"
 PRINT_HASH=no
 IF_CHANGED=no
+BOOSTING="${BOOSTING:-}"
+readonly ALL_BOOSTING="lightgbm xgboost-cpu catboost onnxmltools"
 
 usage() {
   cat <<'TEXT'
-Usage: docker/build.sh [--tag TAG] [--if-changed] [--print-hash]
+Usage: docker/build.sh [--tag TAG] [--boosting PACKAGES] [--if-changed] [--print-hash]
 
 Builds bakeoff-api:TAG and bakeoff-ui:TAG.
 
-  --tag TAG     the images' tag (default: BAKEOFF_TAG, or local)
-  --if-changed  build an image only if it is missing or its source files have changed
-  --print-hash  print the checksum of the images' source files and build nothing
-  --help        show this text
+  --tag TAG            the images' tag (default: BAKEOFF_TAG, or local)
+  --boosting PACKAGES  also install these into the API image, for models of LightGBM, XGBoost and CatBoost: all, or
+                       some of "lightgbm xgboost-cpu catboost onnxmltools" (default: BOOSTING, or none)
+  --if-changed         build an image only if it is missing or its source files have changed
+  --print-hash         print the checksum of the images' source files and build nothing
+  --help               show this text
 
 PIP_INDEX_URL: the package index to install from (default: pip's).
 TEXT
@@ -32,6 +36,11 @@ parse_arguments() {
         TAG="$2"
         shift
         ;;
+      --boosting)
+        [ $# -ge 2 ] || bad_usage "--boosting needs a value"
+        BOOSTING="$2"
+        shift
+        ;;
       --if-changed) IF_CHANGED=yes ;;
       --print-hash) PRINT_HASH=yes ;;
       --help | -h)
@@ -43,6 +52,14 @@ parse_arguments() {
     shift
   done
   [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a valid image tag"
+  [ "$BOOSTING" != all ] || BOOSTING="$ALL_BOOSTING"
+  local package
+  for package in $BOOSTING; do
+    case " $ALL_BOOSTING " in
+      *" $package "*) ;;
+      *) bad_usage "--boosting: '$package' is none of $ALL_BOOSTING" ;;
+    esac
+  done
 }
 
 # Lists the images' source files, sorted: what .dockerignore lets in, the Dockerfiles and .dockerignore itself.
@@ -79,6 +96,7 @@ build() {
     return
   fi
   [ -z "${PIP_INDEX_URL:-}" ] || arguments+=(--build-arg PIP_INDEX_URL)
+  [ "$1" != bakeoff-api ] || [ -z "$BOOSTING" ] || arguments+=(--build-arg "BOOSTING=$BOOSTING")
   [ -z "${BUILD_NETWORK:-}" ] || arguments+=(--network "$BUILD_NETWORK")
   say "Building $image ..."
   docker build --quiet -t "$image" -f "$PROJECT_ROOT/docker/$2" --label "bakeoff.sources=$3" \
@@ -95,7 +113,8 @@ main() {
     return
   fi
   require_docker
-  build bakeoff-api Dockerfile.api "$hash"
+  # With other packages it is another image, also where no source file has changed.
+  build bakeoff-api Dockerfile.api "$hash${BOOSTING:+ with $BOOSTING}"
   build bakeoff-ui Dockerfile.streamlit "$hash"
 }
 

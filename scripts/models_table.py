@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,8 @@ from app.inference.loader import example_rows, load_version  # noqa: E402
 from app.inference.registry import ModelRegistry  # noqa: E402
 from app.services.ports import Runtime  # noqa: E402
 from app.training.external_session import PublishRequest, publish_external  # noqa: E402
-from scripts.models_of_table import MODELS, TARGET, Model  # noqa: E402
+from scripts.models_of_table import MODELS, Model  # noqa: E402
+from scripts.tables_of_models import TARGET  # noqa: E402
 
 PAGE = ROOT / "docs" / "models.md"
 START, END = "<!-- the table of models: scripts/models_table.py -->", "<!-- end of the table of models -->"
@@ -70,13 +72,13 @@ def measured(model: Model) -> Row:
         table = model.table()
         estimator = model.fitted(table)
         joblib.dump(estimator, place / "model.joblib")
-        model.reference(table).to_csv(place / "reference.csv", index=False)
+        table.to_csv(place / "reference.csv", index=False)
         registry = ModelRegistry(place / "models", _KEY)
         request = PublishRequest(model=place / "model.joblib", reference=place / "reference.csv", target=TARGET)
         try:
             published = publish_external(request, registry, lambda _step: None)
         except BakeoffError as error:
-            return Row(model.name, model.data, "refused", str(error).replace("|", "/"))
+            return Row(model.name, model.data, "refused", _short(str(error)))
         (version,) = published.versions
         return _answered(model, version.manifest, registry)
 
@@ -95,7 +97,7 @@ def _answered(model: Model, manifest: Manifest, registry: ModelRegistry) -> Row:
             _ms(load_version(registry, version).runtime, rows),
             _ms(original, rows),
         )
-    reason = (parity.reason or "").replace("|", "/")
+    reason = _short(parity.reason or "")
     return Row(model.name, model.data, "scikit-learn", reason, _ms(original, rows), None)
 
 
@@ -107,6 +109,11 @@ def _ms(runtime: Runtime, row: np.ndarray) -> float:
         runtime.predict(row)
         taken.append(time.perf_counter() - start)
     return float(np.median(taken)) * 1000
+
+
+def _short(reason: str) -> str:
+    """A reason that fits a cell: the libraries' own can be long."""
+    return textwrap.shorten(reason.replace("|", "/"), 110, placeholder=" …")
 
 
 def _rounded(milliseconds: float | None) -> str:

@@ -13,7 +13,13 @@ import pytest
 from tests.infra.repository import ROOT, files
 
 PIN = re.compile(r"([A-Za-z0-9_.-]+)==([0-9][A-Za-z0-9.!]*)")
-DISTRIBUTION_OF = {"sklearn": "scikit-learn", "google": "protobuf", "yaml": "pyyaml", "xdist": "pytest-xdist"}
+DISTRIBUTION_OF = {
+    "sklearn": "scikit-learn",
+    "google": "protobuf",
+    "yaml": "pyyaml",
+    "xdist": "pytest-xdist",
+    "xgboost": "xgboost-cpu",
+}
 NOT_ON_ALL_SYSTEMS = {"watchdog"}
 
 
@@ -38,7 +44,7 @@ def imported(pattern: str) -> set[str]:
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names.add(node.module)
-    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"app", "tests", "bench"}
+    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"app", "tests", "bench", "scripts"}
     return {normalised(DISTRIBUTION_OF.get(top, top)) for top in tops}
 
 
@@ -52,6 +58,14 @@ def test_what_the_tests_import_is_pinned() -> None:
 
 def test_no_package_is_pinned_twice() -> None:
     assert not set(pins("requirements.txt")) & set(pins("requirements-dev.txt"))
+
+
+def test_the_boosting_libraries_are_tested_at_the_versions_of_their_extra() -> None:
+    extra, development = pins("requirements-boosting.txt"), pins("requirements-dev.txt")
+    assert {name: development[name] for name in extra if name in development} == {
+        name: extra[name] for name in ("lightgbm", "onnxmltools", "xgboost-cpu")
+    }
+    assert not set(extra) & set(pins("requirements.txt"))
 
 
 def test_the_development_file_brings_the_other() -> None:

@@ -22,7 +22,7 @@ from app.inference.plan import NotExportable
 
 # The newest opset that onnxmltools writes.
 _OPSET = 15
-_ADDED_IN_FLOAT = 20
+_ADDED_IN_FLOAT = 5
 
 
 def is_boosting(model: Any) -> bool:
@@ -108,15 +108,15 @@ def _begin_with_base(node: onnx.NodeProto) -> None:
     node.attribute.remove(base)
 
 
-def _tools(library: str) -> Any:
+def _tools(module: str) -> Any:
     try:
-        return importlib.import_module(f"onnxmltools.convert.{library}")
+        return importlib.import_module(f"onnxmltools.convert.{module}")
     except ModuleNotFoundError as error:
         raise NotExportable(f"{error.name} is not installed: pip install -r requirements-boosting.txt") from error
 
 
 def _inputs(features: int) -> list[Any]:
-    types = importlib.import_module("onnxmltools.convert.common.data_types")
+    types = _tools("common.data_types")
     return [("rows", types.FloatTensorType([None, features]))]
 
 
