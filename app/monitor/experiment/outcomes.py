@@ -16,6 +16,7 @@ from app.monitor.experiment.splits import Split
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import as_configured, follow_ratio
 from app.monitor.experiment.units import UnitLedger
+from app.scoring.contract import bounded
 
 Observations = dict[str, list[Observation]]
 
@@ -141,7 +142,7 @@ def _count_apart(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact)
     score = _score_of_outcome(plan, fact)
     if score is not None:
         tally.apart += 1
-        tally.apart_total += score
+        tally.apart_total += bounded(score)
 
 
 def _score_of_outcome(plan: ExperimentPlan, fact: JoinedFact) -> float | None:

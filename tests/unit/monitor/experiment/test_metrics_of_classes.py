@@ -99,6 +99,15 @@ def test_labels_of_disagreements_alone_are_said_to_make_the_difference_too_large
     assert any("too large; label a random sample" in each for each in found.warnings)
 
 
+def test_an_enormous_squared_error_leaves_all_means_finite():
+    log = MemoryLog({"v1": 0.5, "v2": 0.5}, metric="squared_error", **RARE)
+    for lacking in ((), ("v2",)):
+        answers = {"v1": 1e200} if lacking else {"v1": 1e200, "v2": 1.0}
+        log.label(log.serve(answers, "v1", lacking=lacking), 0.0)
+    first, _ = log.report().variants
+    assert (first.mean, first.comparable, first.comparable_mean) == (1e50, 1, 1e50)
+
+
 def equal_classes(chance, n):
     """Both versions are right on 90 % of the negatives and 70 % of the positives, a third of which are yes."""
     labels = (chance.random(n) < 0.3).astype(int)
@@ -117,3 +126,10 @@ def test_equal_versions_seldom_have_a_winner(metric):
     rows = equal_numbers if metric == "squared_error" else equal_classes
     winners = [labelled(metric, rows(np.random.default_rng([7, seed]), 150)).winner() for seed in range(40)]
     assert sum(winner is not None for winner in winners) <= 5
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "recall", "cost"])
+def test_a_replay_in_other_batches_gives_the_same_state_to_the_last_digit(metric):
+    log = labelled(metric, equal_classes(np.random.default_rng(3), 60))
+    log.process()
+    assert log.replayed([7, 30, 31]).all() == log.derived.all()
