@@ -99,7 +99,7 @@ def test_building_again_without_a_change_does_nothing(stack_images: str) -> None
     assert said.splitlines() == [f"{image}:{stack_images} is up to date." for image in (API, UI)]
 
 
-@pytest.mark.parametrize("arguments", [["--tag"], ["--tag", "not a tag"], ["--nonsense"]])
+@pytest.mark.parametrize("arguments", [["--tag"], ["--tag", "not a tag"], ["--boosting", "h2o"], ["--nonsense"]])
 def test_the_builder_refuses_wrong_arguments(arguments: list[str]) -> None:
     result = subprocess.run([ROOT / "docker/build.sh", *arguments], capture_output=True, text=True, timeout=30)
     assert result.returncode == 2
