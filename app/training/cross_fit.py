@@ -10,6 +10,7 @@ import multiprocessing
 import time
 import warnings
 from multiprocessing.connection import Connection
+from pickle import PicklingError
 from typing import Any
 
 import msgspec
@@ -108,7 +109,7 @@ def _in_process(task: Task, most_seconds: float) -> tuple[list[tuple[np.ndarray,
             if isinstance(message, str):
                 return answers, message
             answers.append(message)
-    except (OSError, EOFError, ValueError, TypeError, AttributeError) as error:  # it died, or does not pickle
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, PicklingError) as error:  # it died, or no pickle
         return answers, f"clones of the model could not be fitted: {type(error).__name__}: {error}"
     finally:
         if process.pid is not None:

@@ -73,3 +73,8 @@ class Foreign:
 
 def test_a_model_that_cannot_be_cloned_is_a_reason():
     assert "clones of the model could not be fitted: TypeError" in crossed(Foreign())
+
+
+def test_a_model_of_a_class_that_no_module_has_gives_the_reason():
+    gone = type("Gone", (DecisionTreeClassifier,), {"__module__": "gone"})
+    assert "clones of the model could not be fitted: PicklingError" in crossed(gone())
