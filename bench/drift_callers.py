@@ -103,6 +103,22 @@ def sorted_batches(chance: np.random.Generator, *, rows: int) -> Run:
     return reference, drawn, callers_of_rows(np.zeros(CLEAN, dtype=np.int64), np.arange(CLEAN) % rows == 0)
 
 
+def alike_batches(chance: np.random.Generator, *, rows: int, correlation: float) -> Run:
+    """Only requests of so many rows that are correlated, each of which is distributed as the reference is."""
+    reference, drawn = nobody(chance, CLEAN)
+    common = np.repeat(chance.normal(size=(CLEAN // rows, FEATURES)), rows, axis=0)
+    drawn = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * drawn
+    return reference, drawn, callers_of_rows(np.zeros(CLEAN, dtype=np.int64), np.arange(CLEAN) % rows == 0)
+
+
+def named_late(chance: np.random.Generator, *, share: float, apart: float) -> Run:
+    """A client with that share begins to name itself at half of the requests, and takes another name later."""
+    shares, means = np.array([1 - share, share]), np.array([0.0, apart])
+    reference, rows, users = mixed(chance, shares, means, CLEAN, names_from=0)
+    place = np.arange(CLEAN)
+    return reference, rows, alone(users * np.where(place < CLEAN // 2, 0, np.where(place < CLEAN * 3 // 4, 1, 2)))
+
+
 def burst(chance: np.random.Generator, *, rows: int, within: int) -> Run:
     """Nearly equal rows of one user, drawn among so many requests from the 1,000th on."""
     reference, drawn = nobody(chance, CLEAN)
@@ -132,6 +148,9 @@ UNCHANGED: Final[dict[str, Scenario]] = {
     "200 callers, activity 1/rank, 1 sd apart": functools.partial(several, users=200, apart=1.0, zipf=1.0),
     "sorted batches of 5": functools.partial(sorted_batches, rows=5),
     "sorted batches of 100": functools.partial(sorted_batches, rows=100),
+    "batches of 5, correlated .5": functools.partial(alike_batches, rows=5, correlation=0.5),
+    "batches of 20, correlated .9": functools.partial(alike_batches, rows=20, correlation=0.9),
+    "a client of 40 % begins to name itself, 1 sd": functools.partial(named_late, share=0.4, apart=1.0),
     "100 nearly equal rows of a user at once": functools.partial(burst, rows=100, within=100),
     "100 nearly equal rows of a user in 1,000": functools.partial(burst, rows=100, within=1000),
     "300 nearly equal rows of a user at once": functools.partial(burst, rows=300, within=300),

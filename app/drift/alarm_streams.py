@@ -24,9 +24,9 @@ _PLACES: Final[dict[AlarmKind, str]] = {
 _MOST_NAMES: Final = 3
 ASSUMPTION: Final = (
     "The alarm takes requests for exchangeable: rows that resemble the one before (correlation .4 or more), sessions "
-    "of one visitor, or a daily cycle of .3 standard deviations raise it although nothing lasting has changed. If the "
-    "values of the alarmed streams come and go with the hour or the visitor, acknowledge the alarm, name users in "
-    "`user_id`, and use a reference that covers whole days."
+    "of a visitor, named or not, or a daily cycle of .3 standard deviations raise it although nothing lasting has "
+    "changed. If the values of the alarmed streams come and go with the hour or the visitor, acknowledge the alarm, "
+    "name users in `user_id`, and use a reference that covers whole days."
 )
 
 

@@ -8,7 +8,6 @@ is gone.
 from __future__ import annotations
 
 from collections import Counter, deque
-from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -20,8 +19,8 @@ STRETCH: Final = 200
 STRETCHES: Final = 10
 OFTEN: Final = 5
 LEAST_STRETCHES: Final = 2
-# In the first stretches no row counts while a user has sent so many requests, and so large a share: one row of a block
-# of ten is too few for a larger one.
+# No row counts while a user who is not known as a service has sent so many requests of a stretch, and so large a share
+# of it: one row of a block of ten is too few for a larger one.
 _SUSPICIOUS: Final = 2 * OFTEN
 _SUSPICIOUS_SHARE: Final = 0.1
 # A key that was among this many is a repeat. Four bytes each: two keys are taken for one once in a million rows.
@@ -36,7 +35,7 @@ class Callers(NamedTuple):
     """Who sent rows, in log order; arrays of shape (n,).
 
     `users`, hashes (0: nobody); whether each row `begins` a request, and is `alone` in it; `keys`, 32 bits of a hash of
-    the caller's own key of the case (0: none).
+    the row with the caller's own key of the case (0: none).
     """
 
     users: np.ndarray
@@ -93,7 +92,8 @@ class Acquaintances:
         self._users = Counter(dict(state.users))
         self._often = deque(state.often)
         self._services = _services(self._often, self._stretch)
-        self._most = max(self._users.values(), default=0)
+        self._most = max((count for user, count in self._users.items() if user not in self._services), default=0)
+        self._was_suspicious = self._is_suspicious_after(self._stretch)
         hashes = np.frombuffer(state.keys, dtype="<u4").tolist()
         self._keys = deque(hashes, maxlen=KEYS_KEPT)
         self._known_keys = set(hashes)
@@ -119,17 +119,21 @@ class Acquaintances:
             self._end_stretch(before)
         if user:
             self._users[user] += 1
-            self._most = max(self._most, self._users[user])
+            if user not in self._services:
+                self._most = max(self._most, self._users[user])
 
     @property
     def are_learnt(self) -> bool:
         """Whether it is known which users are services, as far as it matters."""
-        if self._stretch >= LEAST_STRETCHES:
-            return True
-        now = self._most, self.requests - STRETCH * self._stretch
-        before = ((count, STRETCH) for _, users in self._often for _, count in users)
-        return not any(
-            count >= max(_SUSPICIOUS, _SUSPICIOUS_SHARE * requests) for count, requests in chain(before, [now])
+        so_far = self.requests - STRETCH * self._stretch
+        return not self._was_suspicious and self._most < max(_SUSPICIOUS, _SUSPICIOUS_SHARE * so_far)
+
+    def _is_suspicious_after(self, stretch: int) -> bool:
+        """Whether in the stretch before that one a user who is not known as a service sent a large share."""
+        if not self._often or self._often[-1][0] != stretch - 1:
+            return False
+        return any(
+            count >= _SUSPICIOUS_SHARE * STRETCH and user not in self._services for user, count in self._often[-1][1]
         )
 
     def caller(self, user: int) -> Caller:
@@ -157,6 +161,7 @@ class Acquaintances:
         while self._often and self._often[0][0] < self._stretch - STRETCHES:
             self._often.popleft()
         self._services = _services(self._often, self._stretch)
+        self._was_suspicious = self._is_suspicious_after(self._stretch)
 
 
 def heaviest_share(state: Acquaintance) -> float:

@@ -1,15 +1,14 @@
 """Which rows form a block: at most one of a request and one of a named user, so that a crowd of one proves nothing.
 
 Rows of one caller resemble each other, or are sorted, though nothing has changed, and evidence takes rows for
-exchangeable. So a block takes one row of a caller, and of a request with several rows one that is drawn. Further ones
-wait for later blocks, spaced by as many blocks as the caller has rows waiting, or had in the last blocks, up to
-`SPACING`: one row of a crowd in each of 100 consecutive blocks is a tenth of the traffic, which is found as a change.
+exchangeable. So of a request with several rows one counts, which is drawn, and a block takes one row of a caller.
+Further ones wait for later blocks, spaced by as many blocks as the caller has rows waiting, or had in the last blocks,
+up to `SPACING`: one row of a crowd in each of 100 consecutive blocks is a tenth of the traffic, found as a change.
 What is admitted depends on callers and the order of the log, never on values.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -28,8 +27,6 @@ REMEMBERED: Final = 2 * SPACING
 # Requests after which a block that is not full takes waiting rows without spacing, and after which it closes.
 SPACED_FOR: Final = 50
 CLOSES_AFTER: Final = 500
-# Rows of one request that may wait.
-MOST_OF_A_REQUEST: Final = 100
 _MASK: Final = (1 << 64) - 1
 
 
@@ -37,11 +34,12 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
     """The callers' side of the detector's state; of bounded size.
 
     `blocks` are closed, with `rows` rows in all; the open one has `open_rows`, and was opened after `opened_after`
-    requests. The last row was served at `last_at_us`. `gathered` are rows of the last request, which may have more.
+    requests. The last row was served at `last_at_us`. `gathered` is a row of the last request, which may have more.
     `admitted`: of callers who may have another row, which of the last `REMEMBERED` blocks have one. Of further rows one
     in `one_in` waits; `skipped` counts the others, and those that waited for too long, `repeated` the rows of cases
-    that were sent before. `few_callers`: the last block was closed after `CLOSES_AFTER` requests with fewer callers
-    than it has places.
+    that were sent before, `unlearnt` those that came while it was not known whether a user is a service
+    (`is_learning`: the last one did). `few_callers`: the last block was closed after `CLOSES_AFTER` requests with
+    fewer callers than it has places.
     """
 
     blocks: int = 0
@@ -50,12 +48,14 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
     opened_after: int = 0
     last_at_us: int = -1
     known: Acquaintance = Acquaintance()
-    gathered: tuple[WaitingRow, ...] = ()
+    gathered: WaitingRow | None = None
     waiting: tuple[WaitingRow, ...] = ()
     admitted: tuple[tuple[Caller, tuple[int, ...]], ...] = ()
     one_in: int = 1
     skipped: int = 0
     repeated: int = 0
+    unlearnt: int = 0
+    is_learning: bool = False
     few_callers: bool = False
 
     @property
@@ -86,8 +86,9 @@ class Blocks:
         self._known = Acquaintances(state.known)
         self._opened_after = state.opened_after
         self._repeated, self._few_callers = state.repeated, state.few_callers
+        self._unlearnt, self._is_learning = state.unlearnt, state.is_learning
         self._admitted = dict(state.admitted)
-        self._gathered = list(state.gathered)
+        self._gathered = state.gathered
         self._waiting = WaitingRows(state.waiting, state.one_in, state.skipped)
         self._last_at_us = state.last_at_us
         self._closed: list[tuple[bytes, int, int, int]] = []
@@ -97,14 +98,10 @@ class Blocks:
         """The bins of the open block's rows, shape (rows, streams), uint8."""
         return np.frombuffer(b"".join(self._open), dtype=np.uint8).reshape(-1, self._streams)
 
-    @property
-    def _requests(self) -> int:
-        return self._known.requests
-
     def state(self) -> CrowdState:
         """The state after the rows that were added."""
         # Only what can matter later, so that the state does not depend on where the log is cut into calls.
-        last = (1, self._requests)
+        last = (1, self._known.requests)
         admitted = {
             caller: blocks
             for caller, blocks in _remembered(self._admitted, self._blocks).items()
@@ -117,12 +114,14 @@ class Blocks:
             opened_after=self._opened_after,
             last_at_us=self._last_at_us,
             known=self._known.state(),
-            gathered=tuple(self._gathered),
+            gathered=self._gathered,
             waiting=self._waiting.rows(),
             admitted=tuple(sorted(admitted.items())),
             one_in=self._waiting.one_in,
             skipped=self._waiting.skipped,
             repeated=self._repeated,
+            unlearnt=self._unlearnt,
+            is_learning=self._is_learning,
             few_callers=self._few_callers,
         )
 
@@ -135,13 +134,14 @@ class Blocks:
             number = first + index
             if begins:
                 self._begin(user, number, time)
+            self._is_learning = not self._known.are_learnt
             if self._known.is_repeat(key):
                 self._repeated += 1
-            elif not self._known.are_learnt:
-                self._waiting.skipped += 1
+            elif self._is_learning:
+                self._unlearnt += 1
             else:
                 row = WaitingRow(
-                    self._requests, _mixed(self._seed, number), self._known.caller(user), bins[index].tobytes()
+                    self._known.requests, _mixed(self._seed, number), self._known.caller(user), bins[index].tobytes()
                 )
                 if alone:
                     self._arrive(row, number + 1, time)
@@ -152,20 +152,20 @@ class Blocks:
 
     def _begin(self, user: int, seen: int, at_us: int) -> None:
         """Another request begins, after `seen` rows; the one before it is complete."""
-        for row in self._gathered:
-            self._arrive(row, seen, self._last_at_us)
-        self._gathered = []
+        if self._gathered is not None:
+            self._arrive(self._gathered, seen, self._last_at_us)
+        self._gathered = None
         self._known.begin(user)
-        if self._requests % EXPIRES_EVERY == 0:
-            self._waiting.expire(self._requests)
+        if self._known.requests % EXPIRES_EVERY == 0:
+            self._waiting.expire(self._known.requests)
         self._wait(seen, at_us)
 
     def _gather(self, row: WaitingRow) -> None:
-        """Keep the row until its request is complete: which of its rows enter is drawn by lot."""
-        insort(self._gathered, row)
-        if len(self._gathered) > MOST_OF_A_REQUEST:
-            self._gathered.pop()
+        """Keep the row until its request is complete, unless the lot falls on another one of it."""
+        if self._gathered is not None:
             self._waiting.skipped += 1
+            row = min(row, self._gathered)
+        self._gathered = row
 
     def _arrive(self, row: WaitingRow, seen: int, at_us: int) -> None:
         if row.caller in self._waiting or not self._may_enter(row.caller, 0):
@@ -176,7 +176,7 @@ class Blocks:
 
     def _wait(self, seen: int, at_us: int) -> None:
         """Another request has begun while the open block waits."""
-        waited = self._requests - self._opened_after
+        waited = self._known.requests - self._opened_after
         if waited == SPACED_FOR and self._waiting:
             self._fill()
             self._close_full(seen, at_us)
@@ -198,7 +198,7 @@ class Blocks:
         self._blocks += 1
         self._rows += len(self._open)
         self._open = []
-        self._opened_after = self._requests
+        self._opened_after = self._known.requests
         # Kept small: named users pass through here in all of their traffic.
         if len(self._admitted) > 2 * REMEMBERED * BLOCK:
             self._admitted = _remembered(self._admitted, self._blocks)
@@ -224,7 +224,7 @@ class Blocks:
         if blocks is None:
             return True
         since = self._blocks - blocks[-1]
-        if not since or self._requests - self._opened_after >= SPACED_FOR:
+        if not since or self._known.requests - self._opened_after >= SPACED_FOR:
             return bool(since)
         recent = sum(block > self._blocks - REMEMBERED for block in blocks)
         return since >= min(max(waiting, recent), SPACING)
@@ -233,7 +233,7 @@ class Blocks:
 def is_ordinary(state: CrowdState, callers: Callers) -> bool:
     """Whether blocks are closed by count alone: every row is nobody's and a request, and none waits."""
     in_time = state.requests + BLOCK - state.opened_after <= CLOSES_AFTER
-    return in_time and not state.waiting and not state.gathered and state.known.names_nobody and callers.ordinary
+    return in_time and not state.waiting and state.gathered is None and state.known.names_nobody and callers.ordinary
 
 
 def after_ordinary(state: CrowdState, rows: int, last_at_us: int) -> CrowdState:
@@ -255,6 +255,7 @@ def after_ordinary(state: CrowdState, rows: int, last_at_us: int) -> CrowdState:
         known=msgspec.structs.replace(state.known, requests=requests),
         admitted=tuple(sorted([*admitted.items(), last])),
         few_callers=state.few_callers and not closed,
+        is_learning=False,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
@@ -25,9 +26,9 @@ REFERENCE_FORMAT = 1
 # Rows that somebody drew with `default_rng(seed)` would otherwise be the very numbers that break their ties. What was
 # drawn is in the reference, and never drawn again: those made before keep their bins.
 _OWN_DRAWS = int.from_bytes(b"drift reference")
-# Copies of rows are left out from this share of the rows on: fewer do no harm. Of fewer different rows than these it
-# cannot be told whether they are copies.
-_COPIES = 0.1
+# The rows are several copies of one table where nearly all of them occur equally often. Of fewer different rows than
+# these it cannot be told.
+_EQUALLY_OFTEN = 0.95
 _LEAST_DIFFERENT = 20
 AnswersFrom: TypeAlias = Literal["holdout", "cross_fitted", "none"]
 
@@ -123,13 +124,13 @@ def build_reference(
 ) -> DriftReference:
     """The reference of `rows` (as `RowParser` gives them); the same arguments give the same reference.
 
-    Copies of rows are left out where rows hardly agree by chance, with the `answers` to them if these are as many.
+    Of several copies of one table only one counts, with the `answers` to it if there are as many as rows.
     Raises `DataRefused` if there are no rows, or rows of another width than the contract's.
     """
     if rows.ndim != 2 or not len(rows) or rows.shape[1] != len(contract.features):
         raise DataRefused(f"a drift reference needs rows of {len(contract.features)} features, got {rows.shape}")
     given = len(rows)
-    kept = distinct_rows(contract, rows)
+    kept = one_copy(rows)
     rows, answers = rows[kept], _answers_to(kept, given, answers)
     chance = np.random.default_rng([seed, _OWN_DRAWS])
     streams, cells = _features(contract, rows, chance)
@@ -148,21 +149,18 @@ def build_reference(
     )
 
 
-def distinct_rows(contract: FeatureContract, rows: np.ndarray) -> np.ndarray:
-    """The positions of the rows without copies of earlier ones; of all rows where equal rows are ordinary, or few.
+def one_copy(rows: np.ndarray) -> np.ndarray:
+    """The positions of the rows of one copy, if the rows are several copies of one table; else of all.
 
-    Evidence takes each row for a draw of its own: 100 rows five times over would promise what 500 do. Rows are copies
-    where a numeric column tells most of them apart.
+    Evidence takes each row for a draw of its own: 100 rows five times over would promise what 500 do. Rows that merely
+    occur more often than others are as frequent in the traffic, and stay.
     """
-    columns = [row_keys(rows[:, [place]], [None])[:, 0] for place in _numeric(contract)]
-    if not columns:
-        return np.arange(len(rows))
     first: dict[tuple[object, ...], int] = {}
+    times: Counter[int] = Counter()
     for position, row in enumerate(rows.tolist()):
-        first.setdefault(tuple(None if value != value else value for value in row), position)
-    told_apart = max(len(np.unique(column)) for column in columns)
-    copies = len(rows) - len(first)
-    if copies < _COPIES * len(rows) or len(first) < _LEAST_DIFFERENT or told_apart < len(first) / 2:
+        times[first.setdefault(tuple(None if value != value else value for value in row), position)] += 1
+    most_often, rows_so_often = Counter(times.values()).most_common(1)[0]
+    if most_often == 1 or rows_so_often < _EQUALLY_OFTEN * len(first) or len(first) < _LEAST_DIFFERENT:
         return np.arange(len(rows))
     return np.array(list(first.values()))
 
@@ -173,7 +171,7 @@ def _answers_to(kept: np.ndarray, rows: int, answers: ReferenceAnswers | None) -
         return ReferenceAnswers("none", missing="the reference has no answers of the model")
     if answers.outputs is None or answers.rows != rows or len(kept) == rows:
         return answers
-    # Which answers were wrong is not known any more; copies are right or wrong together.
+    # Copies are right or wrong together, and there are as many of each.
     errors = None if answers.errors is None else round(answers.errors * len(kept) / rows)
     parts = msgspec.structs.asdict(answers.outputs)
     outputs = Outputs(**{name: part if part is None else part[kept] for name, part in parts.items()})

@@ -36,8 +36,8 @@ def _copies(reference: DriftReference) -> str | None:
     if not reference.copies:
         return None
     return (
-        f"{reference.copies:,} of the {reference.rows + reference.copies:,} rows that were given as the reference are "
-        "copies of others and were left out: they show no more than one of them does."
+        f"The {reference.rows + reference.copies:,} rows that were given as the reference are one table several times: "
+        f"the {reference.rows:,} rows of one copy count."
     )
 
 

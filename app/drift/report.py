@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from app.drift.alarm_streams import ASSUMPTION, alarm_streams
-from app.drift.callers import heaviest_share
+from app.drift.callers import STRETCH, STRETCHES, heaviest_share
 from app.drift.crowds import CLOSES_AFTER, CrowdState
 from app.drift.evidence import (
     PROMISED_REQUESTS,
@@ -64,13 +64,14 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
         outputs=outputs,
         least_detectable_outlier_share=least_detectable_outliers(watched, reference.rows),
         answers_from=reference.answers_from,
-        notes=(*reference_notes(version, reference), *_crowd_notes(crowd, state.inputs.requests, score, features)),
+        notes=(*reference_notes(version, reference), *_crowd_notes(state, score, features)),
         alarm_streams=alarm_streams(reference, state),
         assumption=ASSUMPTION if state.alarm else None,
         crowds=Crowds(
             waiting=len(crowd.waiting),
             skipped=crowd.skipped,
             repeated=crowd.repeated,
+            unlearnt=crowd.unlearnt,
             few_callers=crowd.few_callers,
             heaviest_share=round(heaviest_share(crowd.known), DECIMALS),
         ),
@@ -128,10 +129,30 @@ def _acknowledged(state: DriftState) -> int | None:
     return max(times, default=None)
 
 
-def _crowd_notes(crowd: CrowdState, rows: int, score: float, features: Sequence[StreamReport]) -> tuple[str, ...]:
-    """Sentences about the callers of `rows` rows; none where all count."""
-    notes = (_few(crowd), _left_out(crowd, rows), _repeated(crowd, rows), _hidden(crowd, rows, score, features))
+def _crowd_notes(state: DriftState, score: float, features: Sequence[StreamReport]) -> tuple[str, ...]:
+    """Sentences about the callers behind the figures; none where all rows count."""
+    crowd, rows = state.inputs.crowd, state.inputs.requests
+    notes = [_learning(crowd, rows), _few(crowd)]
+    if rows >= _LEAST_ROWS:
+        notes += [_left_out(crowd, rows), _repeated(crowd, rows)]
+        # What is acknowledged is known, and its evidence counts no more.
+        if not state.alarm and _acknowledged(state) is None:
+            notes.append(_hidden(crowd, rows, score, features))
     return tuple(note for note in notes if note)
+
+
+def _learning(crowd: CrowdState, rows: int) -> str | None:
+    if crowd.is_learning:
+        return (
+            f"Evidence pauses: a name that is not known as a service sends a tenth of the requests or more. That it is "
+            f"one shows within {STRETCH * STRETCHES // 2:,} requests. So far {crowd.unlearnt:,} rows did not count."
+        )
+    if rows >= _LEAST_ROWS and crowd.unlearnt >= _NOTABLE * rows:
+        return (
+            f"{crowd.unlearnt / rows:.0%} of the rows are no evidence: they came while names that were not known as "
+            "services sent a tenth of the requests or more. A name that changes with each deployment is new each time."
+        )
+    return None
 
 
 def _few(crowd: CrowdState) -> str | None:
@@ -144,31 +165,31 @@ def _few(crowd: CrowdState) -> str | None:
 
 
 def _left_out(crowd: CrowdState, rows: int) -> str | None:
-    if rows < _LEAST_ROWS or crowd.skipped < _NOTABLE * rows:
+    if crowd.skipped < _NOTABLE * rows:
         return None
     return (
-        f"{crowd.skipped / rows:.0%} of the rows are no evidence: they are further rows of large requests or of users "
-        "who come again, of whom a block takes one. Changes are found later than in traffic of single rows."
+        f"{crowd.skipped / rows:.0%} of all rows so far are no evidence: they are further rows of large requests, or "
+        "of users who come again, of whom a block takes one."
     )
 
 
 def _repeated(crowd: CrowdState, rows: int) -> str | None:
-    if rows < _LEAST_ROWS or crowd.repeated < _NOTABLE * rows:
+    if crowd.repeated < _NOTABLE * rows:
         return None
     return (
-        f"{crowd.repeated / rows:.0%} of the rows repeat a case that was sent before under the same id, and count once."
+        f"{crowd.repeated / rows:.0%} of all rows so far repeat a row that was sent under the same id, and count once."
     )
 
 
 def _hidden(crowd: CrowdState, rows: int, score: float, features: Sequence[StreamReport]) -> str | None:
     """A displacement that the evidence does not see, because few callers make it."""
     displaced = [each for each in features if each.score >= _DISPLACED and each.evidence < _LITTLE_EVIDENCE]
-    held_back = len(crowd.waiting) + crowd.skipped + crowd.repeated
-    if rows < _LEAST_ROWS or score < _DISPLACED or not displaced or not held_back:
+    held_back = len(crowd.waiting) + crowd.skipped + crowd.repeated + crowd.unlearnt
+    if score < _DISPLACED or not displaced or held_back < _NOTABLE * rows:
         return None
     most = max(displaced, key=lambda each: each.score)
     return (
-        f"{most.name} is displaced in {most.score:.0%} of the traffic, but there is little evidence: the rows that do "
-        "it are of few callers (large requests, one user, or repeats), and only one of each counts at a time. Look at "
-        "who sends them."
+        f"{most.name} is displaced in {most.score:.0%} of the last requests, and there is little evidence. The rows "
+        "that do it may be of few callers (large requests, one user, or repeats), of whom few count. Look at who sends "
+        "them."
     )

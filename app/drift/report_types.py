@@ -72,15 +72,17 @@ class AlarmStream(msgspec.Struct, frozen=True, kw_only=True):
 class Crowds(msgspec.Struct, frozen=True, kw_only=True):
     """What became of requests with many rows and of named users who come again: a block takes one row of each.
 
-    `waiting` rows are for later blocks; `skipped` ones never enter the evidence: too many waited, or for too long, or
-    they came before it was known which users are services. `repeated` rows are of cases (own keys) that were sent
-    before. `few_callers`: the last block of ten was closed with fewer callers, after 500 requests in which no other
-    came. `heaviest_share`: the share of the last requests (at most 2,000) that the most active named user sent.
+    `waiting` rows are for later blocks; `skipped` ones never enter the evidence: too many waited, or for too long.
+    `unlearnt` ones do not either: they came while it was not known whether a user is a service. `repeated` rows were
+    sent before under the same own key. `few_callers`: the last block of ten was closed with fewer callers, after 500
+    requests in which no other came. `heaviest_share`: the share of the last requests (about 2,000) that the most active
+    named user sent, of those who sent 5 of 200.
     """
 
     waiting: int = 0
     skipped: int = 0
     repeated: int = 0
+    unlearnt: int = 0
     few_callers: bool = False
     heaviest_share: float = 0.0
 

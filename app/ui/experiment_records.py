@@ -201,6 +201,7 @@ class ApiCrowds(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 0
     skipped: int = 0
     repeated: int = 0
+    unlearnt: int = 0
     heaviest_share: float = 0.0
 
 

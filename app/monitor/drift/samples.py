@@ -32,7 +32,7 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     """One logged row: `features` as logged, or those of a watched version in its order; `at_us`: served at.
 
     `answers` are those of all versions that gave one. `user`: the hash of the user that the request named, 0 for
-    nobody. `key`: 32 bits of a hash of the caller's own key of the case, 0 without one. `version` answered, and
+    nobody. `key`: 32 bits of a hash of the row with its own key and user, 0 without a key. `version` answered, and
     `layout` is the id of the row's columns (None: those of `version`).
     """
 
@@ -134,7 +134,7 @@ def samples_of(events: Sequence[Event]) -> Samples:
                 _ANSWERS.decode(row.answers),
                 row.prediction_id,
                 row.user_hash,
-                0 if row.own_key is None else key_hash(row.own_key),
+                key_hash(row),
                 row.version,
                 row.layout,
             )
@@ -189,9 +189,13 @@ def callers_of(requests: Sequence[LoggedRequest], last_at_us: int) -> Callers:
     return Callers(users, begins, alone, np.array([request.key for request in requests], dtype=np.int64))
 
 
-def key_hash(own_key: str) -> int:
-    """What is remembered of a caller's own key: 32 bits, never 0."""
-    return int.from_bytes(blake2b(own_key.encode("utf-8", "surrogatepass"), digest_size=4).digest()) or 1
+def key_hash(row: PredictionRow) -> int:
+    """What tells a case that is sent again: 32 bits of its own key, its user and its features; 0 without a key."""
+    if row.own_key is None:
+        return 0
+    # Callers with counters of their own use the same keys, and one key may be a device's for ever.
+    case = f"{row.user_hash} {row.features} {row.own_key}"
+    return int.from_bytes(blake2b(case.encode("utf-8", "surrogatepass"), digest_size=4).digest()) or 1
 
 
 def answered_by(requests: Sequence[LoggedRequest], reference: DriftReference, version: str) -> list[LoggedRequest]:

@@ -120,6 +120,7 @@ def _who_counts(report: ApiDrift) -> str:
     counts = {
         "wait (one row of a caller counts at a time)": crowds.waiting,
         "of large requests and returning users do not count": crowds.skipped,
+        "came while it was not known whether a name is a service": crowds.unlearnt,
         "repeat a case and count once": crowds.repeated,
     }
     parts = [f"{number(count)} {what}" for what, count in counts.items() if count]

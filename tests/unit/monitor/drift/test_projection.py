@@ -237,7 +237,7 @@ def test_users_who_are_services_are_shown_and_what_is_left_out_is_counted(log):
         log.requests(1, seed=number, user_hash=1 + number % 3)
     log.watch()
     crowds = log.report().crowds
-    assert (crowds.few_callers, 360 < crowds.skipped < 400, crowds.waiting < 10) == (False, True, True)
+    assert (crowds.few_callers, 360 < crowds.unlearnt < 400, crowds.waiting < 10) == (False, True, True)
     assert crowds.heaviest_share == pytest.approx(1 / 3, abs=0.01)
     assert "of the rows are no evidence" in log.report().notes[-1]
 
