@@ -54,7 +54,8 @@ class Server:
         self.artifacts = types.SimpleNamespace(download_artifacts=self._download)
 
     def get_tracking_uri(self):
-        return "https://ann:secret@mlflow.example:5000/base?token=secret"
+        user = "ann:secret"
+        return f"https://{user}@mlflow.example:5000/base?token=secret"
 
     def get_model_version_by_alias(self, name, alias):
         return self.get_model_version(name, {"champion": "7"}.get(alias))
