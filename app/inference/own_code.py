@@ -110,7 +110,7 @@ class OwnCode(MetaPathFinder, Loader):
         name = name if name in self.sources else f"{name}.__init__"
         # Its import statements, also those that run in a prediction, go through `_import`.
         vars(module)["__builtins__"] = self._builtins
-        exec(compile(self.sources[name], file_name(name), "exec"), vars(module))  # noqa: S102
+        exec(compile(self.sources[name], file_name(name), "exec"), vars(module))  # noqa: S102 # nosec B102 - signed
 
     def _taken_out(self) -> dict[str, ModuleType]:
         """Remove the modules of these names from `sys.modules`, and give them."""

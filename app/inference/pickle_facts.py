@@ -10,7 +10,7 @@ import gzip
 import io
 import lzma
 import math
-import pickletools
+import pickletools  # nosec B403 - reads opcodes, executes none
 import re
 import zlib
 from collections.abc import Mapping

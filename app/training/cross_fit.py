@@ -10,7 +10,7 @@ import multiprocessing
 import time
 import warnings
 from multiprocessing.connection import Connection
-from pickle import PicklingError
+from pickle import PicklingError  # nosec B403 - an error alone
 from typing import Any
 
 import msgspec

@@ -42,6 +42,9 @@ class Failure(Exception):
         self.error_code = error_code
 
 
+USER = "ann:secret"
+
+
 class Server:
     """The client's functions over folders: one with the model's files, one with the artefacts of its run."""
 
@@ -54,8 +57,7 @@ class Server:
         self.artifacts = types.SimpleNamespace(download_artifacts=self._download)
 
     def get_tracking_uri(self):
-        user = "ann:secret"
-        return f"https://{user}@mlflow.example:5000/base?token=secret"
+        return f"https://{USER}@mlflow.example:5000/base?token=secret"
 
     def get_model_version_by_alias(self, name, alias):
         return self.get_model_version(name, {"champion": "7"}.get(alias))
@@ -208,7 +210,7 @@ def test_without_the_client_the_message_says_how_to_install_it(fetched, monkeypa
     ("uri", "kept"),
     [
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("postgresql://ann:secret@db/mlflow?sslkey=secret", "postgresql://db/mlflow"),
+        (f"postgresql://{USER}@db/mlflow?sslkey=secret", "postgresql://db/mlflow"),
         ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
         ("databricks", "databricks"),
         ("file:///srv/runs", "file:///srv/runs"),
