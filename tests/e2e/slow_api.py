@@ -1,4 +1,4 @@
-"""For gunicorn in place of `app.wsgi`: the api with versions that need a quarter of a second for each answer."""
+"""For gunicorn in place of `app.wsgi`: the api with versions that need half a second for each answer."""
 
 import time
 
@@ -8,7 +8,7 @@ from app import wsgi
 from app.inference import loader
 
 LOAD = loader.load_version
-SLOW_ANSWER_S = 0.25
+SLOW_ANSWER_S = 0.5
 
 
 class Slow:

@@ -81,7 +81,7 @@ def test_who_asks_for_the_connection_to_end_is_answered_at_once_too(api):
     clients = [Client(api.port, 1, ended=ended, headers={"Connection": "close"}) for _ in range(12)]
     answers = all_at_once(api, clients)
     assert set(answers) == {(200, None, None), (503, "1", "overloaded")}
-    assert ended.index(200) >= 1  # who is answered needs a quarter of a second, and was there first
+    assert ended.index(200) >= 1  # who is answered needs half a second, and was there first
     assert all(client.connection.sock is None for client in clients)
 
 
@@ -89,7 +89,7 @@ def test_who_is_over_does_not_wait_for_those_who_are_not(api):
     ended = []
     clients = [Client(api.port, 1, ended=ended) for _ in range(12)]
     all_at_once(api, clients)
-    assert ended.index(200) >= 1  # who is answered needs a quarter of a second, and was there first
+    assert ended.index(200) >= 1  # who is answered needs half a second, and was there first
 
 
 def test_a_request_that_comes_in_pieces_meanwhile_is_answered_whole(api):
