@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 
@@ -18,8 +17,9 @@ from app.tables.reading import read_table
 from app.tables.table import Cells, RaggedRow, Table
 from app.ui.client import ApiClient, Row
 from app.ui.columns import PageColumns
+from app.ui.file_job import FileJob
 from app.ui.records import ApiContract, ApiModel, ApiPrediction, Cell
-from app.ui.transport import CallRefused, NoResult
+from app.ui.transport import CallRefused
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -111,8 +111,8 @@ def feature_cells(contract: ApiContract, table: Table, columns: Mapping[str, str
     return found
 
 
-class BatchJob:
-    """The predictions for one file. `step` sends one batch; `failure` stops the job until `resume`.
+class BatchJob(FileJob):
+    """The predictions for one file.
 
     Rows are sent as objects with `names` for the features of `contract`; without them, as arrays in its order. A row
     that has no value of a feature in `optional` is sent without it, after the others: each batch has the same columns.
@@ -134,50 +134,15 @@ class BatchJob:
         ragged: list[tuple[int, int | RaggedRow]] = [(row.line, row) for row in table.ragged]
         self._lines = lines
         self._order = [row for _, row in sorted(whole + ragged, key=lambda pair: pair[0])]
+        super().__init__(len(self._order))
         self._optional = [
             each for each in self._features if each.feature.name in optional and not each.feature.nullable
         ]
         self._order.sort(key=self._left_out)
         self._version = version
         self._names = names
-        self._next = 0
-        # A click starts another run of the page while the previous one is still in `step`: one batch at a time.
-        self._lock = threading.Lock()
         self.answered: list[Answered] = []
         self.bad: list[BadRow] = []
-        self.cancelled = False
-        self.failure: NoResult | None = None
-
-    @property
-    def rows(self) -> int:
-        """The number of rows in the file."""
-        return len(self._order)
-
-    @property
-    def done(self) -> int:
-        """The number of rows processed, with or without success."""
-        return self._next
-
-    @property
-    def running(self) -> bool:
-        """Whether rows are left and the job is neither cancelled nor stopped by a failure."""
-        return self._next < self.rows and not self.cancelled and self.failure is None
-
-    def cancel(self) -> None:
-        """Stop before the next batch; predictions so far stay. Waits for the batch in progress."""
-        self.cancelled = True
-        with self._lock:
-            return
-
-    def resume(self) -> None:
-        """Retry the failed batch."""
-        self.failure = None
-
-    def step(self, api: ApiClient) -> None:
-        """Send the next batch, if the job is running; failing rows are noted and the others continue."""
-        with self._lock:
-            if self.running:
-                self._take_next(api)
 
     def result(self) -> pd.DataFrame:
         """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
@@ -196,9 +161,9 @@ class BatchJob:
             return ()
         return tuple(each.feature.name for each in self._optional if each.cells[place] is None)
 
-    def _take_next(self, api: ApiClient) -> None:
-        left_out = self._left_out(self._order[self._next])
-        part = self._order[self._next : self._next + ROWS_PER_CALL]
+    def _send_next(self, api: ApiClient) -> None:
+        left_out = self._left_out(self._order[self.done])
+        part = self._order[self.done : self.done + ROWS_PER_CALL]
         part = list(takewhile(lambda place: self._left_out(place) == left_out, part))
         good: list[tuple[Line, Row]] = []
         bad: list[BadRow] = []
@@ -208,14 +173,9 @@ class BatchJob:
                 bad.append(row)
             else:
                 good.append(row)
-        try:
-            answered = self._asked(api, good, bad)
-        except NoResult as failure:
-            self.failure = failure.with_traceback(None)
-            return
-        self.answered += answered
+        self.answered += self._asked(api, good, bad)
         self.bad = sorted([*self.bad, *bad], key=lambda row: row.line)
-        self._next += len(part)
+        self.done += len(part)
 
     def _row(self, place: int | RaggedRow, left_out: Collection[str]) -> tuple[Line, Row] | BadRow:
         """The row as it is sent, or the reason why it fails."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.ui.feed import FeedSnapshot
+from app.ui.file_job import FileJob
 from app.ui.records import ApiModel, ApiModels
-from app.ui.session import feed
+from app.ui.session import client, feed
 from app.ui.transport import ApiDown, CallRefused, NoResult, NotNow, NotThere
 from app.ui.wording import as_sentence, clock, duration
 
@@ -111,3 +112,25 @@ def chosen_version(models: ApiModels, explanation: str) -> str | None:
     """The version chosen to answer; None when the split decides."""
     chosen = st.selectbox("Version", [_BY_SPLIT, *models.answering()], help=explanation)
     return None if chosen == _BY_SPLIT else chosen
+
+
+Job = TypeVar("Job", bound=FileJob)
+
+
+def work_on(job: Job, progress: Callable[[Job], str], kept: str) -> None:
+    """Send the job's batches under a bar with a Cancel button; then say why it stopped. `kept` is what stays."""
+    if job.running:
+        st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
+        bar = st.progress(0.0, text=progress(job))
+        # A click on Cancel ends this run at the next redraw; the next run continues with the same job object.
+        while job.running:
+            job.step(client())
+            bar.progress(job.done / job.rows, text=progress(job))
+        st.rerun()
+    if job.failure is not None:
+        st.error(
+            f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
+        )
+        st.button("Continue", on_click=job.resume, icon=":material/refresh:")
+    elif job.cancelled:
+        st.warning(f"**Cancelled after {job.done:,} of {job.rows:,} rows.** {kept}", icon=":material/front_hand:")

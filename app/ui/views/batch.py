@@ -15,8 +15,7 @@ from app.ui.charts.drawing import beside
 from app.ui.columns import PageColumns, columns_of
 from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiModel, ApiModels
-from app.ui.session import client
-from app.ui.states import chosen_version, sentence, served_models
+from app.ui.states import chosen_version, served_models, work_on
 
 _JOB = "batch.job"
 _RESULT = "batch.result"
@@ -150,25 +149,8 @@ def _matching(found: dict[str, str | None], table: Table, needed: Collection[str
 
 
 def _work(job: BatchJob) -> None:
-    if job.running:
-        st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
-        bar = st.progress(0.0, text=_progress(job))
-        # A click on Cancel ends this run at the next redraw; the next run continues with the same job object.
-        while job.running:
-            job.step(client())
-            bar.progress(job.done / job.rows, text=_progress(job))
-        st.rerun()
-    if job.failure is not None:
-        st.error(
-            f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
-        )
-        st.button("Continue", on_click=job.resume, icon=":material/refresh:")
-    elif job.cancelled:
-        st.warning(
-            f"**Cancelled after {job.done:,} of {job.rows:,} rows.** The predictions so far are below.",
-            icon=":material/front_hand:",
-        )
-    else:
+    work_on(job, _progress, "The predictions so far are below.")
+    if job.done == job.rows and not job.cancelled:
         st.success(
             f"**Done:** {len(job.answered):,} rows predicted, {len(job.bad):,} failed.",
             icon=":material/check_circle:",

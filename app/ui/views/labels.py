@@ -14,8 +14,7 @@ from app.tables.labels import BadLine, LabelColumns, LabelFile, by_of, label_fil
 from app.tables.table import Table, TableRefused
 from app.ui.batch import read_upload
 from app.ui.labels import LabelJob
-from app.ui.session import client
-from app.ui.states import sentence, served_models
+from app.ui.states import served_models, work_on
 
 _JOB, _TABLE, _DIGEST = "labels.job", "labels.table", "labels.digest"
 _BY: Mapping[Literal["prediction_id", "id"], str] = {"prediction_id": "prediction ids", "id": "your own keys"}
@@ -124,24 +123,7 @@ def _preview(labels: LabelFile) -> None:
 
 
 def _work(job: LabelJob) -> None:
-    if job.running:
-        st.button("Cancel", on_click=job.cancel, icon=":material/front_hand:")
-        bar = st.progress(0.0, text=_progress(job))
-        # A click on Cancel ends this run at the next redraw; the next run continues with the same job object.
-        while job.running:
-            job.step(client())
-            bar.progress(job.done / job.rows, text=_progress(job))
-        st.rerun()
-    if job.failure is not None:
-        st.error(
-            f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
-        )
-        st.button("Continue", on_click=job.resume, icon=":material/refresh:")
-    elif job.cancelled:
-        st.warning(
-            f"**Cancelled after {job.done:,} of {job.rows:,} rows.** What was accepted stays.",
-            icon=":material/front_hand:",
-        )
+    work_on(job, _progress, "What was accepted stays.")
     _report(job)
 
 
