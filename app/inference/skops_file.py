@@ -19,7 +19,7 @@ from app.errors import DataRefused
 
 TREE = "sklearn.tree._tree.Tree"
 BOOSTED_TREE = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
-# Beyond those that skops trusts by itself. The others are plain Python classes of scikit-learn, which hold parameters.
+# Beyond the list that skops has of its own. The others are plain Python classes of scikit-learn, which hold parameters.
 TRUSTED = frozenset(
     {
         TREE,
