@@ -47,7 +47,7 @@ GROUPS = (
             ),
             "publish": Command(
                 "app.cli.publish",
-                "publish a scikit-learn model that you fitted yourself",
+                "publish a model that you fitted yourself",
                 ("bakeoff publish model.joblib --reference holdout.csv --target species --version own",),
             ),
             "models": Command(
@@ -131,6 +131,11 @@ GROUPS = (
         "Keep",
         "bakeoff backup --to backups",
         {
+            "export": Command(
+                "app.cli.export",
+                "write the log as a Parquet, CSV or JSON lines file, or follow it as a stream",
+                ("bakeoff export --since 2026-11-01 --out log.parquet", "bakeoff export --follow --after 1200-85"),
+            ),
             "backup": Command(
                 "app.cli.backup",
                 "copy the log, the key and the model registry into one file, while the service runs",

@@ -1,0 +1,43 @@
+-- name: ends
+SELECT
+    COALESCE((SELECT min(seq) FROM predictions), 1) AS first,
+    COALESCE((SELECT max(seq) FROM predictions), 0) AS predictions,
+    COALESCE((SELECT max(seq) FROM feedback), 0) AS outcomes
+
+-- name: counts
+SELECT p.version, p.layout, p.epoch, count(*) AS number
+FROM predictions AS p
+LEFT JOIN config AS c ON c.epoch = p.epoch
+WHERE p.seq > :after AND p.seq <= :until
+
+-- name: of_counts
+GROUP BY p.version, p.layout, p.epoch
+
+-- name: rows
+SELECT
+    p.seq, p.prediction_id, p.served_at_us, p.request_id, p.epoch, c.experiment_id, p.version, p.chosen, p.assignment,
+    p.propensity, p.counts, p.synthetic, p.user_hash, p.latency_us, p.own_key, a.outcome AS actual,
+    a.received_at_us AS actual_at_us, r.outcome AS reward, r.received_at_us AS reward_at_us, p.features, p.answers,
+    p.failed, p.lacking, p.layout
+FROM predictions AS p
+
+-- name: outcomes_up_to
+LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actual' AND a.seq <= :outcomes
+LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward' AND r.seq <= :outcomes
+
+-- name: outcomes_before
+LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actual' AND a.predictions_seen < p.seq
+LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward' AND r.predictions_seen < p.seq
+
+-- name: part
+LEFT JOIN config AS c ON c.epoch = p.epoch
+WHERE p.seq > :after AND p.seq <= :until
+
+-- name: outcomes
+SELECT
+    f.seq, f.predictions_seen, f.prediction_id, f.kind, f.outcome, f.received_at_us, f.version_ordinal, f.epoch,
+    c.experiment_id, f.counts, f.user_hash
+FROM feedback AS f
+LEFT JOIN config AS c ON c.epoch = f.epoch
+WHERE f.seq > :after
+ORDER BY f.seq LIMIT :limit
