@@ -20,6 +20,7 @@ from app.ui.columns import PageColumns
 from app.ui.file_job import FileJob
 from app.ui.records import ApiContract, ApiModel, ApiPrediction, Cell
 from app.ui.transport import CallRefused
+from app.ui.true_labels import LabelSender, TrueLabels
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,13 +69,19 @@ def _checked(feature: ModelColumn, value: NumberCell, unclear: str | None) -> Ce
 ROWS_PER_CALL = 2000
 
 
-def job_of(table: Table, asked: PageColumns, columns: Mapping[str, str | None], version: str | None) -> BatchJob:
+def job_of(
+    table: Table,
+    asked: PageColumns,
+    columns: Mapping[str, str | None],
+    version: str | None,
+    labels: TrueLabels | None = None,
+) -> BatchJob:
     """The job for a file. A needed feature without a column is missing in each row; another is in no request."""
     used = asked.only({name for name, column in columns.items() if column is not None or name in asked.needed})
     names = [asked.sent.get(feature.name, feature.name) for feature in used.features]
     as_arrays = asked.as_arrays and len(names) == len(asked.needed)
     optional = {feature.name for feature in used.features} - asked.needed
-    return BatchJob(table, used, columns, version, None if as_arrays else names, optional)
+    return BatchJob(table, used, columns, version, None if as_arrays else names, optional, labels)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -116,6 +123,7 @@ class BatchJob(FileJob):
 
     Rows are sent as objects with `names` for the features of `contract`; without them, as arrays in its order. A row
     that has no value of a feature in `optional` is sent without it, after the others: each batch has the same columns.
+    With `labels`, those of a batch are sent after its predictions; a batch whose labels failed is not predicted again.
     """
 
     def __init__(
@@ -126,6 +134,7 @@ class BatchJob(FileJob):
         version: str | None,
         names: Sequence[str] | None = None,
         optional: Collection[str] = (),
+        labels: TrueLabels | None = None,
     ) -> None:
         self._header = table.names
         self._features = feature_cells(contract, table, columns)
@@ -143,9 +152,29 @@ class BatchJob(FileJob):
         self._names = names
         self.answered: list[Answered] = []
         self.bad: list[BadRow] = []
+        self.labels = None if labels is None else LabelSender(labels)
+        # Rows that are predicted, and whose labels the API may not have yet.
+        self._predicted = 0
+        self._labelled = 0
+
+    @property
+    def unsent(self) -> int:
+        """How many predictions were made whose label was not sent yet, because the API failed."""
+        if self.labels is None:
+            return 0
+        return self.labels.waiting(each.line.number for each in self.answered[self._labelled :])
+
+    def judged(self) -> list[tuple[str, str | float | None]]:
+        """Of each answer its version, and whether it was right; see `LabelSender.judged`."""
+        if self.labels is None:
+            return []
+        return [(each.version, self.labels.judged(each.line.number, each.answer)) for each in self.answered]
 
     def result(self) -> pd.DataFrame:
-        """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`."""
+        """The file's columns with `prediction`, `confidence`, `model_version`, `prediction_id` and `line`.
+
+        With labels also `answer_was` (`right`, `wrong`; for numbers `absolute_error`) and `label_status`.
+        """
         answered = sorted(self.answered, key=lambda each: each.line.number)
         frame = pd.DataFrame([each.line.cells for each in answered], columns=list(self._header))
         frame["prediction"] = [each.answer.prediction for each in answered]
@@ -153,6 +182,8 @@ class BatchJob(FileJob):
         frame["model_version"] = [each.version for each in answered]
         frame["prediction_id"] = [each.answer.prediction_id for each in answered]
         frame["line"] = [each.line.number for each in answered]
+        if self.labels is not None:
+            _add_judgement(frame, self.labels, answered)
         return frame
 
     def _left_out(self, place: int | RaggedRow) -> tuple[str, ...]:
@@ -162,6 +193,17 @@ class BatchJob(FileJob):
         return tuple(each.feature.name for each in self._optional if each.cells[place] is None)
 
     def _send_next(self, api: ApiClient) -> None:
+        if not self._predicted:
+            self._predicted = self._predict_next(api)
+        if self.labels is not None:
+            unsent = self.answered[self._labelled :]
+            self.labels.send(api, [(each.line.number, each.answer) for each in unsent])
+            self._labelled = len(self.answered)
+        self.done += self._predicted
+        self._predicted = 0
+
+    def _predict_next(self, api: ApiClient) -> int:
+        """Predict the next batch; how many rows it has."""
         left_out = self._left_out(self._order[self.done])
         part = self._order[self.done : self.done + ROWS_PER_CALL]
         part = list(takewhile(lambda place: self._left_out(place) == left_out, part))
@@ -175,7 +217,7 @@ class BatchJob(FileJob):
                 good.append(row)
         self.answered += self._asked(api, good, bad)
         self.bad = sorted([*self.bad, *bad], key=lambda row: row.line)
-        self.done += len(part)
+        return len(part)
 
     def _row(self, place: int | RaggedRow, left_out: Collection[str]) -> tuple[Line, Row] | BadRow:
         """The row as it is sent, or the reason why it fails."""
@@ -208,3 +250,11 @@ class BatchJob(FileJob):
             pairs = zip(good, batch.predictions, strict=True)
             return [Answered(line, answer, batch.model_version) for (line, _), answer in pairs]
         return []
+
+
+def _add_judgement(frame: pd.DataFrame, labels: LabelSender, answered: Sequence[Answered]) -> None:
+    judged = [labels.judged(each.line.number, each.answer) for each in answered]
+    name = "absolute_error" if any(isinstance(each, float) for each in judged) else "answer_was"
+    frame[name] = judged
+    not_sent = {each.line: each.status for each in labels.labels.bad}
+    frame["label_status"] = [labels.statuses.get(each.line.number, not_sent.get(each.line.number)) for each in answered]

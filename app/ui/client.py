@@ -96,6 +96,11 @@ class ApiClient:
         """Send outcomes in CSV: each that can be is accepted, and the receipt says what became of every one."""
         return _result(self._http.send_csv("/feedback?partial=true", csv), "/feedback", ApiReceipt)
 
+    def send_outcomes(self, labels: Sequence[tuple[str, str | float]]) -> ApiReceipt:
+        """Send labels by prediction id; the receipt says what became of every one."""
+        items = [{"prediction_id": key, "actual": label} for key, label in labels]
+        return self._write("POST", "/feedback?partial=true", {"feedback": items}, ApiReceipt)
+
     def decide(self, token: str, action: str, version: str | None, note: str, actor: str | None = None) -> None:
         """Promote, roll back or keep."""
         body = {"action": action, "note": note, **({"version": version} if version else {})}

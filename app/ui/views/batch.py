@@ -1,4 +1,4 @@
-"""The Batch page: upload a CSV or Parquet file, download it with predictions."""
+"""The Batch page: upload a CSV or Parquet file, download it with predictions; its true labels can be sent in one go."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from app.ui.columns import PageColumns, columns_of
 from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiModel, ApiModels
 from app.ui.states import chosen_version, served_models, work_on
+from app.ui.true_labels import TrueLabels
+from app.ui.views import labelled
 
 _JOB = "batch.job"
 _RESULT = "batch.result"
@@ -25,7 +27,10 @@ _MOST_BAD_SHOWN = 1000
 def show() -> None:
     """The whole page."""
     st.title("Batch")
-    st.caption("Upload a CSV or Parquet file and download it, as CSV, with predictions.")
+    st.caption(
+        "Upload a CSV or Parquet file and download it, as CSV, with predictions. If the file has the true labels too, "
+        "they can be sent in one go."
+    )
     served = served_models("batch")
     if served is None:
         return
@@ -93,14 +98,20 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
     complete = _is_complete(asked, columns)
     if version is None:
         _without(asked.lacking([name for name, column in columns.items() if column is None]))
+    found_labels = labelled.chosen(table, asked.contract, columns, version)
+    labels = None if isinstance(found_labels, labelled.NotUsable) else found_labels
     if st.button(
-        f"Predict {len(table.lines) + len(table.ragged):,} rows",
+        _what_happens(len(table.lines) + len(table.ragged), labels),
         type="primary",
         icon=":material/play_arrow:",
-        disabled=not complete,
+        disabled=not complete or labels is not found_labels,
     ):
-        st.session_state[_JOB] = job_of(table, asked, columns, version)
+        st.session_state[_JOB] = job_of(table, asked, columns, version, labels)
         st.session_state.pop(_RESULT, None)
+
+
+def _what_happens(rows: int, labels: TrueLabels | None) -> str:
+    return f"Predict {rows:,} rows" + (f" and send {len(labels.by_line):,} labels" if labels is not None else "")
 
 
 def _is_complete(asked: PageColumns, columns: dict[str, str | None]) -> bool:
@@ -150,18 +161,21 @@ def _matching(found: dict[str, str | None], table: Table, needed: Collection[str
 
 def _work(job: BatchJob) -> None:
     work_on(job, _progress, "The predictions so far are below.")
+    labelled.unsent(job)
     if job.done == job.rows and not job.cancelled:
         st.success(
             f"**Done:** {len(job.answered):,} rows predicted, {len(job.bad):,} failed.",
             icon=":material/check_circle:",
         )
     _bad_rows(job)
+    labelled.report(job)
     if job.answered:
         _result(job)
 
 
 def _progress(job: BatchJob) -> str:
-    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} failed"
+    sent = "" if job.labels is None else f"; {job.labels.recorded:,} labels recorded"
+    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} failed{sent}"
 
 
 def _bad_rows(job: BatchJob) -> None:
@@ -176,10 +190,11 @@ def _bad_rows(job: BatchJob) -> None:
 
 def _result(job: BatchJob) -> None:
     st.subheader("Predictions")
-    made: tuple[int, pd.DataFrame, bytes] | None = st.session_state.get(_RESULT)
-    if made is None or made[0] != len(job.answered):
+    made: tuple[tuple[int, int], pd.DataFrame, bytes] | None = st.session_state.get(_RESULT)
+    # The labels of a batch may come after its predictions, when the API failed between the two.
+    if made is None or made[0] != (len(job.answered), job.unsent):
         frame = job.result()
-        made = st.session_state[_RESULT] = (len(job.answered), frame, frame.to_csv(index=False).encode())
+        made = st.session_state[_RESULT] = ((len(job.answered), job.unsent), frame, frame.to_csv(index=False).encode())
     _, frame, content = made
     st.download_button(
         "Download the result",
