@@ -18,6 +18,7 @@ from app.monitor.control.bandit import Bandit
 from app.monitor.control.ramp import ExperimentKnowledge, RampControl
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.drift.references import References
+from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
 from app.monitor.experiment.state import plan_of
 from app.monitor.health_probe import http_probe
@@ -65,7 +66,11 @@ class Monitor:
         registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
         drift = DriftTable(self._database)
         self._experiments = ExperimentProjection()
-        self.projections: Sequence[Projection] = (self._experiments, DriftProjection(References(registry), drift))
+        self.projections: Sequence[Projection] = (
+            self._experiments,
+            DriftProjection(References(registry), drift),
+            DisagreementProjection(),
+        )
         self._drift_check = DriftCheck(ConfigurationLog(self._database).latest, drift.standing)
         self._publisher = Publisher(self.log, self.live.states, self.live.reports, now_us, self._drift_check)
         self._heartbeat = ReportTable(self._database, now_us).heartbeat

@@ -23,6 +23,7 @@ from app.services.boundaries import FaultBoundary
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
+from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import History
@@ -37,6 +38,7 @@ from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.services.snapshot import CachedSnapshot
 from app.store.configurations import DecisionTable
+from app.store.disagreements import DisagreementTable
 from app.store.drift_reports import DriftTable
 from app.store.host_files import SharedProgress
 from app.store.outcomes import FeedbackLog
@@ -130,6 +132,9 @@ class Worker:
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.flush),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
+            disagreements=Disagreements(
+                DisagreementTable(database), ExperimentTable(database), lambda: live.loaded_models
+            ),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
             health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s),

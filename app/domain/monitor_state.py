@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from app.domain.disagreement import Disagreement, LabelledDisagreement
 from app.domain.report import ExperimentReport, TimelinePoint
 
 
@@ -83,7 +84,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
 
     `cursor_body`: JSON stored with the projection's cursor. `states`: JSON by name, under the projection's own name.
     `users` and `units`: facts by experiment, new or replaced. `windows`: by experiment, those opened or changed;
-    `closed`: by experiment, the seqs of those to delete.
+    `closed`: by experiment, the seqs of those to delete. `disagreements`, what labels say of them, and the challengers
+    whose old ones are to be removed: by experiment.
     """
 
     cursor_body: str = "{}"
@@ -93,6 +95,9 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     units: Mapping[str, tuple[UnitFact, ...]] = msgspec.field(default_factory=dict)
     windows: Mapping[str, tuple[OpenWindow, ...]] = msgspec.field(default_factory=dict)
     closed: Mapping[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    disagreements: Mapping[str, tuple[Disagreement, ...]] = msgspec.field(default_factory=dict)
+    labelled_disagreements: Mapping[str, tuple[LabelledDisagreement, ...]] = msgspec.field(default_factory=dict)
+    trimmed_disagreements: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
 
 class StoredReport(msgspec.Struct, frozen=True):

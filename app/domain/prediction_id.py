@@ -19,6 +19,8 @@ from app.errors import UnknownPrediction
 
 FORMAT = 1
 ID_LENGTH = 64
+# The first 27 bytes of an id identify a prediction; without the signature, no outcome is accepted by them.
+SHORT_LENGTH = 36
 _BODY = struct.Struct(">7s4s3sBHIB6sd")
 _TAG_BYTES = 12
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -19,7 +19,7 @@ from app.services.queries.logged_answers import LoggedAnswer
 from app.store.engine import Database
 from app.store.kinds import READING, RECORDING
 from app.store.layouts import LayoutReads, LayoutWrites
-from app.store.statements import statements
+from app.store.statements import in_dialect, statements
 
 _COLUMNS = LoggedPrediction.__struct_fields__
 _LAYOUT = _COLUMNS.index("layout")
@@ -129,19 +129,25 @@ class PredictionHistory:
             parameters["name"] = name.value
         # Ids sort by the time of serving, `seq` only by the time of writing. Each order has an index.
         order = "p.prediction_id DESC" if version is None else "p.served_at_us DESC, p.prediction_id DESC"
-        query = f"{statements('predictions')['page']} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit"
-        return self._answers(query, parameters)
+        return self._answers(f"WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit", parameters)
 
-    def _answers(self, query: str, parameters: Mapping[str, object]) -> list[LoggedAnswer]:
+    def _answers(self, rest: str, parameters: Mapping[str, object]) -> list[LoggedAnswer]:
+        """The rows that the statement of a page finds, with the `rest` behind it."""
         with self._database.begin(READING) as connection:
+            query = f"{statements('predictions')['page']} {in_dialect(rest, connection.dialect.name)}"
             rows = connection.execute(text(query), parameters).all()
         layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
-        return [_answer(row, layouts) for row in rows]
+        return [_corrected(_answer(row, layouts), corrections.get(row.prediction_id, ())) for row in rows]
+
+    def of_ids(self, ids: Collection[str]) -> dict[str, LoggedAnswer]:
+        """The rows with these ids that are in the log, by id."""
+        rest = statements("predictions")["of_ids"]
+        found = self._answers(rest, {"ids": msgspec.json.encode([*ids]).decode()})
+        return {row.prediction_id: row for row in found}
 
     def first(self, name: Name) -> LoggedAnswer | None:
         """The first row of that name, None without one."""
-        query = f"{statements('predictions')['page']} WHERE {_NAMED[name.kind]} ORDER BY p.prediction_id LIMIT 1"
-        found = self._answers(query, {"name": name.value})
+        found = self._answers(f"WHERE {_NAMED[name.kind]} ORDER BY p.prediction_id LIMIT 1", {"name": name.value})
         return found[0] if found else None
 
     def place(self, prediction_id: str) -> Place | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
+from app.store.disagreements import put_disagreements
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
 from app.store.statements import CURSOR, REBUILD, REPORTS, SIDE, statements
@@ -90,6 +91,7 @@ class ProjectionStore:
             self._put_points(connection, changes)
             self._put_users(connection, changes.users)
             self._put_units_and_windows(connection, changes)
+            put_disagreements(connection, changes)
         return True
 
     def discard(self, projections: Sequence[str]) -> bool:

@@ -17,9 +17,19 @@ from app.web.front import FastLane
 from app.web.operations import GUARDS, Operation, access_of
 from app.web.request import request_id_of
 from app.web.response import JSON, body_of, problem_of
-from app.web.routes import configuration, documentation, drift, experiment, feedback, models, predictions, status
+from app.web.routes import (
+    configuration,
+    disagreements,
+    documentation,
+    drift,
+    experiment,
+    feedback,
+    models,
+    predictions,
+    status,
+)
 
-_CONCERNS = (status, predictions, feedback, experiment, drift, models, configuration)
+_CONCERNS = (status, predictions, feedback, experiment, disagreements, drift, models, configuration)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *documentation.OPERATIONS,

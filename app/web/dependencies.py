@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from app.services.control.decisions import Decisions
+from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage, Name
@@ -73,4 +74,5 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     reload: Reload
     metrics: RequestMetrics
     recorder: Recording
+    disagreements: Disagreements
     draining: Callable[[], bool]

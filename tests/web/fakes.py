@@ -12,6 +12,7 @@ from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, UnknownPrediction
 from app.services.control.decisions import Decisions
 from app.services.ports import RefusedVersion
+from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
@@ -267,6 +268,7 @@ def services(
     store=lambda: None,
     draining=False,
     history=None,
+    disagreements=None,
     reports=None,
     drifts=None,
     histories=None,
@@ -296,6 +298,7 @@ def services(
         history=history or EmptyHistory(),
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
+        disagreements=Disagreements(disagreements, reports, lambda: live.loaded_models),
         decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
         drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US, registry.reference_history),
         reload=reload_of(live),

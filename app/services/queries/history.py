@@ -81,7 +81,7 @@ class History:
         row = self._log.first(place) if is_id else None
         if row is None:
             raise UnknownPrediction(_NOT_FOUND[name.kind], field=_FIELDS[name.kind])
-        return detail_of(row, _contract(self._loaded_models(), row.version))
+        return detail_of(row, contract_of(self._loaded_models(), row.version))
 
     def page(
         self,
@@ -104,7 +104,7 @@ class History:
         rows = self._log.page(limit + 1, version, place, name)
         following = rows[limit - 1].prediction_id if len(rows) > limit else None
         return HistoryPage(
-            tuple(entry_of(row, _contract(loaded_models, row.version)) for row in rows[:limit]), following
+            tuple(entry_of(row, contract_of(loaded_models, row.version)) for row in rows[:limit]), following
         )
 
     def _place(self, before: str) -> Place:
@@ -124,7 +124,8 @@ class History:
             )
 
 
-def _contract(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
+def contract_of(loaded_models: LoadedModels, version: str) -> FeatureContract | None:
+    """The contract with the names of a version, loaded or retired; the reference's where it is gone."""
     known = loaded_models.versions.get(version) or loaded_models.retired.get(version)
     known = known or loaded_models.versions.get(loaded_models.reference or "")
     return known.contract if known else None

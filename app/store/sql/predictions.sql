@@ -68,3 +68,6 @@ SELECT served_at_us FROM predictions WHERE prediction_id = :prediction_id
 
 -- name: has_version
 SELECT 1 FROM predictions WHERE version = :version LIMIT 1
+-- name: of_ids
+WHERE p.prediction_id IN (SELECT $texts(:ids))
+

@@ -1,0 +1,173 @@
+"""`GET /experiment/{id}/disagreements`: the rows that the baseline and a challenger answered differently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from app.domain.contract import FeatureContract
+from app.domain.disagreement import WON, Won
+from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
+from app.errors import InvalidRequest, UnknownExperiment
+from app.services.pages import LARGEST_PAGE, require_number
+from app.services.ports import LoadedModels
+from app.services.queries.experiments import ExperimentLog, ExperimentRecord
+from app.services.queries.history import contract_of
+from app.services.queries.logged_answers import LoggedAnswer, VersionAnswer, detail_of
+
+_BEFORE = re.compile(rf"[A-Za-z0-9_-]{{{SHORT_LENGTH},{ID_LENGTH}}}")
+
+
+class ListedRow(msgspec.Struct, frozen=True):
+    """A disagreement with its row of the log, and how often a row with these features is among them, counted so far."""
+
+    row: LoggedAnswer
+    won: Won
+    came: int
+
+
+class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that the two versions answered differently; what is unknown is absent.
+
+    `answers` are those of the two versions; a version that gave none is absent. `won` says whose answer was right.
+    `came`: how often a row with the same features is among the disagreements, counted up to 100.
+    """
+
+    prediction_id: str
+    id: str | UnsetType = UNSET
+    timestamp: str
+    won: Won
+    actual: str | float | int | UnsetType = UNSET
+    features: Mapping[str, float | str | None]
+    answers: Mapping[str, VersionAnswer]
+    model_version: str
+    came: int
+
+
+class DisagreementPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Disagreements, newest first. `next` is the `before` of the next page, null on the last one.
+
+    `margin` is the distance from which two numbers are listed, null for classes.
+    """
+
+    experiment: str
+    baseline: str
+    challenger: str
+    margin: float | None
+    disagreements: tuple[Disagreement, ...]
+    next: str | None
+
+
+class DisagreementReads(Protocol):
+    """The store's side. Raises `StoreUnavailable`."""
+
+    def page(
+        self,
+        experiment_id: str,
+        challenger: str,
+        limit: int,
+        won: Won | None = None,
+        label: str | None = None,
+        before: str | None = None,
+    ) -> list[ListedRow]: ...
+
+    def margin(self, experiment_id: str, challenger: str) -> float | None: ...
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asks for, as the query gives it."""
+
+    challenger: str | None = None
+    won: str | None = None
+    true_class: str | None = None
+    limit: int = 100
+    before: str | None = None
+
+
+class Disagreements:
+    """The use case. `loaded_models` returns the loaded models, for names."""
+
+    def __init__(self, reads: DisagreementReads, log: ExperimentLog, loaded_models: Callable[[], LoadedModels]) -> None:
+        self._reads = reads
+        self._log = log
+        self._loaded_models = loaded_models
+
+    def page(self, experiment_id: str, wanted: Wanted) -> DisagreementPage:
+        """One page of them. Raises `InvalidRequest`, `UnknownExperiment` and `StoreUnavailable`."""
+        require_number("limit", wanted.limit, LARGEST_PAGE)
+        if wanted.before is not None and not _BEFORE.fullmatch(wanted.before):
+            raise InvalidRequest("before must be a prediction id: the `next` of the previous page", field="before")
+        record = self._log.find(experiment_id)
+        if record is None:
+            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
+        models = self._loaded_models()
+        baseline = _baseline(record)
+        challenger = _challenger(record, baseline, wanted.challenger)
+        contract = contract_of(models, baseline)
+        label = None if wanted.true_class is None else _label(wanted, record, contract)
+        # One more than asked for shows whether another page follows.
+        rows = self._reads.page(experiment_id, challenger, wanted.limit + 1, _won(wanted.won), label, wanted.before)
+        return DisagreementPage(
+            experiment=record.id,
+            baseline=baseline,
+            challenger=challenger,
+            margin=self._reads.margin(experiment_id, challenger),
+            disagreements=tuple(_entry(each, (baseline, challenger), models) for each in rows[: wanted.limit]),
+            next=rows[wanted.limit - 1].row.prediction_id if len(rows) > wanted.limit else None,
+        )
+
+
+def _baseline(record: ExperimentRecord) -> str:
+    named = record.terms.baseline
+    return named if named in record.versions else next(iter(record.versions), "")
+
+
+def _challenger(record: ExperimentRecord, baseline: str, named: str | None) -> str:
+    known = [version for version in record.versions if version != baseline]
+    if not known:
+        raise InvalidRequest(f"the experiment has one version, {baseline}: nothing to compare", field="challenger")
+    if named is None and len(known) == 1:
+        return known[0]
+    if named is None or named not in known:
+        what = "say which challenger" if named is None else f"no challenger {named[:64]!r} in this experiment"
+        raise InvalidRequest(f"{what}: challenger is one of {', '.join(known)}", field="challenger")
+    return named
+
+
+def _won(given: str | None) -> Won | None:
+    won = next((each for each in WON if each == given), None)
+    if given is not None and won is None:
+        raise InvalidRequest(f"won must be one of {', '.join(WON)}", field="won")
+    return won
+
+
+def _label(wanted: Wanted, record: ExperimentRecord, contract: FeatureContract | None) -> str:
+    """The JSON of a true class as the log has it."""
+    classes = record.terms.classes or (contract.classes if contract is not None else ())
+    if not classes:
+        raise InvalidRequest("class is for classes: this experiment's labels are numbers", field="class")
+    if wanted.won == "unlabelled":
+        raise InvalidRequest("an unlabelled row has no true class: leave out class or won", field="class")
+    if wanted.true_class not in classes:
+        shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+        raise InvalidRequest(f"no class {(wanted.true_class or '')[:64]!r}; classes: {shown}", field="class")
+    return str(classes.index(wanted.true_class))
+
+
+def _entry(listed: ListedRow, versions: tuple[str, str], models: LoadedModels) -> Disagreement:
+    detail = detail_of(listed.row, contract_of(models, listed.row.version))
+    return Disagreement(
+        prediction_id=detail.prediction_id,
+        id=detail.id,
+        timestamp=detail.timestamp,
+        won=listed.won,
+        actual=detail.actual,
+        features=detail.features,
+        answers={version: detail.answers[version] for version in versions if version in detail.answers},
+        model_version=detail.model_version,
+        came=listed.came,
+    )
