@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from app.ui.experiment_records import ApiAudit, ApiDrift, ApiDriftTimeline, ApiExperiment, ApiTimeline
 from app.ui.records import (
@@ -15,6 +16,7 @@ from app.ui.records import (
     ApiPrediction,
     ApiReceipt,
 )
+from app.ui.row_records import ApiDisagreements
 from app.ui.transport import ApiConnection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
@@ -44,6 +46,18 @@ class ApiClient:
     def timeline(self) -> ApiTimeline:
         """The running experiment's timeline: up to 200 points for each comparison."""
         return self._read("/experiment/timeline", ApiTimeline, {"points": 200})
+
+    def disagreements(self, experiment: str, asked: Mapping[str, object]) -> ApiDisagreements:
+        """A page of the rows that two versions answered differently; `asked` are the parameters of the call."""
+        return self._read(_of_experiment(experiment, "disagreements"), ApiDisagreements, asked)
+
+    def disagreements_csv(self, experiment: str, asked: Mapping[str, object]) -> bytes:
+        """The same page as a table for a spreadsheet."""
+        path = _of_experiment(experiment, "disagreements")
+        reply = self._http.read(path, asked, accept="text/csv")
+        if reply.status != 200:
+            raise failure_of(reply, path)
+        return reply.body
 
     def audit(self) -> ApiAudit:
         """The newest 50 decisions."""
@@ -142,6 +156,10 @@ class ApiClient:
 
     def _write(self, method: str, path: str, body: object, kind: type[Record], **options: Any) -> Record:
         return _result(self._http.write(method, path, body, **options), path, kind)
+
+
+def _of_experiment(experiment: str, what: str) -> str:
+    return f"/experiment/{quote(experiment, safe='')}/{what}"
 
 
 def forcing(version: str | None) -> dict[str, str]:

@@ -95,8 +95,40 @@ class ApiRecommendation(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class ApiMetricVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """One version under a secondary metric; `mean_all` is over all labelled rows on which its answer is known."""
+
+    version: str
+    mean: float | None = None
+    mean_all: float | None = None
+
+
+class ApiMetricComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger under a secondary metric; `improvement` is positive where it is better than the baseline."""
+
+    challenger: str
+    n: int = 0
+    units: int = 0
+    improvement: float | None = None
+    interval: Pair | None = None
+    asymptotic: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class ApiMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """A secondary metric, never decided on. `processed`: the share of the log that it has counted."""
+
+    metric: str
+    described: str = ""
+    higher_is_better: bool = True
+    processed: float = 1.0
+    error: str | None = None
+    variants: tuple[ApiMetricVariant, ...] = ()
+    comparisons: tuple[ApiMetricComparison, ...] = ()
+
+
 class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole report; `excluded` has the reason for each version that takes no part."""
+    """The whole report; `excluded` has the reason for each version that takes no part, `metrics` the secondary ones."""
 
     id: str
     started: str = ""
@@ -110,6 +142,7 @@ class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: tuple[ApiCheck, ...] = ()
     recommendation: ApiRecommendation = ApiRecommendation()
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+    metrics: tuple[ApiMetric, ...] = ()
     computed_at: str | None = None
 
 

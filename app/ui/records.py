@@ -95,12 +95,13 @@ class ApiParity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One version in the model registry."""
+    """One version in the model registry. A retired one is not loaded; its past predictions can still be labelled."""
 
     version: str
     aliases: tuple[str, ...] = ()
     serving: bool = False
     routed: bool = False
+    retired: bool = False
     created_at: str = ""
     variant: str | None = None
     estimator: str = ""
@@ -124,6 +125,10 @@ class ApiModels(msgspec.Struct, frozen=True, kw_only=True):
         routed = [model for model in self.models if model.routed]
         champion = self.aliases.get("champion")
         return next((model for model in routed if model.version == champion), routed[0] if routed else None)
+
+    def retired(self) -> list[str]:
+        """The retired versions, in registry order."""
+        return [model.version for model in self.models if model.retired]
 
     def answering(self) -> list[str]:
         """The versions that can be asked, in registry order."""

@@ -106,9 +106,10 @@ class Transport:
         self._reads = _session(_RETRY)
         self._writes = _session(Retry(0, read=False))
 
-    def read(self, path: str, query: Mapping[str, object] | None = None) -> Reply:
+    def read(self, path: str, query: Mapping[str, object] | None = None, accept: str | None = None) -> Reply:
         """The reply to a GET, tried up to three times. Raises `ApiDown`."""
-        return self._ask(self._reads, "GET", path, READ_TIMEOUT_S, self._token, params=query)
+        headers = {"Accept": accept} if accept else None
+        return self._ask(self._reads, "GET", path, READ_TIMEOUT_S, self._token, headers, params=query)
 
     def write(
         self,

@@ -13,6 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
+from app.ui.views import secondary
 from app.ui.wording import UNKNOWN, as_sentence, chance, interval, number, p_value, readable, share, signed
 
 VERDICTS = {
@@ -35,6 +36,7 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     if each.n:
         _figures(each, report)
         _evidence_bar(each, report.alpha)
+        secondary.show(each.challenger, report)
         _rows(each, baseline)
     _warnings(each)
     if not each.n:

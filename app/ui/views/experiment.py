@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import ApiConfiguration
 from app.ui.states import known, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.views import comparison, decision, ramp
+from app.ui.views import comparison, decision, differences, ramp
 from app.ui.wording import (
     UNKNOWN,
     as_sentence,
@@ -69,7 +70,7 @@ def _shortened(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-NAMES = ("experiment", "timeline", "audit", "config", "health")
+NAMES = ("experiment", "timeline", "audit", "config", "health", "models")
 STALE_S = 30.0
 ACTIONS = {
     "continue": ("info", ":material/hourglass_empty:", "Keep running"),
@@ -85,16 +86,18 @@ def show() -> None:
     # The live part redraws on its own; the controls below it must keep their state while someone uses them.
     st.title("Experiment")
     _live()
-    experiment, _, audit, config, _ = snapshots_of("experiment", NAMES)
+    experiment, _, audit, config, _, models = snapshots_of("experiment", NAMES)
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
         return
+    if experiment.value is not None:
+        differences.show(experiment.value, models.value)
     decision.show(config.value, experiment.value)
     _audit(audit)
 
 
 @st.fragment(run_every=TICK_S)
 def _live() -> None:
-    experiment, timeline, _, config, health = snapshots_of("experiment", NAMES)
+    experiment, timeline, _, config, health, models = snapshots_of("experiment", NAMES)
     report = known(experiment, "The experiment", "experiment")
     if report is None:
         return
@@ -105,7 +108,7 @@ def _live() -> None:
         st.caption(terms_of(config.value))
     if config.value is not None and config.value.ramp is not None:
         st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
-    _variants(report)
+    _variants(report, models.value.retired() if models.value is not None else ())
     for each in report.comparisons:
         comparison.show(each, report, timeline)
     _checks(report)
@@ -157,7 +160,7 @@ def slow(limit: str) -> str:
     return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
 
 
-def _variants(report: ApiExperiment) -> None:
+def _variants(report: ApiExperiment, retired: Collection[str]) -> None:
     st.subheader("Versions")
     if not report.variants:
         st.info("No version is in the experiment yet.", icon=":material/extension:")
@@ -169,6 +172,11 @@ def _variants(report: ApiExperiment) -> None:
     )
     for version, reason in report.excluded.items():
         st.warning(f"**{version} takes no part.** {as_sentence(reason)}", icon=":material/block:")
+    for version in (variant.version for variant in report.variants if variant.version in retired):
+        st.info(
+            f"**{version} is retired.** It gets no more requests; labels of its past predictions still count.",
+            icon=":material/inventory_2:",
+        )
     rewarded = report.metric == comparison.REWARD
     _means(report, rewarded)
     some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)

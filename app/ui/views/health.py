@@ -126,6 +126,11 @@ def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
     else:
         rows = [_version_row(model, report) for model in models.models]
         st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The versions with their state, figures and checksums.")
+    if models.retired():
+        st.caption(
+            "A retired version is not loaded and gets no traffic. Labels of its past predictions still count. "
+            "`bakeoff retire VERSION --undo` brings it back."
+        )
     for name, reason in models.refused.items():
         st.error(f"**{name} is refused:** {reason}", icon=":material/error:")
 
@@ -135,6 +140,7 @@ def _version_row(model: ApiModel, report: ApiHealth | None) -> dict[str, object]
     breaker = health.circuit_breaker if health is not None else None
     return {
         "version": model.version,
+        "state": _loaded(model),
         "aliases": ", ".join(model.aliases) or UNKNOWN,
         "breaker": BREAKERS.get(breaker or "", breaker or UNKNOWN),
         "estimator": model.estimator,
@@ -144,6 +150,14 @@ def _version_row(model: ApiModel, report: ApiHealth | None) -> dict[str, object]
         "SHA-256": model.sha256[:12] or UNKNOWN,
         "created": moment(model.created_at),
     }
+
+
+def _loaded(model: ApiModel) -> str:
+    if model.retired:
+        return "retired"
+    if not model.serving:
+        return "not loaded"
+    return "✔ loaded" if model.routed else "loaded, takes no part"
 
 
 def _figures(figures: dict[str, object]) -> str:

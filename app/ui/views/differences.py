@@ -1,0 +1,38 @@
+"""Why a challenger is better or worse: where the two differ, and the rows themselves. Asked for only once opened."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.ui.asked_once import ask_again
+from app.ui.experiment_records import ApiExperiment
+from app.ui.records import ApiContract, ApiModels
+from app.ui.views import disagreements
+
+_ROWS = "Disagreements"
+_PARTS = (_ROWS,)
+
+
+@st.fragment
+def show(report: ApiExperiment, models: ApiModels | None) -> None:
+    """The section; nothing before there is a challenger."""
+    challengers = [each.challenger for each in report.comparisons]
+    if not challengers:
+        return
+    st.subheader("Why: where they differ")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        challenger = challengers[0]
+        if len(challengers) > 1:
+            challenger = st.selectbox("Challenger", challengers, key="differences-challenger", width=200)
+        part = st.segmented_control("Show", _PARTS, key="differences-part", label_visibility="collapsed")
+        if part is not None:
+            st.button("Refresh", on_click=ask_again, icon=":material/refresh:", key="differences-refresh")
+    if part is None:
+        st.caption("Choose what to show: the figures by class or feature, or the rows that were answered differently.")
+    elif part == _ROWS:
+        disagreements.show(report, challenger, _contract(models))
+
+
+def _contract(models: ApiModels | None) -> ApiContract:
+    reference = models.reference() if models is not None else None
+    return reference.contract if reference is not None else ApiContract()
