@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
     log_format: str = "auto"
     experiment_metric: str | None = None
+    experiment_metrics: tuple[str, ...] = ()
     reward_range: tuple[float, float] | None = (0.0, 1.0)
     reward_triggered: bool = False
     error_range: tuple[float, float] | None = None
@@ -175,6 +176,17 @@ def _one_of(*choices: str, upper: bool = False) -> Callable[[Mapping[str, str], 
     return parse
 
 
+def _some_of(*choices: str) -> Callable[[Mapping[str, str], str], tuple[str, ...]]:
+    def parse(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
+        names = [name.strip().lower() for name in env[variable].split(",") if name.strip()]
+        for name in names:
+            if name not in choices:
+                raise SettingError(variable, f"{name[:64]!r} is not one of {', '.join(choices)}")
+        return tuple(dict.fromkeys(names))
+
+    return parse
+
+
 def _span(env: Mapping[str, str], variable: str) -> float:
     """A span of time in seconds. Only 0 needs no unit."""
     text = env[variable].strip().lower()
@@ -263,6 +275,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "log_level": ("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True)),
     "log_format": ("LOG_FORMAT", _one_of("auto", "json", "text")),
     "experiment_metric": ("EXPERIMENT_METRIC", _one_of(*METRICS)),
+    "experiment_metrics": ("EXPERIMENT_METRICS", _some_of(*METRICS)),
     "reward_range": ("REWARD_RANGE", _range),
     "reward_triggered": ("REWARD_TRIGGERED", _flag),
     "error_range": ("ERROR_RANGE", _range),

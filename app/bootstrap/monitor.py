@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from app.clock import now_us
 from app.domain.report import ExperimentReport
 from app.errors import Contradiction
@@ -16,9 +18,9 @@ from app.inference.registry import ModelRegistry
 from app.monitor.control.automatic import AutomaticDecisions
 from app.monitor.control.bandit import Bandit
 from app.monitor.control.ramp import ExperimentKnowledge, RampControl
+from app.monitor.disagreements import DisagreementProjection
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.drift.references import References
-from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
 from app.monitor.experiment.state import plan_of
 from app.monitor.health_probe import http_probe
@@ -27,6 +29,7 @@ from app.monitor.loop import AfterReports, Loop, wait_for
 from app.monitor.projection import Projection, process_all, step
 from app.monitor.publisher import DriftCheck, Publisher
 from app.monitor.rebuild import Rebuilt, Space, is_outdated, rebuild, recompute
+from app.monitor.secondary import SecondaryMetrics
 from app.monitor.webhook import Announcer, Notifier
 from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
@@ -38,6 +41,7 @@ from app.store.engine import Database
 from app.store.event_log import EventLog, HeartbeatLog
 from app.store.keys import load_or_create
 from app.store.kinds import StoreLock
+from app.store.metric_states import MetricStates
 from app.store.projections import NoticeState, ProjectionStore
 from app.store.reports import MonitorReads, ReportTable
 
@@ -73,6 +77,8 @@ class Monitor:
         )
         self._drift_check = DriftCheck(ConfigurationLog(self._database).latest, drift.standing)
         self._publisher = Publisher(self.log, self.live.states, self.live.reports, now_us, self._drift_check)
+        self._metric_states = MetricStates(self._database, now_us)
+        self._secondary = SecondaryMetrics(self.log, self._metric_states, self.live.states)
         self._heartbeat = ReportTable(self._database, now_us).heartbeat
         self._reads = MonitorReads(self._database, now_us)
         self._waits = False
@@ -101,7 +107,10 @@ class Monitor:
             if not self._prepare(lambda: True):
                 raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
             rows = sum(process_all(projection, self.log, self.live.states) for projection in self.projections)
+            while self._secondary.step():
+                pass
             self._publisher.publish()
+            self._secondary.publish()
             self._heartbeat()
             stored = self._reads.report()
         return OnceDone(rows, stored.report if stored else None)
@@ -116,7 +125,9 @@ class Monitor:
             if not lock.acquire():
                 raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
             fresh = self._space(statements.REBUILD)
-            return rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
+            rebuilt = rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
+            metrics = self._secondary.rebuild()
+            return msgspec.structs.replace(rebuilt, states_equal={**rebuilt.states_equal, **metrics})
 
     def _prepare(self, going_on: Callable[[], bool]) -> bool:
         """Compute the experiments anew where another release wrote their state; false where that is not done yet."""
@@ -153,6 +164,7 @@ class Monitor:
             self._after_reports(decisions, notifier),
             self._ticks(decisions),
             prepare=self._prepare,
+            behind=self._secondary.step,
         )
 
     def _after_reports(self, decisions: Decisions, notifier: Notifier | None) -> list[AfterReports]:
@@ -167,8 +179,10 @@ class Monitor:
     def _ticks(self, decisions: Decisions) -> Mapping[str, Callable[[], None]]:
         """The controls that go by the clock, and act also where there is no traffic."""
         configuration = ConfigurationLog(self._database).latest
-        windows, heartbeats = ProjectionStore(self._database, now_us), HeartbeatLog(self._database, now_us)
+        windows = (ProjectionStore(self._database, now_us), self._metric_states)
+        heartbeats = HeartbeatLog(self._database, now_us)
         return {
+            "secondary metrics": self._secondary.publish,
             "heartbeats": HeartbeatControl(windows, heartbeats, now_us),
             "ramp": RampControl(decisions, configuration, self._knowledge, now_us),
             "bandit": Bandit(decisions, configuration, self._report, now_us),

@@ -5,7 +5,7 @@ Reads the answer of `GET /experiment`, which an API of an older or a newer relea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 UNKNOWN = "–"
@@ -68,3 +68,28 @@ def counts(comparison: Mapping[str, Any], baseline: str | None) -> str:
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def secondary(metric: Mapping[str, Any]) -> list[str]:
+    """A secondary metric: its means, and each challenger's improvement with its interval."""
+    means = []
+    for variant in metric["variants"]:
+        # Rewards are of the served answers alone.
+        of_all = variant["mean_all"] is not None
+        mean, ends = (variant["mean_all" if of_all else "mean"], variant["interval_all" if of_all else "interval"])
+        means.append(f"{variant['version']} {number(mean)}{_between(ends, number)}")
+    state = "" if metric["processed"] >= 1 else f"; {100 * metric['processed']:.0f} % of the log is processed"
+    failed = f"; {metric['error']}" if metric["error"] else ""
+    better = "higher" if metric["higher_is_better"] else "lower"
+    head = f"{metric['described']} ({metric['note']}; {better} is better): {', '.join(means) or UNKNOWN}{state}{failed}"
+    return [head, *(_secondary_comparison(each) for each in metric["comparisons"])]
+
+
+def _secondary_comparison(comparison: Mapping[str, Any]) -> str:
+    ends = _between(comparison["interval"], signed)
+    found = f"improvement {signed(comparison['improvement'])}{ends}"
+    return f"  {comparison['challenger']}: {found}, {comparison['method'].replace('_', ' ')}, {votes(comparison)}"
+
+
+def _between(ends: tuple[float, float] | None, shown: Callable[[float | None], str]) -> str:
+    return "" if ends is None else f" ({shown(ends[0])} … {shown(ends[1])})"

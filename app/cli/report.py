@@ -98,6 +98,7 @@ def lines_of(
         _head(report, width) + textwrap.wrap(_terms(config or {}), width),
         _versions(report, width) + textwrap.wrap(_ramp(config or {}), width, subsequent_indent="  "),
         _comparisons(report, width, marks),
+        _metrics(report, width),
         _checks(report, width),
         _advice(report, width),
     ]
@@ -228,6 +229,16 @@ def _comparison(comparison: Mapping[str, Any], report: Mapping[str, Any], width:
 
 def _notes(comparison: Mapping[str, Any]) -> list[str]:
     return [f"note: {warning}" for warning in comparison.get("warnings", ())]
+
+
+def _metrics(report: Mapping[str, Any], width: int) -> list[str]:
+    """The secondary metrics, which an API of a former release does not know."""
+    lines = []
+    for metric in report.get("metrics", ()):
+        lines += [
+            line for text in words.secondary(metric) for line in textwrap.wrap(text, width, subsequent_indent="  ")
+        ]
+    return lines
 
 
 def _checks(report: Mapping[str, Any], width: int) -> list[str]:

@@ -168,6 +168,25 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     class_shares: tuple[float, ...] | None = None
 
 
+class SecondaryMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric that is shown beside the one that decides, with what its values depend on, fixed when it was added.
+
+    The fields are those of `ExperimentTerms`; nobody sets `classes` and `class_shares`.
+    """
+
+    metric: str
+    error_range: tuple[float, float] | None = None
+    positive_class: str | None = None
+    cost_matrix: Mapping[str, Mapping[str, float]] | None = None
+    classes: tuple[str, ...] = ()
+    class_shares: tuple[float, ...] | None = None
+
+    def terms(self, primary: ExperimentTerms) -> ExperimentTerms:
+        """The terms of an experiment with these terms, if this metric decided it."""
+        own: ExperimentTerms = msgspec.structs.replace(primary, **msgspec.structs.asdict(self))
+        return own
+
+
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """One revision of the configuration: a row of the store's table `config`, never changed.
 
@@ -179,6 +198,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     `former_champions`, oldest first, are what roll-backs return to. `ramp` is the running one. `min_duration_s`
     is how long an experiment runs, by the log's time, before a promotion is automatic. `cases` are the facts of the
     champion's reference at the last start or reload; an experiment goes by those of its first configuration.
+    `secondary` are the metrics that are shown and decide nothing; they may change while an experiment runs.
     """
 
     epoch: int
@@ -198,3 +218,9 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     created_at_us: int = 0
     source: str = "environment"
     environment: Mapping[str, object] = msgspec.field(default_factory=dict)
+    secondary: tuple[SecondaryMetric, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the secondary metrics."""
+        return tuple(each.metric for each in self.secondary)

@@ -125,10 +125,55 @@ class Recommendation(msgspec.Struct, frozen=True):
     reason: str
 
 
+class MetricVariant(msgspec.Struct, frozen=True, kw_only=True):
+    """One version under a secondary metric. `n` outcomes are behind `mean`, the one of the answers that it served.
+
+    `mean_all` and `interval_all` are over all labelled rows on which its answer is known.
+    """
+
+    version: str
+    n: int = 0
+    mean: float | None = None
+    interval: Interval | None = None
+    mean_all: float | None = None
+    interval_all: Interval | None = None
+
+
+class MetricComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A challenger against the baseline under a secondary metric; the fields are those of `ComparisonReport`."""
+
+    challenger: str
+    method: str
+    n: int = 0
+    unit: str = "request"
+    units: int = 0
+    improvement: float | None = None
+    interval: Interval | None = None
+    asymptotic: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A secondary metric of an experiment: shown, never decided on.
+
+    `described` is what sentences call it, such as `recall of yes`. `processed`: the share of the log that is counted,
+    below 1 while the rows from before it was added are counted. `error`: why it cannot be computed at present.
+    """
+
+    metric: str
+    described: str
+    higher_is_better: bool
+    note: str = "not decided on"
+    processed: float = 0.0
+    error: str | None = None
+    variants: tuple[MetricVariant, ...] = ()
+    comparisons: tuple[MetricComparison, ...] = ()
+
+
 class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it.
 
-    `excluded` has the reason for each version that takes no part.
+    `excluded` has the reason for each version that takes no part. `metrics` are the secondary ones.
     """
 
     id: str
@@ -144,7 +189,10 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     guardrails: tuple[CheckReport, ...] = ()
     recommendation: Recommendation
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
+    corrections: int = 0
+    corrections_since: int = 0
     computed_at: str | None = None
+    metrics: tuple[MetricReport, ...] = ()
 
 
 class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):

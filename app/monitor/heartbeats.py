@@ -6,7 +6,7 @@ of time is an event too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 REST_US = 60_000_000
@@ -27,17 +27,18 @@ class Heartbeats(Protocol):
 
 
 class HeartbeatControl:
-    """Appends a heartbeat where windows are open and the newest event, heartbeats included, is `REST_US` old.
+    """Appends a heartbeat where any of `windows` are open and the newest event, heartbeats included, is `REST_US` old.
 
     For the one monitor that leads. `now_us` is the clock (µs since 1970). Calls raise `StoreUnavailable`.
     """
 
-    def __init__(self, windows: OpenWindows, heartbeats: Heartbeats, now_us: Callable[[], int]) -> None:
+    def __init__(self, windows: Sequence[OpenWindows], heartbeats: Heartbeats, now_us: Callable[[], int]) -> None:
         self._windows = windows
         self._heartbeats = heartbeats
         self._now_us = now_us
 
     def __call__(self) -> None:
         """Append one if it is due."""
-        if self._windows.any_window() and self._now_us() - self._heartbeats.newest_event_us() >= REST_US:
+        waits = any(each.any_window() for each in self._windows)
+        if waits and self._now_us() - self._heartbeats.newest_event_us() >= REST_US:
             self._heartbeats.append()

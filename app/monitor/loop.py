@@ -31,7 +31,9 @@ class Loop:
     makes the reports that are due, `after_reports` are called with them in order if there are any, and then `ticks`
     (functions by name), with or without reports. `heartbeat` records that all of the log has been processed. `prepare`
     is called first in every run, until it returns true; it may take long, and so asks the function that it is given
-    whether to go on. All of these may raise `StoreUnavailable`. `clock` is monotonic seconds.
+    whether to go on. `behind` processes a batch of what nobody waits for, after the steps: what it has left, or a
+    failure in it, is no reason to call the monitor late. All of these may raise `StoreUnavailable`. `clock` is
+    monotonic seconds.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Loop:
         ticks: Mapping[str, Callable[[], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         prepare: Callable[[Callable[[], bool]], bool] = lambda _going_on: True,
+        behind: Callable[[], int] = lambda: 0,
     ) -> None:
         self._steps = steps
         self._publish = publish
@@ -51,6 +54,7 @@ class Loop:
         self._ticks = ticks or {}
         self._clock = clock
         self._prepare = prepare
+        self._behind = behind
         self._published_s = self._heartbeat_s = float("-inf")
         self._unavailable = False
         self._boundaries: dict[str, FaultBoundary] = {}
@@ -77,6 +81,7 @@ class Loop:
         rows = [self._guarded(name, work) for name, work in self._steps.items()]
         # A batch that is not full reached the end of the log: resting then lets the next one gather.
         caught_up = max(rows, default=0) < BATCH_ROWS
+        rest_s = POLL_S if self._behind() < BATCH_ROWS else 0.0
         now_s = self._clock()
         if now_s - self._published_s >= _PUBLISH_S:
             self._published_s = now_s
@@ -90,7 +95,7 @@ class Loop:
         if now_s - self._heartbeat_s >= _HEARTBEAT_S and not failing:
             self._heartbeat_s = now_s
             self._heartbeat()
-        return POLL_S
+        return rest_s
 
     def _publish_and_act(self) -> None:
         made = self._publish()

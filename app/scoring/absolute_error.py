@@ -30,4 +30,5 @@ ABSOLUTE_ERROR = Metric(
     range_of=_range,
     score=score,
     score_of_id=score_of_id,
+    reads=("error_range",),
 )

@@ -127,6 +127,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
       number), so that a label counts before its row is read; None where an id is not enough. A metric of rewards has
       neither: the reward is the value.
     - `is_outcome`: whether a label is an outcome of the metric at all; a row whose label is none is left out.
+    - `reads`: the terms that can be set and that its values depend on, but for those of rewards.
     - `unfit`: why an experiment with these terms cannot begin; None where it can.
     - `reads_probabilities`: two answers with one class and other probabilities are scored differently.
     - `bounded_by_disagreement`: two versions differ in it by no more than the share of requests on which their answers
@@ -145,6 +146,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     score_of_id: ScoreId | None = None
     is_outcome: Callable[[float, ExperimentTerms], bool] = lambda _label, _terms: True
     unfit: Callable[[ExperimentTerms], Unfit | None] = fits
+    reads: tuple[str, ...] = ()
     reads_probabilities: bool = False
     bounded_by_disagreement: bool = False
     of: Callable[[ExperimentTerms], str | None] = lambda _terms: None

@@ -87,5 +87,6 @@ COST = Metric(
     range_of=_range,
     score=score,
     score_of_id=score_of_id,
+    reads=("cost_matrix",),
     unfit=_unfit,
 )

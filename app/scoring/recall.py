@@ -42,6 +42,7 @@ RECALL = Metric(
     score_of_id=score_of_id,
     is_outcome=is_positive,
     of=lambda terms: terms.positive_class,
+    reads=("positive_class",),
     unfit=_unfit,
     scale=100,
     unit=" points",

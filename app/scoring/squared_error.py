@@ -31,4 +31,5 @@ SQUARED_ERROR = Metric(
     range_of=_range,
     score=score,
     score_of_id=score_of_id,
+    reads=("error_range",),
 )

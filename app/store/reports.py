@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.experiment import Configuration, ExperimentTerms, SecondaryMetric
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
-from app.domain.report import ExperimentReport, TimelinePoint, VariantReport
+from app.domain.report import ExperimentReport, MetricReport, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
+from app.scoring.table import METRICS
 from app.services.queries.experiments import ExperimentRecord
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING
-from app.store.statements import CURSOR, HEARTBEAT, REPORTS, STATES, report_name, statements
+from app.store.statements import CURSOR, HEARTBEAT, REPORTS, STATES, metrics_name, report_name, statements
 
 
 class ReportTable:
@@ -118,23 +119,41 @@ def _report(connection: Connection, summary: ExperimentSummary) -> ExperimentRep
     if not row:
         return None
     report = msgspec.json.decode(row[0].body, type=ExperimentReport)
-    weights = _weights(connection, summary.id)
+    last = _last(connection, summary.id)
+    weights = {} if last is None else last.weights
     return msgspec.structs.replace(
         report,
         started=iso_utc(summary.started_at_us),
         ended=None if summary.ended_at_us is None else iso_utc(summary.ended_at_us),
         state="running" if summary.ended_at_us is None else "ended",
         variants=tuple(_weighted(variant, weights) for variant in report.variants),
+        metrics=_metrics(connection, last),
     )
 
 
-def _weighted(variant: VariantReport, weights: dict[str, float]) -> VariantReport:
+def _weighted(variant: VariantReport, weights: Mapping[str, float]) -> VariantReport:
     return msgspec.structs.replace(variant, weight=weights.get(variant.version, 0.0))
 
 
-def _weights(connection: Connection, experiment_id: str) -> dict[str, float]:
+def _last(connection: Connection, experiment_id: str) -> Configuration | None:
     rows = _execute(connection, "last_configuration", experiment_id=experiment_id)
-    return dict(msgspec.json.decode(rows[0].body, type=Configuration).weights) if rows else {}
+    return msgspec.json.decode(rows[0].body, type=Configuration) if rows else None
+
+
+def _metrics(connection: Connection, last: Configuration | None) -> tuple[MetricReport, ...]:
+    """The reports of the secondary metrics that the experiment's last configuration names, in its order."""
+    if last is None or not last.secondary:
+        return ()
+    rows = _execute(connection, "row", name=metrics_name(last.experiment_id))
+    made = msgspec.json.decode(rows[0].body, type=list[MetricReport]) if rows else []
+    known = {each.metric: each for each in made}
+    return tuple(known.get(each.metric) or _not_begun(each, last) for each in last.secondary)
+
+
+def _not_begun(metric: SecondaryMetric, last: Configuration) -> MetricReport:
+    found = METRICS[metric.metric]
+    described = found.described(metric.terms(last.terms))
+    return MetricReport(metric=metric.metric, described=described, higher_is_better=found.higher_is_better)
 
 
 def _by_challenger(rows: Sequence[Any]) -> list[list[Any]]:
@@ -181,10 +200,10 @@ class ExperimentTable:
         query = text(f"{named['experiments']} {named[which]}")
         with self._database.begin(READING) as connection:
             rows = connection.execute(query, {"reports": REPORTS, **parameters}).all()
-        return [_record(row) for row in rows]
+            return [_record(row, _metrics(connection, _last(connection, row.id))) for row in rows]
 
 
-def _record(row: Any) -> ExperimentRecord:
+def _record(row: Any, metrics: tuple[MetricReport, ...]) -> ExperimentRecord:
     body = msgspec.json.decode(row.body, type=_Body)
     return ExperimentRecord(
         id=row.id,
@@ -196,4 +215,5 @@ def _record(row: Any) -> ExperimentRecord:
         versions=body.versions,
         champion=body.champion,
         report=msgspec.json.decode(row.report, type=ExperimentReport) if row.report else None,
+        metrics=metrics,
     )

@@ -19,6 +19,10 @@ HEARTBEAT = "heartbeat"
 REPORTS = "report/"
 STATES = f"{CURSOR}/"
 REBUILD = "rebuild/"
+# Of secondary metrics: the register of their spaces, the prefix of each space, and that of their reports.
+METRICS_REGISTER = "metrics"
+METRICS = "metric-"
+_METRIC_REPORTS = "metrics-report/"
 
 # serial: a number is never given twice, or a cursor could meet a new row under an old number.
 # texts, numbers: the members of a JSON array in a parameter. One parameter for any number of members, because databases
@@ -60,6 +64,11 @@ def schema_in_dialect(statement: str, dialect: str) -> str:
 def report_name(experiment_id: str) -> str:
     """The name of the row with an experiment's report."""
     return f"{REPORTS}{experiment_id}"
+
+
+def metrics_name(experiment_id: str) -> str:
+    """The name of the row with the reports of an experiment's secondary metrics."""
+    return f"{_METRIC_REPORTS}{experiment_id}"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Annotated, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from app.routing.policies import POLICIES, THOMPSON
 from app.scoring.cost import require_costs
 from app.scoring.table import metric_of, names_for
 from app.services.control.reference_classes import with_classes
+from app.services.control.secondary import CHANGEABLE, reads, secondary_metrics
 from app.services.control.startup import AvailableVersions, next_terms
 from app.services.control.transitions import started
 from app.services.serving.availability import unknown_version
@@ -47,7 +48,8 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, if given, must
     be the revision in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
     and begins another with them. `ramp` begins a ramp, null ends the one that runs; `weights` and `new_experiment`
-    end it too. `note` is the reason, for the audit log.
+    end it too. `metrics` are the secondary metrics, which may change while an experiment runs, and with them the terms
+    that only they read. `note` is the reason, for the audit log.
     """
 
     weights: Mapping[str, float] | UnsetType = UNSET
@@ -59,6 +61,7 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     epoch: int | UnsetType = UNSET
     note: Annotated[str, Meta(max_length=2000)] | None = None
     new_experiment: bool = False
+    metrics: Annotated[tuple[str, ...], Meta(max_length=32)] | UnsetType | None = UNSET
     metric: str | UnsetType = UNSET
     alpha: Annotated[float, Meta(ge=1e-6, le=0.5)] | UnsetType = UNSET
     baseline: str | UnsetType = UNSET
@@ -88,6 +91,10 @@ def patched(
             f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
         )
     terms = _terms(next_terms(latest) if patch.new_experiment else latest.terms, patch, available)
+    names = latest.metrics if isinstance(patch.metrics, UnsetType) else patch.metrics or ()
+    secondary = secondary_metrics(names, latest, terms, available.task, available.classes, anew=patch.new_experiment)
+    if not patch.new_experiment:
+        _require_same_decision(latest.terms, terms, reads(terms, secondary))
     weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, available)
     changed = replace(
         latest,
@@ -98,6 +105,7 @@ def patched(
         min_duration_s=_given(patch.min_duration_s, latest.min_duration_s),
         cases=available.cases_of(latest.champion, latest.cases) if patch.new_experiment else latest.cases,
         terms=terms,
+        secondary=secondary,
         experiment_id="" if patch.new_experiment else latest.experiment_id,
         ramp=latest.ramp if _leaves_ramp(patch) else None,
     )
@@ -152,12 +160,8 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: Availa
     terms: ExperimentTerms = replace(latest, **given)
     # A term that is given again with its present value is no change, so it needs no new experiment.
     changed = [name for name in given if getattr(terms, name) != getattr(latest, name)]
-    if changed and not patch.new_experiment:
-        raise InvalidRequest(
-            f'{changed[0]} is fixed while an experiment runs: send it with "new_experiment": true, which ends this '
-            "one and begins another",
-            field=changed[0],
-        )
+    if not patch.new_experiment:
+        _require_same_decision(latest, terms, CHANGEABLE)
     _check_metric(terms, changed, available)
     if "baseline" in changed:
         _require_known(str(terms.baseline), available, "baseline")
@@ -165,6 +169,17 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: Availa
         _check_range(name, getattr(terms, name))
     slow_limit(terms.guardrail_slow)
     return _begun(terms, available) if patch.new_experiment else terms
+
+
+def _require_same_decision(latest: ExperimentTerms, terms: ExperimentTerms, changeable: Collection[str]) -> None:
+    """Raise `InvalidRequest` for a term that differs and is not among those that only secondary metrics read."""
+    for name in _TERMS:
+        if name not in changeable and getattr(terms, name) != getattr(latest, name):
+            raise InvalidRequest(
+                f'{name} is fixed while an experiment runs: send it with "new_experiment": true, which ends this '
+                "one and begins another",
+                field=name,
+            )
 
 
 def _begun(terms: ExperimentTerms, available: AvailableVersions) -> ExperimentTerms:

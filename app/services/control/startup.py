@@ -14,11 +14,12 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.contract import Task
-from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, ExperimentTerms, normalised
-from app.errors import SettingError
+from app.domain.experiment import GUARDRAIL_SLOW, CaseFacts, Configuration, ExperimentTerms, SecondaryMetric, normalised
+from app.errors import InvalidRequest, SettingError
 from app.scoring.table import metric_of, names_for
 from app.services.control.reference_classes import ReferenceClasses, with_classes
 from app.services.control.retirement import dropped
+from app.services.control.secondary import fitting, reads, secondary_metrics
 from app.settings import Settings
 
 # The `source` of a configuration, as the store, the audit log and the API have it.
@@ -50,6 +51,7 @@ _LATER_TERMS = {
 }
 # What may change while an experiment runs.
 _OPERATING = ("auto_decide", "drift_threshold", "min_duration_s")
+_METRICS = "metrics"
 _NOTHING_DECIDED = Configuration(epoch=0, experiment_id="", weights={}, terms=ExperimentTerms(metric=""))
 
 
@@ -102,12 +104,13 @@ def reconcile(
     start = _start(settings, available, latest or _NOTHING_DECIDED)
     wanted = _in_same_experiment(start)
     before = start.before
-    if wanted.terms != before.terms or set(start.versions) != before.weights.keys() - start.dropped:
+    if _decides_otherwise(wanted, before) or set(start.versions) != before.weights.keys() - start.dropped:
         terms = with_classes(next_terms(wanted), available.classes)
         unfit = metric_of(terms).unfit(terms)
         if unfit is not None:
             raise SettingError(unfit.variable, unfit.message)
-        wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=terms)
+        secondary = _secondary(start, terms, anew=True)
+        wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=terms, secondary=secondary)
     # Facts of another reference are a reason for no revision: a running experiment goes by those it began with.
     if replace(wanted, epoch=before.epoch, asked=before.asked, cases=before.cases) == before:
         return None
@@ -164,6 +167,8 @@ def _has_changed(name: str, value: object, before: Configuration) -> bool:
     """Whether the environment sets `name` to another value than it did at the last start."""
     if name in before.environment:
         return before.environment[name] != value
+    if name == _METRICS:
+        return bool(value)
     # A setting that an older release did not store counts as changed, also if it is null now. Of the later terms only
     # an explicit one does, and only if the experiment goes by another: an upgrade alone must end no experiment.
     return name not in _LATER_TERMS or value not in (_LATER_TERMS[name], getattr(before.terms, name))
@@ -174,6 +179,7 @@ def _in_same_experiment(start: _Start) -> Configuration:
     before, available = start.before, start.available
     champion = _champion(start)
     terms = _terms(start)
+    terms = replace(terms, baseline=terms.baseline or champion or start.versions[0])
     asked = _asked(start)
     split = {version: weight for version, weight in before.weights.items() if version not in start.dropped}
     weights = _unless_same(split_of(asked, start.versions, available.eligible), split)
@@ -185,7 +191,8 @@ def _in_same_experiment(start: _Start) -> Configuration:
         # A ramp ends with the split that it made: other weights are more recent.
         ramp=before.ramp if weights == split and "weights" not in start.changed else None,
         asked=asked,
-        terms=replace(terms, baseline=terms.baseline or champion or start.versions[0]),
+        terms=terms,
+        secondary=_secondary(start, terms),
         champion=champion,
         # A rollback to a version that is not loaded would find nothing to send the traffic to.
         former_champions=tuple(name for name in before.former_champions if name not in available.retired),
@@ -200,6 +207,7 @@ def explicit_settings(settings: Settings) -> Mapping[str, object]:
     """What the environment sets, as plain JSON data that a later start can compare with."""
     explicit: dict[str, object] = {name: getattr(settings, setting) for name, setting in _TERMS.items()}
     explicit |= {name: getattr(settings, name) for name in ("weights", *_OPERATING)}
+    explicit[_METRICS] = settings.experiment_metrics
     # A round trip through JSON: a tuple would differ from the list that the store gives back.
     plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(explicit))
     return plain
@@ -253,6 +261,25 @@ def _metric(terms: ExperimentTerms, task: Task, changed: Collection[str]) -> str
         )
     # Not an error: the same variables start a service whose models were replaced by ones of another task.
     return possible[0]
+
+
+def _decides_otherwise(wanted: Configuration, before: Configuration) -> bool:
+    """Whether a term differs that is not one of those that only secondary metrics read."""
+    differ = {name for name in _TERMS if getattr(wanted.terms, name) != getattr(before.terms, name)}
+    return bool(differ - reads(wanted.terms, wanted.secondary))
+
+
+def _secondary(start: _Start, terms: ExperimentTerms, anew: bool = False) -> tuple[SecondaryMetric, ...]:
+    """The secondary metrics that were set last; those set long ago do not stop a start with models of another task."""
+    task, before = start.available.task, start.before
+    named = start.settings.experiment_metrics
+    names = named if _METRICS in start.changed else fitting(before.metrics, task)
+    try:
+        return secondary_metrics(names, before, terms, task, start.available.classes, anew)
+    except InvalidRequest as error:
+        field = str(error.field)
+        variable = "EXPERIMENT_METRICS" if field == "metrics" else field.upper()
+        raise SettingError(variable, f"{error.message} (EXPERIMENT_METRICS)") from error
 
 
 def _baseline(terms: ExperimentTerms, start: _Start) -> str | None:

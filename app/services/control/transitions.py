@@ -14,12 +14,13 @@ from app.domain.decision import Change, DecisionAction
 from app.domain.experiment import Configuration, Ramp, normalised
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.services.control.reference_classes import with_classes
+from app.services.control.secondary import renewed
 from app.services.control.startup import AvailableVersions, next_terms
 from app.services.serving.availability import unknown_version
 
 # A roll-back reaches back at most this many champions: each configuration carries the list.
 _FORMER_CHAMPIONS = 50
-_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold", "min_duration_s")
+_SETTINGS = ("champion", "weights", "ramp", "policy", "auto_decide", "drift_threshold", "min_duration_s", "metrics")
 
 
 def ramped(weights: Mapping[str, float], version: str, share: float, baseline: str | None) -> dict[str, float]:
@@ -85,7 +86,8 @@ def decided_by_person(
 
 def _knowing_cases(after: Configuration, available: AvailableVersions) -> Configuration:
     terms = with_classes(after.terms, available.classes)
-    return replace(after, cases=available.cases_of(after.champion, after.cases), terms=terms)
+    secondary = renewed(after, available.classes)
+    return replace(after, cases=available.cases_of(after.champion, after.cases), terms=terms, secondary=secondary)
 
 
 def promoted(latest: Configuration, version: str) -> Configuration:

@@ -17,6 +17,7 @@ from app.domain.report import (
     ComparisonReport,
     ExperimentReport,
     ExperimentState,
+    MetricReport,
     Recommendation,
     TimelinePoint,
     VariantReport,
@@ -47,6 +48,7 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[str, ...]
     champion: str | None
     report: ExperimentReport | None
+    metrics: tuple[MetricReport, ...] = ()
 
 
 class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,7 @@ class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
     champion: str | None
     versions: tuple[str, ...]
     recommendation: Recommendation | None
+    metrics: tuple[MetricReport, ...] = ()
 
 
 def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
@@ -86,6 +89,7 @@ def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
             ComparisonReport(challenger=version, method=method) for version in record.versions if version != baseline
         ),
         recommendation=Recommendation("continue", None, reason),
+        metrics=record.metrics,
     )
 
 
@@ -151,6 +155,7 @@ def entry_of(record: ExperimentRecord) -> ExperimentEntry:
         champion=record.champion,
         versions=record.versions,
         recommendation=None if record.report is None else record.report.recommendation,
+        metrics=record.metrics,
     )
 
 

@@ -33,7 +33,8 @@ class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration in force. `weights` are shares that sum to 1. `epoch` is its revision number, 0 while the store
     cannot be used. `unit` is null in an experiment that a release without units began: each request votes, and a sticky
     user once. `reward_window_s` and `min_duration_s` are seconds. `class_shares` are those of the baseline's reference
-    when the experiment began; null for a regression, and where the manifest does not say."""
+    when the experiment began; null for a regression, and where the manifest does not say. `metrics` are the secondary
+    ones, which are shown and decide nothing."""
 
     epoch: int
     experiment_id: str
@@ -41,6 +42,7 @@ class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     ramp: RampView | None
     policy: str
     metric: str
+    metrics: tuple[str, ...]
     alpha: float
     baseline: str | None
     champion: str | None
@@ -126,6 +128,7 @@ def view(configuration: Configuration) -> ConfigurationView:
         ramp=None if configuration.ramp is None else ramp_view(configuration.ramp),
         policy=configuration.policy,
         metric=terms.metric,
+        metrics=configuration.metrics,
         alpha=terms.alpha,
         baseline=terms.baseline,
         champion=configuration.champion,

@@ -27,7 +27,7 @@ def store():
 
 def beats(store, until_s):
     """The heartbeats, in seconds, where the monitor looks each second."""
-    control = HeartbeatControl(store, store, lambda: store.now_us)
+    control = HeartbeatControl([store], store, lambda: store.now_us)
     for second in range(until_s + 1):
         store.now_us = second * 1_000_000
         control()
