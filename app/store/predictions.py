@@ -137,7 +137,7 @@ class PredictionHistory:
             query = f"{statements('predictions')['page']} {in_dialect(rest, connection.dialect.name)}"
             rows = connection.execute(text(query), parameters).all()
         layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
-        return [_corrected(_answer(row, layouts), corrections.get(row.prediction_id, ())) for row in rows]
+        return [_answer(row, layouts) for row in rows]
 
     def of_ids(self, ids: Collection[str]) -> dict[str, LoggedAnswer]:
         """The rows with these ids that are in the log, by id."""
