@@ -1,15 +1,19 @@
 """The log as the monitor reads it: rows, and the events that they make in one total order.
 
-A prediction's place is (its seq, 0, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1, its
-seq, 0), and a heartbeat's is (the last prediction's seq, 1, the last outcome's seq, its own). Writers exclude each
-other, so this is the order of their commits: nothing ever appears before events that have been read, and every reader
-gets the same events in the same order, whatever its batches.
+A prediction's place is (its seq, 0, 0, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1,
+its seq, 0, 0), a heartbeat's is (the last prediction's seq, 1, the last outcome's seq, its own, 0), and a correction's
+(the last prediction's, 1, the last outcome's, the last heartbeat's, its own). Writers exclude each other, so this is the
+order of their commits: nothing ever appears before events that have been read, and every reader gets the same events
+in the same order, whatever its batches.
+
+An outcome has the value that it has at its place in the reading: that of the last correction that the cursor has
+passed. A rebuild begins behind all corrections, so that each outcome has its last value from the start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -45,7 +49,8 @@ class PredictionRow(msgspec.Struct, frozen=True):
 class OutcomeRow(msgspec.Struct, frozen=True):
     """A row of `feedback`: an outcome with the facts in its signed prediction id. `outcome` is a JSON number.
 
-    `predictions_seen` is the seq of the last prediction when the outcome was written.
+    `predictions_seen` is the seq of the last prediction when the outcome was written. `corrected` is what has replaced
+    `outcome` by now, None where nothing has: the last of `corrections`, at `corrected_at_us`.
     """
 
     seq: int
@@ -60,6 +65,31 @@ class OutcomeRow(msgspec.Struct, frozen=True):
     answer: float
     user_hash: int
     predictions_seen: int
+    corrected: str | None = None
+    corrections: int = 0
+    corrected_at_us: int = 0
+
+    @property
+    def present(self) -> str:
+        """The value that counts by now, a JSON number."""
+        return self.outcome if self.corrected is None else self.corrected
+
+
+class CorrectionRow(msgspec.Struct, frozen=True):
+    """A row of `corrections`: `outcome` took the place of `replaced` (both JSON numbers).
+
+    `*_seen` are the seqs of the last row of each kind when the correction was written.
+    """
+
+    seq: int
+    prediction_id: str
+    kind: OutcomeKind
+    replaced: str
+    outcome: str
+    corrected_at_us: int
+    predictions_seen: int
+    outcomes_seen: int
+    heartbeats_seen: int
 
 
 class PredictionLogged(msgspec.Struct, frozen=True):
@@ -99,15 +129,24 @@ class TimePassed(msgspec.Struct, frozen=True):
     outcomes_seen: int
 
 
-Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined | TimePassed
+class OutcomeCorrected(msgspec.Struct, frozen=True):
+    """An outcome was corrected; `row` is its prediction, None where that is not in the log yet."""
+
+    correction: CorrectionRow
+    outcome: OutcomeRow
+    row: PredictionRow | None
+
+
+Event: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined | TimePassed | OutcomeCorrected
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """How far the log has been processed: the seqs of the last prediction, the last outcome, and the last heartbeat."""
+    """How far the log has been processed: the seqs of the last row of each kind."""
 
     predictions: int = 0
     outcomes: int = 0
     heartbeats: int = 0
+    corrections: int = 0
 
 
 # Above every seq: the databases count up to 2^63 − 1.
@@ -118,7 +157,8 @@ class LogPage(msgspec.Struct, frozen=True):
     """The next rows after a cursor, read in one snapshot of the log, with the rows that they join.
 
     `early`: outcomes that were written before their predictions, which are on this page. `rows`: predictions, by id,
-    that were written before their outcomes, which are on this page. `cursor`: the end of the page.
+    that were written before their outcomes, which are on this page. `cursor`: the end of the page. `corrected`: the
+    outcomes of the `corrections`, by prediction id and kind.
     """
 
     predictions: tuple[PredictionRow, ...]
@@ -127,50 +167,67 @@ class LogPage(msgspec.Struct, frozen=True):
     rows: dict[str, PredictionRow]
     cursor: Cursor
     heartbeats: tuple[TimePassed, ...] = ()
+    corrections: tuple[CorrectionRow, ...] = ()
+    corrected: dict[tuple[str, str], OutcomeRow] = {}
 
     def __len__(self) -> int:
-        return len(self.predictions) + len(self.outcomes) + len(self.heartbeats)
+        return len(self.predictions) + len(self.outcomes) + len(self.heartbeats) + len(self.corrections)
 
 
-Place: TypeAlias = tuple[int, int, int, int]
+Place: TypeAlias = tuple[int, int, int, int, int]
 _Row = TypeVar("_Row")
 
 
 def _of_prediction(row: PredictionRow) -> Place:
-    return row.seq, 0, 0, 0
+    return row.seq, 0, 0, 0, 0
 
 
 def _of_outcome(row: OutcomeRow) -> Place:
-    return row.predictions_seen, 1, row.seq, 0
+    return row.predictions_seen, 1, row.seq, 0, 0
 
 
 def _of_heartbeat(row: TimePassed) -> Place:
-    return row.predictions_seen, 1, row.outcomes_seen, row.seq
+    return row.predictions_seen, 1, row.outcomes_seen, row.seq, 0
 
 
-def consumable(
-    predictions: Sequence[PredictionRow], outcomes: Sequence[OutcomeRow], heartbeats: Sequence[TimePassed], limit: int
-) -> tuple[tuple[PredictionRow, ...], tuple[OutcomeRow, ...], tuple[TimePassed, ...]]:
-    """The rows that can be processed, of up to `limit` of each kind read after one cursor in one snapshot.
+def _of_correction(row: CorrectionRow) -> Place:
+    return row.predictions_seen, 1, row.outcomes_seen, row.heartbeats_seen, row.seq
+
+
+class Found(NamedTuple):
+    """Rows of each kind that were read after one cursor in one snapshot."""
+
+    predictions: Sequence[PredictionRow]
+    outcomes: Sequence[OutcomeRow]
+    heartbeats: Sequence[TimePassed]
+    corrections: Sequence[CorrectionRow] = ()
+
+
+def consumable(found: Found, limit: int) -> Found:
+    """The rows that can be processed, of up to `limit` of each kind.
 
     A list of `limit` rows may go on after its last one, so rows of the other lists with a later place must wait for the
     next page. At least one list is processed completely, so reading never stops.
     """
     # The first place at which a row that was not read can be. A list that is not full is complete, and limits nothing.
     unread: list[Place] = []
-    if len(predictions) >= limit:
-        unread.append((predictions[-1].seq + 1, 0, 0, 0))
-    if len(outcomes) >= limit:
-        unread.append((outcomes[-1].predictions_seen, 1, outcomes[-1].seq + 1, 0))
-    if len(heartbeats) >= limit:
-        unread.append((heartbeats[-1].predictions_seen, 1, heartbeats[-1].outcomes_seen, heartbeats[-1].seq + 1))
+    if len(found.predictions) >= limit:
+        unread.append((found.predictions[-1].seq + 1, 0, 0, 0, 0))
+    if len(found.outcomes) >= limit:
+        unread.append((found.outcomes[-1].predictions_seen, 1, found.outcomes[-1].seq + 1, 0, 0))
+    if len(found.heartbeats) >= limit:
+        last = found.heartbeats[-1]
+        unread.append((last.predictions_seen, 1, last.outcomes_seen, last.seq + 1, 0))
+    if len(found.corrections) >= limit:
+        unread.append((*_of_correction(found.corrections[-1])[:4], found.corrections[-1].seq + 1))
     if not unread:
-        return tuple(predictions), tuple(outcomes), tuple(heartbeats)
+        return found
     end = min(unread)
-    return (
-        _before(end, predictions, _of_prediction),
-        _before(end, outcomes, _of_outcome),
-        _before(end, heartbeats, _of_heartbeat),
+    return Found(
+        _before(end, found.predictions, _of_prediction),
+        _before(end, found.outcomes, _of_outcome),
+        _before(end, found.heartbeats, _of_heartbeat),
+        _before(end, found.corrections, _of_correction),
     )
 
 
@@ -192,7 +249,14 @@ def in_order(page: LogPage) -> list[Event]:
     for outcome in page.outcomes:
         known = page.rows.get(outcome.prediction_id)
         # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
-        joined = [OutcomeJoined(outcome, known)] if known is not None and known.seq <= outcome.predictions_seen else []
-        keyed.append((_of_outcome(outcome), [FeedbackReceived(outcome), *joined]))
+        follows = known is not None and known.seq <= outcome.predictions_seen
+        keyed.append((_of_outcome(outcome), [FeedbackReceived(outcome)]))
+        if known is not None and follows:
+            keyed[-1][1].append(OutcomeJoined(outcome, known))
+    for correction in page.corrections:
+        outcome = page.corrected[correction.prediction_id, correction.kind]
+        known = page.rows.get(correction.prediction_id)
+        joined = known if known is not None and known.seq <= correction.predictions_seen else None
+        keyed.append((_of_correction(correction), [OutcomeCorrected(correction, outcome, joined)]))
     keyed.sort(key=lambda entry: entry[0])
     return [event for _, events in keyed for event in events]

@@ -134,7 +134,7 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # States of another layout are computed anew from the log: they lack what this release's projection counts.
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 
 
 class LogTotals(msgspec.Struct):

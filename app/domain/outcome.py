@@ -22,7 +22,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """An outcome; `fact` is what the signed prediction id says of the answer.
 
     `value` is canonical, so that one outcome reported in two forms counts once: a class id (int) for the label of a
-    classification, a float for a number. `item` is its position in the list of the request.
+    classification, a float for a number. `item` is its position in the list of the request. `corrected_by`: the
+    administrator who says that it replaces what is recorded; None: nothing may be replaced. `classes` name class ids.
     """
 
     prediction_id: str
@@ -30,6 +31,12 @@ class Outcome(msgspec.Struct, frozen=True):
     value: int | float
     fact: ServedFact
     item: int = 0
+    corrected_by: str | None = None
+    classes: tuple[str, ...] = ()
+
+    def named(self, value: int | float) -> str | int | float:
+        """A value of this kind as people read it: a class by its name."""
+        return self.classes[value] if isinstance(value, int) and 0 <= value < len(self.classes) else value
 
 
 def label_of(actual: object, contract: FeatureContract) -> int | float:

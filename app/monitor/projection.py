@@ -19,6 +19,8 @@ class EventReads(Protocol):
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None) -> LogPage: ...
 
+    def newest_correction(self) -> int: ...
+
     def configurations(self, epochs: Iterable[int]) -> dict[int, Configuration]: ...
 
     def layouts(self, ids: Iterable[int]) -> dict[int, LoggedLayout]: ...
@@ -79,14 +81,18 @@ def step(
     states: DerivedStates,
     batch_rows: int = BATCH_ROWS,
     until: Cursor | None = None,
+    begin: Cursor = Cursor(),  # noqa: B008
 ) -> int:
     """Process the next batch of the log (nothing after `until`); returns its number of rows, 0 at the end of the log.
+
+    The first batch is read after `begin`, which a rebuild puts behind the corrections: then each outcome has its last
+    value from the start.
 
     Everything is read anew from the store and nothing is kept: after a failure, a kill or another monitor's step the
     next call continues from what is written. Raises `StoreUnavailable`.
     """
     before = states.cursor(projection.name)
-    page = log.page(before, batch_rows, until)
+    page = log.page(begin if before == Cursor() else before, batch_rows, until)
     if not len(page):
         return 0
     reads = DerivedReads(

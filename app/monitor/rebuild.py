@@ -113,11 +113,13 @@ def rebuild(
     if not (resume and layout_of(fresh.states) == STATE_LAYOUT):
         _discard(fresh.states, names, between)  # a rebuild that was killed left its state there
     was_outdated = is_outdated(live.states)
+    begin = Cursor(corrections=log.newest_correction())
     rows = 0
     for _ in range(_TRIES):
         at = {name: live.states.cursor(name) for name in names}
         for projection in projections:
-            rows = _catch_up(projection, log, fresh.states, _end(at[projection.name], was_outdated), rows, between)
+            end = _end(at[projection.name], was_outdated)
+            rows = _catch_up(projection, log, fresh.states, (begin, end), rows, between)
         before = Publisher(log, live.states, live.reports, now_us)
         after = Publisher(log, fresh.states, fresh.reports, now_us, more_checks)
         summaries = log.experiments()
@@ -147,20 +149,21 @@ def _end(live_at: Cursor, was_outdated: bool) -> Cursor | None:
     """Where a rebuild ends: nothing is processed after it."""
     if live_at == Cursor():
         return None
-    # A release without heartbeats has moved the other two numbers alone: the rebuild takes those that they passed.
-    return msgspec.structs.replace(live_at, heartbeats=EVERY) if was_outdated else live_at
+    # Earlier releases have moved fewer numbers: the rebuild takes all that those they moved have passed.
+    return msgspec.structs.replace(live_at, heartbeats=EVERY, corrections=EVERY) if was_outdated else live_at
 
 
 def _catch_up(
     projection: Projection,
     log: EventReads,
     fresh: DerivedStates,
-    until: Cursor | None,
+    bounds: tuple[Cursor, Cursor | None],
     rows: int,
     between: Callable[[int], None],
 ) -> int:
-    """Process the log until there; returns `rows` and the number of rows processed."""
-    while found := step(projection, log, fresh, until=until):
+    """Process the log within `bounds`; returns `rows` and the number of rows processed."""
+    begin, until = bounds
+    while found := step(projection, log, fresh, until=until, begin=begin):
         rows += found
         between(rows)
     return rows

@@ -139,3 +139,27 @@ def _of_range(rewards: Rewards, declared: Range, *, enough: bool) -> list[str]:
             "a range nearer to what occurs decides sooner"
         )
     return found
+
+
+_MANY_CORRECTIONS = 0.01
+
+
+def correction_notes(corrections: int, since: int, outcomes: int, *, since_decision: bool) -> tuple[str, ...]:
+    """Sentences on corrected outcomes: what evidence still counts, whether they are many, and whether they came late.
+
+    Evidence is only as good as the corrections are blind: whoever corrects and sees who leads can decide who wins.
+    """
+    notes = []
+    if since:
+        notes.append(
+            f"{since:,} outcome{'s were' if since != 1 else ' was'} corrected after entering the evidence: p, verdict "
+            "and interval count the first values until the monitor is rebuilt (bakeoff monitor --rebuild)"
+        )
+    if corrections > _MANY_CORRECTIONS * outcomes:
+        notes.append(
+            f"{corrections:,} corrections of {outcomes:,} outcomes are many: rebuilt evidence holds only if outcomes "
+            "were corrected without regard to which version they favour"
+        )
+    if since_decision:
+        notes.append("outcomes were corrected after the experiment was decided: the decision rests on the earlier ones")
+    return tuple(notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,17 @@ from sqlalchemy import Connection, text
 
 from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
-from app.domain.log_event import EVERY, Cursor, LogPage, OutcomeRow, PredictionRow, TimePassed, consumable
+from app.domain.log_event import (
+    EVERY,
+    CorrectionRow,
+    Cursor,
+    Found,
+    LogPage,
+    OutcomeRow,
+    PredictionRow,
+    TimePassed,
+    consumable,
+)
 from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING
@@ -28,29 +38,24 @@ class EventLog:
     def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
         """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot.
 
-        Of the heartbeats there is none either whose place is after the predictions and outcomes of `until`.
+        Of heartbeats and corrections there is none either whose place is after the predictions and outcomes of `until`.
         """
-        end = until or Cursor(EVERY, EVERY, EVERY)
+        end = until or Cursor(EVERY, EVERY, EVERY, EVERY)
         with self._database.begin(READING) as connection:
             predictions = _after(connection, "predictions", cursor.predictions, end.predictions, limit)
             outcomes = _after(connection, "outcomes", cursor.outcomes, end.outcomes, limit)
             beats = _heartbeats(connection, cursor.heartbeats, end, limit)
+            corrected = _corrections(connection, cursor.corrections, end, limit)
             # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.
-            rows, received, passed = consumable(
-                [*map(_prediction, predictions)], [*map(_outcome, outcomes)], beats, limit
+            found = consumable(
+                Found([*map(_prediction, predictions)], [*map(_outcome, outcomes)], beats, corrected), limit
             )
-            return LogPage(
-                predictions=rows,
-                outcomes=received,
-                early=_early(connection, rows),
-                rows=_known(connection, received),
-                heartbeats=passed,
-                cursor=Cursor(
-                    rows[-1].seq if rows else cursor.predictions,
-                    received[-1].seq if received else cursor.outcomes,
-                    passed[-1].seq if passed else cursor.heartbeats,
-                ),
-            )
+            return _page(connection, found, cursor)
+
+    def newest_correction(self) -> int:
+        """The seq of the newest correction, 0 where there is none. One indexed read."""
+        with self._database.begin(READING) as connection:
+            return _newest_correction(connection)
 
     def newest_epoch(self) -> int:
         """The revision of the configuration in force, 0 where there is none. One indexed read."""
@@ -108,6 +113,84 @@ class HeartbeatLog:
         # Under the write lock, which makes its place exact.
         with self._database.begin(MONITORING) as connection:
             connection.execute(text(statements("monitor")["append_heartbeat"]), {"at_us": self._now_us()})
+
+
+def _page(connection: Connection, found: Found, before: Cursor) -> LogPage:
+    """What was found after `before`, with what it joins."""
+    early = _early(connection, found.predictions)
+    subjects = _subjects(connection, found.corrections)
+    known = _known(connection, (*found.outcomes, *subjects.values()))
+    outcomes: Sequence[OutcomeRow] = found.outcomes
+    if _newest_correction(connection):
+        corrections = _all_corrections(connection, (outcome.prediction_id for outcome in (*outcomes, *early)))
+        seqs = {row.prediction_id: row.seq for row in found.predictions}
+        outcomes = [_as_of(outcome, corrections, before.corrections) for outcome in outcomes]
+        # A prediction that is logged after its outcome joins the value that the outcome has by then.
+        early = tuple(
+            _as_of(outcome, corrections, before.corrections, seqs[outcome.prediction_id]) for outcome in early
+        )
+    return LogPage(
+        predictions=tuple(found.predictions),
+        outcomes=tuple(outcomes),
+        early=early,
+        rows=known,
+        heartbeats=tuple(found.heartbeats),
+        corrections=tuple(found.corrections),
+        corrected=subjects,
+        cursor=Cursor(
+            _last(found.predictions, before.predictions),
+            _last(found.outcomes, before.outcomes),
+            _last(found.heartbeats, before.heartbeats),
+            _last(found.corrections, before.corrections),
+        ),
+    )
+
+
+def _last(rows: Sequence[PredictionRow | OutcomeRow | TimePassed | CorrectionRow], before: int) -> int:
+    return rows[-1].seq if rows else before
+
+
+def _as_of(
+    outcome: OutcomeRow, corrections: Mapping[tuple[str, str], Sequence[CorrectionRow]], passed: int, seq: int = 0
+) -> OutcomeRow:
+    """The outcome with the value that it has where `passed` corrections, and all before the prediction `seq`, hold."""
+    own = corrections.get((outcome.prediction_id, outcome.kind), ())
+    holding = [each for each in own if each.seq <= passed or each.predictions_seen < seq]
+    if not holding:
+        return outcome
+    return msgspec.structs.replace(
+        outcome,
+        corrected=holding[-1].outcome,
+        corrections=len(holding),
+        corrected_at_us=holding[-1].corrected_at_us,
+    )
+
+
+def _newest_correction(connection: Connection) -> int:
+    return int(connection.execute(text(statements("monitor")["newest_correction"])).scalar_one())
+
+
+def _corrections(connection: Connection, after: int, end: Cursor, limit: int) -> list[CorrectionRow]:
+    named = statements("monitor")
+    values = {"predictions": end.predictions, "outcomes": end.outcomes, "until": end.corrections}
+    query = text(f"{named['corrections']} {named['corrections_after']}")
+    return [CorrectionRow(*row) for row in connection.execute(query, {"after": after, "limit": limit, **values})]
+
+
+def _all_corrections(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, str], list[CorrectionRow]]:
+    """Every correction of the outcomes of these predictions, in order, by prediction id and kind."""
+    found: dict[tuple[str, str], list[CorrectionRow]] = {}
+    for row in _of_ids(connection, "corrections", ids):
+        found.setdefault((row.prediction_id, row.kind), []).append(CorrectionRow(*row))
+    return found
+
+
+def _subjects(connection: Connection, corrections: Sequence[CorrectionRow]) -> dict[tuple[str, str], OutcomeRow]:
+    """The outcomes of these corrections as they were received, by prediction id and kind."""
+    if not corrections:
+        return {}
+    rows = map(_outcome, _of_ids(connection, "outcomes", (each.prediction_id for each in corrections)))
+    return {(row.prediction_id, row.kind): row for row in rows}
 
 
 def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:

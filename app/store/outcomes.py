@@ -1,14 +1,21 @@
-"""The log of outcomes: each prediction and kind once, on disk before the call returns."""
+"""The log of outcomes and of their corrections: on disk before the call returns.
+
+Each prediction has one outcome of a kind. What an administrator replaces stays: the correction is a row of its own,
+with its place in the order of events and an entry in the audit log.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import Connection, text
 
+from app.domain.decision import CORRECT, Change
 from app.domain.outcome import Outcome
 from app.errors import BakeoffError, Contradiction
 from app.files import lock_if_possible
@@ -18,10 +25,24 @@ from app.store.kinds import DURABLE
 from app.store.statements import statements
 
 _Known = dict[tuple[str, str], str]
+# An audit entry lists so many of the outcomes that one call replaced; `corrections` has all of them.
+_LISTED = 20
+
+
+class _Correction(NamedTuple):
+    outcome: Outcome
+    replaced: str
+
+
+class _New(NamedTuple):
+    """What is to be written, in order: a correction of an outcome may be in the same transaction as the outcome."""
+
+    outcomes: list[Outcome]
+    corrections: list[_Correction]
 
 
 class FeedbackLog:
-    """Appends to `feedback`; `now_us` is the clock (µs since 1970, UTC).
+    """Appends to `feedback` and `corrections`; `now_us` is the clock (µs since 1970, UTC).
 
     The processes of a host exclude each other by the file `lock_file` where the store does not serve them in order.
     """
@@ -43,59 +64,135 @@ class FeedbackLog:
         alone = lock_if_possible(self._lock_file) if self._lock_file else nullcontext()
         with alone, self._database.begin(DURABLE) as connection:
             known = _known(connection, submissions)
-            new: list[Outcome] = []
+            new = _New([], [])
             results = [_settle(outcomes, known, new) for outcomes in submissions]
-            if new:
-                self._append(connection, new)
+            if new.outcomes or new.corrections:
+                at_us, seen = self._now_us(), _number(connection, "predictions_seen")
+                if new.outcomes:
+                    _APPEND[connection.dialect.name](connection, _rows(new.outcomes, at_us, seen))
+                if new.corrections:
+                    _append_corrections(connection, new.corrections, at_us, seen)
         return results
 
-    def _append(self, connection: Connection, outcomes: Sequence[Outcome]) -> None:
-        seen = connection.execute(text(statements("feedback")["predictions_seen"])).scalar_one()
-        received_at_us = self._now_us()
-        rows = [
-            {
-                "prediction_id": outcome.prediction_id,
-                "kind": outcome.kind,
-                "outcome": _canonical(outcome),
-                "received_at_us": received_at_us,
-                "version_ordinal": outcome.fact.version_ordinal,
-                "epoch": outcome.fact.epoch,
-                "counts": outcome.fact.counts,
-                "randomised": outcome.fact.randomised,
-                "answer": outcome.fact.answer,
-                "user_hash": outcome.fact.user_hash,
-                "predictions_seen": seen,
-            }
-            for outcome in outcomes
-        ]
-        connection.execute(text(statements("feedback")["append"]), rows)
+
+def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "prediction_id": outcome.prediction_id,
+            "kind": outcome.kind,
+            "outcome": _canonical(outcome),
+            "received_at_us": at_us,
+            "version_ordinal": outcome.fact.version_ordinal,
+            "epoch": outcome.fact.epoch,
+            "counts": outcome.fact.counts,
+            "randomised": outcome.fact.randomised,
+            "answer": outcome.fact.answer,
+            "user_hash": outcome.fact.user_hash,
+            "predictions_seen": seen,
+        }
+        for outcome in outcomes
+    ]
+
+
+def _append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    connection.execute(text(statements("feedback")["append"]), rows)
+
+
+def _append_arrays(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    # One array a column, and one statement: a statement a row took the server most of a call with many labels.
+    arrays = {name: [row[name] for row in rows] for name in rows[0]}
+    connection.execute(text(statements("feedback")["append_arrays"]), arrays)
+
+
+_APPEND: Mapping[str, Callable[[Connection, Sequence[Mapping[str, Any]]], None]] = {
+    "sqlite": _append_rows,
+    "postgresql": _append_arrays,
+}
+
+
+def _append_corrections(connection: Connection, corrections: Sequence[_Correction], at_us: int, seen: int) -> None:
+    """Write the corrections, behind the outcomes of the same transaction, and an audit entry for each actor."""
+    by_actor: dict[str, list[_Correction]] = {}
+    for correction in corrections:
+        by_actor.setdefault(correction.outcome.corrected_by or "", []).append(correction)
+    entries = {actor: _audited(connection, actor, own, at_us) for actor, own in by_actor.items()}
+    place = {"outcomes_seen": _number(connection, "outcomes_seen")}
+    place["heartbeats_seen"] = _number(connection, "heartbeats_seen")
+    rows = [
+        {
+            "prediction_id": outcome.prediction_id,
+            "kind": outcome.kind,
+            "replaced": replaced,
+            "outcome": _canonical(outcome),
+            "corrected_at_us": at_us,
+            "actor": outcome.corrected_by,
+            "decision": entries[outcome.corrected_by or ""],
+            "predictions_seen": seen,
+            **place,
+        }
+        for outcome, replaced in corrections
+    ]
+    connection.execute(text(statements("feedback")["append_correction"]), rows)
+
+
+def _audited(connection: Connection, actor: str, corrections: Sequence[_Correction], at_us: int) -> int:
+    """The number of the audit entry of these corrections."""
+    changes: dict[str, Change] = {}
+    for outcome, replaced in corrections[:_LISTED]:
+        name = f"{outcome.kind} of {outcome.prediction_id}"
+        # Of several corrections of one outcome in one call, the entry has the first value and the last.
+        before = changes[name].before if name in changes else outcome.named(msgspec.json.decode(replaced))
+        changes[name] = Change(before, outcome.named(outcome.value))
+    count = len(corrections)
+    note = f"{count:,} outcome{'' if count == 1 else 's'} replaced"
+    if count > _LISTED:
+        note += f"; the first {_LISTED} are listed, and the history of each prediction has its own"
+    row = {"at_us": at_us, "actor": actor, "action": CORRECT, "note": note}
+    row |= dict.fromkeys(("version", "experiment_id", "epoch", "evidence"))
+    row["changes"] = msgspec.json.encode(changes).decode()
+    return int(connection.execute(text(statements("decisions")["append"]), row).scalar_one())
+
+
+def _number(connection: Connection, statement: str) -> int:
+    return int(connection.execute(text(statements("feedback")[statement])).scalar_one())
 
 
 def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> _Known:
+    """The outcomes that are recorded, each with its last value."""
     ids = sorted({outcome.prediction_id for outcomes in submissions for outcome in outcomes})
     query = text(statements("feedback", connection.dialect.name)["known"])
     rows = connection.execute(query, {"ids": msgspec.json.encode(ids).decode()})
     return {(row.prediction_id, row.kind): row.outcome for row in rows}
 
 
-def _settle(outcomes: Sequence[Outcome], known: _Known, new: list[Outcome]) -> Receipt | BakeoffError:
+def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | BakeoffError:
     """Add one submission to `known` and `new`, as a whole or not at all."""
-    fresh: dict[tuple[str, str], Outcome] = {}
+    values: _Known = {}
+    fresh: list[Outcome] = []
+    corrections: list[_Correction] = []
     for outcome in outcomes:
         key, value = (outcome.prediction_id, outcome.kind), _canonical(outcome)
-        before = _canonical(fresh[key]) if key in fresh else known.get(key)
+        before = values.get(key) or known.get(key)
         if before is None:
-            fresh[key] = outcome
-        elif before != value:
+            fresh.append(outcome)
+        elif before == value:
+            continue
+        elif outcome.corrected_by is None:
             return _contradiction(outcome, before, alone=outcomes[-1].item == 0)
-    known.update((key, _canonical(outcome)) for key, outcome in fresh.items())
-    new.extend(fresh.values())
-    return Receipt(accepted=len(fresh), duplicates=len(outcomes) - len(fresh))
+        else:
+            corrections.append(_Correction(outcome, before))
+        values[key] = value
+    known.update(values)
+    new.outcomes.extend(fresh)
+    new.corrections.extend(corrections)
+    accepted = len(fresh) + len(corrections)
+    return Receipt(accepted, len(outcomes) - accepted, corrected=len(corrections) or UNSET)
 
 
 def _contradiction(outcome: Outcome, before: str, *, alone: bool) -> Contradiction:
     error = Contradiction(
-        f"the {outcome.kind} of this prediction is recorded as {before}; an outcome cannot be changed",
+        f"the {outcome.kind} of this prediction is recorded as {before}; an outcome cannot be changed, except by an "
+        'administrator, who says "correct": true',
         field=outcome.kind,
     )
     return error if alone else error.within("item", outcome.item)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError
 from app.domain.columns import LoggedLayout
 from app.services.ports import KEY_DAYS, LoggedPrediction
 from app.services.queries.history import Name, NameKind, Place
-from app.services.queries.logged_answers import LoggedAnswer
+from app.services.queries.logged_answers import LoggedAnswer, LoggedCorrection
 from app.store.engine import Database
 from app.store.kinds import READING, RECORDING
 from app.store.layouts import LayoutReads, LayoutWrites
@@ -136,8 +136,9 @@ class PredictionHistory:
         with self._database.begin(READING) as connection:
             query = f"{statements('predictions')['page']} {in_dialect(rest, connection.dialect.name)}"
             rows = connection.execute(text(query), parameters).all()
+            corrections = _corrections(connection, [row.prediction_id for row in rows])
         layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
-        return [_answer(row, layouts) for row in rows]
+        return [_corrected(_answer(row, layouts), corrections.get(row.prediction_id, ())) for row in rows]
 
     def of_ids(self, ids: Collection[str]) -> dict[str, LoggedAnswer]:
         """The rows with these ids that are in the log, by id."""
@@ -185,6 +186,23 @@ class OwnKeys:
         with self._database.begin(READING) as connection:
             query = text(statements("predictions", connection.dialect.name)["bound"])
             return {row.own_key: row.prediction_id for row in connection.execute(query, parameters)}
+
+
+def _corrections(connection: Connection, ids: Sequence[str]) -> dict[str, list[LoggedCorrection]]:
+    named = statements("predictions", connection.dialect.name)
+    found: dict[str, list[LoggedCorrection]] = {}
+    if connection.execute(text(named["any_correction"])).first() is not None:
+        for row in connection.execute(text(named["corrections"]), {"ids": msgspec.json.encode(ids).decode()}):
+            found.setdefault(row.prediction_id, []).append(LoggedCorrection(*row[1:]))
+    return found
+
+
+def _corrected(row: LoggedAnswer, corrections: Sequence[LoggedCorrection]) -> LoggedAnswer:
+    """The row with the last value of each outcome."""
+    if not corrections:
+        return row
+    last = {each.kind: each.outcome for each in corrections}
+    return msgspec.structs.replace(row, corrections=tuple(corrections), **last)
 
 
 def _answer(row: Any, layouts: Mapping[int, LoggedLayout]) -> LoggedAnswer:

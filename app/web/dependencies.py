@@ -15,6 +15,7 @@ from app.services.queries.history import HistoryPage, Name
 from app.services.queries.logged_answers import PredictionDetail
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
+from app.services.recording.outcome_items import NOT_CORRECTING, Correcting
 from app.services.serving.health import Health
 from app.services.serving.live_models import LiveModels
 from app.services.serving.predictor import Predictor
@@ -36,9 +37,13 @@ class OutcomeReceiver(Protocol):
     Raises what `app.services.recording.feedback.Feedback` raises.
     """
 
-    def accept(self, items: Sequence[Any], /, *, from_file: bool = False) -> Receipt: ...
+    def accept(
+        self, items: Sequence[Any], /, *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING
+    ) -> Receipt: ...
 
-    def accept_each(self, items: Sequence[Any], /, *, from_file: bool = False) -> Receipt: ...
+    def accept_each(
+        self, items: Sequence[Any], /, *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING
+    ) -> Receipt: ...
 
 
 class RequestMetrics(Protocol):
@@ -69,10 +74,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     history: HistoryQueries
     feedback: OutcomeReceiver
     experiments: Experiments
+    disagreements: Disagreements
     decisions: Decisions
     drift: Drift
     reload: Reload
     metrics: RequestMetrics
     recorder: Recording
-    disagreements: Disagreements
     draining: Callable[[], bool]

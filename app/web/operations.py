@@ -93,6 +93,14 @@ def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
     _require(environ, (settings.admin_token,))
 
 
+def require_admin_to(what: str, settings: Settings, environ: dict[str, Any]) -> None:
+    """The same for a part of a call that others may make: the refusal says which. Raises what `require_admin` raises."""
+    try:
+        require_admin(settings, environ)
+    except (Unauthorised, Forbidden) as error:
+        raise type(error)(f"{what} needs ADMIN_TOKEN: {error.message}", field=error.field) from error
+
+
 def allow_anyone(_settings: Settings, _environ: dict[str, Any]) -> None:
     """Accept every caller."""
 

@@ -157,7 +157,7 @@ class AcceptingFeedback:
     def __init__(self):
         self.taken, self.from_file = [], None
 
-    def accept(self, items, *, from_file=False):
+    def accept(self, items, *, from_file=False, correcting=None):
         self.from_file = from_file
         for index, item in enumerate(items):
             if isinstance(item, BakeoffError):
@@ -165,7 +165,7 @@ class AcceptingFeedback:
         self.taken += items
         return Receipt(accepted=len(items), duplicates=0)
 
-    def accept_each(self, items, *, from_file=False):
+    def accept_each(self, items, *, from_file=False, correcting=None):
         self.from_file = from_file
         refused = [ItemReceipt("invalid") if isinstance(item, BakeoffError) else None for item in items]
         self.taken += [item for item, refusal in zip(items, refused, strict=True) if refusal is None]

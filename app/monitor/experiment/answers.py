@@ -77,12 +77,12 @@ def apply_label(
     before = [ledger.has_voted(ids, at) for at in range(len(state.pairs))]
     voters: set[str] = set()
     for at, (challenger, pair) in enumerate(state.pairs.items()):
-        gain = _gain(plan, values, challenger)
+        gain = gain_of(plan, values, challenger)
         _compare(plan, fact, (pair, challenger, at), gain, (ledger, ids))
         if gain is None:
             continue
         pair.outcomes += 1
-        _count_row(plan, pair, values[plan.baseline], values[challenger])
+        count_row(plan, pair, values[plan.baseline], values[challenger])
         if before[at]:
             continue
         ledger.vote(ids, at)
@@ -95,7 +95,7 @@ def apply_label(
     _score_all(state, plan, values, voters)
 
 
-def _gain(plan: ExperimentPlan, values: Values, challenger: str) -> float | None:
+def gain_of(plan: ExperimentPlan, values: Values, challenger: str) -> float | None:
     """The challenger's gain; None where one of the two was not asked, or has no value."""
     base, other = values.get(plan.baseline), values.get(challenger)
     return None if base is None or other is None else plan.metric.gain(plan.terms, base, other)
@@ -127,24 +127,26 @@ def _compare(
         pair.gate.losses += lost
 
 
-def _count_row(plan: ExperimentPlan, pair: PairState, baseline: float | None, challenger: float | None) -> None:
+def count_row(
+    plan: ExperimentPlan, pair: PairState, baseline: float | None, challenger: float | None, times: int = 1
+) -> None:
     """Count a labelled row, however often its unit came: by how much the challenger is better, and who was right.
 
-    Who was right is shown for metrics of right (1) and wrong (0) answers only.
+    Who was right is shown for metrics of right (1) and wrong (0) answers only. −1 `times` takes the row out again.
     """
     assert baseline is not None
     assert challenger is not None
-    pair.improvements += challenger - baseline if plan.metric.higher_is_better else baseline - challenger
+    pair.improvements += times * (challenger - baseline if plan.metric.higher_is_better else baseline - challenger)
     declared = plan.metric.range_of(plan.terms)
-    pair.outside += (
+    pair.outside += times * (
         declared is not None
         and not declared.low <= min(baseline, challenger) <= max(baseline, challenger) <= declared.high
     )
     cells = pair.cells
-    cells.both += baseline == challenger == 1
-    cells.baseline += baseline == 1 and challenger == 0
-    cells.challenger += baseline == 0 and challenger == 1
-    cells.neither += baseline == challenger == 0
+    cells.both += times * (baseline == challenger == 1)
+    cells.baseline += times * (baseline == 1 and challenger == 0)
+    cells.challenger += times * (baseline == 0 and challenger == 1)
+    cells.neither += times * (baseline == challenger == 0)
 
 
 def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:

@@ -14,7 +14,14 @@ from typing import TypeAlias
 
 import msgspec
 
-from app.domain.log_event import FeedbackReceived, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.log_event import (
+    FeedbackReceived,
+    OutcomeCorrected,
+    OutcomeJoined,
+    OutcomeRow,
+    PredictionLogged,
+    PredictionRow,
+)
 from app.domain.monitor_state import UserFact
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
@@ -143,11 +150,34 @@ class JoinedFact(msgspec.Struct, frozen=True):
         return self.outcome.user_hash
 
 
-Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact
+class CorrectedFact(msgspec.Struct, frozen=True):
+    """A corrected outcome as it was received, with the value before and after.
+
+    `joined` are the same once its prediction's row is in the log, None until then.
+    """
+
+    received: tuple[FeedbackFact, FeedbackFact]
+    joined: tuple[JoinedFact, JoinedFact] | None
+    corrected_at_us: int
+
+    @property
+    def outcome(self) -> OutcomeRow:
+        """The outcome that was corrected."""
+        return self.received[0].outcome
+
+    @property
+    def kind(self) -> OutcomeKind:
+        """A label or a reward."""
+        return self.outcome.kind
+
+
+Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact | CorrectedFact
 
 
 def fact_of(
-    event: PredictionLogged | FeedbackReceived | OutcomeJoined, names: Mapping[int, str], weights: Mapping[str, float]
+    event: PredictionLogged | FeedbackReceived | OutcomeJoined | OutcomeCorrected,
+    names: Mapping[int, str],
+    weights: Mapping[str, float],
 ) -> Fact:
     """The event decoded; `names` are the versions by ordinal, `weights` those of its config revision."""
     if isinstance(event, PredictionLogged):
@@ -156,14 +186,42 @@ def fact_of(
         # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
         answers = _answers(row) if row.counts else {}
         return PredictionFact(row, marks_of_row(row), answers, split_of(row.epoch, weights, lacking), lacking)
-    outcome = event.outcome
-    value = bounded(float(msgspec.json.decode(outcome.outcome)))
+    if isinstance(event, OutcomeCorrected):
+        return _corrected(event, names, weights)
     if isinstance(event, OutcomeJoined):
-        row, lacking = event.row, _lacking(event.row)
-        split = split_of(row.epoch, weights, lacking)
-        return JoinedFact(outcome, row, marks_of_row(row), value, _answers(row), event.at_us, split, lacking)
+        return _joined(event, weights)
+    return _received(event.outcome, names, weights)
+
+
+def _value(text: str) -> float:
+    return bounded(float(msgspec.json.decode(text)))
+
+
+def _joined(event: OutcomeJoined, weights: Mapping[str, float]) -> JoinedFact:
+    row, lacking = event.row, _lacking(event.row)
+    split = split_of(row.epoch, weights, lacking)
+    value = _value(event.outcome.present)
+    return JoinedFact(event.outcome, row, marks_of_row(row), value, _answers(row), event.at_us, split, lacking)
+
+
+def _received(outcome: OutcomeRow, names: Mapping[int, str], weights: Mapping[str, float]) -> FeedbackFact:
     served = names.get(outcome.version_ordinal)
-    return FeedbackFact(outcome, _marks_of_outcome(outcome), served, value, Split(outcome.epoch, weights))
+    split = Split(outcome.epoch, weights)
+    return FeedbackFact(outcome, _marks_of_outcome(outcome), served, _value(outcome.present), split)
+
+
+def _corrected(event: OutcomeCorrected, names: Mapping[int, str], weights: Mapping[str, float]) -> CorrectedFact:
+    before, after = _value(event.correction.replaced), _value(event.correction.outcome)
+    received = _received(event.outcome, names, weights)
+    joined = None
+    if event.row is not None:
+        first = _joined(OutcomeJoined(event.outcome, event.row), weights)
+        joined = (msgspec.structs.replace(first, value=before), msgspec.structs.replace(first, value=after))
+    return CorrectedFact(
+        (msgspec.structs.replace(received, value=before), msgspec.structs.replace(received, value=after)),
+        joined,
+        event.correction.corrected_at_us,
+    )
 
 
 def marks_of_row(row: PredictionRow) -> Marks:
@@ -219,17 +277,17 @@ class Rules(msgspec.Struct, frozen=True):
     fallbacks_count: bool
     sticky_epochs: frozenset[int]
 
-    def is_sticky(self, fact: Fact) -> bool:
+    def is_sticky(self, fact: PredictionFact | FeedbackFact | JoinedFact) -> bool:
         """Whether the version followed from the user, whose requests then are one draw."""
         # The id of a fallback answer does not say how the failed version was chosen.
         return fact.user_hash != 0 and (fact.marks.sticky or (_fell_back(fact) and fact.epoch in self.sticky_epochs))
 
-    def is_draw(self, fact: Fact) -> bool:
+    def is_draw(self, fact: PredictionFact | FeedbackFact | JoinedFact) -> bool:
         """Whether chance chose the version, and this is the row of the request that stands for the choice."""
         return fact.marks.randomised or (self.fallbacks_count and _fell_back(fact) and fact.marks.first)
 
 
-def _fell_back(fact: Fact) -> bool:
+def _fell_back(fact: PredictionFact | FeedbackFact | JoinedFact) -> bool:
     return not isinstance(fact, FeedbackFact) and fact.row.counts and fact.row.version != fact.row.chosen
 
 
@@ -237,6 +295,8 @@ def draws(facts: Sequence[Fact], known: Mapping[int, UserFact], rules: Rules) ->
     """The draws among `facts`; `known` are the facts about `sticky_users` before."""
     found = Draws()
     for place, fact in enumerate(facts):
+        if isinstance(fact, CorrectedFact):
+            continue
         # Where only one version could take part, nothing was drawn; under sticky assignment that is no exposure either.
         if not rules.is_draw(fact) or not fact.split.is_drawn:
             continue
@@ -250,7 +310,7 @@ def draws(facts: Sequence[Fact], known: Mapping[int, UserFact], rules: Rules) ->
 
 def sticky_users(facts: Iterable[Fact], rules: Rules) -> set[int]:
     """The hashes of the users whose history decides whether these facts count."""
-    return {fact.user_hash for fact in facts if rules.is_sticky(fact)}
+    return {fact.user_hash for fact in facts if not isinstance(fact, CorrectedFact) and rules.is_sticky(fact)}
 
 
 def _enters_here(fact: FeedbackFact | JoinedFact, rules: Rules) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from app.monitor.experiment.answers import apply_answers, apply_label, follow_agreement
-from app.monitor.experiment.events import Fact, FeedbackFact, JoinedFact, PredictionFact, Rules
+from app.monitor.experiment.corrections import apply_correction, note_reward, score_of_outcome
+from app.monitor.experiment.events import CorrectedFact, Fact, FeedbackFact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.rewards import Draw, draw_of_row, enter, note_first_answer
 from app.monitor.experiment.splits import Split
@@ -47,6 +48,9 @@ def apply_outcomes(
                 apply_answers(state, plan, fact, comparable.ledger, differs)
             if plan.metric.uses_rewards and comparable.rules.is_draw(fact):
                 note_first_answer(plan, fact, comparable.ledger, comparable.rules)
+            continue
+        if isinstance(fact, CorrectedFact):
+            apply_correction(state, plan, fact)
             continue
         if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
@@ -96,7 +100,9 @@ def _rated(
 ) -> Iterator[tuple[Split, str]]:
     """Split and version of each outcome that the check of label rates counts."""
     for place, fact in enumerate(facts):
-        if place not in comparable or isinstance(fact, PredictionFact) or fact.kind != plan.metric.outcome:
+        if place not in comparable or isinstance(fact, PredictionFact | CorrectedFact):
+            continue
+        if fact.kind != plan.metric.outcome:
             continue
         # An answer that was not drawn at the configured weights says nothing about rates at them.
         if isinstance(fact, JoinedFact) and not as_configured(state, fact):
@@ -115,9 +121,11 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
             tally.forced_labelled += fact.kind == "actual"
             tally.forced_rewards += fact.kind == "reward"
         return
+    state.corrections += fact.outcome.corrections
+    state.corrected_at_us = max(state.corrected_at_us, fact.outcome.corrected_at_us)
     if fact.kind == "reward":
         state.rewards += 1
-        _note_reward(state, plan, fact.value)
+        note_reward(state, plan, fact.value)
         if tally is not None:
             tally.rewards += 1
             tally.reward_total += fact.value
@@ -139,27 +147,7 @@ def _count_apart(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact)
     tally = state.versions.get(fact.served)
     if tally is None or fact.kind != plan.metric.outcome:
         return
-    score = _score_of_outcome(plan, fact)
+    score = score_of_outcome(plan, fact)
     if score is not None:
         tally.apart += 1
         tally.apart_total += bounded(score)
-
-
-def _score_of_outcome(plan: ExperimentPlan, fact: JoinedFact) -> float | None:
-    if plan.metric.uses_rewards:
-        declared = plan.metric.range_of(plan.terms)
-        return fact.value if declared is None else declared.clipped(fact.value)
-    if plan.metric.score_of_id is not None:
-        return plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms)
-    answer = fact.answers.get(fact.served)
-    return None if answer is None else plan.metric.score(answer, fact.value, plan.terms)
-
-
-def _note_reward(state: ExperimentState, plan: ExperimentPlan, value: float) -> None:
-    """Remember which rewards there are: the report says what they mean for the comparison."""
-    seen, declared = state.reward_values, plan.metric.range_of(plan.terms)
-    seen.least = value if seen.least is None else min(seen.least, value)
-    seen.largest = value if seen.largest is None else max(seen.largest, value)
-    seen.zeros += value == 0
-    if declared is not None:
-        seen.outside += not declared.low <= value <= declared.high

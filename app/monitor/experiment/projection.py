@@ -11,7 +11,17 @@ from app.domain.experiment import Configuration
 from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, TimePassed
 from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
-from app.monitor.experiment.events import Draws, Fact, FeedbackFact, Rules, draws, fact_of, marks_of_row, sticky_users
+from app.monitor.experiment.events import (
+    CorrectedFact,
+    Draws,
+    Fact,
+    FeedbackFact,
+    Rules,
+    draws,
+    fact_of,
+    marks_of_row,
+    sticky_users,
+)
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
 from app.monitor.experiment.rewards import Windows, apply_windows, closing_reads
@@ -113,7 +123,9 @@ def _apply_to_one(experiment_id: str, part: _Part, clock_us: int, reads: Derived
     for epoch, configuration in part.configurations.items():
         state.epochs[epoch] = dict(configuration.weights)
         state.policies[epoch] = configuration.policy
-    state.last_event_us = max(state.last_event_us, *(fact.at_us for fact in part.facts), 0)
+    # What is corrected later makes an experiment no older.
+    times = (fact.at_us for fact in part.facts if not isinstance(fact, CorrectedFact))
+    state.last_event_us = max(state.last_event_us, *times, 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
     found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, part.facts, reads)
@@ -139,8 +151,9 @@ def _draws(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: Der
 
 def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads) -> UnitLedger:
     wanted: set[int] = set()
-    for fact in facts:
-        if not isinstance(fact, FeedbackFact) and fact.row.counts:
+    known = (fact.joined[0] if isinstance(fact, CorrectedFact) and fact.joined else fact for fact in facts)
+    for fact in known:
+        if not isinstance(fact, FeedbackFact | CorrectedFact) and fact.row.counts:
             wanted.update(identities(plan, fact.row)[1], key_identity(fact.row))
             if fact.row.user_hash:
                 wanted.add(user_identity(fact.row))

@@ -25,7 +25,7 @@ from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairSt
 from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions
-from app.stats.cautions import cautions
+from app.stats.cautions import cautions, correction_notes
 from app.stats.checks import CheckResult, RatioState
 from app.stats.estimates import Interval, NotEstimable
 from app.stats.evidence import Evidence
@@ -59,6 +59,12 @@ def report_of(
     ]
     results = [*_checks(state), *more_checks]
     rails = _guardrails(state)
+    corrected = correction_notes(
+        state.corrections,
+        state.corrections_since,
+        state.rewards if plan.metric.uses_rewards else state.labels,
+        since_decision=summary.ended_at_us is not None and state.corrected_at_us > summary.ended_at_us,
+    )
     # By the log's time, so that a report made again from the same log says the same.
     waiting = too_young((state.last_event_us - summary.started_at_us) / 1e6, last.min_duration_s)
     advice = recommend(evidences, results, rails, terms, plan.baseline)
@@ -72,12 +78,16 @@ def report_of(
         baseline=plan.baseline or None,
         variants=tuple(_variant(version, state, plan, last.weights.get(version, 0.0)) for version in state.versions),
         comparisons=tuple(
-            _comparison(evidence, pair, state, plan, (*unverified_assumptions(evidence, results, terms), *waiting))
+            _comparison(
+                evidence, pair, state, plan, (*unverified_assumptions(evidence, results, terms), *waiting), corrected
+            )
             for evidence, pair in zip(evidences, state.pairs.values(), strict=True)
         ),
         checks=(*(_check(result, state) for result in results), *_crossover_exclusion(state)),
         guardrails=tuple(_guardrail(result) for result in rails),
         recommendation=Recommendation(advice.action, advice.version, advice.reason),
+        corrections=state.corrections,
+        corrections_since=state.corrections_since,
         computed_at=iso_utc(now_us),
     )
 
@@ -144,7 +154,12 @@ def _interval_of_mean(total: float, n: int, plan: ExperimentPlan) -> Interval | 
 
 
 def _comparison(
-    evidence: Evidence, pair: PairState, state: ExperimentState, plan: ExperimentPlan, refusals: tuple[str, ...]
+    evidence: Evidence,
+    pair: PairState,
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    refusals: tuple[str, ...],
+    corrected: tuple[str, ...],
 ) -> ComparisonReport:
     log_e, terms = _known(evidence.log_e), plan.terms
     compared = ComparisonReport(
@@ -160,7 +175,7 @@ def _comparison(
         distinct_rows=None if plan.metric.uses_rewards else pair.rows.count,
         missing=pair.missing,
         unlabelled_disagreements=None if plan.metric.uses_rewards else pair.gate.open,
-        warnings=cautions(evidence, terms, rewards_of(state, plan)),
+        warnings=(*cautions(evidence, terms, rewards_of(state, plan)), *corrected),
         e_value=None if log_e is None or log_e > _LARGEST_LOG_E else math.exp(log_e),
         log_e=log_e,
         p_value=p_value(evidence.strongest) if evidence.n else None,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.domain.monitor_state import OpenWindow
-from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact, Rules
+from app.monitor.experiment.events import CorrectedFact, Fact, JoinedFact, PredictionFact, Rules
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.splits import split_of
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
@@ -170,12 +170,14 @@ def apply_windows(
     heapq.heapify(due)
     for place, fact in enumerate(facts):
         # A joined outcome follows its row or its outcome at once: that event has closed what was to be closed.
-        if not isinstance(fact, JoinedFact):
+        if not isinstance(fact, JoinedFact | CorrectedFact):
             _close(state, plan, windows, due, (place, clocks[place]), found)
         if isinstance(fact, PredictionFact) and place in fresh and fact.row.counts:
             _open(state, plan, (fact, draw_of_row(state, plan, fact, rules)), windows, due, ledger)
         elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
             _fill(state, plan, windows, fact, ledger)
+        elif isinstance(fact, CorrectedFact) and fact.kind == "reward" and fact.outcome.counts and fact.joined:
+            _correct(state, plan, fact.joined, units)
     _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
 
 
@@ -222,6 +224,46 @@ def _fill(state: ExperimentState, plan: ExperimentPlan, windows: Windows, fact: 
     windows.open[window.seq] = windows.changed[window.seq] = filled
 
 
+def _correct(
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    joined: tuple[JoinedFact, JoinedFact],
+    units: tuple[Windows, UnitLedger, Rules],
+) -> None:
+    """Replace a reward that came in time: in its window, or once that has closed in the mean."""
+    (before, after), (windows, ledger, rules) = joined, units
+    row = before.row
+    window = windows.open.get(row.seq)
+    assert plan.window_us is not None
+    if before.outcome.received_at_us > row.served_at_us + plan.window_us:
+        return
+    if window is not None:
+        filled = msgspec.structs.replace(window, reward=after.value)
+        windows.open[window.seq] = windows.changed[window.seq] = filled
+        return
+    draw = draw_of_row(state, plan, before, rules)
+    tally = state.versions.get(draw.version)
+    if tally is None or not _has_entered(state, plan, draw, row.seq, ledger):
+        return
+    declared = plan.metric.range_of(plan.terms)
+    first, last = (each.value if declared is None else declared.clipped(each.value) for each in joined)
+    tally.voted_total += last - first
+    if draw.reduced:
+        tally.apart_total += last - first
+    state.corrections_since += 1
+
+
+def _has_entered(state: ExperimentState, plan: ExperimentPlan, draw: Draw, seq: int, ledger: UnitLedger) -> bool:
+    """Whether the answer `seq`, whose window has closed, entered a comparison."""
+    for at, challenger in enumerate(plan.challengers):
+        is_pair = _is_between(plan, draw.version, draw.lacking, challenger)
+        share = plan.share(state.epochs[draw.epoch], challenger)
+        known = not plan.metric.is_triggered(plan.terms) or draw.differs[at] is not None
+        if draw.usable and is_pair and 0 < share < 1 and known and ledger.was_first(draw.ids, at, seq):
+            return True
+    return False
+
+
 def _close(
     state: ExperimentState,
     plan: ExperimentPlan,
@@ -255,4 +297,6 @@ def _close(
 
 def closing_reads(facts: Sequence[Fact]) -> set[int]:
     """The seqs of the predictions whose windows the rewards among `facts` may fill."""
-    return {fact.row.seq for fact in facts if isinstance(fact, JoinedFact) and fact.kind == "reward"}
+    corrected = (fact.joined[0] for fact in facts if isinstance(fact, CorrectedFact) and fact.joined)
+    joined = (fact for fact in facts if isinstance(fact, JoinedFact))
+    return {fact.row.seq for fact in (*joined, *corrected) if fact.kind == "reward"}

@@ -139,6 +139,13 @@ class VersionTally(msgspec.Struct):
     apart: int = 0
     apart_total: float = 0.0
 
+    def replace_score(self, before: float | None, after: float | None) -> None:
+        """Count a corrected label's value in the place of the one that was counted."""
+        if before is not None:
+            self.scored -= 1
+            self.total -= bounded(before)
+        self.add_score(after)
+
     def add_score(self, value: float | None) -> None:
         """Count a label's value of the metric; None, which is not known, changes nothing."""
         if value is not None:
@@ -252,7 +259,8 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     which it could take no part, because they lack a column that it reads.
     `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
     µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
-    window is open; `late_rewards`: rewards that came after it. `named_users`: users who sent a request, and
+    window is open; `late_rewards`: rewards that came after it. `corrections`: of outcomes that count, the last at
+    `corrected_at_us`; `corrections_since` of them came when the first value was part of the evidence. `named_users`: users who sent a request, and
     `named_requests` how many they sent.
     """
 
@@ -281,6 +289,9 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     last_event_us: int = 0
     named_users: int = 0
     named_requests: int = 0
+    corrections: int = 0
+    corrections_since: int = 0
+    corrected_at_us: int = 0
 
     @property
     def requests(self) -> int:

@@ -14,8 +14,20 @@ from app.domain.prediction import readable
 from app.domain.timestamps import iso_utc
 
 
+class LoggedCorrection(msgspec.Struct, frozen=True):
+    """A correction of an outcome; `replaced` and `outcome` are JSON, the time is µs since 1970."""
+
+    kind: Literal["actual", "reward"]
+    replaced: str
+    outcome: str
+    corrected_at_us: int
+    actor: str
+
+
 class LoggedAnswer(msgspec.Struct, frozen=True):
     """A row of the log with its outcomes; `features`, `answers`, `actual` and `reward` are JSON.
+
+    Outcomes have their last value; `corrections` are in order.
 
     The fields that `LoggedPrediction` has too mean the same here. `actual_at_us` and `reward_at_us` are when the
     outcomes were received. `experiment_id` is the experiment of the config revision `epoch`.
@@ -44,6 +56,7 @@ class LoggedAnswer(msgspec.Struct, frozen=True):
     failed: str | None = None
     lacking: str | None = None
     layout: LoggedLayout | None = None
+    corrections: tuple[LoggedCorrection, ...] = ()
 
 
 class VersionAnswer(msgspec.Struct, frozen=True):
@@ -54,12 +67,22 @@ class VersionAnswer(msgspec.Struct, frozen=True):
     probabilities: Mapping[str, float] | UnsetType = UNSET
 
 
+class KnownCorrection(msgspec.Struct, frozen=True):
+    """What an administrator replaced: the outcome before and after, when, and by whom."""
+
+    kind: Literal["actual", "reward"]
+    before: str | float | int
+    after: str | float | int
+    at: str
+    by: str
+
+
 class HistoryEntry(msgspec.Struct, frozen=True):
     """One prediction with names instead of ids; what is unknown or does not apply is absent.
 
     `prediction` and `actual` are class names; for regression they are numbers, and class ids if the names are no longer
     known. `id` is the caller's own key. `answers` are those of all versions. `propensity` is the probability with which
-    the version was chosen, `epoch` the config revision.
+    the version was chosen, `epoch` the config revision. `corrections` say how `actual` or `reward` became what it is.
     """
 
     prediction_id: str
@@ -76,6 +99,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     answers: Mapping[str, VersionAnswer] = msgspec.field(default_factory=dict)
     propensity: float | UnsetType = UNSET
     epoch: int = 0
+    corrections: tuple[KnownCorrection, ...] | UnsetType = UNSET
 
 
 class KnownOutcome(msgspec.Struct, frozen=True):
@@ -130,7 +154,15 @@ def _fields(row: LoggedAnswer, contract: FeatureContract | None) -> dict[str, An
         "request_id": row.request_id,
         "propensity": UNSET if row.propensity is None else row.propensity,
         "epoch": row.epoch,
+        "corrections": tuple(_correction(each, contract) for each in row.corrections) or UNSET,
     }
+
+
+def _correction(given: LoggedCorrection, contract: FeatureContract | None) -> KnownCorrection:
+    before, after = (msgspec.json.decode(each) for each in (given.replaced, given.outcome))
+    if given.kind == "actual":
+        before, after = _label(before, contract), _label(after, contract)
+    return KnownCorrection(given.kind, before, after, iso_utc(given.corrected_at_us), given.actor)
 
 
 def detail_of(row: LoggedAnswer, contract: FeatureContract | None) -> PredictionDetail:

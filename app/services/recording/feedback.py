@@ -21,7 +21,7 @@ from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.boundaries import attempt
 from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
-from app.services.recording.outcome_items import OutcomeItem, item_of
+from app.services.recording.outcome_items import NOT_CORRECTING, Correcting, OutcomeItem, item_of
 from app.services.serving.live_models import LiveModels
 
 Work = TypeVar("Work")
@@ -107,7 +107,7 @@ class ItemReceipt(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The number of new outcomes and of repeated ones; all are on disk.
+    """The number of new outcomes and of repeated ones; all are on disk. `corrected` of the accepted replaced another.
 
     Where items were named by the caller's own keys, which predictions these are: of one item `prediction_id`, of a list
     `prediction_ids`, in its order. With `partial`, the number of items that are `unknown`, that are `invalid` and that
@@ -116,6 +116,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
     accepted: int
     duplicates: int
+    corrected: int | UnsetType = UNSET
     prediction_id: str | UnsetType = UNSET
     prediction_ids: tuple[str, ...] | UnsetType = UNSET
     unknown: int | UnsetType = UNSET
@@ -164,13 +165,15 @@ class Feedback:
             lambda calls: _committed(log, calls), wait_s
         )
 
-    def accept(self, items: Sequence[Any], *, from_file: bool = False) -> Receipt:
+    def accept(
+        self, items: Sequence[Any], *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING
+    ) -> Receipt:
         """Accept all outcomes of `items`, or none. `from_file`: labels and rewards are texts, as files have them.
 
         Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (for a list with the index), `NotReady` for a
         label while no version is loaded, and `StoreUnavailable` if nothing could be made durable.
         """
-        read = self._read(items, from_file)
+        read = self._read(items, from_file, correcting)
         ids, outcomes = [], []
         for index, found in enumerate(read):
             if isinstance(found, BakeoffError):
@@ -186,15 +189,17 @@ class Feedback:
         named = {"prediction_id": ids[0]} if len(ids) == 1 else {"prediction_ids": tuple(ids)}
         return msgspec.structs.replace(result, **named)
 
-    def accept_each(self, items: Sequence[Any], *, from_file: bool = False) -> Receipt:
+    def accept_each(
+        self, items: Sequence[Any], *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING
+    ) -> Receipt:
         """Accept each item of `items` that can be, and say what became of every one.
 
         Raises `InvalidRequest` for an empty list, `NotReady` and `StoreUnavailable` as `accept`.
         """
-        read = self._read(items, from_file)
+        read = self._read(items, from_file, correcting)
         known = [found for found in read if not isinstance(found, BakeoffError)]
         results = iter(self._commits.submit([outcomes for _, outcomes in known]) if known else ())
-        accepted = duplicates = 0
+        accepted = duplicates = corrected = 0
         receipts = []
         for found in read:
             if isinstance(found, BakeoffError):
@@ -205,22 +210,24 @@ class Feedback:
                 receipts.append(_refusal(result, found[0]))
                 continue
             accepted, duplicates = accepted + result.accepted, duplicates + result.duplicates
+            corrected += 0 if result.corrected is UNSET else result.corrected
             receipts.append(ItemReceipt("accepted" if result.accepted else "duplicate", found[0]))
         count = Counter(receipt.status for receipt in receipts)
         return Receipt(
             accepted=accepted,
             duplicates=duplicates,
+            corrected=corrected or UNSET,
             unknown=count["unknown"],
             contradicts=count["contradicts"],
             invalid=count["invalid"],
             items=tuple(receipts),
         )
 
-    def _read(self, items: Sequence[Any], from_file: bool) -> list[_Read | BakeoffError]:
+    def _read(self, items: Sequence[Any], from_file: bool, correcting: Correcting) -> list[_Read | BakeoffError]:
         """For each item its prediction and outcomes, or what is wrong with it."""
         if not items:
             raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
-        found = [item_of(given, from_file) for given in items]
+        found = [item_of(given, from_file, correcting) for given in items]
         keys = {item.key for item in found if isinstance(item, OutcomeItem) and item.key is not None}
         bound = self._bound(keys)
         return [self._outcomes(item, bound) if isinstance(item, OutcomeItem) else item for item in found]
@@ -241,10 +248,19 @@ class Feedback:
             # No look-up for an id: the row may still be queued in another worker, and the id says all that is needed.
             fact = self._signer.verify(prediction_id)
             contract = self._contract(fact.version_ordinal) if "actual" in item.outcomes else None
-            values = {kind: item.value(kind, contract) for kind in item.outcomes}
+            return prediction_id, [
+                Outcome(
+                    prediction_id,
+                    kind,
+                    item.value(kind, contract),
+                    fact,
+                    corrected_by=item.corrected_by,
+                    classes=contract.classes if contract is not None and kind == "actual" else (),
+                )
+                for kind in item.outcomes
+            ]
         except (InvalidRequest, UnknownPrediction) as error:
             return error
-        return prediction_id, [Outcome(prediction_id, kind, value, fact) for kind, value in values.items()]
 
     def _contract(self, ordinal: int) -> FeatureContract:
         """The contract of the version that answered, or of the reference version if that one is gone.

@@ -12,20 +12,38 @@ from app.domain.prediction import LONGEST_KEY, is_own_key
 from app.errors import BakeoffError, InvalidRequest, UnknownPrediction
 from app.services.ports import KEY_DAYS
 
-_KEYS = frozenset(("prediction_id", "id", "actual", "reward"))
+_KEYS = frozenset(("prediction_id", "id", "actual", "reward", "correct"))
+_KINDS: tuple[OutcomeKind, ...] = ("actual", "reward")
 _LONG_TEXT = 60
+MUST_BE_BOOLEAN = "must be true or false"
+
+
+class Correcting(msgspec.Struct, frozen=True):
+    """Whether a call may replace outcomes, and which of its items do.
+
+    `actor` is the administrator who makes the call, None for anybody else. `all`: every item replaces what is recorded,
+    as an item does that has `"correct": true`.
+    """
+
+    actor: str | None = None
+    all: bool = False
+
+
+NOT_CORRECTING = Correcting()
 
 
 class OutcomeItem(msgspec.Struct, frozen=True):
     """One item: the prediction, named by its id or by the caller's own key, and its label or reward or both.
 
-    `from_file`: label and reward are cells of a file, texts whose meaning the model's classes decide.
+    `from_file`: label and reward are cells of a file, texts whose meaning the model's classes decide. `corrected_by`:
+    who replaces what is recorded, None where it may not be replaced.
     """
 
     prediction_id: str | None
     key: str | None
     outcomes: dict[OutcomeKind, Any]
     from_file: bool = False
+    corrected_by: str | None = None
 
     def value(self, kind: OutcomeKind, contract: FeatureContract | None) -> int | float:
         """The canonical value of one of `outcomes`; only a label needs the contract. Raises `InvalidRequest`."""
@@ -41,16 +59,32 @@ class OutcomeItem(msgspec.Struct, frozen=True):
         )
 
 
-def item_of(given: Any, from_file: bool = False) -> OutcomeItem | BakeoffError:
+def item_of(given: Any, from_file: bool = False, correcting: Correcting = NOT_CORRECTING) -> OutcomeItem | BakeoffError:
     """The item, or why it is none; what was refused already stays refused."""
     if isinstance(given, BakeoffError):
         return given
     if type(given) is not dict:
         return InvalidRequest('an outcome is an object such as {"prediction_id": "…", "actual": "…"}', field="feedback")
+    refusals = (check(given) for check in (_unknown_key, _prediction_named, _outcome_given, _correction_said))
+    refused = next((refusal for refusal in refusals if refusal is not None), None)
+    if refused is not None:
+        return refused
+    outcomes: dict[OutcomeKind, Any] = {kind: given[kind] for kind in _KINDS if kind in given}
+    corrects = correcting.all or given.get("correct", False)
+    return OutcomeItem(
+        given.get("prediction_id"), given.get("id"), outcomes, from_file, correcting.actor if corrects else None
+    )
+
+
+def _unknown_key(given: dict[str, Any]) -> InvalidRequest | None:
     unknown = next((key for key in given if key not in _KEYS), None)
-    if unknown is not None:
-        shown = unknown[:_LONG_TEXT]
-        return InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
+    if unknown is None:
+        return None
+    shown = unknown[:_LONG_TEXT]
+    return InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
+
+
+def _prediction_named(given: dict[str, Any]) -> InvalidRequest | None:
     prediction_id, key = given.get("prediction_id"), given.get("id")
     if "id" in given and "prediction_id" in given:
         return InvalidRequest("give prediction_id or id (your own key), not both", field="id")
@@ -62,7 +96,16 @@ def item_of(given: Any, from_file: bool = False) -> OutcomeItem | BakeoffError:
         )
     if key is not None and not is_own_key(key):
         return InvalidRequest(f"id must be a string of 1 to {LONGEST_KEY} printable characters", field="id")
-    outcomes: dict[OutcomeKind, Any] = {kind: given[kind] for kind in ("actual", "reward") if kind in given}
-    if not outcomes:
-        return InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
-    return OutcomeItem(prediction_id, key, outcomes, from_file)
+    return None
+
+
+def _outcome_given(given: dict[str, Any]) -> InvalidRequest | None:
+    if any(kind in given for kind in _KINDS):
+        return None
+    return InvalidRequest("give actual (the true label) or reward (a number)", field="actual")
+
+
+def _correction_said(given: dict[str, Any]) -> InvalidRequest | None:
+    if type(given.get("correct", False)) is bool:
+        return None
+    return InvalidRequest(f"correct {MUST_BE_BOOLEAN}", field="correct")

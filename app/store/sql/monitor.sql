@@ -24,6 +24,19 @@ WHERE
     seq > :after AND seq <= :until AND predictions_seen <= :predictions AND outcomes_seen <= :outcomes
 ORDER BY seq LIMIT :limit
 
+-- name: corrections
+SELECT
+    seq, prediction_id, kind, replaced, outcome, corrected_at_us, predictions_seen, outcomes_seen, heartbeats_seen
+FROM corrections
+
+-- name: corrections_after
+WHERE
+    seq > :after AND seq <= :until AND predictions_seen <= :predictions AND outcomes_seen <= :outcomes
+ORDER BY seq LIMIT :limit
+
+-- name: newest_correction
+SELECT COALESCE(max(seq), 0) FROM corrections
+
 -- name: append_heartbeat
 INSERT INTO heartbeats (at_us, predictions_seen, outcomes_seen)
 VALUES (:at_us, (SELECT COALESCE(max(seq), 0) FROM predictions), (SELECT COALESCE(max(seq), 0) FROM feedback))
@@ -53,7 +66,7 @@ SELECT epoch, body FROM config WHERE experiment_id = :experiment_id ORDER BY epo
 SELECT id, ordinal, started_at_us, ended_at_us, ended_by FROM experiments ORDER BY ordinal DESC
 
 -- name: cursor
-SELECT cursor_predictions, cursor_feedback, cursor_heartbeats FROM monitor_state WHERE name = :name
+SELECT cursor_predictions, cursor_feedback, cursor_heartbeats, cursor_corrections FROM monitor_state WHERE name = :name
 
 -- name: states
 SELECT name, body FROM monitor_state WHERE name IN (SELECT $texts(:names))
@@ -64,22 +77,26 @@ WHERE name = :name OR substr(name, 1, length(:name) + 1) = :name || '/'
 ORDER BY name
 
 -- name: stale_reports
-SELECT substr(s.name, length(:states) + 1) AS id, s.cursor_predictions, s.cursor_feedback, s.cursor_heartbeats
+SELECT
+    substr(s.name, length(:states) + 1) AS id, s.cursor_predictions, s.cursor_feedback, s.cursor_heartbeats,
+    s.cursor_corrections
 FROM monitor_state AS s
 LEFT JOIN monitor_state AS r ON r.name = :reports || substr(s.name, length(:states) + 1)
 WHERE substr(s.name, 1, length(:states)) = :states
     AND (
         r.name IS NULL OR r.cursor_predictions <> s.cursor_predictions OR r.cursor_feedback <> s.cursor_feedback
-        OR r.cursor_heartbeats <> s.cursor_heartbeats
+        OR r.cursor_heartbeats <> s.cursor_heartbeats OR r.cursor_corrections <> s.cursor_corrections
     )
 
 -- name: put_state
-INSERT INTO monitor_state (name, cursor_predictions, cursor_feedback, cursor_heartbeats, body, updated_at_us)
-VALUES (:name, :predictions, :outcomes, :heartbeats, :body, :at_us)
+INSERT INTO monitor_state (
+    name, cursor_predictions, cursor_feedback, cursor_heartbeats, cursor_corrections, body, updated_at_us
+) VALUES (:name, :predictions, :outcomes, :heartbeats, :corrections, :body, :at_us)
 ON CONFLICT (name) DO UPDATE SET
     cursor_predictions = excluded.cursor_predictions,
     cursor_feedback = excluded.cursor_feedback,
     cursor_heartbeats = excluded.cursor_heartbeats,
+    cursor_corrections = excluded.cursor_corrections,
     body = excluded.body,
     updated_at_us = excluded.updated_at_us
 

@@ -55,6 +55,13 @@ LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actua
 LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward'
 LEFT JOIN config AS c ON c.epoch = p.epoch
 
+-- name: corrections
+SELECT prediction_id, kind, replaced, outcome, corrected_at_us, actor FROM corrections
+WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
+
+-- name: any_correction
+SELECT 1 FROM corrections LIMIT 1
+
 -- name: bound
 SELECT own_key, prediction_id FROM (
     SELECT own_key, prediction_id, row_number() OVER (PARTITION BY own_key ORDER BY counts DESC, prediction_id) AS place
@@ -63,11 +70,11 @@ SELECT own_key, prediction_id FROM (
 ) AS ranked
 WHERE place = 1
 
+-- name: of_ids
+WHERE p.prediction_id IN (SELECT $texts(:ids))
+
 -- name: served_at
 SELECT served_at_us FROM predictions WHERE prediction_id = :prediction_id
 
 -- name: has_version
 SELECT 1 FROM predictions WHERE version = :version LIMIT 1
--- name: of_ids
-WHERE p.prediction_id IN (SELECT $texts(:ids))
-

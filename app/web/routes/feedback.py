@@ -10,9 +10,11 @@ from flask import Blueprint, Response, request
 
 from app.errors import BakeoffError, InvalidRequest, TooLarge
 from app.services.recording.feedback import Receipt
+from app.services.recording.outcome_items import MUST_BE_BOOLEAN, NOT_CORRECTING, Correcting
+from app.settings import Settings
 from app.web.dependencies import OutcomeReceiver, Services
 from app.web.label_csv import EXAMPLE, csv_outcomes
-from app.web.operations import Operation, Parameter
+from app.web.operations import ACTOR, Operation, Parameter, actor_of, require_admin_to
 from app.web.request import decoded_object, one_text, read_body
 from app.web.response import json_answer
 
@@ -25,7 +27,8 @@ OPERATIONS = (
         description=(
             "Durable before it is acknowledged. Repeating an outcome is safe: it is counted once. A contradicting "
             "outcome is refused. Of a list, either all outcomes are accepted or none, unless `partial` is `true`. "
-            "As text/csv: a header line with prediction_id or id, and actual or reward."
+            "As text/csv: a header line with prediction_id or id, and actual or reward. With `correct`, of an item or of "
+            "the whole call, an outcome replaces an earlier one: an administrative call, kept in the audit log."
         ),
         body="FeedbackRequest",
         text_bodies={"text/csv": EXAMPLE},
@@ -36,6 +39,13 @@ OPERATIONS = (
                 "`true`: accept each outcome of a list that can be, and answer what became of every one.",
                 {"type": "string", "enum": ["true", "false"], "default": "false"},
             ),
+            Parameter(
+                "correct",
+                "query",
+                "`true`: every outcome of the call replaces an earlier one (administrative).",
+                {"type": "string", "enum": ["true", "false"], "default": "false"},
+            ),
+            ACTOR,
         ),
         answer=Receipt,
         problems=(400, 404, 409, 413, 503),
@@ -54,12 +64,23 @@ def blueprint(services: Services) -> Blueprint:
         body = read_body(request.environ, services.settings.max_body_bytes)
         partial = _flag("partial")
         if request.mimetype == "text/csv":
-            return json_answer(_accepted_csv(services.feedback, body, partial, limit))
-        items = _items(decoded_object(body), limit)
+            correcting = _correcting(services.settings, (), all_of_it=_flag("correct"))
+            return json_answer(_accepted_csv(services.feedback, body, (partial, limit), correcting))
+        given = decoded_object(body)
+        items = _items(given, limit)
+        all_of_it = _flag("correct") or ("feedback" in given and given.get("correct", False))
         accept = services.feedback.accept_each if partial else services.feedback.accept
-        return json_answer(accept(items))
+        return json_answer(accept(items, correcting=_correcting(services.settings, items, all_of_it=all_of_it)))
 
     return routes
+
+
+def _correcting(settings: Settings, items: Sequence[Any], *, all_of_it: bool) -> Correcting:
+    """Who corrects, and what. Raises `AdminDisabled`, `Unauthorised` and `Forbidden` for all but administrators."""
+    if not all_of_it and not any(type(item) is dict and item.get("correct") is True for item in items):
+        return NOT_CORRECTING
+    require_admin_to("replacing an outcome (correct)", settings, request.environ)
+    return Correcting(actor_of(request.environ), all_of_it)
 
 
 def _flag(name: str) -> bool:
@@ -74,9 +95,11 @@ def _items(body: dict[str, Any], limit: int) -> list[Any]:
     if "feedback" not in body:
         return [body]
     items = body["feedback"]
-    if len(body) > 1:
-        unknown = next(key for key in body if key != "feedback")
+    unknown = next((key for key in body if key not in ("feedback", "correct")), None)
+    if unknown is not None:
         raise InvalidRequest(f"unknown key {unknown[:60]!r} beside feedback", field=unknown[:60])
+    if type(body.get("correct", False)) is not bool:
+        raise InvalidRequest(f"correct {MUST_BE_BOOLEAN}", field="correct")
     if type(items) is not list:
         raise InvalidRequest("feedback must be an array of outcomes", field="feedback")
     return _within(items, limit)
@@ -89,16 +112,17 @@ def _within(items: list[Any], limit: int) -> list[Any]:
     return items
 
 
-def _accepted_csv(receiver: OutcomeReceiver, body: bytes, partial: bool, limit: int) -> Receipt:
+def _accepted_csv(receiver: OutcomeReceiver, body: bytes, how: tuple[bool, int], correcting: Correcting) -> Receipt:
     """The receipt for the outcomes of a CSV body; what is wrong is named by its line."""
+    partial, limit = how
     given = csv_outcomes(body)
     items = _within(given.items, limit)
     if not partial:
         try:
-            return receiver.accept(items, from_file=True)
+            return receiver.accept(items, from_file=True, correcting=correcting)
         except BakeoffError as error:
             raise _by_line(error, given.lines) from None
-    receipt = receiver.accept_each(items, from_file=True)
+    receipt = receiver.accept_each(items, from_file=True, correcting=correcting)
     if receipt.items is msgspec.UNSET:
         return receipt
     placed = zip(receipt.items, given.lines, strict=True)

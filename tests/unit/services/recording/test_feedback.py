@@ -94,7 +94,7 @@ def test_a_label_of_a_retired_version_is_read_by_its_own_classes(log):
         ({"id": "a", "prediction_id": "x", "actual": 0}, "not both"),
         ({"prediction_id": "x"}, "give actual .* or reward"),
         ({"prediction_id": "x", "actual": 0, "colour": 1}, "unknown key 'colour'"),
-        ({"key": "order-1", "actual": 0}, "unknown key 'key'; known keys: actual, id, prediction_id, reward"),
+        ({"key": "order-1", "actual": 0}, "unknown key 'key'; known keys: actual, correct, id, prediction_id, reward"),
         ([], "an outcome is an object"),
         (None, "an outcome is an object"),
     ],
