@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 from sqlalchemy import text
 
 from app.domain.columns import LoggedLayout
@@ -25,11 +26,6 @@ _NUMBER = msgspec.json.Decoder(int | float)
 _COUNTS, _USER, _ACTUAL, _FEATURES = 10, 12, 15, 19
 _Known = tuple[int | float | None, int | None, float | None, int | None]
 _NONE: _Known = (None, None, None, None)
-_CONDITIONS = {
-    "experiment": "c.experiment_id = :experiment",
-    "since_us": "p.served_at_us >= :since_us",
-    "until_us": "p.served_at_us < :until_us",
-}
 
 
 class LogRows:
@@ -47,9 +43,7 @@ class LogRows:
 
     def counts(self, after: int, until: int, selection: Selection) -> list[RowCount]:
         """The forms of the selected rows with seqs above `after` and up to `until`, and how many have each."""
-        conditions, values = _selected(selection)
-        query = f"{statements('log')['counts']} {conditions} {statements('log')['of_counts']}"
-        found = self._read(query, {"after": after, "until": until, **values})
+        found = self._read(statements("log")["counts"], {"after": after, "until": until, **asdict(selection)})
         layouts = self._known_layouts(layout for _, layout, _, _ in found)
         return [
             RowCount(RowForm(version, None if layout is None else layouts[layout]), epoch, number)
@@ -58,21 +52,20 @@ class LogRows:
 
     def rows(self, after: int, until: int, outcomes: int, selection: Selection) -> list[LogRow]:
         """The selected rows with seqs above `after` and up to `until`, with their outcomes of seqs up to `outcomes`."""
-        conditions, values = _selected(selection)
-        query = f"{_select('outcomes_up_to')} {conditions} ORDER BY p.seq"
-        return self._decoded(self._read(query, {"after": after, "until": until, "outcomes": outcomes, **values}))
+        values = {"after": after, "until": until, "outcomes": outcomes, **asdict(selection)}
+        return self._decoded(self._read(statements("log")["rows"], values))
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
         """Up to `limit` predictions and outcomes each after a position, of one snapshot.
 
         A prediction has those of its outcomes that were written before it.
         """
-        query = f"{_select('outcomes_before')} ORDER BY p.seq LIMIT :limit"
+        named = statements("log")
         with self._database.begin(READING) as connection:
-            values = {"after": after.predictions, "until": 2**62, "limit": limit}
-            rows = connection.execute(text(query), values).all()
+            values = {"after": after.predictions, "limit": limit}
+            rows = connection.execute(text(named["new_rows"]), values).all()
             values = {"after": after.outcomes, "limit": limit}
-            outcomes = connection.execute(text(statements("log")["outcomes"]), values).all()
+            outcomes = connection.execute(text(named["outcomes"]), values).all()
         return self._decoded(rows), [_outcome(row) for row in outcomes]
 
     def configurations(self, epochs: Iterable[int]) -> Mapping[int, Configuration]:
@@ -123,17 +116,6 @@ def _outcomes(actual: str | None, actual_at_us: int | None, reward: str | None, 
         return _NONE
     label = None if actual is None else _NUMBER.decode(actual)
     return label, actual_at_us, None if reward is None else float(_NUMBER.decode(reward)), reward_at_us
-
-
-def _select(outcomes: str) -> str:
-    named = statements("log")
-    return f"{named['rows']} {named[outcomes]} {named['part']}"
-
-
-def _selected(selection: Selection) -> tuple[str, dict[str, object]]:
-    values = {name: getattr(selection, name) for name in _CONDITIONS}
-    given = {name: value for name, value in values.items() if value is not None}
-    return " ".join(f"AND {_CONDITIONS[name]}" for name in given), given
 
 
 def _outcome(row: Any) -> LogOutcome:
