@@ -11,7 +11,14 @@ from msgspec.structs import replace
 from app.cli import main
 from app.cli.plot import marks_for, plotted, scale_of
 from app.cli.report import caught_up, lines_of
-from app.domain.report import CheckReport, ComparisonReport, Recommendation
+from app.domain.report import (
+    CheckReport,
+    ComparisonReport,
+    MetricComparison,
+    MetricReport,
+    MetricVariant,
+    Recommendation,
+)
 from tests.unit.cli.small_api import small_api
 from tests.unit.services.control.deciders import report
 
@@ -368,3 +375,22 @@ def test_what_takes_part_in_some_requests_or_in_none_stands_below_the_versions()
 def test_nothing_is_said_of_taking_part_where_every_request_has_every_column():
     shown = text(report(variants=(replace(report().variants[0], answerable_share=1.0),)))
     assert "take part" not in shown
+
+
+def test_secondary_metrics_stand_below_the_comparisons_and_say_that_nothing_is_decided_on_them():
+    recall = MetricReport(
+        metric="recall",
+        described="recall of yes",
+        higher_is_better=True,
+        processed=0.42,
+        variants=(
+            MetricVariant(version="v1", n=40, mean_all=0.8, interval_all=(0.7, 0.9)),
+            MetricVariant(version="v2"),
+        ),
+        comparisons=(
+            MetricComparison(challenger="v2", method="paired", n=50, units=50, improvement=-0.8, interval=(-0.9, -0.7)),
+        ),
+    )
+    shown = " ".join(text(report(metrics=(recall,))).split())
+    assert "recall of yes (not decided on; higher is better): v1 0.8 (0.7 … 0.9), v2 –; 42 % of the log is" in shown
+    assert "v2: improvement −0.8000 (−0.9000 … −0.7000), paired, 50 outcomes" in shown

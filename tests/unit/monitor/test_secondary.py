@@ -270,3 +270,19 @@ def test_a_rebuild_of_the_experiments_leaves_the_metrics_alone(monitored):
     monitored.catch_up()
     assert monitored.state("cost") != before
     assert monitored.metrics.rebuild()["cost"] is True
+
+
+def test_a_release_before_may_rebuild_the_experiments_and_drop_the_metrics_from_the_configuration(monitored):
+    monitored.show(COST)
+    monitored.traffic(1)
+    monitored.catch_up()
+    monitored.show()  # it writes configurations without them
+    monitored.traffic(2)
+    for _ in range(2):  # each deletes the other of the two sides, users and the timeline
+        monitored.log.process()
+        monitored.log.rebuild()
+    monitored.show(COST)
+    monitored.traffic(3)
+    monitored.catch_up()
+    assert monitored.register().next == 2
+    assert monitored.metrics.rebuild() == {"cost": True}
