@@ -1,0 +1,58 @@
+"""What docker/build.sh asks Docker for, seen by a stand-in for Docker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+FAKE = '#!/bin/sh\n[ "$1" != build ] || printf "%s\\n" "$*" >>"$CALLS"\n[ "$1" != image ]\n'
+
+
+@pytest.fixture
+def built(tmp_path: Path):
+    """Run the builder, and give the two `docker build` command lines."""
+    (tmp_path / "docker").write_text(FAKE)
+    (tmp_path / "docker").chmod(0o755)
+
+    def build(*arguments: str, **settings: str) -> list[str]:
+        given = {name: value for name, value in os.environ.items() if name != "BOOSTING"}
+        given |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CALLS": str(tmp_path / "calls")}
+        command = [str(ROOT / "docker/build.sh"), *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**given, **settings})
+        assert result.returncode == 0, result.stderr
+        return (tmp_path / "calls").read_text().splitlines()
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "packages"),
+    [
+        (("--boosting", "lightgbm xgboost-cpu"), {}, "lightgbm xgboost-cpu"),
+        (("--boosting", "all"), {}, "lightgbm xgboost-cpu catboost onnxmltools"),
+        ((), {"BOOSTING": "catboost"}, "catboost"),
+    ],
+)
+def test_boosting_packages_go_into_the_image_of_the_api_alone(built, arguments, settings, packages) -> None:
+    api, ui = built(*arguments, **settings)
+    assert f"--build-arg BOOSTING={packages} " in api
+    assert f" with {packages} " in api  # the label, by which --if-changed knows the image
+    assert "BOOSTING" not in ui
+
+
+def test_without_the_option_no_boosting_package_is_asked_for(built) -> None:
+    assert not [command for command in built() if "BOOSTING" in command]
+
+
+def test_the_build_file_takes_the_argument_that_the_builder_gives() -> None:
+    text = (ROOT / "docker/Dockerfile.api").read_text()
+    assert "ARG BOOSTING=\n" in text
+    assert "-c /build/requirements-boosting.txt $BOOSTING" in text
+    served = text.split("\nFROM ")[-1]
+    assert "ARG BOOSTING=\n" in served
+    assert "libgomp1" in served  # without it LightGBM cannot be imported
