@@ -83,6 +83,29 @@ def test_an_audit_without_data_is_not_called_passed(clone: Path) -> None:
     assert lint(clone, "--strict", "vulnerabilities").returncode == 1
 
 
+AUDITOR = """#!/bin/sh
+for file; do :; done
+if grep -q 'jinja2==2.4.1' "$file"; then echo '"id"'; exit 1; fi
+! grep -q vulnerable "$file"
+"""
+
+
+@pytest.mark.parametrize("flawed", ["requirements.txt", "requirements-boosting.txt", "requirements-mlflow.txt", None])
+def test_every_file_of_requirements_is_audited(clone: Path, flawed: str | None) -> None:
+    """With a stand-in for pip-audit, which has its data always."""
+    names = ["requirements.txt", "requirements-boosting.txt", "requirements-mlflow.txt", "requirements-dev.txt"]
+    for name in names:
+        (clone / name).write_text("vulnerable==1\n" if name == flawed else "sound==1\n")
+    (clone / "tools").mkdir()
+    (clone / "tools/pip-audit").write_text(AUDITOR)
+    (clone / ".ci/tools").write_text(f"#!/bin/sh\necho {clone}/tools\n")
+    for script in ("tools/pip-audit", ".ci/tools"):
+        (clone / script).chmod(0o755)
+    result = lint(clone, "vulnerabilities")
+    assert [f"auditing {name}" in result.stdout for name in names] == [True] * 4
+    assert result.returncode == (0 if flawed is None else 1), result.stdout + result.stderr
+
+
 def test_the_tree_is_free_of_secrets() -> None:
     result = lint(ROOT, "secrets")
     assert result.returncode == 0, result.stdout + result.stderr
