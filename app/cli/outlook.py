@@ -10,7 +10,7 @@ import msgspec
 from app.domain.classes import boolean_values
 from app.domain.columns import union_of
 from app.domain.contract import Feature, FeatureContract
-from app.domain.manifest import REFERENCE_FILE
+from app.domain.manifest import REFERENCE_FILE, Manifest
 from app.errors import ArtefactRefused, UnknownVersion
 from app.tables.model_columns import same_columns, source_of
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 8
 _PLURAL = {"number": "numbers", "boolean": "booleans", "category": "categories", "text": "texts", "date": "dates"}
+
+_LONGEST_REASON = 160
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,3 +166,17 @@ def _reference_version(registry: ModelRegistry, contracts: dict[str, FeatureCont
 def _unmatched(features: Sequence[Feature], others: Sequence[Feature]) -> tuple[str, ...]:
     places = same_columns(features, others)
     return tuple(source_of(feature) for feature, place in zip(features, places, strict=True) if place is None)
+
+
+def runtime_text(manifest: Manifest) -> str:
+    """The runtime, and on how many rows it agrees with the model or why that is not served by a graph."""
+    parity = manifest.parity
+    agrees = "agrees with scikit-learn" if manifest.has_estimator else "the file as it is, a row alone as in a batch,"
+    compared = f"{agrees} on {parity.rows} rows" if parity.holds else _short(parity.reason)
+    return f"runtime {manifest.runtime}: {compared}"
+
+
+def _short(reason: str | None) -> str:
+    # The reason is a library's message, which can run over pages; the manifest has all of it.
+    text = reason or "parity does not hold"
+    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 
 from app.cli.access import registry_of
@@ -75,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Publish. Raises `DataRefused`, `RegistryConflict`, `InvalidRequest`, `UnknownVersion`, `SettingError`."""
+    # What concerns the user is collected and said in the report; the rest would repeat itself for every call.
+    warnings.simplefilter("ignore", UserWarning)
     if args.refresh_reference is not None:
         if any(value is not None for value in (args.model, args.from_mlflow, args.code, args.version)):
             args.wrong_usage(

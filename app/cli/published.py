@@ -12,7 +12,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from app.cli.outlook import Outlook, beside_text, columns_text, drift_text, experiment_text, kind_of
+from app.cli.outlook import Outlook, beside_text, columns_text, drift_text, experiment_text, kind_of, runtime_text
 from app.cli.table import table_lines
 from app.domain.contract import Feature
 from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
@@ -40,7 +40,6 @@ _FIGURES = {
 }
 _MANIFEST_FIELDS = ("version", "variant", "estimator", "created_at", "runtime", "parity", "metrics", "source")
 _MOST_CLASSES_SHOWN = 12
-_LONGEST_REASON = 160
 _INDENT = "  "
 # The limit that is offered is as far above the latency measured: traffic is less even than a measurement.
 _ROOM = 1.25
@@ -245,8 +244,7 @@ def _warnings(version: PublishedVersion, measured: Measured, settings: Settings)
 
 
 def _version_lines(version: PublishedVersion, measured: Measured, settings: Settings) -> Iterator[str]:
-    manifest = version.manifest
-    latency, facts = measured.latency(version), measured.outlook(version)
+    manifest, facts = version.manifest, measured.outlook(version)
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
     yield from _figures_lines(manifest.metrics)
@@ -254,22 +252,24 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
     yield f"{_INDENT}columns: {columns_text(manifest.contract.features)}"
     if facts is not None and facts.beside is not None:
         yield f"{_INDENT}{_INDENT}{beside_text(facts)}"
-    parity = manifest.parity
-    agrees = "agrees with scikit-learn" if manifest.has_estimator else "the file as it is, a row alone as in a batch,"
-    compared = f"{agrees} on {parity.rows} rows" if parity.holds else _short(parity.reason)
-    yield f"{_INDENT}runtime {manifest.runtime}: {compared}"
+    yield f"{_INDENT}{runtime_text(manifest)}"
+    yield from (f"{_INDENT}{line}" for line in _served_lines(version, measured, settings))
+    yield from (f"{_INDENT}drift: {note}" for note in version.notes)
+    yield from (f"{_INDENT}warning: {warning}" for warning in _warnings(version, measured, settings))
+
+
+def _served_lines(version: PublishedVersion, measured: Measured, settings: Settings) -> Iterator[str]:
+    """How fast it answers, and how it takes part in the experiment and in the detection of drift."""
+    manifest, latency, facts = version.manifest, measured.latency(version), measured.outlook(version)
     if latency is not None:
-        yield f"{_INDENT}{latency_text(latency)}"
+        yield latency_text(latency)
     if facts is not None:
-        yield f"{_INDENT}{experiment_text(manifest.version, facts)}"
+        yield experiment_text(manifest.version, facts)
     unit = unit_text(manifest.cases, settings)
     if unit is not None:
-        yield f"{_INDENT}{unit}"
+        yield unit
     if facts is not None:
-        yield f"{_INDENT}{drift_text(facts)}"
-    yield from (f"{_INDENT}drift: {note}" for note in version.notes)
-    for warning in _warnings(version, measured, settings):
-        yield f"{_INDENT}warning: {warning}"
+        yield drift_text(facts)
 
 
 def _figures_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -292,9 +292,3 @@ def _confusion_lines(matrix: Any, classes: Sequence[str]) -> Iterator[str]:
 
 def _indented(lines: Sequence[str], levels: int) -> list[str]:
     return [f"{_INDENT * levels}{line}" for line in lines]
-
-
-def _short(reason: str | None) -> str:
-    # The reason is a library's message, which can run over pages; the manifest has all of it.
-    text = reason or "parity does not hold"
-    return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "…"

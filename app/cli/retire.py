@@ -70,12 +70,8 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
     at_us, actor, chosen, kept = now_us(), args.actor or user_name(), list[str](), dict[str, str]()
 
     def act(configuration: Configuration | None) -> Sequence[AuditNote]:
-        needed = _needed(configuration, registry)
-        served = served_names(registry)
-        wanted = served[: max(0, len(served) - args.keep)] if args.keep is not None else dict.fromkeys(args.versions)
-        if args.keep is None:
-            _require_unused([name for name in wanted if name in needed], needed)
-        already = retired_versions(registry)
+        needed, already = _needed(configuration, registry), retired_versions(registry)
+        wanted = _wanted(args, served_names(registry), needed)
         kept.update((name, needed[name]) for name in wanted if name in needed)
         chosen.extend(name for name in wanted if name not in needed and name not in already)
         kept.update((name, "it is retired already") for name in wanted if name in already)
@@ -86,6 +82,14 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
     with _audited(settings) as audited:
         audited(act, at_us)
     return {"retired": chosen, "unchanged": kept, "served": list(served_names(registry)), "next": _RELOAD}
+
+
+def _wanted(args: argparse.Namespace, served: Sequence[str], needed: Mapping[str, str]) -> Sequence[str]:
+    """The versions that are to be retired. Raises `Contradiction` if one that was named is in use."""
+    if args.keep is not None:
+        return served[: max(0, len(served) - args.keep)]
+    _require_unused([name for name in args.versions if name in needed], needed)
+    return list(dict.fromkeys(args.versions))
 
 
 def _restored(args: argparse.Namespace, settings: Settings, registry: ModelRegistry) -> dict[str, Any]:

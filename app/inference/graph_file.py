@@ -94,9 +94,12 @@ class GraphRuntime:
     def __init__(self, version: str, graph: GraphFile, contract: FeatureContract) -> None:
         self._version = version
         self._graph = graph
-        names = [str(label) for label in graph.facts.classes]
-        self._places = {label: contract.classes.index(str(label)) for label in graph.facts.classes}
-        self._columns = [names.index(name) for name in contract.classes]
+        # A contract has the classes in the order of a sorted `classes_`; its names may be the target's for 0 to K - 1.
+        labels = sorted(graph.facts.classes)
+        if len(labels) != len(contract.classes):
+            raise ValueError(f"the graph knows {len(labels)} classes, the contract has {len(contract.classes)}")
+        self._places = {label: place for place, label in enumerate(labels)}
+        self._columns = [graph.facts.classes.index(label) for label in labels]
 
     def predict(self, rows: np.ndarray) -> Outputs:
         """Class ids (n,) and probabilities (n, classes), or values (n,), for rows of shape (n, features)."""
@@ -122,7 +125,7 @@ class GraphModel:
 
     def __init__(self, graph: GraphFile) -> None:
         self._graph = graph
-        facts = graph.facts
+        self.facts = facts = graph.facts
         self.n_features_in_ = facts.width
         if facts.columns is not None:
             self.feature_names_in_ = np.array(facts.columns, dtype=object)

@@ -74,7 +74,7 @@ def open_graph(model: bytes, plan: RuntimePlan, contract: FeatureContract) -> Gr
     # One thread: requests are parallel already, and a pool started here would not survive the fork.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, and a caller reports them
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     width = len(contract.classes) if contract.task == "classification" else 1
     if plan.layout == "columns":

@@ -18,6 +18,7 @@ import numpy as np
 from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
 from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
+from app.domain.prediction import Outputs
 from app.errors import DataRefused
 from app.inference.export.choice import ChosenRuntime, by_sklearn, choose, only_by_sklearn
 from app.inference.export.parity import Standard, measure, not_measured, random_rows
@@ -31,6 +32,9 @@ from app.services.boundaries import attempt
 RANDOM_ROWS = 20_000
 # Fixed, so that publishing the same model twice measures the same rows.
 _SEED = 20261121
+# Graphs in half precision round their probabilities to about this.
+_ROUNDED = 2e-3
+_REPEATED = 100
 _LIBRARIES = ("scikit-learn", "numpy", "joblib", "skl2onnx", "onnxruntime")
 
 
@@ -112,16 +116,40 @@ def _as_given(files: Mapping[str, bytes], draft: VersionDraft) -> ChosenRuntime:
     runtime = graph_runtime("candidate", draft.contract, files)
     try:
         outputs = runtime.predict(draft.training_rows)
+        _require_probabilities(outputs)
         if draft.contract.task == "regression" or outputs.probabilities is not None:
             parity = measure(runtime, Standard(rows=draft.training_rows, outputs=outputs))
         else:
             parity = not_measured(Standard(rows=draft.training_rows, outputs=outputs), "")
             parity = msgspec.structs.replace(parity, holds=True, reason=None)
+    except DataRefused:
+        raise
     except Exception as error:
         raise DataRefused(f"the graph does not answer the rows it is published with: {error}") from error
     if not parity.holds:
         raise DataRefused(f"the graph answers a row alone otherwise than in a batch: {parity.reason}")
     return ChosenRuntime(runtime="onnx", files={}, parity=parity)
+
+
+def _require_probabilities(outputs: Outputs) -> None:
+    """Raise `DataRefused` if what the graph gives as probabilities are none, such as scores before a softmax."""
+    given = outputs.probabilities
+    if given is None:
+        return
+    wrong = ((given < -_ROUNDED) | (given > 1 + _ROUNDED)).any(axis=1) | (abs(given.sum(axis=1) - 1) > _ROUNDED)
+    if wrong.any():
+        raise DataRefused(
+            f"the second output of the graph are no probabilities: on {int(wrong.sum())} of {len(given)} rows they are "
+            "not from 0 to 1, or do not add up to 1. End the graph with Softmax, or export the label alone"
+        )
+
+
+def _require_repeatable(original: SklearnRuntime, rows: np.ndarray) -> None:
+    """Raise `DataRefused` for a model that draws its answers: nothing that is measured on it would hold in traffic."""
+    first, second = original.predict(rows[:_REPEATED]), original.predict(rows[:_REPEATED])
+    pairs = ((getattr(first, name), getattr(second, name)) for name in ("class_ids", "probabilities", "values"))
+    if not all(one is None or np.allclose(one, other, rtol=1e-6, atol=1e-6) for one, other in pairs):
+        raise DataRefused("the model answers the same rows differently each time: publish one that does not draw")
 
 
 def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
@@ -131,6 +159,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
         known = Standard(rows=training, outputs=original.predict(training))
     except Exception as error:
         raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
+    _require_repeatable(original, training)
     reason = only_by_sklearn(estimator, contract, known.outputs)
     if reason is not None:
         return by_sklearn(estimator, contract, known, not_measured(known, reason))

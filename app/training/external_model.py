@@ -14,8 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from app.domain.contract import FeatureContract, Task
 from app.domain.prediction import Outputs
-from app.errors import DataRefused
+from app.errors import DataRefused, ModelFailed
 from app.inference.fitted_inputs import fitted_names, fitted_width
+from app.inference.graph_file import GraphModel
 from app.services.boundaries import attempt
 from app.tables.model_columns import source_of
 from app.training.class_names import class_names
@@ -52,7 +53,9 @@ def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> Ext
     Raises `DataRefused` if it is not fitted, or is neither a classifier nor a regressor with one output.
     """
     _refuse_boosters(estimator, origin)
-    if inspect.isclass(estimator) or not hasattr(estimator, "predict"):
+    if inspect.isclass(estimator):
+        raise DataRefused(f"{origin} holds the class {_kind(estimator)} itself: save a fitted model of it")
+    if not hasattr(estimator, "predict"):
         raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
     try:
         check_is_fitted(estimator)
@@ -69,6 +72,18 @@ def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> Ext
         columns=names,
         width=fitted_width(estimator),
         warnings=warnings,
+    )
+
+
+def of_graph(model: GraphModel) -> ExternalModel:
+    """The model that a graph of an ONNX file is; it has no attributes of an estimator to be described by."""
+    facts = model.facts
+    return ExternalModel(
+        estimator=model,
+        task="classification" if facts.classes else "regression",
+        labels=tuple(model.classes_.tolist()) if facts.classes else (),
+        columns=facts.columns,
+        width=facts.width,
     )
 
 
@@ -111,6 +126,8 @@ def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Ou
     except Exception as error:  # whatever a foreign model raises is the reason that is reported
         _refuse_foreign_booleans(contract)
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        if isinstance(error, ModelFailed):
+            reason = "an answer is NaN or infinite"
         raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
 
 

@@ -108,7 +108,8 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
     draft = msgspec.structs.replace(draft, source=msgspec.structs.replace(draft.source, mlflow=given.mlflow))
     progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    warnings = (*given.warnings, *model.warnings, *_needed_where_served(registry, manifest))
+    warnings = (*given.warnings, *model.warnings, *_doubtful_labels(model, reference))
+    warnings += _needed_where_served(registry, manifest)
     notes = reference_notes(manifest.version, DriftReference.from_json(draft.reference))
     published = PublishedVersion(manifest, assign_alias(registry, manifest.version), warnings, notes)
     return SessionResult(reference.report, (published,))
@@ -135,6 +136,21 @@ def _given(request: PublishRequest, folder: Path, progress: Progress) -> _Given:
         name = f"artefact {request.reference_artifact} of MLflow run {fetched.source.run_id}"
         dataset = msgspec.structs.replace(dataset, name=name)
     return _Given(model, dataset, fetched.source, fetched.warnings)
+
+
+def _doubtful_labels(model: ExternalModel, reference: Reference) -> tuple[str, ...]:
+    """The warning that an ONNX file's label is another class than the one of its largest probability."""
+    if not isinstance(model.estimator, GraphModel):
+        return ()
+    outputs = ask(model, reference.contract, reference.rows)
+    if outputs.probabilities is None or outputs.class_ids is None:
+        return ()
+    own = np.take_along_axis(outputs.probabilities, outputs.class_ids[:, np.newaxis], axis=1)
+    count = int((own[:, 0] < outputs.probabilities.max(axis=1)).sum())
+    if not count:
+        return ()
+    told = "see that the graph's probabilities are in the order of its classes"
+    return (f"its label is not the class of the largest probability on {count} of {len(own)} rows: {told}",)
 
 
 def _needed_where_served(registry: ModelRegistry, manifest: Manifest) -> tuple[str, ...]:

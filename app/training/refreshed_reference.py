@@ -15,7 +15,9 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Manifest, ReferenceManifest, Source
 from app.drift.reference import DriftReference, build_reference
 from app.drift.reference_notes import reference_notes
-from app.errors import DataRefused
+from app.errors import ArtefactRefused, DataRefused
+from app.inference.artefact import Artefact
+from app.inference.graph_file import GraphModel
 from app.inference.model_files import estimator_of
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
@@ -25,7 +27,7 @@ from app.tables.model_columns import places_in_file
 from app.training.checks import labelled
 from app.training.columns import Column, categorical, known_categories, numeric
 from app.training.dataset import BUILTIN_SETS, Dataset, load
-from app.training.external_model import ExternalModel, ask, describe, truth_for
+from app.training.external_model import ExternalModel, ask, describe, of_graph, truth_for
 from app.training.external_reference import extra_columns
 from app.training.external_session import Reference, ReferenceIs, reference_answers
 from app.training.features import digest, missing_in, rows_of
@@ -69,7 +71,7 @@ def refresh_reference(request: RefreshRequest, registry: ModelRegistry, progress
     artefact = registry.verified(request.version)
     published = artefact.manifest
     progress(f"loading {request.version}")
-    model = describe(estimator_of(artefact.files), request.version)
+    model = _model(artefact)
     source = request.reference or _recorded(published)
     progress(f"reading {source}")
     reference = fitting_reference(
@@ -81,6 +83,26 @@ def refresh_reference(request: RefreshRequest, registry: ModelRegistry, progress
     manifest = registry.publish_reference(request.version, draft)
     notes = reference_notes(request.version, draft.reference)
     return RefreshedReference(manifest, draft.reference, reference.report, notes)
+
+
+def _model(artefact: Artefact) -> ExternalModel:
+    """The version's own model. Raises `ArtefactRefused` with what to do if it does not load here."""
+    published = artefact.manifest
+    try:
+        estimator = estimator_of(artefact.files)
+    except ImportError as error:
+        needed = ", ".join(f"{name} {version}" for name, version in published.requires.items())
+        reason = f"its model needs {needed or f'the module {error.name}'}, which is not installed here"
+        raise ArtefactRefused(artefact.folder, f"{reason}: publish the reference where it is installed") from error
+    except DataRefused as error:
+        raise ArtefactRefused(artefact.folder, f"its model {error.message}") from error
+    except (Exception, SystemExit) as error:  # whatever a pickle raises here is the reason that is reported
+        wrote = f"scikit-learn {published.libraries.get('scikit-learn', 'of that time')}"
+        cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
+        reason = f"its model cannot be loaded here ({cause}): publish the reference where {wrote} is installed"
+        raise ArtefactRefused(artefact.folder, reason) from error
+    model = of_graph(estimator) if isinstance(estimator, GraphModel) else describe(estimator, published.version)
+    return msgspec.structs.replace(model, files=artefact.files)
 
 
 def fitting_reference(published: Manifest, model: ExternalModel, dataset: Dataset) -> Reference:

@@ -23,6 +23,9 @@ def load_model(path: Path, code: Mapping[str, bytes] | None = None, origin: str 
     runs the code in the file: the caller has chosen to trust it. Raises `DataRefused` if it cannot be loaded, is
     not fitted, or is neither a classifier nor a regressor with one output.
     """
+    if path.is_dir():
+        inside = ", such as model.pkl or model.skops of an MLflow model" if (path / "MLmodel").exists() else ""
+        raise DataRefused(f"{path} is a folder: name the model's file in it{inside}")
     if not path.is_file():
         raise DataRefused(f"there is no file {path}")
     data = path.read_bytes()

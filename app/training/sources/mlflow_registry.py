@@ -22,7 +22,10 @@ from app.errors import DataRefused
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 # Of each flavour that is published: the key of its file in MLmodel.
-_FILE_KEYS = {"sklearn": "pickled_model", "onnx": "data", "lightgbm": "data"}
+_FILE_KEYS = {"sklearn": "pickled_model", "onnx": "data", "lightgbm": "data", "xgboost": "data", "catboost": "data"}
+# Boosting flavours may name a file in the library's own format, which has no class names and no columns.
+_READ = (".pkl", ".pickle", ".joblib", ".skops", ".onnx")
+_OWN_FORMAT = {"lightgbm": "LGBMClassifier", "xgboost": "XGBClassifier", "catboost": "CatBoostClassifier"}
 # MLflow's own defaults wait for minutes before they say that a server is away. Whoever sets them is obeyed.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -164,11 +167,22 @@ def _model_file(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path:
     for name, key in _FILE_KEYS.items():
         flavour = flavours.get(name)
         if isinstance(flavour, dict) and isinstance(flavour.get(key), str):
+            _require_read(name, flavour[key], uri)
             return _inside(folder, flavour[key], uri)
     raise DataRefused(
         f"{uri} has the flavors {', '.join(sorted(map(str, flavours)))}; published are {', '.join(_FILE_KEYS)}: log "
         "the estimator with mlflow.sklearn.log_model"
     )
+
+
+def _require_read(flavour: str, file: str, uri: str) -> None:
+    """Raise `DataRefused` for a file in the format of a boosting library, with how to log the model instead."""
+    if flavour in _OWN_FORMAT and not file.endswith(_READ):
+        raise DataRefused(
+            f"{uri} is of the flavor {flavour}, whose file {file} is in the library's own format and does not hold the "
+            f"estimator: log the fitted {_OWN_FORMAT[flavour]} (or the regressor) with mlflow.sklearn.log_model(..., "
+            'serialization_format="cloudpickle")'
+        )
 
 
 def _code(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path | None:

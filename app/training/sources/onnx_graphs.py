@@ -11,13 +11,22 @@ import numpy as np
 from app.errors import DataRefused
 from app.inference.graph_file import GRAPH_FACTS, GraphFacts, GraphFile, GraphModel, InputType
 from app.inference.model_files import GRAPH
-from app.training.external_model import ExternalModel
+from app.training.external_model import ExternalModel, of_graph
 
 LARGEST_BYTES = 512 * 1024**2
 # The operator sets that this release was tested with; the ones before them lack what converters write today.
 _OPSETS = {"ai.onnx": (9, 24), "ai.onnx.ml": (1, 5)}
 _NAMED = {"": "ai.onnx"}
-_TYPES = {1: "tensor(float)", 7: "tensor(int64)", 8: "tensor(string)", 11: "tensor(double)"}
+_TYPES = {
+    1: "tensor(float)",
+    6: "tensor(int32)",
+    7: "tensor(int64)",
+    8: "tensor(string)",
+    9: "tensor(bool)",
+    10: "tensor(float16)",
+    11: "tensor(double)",
+    16: "tensor(bfloat16)",
+}
 _FLOATS = ("tensor(float)", "tensor(double)")
 _LABELS = ("tensor(int64)", "tensor(string)")
 _CLASS_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
@@ -43,14 +52,7 @@ def read_onnx(data: bytes, origin: str, code: Mapping[str, bytes]) -> ExternalMo
     except Exception as error:  # whatever ONNX Runtime makes of a graph is the reason that is reported
         raise DataRefused(f"{origin}: ONNX Runtime does not run it: {_first_line(error)}") from error
     model = GraphModel(graph)
-    return ExternalModel(
-        estimator=model,
-        task="classification" if facts.classes else "regression",
-        labels=tuple(model.classes_.tolist()) if facts.classes else (),
-        columns=facts.columns,
-        width=facts.width,
-        files={GRAPH: data, GRAPH_FACTS: msgspec.json.encode(facts)},
-    )
+    return msgspec.structs.replace(of_graph(model), files={GRAPH: data, GRAPH_FACTS: msgspec.json.encode(facts)})
 
 
 def graph_facts(data: bytes) -> GraphFacts:

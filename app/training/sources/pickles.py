@@ -30,11 +30,14 @@ _NOT_PICKLES: tuple[tuple[bytes, str], ...] = (
     (b"tree\nversion=", "a LightGBM booster in text form: fit an LGBMClassifier or LGBMRegressor, and joblib.dump it"),
     (b"CBM1", "a CatBoost file: load it with CatBoostClassifier().load_model, and joblib.dump that"),
     (b"\x89HDF", "an HDF5 file, such as Keras writes: convert the model to ONNX and publish the .onnx file"),
+    (b"{L", "UBJSON, such as XGBoost's save_model writes: load it with XGBClassifier, and joblib.dump that"),
     (b"{", "JSON, such as XGBoost's save_model writes: load it with XGBClassifier, and joblib.dump that"),
     (b"PK", "a zip file, such as PyTorch writes: convert the model to ONNX and publish the .onnx file"),
     (b"\x04\x22\x4d\x18", "compressed with lz4: save it again with another compression"),
 )
 _NUMPY_OF_2 = "numpy._core"
+_OF_VERSIONS = re.compile(r"Trying to unpickle estimator \w+ from version")
+_CUT_OFF = re.compile("truncated|exhausted|ran out of input|^EOF", re.IGNORECASE)
 
 
 def read_pickle(data: bytes, origin: str, code: Mapping[str, bytes]) -> ExternalModel:
@@ -42,23 +45,37 @@ def read_pickle(data: bytes, origin: str, code: Mapping[str, bytes]) -> External
     with collect_user_warnings() as warnings:
         try:
             estimator = unpickled(data, code)
-        except Exception as error:  # a pickle can raise anything; it is reported as the reason
+        except (Exception, SystemExit) as error:  # a pickle can raise anything; it is reported as the reason
             raise DataRefused(f"{origin} cannot be loaded: {_reason(data, error, code)}") from error
-    model = describe(estimator, origin, tuple(warnings))
+    # scikit-learn has a warning of its own for each part of the model; one sentence says it for all.
+    said = [warning for warning in warnings if not _OF_VERSIONS.match(warning)]
+    other = _other_sklearn(pickle_facts(data)) if len(said) < len(warnings) else None
+    said += [] if other is None else [_may_differ(other)]
+    model = describe(estimator, origin, tuple(said))
     return msgspec.structs.replace(model, files={ESTIMATOR: data, **code})
 
 
-def _reason(data: bytes, error: Exception, code: Mapping[str, bytes]) -> str:
+def _may_differ(other: str) -> str:
+    installed = importlib.metadata.version("scikit-learn")
+    return (
+        f"it was written with scikit-learn {other}, and {installed} is installed here: "
+        f"its answers may differ from those it had there. Publish in an environment with {other}, or refit it"
+    )
+
+
+def _reason(data: bytes, error: BaseException, code: Mapping[str, bytes]) -> str:
     facts = pickle_facts(data)
     cause = f"{type(error).__name__}: {str(error).partition(chr(10))[0][:300]}"
     if not facts.names:
         kind = next((kind for magic, kind in _NOT_PICKLES if data.startswith(magic)), None)
         return f"it is {kind}" if kind else f"it is no pickle that can be read ({cause})"
+    if isinstance(error, EOFError) or _CUT_OFF.search(str(error)):
+        return f"{cause}. The file is cut off: copy it again, or save the model again"
     advice = _of_notebook(facts, error) or _of_module(facts, error, code) or _of_versions(facts)
     return f"{cause}. {advice}{_written_with(facts)}"
 
 
-def _of_notebook(facts: PickleFacts, error: Exception) -> str | None:
+def _of_notebook(facts: PickleFacts, error: BaseException) -> str | None:
     """What to do about a class or function that was defined in a notebook or a script."""
     names = sorted(name for module, name in facts.names if module in ("__main__", "__mp_main__"))
     if not names or not isinstance(error, AttributeError):
@@ -70,7 +87,7 @@ def _of_notebook(facts: PickleFacts, error: Exception) -> str | None:
     )
 
 
-def _of_module(facts: PickleFacts, error: Exception, code: Mapping[str, bytes]) -> str | None:
+def _of_module(facts: PickleFacts, error: BaseException, code: Mapping[str, bytes]) -> str | None:
     """What to do about a module that is not here, or is here in another version."""
     if not isinstance(error, ImportError | AttributeError):
         return None
@@ -78,15 +95,18 @@ def _of_module(facts: PickleFacts, error: Exception, code: Mapping[str, bytes]) 
     if missing is None or _is_here(missing.partition(".")[0], code):
         return None
     package = missing.partition(".")[0]
+    # scikit-learn's compiled modules are pickled without their package: `_loss`, which no index has.
+    if package.startswith("_") and _other_sklearn(facts):
+        return None
     if package in _INSTALL:
-        return f"the model is of {package}, which is not installed: {_INSTALL[package]}, here and where the API runs"
+        return f"The model is of {package}, which is not installed: {_INSTALL[package]}, here and where the API runs"
     if package in facts.packages:
         return (
-            f"the file names the module {package}, which is not here: pip install the package that has it, or pass "
+            f"The file names the module {package}, which is not here: pip install the package that has it, or pass "
             f"--code DIR with {package}.py"
         )
     return (
-        f"a module of the model imports {missing}, which is not here: pip install its package, or add it to --code DIR"
+        f"A module of the model imports {missing}, which is not here: pip install its package, or add it to --code DIR"
     )
 
 
@@ -102,13 +122,19 @@ def _is_here(package: str, code: Mapping[str, bytes]) -> bool:
 def _of_versions(facts: PickleFacts) -> str:
     """What to do where the same packages are here in other versions."""
     installed = importlib.metadata.version("scikit-learn")
-    others = [version for version in facts.sklearn_versions if version != installed]
-    if others:
+    other = _other_sklearn(facts)
+    if other:
         return (
-            f"It was written with scikit-learn {others[0]}, and {installed} is installed here: publish in an "
-            f"environment with scikit-learn {others[0]}, or refit the model"
+            f"It was written with scikit-learn {other}, and {installed} is installed here: publish in an "
+            f"environment with scikit-learn {other}, or refit the model"
         )
     return "Publish in the environment that the model was fitted in, or refit it here"
+
+
+def _other_sklearn(facts: PickleFacts) -> str | None:
+    """The scikit-learn that wrote the file, if another one is installed here."""
+    installed = importlib.metadata.version("scikit-learn")
+    return next((version for version in facts.sklearn_versions if version != installed), None)
 
 
 def _written_with(facts: PickleFacts) -> str:

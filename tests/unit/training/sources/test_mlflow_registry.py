@@ -167,6 +167,31 @@ def test_a_model_of_another_kind_is_refused_with_its_flavors(server, fetched):
         fetched()
 
 
+BOOSTING = "flavors:\n  {flavour}:\n    data: {file}\n  python_function: {{}}\n"
+
+
+@pytest.mark.parametrize("flavour", ["lightgbm", "xgboost", "catboost"])
+def test_a_boosting_flavor_is_taken_where_its_file_is_a_pickle(server, fetched, flavour):
+    (server.model / "model.pkl").write_bytes(b"")
+    (server.model / "MLmodel").write_text(BOOSTING.format(flavour=flavour, file="model.pkl"))
+    assert fetched().file.name == "model.pkl"
+
+
+@pytest.mark.parametrize(
+    ("flavour", "file", "model"),
+    [
+        ("lightgbm", "model.lgb", "LGBMClassifier"),
+        ("xgboost", "model.ubj", "XGBClassifier"),
+        ("catboost", "model.cb", "CatBoostClassifier"),
+    ],
+)
+def test_a_boosting_flavor_in_its_own_format_is_refused_with_what_to_log(server, fetched, flavour, file, model):
+    (server.model / file).write_bytes(b"")
+    (server.model / "MLmodel").write_text(BOOSTING.format(flavour=flavour, file=file))
+    with pytest.raises(DataRefused, match=rf"own format.*log the fitted {model} .*mlflow.sklearn.log_model"):
+        fetched()
+
+
 @pytest.mark.parametrize("content", ["flavors: [", "- a", "nothing: 1"])
 def test_a_description_that_cannot_be_read_is_refused(server, fetched, content):
     (server.model / "MLmodel").write_text(content)

@@ -53,14 +53,14 @@ def test_a_model_of_a_package_that_is_not_here_names_it_and_how_to_install_it(tm
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     message = refused(written(tmp_path, of_class(f"{package}.sklearn", "Classifier")))
-    assert f"the model is of {package}, which is not installed" in message
+    assert f"The model is of {package}, which is not installed" in message
     assert "requirements-boosting.txt" in message
     assert f"here: scikit-learn {sklearn.__version__}" in message
 
 
 def test_a_module_that_is_nowhere_is_asked_for_as_a_package_or_as_code(tmp_path):
     message = refused(written(tmp_path, of_class("our_features", "Scale")))
-    assert "the file names the module our_features, which is not here" in message
+    assert "The file names the module our_features, which is not here" in message
     assert "--code DIR with our_features.py" in message
 
 
