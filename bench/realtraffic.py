@@ -4,9 +4,10 @@
 
 Each replication is one experiment: a log of requests and outcomes that goes through the monitor's own projection,
 report and automatic decision, with α = .05 and no least duration. Its traffic is made by a scenario of
-`tests/unit/monitor/experiment/scenarios.py`. Versions are equal unless the row says otherwise. Prints how often the
-thing happened that the row is about, with its 95 % Clopper–Pearson interval, and whether the limit of that interval
-keeps the target. `seconds` are those of the processor, for all replications.
+`tests/unit/monitor/experiment/scenarios.py` or, of other metrics, of `metric_scenarios.py` beside it. Versions are
+equal unless the row says otherwise. Prints how often the thing happened that the row is about, with its 95 %
+Clopper–Pearson interval, and whether the limit of that interval keeps the target. `seconds` are those of the processor,
+for all replications.
 
 The interval of the timeline is computed at 1, 4, 16, … outcomes here, to save time; nothing here depends on it.
 """
@@ -27,7 +28,7 @@ import numpy as np
 from simulated import clopper_pearson, proportion
 
 from app.monitor.experiment import comparisons
-from tests.unit.monitor.experiment import scenarios
+from tests.unit.monitor.experiment import metric_scenarios, scenarios
 
 # Replications of one task of a process.
 TASK = 25
@@ -72,6 +73,15 @@ TABLE = {
         Row("sooner_with_zeros", "converts sooner, zeros told, window", 500, FALSE_WINNER),
         Row("sooner_without_zeros", "converts sooner, zeros never told, window", 500, FALSE_WINNER),
     ),
+    "a winner is declared by another metric": tuple(
+        Row(f"{name}_{metric}", f"{metric}, {text}", 1200, FALSE_WINNER)
+        for metric in metric_scenarios.METRICS
+        for name, text in (("users", "users × 20"), ("repeated", "a fifth sent six times"))
+    ),
+    "promoted automatically by another metric": tuple(
+        Row(f"wrong_first_{metric}", f"{metric}, wrong labelled first, shadow", 1000, FALSE_WINNER)
+        for metric in metric_scenarios.METRICS
+    ),
     "promoted automatically": (
         Row("wrong_first_canary", "wrong labelled first, 90/10", 1000, FALSE_WINNER),
         Row("wrong_first_shadow", "wrong labelled first, shadow", 1000, FALSE_WINNER),
@@ -104,7 +114,7 @@ TABLE = {
 def count(scenario: str, requests: int, seed: int, replications: range) -> tuple[int, float]:
     """How often the thing happened in these replications, and the seconds that they took."""
     comparisons.next_look = lambda n: 4 * n
-    started, happened = time.process_time(), getattr(scenarios, scenario)
+    started, happened = time.process_time(), metric_scenarios.SCENARIOS.get(scenario) or getattr(scenarios, scenario)
     # Seeded by the name and the number of the replication, so that neither --jobs nor --only changes a figure.
     chances = (np.random.default_rng([seed, zlib.crc32(scenario.encode()), each]) for each in replications)
     hits = sum(bool(happened(chance, requests)) for chance in chances)

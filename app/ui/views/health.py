@@ -131,6 +131,10 @@ def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
             "A retired version is not loaded and gets no traffic. Labels of its past predictions still count. "
             "`bakeoff retire VERSION --undo` brings it back."
         )
+    st.caption(
+        "Brier score: the sum over all classes, from 0 to 2. Log loss in nats; that of experiments counts a "
+        "probability below .001 as .001, the one here does not."
+    )
     for name, reason in models.refused.items():
         st.error(f"**{name} is refused:** {reason}", icon=":material/error:")
 
