@@ -15,6 +15,7 @@ from app.clock import now_us
 from app.domain.report import ExperimentReport
 from app.errors import Contradiction
 from app.inference.registry import ModelRegistry
+from app.monitor.breakdown import BreakdownProjection
 from app.monitor.control.automatic import AutomaticDecisions
 from app.monitor.control.bandit import Bandit
 from app.monitor.control.ramp import ExperimentKnowledge, RampControl
@@ -46,6 +47,8 @@ from app.store.projections import NoticeState, ProjectionStore
 from app.store.reports import MonitorReads, ReportTable
 
 _LOG = logging.getLogger(__name__)
+# Projections that nobody waits for: one that begins on a long log does not make the monitor late.
+_UNHURRIED = frozenset(("breakdown", "disagreements"))
 _ANOTHER_REBUILD = "another rebuild runs on this data"
 
 
@@ -68,12 +71,13 @@ class Monitor:
         self.log = EventLog(self._database)
         self.live = self._space("")
         registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
-        drift = DriftTable(self._database)
+        drift, references = DriftTable(self._database), References(registry)
         self._experiments = ExperimentProjection()
         self.projections: Sequence[Projection] = (
             self._experiments,
-            DriftProjection(References(registry), drift),
+            DriftProjection(references, drift),
             DisagreementProjection(),
+            BreakdownProjection(references),
         )
         self._drift_check = DriftCheck(ConfigurationLog(self._database).latest, drift.standing)
         self._publisher = Publisher(self.log, self.live.states, self.live.reports, now_us, self._drift_check)
@@ -157,14 +161,18 @@ class Monitor:
 
     def _loop(self, notifier: Notifier | None) -> Loop:
         decisions = Decisions(DecisionTable(self._database), self._dependencies())
+        steps = {each.name: partial(step, each, self.log, self.live.states) for each in self.projections}
         return Loop(
-            {each.name: partial(step, each, self.log, self.live.states) for each in self.projections},
+            {name: work for name, work in steps.items() if name not in _UNHURRIED},
             self._publisher.publish,
             self._heartbeat,
             self._after_reports(decisions, notifier),
             self._ticks(decisions),
             prepare=self._prepare,
-            behind=self._secondary.step,
+            behind={
+                "secondary metrics": self._secondary.step,
+                **{name: work for name, work in steps.items() if name in _UNHURRIED},
+            },
         )
 
     def _after_reports(self, decisions: Decisions, notifier: Notifier | None) -> list[AfterReports]:

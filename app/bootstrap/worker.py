@@ -23,6 +23,7 @@ from app.services.boundaries import FaultBoundary
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
+from app.services.queries.breakdown import Breakdowns
 from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
@@ -43,6 +44,7 @@ from app.store.drift_reports import DriftTable
 from app.store.host_files import SharedProgress
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import OwnKeys, PredictionHistory, PredictionLog
+from app.store.projections import ProjectionStore
 from app.store.reports import ExperimentTable, MonitorReads
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
@@ -132,6 +134,7 @@ class Worker:
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.flush),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
+            breakdowns=Breakdowns(ProjectionStore(database, now_us).states, ExperimentTable(database)),
             disagreements=Disagreements(
                 DisagreementTable(database), ExperimentTable(database), lambda: live.loaded_models
             ),

@@ -31,9 +31,9 @@ class Loop:
     makes the reports that are due, `after_reports` are called with them in order if there are any, and then `ticks`
     (functions by name), with or without reports. `heartbeat` records that all of the log has been processed. `prepare`
     is called first in every run, until it returns true; it may take long, and so asks the function that it is given
-    whether to go on. `behind` processes a batch of what nobody waits for, after the steps: what it has left, or a
-    failure in it, is no reason to call the monitor late. All of these may raise `StoreUnavailable`. `clock` is
-    monotonic seconds.
+    whether to go on. `behind` are steps of what nobody waits for, after the others: what they have left, or a failure
+    in one, is no reason to call the monitor late. All of these may raise `StoreUnavailable`. `clock` is monotonic
+    seconds.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Loop:
         ticks: Mapping[str, Callable[[], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
         prepare: Callable[[Callable[[], bool]], bool] = lambda _going_on: True,
-        behind: Callable[[], int] = lambda: 0,
+        behind: Mapping[str, Callable[[], int]] | None = None,
     ) -> None:
         self._steps = steps
         self._publish = publish
@@ -54,10 +54,11 @@ class Loop:
         self._ticks = ticks or {}
         self._clock = clock
         self._prepare = prepare
-        self._behind = behind
+        self._behind = behind or {}
         self._published_s = self._heartbeat_s = float("-inf")
         self._unavailable = False
         self._boundaries: dict[str, FaultBoundary] = {}
+        self._boundaries_behind: dict[str, FaultBoundary] = {}
 
     def run(self, stop: threading.Event, alone: Callable[[], bool] = lambda: True) -> None:
         """Loop until `stop` is set or `alone` is false (another monitor may run); both are checked between ticks."""
@@ -81,7 +82,8 @@ class Loop:
         rows = [self._guarded(name, work) for name, work in self._steps.items()]
         # A batch that is not full reached the end of the log: resting then lets the next one gather.
         caught_up = max(rows, default=0) < BATCH_ROWS
-        rest_s = POLL_S if self._behind() < BATCH_ROWS else 0.0
+        left = [self._guarded(name, work, self._boundaries_behind) for name, work in self._behind.items()]
+        rest_s = POLL_S if max(left, default=0) < BATCH_ROWS else 0.0
         now_s = self._clock()
         if now_s - self._published_s >= _PUBLISH_S:
             self._published_s = now_s
@@ -102,9 +104,12 @@ class Loop:
         for act in self._after_reports if made else ():
             act(made)
 
-    def _guarded(self, name: str, work: Callable[[], int | None]) -> int:
+    def _guarded(
+        self, name: str, work: Callable[[], int | None], boundaries: dict[str, FaultBoundary] | None = None
+    ) -> int:
         """The rows that `work` processed, 0 where it failed: a bug in one part must not stop the others."""
-        boundary = self._boundaries.get(name) or self._boundaries.setdefault(
+        kept = self._boundaries if boundaries is None else boundaries
+        boundary = kept.get(name) or kept.setdefault(
             name,
             # An unavailable store concerns every part alike: `run` handles it.
             FaultBoundary(_LOG, "monitor_part_failed", fields={"part": name}, once=True, passing=(StoreUnavailable,)),

@@ -18,6 +18,7 @@ from app.web.operations import GUARDS, Operation, access_of
 from app.web.request import request_id_of
 from app.web.response import JSON, body_of, problem_of
 from app.web.routes import (
+    breakdown,
     configuration,
     disagreements,
     documentation,
@@ -29,7 +30,7 @@ from app.web.routes import (
     status,
 )
 
-_CONCERNS = (status, predictions, feedback, experiment, disagreements, drift, models, configuration)
+_CONCERNS = (status, predictions, feedback, experiment, breakdown, disagreements, drift, models, configuration)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *documentation.OPERATIONS,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from app.services.control.decisions import Decisions
+from app.services.queries.breakdown import Breakdowns
 from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
@@ -74,6 +75,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     history: HistoryQueries
     feedback: OutcomeReceiver
     experiments: Experiments
+    breakdowns: Breakdowns
     disagreements: Disagreements
     decisions: Decisions
     drift: Drift

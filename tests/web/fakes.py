@@ -12,6 +12,7 @@ from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, UnknownPrediction
 from app.services.control.decisions import Decisions
 from app.services.ports import RefusedVersion
+from app.services.queries.breakdown import Breakdowns
 from app.services.queries.disagreements import Disagreements
 from app.services.queries.drift import Drift
 from app.services.queries.experiments import Experiments
@@ -158,7 +159,7 @@ class AcceptingFeedback:
         self.taken, self.from_file = [], None
 
     def accept(self, items, *, from_file=False, correcting=None):
-        self.from_file = from_file
+        self.from_file, self.correcting = from_file, correcting
         for index, item in enumerate(items):
             if isinstance(item, BakeoffError):
                 raise item.within("item", index)
@@ -166,7 +167,7 @@ class AcceptingFeedback:
         return Receipt(accepted=len(items), duplicates=0)
 
     def accept_each(self, items, *, from_file=False, correcting=None):
-        self.from_file = from_file
+        self.from_file, self.correcting = from_file, correcting
         refused = [ItemReceipt("invalid") if isinstance(item, BakeoffError) else None for item in items]
         self.taken += [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
         receipts = tuple(refusal or ItemReceipt("accepted") for refusal in refused)
@@ -269,6 +270,7 @@ def services(
     draining=False,
     history=None,
     disagreements=None,
+    states=(),
     reports=None,
     drifts=None,
     histories=None,
@@ -298,6 +300,7 @@ def services(
         history=history or EmptyHistory(),
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
+        breakdowns=Breakdowns(lambda names: {name: states[name] for name in names if name in states}, reports),
         disagreements=Disagreements(disagreements, reports, lambda: live.loaded_models),
         decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
         drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US, registry.reference_history),

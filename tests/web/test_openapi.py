@@ -14,6 +14,7 @@ API_PAGE = {
     ("POST", "/feedback"),
     ("GET", "/experiment"),
     ("GET", "/experiment/timeline"),
+    ("GET", "/experiment/{id}/breakdown"),
     ("GET", "/experiment/{id}/disagreements"),
     ("POST", "/experiment/decision"),
     ("GET", "/experiments"),

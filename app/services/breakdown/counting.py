@@ -1,0 +1,279 @@
+"""Counts requests and labels by the parts of a plan, in place; the same to the last bit in batches of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from app.domain.breakdown import BreakdownPlan, BreakdownState, FeatureSplit, PairCounts, ServedCounts
+from app.domain.classes import boolean_of
+from app.domain.columns import LoggedLayout
+from app.domain.contract import Feature
+from app.domain.experiment import ExperimentTerms
+from app.domain.log_event import PredictionRow
+from app.scoring.contract import MISSING, Answer, bounded
+from app.scoring.table import metric_of
+from app.tables.model_columns import Named, same_columns
+
+_ANSWERS = msgspec.json.Decoder(dict[str, Answer])
+_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
+_NO_ANSWER = -1
+
+
+class Columns(NamedTuple):
+    """Where features are in logged rows: the features of versions (None: not known), and layouts by id."""
+
+    features: Callable[[str], Sequence[Feature] | None]
+    layouts: Mapping[int, LoggedLayout]
+
+
+class Outcome(NamedTuple):
+    """A label, or a reward, of a row; `sign` is −1 where one that was counted is taken back by a correction."""
+
+    row: PredictionRow
+    value: float
+    sign: int = 1
+
+
+class Compared(NamedTuple):
+    """What is compared: the terms of the metric, the baseline, and all versions."""
+
+    terms: ExperimentTerms
+    baseline: str
+    versions: Sequence[str]
+
+
+def new_state(plan: BreakdownPlan, compared: Compared) -> BreakdownState:
+    """The state before the first request."""
+    n, rewarded = plan.cells, metric_of(compared.terms).uses_rewards
+    challengers = () if rewarded else [each for each in compared.versions if each != compared.baseline]
+    size = plan.class_cells * (plan.class_cells + 1)
+    return BreakdownState(
+        plan=plan,
+        requests=[0] * n,
+        labelled=[0] * n,
+        pairs={name: _new_pair(n) for name in challengers},
+        served={name: ServedCounts(n=[0] * n, total=[0.0] * n) for name in compared.versions} if rewarded else {},
+        matrices={name: [0] * size for name in compared.versions} if size else {},
+    )
+
+
+def _new_pair(n: int) -> PairCounts:
+    return PairCounts(
+        n=[0] * n,
+        base=[0.0] * n,
+        other=[0.0] * n,
+        gains=[0.0] * n,
+        squares=[0.0] * n,
+        both=[0] * n,
+        only_base=[0] * n,
+        only_other=[0] * n,
+        neither=[0] * n,
+    )
+
+
+def count_requests(state: BreakdownState, rows: Sequence[PredictionRow], columns: Columns) -> None:
+    """Count rows that count in the experiment."""
+    if rows:
+        cells = _with_all(state.plan, _feature_cells(state.plan, rows, columns))
+        _add(state.requests, cells, np.ones(len(rows), np.int64))
+
+
+def count_labels(state: BreakdownState, compared: Compared, labels: Sequence[Outcome], columns: Columns) -> None:
+    """Count labels of rows that count."""
+    if not labels:
+        return
+    plan = state.plan
+    ids = _class_cells(plan, [each.value for each in labels])
+    features = _feature_cells(plan, [each.row for each in labels], columns)
+    own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
+    cells = _with_all(plan, np.concatenate(own, axis=1))
+    signs = np.array([each.sign for each in labels], np.int64)
+    answers = [_answers(each.row) for each in labels]
+    _add(state.labelled, cells, signs)
+    if ids is not None:
+        _count_matrices(state, ids, answers, signs)
+    _count_pairs(state, compared, labels, answers, cells, signs)
+
+
+def count_rewards(state: BreakdownState, compared: Compared, rewards: Sequence[Outcome], columns: Columns) -> None:
+    """Count rewards, each for the version that answered."""
+    if not rewards:
+        return
+    declared = metric_of(compared.terms).range_of(compared.terms)
+    cells = _with_all(state.plan, _feature_cells(state.plan, [each.row for each in rewards], columns))
+    signs = np.array([each.sign for each in rewards], np.int64)
+    values = np.array([each.value if declared is None else declared.clipped(each.value) for each in rewards])
+    versions = np.array([each.row.version for each in rewards])
+    _add(state.labelled, cells, signs)
+    for version, counts in state.served.items():
+        own = versions == version
+        _add(counts.n, cells[own], signs[own])
+        _add(counts.total, cells[own], values[own] * signs[own])
+
+
+def _count_pairs(
+    state: BreakdownState,
+    compared: Compared,
+    labels: Sequence[Outcome],
+    answers: Sequence[Mapping[str, Answer]],
+    cells: np.ndarray,
+    signs: np.ndarray,
+) -> None:
+    metric, terms = metric_of(compared.terms), compared.terms
+
+    def values_of(version: str) -> np.ndarray:
+        """The version's values, NaN where there is none."""
+        found = (
+            None if (answer := each.get(version)) is None else metric.value(answer, label.value, terms)
+            for each, label in zip(answers, labels, strict=True)
+        )
+        return np.array([np.nan if value is None else value for value in found])
+
+    base_values = values_of(compared.baseline) if state.pairs else np.array([])
+    for challenger, counts in state.pairs.items():
+        values = values_of(challenger)
+        known = ~(np.isnan(base_values) | np.isnan(values))
+        base, other, at, sign = base_values[known], values[known], cells[known], signs[known]
+        gains = other - base if metric.higher_is_better else base - other
+        _add(counts.n, at, sign)
+        _add(counts.base, at, base * sign)
+        _add(counts.other, at, other * sign)
+        _add(counts.gains, at, gains * sign)
+        _add(counts.squares, at, gains * gains * sign)
+        right, wrong = (base == 1, other == 1), (base == 0, other == 0)
+        for counted, met in (
+            (counts.both, right[0] & right[1]),
+            (counts.only_base, right[0] & wrong[1]),
+            (counts.only_other, wrong[0] & right[1]),
+            (counts.neither, wrong[0] & wrong[1]),
+        ):
+            _add(counted, at[met], sign[met])
+
+
+def _count_matrices(
+    state: BreakdownState, ids: np.ndarray, answers: Sequence[Mapping[str, Answer]], signs: np.ndarray
+) -> None:
+    width = state.plan.class_cells + 1
+    places = {class_id: place for place, class_id in enumerate(state.plan.classes)}
+    for version, matrix in state.matrices.items():
+        given = np.array([_answered(each.get(version), places, width) for each in answers], np.int64)
+        known = given != _NO_ANSWER
+        _add(matrix, (ids * width + given)[known, None], signs[known])
+
+
+def _answered(answer: Answer | None, places: Mapping[int, int], width: int) -> int:
+    """The column of an answer in the matrix of its version."""
+    if answer is None:
+        return _NO_ANSWER
+    if answer.is_missing:
+        return width - 1
+    return _NO_ANSWER if answer.c is None else places.get(answer.c, len(places))
+
+
+def _class_cells(plan: BreakdownPlan, labels: Sequence[float]) -> np.ndarray | None:
+    """The place of each true class, the last one for a class that has none; None where classes are not counted."""
+    if not plan.classes:
+        return None
+    places: dict[float, int] = {class_id: place for place, class_id in enumerate(plan.classes)}
+    return np.array([places.get(label, len(places)) for label in labels], np.int64)
+
+
+def _with_all(plan: BreakdownPlan, cells: np.ndarray) -> np.ndarray:
+    """The cells of each row, shape (rows, splits), and that of all."""
+    return np.concatenate([cells, np.full((len(cells), 1), plan.everything, np.int64)], axis=1)
+
+
+def _add(counts: list[Any], cells: np.ndarray, values: np.ndarray) -> None:
+    """Add the value of each row, shape (rows,), to its cells, shape (rows, …), in the order of the rows."""
+    if not len(values):
+        return
+    # One after another, as `add.at` does: a sum of the batch would round differently from the sums of its parts.
+    found = np.array(counts, values.dtype)
+    np.add.at(found, cells.ravel(), np.repeat(values, cells.shape[1]))
+    counts[:] = found.tolist()
+
+
+def _answers(row: PredictionRow) -> Mapping[str, Answer]:
+    answers = _ANSWERS.decode(row.answers)
+    if row.failed:
+        answers |= dict.fromkeys(_VERSIONS.decode(row.failed), MISSING)
+    return answers
+
+
+def number_of(outcome: str) -> float:
+    """A logged outcome (a JSON number) as experiments count it."""
+    return bounded(float(msgspec.json.decode(outcome)))
+
+
+def _feature_cells(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: Columns) -> np.ndarray:
+    """The cell of each row in each split, shape (rows, splits)."""
+    cells = np.empty((len(rows), len(plan.features)), np.int64)
+    if not plan.features:
+        return cells
+    # One call of the decoder for all rows, not one a row: every logged request passes here.
+    features: list[list[Any]] = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
+    alike: dict[tuple[str, int | None, int], list[int]] = {}
+    for place, (row, values) in enumerate(zip(rows, features, strict=True)):
+        alike.setdefault((row.version if row.layout is None else "", row.layout, len(values)), []).append(place)
+    for (version, layout, width), members in alike.items():
+        places = _places(plan.features, version, layout, width, columns)
+        for at, found in enumerate(_levels(plan, places, features, members)):
+            cells[members, at] = found
+    return cells
+
+
+def _places(
+    splits: Sequence[FeatureSplit], version: str, layout: int | None, width: int, columns: Columns
+) -> Sequence[int | None]:
+    """For each split the position of its column in rows of a kind; None where it is not there, or not known."""
+    known = None if layout is None else columns.layouts.get(layout)
+    named: Sequence[Named] | None = known.columns if known else columns.features(version) if layout is None else None
+    return [None] * len(splits) if named is None or len(named) != width else same_columns(splits, named)
+
+
+def _levels(
+    plan: BreakdownPlan, places: Sequence[int | None], features: Sequence[list[Any]], members: Sequence[int]
+) -> Iterator[np.ndarray | int]:
+    """For each split the cells of the rows `members`."""
+    transposed = list(zip(*(features[each] for each in members), strict=True))
+    first = 0
+    for split, place in zip(plan.features, places, strict=True):
+        missing = first + len(split.segments) - 1
+        if place is None:
+            yield missing
+        elif split.is_numeric:
+            yield _ranges(split, transposed[place]) + first
+        else:
+            yield _values(split, transposed[place]) + first
+        first += len(split.segments)
+
+
+def _ranges(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
+    try:
+        numbers = np.array(values, np.float64)  # null becomes NaN
+    except ValueError:  # another version takes text under this name
+        return _odd(split, values)
+    levels = np.searchsorted(split.edges, numbers, side="left")
+    levels[np.isnan(numbers)] = len(split.segments) - 1
+    return levels
+
+
+def _odd(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
+    """The levels of values that are not all numbers: of each alone."""
+    other = len(split.segments) - 2
+    return np.array([other if isinstance(value, str) else _ranges(split, [value])[0] for value in values], np.int64)
+
+
+def _values(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
+    table: dict[object, int] = {segment.level: place for place, segment in enumerate(split.segments[:-2])}
+    other, missing = len(split.segments) - 2, len(split.segments) - 1
+    if split.boolean:
+        flags: dict[object, int] = {False: 0, True: 1}  # 0 and 1 are equal to them
+        spelled = ((value, flags.get(boolean_of(value) if isinstance(value, str) else value)) for value in set(values))
+        table |= {value: place for value, place in spelled if place is not None}
+    table[None] = missing
+    return np.array([table.get(value, other) for value in values], np.int64)
