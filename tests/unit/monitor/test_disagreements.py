@@ -17,6 +17,7 @@ from app.store import disagreements as stored
 from app.store.disagreements import DisagreementTable
 from app.store.kinds import READING
 from app.store.reports import ExperimentTable
+from tests.unit.monitor.test_corrections import correct
 
 NOTHING_LOADED = LoadedModels({}, None, (), {})
 CLASSES = ("a", "b", "c")
@@ -66,6 +67,17 @@ def test_a_label_says_who_was_right(small_log, ask):
         assert ids(ask(won=won)) == [rows[place].prediction_id]
     assert ids(ask(true_class="b")) == [rows[1].prediction_id]
     assert ids(ask(true_class="b", won="baseline")) == []
+
+
+def test_a_corrected_label_says_who_was_right_then(small_log, ask):
+    small_log.begin(classes=CLASSES)
+    small_log.log(row := small_log.served({"v1": 0, "v2": 1}))
+    small_log.give(row, 0)
+    assert [each.won for each in ask().disagreements] == ["baseline"]
+    correct(small_log, row, 1)
+    [one] = ask().disagreements
+    assert (one.won, one.actual) == ("challenger", 1)
+    assert ids(ask(true_class="b")) == [row.prediction_id]
 
 
 def test_an_answer_that_was_not_given_is_a_kind_of_its_own(small_log, ask):
