@@ -6,14 +6,16 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.cli.access import ApiRefused, ask
+from app.cli.decide import user_name
 from app.errors import BakeoffError, DataRefused, InvalidRequest, Unavailable
 from app.settings import Settings
 from app.tables.labels import BadLine, LabelColumns, LabelFile, by_of, in_order, label_file, likely_columns
@@ -29,7 +31,8 @@ _TOO_LARGE, _TRY_AGAIN = 413, 503
 
 
 class FeedbackSummary(msgspec.Struct, kw_only=True):
-    """What became of the file's rows; `accepted` and `duplicates` count outcomes. `refused` are in the file's order."""
+    """What became of the file's rows; `accepted` and `duplicates` count outcomes; `corrected`
+    of the accepted replaced another. `refused` are in the file's order."""
 
     file: str
     rows: int
@@ -37,7 +40,16 @@ class FeedbackSummary(msgspec.Struct, kw_only=True):
     sent: int = 0
     accepted: int = 0
     duplicates: int = 0
+    corrected: int = 0
     refused: list[BadLine]
+
+
+class _Receiver(NamedTuple):
+    """Where labels are sent, with which token, and who corrects; `corrector` is None where nothing is replaced."""
+
+    url: str
+    token: str | None
+    corrector: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the column with true labels (default: actual, or else the one that the champion was trained to predict)",
     )
     parser.add_argument("--reward", metavar="COLUMN", help="the column with rewards (default: reward)")
+    parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="replace what is recorded (needs ADMIN_TOKEN; the audit log has old and new values)",
+    )
+    parser.add_argument("--actor", metavar="NAME", help="who corrects (default: your user name)")
     parser.add_argument("--url", metavar="URL", help="the API's address (default: API_URL)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, with all lines")
 
@@ -74,9 +92,15 @@ def run(args: argparse.Namespace) -> int:
     `DataRefused`, `InvalidRequest`, `SettingError`, `Unavailable` and `ApiRefused`; what was accepted until then stays.
     """
     settings = Settings.from_environ()
-    url, token = args.url or settings.api_url, settings.api_token
+    to = _Receiver(
+        args.url or settings.api_url,
+        settings.admin_token if args.correct else settings.api_token,
+        (args.actor or user_name()) if args.correct else None,
+    )
+    if args.correct and settings.admin_token is None:
+        raise InvalidRequest("--correct replaces outcomes, which needs ADMIN_TOKEN: set it to the API's value")
     table = _table(args.file)
-    labels = label_file(table, _columns(args, table, url, token))
+    labels = label_file(table, _columns(args, table, to))
     summary = FeedbackSummary(
         file=str(args.file),
         rows=len(table.lines) + len(table.ragged),
@@ -85,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     )
     interrupted = False
     try:
-        _send_all(labels, summary, url, token)
+        _send_all(labels, summary, to)
     except KeyboardInterrupt:
         interrupted = True
     except BakeoffError:
@@ -106,22 +130,17 @@ def _table(file: Path) -> Table:
         raise DataRefused(error.message) from error
 
 
-def _columns(args: argparse.Namespace, table: Table, url: str, token: str | None) -> LabelColumns:
+def _columns(args: argparse.Namespace, table: Table, to: _Receiver) -> LabelColumns:
     """The columns of the options, or those that the names of the file's columns suggest. Raises `InvalidRequest`."""
     given = {option: getattr(args, option) for option in ("key", "prediction_id", "label", "reward")}
     for option, column in given.items():
         if column is not None and column not in table.names:
             shown = f"--{option.replace('_', '-')}"
             raise InvalidRequest(f"{args.file} has no column {column!r} for {shown}; {_listed(table)}")
-    name, label, reward = likely_columns(table.names, None)
-    outcomes = given["label"] or given["reward"]
-    if not outcomes and label is None and reward is None:
-        label = likely_columns(table.names, _target(url, token))[1]
-    if outcomes:
-        label, reward = given["label"], given["reward"]
+    label, reward = _outcome_columns(given, table, to)
     if label is None and reward is None:
         raise InvalidRequest(f"{args.file} has no column actual or reward: give --label COLUMN; {_listed(table)}")
-    named = given["key"] or given["prediction_id"] or name
+    named = given["key"] or given["prediction_id"] or likely_columns(table.names, None)[0]
     if named is None:
         raise InvalidRequest(f"{args.file} has no column prediction_id or id: give --key COLUMN; {_listed(table)}")
     by = "prediction_id" if given["prediction_id"] else by_of(named)
@@ -129,6 +148,16 @@ def _columns(args: argparse.Namespace, table: Table, url: str, token: str | None
     if len(set(columns.chosen)) < len(columns.chosen):
         raise InvalidRequest("one column is given twice: keys, labels and rewards are in columns of their own")
     return columns
+
+
+def _outcome_columns(given: Mapping[str, str | None], table: Table, to: _Receiver) -> tuple[str | None, str | None]:
+    """The columns of labels and of rewards: those that are given or, where none is, those with likely names."""
+    if given["label"] or given["reward"]:
+        return given["label"], given["reward"]
+    _, label, reward = likely_columns(table.names, None)
+    if label is None and reward is None:
+        label = likely_columns(table.names, _target(to.url, to.token))[1]
+    return label, reward
 
 
 def _listed(table: Table) -> str:
@@ -143,7 +172,7 @@ def _target(url: str, token: str | None) -> str | None:
     return target if isinstance(target, str) else None
 
 
-def _send_all(labels: LabelFile, summary: FeedbackSummary, url: str, token: str | None) -> None:
+def _send_all(labels: LabelFile, summary: FeedbackSummary, to: _Receiver) -> None:
     bar = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     rows, size = len(labels.rows), ROWS_PER_CALL
     with Progress(*bar, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
@@ -151,7 +180,7 @@ def _send_all(labels: LabelFile, summary: FeedbackSummary, url: str, token: str 
         while summary.sent < rows:
             stop = min(summary.sent + size, rows)
             try:
-                answer = _sent(labels.as_csv(summary.sent, stop), url, token)
+                answer = _sent(labels.as_csv(summary.sent, stop), to)
             except ApiRefused as error:
                 if error.status != _TOO_LARGE or stop - summary.sent == 1:
                     raise
@@ -161,11 +190,15 @@ def _send_all(labels: LabelFile, summary: FeedbackSummary, url: str, token: str 
             progress.update(task, completed=stop)
 
 
-def _sent(csv: bytes, url: str, token: str | None) -> dict[str, Any]:
+def _sent(csv: bytes, to: _Receiver) -> dict[str, Any]:
     """The API's answer to a batch, tried again while the API is overloaded or starts."""
     for attempt in range(1, _TRIES + 1):
         try:
-            answer: dict[str, Any] = ask(url, "/feedback?partial=true", token, csv=csv)
+            if to.corrector is None:
+                answer: dict[str, Any] = ask(to.url, "/feedback?partial=true", to.token, csv=csv)
+            else:
+                headers = {"X-Actor": to.corrector.encode()}
+                answer = ask(to.url, "/feedback?partial=true&correct=true", to.token, headers=headers, csv=csv)
             return answer
         except (Unavailable, ApiRefused) as error:
             if attempt == _TRIES or (isinstance(error, ApiRefused) and error.status != _TRY_AGAIN):
@@ -184,6 +217,7 @@ def _add(answer: dict[str, Any], labels: LabelFile, summary: FeedbackSummary, st
             summary.refused.append(BadLine(row.line, item["status"], item.get("message", "")))
     summary.accepted += answer["accepted"]
     summary.duplicates += answer["duplicates"]
+    summary.corrected += answer.get("corrected", 0)
     summary.sent = stop
 
 
@@ -197,8 +231,9 @@ def _text(summary: FeedbackSummary) -> str:
 def _counts(summary: FeedbackSummary) -> str:
     reasons = Counter(each.status for each in summary.refused)
     why = f" ({', '.join(f'{count:,} {status}' for status, count in reasons.items())})" if reasons else ""
+    replaced = f" ({summary.corrected:,} of them replaced another)" if summary.corrected else ""
     without = f"; {summary.without_label:,} rows have no label yet" if summary.without_label else ""
     return (
-        f"{summary.file}: {summary.rows:,} rows; {summary.accepted:,} outcomes accepted, {summary.duplicates:,} known "
-        f"already, {len(summary.refused):,} lines not accepted{why}{without}"
+        f"{summary.file}: {summary.rows:,} rows; {summary.accepted:,} outcomes accepted{replaced}, "
+        f"{summary.duplicates:,} known already, {len(summary.refused):,} lines not accepted{why}{without}"
     )

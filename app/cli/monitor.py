@@ -24,6 +24,7 @@ _WHY_OUTDATED = (
     "the state before was written by another release of bakeoff, which counted in another way. For example, labels of "
     "answers not at the configured weights no longer count in the check of the label rate (CHANGELOG.md)"
 )
+_WHY_CORRECTED = "outcomes were corrected, and the evidence now counts their last values from the start"
 _WHY = "the state before may have been written by another release of bakeoff, or was damaged"
 _EQUALITY = {True: "equal to the last bit", False: "DIFFERENT", None: "there was none before"}
 
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the monitor until SIGTERM or SIGINT, which it obeys between two ticks; or once, or a rebuild.
 
-    Exit status 1 where a rebuild differs from the state that was there, unless another release had written that.
+    Exit status 1 where a rebuild differs from the state that was there, unless another release had written that
+    or outcomes were corrected.
     """
     settings = Settings.from_environ()
     configure(settings)
@@ -69,6 +71,7 @@ def _show_rebuilt(done: Rebuilt, *, as_json: bool) -> int:
                 "rows": done.rows,
                 "equal": equal,
                 "was_outdated": done.was_outdated,
+                "corrections": done.corrections,
                 "states_equal": done.states_equal,
                 **_compared(done),
             }
@@ -77,9 +80,11 @@ def _show_rebuilt(done: Rebuilt, *, as_json: bool) -> int:
         print("\n".join(_rebuilt_lines(done)))
     if equal:
         return 0
-    kind, why = ("note", _WHY_OUTDATED) if done.was_outdated else ("error", _WHY)
+    expected = done.was_outdated or done.corrections > 0
+    why = _WHY_OUTDATED if done.was_outdated else _WHY_CORRECTED if expected else _WHY
+    kind = "note" if expected else "error"
     print(f"{kind}: the rebuilt state, now in force, differs from the one before: {why}", file=sys.stderr)
-    return 0 if done.was_outdated else 1
+    return 0 if expected else 1
 
 
 def _compared(done: Rebuilt) -> dict[str, Any]:

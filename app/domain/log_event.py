@@ -2,9 +2,9 @@
 
 A prediction's place is (its seq, 0, 0, 0, 0). An outcome's place is (the last prediction's seq when it was written, 1,
 its seq, 0, 0), a heartbeat's is (the last prediction's seq, 1, the last outcome's seq, its own, 0), and a correction's
-(the last prediction's, 1, the last outcome's, the last heartbeat's, its own). Writers exclude each other, so this is the
-order of their commits: nothing ever appears before events that have been read, and every reader gets the same events
-in the same order, whatever its batches.
+(the last prediction's, 1, the last outcome's, the last heartbeat's, its own). Writers exclude each other, so this is
+the order of their commits: nothing ever appears before events that have been read, and every reader gets the same
+events in the same order, whatever its batches.
 
 An outcome has the value that it has at its place in the reading: that of the last correction that the cursor has
 passed. A rebuild begins behind all corrections, so that each outcome has its last value from the start.

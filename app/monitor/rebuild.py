@@ -67,12 +67,14 @@ class Compared(msgspec.Struct, frozen=True):
 class Rebuilt(msgspec.Struct, frozen=True):
     """The result of a rebuild: rows processed, every comparison, and whether each projection's states are equal to
     the last bit (None where there was no state before). `was_outdated`: another release wrote the experiments' state.
+    `corrections`: outcomes that were corrected, whose last values the rebuilt evidence counts.
     """
 
     rows: int
     comparisons: tuple[Compared, ...]
     states_equal: Mapping[str, bool | None]
     was_outdated: bool = False
+    corrections: int = 0
 
 
 class RebuildStopped(Exception):
@@ -124,14 +126,15 @@ def rebuild(
         after = Publisher(log, fresh.states, fresh.reports, now_us, more_checks)
         summaries = log.experiments()
         # Reports are made of both states, because the stored ones may be a second older than the live state.
-        compared = _compare(_reports(live.states, before, summaries), _reports(fresh.states, after, summaries))
+        old, new = _reports(live.states, before, summaries), _reports(fresh.states, after, summaries)
+        compared, corrections = _compare(old, new), sum(each.corrections for each in new if each is not None)
         equal = {name: _equal(live.states, fresh.states, name) for name in names}
         after.publish()
         if fresh.states.take_the_place(names, at):
             # What was live is there now. Where this is stopped the rest stays until the next rebuild.
             with contextlib.suppress(RebuildStopped):
                 _discard(fresh.states, names, between, rows)
-            return Rebuilt(rows, compared, equal, was_outdated)
+            return Rebuilt(rows, compared, equal, was_outdated, corrections)
         # The running monitor went on meanwhile. Each round has less to catch up with, so that it ends soon.
     _discard(fresh.states, names, between)
     raise StoreUnavailable(

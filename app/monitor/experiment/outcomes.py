@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from app.monitor.experiment.answers import apply_answers, apply_label, follow_agreement
 from app.monitor.experiment.corrections import apply_correction, note_reward, score_of_outcome
-from app.monitor.experiment.events import CorrectedFact, Fact, FeedbackFact, JoinedFact, PredictionFact, Rules
+from app.monitor.experiment.draws import Rules
+from app.monitor.experiment.events import CorrectedFact, Fact, FeedbackFact, JoinedFact, PredictionFact
 from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.rewards import Draw, draw_of_row, enter, note_first_answer
 from app.monitor.experiment.splits import Split

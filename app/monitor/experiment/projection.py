@@ -11,23 +11,14 @@ from app.domain.experiment import Configuration
 from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, TimePassed
 from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
-from app.monitor.experiment.events import (
-    CorrectedFact,
-    Draws,
-    Fact,
-    FeedbackFact,
-    Rules,
-    draws,
-    fact_of,
-    marks_of_row,
-    sticky_users,
-)
+from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
+from app.monitor.experiment.events import CorrectedFact, Fact, FeedbackFact, fact_of, marks_of_row
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
-from app.monitor.experiment.rewards import Windows, apply_windows, closing_reads
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
 from app.monitor.experiment.units import UnitLedger, identities, key_identity, user_identity
+from app.monitor.experiment.windows import Windows, apply_windows, closing_reads
 from app.monitor.projection import DerivedReads
 from app.routing.policies import keeps_users
 

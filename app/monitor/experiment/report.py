@@ -20,8 +20,9 @@ from app.domain.report import (
 )
 from app.domain.timestamps import iso_utc
 from app.monitor.experiment.evidence import evidence_of, presents_of, rewards_of
+from app.monitor.experiment.latencies import quantile_ms
 from app.monitor.experiment.methods.paired import PairedComparison
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, quantile_ms
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally
 from app.stats import all_traffic, checks, guardrails, means
 from app.stats.advice import recommend
 from app.stats.assumptions import too_young, unverified_assumptions

@@ -6,7 +6,6 @@ exactly. Their size does not grow with the number of events.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 
 import msgspec
@@ -23,25 +22,6 @@ from app.stats.estimates import NotEstimable
 from app.stats.evidence import Conclusions
 from app.stats.guardrails import GuardrailState, SlowThreshold
 from app.stats.strongest import Strongest
-
-# A bucket is a twelfth of an octave (6 %) wide, so its middle is within 3 % of every latency in it.
-_PER_OCTAVE = 12
-
-
-def bucket_of(latency_us: int) -> int:
-    """The bucket of a latency in µs; all below 1 µs share the first."""
-    return math.floor(_PER_OCTAVE * math.log2(max(latency_us, 1)))
-
-
-def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
-    """The `share` quantile of the latencies in `buckets`, in ms: the middle of its bucket. None without latencies."""
-    total = sum(buckets.values())
-    seen = 0
-    for bucket in sorted(buckets):
-        seen += buckets[bucket]
-        if seen >= share * total:
-            return round(2 ** ((bucket + 0.5) / _PER_OCTAVE) / 1000, 6)
-    return None
 
 
 class ExperimentPlan(msgspec.Struct, frozen=True):
@@ -252,16 +232,16 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     """One experiment: all that its report is made from.
 
     `labels` and `rewards`: those that count. `beside`: labels that are no outcome of the metric, such as one of another
-    class than that of the recall. `unattributed`: labels and rewards of a version that is not in this
-    experiment. `epochs`: the weights of each config revision met; `policies`: its policy. By revision and version:
-    `chosen`, requests for which the version was drawn, `failed` of which it could not answer; `timed`, requests
-    that it answered once the threshold for slow answers was known, `slow` of which above it; and `lacked`, requests in
-    which it could take no part, because they lack a column that it reads.
-    `moved_users`: users that two versions answered in one revision. `last_event_us`: when its newest event came about,
-    µs since 1970, as the log has it. `reward_values`: what rewards there were. `open_windows`: answers whose reward
-    window is open; `late_rewards`: rewards that came after it. `corrections`: of outcomes that count, the last at
-    `corrected_at_us`; `corrections_since` of them came when the first value was part of the evidence. `named_users`: users who sent a request, and
-    `named_requests` how many they sent.
+    class than that of the recall. `unattributed`: labels and rewards of a version that is not in this experiment.
+    `epochs`: the weights of each config revision met; `policies`: its policy. By revision and version: `chosen`,
+    requests for which the version was drawn, `failed` of which it could not answer; `timed`, requests that it answered
+    once the threshold for slow answers was known, `slow` of which above it; and `lacked`, requests in which it could
+    take no part, because they lack a column that it reads. `moved_users`: users that two versions answered in one
+    revision. `last_event_us`: when its newest event came about, µs since 1970, as the log has it. `reward_values`: what
+    rewards there were. `open_windows`: answers whose reward window is open; `late_rewards`: rewards that came after it.
+    `corrections`: of outcomes that count, the last at `corrected_at_us`; `corrections_since` of them came when the
+    first value was part of the evidence. `named_users`: users who sent a request, and `named_requests` how many they
+    sent.
     """
 
     versions: dict[str, VersionTally]

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from app.domain.experiment import SlowLimit, slow_limit
-from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact, Rules
+from app.monitor.experiment.draws import Rules
+from app.monitor.experiment.events import Fact, JoinedFact, PredictionFact
+from app.monitor.experiment.latencies import bucket_of
 from app.monitor.experiment.splits import Split
-from app.monitor.experiment.state import ExperimentPlan, ExperimentState, bucket_of
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.units import UnitLedger, key_identity, user_identity
 from app.stats import checks, guardrails
 from app.stats.checks import RatioState

@@ -27,9 +27,10 @@ OPERATIONS = (
         description=(
             "Durable before it is acknowledged. Repeating an outcome is safe: it is counted once. A contradicting "
             "outcome is refused. Of a list, either all outcomes are accepted or none, unless `partial` is `true`. "
-            "As text/csv: a header line with prediction_id or id, and actual or reward. With `correct`, of an item or of "
-            "the whole call, an outcome replaces an earlier one: an administrative call, kept in the audit log."
+            "As text/csv: a header line with prediction_id or id, and actual or reward. With `correct`, of an item or "
+            "of the whole call, an outcome replaces an earlier one: an administrative call, kept in the audit log."
         ),
+        access="feedback",
         body="FeedbackRequest",
         text_bodies={"text/csv": EXAMPLE},
         parameters=(
