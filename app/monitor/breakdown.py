@@ -9,7 +9,7 @@ import msgspec
 
 from app.domain.breakdown import BreakdownState
 from app.domain.contract import Feature
-from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionLogged, PredictionRow
+from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.monitor_state import Changes
 from app.monitor.drift.references import KnownReference
 from app.monitor.experiment.state import ExperimentPlan, plan_of
@@ -31,6 +31,8 @@ from app.services.queries.breakdown import PROJECTION
 # Counters of another kind need another name: the projection of that name then begins at the start of the log.
 NAME = PROJECTION
 _STATE = msgspec.json.Decoder(BreakdownState)
+# A correction of an outcome whose row is not in the log yet is in that outcome when the row comes.
+_OF_ROWS = (PredictionLogged, OutcomeJoined, OutcomeCorrected)
 
 
 class References(Protocol):
@@ -48,6 +50,12 @@ class _Part(msgspec.Struct):
     labels: list[Outcome] = msgspec.field(default_factory=list)
     rewards: list[Outcome] = msgspec.field(default_factory=list)
 
+    def add(self, later: _Part) -> None:
+        """Add the events of another config revision."""
+        self.requests += later.requests
+        self.labels += later.labels
+        self.rewards += later.rewards
+
 
 class BreakdownProjection:
     """A `Projection`. The parts of an experiment are chosen at its first event, from the `references` of versions."""
@@ -59,14 +67,16 @@ class BreakdownProjection:
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The counters after `events`."""
-        relevant = [event for event in events if _counts(event)]
-        # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        known = reads.configurations({_row(event).epoch for event in relevant} - {0})
+        by_epoch: dict[int, _Part] = {}
+        for event in events:
+            # A tuple of types: every event passes here, and a union takes three times as long.
+            if isinstance(event, _OF_ROWS) and (row := event.row) is not None and row.counts:
+                part = by_epoch.get(row.epoch) or by_epoch.setdefault(row.epoch, _Part())
+                _sort(event, row, part)
         parts: dict[str, _Part] = {}
-        for event in relevant:
-            configuration = known.get(_row(event).epoch)
-            if configuration is not None:
-                _sort(event, parts.setdefault(configuration.experiment_id, _Part()))
+        # Revision 0 was served while the store could not be read, so it belongs to no experiment.
+        for configuration in reads.configurations(by_epoch.keys() - {0}).values():
+            parts.setdefault(configuration.experiment_id, _Part()).add(by_epoch[configuration.epoch])
         layouts = {row.layout for part in parts.values() for row in _rows(part) if row.layout is not None}
         columns = Columns(self._references.features, reads.layouts(layouts) if layouts else {})
         return Changes(states={name: self._after(name, part, columns, reads) for name, part in parts.items()})
@@ -100,41 +110,24 @@ class BreakdownProjection:
         return VersionColumns(features, published.reference.inputs.cells if published is not None and fits else None)
 
 
-def _counts(event: Event) -> bool:
-    if isinstance(event, PredictionLogged):
-        return event.row.counts
-    if isinstance(event, OutcomeJoined):
-        return event.row.counts and event.outcome.counts
-    # A correction of an outcome whose row is not in the log yet is in that outcome when the row comes.
-    return isinstance(event, OutcomeCorrected) and event.row is not None and event.row.counts and event.outcome.counts
-
-
-def _row(event: Event) -> PredictionRow:
-    assert isinstance(event, PredictionLogged | OutcomeJoined | OutcomeCorrected)
-    assert event.row is not None
-    return event.row
-
-
 def _rows(part: _Part) -> list[PredictionRow]:
     return [*part.requests, *(each.row for each in (*part.labels, *part.rewards))]
 
 
-def _sort(event: Event, part: _Part) -> None:
+def _sort(event: PredictionLogged | OutcomeJoined | OutcomeCorrected, row: PredictionRow, part: _Part) -> None:
     """Add the event to its part; a correction takes back what it replaces."""
-    row = _row(event)
     if isinstance(event, PredictionLogged):
         part.requests.append(row)
     elif isinstance(event, OutcomeJoined):
-        _outcomes(event.outcome.kind, event.outcome.randomised, part, [Outcome(row, number_of(event.outcome.present))])
-    elif isinstance(event, OutcomeCorrected):
+        _outcomes(event.outcome, part, [Outcome(row, number_of(event.outcome.present))])
+    else:
         before, after = number_of(event.correction.replaced), number_of(event.correction.outcome)
-        both = [Outcome(row, before, -1), Outcome(row, after)]
-        _outcomes(event.outcome.kind, event.outcome.randomised, part, both)
+        _outcomes(event.outcome, part, [Outcome(row, before, -1), Outcome(row, after)])
 
 
-def _outcomes(kind: str, randomised: bool, part: _Part, outcomes: list[Outcome]) -> None:
-    if kind == "actual":
-        part.labels += outcomes
-    elif randomised:
+def _outcomes(outcome: OutcomeRow, part: _Part, found: list[Outcome]) -> None:
+    if outcome.kind == "actual" and outcome.counts:
+        part.labels += found
+    elif outcome.kind == "reward" and outcome.counts and outcome.randomised:
         # Where chance did not choose the version, its rewards say nothing of it.
-        part.rewards += outcomes
+        part.rewards += found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from app.scoring.contract import MISSING, Answer, bounded
 from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
 
-_ANSWERS = msgspec.json.Decoder(dict[str, Answer])
+_ANSWERS = msgspec.json.Decoder(list[dict[str, Answer]])
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 _NO_ANSWER = -1
 
@@ -92,7 +93,7 @@ def count_labels(state: BreakdownState, compared: Compared, labels: Sequence[Out
     own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
     cells = _with_all(plan, np.concatenate(own, axis=1))
     signs = np.array([each.sign for each in labels], np.int64)
-    answers = [_answers(each.row) for each in labels]
+    answers = _answers(labels)
     _add(state.labelled, cells, signs)
     if ids is not None:
         _count_matrices(state, ids, answers, signs)
@@ -125,13 +126,24 @@ def _count_pairs(
 ) -> None:
     metric, terms = metric_of(compared.terms), compared.terms
 
+    # Where a value follows from the class and the label, each pair of them is scored once.
+    by_class = not metric.reads_probabilities and bool(terms.classes)
+    scored: dict[tuple[int | None, float], float] = {}
+
+    def value_of(answer: Answer | None, label: float) -> float:
+        if answer is None:
+            return math.nan
+        if by_class and (answer.c, label) in scored:
+            return scored[answer.c, label]
+        found = metric.value(answer, label, terms)
+        value = math.nan if found is None else found
+        if by_class:
+            scored[answer.c, label] = value
+        return value
+
     def values_of(version: str) -> np.ndarray:
         """The version's values, NaN where there is none."""
-        found = (
-            None if (answer := each.get(version)) is None else metric.value(answer, label.value, terms)
-            for each, label in zip(answers, labels, strict=True)
-        )
-        return np.array([np.nan if value is None else value for value in found])
+        return np.array([value_of(each.get(version), label.value) for each, label in zip(answers, labels, strict=True)])
 
     base_values = values_of(compared.baseline) if state.pairs else np.array([])
     for challenger, counts in state.pairs.items():
@@ -158,20 +170,15 @@ def _count_matrices(
     state: BreakdownState, ids: np.ndarray, answers: Sequence[Mapping[str, Answer]], signs: np.ndarray
 ) -> None:
     width = state.plan.class_cells + 1
-    places = {class_id: place for place, class_id in enumerate(state.plan.classes)}
+    other = len(state.plan.classes)
+    # An answer without a class is that of a version that failed.
+    columns: dict[int | None, int] = {class_id: place for place, class_id in enumerate(state.plan.classes)}
+    columns[None] = width - 1
     for version, matrix in state.matrices.items():
-        given = np.array([_answered(each.get(version), places, width) for each in answers], np.int64)
+        found = (each.get(version) for each in answers)
+        given = np.array([_NO_ANSWER if each is None else columns.get(each.c, other) for each in found], np.int64)
         known = given != _NO_ANSWER
         _add(matrix, (ids * width + given)[known, None], signs[known])
-
-
-def _answered(answer: Answer | None, places: Mapping[int, int], width: int) -> int:
-    """The column of an answer in the matrix of its version."""
-    if answer is None:
-        return _NO_ANSWER
-    if answer.is_missing:
-        return width - 1
-    return _NO_ANSWER if answer.c is None else places.get(answer.c, len(places))
 
 
 def _class_cells(plan: BreakdownPlan, labels: Sequence[float]) -> np.ndarray | None:
@@ -197,16 +204,18 @@ def _add(counts: list[Any], cells: np.ndarray, values: np.ndarray) -> None:
     counts[:] = found.tolist()
 
 
-def _answers(row: PredictionRow) -> Mapping[str, Answer]:
-    answers = _ANSWERS.decode(row.answers)
-    if row.failed:
-        answers |= dict.fromkeys(_VERSIONS.decode(row.failed), MISSING)
-    return answers
+def _answers(labels: Sequence[Outcome]) -> list[dict[str, Answer]]:
+    """The answers to each row, by version."""
+    found = _ANSWERS.decode(f"[{','.join(label.row.answers for label in labels)}]")
+    for answers, label in zip(found, labels, strict=True):
+        if label.row.failed:
+            answers |= dict.fromkeys(_VERSIONS.decode(label.row.failed), MISSING)
+    return found
 
 
 def number_of(outcome: str) -> float:
     """A logged outcome (a JSON number) as experiments count it."""
-    return bounded(float(msgspec.json.decode(outcome)))
+    return bounded(float(outcome))
 
 
 def _feature_cells(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: Columns) -> np.ndarray:
@@ -216,12 +225,15 @@ def _feature_cells(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: 
         return cells
     # One call of the decoder for all rows, not one a row: every logged request passes here.
     features: list[list[Any]] = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
-    alike: dict[tuple[str, int | None, int], list[int]] = {}
-    for place, (row, values) in enumerate(zip(rows, features, strict=True)):
-        alike.setdefault((row.version if row.layout is None else "", row.layout, len(values)), []).append(place)
-    for (version, layout, width), members in alike.items():
-        places = _places(plan.features, version, layout, width, columns)
-        for at, found in enumerate(_levels(plan, places, features, members)):
+    kinds = [
+        ("" if row.layout is not None else row.version, row.layout, len(values))
+        for row, values in zip(rows, features, strict=True)
+    ]
+    for kind in set(kinds):
+        members = [place for place, each in enumerate(kinds) if each == kind]
+        places = _places(plan.features, *kind, columns)
+        own = features if len(members) == len(rows) else [features[each] for each in members]
+        for at, found in enumerate(_levels(plan, places, own)):
             cells[members, at] = found
     return cells
 
@@ -236,10 +248,10 @@ def _places(
 
 
 def _levels(
-    plan: BreakdownPlan, places: Sequence[int | None], features: Sequence[list[Any]], members: Sequence[int]
+    plan: BreakdownPlan, places: Sequence[int | None], features: Sequence[list[Any]]
 ) -> Iterator[np.ndarray | int]:
-    """For each split the cells of the rows `members`."""
-    transposed = list(zip(*(features[each] for each in members), strict=True))
+    """For each split the cells of rows of one kind."""
+    transposed = list(zip(*features, strict=True))
     first = 0
     for split, place in zip(plan.features, places, strict=True):
         missing = first + len(split.segments) - 1
