@@ -255,6 +255,6 @@ class BatchJob(FileJob):
 def _add_judgement(frame: pd.DataFrame, labels: LabelSender, answered: Sequence[Answered]) -> None:
     judged = [labels.judged(each.line.number, each.answer) for each in answered]
     name = "absolute_error" if any(isinstance(each, float) for each in judged) else "answer_was"
-    frame[name] = judged
+    frame.insert(list(frame.columns).index("model_version"), name, judged)
     not_sent = {each.line: each.status for each in labels.labels.bad}
     frame["label_status"] = [labels.statuses.get(each.line.number, not_sent.get(each.line.number)) for each in answered]

@@ -16,7 +16,7 @@ from app.ui.records import (
     ApiPrediction,
     ApiReceipt,
 )
-from app.ui.row_records import ApiDisagreements
+from app.ui.row_records import ApiBreakdown, ApiDisagreements
 from app.ui.transport import ApiConnection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
@@ -46,6 +46,10 @@ class ApiClient:
     def timeline(self) -> ApiTimeline:
         """The running experiment's timeline: up to 200 points for each comparison."""
         return self._read("/experiment/timeline", ApiTimeline, {"points": 200})
+
+    def breakdown(self, experiment: str, asked: Mapping[str, object]) -> ApiBreakdown:
+        """A comparison by class or by a feature; `asked` are the parameters of the call."""
+        return self._read(_of_experiment(experiment, "breakdown"), ApiBreakdown, asked)
 
     def disagreements(self, experiment: str, asked: Mapping[str, object]) -> ApiDisagreements:
         """A page of the rows that two versions answered differently; `asked` are the parameters of the call."""

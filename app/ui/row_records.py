@@ -41,3 +41,53 @@ class ApiDisagreements(msgspec.Struct, frozen=True, kw_only=True):
     margin: float | None = None
     disagreements: tuple[ApiDisagreement, ...] = ()
     next: str | None = None
+
+
+class ApiPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the labelled requests: a class, a value, or a range of a feature.
+
+    `n` have a value of both versions; means, improvement and the counts of right and wrong are of these.
+    """
+
+    level: str
+    kind: str = "value"
+    requests: int | None = None
+    labelled: int = 0
+    n: int = 0
+    baseline_mean: float | None = None
+    challenger_mean: float | None = None
+    improvement: float | None = None
+    interval: tuple[float, float] | None = None
+    both_right: int | None = None
+    only_baseline: int | None = None
+    only_challenger: int | None = None
+    both_wrong: int | None = None
+
+
+class ApiVersionClasses(msgspec.Struct, frozen=True, kw_only=True):
+    """A version by class: `confusion` has true classes as rows; `missing` are rows that it failed to answer."""
+
+    version: str
+    confusion: tuple[tuple[int, ...], ...] = ()
+    missing: tuple[int, ...] = ()
+    precision: tuple[float | None, ...] = ()
+    recall: tuple[float | None, ...] = ()
+    f1: tuple[float | None, ...] = ()
+
+
+class ApiBreakdown(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison in parts. `features` can be asked for, `refused` cannot; `versions` only where it is by class."""
+
+    baseline: str = ""
+    challenger: str = ""
+    by: str = ""
+    metric: str = ""
+    higher_is_better: bool = True
+    alpha: float = 0.05
+    note: str = ""
+    features: tuple[str, ...] = ()
+    refused: Mapping[str, str] = msgspec.field(default_factory=dict)
+    rows: tuple[ApiPart, ...] = ()
+    all: ApiPart = ApiPart(level="all")
+    classes: tuple[str, ...] | None = None
+    versions: tuple[ApiVersionClasses, ...] | None = None

@@ -49,7 +49,7 @@ def rows_of(at):
 def test_rows_have_both_answers_the_label_and_how_often_they_came(opened):
     (table,) = rows_of(opened()[0])
     assert table.iloc[0].to_dict() == {
-        "when": "2026-11-20 12:00:00 UTC",
+        "when (UTC)": "2026-11-20 12:00:00",
         "right": "✔ v2",
         "label": "virginica",
         "v1": "versicolor (55 %)",

@@ -7,10 +7,10 @@ import streamlit as st
 from app.ui.asked_once import ask_again
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract, ApiModels
-from app.ui.views import disagreements
+from app.ui.views import breakdown, disagreements
 
-_ROWS = "Disagreements"
-_PARTS = (_ROWS,)
+_PARTS, _ROWS = "Breakdown", "Disagreements"
+_CHOICES = (_PARTS, _ROWS)
 
 
 @st.fragment
@@ -24,12 +24,16 @@ def show(report: ApiExperiment, models: ApiModels | None) -> None:
         challenger = challengers[0]
         if len(challengers) > 1:
             challenger = st.selectbox("Challenger", challengers, key="differences-challenger", width=200)
-        part = st.segmented_control("Show", _PARTS, key="differences-part", label_visibility="collapsed")
+        part = st.segmented_control("Show", _CHOICES, key="differences-part", label_visibility="collapsed")
         if part is not None:
             st.button("Refresh", on_click=ask_again, icon=":material/refresh:", key="differences-refresh")
     if part is None:
-        st.caption("Choose what to show: the figures by class or feature, or the rows that were answered differently.")
-    elif part == _ROWS:
+        st.caption(
+            "Breakdown: the comparison by class or by a feature. Disagreements: rows that were answered differently."
+        )
+    elif part == _PARTS:
+        breakdown.show(report, challenger, _contract(models))
+    else:
         disagreements.show(report, challenger, _contract(models))
 
 

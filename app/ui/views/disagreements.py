@@ -137,7 +137,7 @@ def _file(api: ApiClient, experiment: str, asked: dict[str, object]) -> bytes:
 
 def _row(row: ApiDisagreement, baseline: str, challenger: str) -> dict[str, object]:
     first = {
-        "when": moment(row.timestamp),
+        "when (UTC)": moment(row.timestamp).removesuffix(" UTC"),
         "right": _right(row.won, baseline, challenger),
         "label": UNKNOWN if row.actual is None else _text(row.actual),
         baseline: _answer(row.answers.get(baseline)),

@@ -1,0 +1,64 @@
+"""A comparison in parts: one dot with its interval for each class, value or range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from app.ui.charts.drawing import NEUTRAL, Drawing, line_at, spec_of
+from app.ui.row_records import ApiPart
+from app.ui.wording import interval, signed
+
+_ROW_PX = 28
+_AXIS_PX = 70  # the height is that of the whole chart, with the axis below the rows
+_MOST_CHARACTERS = 28
+
+
+def part_table(rows: Sequence[ApiPart]) -> pd.DataFrame:
+    """The parts in the API's order; unknown figures are empty."""
+    ends = [row.interval or (None, None) for row in rows]
+    return pd.DataFrame(
+        {
+            "part": [row.level for row in rows],
+            "improvement": [row.improvement for row in rows],
+            "from": [low for low, _ in ends],
+            "to": [high for _, high in ends],
+            "compared": [row.n for row in rows],
+        }
+    ).astype({"improvement": float, "from": float, "to": float})
+
+
+def part_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
+    """The dots in the table's order, with the line of no difference."""
+    return Drawing(_spec(baseline, len(frame)), frame)
+
+
+@lru_cache(maxsize=64)
+def _spec(baseline: str, parts: int) -> dict[str, Any]:
+    base = alt.Chart().encode(
+        y=alt.Y("part:N", sort=None, title=None, axis=alt.Axis(labelLimit=6 * _MOST_CHARACTERS)),
+        tooltip=[
+            "part:N",
+            *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("improvement", "from", "to")),
+            alt.Tooltip("compared:Q", format=","),
+        ],
+    )
+    title = f"improvement over {baseline}"
+    ends = base.mark_rule(strokeWidth=2.5, color=NEUTRAL).encode(x=alt.X("from:Q", title=title), x2="to:Q")
+    dot = base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("improvement:Q", title=title))
+    zero = line_at(0, "", horizontal=False)
+    return spec_of(alt.layer(*zero[:1], ends, dot).properties(height=_AXIS_PX + _ROW_PX * parts))
+
+
+def part_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+    """Each part's improvement as a sentence."""
+    said = [
+        f"{part} {signed(None if pd.isna(middle) else middle)} "
+        f"({interval(None if pd.isna(low) else (low, high))}, {count:,} compared)"
+        for part, middle, low, high, count in frame.itertuples(index=False)
+    ]
+    return f"Improvement of {challenger} over {baseline} by part: {'; '.join(said)}."

@@ -1,0 +1,159 @@
+"""A comparison by true class or by a feature: where the challenger is better or worse. Nothing is decided on it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.asked_once import asked_once
+from app.ui.charts import parts
+from app.ui.charts.drawing import beside
+from app.ui.experiment_records import ApiExperiment
+from app.ui.records import ApiContract
+from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
+from app.ui.session import client
+from app.ui.states import known
+from app.ui.views.comparison import REWARD
+from app.ui.wording import as_sentence, number, readable, share
+
+_CLASS = "class"
+_FEATURE = "feature:"
+_FAILED = "no answer"
+
+
+def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
+    """The choice of what to split by, and the figures."""
+    first = _asked(report, challenger, first_by(report, contract))
+    if first is None:
+        return
+    options = list(dict.fromkeys([first.by, *(f"{_FEATURE}{name}" for name in first.features)]))
+    by = st.selectbox("Split by", options, format_func=_said, key=f"breakdown-by-{challenger}", width=320)
+    found = first if by == first.by else _asked(report, challenger, by)
+    if found is None:
+        return
+    if not found.all.labelled:
+        _empty(report)
+    else:
+        _figures(found)
+        if found.versions and found.classes:
+            _classes(found.versions, found.classes)
+    _refused(first)
+
+
+def first_by(report: ApiExperiment, contract: ApiContract) -> str | None:
+    """What to ask for first: the API's own choice, or a feature where there are no classes, or none that count."""
+    if contract.task != "regression" and report.metric != REWARD:
+        return None
+    likely = (each.name for each in contract.features if each.kind == "numeric" or not each.open_categories)
+    name = next(likely, None)
+    return None if name is None else f"{_FEATURE}{name}"
+
+
+def _asked(report: ApiExperiment, challenger: str, by: str | None) -> ApiBreakdown | None:
+    """The breakdown; None after the page has explained why there is none."""
+    query = {"challenger": challenger, **({"by": by} if by else {})}
+    api = client()
+    snapshot = asked_once(
+        ("breakdown", api.public_url, report.id, challenger, by),
+        partial(api.breakdown, report.id, query),
+        "the breakdown",
+    )
+    return known(snapshot, "The breakdown", "breakdown")
+
+
+def _said(by: str) -> str:
+    return "true class" if by == _CLASS else by.removeprefix(_FEATURE)
+
+
+def _empty(report: ApiExperiment) -> None:
+    if report.metric == REWARD:
+        st.info("**No rewards yet:** send them with `POST /feedback`.", icon=":material/label:")
+        return
+    st.info(
+        "**No labels yet:** send true labels with `POST /feedback`, or a file of them on the Labels page.",
+        icon=":material/label:",
+    )
+
+
+def _figures(found: ApiBreakdown) -> None:
+    rows = [row for row in found.rows if row.labelled or row.requests]
+    lower = "" if found.higher_is_better else " (lower is better)"
+    st.markdown(f"**{readable(found.metric)[:1].upper()}{readable(found.metric)[1:]} by {_said(found.by)}**{lower}")
+    frame = parts.part_table(rows)
+    fine = st.column_config.NumberColumn(format="%+.4f")
+    beside(
+        parts.part_drawing(frame, found.baseline),
+        frame.drop(columns="compared"),
+        parts.part_description(frame, found.challenger, found.baseline),
+        **dict.fromkeys(("improvement", "from", "to"), fine),
+    )
+    st.caption(_meaning(found, rows))
+    counted = [_row(row, found) for row in [found.all, *rows]]
+    st.dataframe(
+        pd.DataFrame(counted),
+        hide_index=True,
+        alt="For each part and for all, how many requests and labels there are, both means, and who was right.",
+    )
+
+
+def _meaning(found: ApiBreakdown, rows: list[ApiPart]) -> str:
+    said = [f"Exploratory: nothing is decided on it. Above 0, {found.challenger} is better."]
+    if any(row.interval for row in rows):
+        said.append(
+            f"All intervals together miss the truth with a probability of at most {share(found.alpha)}, if each "
+            "request is a case of its own."
+        )
+    return " ".join([*said, as_sentence(found.note)] if found.note else said)
+
+
+def _row(row: ApiPart, found: ApiBreakdown) -> dict[str, object]:
+    shown: dict[str, object] = {"part": row.level}
+    if found.all.requests is not None and found.by != _CLASS:
+        shown["requests"] = number(row.requests)
+    shown |= {
+        "labelled": number(row.labelled),
+        found.baseline: number(row.baseline_mean),
+        found.challenger: number(row.challenger_mean),
+    }
+    if found.all.both_right is not None:
+        shown |= {
+            "both right": number(row.both_right),
+            f"only {found.baseline} right": number(row.only_baseline),
+            f"only {found.challenger} right": number(row.only_challenger),
+            "both wrong": number(row.both_wrong),
+        }
+    return shown
+
+
+def _classes(versions: tuple[ApiVersionClasses, ...], classes: tuple[str, ...]) -> None:
+    """What each version answered to each true class, side by side, and its figures by class."""
+    st.markdown("**Answers by true class** (all labelled rows on which the version's answer is known)")
+    for place, version in zip(st.columns(len(versions)), versions, strict=True):
+        place.dataframe(
+            _confusion(version, classes),
+            hide_index=True,
+            alt=f"Confusion matrix of {version.version}: true classes are rows, answers are columns.",
+        )
+    table = pd.DataFrame({"true class": classes})
+    for name in ("precision", "recall", "f1"):
+        for version in versions:
+            values = getattr(version, name)
+            table[f"{'F1' if name == 'f1' else name} {version.version}"] = [share(value) for value in values]
+    st.dataframe(table, hide_index=True, alt="Precision, recall and F1 of each version by class.")
+
+
+def _confusion(version: ApiVersionClasses, classes: tuple[str, ...]) -> pd.DataFrame:
+    """The matrix with the true classes down and the answers across; the corner says so, and names the version."""
+    frame = pd.DataFrame(version.confusion, columns=list(classes))
+    if any(version.missing):
+        frame[_FAILED] = version.missing
+    frame.insert(0, f"{version.version}: true ↓ answered →", classes)
+    return frame
+
+
+def _refused(found: ApiBreakdown) -> None:
+    if found.refused:
+        with st.expander(f"Columns that cannot be split by: {len(found.refused)}"):
+            st.markdown("\n".join(f"- **{name}** {reason}" for name, reason in found.refused.items()))
