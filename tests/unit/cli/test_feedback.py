@@ -211,3 +211,25 @@ def test_the_text_shows_the_first_lines_and_counts_the_rest(api, labels, capsys)
 
 def test_a_file_that_is_no_table_is_refused(api, tmp_path, called):
     assert "there is no file" in called(str(tmp_path / "nothing.csv"))[1]
+
+
+def test_a_file_of_corrections_is_sent_as_the_administrator(api, labels, monkeypatch, capsys):
+    sent = []
+
+    def ask(url, path, token=None, headers=None, csv=None):
+        sent.append((path, token, headers))
+        return {"accepted": 1, "duplicates": 0, "corrected": 1, "items": [{"status": "accepted"}]}
+
+    monkeypatch.setattr(feedback, "ask", ask)
+    monkeypatch.setenv("ADMIN_TOKEN", "a-token-of-an-administrator")
+    assert main(["feedback", labels("id,actual", "k1,setosa"), "--correct", "--actor", "ann"]) == 0
+    path = "/feedback?partial=true&correct=true"
+    assert sent == [(path, "a-token-of-an-administrator", {"X-Actor": b"ann"})]
+    assert "1 of them replaced another" in capsys.readouterr().out
+
+
+def test_corrections_without_the_administrators_token_say_what_to_set(api, labels, monkeypatch, capsys):
+    monkeypatch.delenv("ADMIN_TOKEN", raising=False)
+    assert main(["feedback", labels("id,actual", "k1,setosa"), "--correct"]) != 0
+    assert "ADMIN_TOKEN" in capsys.readouterr().err
+    assert api.calls == []

@@ -11,10 +11,12 @@ import pytest
 from app.cli.monitor import run
 from app.clock import now_us
 from app.domain.monitor_state import STATE_LAYOUT
+from app.domain.outcome import Outcome
 from app.errors import Contradiction
 from app.monitor.rebuild import is_outdated
 from app.store.engine import Database, kind_of
 from app.store.kinds import MONITORING, monitor_lock
+from app.store.outcomes import FeedbackLog
 from app.store.reports import MonitorReads
 from tests.unit.monitor.small_log import SmallLog
 from tests.waiting import eventually
@@ -167,3 +169,17 @@ def test_a_rebuild_beside_another_one_ends_and_says_why(environment, tmp_path, s
         assert holder.acquire()
         with pytest.raises(Contradiction, match="another rebuild runs"):
             run(Arguments(rebuild=True))
+
+
+def test_a_rebuild_after_corrections_says_so_and_is_no_failure(small_log, environment, capsys):
+    small_log.begin()
+    row = small_log.served({"v1": 1, "v2": 0})
+    small_log.log(row)
+    small_log.give(row, 0)
+    small_log.publish()
+    fact = small_log.signer.verify(row.prediction_id)
+    correction = Outcome(row.prediction_id, "actual", 1, fact, corrected_by="ann")
+    FeedbackLog(small_log.database, small_log.clock).commit([[correction]])
+    small_log.publish()
+    assert run(Arguments(rebuild=True)) == 0
+    assert "outcomes were corrected" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_the_history_has_the_last_value_and_how_it_came_about(database, log):
         ("0", "1", "ann", 7),
         ("1", "2", "bob", 7),
     ]
-    assert [each.corrections for each in history.page(10)][0] == ()
+    assert next(each.corrections for each in history.page(10)) == ()
 
 
 def test_another_worker_and_a_restart_know_the_last_value(database, log):
