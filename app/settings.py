@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -11,16 +10,14 @@ from typing import Any
 
 import msgspec
 
-from app.domain.contract import VERSION_NAME
-from app.domain.experiment import GUARDRAIL_SLOW, LONGEST_WINDOW_S, MIN_DURATION_S, UNITS, normalised, slow_limit
+from app import environment
+from app.domain.experiment import GUARDRAIL_SLOW, MIN_DURATION_S, UNITS, normalised
 from app.errors import InvalidRequest, SettingError
-from app.scoring.cost import CostMatrix, cost_matrix
 from app.scoring.table import METRICS
+from app.tokens import Tokens, with_files
 
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
-_SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
 
 
@@ -43,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_api_url: str | None = None
     admin_token: str | None = None
     api_token: str | None = None
+    predict_token: str | None = None
+    read_token: str | None = None
+    feedback_token: str | None = None
     weights: Mapping[str, float] = msgspec.field(default_factory=lambda: dict(_DEFAULT_WEIGHTS))
     drift_threshold: float = 0.1
     auto_decide: str = "rollback"
@@ -77,6 +77,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}"
 
     @property
+    def tokens(self) -> Tokens:
+        """The tokens, and what each opens."""
+        return Tokens(
+            admin=self.admin_token,
+            api=self.api_token,
+            predict=self.predict_token,
+            read=self.read_token,
+            feedback=self.feedback_token,
+        )
+
+    @property
     def metrics_dir(self) -> Path:
         """The directory in which the workers of one api share their metric values.
 
@@ -87,19 +98,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """The settings from `environ` (default: the process's). Raises `SettingError` that names the variable."""
-        env = os.environ if environ is None else environ
+        env = with_files(os.environ if environ is None else environ)
         values = {
-            field: parse(env, variable) for field, (variable, parse) in _VARIABLES.items() if _given(env, variable)
+            field: parse(env, variable)
+            for field, (variable, parse) in _VARIABLES.items()
+            if environment.given(env, variable)
         }
         values["weights"] = _weights(env)
         values.setdefault("workers", os.cpu_count() or 1)
         values.setdefault("api_url", f"http://127.0.0.1:{values.get('api_port', 5000)}")
         return cls(**values)
-
-
-def _given(env: Mapping[str, str], variable: str) -> bool:
-    # Compose passes an unset variable on as an empty string.
-    return env.get(variable, "").strip() != ""
 
 
 def _weights(env: Mapping[str, str]) -> dict[str, float]:
@@ -108,9 +116,9 @@ def _weights(env: Mapping[str, str]) -> dict[str, float]:
     named = {}
     for variable in sorted(env):
         match = _WEIGHT_VARIABLE.fullmatch(variable)
-        if match and _given(env, variable):
+        if match and environment.given(env, variable):
             version = match[1].lower()
-            weights[version] = _number(env, variable, minimum=0)
+            weights[version] = environment.number(env, variable, minimum=0)
             named[version] = variable
     try:
         normalised(weights)
@@ -120,178 +128,51 @@ def _weights(env: Mapping[str, str]) -> dict[str, float]:
     return weights
 
 
-def _number(env: Mapping[str, str], variable: str, minimum: float = -math.inf, maximum: float = math.inf) -> float:
-    text = env[variable].strip()
-    try:
-        value = float(text)
-    except ValueError:
-        raise SettingError(variable, f"{text!r} is not a number") from None
-    if not math.isfinite(value):
-        raise SettingError(variable, f"{text!r} is not a finite number")
-    if not minimum <= value <= maximum:
-        bound = f"at least {minimum:g}" if maximum == math.inf else f"between {minimum:g} and {maximum:g}"
-        raise SettingError(variable, f"{text} is not {bound}")
-    return value
-
-
-def _float(minimum: float = -math.inf, maximum: float = math.inf) -> Callable[[Mapping[str, str], str], float]:
-    return lambda env, variable: _number(env, variable, minimum, maximum)
-
-
-def _integer(minimum: int, maximum: int) -> Callable[[Mapping[str, str], str], int]:
-    def parse(env: Mapping[str, str], variable: str) -> int:
-        value = _number(env, variable, minimum, maximum)
-        if value != int(value):
-            raise SettingError(variable, f"{env[variable]!r} is not a whole number")
-        return int(value)
-
-    return parse
-
-
-def _text(env: Mapping[str, str], variable: str) -> str:
-    return env[variable].strip()
-
-
-def _path(env: Mapping[str, str], variable: str) -> Path:
-    return Path(env[variable].strip())
-
-
-def _flag(env: Mapping[str, str], variable: str) -> bool:
-    text = env[variable].strip().lower()
-    if text in ("1", "true", "yes", "on"):
-        return True
-    if text in ("0", "false", "no", "off"):
-        return False
-    raise SettingError(variable, f"{text!r} is not a truth value: use true or false")
-
-
-def _one_of(*choices: str, upper: bool = False) -> Callable[[Mapping[str, str], str], str]:
-    def parse(env: Mapping[str, str], variable: str) -> str:
-        text = env[variable].strip()
-        text = text.upper() if upper else text.lower()
-        if text not in choices:
-            raise SettingError(variable, f"{text!r} is not one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _some_of(*choices: str) -> Callable[[Mapping[str, str], str], tuple[str, ...]]:
-    def parse(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
-        names = [name.strip().lower() for name in env[variable].split(",") if name.strip()]
-        for name in names:
-            if name not in choices:
-                raise SettingError(variable, f"{name[:64]!r} is not one of {', '.join(choices)}")
-        return tuple(dict.fromkeys(names))
-
-    return parse
-
-
-def _span(env: Mapping[str, str], variable: str) -> float:
-    """A span of time in seconds. Only 0 needs no unit."""
-    text = env[variable].strip().lower()
-    match = _SPAN.fullmatch(text)
-    if match is None or (not match[2] and float(match[1])):
-        raise SettingError(variable, f"{text!r} is not a number with s, m, h or d, such as 7d, and not 0")
-    return float(match[1]) * _SECONDS.get(match[2], 1.0)
-
-
-def _window(env: Mapping[str, str], variable: str) -> float | None:
-    """A span of time in seconds, above 0; None for `none`."""
-    if env[variable].strip().lower() == "none":
-        return None
-    seconds = _span(env, variable)
-    if not 0 < seconds <= LONGEST_WINDOW_S:
-        raise SettingError(
-            variable, f"{env[variable].strip()!r} is not above 0 and at most {LONGEST_WINDOW_S / 86_400:g}d"
-        )
-    return seconds
-
-
-def _slow_limit(env: Mapping[str, str], variable: str) -> str:
-    try:
-        slow_limit(env[variable])
-    except InvalidRequest as error:
-        raise SettingError(variable, error.message) from error
-    return env[variable].strip().lower()
-
-
-def _range(env: Mapping[str, str], variable: str) -> tuple[float, float] | None:
-    text = env[variable].strip()
-    if text.lower() == "none":
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise SettingError(
-            variable, f"{text!r} is not two numbers separated by a comma, such as 0,1, and not none"
-        ) from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise SettingError(variable, f"{text!r}: the first number must be below the second, both finite")
-    return low, high
-
-
-def _cost_matrix(env: Mapping[str, str], variable: str) -> CostMatrix:
-    """The matrix, written out as JSON or in a file."""
-    text = env[variable].strip()
-    try:
-        return cost_matrix(text if text.startswith("{") else Path(text).read_bytes())
-    except OSError as error:
-        reason = error.strerror or error
-        raise SettingError(variable, f"{text[:200]!r} is neither JSON nor a file that can be read: {reason}") from error
-    except InvalidRequest as error:
-        raise SettingError(variable, error.message) from error
-
-
-def _version(env: Mapping[str, str], variable: str) -> str:
-    text = env[variable].strip()
-    if not VERSION_NAME.fullmatch(text):
-        raise SettingError(variable, f"{text!r} is not a version name (lower-case letters, digits and _)")
-    return text
-
-
-_PORT = _integer(1, 65535)
+_PORT = environment.integer(1, 65535)
 _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
-    "host": ("HOST", _text),
+    "host": ("HOST", environment.text_of),
     "api_port": ("API_PORT", _PORT),
     "ui_port": ("UI_PORT", _PORT),
     "prometheus_port": ("PROMETHEUS_PORT", _PORT),
-    "model_dir": ("MODEL_DIR", _path),
-    "data_dir": ("DATA_DIR", _path),
-    "database_url": ("DATABASE_URL", _text),
-    "shared_metrics": ("METRICS_DIR", _path),
-    "drain_file": ("DRAIN_FILE", _path),
-    "workers": ("WEB_CONCURRENCY", _integer(1, 256)),
-    "threads": ("WEB_THREADS", _integer(1, 1024)),
-    "queued_requests": ("MAX_QUEUED_REQUESTS", _integer(1, 100_000)),
-    "api_url": ("API_URL", _text),
-    "public_api_url": ("PUBLIC_API_URL", _text),
-    "admin_token": ("ADMIN_TOKEN", _text),
-    "api_token": ("API_TOKEN", _text),
-    "drift_threshold": ("DRIFT_THRESHOLD", _float(0, 1)),
-    "auto_decide": ("AUTO_DECIDE", _one_of(*AUTO_DECIDE)),
-    "notify_webhook_url": ("NOTIFY_WEBHOOK_URL", _text),
-    "labels_exogenous": ("LABELS_EXOGENOUS", _flag),
-    "log_level": ("LOG_LEVEL", _one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True)),
-    "log_format": ("LOG_FORMAT", _one_of("auto", "json", "text")),
-    "experiment_metric": ("EXPERIMENT_METRIC", _one_of(*METRICS)),
-    "experiment_metrics": ("EXPERIMENT_METRICS", _some_of(*METRICS)),
-    "reward_range": ("REWARD_RANGE", _range),
-    "reward_triggered": ("REWARD_TRIGGERED", _flag),
-    "error_range": ("ERROR_RANGE", _range),
-    "positive_class": ("POSITIVE_CLASS", _text),
-    "cost_matrix": ("COST_MATRIX", _cost_matrix),
-    "experiment_alpha": ("EXPERIMENT_ALPHA", _float(1e-6, 0.5)),
-    "experiment_unit": ("EXPERIMENT_UNIT", _one_of(*UNITS)),
-    "min_duration_s": ("EXPERIMENT_MIN_DURATION", _span),
-    "reward_window_s": ("REWARD_WINDOW", _window),
-    "guardrail_slow": ("GUARDRAIL_SLOW", _slow_limit),
-    "equivalence_margin": ("EQUIVALENCE_MARGIN", _float(0)),
-    "min_effect": ("MIN_EFFECT", _float(0)),
-    "baseline": ("BASELINE", _version),
-    "max_body_bytes": ("MAX_BODY_BYTES", _integer(1024, 128 * 1024 * 1024)),
-    "max_batch_rows": ("MAX_BATCH_ROWS", _integer(1, 10_000_000)),
-    "recorder_queue_rows": ("RECORDER_QUEUE_ROWS", _integer(1, 100_000_000)),
-    "breaker_failures": ("BREAKER_FAILURES", _integer(1, 1000)),
-    "breaker_open_s": ("BREAKER_OPEN_SECONDS", _float(0.1, 86400)),
+    "model_dir": ("MODEL_DIR", environment.path),
+    "data_dir": ("DATA_DIR", environment.path),
+    "database_url": ("DATABASE_URL", environment.text_of),
+    "shared_metrics": ("METRICS_DIR", environment.path),
+    "drain_file": ("DRAIN_FILE", environment.path),
+    "workers": ("WEB_CONCURRENCY", environment.integer(1, 256)),
+    "threads": ("WEB_THREADS", environment.integer(1, 1024)),
+    "queued_requests": ("MAX_QUEUED_REQUESTS", environment.integer(1, 100_000)),
+    "api_url": ("API_URL", environment.text_of),
+    "public_api_url": ("PUBLIC_API_URL", environment.text_of),
+    "admin_token": ("ADMIN_TOKEN", environment.text_of),
+    "api_token": ("API_TOKEN", environment.text_of),
+    "predict_token": ("PREDICT_TOKEN", environment.text_of),
+    "read_token": ("READ_TOKEN", environment.text_of),
+    "feedback_token": ("FEEDBACK_TOKEN", environment.text_of),
+    "drift_threshold": ("DRIFT_THRESHOLD", environment.real(0, 1)),
+    "auto_decide": ("AUTO_DECIDE", environment.one_of(*AUTO_DECIDE)),
+    "notify_webhook_url": ("NOTIFY_WEBHOOK_URL", environment.text_of),
+    "labels_exogenous": ("LABELS_EXOGENOUS", environment.flag),
+    "log_level": ("LOG_LEVEL", environment.one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True)),
+    "log_format": ("LOG_FORMAT", environment.one_of("auto", "json", "text")),
+    "experiment_metric": ("EXPERIMENT_METRIC", environment.one_of(*METRICS)),
+    "experiment_metrics": ("EXPERIMENT_METRICS", environment.some_of(*METRICS)),
+    "reward_range": ("REWARD_RANGE", environment.pair),
+    "reward_triggered": ("REWARD_TRIGGERED", environment.flag),
+    "error_range": ("ERROR_RANGE", environment.pair),
+    "positive_class": ("POSITIVE_CLASS", environment.text_of),
+    "cost_matrix": ("COST_MATRIX", environment.costs),
+    "experiment_alpha": ("EXPERIMENT_ALPHA", environment.real(1e-6, 0.5)),
+    "experiment_unit": ("EXPERIMENT_UNIT", environment.one_of(*UNITS)),
+    "min_duration_s": ("EXPERIMENT_MIN_DURATION", environment.span),
+    "reward_window_s": ("REWARD_WINDOW", environment.window),
+    "guardrail_slow": ("GUARDRAIL_SLOW", environment.slow),
+    "equivalence_margin": ("EQUIVALENCE_MARGIN", environment.real(0)),
+    "min_effect": ("MIN_EFFECT", environment.real(0)),
+    "baseline": ("BASELINE", environment.version),
+    "max_body_bytes": ("MAX_BODY_BYTES", environment.integer(1024, 128 * 1024 * 1024)),
+    "max_batch_rows": ("MAX_BATCH_ROWS", environment.integer(1, 10_000_000)),
+    "recorder_queue_rows": ("RECORDER_QUEUE_ROWS", environment.integer(1, 100_000_000)),
+    "breaker_failures": ("BREAKER_FAILURES", environment.integer(1, 1000)),
+    "breaker_open_s": ("BREAKER_OPEN_SECONDS", environment.real(0.1, 86400)),
 }

@@ -56,7 +56,7 @@ smoke_url() {
   image="$(docker inspect -f '{{ .Config.Image }}' "$container")"
   answers="$(compose run --rm --no-deps -T api python -m app smoke --print-answers </dev/null)" ||
     fail "the expected answers could not be computed; see above."
-  docker run --rm -i --network host -e API_TOKEN -e DATA_DIR=/tmp -e MODEL_DIR=/tmp --read-only --cap-drop ALL "$image" \
+  docker run --rm -i --network host -e API_TOKEN -e PREDICT_TOKEN -e FEEDBACK_TOKEN -e DATA_DIR=/tmp -e MODEL_DIR=/tmp --read-only --cap-drop ALL "$image" \
     python -m app smoke "$1" --answers /dev/stdin ${OPTIONS[@]+"${OPTIONS[@]}"} <<<"$answers"
 }
 

@@ -37,6 +37,8 @@ def build_api(settings: Settings) -> Api:
     generation = generations(settings).current()  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)
+    for complaint in settings.tokens.complaints():
+        _LOG.warning("tokens", extra={"event_fields": {"reason": complaint.detail, "do": complaint.advice}})
     configurations = Configurations(ConfigurationLog(shared.database), settings)
     configurations.load(loaded_models)
     shared.database.close()  # an open connection must not cross the fork

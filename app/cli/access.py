@@ -13,6 +13,7 @@ from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError
 from app.inference.registry import ModelRegistry
 from app.settings import Settings
 from app.store.keys import load_or_create
+from app.tokens import VARIABLES
 
 _CONNECT_S, _ANSWER_S = 3.0, 30.0
 _BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
@@ -91,7 +92,7 @@ def _content(answer: requests.Response, address: str) -> Any:
     message = str(error["message"])
     # Where administration is switched off, no token helps, and the API's own message says what does.
     if answer.status_code in (401, 403) and error.get("code") != AdminDisabled.code:
-        message += " (commands take ADMIN_TOKEN and API_TOKEN from the environment: set them to the API's values)"
+        message += f" (commands take {', '.join(VARIABLES)} from the environment: set those that the API has)"
     raise _refused(answer.status_code, message)
 
 

@@ -53,7 +53,7 @@ def _confirmed(args: argparse.Namespace, url: str, settings: Settings) -> bool:
             "standard input is not a terminal, so nobody can confirm the decision: add --yes to decide without",
             field="yes",
         )
-    report = ask(url, "/experiment", settings.api_token or settings.admin_token)
+    report = ask(url, "/experiment", settings.tokens.to_send("read", admin=True))
     advice = report["recommendation"]
     # On standard error, so that `--json` leaves nothing but JSON on standard output.
     print(f"The report recommends: {_named(advice)}: {advice['reason']}", file=sys.stderr)

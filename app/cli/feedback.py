@@ -45,11 +45,15 @@ class FeedbackSummary(msgspec.Struct, kw_only=True):
 
 
 class _Receiver(NamedTuple):
-    """Where labels are sent, with which token, and who corrects; `corrector` is None where nothing is replaced."""
+    """Where labels are sent, with which token, and who corrects: None where nothing is replaced.
+
+    `reading` is the token for questions.
+    """
 
     url: str
     token: str | None
     corrector: str | None = None
+    reading: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +98,9 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     to = _Receiver(
         args.url or settings.api_url,
-        settings.admin_token if args.correct else settings.api_token,
+        settings.admin_token if args.correct else settings.tokens.to_send("feedback"),
         (args.actor or user_name()) if args.correct else None,
+        settings.tokens.to_send("read", admin=True),
     )
     if args.correct and settings.admin_token is None:
         raise InvalidRequest("--correct replaces outcomes, which needs ADMIN_TOKEN: set it to the API's value")
@@ -156,7 +161,7 @@ def _outcome_columns(given: Mapping[str, str | None], table: Table, to: _Receive
         return given["label"], given["reward"]
     _, label, reward = likely_columns(table.names, None)
     if label is None and reward is None:
-        label = likely_columns(table.names, _target(to.url, to.token))[1]
+        label = likely_columns(table.names, _target(to.url, to.reading))[1]
     return label, reward
 
 

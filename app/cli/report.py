@@ -17,9 +17,11 @@ from typing import Any
 
 from app.cli import comparison as words
 from app.cli.access import ask
+from app.cli.breakdown import breakdown_lines, path_of
 from app.cli.comparison import UNKNOWN, number
 from app.cli.plot import PlotMarks, axis, marks_for, plotted, scale_of
 from app.cli.table import table_lines
+from app.errors import InvalidRequest
 from app.scoring.table import METRICS
 from app.settings import Settings
 from app.stats.evidence import percent
@@ -44,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the API's answer as JSON")
     parser.add_argument("--url", metavar="URL", help="the API's address (default: API_URL)")
     parser.add_argument("--id", metavar="ID", help="a finished experiment's id (default: the running one)")
+    parser.add_argument(
+        "--by", metavar="PART", help="show the comparison by the true class (class) or by a feature (feature:NAME)"
+    )
+    parser.add_argument("--challenger", metavar="VERSION", help="with --by: the version to compare with the baseline")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="first let the monitor catch up, at most this long"
@@ -55,16 +61,20 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.from_environ()
     path = f"/experiments/{args.id}" if args.id else "/experiment"
     # The API lets an administrator read, too, so either token will do.
-    url, token = args.url or settings.api_url, settings.api_token or settings.admin_token
+    url, token = args.url or settings.api_url, settings.tokens.to_send("read", admin=True)
     report = caught_up(lambda: ask(url, path, token), args.wait)
+    if args.challenger is not None and args.by is None:
+        raise InvalidRequest("--challenger goes with --by: say by what, such as --by class", field="--challenger")
+    parts = None if args.by is None else ask(url, path_of(report["id"], args.by, args.challenger), token)
     if args.json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report if parts is None else parts, indent=2, ensure_ascii=False))
         return 0
     width = min(max(shutil.get_terminal_size((_PIPED_COLUMNS, 24)).columns, _NARROWEST), _WIDEST)
     plain = args.ascii or not _can_encode(_DRAWN, sys.stdout.encoding)
     # The configuration is the one in force now; it says nothing about a finished experiment.
-    config = None if args.id else ask(url, "/config", token)
-    text = "\n".join(lines_of(report, width, config, plain=plain))
+    config = None if args.id or parts is not None else ask(url, "/config", token)
+    lines = lines_of(report, width, config, plain=plain) if parts is None else breakdown_lines(parts, width)
+    text = "\n".join(lines).translate(_PLAIN if plain else {})
     # Users' names and reasons may hold characters that this terminal lacks; a "?" is better than no report.
     print(text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8"))
     return 0

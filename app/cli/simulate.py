@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     pace = Pace(concurrency=args.concurrency, rate=args.rate, feedback_batch=args.feedback_batch)
     sent = supply.data.contract.names
     names = () if sent == model.contract.names else sent
-    connect = partial(Service, settings.api_url, settings.api_token, synthetic=args.synthetic, names=names)
+    connect = partial(Service, settings.api_url, settings.tokens, synthetic=args.synthetic, names=names)
     plan = planned(supply, _options(args, requests, seed))
     first = list(islice(plan, _LOOKED_UP))
     for note in _sent_before(connect(), first):
@@ -225,7 +225,7 @@ def _options(args: argparse.Namespace, requests: int, seed: int) -> TrafficOptio
 
 def _served(settings: Settings) -> tuple[tuple[ServedModel, ...], ServedTerms | ServiceProblem]:
     """The published versions, and the terms of the experiment, if the API tells them."""
-    service = Service(settings.api_url, settings.api_token)
+    service = Service(settings.api_url, settings.tokens)
     listing = service.models()
     terms = service.terms()
     service.close()
@@ -235,7 +235,8 @@ def _served(settings: Settings) -> tuple[tuple[ServedModel, ...], ServedTerms | 
     if listing.status == 0:  # no status at all, so nothing answered
         raise Unavailable(f"can't reach the API at {url}: start it with `bakeoff serve`, or set API_URL to its address")
     if listing.status in (401, 403):
-        raise Unauthorised(f"{url} refuses the call: set API_TOKEN to the API's ({listing.message})")
+        tokens = "API_TOKEN, or PREDICT_TOKEN, READ_TOKEN and FEEDBACK_TOKEN,"
+        raise Unauthorised(f"{url} refuses the call: set {tokens} to the API's ({listing.message})")
     # Another server answers with 404, or with what is not a list of models.
     advice = "; is API_URL the API's address?" if listing.status in (200, 404) else ""
     raise Unavailable(f"{url}/models answered {listing.status}: {listing.message or listing.code}{advice}")

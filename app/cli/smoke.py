@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.print_answers:
         print(msgspec.json.format(msgspec.json.encode(known), indent=1).decode())
         return 0
-    smoke = Smoke(args.url or settings.api_url, settings.api_token, known)
+    smoke = Smoke(args.url or settings.api_url, settings.tokens, known)
     checks = []
     for check in smoke.run():
         checks.append(check)

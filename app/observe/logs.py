@@ -67,7 +67,7 @@ class Redactor:
 def secrets_of(settings: Settings) -> tuple[str, ...]:
     """The secrets in `settings`: tokens, the webhook's URL and the database's password."""
     password = urlsplit(settings.database_url or "").password
-    candidates = (settings.admin_token, settings.api_token, settings.notify_webhook_url, password)
+    candidates = (*settings.tokens.given().values(), settings.notify_webhook_url, password)
     return tuple(secret for secret in candidates if secret)
 
 

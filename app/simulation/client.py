@@ -18,6 +18,7 @@ from app.domain.manifest import Source
 from app.errors import NotReady
 from app.simulation.plan import PlannedRequest
 from app.simulation.rows import Label
+from app.tokens import Tokens, scope_of
 
 _TIMEOUT_S = 30.0
 NO_ANSWER = "no_answer"
@@ -123,15 +124,14 @@ class Service:
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, synthetic: bool = False, names: tuple[str, ...] = ()
+        self, url: str, tokens: Tokens | None = None, *, synthetic: bool = False, names: tuple[str, ...] = ()
     ) -> None:
         self._url = url.rstrip("/")
         self._names = names
         self._session = requests.Session()
         # Proxies and .netrc are for other hosts, and reading them for each request costs more than the request.
         self._session.trust_env = False
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._tokens = tokens or Tokens()
         if synthetic:
             self._session.headers["X-Traffic-Kind"] = "synthetic"
 
@@ -169,7 +169,7 @@ class Service:
         self, method: str, path: str, kind: type[_T], body: Any = None, options: Mapping[str, str] | None = None
     ) -> _T | ServiceProblem:
         data = None if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json", **(options or {})}
+        headers = {"Content-Type": "application/json", **self._tokens.header(scope_of(path)), **(options or {})}
         try:
             answer = self._session.request(method, self._url + path, data=data, headers=headers, timeout=_TIMEOUT_S)
         except requests.RequestException as error:

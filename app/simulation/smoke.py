@@ -11,6 +11,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.domain.known_answers import KnownAnswers, complaint
+from app.tokens import Tokens, scope_of
 
 _TIMEOUT_S = 15.0
 # Bodies that a client might send by mistake. Each must get a 400 whose error has a code and a message.
@@ -41,14 +42,13 @@ class Smoke:
     All predictions force a version and are marked as synthetic, so that none counts in the experiment.
     """
 
-    def __init__(self, url: str, token: str | None, known: Sequence[KnownAnswers]) -> None:
+    def __init__(self, url: str, tokens: Tokens, known: Sequence[KnownAnswers]) -> None:
         self._url = url.rstrip("/")
         self._known = known
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy in the environment is not the way to this service
         self._session.headers["X-Traffic-Kind"] = "synthetic"
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._tokens = tokens
 
     def run(self) -> Iterator[SmokeCheck]:
         """Every check, one after the other; those after a failure are made too."""
@@ -127,7 +127,7 @@ class Smoke:
 
     def _post(self, path: str, body: object, version: str | None = None) -> requests.Response:
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {"X-Model-Version": version} if version else {}
+        headers = {**self._tokens.header(scope_of(path)), **({"X-Model-Version": version} if version else {})}
         return self._session.post(f"{self._url}{path}", data=data, headers=headers, timeout=_TIMEOUT_S)
 
 

@@ -25,7 +25,8 @@ _COLUMNS = LoggedPrediction.__struct_fields__
 _LAYOUT = _COLUMNS.index("layout")
 _DAY_US = 86_400 * 1_000_000
 _NAMED: Mapping[NameKind, str] = {
-    "prediction_id": "p.prediction_id = :name",
+    # By its beginning: readers may get ids without the signature. No character of an id comes behind the tilde.
+    "prediction_id": "p.prediction_id >= :name AND p.prediction_id < :name || '~'",
     "own_key": "p.own_key = :name",
     "request_id": "p.request_id = :name",
 }

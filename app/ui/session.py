@@ -47,14 +47,14 @@ def forget_admin() -> None:
         st.session_state.pop(key, None)
 
 
-def _address() -> tuple[str, str | None, str | None]:
+def _address() -> tuple[str, str | None, str | None, str | None, str | None]:
     found = connection()
-    return found.url, found.token, found.public_url
+    return found.url, found.token, found.public_url, found.predict_token, found.feedback_token
 
 
 @st.cache_resource(show_spinner=False)
-def _parts(url: str, token: str | None, public_url: str | None) -> tuple[ApiClient, Feed]:
-    api = ApiClient(ApiConnection(url, token, public_url))
+def _parts(url: str, *more: str | None) -> tuple[ApiClient, Feed]:
+    api = ApiClient(ApiConnection(url, *more))
     return api, Feed(
         {
             "models": FeedSource(api.models, 60),

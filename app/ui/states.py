@@ -77,7 +77,7 @@ def sentence(failure: NoResult) -> str:
 
 def _trouble(failure: NoResult) -> str:
     if isinstance(failure, CallRefused) and failure.status in (401, 403):
-        return "the API needs a token (set API_TOKEN for the dashboard)"
+        return "the API needs a token (set API_TOKEN or READ_TOKEN for the dashboard)"
     return "the API rejected the call" if isinstance(failure, CallRefused) else "the API sent an unexpected answer"
 
 

@@ -5,8 +5,10 @@ The only module of `app.ui` that reads the environment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,7 +55,8 @@ class NotUnderstood(NoResult):
 
 
 class ApiConnection(msgspec.Struct, frozen=True):
-    """The API's address without a trailing slash, and the reading token if one is needed.
+    """The API's address without a trailing slash, and the tokens that are needed: `token` is for reading, and for the
+    others where they have none.
 
     `public_url` is the address for people outside, if it differs.
     """
@@ -61,6 +64,14 @@ class ApiConnection(msgspec.Struct, frozen=True):
     url: str
     token: str | None = None
     public_url: str | None = None
+    predict_token: str | None = None
+    feedback_token: str | None = None
+
+    def token_for(self, path: str) -> str | None:
+        """The token for a call that is no administrative one."""
+        bare = path.partition("?")[0]
+        own = {"/predict": self.predict_token, "/predict/batch": self.predict_token, "/feedback": self.feedback_token}
+        return own.get(bare) or self.token
 
     def __repr__(self) -> str:
         """Without the token: this may end up in a log."""
@@ -68,12 +79,27 @@ class ApiConnection(msgspec.Struct, frozen=True):
 
 
 def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
-    """The connection from API_URL (default: API_PORT on this host), API_TOKEN and PUBLIC_API_URL."""
+    """The connection from API_URL (default: API_PORT on this host), PUBLIC_API_URL and the tokens of the environment.
+
+    A token of a scope (PREDICT_TOKEN, READ_TOKEN, FEEDBACK_TOKEN) goes before API_TOKEN; `…_FILE` names a file of it.
+    """
     env = os.environ if environ is None else environ
     port = env.get("API_PORT", "").strip() or "5000"
     url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
     public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/")
-    return ApiConnection(url.rstrip("/"), env.get("API_TOKEN", "").strip() or None, public_url or None)
+    predict, read, feedback = (
+        _token(env, f"{scope}_TOKEN") or _token(env, "API_TOKEN") for scope in ("PREDICT", "READ", "FEEDBACK")
+    )
+    return ApiConnection(url.rstrip("/"), read, public_url or None, predict, feedback)
+
+
+def _token(env: Mapping[str, str], variable: str) -> str | None:
+    """The token, or what its file holds; a file that cannot be read is none: the API then says what it needs."""
+    given, path = env.get(variable, "").strip(), env.get(f"{variable}_FILE", "").strip()
+    if not given and path:
+        with contextlib.suppress(OSError, UnicodeError):
+            given = Path(path).read_text(encoding="utf-8").strip()
+    return given or None
 
 
 READ_TIMEOUT_S = (2.0, 5.0)
@@ -102,14 +128,14 @@ class Transport:
 
     def __init__(self, connection: ApiConnection) -> None:
         self.url = connection.url
-        self._token = connection.token
+        self._token_for = connection.token_for
         self._reads = _session(_RETRY)
         self._writes = _session(Retry(0, read=False))
 
     def read(self, path: str, query: Mapping[str, object] | None = None, accept: str | None = None) -> Reply:
         """The reply to a GET, tried up to three times. Raises `ApiDown`."""
         headers = {"Accept": accept} if accept else None
-        return self._ask(self._reads, "GET", path, READ_TIMEOUT_S, self._token, headers, params=query)
+        return self._ask(self._reads, "GET", path, READ_TIMEOUT_S, self._token_for(path), headers, params=query)
 
     def write(
         self,
@@ -122,12 +148,16 @@ class Transport:
     ) -> Reply:
         """The reply to a call that may change something, tried once. Raises `ApiDown`."""
         data = msgspec.json.encode(body)
-        return self._ask(self._writes, method, path, WRITE_TIMEOUT_S, token or self._token, data=data, headers=headers)
+        return self._ask(
+            self._writes, method, path, WRITE_TIMEOUT_S, token or self._token_for(path), data=data, headers=headers
+        )
 
     def send_csv(self, path: str, content: bytes) -> Reply:
         """The reply to a POST of CSV, tried once. Raises `ApiDown`."""
         headers = {"Content-Type": "text/csv"}
-        return self._ask(self._writes, "POST", path, WRITE_TIMEOUT_S, self._token, data=content, headers=headers)
+        return self._ask(
+            self._writes, "POST", path, WRITE_TIMEOUT_S, self._token_for(path), data=content, headers=headers
+        )
 
     def _ask(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -14,9 +15,10 @@ import msgspec
 from app.domain.decision import MONITOR
 from app.errors import AdminDisabled, Forbidden, InvalidRequest, Unauthorised
 from app.settings import Settings
+from app.tokens import SCOPES, Scope
 
-# Open to all; readers hold API_TOKEN, if one is set; administrators hold ADMIN_TOKEN.
-Access = Literal["open", "reading", "administrative"]
+# Open to all; or to whom a scope is open (`app.tokens`); or to administrators, who hold ADMIN_TOKEN.
+Access = Literal["open", "predict", "read", "feedback", "administrative"]
 Schema = Mapping[str, object]
 
 
@@ -55,7 +57,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     answer: type[msgspec.Struct] | str | None
     description: str = ""
-    access: Access = "reading"
+    access: Access = "read"
     body: type[msgspec.Struct] | str | None = None
     text_bodies: Mapping[str, str] = msgspec.field(default_factory=dict)
     parameters: tuple[Parameter, ...] = ()
@@ -77,24 +79,43 @@ def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access
     return table
 
 
-def require_reader(settings: Settings, environ: dict[str, Any]) -> None:
-    """Check that the caller may predict and read. Raises `Unauthorised` and `Forbidden`.
+def require_scope(scope: Scope, settings: Settings, environ: dict[str, Any]) -> None:
+    """Check that the caller may predict, read or report outcomes. Raises `Unauthorised` and `Forbidden`."""
+    tokens = settings.tokens
+    accepted = tokens.accepted(scope)
+    if not accepted:
+        return
+    needed = f"this call needs the scope {scope}"
+    sent = _sent(environ)
+    if sent is None:
+        raise Unauthorised(f"{needed}: send the header Authorization: Bearer <token> with {tokens.needed(scope)}")
+    if not _is_one_of(sent, accepted):
+        known = _is_one_of(sent, tuple(tokens.given().values()))
+        wrong = "the token is of another scope" if known else "the token is wrong"
+        raise Forbidden(f"{wrong}: {needed}, which {tokens.needed(scope)} opens")
 
-    Everyone may if no API_TOKEN is set. ADMIN_TOKEN is accepted too, since a call carries one token.
-    """
-    if settings.api_token is not None:
-        _require(environ, tuple(token for token in (settings.api_token, settings.admin_token) if token is not None))
+
+def shows_whole_ids(settings: Settings, environ: dict[str, Any]) -> bool:
+    """Whether the caller, who may read, may see what feedback is accepted by: whole prediction ids and own keys."""
+    if not settings.tokens.ids_are_secret:
+        return True
+    sent = _sent(environ)
+    return sent is not None and settings.admin_token is not None and _is_one_of(sent, (settings.admin_token,))
 
 
 def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
     """Check that the caller is an administrator. Raises `AdminDisabled`, `Unauthorised` and `Forbidden`."""
     if settings.admin_token is None:
         raise AdminDisabled("administration is disabled: set ADMIN_TOKEN and restart the api")
-    _require(environ, (settings.admin_token,))
+    sent = _sent(environ)
+    if sent is None:
+        raise Unauthorised("this call needs the header Authorization: Bearer <token> with ADMIN_TOKEN")
+    if not _is_one_of(sent, (settings.admin_token,)):
+        raise Forbidden("the token is wrong for this call: it needs ADMIN_TOKEN")
 
 
 def require_admin_to(what: str, settings: Settings, environ: dict[str, Any]) -> None:
-    """The same for a part of a call that others may make: the refusal says which. Raises what `require_admin` raises."""
+    """The same for a part of a call that others may make: the refusal says which."""
     try:
         require_admin(settings, environ)
     except (Unauthorised, Forbidden) as error:
@@ -107,19 +128,22 @@ def allow_anyone(_settings: Settings, _environ: dict[str, Any]) -> None:
 
 GUARDS: dict[Access, Callable[[Settings, dict[str, Any]], None]] = {
     "open": allow_anyone,
-    "reading": require_reader,
+    **{scope: partial(require_scope, scope) for scope in SCOPES},
     "administrative": require_admin,
 }
 
 
-def _require(environ: dict[str, Any], tokens: tuple[str, ...]) -> None:
+def _sent(environ: dict[str, Any]) -> bytes | None:
+    """The token that the request carries; None without one."""
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
-        raise Unauthorised("this call needs the header Authorization: Bearer <token>")
-    sent = given.strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
+        return None
+    return str(given).strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
+
+
+def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:
     # In constant time: how long the comparison takes must not tell how much of a guess is right.
-    if not any(hmac.compare_digest(sent, token.encode()) for token in tokens):
-        raise Forbidden("the token is wrong for this call")
+    return any(hmac.compare_digest(sent, token.encode()) for token in tokens)
 
 
 ACTOR = Parameter(

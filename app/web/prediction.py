@@ -19,7 +19,7 @@ from app.domain.timestamps import iso_utc
 from app.errors import TooLarge
 from app.services.serving.predictor import PredictionRequest, ServedPrediction
 from app.web.dependencies import Services
-from app.web.operations import require_reader
+from app.web.operations import require_scope
 from app.web.predict_body import batch_rows, single_row
 from app.web.request import decoded_object, read_body, request_id_of
 from app.web.response import JSON, Answer, Environ, body_of, encode, problem_of
@@ -195,8 +195,8 @@ def _checked_body(services: Services, environ: Environ) -> dict[str, Any]:
     settings = services.settings
     # Before the token is checked: a client that is still sending its body would not read why it was refused.
     raw = read_body(environ, settings.max_body_bytes)
-    if settings.api_token is not None:
-        require_reader(settings, environ)
+    if settings.api_token is not None or settings.predict_token is not None:
+        require_scope("predict", settings, environ)
     return decoded_object(raw)
 
 

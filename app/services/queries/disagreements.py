@@ -19,7 +19,7 @@ from app.services.queries.experiments import ExperimentLog, ExperimentRecord
 from app.services.queries.history import contract_of
 from app.services.queries.logged_answers import LoggedAnswer, VersionAnswer, detail_of
 
-_BEFORE = re.compile(rf"[A-Za-z0-9_-]{{{SHORT_LENGTH},{ID_LENGTH}}}")
+_BEFORE = re.compile(rf"[A-Za-z0-9_-]{{{SHORT_LENGTH}}}|[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 
 
 class ListedRow(msgspec.Struct, frozen=True):

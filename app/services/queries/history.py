@@ -9,13 +9,13 @@ from typing import Literal, Protocol
 import msgspec
 
 from app.domain.contract import VERSION_NAME, FeatureContract
-from app.domain.prediction_id import ID_LENGTH
+from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import KEY_DAYS, KeyLookup, LoadedModels
 from app.services.queries.logged_answers import HistoryEntry, LoggedAnswer, PredictionDetail, detail_of, entry_of
 
-_ID = re.compile(rf"[A-Za-z0-9_-]{{{ID_LENGTH}}}")
+_ID = re.compile(rf"[A-Za-z0-9_-]{{{SHORT_LENGTH}}}|[A-Za-z0-9_-]{{{ID_LENGTH}}}")
 NameKind = Literal["prediction_id", "own_key", "request_id"]
 _FIELDS: Mapping[NameKind, str] = {"prediction_id": "prediction_id", "own_key": "id", "request_id": "request_id"}
 _NOT_FOUND: Mapping[NameKind, str] = {

@@ -74,7 +74,9 @@ WHERE place = 1
 WHERE p.prediction_id IN (SELECT $texts(:ids))
 
 -- name: served_at
-SELECT served_at_us FROM predictions WHERE prediction_id = :prediction_id
+SELECT served_at_us FROM predictions
+WHERE prediction_id >= :prediction_id AND prediction_id < :prediction_id || '~'
+ORDER BY prediction_id LIMIT 1
 
 -- name: has_version
 SELECT 1 FROM predictions WHERE version = :version LIMIT 1

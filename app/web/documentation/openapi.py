@@ -160,7 +160,7 @@ def _responses(operation: Operation, contract: FeatureContract | None, settings:
     responses: Json = {"200": _success(operation, contract)}
     for status, record in operation.other_answers.items():
         responses[str(status)] = _answer(_PROBLEMS[status], record.__name__, status)
-    # The settings decide: without API_TOKEN a reading call needs no token, and the document must not ask for one.
+    # The settings decide: where a scope is open, its calls need no token, and the document must not ask for one.
     guards = (401, 403) if _guarded(operation, settings) else ()
     for status in sorted({*operation.problems, *guards, 500}):
         responses[str(status)] = _answer(_PROBLEMS[status], "ErrorBody", status)
@@ -214,9 +214,9 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _guarded(operation: Operation, settings: Settings) -> bool:
-    if operation.access == "reading":
-        return settings.api_token is not None
-    return operation.access == "administrative"
+    if operation.access == "open" or operation.access == "administrative":
+        return operation.access == "administrative"
+    return not settings.tokens.is_open(operation.access)
 
 
 def _operation_id(operation: Operation) -> str:

@@ -17,6 +17,7 @@ from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter, number_parameter
 from app.web.request import one_text, whole_number
 from app.web.response import json_answer
+from app.web.short_ids import page_for
 
 _LISTED = 100
 _CSV = "text/csv"
@@ -64,7 +65,7 @@ def blueprint(services: Services) -> Blueprint:
             limit=whole_number(query, "limit", _LISTED, LARGEST_PAGE),
             before=one_text(query, "before"),
         )
-        page = services.disagreements.page(id, wanted)
+        page = page_for(services.disagreements.page(id, wanted), services.settings, request.environ)
         as_csv = request.accept_mimetypes.best_match(["application/json", _CSV], "application/json") == _CSV
         return _csv_answer(page) if as_csv else json_answer(page)
 

@@ -18,6 +18,7 @@ from app.web.predict_body import LONGEST_USER_ID
 from app.web.prediction import BatchAnswer, PredictionAnswer, answer_predict, answer_predict_batch
 from app.web.request import one_text, whole_number
 from app.web.response import Answer, json_answer
+from app.web.short_ids import page_for, row_for
 
 DEFAULT_LIMIT = 100
 # Recorders tick every 10 ms; this bounds the wait while one of them is busy.
@@ -61,6 +62,7 @@ OPERATIONS = (
         tag="Predicting",
         summary="Predict one row",
         description="The split's policy chooses the version unless a header forces one.",
+        access="predict",
         body="PredictRequest",
         answer=PredictionAnswer,
         parameters=_OPTIONS,
@@ -73,6 +75,7 @@ OPERATIONS = (
         tag="Predicting",
         summary="Predict many rows with one version",
         description="One invalid row rejects the whole batch, and the error names its index.",
+        access="predict",
         body="BatchRequest",
         answer=BatchAnswer,
         parameters=_OPTIONS,
@@ -148,7 +151,8 @@ def blueprint(services: Services) -> Blueprint:
         version, before = one_text(request.args, "version"), one_text(request.args, "before")
         name = _given_name(request.args)
         services.recorder.flush(FLUSH_S)  # a client that asks right after a prediction must find it
-        return json_answer(services.history.page(limit, version, before, name))
+        page = services.history.page(limit, version, before, name)
+        return json_answer(page_for(page, services.settings, request.environ))
 
     @routes.get("/predictions")
     def by_name() -> Response:
@@ -165,7 +169,7 @@ def blueprint(services: Services) -> Blueprint:
 
     def one(name: Name) -> Response:
         services.recorder.flush(FLUSH_S)
-        return json_answer(services.history.one(name))
+        return json_answer(row_for(services.history.one(name), services.settings, request.environ))
 
     return routes
 

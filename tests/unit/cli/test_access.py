@@ -52,7 +52,7 @@ def test_an_api_that_is_slow_is_not_called_one_that_is_down(api: SmallApi, monke
 
 def test_a_missing_or_wrong_token_names_the_variables(api: SmallApi) -> None:
     wrong = {"error": {"code": "forbidden", "message": "the token is not the right one"}}
-    assert "ADMIN_TOKEN and API_TOKEN" in refusal(api, 403, wrong)
+    assert "ADMIN_TOKEN, API_TOKEN" in refusal(api, 403, wrong)
 
 
 def test_where_administration_is_off_no_token_is_asked_for(api: SmallApi) -> None:

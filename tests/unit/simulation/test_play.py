@@ -10,6 +10,7 @@ import pytest
 from app.simulation.client import Accepted, Service, ServiceAnswer, ServiceOutcome, ServiceProblem
 from app.simulation.plan import PlannedRequest
 from app.simulation.play import NO_FEEDBACK, Pace, Play, Summary, Tally, text_of
+from app.tokens import Tokens
 from tests.unit.simulation.small_service import SmallService
 from tests.waiting import eventually
 
@@ -152,7 +153,7 @@ def test_a_stop_ends_the_wait_for_a_slow_pace() -> None:
 
 def test_over_http_with_several_connections_nothing_is_lost(service: SmallService) -> None:
     tally = Tally(200, regression=False)
-    play = Play(plan(200), Pace(concurrency=4), lambda: Service(service.url, "sesame"), tally)
+    play = Play(plan(200), Pace(concurrency=4), lambda: Service(service.url, Tokens(api="sesame")), tally)
     play.start()
     assert play.wait(30)
     assert sorted(body["features"][0] for body in service.bodies("/predict")) == list(range(200))
