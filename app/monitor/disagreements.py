@@ -8,7 +8,7 @@ import msgspec
 
 from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, PairSeen, who_was_right
 from app.domain.experiment import Configuration
-from app.domain.log_event import Event, OutcomeJoined, PredictionLogged, PredictionRow
+from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionLogged, PredictionRow
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
 from app.monitor.experiment.units import row_hash
@@ -54,22 +54,29 @@ class DisagreementProjection:
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The disagreements among `events`, and what labels say of earlier ones."""
+        found = [fact for fact in map(_fact, events) if fact is not None]
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        relevant = [
-            event for event in events if isinstance(event, PredictionLogged | OutcomeJoined) and event.row.counts
-        ]
-        configurations = reads.configurations({event.row.epoch for event in relevant} - {0})
+        configurations = reads.configurations({row.epoch for row, _ in found} - {0})
         parts = _parts(configurations, reads)
-        for event in relevant:
-            configuration = configurations.get(event.row.epoch)
+        for row, label in found:
+            configuration = configurations.get(row.epoch)
             part = None if configuration is None else parts.get(configuration.experiment_id)
-            if part is None:
-                continue
-            if isinstance(event, PredictionLogged):
-                part.rows += _differing(event.row, part)
-            elif event.outcome.kind == "actual":
-                part.labels += _labelled(event, part)
+            if part is not None and label is None:
+                part.rows += _differing(row, part)
+            elif part is not None and label is not None:
+                part.labels += _labelled(row, label, part)
         return _changes(parts)
+
+
+def _fact(event: Event) -> tuple[PredictionRow, str | None] | None:
+    """A row that counts, and its label (JSON) where the event is that it is known now, or another one."""
+    if isinstance(event, PredictionLogged):
+        return (event.row, None) if event.row.counts else None
+    if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual":
+        return (event.row, event.outcome.outcome) if event.row.counts else None
+    if isinstance(event, OutcomeCorrected) and event.correction.kind == "actual" and event.row is not None:
+        return (event.row, event.correction.outcome) if event.row.counts else None
+    return None
 
 
 def _parts(configurations: Mapping[int, Configuration], reads: DerivedReads) -> dict[str, _Found]:
@@ -112,9 +119,8 @@ def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
     return distance > margin
 
 
-def _labelled(event: OutcomeJoined, part: _Found) -> Iterator[LabelledDisagreement]:
+def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[LabelledDisagreement]:
     """What the label says of each pair that may be stored: numbers are, if they were far apart when they came."""
-    row, label = event.row, event.outcome.outcome
     for challenger, base, other in _pairs(row, part.plan):
         if base == other:
             continue
