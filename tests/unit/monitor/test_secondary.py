@@ -1,5 +1,7 @@
 """Secondary metrics: however and whenever they are added, they are what they would be as the metric that decides."""
 
+import random
+
 import msgspec
 import pytest
 
@@ -286,3 +288,24 @@ def test_a_release_before_may_rebuild_the_experiments_and_drop_the_metrics_from_
     monitored.catch_up()
     assert monitored.register().next == 2
     assert monitored.metrics.rebuild() == {"cost": True}
+
+
+def test_at_9_percent_positive_recall_and_cost_speak_against_the_version_that_accuracy_prefers(monitored):
+    log, chance = monitored.log, random.Random(9)
+    terms = {"positive_class": "yes", "cost_matrix": {"yes": {"no": 10.0}, "no": {"yes": 1.0}}, **CLASSES}
+    monitored.show(*(SecondaryMetric(metric=name, **terms) for name in ("recall", "cost", "balanced_accuracy")))
+    rows = []
+    for _ in range(800):
+        label = int(chance.random() < 0.09)
+        # v1 finds 80 % of the positives, and says yes to 20 % of the others; v2 always says no.
+        rows.append((log.served({"v1": int(chance.random() < (0.8 if label else 0.2)), "v2": 0}), label, "actual"))
+        rows[-1] = (msgspec.structs.replace(rows[-1][0], features=f"[{len(rows)}]"), *rows[-1][1:])
+    log.log(*(row for row, _, _ in rows))
+    log.give_all(rows)
+    monitored.restart(1000)
+    monitored.catch_up()
+    report = monitored.report()
+    (decided,) = report.comparisons
+    assert (decided.verdict, decided.improvement > 0) == ("better", True)
+    for shown in report.metrics:
+        assert shown.comparisons[0].interval[1] < 0, shown.metric
