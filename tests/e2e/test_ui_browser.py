@@ -16,6 +16,8 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.usefixtures("browser")]
 TOKEN = "browser-test-token"
 PATIENCE_MS = 60_000
+# Rows between two classes, some of which the two versions answer differently.
+BETWEEN = ([6.3, 2.8, 5.1, 1.5], [6.1, 2.6, 5.6, 1.4], [6.7, 3.0, 5.0, 1.7], [6.0, 2.2, 5.0, 1.5], [5.9, 3.2, 4.8, 1.8])
 STYLE_CHANGES_MS = 120  # how long the transition of a focused element's style may take
 
 
@@ -184,6 +186,40 @@ def test_a_file_of_10_000_rows_comes_back_with_answers(visit, tmp_path):
         result = list(csv.DictReader(file))
     assert len(result) == 9_999
     assert result[0]["prediction"] in ("setosa", "versicolor", "virginica")
+
+
+def test_a_file_with_true_labels_is_predicted_and_labelled_and_then_broken_down_on_a_phone(visit, tmp_path):
+    tab = visit("Batch")
+    source = tmp_path / "labelled.csv"
+    rows = ["5.1,3.5,1.4,0.2,setosa", "6.3,2.8,5.1,1.5,virginica", "6.3,2.8,5.1,1.5,tulip"] * 20
+    source.write_text("\n".join(["sepal_length,sepal_width,petal_length,petal_width,species", *rows]) + "\n")
+    tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(source)
+    tab.get_by_role("combobox", name="True label (optional)").click()
+    tab.get_by_role("option", name="species").click()
+    tab.get_by_text("These labels count in the running experiment").wait_for()
+    tab.get_by_role("button", name="Predict 60 rows and send 40 labels").click()
+    tab.get_by_text("40 labels recorded, 20 not recorded").wait_for()
+    visit("Experiment")
+    tab.set_viewport_size({"width": 390, "height": 1000})
+    # By the keyboard, as everything on the page.
+    tab.get_by_role("radio", name="Breakdown").press("Space")
+    tab.get_by_text("Accuracy by true class").wait_for()
+    tab.get_by_text("Answers by true class").wait_for()
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_rows_that_were_answered_differently_are_shown_and_downloaded(stack, visit):
+    api, _ = stack
+    for row in BETWEEN:
+        api.post("/predict", {"features": row}).raise_for_status()
+    experiment = api.get("/config").json()["experiment_id"]
+    address = f"/experiment/{experiment}/disagreements"
+    eventually(lambda: api.get(address).json()["disagreements"])
+    tab = visit("Experiment")
+    tab.get_by_role("radio", name="Disagreements").click()
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Download the rows").click()
+    assert download.value.path().read_text().startswith("prediction_id,")
 
 
 def test_changed_inputs_of_many_callers_are_seen_as_drift(stack, visit):

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 ASKED = {
     "": {"/models"},
     "batch": {"/models"},
-    "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health"},
+    "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health", "/models"},
     "drift": {"/drift", "/drift/timeline"},
     "health": {"/health", "/metrics", "/models"},
 }

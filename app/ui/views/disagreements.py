@@ -49,7 +49,7 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
         if pages[-1].next:
             st.button("Show older rows", on_click=_one_more, args=(_key(asked),), icon=":material/expand_more:")
         st.download_button(
-            f"Download as CSV (newest {MOST_IN_FILE:,} at most)",
+            f"Download the rows (CSV, the newest {MOST_IN_FILE:,})",
             partial(_file, api, report.id, {**asked, "limit": MOST_IN_FILE}),
             f"disagreements-{challenger}.csv",
             "text/csv",
