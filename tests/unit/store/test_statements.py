@@ -13,7 +13,7 @@ from app.store.statements import statements
 FOLDER = Path(module.__file__).parent / "sql"
 CONCERNS = sorted(path.stem for path in FOLDER.glob("*.sql"))
 FRAGMENT = re.compile(r"(WHERE|ORDER)\b|.*\bVALUES\Z", re.DOTALL)
-OF_ONE_KIND = {("predictions", "append_arrays"): "postgresql"}
+OF_ONE_KIND = dict.fromkeys([("predictions", "append_arrays"), ("feedback", "append_arrays")], "postgresql")
 NAMED = [(concern, name) for concern in CONCERNS for name in statements(concern)]
 
 
@@ -37,6 +37,8 @@ TAILS = [
     ("monitor", "predictions", "after"),
     ("monitor", "outcomes", "after"),
     ("monitor", "predictions", "of_ids"),
+    ("monitor", "corrections", "corrections_after"),
+    ("predictions", "page", "of_ids"),
     ("experiments", "experiments", "newest"),
     ("experiments", "experiments", "of_id"),
 ]
