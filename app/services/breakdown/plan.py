@@ -26,7 +26,7 @@ from app.tables.model_columns import same_columns
 _TEXT = "is text or a date, of which nearly every value is new: give the model a column made of it, such as the month"
 _NO_REFERENCE = "its version's reference could not be read when the experiment began"
 _CONSTANT = "has no number in its version's reference"
-_TOO_MANY = f"counters are kept for the first {MOST_FEATURES} features only"
+_TOO_MANY = f"comes after the first {MOST_FEATURES} features, and only those are counted"
 
 
 class VersionColumns(msgspec.Struct, frozen=True):

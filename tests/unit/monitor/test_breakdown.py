@@ -174,7 +174,7 @@ def test_at_most_twelve_features_have_counters():
     rows = np.random.default_rng(1).normal(size=(50, 14))
     made = BrokenDown(found=references(names, rows))
     made.log.label(made.log.serve({"v1": 0, "v2": 0}, "v1", features=json.dumps([0.0] * 14)))
-    with pytest.raises(InvalidRequest, match="no breakdown by f12: it counters are kept"):
+    with pytest.raises(InvalidRequest, match="no breakdown by f12: it comes after the first 12 features"):
         made.breakdown("feature:f12")
     assert made.rows("feature:f11")
 
