@@ -9,7 +9,7 @@ import msgspec
 Won = Literal["baseline", "challenger", "neither", "unlabelled", "failed"]
 WON: tuple[Won, ...] = get_args(Won)
 # For each challenger of an experiment at least the newest so many are kept.
-KEPT = 50_000
+KEPT = 20_000
 # How often one row came is counted up to this.
 MOST_COUNTED = 100
 # Numbers always differ a little: these are so many times as far apart as the ones before them on average.
