@@ -122,7 +122,7 @@ def _row(each: Judged) -> dict[str, object]:
     if each.right is None:
         return {**row, "mean absolute error": number(each.error)}
     wrong = each.labelled - each.right
-    return {**row, "right": each.right, "wrong": wrong, "accuracy": share(each.right / each.labelled)}
+    return {**row, "right": each.right, "wrong": wrong, "share right": share(each.right / each.labelled)}
 
 
 def _lines(refused: list[BadLine]) -> None:
