@@ -156,7 +156,7 @@ def test_the_page_predicts_sends_the_labels_and_shows_the_accuracy(uploaded):
         {"feedback": [{"prediction_id": "id-1", "actual": "setosa"}, {"prediction_id": "id-2", "actual": "virginica"}]}
     ]
     assert "2 labels recorded, 0 not recorded" in text_of(at)
-    (table,) = [each.value for each in at.dataframe if "accuracy" in each.value.columns]
+    (table,) = [each.value for each in at.dataframe if "share right" in each.value.columns]
     assert table.iloc[0].to_list() == ["v1", 2, 1, 1, "50.0 %"]
 
 
