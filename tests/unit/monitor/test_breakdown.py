@@ -227,3 +227,9 @@ def test_a_retired_challenger_keeps_its_counters():
     made.log.label(made.log.serve({"v1": 0, "v3": 0}, "v1", features='[0.5,"red",1.0,""]'))
     assert made.breakdown(challenger="v2").all.only_baseline == 1
     assert made.breakdown(challenger="v3").all.both_right == 2
+
+
+def test_a_class_stays_a_class_where_another_log_had_an_equal_number():
+    BrokenDown().log.serve({"v1": 2.0, "v2": 1.0}, "v1")
+    row = BrokenDown().log.serve({"v1": 2, "v2": 1}, "v1")
+    assert json.loads(row.answers) == {"v1": {"c": 2}, "v2": {"c": 1}}

@@ -268,12 +268,13 @@ def _number(answer):
 def _answers_text(answers):
     if any(isinstance(answer, dict) for answer in answers.values()):
         return json.dumps({name: _as_logged(answer) for name, answer in answers.items()})
-    return _repeated_text(tuple(answers.items()))
+    return _repeated_text(tuple(answers.items()), tuple(map(type, answers.values())))
 
 
-# Answers repeat, and a bench writes millions of rows: each text is made once.
+# Answers repeat, and a bench writes millions of rows: each text is made once. The types are a part of the key, because
+# the class 2 and the number 2.0 are equal and logged differently.
 @functools.lru_cache(4096)
-def _repeated_text(answers):
+def _repeated_text(answers, _types):
     return json.dumps({name: _as_logged(answer) for name, answer in answers})
 
 
