@@ -19,6 +19,8 @@ import msgspec
 
 from app.domain.outcome import OutcomeKind
 
+_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
+
 
 class PredictionRow(msgspec.Struct, frozen=True):
     """A row of `predictions`; `features`, `answers`, `failed` and `lacking` are JSON texts as in `LoggedPrediction`.
@@ -44,6 +46,16 @@ class PredictionRow(msgspec.Struct, frozen=True):
     failed: str | None = None
     layout: int | None = None
     lacking: str | None = None
+
+    @property
+    def failed_versions(self) -> tuple[str, ...]:
+        """The versions that were asked and gave no answer."""
+        return _VERSIONS.decode(self.failed) if self.failed else ()
+
+    @property
+    def lacking_versions(self) -> tuple[str, ...]:
+        """The versions that took no part, because the request has not all of their columns."""
+        return _VERSIONS.decode(self.lacking) if self.lacking else ()
 
 
 class OutcomeRow(msgspec.Struct, frozen=True):

@@ -43,7 +43,6 @@ class _Found(msgspec.Struct):
 
 _MISSING = _Answer()
 _ANSWERS = msgspec.json.Decoder(dict[str, _Answer])
-_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 _SEEN = msgspec.json.Decoder(_Seen)
 
 
@@ -93,9 +92,7 @@ def _parts(configurations: Mapping[int, Configuration], reads: DerivedReads) -> 
 
 def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Answer, _Answer]]:
     """Each challenger that was asked beside the baseline, with the baseline's answer and its own."""
-    answers = _ANSWERS.decode(row.answers)
-    if row.failed:
-        answers |= dict.fromkeys(_VERSIONS.decode(row.failed), _MISSING)
+    answers = _ANSWERS.decode(row.answers) | dict.fromkeys(row.failed_versions, _MISSING)
     base = answers.get(plan.baseline)
     for challenger in plan.challengers if base is not None else ():
         other = answers.get(challenger)

@@ -24,7 +24,6 @@ _RANDOM = ("weighted", "sticky", "bandit")
 # By version. `MISSING` is the answer of one that was asked and failed; one that was never asked is not in it.
 Answers: TypeAlias = dict[str, Answer]
 _DECODER = msgspec.json.Decoder(Answers)
-_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 
 
 class PredictionFact(msgspec.Struct, frozen=True):
@@ -171,7 +170,7 @@ def fact_of(
     """The event decoded; `names` are the versions by ordinal, `weights` those of its config revision."""
     if isinstance(event, PredictionLogged):
         row = event.row
-        lacking = _lacking(row)
+        lacking = frozenset(row.lacking_versions)
         # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
         answers = _answers(row) if row.counts else {}
         return PredictionFact(row, marks_of_row(row), answers, split_of(row.epoch, weights, lacking), lacking)
@@ -187,7 +186,7 @@ def _value(text: str) -> float:
 
 
 def _joined(event: OutcomeJoined, weights: Mapping[str, float]) -> JoinedFact:
-    row, lacking = event.row, _lacking(event.row)
+    row, lacking = event.row, frozenset(event.row.lacking_versions)
     split = split_of(row.epoch, weights, lacking)
     value = _value(event.outcome.present)
     return JoinedFact(event.outcome, row, marks_of_row(row), value, _answers(row), event.at_us, split, lacking)
@@ -230,11 +229,4 @@ def _marks_of_outcome(outcome: OutcomeRow) -> Marks:
 
 
 def _answers(row: PredictionRow) -> Answers:
-    answers = _DECODER.decode(row.answers)
-    if row.failed:
-        answers |= dict.fromkeys(_VERSIONS.decode(row.failed), MISSING)
-    return answers
-
-
-def _lacking(row: PredictionRow) -> frozenset[str]:
-    return frozenset(_VERSIONS.decode(row.lacking)) if row.lacking else frozenset()
+    return _DECODER.decode(row.answers) | dict.fromkeys(row.failed_versions, MISSING)

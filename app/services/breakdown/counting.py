@@ -20,7 +20,6 @@ from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
 
 _ANSWERS = msgspec.json.Decoder(list[dict[str, Answer]])
-_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 _NO_ANSWER = -1
 
 
@@ -208,8 +207,7 @@ def _answers(labels: Sequence[Outcome]) -> list[dict[str, Answer]]:
     """The answers to each row, by version."""
     found = _ANSWERS.decode(f"[{','.join(label.row.answers for label in labels)}]")
     for answers, label in zip(found, labels, strict=True):
-        if label.row.failed:
-            answers |= dict.fromkeys(_VERSIONS.decode(label.row.failed), MISSING)
+        answers |= dict.fromkeys(label.row.failed_versions, MISSING)
     return found
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from app.domain.breakdown import ALL, BreakdownState
-from app.errors import InvalidRequest, UnknownExperiment
 from app.scoring.table import metric_of
 from app.services.breakdown.report import Breakdown, BreakdownRow, Pair, breakdown_of, default_by
-from app.services.queries.experiments import ExperimentLog, ExperimentRecord
+from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
 
 # The name under which the monitor keeps its counters, by experiment.
 PROJECTION = "breakdown"
@@ -34,32 +33,14 @@ class Breakdowns:
 
     def of(self, experiment_id: str, challenger: str | None, by: str | None) -> Breakdown:
         """The breakdown; without a `by` by class. Raises `InvalidRequest`, `UnknownExperiment`, `StoreUnavailable`."""
-        record = self._log.find(experiment_id)
-        if record is None:
-            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
-        pair = _pair(record, challenger)
+        record = found_in(self._log, experiment_id)
+        pair = Pair(record.id, record.terms, *record.pair(challenger))
         wanted = default_by(record.terms) if by is None else by
         name = f"{PROJECTION}/{record.id}"
         body = self._states([name]).get(name)
         if body is None:
             return _nothing(pair, wanted)
         return breakdown_of(pair, _STATE.decode(body), wanted, _note(record, pair))
-
-
-def _pair(record: ExperimentRecord, challenger: str | None) -> Pair:
-    named = record.terms.baseline
-    baseline = named if named in record.versions else next(iter(record.versions), "")
-    known = [version for version in record.versions if version != baseline]
-    if not known:
-        raise InvalidRequest(f"the experiment has one version, {baseline}: nothing to compare", field="challenger")
-    if challenger is None and len(known) > 1:
-        raise InvalidRequest(f"say which challenger: one of {', '.join(known)}", field="challenger")
-    chosen = known[0] if challenger is None else challenger
-    if chosen not in known:
-        raise InvalidRequest(
-            f"no challenger {chosen[:64]!r} in this experiment: one of {', '.join(known)}", field="challenger"
-        )
-    return Pair(record.id, record.terms, baseline, chosen)
 
 
 def _note(record: ExperimentRecord, pair: Pair) -> str:

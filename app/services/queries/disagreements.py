@@ -12,10 +12,10 @@ from msgspec import UNSET, UnsetType
 from app.domain.contract import FeatureContract
 from app.domain.disagreement import WON, Won
 from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
-from app.errors import InvalidRequest, UnknownExperiment
+from app.errors import InvalidRequest
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import LoadedModels
-from app.services.queries.experiments import ExperimentLog, ExperimentRecord
+from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
 from app.services.queries.history import contract_of
 from app.services.queries.logged_answers import LoggedAnswer, VersionAnswer, detail_of
 
@@ -101,12 +101,9 @@ class Disagreements:
         require_number("limit", wanted.limit, LARGEST_PAGE)
         if wanted.before is not None and not _BEFORE.fullmatch(wanted.before):
             raise InvalidRequest("before must be a prediction id: the `next` of the previous page", field="before")
-        record = self._log.find(experiment_id)
-        if record is None:
-            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
+        record = found_in(self._log, experiment_id)
         models = self._loaded_models()
-        baseline = _baseline(record)
-        challenger = _challenger(record, baseline, wanted.challenger)
+        baseline, challenger = record.pair(wanted.challenger)
         contract = contract_of(models, baseline)
         label = None if wanted.true_class is None else _label(wanted, record, contract)
         # One more than asked for shows whether another page follows.
@@ -119,23 +116,6 @@ class Disagreements:
             disagreements=tuple(_entry(each, (baseline, challenger), models) for each in rows[: wanted.limit]),
             next=rows[wanted.limit - 1].row.prediction_id if len(rows) > wanted.limit else None,
         )
-
-
-def _baseline(record: ExperimentRecord) -> str:
-    named = record.terms.baseline
-    return named if named in record.versions else next(iter(record.versions), "")
-
-
-def _challenger(record: ExperimentRecord, baseline: str, named: str | None) -> str:
-    known = [version for version in record.versions if version != baseline]
-    if not known:
-        raise InvalidRequest(f"the experiment has one version, {baseline}: nothing to compare", field="challenger")
-    if named is None and len(known) == 1:
-        return known[0]
-    if named is None or named not in known:
-        what = "say which challenger" if named is None else f"no challenger {named[:64]!r} in this experiment"
-        raise InvalidRequest(f"{what}: challenger is one of {', '.join(known)}", field="challenger")
-    return named
 
 
 def _won(given: str | None) -> Won | None:

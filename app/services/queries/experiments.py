@@ -23,7 +23,7 @@ from app.domain.report import (
     VariantReport,
 )
 from app.domain.timestamps import iso_utc
-from app.errors import NotReady, StoreUnavailable, UnknownExperiment
+from app.errors import InvalidRequest, NotReady, StoreUnavailable, UnknownExperiment
 from app.scoring.table import metric_of
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import LoadedModels
@@ -49,6 +49,21 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
     champion: str | None
     report: ExperimentReport | None
     metrics: tuple[MetricReport, ...] = ()
+
+    def pair(self, challenger: str | None) -> tuple[str, str]:
+        """The baseline, and the challenger of that name, or the only one. Raises `InvalidRequest`."""
+        named = self.terms.baseline
+        baseline = named if named in self.versions else next(iter(self.versions), "")
+        known = [version for version in self.versions if version != baseline]
+        if not known:
+            raise InvalidRequest(f"the experiment has one version, {baseline}: nothing to compare", field="challenger")
+        if challenger is None and len(known) == 1:
+            return baseline, known[0]
+        if challenger is None or challenger not in known:
+            missing = f"no challenger {(challenger or '')[:64]!r} in this experiment"
+            what = "say which challenger" if challenger is None else missing
+            raise InvalidRequest(f"{what}: one of {', '.join(known)}", field="challenger")
+        return baseline, challenger
 
 
 class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +192,14 @@ class ExperimentLog(Protocol):
     def find(self, experiment_id: str) -> ExperimentRecord | None: ...
 
 
+def found_in(log: ExperimentLog, experiment_id: str) -> ExperimentRecord:
+    """The experiment of that id. Raises `UnknownExperiment` and `StoreUnavailable`."""
+    record = log.find(experiment_id)
+    if record is None:
+        raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
+    return record
+
+
 class ExperimentListing(msgspec.Struct, frozen=True):
     """Experiments, newest first."""
 
@@ -234,7 +257,7 @@ class Experiments:
         """The report on any experiment, running or finished. Raises `UnknownExperiment` and `StoreUnavailable`."""
         if experiment_id == self._live.configuration.experiment_id:
             return self.current()
-        record = self._found(experiment_id)
+        record = found_in(self._log, experiment_id)
         stored = self._reads.report(experiment_id)
         return stored.report if stored is not None else nothing_known(record, "the monitor has processed nothing of it")
 
@@ -250,14 +273,9 @@ class Experiments:
         `StoreUnavailable`.
         """
         require_number("points", points, MOST_POINTS)
-        chosen = self._live.configuration.experiment_id if experiment_id is None else self._found(experiment_id).id
+        running = self._live.configuration.experiment_id
+        chosen = running if experiment_id is None else found_in(self._log, experiment_id).id
         return Timeline(chosen, tuple(self._reads.timeline(chosen, points)))
-
-    def _found(self, experiment_id: str) -> ExperimentRecord:
-        record = self._log.find(experiment_id)
-        if record is None:
-            raise UnknownExperiment(f"there is no experiment {experiment_id[:64]!r}: see GET /experiments", field="id")
-        return record
 
     def _read(self, experiment_id: str) -> _Reported:
         stored = self._reads.report(experiment_id)
@@ -270,4 +288,4 @@ class Experiments:
             if age_s is None
             else "the experiment has just begun: the monitor has processed nothing of it yet"
         )
-        return _Reported(nothing_known(self._found(experiment_id), reason), age_s)
+        return _Reported(nothing_known(found_in(self._log, experiment_id), reason), age_s)
