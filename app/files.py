@@ -8,8 +8,9 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Self
@@ -34,6 +35,28 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Put `data` on disk in a file that must not exist yet. Raises `OSError`."""
     with creating(path, mode) as file:
         file.write(data)
+
+
+@contextmanager
+def written_as_a_whole(target: Path | None, before_naming: Callable[[], None] = lambda: None) -> Iterator[IO[bytes]]:
+    """A file, closed to others, that gets its name at the end of the block, and is removed if that fails.
+
+    Without a `target` it is standard output. What `before_naming` raises keeps the file from getting its name. Raises
+    `OSError`.
+    """
+    if target is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    # Under another name at first: a file with this name is always a complete one.
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with creating(draft, mode=0o600) as file:
+            yield file
+        before_naming()
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from app import __version__
 from app.errors import BackupRefused
-from app.files import creating
+from app.files import written_as_a_whole
 from app.inference.registry import registry_files
 from app.settings import Settings
 from app.store.backup import KEY, STORE, TOKEN, BackupContents, RestoreTargets, archived, write
@@ -39,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
     try:
-        with _written(target) as out:
+        with written_as_a_whole(target) as out:
             contents = _backup(places, kind, out, scratch)
     except OSError as error:
         raise BackupRefused(_failure(error, target)) from error
@@ -63,23 +60,6 @@ def _target(path: Path) -> Path:
     if path.is_dir():
         path /= time.strftime("bakeoff-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime())
     return path.absolute()
-
-
-@contextlib.contextmanager
-def _written(target: Path | None) -> Iterator[IO[bytes]]:
-    """The file to write the backup to. It gets its name at the end of the block, and is removed if that fails."""
-    if target is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    # Under another name at first: a file with the name of a backup is always a complete one.
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with creating(draft, mode=0o600) as file:  # closed to others, because the key in it signs versions
-            yield file
-        draft.rename(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _backup(places: RestoreTargets, kind: Kind, out: IO[bytes], scratch: Path) -> BackupContents:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 from rich.console import Console
@@ -26,7 +26,7 @@ from app.errors import (
     UnknownExperiment,
     UnknownVersion,
 )
-from app.files import creating
+from app.files import written_as_a_whole
 from app.services.export.columns import Contracts
 from app.services.export.follow import Follower
 from app.services.export.rows import Position, Selection, position_of
@@ -132,7 +132,7 @@ def _export(args: argparse.Namespace, form: Format, log: LogRows, contracts: Con
         task = progress.add_task("exporting", total=None)
         found = find(log, Selection(args.experiment, args.since, args.until), contracts)
         try:
-            with _written(target, force=args.force) as out:
+            with written_as_a_whole(target, partial(_require_free, target, force=args.force)) as out:
                 rows = write(log, found, form, out, lambda done, of: progress.update(task, completed=done, total=of))
         except BrokenPipeError:
             raise
@@ -147,23 +147,6 @@ def _export(args: argparse.Namespace, form: Format, log: LogRows, contracts: Con
 def _require_free(target: Path | None, *, force: bool) -> None:
     if target is not None and target.exists() and not force:
         raise Contradiction(f"{target} exists already: give another name, or --force to replace it")
-
-
-@contextlib.contextmanager
-def _written(target: Path | None, *, force: bool) -> Iterator[IO[bytes]]:
-    """The file to write to. It gets its name at the end of the block, and is removed if that fails."""
-    if target is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with creating(draft, mode=0o600) as file:  # closed to others: rows are users' data
-            yield file
-        _require_free(target, force=force)  # another process may have made it meanwhile
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _follow(follower: Follower) -> int:
