@@ -7,14 +7,12 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from app.tables.labels import BadLine
 from app.tables.table import Table
 from app.ui.batch import ROWS_PER_CALL, BatchJob
 from app.ui.records import ApiContract
 from app.ui.true_labels import Judged, TrueLabels, by_version, true_labels
+from app.ui.views.labels import refused_lines
 from app.ui.wording import number, share
-
-_MOST_SHOWN = 1000
 
 
 class NotUsable:
@@ -98,7 +96,8 @@ def report(job: BatchJob) -> None:
         st.success(said, icon=":material/check_circle:")
     _versions(by_version(job.judged()))
     if refused:
-        _lines(refused)
+        with st.expander(f"Labels that were not recorded: {len(refused):,}"):
+            refused_lines(refused, "not-recorded.csv", "The lines whose label was not recorded, and why.")
 
 
 def _versions(judged: list[Judged]) -> None:
@@ -123,19 +122,3 @@ def _row(each: Judged) -> dict[str, object]:
         return {**row, "mean absolute error": number(each.error)}
     wrong = each.labelled - each.right
     return {**row, "right": each.right, "wrong": wrong, "share right": share(each.right / each.labelled)}
-
-
-def _lines(refused: list[BadLine]) -> None:
-    with st.expander(f"Labels that were not recorded: {len(refused):,}"):
-        frame = pd.DataFrame([{"line": each.line, "status": each.status, "reason": each.message} for each in refused])
-        st.download_button(
-            "Download the list",
-            frame.to_csv(index=False).encode(),
-            "not-recorded.csv",
-            "text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
-        st.dataframe(frame.head(_MOST_SHOWN), hide_index=True, alt="The lines whose label was not recorded, and why.")
-        if len(refused) > _MOST_SHOWN:
-            st.caption(f"The first {_MOST_SHOWN:,} of {len(refused):,}.")

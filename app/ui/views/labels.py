@@ -142,20 +142,21 @@ def _report(job: LabelJob) -> None:
     else:
         st.info(said, icon=":material/label:")
     if refused:
-        _lines(refused)
+        st.subheader("Lines that were not accepted")
+        refused_lines(refused, "not-accepted.csv", "The lines that were not accepted, with the reason.")
 
 
-def _lines(refused: list[BadLine]) -> None:
-    st.subheader("Lines that were not accepted")
+def refused_lines(refused: list[BadLine], file_name: str, alt: str) -> None:
+    """The first of these lines with their reasons, and a file of all; `alt` is the table's text for screen readers."""
     frame = pd.DataFrame([{"line": each.line, "status": each.status, "reason": each.message} for each in refused])
     st.download_button(
         "Download the list",
         frame.to_csv(index=False).encode(),
-        "not-accepted.csv",
+        file_name,
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
     )
-    st.dataframe(frame.head(_MOST_SHOWN), hide_index=True, alt="The lines that were not accepted, with the reason.")
+    st.dataframe(frame.head(_MOST_SHOWN), hide_index=True, alt=alt)
     if len(refused) > _MOST_SHOWN:
         st.caption(f"The first {_MOST_SHOWN:,} of {len(refused):,}.")
