@@ -26,7 +26,7 @@ from app.monitor.publisher import ExperimentReads, MoreChecks, Publisher, Report
 _LOG = logging.getLogger(__name__)
 _TRIES = 100
 _PROGRESS_S = 10.0
-_PAUSE_S = 0.02  # between two portions that are deleted, so that other writers get their chance
+_PAUSE_S = 0.02  # between two batches that are deleted, so that other writers get their chance
 
 
 class RebuildLog(EventReads, ExperimentReads, Protocol):

@@ -1,4 +1,4 @@
-"""A part of the log as a file: the log as it was at one position, in portions, so that no read is long."""
+"""A part of the log as a file: the log as it was at one position, in batches, so that no read is long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.services.export.writers import CsvWriter, LinesWriter, ParquetWriter, W
 
 Format = Literal["parquet", "csv", "jsonl"]
 Progress = Callable[[int, int], None]
-# Seqs per read, some 30 ms; fewer where the rows have so many columns that a portion would fill the memory.
+# Seqs per read; fewer where the rows have so many columns that a batch would fill the memory.
 _PORTION, _CELLS_PER_PORTION = 10_000, 2_000_000
 
 
