@@ -54,7 +54,10 @@ def describe(estimator: Any, origin: str, warnings: tuple[str, ...] = ()) -> Ext
     """
     _refuse_boosters(estimator, origin)
     if inspect.isclass(estimator):
-        raise DataRefused(f"{origin} holds the class {_kind(estimator)} itself: save a fitted model of it")
+        kind = _kind(estimator)
+        raise DataRefused(
+            f"{origin} holds a {kind}, which is not a fitted model: it is the class itself, save a fitted model of it"
+        )
     if not hasattr(estimator, "predict"):
         raise DataRefused(f"{origin} holds a {_kind(estimator)}, which is not a fitted model: it has no predict")
     try:

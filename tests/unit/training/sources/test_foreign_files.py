@@ -56,7 +56,8 @@ def test_a_file_that_is_cut_off_is_called_so(tmp_path, share, dump):
 
 
 def test_a_class_is_no_fitted_model_of_it(tmp_path):
-    assert "holds the class LogisticRegression itself" in refused(written(tmp_path, pickle.dumps(LogisticRegression)))
+    told = refused(written(tmp_path, pickle.dumps(LogisticRegression)))
+    assert "holds a LogisticRegression, which is not a fitted model: it is the class itself" in told
 
 
 def test_a_pickle_that_ends_the_program_is_refused_by_name(tmp_path):
