@@ -64,13 +64,15 @@ compose_command() {
 
 # compose ARGUMENTS...: runs Compose on the project COMPOSE_PROJECT_NAME (bakeoff), from any folder.
 compose() {
-  local command
+  local command files=(-f "$PROJECT_ROOT/docker-compose.yml")
   read -r -a command <<<"$(compose_command)"
   [ "${#command[@]}" -gt 0 ] || fail "Compose is not installed: ./install.sh installs it."
   preset API_CPUS "$(api_cpus)"
   preset API_MEMORY "$(api_memory_mb)m"
   preset PUBLIC_API_URL "http://127.0.0.1:$(setting API_PORT 5000)"
-  "${command[@]}" --project-directory "$PROJECT_ROOT" -f "$PROJECT_ROOT/docker-compose.yml" \
+  # Given files by name, Compose does not look for this one itself.
+  [ ! -f "$PROJECT_ROOT/docker-compose.override.yml" ] || files+=(-f "$PROJECT_ROOT/docker-compose.override.yml")
+  "${command[@]}" --project-directory "$PROJECT_ROOT" "${files[@]}" \
     -p "$COMPOSE_PROJECT_NAME" "$@"
 }
 

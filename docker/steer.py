@@ -12,14 +12,25 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 API = "http://127.0.0.1:5000"
 
 
+def admin_token() -> str:
+    """The administrator's token: ADMIN_TOKEN, or what the file of ADMIN_TOKEN_FILE holds."""
+    path = os.environ.get("ADMIN_TOKEN_FILE")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            sys.exit(f"ADMIN_TOKEN_FILE: {path} cannot be read in the api's container: {error.strerror}")
+    return os.environ.get("ADMIN_TOKEN") or sys.exit("the api has no ADMIN_TOKEN: set it in .env and deploy again")
+
+
 def call(method: str, path: str, body: object = None) -> dict:
     """The JSON response of an administrative call."""
-    token = os.environ.get("ADMIN_TOKEN") or sys.exit("the api has no ADMIN_TOKEN: set it in .env and deploy again")
-    headers = {"Authorization": f"Bearer {token}", "X-Actor": "pipeline"}
+    headers = {"Authorization": f"Bearer {admin_token()}", "X-Actor": "pipeline"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(API + path, data, headers, method=method)  # noqa: S310 - our own address
     try:

@@ -45,14 +45,16 @@ apply_defaults() {
 # Makes an administrative token once, and keeps it in a file that only this user may read.
 set_admin_token() {
   ADMIN_TOKEN_SOURCE="ADMIN_TOKEN, as you set it"
-  if [ -z "${ADMIN_TOKEN:-}" ]; then
+  if [ -n "${ADMIN_TOKEN_FILE:-}" ]; then
+    ADMIN_TOKEN_SOURCE="in $ADMIN_TOKEN_FILE of the containers"
+  elif [ -z "${ADMIN_TOKEN:-}" ]; then
     local file="$DATA_DIR/admin.token"
     [ -s "$file" ] || (umask 077 && head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$file")
     chmod 600 "$file"
     ADMIN_TOKEN="$(cat "$file")"
     ADMIN_TOKEN_SOURCE="in $file"
   fi
-  export ADMIN_TOKEN
+  export ADMIN_TOKEN="${ADMIN_TOKEN:-}"
 }
 
 stack_runs() { [ -n "$(containers_of edge --filter status=running)" ]; }

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             **os.environ,
             "API_URL": settings.api_url,
             "ADMIN_TOKEN": token,
+            "ADMIN_TOKEN_FILE": "",  # it was read above, and a process may not have the token twice
             "LABELS_EXOGENOUS": declared,
         }
         try:

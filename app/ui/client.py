@@ -28,7 +28,7 @@ class ApiClient:
 
     def __init__(self, connection: ApiConnection) -> None:
         self.public_url = connection.public_url or connection.url
-        self.needs_token = connection.token_for("/predict") is not None
+        self.predicting_with = connection.predicting_with
         self._http = Transport(connection)
 
     def models(self) -> ApiModels:

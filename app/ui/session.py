@@ -47,9 +47,8 @@ def forget_admin() -> None:
         st.session_state.pop(key, None)
 
 
-def _address() -> tuple[str, str | None, str | None, str | None, str | None]:
-    found = connection()
-    return found.url, found.token, found.public_url, found.predict_token, found.feedback_token
+def _address() -> tuple[str, *tuple[str | None, ...]]:
+    return msgspec.structs.astuple(connection())
 
 
 @st.cache_resource(show_spinner=False)

@@ -55,12 +55,16 @@ def _text(value: float | str) -> str:
 
 
 def as_curl(
-    url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
+    url: str,
+    features: Mapping[str, Cell],
+    version: str | None = None,
+    user_id: str | None = None,
+    token: str | None = None,
 ) -> str:
-    """A curl command. The token appears only as the variable API_TOKEN."""
+    """A curl command. `token` is the environment variable that holds the token where one is needed: its name alone."""
     lines = [f"API_URL={shlex.quote(url)}", 'curl -sS "$API_URL/predict"', "-H 'Content-Type: application/json'"]
     if token:
-        lines.append('-H "Authorization: Bearer $API_TOKEN"')
+        lines.append(f'-H "Authorization: Bearer ${token}"')
     body, headers = asking(dict(features), version, user_id)
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     lines.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
@@ -68,14 +72,18 @@ def as_curl(
 
 
 def as_python(
-    url: str, features: Mapping[str, Cell], version: str | None = None, user_id: str | None = None, token: bool = False
+    url: str,
+    features: Mapping[str, Cell],
+    version: str | None = None,
+    user_id: str | None = None,
+    token: str | None = None,
 ) -> str:
-    """A Python script that needs `requests` and prints the answer."""
+    """A Python script that needs `requests` and prints the answer; `token` as for curl."""
     asked, options = asking(dict(features), version, user_id)
     # As bytes where requests would not encode it as UTF-8.
     headers = [f"    {name!r}: {(value if value.isascii() else value.encode())!r}," for name, value in options.items()]
     if token:
-        headers.append("    'Authorization': f\"Bearer {os.environ['API_TOKEN']}\",")
+        headers.append(f"    'Authorization': f\"Bearer {{os.environ['{token}']}}\",")
     body = pprint.pformat(asked, sort_dicts=False, width=100)
     return "\n".join(
         [

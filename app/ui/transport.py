@@ -55,8 +55,8 @@ class NotUnderstood(NoResult):
 
 
 class ApiConnection(msgspec.Struct, frozen=True):
-    """The API's address without a trailing slash, and the tokens that are needed: `token` is for reading, and for the
-    others where they have none.
+    """The API's address without a trailing slash, and the tokens that are needed: `token` is API_TOKEN, which goes with
+    the calls of a scope that has no token of its own.
 
     `public_url` is the address for people outside, if it differs.
     """
@@ -66,12 +66,20 @@ class ApiConnection(msgspec.Struct, frozen=True):
     public_url: str | None = None
     predict_token: str | None = None
     feedback_token: str | None = None
+    read_token: str | None = None
 
     def token_for(self, path: str) -> str | None:
         """The token for a call that is no administrative one."""
         bare = path.partition("?")[0]
         own = {"/predict": self.predict_token, "/predict/batch": self.predict_token, "/feedback": self.feedback_token}
-        return own.get(bare) or self.token
+        return own.get(bare, self.read_token) or self.token
+
+    @property
+    def predicting_with(self) -> str | None:
+        """The variable with the token that predicting takes; None where it takes none."""
+        if self.predict_token:
+            return "PREDICT_TOKEN"
+        return "API_TOKEN" if self.token else None
 
     def __repr__(self) -> str:
         """Without the token: this may end up in a log."""
@@ -87,10 +95,8 @@ def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
     port = env.get("API_PORT", "").strip() or "5000"
     url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
     public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/")
-    predict, read, feedback = (
-        _token(env, f"{scope}_TOKEN") or _token(env, "API_TOKEN") for scope in ("PREDICT", "READ", "FEEDBACK")
-    )
-    return ApiConnection(url.rstrip("/"), read, public_url or None, predict, feedback)
+    predict, feedback, read = (_token(env, f"{scope}_TOKEN") for scope in ("PREDICT", "FEEDBACK", "READ"))
+    return ApiConnection(url.rstrip("/"), _token(env, "API_TOKEN"), public_url or None, predict, feedback, read)
 
 
 def _token(env: Mapping[str, str], variable: str) -> str | None:

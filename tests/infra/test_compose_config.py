@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+from app.tokens import VARIABLES
 from tests.infra.repository import ROOT, example_settings
 from tests.stack import output, resolved
 
@@ -114,6 +116,24 @@ def test_the_databases_password_reaches_those_who_use_it_and_nobody_else() -> No
 
 def test_the_dashboard_is_never_given_the_administrators_token() -> None:
     assert "sesame" not in str(resolved(ADMIN_TOKEN="sesame")["ui"])
+
+
+def test_the_file_of_a_token_is_named_to_the_parts_that_send_or_check_it() -> None:
+    files = {f"{name}_FILE": f"/run/secrets/{name.lower()}" for name in VARIABLES}
+    services = resolved(**files)
+    given = {name: service.get("environment", {}) for name, service in services.items()}
+    assert all(given[name].items() >= files.items() for name in ("api", "monitor", "train"))
+    del files["ADMIN_TOKEN_FILE"]
+    assert given["ui"].items() >= files.items()
+    assert "ADMIN_TOKEN_FILE" not in given["ui"]
+
+
+def test_the_scripts_take_the_override_file_beside_it(tmp_path: Path) -> None:
+    script = f"source {ROOT}/docker/lib.sh; PROJECT_ROOT={tmp_path}; COMPOSE_COMMAND=echo compose up"
+    assert "override" not in output("bash", "-c", script)
+    override = tmp_path / "docker-compose.override.yml"
+    override.touch()
+    assert f"-f {tmp_path}/docker-compose.yml -f {override} -p" in output("bash", "-c", script)
 
 
 def test_images_are_pinned(services: dict[str, dict]) -> None:

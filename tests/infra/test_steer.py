@@ -23,12 +23,13 @@ CONFIG = {
 
 @pytest.fixture
 def steer(monkeypatch):
-    """Runs the script against an api with this configuration; returns the bodies of its patches."""
+    """Runs the script against an api with this configuration; returns the bodies of its patches, and notes tokens."""
 
     def run(config, *arguments):
         patches = []
 
         def urlopen(request, timeout):
+            run.tokens.append(request.get_header("Authorization"))
             if request.get_method() == "PATCH":
                 patches.append(json.loads(request.data))
             return io.BytesIO(json.dumps(config).encode())
@@ -39,6 +40,7 @@ def steer(monkeypatch):
         runpy.run_path(str(STEER), run_name="__main__")
         return patches
 
+    run.tokens = []
     return run
 
 
@@ -57,6 +59,19 @@ def test_new_terms_begin_another_experiment_with_the_share(steer):
 def test_terms_in_force_already_begin_no_other_experiment(steer):
     (patch,) = steer({**CONFIG, "alpha": 0.01}, "begin", "0.1", "v3", "alpha=0.01")
     assert patch == {"weights": {"v1": 0.9, "v3": 0.1}, "note": "retrained: v3"}
+
+
+def test_the_token_may_be_in_a_file(steer, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("from the file\n")
+    monkeypatch.setenv("ADMIN_TOKEN_FILE", str(tmp_path / "token"))
+    steer(CONFIG, "split", "v1=50", "v2=50")
+    assert steer.tokens == ["Bearer from the file"]
+
+
+def test_a_file_of_the_token_that_is_not_there_is_named(steer, monkeypatch):
+    monkeypatch.setenv("ADMIN_TOKEN_FILE", "/run/secrets/none")
+    with pytest.raises(SystemExit, match="ADMIN_TOKEN_FILE: /run/secrets/none cannot be read"):
+        steer(CONFIG, "split", "v1=50", "v2=50")
 
 
 @pytest.mark.parametrize(("alpha", "patches"), [(0.01, 0), (0.05, 1)])

@@ -133,6 +133,21 @@ def test_the_environment_says_where_the_api_is(environ, url):
 
 
 @pytest.mark.parametrize(
+    ("given", "asked_for", "sent"),
+    [
+        ({}, None, [None, None, None]),
+        ({"API_TOKEN": "a"}, "API_TOKEN", ["a", "a", "a"]),
+        ({"API_TOKEN": "a", "PREDICT_TOKEN": "p"}, "PREDICT_TOKEN", ["p", "a", "a"]),
+        ({"READ_TOKEN": "r", "FEEDBACK_TOKEN": "f"}, None, [None, "r", "f"]),
+    ],
+)
+def test_each_call_gets_its_own_token_and_what_is_copied_names_that_of_predicting(given, asked_for, sent):
+    found = connection(given)
+    assert [found.token_for(path) for path in ("/predict", "/models", "/feedback?partial=true")] == sent
+    assert ApiClient(found).predicting_with == asked_for
+
+
+@pytest.mark.parametrize(
     ("given", "shown"), [({}, "http://api:5000"), ({"PUBLIC_API_URL": "https://ask.example/"}, "https://ask.example")]
 )
 def test_people_are_shown_the_address_by_which_they_reach_the_api(given, shown):

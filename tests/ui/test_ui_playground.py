@@ -1,6 +1,7 @@
 """The playground: inputs from the contract, answers, feedback, and code that asks again."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -167,12 +168,20 @@ def test_the_curl_command_sends_the_same_request(api):
 
 
 def test_the_python_script_sends_the_same_request(api, monkeypatch):
-    monkeypatch.setenv("API_TOKEN", "secret")
-    script = sharing.as_python(api.url, ASKED, "v2", "u-1", token=True)
+    monkeypatch.setenv("PREDICT_TOKEN", "secret")
+    script = sharing.as_python(api.url, ASKED, "v2", "u-1", token="PREDICT_TOKEN")
     assert "secret" not in script
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=True)
     assert json.loads(run.stdout)["prediction"] == "setosa"
     assert api.sent("/predict") == [{"features": ASKED, "user_id": "u-1"}]
+    assert api.calls[0][3]["Authorization"] == "Bearer secret"
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl on this host")
+def test_the_curl_command_takes_the_token_of_predicting_from_the_environment(api):
+    script = sharing.as_curl(api.url, ASKED, token="PREDICT_TOKEN")
+    environment = {**os.environ, "PREDICT_TOKEN": "secret"}
+    subprocess.run(["bash", "-c", script], env=environment, capture_output=True, timeout=10, check=True)
     assert api.calls[0][3]["Authorization"] == "Bearer secret"
 
 

@@ -92,7 +92,7 @@ def _again(asked: SessionPrediction) -> None:
     with st.expander("Repeat this prediction: curl, Python, link"):
         api = client()
         forced = asked.forced or asked.answer.model_version
-        options = (api.public_url, asked.repeated, forced, asked.user_id, api.needs_token)
+        options = (api.public_url, asked.repeated, forced, asked.user_id, api.predicting_with)
         st.caption("The version is forced, so that the prediction is the same.")
         st.code(sharing.as_curl(*options), language="bash", wrap_lines=True)
         st.code(sharing.as_python(*options), language="python", wrap_lines=True)
