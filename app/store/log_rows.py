@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from sqlalchemy import text
 
 from app.domain.columns import LoggedLayout
@@ -38,8 +38,8 @@ class LogRows:
 
     def ends(self) -> tuple[int, Position]:
         """The seq of the first prediction, and the position of the log's end."""
-        [(first, predictions, outcomes)] = self._read(statements("log")["ends"], {})
-        return first, Position(predictions, outcomes)
+        [(first, *end)] = self._read(statements("log")["ends"], {})
+        return first, Position(*end)
 
     def counts(self, after: int, until: int, selection: Selection) -> list[RowCount]:
         """The forms of the selected rows with seqs above `after` and up to `until`, and how many have each."""
@@ -50,13 +50,17 @@ class LogRows:
             for version, layout, epoch, number in found
         ]
 
-    def rows(self, after: int, until: int, outcomes: int, selection: Selection) -> list[LogRow]:
-        """The selected rows with seqs above `after` and up to `until`, with their outcomes of seqs up to `outcomes`."""
-        values = {"after": after, "until": until, "outcomes": outcomes, **asdict(selection)}
-        return self._decoded(self._read(statements("log")["rows"], values))
+    def rows(self, after: int, until: int, end: Position, selection: Selection) -> list[LogRow]:
+        """The selected rows with seqs above `after` and up to `until`, with their outcomes as of `end`."""
+        values = {"after": after, "until": until, "outcomes": end.outcomes, **asdict(selection)}
+        rows = self._decoded(self._read(statements("log")["rows"], values))
+        if not end.corrections:
+            return rows
+        span = {"after": after, "until": until, "corrections": end.corrections}
+        return _corrected(rows, self._read(statements("log")["corrected"], span))
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
-        """Up to `limit` predictions and outcomes each after a position, of one snapshot.
+        """Up to `limit` predictions, outcomes and corrections each after a position, of one snapshot.
 
         A prediction has those of its outcomes that were written before it.
         """
@@ -66,7 +70,13 @@ class LogRows:
             rows = connection.execute(text(named["new_rows"]), values).all()
             values = {"after": after.outcomes, "limit": limit}
             outcomes = connection.execute(text(named["outcomes"]), values).all()
-        return self._decoded(rows), [_outcome(row) for row in outcomes]
+            values = {"after": after.corrections, "limit": limit}
+            corrections = connection.execute(text(named["corrections"]), values).all()
+            early = connection.execute(
+                text(named["corrected"]),
+                {"after": after.predictions, "until": rows[-1].seq if rows else after.predictions, "corrections": None},
+            ).all()
+        return _corrected(self._decoded(rows), early), [_outcome(row) for row in (*outcomes, *corrections)]
 
     def configurations(self, epochs: Iterable[int]) -> Mapping[int, Configuration]:
         """The configurations of these revisions, by revision; unknown ones are left out."""
@@ -118,9 +128,21 @@ def _outcomes(actual: str | None, actual_at_us: int | None, reward: str | None, 
     return label, actual_at_us, None if reward is None else float(_NUMBER.decode(reward)), reward_at_us
 
 
+def _corrected(rows: list[LogRow], corrections: Sequence[Any]) -> list[LogRow]:
+    """The rows with the last value of each outcome that was corrected."""
+    if not corrections:
+        return rows
+    changes: dict[int, dict[str, Any]] = {}
+    for seq, kind, value, at_us in corrections:
+        number = _NUMBER.decode(value)
+        number = number if kind == "actual" else float(number)
+        changes.setdefault(seq, {}).update({kind: number, f"{kind}_corrected_at_us": at_us})
+    return [replace(row, **changes[row.seq]) if row.seq in changes else row for row in rows]
+
+
 def _outcome(row: Any) -> LogOutcome:
-    seq, seen, prediction_id, kind, value, at_us, ordinal, epoch, experiment, counts, user_hash = row
+    seq, seen, prediction_id, kind, value, at_us, ordinal, epoch, experiment, counts, user_hash, *corrected = row
     number = _NUMBER.decode(value)
     return LogOutcome(
-        seq, seen, prediction_id, kind, number, at_us, ordinal, epoch, experiment, bool(counts), user_hash
+        seq, seen, prediction_id, kind, number, at_us, ordinal, epoch, experiment, bool(counts), user_hash, *corrected
     )

@@ -77,6 +77,8 @@ def _outcomes(rows: Sequence[LogRow], schema: ExportSchema) -> list[list[Any]]:
         [row.actual_at_us for row in rows],
         [row.reward for row in rows],
         [row.reward_at_us for row in rows],
+        [row.actual_corrected_at_us for row in rows],
+        [row.reward_corrected_at_us for row in rows],
     ]
 
 

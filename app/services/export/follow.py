@@ -1,4 +1,4 @@
-"""The log as a stream of lines in the order of its commits: predictions, and outcomes as they arrive.
+"""The log as a stream of lines in the order of its commits: predictions, outcomes and corrections as they arrive.
 
 Each line has `seq`, the position in the log behind it; a reader that starts again with it gets exactly what follows.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import groupby
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -20,6 +20,8 @@ from app.services.export.writers import CsvWriter, LinesWriter, Writer
 
 _LIMIT = 2_000
 Line = LogRow | LogOutcome
+_Kind = Literal["prediction", "outcome", "correction"]
+_KINDS = get_args(_Kind)
 
 
 class Follower:
@@ -55,21 +57,20 @@ class Follower:
         """
         rows, outcomes = self._log.news(self.position, _LIMIT)
         lines = in_order(rows, outcomes, _LIMIT)
-        for is_row, some in groupby(lines, key=lambda line: isinstance(line, LogRow)):
-            self._write_all(list(some), is_row=is_row)
+        for kind, some in groupby(lines, key=_kind):
+            self._write_all(list(some), kind)
         if lines:
             self._out.flush()
         return len(lines)
 
-    def _write_all(self, lines: list[Any], *, is_row: bool) -> None:
-        if is_row:
+    def _write_all(self, lines: list[Any], kind: _Kind) -> None:
+        if kind == "prediction":
             self._admit(lines)
-        batch = batch_of(lines, self._schema) if is_row else self._outcomes(lines)
+        batch = batch_of(lines, self._schema) if kind == "prediction" else self._outcomes(lines)
         seqs, position = [], self.position
         for line in lines:
-            position = position._replace(**{"predictions" if is_row else "outcomes": line.seq})
+            position = position._replace(**{f"{kind}s": line.seq})
             seqs.append(str(position))
-        kind = "prediction" if is_row else "outcome"
         first = [pa.array(seqs), pa.array([kind] * len(lines))]
         names = ["seq", "kind", *batch.schema.names[1:]]
         self._write(pa.RecordBatch.from_arrays([*first, *batch.columns[1:]], names=names))
@@ -117,26 +118,37 @@ class Follower:
             "counts": outcome.counts,
             outcome.kind: value,
             f"{outcome.kind}_time": outcome.received_at_us,
+            f"{outcome.kind}_corrected_time": outcome.corrected_at_us,
         }
 
 
 def in_order(rows: list[LogRow], outcomes: list[LogOutcome], limit: int) -> list[Line]:
     """The lines in the order of their commits; those whose predecessors may not have been read wait.
 
-    `rows` and `outcomes` are up to `limit` of each that follow one position, of one snapshot.
+    `rows` and `outcomes` are up to `limit` of each kind of line that follow one position, of one snapshot.
     """
-    ends: list[tuple[int, int, int]] = []
-    if len(rows) >= limit:
-        ends.append((rows[-1].seq + 1, 0, 0))
-    if len(outcomes) >= limit:
-        ends.append((outcomes[-1].predictions_seen, 1, outcomes[-1].seq + 1))
     lines: list[Line] = [*rows, *outcomes]
     placed = [(_place(line), line) for line in lines]
+    ends = []
+    for kind in _KINDS:
+        places = [place for place, line in placed if _kind(line) == kind]
+        if len(places) >= limit:
+            ends.append(max(places))
     if ends:
         end = min(ends)
-        placed = [(place, line) for place, line in placed if place < end]
+        placed = [(place, line) for place, line in placed if place <= end]
     return [line for _, line in sorted(placed, key=lambda entry: entry[0])]
 
 
-def _place(line: Line) -> tuple[int, int, int]:
-    return (line.seq, 0, 0) if isinstance(line, LogRow) else (line.predictions_seen, 1, line.seq)
+def _kind(line: Line) -> _Kind:
+    if isinstance(line, LogRow):
+        return "prediction"
+    return "outcome" if line.corrected_at_us is None else "correction"
+
+
+def _place(line: Line) -> tuple[int, int, int, int]:
+    if isinstance(line, LogRow):
+        return line.seq, 0, 0, 0
+    if line.corrected_at_us is None:
+        return line.predictions_seen, 1, line.seq, 0
+    return line.predictions_seen, 1, line.outcomes_seen, line.seq

@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """A prediction with its outcomes; the fields that `LoggedPrediction` has too mean the same here.
+    """A prediction with the last value of its outcomes; what `LoggedPrediction` has too means the same here.
 
     `features` are values in the order of `layout`, or where that is None, of the contract of `version`. A layout
     without columns is one that the log does not know. `actual` is a class id or a number.
@@ -52,10 +52,16 @@ class LogRow(msgspec.Struct, frozen=True):
     failed: Sequence[str]
     lacking: Sequence[str]
     layout: LoggedLayout | None
+    actual_corrected_at_us: int | None = None
+    reward_corrected_at_us: int | None = None
 
 
 class LogOutcome(msgspec.Struct, frozen=True):
-    """An outcome as it was received. `predictions_seen` is the seq of the last prediction in the log then."""
+    """An outcome as it was received. `predictions_seen` is the seq of the last prediction in the log then.
+
+    Of a correction, `seq` and `predictions_seen` are its own, `value` is the new one, and the last two fields are set:
+    the seq of the last outcome in the log then, and when it was corrected.
+    """
 
     seq: int
     predictions_seen: int
@@ -68,22 +74,26 @@ class LogOutcome(msgspec.Struct, frozen=True):
     experiment_id: str | None
     counts: bool
     user_hash: int
+    outcomes_seen: int = 0
+    corrected_at_us: int | None = None
 
 
 class Position(NamedTuple):
-    """A place in the log's order of commits: the seqs of the last prediction and of the last outcome before it."""
+    """A place in the log's order of commits: the seqs of the last prediction, outcome and correction before it."""
 
     predictions: int = 0
     outcomes: int = 0
+    corrections: int = 0
 
     def __str__(self) -> str:
-        return f"{self.predictions}-{self.outcomes}"
+        # Without corrections as earlier releases write and read it.
+        return "-".join(map(str, self if self.corrections else self[:2]))
 
 
 def position_of(text: str) -> Position:
     """The position that `seq` of a line says. Raises `InvalidRequest`."""
     parts = text.split("-")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+    if len(parts) > 3 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
         raise InvalidRequest(f"--after {text!r} is not the seq of a line, such as 1200-85: give the last one, or 0")
     return Position(*map(int, parts))
 
@@ -122,12 +132,12 @@ class LogReads(Protocol):
         """The forms of the selected rows with seqs above `after` and up to `until`."""
         ...
 
-    def rows(self, after: int, until: int, outcomes: int, selection: Selection) -> list[LogRow]:
-        """These rows in the order of their commits, with their outcomes of seqs up to `outcomes`."""
+    def rows(self, after: int, until: int, end: Position, selection: Selection) -> list[LogRow]:
+        """These rows in the order of their commits, with their outcomes as of `end`."""
         ...
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
-        """Up to `limit` predictions and outcomes each that follow, of one snapshot.
+        """Up to `limit` predictions, outcomes and corrections each that follow, of one snapshot; corrections come last.
 
         A prediction has those of its outcomes that were written before it.
         """

@@ -101,6 +101,7 @@ def schema_of(
     is_number = bool(of_versions) and all(each.is_number for each in of_versions)
     actual = pa.float64() if is_number else pa.string()
     outcomes = [("actual", actual), ("actual_time", _UTC), ("reward", pa.float64()), ("reward_time", _UTC)]
+    outcomes += [("actual_corrected_time", _UTC), ("reward_corrected_time", _UTC)]
     of_features = [(columns.columns[place].name, _TYPES[columns.columns[place].type]) for place in features]
     of_answers = [field for version in of_versions for field in version.fields]
     arrow = pa.schema([*_FIRST, *outcomes, *of_features, *of_answers, *_LAST])

@@ -94,7 +94,7 @@ def _writer(form: Format, found: Found, out: IO[bytes]) -> Writer:
 def _batches(log: LogReads, found: Found) -> Iterator[pa.RecordBatch]:
     size = max(100, min(_PORTION, _CELLS_PER_PORTION // len(found.schema.arrow)))
     for after, until in _parts(found.first, found.end, size):
-        rows = log.rows(after, until, found.end.outcomes, found.selection)
+        rows = log.rows(after, until, found.end, found.selection)
         if rows:
             yield batch_of(rows, found.schema)
 

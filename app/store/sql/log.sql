@@ -2,7 +2,8 @@
 SELECT
     COALESCE((SELECT min(seq) FROM predictions), 1) AS first,
     COALESCE((SELECT max(seq) FROM predictions), 0) AS predictions,
-    COALESCE((SELECT max(seq) FROM feedback), 0) AS outcomes
+    COALESCE((SELECT max(seq) FROM feedback), 0) AS outcomes,
+    COALESCE((SELECT max(seq) FROM corrections), 0) AS corrections
 
 -- name: counts
 SELECT p.version, p.layout, p.epoch, count(*) AS number
@@ -53,3 +54,24 @@ FROM feedback AS f
 LEFT JOIN config AS c ON c.epoch = f.epoch
 WHERE f.seq > :after
 ORDER BY f.seq LIMIT :limit
+
+-- name: corrected
+SELECT p.seq, c.kind, c.outcome, c.corrected_at_us
+FROM corrections AS c
+INNER JOIN predictions AS p ON p.prediction_id = c.prediction_id
+WHERE
+    p.seq > :after AND p.seq <= :until
+    AND (CAST(:corrections AS BIGINT) IS NULL OR c.seq <= :corrections)
+    -- Without an end: those that were written before their prediction.
+    AND (CAST(:corrections AS BIGINT) IS NOT NULL OR c.predictions_seen < p.seq)
+ORDER BY c.seq
+
+-- name: corrections
+SELECT
+    c.seq, c.predictions_seen, c.prediction_id, c.kind, c.outcome, f.received_at_us, f.version_ordinal, f.epoch,
+    g.experiment_id, f.counts, f.user_hash, c.outcomes_seen, c.corrected_at_us
+FROM corrections AS c
+INNER JOIN feedback AS f ON f.prediction_id = c.prediction_id AND f.kind = c.kind
+LEFT JOIN config AS g ON g.epoch = f.epoch
+WHERE c.seq > :after
+ORDER BY c.seq LIMIT :limit

@@ -17,9 +17,12 @@ from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.inference.registry import ModelRegistry
+from app.services.export.follow import in_order
+from app.services.export.rows import Position
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.keys import load_or_create
+from app.store.log_rows import LogRows
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests.builders import manifest
@@ -63,8 +66,8 @@ def store(tmp_path, monkeypatch, store_url):
     database.close()
 
 
-def tell(database, number, kind, value):
-    FeedbackLog(database, lambda: 1_700_000_000_500_000).commit([[Outcome(f"{number:064d}", kind, value, FACT)]])
+def tell(database, number, kind, value, by=None, at_us=1_700_000_000_500_000):
+    FeedbackLog(database, lambda: at_us).commit([[Outcome(f"{number:064d}", kind, value, FACT, corrected_by=by)]])
 
 
 def rows_of(tmp_path, *words, form="parquet"):
@@ -101,6 +104,41 @@ def test_outcomes_are_named_as_the_data_names_them(store, tmp_path):
     assert column(rows, "actual") == [None, "yes", None]
     assert column(rows, "reward") == [0.5, None, None]
     assert rows[1]["actual_time"].isoformat() == "2023-11-14T22:13:20.500000+00:00"
+
+
+def test_an_outcome_that_was_corrected_has_its_last_value_and_both_times(store, tmp_path):
+    tell(store, 1, "reward", 0.5)
+    for value in (0.25, 1.0):
+        tell(store, 1, "reward", value, by="ann", at_us=1_700_000_001_000_000)
+    tell(store, 2, "actual", 0, by="ann", at_us=1_700_000_002_000_000)
+    rows = rows_of(tmp_path)
+    assert column(rows, "actual") == [None, "no", None]
+    assert column(rows, "reward") == [1.0, None, None]
+    assert [str(rows[1][name])[11:21] for name in ("actual_time", "actual_corrected_time")] == [
+        "22:13:20.5",
+        "22:13:22+0",
+    ]
+    assert column(rows, "reward_corrected_time")[1:] == [None, None]
+    assert pq.read_schema(tmp_path / "log.parquet").metadata[b"bakeoff.after"] == b"3-2-3"
+
+
+def test_a_stream_has_a_correction_where_it_came(store):
+    tell(store, 2, "actual", 0, by="ann")
+    tell(store, 3, "actual", 1)
+    rows, outcomes = LogRows(store).news(Position(2), 10)
+    assert [(row.seq, row.actual) for row in rows] == [(3, None)]
+    lines = in_order(rows, outcomes, 10)
+    assert [(line.seq, getattr(line, "value", None)) for line in lines] == [(3, None), (1, 1), (1, 0), (2, 1)]
+
+
+def test_a_row_that_is_logged_after_the_correction_has_the_last_value(store):
+    tell(store, 4, "actual", 1)
+    tell(store, 4, "actual", 0, by="ann")
+    PredictionLog(store).append([logged(4, epoch=1)])
+    tell(store, 4, "actual", 1, by="ann")
+    [row], outcomes = LogRows(store).news(Position(3, 2), 10)
+    assert (row.actual, row.actual_at_us is not None, row.actual_corrected_at_us is not None) == (0, True, True)
+    assert [line.seq for line in in_order([row], outcomes, 10)] == [1, 4, 2]
 
 
 def test_what_fits_no_column_is_kept(store, tmp_path):

@@ -51,6 +51,10 @@ def outcome(seq, seen):
     return LogOutcome(seq, seen, f"p{seq}", "actual", 1, 9, 1, 1, "e", True, 0)
 
 
+def correction(seq, seen, outcomes_seen):
+    return LogOutcome(seq, seen, "p1", "actual", 0, 9, 1, 1, "e", True, 0, outcomes_seen, 11)
+
+
 class Log:
     """A log of the given lines; `Follower` asks it for news only."""
 
@@ -59,8 +63,10 @@ class Log:
 
     def news(self, after, limit):
         rows = [line for line in self.lines if isinstance(line, LogRow) and line.seq > after.predictions]
-        outcomes = [line for line in self.lines if isinstance(line, LogOutcome) and line.seq > after.outcomes]
-        return rows[:limit], outcomes[:limit]
+        told = [line for line in self.lines if isinstance(line, LogOutcome)]
+        outcomes = [line for line in told if line.corrected_at_us is None and line.seq > after.outcomes]
+        corrections = [line for line in told if line.corrected_at_us is not None and line.seq > after.corrections]
+        return rows[:limit], [*outcomes[:limit], *corrections[:limit]]
 
 
 def stream(log, after=BEGINNING, **options):
@@ -76,11 +82,11 @@ def seqs(lines):
     return [json.loads(line)["seq"] for line in lines]
 
 
-LOG = Log(outcome(1, 0), row(1), row(2), outcome(2, 2), outcome(3, 2), row(3))
+LOG = Log(outcome(1, 0), row(1), row(2), outcome(2, 2), correction(1, 2, 2), outcome(3, 2), row(3), correction(2, 3, 3))
 
 
 def test_lines_come_in_the_order_of_their_commits():
-    assert seqs(stream(LOG)) == ["0-1", "1-1", "2-1", "2-2", "2-3", "3-3"]
+    assert seqs(stream(LOG)) == ["0-1", "1-1", "2-1", "2-2", "2-2-1", "2-3-1", "3-3-1", "3-3-2"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -92,12 +98,13 @@ def test_whatever_line_was_the_last_the_rest_follows_it_once(monkeypatch, limit)
         assert stream(LOG, after) == whole[read:]
 
 
-@given(st.lists(st.booleans(), max_size=12), st.integers(1, 4))
+@given(st.lists(st.sampled_from("poc"), max_size=12), st.integers(1, 4))
 def test_no_portion_has_a_line_before_one_that_was_not_read(kinds, limit):
-    lines, predictions, outcomes = [], 0, 0
-    for is_row in kinds:
-        predictions, outcomes = predictions + is_row, outcomes + (not is_row)
-        lines.append(row(predictions) if is_row else outcome(outcomes, predictions))
+    lines, seen = [], dict.fromkeys("poc", 0)
+    for kind in kinds:
+        seen[kind] += 1
+        made = {"p": lambda: row(seen["p"]), "o": lambda: outcome(seen["o"], seen["p"])}
+        lines.append(made.get(kind, lambda: correction(seen["c"], seen["p"], seen["o"]))())
     rows, others = Log(*lines).news(Position(), limit)
     found = in_order(rows, others, limit)
     assert found == lines[: len(found)]
@@ -111,6 +118,12 @@ def test_an_outcome_has_its_own_kind_its_label_and_its_time():
     assert "feature.a" not in line
 
 
+def test_a_correction_has_the_new_value_and_both_times():
+    line = json.loads(stream(LOG)[4])
+    assert (line["kind"], line["prediction_id"], line["actual"]) == ("correction", "p1", "no")
+    assert [line[f"actual_{name}"][-5:] for name in ("time", "corrected_time")] == ["0009Z", "0011Z"]
+
+
 def test_csv_has_one_header_and_stops_where_a_row_needs_another(monkeypatch):
     assert [line.split(",")[0] for line in stream(LOG, as_csv=True)][:2] == ['"seq"', '"0-1"']
     monkeypatch.setattr(follow, "_LIMIT", 1)
@@ -122,6 +135,8 @@ def test_json_lines_go_on_with_a_version_that_was_published_meanwhile():
     assert "status.v9" in json.loads(stream(Log(row(1), row(2, version="v9")))[1])
 
 
-@pytest.mark.parametrize(("text", "position"), [("0", Position()), ("12-3", Position(12, 3))])
+@pytest.mark.parametrize(
+    ("text", "position"), [("0", Position()), ("12-3", Position(12, 3)), ("12-3-1", Position(12, 3, 1))]
+)
 def test_a_position_is_read(text, position):
     assert position_of(text) == position
