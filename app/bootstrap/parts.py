@@ -6,6 +6,8 @@ import shutil
 import time
 from typing import NamedTuple
 
+import msgspec
+
 from app.errors import StoreUnavailable
 from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
@@ -15,6 +17,7 @@ from app.store.engine import Database
 from app.store.host_files import SharedGenerations
 from app.store.keys import Keys
 from app.store.reports import MonitorReads
+from app.store.stamps import stamped_at_s
 
 
 class Shared(NamedTuple):
@@ -46,13 +49,17 @@ def store_complaint(database: Database) -> str | None:
 
 
 def host_condition(settings: Settings, database: Database) -> HostCondition:
-    """Whether the store can be written, and the free and total bytes of its disk (None where they are unknown)."""
-    writable = store_complaint(database) is None
+    """Whether the store can be written, the room on its disk, and the last backup and archive (None: unknown)."""
+    condition = HostCondition(
+        store_writable=store_complaint(database) is None,
+        backup_at_s=stamped_at_s(settings.data_dir, "backup"),
+        archive_at_s=stamped_at_s(settings.data_dir, "archive"),
+    )
     try:
         room = shutil.disk_usage(settings.data_dir)
     except OSError:
-        return HostCondition(store_writable=writable)
-    return HostCondition(store_writable=writable, disk_free_bytes=room.free, disk_size_bytes=room.total)
+        return condition
+    return msgspec.structs.replace(condition, disk_free_bytes=room.free, disk_size_bytes=room.total)
 
 
 def monitor_age_s(reads: MonitorReads) -> float | None:

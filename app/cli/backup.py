@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.store.backup import KEY, STORE, TOKEN, BackupContents, RestoreTargets, archived, write
 from app.store.engine import kind_of
 from app.store.kinds import Kind
+from app.store.stamps import stamp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE|DIR|-",
         help="a .tar.gz file, a folder for a file named by the time, or - (standard output)",
+    )
+    parser.add_argument(
+        "--without-log",
+        action="store_true",
+        help="only the key, the token and the model registry: for a log that is copied by Litestream or by its server",
     )
 
 
@@ -37,11 +43,14 @@ def run(args: argparse.Namespace) -> int:
     scratch = places.data_dir if target is None else target.parent
     try:
         with written_as_a_whole(target) as out:
-            contents = _backup(places, kind, out, scratch)
+            contents = _backup(places, None if args.without_log else kind, out, scratch)
     except OSError as error:
         raise BackupRefused(_failure(error, target)) from error
     # Standard output may be the backup itself.
-    print(_summary(contents, target), file=sys.stderr if target is None else sys.stdout)
+    print(_summary(contents, target, args.without_log), file=sys.stderr if target is None else sys.stdout)
+    # Only the reader of standard output knows whether the backup is complete there: docker/backup.sh stamps it then.
+    if target is not None and not args.without_log:
+        _stamp(places.data_dir)
     return 0
 
 
@@ -56,13 +65,21 @@ def places_of_state() -> tuple[RestoreTargets, Kind]:
     return RestoreTargets(settings.data_dir.absolute(), store, settings.model_dir.absolute()), kind
 
 
+def _stamp(data_dir: Path) -> None:
+    try:
+        stamp(data_dir, "backup")
+    except OSError as error:
+        # The backup is complete, so this is no failure of it.
+        print(f"warning: {data_dir} does not show that a backup was made ({error.strerror or error})", file=sys.stderr)
+
+
 def _target(path: Path) -> Path:
     if path.is_dir():
         path /= time.strftime("bakeoff-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime())
     return path.absolute()
 
 
-def _backup(places: RestoreTargets, kind: Kind, out: IO[bytes], scratch: Path) -> BackupContents:
+def _backup(places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: Path) -> BackupContents:
     if not (places.data_dir / KEY).is_file():
         raise BackupRefused(
             f"{places.data_dir} has no deployment key, so nothing was ever published with it: is DATA_DIR right?"
@@ -70,7 +87,7 @@ def _backup(places: RestoreTargets, kind: Kind, out: IO[bytes], scratch: Path) -
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
         files = {name: places.data_dir / name for name in (KEY, TOKEN) if (places.data_dir / name).is_file()}
         # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
-        if kind.snapshot(Path(folder) / STORE):
+        if kind is not None and kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
         files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)
@@ -83,10 +100,11 @@ def _failure(error: OSError, target: Path | None) -> str:
     return f"{place}: {error.strerror or error}; {outcome}"
 
 
-def _summary(contents: BackupContents, target: Path | None) -> str:
+def _summary(contents: BackupContents, target: Path | None, without_log: bool) -> str:
     size_mb = sum(file.bytes for file in contents.files.values()) / 1e6
     versions = sorted({name.split("/")[1] for name in contents.files if name.count("/") == 2})
-    log = "the log" if STORE in contents.files else "no log, because nothing has been recorded yet"
+    reason = "as asked" if without_log else "because nothing has been recorded yet"
+    log = "the log" if STORE in contents.files else f"no log, {reason}"
     which = f"versions {', '.join(versions)}" if versions else "no version"
     return (
         f"Backup written to {target or 'standard output'}: {len(contents.files)} files, {size_mb:.1f} MB uncompressed; "

@@ -107,6 +107,12 @@ WORKERS = Definition("api_workers", "gauge", (), "Running worker processes.", "l
 STORE_WRITABLE = Definition("store_writable", "gauge", (), "1 if a trial write to the store succeeded at the scrape.")
 DISK_FREE = Definition("data_disk_free_bytes", "gauge", (), "Bytes available on the file system of DATA_DIR.")
 DISK_SIZE = Definition("data_disk_size_bytes", "gauge", (), "Size of the file system of DATA_DIR, in bytes.")
+LAST_BACKUP = Definition(
+    "last_backup_timestamp_seconds", "gauge", (), "When the last backup was completed, in seconds since 1970."
+)
+LAST_ARCHIVE = Definition(
+    "last_archive_timestamp_seconds", "gauge", (), "When the log was last archived, in seconds since 1970."
+)
 
 WEIGHT = Definition(
     "experiment_weight", "gauge", ("version",), "Share of the traffic that the configuration gives to the version."
@@ -170,7 +176,7 @@ COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
     *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
 )
-HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE)
+HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE)
 DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
     *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),

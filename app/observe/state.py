@@ -27,11 +27,17 @@ _LARGEST_EXPONENT = 709
 
 
 class HostCondition(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the store accepts writes, and the room on the file system of DATA_DIR, in bytes. None: unknown."""
+    """The store and its disk; None: unknown.
+
+    `store_writable`: whether the store accepts writes. `disk_…_bytes`: the room on the file system of DATA_DIR.
+    `backup_at_s`, `archive_at_s`: when the last backup and the last archive were completed, in seconds since 1970.
+    """
 
     store_writable: bool | None = None
     disk_free_bytes: int | None = None
     disk_size_bytes: int | None = None
+    backup_at_s: float | None = None
+    archive_at_s: float | None = None
 
 
 class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +150,8 @@ GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.STORE_WRITABLE, lambda state: state.host.store_writable),
     (catalogue.DISK_FREE, lambda state: state.host.disk_free_bytes),
     (catalogue.DISK_SIZE, lambda state: state.host.disk_size_bytes),
+    (catalogue.LAST_BACKUP, lambda state: state.host.backup_at_s),
+    (catalogue.LAST_ARCHIVE, lambda state: state.host.archive_at_s),
     (catalogue.WEIGHT, lambda state: state.weights),
     (catalogue.FEEDBACK, lambda state: state.monitor.feedback),
     (catalogue.LABELLED_MEAN, _experiment(_labelled_means)),

@@ -28,6 +28,10 @@ PORT = (
 )
 FULL = PORT.replace("Bind for 127.0.0.1:5000 failed: port is already allocated", "write /x: no space left on device")
 NO_BACKUP = 'case "$*" in *" run "*) echo "error: the store is damaged" >&2; exit 1 ;; *) ;; esac'
+GOOD_BACKUP = (
+    'case "$*" in *" touch /data/backup.stamp") touch "$HERE/stamped" ;; *"backup --without-log --to -" | '
+    '*"backup --to -") echo all | gzip ;; *) ;; esac'
+)
 HALF_BACKUP = 'case "$*" in *" run "*) echo half ;; *) ;; esac'
 
 
@@ -136,6 +140,16 @@ def test_a_backup_that_fails_leaves_no_file(place: Path, body: str) -> None:
     done = run(place, "backup.sh", str(place / "backups"))
     assert done.returncode == 1
     assert list((place / "backups").iterdir()) == []
+    assert not (place / "stamped").exists()
+
+
+@pytest.mark.parametrize(("words", "stamped"), [([], True), (["--without-log"], False)], ids=["all", "without the log"])
+def test_a_backup_is_stamped_once_it_is_complete_and_has_the_log(place: Path, words: list[str], stamped: bool) -> None:
+    fake(place, "docker", GOOD_BACKUP)
+    done = run(place, "backup.sh", *words, str(place / "b.tar.gz"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (place / "b.tar.gz").exists()
+    assert (place / "stamped").exists() is stamped
 
 
 def test_a_backup_to_a_folder_that_is_not_there_is_refused(place: Path) -> None:

@@ -21,6 +21,7 @@ from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.keys import load_or_create
 from app.store.predictions import PredictionLog
+from app.store.stamps import stamped_at_s
 from tests.unit.store.stored_rows import logged
 
 
@@ -156,6 +157,26 @@ def test_a_folder_gets_a_file_named_by_the_time(here, tmp_path):
     assert here.run("backup", "--to", str(tmp_path / "backups")) == 0
     [file] = (tmp_path / "backups").iterdir()
     assert tarfile.is_tarfile(file)
+
+
+def test_only_a_complete_backup_in_a_file_is_stamped(here, backup, tmp_path, capsysbinary):
+    made_at_s = stamped_at_s(here.data, "backup")
+    assert made_at_s is not None
+    os.utime(here.data / "backup.stamp", (1, 1))
+    assert here.run("backup", "--to", "-") == 0
+    assert here.run("backup", "--without-log", "--to", str(tmp_path / "small.tar.gz")) == 0
+    assert here.run("backup", "--to", "/proc/nothing/b.tar.gz") == 1
+    assert stamped_at_s(here.data, "backup") == 1
+
+
+def test_a_backup_without_the_log_has_the_key_and_the_models(here, elsewhere, tmp_path, capsys):
+    small = tmp_path / "small.tar.gz"
+    assert here.run("backup", "--without-log", "--to", str(small)) == 0
+    assert "no log, as asked" in capsys.readouterr().out
+    assert elsewhere.run("restore", str(small)) == 0
+    assert load_or_create(elsewhere.data) == load_or_create(here.data)
+    assert ModelRegistry(elsewhere.models, load_or_create(here.data).registry).names() == ("v1", "v2")
+    assert not elsewhere.store.exists()
 
 
 def test_without_a_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):

@@ -30,7 +30,13 @@ EXPERIMENT = ExperimentReport(
 )
 DRIFT = msgspec.structs.replace(drifted(), score=0.25, evidence=0.5, alarm=False)
 FULL = StateSnapshot(
-    host=HostCondition(store_writable=True, disk_free_bytes=1, disk_size_bytes=2),
+    host=HostCondition(
+        store_writable=True,
+        disk_free_bytes=1,
+        disk_size_bytes=2,
+        backup_at_s=1_770_000_000.5,
+        archive_at_s=1_780_000_000.0,
+    ),
     weights={"v1": 0.9, "v2": 0.1},
     monitor=MonitorSnapshot(feedback={"v1": 12}, report=EXPERIMENT, age_s=1.5),
     drift=DRIFT,
