@@ -132,7 +132,7 @@ class Worker:
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
-            feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.flush),
+            feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.logged),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
             breakdowns=Breakdowns(ProjectionStore(database, now_us).states, ExperimentTable(database)),
             disagreements=Disagreements(

@@ -190,9 +190,10 @@ def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | 
 
 
 def _contradiction(outcome: Outcome, before: str, *, alone: bool) -> Contradiction:
+    recorded = outcome.named(msgspec.json.decode(before))
     error = Contradiction(
-        f"the {outcome.kind} of this prediction is recorded as {before}; an outcome cannot be changed, except by an "
-        'administrator, who says "correct": true',
+        f"the {outcome.kind} of this prediction is recorded as {recorded!r}; an outcome cannot be changed, except by "
+        'an administrator, who says "correct": true',
         field=outcome.kind,
     )
     return error if alone else error.within("item", outcome.item)

@@ -15,6 +15,7 @@ from app.services.pages import require_number
 
 _KEY = "HTTP_X_REQUEST_ID"
 _LONGEST = 128
+_HALF_PAIR = re.compile(rb'(\\u[dD][89abAB][0-9a-fA-F]{2})"')
 
 
 def request_id_of(environ: dict[str, Any]) -> str:
@@ -91,10 +92,20 @@ def decoded_object(body: bytes) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise MalformedJson("the body is not valid UTF-8") from None
     except ValueError as error:  # msgspec's own errors, and those of int(), to which it leaves long numbers
-        raise MalformedJson(str(error) if body else "the body is empty: send a JSON object") from None
+        raise MalformedJson(_what_is_wrong(body, error)) from None
     if type(value) is not dict:
         raise InvalidRequest("the body must be a JSON object")
     return value
+
+
+def _what_is_wrong(body: bytes, error: ValueError) -> str:
+    if not body:
+        return "the body is empty: send a JSON object"
+    # The decoder takes the quote behind half a pair for the pair's other half, and then runs out of text.
+    half = _HALF_PAIR.search(body)
+    if half is not None and "truncated" in str(error):
+        return f"half of a surrogate pair is no character: {half[1].decode()} (byte {half.start()})"
+    return str(error)
 
 
 def _size(length: str) -> int:

@@ -13,9 +13,22 @@ from tests.waiting import eventually
 CSV = {"Content-Type": "text/csv"}
 
 
+ADMIN = {"Authorization": "Bearer of-the-administrator", "X-Actor": "ann"}
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def api(request, start, watch):
-    options = {"DATABASE_URL": request.getfixturevalue("postgres_url")} if request.param == "postgresql" else {}
+    return served(request, start, watch)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def administered(request, start, watch):
+    return served(request, start, watch, ADMIN_TOKEN="of-the-administrator")
+
+
+def served(request, start, watch, **options):
+    if request.param == "postgresql":
+        options["DATABASE_URL"] = request.getfixturevalue("postgres_url")
     api = start(**options)
     watch(**options)
     return api
@@ -74,6 +87,37 @@ def test_a_file_with_everything_that_can_be_wrong(api, tmp_path):
     again, known = by_command(api, path)
     assert (again, known["accepted"], known["duplicates"]) == (1, 0, 11)
     eventually(lambda: labelled(api) == 8)
+
+
+def test_an_outcome_is_corrected_by_key_and_in_a_list_of_which_each_item_has_its_status(administered):
+    api = administered
+    ids = {key: predict(api, key) for key in ("c1", "c2", "c3")}
+    items = [{"id": key, "actual": "setosa"} for key in ids]
+    assert api.post("/feedback", {"feedback": items}, headers=ADMIN).json()["accepted"] == 3
+    one = api.post("/feedback", {"id": "c1", "actual": "virginica", "correct": True}, headers=ADMIN)
+    assert one.json() == {"accepted": 1, "duplicates": 0, "corrected": 1, "prediction_id": ids["c1"]}
+    refused = api.post("/feedback", {"id": "c2", "actual": "virginica", "correct": True})
+    assert refused.status_code == 401
+    lines = ["id,actual", "c2,virginica", "c3,setosa", "nobody,setosa", "c1,tulip"]
+    several = api.session.post(
+        f"{api.url}/feedback?partial=true&correct=true",
+        data="\n".join(lines).encode(),
+        headers={**CSV, **ADMIN},
+        timeout=20,
+    ).json()
+    assert [each["status"] for each in several["items"]] == ["accepted", "duplicate", "unknown", "invalid"]
+    assert (several["accepted"], several["corrected"]) == (1, 1)
+    eventually(lambda: api.get("/experiment").json().get("corrections") == 2)
+    found = {key: api.get(f"/predictions?id={key}").json() for key in ids}
+    assert {key: each["actual"] for key, each in found.items()} == {
+        "c1": "virginica",
+        "c2": "virginica",
+        "c3": "setosa",
+    }
+    assert [(each["before"], each["after"], each["by"]) for each in found["c1"]["corrections"]] == [
+        ("setosa", "virginica", "ann")
+    ]
+    assert [entry["action"] for entry in api.get("/audit").json()["entries"]][:2] == ["correct"] * 2
 
 
 def by_command(api, path):

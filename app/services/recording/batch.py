@@ -207,8 +207,8 @@ class BatchProcessor:
 
     @property
     def settled(self) -> int:
-        """Rows in the log, dropped, or kept while the store cannot be used: nobody needs to wait for them."""
-        return self._processed - (0 if self._retry_buffer.outage else len(self._retry_buffer))
+        """Rows in the log, dropped, or kept in an outage of the store: nobody needs to wait for them."""
+        return self._processed - (0 if self._retry_buffer.stalled else len(self._retry_buffer))
 
     def tick(self) -> None:
         """Process one batch of up to some hundred rows."""

@@ -21,7 +21,7 @@ from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.boundaries import attempt
 from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
-from app.services.recording.outcome_items import NOT_CORRECTING, Correcting, OutcomeItem, item_of
+from app.services.recording.outcome_items import LONG_TEXT, NOT_CORRECTING, Correcting, OutcomeItem, item_of
 from app.services.serving.live_models import LiveModels
 
 Work = TypeVar("Work")
@@ -143,7 +143,7 @@ _Read = tuple[str, list[Outcome]]
 class Feedback:
     """The use case behind `POST /feedback`. Thread-safe; it may be made before a fork.
 
-    `settle` waits up to so many seconds until the log has everything that was answered before, if it has not yet. A
+    `settle` waits up to so many seconds until the log has everything that was answered before, and says if it has. A
     submission that timed out may have been committed all the same. Repeating it is safe: the outcomes then count as
     duplicates.
     """
@@ -154,7 +154,7 @@ class Feedback:
         signer: Signer,
         log: OutcomeLog,
         keys: KeyLookup,
-        settle: Callable[[float], object],
+        settle: Callable[[float], bool],
         wait_s: float = 10.0,
     ) -> None:
         self._live = live
@@ -171,7 +171,8 @@ class Feedback:
         """Accept all outcomes of `items`, or none. `from_file`: labels and rewards are texts, as files have them.
 
         Raises `InvalidRequest`, `UnknownPrediction` and `Contradiction` (for a list with the index), `NotReady` for a
-        label while no version is loaded, and `StoreUnavailable` if nothing could be made durable.
+        label while no version is loaded, and `StoreUnavailable` if nothing could be made durable, or a key is not known
+        while rows are on their way to the log.
         """
         read = self._read(items, from_file, correcting)
         ids, outcomes = [], []
@@ -237,8 +238,16 @@ class Feedback:
         if not keys:
             return {}
         # Waits also where the log has a prediction of the key: the first one may be on its way from another worker.
-        self._settle(_ON_THE_WAY_S)
-        return self._keys.bound(keys)
+        settled = self._settle(_ON_THE_WAY_S)
+        bound = self._keys.bound(keys)
+        missing = next((key for key in keys if key not in bound), None)
+        if missing is not None and not settled:
+            # Not 404, which callers take as final: the label would be lost.
+            raise StoreUnavailable(
+                f"the log is behind, so the prediction with the id {missing[:LONG_TEXT]!r} may be on its way; nothing "
+                "of this request is accepted: send it again"
+            )
+        return bound
 
     def _outcomes(self, item: OutcomeItem, bound: Mapping[str, str]) -> _Read | BakeoffError:
         prediction_id = item.prediction_id if item.key is None else bound.get(item.key)

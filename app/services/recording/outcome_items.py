@@ -14,7 +14,7 @@ from app.services.ports import KEY_DAYS
 
 _KEYS = frozenset(("prediction_id", "id", "actual", "reward", "correct"))
 _KINDS: tuple[OutcomeKind, ...] = ("actual", "reward")
-_LONG_TEXT = 60
+LONG_TEXT = 60
 MUST_BE_BOOLEAN = "must be true or false"
 
 
@@ -55,7 +55,7 @@ class OutcomeItem(msgspec.Struct, frozen=True):
     def not_found(self) -> UnknownPrediction:
         """The refusal of an item whose key no prediction has."""
         return UnknownPrediction(
-            f"no prediction of the last {KEY_DAYS} days has the id {(self.key or '')[:_LONG_TEXT]!r}", field="id"
+            f"no prediction of the last {KEY_DAYS} days has the id {(self.key or '')[:LONG_TEXT]!r}", field="id"
         )
 
 
@@ -80,7 +80,7 @@ def _unknown_key(given: dict[str, Any]) -> InvalidRequest | None:
     unknown = next((key for key in given if key not in _KEYS), None)
     if unknown is None:
         return None
-    shown = unknown[:_LONG_TEXT]
+    shown = unknown[:LONG_TEXT]
     return InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
 
 

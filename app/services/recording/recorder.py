@@ -141,6 +141,13 @@ class Recorder:
             _LOG.exception("progress_not_readable")
             return False
 
+    def logged(self, timeout_s: float) -> bool:
+        """Whether the log has everything that any worker of this host had answered, after at most `timeout_s`.
+
+        False also where it is not known, since the store refuses what this worker writes.
+        """
+        return self.flush(timeout_s) and self.outage is None
+
     def _numbers(self) -> MutableSequence[int]:
         try:
             return self._progress.open()

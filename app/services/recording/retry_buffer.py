@@ -18,6 +18,8 @@ _FIRST_RETRY_S = 0.05
 _LAST_RETRY_S = 1.0
 # One failure may be another writer's long commit; two in a row are an outage.
 _LOGGED_FAILURE = 2
+# Failures for so long are an outage that nobody waits for; until then the store may only be busy.
+_STALLED_S = 1.0
 # Text that is not UTF-8, a number beyond 64 bits: no store accepts such a row, however often it is retried.
 _ROW_AT_FAULT = (UnicodeError, OverflowError)
 
@@ -46,7 +48,13 @@ class RetryBuffer:
         self._not_before_s = 0.0
         self._dropped = 0
         self._failures = 0
+        self._failing_since_s = 0.0
         self.outage: str | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """Whether no write has succeeded for a second, though some were tried."""
+        return self.outage is not None and self._clock() - self._failing_since_s >= _STALLED_S
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -97,6 +105,7 @@ class RetryBuffer:
     def _failed(self, error: Exception) -> None:
         if self._failures == 0:  # the first failure of an outage
             self._retry_s = _FIRST_RETRY_S
+            self._failing_since_s = self._clock()
             self._dropped = 0
         self._failures += 1
         self.outage = error.message if isinstance(error, StoreUnavailable) else f"{type(error).__name__}: {error}"

@@ -44,6 +44,7 @@ def test_the_first_value_contradicts_what_replaced_it(log):
     log.commit([[outcome(0)], [outcome(1, "ann")]])
     [refused] = log.commit([[outcome(0)]])
     assert isinstance(refused, Contradiction)
+    assert "is recorded as 'yes'; " in refused.message
     assert '"correct": true' in refused.message
 
 

@@ -107,6 +107,14 @@ def test_an_empty_body_says_what_to_send():
         decoded_object(b"")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"), [(b'{"id": "\\ud800"}', r"half of a surrogate pair"), (b'{"id": "', "truncated")]
+)
+def test_what_is_wrong_with_a_text_is_named(body, said):
+    with pytest.raises(MalformedJson, match=said):
+        decoded_object(body)
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_an_object_or_an_invalid_request(data):
     with contextlib.suppress(InvalidRequest):

@@ -47,7 +47,11 @@ def log():
 
 @pytest.fixture
 def feedback(keys, log, waits):
-    return Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, keys, waits.append)
+    def settle(timeout_s):
+        waits.append(timeout_s)
+        return True
+
+    return Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, keys, settle)
 
 
 def test_a_key_stands_for_its_prediction_and_the_receipt_says_which(feedback, log):
@@ -67,6 +71,7 @@ def test_feedback_before_the_row_is_in_the_log_waits_for_it(keys, log):
     def settle(timeout_s):
         assert timeout_s == 1.0
         keys.known["order-1"] = FIRST
+        return True
 
     feedback = Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, keys, settle)
     assert feedback.accept([{"id": "order-1", "actual": "no"}]).prediction_id == FIRST
@@ -77,6 +82,15 @@ def test_a_list_waits_once_for_all_its_keys(feedback, keys, waits):
     with pytest.raises(UnknownPrediction, match="item 2: no prediction of the last 90 days has the id 'order-3'"):
         feedback.accept(items)
     assert (waits, keys.asked) == ([1.0], [{"order-1", "order-2", "order-3", "order-4"}])
+
+
+@pytest.mark.parametrize("way", [Feedback.accept, Feedback.accept_each])
+def test_while_the_log_is_behind_an_unknown_key_is_to_be_sent_again(keys, log, way):
+    feedback = Feedback(builders.live_models(builders.models_of(v1=None)), SIGNER, log, keys, lambda _s: False)
+    assert way(feedback, [{"id": "order-1", "actual": "no"}]).accepted == 1
+    with pytest.raises(StoreUnavailable, match="'order-9' may be on its way"):
+        way(feedback, [{"id": "order-2", "actual": "no"}, {"id": "order-9", "actual": "no"}])
+    assert log.told == {(FIRST, "actual"): 0}
 
 
 def test_prediction_ids_wait_for_nothing(feedback, keys, waits):

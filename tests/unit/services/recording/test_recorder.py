@@ -147,6 +147,23 @@ def test_a_locked_store_keeps_nobody_waiting_and_costs_no_row(on_disk, path):
     assert ids(path) == first + later
 
 
+def test_a_write_that_meets_a_busy_store_is_waited_for(scene):
+    scene.log.error = StoreUnavailable("locked")
+    scene.recorder.start()
+    recorded = record(scene, 3)
+    eventually(lambda: scene.metrics.counts["store_failed"])
+    scene.log.error = None
+    assert scene.recorder.logged(PATIENCE_S)
+    assert list(scene.log.rows) == recorded
+
+
+def test_in_an_outage_it_is_not_known_whether_the_log_has_everything(scene):
+    scene.log.error = StoreUnavailable("the disk is full")
+    scene.recorder.start()
+    record(scene, 1)
+    assert not scene.recorder.logged(PATIENCE_S)
+
+
 def test_a_full_disk_is_counted_and_recording_resumes_when_there_is_room(path):
     database = Database(f"sqlite:///{path}")
     database.probe()

@@ -48,6 +48,19 @@ def test_a_store_that_fails_keeps_the_rows_until_it_works_again(scene):
     assert scene.retry_buffer.outage is None
 
 
+def test_only_a_second_of_failures_is_an_outage_that_nobody_waits_for(scene):
+    scene.log.error = StoreUnavailable("locked")
+    scene.add(1)
+    scene.write_after(0.0)
+    scene.now_s += 0.9
+    assert not scene.retry_buffer.stalled
+    scene.write_after(0.1)
+    assert scene.retry_buffer.stalled
+    scene.log.error = None
+    scene.write_after(1.0)
+    assert not scene.retry_buffer.stalled
+
+
 def test_retries_wait_ever_longer_but_no_longer_than_a_second(scene):
     scene.log.error = StoreUnavailable("locked")
     scene.add(1)
