@@ -106,6 +106,18 @@ _DECIDE_OTHERWISE = (
 _LIBRARIES = ("sklearn", "lightgbm", "xgboost", "catboost")
 
 
+# What XGBoost gives as probabilities under any other objective, or one of the user's own, is a score.
+_PROBABLE = (None, "binary:logistic", "reg:logistic", "binary:hinge", "multi:softprob", "multi:softmax")
+
+
+def answers_scores(estimator: Any) -> bool:
+    """Whether what the model, or the last step of the pipeline, gives as probabilities is known to be none."""
+    model = unwrapped(estimator)
+    if by_scikit_learn(model, "Pipeline"):
+        return answers_scores(model.steps[-1][1])
+    return library_of(model) == "xgboost" and getattr(model, "objective", None) not in _PROBABLE
+
+
 def decides_by_probability(estimator: Any) -> bool:
     """Whether its class is that of the largest probability, near-ties aside; False where that is not known."""
     model = unwrapped(estimator)

@@ -20,6 +20,7 @@ from app.domain.contract import FeatureContract
 from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
 from app.domain.prediction import Outputs
 from app.errors import DataRefused
+from app.inference.estimators import answers_scores
 from app.inference.export.choice import ChosenRuntime, by_sklearn, choose, only_by_sklearn
 from app.inference.export.parity import Standard, measure, not_measured, random_rows
 from app.inference.fitted_inputs import fitted_width
@@ -116,7 +117,7 @@ def _as_given(files: Mapping[str, bytes], draft: VersionDraft) -> ChosenRuntime:
     runtime = graph_runtime("candidate", draft.contract, files)
     try:
         outputs = runtime.predict(draft.training_rows)
-        _require_probabilities(outputs)
+        _require_probabilities_of_graph(outputs)
         if draft.contract.task == "regression" or outputs.probabilities is not None:
             parity = measure(runtime, Standard(rows=draft.training_rows, outputs=outputs))
         else:
@@ -131,7 +132,23 @@ def _as_given(files: Mapping[str, bytes], draft: VersionDraft) -> ChosenRuntime:
     return ChosenRuntime(runtime="onnx", files={}, parity=parity)
 
 
-def _require_probabilities(outputs: Outputs) -> None:
+def _require_probabilities(estimator: Any, outputs: Outputs) -> None:
+    """Raise `DataRefused` if what `predict_proba` gives are scores, as of an objective of the user's own.
+
+    That they add up to 1 is not required: those of models that ask one against the rest do not.
+    """
+    given = outputs.probabilities
+    if given is None:
+        return
+    if answers_scores(estimator) or given.min(initial=0.0) < -_ROUNDED or given.max(initial=1.0) > 1 + _ROUNDED:
+        raise DataRefused(
+            f"predict_proba gives no probabilities but scores, from {given.min():.3g} to {given.max():.3g}: fit the "
+            "model with an objective that has probabilities, such as the library's own logistic one, or calibrate it "
+            "(CalibratedClassifierCV)"
+        )
+
+
+def _require_probabilities_of_graph(outputs: Outputs) -> None:
     """Raise `DataRefused` if what the graph gives as probabilities are none, such as scores before a softmax."""
     given = outputs.probabilities
     if given is None:
@@ -159,6 +176,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
         known = Standard(rows=training, outputs=original.predict(training))
     except Exception as error:
         raise DataRefused(f"the model does not answer the rows it is published with: {error}") from error
+    _require_probabilities(estimator, known.outputs)
     _require_repeatable(original, training)
     reason = only_by_sklearn(estimator, contract, known.outputs)
     if reason is not None:
@@ -169,6 +187,7 @@ def _chosen(estimator: Any, draft: VersionDraft, random: int) -> ChosenRuntime:
     if isinstance(outputs, Exception):
         reason = f"the model itself fails on random rows within the training ranges: {outputs}"
         return by_sklearn(estimator, contract, known, not_measured(known, reason))
+    _require_probabilities(estimator, outputs)
     return choose(estimator, contract, Standard(rows=rows, outputs=outputs), original)
 
 

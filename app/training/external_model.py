@@ -27,6 +27,7 @@ from app.training.task import Truth, truth_of
 # As Excel writes them in other languages. They are not read as booleans: a model may know them as texts.
 _FOREIGN_BOOLEANS = (("WAHR", "FALSCH"), ("VRAI", "FAUX"), ("VERO", "FALSO"), ("VERDADERO", "FALSO"))
 
+_SAID = {"the answer is not finite": "an answer is NaN or infinite"}
 _MODELS_OF = {"lightgbm": "LGBMClassifier, LGBMRegressor", "xgboost": "XGBClassifier, XGBRegressor"}
 
 
@@ -130,7 +131,7 @@ def ask(model: ExternalModel, contract: FeatureContract, rows: np.ndarray) -> Ou
         _refuse_foreign_booleans(contract)
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         if isinstance(error, ModelFailed):
-            reason = "an answer is NaN or infinite"
+            reason = _SAID.get(error.reason, error.reason)
         raise DataRefused(f"the model cannot answer the reference rows: {reason}") from error
 
 

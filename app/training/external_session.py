@@ -46,6 +46,8 @@ from app.training.task import Truth, rare_classes
 
 # The model was fitted elsewhere, so there is no seed of a split; the drift reference draws its sample with this one.
 _SEED = 0
+# Float32 sums to 1 within this.
+_ROUNDED = 1e-3
 ReferenceIs: TypeAlias = Literal["holdout", "training", "unknown"]
 _NOTED = (column_checks.constant, column_checks.row_number, column_checks.mixed, column_checks.identifier)
 _OF_CATEGORIES = (column_checks.mixed, column_checks.identifier)
@@ -108,7 +110,7 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
     draft = msgspec.structs.replace(draft, source=msgspec.structs.replace(draft.source, mlflow=given.mlflow))
     progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    warnings = (*given.warnings, *model.warnings, *_doubtful_labels(model, reference))
+    warnings = (*given.warnings, *model.warnings, *_doubtful(model, reference))
     warnings += _needed_where_served(registry, manifest)
     notes = reference_notes(manifest.version, DriftReference.from_json(draft.reference))
     published = PublishedVersion(manifest, assign_alias(registry, manifest.version), warnings, notes)
@@ -138,13 +140,19 @@ def _given(request: PublishRequest, folder: Path, progress: Progress) -> _Given:
     return _Given(model, dataset, fetched.source, fetched.warnings)
 
 
-def _doubtful_labels(model: ExternalModel, reference: Reference) -> tuple[str, ...]:
-    """The warning that an ONNX file's label is another class than the one of its largest probability."""
-    if not isinstance(model.estimator, GraphModel):
-        return ()
+def _doubtful(model: ExternalModel, reference: Reference) -> tuple[str, ...]:
+    """The warning that probabilities do not add up to 1, or that an ONNX file's label is not the likeliest class."""
     outputs = ask(model, reference.contract, reference.rows)
     if outputs.probabilities is None or outputs.class_ids is None:
         return ()
+    if not isinstance(model.estimator, GraphModel):
+        sums = outputs.probabilities.sum(axis=1)
+        if np.abs(sums - 1).max(initial=0.0) <= _ROUNDED:
+            return ()
+        return (
+            f"its probabilities add up to {sums.min():.3g} to {sums.max():.3g} in a row, not to 1, and are served as "
+            "they are; log-loss and Brier score are computed of their shares",
+        )
     own = np.take_along_axis(outputs.probabilities, outputs.class_ids[:, np.newaxis], axis=1)
     count = int((own[:, 0] < outputs.probabilities.max(axis=1)).sum())
     if not count:

@@ -43,6 +43,8 @@ def boosting_graph(model: Any) -> onnx.ModelProto:
 
 
 def _lightgbm(model: Any) -> onnx.ModelProto:
+    if _takes_zeros_for_missing(model.booster_.model_to_string()):
+        raise NotExportable("LightGBM takes zeros for missing values here (zero_as_missing), which no graph says")
     inputs = _inputs(model.n_features_in_)
     # A regression adds up a few trees at a time in float32, and these sums in double.
     split = None if hasattr(model, "predict_proba") else _ADDED_IN_FLOAT
@@ -50,6 +52,12 @@ def _lightgbm(model: Any) -> onnx.ModelProto:
         model, initial_types=inputs, target_opset=_OPSET, zipmap=False, split=split
     )
     return made
+
+
+def _takes_zeros_for_missing(text: str) -> bool:
+    """Whether a split of the trees does, by LightGBM's text of them: bits 2 and 3 of a decision are 1 for zeros."""
+    decisions = (line.partition("=")[2].split() for line in text.splitlines() if line.startswith("decision_type="))
+    return any(int(decision) >> 2 & 3 == 1 for tree in decisions for decision in tree)
 
 
 def lightgbm_scores(model: Any) -> onnx.ModelProto:
@@ -78,6 +86,8 @@ def lightgbm_scores(model: Any) -> onnx.ModelProto:
 def _xgboost(model: Any) -> onnx.ModelProto:
     if "c" in (model.get_booster().feature_types or ()):
         raise NotExportable("onnxmltools reads XGBoost's splits on categories from models without names only")
+    if not np.isnan(model.missing):
+        raise NotExportable(f"XGBoost takes {model.missing!r} for a missing value here, which no graph says")
     # The converter reads column numbers off names of the form f0, f1: the copy forgets the names of the data frame.
     plain = copy.deepcopy(model)
     booster = plain.get_booster()

@@ -15,7 +15,7 @@ from app.domain.prediction import Outputs
 from app.inference.near_ties import TIE
 from app.services.ports import Runtime
 
-_NULLS, _UNSEEN = 0.05, 0.02
+_NULLS, _UNSEEN, _ZEROS = 0.05, 0.02, 0.02
 TOLERANCE = 1e-6
 # A single row takes another path than a batch; a hundred near-ties and a hundred other rows take it here.
 _SINGLY = 100
@@ -25,7 +25,8 @@ def random_rows(contract: FeatureContract, training_rows: np.ndarray, count: int
     """`count` rows in `RowParser`'s form: numbers uniform within the training range, known categories.
 
     A feature of choices or booleans has only those: no request carries another number. 5 % of the values of a nullable
-    feature are missing, and 2 % of those with open categories are unknown ones.
+    feature are missing, and 2 % of those with open categories are unknown ones. 2 % of other numbers are 0 where that
+    is in the range: a model may take zeros for something else.
     """
     generator = np.random.default_rng(seed)
     rows = np.empty((count, len(contract.features)), dtype=np.float64 if contract.all_numeric else np.object_)
@@ -53,7 +54,10 @@ def _uniform(feature: Feature, seen: np.ndarray, count: int, generator: np.rando
         values = np.zeros(1)
     low = values.min() if feature.minimum is None else feature.minimum
     high = values.max() if feature.maximum is None else feature.maximum
-    return generator.uniform(low, high, count)
+    drawn = generator.uniform(low, high, count)
+    if low < 0 < high:
+        drawn[generator.random(count) < _ZEROS] = 0.0
+    return drawn
 
 
 def _categories(feature: Feature, seen: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

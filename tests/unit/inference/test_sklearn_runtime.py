@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from app.domain.contract import Feature, FeatureContract
+from app.errors import ModelFailed
 from app.inference.estimators import decides_by_probability, forget_names
 from app.inference.export.parity import random_rows
 from app.inference.fitted_inputs import fitted_names, inputs_of
@@ -137,3 +138,42 @@ def test_random_rows_have_only_choices_booleans_and_gaps_that_a_request_can_carr
     assert np.isnan(drawn[:, 2]).any()
     assert set(drawn[~np.isnan(drawn[:, 2]), 2]) == {0.0, 1.0}
     assert len(set(drawn[:, 3])) > 400
+
+
+class Answering:
+    """A model of another library, whose answers are given: `predict` and `predict_proba` for any rows."""
+
+    def __init__(self, classes, labels, probabilities):
+        self.classes_, self._labels, self._probabilities = classes, labels, probabilities
+
+    def predict(self, rows):
+        return np.array(self._labels)
+
+    def predict_proba(self, rows):
+        return np.array(self._probabilities)
+
+
+def answer_of(*given):
+    return SklearnRuntime("v1", Answering(*given), numeric_contract(np.zeros((2, 1)), 2)).predict(np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize("classes", [["b", "a"], np.array(["b", "a"], dtype=object), np.array([7, 0])])
+def test_a_class_id_is_the_place_in_the_models_own_order(classes):
+    assert answer_of(classes, list(classes), [[1.0, 0.0], [0.0, 1.0]]).class_ids.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("label", [0.5, -3, 9, np.nan])
+def test_an_answer_that_is_none_of_the_classes_is_a_failure(label):
+    with pytest.raises(ModelFailed, match=f"predict gives {label!s}.*none of its classes"):
+        answer_of(np.array([0, 1]), [0, label], [[1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("probabilities", [[0.1, 0.9], [[0.1], [0.9]], [[0.1, 0.2, 0.7]] * 2])
+def test_answers_without_a_probability_for_each_class_are_a_failure(probabilities):
+    with pytest.raises(ModelFailed, match="predict_proba gives the shape"):
+        answer_of(np.array([0, 1]), [0, 1], probabilities)
+
+
+def test_several_answers_for_a_row_are_a_failure():
+    with pytest.raises(ModelFailed, match="predict gives 4 answers for 2 rows"):
+        answer_of(np.array([0, 1]), [[0, 1], [1, 0]], [[1.0, 0.0], [0.0, 1.0]])

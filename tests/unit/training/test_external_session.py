@@ -184,3 +184,17 @@ def test_answers_and_errors_are_compared_only_with_answers_to_rows_not_fitted_on
     assert drift.answers_from == source
     assert (drift.outputs is None) == (drift.errors is None) == (source == "none")
     assert bool(published.versions[0].notes) == (source != "holdout")
+
+
+class Unnormalised(DecisionTreeClassifier):
+    """As models that ask one class against the rest: its probabilities add up to less than 1."""
+
+    def predict_proba(self, rows, check_input=True):
+        return super().predict_proba(rows) * 0.8
+
+
+def test_probabilities_that_do_not_add_up_to_1_are_a_warning(registry, wanted):
+    estimator = Unnormalised().fit(table()[["size"]], table()["y"])
+    trained = publish_external(wanted(estimator, table()), registry, quiet)
+    (warning,) = trained.versions[0].warnings
+    assert "add up to 0.8 to 0.8 in a row, not to 1" in warning

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from app.domain.contract import Feature, FeatureContract
+from app.errors import DataRefused
 from app.inference.export.boosting import boosting_graph, is_boosting
 from app.inference.loader import load_version
 from app.inference.plan import NotExportable
@@ -138,6 +139,58 @@ def test_categories_of_catboost_are_answered_by_catboost(tmp_path):
     manifest, runtime = published(tmp_path, estimator, rows, people_contract())
     assert (manifest.runtime, "CatBoost exports no graph" in manifest.parity.reason) == ("sklearn", True)
     assert runtime.predict(rows).class_ids.tolist() == estimator.predict(frame).tolist()
+
+
+def with_zeros() -> tuple[np.ndarray, np.ndarray]:
+    """Rows with zeros, that the class depends on: a model that takes them for missing values learns it."""
+    rows = np.random.default_rng(3).normal(size=(300, 2)).round(2)
+    rows[::4, 0] = 0.0
+    return rows, ((rows[:, 0] == 0) | (rows[:, 1] > 1)).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("library", "settings"),
+    [("lightgbm", {"zero_as_missing": True}), ("xgboost", {"missing": 0.0}), ("xgboost", {"missing": -999.0})],
+)
+def test_a_number_that_is_taken_for_a_missing_value_is_for_the_library_to_answer(tmp_path, library, settings):
+    rows, target = with_zeros()
+    estimator = model(library, **settings).fit(rows, target)
+    # None of these rows has the number: the comparison alone would not show that graphs do not know it.
+    manifest, runtime = published(tmp_path, estimator, rows[1::4], numeric_contract(rows[1::4], 2))
+    asked = np.concatenate([rows, [[0.0, 0.0], [-999.0, 2.0], [2.0, -999.0]]])
+    assert (manifest.runtime, "missing value" in manifest.parity.reason) == ("sklearn", True)
+    np.testing.assert_array_equal(runtime.predict(asked).class_ids, estimator.predict(asked))
+
+
+@pytest.mark.parametrize("labels", [("z", "m", "a"), (7, 0, 3)])
+def test_classes_in_an_order_of_catboosts_own_are_not_mixed_up(tmp_path, labels):
+    rows, target = data("wine")
+    estimator = model("catboost", class_names=list(labels)).fit(rows, np.array(labels)[target])
+    _, runtime = published(tmp_path, estimator, rows, numeric_contract(rows, 3))
+    asked = uniform_rows(rows, 300)
+    answers = np.array([str(label) for label in labels])[runtime.predict(asked).class_ids]
+    assert answers.tolist() == [str(label) for label in np.ravel(estimator.predict(asked))]
+
+
+def _objective(truth, scores):
+    shares = 1 / (1 + np.exp(-scores))
+    return shares - truth, shares * (1 - shares)
+
+
+@pytest.mark.parametrize(
+    ("library", "objective", "complaint"),
+    [
+        ("lightgbm", _objective, "none of its classes"),
+        ("xgboost", _objective, "no probabilities but scores"),
+        ("xgboost", "binary:logitraw", "no probabilities but scores"),
+        ("xgboost", "reg:squarederror", "no probabilities but scores"),
+    ],
+)
+def test_scores_of_an_objective_are_refused_as_probabilities(tmp_path, library, objective, complaint):
+    rows, target = with_zeros()
+    estimator = model(library, objective=objective).fit(rows, target)
+    with pytest.raises(DataRefused, match=complaint):
+        published(tmp_path, estimator, rows, numeric_contract(rows, 2))
 
 
 def test_without_onnxmltools_the_reason_says_what_to_install(monkeypatch):
