@@ -24,7 +24,7 @@ _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[
 # Of each flavour that is published: the key of its file in MLmodel.
 _FILE_KEYS = {"sklearn": "pickled_model", "onnx": "data", "lightgbm": "data", "xgboost": "data", "catboost": "data"}
 # Boosting flavours may name a file in the library's own format, which has no class names and no columns.
-_READ = (".pkl", ".pickle", ".joblib", ".skops", ".onnx")
+_READ = (".pkl", ".pickle", ".joblib")
 _OWN_FORMAT = {"lightgbm": "LGBMClassifier", "xgboost": "XGBClassifier", "catboost": "CatBoostClassifier"}
 # MLflow's own defaults wait for minutes before they say that a server is away. Whoever sets them is obeyed.
 _PATIENCE = {
@@ -32,6 +32,18 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+# What the client says at length, in a few words. The first that matches counts: an unknown host is no connection too.
+_REASONS: tuple[tuple[str, str], ...] = (
+    ("NameResolutionError", "its host is not known"),
+    ("NewConnectionError", "it refuses connections"),
+    ("timed out|Timeout", "it does not answer in time"),
+    (r"too many (\d+) error", r"it answers with status \1"),
+    (r"error code (\d+) != 200", r"it answers with status \1"),
+    ("not in a valid JSON format", "its answer is not MLflow's, but another web page's"),
+)
+_NOT_THERE = re.compile("not found|ensure that the path is correct")
+_REFUSED = re.compile(r"UNAUTHENTICATED|PERMISSION_DENIED|status 40[13]")
+_UNSET = "MLFLOW_TRACKING_URI is not set: it names the MLflow server that --from-mlflow reads, as http://HOST:5000"
 _ABSENT = (
     "MLflow's client is not installed, which --from-mlflow needs: pip install -c requirements.txt -r "
     "requirements-mlflow.txt (or download the model's files, and publish its model.skops or model.pkl)"
@@ -64,6 +76,9 @@ def fetch(uri: str, folder: Path, reference_artifact: str | None = None) -> Fetc
     """
     require_mlflow_uri(uri)
     mlflow = _client_library()
+    # The client's own default is a database file in the current folder, which it would begin.
+    if not mlflow.is_tracking_uri_set():
+        raise DataRefused(_UNSET)
     registered = _registered(mlflow, uri)
     name, version = str(registered.name), str(registered.version)
     _download(mlflow, uri, folder / "model", artifact_uri=f"models:/{name}/{version}")
@@ -76,8 +91,9 @@ def fetch(uri: str, folder: Path, reference_artifact: str | None = None) -> Fetc
         if not run_id:
             raise DataRefused(f"{uri} has no run, so there is no artefact {reference_artifact}: use --reference FILE")
         place = folder / "run"
-        _download(mlflow, reference_artifact, place, run_id=run_id, artifact_path=reference_artifact)
-        reference = _inside(place, reference_artifact, f"run {run_id}")
+        got = _download(mlflow, reference_artifact, place, run_id=run_id, artifact_path=reference_artifact)
+        # Without the folders of its path: the client says where it has put the file.
+        reference = _inside(place, got, f"run {run_id}")
     flavours = described["flavors"]
     return FetchedModel(
         file=_model_file(folder / "model", flavours, uri),
@@ -127,23 +143,36 @@ def _registered(mlflow: Any, uri: str) -> Any:
         raise _failed(mlflow, uri, error) from error
 
 
-def _download(mlflow: Any, what: str, place: Path, **named: str) -> None:
+def _download(mlflow: Any, what: str, place: Path, **named: str) -> str:
+    """Where in `place` the client has put it."""
     place.mkdir()
     try:
-        mlflow.artifacts.download_artifacts(**named, dst_path=str(place))
+        return str(mlflow.artifacts.download_artifacts(**named, dst_path=str(place)))
     except Exception as error:
         raise _failed(mlflow, what, error) from error
 
 
 def _failed(mlflow: Any, what: str, error: Exception) -> DataRefused:
     place = without_password(str(mlflow.get_tracking_uri()))
-    reason = _without_secrets(str(error).partition("\n")[0][:300])
-    if getattr(error, "error_code", None) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-        return DataRefused(f"MLflow at {place} has no {what}: {reason}")
-    return DataRefused(
-        f"{what} cannot be fetched from MLflow at {place}: {type(error).__name__}: {reason}; see that the server runs "
-        "and that MLFLOW_TRACKING_URI names it"
-    )
+    text = _without_secrets(str(error))
+    code, first = getattr(error, "error_code", None), text.strip().partition("\n")[0][:300]
+    if code == "RESOURCE_DOES_NOT_EXIST" or (code == "INVALID_PARAMETER_VALUE" and _NOT_THERE.search(text)):
+        return DataRefused(f"MLflow at {place} has no {what}: {first}")
+    reason = _in_few_words(text) or f"{type(error).__name__}: {first}"
+    return DataRefused(f"{what} cannot be fetched from MLflow at {place}: {reason}; {_advice(error, reason)}")
+
+
+def _in_few_words(text: str) -> str | None:
+    found = ((re.search(pattern, text), words) for pattern, words in _REASONS)
+    return next((match.expand(words) for match, words in found if match), None)
+
+
+def _advice(error: Exception, reason: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"its files are kept where MLflow's client needs the module {error.name}: pip install its package"
+    if _REFUSED.search(reason):
+        return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+    return "see that the server runs and that MLFLOW_TRACKING_URI names it"
 
 
 def _without_secrets(text: str) -> str:
@@ -176,13 +205,19 @@ def _model_file(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path:
 
 
 def _require_read(flavour: str, file: str, uri: str) -> None:
-    """Raise `DataRefused` for a file in the format of a boosting library, with how to log the model instead."""
-    if flavour in _OWN_FORMAT and not file.endswith(_READ):
-        raise DataRefused(
-            f"{uri} is of the flavor {flavour}, whose file {file} is in the library's own format and does not hold the "
-            f"estimator: log the fitted {_OWN_FORMAT[flavour]} (or the regressor) with mlflow.sklearn.log_model(..., "
-            'serialization_format="cloudpickle")'
-        )
+    """Raise `DataRefused` for a file of a boosting library that is no pickle, with how to log the model instead."""
+    if flavour not in _OWN_FORMAT or file.endswith(_READ):
+        return
+    call, form = f"mlflow.{flavour}.log_model", 'serialization_format="cloudpickle"'
+    if file.endswith(".skops"):
+        # By MLflow's default. Inside is the text of a booster, which the library reads without checking it.
+        why = "whose skops file holds types that are not trusted"
+    else:
+        call, why = "mlflow.sklearn.log_model", f"whose file {file} is in the library's own format, without estimator"
+    raise DataRefused(
+        f"{uri} is of the flavor {flavour}, {why}: log the fitted {_OWN_FORMAT[flavour]} (or the regressor) with "
+        f"{call}(..., {form})"
+    )
 
 
 def _code(folder: Path, flavours: Mapping[str, Any], uri: str) -> Path | None:

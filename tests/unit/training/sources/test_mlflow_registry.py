@@ -59,6 +59,9 @@ class Server:
     def get_tracking_uri(self):
         return f"https://{USER}@mlflow.example:5000/base?token=secret"
 
+    def is_tracking_uri_set(self):
+        return True
+
     def get_model_version_by_alias(self, name, alias):
         return self.get_model_version(name, {"champion": "7"}.get(alias))
 
@@ -72,12 +75,11 @@ class Server:
     def _download(self, dst_path, artifact_uri=None, run_id=None, artifact_path=None):
         if artifact_uri is not None:
             assert artifact_uri == "models:/iris/7"
-            shutil.copytree(self.model, dst_path, dirs_exist_ok=True)
-        elif (self.run / artifact_path).exists():
-            assert run_id == "r1"
-            shutil.copy(self.run / artifact_path, dst_path)
-        else:
+            return shutil.copytree(self.model, dst_path, dirs_exist_ok=True)
+        if not (self.run / artifact_path).exists():
             raise Failure(f"no {artifact_path}")
+        assert run_id == "r1"
+        return shutil.copy(self.run / artifact_path, dst_path)
 
     def log(self, file, content, form="skops", version="1.9.1", code=""):
         (self.model / Path(file).name).write_bytes(content)
@@ -192,6 +194,13 @@ def test_a_boosting_flavor_in_its_own_format_is_refused_with_what_to_log(server,
         fetched()
 
 
+def test_lightgbms_flavor_as_mlflow_logs_it_by_default_is_refused_with_what_to_log(server, fetched):
+    (server.model / "model.skops").write_bytes(b"")
+    (server.model / "MLmodel").write_text(BOOSTING.format(flavour="lightgbm", file="model.skops"))
+    with pytest.raises(DataRefused, match=r'not trusted.*mlflow\.lightgbm\.log_model\(\.\.\., .*="cloudpickle"\)'):
+        fetched()
+
+
 @pytest.mark.parametrize("content", ["flavors: [", "- a", "nothing: 1"])
 def test_a_description_that_cannot_be_read_is_refused(server, fetched, content):
     (server.model / "MLmodel").write_text(content)
@@ -223,6 +232,53 @@ def test_a_server_that_is_away_is_named_without_its_password(server, fetched):
 def test_an_artefact_that_is_not_there_is_named(server, fetched):
     with pytest.raises(DataRefused, match=r"rows\.csv cannot be fetched from MLflow"):
         fetched(artifact="rows.csv")
+
+
+def test_an_artefact_in_a_folder_of_the_run_is_found(server, fetched):
+    (server.run / "data sets").mkdir()
+    (server.run / "data sets" / "rows.csv").write_text("a,species\n")
+    assert fetched(artifact="data sets/rows.csv").reference.name == "rows.csv"
+
+
+# As MLflow 3.17's client says them.
+POOL = "API request to http://h/api failed with exception HTTPConnectionPool(host='h', port=1): Max retries exceeded"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "advice"),
+    [
+        (f'{POOL} (Caused by NewConnectionError("refused"))', "it refuses connections", "see that the server runs"),
+        (f"{POOL} (Caused by NameResolutionError('x'))", "its host is not known", "MLFLOW_TRACKING_URI names it"),
+        (f"{POOL} (Caused by ReadTimeoutError('x'))", "it does not answer in time", "see that the server runs"),
+        (f"{POOL} (Caused by ResponseError('too many 503 error responses'))", "answers with status 503", "see that"),
+        ("API request failed with error code 403 != 200. Body", "answers with status 403", "MLFLOW_TRACKING_PASSWORD"),
+        ("UNAUTHENTICATED: who", "UNAUTHENTICATED", "set MLFLOW_TRACKING_USERNAME"),
+        ("the response body was not in a valid JSON format. <html>", "another web page's", "MLFLOW_TRACKING_URI names"),
+    ],
+)
+def test_why_a_server_cannot_be_asked_is_said_in_few_words(server, fetched, said, reason, advice):
+    server.failure = Failure(said)
+    with pytest.raises(DataRefused, match=rf"cannot be fetched .*{reason}.*{advice}") as refusal:
+        fetched()
+    assert "HTTPConnectionPool" not in refusal.value.message
+
+
+def test_a_store_of_files_whose_client_is_missing_is_named(server, fetched):
+    server.failure = ModuleNotFoundError("No module named 'boto3'", name="boto3")
+    with pytest.raises(DataRefused, match="needs the module boto3: pip install"):
+        fetched()
+
+
+def test_without_an_address_the_message_says_what_to_set(server, fetched):
+    server.is_tracking_uri_set = lambda: False
+    with pytest.raises(DataRefused, match=r"MLFLOW_TRACKING_URI is not set: .*http://HOST:5000"):
+        fetched()
+
+
+def test_an_address_of_no_store_is_not_taken_for_a_model_that_is_missing(server, fetched):
+    server.failure = Failure(" Model registry functionality is unavailable", "INVALID_PARAMETER_VALUE")
+    with pytest.raises(DataRefused, match=r"cannot be fetched .*functionality is unavailable"):
+        fetched()
 
 
 def test_without_the_client_the_message_says_how_to_install_it(fetched, monkeypatch):
