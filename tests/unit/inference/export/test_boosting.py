@@ -141,6 +141,14 @@ def test_categories_of_catboost_are_answered_by_catboost(tmp_path):
     assert runtime.predict(rows).class_ids.tolist() == estimator.predict(frame).tolist()
 
 
+def test_a_lightgbm_regressor_of_few_trees_is_served_by_onnx_too(tmp_path):
+    rows, target = data("diabetes")
+    estimator = model("lightgbm", "Regressor").set_params(n_estimators=3).fit(rows, target)
+    manifest, runtime = published(tmp_path, estimator, rows, numeric_contract(rows))
+    assert manifest.runtime == "onnx", manifest.parity.reason
+    np.testing.assert_allclose(runtime.predict(rows).values, estimator.predict(rows), rtol=1e-5)
+
+
 def with_zeros() -> tuple[np.ndarray, np.ndarray]:
     """Rows with zeros, that the class depends on: a model that takes them for missing values learns it."""
     rows = np.random.default_rng(3).normal(size=(300, 2)).round(2)
