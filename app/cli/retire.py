@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
 def _require_one_way(args: argparse.Namespace) -> None:
     if args.keep is not None and (args.versions or args.undo):
         raise InvalidRequest("--keep chooses the versions itself: give it without names and without --undo")
+    if args.undo and not args.versions:
+        raise InvalidRequest("name the versions to bring back: `bakeoff models` shows which are retired")
     if args.keep is None and not args.versions:
         raise InvalidRequest("name the versions to retire, or say --keep N: `bakeoff models` lists them")
     if args.actor is not None and not (args.actor.isprintable() and 0 < len(args.actor) <= 64):

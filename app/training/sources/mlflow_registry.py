@@ -94,6 +94,9 @@ def fetch(uri: str, folder: Path, reference_artifact: str | None = None) -> Fetc
         got = _download(mlflow, reference_artifact, place, run_id=run_id, artifact_path=reference_artifact)
         # Without the folders of its path: the client says where it has put the file.
         reference = _inside(place, got, f"run {run_id}")
+        if reference.is_dir():
+            listed = ", ".join(sorted(file.name for file in reference.iterdir())[:5])
+            raise DataRefused(f"{reference_artifact} of run {run_id} is a folder: name a file in it ({listed})")
     flavours = described["flavors"]
     return FetchedModel(
         file=_model_file(folder / "model", flavours, uri),

@@ -114,6 +114,7 @@ def test_what_is_so_already_is_said_and_not_audited_again(store, capsys, command
     ("words", "complaint"),
     [
         ([], "name the versions to retire"),
+        (["--undo"], "name the versions to bring back"),
         (["--keep", "2", "v3"], "without names"),
         (["--keep", "2", "--undo"], "without --undo"),
         (["v9"], "there is no version 'v9'"),

@@ -79,7 +79,8 @@ class Server:
         if not (self.run / artifact_path).exists():
             raise Failure(f"no {artifact_path}")
         assert run_id == "r1"
-        return shutil.copy(self.run / artifact_path, dst_path)
+        copy = shutil.copytree if (self.run / artifact_path).is_dir() else shutil.copy
+        return copy(self.run / artifact_path, Path(dst_path) / Path(artifact_path).name)
 
     def log(self, file, content, form="skops", version="1.9.1", code=""):
         (self.model / Path(file).name).write_bytes(content)
@@ -238,6 +239,13 @@ def test_an_artefact_in_a_folder_of_the_run_is_found(server, fetched):
     (server.run / "data sets").mkdir()
     (server.run / "data sets" / "rows.csv").write_text("a,species\n")
     assert fetched(artifact="data sets/rows.csv").reference.name == "rows.csv"
+
+
+def test_a_folder_of_artefacts_is_refused_with_what_is_in_it(server, fetched):
+    (server.run / "data").mkdir()
+    (server.run / "data" / "rows.csv").write_text("a,species\n")
+    with pytest.raises(DataRefused, match=r"data of run r1 is a folder: name a file in it \(rows\.csv\)"):
+        fetched(artifact="data")
 
 
 # As MLflow 3.17's client says them.
