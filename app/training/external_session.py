@@ -6,8 +6,9 @@ no quality gate.
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -38,6 +39,7 @@ from app.training.external_probes import opened
 from app.training.external_reference import answerable_rows, as_fitted, columns_for, extra_columns, features_of_model
 from app.training.features import digest, examples_of, rows_of
 from app.training.findings import CHECKS, DataReport, Finding
+from app.training.fit import collect_user_warnings
 from app.training.session import Progress, PublishedVersion, SessionResult, assign_alias, require_free
 from app.training.sources.code_folder import code_files
 from app.training.sources.files import load_model
@@ -46,6 +48,8 @@ from app.training.task import Truth, rare_classes
 
 # The model was fitted elsewhere, so there is no seed of a split; the drift reference draws its sample with this one.
 _SEED = 0
+# Of names, which requests are matched by before; of categories, which columns that are open say.
+_IN_THE_REPORT = re.compile(r"X (does not have valid|has) feature names|Found unknown categories")
 # Float32 sums to 1 within this.
 _ROUNDED = 1e-3
 ReferenceIs: TypeAlias = Literal["holdout", "training", "unknown"]
@@ -106,11 +110,12 @@ def publish_external(request: PublishRequest, registry: ModelRegistry, progress:
         model, dataset = given.model, given.dataset
     reference = matched_reference(model, dataset)
     progress("answering the reference rows")
-    draft = external_draft(model, reference, request.version, request.reference_is)
+    with collect_user_warnings() as said:
+        draft = external_draft(model, reference, request.version, request.reference_is)
     draft = msgspec.structs.replace(draft, source=msgspec.structs.replace(draft.source, mlflow=given.mlflow))
     progress("publishing: converting to ONNX and measuring parity")
     manifest = publish(registry, model.estimator, draft)
-    warnings = (*given.warnings, *model.warnings, *_doubtful(model, reference))
+    warnings = (*given.warnings, *model.warnings, *_of_answering(said), *_doubtful(model, reference))
     warnings += _needed_where_served(registry, manifest)
     notes = reference_notes(manifest.version, DriftReference.from_json(draft.reference))
     published = PublishedVersion(manifest, assign_alias(registry, manifest.version), warnings, notes)
@@ -138,6 +143,11 @@ def _given(request: PublishRequest, folder: Path, progress: Progress) -> _Given:
         name = f"artefact {request.reference_artifact} of MLflow run {fetched.source.run_id}"
         dataset = msgspec.structs.replace(dataset, name=name)
     return _Given(model, dataset, fetched.source, fetched.warnings)
+
+
+def _of_answering(said: Sequence[str]) -> tuple[str, ...]:
+    """The warnings that the model gives while it answers, without those that the report has in its own words."""
+    return tuple(f"when it answers, the model warns: {text}" for text in said if not _IN_THE_REPORT.match(text))
 
 
 def _doubtful(model: ExternalModel, reference: Reference) -> tuple[str, ...]:

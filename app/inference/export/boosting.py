@@ -46,7 +46,7 @@ def _lightgbm(model: Any) -> onnx.ModelProto:
     if _takes_zeros_for_missing(model.booster_.model_to_string()):
         raise NotExportable("LightGBM takes zeros for missing values here (zero_as_missing), which no graph says")
     inputs = _inputs(model.n_features_in_)
-    # A regression adds up a few trees at a time in float32, and these sums in double. The converter fails on one such sum.
+    # A regression adds up a few trees at a time in float32, and these sums in double. A single sum is not converted.
     few = model.booster_.num_trees() <= _ADDED_IN_FLOAT
     split = None if few or hasattr(model, "predict_proba") else _ADDED_IN_FLOAT
     made: onnx.ModelProto = _tools("lightgbm").convert(

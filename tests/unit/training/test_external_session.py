@@ -1,3 +1,5 @@
+import warnings
+
 import joblib
 import msgspec
 import numpy as np
@@ -198,3 +200,18 @@ def test_probabilities_that_do_not_add_up_to_1_are_a_warning(registry, wanted):
     trained = publish_external(wanted(estimator, table()), registry, quiet)
     (warning,) = trained.versions[0].warnings
     assert "add up to 0.8 to 0.8 in a row, not to 1" in warning
+
+
+class Warns(DecisionTreeClassifier):
+    """A model of one's own that has something to say about rows, and a phrase of scikit-learn's about names."""
+
+    def predict(self, rows, check_input=True):
+        warnings.warn("sizes below 0 are guessed\nsecond line", stacklevel=1)
+        warnings.warn("X does not have valid feature names, but it was fitted with feature names", stacklevel=1)
+        return super().predict(rows)
+
+
+def test_what_a_model_warns_of_when_it_answers_is_shown_once(registry, wanted):
+    estimator = Warns().fit(table()[["size"]], table()["y"])
+    trained = publish_external(wanted(estimator, table()), registry, quiet)
+    assert trained.versions[0].warnings == ("when it answers, the model warns: sizes below 0 are guessed",)
