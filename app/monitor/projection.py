@@ -93,8 +93,20 @@ def step(
     """
     before = states.cursor(projection.name)
     page = log.page(begin if before == Cursor() else before, batch_rows, until)
-    if not len(page):
-        return 0
+    if len(page):
+        apply_page(projection, log, states, before, (page, in_order(page)))
+    return len(page)
+
+
+def apply_page(
+    projection: Projection,
+    log: EventReads,
+    states: DerivedStates,
+    before: Cursor,
+    read: tuple[LogPage, Sequence[Event]],
+) -> None:
+    """Process a page with its events, which follow on the cursor `before`. Raises `StoreUnavailable`."""
+    page, events = read
     reads = DerivedReads(
         states.states,
         states.users,
@@ -104,10 +116,9 @@ def step(
         log.first_configuration,
         log.layouts,
     )
-    changes = projection.apply(in_order(page), reads)
+    changes = projection.apply(events, reads)
     # False where another process has moved the cursor (a rebuild took the place): its state holds, ours is dropped.
     states.commit(projection.name, before, page.cursor, changes)
-    return len(page)
 
 
 def process_all(

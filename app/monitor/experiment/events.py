@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -160,13 +160,12 @@ class CorrectedFact(msgspec.Struct, frozen=True):
 
 
 Fact: TypeAlias = PredictionFact | FeedbackFact | JoinedFact | CorrectedFact
+Decodable: TypeAlias = PredictionLogged | FeedbackReceived | OutcomeJoined | OutcomeCorrected
+# Makes a fact of an event, the versions by ordinal, and the weights of its config revision.
+Decode: TypeAlias = Callable[[Decodable, Mapping[int, str], Mapping[str, float]], Fact]
 
 
-def fact_of(
-    event: PredictionLogged | FeedbackReceived | OutcomeJoined | OutcomeCorrected,
-    names: Mapping[int, str],
-    weights: Mapping[str, float],
-) -> Fact:
+def fact_of(event: Decodable, names: Mapping[int, str], weights: Mapping[str, float]) -> Fact:
     """The event decoded; `names` are the versions by ordinal, `weights` those of its config revision."""
     if isinstance(event, PredictionLogged):
         row = event.row

@@ -12,7 +12,7 @@ from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, Time
 from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
 from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
-from app.monitor.experiment.events import CorrectedFact, Fact, FeedbackFact, fact_of, marks_of_row
+from app.monitor.experiment.events import CorrectedFact, Decode, Fact, FeedbackFact, fact_of, marks_of_row
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
@@ -26,16 +26,22 @@ NAME = "experiment"
 
 
 class ExperimentProjection:
-    """A `Projection`. An event belongs to the experiment of its config revision, even after that experiment ended."""
+    """A `Projection`. An event belongs to the experiment of its config revision, even after that experiment ended.
+
+    `decode` makes a fact of an event, as `fact_of` does.
+    """
 
     name = NAME
+
+    def __init__(self, decode: Decode = fact_of) -> None:
+        self._decode = decode
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The changes to the experiments that `events` belong to, and to those whose reward windows have closed."""
         totals = _totals(reads)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
         configurations = reads.configurations({_epoch(event) for event in events} - {0})
-        parts = _parts(events, totals, configurations)
+        parts = _parts(events, totals, configurations, self._decode)
         applied = {name: _apply_to_one(name, part, totals.clock_us, reads) for name, part in parts.items()}
         changed = {name: one for name, one in applied.items() if one is not None}
         untouched = set(totals.waiting) - changed.keys()
@@ -62,7 +68,9 @@ class _Applied(NamedTuple):
     windows: Windows
 
 
-def _parts(events: Sequence[Event], totals: LogTotals, configurations: Mapping[int, Configuration]) -> dict[str, _Part]:
+def _parts(
+    events: Sequence[Event], totals: LogTotals, configurations: Mapping[int, Configuration], decode: Decode
+) -> dict[str, _Part]:
     """The events by experiment, with one part for each that waits for windows; counts them in `totals`."""
     parts = {experiment_id: _Part() for experiment_id in totals.waiting}
     for event in events:
@@ -71,7 +79,7 @@ def _parts(events: Sequence[Event], totals: LogTotals, configurations: Mapping[i
         _count(totals, event, configuration)
         if configuration is not None and not isinstance(event, TimePassed):
             part = parts.setdefault(configuration.experiment_id, _Part())
-            part.facts.append(fact_of(event, _names(configuration, totals.names), configuration.weights))
+            part.facts.append(decode(event, _names(configuration, totals.names), configuration.weights))
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
     return parts

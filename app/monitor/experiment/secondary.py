@@ -10,6 +10,7 @@ from app.domain.experiment import Configuration, SecondaryMetric
 from app.domain.log_event import Event
 from app.domain.monitor_state import Changes, ExperimentSummary
 from app.domain.report import MetricComparison, MetricReport, MetricVariant
+from app.monitor.experiment.events import Decode, fact_of
 from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
 from app.monitor.experiment.report import report_of
 from app.monitor.experiment.state import plan_of
@@ -27,14 +28,15 @@ def as_primary(configuration: Configuration, metric: SecondaryMetric) -> Configu
 class SecondaryProjection:
     """A `Projection` of the experiments in `metrics`, each with its metric as it was fixed there.
 
-    `touched` collects the ids of experiments that got events. There is no timeline of it.
+    `touched` collects the ids of experiments that got events. There is no timeline of it. `decode` makes a fact of an
+    event, as `fact_of` does.
     """
 
     name = NAME
 
-    def __init__(self, metrics: Mapping[str, SecondaryMetric]) -> None:
+    def __init__(self, metrics: Mapping[str, SecondaryMetric], decode: Decode = fact_of) -> None:
         self._metrics = metrics
-        self._experiments = ExperimentProjection()
+        self._experiments = ExperimentProjection(decode)
         self.touched: set[str] = set()
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:

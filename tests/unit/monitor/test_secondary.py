@@ -12,6 +12,7 @@ from app.monitor.projection import process_all
 from app.monitor.secondary import Register, SecondaryMetrics
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
+from app.store.event_log import EventLog
 from app.store.metric_states import MetricStates
 from tests.unit.monitor.small_log import SmallLog
 
@@ -204,6 +205,28 @@ def test_a_monitor_that_restarts_after_each_batch_gives_the_same_state(monitored
     while monitored.metrics.step():
         monitored.restart(3)
     assert monitored.state("cost") == expected
+
+
+def test_metrics_at_one_cursor_share_the_reading_of_a_page_and_one_that_is_behind_joins_them(monitored, monkeypatch):
+    monitored.show(RECALL, COST)
+    monitored.traffic(1)
+    monitored.catch_up()
+    monitored.show(RECALL, COST, BALANCED)
+    read = []
+
+    def page(log, cursor, limit, until, before=EventLog.page):
+        read.append(cursor)
+        monitored.log.random_traffic(1, seed=len(read))  # the log goes on between two reads
+        return before(log, cursor, limit, until)
+
+    monkeypatch.setattr(EventLog, "page", page)
+    reads = []
+    for _ in range(15):
+        read.clear()
+        monitored.metrics.step()
+        reads.append(len(read))
+    assert (reads[0], reads[-1]) == (2, 1)
+    assert len({monitored.space(name).cursor(NAME) for name in ("recall", "cost", "balanced_accuracy")}) == 1
 
 
 def test_a_failure_in_one_metric_stops_neither_the_others_nor_what_decides(monitored, monkeypatch):
