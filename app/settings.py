@@ -19,6 +19,9 @@ from app.tokens import Tokens, with_files
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
 _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
+# Litestream checkpoints the log at 1,000 pages. If a commit of ours does so beside it, the copy that it restores can be
+# corrupt. At 256 MiB one does: then Litestream has stopped, and the disk must not fill.
+_PAGES_BESIDE_LITESTREAM = 65_536
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_dir: Path = Path("models")
     data_dir: Path = Path("data")
     database_url: str | None = None
+    litestream_bucket: str | None = None
     shared_metrics: Path | None = None
     drain_file: Path | None = None
     workers: int = 2
@@ -74,7 +78,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def store_url(self) -> str:
         """The URL of the store, for SQLAlchemy."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}"
+        if self.database_url is not None:
+            return self.database_url
+        query = f"?checkpoint_pages={_PAGES_BESIDE_LITESTREAM}" if self.litestream_bucket else ""
+        return f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}{query}"
 
     @property
     def tokens(self) -> Tokens:
@@ -137,6 +144,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "model_dir": ("MODEL_DIR", environment.path),
     "data_dir": ("DATA_DIR", environment.path),
     "database_url": ("DATABASE_URL", environment.text_of),
+    "litestream_bucket": ("LITESTREAM_BUCKET", environment.text_of),
     "shared_metrics": ("METRICS_DIR", environment.path),
     "drain_file": ("DRAIN_FILE", environment.path),
     "workers": ("WEB_CONCURRENCY", environment.integer(1, 256)),

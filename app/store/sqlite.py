@@ -18,6 +18,7 @@ from app.store.statements import HEARTBEAT
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
 _PROGRAM_ERRORS = (IntegrityError, ProgrammingError, InterfaceError)
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the log is cut to this after a checkpoint; without it, it keeps its greatest size
+_CHECKPOINT_PAGES = "checkpoint_pages"
 
 
 def snapshot(source: Path, copy: Path) -> None:
@@ -94,8 +95,21 @@ def _size(path: Path) -> int:
         return 0
 
 
+def _checkpoint_pages(url: URL) -> int | None:
+    text = url.query.get(_CHECKPOINT_PAGES)
+    if text is None:
+        return None
+    if not isinstance(text, str) or not text.isdecimal():
+        raise SettingError("DATABASE_URL", f"{_CHECKPOINT_PAGES} must be a whole number")
+    return int(text)
+
+
 class SQLite:
-    """The kind of a `sqlite:` URL. Raises `SettingError` where that names no file."""
+    """The kind of a `sqlite:` URL. Raises `SettingError` where that names no file.
+
+    `?checkpoint_pages=N` in the URL: from how many pages of write-ahead log on a commit also checkpoints; without it,
+    SQLite's own 1,000.
+    """
 
     failures = (sqlite3.Error,)
     retry_after_s = 0.0
@@ -106,7 +120,8 @@ class SQLite:
         if url.database in (None, "", ":memory:") or str(url.database).startswith("file:"):
             reason = "the store must be a file that all processes share: sqlite:////path/to/file"
             raise SettingError("DATABASE_URL", reason)
-        self._url = url
+        self._checkpoint_pages = _checkpoint_pages(url)
+        self._url = url.difference_update_query([_CHECKPOINT_PAGES])
         self.file = Path(str(url.database))
         self.place = str(self.file)
 
@@ -128,6 +143,8 @@ class SQLite:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if access.durable else 'NORMAL'}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+            if self._checkpoint_pages is not None:
+                connection.execute(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}")
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

@@ -15,15 +15,16 @@ from tests.stack import output, resolved
 pytestmark = pytest.mark.docker
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SERVICES = ["alertmanager", "api", "edge", "grafana", "monitor", "postgres", "prometheus", "train", "ui"]
-ALWAYS = [service for service in SERVICES if service not in ("grafana", "postgres")]
+OPTIONAL = ["grafana", "litestream", "postgres"]
+SERVICES = sorted(["alertmanager", "api", "edge", "monitor", "prometheus", "train", "ui", *OPTIONAL])
+ALWAYS = [service for service in SERVICES if service not in OPTIONAL]
 FIXED_IN_THE_IMAGE = {"HOST", "MODEL_DIR", "DATA_DIR", "METRICS_DIR"}
 HOST_MB, HOST_NEEDS_MB = 2048, 350
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict]:
-    return resolved("--profile", "grafana", "--profile", "postgres")
+    return resolved(*(word for profile in OPTIONAL for word in ("--profile", profile)))
 
 
 def mb(service: dict) -> float:
@@ -112,6 +113,15 @@ def test_the_databases_password_reaches_those_who_use_it_and_nobody_else() -> No
         "postgres",
         "train",
     }
+
+
+def test_the_keys_to_the_bucket_reach_litestream_alone() -> None:
+    given = {"LITESTREAM_BUCKET": "logs", "LITESTREAM_ACCESS_KEY_ID": "sesame", "LITESTREAM_SECRET_ACCESS_KEY": "sesame"}
+    services = resolved("--profile", "litestream", **given)
+    assert {name for name, service in services.items() if "sesame" in str(service)} == {"litestream"}
+    # They leave checkpoints to Litestream.
+    writers = ("api", "monitor", "train")
+    assert {services[name]["environment"]["LITESTREAM_BUCKET"] for name in writers} == {"logs"}
 
 
 def test_the_dashboard_is_never_given_the_administrators_token() -> None:

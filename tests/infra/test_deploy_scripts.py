@@ -168,6 +168,43 @@ def test_a_restore_of_no_backup_stops_nothing(place: Path, text: bytes) -> None:
     assert not (place / "stopped").exists()
 
 
+def restored_from_litestream(place: Path, fails: str = "nothing") -> tuple[int, str, list[str]]:
+    """A restore with the log of the bucket, in which the command with `fails` fails: status, errors, what was run."""
+    calls = 'all="$*"; case "$*" in *" run "*|stop*|start*) echo "${all##* -T }" >>"$HERE/calls" ;; "ps -aq"*) echo 1 ;; *) ;; esac'
+    fake(place, "docker", f'{calls}; case "$*" in *"{fails}"*) exit 1 ;; *) ;; esac')
+    backup = words_of("restore.sh", place)[0]
+    done = run(place, "restore.sh", backup, "--force", "--log-from-litestream", LITESTREAM_BUCKET="logs")
+    return done.returncode, done.stderr, (place / "calls").read_text().splitlines()
+
+
+def test_the_log_of_the_bucket_takes_the_place_of_the_backups(place: Path) -> None:
+    _, _, calls = restored_from_litestream(place)
+    assert [line.split(" /data/.l")[0] for line in calls] == [
+        "stop -t 35 1 1 1 1",
+        "api rm -f",
+        "litestream restore -integrity-check full -o",
+        "api python -m app restore - --force",
+        "api mv",
+        "start 1 1 1 1",
+    ]
+
+
+def test_a_corrupt_log_in_the_bucket_changes_nothing(place: Path) -> None:
+    status, said, calls = restored_from_litestream(place, fails="litestream restore")
+    assert status == 1
+    assert "nothing was changed" in said
+    assert not [line for line in calls if "app restore" in line]
+    assert calls[-1] == "start 1 1 1 1"
+
+
+def test_litestream_without_a_bucket_stops_nothing(place: Path) -> None:
+    fake(place, "docker", 'case "$1" in stop) touch "$HERE/stopped" ;; ps) echo 1 ;; *) ;; esac')
+    done = run(place, "restore.sh", *words_of("restore.sh", place), "--force", "--log-from-litestream")
+    assert done.returncode == 1
+    assert "LITESTREAM_BUCKET is empty" in done.stderr
+    assert not (place / "stopped").exists()
+
+
 def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
     fake(place, "docker", WORKS)
     done = run(place, "rollback.sh")

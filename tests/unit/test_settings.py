@@ -21,6 +21,14 @@ def test_an_empty_variable_is_as_good_as_none():
     assert Settings.from_environ({"MODEL_V1_WEIGHT": "", "ADMIN_TOKEN": " "}).admin_token is None
 
 
+def test_checkpoints_of_the_log_are_left_to_litestream_where_it_is_used():
+    beside = Settings.from_environ({"DATA_DIR": "/data", "LITESTREAM_BUCKET": "logs"})
+    assert beside.store_url == "sqlite:////data/bakeoff.sqlite?checkpoint_pages=65536"
+    assert Settings.from_environ({"DATA_DIR": "/data"}).store_url == "sqlite:////data/bakeoff.sqlite"
+    server = {"LITESTREAM_BUCKET": "logs", "DATABASE_URL": "postgresql://h/n"}
+    assert Settings.from_environ(server).store_url == "postgresql://h/n"
+
+
 def test_the_ui_finds_the_api_at_its_port():
     assert Settings.from_environ({"API_PORT": "6000"}).api_url == "http://127.0.0.1:6000"
 

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from app.errors import StoreUnavailable
+from app.errors import SettingError, StoreUnavailable
 from app.store.engine import Database
 from app.store.kinds import DURABLE, RECORDING
 from tests.unit.store.stored_rows import SQLITE_ONLY
@@ -27,6 +27,20 @@ def test_only_durable_writes_pay_for_a_sync_each_and_all_use_the_write_ahead_log
     with database.begin(access) as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == synchronous
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+@pytest.mark.parametrize(("query", "pages"), [("", 1000), ("?checkpoint_pages=65536", 65536)])
+def test_checkpoints_can_be_left_to_another_program(tmp_path, query, pages):
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}{query}")
+    assert database.kind.file == tmp_path / "x.sqlite"
+    with database.begin(RECORDING) as connection:
+        assert connection.exec_driver_sql("PRAGMA wal_autocheckpoint").scalar() == pages
+    database.close()
+
+
+def test_a_number_of_pages_that_is_none_is_refused():
+    with pytest.raises(SettingError, match="checkpoint_pages must be a whole number"):
+        Database("sqlite:////tmp/x.sqlite?checkpoint_pages=many")
 
 
 def test_a_file_that_is_no_database_is_unavailable(database, path):
