@@ -21,9 +21,10 @@ from app.services.queries import doctor
 from app.services.queries.doctor import Diagnosis
 from app.settings import Settings
 from app.store.keys import FILE_NAME
+from app.store.stamps import Stamped, stamped_at_s
 
 if TYPE_CHECKING:
-    from app.store.kinds import Kind, StoreFacts
+    from app.store.kinds import StoreFacts
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 # Below this line requirements.txt lists what other packages need, which nobody has to mend by hand.
@@ -170,15 +171,12 @@ def _store(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("store", "broken", error.message, "correct DATABASE_URL")
         return
     folder = _existing_folder(kind.file or settings.data_dir / "any")
-    yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
-    yield from _condition(kind)
-
-
-def _condition(kind: Kind) -> Iterator[Diagnosis]:
-    at_us = now_us()
+    at_us, facts = now_us(), None
     try:
         facts = kind.examine(_CHECK_S)
+        yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free, facts.bytes_per_day if facts else None)
     except BakeoffError as error:
+        yield doctor.of_disk(str(folder), shutil.disk_usage(folder).free)
         of_file = "if it is damaged, stop the service and restore a backup: bakeoff restore"
         advice = of_file if kind.file else "start that server, or correct DATABASE_URL"
         yield Diagnosis("store", "broken", error.message, advice)
@@ -188,6 +186,15 @@ def _condition(kind: Kind) -> Iterator[Diagnosis]:
         yield doctor.of_clock(at_us, None)
         return
     yield from _of_facts(facts, kind.place, at_us)
+    yield doctor.of_backup(_age_s(settings, "backup", at_us))
+    archive_age_s = _age_s(settings, "archive", at_us)
+    if archive_age_s is not None:
+        yield doctor.of_archive(archive_age_s)
+
+
+def _age_s(settings: Settings, what: Stamped, at_us: int) -> float | None:
+    stamped_s = stamped_at_s(settings.data_dir, what)
+    return None if stamped_s is None else max(0.0, at_us / 1e6 - stamped_s)
 
 
 def _existing_folder(file: Path) -> Path:

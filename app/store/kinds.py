@@ -48,7 +48,8 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `complaint` is the finding of SQLite's check, which `finished` in time or did not, or the reason why a server
     cannot be the store. `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a
-    server). `risks` are settings of a server under which acknowledged data can be lost.
+    server). `risks` are settings of a server under which acknowledged data can be lost. `bytes_per_day` is how fast
+    SQLite's file grows at the rate of the last day.
     """
 
     complaint: str | None
@@ -58,6 +59,7 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     wal_bytes: int | None = None
     server: str | None = None
     risks: tuple[str, ...] = ()
+    bytes_per_day: float | None = None
 
 
 def unavailable(what: str, error: Exception) -> StoreUnavailable:

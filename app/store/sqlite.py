@@ -11,7 +11,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, InterfaceError, ProgrammingError
 
+from app.clock import now_us
 from app.errors import SettingError, StoreUnavailable
+from app.store.growth import bytes_per_day
 from app.store.kinds import Access, StoreFacts
 from app.store.statements import HEARTBEAT
 
@@ -61,6 +63,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
                     connection, "SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1"
                 ),
                 heartbeat_us=_newest(connection, "SELECT updated_at_us FROM monitor_state WHERE name = ?", HEARTBEAT),
+                bytes_per_day=bytes_per_day(connection, now_us()),
             )
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error

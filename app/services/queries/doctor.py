@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -16,9 +17,12 @@ LEAST_FREE_BYTES = 200 * 1024**2
 SCANT_FREE_BYTES = 2 * _GIB
 LARGEST_WAL_BYTES = 256 * 1024**2
 STALE_S = 30.0
+FEWEST_DAYS = 14.0
+OLDEST_BACKUP_DAYS, OLDEST_ARCHIVE_DAYS = 2.0, 3.0
 _TOLERATED_S = 5.0
 _EARLIEST_US = 1_735_689_600_000_000  # 2025-01-01: older than any release, so such a clock is wrong
 _US = 1_000_000
+_DAY_S = 86_400
 
 
 class Diagnosis(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,16 +143,41 @@ def of_registry(place: str, versions: int, served: int) -> Diagnosis:
     return Diagnosis("shelf", "ok", f"{served} of {versions} versions in {place} can be served")
 
 
-def of_disk(place: str, free_bytes: int) -> Diagnosis:
-    """The free disk space where the store grows."""
-    detail = f"{free_bytes / _GIB:.1f} GiB free at {place}"
+def of_disk(place: str, free_bytes: int, bytes_per_day: float | None = None) -> Diagnosis:
+    """The free disk space where the store grows, by `bytes_per_day` where that is known."""
+    detail, days = f"{free_bytes / _GIB:.1f} GiB free at {place}", math.inf
+    if bytes_per_day:
+        days = free_bytes / bytes_per_day
+        detail += f"; at the log's present rate, {bytes_per_day / _GIB:.3g} GiB a day, it is full in {days:,.0f} days"
     if free_bytes < LEAST_FREE_BYTES:
         return Diagnosis(
             "disk", "broken", detail, "free some space: without it nothing is recorded and feedback is rejected"
         )
     if free_bytes < SCANT_FREE_BYTES:
         return Diagnosis("disk", "warn", detail, "free some space soon, or move DATA_DIR")
+    if days < FEWEST_DAYS:
+        return Diagnosis("disk", "warn", detail, "archive older rows, or use a larger volume")
     return Diagnosis("disk", "ok", detail)
+
+
+def of_backup(age_s: float | None) -> Diagnosis:
+    """The age of the last backup; None where none was completed."""
+    advice = "bakeoff backup --to DIR every night, or docker/backup.sh, and a copy on another host"
+    if age_s is None:
+        return Diagnosis("backup", "warn", "no backup of these data was made", advice)
+    state: State = "warn" if age_s > OLDEST_BACKUP_DAYS * _DAY_S else "ok"
+    return Diagnosis("backup", state, f"the last one is {_age(age_s)} old", advice if state == "warn" else None)
+
+
+def of_archive(age_s: float) -> Diagnosis:
+    """The age of the last archive of older rows."""
+    late = age_s > OLDEST_ARCHIVE_DAYS * _DAY_S
+    advice = "archive the log again: the messages of what archived it say why that has ended" if late else None
+    return Diagnosis("archive", "warn" if late else "ok", f"the log was last archived {_age(age_s)} ago", advice)
+
+
+def _age(age_s: float) -> str:
+    return f"{age_s / 3600:.1f} hours" if age_s < 2 * _DAY_S else f"{age_s / _DAY_S:.1f} days"
 
 
 def of_wal(size_bytes: int) -> Diagnosis:

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -6,6 +7,8 @@ import sqlite3
 import pytest
 
 from app.cli import main
+from app.store.engine import Database
+from app.store.stamps import stamp
 from tests.postgres import PASSWORD
 
 _PORTS = ("API_PORT", "UI_PORT", "PROMETHEUS_PORT")
@@ -108,6 +111,19 @@ def test_without_the_deployments_key_no_key_is_made(consult, tmp_path):
     findings, status = consult(DATA_DIR=tmp_path / "other")
     assert (status, findings["shelf"]["state"]) == (1, "broken")
     assert not (tmp_path / "other").exists()
+
+
+def test_backups_and_archives_have_an_age_once_there_is_a_log(consult, tmp_path):
+    assert "backup" not in consult()[0]
+    database = Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")
+    database.probe()
+    database.close()
+    assert consult()[0]["backup"]["state"] == "warn"
+    stamp(tmp_path, "backup")
+    stamp(tmp_path, "archive")
+    os.utime(tmp_path / "archive.stamp", (1, 1))
+    findings, status = consult()
+    assert (status, findings["backup"]["state"], findings["archive"]["state"]) == (0, "ok", "warn")
 
 
 def test_a_store_that_is_no_database_is_broken(consult, tmp_path):

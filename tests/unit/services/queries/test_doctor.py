@@ -14,6 +14,14 @@ MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
         (doctor.of_disk("/", 10 * GIB), "ok"),
         (doctor.of_disk("/", GIB), "warn"),
         (doctor.of_disk("/", 10 * MIB), "broken"),
+        (doctor.of_disk("/", 10 * GIB, GIB / 2), "ok"),
+        (doctor.of_disk("/", 10 * GIB, GIB), "warn"),
+        (doctor.of_disk("/", 10 * GIB, 0.0), "ok"),
+        (doctor.of_backup(47 * 3600.0), "ok"),
+        (doctor.of_backup(49 * 3600.0), "warn"),
+        (doctor.of_backup(None), "warn"),
+        (doctor.of_archive(71 * 3600.0), "ok"),
+        (doctor.of_archive(73 * 3600.0), "warn"),
         (doctor.of_wal(4 * MIB), "ok"),
         (doctor.of_wal(GIB), "warn"),
         (doctor.of_integrity(None, True), "ok"),
@@ -40,6 +48,17 @@ MIB, GIB, NOW_US = 1024**2, 1024**3, 1_790_000_000_000_000
 def test_each_rule_has_its_thresholds_and_its_advice(finding, state):
     assert finding.state == state
     assert (finding.advice is None) is (state == "ok")
+
+
+def test_a_disk_says_in_how_many_days_it_is_full():
+    assert doctor.of_disk("/data", 10 * GIB, GIB / 2).detail == (
+        "10.0 GiB free at /data; at the log's present rate, 0.5 GiB a day, it is full in 20 days"
+    )
+
+
+def test_ages_are_hours_and_then_days():
+    assert "5.0 hours" in doctor.of_backup(5 * 3600.0).detail
+    assert "3.5 days" in doctor.of_backup(3.5 * 86_400).detail
 
 
 @pytest.mark.parametrize(
