@@ -33,6 +33,7 @@ from app.services.queries.disagreements import Disagreements, Wanted
 from app.store.disagreements import DisagreementTable
 from app.store.engine import Database
 from app.store.kinds import RECORDING
+from app.store.logged import last_number
 from app.store.predictions import PredictionLog
 from app.store.reports import ExperimentTable
 from tests.unit.monitor.small_log import SmallLog
@@ -43,7 +44,7 @@ CLASSES = ("a", "b", "c")
 _LABEL = text(
     "INSERT INTO feedback (prediction_id, kind, outcome, received_at_us, version_ordinal, epoch, counts, randomised, "
     "answer, user_hash, predictions_seen) VALUES (:id, 'actual', :label, 1, 1, :epoch, TRUE, TRUE, 0, 0, "
-    "(SELECT max(seq) FROM predictions))"
+    ":seen)"
 )
 
 
@@ -81,7 +82,7 @@ def fill(log: SmallLog, requests: int, every: int) -> None:
             if chance.random() < 0.8
         ]
         with log.database.begin(RECORDING) as connection:
-            connection.execute(_LABEL, labels)
+            connection.execute(_LABEL, [{**label, "seen": last_number(connection)} for label in labels])
 
 
 def monitored(log: SmallLog) -> tuple[float, float, int]:

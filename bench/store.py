@@ -28,7 +28,7 @@ from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests import postgres
-from tests.unit.store.stored_rows import logged
+from tests.unit.store.stored_rows import id_of, logged
 
 FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
 GROUPS = {"predictions in batches of 100": 100, "feedback, 1 per commit": 1, "feedback, 16 per commit": 16}
@@ -47,7 +47,7 @@ def work(url: str, what: str, seconds: float, writer: int, turn: str) -> int:
             if what.startswith("predictions"):
                 predictions.append([logged(writer * 10**9 + number) for number in numbers])
             else:
-                feedback.commit([[Outcome(f"{writer * 10**9 + number:064d}", "actual", 0, FACT)] for number in numbers])
+                feedback.commit([[Outcome(id_of(writer * 10**9 + number), "actual", 0, FACT)] for number in numbers])
         except StoreUnavailable:
             continue
         rows += group

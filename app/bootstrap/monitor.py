@@ -45,6 +45,7 @@ from app.store.kinds import StoreLock
 from app.store.metric_states import MetricStates
 from app.store.projections import NoticeState, ProjectionStore
 from app.store.reports import MonitorReads, ReportTable
+from app.store.rewriting import OldRows
 
 _LOG = logging.getLogger(__name__)
 # Projections that nobody waits for: one that begins on a long log does not make the monitor late.
@@ -171,6 +172,7 @@ class Monitor:
             prepare=self._prepare,
             behind={
                 "secondary metrics": self._secondary.step,
+                "old rows": OldRows(self._database).step,
                 **{name: work for name, work in steps.items() if name in _UNHURRIED},
             },
         )

@@ -41,9 +41,10 @@ from app.services.snapshot import CachedSnapshot
 from app.store.configurations import DecisionTable
 from app.store.disagreements import DisagreementTable
 from app.store.drift_reports import DriftTable
+from app.store.history import OwnKeys, PredictionHistory
 from app.store.host_files import SharedProgress
 from app.store.outcomes import FeedbackLog
-from app.store.predictions import OwnKeys, PredictionHistory, PredictionLog
+from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
 from app.store.reports import ExperimentTable, MonitorReads
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane

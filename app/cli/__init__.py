@@ -146,6 +146,11 @@ GROUPS = (
                 "restore a backup, while the service is stopped",
                 ("bakeoff restore backup.tar.gz", "bakeoff restore backup.tar.gz --force"),
             ),
+            "finish-migration": Command(
+                "app.cli.finish_migration",
+                "let the log of an earlier release become compact; there is no way back to that release",
+                ("bakeoff finish-migration", "bakeoff finish-migration --yes"),
+            ),
         },
     ),
 )

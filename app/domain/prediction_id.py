@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import hmac
 import struct
+import threading
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -18,7 +20,7 @@ import numpy as np
 from app.errors import UnknownPrediction
 
 FORMAT = 1
-ID_LENGTH = 64
+ID_LENGTH, RAW_LENGTH = 64, 48
 # The first 27 bytes of an id identify a prediction; without the signature, no outcome is accepted by them.
 SHORT_LENGTH = 36
 _BODY = struct.Struct(">7s4s3sBHIB6sd")
@@ -92,6 +94,7 @@ class Signer:
         self._keyed = blake2b(key=key[:64], digest_size=_TAG_BYTES)
         self._nonce = nonce
         self._counter = int.from_bytes(blake2b(nonce, digest_size=3).digest(), "big")
+        self._lock = threading.Lock()
 
     def sign_all(
         self,
@@ -130,8 +133,7 @@ class Signer:
             parts.append(tag.digest())
             flags = flags_of_the_rest
         # All ids in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
-        text = base64.b64encode(b"".join(parts), b"-_").translate(_TO_SORTED).decode("ascii")
-        return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
+        return texts_of_ids(b"".join(parts))
 
     def verify(self, prediction_id: str) -> ServedFact:
         """The facts that the id asserts. Raises `UnknownPrediction` if this deployment did not sign it."""
@@ -153,10 +155,44 @@ class Signer:
         )
 
     def _reserve(self, count: int) -> int:
-        # Threads of one worker share the counter; a rare race repeats numbers only within one microsecond.
-        start = self._counter
-        self._counter = (start + count) & 0xFFFFFF
+        # The log knows a prediction by time, nonce and counter: threads must not get the same numbers.
+        with self._lock:
+            start = self._counter
+            self._counter = (start + count) & 0xFFFFFF
         return start
+
+
+def raw_ids(ids: Sequence[str]) -> bytes | None:
+    """The ids' bytes, `RAW_LENGTH` each, one behind the other; None unless `texts_of_ids` gives each of them back."""
+    text = "".join(ids)
+    if len(text) != len(ids) * ID_LENGTH or not text.isascii() or any(len(each) != ID_LENGTH for each in ids):
+        return None
+    try:
+        raw = base64.b64decode(text.encode("ascii").translate(_FROM_SORTED), b"-_", validate=True)
+    except ValueError:
+        return None
+    return raw if _text(raw) == text else None  # characters outside the alphabet may have been read as others
+
+
+def texts_of_ids(raw: bytes) -> list[str]:
+    """The ids with these bytes, `RAW_LENGTH` each."""
+    text = _text(raw)
+    return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
+
+
+def served_at_bytes(at_us: int) -> bytes:
+    """What the bytes of an id that was served at this time (µs since 1970) begin with: 7 bytes that sort by time."""
+    return min(max(at_us, 0), 2**56 - 1).to_bytes(7, "big")
+
+
+def raw_bounds(beginning: str) -> tuple[bytes, bytes] | None:
+    """The least and the greatest bytes of ids that begin with this text; None where no id does."""
+    ends = [raw_ids([beginning.ljust(ID_LENGTH, each)]) for each in (chr(_SORTED[0]), chr(_SORTED[-1]))]
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw, b"-_").translate(_TO_SORTED).decode("ascii")
 
 
 def user_hash(salt: bytes, user_id: str) -> int:

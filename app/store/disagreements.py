@@ -12,8 +12,8 @@ from app.domain.disagreement import KEPT, MOST_COUNTED, PairSeen, Won
 from app.domain.monitor_state import Changes
 from app.services.queries.disagreements import ListedRow
 from app.store.engine import Database
+from app.store.history import PredictionHistory
 from app.store.kinds import READING
-from app.store.predictions import PredictionHistory
 from app.store.statements import statements
 
 

@@ -107,4 +107,4 @@ def _append(connection: Connection, version: str, pending: PendingAcknowledgemen
     }
     seq = connection.execute(text(statements("decisions")["append"]), entry).scalar_one()
     values = {"seq": seq, "version": version, "at_us": pending.at_us}
-    connection.execute(text(statements("drift")["acknowledge"]), values)
+    connection.execute(text(statements("drift", connection.dialect.name)["acknowledge"]), values)

@@ -23,8 +23,10 @@ from app.domain.log_event import (
 )
 from app.domain.monitor_state import ExperimentSummary
 from app.store.engine import Database
+from app.store.forms import StoredRow
 from app.store.kinds import MONITORING, READING
 from app.store.layouts import LayoutReads
+from app.store.logged import LoggedRows, newest_served_at_us
 from app.store.statements import statements
 
 
@@ -34,6 +36,7 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._layouts = LayoutReads(database)
+        self._rows = LoggedRows()
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
         """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot.
@@ -42,15 +45,18 @@ class EventLog:
         """
         end = until or Cursor(EVERY, EVERY, EVERY, EVERY)
         with self._database.begin(READING) as connection:
-            predictions = _after(connection, "predictions", cursor.predictions, end.predictions, limit)
-            outcomes = _after(connection, "outcomes", cursor.outcomes, end.outcomes, limit)
+            predictions = self._rows.after(connection, cursor.predictions, end.predictions, limit)
+            outcomes = _outcomes(connection, cursor.outcomes, end.outcomes, limit)
             beats = _heartbeats(connection, cursor.heartbeats, end, limit)
             corrected = _corrections(connection, cursor.corrections, end, limit)
             # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.
             found = consumable(
                 Found([*map(_prediction, predictions)], [*map(_outcome, outcomes)], beats, corrected), limit
             )
-            return _page(connection, found, cursor)
+            subjects = _subjects(connection, found.corrections)
+            joined = {outcome.prediction_id for outcome in (*found.outcomes, *subjects.values())}
+            known = {row.prediction_id: row for row in map(_prediction, self._rows.of_ids(connection, joined))}
+            return _page(connection, found, cursor, subjects, known)
 
     def newest_correction(self) -> int:
         """The seq of the newest correction, 0 where there is none. One indexed read."""
@@ -106,20 +112,26 @@ class HeartbeatLog:
     def newest_event_us(self) -> int:
         """The time of the newest prediction, outcome or heartbeat, µs since 1970; 0 in an empty log."""
         with self._database.begin(READING) as connection:
-            return int(connection.execute(text(statements("monitor")["newest_event"])).scalar_one())
+            others = int(connection.execute(text(statements("monitor")["newest_event"])).scalar_one())
+            return max(others, newest_served_at_us(connection) or 0)
 
     def append(self) -> None:
         """Note that it is now this late, behind everything that is in the log."""
         # Under the write lock, which makes its place exact.
         with self._database.begin(MONITORING) as connection:
-            connection.execute(text(statements("monitor")["append_heartbeat"]), {"at_us": self._now_us()})
+            statement = statements("monitor", connection.dialect.name)["append_heartbeat"]
+            connection.execute(text(statement), {"at_us": self._now_us()})
 
 
-def _page(connection: Connection, found: Found, before: Cursor) -> LogPage:
-    """What was found after `before`, with what it joins."""
+def _page(
+    connection: Connection,
+    found: Found,
+    before: Cursor,
+    subjects: dict[tuple[str, str], OutcomeRow],
+    known: dict[str, PredictionRow],
+) -> LogPage:
+    """What was found after `before`, with what it joins: the outcomes that were corrected, and the predictions."""
     early = _early(connection, found.predictions)
-    subjects = _subjects(connection, found.corrections)
-    known = _known(connection, (*found.outcomes, *subjects.values()))
     outcomes: Sequence[OutcomeRow] = found.outcomes
     if _newest_correction(connection):
         corrections = _all_corrections(connection, (outcome.prediction_id for outcome in (*outcomes, *early)))
@@ -193,8 +205,8 @@ def _subjects(connection: Connection, corrections: Sequence[CorrectionRow]) -> d
     return {(row.prediction_id, row.kind): row for row in rows}
 
 
-def _after(connection: Connection, table: str, after: int, until: int, limit: int) -> Sequence[Any]:
-    query = f"{statements('monitor')[table]} {statements('monitor')['after']}"
+def _outcomes(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
+    query = f"{statements('monitor')['outcomes']} {statements('monitor')['after']}"
     return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
 
 
@@ -218,18 +230,8 @@ def _early(connection: Connection, rows: Sequence[PredictionRow]) -> tuple[Outco
     return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
 
 
-def _known(connection: Connection, outcomes: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
-    """The logged predictions of these outcomes, by prediction id."""
-    if not outcomes:
-        return {}
-    rows = map(_prediction, _of_ids(connection, "predictions", (outcome.prediction_id for outcome in outcomes)))
-    return {row.prediction_id: row for row in rows}
-
-
-def _prediction(row: Any) -> PredictionRow:
-    values = list(row)
-    values[8], values[9] = bool(values[8]), bool(values[9])  # SQLite gives 0 and 1
-    return PredictionRow(*values)
+def _prediction(row: StoredRow) -> PredictionRow:
+    return PredictionRow(*row[:-1])  # all but the request's id
 
 
 def _outcome(row: Any) -> OutcomeRow:

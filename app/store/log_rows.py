@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict, replace
-from sqlalchemy import text
+from msgspec.structs import replace
+from sqlalchemy import Connection, text
 
 from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
+from app.domain.log_event import EVERY
 from app.services.export.rows import Answer, LogOutcome, LogRow, Position, RowCount, RowForm, Selection
 from app.store.engine import Database
 from app.store.event_log import EventLog
+from app.store.forms import StoredRow
 from app.store.kinds import READING
 from app.store.layouts import LayoutReads
+from app.store.logged import LoggedRows
 from app.store.statements import statements
 
 _LISTS = msgspec.json.Decoder(list[list[Any]])
 _ANSWERS = msgspec.json.Decoder(list[dict[str, Answer]])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _NUMBER = msgspec.json.Decoder(int | float)
-# The columns of the statement `rows` that are decoded; those before them are fields of `LogRow` as they are.
-_COUNTS, _USER, _ACTUAL, _FEATURES = 10, 12, 15, 19
-_Known = tuple[int | float | None, int | None, float | None, int | None]
-_NONE: _Known = (None, None, None, None)
+_Row = dict[str, Any]
+_NONE: _Row = dict.fromkeys(("actual", "actual_at_us", "reward", "reward_at_us"))
+# Whether an outcome or a correction holds for a prediction with this seq.
+_Holds = Callable[[Any, int], bool]
 
 
 class LogRows:
@@ -35,15 +38,19 @@ class LogRows:
         self._database = database
         self._layouts = LayoutReads(database)
         self._events = EventLog(database)
+        self._rows = LoggedRows()
 
     def ends(self) -> tuple[int, Position]:
         """The seq of the first prediction, and the position of the log's end."""
-        [(first, *end)] = self._read(statements("log")["ends"], {})
-        return first, Position(*end)
+        with self._database.begin(READING) as connection:
+            ends = connection.execute(text(statements("log")["ends"])).one()
+        first = min((each for each in (ends.first_old, ends.first_packed) if each is not None), default=1)
+        return first, Position(max(ends.last_old or 0, ends.last_packed or 0), ends.outcomes, ends.corrections)
 
     def counts(self, after: int, until: int, selection: Selection) -> list[RowCount]:
         """The forms of the selected rows with seqs above `after` and up to `until`, and how many have each."""
-        found = self._read(statements("log")["counts"], {"after": after, "until": until, **asdict(selection)})
+        with self._database.begin(READING) as connection:
+            found = self._rows.counts(connection, after, until, selection)
         layouts = self._known_layouts(layout for _, layout, _, _ in found)
         return [
             RowCount(RowForm(version, None if layout is None else layouts[layout]), epoch, number)
@@ -52,12 +59,12 @@ class LogRows:
 
     def rows(self, after: int, until: int, end: Position, selection: Selection) -> list[LogRow]:
         """The selected rows with seqs above `after` and up to `until`, with their outcomes as of `end`."""
-        values = {"after": after, "until": until, "outcomes": end.outcomes, **asdict(selection)}
-        rows = self._decoded(self._read(statements("log")["rows"], values))
-        if not end.corrections:
-            return rows
-        span = {"after": after, "until": until, "corrections": end.corrections}
-        return _corrected(rows, self._read(statements("log")["corrected"], span))
+        with self._database.begin(READING) as connection:
+            rows = self._rows.selected(connection, after, until, selection)
+            known = _known(connection, rows, lambda outcome, _: outcome.seq <= end.outcomes)
+            corrected = _corrections(connection, rows, lambda each, _: each.seq <= end.corrections)
+            experiments = _experiments(connection, rows)
+        return _corrected(self._decoded(rows, known, experiments), corrected)
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
         """Up to `limit` predictions, outcomes and corrections each after a position, of one snapshot.
@@ -66,17 +73,16 @@ class LogRows:
         """
         named = statements("log")
         with self._database.begin(READING) as connection:
-            values = {"after": after.predictions, "limit": limit}
-            rows = connection.execute(text(named["new_rows"]), values).all()
+            rows = self._rows.after(connection, after.predictions, EVERY, limit)
+            known = _known(connection, rows, _came_first)
+            early = _corrections(connection, rows, _came_first)
+            experiments = _experiments(connection, rows)
             values = {"after": after.outcomes, "limit": limit}
             outcomes = connection.execute(text(named["outcomes"]), values).all()
             values = {"after": after.corrections, "limit": limit}
             corrections = connection.execute(text(named["corrections"]), values).all()
-            early = connection.execute(
-                text(named["corrected"]),
-                {"after": after.predictions, "until": rows[-1].seq if rows else after.predictions, "corrections": None},
-            ).all()
-        return _corrected(self._decoded(rows), early), [_outcome(row) for row in (*outcomes, *corrections)]
+        new = _corrected(self._decoded(rows, known, experiments), early)
+        return new, [_outcome(row) for row in (*outcomes, *corrections)]
 
     def configurations(self, epochs: Iterable[int]) -> Mapping[int, Configuration]:
         """The configurations of these revisions, by revision; unknown ones are left out."""
@@ -86,58 +92,99 @@ class LogRows:
         """The ids of all experiments, newest first."""
         return [each.id for each in self._events.experiments()]
 
-    def _read(self, query: str, values: Mapping[str, object]) -> Sequence[Any]:
-        with self._database.begin(READING) as connection:
-            return connection.execute(text(query), values).all()
-
     def _known_layouts(self, ids: Iterable[int | None]) -> Mapping[int, LoggedLayout]:
         wanted = {each for each in ids if each is not None}
         known = self._layouts.layouts(wanted) if wanted else {}
         # A layout that is not there has no names; the contract of the version would give wrong ones.
         return {each: known.get(each, LoggedLayout(each, ())) for each in wanted}
 
-    def _decoded(self, rows: Sequence[Any]) -> list[LogRow]:
-        """What the rows hold; the only place that knows how."""
+    def _decoded(
+        self, rows: Sequence[StoredRow], known: Mapping[str, _Row], experiments: Mapping[int, str]
+    ) -> list[LogRow]:
+        """What the rows hold, with what is known of them: by prediction id, and by config revision."""
         if not rows:
             return []
-        features = _LISTS.decode(f"[{','.join([row[_FEATURES] for row in rows])}]")
-        answers = _ANSWERS.decode(f"[{','.join([row[_FEATURES + 1] for row in rows])}]")
-        layouts = self._known_layouts({row[-1] for row in rows})
+        features = _LISTS.decode(f"[{','.join([row.features for row in rows])}]")
+        answers = _ANSWERS.decode(f"[{','.join([row.answers for row in rows])}]")
+        layouts = self._known_layouts({row.layout for row in rows})
         return [
             LogRow(
-                *[
-                    *row[:_COUNTS],
-                    bool(row[_COUNTS]),  # SQLite gives 0 and 1
-                    bool(row[_COUNTS + 1]),
-                    *row[_USER:_ACTUAL],
-                    *_outcomes(*row[_ACTUAL:_FEATURES]),
-                    values,
-                    given,
-                    *[() if names is None else _NAMES.decode(names) for names in row[-3:-1]],
-                    None if row[-1] is None else layouts[row[-1]],
-                ]
+                row.seq,
+                row.prediction_id,
+                row.served_at_us,
+                row.request_id,
+                row.epoch,
+                experiments.get(row.epoch),
+                row.version,
+                row.chosen,
+                row.assignment,
+                row.propensity,
+                row.counts,
+                row.synthetic,
+                row.user_hash,
+                row.latency_us,
+                row.own_key,
+                **(known.get(row.prediction_id) or _NONE),
+                features=values,
+                answers=given,
+                failed=() if row.failed is None else _NAMES.decode(row.failed),
+                lacking=() if row.lacking is None else _NAMES.decode(row.lacking),
+                layout=None if row.layout is None else layouts[row.layout],
             )
             for row, values, given in zip(rows, features, answers, strict=True)
         ]
 
 
-def _outcomes(actual: str | None, actual_at_us: int | None, reward: str | None, reward_at_us: int | None) -> _Known:
-    if actual is None and reward is None:
-        return _NONE
-    label = None if actual is None else _NUMBER.decode(actual)
-    return label, actual_at_us, None if reward is None else float(_NUMBER.decode(reward)), reward_at_us
+def _known(connection: Connection, rows: Sequence[StoredRow], holds: _Holds) -> dict[str, _Row]:
+    """The outcomes of rows that hold, by prediction id."""
+    found: dict[str, _Row] = {}
+    seqs = {row.prediction_id: row.seq for row in rows}
+    for each in _of_ids(connection, "of_ids", seqs):
+        if holds(each, seqs[each.prediction_id]):
+            number = _NUMBER.decode(each.outcome)
+            values = {each.kind: number if each.kind == "actual" else float(number)}
+            own = found.setdefault(each.prediction_id, dict(_NONE))
+            own.update({**values, f"{each.kind}_at_us": each.received_at_us})
+    return found
 
 
-def _corrected(rows: list[LogRow], corrections: Sequence[Any]) -> list[LogRow]:
+def _corrections(connection: Connection, rows: Sequence[StoredRow], holds: _Holds) -> dict[str, _Row]:
+    """What the corrections of rows that hold say last, by prediction id."""
+    if connection.execute(text(statements("log")["any_correction"])).first() is None:
+        return {}
+    found: dict[str, _Row] = {}
+    seqs = {row.prediction_id: row.seq for row in rows}
+    for each in _of_ids(connection, "corrections_of_ids", seqs):
+        if holds(each, seqs[each.prediction_id]):
+            number = _NUMBER.decode(each.outcome)
+            values = {each.kind: number if each.kind == "actual" else float(number)}
+            own = found.setdefault(each.prediction_id, {})
+            own.update({**values, f"{each.kind}_corrected_at_us": each.corrected_at_us})
+    return found
+
+
+def _came_first(row: Any, seq: int) -> bool:
+    """Whether a row was written before the prediction with this seq, which it is of."""
+    return bool(row.predictions_seen < seq)
+
+
+def _of_ids(connection: Connection, statement: str, ids: Iterable[str]) -> Sequence[Any]:
+    query = text(statements("log", connection.dialect.name)[statement])
+    return connection.execute(query, {"ids": msgspec.json.encode([*ids]).decode()}).all()
+
+
+def _experiments(connection: Connection, rows: Sequence[StoredRow]) -> dict[int, str]:
+    epochs = msgspec.json.encode(sorted({row.epoch for row in rows})).decode()
+    query = text(statements("predictions", connection.dialect.name)["experiments"])
+    return {row.epoch: row.experiment_id for row in connection.execute(query, {"epochs": epochs})}
+
+
+def _corrected(rows: list[LogRow], corrections: Mapping[str, _Row]) -> list[LogRow]:
     """The rows with the last value of each outcome that was corrected."""
     if not corrections:
         return rows
-    changes: dict[int, dict[str, Any]] = {}
-    for seq, kind, value, at_us in corrections:
-        number = _NUMBER.decode(value)
-        number = number if kind == "actual" else float(number)
-        changes.setdefault(seq, {}).update({kind: number, f"{kind}_corrected_at_us": at_us})
-    return [replace(row, **changes[row.seq]) if row.seq in changes else row for row in rows]
+    changed = ((row, corrections.get(row.prediction_id)) for row in rows)
+    return [replace(row, **values) if values else row for row, values in changed]
 
 
 def _outcome(row: Any) -> LogOutcome:

@@ -154,7 +154,7 @@ def _audited(connection: Connection, actor: str, corrections: Sequence[_Correcti
 
 
 def _number(connection: Connection, statement: str) -> int:
-    return int(connection.execute(text(statements("feedback")[statement])).scalar_one())
+    return int(connection.execute(text(statements("feedback", connection.dialect.name)[statement])).scalar_one())
 
 
 def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> _Known:

@@ -1,11 +1,12 @@
-"""The log of predictions: appended in batches, never changed, and read by page for the history."""
+"""Writes predictions to the log, in batches: appended, never changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
@@ -13,30 +14,37 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
-from app.services.ports import KEY_DAYS, LoggedPrediction
-from app.services.queries.history import Name, NameKind, Place
-from app.services.queries.logged_answers import LoggedAnswer, LoggedCorrection
+from app.services.ports import LoggedPrediction
 from app.store.engine import Database
-from app.store.kinds import READING, RECORDING
-from app.store.layouts import LayoutReads, LayoutWrites
-from app.store.statements import in_dialect, statements
+from app.store.forms import Form, FormWrites, KnownForm, StoredRow
+from app.store.kinds import RECORDING
+from app.store.layouts import LayoutWrites
+from app.store.logged import LoggedRows
+from app.store.packing import PackedRow, Packer
+from app.store.postgres.weeks import Weeks
+from app.store.statements import statements
+from app.store.unpacking import RawRow, unpacked
 
 _COLUMNS = LoggedPrediction.__struct_fields__
 _LAYOUT = _COLUMNS.index("layout")
-_DAY_US = 86_400 * 1_000_000
-_NAMED: Mapping[NameKind, str] = {
-    # By its beginning: readers may get ids without the signature. No character of an id comes behind the tilde.
-    "prediction_id": "p.prediction_id >= :name AND p.prediction_id < :name || '~'",
-    "own_key": "p.own_key = :name",
-    "request_id": "p.request_id = :name",
-}
-# 18 columns × 55 rows stay below 999 bound values, the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER
-# before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
-_ROWS_PER_STATEMENT = 55
+# The columns of a row in the order of `StoredRow`, behind its seq.
+_STORED = [_COLUMNS.index(name) for name in StoredRow._fields[1:]]
+_PACKED_COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
+# Rows × columns (18, and 7 of a packed row) stay below 999 bound values, the lowest limit of any SQLite build
+# (SQLITE_MAX_VARIABLE_NUMBER before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
+_ROWS_PER_STATEMENT, _PACKED_PER_STATEMENT = 55, 70
+
+
+class _Ends(NamedTuple):
+    """The log before rows are appended: whether they are packed, the last number, and whether it has old rows."""
+
+    packed: bool
+    last: int
+    old: bool
 
 
 class PredictionLog:
-    """Appends to `predictions`; the columns are the fields of `LoggedPrediction`, in order. For one thread.
+    """Appends to the log; for one thread.
 
     A row's layout is the id of one in `layouts`, which has it before anybody sees the row.
     """
@@ -44,6 +52,7 @@ class PredictionLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._layouts = LayoutWrites()
+        self._packed = PackedWrites()
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add `rows` in one transaction; rows whose id is in the log already are ignored, so a retry is always safe.
@@ -53,10 +62,105 @@ class PredictionLog:
         """
         if not rows:
             return
+        forms: Mapping[Form, KnownForm] = {}
         with self._database.begin(RECORDING) as connection:
             layouts = self._layouts.put(connection, (row.layout for row in rows))
-            _APPEND[connection.dialect.name](connection, rows)
+            ends = _ends(connection)
+            if ends.packed:
+                numbered = enumerate(_values(rows), start=ends.last + 1)
+                stored = [StoredRow(seq, *[values[at] for at in _STORED]) for seq, values in numbered]
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text(statements("logged")["reserve"]), {"last": stored[-1].seq})
+                forms = self._packed.append(connection, stored, among_old=ends.old)
+            else:
+                _APPEND[connection.dialect.name](connection, rows)
         self._layouts.committed(layouts)
+        self._packed.committed(forms)
+
+
+class PackedWrites:
+    """Writes rows that have their numbers, packed where they can be. For one thread, under the write lock."""
+
+    def __init__(self) -> None:
+        self._packer = Packer()
+        self._forms = FormWrites()
+        self._rows = LoggedRows()
+        self._weeks = Weeks()
+
+    def append(self, connection: Connection, rows: Sequence[StoredRow], *, among_old: bool) -> Mapping[Form, KnownForm]:
+        """Add the rows that are not in the log yet; returns their forms, for `committed`.
+
+        `among_old`: whether the log may have them in `predictions`.
+        """
+        if among_old:
+            known = _known_old(connection, rows)
+            rows = [row for row in rows if row.prediction_id not in known]
+        packed = self._packer.packed(rows)
+        forms = self._append_packed(connection, rows, packed)
+        if len(packed) < len(rows):
+            places = {row.place for row in packed}
+            self._append_old(connection, [row for place, row in enumerate(rows) if place not in places])
+        return forms
+
+    def take_over(self, connection: Connection, rows: Sequence[StoredRow]) -> Mapping[Form, KnownForm]:
+        """Replace rows of `predictions` by packed ones of the same numbers; returns their forms, for `committed`.
+
+        Rows that would not come back as they are stay, and those that `log` has already go.
+        """
+        packed = [row for row in self._packer.packed(rows) if _comes_back(rows[row.place], row)]
+        known = {row.prediction_id for row in self._rows.packed_of_ids(connection, [row.prediction_id for row in rows])}
+        packed = [row for row in packed if rows[row.place].prediction_id not in known]
+        forms = self._append_packed(connection, rows, packed)
+        gone = {row.place for row in packed}
+        seqs = msgspec.json.encode(
+            [row.seq for place, row in enumerate(rows) if place in gone or row.prediction_id in known]
+        ).decode()
+        connection.execute(text(statements("logged", connection.dialect.name)["remove_old"]), {"seqs": seqs})
+        return forms
+
+    def _append_packed(
+        self, connection: Connection, rows: Sequence[StoredRow], packed: Sequence[PackedRow]
+    ) -> Mapping[Form, KnownForm]:
+        forms = self._forms.put(connection, {row.form for row in packed})
+        if connection.dialect.name == "postgresql":
+            self._weeks.ensure(connection, (row.key for row in packed))
+        values = [_packed_values(rows[row.place], row, forms[row.form]) for row in packed]
+        _APPEND_PACKED[connection.dialect.name](connection, values)
+        return forms
+
+    def committed(self, forms: Mapping[Form, KnownForm]) -> None:
+        """Note that the transaction in which `append` or `take_over` gave these was committed."""
+        if forms:
+            self._forms.committed(forms)
+            self._weeks.committed()
+
+    def _append_old(self, connection: Connection, rows: Sequence[StoredRow]) -> None:
+        known = {row.prediction_id for row in self._rows.of_ids(connection, [row.prediction_id for row in rows])}
+        values = [row._asdict() for row in rows if row.prediction_id not in known]
+        if values:
+            with _own_errors():
+                connection.execute(text(statements("logged")["append_old"]), values)
+
+
+def _ends(connection: Connection) -> _Ends:
+    row = connection.execute(text(statements("logged", connection.dialect.name)["ends"])).one()
+    return _Ends(bool(row.packed), row.last, bool(row.old))
+
+
+def _known_old(connection: Connection, rows: Sequence[StoredRow]) -> set[str]:
+    query = text(statements("logged", connection.dialect.name)["known_old"])
+    ids = msgspec.json.encode([row.prediction_id for row in rows]).decode()
+    return set(connection.execute(query, {"ids": ids}).scalars())
+
+
+def _comes_back(row: StoredRow, packed: PackedRow) -> bool:
+    """Whether the row is the same after it was packed."""
+    given = RawRow(row.seq, packed.key, 1, row.own_key, packed.body)
+    return unpacked([given], {1: packed.form}) == [row]
+
+
+def _packed_values(row: StoredRow, packed: PackedRow, form: KnownForm) -> tuple[Any, ...]:
+    return (row.seq, packed.key, form.version, form.id, packed.request_key, row.own_key, packed.body)
 
 
 def _values(rows: Iterable[LoggedPrediction]) -> Iterable[tuple[Any, ...]]:
@@ -71,24 +175,45 @@ def _with_id(values: tuple[Any, ...], layout: LoggedLayout) -> tuple[Any, ...]:
 def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
     for start in range(0, len(rows), _ROWS_PER_STATEMENT):
         some = rows[start : start + _ROWS_PER_STATEMENT]
-        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(_values(some))))
+        statement = _insert("predictions", "append", len(_COLUMNS), "prediction_id", len(some))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(_values(some))))
+
+
+def _append_packed_values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    for start in range(0, len(rows), _PACKED_PER_STATEMENT):
+        some = rows[start : start + _PACKED_PER_STATEMENT]
+        statement = _insert("logged", "append_packed", len(some[0]), "id", len(some))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
 
 
 @cache
-def _insert(rows: int) -> str:
+def _insert(concern: str, name: str, columns: int, key: str, rows: int) -> str:
     """The statement that appends `rows` rows."""
     # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside a busy request thread
     # each row would wait a whole switch interval (5 ms) to get it back.
-    row = f"({', '.join('?' * len(_COLUMNS))})"
-    return f"{statements('predictions')['append']} {', '.join([row] * rows)} ON CONFLICT (prediction_id) DO NOTHING"
+    row = f"({', '.join('?' * columns)})"
+    return f"{statements(concern)[name]} {', '.join([row] * rows)} ON CONFLICT ({key}) DO NOTHING"
 
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
     # One array a column: the same statement for any number of rows, which the server prepares once.
     columns = zip(*_values(rows), strict=True)
     arrays = {name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)}
-    try:
+    with _own_errors():
         connection.execute(text(statements("predictions")["append_arrays"]), arrays)
+
+
+def _append_packed_arrays(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        arrays = dict(zip(_PACKED_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+        with _own_errors():
+            connection.execute(text(statements("logged")["append_packed_arrays"]), arrays)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    try:
+        yield
     except DataError as error:
         raise OverflowError(f"a value that the log cannot store: {error.orig}") from error
 
@@ -97,117 +222,7 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] 
     "sqlite": _append_values,
     "postgresql": _append_arrays,
 }
-
-
-class PredictionHistory:
-    """Reads the log for the history. Every call raises `StoreUnavailable` where the store cannot be read."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._layouts = LayoutReads(database)
-
-    def page(
-        self,
-        limit: int,
-        version: str | None = None,
-        before: Place | None = None,
-        name: Name | None = None,
-    ) -> list[LoggedAnswer]:
-        """Up to `limit` rows with their outcomes, newest first.
-
-        Only those of one `version`, older than `before`, and of that `name`, if given.
-        """
-        conditions = ["TRUE"]
-        parameters: dict[str, object] = {"limit": limit}
-        if version is not None:
-            conditions.append("p.version = :version")
-            parameters["version"] = version
-        if before is not None:
-            conditions.append("p.served_at_us <= :before_us AND p.prediction_id < :before_id")
-            parameters |= {"before_us": before.served_at_us, "before_id": before.prediction_id}
-        if name is not None:
-            conditions.append(_NAMED[name.kind])
-            parameters["name"] = name.value
-        # Ids sort by the time of serving, `seq` only by the time of writing. Each order has an index.
-        order = "p.prediction_id DESC" if version is None else "p.served_at_us DESC, p.prediction_id DESC"
-        return self._answers(f"WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit", parameters)
-
-    def _answers(self, rest: str, parameters: Mapping[str, object]) -> list[LoggedAnswer]:
-        """The rows that the statement of a page finds, with the `rest` behind it."""
-        with self._database.begin(READING) as connection:
-            query = f"{statements('predictions')['page']} {in_dialect(rest, connection.dialect.name)}"
-            rows = connection.execute(text(query), parameters).all()
-            corrections = _corrections(connection, [row.prediction_id for row in rows])
-        layouts = self._layouts.layouts(row.layout for row in rows if row.layout is not None)
-        return [_corrected(_answer(row, layouts), corrections.get(row.prediction_id, ())) for row in rows]
-
-    def of_ids(self, ids: Collection[str]) -> dict[str, LoggedAnswer]:
-        """The rows with these ids that are in the log, by id."""
-        rest = statements("predictions")["of_ids"]
-        found = self._answers(rest, {"ids": msgspec.json.encode([*ids]).decode()})
-        return {row.prediction_id: row for row in found}
-
-    def first(self, name: Name) -> LoggedAnswer | None:
-        """The first row of that name, None without one."""
-        found = self._answers(f"WHERE {_NAMED[name.kind]} ORDER BY p.prediction_id LIMIT 1", {"name": name.value})
-        return found[0] if found else None
-
-    def place(self, prediction_id: str) -> Place | None:
-        """The place of a prediction in the history; None where it is not in the log."""
-        query = text(statements("predictions")["served_at"])
-        with self._database.begin(READING) as connection:
-            served_at_us = connection.execute(query, {"prediction_id": prediction_id}).scalar()
-        return None if served_at_us is None else Place(prediction_id, served_at_us)
-
-    def has_version(self, version: str) -> bool:
-        """Whether the log has a prediction of `version`."""
-        with self._database.begin(READING) as connection:
-            found = connection.execute(text(statements("predictions")["has_version"]), {"version": version})
-            return found.first() is not None
-
-
-class OwnKeys:
-    """Finds the predictions that callers' own keys are bound to; `now_us` is the clock (µs since 1970, UTC)."""
-
-    def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
-        self._database = database
-        self._now_us = now_us
-
-    def bound(self, keys: Collection[str]) -> dict[str, str]:
-        """The prediction id by key, for those keys that a prediction of the last 90 days has.
-
-        A key is bound to the first prediction that counts, by the time of serving: several workers may log two in
-        another order. Where none counts, it is the first one: an answer that was forced can be labelled by its key,
-        too. Raises `StoreUnavailable`.
-        """
-        parameters = {
-            "keys": msgspec.json.encode(sorted(keys)).decode(),
-            "since_us": self._now_us() - KEY_DAYS * _DAY_US,
-        }
-        with self._database.begin(READING) as connection:
-            query = text(statements("predictions", connection.dialect.name)["bound"])
-            return {row.own_key: row.prediction_id for row in connection.execute(query, parameters)}
-
-
-def _corrections(connection: Connection, ids: Sequence[str]) -> dict[str, list[LoggedCorrection]]:
-    named = statements("predictions", connection.dialect.name)
-    found: dict[str, list[LoggedCorrection]] = {}
-    if connection.execute(text(named["any_correction"])).first() is not None:
-        for row in connection.execute(text(named["corrections"]), {"ids": msgspec.json.encode(ids).decode()}):
-            found.setdefault(row.prediction_id, []).append(LoggedCorrection(*row[1:]))
-    return found
-
-
-def _corrected(row: LoggedAnswer, corrections: Sequence[LoggedCorrection]) -> LoggedAnswer:
-    """The row with the last value of each outcome."""
-    if not corrections:
-        return row
-    last = {each.kind: each.outcome for each in corrections}
-    return msgspec.structs.replace(row, corrections=tuple(corrections), **last)
-
-
-def _answer(row: Any, layouts: Mapping[int, LoggedLayout]) -> LoggedAnswer:
-    # A layout that is not there has no names; the contract of the version would give wrong ones.
-    columns = None if row.layout is None else layouts.get(row.layout, LoggedLayout(row.layout, ()))
-    flags = {"counts": bool(row.counts), "synthetic": bool(row.synthetic)}  # SQLite gives 0 and 1
-    return LoggedAnswer(**{**row._mapping, **flags, "layout": columns})
+_APPEND_PACKED: Mapping[str, Callable[[Connection, Sequence[tuple[Any, ...]]], None]] = {
+    "sqlite": _append_packed_values,
+    "postgresql": _append_packed_arrays,
+}

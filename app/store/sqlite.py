@@ -15,6 +15,7 @@ from app.clock import now_us
 from app.errors import SettingError, StoreUnavailable
 from app.store.growth import bytes_per_day
 from app.store.kinds import Access, StoreFacts
+from app.store.packing import TIME_LENGTH
 from app.store.statements import HEARTBEAT
 
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
@@ -59,9 +60,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
                 wal_bytes=_size(path.with_name(path.name + "-wal")),
                 complaint=complaint,
                 finished=finished,
-                newest_prediction_us=_newest(
-                    connection, "SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1"
-                ),
+                newest_prediction_us=_newest_prediction(connection),
                 heartbeat_us=_newest(connection, "SELECT updated_at_us FROM monitor_state WHERE name = ?", HEARTBEAT),
                 bytes_per_day=bytes_per_day(connection, now_us()),
             )
@@ -83,7 +82,14 @@ def _checked(connection: sqlite3.Connection, within_s: float) -> tuple[str | Non
     return (None if found == "ok" else str(found)), True
 
 
-def _newest(connection: sqlite3.Connection, query: str, *values: str) -> int | None:
+def _newest_prediction(connection: sqlite3.Connection) -> int | None:
+    old = _newest(connection, "SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1")
+    key = _newest(connection, "SELECT id FROM log ORDER BY seq DESC LIMIT 1")
+    packed = None if key is None else int.from_bytes(key[:TIME_LENGTH])
+    return max((each for each in (old, packed) if each is not None), default=None)
+
+
+def _newest(connection: sqlite3.Connection, query: str, *values: str) -> Any:
     try:
         row = connection.execute(query, values).fetchone()
     except sqlite3.OperationalError:  # a store of an earlier release has no such table

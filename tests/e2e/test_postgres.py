@@ -10,6 +10,7 @@ import requests
 
 from tests.e2e.api_process import ROW
 from tests.postgres import PASSWORD
+from tests.unit.store.stored_rows import log_at
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +97,7 @@ def test_while_the_server_is_away_predictions_are_answered_and_nothing_acknowled
     assert set(acknowledged) <= set(kept(postgres_url, "SELECT prediction_id FROM feedback"))
     # A crash may take the last moments of what nobody was promised.
     if how == signal.SIGINT:
-        eventually(lambda: set(served) == set(kept(postgres_url, "SELECT prediction_id FROM predictions")))
+        eventually(lambda: set(served) == {row.prediction_id for row in log_at(postgres_url)})
     eventually(lambda: labelled(api) >= len(acknowledged))
     assert PASSWORD not in api.log_text()
 

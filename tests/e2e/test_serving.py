@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.e2e.api_process import ROW
+from tests.unit.store.stored_rows import log_at
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -17,8 +18,7 @@ LOCKED_S = 1.0  # for how long another process locks the store
 
 
 def logged(folder):
-    with sqlite3.connect(folder / "data" / "bakeoff.sqlite") as connection:
-        return connection.execute("SELECT count(*) FROM predictions").fetchone()[0]
+    return len(log_at(f"sqlite:///{folder / 'data' / 'bakeoff.sqlite'}"))
 
 
 def test_a_prediction_is_answered_by_the_contract(start):

@@ -11,6 +11,7 @@ from app.monitor.control.bandit import LEAST_SHARE
 from app.stats import two_sample
 from app.stats.two_sample import Outcomes
 from tests.e2e.api_process import ROW, ApiProcess, MonitorProcess
+from tests.unit.store.stored_rows import log_at
 from tests.waiting import consistently, eventually
 
 pytestmark = pytest.mark.e2e
@@ -62,6 +63,10 @@ class Service:
         with sqlite3.connect(self.folder / "data" / "bakeoff.sqlite") as connection:
             return connection.execute(query).fetchall()
 
+    def predictions(self):
+        """The log of predictions."""
+        return log_at(f"sqlite:///{self.folder / 'data' / 'bakeoff.sqlite'}")
+
     def goes_on(self):
         """Some more traffic; where the worse version got hardly any of it, a person sets the split back to halves."""
         share = self.config()["weights"]["v1"]
@@ -78,7 +83,7 @@ class Service:
     def experiment(self):
         """The experiment once the monitor has processed the whole log."""
         [(rewards,)] = self.logged("SELECT count(*) FROM feedback WHERE counts")
-        [(requests,)] = self.logged("SELECT count(*) FROM predictions WHERE counts")
+        requests = sum(row.counts for row in self.predictions())
 
         def complete():
             found = self.api.get("/experiment").json()
@@ -119,7 +124,7 @@ def test_the_shares_move_to_the_better_version_and_never_below_the_floor(played)
 
 def test_every_answer_is_logged_with_the_share_that_was_in_force(played):
     splits = played.moves()
-    rows = played.logged("SELECT epoch, version, propensity FROM predictions WHERE assignment = 'bandit'")
+    rows = [(row.epoch, row.version, row.propensity) for row in played.predictions() if row.assignment == "bandit"]
     moved = [(epoch, version, propensity) for epoch, version, propensity in rows if epoch in splits]
     assert len({epoch for epoch, *_ in moved}) >= 3
     assert all(propensity == pytest.approx(splits[epoch][version], abs=1e-12) for epoch, version, propensity in moved)
@@ -129,18 +134,19 @@ def test_every_answer_is_logged_with_the_share_that_was_in_force(played):
 def test_forced_requests_are_not_counted(played):
     variants = {each["version"]: each for each in played.experiment()["variants"]}
     for version in ("v1", "v2"):
-        [(asked,)] = played.logged(f"SELECT count(*) FROM predictions WHERE version = '{version}' AND counts")
+        asked = sum(row.version == version and row.counts for row in played.predictions())
         assert (variants[version]["requests"], variants[version]["rewards"]) == (asked, asked)
-    assert played.logged("SELECT count(*) FROM predictions WHERE assignment = 'forced' AND NOT counts") == [(FORCED,)]
+    assert sum(row.assignment == "forced" and not row.counts for row in played.predictions()) == FORCED
 
 
 def test_the_evidence_is_that_of_the_logged_propensities_and_excludes_no_difference(played):
     [found] = played.experiment()["comparisons"]
-    rows = played.logged(
-        "SELECT p.version = 'v2', CAST(f.outcome AS REAL), CASE p.version WHEN 'v2' THEN p.propensity"
-        " ELSE 1 - p.propensity END FROM feedback f JOIN predictions p USING (prediction_id)"
-        " WHERE f.counts ORDER BY f.seq"
-    )
+    shares = {
+        row.prediction_id: (row.version == "v2", row.propensity if row.version == "v2" else 1 - row.propensity)
+        for row in played.predictions()
+    }
+    outcomes = played.logged("SELECT prediction_id, outcome FROM feedback WHERE counts ORDER BY seq")
+    rows = [(shares[each][0], float(outcome), shares[each][1]) for each, outcome in outcomes]
     served, values, propensities = map(np.array, zip(*rows, strict=True))
     assert len(set(propensities.tolist())) >= 2
     state = two_sample.update(two_sample.initial(), Outcomes(served.astype(bool), values, propensities))

@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import SettingError
 from app.store.kinds import COPYING, READING, REBUILDING, Access, StoreFacts, unavailable
+from app.store.logged import newest_served_at_us
 from app.store.postgres import transfer
 from app.store.postgres.connection import WRITERS, SessionLock, connect
 from app.store.statements import HEARTBEAT, statements
@@ -51,7 +52,7 @@ def examine(engine: Engine, place: str) -> StoreFacts:
                 complaint=_complaint(connection),
                 server=f"PostgreSQL {_value(connection, 'SHOW server_version')}",
                 risks=tuple(risk for name, risk in _RISKS.items() if _value(connection, f"SHOW {name}") == "off"),
-                newest_prediction_us=_figure(connection, "newest_prediction") if has_tables else None,
+                newest_prediction_us=_newest_prediction(connection) if has_tables else None,
                 heartbeat_us=_figure(connection, "heartbeat") if has_tables else None,
             )
     except (SQLAlchemyError, psycopg.Error) as error:
@@ -73,6 +74,11 @@ def _complaint(connection: Connection) -> str | None:
 
 def _value(connection: Connection, question: str) -> object:
     return connection.execute(text(question)).scalar()
+
+
+def _newest_prediction(connection: Connection) -> int | None:
+    has_log = inspect(connection).has_table("log")  # a store of an earlier release has none
+    return newest_served_at_us(connection) if has_log else None
 
 
 def _figure(connection: Connection, name: str) -> int | None:

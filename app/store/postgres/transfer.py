@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
@@ -13,9 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import BackupRefused, StoreUnavailable
 from app.store.kinds import unavailable
+from app.store.logged import last_number
+from app.store.postgres.weeks import WEEK_PREFIX, make_week, week_of
 from app.store.schema import applied, build, known
 
 _ROWS_AT_ONCE = 2000
+LOG = "log"
+# Tables to which migrations add rows.
+_FILLED = {"schema_version", "log_marks"}
 _FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
 
 
@@ -38,10 +43,10 @@ def copy_out(engine: Engine, copy: Path) -> bool:
         if not numbers <= known():
             raise StoreUnavailable("the store was migrated by a later release: make the backup with that release")
         with target.begin() as connection:
-            build(connection, numbers)
-            connection.exec_driver_sql("DELETE FROM schema_version")
+            _build_empty(connection, numbers)
             for table, columns in _columns(connection).items():
                 _read_table(source, connection, table, columns)
+            _keep_sequences(source, connection)
     return True
 
 
@@ -59,12 +64,21 @@ def restoring(engine: Engine, backup: Path, aside: str) -> Iterator[Callable[[],
         # Closing a transaction rolls it back unless it was committed.
         with engine.connect() as connection, contextlib.closing(connection.begin()) as transaction:
             _move_aside(connection, aside)
-            build(connection, numbers)
-            connection.exec_driver_sql("DELETE FROM schema_version")
-            for table, columns in _columns_of_file(source).items():
+            _build_empty(connection, numbers)
+            if LOG in (tables := _columns_of_file(source)):
+                for week in {week_of(key) for (key,) in source.execute("SELECT id FROM log")}:
+                    make_week(connection, week)
+            for table, columns in tables.items():
                 _write_table(source, connection, table, columns)
             _continue_sequences(source, connection)
             yield transaction.commit
+
+
+def _build_empty(connection: Connection, numbers: Collection[int]) -> None:
+    """Make the tables without the rows that migrations write."""
+    build(connection, numbers)
+    for table in _FILLED & set(inspect(connection).get_table_names()):
+        connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 # nosec B608 - our own names
 
 
 def _read_table(source: Connection, target: Connection, table: str, columns: Sequence[str]) -> None:
@@ -87,7 +101,8 @@ def _write_table(source: sqlite3.Connection, target: Connection, table: str, col
 
 
 def _move_aside(connection: Connection, schema: str) -> None:
-    tables = set(inspect(connection).get_table_names()) & _tables()
+    own = _tables()
+    tables = {name for name in inspect(connection).get_table_names() if name in own or name.startswith(WEEK_PREFIX)}
     if not tables:
         return
     connection.exec_driver_sql(f'CREATE SCHEMA "{schema}"')
@@ -98,10 +113,21 @@ def _move_aside(connection: Connection, schema: str) -> None:
 def _continue_sequences(source: sqlite3.Connection, target: Connection) -> None:
     """Set the sequences to where SQLite's were."""
     # A number is never given twice, or a cursor could meet a new row under an old number.
-    for table, last in source.execute("SELECT name, seq FROM sqlite_sequence"):
+    last = dict(source.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+    # Both tables of predictions share one run of numbers.
+    last["predictions"] = max(last.get("predictions", 0), last.pop(LOG, 0))
+    for table, number in last.items():
         [column] = [row[1] for row in source.execute(f"PRAGMA table_info({table})") if row[5]]
-        if last:
-            target.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {int(last)})")
+        if number:
+            target.exec_driver_sql(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), {int(number)})")
+
+
+def _keep_sequences(source: Connection, target: Connection) -> None:
+    """Set SQLite's sequence of predictions to where the server's was: its last rows may be gone."""
+    last = last_number(source)
+    if last:
+        target.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'predictions'")
+        target.exec_driver_sql(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('predictions', {last})")  # noqa: S608 # nosec B608 - a number
 
 
 def _tables() -> set[str]:

@@ -10,7 +10,7 @@ INSERT INTO drift_acknowledgements (seq, version, predictions_seen, outcomes_see
 VALUES (
     :seq,
     :version,
-    (SELECT COALESCE(max(seq), 0) FROM predictions),
+    $last_prediction,
     (SELECT COALESCE(max(seq), 0) FROM feedback),
     :at_us
 )

@@ -56,7 +56,7 @@ INSERT INTO corrections (
 )
 
 -- name: predictions_seen
-SELECT COALESCE(max(seq), 0) FROM predictions
+SELECT $last_prediction
 
 -- name: outcomes_seen
 SELECT COALESCE(max(seq), 0) FROM feedback

@@ -1,50 +1,22 @@
 -- name: ends
 SELECT
-    COALESCE((SELECT min(seq) FROM predictions), 1) AS first,
-    COALESCE((SELECT max(seq) FROM predictions), 0) AS predictions,
+    (SELECT min(seq) FROM predictions) AS first_old,
+    (SELECT min(seq) FROM log) AS first_packed,
+    (SELECT max(seq) FROM predictions) AS last_old,
+    (SELECT max(seq) FROM log) AS last_packed,
     COALESCE((SELECT max(seq) FROM feedback), 0) AS outcomes,
     COALESCE((SELECT max(seq) FROM corrections), 0) AS corrections
 
--- name: counts
-SELECT p.version, p.layout, p.epoch, count(*) AS number
-FROM predictions AS p
-LEFT JOIN config AS c ON c.epoch = p.epoch
-WHERE
-    p.seq > :after AND p.seq <= :until
-    AND (CAST(:experiment AS TEXT) IS NULL OR c.experiment_id = :experiment)
-    AND (CAST(:since_us AS BIGINT) IS NULL OR p.served_at_us >= :since_us)
-    AND (CAST(:until_us AS BIGINT) IS NULL OR p.served_at_us < :until_us)
-GROUP BY p.version, p.layout, p.epoch
+-- name: of_ids
+SELECT seq, prediction_id, kind, outcome, received_at_us, predictions_seen FROM feedback
+WHERE prediction_id IN (SELECT $texts(:ids))
 
--- name: rows
-SELECT
-    p.seq, p.prediction_id, p.served_at_us, p.request_id, p.epoch, c.experiment_id, p.version, p.chosen, p.assignment,
-    p.propensity, p.counts, p.synthetic, p.user_hash, p.latency_us, p.own_key, a.outcome AS actual,
-    a.received_at_us AS actual_at_us, r.outcome AS reward, r.received_at_us AS reward_at_us, p.features, p.answers,
-    p.failed, p.lacking, p.layout
-FROM predictions AS p
-LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actual' AND a.seq <= :outcomes
-LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward' AND r.seq <= :outcomes
-LEFT JOIN config AS c ON c.epoch = p.epoch
-WHERE
-    p.seq > :after AND p.seq <= :until
-    AND (CAST(:experiment AS TEXT) IS NULL OR c.experiment_id = :experiment)
-    AND (CAST(:since_us AS BIGINT) IS NULL OR p.served_at_us >= :since_us)
-    AND (CAST(:until_us AS BIGINT) IS NULL OR p.served_at_us < :until_us)
-ORDER BY p.seq
+-- name: any_correction
+SELECT 1 FROM corrections LIMIT 1
 
--- name: new_rows
-SELECT
-    p.seq, p.prediction_id, p.served_at_us, p.request_id, p.epoch, c.experiment_id, p.version, p.chosen, p.assignment,
-    p.propensity, p.counts, p.synthetic, p.user_hash, p.latency_us, p.own_key, a.outcome AS actual,
-    a.received_at_us AS actual_at_us, r.outcome AS reward, r.received_at_us AS reward_at_us, p.features, p.answers,
-    p.failed, p.lacking, p.layout
-FROM predictions AS p
-LEFT JOIN feedback AS a ON a.prediction_id = p.prediction_id AND a.kind = 'actual' AND a.predictions_seen < p.seq
-LEFT JOIN feedback AS r ON r.prediction_id = p.prediction_id AND r.kind = 'reward' AND r.predictions_seen < p.seq
-LEFT JOIN config AS c ON c.epoch = p.epoch
-WHERE p.seq > :after
-ORDER BY p.seq LIMIT :limit
+-- name: corrections_of_ids
+SELECT seq, prediction_id, kind, outcome, corrected_at_us, predictions_seen FROM corrections
+WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
 
 -- name: outcomes
 SELECT
@@ -54,17 +26,6 @@ FROM feedback AS f
 LEFT JOIN config AS c ON c.epoch = f.epoch
 WHERE f.seq > :after
 ORDER BY f.seq LIMIT :limit
-
--- name: corrected
-SELECT p.seq, c.kind, c.outcome, c.corrected_at_us
-FROM corrections AS c
-INNER JOIN predictions AS p ON p.prediction_id = c.prediction_id
-WHERE
-    p.seq > :after AND p.seq <= :until
-    AND (CAST(:corrections AS BIGINT) IS NULL OR c.seq <= :corrections)
-    -- Without an end: those that were written before their prediction.
-    AND (CAST(:corrections AS BIGINT) IS NOT NULL OR c.predictions_seen < p.seq)
-ORDER BY c.seq
 
 -- name: corrections
 SELECT

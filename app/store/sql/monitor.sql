@@ -1,11 +1,5 @@
 -- What a name begins with is compared as it stands: LIKE takes `_` for any letter, and SQLite's knows no case.
 
--- name: predictions
-SELECT
-    seq, prediction_id, served_at_us, epoch, version, chosen, assignment, propensity, counts, synthetic, user_hash,
-    features, answers, latency_us, own_key, failed, layout, lacking
-FROM predictions
-
 -- name: outcomes
 SELECT
     seq, prediction_id, kind, outcome, received_at_us, version_ordinal, epoch, counts, randomised, answer, user_hash,
@@ -39,13 +33,11 @@ SELECT COALESCE(max(seq), 0) FROM corrections
 
 -- name: append_heartbeat
 INSERT INTO heartbeats (at_us, predictions_seen, outcomes_seen)
-VALUES (:at_us, (SELECT COALESCE(max(seq), 0) FROM predictions), (SELECT COALESCE(max(seq), 0) FROM feedback))
+VALUES (:at_us, $last_prediction, (SELECT COALESCE(max(seq), 0) FROM feedback))
 
 -- name: newest_event
 SELECT COALESCE(max(at_us), 0) FROM (
-    SELECT served_at_us AS at_us FROM predictions WHERE seq = (SELECT max(seq) FROM predictions)
-    UNION ALL
-    SELECT received_at_us FROM feedback WHERE seq = (SELECT max(seq) FROM feedback)
+    SELECT received_at_us AS at_us FROM feedback WHERE seq = (SELECT max(seq) FROM feedback)
     UNION ALL
     SELECT at_us FROM heartbeats WHERE seq = (SELECT max(seq) FROM heartbeats)
 ) AS newest

@@ -26,7 +26,7 @@ from app.store.log_rows import LogRows
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from tests.builders import manifest
-from tests.unit.store.stored_rows import logged
+from tests.unit.store.stored_rows import id_of, logged
 
 ROOT = Path(__file__).parents[3]
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
@@ -67,7 +67,7 @@ def store(tmp_path, monkeypatch, store_url):
 
 
 def tell(database, number, kind, value, by=None, at_us=1_700_000_000_500_000):
-    FeedbackLog(database, lambda: at_us).commit([[Outcome(f"{number:064d}", kind, value, FACT, corrected_by=by)]])
+    FeedbackLog(database, lambda: at_us).commit([[Outcome(id_of(number), kind, value, FACT, corrected_by=by)]])
 
 
 def rows_of(tmp_path, *words, form="parquet"):

@@ -43,6 +43,14 @@ def change(database):
     return changed
 
 
+@pytest.fixture(params=["packed", "old"])
+def form(request, change):
+    """How the store keeps rows: as a new one, or as one that an earlier release began."""
+    if request.param == "old":
+        change("DELETE FROM log_marks WHERE name = 'packed'")
+    return request.param
+
+
 @pytest.fixture
 def writing(database, store_url):
     """Within the block another process is in the middle of a write."""

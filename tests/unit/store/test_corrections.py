@@ -9,13 +9,14 @@ from app.errors import Contradiction
 from app.services.queries.history import Name
 from app.services.recording.feedback import Receipt
 from app.store.configurations import DecisionTable
+from app.store.history import PredictionHistory
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
-from app.store.predictions import PredictionHistory, PredictionLog
-from tests.unit.store.stored_rows import logged
+from app.store.predictions import PredictionLog
+from tests.unit.store.stored_rows import id_of, logged
 from tests.unit.store.test_outcomes import FACT
 
-ID = f"{1:064d}"
+ID = id_of(1)
 
 
 def outcome(value, by=None, prediction_id=ID, kind="actual", item=0):
@@ -55,8 +56,8 @@ def test_of_several_corrections_the_last_counts_also_in_one_call(log, rows):
 
 
 def test_a_refused_list_corrects_nothing(log, rows):
-    log.commit([[outcome(0), outcome(0, prediction_id=f"{2:064d}")]])
-    [refused] = log.commit([[outcome(1, "ann"), outcome(1, prediction_id=f"{2:064d}", item=1)]])
+    log.commit([[outcome(0), outcome(0, prediction_id=id_of(2))]])
+    [refused] = log.commit([[outcome(1, "ann"), outcome(1, prediction_id=id_of(2), item=1)]])
     assert (type(refused), refused.index) == (Contradiction, 1)
     assert rows("SELECT count(*) FROM corrections") == [(0,)]
 
@@ -71,7 +72,7 @@ def test_the_audit_log_has_who_when_old_and_new(database, log):
 
 
 def test_a_large_call_is_one_entry_that_lists_some(database, log):
-    ids = [f"{number:064d}" for number in range(30)]
+    ids = [id_of(number) for number in range(30)]
     log.commit([[outcome(0, prediction_id=each) for each in ids]])
     log.commit([[outcome(1, "ann", prediction_id=each) for each in ids]])
     [entry] = DecisionTable(database).page(10)

@@ -20,7 +20,7 @@ from app.store.projections import ProjectionStore
 from app.store.reports import ReportTable
 from app.store.schema import build, known
 from app.store.statements import in_dialect
-from tests.unit.store.stored_rows import logged
+from tests.unit.store.stored_rows import id_of, logged
 
 FOLDER = Path(__file__).parent / "releases_before"
 NAMED = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
@@ -37,8 +37,8 @@ STATEMENTS = [
     for path in sorted(FOLDER.glob("*/*.sql"))
     for name in before(path.stem, path.parent.name)
 ]
-TAILS = {"after": "predictions", "of_ids": "outcomes"}
-LOGGED = {"0005": 14, "0006": 16, "0007": 18, "0008": 18}  # columns that it writes
+TAILS = {"after": "predictions", "of_ids": "outcomes", "corrections_after": "corrections"}
+LOGGED = {"0005": 14, "0006": 16, "0007": 18, "0008": 18, "0011": 18}  # columns that it writes
 
 
 @pytest.fixture
@@ -60,7 +60,8 @@ def test_its_statements_are_understood(database, release, concern, name):
         known = before(concern, release)
         statement = in_dialect(known[name], kind)
         if name in TAILS:
-            statement = f"{known[TAILS[name]]} {statement}"
+            head = "page" if concern == "predictions" else TAILS[name]
+            statement = f"{known[head]} {statement}"
         if (concern, name) == ("predictions", "append"):
             statement += f" ({', '.join(['NULL'] * LOGGED[release])})"
         if (name, kind) != ("append_arrays", "sqlite"):
@@ -81,14 +82,15 @@ def test_the_rows_that_it_logs_are_read(database, release, width):
 
 
 @pytest.mark.parametrize("release", LOGGED)
-def test_it_reads_rows_with_a_layout(database, release):
+def test_it_reads_rows_with_a_layout(database, release, change):
+    change("DELETE FROM log_marks")  # as in a store that it has used
     layout = LoggedLayout(2**62 + 1, (LoggedColumn("a"), LoggedColumn("b")))
     PredictionLog(database).append([logged(1, layout=layout, lacking='["v2"]')])
     statements = before("monitor", release)
     with database.begin(DURABLE) as connection:
         query = text(f"{statements['predictions']} {statements['after']}")
         [row] = connection.execute(query, {"after": 0, "until": 9, "limit": 9})
-    assert (row.prediction_id, row.features) == (f"{1:064d}", "[5.1,null]")
+    assert (row.prediction_id, row.features) == (id_of(1), "[5.1,null]")
 
 
 def test_the_state_that_it_writes_is_read(database, carry_out):

@@ -58,7 +58,7 @@ def test_a_writer_does_not_keep_readers_waiting(database, writing):
 
 
 def test_a_reader_sees_one_moment_however_many_questions_it_asks(database):
-    count = text("SELECT count(*) FROM predictions")
+    count = text("SELECT count(*) FROM log")
     with database.begin(READING) as connection:
         assert connection.execute(count).scalar() == 0
         PredictionLog(database).append([logged(1)])

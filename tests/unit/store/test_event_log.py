@@ -12,8 +12,9 @@ from app.store.event_log import EventLog, HeartbeatLog
 from app.store.kinds import RECORDING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
-from tests.unit.store.stored_rows import logged
+from tests.unit.store.stored_rows import id_of, logged, number_of
 
+pytestmark = pytest.mark.usefixtures("form")
 FACT = ServedFact(served_at_us=1, version_ordinal=2, epoch=3, counts=True, randomised=True, user_hash=0, answer=1.0)
 
 
@@ -27,7 +28,7 @@ def log(database, *numbers):
 
 
 def report(database, *numbers, kind="actual"):
-    submissions = [[Outcome(f"{number:064d}", kind, 0, FACT)] for number in numbers]
+    submissions = [[Outcome(id_of(number), kind, 0, FACT)] for number in numbers]
     FeedbackLog(database, lambda: 1).commit(submissions)
 
 
@@ -45,7 +46,7 @@ def letter(event):
         return f"h{event.at_us}"
     kinds = {PredictionLogged: "p", FeedbackReceived: "f", OutcomeJoined: "j"}
     row = event.row if isinstance(event, PredictionLogged) else event.outcome
-    return f"{kinds[type(event)]}{int(row.prediction_id)}"
+    return f"{kinds[type(event)]}{number_of(row.prediction_id)}"
 
 
 def all_letters(events, limit, until=None):
@@ -112,7 +113,7 @@ WRITES = st.lists(st.tuples(st.sampled_from("pfh"), st.integers(1, 9)), max_size
 @given(writes=WRITES, limit=st.integers(1, 5))
 def test_the_order_is_that_of_the_commits_wherever_the_pages_end(database, events, writes, limit):
     with database.begin(RECORDING) as connection:
-        for table in ("predictions", "feedback", "heartbeats"):
+        for table in ("predictions", "log", "feedback", "heartbeats"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
     expected, known = [], {"p": set(), "f": set()}
     for time, (kind, number) in enumerate(writes):

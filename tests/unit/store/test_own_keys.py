@@ -2,8 +2,9 @@ import pytest
 
 from app.services.ports import KEY_DAYS
 from app.services.queries.history import Name
-from app.store.predictions import OwnKeys, PredictionHistory, PredictionLog
-from tests.unit.store.stored_rows import logged
+from app.store.history import OwnKeys, PredictionHistory
+from app.store.predictions import PredictionLog
+from tests.unit.store.stored_rows import id_of, logged
 
 DAY_US = 86_400_000_000
 NOW_US = 1_700_000_000_000_000 + KEY_DAYS * DAY_US
@@ -17,10 +18,6 @@ def log(database):
 @pytest.fixture
 def keys(database):
     return OwnKeys(database, lambda: NOW_US)
-
-
-def id_of(number):
-    return f"{number:064d}"
 
 
 def test_a_key_is_bound_to_the_first_prediction_that_has_it(log, keys):

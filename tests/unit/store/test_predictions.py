@@ -5,41 +5,34 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import astuple, fields
 from sqlalchemy import text
 
 from app.domain.columns import LoggedColumn, LoggedLayout
 from app.errors import StoreUnavailable
-from app.services.ports import LoggedPrediction
 from app.services.queries.history import Place
-from app.store.kinds import DURABLE, READING, RECORDING
+from app.store.history import PredictionHistory
+from app.store.kinds import DURABLE, RECORDING
 from app.store.layouts import LayoutReads
-from app.store.predictions import PredictionHistory, PredictionLog
-from tests.unit.store.stored_rows import SQLITE_ONLY, full_disk, logged
+from app.store.predictions import PredictionLog
+from tests.unit.store.stored_rows import SQLITE_ONLY, as_stored, full_disk, id_of, log_of, logged, number_of
 
-COLUMNS = ", ".join(field.name for field in fields(LoggedPrediction))
+pytestmark = pytest.mark.usefixtures("form")
 BIG = st.integers(0, 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
-
-
-def stored(database):
-    with database.begin(READING) as connection:
-        rows = connection.exec_driver_sql(f"SELECT {COLUMNS} FROM predictions ORDER BY seq").all()
-    return [tuple(row) for row in rows]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 54, 55, 56, 200])
 def test_rows_come_back_in_order_whatever_their_number(database, rows):
     wanted = [logged(number) for number in range(rows)]
     PredictionLog(database).append(wanted)
-    assert stored(database) == [astuple(row) for row in wanted]
+    assert log_of(database) == [as_stored(row, seq) for seq, row in enumerate(wanted, start=1)]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.builds(
         logged,
-        number=BIG,
+        number=st.integers(0, 2**24 - 1),
         served_at_us=BIG,
         request_id=TEXTS,
         epoch=BIG,
@@ -57,23 +50,22 @@ def test_rows_come_back_in_order_whatever_their_number(database, rows):
 )
 def test_any_row_comes_back_as_it_went_in(database, row):
     PredictionLog(database).append([row])
-    with database.begin(READING) as connection:
-        query = text(f"SELECT {COLUMNS} FROM predictions WHERE prediction_id = :id")
-        found = connection.execute(query, {"id": row.prediction_id}).one()
-    assert tuple(found) == astuple(row)
+    [found] = log_of(database)
+    assert found == as_stored(row, found.seq)
     with database.begin(RECORDING) as connection:
         connection.exec_driver_sql("DELETE FROM predictions")
+        connection.exec_driver_sql("DELETE FROM log")
 
 
 PLAIN = LoggedLayout(11, (LoggedColumn("height"), LoggedColumn("width")))
 WINDY = LoggedLayout(2**63 - 1, (LoggedColumn("height"), LoggedColumn("wind_speed", "Wind speed (m/s)")))
 
 
-def test_layouts_are_written_once_with_the_rows_that_have_them(database, rows):
+def test_layouts_are_written_once_with_the_rows_that_have_them(database):
     log = PredictionLog(database)
     log.append([logged(1, layout=WINDY, lacking='["v2"]'), logged(2), logged(3, layout=PLAIN), logged(4, layout=WINDY)])
     log.append([logged(5, layout=WINDY)])
-    assert rows("SELECT layout, lacking FROM predictions ORDER BY seq") == [
+    assert [(row.layout, row.lacking) for row in log_of(database)] == [
         (WINDY.id, '["v2"]'),
         (None, None),
         (PLAIN.id, None),
@@ -121,24 +113,24 @@ def test_a_repeated_id_is_ignored_and_the_first_row_stays(database):
     log = PredictionLog(database)
     log.append([logged(1), logged(2)])
     log.append([logged(2, version="v2"), logged(3)])
-    assert [row[4] for row in stored(database)] == ["v1", "v1", "v1"]
+    assert [row.version for row in log_of(database)] == ["v1", "v1", "v1"]
 
 
-def test_a_number_is_never_given_twice(database, rows, change):
+def test_a_number_is_never_given_twice(database, change):
     log = PredictionLog(database)
     log.append([logged(1), logged(2)])
-    change("DELETE FROM predictions")
+    change("DELETE FROM predictions", "DELETE FROM log")
     log.append([logged(3)])
-    assert rows("SELECT min(seq) FROM predictions")[0][0] > 2
+    assert log_of(database)[0].seq > 2
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"), [({"features": "\ud800"}, UnicodeError), ({"served_at_us": 2**63}, OverflowError)]
 )
-def test_a_row_that_no_store_can_hold_is_refused_as_such_and_nothing_is_added(database, rows, changes, complaint):
+def test_a_row_that_no_store_can_hold_is_refused_as_such_and_nothing_is_added(database, changes, complaint):
     with pytest.raises(complaint):
         PredictionLog(database).append([logged(1), logged(2, **changes)])
-    assert rows("SELECT count(*) FROM predictions") == [(0,)]
+    assert log_of(database) == []
 
 
 @SQLITE_ONLY
@@ -147,9 +139,9 @@ def test_a_full_disk_takes_nothing_of_a_batch_and_everything_once_there_is_room(
     log.append([logged(0)])
     with full_disk(database), pytest.raises(StoreUnavailable, match="full"):
         log.append([logged(number, features="x" * 4000) for number in range(1, 20)])
-    assert len(stored(database)) == 1
+    assert len(log_of(database)) == 1
     log.append([logged(1)])
-    assert len(stored(database)) == 2
+    assert len(log_of(database)) == 2
 
 
 @pytest.fixture
@@ -160,7 +152,7 @@ def history(database):
 
 
 def numbers(rows):
-    return [int(row.prediction_id) for row in rows]
+    return [number_of(row.prediction_id) for row in rows]
 
 
 def test_the_newest_come_first_whatever_the_order_of_writing(history):
@@ -168,17 +160,17 @@ def test_the_newest_come_first_whatever_the_order_of_writing(history):
 
 
 def test_a_page_goes_on_where_the_last_one_ended(history):
-    assert numbers(history.page(10, before=history.place(f"{2:064d}"))) == [1, 0]
+    assert numbers(history.page(10, before=history.place(id_of(2)))) == [1, 0]
 
 
 def test_a_page_of_one_version_goes_on_too(history):
     assert numbers(history.page(10, "v1")) == [4, 2, 0]
-    assert numbers(history.page(10, "v1", history.place(f"{4:064d}"))) == [2, 0]
+    assert numbers(history.page(10, "v1", history.place(id_of(4)))) == [2, 0]
 
 
 def test_rows_of_one_request_share_a_time_and_are_all_seen(database):
     PredictionLog(database).append([logged(number, served_at_us=7) for number in range(5)])
-    assert numbers(PredictionHistory(database).page(9, "v1", Place(f"{3:064d}", 7))) == [2, 1, 0]
+    assert numbers(PredictionHistory(database).page(9, "v1", Place(id_of(3), 7))) == [2, 1, 0]
 
 
 def test_outcomes_of_either_kind_stand_beside_their_prediction(database, history):
@@ -188,7 +180,7 @@ def test_outcomes_of_either_kind_stand_beside_their_prediction(database, history
     )
     with database.begin(DURABLE) as connection:
         for kind, outcome in (("actual", "1"), ("reward", "0.5")):
-            connection.execute(text(insert), {"id": f"{4:064d}", "kind": kind, "outcome": outcome})
+            connection.execute(text(insert), {"id": id_of(4), "kind": kind, "outcome": outcome})
     newest, before = history.page(2)
     assert (newest.actual, newest.reward, before.actual, before.reward) == ("1", "0.5", None, None)
 

@@ -12,7 +12,7 @@ from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.predictions import PredictionLog
 from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure
-from tests.unit.store.stored_rows import full_disk
+from tests.unit.store.stored_rows import full_disk, log_at
 from tests.waiting import eventually
 
 PATIENCE_S = 20.0
@@ -46,8 +46,7 @@ def on_disk(path):
 
 
 def ids(path):
-    with sqlite3.connect(path) as connection:
-        return [row[0] for row in connection.execute("SELECT prediction_id FROM predictions ORDER BY seq")]
+    return [row.prediction_id for row in log_at(f"sqlite:///{path}")]
 
 
 def record(scene, count, **changes):
@@ -84,8 +83,7 @@ def test_own_keys_and_failures_reach_the_log(on_disk, path):
     record(on_disk, 1, keys=("order-1",))
     record(on_disk, 1, **fallback)
     assert on_disk.recorder.stop(PATIENCE_S) == 0
-    with sqlite3.connect(path) as connection:
-        logged = connection.execute("SELECT own_key, failed FROM predictions ORDER BY seq").fetchall()
+    logged = [(row.own_key, row.failed) for row in log_at(f"sqlite:///{path}")]
     assert logged == [("order-1", None), (None, '["v1"]')]
 
 
