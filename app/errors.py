@@ -124,6 +124,12 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class ArchiveUnavailable(Unavailable):
+    """The archive of the log cannot be read or written, or is not the one of this log; nothing was removed."""
+
+    code = "archive_unavailable"
+
+
 class ModelFailed(BakeoffError):
     """A version raised an error, or gave an invalid answer, for valid input."""
 

@@ -170,7 +170,8 @@ class LogPage(msgspec.Struct, frozen=True):
 
     `early`: outcomes that were written before their predictions, which are on this page. `rows`: predictions, by id,
     that were written before their outcomes, which are on this page. `cursor`: the end of the page. `corrected`: the
-    outcomes of the `corrections`, by prediction id and kind.
+    outcomes of the `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their
+    predictions were archived, and so join nothing.
     """
 
     predictions: tuple[PredictionRow, ...]
@@ -181,6 +182,7 @@ class LogPage(msgspec.Struct, frozen=True):
     heartbeats: tuple[TimePassed, ...] = ()
     corrections: tuple[CorrectionRow, ...] = ()
     corrected: dict[tuple[str, str], OutcomeRow] = {}
+    unjoined: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.predictions) + len(self.outcomes) + len(self.heartbeats) + len(self.corrections)
@@ -261,7 +263,7 @@ def in_order(page: LogPage) -> list[Event]:
     for outcome in page.outcomes:
         known = page.rows.get(outcome.prediction_id)
         # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
-        follows = known is not None and known.seq <= outcome.predictions_seen
+        follows = known is not None and known.seq <= outcome.predictions_seen and outcome.seq not in page.unjoined
         keyed.append((_of_outcome(outcome), [FeedbackReceived(outcome)]))
         if known is not None and follows:
             keyed[-1][1].append(OutcomeJoined(outcome, known))
@@ -269,6 +271,8 @@ def in_order(page: LogPage) -> list[Event]:
         outcome = page.corrected[correction.prediction_id, correction.kind]
         known = page.rows.get(correction.prediction_id)
         joined = known if known is not None and known.seq <= correction.predictions_seen else None
+        if outcome.seq in page.unjoined:
+            joined = None
         keyed.append((_of_correction(correction), [OutcomeCorrected(correction, outcome, joined)]))
     keyed.sort(key=lambda entry: entry[0])
     return [event for _, events in keyed for event in events]

@@ -22,8 +22,9 @@ from app.domain.log_event import (
     consumable,
 )
 from app.domain.monitor_state import ExperimentSummary
+from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
-from app.store.forms import StoredRow
+from app.store.event_rows import EventRows, of_ids
 from app.store.kinds import MONITORING, READING
 from app.store.layouts import LayoutReads
 from app.store.logged import LoggedRows, newest_served_at_us
@@ -31,32 +32,34 @@ from app.store.statements import statements
 
 
 class EventLog:
-    """Reads the log in its order of events. Every call raises `StoreUnavailable` where the store cannot be read."""
+    """Reads the log in its order of events, the archived part and the rest as one.
 
-    def __init__(self, database: Database) -> None:
+    Every call raises `StoreUnavailable` where the store cannot be read. `archive` reads what is archived; without it,
+    the archive is where the log says that it was written.
+    """
+
+    def __init__(self, database: Database, archive: ArchivedLog | None = None) -> None:
         self._database = database
         self._layouts = LayoutReads(database)
+        self._archive = archive or ArchivedLog()
         self._rows = LoggedRows()
 
     def page(self, cursor: Cursor, limit: int, until: Cursor | None = None) -> LogPage:
         """The rows after `cursor`: up to `limit` of each kind, none after `until`, all of one snapshot.
 
         Of heartbeats and corrections there is none either whose place is after the predictions and outcomes of `until`.
+        Raises `ArchiveUnavailable` where rows of it are archived and cannot be read.
         """
         end = until or Cursor(EVERY, EVERY, EVERY, EVERY)
         with self._database.begin(READING) as connection:
-            predictions = self._rows.after(connection, cursor.predictions, end.predictions, limit)
-            outcomes = _outcomes(connection, cursor.outcomes, end.outcomes, limit)
+            rows = EventRows(connection, self._rows, self._archive)
+            predictions = rows.predictions_after(cursor.predictions, end.predictions, limit)
+            outcomes = rows.outcomes_after(cursor.outcomes, end.outcomes, limit)
             beats = _heartbeats(connection, cursor.heartbeats, end, limit)
             corrected = _corrections(connection, cursor.corrections, end, limit)
             # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.
-            found = consumable(
-                Found([*map(_prediction, predictions)], [*map(_outcome, outcomes)], beats, corrected), limit
-            )
-            subjects = _subjects(connection, found.corrections)
-            joined = {outcome.prediction_id for outcome in (*found.outcomes, *subjects.values())}
-            known = {row.prediction_id: row for row in map(_prediction, self._rows.of_ids(connection, joined))}
-            return _page(connection, found, cursor, subjects, known)
+            found = consumable(Found(predictions, outcomes, beats, corrected), limit)
+            return _page(rows, found, cursor)
 
     def newest_correction(self) -> int:
         """The seq of the newest correction, 0 where there is none. One indexed read."""
@@ -123,15 +126,14 @@ class HeartbeatLog:
             connection.execute(text(statement), {"at_us": self._now_us()})
 
 
-def _page(
-    connection: Connection,
-    found: Found,
-    before: Cursor,
-    subjects: dict[tuple[str, str], OutcomeRow],
-    known: dict[str, PredictionRow],
-) -> LogPage:
-    """What was found after `before`, with what it joins: the outcomes that were corrected, and the predictions."""
-    early = _early(connection, found.predictions)
+def _page(rows: EventRows, found: Found, before: Cursor) -> LogPage:
+    """What was found after `before`, with what it joins."""
+    connection = rows.connection
+    early = rows.early(found.predictions)
+    subjects = rows.subjects(found.corrections)
+    joining = (*found.outcomes, *subjects.values())
+    known = rows.known(joining)
+    unjoined = rows.unjoined(joining, known)
     outcomes: Sequence[OutcomeRow] = found.outcomes
     if _newest_correction(connection):
         corrections = _all_corrections(connection, (outcome.prediction_id for outcome in (*outcomes, *early)))
@@ -149,6 +151,7 @@ def _page(
         heartbeats=tuple(found.heartbeats),
         corrections=tuple(found.corrections),
         corrected=subjects,
+        unjoined=unjoined,
         cursor=Cursor(
             _last(found.predictions, before.predictions),
             _last(found.outcomes, before.outcomes),
@@ -192,52 +195,14 @@ def _corrections(connection: Connection, after: int, end: Cursor, limit: int) ->
 def _all_corrections(connection: Connection, ids: Iterable[str]) -> dict[tuple[str, str], list[CorrectionRow]]:
     """Every correction of the outcomes of these predictions, in order, by prediction id and kind."""
     found: dict[tuple[str, str], list[CorrectionRow]] = {}
-    for row in _of_ids(connection, "corrections", ids):
+    for row in of_ids(connection, "corrections", ids):
         found.setdefault((row.prediction_id, row.kind), []).append(CorrectionRow(*row))
     return found
-
-
-def _subjects(connection: Connection, corrections: Sequence[CorrectionRow]) -> dict[tuple[str, str], OutcomeRow]:
-    """The outcomes of these corrections as they were received, by prediction id and kind."""
-    if not corrections:
-        return {}
-    rows = map(_outcome, _of_ids(connection, "outcomes", (each.prediction_id for each in corrections)))
-    return {(row.prediction_id, row.kind): row for row in rows}
-
-
-def _outcomes(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
-    query = f"{statements('monitor')['outcomes']} {statements('monitor')['after']}"
-    return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
 
 
 def _heartbeats(connection: Connection, after: int, end: Cursor, limit: int) -> list[TimePassed]:
     values = {"predictions": end.predictions, "outcomes": end.outcomes, "until": end.heartbeats}
     return [TimePassed(*row) for row in _execute(connection, "heartbeats", after=after, limit=limit, **values)]
-
-
-def _of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
-    named = statements("monitor", connection.dialect.name)
-    query = f"{named[table]} {named['of_ids']}"
-    return connection.execute(text(query), {"ids": _json(sorted(set(ids)))}).all()
-
-
-def _early(connection: Connection, rows: Sequence[PredictionRow]) -> tuple[OutcomeRow, ...]:
-    """The outcomes that were written before their predictions: the recorder appends later than the answer goes out."""
-    if not rows:
-        return ()
-    seqs = {row.prediction_id: row.seq for row in rows}
-    outcomes = map(_outcome, _of_ids(connection, "outcomes", seqs))
-    return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
-
-
-def _prediction(row: StoredRow) -> PredictionRow:
-    return PredictionRow(*row[:-1])  # all but the request's id
-
-
-def _outcome(row: Any) -> OutcomeRow:
-    values = list(row)
-    values[7], values[8] = bool(values[7]), bool(values[8])  # SQLite gives 0 and 1
-    return OutcomeRow(*values)
 
 
 def _configuration(row: Any) -> Configuration:

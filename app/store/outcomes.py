@@ -6,7 +6,7 @@ with its place in the order of events and an entry in the audit log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,14 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import Connection, text
 
+from app.domain.archive import ArchiveMark
 from app.domain.decision import CORRECT, Change
 from app.domain.outcome import Outcome
-from app.errors import BakeoffError, Contradiction
+from app.errors import ArchiveUnavailable, BakeoffError, Contradiction, StoreUnavailable
 from app.files import lock_if_possible
 from app.services.recording.feedback import Receipt
+from app.store.archive.marks import last_mark
+from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
 from app.store.kinds import DURABLE
 from app.store.statements import statements
@@ -45,10 +48,18 @@ class FeedbackLog:
     """Appends to `feedback` and `corrections`; `now_us` is the clock (µs since 1970, UTC).
 
     The processes of a host exclude each other by the file `lock_file` where the store does not serve them in order.
+    `archive` reads what is archived; without it, the archive is where the log says that it was written.
     """
 
-    def __init__(self, database: Database, now_us: Callable[[], int], lock_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        now_us: Callable[[], int],
+        lock_file: Path | None = None,
+        archive: ArchivedLog | None = None,
+    ) -> None:
         self._database = database
+        self._archive = archive or ArchivedLog()
         self._now_us = now_us
         # SQLite's own wait sleeps ever longer between its tries, so that beside a busy writer another one misses most
         # of its chances; the kernel wakes whoever waits for a file's lock.
@@ -57,22 +68,55 @@ class FeedbackLog:
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
         """For each submission its receipt, or the `Contradiction` for which none of it was accepted; durable on return.
 
-        Raises `StoreUnavailable`: then nothing was accepted.
+        Raises `StoreUnavailable`, also where outcomes of that age are archived and cannot be read: then nothing was
+        accepted.
         """
-        # One transaction under the write lock: the known outcomes cannot change between the check and the write, and
-        # `predictions_seen` gives the outcomes their exact place in the order of events.
-        alone = lock_if_possible(self._lock_file) if self._lock_file else nullcontext()
-        with alone, self._database.begin(DURABLE) as connection:
-            known = _known(connection, submissions)
-            new = _New([], [])
-            results = [_settle(outcomes, known, new) for outcomes in submissions]
-            if new.outcomes or new.corrections:
-                at_us, seen = self._now_us(), _number(connection, "predictions_seen")
-                if new.outcomes:
-                    _APPEND[connection.dialect.name](connection, _rows(new.outcomes, at_us, seen))
-                if new.corrections:
-                    _append_corrections(connection, new.corrections, at_us, seen)
+        archived: _Known = {}
+        looked_up = 0
+        while True:
+            # One transaction under the write lock: the known outcomes cannot change between the check and the write,
+            # and `predictions_seen` gives the outcomes their exact place in the order of events.
+            alone = lock_if_possible(self._lock_file) if self._lock_file else nullcontext()
+            with alone, self._database.begin(DURABLE) as connection:
+                mark = last_mark(connection)
+                old = () if mark is None or mark.number == looked_up else _as_old_as(mark, submissions)
+                if not old:
+                    return self._settled(connection, submissions, archived)
+            assert mark is not None
+            # Without the write lock: reading an archive takes longer than others may wait.
+            archived, looked_up = self._archived(mark, old), mark.number
+
+    def _settled(
+        self, connection: Connection, submissions: Sequence[Sequence[Outcome]], archived: _Known
+    ) -> list[Receipt | BakeoffError]:
+        known = _known(connection, submissions, archived)
+        new = _New([], [])
+        results = [_settle(outcomes, known, new) for outcomes in submissions]
+        if new.outcomes or new.corrections:
+            at_us, seen = self._now_us(), _number(connection, "predictions_seen")
+            if new.outcomes:
+                _APPEND[connection.dialect.name](connection, _rows(new.outcomes, at_us, seen))
+            if new.corrections:
+                _append_corrections(connection, new.corrections, at_us, seen)
         return results
+
+    def _archived(self, mark: ArchiveMark, ids: Collection[str]) -> _Known:
+        """The archived outcomes of these predictions, as they were received."""
+        try:
+            rows = self._archive.outcomes_of(mark, ids)
+        except ArchiveUnavailable as error:
+            raise StoreUnavailable(error.message) from error
+        return {(row.prediction_id, row.kind): row.outcome for row in rows}
+
+
+def _as_old_as(mark: ArchiveMark, submissions: Sequence[Sequence[Outcome]]) -> set[str]:
+    """The predictions of which an outcome may be archived."""
+    return {
+        outcome.prediction_id
+        for outcomes in submissions
+        for outcome in outcomes
+        if outcome.fact.served_at_us <= mark.newest_us
+    }
 
 
 def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[dict[str, Any]]:
@@ -157,12 +201,17 @@ def _number(connection: Connection, statement: str) -> int:
     return int(connection.execute(text(statements("feedback", connection.dialect.name)[statement])).scalar_one())
 
 
-def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]]) -> _Known:
-    """The outcomes that are recorded, each with its last value."""
+def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]], archived: _Known) -> _Known:
+    """The outcomes that are recorded, archived ones too, each with its last value."""
     ids = sorted({outcome.prediction_id for outcomes in submissions for outcome in outcomes})
     query = text(statements("feedback", connection.dialect.name)["known"])
     rows = connection.execute(query, {"ids": msgspec.json.encode(ids).decode()})
-    return {(row.prediction_id, row.kind): row.outcome for row in rows}
+    known = archived | {(row.prediction_id, row.kind): row.outcome for row in rows}
+    if archived:
+        query = text(statements("archive", connection.dialect.name)["last_corrections"])
+        own = {"ids": msgspec.json.encode(sorted({prediction_id for prediction_id, _ in archived})).decode()}
+        known |= {(row.prediction_id, row.kind): row.outcome for row in connection.execute(query, own)}
+    return known
 
 
 def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | BakeoffError:

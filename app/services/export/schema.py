@@ -11,20 +11,20 @@ from app.domain.contract import FeatureContract
 from app.services.export.columns import ColumnType, Contracts, FeatureColumn, FeatureColumns
 from app.services.export.rows import RowForm
 
-_UTC = pa.timestamp("us", tz="UTC")
+UTC = pa.timestamp("us", tz="UTC")
 _TYPES: Mapping[ColumnType, pa.DataType] = {
     "number": pa.float64(),
     "text": pa.string(),
     "boolean": pa.bool_(),
     "date": pa.date32(),
     "time": pa.timestamp("us"),
-    "time_utc": _UTC,
+    "time_utc": UTC,
 }
 # What every row has, and its outcomes. The names of all columns behind them have a dot.
 _FIRST: tuple[tuple[str, pa.DataType], ...] = (
     ("seq", pa.int64()),
     ("prediction_id", pa.string()),
-    ("time", _UTC),
+    ("time", UTC),
     ("request_id", pa.string()),
     ("id", pa.string()),
     ("user", pa.string()),
@@ -100,8 +100,8 @@ def schema_of(
     labels = usual.classes if usual is not None else ()
     is_number = bool(of_versions) and all(each.is_number for each in of_versions)
     actual = pa.float64() if is_number else pa.string()
-    outcomes = [("actual", actual), ("actual_time", _UTC), ("reward", pa.float64()), ("reward_time", _UTC)]
-    outcomes += [("actual_corrected_time", _UTC), ("reward_corrected_time", _UTC)]
+    outcomes = [("actual", actual), ("actual_time", UTC), ("reward", pa.float64()), ("reward_time", UTC)]
+    outcomes += [("actual_corrected_time", UTC), ("reward_corrected_time", UTC)]
     of_features = [(columns.columns[place].name, _TYPES[columns.columns[place].type]) for place in features]
     of_answers = [field for version in of_versions for field in version.fields]
     arrow = pa.schema([*_FIRST, *outcomes, *of_features, *of_answers, *_LAST])

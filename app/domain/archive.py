@@ -1,0 +1,30 @@
+"""Which part of the log is archived: marks, each with its place in the order of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class ArchiveMark(msgspec.Struct, frozen=True):
+    """Rows with seqs up to `predictions`, and outcomes with seqs up to `outcomes`, are in the archive at `place`.
+
+    They are removed from the log some time after the mark was written, which was at `at_us` (µs since 1970).
+    `outcomes_seen` is the seq of the last outcome then: later ones do not join an archived prediction. That depends on
+    the mark alone, and not on how much is removed by now, so that every reading of the log gives the same events.
+    `newest_us` is the time of serving of the newest prediction that the archive has, or has an outcome of.
+    """
+
+    number: int
+    at_us: int
+    place: str
+    predictions: int
+    outcomes: int
+    outcomes_seen: int
+    newest_us: int
+
+
+def joins(marks: Sequence[ArchiveMark], outcome: int, prediction: int) -> bool:
+    """Whether the outcome with this seq joins the logged prediction with that seq. `marks` are all marks, in order."""
+    return not any(mark.outcomes_seen < outcome and prediction <= mark.predictions for mark in marks)

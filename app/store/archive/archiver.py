@@ -1,0 +1,217 @@
+"""Moves the old part of the log to the archive: written, read back, compared, noted, and only then removed.
+
+Each step may be the last one before a crash; the next run goes on from what is found. Files that the manifest does not
+list were never finished, and are deleted. Files that it lists behind the last mark are compared again, and then marked.
+What a mark covers and the tables still have is removed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from app.domain.archive import ArchiveMark
+from app.domain.log_event import Cursor
+from app.domain.timestamps import iso_utc
+from app.errors import ArchiveUnavailable, BakeoffError
+from app.services.archive.manifest import MANIFEST, ArchivedFile, Manifest, written
+from app.services.archive.plan import Reach, Span, next_span, reach_of
+from app.services.export.rows import Position
+from app.store.archive.log import ArchivableLog
+from app.store.archive.places import Place
+from app.store.archive.reader import ArchiveReader
+from app.store.archive.writing import SpanWriter, sum_of
+
+_SEQS_PER_STEP = 200_000
+_SEQS_COMPARED = 5_000
+# The clocks of hosts may differ by less than this: an outcome may seem to have come before its prediction was served.
+_CLOCKS_US = 3_600 * 1_000_000
+
+
+class ArchivingStopped(BakeoffError):
+    """Archiving was stopped between two steps; the next run goes on from there."""
+
+    code = "stopped"
+
+
+class Archived(msgspec.Struct, frozen=True):
+    """What a run archived: seqs of each kind, files and their bytes. `limited_by` is what kept further rows."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    files: int = 0
+    bytes: int = 0
+    limited_by: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What is to be archived; `limited_by` is what keeps rows that are old enough, None for nothing."""
+
+    span: Span
+    limited_by: str | None
+
+
+class Archiver:
+    """Archives `log` to `place`. One may run at a time: the caller holds the lock.
+
+    `cursors` returns how far each projection is, by name, and `scratch` is a folder for drafts of files. `progress`
+    gets what is done (`writing`, `comparing`, `removing`), and the number of seqs since its last call.
+    """
+
+    def __init__(
+        self,
+        log: ArchivableLog,
+        place: Place,
+        writer: SpanWriter,
+        cursors: Callable[[], Mapping[str, Cursor]],
+        ends: Callable[[], Position],
+        now_us: Callable[[], int],
+        scratch: Path,
+        going_on: Callable[[], bool] = lambda: True,
+        progress: Callable[[str, int], None] = lambda _what, _seqs: None,
+    ) -> None:
+        self._log = log
+        self._place = place
+        self._writer = writer
+        self._cursors = cursors
+        self._ends = ends
+        self._now_us = now_us
+        self._scratch = scratch
+        self._going_on = going_on
+        self._progress = progress
+
+    def plan(self, before_us: int) -> Plan:
+        """What was served, or received, before `before_us` (µs since 1970) and may go. Raises `StoreUnavailable`."""
+        mark = self._log.mark()
+        after, outcomes_after = (mark.predictions, mark.outcomes) if mark else (0, 0)
+        reach = self._reach()
+        young = self._log.first_since("predictions", after, reach.predictions, before_us)
+        until = max(after, reach.predictions if young is None else young - 1)
+        young_outcome = self._log.first_since("outcomes", outcomes_after, reach.outcomes, before_us)
+        outcomes_until = max(outcomes_after, reach.outcomes if young_outcome is None else young_outcome - 1)
+        span = Span((after, until), (outcomes_after, outcomes_until))
+        return Plan(span, reach.limited_by if young is None else None)
+
+    def run(self, before_us: int) -> Archived:
+        """Archive what was served, or received, before `before_us` (µs since 1970).
+
+        Raises `StoreUnavailable`, `ArchiveUnavailable`, and `ArchivingStopped` where it was told to stop.
+        """
+        manifest = self._recovered()
+        done = Archived()
+        for number in count():
+            plan = self.plan(before_us)
+            span = self._step(plan.span)
+            if not len(span):
+                return msgspec.structs.replace(done, limited_by=plan.limited_by)
+            if number == 0:
+                self._delete_unlisted(manifest)
+            before = len(manifest.files)
+            manifest = self._archive(span, manifest)
+            new = manifest.files[before:]
+            done = Archived(
+                done.predictions + span.predictions[1] - span.predictions[0],
+                done.outcomes + span.outcomes[1] - span.outcomes[0],
+                done.files + len(new),
+                done.bytes + sum(file.bytes for file in new),
+            )
+        raise AssertionError
+
+    def _reach(self) -> Reach:
+        ends = self._log.ends()
+        return reach_of(ends.last_prediction, ends.last_outcome, self._cursors(), self._log.first_window())
+
+    def _step(self, whole: Span) -> Span:
+        """The next step of a span. An outcome goes with its prediction, or later."""
+        span = next_span(whole, _SEQS_PER_STEP)
+        ahead = self._log.first_ahead(*span.outcomes, span.predictions[1])
+        return span if ahead is None else Span(span.predictions, (span.outcomes[0], ahead - 1))
+
+    def _archive(self, span: Span, before: Manifest) -> Manifest:
+        with tempfile.TemporaryDirectory(prefix=".archive-", dir=self._scratch) as folder:
+            drafts = self._writer.write(span, self._ends(), Path(folder), lambda seqs: self._step_done("writing", seqs))
+            for path, file in drafts.items():
+                self._place.put(file.name, path)
+            manifest = Manifest(
+                written_at=iso_utc(self._now_us()),
+                predictions=span.predictions[1],
+                outcomes=span.outcomes[1],
+                files=(*before.files, *drafts.values()),
+            )
+            self._compare(manifest, span, [*drafts.values()])
+            listed = Path(folder) / MANIFEST
+            listed.write_bytes(written(manifest))
+            self._place.put(MANIFEST, listed)
+        self._remove(self._marked(manifest, [*drafts.values()]))
+        return manifest
+
+    def _marked(self, manifest: Manifest, new: list[ArchivedFile]) -> ArchiveMark:
+        former = self._log.mark()
+        newest_us = max((file.last_us for file in new), default=0) + _CLOCKS_US
+        newest_us = max(newest_us, former.newest_us if former else 0)
+        return self._log.put_mark(self._place.text, manifest.predictions, manifest.outcomes, newest_us)
+
+    def _remove(self, mark: ArchiveMark) -> None:
+        if not self._log.remove(mark, self._going_on, lambda seqs: self._progress("removing", seqs)):
+            raise ArchivingStopped("archiving was stopped; the next run goes on from here")
+
+    def _recovered(self) -> Manifest:
+        """The manifest, after what a former run left undone is done."""
+        reader, mark = ArchiveReader(self._place), self._log.mark()
+        manifest = reader.manifest()
+        if mark is not None:
+            reader.require(mark)
+        after, outcomes_after = (mark.predictions, mark.outcomes) if mark else (0, 0)
+        if (manifest.predictions, manifest.outcomes) != (after, outcomes_after):
+            # Listed, but killed before the mark was written: the log has these rows still, or it is not its archive.
+            span = Span((after, manifest.predictions), (outcomes_after, manifest.outcomes))
+            new = manifest.since(after, outcomes_after)
+            self._compare(manifest, span, new)
+            mark = self._marked(manifest, new)
+        if mark is not None:
+            self._remove(mark)
+        return manifest
+
+    def _compare(self, manifest: Manifest, span: Span, new: list[ArchivedFile]) -> None:
+        """Read the files back. Raises `ArchiveUnavailable` where they are not exactly what the log has."""
+        for file in new:
+            if sum_of(self._place.open(file.name)) != (file.bytes, file.sha256):
+                raise self._differs(f"{file.name} is not as it was written")
+        reader = ArchiveReader(self._place, manifest)
+        after, last = span.predictions
+        for start in range(after, last, _SEQS_COMPARED):
+            until = min(start + _SEQS_COMPARED, last)
+            rows, follow = self._log.predictions(start, until)
+            if reader.predictions(start, until, until - start) != rows:
+                raise self._differs(f"predictions {start + 1:,} to {until:,} are not those of the log")
+            if reader.follow_outcome(start + 1, until) != follow:
+                raise self._differs(f"predictions {start + 1:,} to {until:,} have other outcomes before them")
+            self._step_done("comparing", until - start)
+        after, last = span.outcomes
+        for start in range(after, last, _SEQS_COMPARED):
+            until = min(start + _SEQS_COMPARED, last)
+            if reader.outcomes(start, until, until - start) != self._log.outcomes(start, until):
+                raise self._differs(f"outcomes {start + 1:,} to {until:,} are not those of the log")
+            self._step_done("comparing", until - start)
+
+    def _differs(self, what: str) -> ArchiveUnavailable:
+        return ArchiveUnavailable(
+            f"the archive at {self._place.text} does not have what the log has: {what}. Nothing was removed. Give an "
+            "empty place, or the one that this log was archived to before"
+        )
+
+    def _delete_unlisted(self, manifest: Manifest) -> None:
+        """Delete files that a killed run has left, so that whoever reads all files finds no row twice."""
+        listed = {file.name for file in manifest.files}
+        for name in self._place.names():
+            if name.startswith(("predictions/day=", "outcomes/day=")) and name not in listed:
+                self._place.delete(name)
+
+    def _step_done(self, what: str, seqs: int) -> None:
+        self._progress(what, seqs)
+        if not self._going_on():
+            raise ArchivingStopped("archiving was stopped; the next run goes on from here")

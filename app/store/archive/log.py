@@ -1,0 +1,193 @@
+"""The store's side of archiving: what may go, marks, and removing what is archived."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from app.domain.archive import ArchiveMark
+from app.domain.log_event import OutcomeRow, PredictionRow
+from app.errors import StoreUnavailable
+from app.services.archive.manifest import FileKind
+from app.services.export.rows import LogRow, Position, RowCount, Selection
+from app.store.archive.marks import last_mark
+from app.store.archive.source import ArchivedLog
+from app.store.engine import Database
+from app.store.event_rows import EventRows
+from app.store.kinds import DURABLE, READING, RECORDING
+from app.store.log_rows import LogRows
+from app.store.statements import SIDE, statements
+
+# Seqs that are removed in one transaction: others wait for the write lock that long, some milliseconds.
+_SEQS_AT_ONCE = 500
+_PAGES_AT_ONCE = 200  # of SQLite's file, 4 KiB each
+_SEQS_PER_READ = 20_000
+_INCREMENTAL = 2  # what SQLite calls this kind of auto_vacuum
+_METRICS = 2**62  # the first number of the spaces of secondary metrics
+_TRIES = 200
+_FIRST_SINCE: Mapping[FileKind, str] = {"predictions": "first_served_since", "outcomes": "first_received_since"}
+
+
+class Ends(NamedTuple):
+    """The seqs of the first and the last row of each kind; 0 where there is none."""
+
+    first_prediction: int
+    last_prediction: int
+    first_outcome: int
+    last_outcome: int
+
+
+class ArchivableLog:
+    """Reads what is to be archived, and removes what is. Every call raises `StoreUnavailable`.
+
+    `now_us` is the clock (µs since 1970), `pause` waits that many seconds.
+    """
+
+    def __init__(
+        self, database: Database, now_us: Callable[[], int], pause: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._pause = pause
+        self._rows = LogRows(database)
+
+    def mark(self) -> ArchiveMark | None:
+        """The last mark; None where nothing is archived."""
+        with self._database.begin(READING) as connection:
+            return last_mark(connection)
+
+    def ends(self) -> Ends:
+        """What the tables have."""
+        with self._database.begin(READING) as connection:
+            return Ends(*connection.execute(text(statements("archive")["ends"])).one())
+
+    def first_since(self, kind: FileKind, after: int, until: int, since_us: int) -> int | None:
+        """The first seq above `after` and up to `until` of a row served, or received, at `since_us` or later."""
+        query = text(statements("archive")[_FIRST_SINCE[kind]])
+        for start in range(after, until, _SEQS_PER_READ):
+            values = {"after": start, "until": min(until, start + _SEQS_PER_READ), "since_us": since_us}
+            with self._database.begin(READING) as connection:
+                found: int | None = connection.execute(query, values).scalar()
+            if found is not None:
+                return found
+        return None
+
+    def first_ahead(self, after: int, until: int, predictions: int) -> int | None:
+        """The first outcome with a seq of this span whose prediction is in the log behind the seq `predictions`."""
+        query = text(statements("archive")["first_ahead"])
+        for start in range(after, until, _SEQS_PER_READ):
+            values = {"after": start, "until": min(until, start + _SEQS_PER_READ), "predictions": predictions}
+            with self._database.begin(READING) as connection:
+                found: int | None = connection.execute(query, values).scalar()
+            if found is not None:
+                return found
+        return None
+
+    def first_window(self) -> int | None:
+        """The seq of the first prediction whose reward window is open; None without one."""
+        with self._database.begin(READING) as connection:
+            values = {"metrics": _METRICS, "side": SIDE}
+            found: int | None = connection.execute(text(statements("archive")["first_window"]), values).scalar()
+        return found
+
+    def counts(self, after: int, until: int) -> list[RowCount]:
+        """The forms of the predictions with seqs of this span."""
+        return self._rows.counts(after, until, Selection())
+
+    def export_rows(self, after: int, until: int, end: Position) -> list[LogRow]:
+        """The predictions of this span as exports have them, with their outcomes as of `end`."""
+        return self._rows.rows(after, until, end, Selection())
+
+    def predictions(self, after: int, until: int) -> tuple[list[PredictionRow], set[str]]:
+        """The predictions of this span, and the ids of those before which an outcome of theirs was written."""
+        with self._database.begin(READING) as connection:
+            rows = EventRows(connection, ArchivedLog())
+            found = rows.predictions_after(after, until, until - after)
+            return found, {outcome.prediction_id for outcome in rows.early(found)}
+
+    def outcomes(self, after: int, until: int) -> list[OutcomeRow]:
+        """The outcomes of this span."""
+        with self._database.begin(READING) as connection:
+            return EventRows(connection, ArchivedLog()).outcomes_after(after, until, until - after)
+
+    def experiments_of(self, epochs: set[int]) -> dict[int, str]:
+        """The ids of the experiments of these config revisions."""
+        return {epoch: each.experiment_id for epoch, each in self._rows.configurations(epochs).items()}
+
+    def versions_of(self, epochs: set[int]) -> set[str]:
+        """The versions that the configurations of these revisions name."""
+        return {version for each in self._rows.configurations(epochs).values() for version in each.weights}
+
+    def put_mark(self, place: str, predictions: int, outcomes: int, newest_us: int) -> ArchiveMark:
+        """Write down that rows up to these seqs are in the archive at `place`; durable on return."""
+        named = statements("archive")
+        with self._database.begin(DURABLE) as connection:
+            # Under the write lock, which makes its place in the order of events exact.
+            seen = int(connection.execute(text(statements("feedback")["outcomes_seen"])).scalar_one())
+            values = {"at_us": self._now_us(), "place": place, "predictions": predictions, "outcomes": outcomes}
+            connection.execute(text(named["put_mark"]), {**values, "outcomes_seen": seen, "newest_us": newest_us})
+            mark = last_mark(connection)
+        assert mark is not None
+        return mark
+
+    def remove(self, mark: ArchiveMark, going_on: Callable[[], bool], progress: Callable[[int], None]) -> bool:
+        """Remove what the mark says is archived, a little at a time; False where `going_on` said no before the end.
+
+        `progress` gets the number of seqs that were removed since the last call.
+        """
+        ends = self.ends()
+        spans = (
+            ("remove_predictions", ends.first_prediction, mark.predictions),
+            ("remove_outcomes", ends.first_outcome, mark.outcomes),
+        )
+        for statement, first, last in spans:
+            for start in range(first, last + 1, _SEQS_AT_ONCE) if first else ():
+                if not going_on():
+                    return False
+                values = {"first": start, "until": min(last, start + _SEQS_AT_ONCE - 1)}
+                self._write(partial(_execute, statement=statement, values=values))
+                progress(values["until"] - start + 1)
+        return self._give_back(going_on)
+
+    def _give_back(self, going_on: Callable[[], bool]) -> bool:
+        """Give free pages of SQLite's file back to the disk, a few at a time."""
+        if self._database.kind.file is None:
+            return True
+        while going_on():
+            if not self._write(_vacuum):
+                return True
+        return False
+
+    def _write(self, work: Callable[[Connection], int]) -> int:
+        """Do a short write, and then leave the write lock to others for as long as it took."""
+        for _ in range(_TRIES):
+            started_s = time.monotonic()
+            try:
+                with self._database.begin(RECORDING) as connection:
+                    done = work(connection)
+            except StoreUnavailable as error:
+                failure = error
+                self._pause(0.1)
+                continue
+            self._pause(max(0.002, time.monotonic() - started_s))
+            return done
+        raise failure
+
+
+def _execute(connection: Connection, statement: str, values: Mapping[str, int]) -> int:
+    return connection.execute(text(statements("archive")[statement]), values).rowcount
+
+
+def _vacuum(connection: Connection) -> int:
+    """Cut free pages off the file, and return how many it was; 0 where there are none, or the file cannot do it."""
+    if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() != _INCREMENTAL:
+        return 0
+    free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+    # One page at a time: the driver takes one step of a statement without columns, and that is one page.
+    for _ in range(min(free, _PAGES_AT_ONCE)):
+        connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
+    return min(free, _PAGES_AT_ONCE)

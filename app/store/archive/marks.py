@@ -1,0 +1,21 @@
+"""The marks of what is archived, in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from app.domain.archive import ArchiveMark
+from app.store.statements import statements
+
+
+def last_mark(connection: Connection) -> ArchiveMark | None:
+    """The last mark; None where nothing is archived. One indexed read."""
+    row = connection.execute(text(statements("archive")["last_mark"])).first()
+    return None if row is None else ArchiveMark(*row)
+
+
+def all_marks(connection: Connection) -> Sequence[ArchiveMark]:
+    """All marks, in order."""
+    return [ArchiveMark(*row) for row in connection.execute(text(statements("archive")["marks"]))]

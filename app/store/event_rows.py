@@ -1,0 +1,133 @@
+"""Predictions and outcomes as events have them, whether they are archived or still in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from app.domain.archive import joins
+from app.domain.log_event import CorrectionRow, OutcomeRow, PredictionRow
+from app.store.archive.marks import all_marks, last_mark
+from app.store.archive.source import ArchivedLog
+from app.store.forms import StoredRow
+from app.store.logged import LoggedRows
+from app.store.statements import statements
+
+
+class EventRows:
+    """Predictions and outcomes of one snapshot, from the archive up to its last mark and from the tables behind it.
+
+    Every method raises `ArchiveUnavailable` where archived rows cannot be read.
+    """
+
+    def __init__(self, connection: Connection, logged: LoggedRows, archive: ArchivedLog) -> None:
+        self.connection = connection
+        self._logged = logged
+        self._archive = archive
+        self._mark = last_mark(connection)
+
+    def predictions_after(self, after: int, until: int, limit: int) -> list[PredictionRow]:
+        """Up to `limit` predictions with seqs above `after` and up to `until`, in order."""
+        found: list[PredictionRow] = []
+        if self._mark is not None and after < self._mark.predictions:
+            found = self._archive.predictions(self._mark, after, until, limit)
+            after = self._mark.predictions
+        if len(found) == limit:
+            return found
+        logged = self._logged.after(self.connection, after, until, limit - len(found))
+        return [*found, *map(prediction_of, logged)]
+
+    def outcomes_after(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
+        """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
+        found: list[OutcomeRow] = []
+        if self._mark is not None and after < self._mark.outcomes:
+            found = self._archive.outcomes(self._mark, after, until, limit)
+            after = self._mark.outcomes
+        if len(found) == limit:
+            return found
+        return [*found, *map(_outcome, _outcomes_after(self.connection, after, until, limit - len(found)))]
+
+    def early(self, rows: Sequence[PredictionRow]) -> tuple[OutcomeRow, ...]:
+        """The outcomes that were written before their predictions: the recorder appends later than the answer goes."""
+        if not rows:
+            return ()
+        seqs = {row.prediction_id: row.seq for row in rows}
+        archived: Collection[str] = ()
+        mark = self._mark
+        if mark is not None and rows[0].seq <= mark.predictions:
+            # Only these have one, which is archived or not: to look for all of them would take much longer.
+            archived = self._archive.follow_outcome(mark, rows[0].seq, rows[-1].seq)
+        wanted = {*archived, *(row.prediction_id for row in rows if mark is None or row.seq > mark.predictions)}
+        outcomes = self._outcomes_of(wanted, archived)
+        return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
+
+    def subjects(self, corrections: Sequence[CorrectionRow]) -> dict[tuple[str, str], OutcomeRow]:
+        """The outcomes of these corrections as they were received, by prediction id and kind."""
+        if not corrections:
+            return {}
+        wanted = {(each.prediction_id, each.kind) for each in corrections}
+        ids = {prediction_id for prediction_id, _ in wanted}
+        found = self._outcomes_of(ids, ())
+        rows: dict[tuple[str, str], OutcomeRow] = {(row.prediction_id, row.kind): row for row in found}
+        if self._mark is not None and not wanted <= rows.keys():
+            archived = self._archive.outcomes_of(self._mark, {id_ for id_, _ in wanted - rows.keys()})
+            rows |= {(row.prediction_id, row.kind): row for row in archived}
+        return rows
+
+    def known(self, outcomes: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
+        """The logged predictions of these outcomes, by prediction id."""
+        if not outcomes:
+            return {}
+        ids = {outcome.prediction_id for outcome in outcomes}
+        found = {row.prediction_id: row for row in map(prediction_of, self._logged.of_ids(self.connection, ids))}
+        mark = self._mark
+        if mark is not None:
+            missing = {
+                each.prediction_id
+                for each in outcomes
+                if each.seq <= mark.outcomes_seen and each.prediction_id not in found
+            }
+            if missing:
+                found |= {row.prediction_id: row for row in self._archive.predictions_of(mark, missing)}
+        return found
+
+    def unjoined(self, outcomes: Iterable[OutcomeRow], known: Mapping[str, PredictionRow]) -> frozenset[int]:
+        """The seqs of those outcomes that came when their predictions were archived."""
+        if self._mark is None:
+            return frozenset()
+        concerned = [each for each in outcomes if each.prediction_id in known]
+        marks = all_marks(self.connection) if concerned else ()
+        return frozenset(each.seq for each in concerned if not joins(marks, each.seq, known[each.prediction_id].seq))
+
+    def _outcomes_of(self, ids: Collection[str], archived: Collection[str]) -> list[OutcomeRow]:
+        """The outcomes of predictions with these ids; those of `archived` may be in the archive."""
+        rows = {row.seq: row for row in map(_outcome, of_ids(self.connection, "outcomes", ids))} if ids else {}
+        if archived and self._mark is not None:
+            rows |= {row.seq: row for row in self._archive.outcomes_of(self._mark, archived)}
+        return [rows[seq] for seq in sorted(rows)]
+
+
+def _outcomes_after(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
+    query = f"{statements('monitor')['outcomes']} {statements('monitor')['after']}"
+    return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
+
+
+def of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
+    """The rows that the statement `table` finds of predictions with these ids, by seq."""
+    named = statements("monitor", connection.dialect.name)
+    query = f"{named[table]} {named['of_ids']}"
+    return connection.execute(text(query), {"ids": msgspec.json.encode(sorted(set(ids))).decode()}).all()
+
+
+def prediction_of(row: StoredRow) -> PredictionRow:
+    """The row as events have it."""
+    return PredictionRow(*row[:-1])  # all but the request's id
+
+
+def _outcome(row: Any) -> OutcomeRow:
+    values = list(row)
+    values[7], values[8] = bool(values[7]), bool(values[8])  # SQLite gives 0 and 1
+    return OutcomeRow(*values)

@@ -1,0 +1,46 @@
+-- name: last_mark
+SELECT number, at_us, place, predictions, outcomes, outcomes_seen, newest_us FROM archive_marks
+ORDER BY number DESC LIMIT 1
+
+-- name: marks
+SELECT number, at_us, place, predictions, outcomes, outcomes_seen, newest_us FROM archive_marks ORDER BY number
+
+-- name: put_mark
+INSERT INTO archive_marks (at_us, place, predictions, outcomes, outcomes_seen, newest_us)
+VALUES (:at_us, :place, :predictions, :outcomes, :outcomes_seen, :newest_us)
+
+-- name: ends
+SELECT
+    COALESCE((SELECT min(seq) FROM predictions), 0) AS first_prediction,
+    COALESCE((SELECT max(seq) FROM predictions), 0) AS last_prediction,
+    COALESCE((SELECT min(seq) FROM feedback), 0) AS first_outcome,
+    COALESCE((SELECT max(seq) FROM feedback), 0) AS last_outcome
+
+-- name: first_served_since
+SELECT min(seq) FROM predictions WHERE seq > :after AND seq <= :until AND served_at_us >= :since_us
+
+-- name: first_received_since
+SELECT min(seq) FROM feedback WHERE seq > :after AND seq <= :until AND received_at_us >= :since_us
+
+-- name: first_ahead
+SELECT min(f.seq)
+FROM feedback AS f
+INNER JOIN predictions AS p ON p.prediction_id = f.prediction_id
+WHERE f.seq > :after AND f.seq <= :until AND p.seq > :predictions
+
+-- name: first_window
+SELECT min(seq) FROM monitor_windows
+WHERE
+    experiment >= :metrics
+    OR (CASE WHEN experiment > 0 THEN 1 ELSE -1 END = CAST(
+        COALESCE((SELECT body FROM monitor_state WHERE name = :side), '1') AS BIGINT
+    ))
+
+-- name: last_corrections
+SELECT prediction_id, kind, outcome FROM corrections WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
+
+-- name: remove_predictions
+DELETE FROM predictions WHERE seq >= :first AND seq <= :until
+
+-- name: remove_outcomes
+DELETE FROM feedback WHERE seq >= :first AND seq <= :until

@@ -1,0 +1,85 @@
+"""A small log with an archive beside it."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.domain.log_event import Cursor, in_order
+from app.monitor.breakdown import BreakdownProjection
+from app.monitor.disagreements import DisagreementProjection
+from app.monitor.experiment.projection import ExperimentProjection
+from app.store.archive.archiver import Archiver
+from app.store.archive.log import ArchivableLog
+from app.store.archive.places import place_of
+from app.store.archive.writing import SpanWriter
+from app.store.engine import Database
+from app.store.log_rows import LogRows
+from tests.builders import two_class_contract
+from tests.unit.monitor.small_log import SmallLog
+
+CONTRACTS = {name: two_class_contract("a") for name in ("v1", "v2")}
+
+
+class NoReferences:
+    def of(self, version):
+        return ()
+
+    def features(self, version):
+        return CONTRACTS[version].features
+
+
+def projections():
+    return ExperimentProjection(), DisagreementProjection(), BreakdownProjection(NoReferences())
+
+
+@dataclass
+class ArchivedSmallLog(SmallLog):
+    """A small log, its projections, and its archive."""
+
+    folder: Path = Path()
+
+    @property
+    def archivable(self):
+        return ArchivableLog(self.database, self.clock, pause=lambda _s: None)
+
+    def archiver(self, log=None, place=None, **options):
+        states = self.stored_states
+        return Archiver(
+            log or self.archivable,
+            place or place_of(str(self.folder / "archive")),
+            SpanWriter(log or self.archivable, CONTRACTS, {1: "v1", 2: "v2"}),
+            lambda: {each.name: states.cursor(each.name) for each in projections()},
+            lambda: LogRows(self.database).ends()[1],
+            self.clock,
+            self.folder,
+            **options,
+        )
+
+    def archive(self, before_us=None, **options):
+        self.process(*projections())
+        return self.archiver(**options).run(self.now_us + 1 if before_us is None else before_us)
+
+    def all_events(self, limit=50):
+        cursor, found = Cursor(), []
+        while len(page := self.events.page(cursor, limit)):
+            found += in_order(page)
+            cursor = page.cursor
+        return found
+
+    def counted(self, table):
+        from sqlalchemy import text
+
+        from app.store.kinds import READING
+
+        with self.database.begin(READING) as connection:
+            return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
+
+
+@pytest.fixture
+def small_log(store_url, tmp_path):
+    with contextlib.closing(Database(store_url)) as database:
+        log = ArchivedSmallLog(database, folder=tmp_path)
+        log.begin()
+        yield log
