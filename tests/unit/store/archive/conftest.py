@@ -83,3 +83,12 @@ def small_log(store_url, tmp_path):
         log = ArchivedSmallLog(database, folder=tmp_path)
         log.begin()
         yield log
+
+
+@pytest.fixture
+def path_of_store(small_log):
+    """The file of a store on SQLite."""
+    file = small_log.database.kind.file
+    if file is None:
+        pytest.skip("a server keeps its own files")
+    return file

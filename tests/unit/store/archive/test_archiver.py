@@ -2,6 +2,10 @@
 
 import pytest
 
+from app.domain.outcome import Outcome
+from app.errors import ArchiveUnavailable
+from app.store.archive.places import Place
+from app.store.outcomes import FeedbackLog
 from tests.unit.store.archive.conftest import projections
 
 
@@ -71,3 +75,99 @@ def kill(monkeypatch, at):
         ),
     }
     monkeypatch.setattr(*steps[at])
+
+
+def test_a_late_label_counts_unpaired_and_once(small_log):
+    small_log.random_traffic(100)
+    row = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(row)
+    small_log.random_traffic(20, seed=1)
+    small_log.archive()
+    before = small_log.report()
+    small_log.give(row, 0)
+    small_log.give(row, 0)
+    small_log.process(*projections())
+    after = small_log.report()
+    assert [each.n for each in after.comparisons] == [each.n for each in before.comparisons]
+    assert after.variants[0].labelled == before.variants[0].labelled + 1
+    assert set(small_log.rebuild(*projections()).states_equal.values()) == {True}
+
+
+def test_a_label_that_is_archived_is_known(small_log):
+    row = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(row)
+    small_log.give(row, 0)
+    small_log.random_traffic(20)
+    small_log.archive()
+    assert sent(small_log, row, 0).duplicates == 1
+    assert "recorded as 0" in sent(small_log, row, 1).message
+    assert sent(small_log, row, 1, by="ada").corrected == 1
+    assert sent(small_log, row, 1).duplicates == 1
+    assert small_log.rebuild(*projections()).corrections == 1
+
+
+def test_an_archived_outcome_that_is_corrected_moves_the_live_evidence(small_log):
+    row = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(row)
+    small_log.give(row, 0)
+    small_log.random_traffic(20)
+    small_log.archive()
+    sent(small_log, row, 1, by="ada")
+    small_log.process(*projections())
+    assert small_log.report().corrections == 1
+
+
+def sent(small_log, row, value, by=None):
+    outcome = Outcome(row.prediction_id, "actual", value, small_log.signer.verify(row.prediction_id), corrected_by=by)
+    return FeedbackLog(small_log.database, small_log.clock).commit([[outcome]])[0]
+
+
+def test_an_archive_that_is_gone_or_another_one_is_refused(small_log, tmp_path):
+    small_log.random_traffic(50)
+    small_log.archive()
+    (tmp_path / "archive" / "manifest.json").rename(tmp_path / "moved")
+    with pytest.raises(ArchiveUnavailable, match="set ARCHIVE_TO to where these files are now"):
+        small_log.all_events()
+    with pytest.raises(ArchiveUnavailable, match="set ARCHIVE_TO"):
+        small_log.archive()
+
+
+def test_rows_that_are_not_processed_or_not_old_enough_stay(small_log):
+    small_log.random_traffic(50)
+    assert small_log.archiver().run(small_log.now_us).predictions == 0
+    small_log.process(*projections()[:2])
+    done = small_log.archiver().run(small_log.now_us)
+    assert (done.predictions, done.limited_by) == (0, "breakdown has processed predictions up to 0, outcomes up to 0")
+    assert small_log.archive(before_us=small_log.now_us - 10**9).predictions == 0
+
+
+def test_rows_whose_reward_window_is_open_stay(store_url, small_log):
+    small_log.begin("two", metric="reward", reward_window_s=60.0)
+    small_log.random_traffic(30, kinds=("reward",))
+    done = small_log.archive()
+    assert done.predictions < 29
+    assert "waits for its reward" in done.limited_by
+
+
+def test_a_changed_file_is_noticed_before_anything_is_removed(small_log, monkeypatch):
+    small_log.random_traffic(50)
+    put = Place.put
+
+    def damaged(self, name, source):
+        if name.startswith("predictions"):
+            source.write_bytes(source.read_bytes()[:-1] + b"?")
+        put(self, name, source)
+
+    monkeypatch.setattr(Place, "put", damaged)
+    with pytest.raises(ArchiveUnavailable, match="is not as it was written. Nothing was removed"):
+        small_log.archive()
+    assert small_log.counted("predictions") == 50
+
+
+def test_the_file_of_a_store_gets_smaller(small_log, path_of_store):
+    small_log.log(*[small_log.served({"v1": 0, "v2": 0}, features=f'["{"x" * 2000}"]') for _ in range(600)])
+    small_log.database.close()
+    before = path_of_store.stat().st_size
+    small_log.archive()
+    small_log.database.close()
+    assert path_of_store.stat().st_size < before / 2
