@@ -109,6 +109,14 @@ def span(env: Mapping[str, str], variable: str) -> float:
     return float(match[1]) * _SECONDS.get(match[2], 1.0)
 
 
+def kept(env: Mapping[str, str], variable: str) -> float:
+    """A span of time in seconds, of a day or longer."""
+    seconds = span(env, variable)
+    if seconds < _SECONDS["d"]:
+        raise SettingError(variable, f"{env[variable].strip()!r} is less than a day: give 1d or longer")
+    return seconds
+
+
 def window(env: Mapping[str, str], variable: str) -> float | None:
     """A span of time in seconds, above 0; None for `none`."""
     if env[variable].strip().lower() == "none":

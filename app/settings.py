@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("data")
     database_url: str | None = None
     litestream_bucket: str | None = None
+    archive_to: str | None = None
+    keep_log_s: float | None = None
     shared_metrics: Path | None = None
     drain_file: Path | None = None
     workers: int = 2
@@ -112,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             if environment.given(env, variable)
         }
         values["weights"] = _weights(env)
+        if "keep_log_s" in values and "archive_to" not in values:
+            raise SettingError(
+                "KEEP_LOG", "say with ARCHIVE_TO where rows go that are older: a folder, or s3://BUCKET/PREFIX"
+            )
         values.setdefault("workers", os.cpu_count() or 1)
         values.setdefault("api_url", f"http://127.0.0.1:{values.get('api_port', 5000)}")
         return cls(**values)
@@ -145,6 +151,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "data_dir": ("DATA_DIR", environment.path),
     "database_url": ("DATABASE_URL", environment.text_of),
     "litestream_bucket": ("LITESTREAM_BUCKET", environment.text_of),
+    "archive_to": ("ARCHIVE_TO", environment.text_of),
+    "keep_log_s": ("KEEP_LOG", environment.kept),
     "shared_metrics": ("METRICS_DIR", environment.path),
     "drain_file": ("DRAIN_FILE", environment.path),
     "workers": ("WEB_CONCURRENCY", environment.integer(1, 256)),

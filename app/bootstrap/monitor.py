@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.clock import now_us
+from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import Contradiction
 from app.inference.registry import ModelRegistry
@@ -36,6 +37,7 @@ from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.settings import Settings
 from app.store import kinds, statements
+from app.store.archive.source import ArchivedLog
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
@@ -69,7 +71,7 @@ class Monitor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings.store_url)
-        self.log = EventLog(self._database)
+        self.log = EventLog(self._database, ArchivedLog(settings.archive_to))
         self.live = self._space("")
         registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
         drift, references = DriftTable(self._database), References(registry)
@@ -133,6 +135,10 @@ class Monitor:
             rebuilt = rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
             metrics = self._secondary.rebuild()
             return msgspec.structs.replace(rebuilt, states_equal={**rebuilt.states_equal, **metrics})
+
+    def cursors(self) -> dict[str, Cursor]:
+        """How far each projection, and each secondary metric in force, has processed the log, by name."""
+        return {each.name: self.live.states.cursor(each.name) for each in self.projections} | self._secondary.cursors()
 
     def _prepare(self, going_on: Callable[[], bool]) -> bool:
         """Compute the experiments anew where another release wrote their state; false where that is not done yet."""

@@ -38,6 +38,7 @@ from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.services.snapshot import CachedSnapshot
+from app.store.archive.source import ArchivedLog
 from app.store.configurations import DecisionTable
 from app.store.disagreements import DisagreementTable
 from app.store.drift_reports import DriftTable
@@ -128,7 +129,8 @@ class Worker:
         signer = Signer(keys.predictions, os.urandom(4))
         age_s = partial(monitor_age_s, self._reads)
         own_keys = OwnKeys(database, now_us)
-        outcomes = FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn")
+        archive = ArchivedLog(shared.settings.archive_to)
+        outcomes = FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn", archive)
         return Services(
             settings=shared.settings,
             live=live,

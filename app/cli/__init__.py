@@ -136,6 +136,14 @@ GROUPS = (
                 "write the log as a Parquet, CSV or JSON lines file, or follow it as a stream",
                 ("bakeoff export --since 2026-11-01 --out log.parquet", "bakeoff export --follow --after 1200-85"),
             ),
+            "archive": Command(
+                "app.cli.archive",
+                "move the old part of the log to Parquet files, in a folder or on S3",
+                (
+                    "bakeoff archive --before 2026-08-01 --to archive --dry-run",
+                    "bakeoff archive --before 2026-08-01 --to s3://bucket/bakeoff",
+                ),
+            ),
             "backup": Command(
                 "app.cli.backup",
                 "copy the log, the key and the model registry into one file, while the service runs",

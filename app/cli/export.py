@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("--experiment", metavar="ID", help="only rows of this experiment")
-    add("--since", type=_moment, metavar="TIME", help="only rows served from this date or ISO time on (UTC)")
-    add("--until", type=_moment, metavar="TIME", help="only rows served before this date or ISO time (UTC)")
+    add("--since", type=moment_of, metavar="TIME", help="only rows served from this date or ISO time on (UTC)")
+    add("--until", type=moment_of, metavar="TIME", help="only rows served before this date or ISO time (UTC)")
     add("--format", choices=get_args(Format), help="default: by the file's name; jsonl with --follow")
     add("--out", metavar="FILE|-", help="the file to write, or - (standard output)")
     add("--force", action="store_true", help="replace a file that is there")
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """
     form = _checked_format(args)
     settings = Settings.from_environ()
-    contracts, ordinals = _contracts(settings)
+    contracts, ordinals = contracts_of(settings)
     with _log(settings) as log:
         if args.follow:
             after = position_of(args.after) if args.after is not None else Position()
@@ -97,7 +97,7 @@ def _checked_format(args: argparse.Namespace) -> Format:
     return form
 
 
-def _contracts(settings: Settings) -> tuple[Contracts, dict[int, str]]:
+def contracts_of(settings: Settings) -> tuple[Contracts, dict[int, str]]:
     """The contracts of all versions, retired ones too, with the classes as the log numbers them; names by ordinal."""
     contracts, ordinals = {}, {}
     with registry_of(settings) as registry:
@@ -177,7 +177,7 @@ def _stop_on_signals() -> threading.Event:
     return stop
 
 
-def _moment(text: str) -> int:
+def moment_of(text: str) -> int:
     """A date or an ISO time as µs since 1970; without a zone it is in UTC."""
     try:
         moment = datetime.fromisoformat(text)

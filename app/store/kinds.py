@@ -175,7 +175,7 @@ class Kind(Protocol):
         ...
 
 
-MONITOR, REBUILD = "monitor.lock", "rebuild.lock"
+MONITOR, REBUILD, ARCHIVE = "monitor.lock", "rebuild.lock", "archive.lock"
 
 
 @contextmanager

@@ -56,6 +56,7 @@ WRITERS = f"1111576389, {_SCHEMA}"
 _NAMED: Mapping[str, str] = {
     "monitor.lock": f"1111576390, {_SCHEMA}",
     "rebuild.lock": f"1111576391, {_SCHEMA}",
+    "archive.lock": f"1111576392, {_SCHEMA}",
 }
 _ANSWER_S = 3.0
 

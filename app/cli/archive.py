@@ -1,0 +1,184 @@
+"""`bakeoff archive`: moves the old part of the log to Parquet files, in a folder or on S3, while the service runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from app.bootstrap.monitor import Monitor
+from app.cli.export import contracts_of, moment_of
+from app.clock import now_us
+from app.domain.timestamps import iso_utc
+from app.errors import Contradiction, InvalidRequest, StoreUnavailable
+from app.settings import Settings
+from app.store import kinds
+from app.store.engine import Database
+from app.store.stamps import stamp
+
+if TYPE_CHECKING:
+    from app.store.archive.archiver import Archived, Archiver, Plan
+
+_DAY_US = 86_400 * 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.epilog = (
+        "Only rows that the monitor has processed go, and none whose reward window is open. Files are written, read "
+        "back and compared before anything is removed. Interrupted anywhere, the next run goes on. The monitor runs "
+        "this command every night where KEEP_LOG is set."
+    )
+    add = parser.add_argument
+    add("--before", type=moment_of, metavar="TIME", help="rows from before this date or ISO time (UTC); else KEEP_LOG")
+    add("--to", metavar="DIR|s3://BUCKET/PREFIX", help="where the files go (default: ARCHIVE_TO)")
+    add("--dry-run", action="store_true", help="say what would go, and change nothing")
+    add("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Archive, and print what was. Exit status 143 where SIGTERM stopped it, after which the next run goes on.
+
+    Raises `InvalidRequest`, `Contradiction`, `StoreUnavailable`, `ArchiveUnavailable` and `SettingError`.
+    """
+    settings = Settings.from_environ()
+    before_us = _before_us(args, settings)
+    to = args.to or settings.archive_to
+    if to is None:
+        raise InvalidRequest("say where to: --to DIR or --to s3://BUCKET/PREFIX, or set ARCHIVE_TO")
+    # Here: --help and a wrong option do not wait for these.
+    from app.store.archive.archiver import ArchivingStopped
+
+    stop = _stop_on_signals()
+    with _log(settings) as database, _lock(settings, database), _shown() as shown:
+        archiver = _archiver(settings, database, to, lambda: not stop.is_set(), shown)
+        if args.dry_run:
+            print(_planned(archiver.plan(before_us), before_us, to))
+            return 0
+        try:
+            done = archiver.run(before_us)
+        except ArchivingStopped as stopped:
+            print(stopped.message, file=sys.stderr)
+            return 143
+    stamp(settings.data_dir, "archive")
+    print(msgspec.json.encode(done).decode() if args.json else _summary(done, before_us, to))
+    return 0
+
+
+def _before_us(args: argparse.Namespace, settings: Settings) -> int:
+    if args.before is not None:
+        return int(min(args.before, now_us()))
+    if settings.keep_log_s is None:
+        raise InvalidRequest("say up to when: --before DATE, or set KEEP_LOG (such as 90d)")
+    # At midnight, so that each run makes one file of a whole day.
+    return (now_us() - round(settings.keep_log_s * 1e6)) // _DAY_US * _DAY_US
+
+
+@contextlib.contextmanager
+def _log(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.store_url)
+    file = database.kind.file
+    if file is not None and not file.exists():
+        raise StoreUnavailable(f"{file} does not exist, so nothing has been logged yet: is DATA_DIR right?")
+    with contextlib.closing(database):
+        yield database
+
+
+@contextlib.contextmanager
+def _lock(settings: Settings, database: Database) -> Iterator[None]:
+    with kinds.monitor_lock(settings.data_dir, database.kind, kinds.ARCHIVE) as lock:
+        if not lock.acquire():
+            raise Contradiction("this log is being archived already: wait for that run to end")
+        yield
+
+
+def _archiver(
+    settings: Settings,
+    database: Database,
+    to: str,
+    going_on: Callable[[], bool],
+    progress: Callable[[str, int], None],
+) -> Archiver:
+    from app.store.archive.archiver import Archiver
+    from app.store.archive.log import ArchivableLog
+    from app.store.archive.places import place_of
+    from app.store.archive.writing import SpanWriter
+    from app.store.log_rows import LogRows
+
+    log, rows = ArchivableLog(database, now_us), LogRows(database)
+    writer = SpanWriter(log, *contracts_of(settings))
+    monitor = Monitor(settings)
+    return Archiver(
+        log,
+        place_of(to),
+        writer,
+        monitor.cursors,
+        lambda: rows.ends()[1],
+        now_us,
+        Path(settings.data_dir),
+        going_on,
+        progress,
+    )
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[str, int], None]]:
+    """A function that shows what is done; on a terminal only."""
+    columns = (TextColumn("{task.description}"), TextColumn("{task.completed:,} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        tasks = {}
+
+        def shown(what: str, seqs: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=None)
+            progress.update(tasks[what], advance=seqs)
+
+        yield shown
+
+
+def _planned(plan: Plan, before_us: int, to: str) -> str:
+    (after, until), (outcomes_after, outcomes_until) = plan.span.predictions, plan.span.outcomes
+    why = f". Nothing further can go yet: {plan.limited_by}" if plan.limited_by else ""
+    if not len(plan.span):
+        return f"nothing from before {_time(before_us)} is left to archive{why}"
+    return (
+        f"{until - after:,} predictions and {outcomes_until - outcomes_after:,} outcomes from before "
+        f"{_time(before_us)} would go to {to} (seqs up to {until:,} and {outcomes_until:,}){why}"
+    )
+
+
+def _summary(done: Archived, before_us: int, to: str) -> str:
+    why = f". Nothing further can go yet: {done.limited_by}" if done.limited_by else ""
+    if not done.files:
+        return f"nothing from before {_time(before_us)} was left to archive{why}"
+    return (
+        f"{done.predictions:,} predictions and {done.outcomes:,} outcomes from before {_time(before_us)} archived to "
+        f"{to}: {done.files:,} files, {done.bytes / 1e6:.1f} MB{why}"
+    )
+
+
+def _time(at_us: int) -> str:
+    moment = datetime.fromtimestamp(at_us / 1e6, UTC)
+    return moment.date().isoformat() if at_us % _DAY_US == 0 else iso_utc(at_us)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def end(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)  # a second signal ends the process: the next run goes on all the same
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    return stop
