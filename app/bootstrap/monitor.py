@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -28,6 +29,7 @@ from app.monitor.experiment.state import plan_of
 from app.monitor.health_probe import http_probe
 from app.monitor.heartbeats import HeartbeatControl
 from app.monitor.loop import AfterReports, Loop, wait_for
+from app.monitor.nightly import Nightly
 from app.monitor.projection import Projection, process_all, step
 from app.monitor.publisher import DriftCheck, Publisher
 from app.monitor.rebuild import Rebuilt, Space, is_outdated, rebuild, recompute
@@ -48,6 +50,7 @@ from app.store.metric_states import MetricStates
 from app.store.projections import NoticeState, ProjectionStore
 from app.store.reports import MonitorReads, ReportTable
 from app.store.rewriting import OldRows
+from app.store.stamps import stamped_at_s
 
 _LOG = logging.getLogger(__name__)
 # Projections that nobody waits for: one that begins on a long log does not make the monitor late.
@@ -97,7 +100,7 @@ class Monitor:
         with self._lock(kinds.MONITOR) as lock:
             if not wait_for(lock, stop):
                 return
-            with _sending(notifier):
+            with _sending(notifier), _archiving(self._settings):
                 loop.run(stop, lock.held)
                 # A server that was away has forgotten the lock, or has given it to another monitor.
                 while not stop.is_set() and wait_for(lock, stop):
@@ -223,6 +226,21 @@ class Monitor:
         body = self.live.states.states([name]).get(name)
         state = None if first is None or body is None else load_state(plan_of(first), body)
         return ExperimentKnowledge(self._report(experiment_id), state)
+
+
+@contextlib.contextmanager
+def _archiving(settings: Settings) -> Iterator[None]:
+    """Archive every night within the block, where KEEP_LOG is set."""
+    if settings.keep_log_s is None:
+        yield
+        return
+    command = (sys.executable, "-m", "app", "archive", "--json")
+    nightly = Nightly(command, lambda: round((stamped_at_s(settings.data_dir, "archive") or 0) * 1e6), now_us)
+    nightly.start()
+    try:
+        yield
+    finally:
+        nightly.stop()
 
 
 @contextlib.contextmanager

@@ -38,6 +38,7 @@ from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.services.snapshot import CachedSnapshot
+from app.store.archive.marks import archived_until_us
 from app.store.archive.source import ArchivedLog
 from app.store.configurations import DecisionTable
 from app.store.disagreements import DisagreementTable
@@ -145,7 +146,12 @@ class Worker:
             drift=self._drift,
             health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s),
             catalogue=ModelQueries(live, shared.registry),
-            history=History(PredictionHistory(database), own_keys, lambda: live.loaded_models),
+            history=History(
+                PredictionHistory(database),
+                own_keys,
+                lambda: live.loaded_models,
+                partial(archived_until_us, database),
+            ),
             reload=self._reload,
             metrics=self._metrics,
             recorder=self._recorder,

@@ -111,17 +111,22 @@ def contracts_of(settings: Settings) -> tuple[Contracts, dict[int, str]]:
 
 @contextlib.contextmanager
 def _log(settings: Settings) -> Iterator[LogRows]:
+    from app.store.archive.marks import last_mark
     from app.store.engine import Database
+    from app.store.kinds import READING
     from app.store.log_rows import LogRows
 
     database = Database(settings.store_url)
     file = database.kind.file
     if file is not None and not file.exists():
         raise StoreUnavailable(f"{file} does not exist, so nothing has been logged yet: is DATA_DIR right?")
-    try:
+    with contextlib.closing(database):
+        with database.begin(READING) as connection:
+            mark = last_mark(connection)
+        if mark is not None:
+            archived = f"predictions up to seq {mark.predictions:,} and outcomes up to {mark.outcomes:,}"
+            print(f"note: {archived} are in the archive at {mark.place}, and not in this export", file=sys.stderr)
         yield LogRows(database)
-    finally:
-        database.close()
 
 
 def _export(args: argparse.Namespace, form: Format, log: LogRows, contracts: Contracts) -> int:

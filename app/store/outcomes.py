@@ -115,7 +115,7 @@ def _as_old_as(mark: ArchiveMark, submissions: Sequence[Sequence[Outcome]]) -> s
         outcome.prediction_id
         for outcomes in submissions
         for outcome in outcomes
-        if outcome.fact.served_at_us <= mark.newest_us
+        if mark.may_have(outcome.fact.served_at_us)
     }
 
 

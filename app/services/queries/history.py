@@ -10,6 +10,7 @@ import msgspec
 
 from app.domain.contract import VERSION_NAME, FeatureContract
 from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
+from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest, UnknownPrediction, UnknownVersion
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import KEY_DAYS, KeyLookup, LoadedModels
@@ -61,12 +62,22 @@ class HistoryPage(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The use case behind the calls that read the log. `loaded_models` returns the loaded models, for names."""
+    """The use case behind the calls that read the log. `loaded_models` returns the loaded models, for names.
 
-    def __init__(self, log: AnswerLog, keys: KeyLookup, loaded_models: Callable[[], LoadedModels]) -> None:
+    `archived_until_us` returns the time of the newest archived row (µs since 1970), None where nothing is archived.
+    """
+
+    def __init__(
+        self,
+        log: AnswerLog,
+        keys: KeyLookup,
+        loaded_models: Callable[[], LoadedModels],
+        archived_until_us: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._log = log
         self._keys = keys
         self._loaded_models = loaded_models
+        self._archived_until_us = archived_until_us
 
     def one(self, name: Name) -> PredictionDetail:
         """The prediction of that name: of a request with several rows the first, of an own key the one it is bound to.
@@ -80,7 +91,7 @@ class History:
         is_id = place.kind != "prediction_id" or _ID.fullmatch(place.value)
         row = self._log.first(place) if is_id else None
         if row is None:
-            raise UnknownPrediction(_NOT_FOUND[name.kind], field=_FIELDS[name.kind])
+            raise UnknownPrediction(_NOT_FOUND[name.kind] + self._unless_archived(), field=_FIELDS[name.kind])
         return detail_of(row, contract_of(self._loaded_models(), row.version))
 
     def page(
@@ -112,8 +123,13 @@ class History:
             raise InvalidRequest("before must be a prediction id: the `next` of the previous page", field="before")
         place = self._log.place(before)
         if place is None:
-            raise UnknownPrediction("the log has no prediction with the id that is given as before", field="before")
+            reason = f"the log has no prediction with the id that is given as before{self._unless_archived()}"
+            raise UnknownPrediction(reason, field="before")
         return place
+
+    def _unless_archived(self) -> str:
+        until_us = self._archived_until_us()
+        return "" if until_us is None else f"; rows of up to {iso_utc(until_us)} are archived, and not found here"
 
     def _check_version(self, loaded_models: LoadedModels, version: str) -> None:
         if not VERSION_NAME.fullmatch(version):

@@ -28,8 +28,6 @@ from app.store.archive.writing import SpanWriter, sum_of
 
 _SEQS_PER_STEP = 200_000
 _SEQS_COMPARED = 5_000
-# The clocks of hosts may differ by less than this: an outcome may seem to have come before its prediction was served.
-_CLOCKS_US = 3_600 * 1_000_000
 
 
 class ArchivingStopped(BakeoffError):
@@ -151,8 +149,7 @@ class Archiver:
 
     def _marked(self, manifest: Manifest, new: list[ArchivedFile]) -> ArchiveMark:
         former = self._log.mark()
-        newest_us = max((file.last_us for file in new), default=0) + _CLOCKS_US
-        newest_us = max(newest_us, former.newest_us if former else 0)
+        newest_us = max([former.newest_us if former else 0, *(file.last_us for file in new)])
         return self._log.put_mark(self._place.text, manifest.predictions, manifest.outcomes, newest_us)
 
     def _remove(self, mark: ArchiveMark) -> None:

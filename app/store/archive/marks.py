@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
+from app.store.engine import Database
+from app.store.kinds import READING
 from app.store.statements import statements
 
 
@@ -14,6 +16,13 @@ def last_mark(connection: Connection) -> ArchiveMark | None:
     """The last mark; None where nothing is archived. One indexed read."""
     row = connection.execute(text(statements("archive")["last_mark"])).first()
     return None if row is None else ArchiveMark(*row)
+
+
+def archived_until_us(database: Database) -> int | None:
+    """The time of the newest archived row (µs since 1970), None where there is none. Raises `StoreUnavailable`."""
+    with database.begin(READING) as connection:
+        mark = last_mark(connection)
+    return None if mark is None else mark.newest_us
 
 
 def all_marks(connection: Connection) -> Sequence[ArchiveMark]:

@@ -1,5 +1,5 @@
 -- Up to which seqs the log is in the archive at `place`; a row for each step of archiving. `outcomes_seen` is the seq of
--- the last outcome then, `newest_us` when the newest prediction was served that the archive has, or has an outcome of.
+-- the last outcome then, `newest_us` the time of the newest archived row, of serving or of arrival.
 CREATE TABLE archive_marks (
     number $serial,
     at_us BIGINT NOT NULL,

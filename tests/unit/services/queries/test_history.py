@@ -56,6 +56,12 @@ def entry(loaded_models=LOADED, **changes):
     return msgspec.to_builtins(history(logged(1, **changes), loaded_models=loaded_models).page().predictions[0])
 
 
+def test_what_is_archived_is_not_found_and_said_so():
+    archived = History(Log(), builders.OwnKeys(), lambda: LOADED, lambda: 1_700_000_000_000_000)
+    with pytest.raises(UnknownPrediction, match="rows of up to 2023-11-14T22:13:20Z are archived"):
+        archived.one(Name("prediction_id", "0" * 64))
+
+
 def test_an_entry_reads_as_the_contract_says():
     assert entry(actual="0", reward="0.5", own_key="order-4711") == {
         "prediction_id": f"{1:064d}",

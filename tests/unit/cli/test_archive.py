@@ -1,0 +1,118 @@
+"""`bakeoff archive`: what it says, and what it leaves behind when it is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from app.cli import main
+from app.domain.archive import ArchiveMark
+from app.domain.log_event import Cursor
+from app.store.archive.marks import last_mark
+from app.store.engine import Database
+from app.store.kinds import READING
+from app.store.projections import ProjectionStore
+from app.store.stamps import stamped_at_s
+from tests.unit.monitor.small_log import SmallLog
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
+PROJECTIONS = ("experiment", "drift", "disagreements", "breakdown")
+
+
+@pytest.fixture
+def small_log(tmp_path, monkeypatch):
+    """A log of 3 days in 2023, all processed."""
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    database = Database(f"sqlite:///{tmp_path / 'data' / 'bakeoff.sqlite'}")
+    log = SmallLog(database)
+    log.begin()
+    for _ in range(3):
+        log.random_traffic(20)
+        log.now_us += 86_400 * 1_000_000
+    processed(log)
+    yield log
+    database.close()
+
+
+def processed(log, *names):
+    """Say that the projections have processed everything."""
+    from app.domain.monitor_state import Changes
+
+    end = log.events.page(Cursor(), 100_000).cursor
+    states = ProjectionStore(log.database, log.clock)
+    for name in names or PROJECTIONS:
+        states.commit(name, Cursor(), end, Changes(states={}))
+
+
+def mark(log) -> ArchiveMark | None:
+    with log.database.begin(READING) as connection:
+        return last_mark(connection)
+
+
+def test_each_day_becomes_a_file_with_the_columns_of_an_export(small_log, tmp_path, capsys):
+    assert main(["archive", "--before", "2023-11-16", "--to", "archive", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["predictions"], done["files"]) == (40, 4)
+    manifest = json.loads((tmp_path / "archive" / "manifest.json").read_bytes())
+    assert [file["day"] for file in manifest["files"] if file["kind"] == "predictions"] == ["2023-11-14", "2023-11-15"]
+    rows = pq.read_table(tmp_path / "archive" / manifest["files"][0]["name"]).to_pylist()
+    assert [row["seq"] for row in rows] == list(range(1, 21))
+    assert {row["answer.v1"] for row in rows} | {row["experiment"] for row in rows} >= {"one"}
+    assert stamped_at_s(tmp_path / "data", "archive")
+
+
+def test_a_dry_run_changes_nothing(small_log, tmp_path, capsys):
+    assert main(["archive", "--before", "2023-11-16", "--to", "archive", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("40 predictions and ")
+    assert not (tmp_path / "archive").exists()
+    assert mark(small_log) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--to", "archive"], "say up to when: --before DATE, or set KEEP_LOG"),
+        (["--before", "2023-11-16"], "say where to: --to DIR"),
+        (["--before", "2023-11-16", "--to", "gs://bucket"], "'gs://bucket' is no place for an archive"),
+    ],
+)
+def test_what_is_missing_is_said(small_log, capsys, words, message):
+    assert main(["archive", *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_second_run_does_not_start(small_log, tmp_path, capsys):
+    from app.store import kinds
+
+    with kinds.monitor_lock(tmp_path / "data", small_log.database.kind, kinds.ARCHIVE) as lock:
+        assert lock.acquire()
+        assert main(["archive", "--before", "2023-11-16", "--to", "archive"]) == 1
+    assert "is being archived already" in capsys.readouterr().err
+
+
+def test_a_run_that_is_killed_is_continued(small_log, tmp_path):
+    before = events(small_log)
+    command = [sys.executable, "-m", "app", "archive", "--before", "2023-11-17", "--to", "archive"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    killed = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    eventually(lambda: any(tmp_path.glob("archive/*/*/*.parquet")) or killed.poll() is not None)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert events(small_log) == before
+    assert main(command[3:]) == 0
+    assert events(small_log) == before
+    assert mark(small_log).predictions == 59
+
+
+def events(log):
+    page = log.events.page(Cursor(), 100_000)
+    return page.predictions, page.outcomes, page.early
