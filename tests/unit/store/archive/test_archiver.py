@@ -159,7 +159,7 @@ def test_a_changed_file_is_noticed_before_anything_is_removed(small_log, monkeyp
         put(self, name, source)
 
     monkeypatch.setattr(Place, "put", damaged)
-    with pytest.raises(ArchiveUnavailable, match="is not as it was written. Nothing was removed"):
+    with pytest.raises(ArchiveUnavailable, match="is not as it was written"):
         small_log.archive()
     assert small_log.counted("predictions") == 50
 

@@ -1,0 +1,93 @@
+"""Where an archive can be: a folder, or S3 (a server that imitates it)."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.errors import ArchiveUnavailable, InvalidRequest
+from app.store.archive.places import place_of
+from tests.waiting import eventually
+
+MOTO = Path(sys.executable).with_name("moto_server")
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """The address of a server with the bucket `logs`."""
+    if not MOTO.exists():
+        pytest.skip("moto is not installed (pip install 'moto[server]'): nothing was checked on S3")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=-3, stderr=-3)
+    address = f"http://127.0.0.1:{port}"
+    eventually(lambda: requests.put(f"{address}/logs", timeout=5).ok, ignoring=requests.ConnectionError)
+    yield address
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return place_of(str(tmp_path / "archive"))
+    known = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (known | {"AWS_ENDPOINT_URL": request.getfixturevalue("s3")}).items():
+        monkeypatch.setenv(name, value)
+    return place_of(f"s3://logs/{tmp_path.name}")
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "source"
+    path.write_bytes(b"0123456789")
+    return path
+
+
+def test_a_file_is_put_read_listed_and_deleted(place, source):
+    assert (place.read("a/day=1/1.parquet"), place.names()) == (None, [])
+    place.put("a/day=1/1.parquet", source)
+    assert place.names() == ["a/day=1/1.parquet"]
+    assert place.read("a/day=1/1.parquet") == b"0123456789"
+    with place.open("a/day=1/1.parquet") as file:
+        file.seek(7)
+        assert file.read() == b"789"
+    place.delete("a/day=1/1.parquet")
+    assert place.names() == []
+
+
+def test_a_file_is_replaced_as_a_whole(place, source):
+    place.put("manifest.json", source)
+    source.write_bytes(b"new")
+    place.put("manifest.json", source)
+    assert (place.read("manifest.json"), place.names()) == (b"new", ["manifest.json"])
+
+
+def test_a_file_that_is_not_there_is_named(place):
+    with pytest.raises(ArchiveUnavailable, match="has no file a, which its list has"):
+        place.open("a")
+
+
+def test_a_bucket_that_is_not_there_is_named(place, source):
+    if "s3://" not in place.text:
+        pytest.skip("a folder is made")
+    with pytest.raises(ArchiveUnavailable, match="in the archive at s3://nowhere/logs cannot be used"):
+        place_of("s3://nowhere/logs").put("a", source)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_named(tmp_path, source):
+    tmp_path.chmod(0o500)
+    with pytest.raises(ArchiveUnavailable, match=r"cannot be used: .*Permission denied"):
+        place_of(str(tmp_path / "archive")).put("a", source)
+
+
+@pytest.mark.parametrize("text", ["gs://bucket/x", "s3://"])
+def test_another_place_is_refused(text):
+    with pytest.raises(InvalidRequest, match="give a folder, or s3://BUCKET/PREFIX"):
+        place_of(text)
