@@ -13,7 +13,6 @@ from typing import NamedTuple
 import msgspec
 
 from app.clock import now_us
-from app.domain.log_event import Cursor
 from app.domain.report import ExperimentReport
 from app.errors import Contradiction
 from app.inference.registry import ModelRegistry
@@ -138,10 +137,6 @@ class Monitor:
             rebuilt = rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
             metrics = self._secondary.rebuild()
             return msgspec.structs.replace(rebuilt, states_equal={**rebuilt.states_equal, **metrics})
-
-    def cursors(self) -> dict[str, Cursor]:
-        """How far each projection, and each secondary metric in force, has processed the log, by name."""
-        return {each.name: self.live.states.cursor(each.name) for each in self.projections} | self._secondary.cursors()
 
     def _prepare(self, going_on: Callable[[], bool]) -> bool:
         """Compute the experiments anew where another release wrote their state; false where that is not done yet."""

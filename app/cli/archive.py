@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from app.bootstrap.monitor import Monitor
 from app.cli.export import contracts_of, moment_of
 from app.clock import now_us
 from app.domain.timestamps import iso_utc
@@ -110,6 +110,7 @@ def _archiver(
     progress: Callable[[str, int], None],
 ) -> Archiver:
     from app.store.archive.archiver import Archiver
+    from app.store.archive.cursors import cursors
     from app.store.archive.log import ArchivableLog
     from app.store.archive.places import place_of
     from app.store.archive.writing import SpanWriter
@@ -117,12 +118,11 @@ def _archiver(
 
     log, rows = ArchivableLog(database, now_us), LogRows(database)
     writer = SpanWriter(log, *contracts_of(settings))
-    monitor = Monitor(settings)
     return Archiver(
         log,
         place_of(to),
         writer,
-        monitor.cursors,
+        partial(cursors, database),
         lambda: rows.ends()[1],
         now_us,
         Path(settings.data_dir),

@@ -133,6 +133,8 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None = None
 
 
+# The projections that the monitor runs, by the names of their cursors; secondary metrics have cursors of their own.
+PROJECTIONS = ("experiment", "drift", "disagreements", "breakdown")
 # States of another layout are computed anew from the log: they lack what this release's projection counts.
 STATE_LAYOUT = 3
 

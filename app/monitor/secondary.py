@@ -137,14 +137,6 @@ class SecondaryMetrics:
             self._put(body, now, left)
         return {name: self._rebuild(name, between) for name in self._wanted_now() if name in register.live}
 
-    def cursors(self) -> dict[str, Cursor]:
-        """How far each metric in force has processed the log, by name. Raises `StoreUnavailable`."""
-        live = self._register()[1].live
-        return {
-            name: self._store.space(live[name].number).cursor(NAME) if name in live else Cursor()
-            for name in self._wanted_now()
-        }
-
     def _rebuild(self, name: str, between: Callable[[int], None]) -> bool:
         rows = 0
         number, live = self._reserved(name)

@@ -7,13 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from app.bootstrap.monitor import Monitor
 from app.cli import main
 from app.domain.archive import ArchiveMark
+from app.domain.experiment import SecondaryMetric
 from app.domain.log_event import Cursor
+from app.domain.monitor_state import PROJECTIONS, Changes
+from app.settings import Settings
 from app.store.archive.marks import last_mark
+from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.kinds import READING
 from app.store.projections import ProjectionStore
@@ -22,7 +28,6 @@ from tests.unit.monitor.small_log import SmallLog
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
-PROJECTIONS = ("experiment", "drift", "disagreements", "breakdown")
 
 
 @pytest.fixture
@@ -45,8 +50,6 @@ def small_log(tmp_path, monkeypatch):
 
 def processed(log, *names):
     """Say that the projections have processed everything."""
-    from app.domain.monitor_state import Changes
-
     end = log.events.page(Cursor(), 100_000).cursor
     states = ProjectionStore(log.database, log.clock)
     for name in names or PROJECTIONS:
@@ -111,6 +114,19 @@ def test_a_run_that_is_killed_is_continued(small_log, tmp_path):
     assert main(command[3:]) == 0
     assert events(small_log) == before
     assert mark(small_log).predictions == 59
+
+
+def test_the_projections_of_the_monitor_are_those_that_archiving_waits_for(tmp_path):
+    monitor = Monitor(Settings(data_dir=tmp_path, model_dir=tmp_path))
+    assert tuple(each.name for each in monitor.projections) == PROJECTIONS
+
+
+def test_a_secondary_metric_that_has_not_begun_is_waited_for(small_log, capsys):
+    first = small_log.events.last_configuration("one")
+    wanted = msgspec.structs.replace(first, secondary=(SecondaryMetric(metric="brier"),))
+    ConfigurationLog(small_log.database).settle(lambda _latest: wanted)
+    assert main(["archive", "--before", "2023-11-16", "--to", "archive"]) == 0
+    assert "Nothing further can go yet: brier has processed predictions up to 0" in capsys.readouterr().out
 
 
 def events(log):

@@ -1,35 +1,21 @@
 """Where an archive can be: a folder, or S3 (a server that imitates it)."""
 
 import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import requests
 
 from app.errors import ArchiveUnavailable, InvalidRequest
 from app.store.archive.places import place_of
-from tests.waiting import eventually
-
-MOTO = Path(sys.executable).with_name("moto_server")
+from tests.infra.terraform_runs import aws_stand_in
 
 
 @pytest.fixture(scope="module")
 def s3():
     """The address of a server with the bucket `logs`."""
-    if not MOTO.exists():
-        pytest.skip("moto is not installed (pip install 'moto[server]'): nothing was checked on S3")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=-3, stderr=-3)
-    address = f"http://127.0.0.1:{port}"
-    eventually(lambda: requests.put(f"{address}/logs", timeout=5).ok, ignoring=requests.ConnectionError)
-    yield address
-    server.terminate()
-    server.wait()
+    with aws_stand_in() as address:
+        requests.put(f"{address}/logs", timeout=5).raise_for_status()
+        yield address
 
 
 @pytest.fixture(params=["folder", "s3"])
