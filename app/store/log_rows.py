@@ -60,11 +60,13 @@ class LogRows:
     def rows(self, after: int, until: int, end: Position, selection: Selection) -> list[LogRow]:
         """The selected rows with seqs above `after` and up to `until`, with their outcomes as of `end`."""
         with self._database.begin(READING) as connection:
-            rows = self._rows.selected(connection, after, until, selection)
-            known = _known(connection, rows, lambda outcome, _: outcome.seq <= end.outcomes)
-            corrected = _corrections(connection, rows, lambda each, _: each.seq <= end.corrections)
-            experiments = _experiments(connection, rows)
-        return _corrected(self._decoded(rows, known, experiments), corrected)
+            return self.of(connection, self._rows.selected(connection, after, until, selection), end)
+
+    def of(self, connection: Connection, rows: Sequence[StoredRow], end: Position) -> list[LogRow]:
+        """These rows with their outcomes as of `end`."""
+        known = _known(connection, rows, lambda outcome, _: outcome.seq <= end.outcomes)
+        corrected = _corrections(connection, rows, lambda each, _: each.seq <= end.corrections)
+        return _corrected(self._decoded(rows, known, _experiments(connection, rows)), corrected)
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
         """Up to `limit` predictions, outcomes and corrections each after a position, of one snapshot.

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
 from app.domain.log_event import OutcomeRow, PredictionRow
+from app.domain.prediction_id import served_at_bytes
 from app.errors import StoreUnavailable
 from app.services.archive.manifest import FileKind
 from app.services.export.rows import LogRow, Position, RowCount, Selection
 from app.store.archive.marks import last_mark
 from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
-from app.store.event_rows import EventRows
+from app.store.event_rows import EventRows, prediction_of
 from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.log_rows import LogRows
+from app.store.logged import LoggedRows, keys_of
 from app.store.statements import SIDE, statements
 
 # Seqs that are removed in one transaction: others wait for the write lock that long, some milliseconds.
 _SEQS_AT_ONCE = 500
 _PAGES_AT_ONCE = 200  # of SQLite's file, 4 KiB each
-_SEQS_PER_READ = 20_000
+_SEQS_PER_READ = 10_000
 _INCREMENTAL = 2  # what SQLite calls this kind of auto_vacuum
 _METRICS = 2**62  # the first number of the spaces of secondary metrics
 _TRIES = 200
@@ -41,6 +44,14 @@ class Ends(NamedTuple):
     last_outcome: int
 
 
+class ToWrite(NamedTuple):
+    """Predictions, the ids of those before which an outcome of theirs was written, and the rows of an export."""
+
+    rows: list[PredictionRow]
+    follow_outcome: set[str]
+    export: list[LogRow]
+
+
 class ArchivableLog:
     """Reads what is to be archived, and removes what is. Every call raises `StoreUnavailable`.
 
@@ -54,6 +65,7 @@ class ArchivableLog:
         self._now_us = now_us
         self._pause = pause
         self._rows = LogRows(database)
+        self._logged = LoggedRows()
 
     def mark(self) -> ArchiveMark | None:
         """The last mark; None where nothing is archived."""
@@ -63,28 +75,33 @@ class ArchivableLog:
     def ends(self) -> Ends:
         """What the tables have."""
         with self._database.begin(READING) as connection:
-            return Ends(*connection.execute(text(statements("archive")["ends"])).one())
+            found = connection.execute(text(statements("archive")["ends"])).one()
+        first = min((each for each in (found.first_old, found.first_packed) if each is not None), default=0)
+        last = max(found.last_old or 0, found.last_packed or 0)
+        return Ends(first, last, found.first_outcome, found.last_outcome)
 
     def first_since(self, kind: FileKind, after: int, until: int, since_us: int) -> int | None:
         """The first seq above `after` and up to `until` of a row served, or received, at `since_us` or later."""
         query = text(statements("archive")[_FIRST_SINCE[kind]])
-        for start in range(after, until, _SEQS_PER_READ):
-            values = {"after": start, "until": min(until, start + _SEQS_PER_READ), "since_us": since_us}
+        since = {"since_us": since_us, "since_key": served_at_bytes(since_us)}
+        for start, end in _parts(after, until):
             with self._database.begin(READING) as connection:
-                found: int | None = connection.execute(query, values).scalar()
+                found: int | None = connection.execute(query, {"after": start, "until": end, **since}).scalar()
             if found is not None:
                 return found
         return None
 
     def first_ahead(self, after: int, until: int, predictions: int) -> int | None:
         """The first outcome with a seq of this span whose prediction is in the log behind the seq `predictions`."""
-        query = text(statements("archive")["first_ahead"])
-        for start in range(after, until, _SEQS_PER_READ):
-            values = {"after": start, "until": min(until, start + _SEQS_PER_READ), "predictions": predictions}
+        for start, end in _parts(after, until):
             with self._database.begin(READING) as connection:
-                found: int | None = connection.execute(query, values).scalar()
-            if found is not None:
-                return found
+                outcomes = connection.execute(
+                    text(statements("archive")["outcomes_of_span"]), {"after": start, "until": end}
+                ).all()
+                ahead = _ahead(connection, [row.prediction_id for row in outcomes], predictions)
+            for row in outcomes:
+                if row.prediction_id in ahead:
+                    return int(row.seq)
         return None
 
     def first_window(self) -> int | None:
@@ -98,21 +115,29 @@ class ArchivableLog:
         """The forms of the predictions with seqs of this span."""
         return self._rows.counts(after, until, Selection())
 
-    def export_rows(self, after: int, until: int, end: Position) -> list[LogRow]:
-        """The predictions of this span as exports have them, with their outcomes as of `end`."""
-        return self._rows.rows(after, until, end, Selection())
-
     def predictions(self, after: int, until: int) -> tuple[list[PredictionRow], set[str]]:
         """The predictions of this span, and the ids of those before which an outcome of theirs was written."""
         with self._database.begin(READING) as connection:
-            rows = EventRows(connection, ArchivedLog())
-            found = rows.predictions_after(after, until, until - after)
-            return found, {outcome.prediction_id for outcome in rows.early(found)}
+            found = self._events(connection).predictions_after(after, until, until - after)
+            return found, self._follow_outcome(connection, found)
+
+    def to_write(self, after: int, until: int, end: Position) -> ToWrite:
+        """The predictions of this span, with what exports have of them as of `end`."""
+        with self._database.begin(READING) as connection:
+            stored = self._logged.after(connection, after, until, until - after)
+            rows = [prediction_of(row) for row in stored]
+            return ToWrite(rows, self._follow_outcome(connection, rows), self._rows.of(connection, stored, end))
 
     def outcomes(self, after: int, until: int) -> list[OutcomeRow]:
         """The outcomes of this span."""
         with self._database.begin(READING) as connection:
-            return EventRows(connection, ArchivedLog()).outcomes_after(after, until, until - after)
+            return self._events(connection).outcomes_after(after, until, until - after)
+
+    def _events(self, connection: Connection) -> EventRows:
+        return EventRows(connection, self._logged, ArchivedLog())
+
+    def _follow_outcome(self, connection: Connection, rows: Sequence[PredictionRow]) -> set[str]:
+        return {outcome.prediction_id for outcome in self._events(connection).early(rows)}
 
     def experiments_of(self, epochs: set[int]) -> dict[int, str]:
         """The ids of the experiments of these config revisions."""
@@ -126,8 +151,9 @@ class ArchivableLog:
         """Write down that rows up to these seqs are in the archive at `place`; durable on return."""
         named = statements("archive")
         with self._database.begin(DURABLE) as connection:
+            of_feedback = statements("feedback", connection.dialect.name)
             # Under the write lock, which makes its place in the order of events exact.
-            seen = int(connection.execute(text(statements("feedback")["outcomes_seen"])).scalar_one())
+            seen = int(connection.execute(text(of_feedback["outcomes_seen"])).scalar_one())
             values = {"at_us": self._now_us(), "place": place, "predictions": predictions, "outcomes": outcomes}
             connection.execute(text(named["put_mark"]), {**values, "outcomes_seen": seen, "newest_us": newest_us})
             mark = last_mark(connection)
@@ -141,15 +167,15 @@ class ArchivableLog:
         """
         ends = self.ends()
         spans = (
-            ("remove_predictions", ends.first_prediction, mark.predictions),
-            ("remove_outcomes", ends.first_outcome, mark.outcomes),
+            (("remove_predictions", "remove_packed"), ends.first_prediction, mark.predictions),
+            (("remove_outcomes",), ends.first_outcome, mark.outcomes),
         )
-        for statement, first, last in spans:
+        for names, first, last in spans:
             for start in range(first, last + 1, _SEQS_AT_ONCE) if first else ():
                 if not going_on():
                     return False
                 values = {"first": start, "until": min(last, start + _SEQS_AT_ONCE - 1)}
-                self._write(partial(_execute, statement=statement, values=values))
+                self._write(partial(_execute, names=names, values=values))
                 progress(values["until"] - start + 1)
         return self._give_back(going_on)
 
@@ -178,8 +204,27 @@ class ArchivableLog:
         raise failure
 
 
-def _execute(connection: Connection, statement: str, values: Mapping[str, int]) -> int:
-    return connection.execute(text(statements("archive")[statement]), values).rowcount
+def _execute(connection: Connection, names: Sequence[str], values: Mapping[str, int]) -> int:
+    return sum(connection.execute(text(statements("archive")[name]), values).rowcount for name in names)
+
+
+def _ahead(connection: Connection, ids: Sequence[str], predictions: int) -> set[str]:
+    """Those of the predictions that are in the log behind the seq `predictions`."""
+    named = statements("archive", connection.dialect.name)
+    values = {"predictions": predictions, "ids": msgspec.json.encode(ids).decode()}
+    ahead = {row.prediction_id for row in connection.execute(text(named["ahead"]), values)}
+    keys = keys_of(ids)
+    if not keys:
+        return ahead
+    given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
+    found = connection.execute(text(named["ahead_packed"]), {"predictions": predictions, "keys": given}).scalars()
+    packed = {bytes(key) for key in found}
+    return ahead | {each for each in ids if packed and packed.intersection(keys_of([each]))}
+
+
+def _parts(after: int, until: int) -> Iterator[tuple[int, int]]:
+    for start in range(after, until, _SEQS_PER_READ):
+        yield start, min(until, start + _SEQS_PER_READ)
 
 
 def _vacuum(connection: Connection) -> int:

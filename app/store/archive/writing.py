@@ -133,10 +133,10 @@ class SpanWriter:
         folder: Path,
         files: Files,
     ) -> None:
-        rows, follow = self._log.predictions(after, until)
+        rows, follow, export = self._log.to_write(after, until, end)
         if not rows:
             return
-        batch = predictions_batch(batch_of(self._log.export_rows(after, until, end), schema), rows, follow)
+        batch = predictions_batch(batch_of(export, schema), rows, follow)
         _by_day("predictions", batch, rows, [row.served_at_us for row in rows], folder, files)
 
     def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> None:

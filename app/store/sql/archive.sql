@@ -11,22 +11,31 @@ VALUES (:at_us, :place, :predictions, :outcomes, :outcomes_seen, :newest_us)
 
 -- name: ends
 SELECT
-    COALESCE((SELECT min(seq) FROM predictions), 0) AS first_prediction,
-    COALESCE((SELECT max(seq) FROM predictions), 0) AS last_prediction,
+    (SELECT min(seq) FROM predictions) AS first_old,
+    (SELECT min(seq) FROM log) AS first_packed,
+    (SELECT max(seq) FROM predictions) AS last_old,
+    (SELECT max(seq) FROM log) AS last_packed,
     COALESCE((SELECT min(seq) FROM feedback), 0) AS first_outcome,
     COALESCE((SELECT max(seq) FROM feedback), 0) AS last_outcome
 
 -- name: first_served_since
-SELECT min(seq) FROM predictions WHERE seq > :after AND seq <= :until AND served_at_us >= :since_us
+SELECT min(seq) FROM (
+    SELECT seq FROM predictions WHERE seq > :after AND seq <= :until AND served_at_us >= :since_us
+    UNION ALL
+    SELECT seq FROM log WHERE seq > :after AND seq <= :until AND id >= :since_key
+) AS found
 
 -- name: first_received_since
 SELECT min(seq) FROM feedback WHERE seq > :after AND seq <= :until AND received_at_us >= :since_us
 
--- name: first_ahead
-SELECT min(f.seq)
-FROM feedback AS f
-INNER JOIN predictions AS p ON p.prediction_id = f.prediction_id
-WHERE f.seq > :after AND f.seq <= :until AND p.seq > :predictions
+-- name: outcomes_of_span
+SELECT seq, prediction_id FROM feedback WHERE seq > :after AND seq <= :until ORDER BY seq
+
+-- name: ahead
+SELECT prediction_id FROM predictions WHERE seq > :predictions AND prediction_id IN (SELECT $texts(:ids))
+
+-- name: ahead_packed
+SELECT id FROM log WHERE seq > :predictions AND id $among_keys
 
 -- name: first_window
 SELECT min(seq) FROM monitor_windows
@@ -41,6 +50,9 @@ SELECT prediction_id, kind, outcome FROM corrections WHERE prediction_id IN (SEL
 
 -- name: remove_predictions
 DELETE FROM predictions WHERE seq >= :first AND seq <= :until
+
+-- name: remove_packed
+DELETE FROM log WHERE seq >= :first AND seq <= :until
 
 -- name: remove_outcomes
 DELETE FROM feedback WHERE seq >= :first AND seq <= :until

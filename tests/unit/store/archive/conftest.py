@@ -68,13 +68,16 @@ class ArchivedSmallLog(SmallLog):
             cursor = page.cursor
         return found
 
-    def counted(self, table):
+    def left(self):
+        """How many predictions are still in the tables."""
         from sqlalchemy import text
 
         from app.store.kinds import READING
 
         with self.database.begin(READING) as connection:
-            return connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
+            return sum(
+                connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in ("predictions", "log")
+            )
 
 
 @pytest.fixture

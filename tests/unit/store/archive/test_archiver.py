@@ -16,7 +16,7 @@ def test_all_events_are_the_same_from_archive_and_log_together(small_log):
     before = small_log.all_events()
     done = small_log.archive(middle_us)
     assert (done.predictions, done.limited_by) == (300, None)
-    assert small_log.counted("predictions") == 100
+    assert small_log.left() == 100
     assert small_log.all_events() == small_log.all_events(limit=7) == before
 
 
@@ -45,7 +45,7 @@ def test_a_run_that_was_killed_anywhere_loses_and_doubles_nothing(small_log, at,
     assert small_log.all_events() == before
     small_log.archive()
     assert small_log.all_events() == before
-    assert small_log.counted("predictions") == 1
+    assert small_log.left() == 1
 
 
 def kill(monkeypatch, at):
@@ -161,7 +161,7 @@ def test_a_changed_file_is_noticed_before_anything_is_removed(small_log, monkeyp
     monkeypatch.setattr(Place, "put", damaged)
     with pytest.raises(ArchiveUnavailable, match="is not as it was written"):
         small_log.archive()
-    assert small_log.counted("predictions") == 50
+    assert small_log.left() == 50
 
 
 def test_the_file_of_a_store_gets_smaller(small_log, path_of_store):
