@@ -149,8 +149,9 @@ class SQLite:
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: object) -> None:
             connection.isolation_level = None  # `_begin` begins: the driver would begin without the write lock
-            # Before the first table, else it is as it was: rows that are archived then give their room back.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:
+                # Only an empty file can be made so that it gives room back. Later this would take the write lock.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if access.durable else 'NORMAL'}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
