@@ -18,6 +18,7 @@ from app.services.archive.manifest import FileKind
 from app.services.export.rows import LogRow, Position, RowCount, Selection
 from app.store.archive.marks import last_mark
 from app.store.archive.source import ArchivedLog
+from app.store.archive.weeks import drop_empty_week
 from app.store.engine import Database
 from app.store.event_rows import EventRows, prediction_of
 from app.store.kinds import DURABLE, READING, RECORDING
@@ -177,14 +178,13 @@ class ArchivableLog:
                 values = {"first": start, "until": min(last, start + _SEQS_AT_ONCE - 1)}
                 self._write(partial(_execute, names=names, values=values))
                 progress(values["until"] - start + 1)
-        return self._give_back(going_on)
+        return self._give_back(mark, going_on)
 
-    def _give_back(self, going_on: Callable[[], bool]) -> bool:
-        """Give free pages of SQLite's file back to the disk, a few at a time."""
-        if self._database.kind.file is None:
-            return True
+    def _give_back(self, mark: ArchiveMark, going_on: Callable[[], bool]) -> bool:
+        """Give room back to the disk, a little at a time: free pages of SQLite's file, or PostgreSQL's empty weeks."""
+        drop = partial(drop_empty_week, until_us=mark.newest_us)
         while going_on():
-            if not self._write(_vacuum):
+            if not self._write(drop if self._database.kind.file is None else _vacuum):
                 return True
         return False
 

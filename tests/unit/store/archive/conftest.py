@@ -95,3 +95,8 @@ def path_of_store(small_log):
     if file is None:
         pytest.skip("a server keeps its own files")
     return file
+
+
+@pytest.fixture
+def database(small_log):
+    return small_log.database

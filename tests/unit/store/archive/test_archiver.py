@@ -171,3 +171,15 @@ def test_the_file_of_a_store_gets_smaller(small_log, path_of_store):
     small_log.archive()
     small_log.database.close()
     assert path_of_store.stat().st_size < before / 2
+
+
+def test_weeks_of_a_server_that_are_archived_are_dropped(small_log, rows):
+    if small_log.database.kind.file is not None:
+        pytest.skip("a table for each week is PostgreSQL's")
+    for _ in range(3):
+        small_log.random_traffic(20)
+        small_log.now_us += 8 * 86_400 * 1_000_000
+    before = small_log.all_events()
+    small_log.archive()
+    assert len(rows("SELECT inhrelid FROM pg_inherits WHERE inhparent = CAST('log' AS regclass)")) == 1
+    assert small_log.all_events() == before
