@@ -18,16 +18,15 @@ from app.domain.archive import ArchiveMark
 from app.domain.log_event import Cursor
 from app.domain.timestamps import iso_utc
 from app.errors import ArchiveUnavailable, BakeoffError
-from app.services.archive.manifest import MANIFEST, ArchivedFile, Manifest, written
+from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, written
 from app.services.archive.plan import Reach, Span, next_span, reach_of
 from app.services.export.rows import Position
 from app.store.archive.log import ArchivableLog
 from app.store.archive.places import Place
 from app.store.archive.reader import ArchiveReader
-from app.store.archive.writing import SpanWriter, sum_of
+from app.store.archive.writing import Digests, SpanWriter, digest_of, sum_of
 
 _SEQS_PER_STEP = 200_000
-_SEQS_COMPARED = 5_000
 
 
 class ArchivingStopped(BakeoffError):
@@ -131,7 +130,9 @@ class Archiver:
 
     def _archive(self, span: Span, before: Manifest) -> Manifest:
         with tempfile.TemporaryDirectory(prefix=".archive-", dir=self._scratch) as folder:
-            drafts = self._writer.write(span, self._ends(), Path(folder), lambda seqs: self._step_done("writing", seqs))
+            drafts, digests = self._writer.write(
+                span, self._ends(), Path(folder), lambda seqs: self._step_done("writing", seqs)
+            )
             for path, file in drafts.items():
                 self._place.put(file.name, path)
             manifest = Manifest(
@@ -140,7 +141,7 @@ class Archiver:
                 outcomes=span.outcomes[1],
                 files=(*before.files, *drafts.values()),
             )
-            self._compare(manifest, span, [*drafts.values()])
+            self._compare(manifest, [*drafts.values()], digests)
             listed = Path(folder) / MANIFEST
             listed.write_bytes(written(manifest))
             self._place.put(MANIFEST, listed)
@@ -167,33 +168,22 @@ class Archiver:
             # Listed, but killed before the mark was written: the log has these rows still, or it is not its archive.
             span = Span((after, manifest.predictions), (outcomes_after, manifest.outcomes))
             new = manifest.since(after, outcomes_after)
-            self._compare(manifest, span, new)
+            self._compare(manifest, new, self._writer.digests(span))
             mark = self._marked(manifest, new)
         if mark is not None:
             self._remove(mark)
         return manifest
 
-    def _compare(self, manifest: Manifest, span: Span, new: list[ArchivedFile]) -> None:
+    def _compare(self, manifest: Manifest, new: list[ArchivedFile], digests: Digests) -> None:
         """Read the files back. Raises `ArchiveUnavailable` where they are not exactly what the log has."""
         for file in new:
             if sum_of(self._place.open(file.name)) != (file.bytes, file.sha256):
                 raise self._differs(f"{file.name} is not as it was written")
         reader = ArchiveReader(self._place, manifest)
-        after, last = span.predictions
-        for start in range(after, last, _SEQS_COMPARED):
-            until = min(start + _SEQS_COMPARED, last)
-            rows, follow = self._log.predictions(start, until)
-            if reader.predictions(start, until, until - start) != rows:
-                raise self._differs(f"predictions {start + 1:,} to {until:,} are not those of the log")
-            if reader.follow_outcome(start + 1, until) != follow:
-                raise self._differs(f"predictions {start + 1:,} to {until:,} have other outcomes before them")
-            self._step_done("comparing", until - start)
-        after, last = span.outcomes
-        for start in range(after, last, _SEQS_COMPARED):
-            until = min(start + _SEQS_COMPARED, last)
-            if reader.outcomes(start, until, until - start) != self._log.outcomes(start, until):
-                raise self._differs(f"outcomes {start + 1:,} to {until:,} are not those of the log")
-            self._step_done("comparing", until - start)
+        for (kind, after, until), expected in digests.items():
+            if _digest(reader, kind, after, until) != expected:
+                raise self._differs(f"{kind} {after + 1:,} to {until:,} are not those of the log")
+            self._step_done("comparing", until - after)
 
     def _differs(self, what: str) -> ArchiveUnavailable:
         return ArchiveUnavailable(
@@ -212,3 +202,9 @@ class Archiver:
         self._progress(what, seqs)
         if not self._going_on():
             raise ArchivingStopped("archiving was stopped; the next run goes on from here")
+
+
+def _digest(reader: ArchiveReader, kind: FileKind, after: int, until: int) -> bytes:
+    if kind == "outcomes":
+        return digest_of(reader.outcomes(after, until, until - after))
+    return digest_of(reader.predictions(after, until, until - after), reader.follow_outcome(after + 1, until))

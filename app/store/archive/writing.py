@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -87,6 +88,8 @@ class _DayFile:
 
 
 Files: TypeAlias = dict[tuple[FileKind, int], _DayFile]
+# Of the rows of a kind with seqs above the first number and up to the second.
+Digests: TypeAlias = dict[tuple[FileKind, int, int], bytes]
 
 
 class SpanWriter:
@@ -99,20 +102,32 @@ class SpanWriter:
 
     def write(
         self, span: Span, end: Position, folder: Path, progress: Callable[[int], None]
-    ) -> dict[Path, ArchivedFile]:
-        """The files with the rows of `span`, in `folder`, and what is in each; outcomes in columns are as of `end`.
+    ) -> tuple[dict[Path, ArchivedFile], Digests]:
+        """The files with the rows of `span`, in `folder`, what is in each, and digests of the rows as the log had them.
+
+        Outcomes in columns are as of `end`.
 
         `progress` gets the number of seqs since the last call. Raises `StoreUnavailable` and `OSError`.
         """
         files: Files = {}
+        digests: Digests = {}
         schema = self._schema(*span.predictions)
         for after, until in _parts(*span.predictions):
-            self._predictions(after, until, end, schema, folder, files)
+            digests["predictions", after, until] = self._predictions(after, until, end, schema, folder, files)
             progress(until - after)
         for after, until in _parts(*span.outcomes):
-            self._outcomes(after, until, folder, files)
+            digests["outcomes", after, until] = self._outcomes(after, until, folder, files)
             progress(until - after)
-        return {file.path: file.close() for file in files.values()}
+        return {file.path: file.close() for file in files.values()}, digests
+
+    def digests(self, span: Span) -> Digests:
+        """Digests of the rows of `span` as the log has them. Raises `StoreUnavailable`."""
+        found: Digests = {}
+        for after, until in _parts(*span.predictions):
+            found["predictions", after, until] = digest_of(*self._log.predictions(after, until))
+        for after, until in _parts(*span.outcomes):
+            found["outcomes", after, until] = digest_of(self._log.outcomes(after, until))
+        return found
 
     def _schema(self, after: int, until: int) -> ExportSchema:
         forms: dict[RowForm, None] = {}
@@ -132,19 +147,20 @@ class SpanWriter:
         schema: ExportSchema,
         folder: Path,
         files: Files,
-    ) -> None:
+    ) -> bytes:
         rows, follow, export = self._log.to_write(after, until, end)
-        if not rows:
-            return
-        batch = predictions_batch(batch_of(export, schema), rows, follow)
-        _by_day("predictions", batch, rows, [row.served_at_us for row in rows], folder, files)
+        if rows:
+            batch = predictions_batch(batch_of(export, schema), rows, follow)
+            _by_day("predictions", batch, rows, [row.served_at_us for row in rows], folder, files)
+        return digest_of(rows, follow)
 
-    def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> None:
+    def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> bytes:
         rows = self._log.outcomes(after, until)
         if rows:
             experiments = self._log.experiments_of({row.epoch for row in rows})
             batch = outcomes_batch(rows, self._versions, experiments)
             _by_day("outcomes", batch, rows, [row.received_at_us for row in rows], folder, files)
+        return digest_of(rows)
 
 
 def _by_day(
@@ -170,6 +186,15 @@ def _by_day(
             [times[place] for place in places],
             [rows[place].prediction_id for place in places],
         )
+
+
+def digest_of(
+    rows: Sequence[PredictionRow] | Sequence[OutcomeRow], follow_outcome: Collection[str] = frozenset()
+) -> bytes:
+    """A digest of all values of the rows, and of which of them an outcome came before."""
+    digest = hashlib.sha256(msgspec.msgpack.encode(rows))
+    digest.update(msgspec.msgpack.encode(sorted(follow_outcome)))
+    return digest.digest()
 
 
 def sum_of(file: object) -> tuple[int, str]:

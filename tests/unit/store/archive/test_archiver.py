@@ -1,12 +1,15 @@
 """Archiving a small log: what is read afterwards, and what a run leaves when it is interrupted."""
 
+import contextlib
+
 import pytest
 
 from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable
 from app.store.archive.places import Place
+from app.store.engine import Database
 from app.store.outcomes import FeedbackLog
-from tests.unit.store.archive.conftest import projections
+from tests.unit.store.archive.conftest import ArchivedSmallLog, projections
 
 
 def test_all_events_are_the_same_from_archive_and_log_together(small_log):
@@ -183,3 +186,16 @@ def test_weeks_of_a_server_that_are_archived_are_dropped(small_log, rows):
     small_log.archive()
     assert len(rows("SELECT inhrelid FROM pg_inherits WHERE inhparent = CAST('log' AS regclass)")) == 1
     assert small_log.all_events() == before
+
+
+def test_the_archive_of_another_log_is_refused_and_left_alone(small_log, tmp_path):
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'other.sqlite'}")) as database:
+        other = ArchivedSmallLog(database, folder=tmp_path)
+        other.begin()
+        other.random_traffic(50, seed=5)
+        other.archive()
+    small_log.random_traffic(50)
+    before = (tmp_path / "archive" / "manifest.json").read_bytes()
+    with pytest.raises(ArchiveUnavailable, match="predictions 1 to 49 are not those of the log"):
+        small_log.archive()
+    assert (small_log.left(), (tmp_path / "archive" / "manifest.json").read_bytes()) == (50, before)
