@@ -14,7 +14,17 @@ from app.errors import BackupRefused
 from app.files import written_as_a_whole
 from app.inference.registry import registry_files
 from app.settings import Settings
-from app.store.backup import KEY, STORE, TOKEN, BackupContents, RestoreTargets, archived, write
+from app.store.backup import (
+    KEY,
+    STORE,
+    TOKEN,
+    ArchivedLog,
+    BackupContents,
+    RestoreTargets,
+    archived,
+    archived_log,
+    write,
+)
 from app.store.engine import kind_of
 from app.store.kinds import Kind
 from app.store.stamps import stamp
@@ -33,17 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only the key, the token and the model registry: for a log that is copied by Litestream or by its server",
     )
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="DIR",
+        help="the folder to which older rows of the log are archived: its manifest.json is copied, its files are not",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the backup and print what is in it. Raises `BackupRefused`, `StoreUnavailable` and `SettingError`."""
     places, kind = places_of_state()
+    log = archived_log(args.archive) if args.archive else None
     target = None if args.to == "-" else _target(Path(args.to))
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
     try:
         with written_as_a_whole(target) as out:
-            contents = _backup(places, None if args.without_log else kind, out, scratch)
+            contents = _backup(places, None if args.without_log else kind, out, scratch, log)
     except OSError as error:
         raise BackupRefused(_failure(error, target)) from error
     # Standard output may be the backup itself.
@@ -79,7 +96,9 @@ def _target(path: Path) -> Path:
     return path.absolute()
 
 
-def _backup(places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: Path) -> BackupContents:
+def _backup(
+    places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: Path, log: ArchivedLog | None
+) -> BackupContents:
     if not (places.data_dir / KEY).is_file():
         raise BackupRefused(
             f"{places.data_dir} has no deployment key, so nothing was ever published with it: is DATA_DIR right?"
@@ -90,7 +109,7 @@ def _backup(places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: 
         if kind is not None and kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE
         files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
-        return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__)
+        return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__, log)
 
 
 def _failure(error: OSError, target: Path | None) -> str:

@@ -15,7 +15,16 @@ from app.cli import doctor
 from app.cli.backup import places_of_state
 from app.errors import BackupRefused, Contradiction
 from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
-from app.store.backup import STORE, BackupContents, RestoreTargets, existing_files, put_in_place, staging, unpack
+from app.store.backup import (
+    STORE,
+    BackupContents,
+    RestoreTargets,
+    existing_files,
+    put_in_place,
+    staging,
+    state_of_archive,
+    unpack,
+)
 from app.store.host_files import SharedProgress
 from app.store.kinds import Kind, monitor_lock
 
@@ -40,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         place = error.filename or args.source
         raise BackupRefused(f"{place}: {error.strerror or error}; nothing was changed") from error
     print(f"Restored: {len(contents.files)} files of {contents.created_at}, written by release {contents.release}.")
+    if contents.log is not None:
+        print(state_of_archive(contents.log))
     for place in aside:
         print(f"The former data are in {place}: remove them once you no longer need them.")
     return doctor.show(doctor.of_state())

@@ -23,6 +23,7 @@ from app.files import creating
 
 BACKUP_FORMAT = 1
 CONTENTS = "backup.json"
+ARCHIVE_MANIFEST = "manifest.json"
 STORE, KEY, TOKEN, REGISTRY = "store.sqlite", "keys/deployment.key", "admin.token", "models"
 _NAMES = re.compile(
     r"store\.sqlite|keys/deployment\.key|admin\.token|models/(?:[a-z0-9_]+/)?[A-Za-z0-9_.][A-Za-z0-9_.\-]*"
@@ -37,13 +38,24 @@ _STAGED = ".restoring"
 _BESIDE_STORE = ("", "-wal", "-shm", "-journal")
 
 
+class ArchivedLog(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of the log that is archived in the folder `place`: the text of its `manifest.json`, not its files."""
+
+    place: str
+    manifest: str
+
+
 class BackupContents(msgspec.Struct, frozen=True, kw_only=True):
-    """The file `backup.json`, the last of the archive: `files` has the checksums of the others by name."""
+    """The file `backup.json`, the last of the archive: `files` has the checksums of the others by name.
+
+    `log` is where older rows of the log are archived; None where that was not stated.
+    """
 
     format: int = BACKUP_FORMAT
     created_at: str
     release: str
     files: Mapping[str, FileSum]
+    log: ArchivedLog | None = None
 
 
 def belongs(name: str) -> bool:
@@ -63,8 +75,35 @@ def _registry_path(name: str) -> Path:
     return Path(REFERENCES, match[1], match[2]) if match else Path(path)
 
 
-def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: str) -> BackupContents:
-    """Write a backup of `files` (paths by name in the archive) to `out`; returns its contents. Raises `OSError`."""
+def archived_log(place: Path) -> ArchivedLog:
+    """The archive in the folder `place`, to be named in a backup. Raises `BackupRefused` where there is none."""
+    path = place / ARCHIVE_MANIFEST
+    try:
+        return ArchivedLog(place=str(place.absolute()), manifest=path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BackupRefused(f"{path}: {reason}; is {place} the folder to which the log is archived?") from error
+
+
+def state_of_archive(log: ArchivedLog) -> str:
+    """What a restore says of the archive that its backup names: there as it was, changed since, or missing."""
+    path = Path(log.place) / ARCHIVE_MANIFEST
+    try:
+        same = path.read_text() == log.manifest
+    except (OSError, UnicodeDecodeError):
+        return f"The archive of older rows is not at {log.place}: copy it there, or they are missing from rebuilds."
+    if same:
+        return f"The archive of older rows is at {log.place}, with the manifest that it had."
+    return f"The archive of older rows is at {log.place}, and its manifest has changed since the backup."
+
+
+def write(
+    out: IO[bytes], files: Mapping[str, Path], created_at: str, release: str, log: ArchivedLog | None = None
+) -> BackupContents:
+    """Write a backup of `files` (paths by name in the archive) to `out`; returns its contents.
+
+    Raises `OSError`, and `BackupRefused` where the manifest of the archived `log` is too long.
+    """
     sums: dict[str, FileSum] = {}
     with (
         gzip.GzipFile(fileobj=out, mode="wb", compresslevel=_EFFORT) as packed,
@@ -76,8 +115,10 @@ def write(out: IO[bytes], files: Mapping[str, Path], created_at: str, release: s
                 counted = _Summed(file)
                 archive.addfile(entry, counted)
                 sums[name] = FileSum(sha256=counted.sha256.hexdigest(), bytes=entry.size)
-        contents = BackupContents(created_at=created_at, release=release, files=sums)
+        contents = BackupContents(created_at=created_at, release=release, files=sums, log=log)
         data = msgspec.json.format(msgspec.json.encode(contents), indent=2)
+        if len(data) > _LARGEST_CONTENTS:  # a restore would read no more, and refuse it
+            raise BackupRefused(f"{CONTENTS} would have more than {_LARGEST_CONTENTS:,} bytes")
         archive.addfile(_entry(CONTENTS, len(data)), io.BytesIO(data))
     return contents
 

@@ -9,11 +9,13 @@ import sqlite3
 import tarfile
 import threading
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.cli import main
+from app.domain.manifest import FileSum
 from app.files import lock
 from app.inference.registry import ModelRegistry
 from app.store.backup import RestoreTargets, put_in_place, staging
@@ -177,6 +179,57 @@ def test_a_backup_without_the_log_has_the_key_and_the_models(here, elsewhere, tm
     assert load_or_create(elsewhere.data) == load_or_create(here.data)
     assert ModelRegistry(elsewhere.models, load_or_create(here.data).registry).names() == ("v1", "v2")
     assert not elsewhere.store.exists()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A folder of archived rows; a backup looks at its manifest only."""
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "manifest.json").write_text('{"files": ["2026-11-27.parquet"]}\n')
+    (tmp_path / "archive" / "2026-11-27.parquet").write_bytes(os.urandom(1000))
+    return tmp_path / "archive"
+
+
+def gone(archive):
+    shutil.rmtree(archive)
+
+
+def grown(archive):
+    (archive / "manifest.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda _: None, "with the manifest that it had"), (gone, "copy it there"), (grown, "changed since the backup")],
+    ids=["as it was", "missing", "changed"],
+)
+def test_a_restore_says_what_became_of_the_archive(here, elsewhere, archive, tmp_path, capsys, change, said):
+    assert here.run("backup", "--archive", str(archive), "--to", str(tmp_path / "b.tar.gz")) == 0
+    with tarfile.open(tmp_path / "b.tar.gz") as backup:
+        assert not [name for name in backup.getnames() if "parquet" in name]
+        assert b"2026-11-27.parquet" in backup.extractfile("backup.json").read()
+    change(archive)
+    assert elsewhere.run("restore", str(tmp_path / "b.tar.gz")) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_a_folder_that_is_no_archive_is_refused(here, tmp_path, capsys):
+    assert here.run("backup", "--archive", str(tmp_path), "--to", str(tmp_path / "b.tar.gz")) == 1
+    assert "manifest.json: No such file" in capsys.readouterr().err
+    assert not (tmp_path / "b.tar.gz").exists()
+
+
+def test_the_release_before_reads_a_backup_that_names_an_archive(here, archive, tmp_path):
+    class ContentsOfTheReleaseBefore(msgspec.Struct, frozen=True, kw_only=True):
+        format: int
+        created_at: str
+        release: str
+        files: dict[str, FileSum]
+
+    assert here.run("backup", "--archive", str(archive), "--to", str(tmp_path / "b.tar.gz")) == 0
+    with tarfile.open(tmp_path / "b.tar.gz") as backup:
+        text = backup.extractfile("backup.json").read()
+    assert msgspec.json.decode(text, type=ContentsOfTheReleaseBefore).format == 1
 
 
 def test_without_a_key_there_is_nothing_to_back_up(elsewhere, tmp_path, capsys):
