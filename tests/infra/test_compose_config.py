@@ -116,7 +116,11 @@ def test_the_databases_password_reaches_those_who_use_it_and_nobody_else() -> No
 
 
 def test_the_keys_to_the_bucket_reach_litestream_alone() -> None:
-    given = {"LITESTREAM_BUCKET": "logs", "LITESTREAM_ACCESS_KEY_ID": "sesame", "LITESTREAM_SECRET_ACCESS_KEY": "sesame"}
+    given = {
+        "LITESTREAM_BUCKET": "logs",
+        "LITESTREAM_ACCESS_KEY_ID": "sesame",
+        "LITESTREAM_SECRET_ACCESS_KEY": "sesame",
+    }
     services = resolved("--profile", "litestream", **given)
     assert {name for name, service in services.items() if "sesame" in str(service)} == {"litestream"}
     # They leave checkpoints to Litestream.
