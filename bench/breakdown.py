@@ -110,7 +110,7 @@ def step_us(count: int) -> list[float]:
 def calls_ms(made: BrokenDown, by: str, times: int = 20) -> list[float]:
     """Milliseconds of the use case behind the call, with the reading of the state as JSON."""
     kept = MemoryReports(records=[record(id="one", terms=made.log.last.terms)])
-    queries = Breakdowns(lambda names: {name: made.states[name] for name in names}, kept)
+    queries = Breakdowns(lambda names: {name: made.states[name] for name in names}, kept, None)
     figures = []
     for _ in range(times):
         started = time.perf_counter()

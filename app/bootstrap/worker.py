@@ -16,10 +16,13 @@ from app.bootstrap.parts import Shared, host_condition, monitor_age_s, store_com
 from app.clock import now_us
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
+from app.monitor.breakdown import known_columns
+from app.monitor.drift.references import References
 from app.observe.metric_files import shared_directory
 from app.observe.metrics import Metrics
 from app.observe.state import StateSnapshot
 from app.services.boundaries import FaultBoundary
+from app.services.breakdown.on_demand import Sources
 from app.services.control.config_watcher import ConfigWatcher, new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.services.ports import LoadedVersion
@@ -45,6 +48,7 @@ from app.store.disagreements import DisagreementTable
 from app.store.drift_reports import DriftTable
 from app.store.history import OwnKeys, PredictionHistory
 from app.store.host_files import SharedProgress
+from app.store.newest_outcomes import NewestOutcomes
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
@@ -138,7 +142,7 @@ class Worker:
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.logged),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
-            breakdowns=Breakdowns(ProjectionStore(database, now_us).states, ExperimentTable(database)),
+            breakdowns=self._breakdowns(shared),
             disagreements=Disagreements(
                 DisagreementTable(database), ExperimentTable(database), lambda: live.loaded_models
             ),
@@ -157,6 +161,12 @@ class Worker:
             recorder=self._recorder,
             draining=draining,
         )
+
+    def _breakdowns(self, shared: Shared) -> Breakdowns:
+        references = References(shared.registry)
+        columns = partial(known_columns, references)
+        sources = Sources(NewestOutcomes(shared.database), references.features, columns, time.monotonic)
+        return Breakdowns(ProjectionStore(shared.database, now_us).states, ExperimentTable(shared.database), sources)
 
     def start(self) -> None:
         """Start to record, and to watch the configuration."""

@@ -14,9 +14,9 @@ from app.cli.table import table_lines
 _REQUIRED_COLUMNS = 5
 
 
-def path_of(experiment_id: str, by: str, challenger: str | None) -> str:
-    """The path of the call, with its query."""
-    query = {"by": by} if challenger is None else {"by": by, "challenger": challenger}
+def path_of(experiment_id: str, asked: Mapping[str, str | None]) -> str:
+    """The path of the call, with what is asked for as its query."""
+    query = {name: value for name, value in asked.items() if value is not None}
     return f"/experiment/{experiment_id}/breakdown?{urlencode(query)}"
 
 
@@ -29,7 +29,7 @@ def breakdown_lines(found: Mapping[str, Any], width: int) -> list[str]:
     )
     headings = ("PART", "LABELLED", baseline, challenger, "IMPROVEMENT", "INTERVAL", "REQUESTS")
     rows = [_row(row) for row in (*found["rows"], found["all"])]
-    note = f"Intervals at alpha {found['row_alpha']:.4g}; {found['note']}"
+    note = f"Computed from {found['computed_from']}. Intervals at alpha {found['row_alpha']:.4g}; {found['note']}"
     lines = [*textwrap.wrap(head, width), ""]
     lines += table_lines(rows, headings, numeric=range(1, len(headings)), width=width, required=_REQUIRED_COLUMNS)
     for version in found["versions"] or ():

@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by", metavar="PART", help="show the comparison by the true class (class) or by a feature (feature:NAME)"
     )
     parser.add_argument("--challenger", metavar="VERSION", help="with --by: the version to compare with the baseline")
+    parser.add_argument("--metric", metavar="NAME", help="with --by: a secondary metric, not the one that decides")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="first let the monitor catch up, at most this long"
@@ -63,9 +64,11 @@ def run(args: argparse.Namespace) -> int:
     # The API lets an administrator read, too, so either token will do.
     url, token = args.url or settings.api_url, settings.tokens.to_send("read", admin=True)
     report = caught_up(lambda: ask(url, path, token), args.wait)
-    if args.challenger is not None and args.by is None:
-        raise InvalidRequest("--challenger goes with --by: say by what, such as --by class", field="--challenger")
-    parts = None if args.by is None else ask(url, path_of(report["id"], args.by, args.challenger), token)
+    for name in ("challenger", "metric"):
+        if getattr(args, name) is not None and args.by is None:
+            raise InvalidRequest(f"--{name} goes with --by: say by what, such as --by class", field=f"--{name}")
+    asked = {"by": args.by, "challenger": args.challenger, "metric": args.metric}
+    parts = None if args.by is None else ask(url, path_of(report["id"], asked), token)
     if args.json:
         print(json.dumps(report if parts is None else parts, indent=2, ensure_ascii=False))
         return 0

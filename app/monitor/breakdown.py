@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -98,16 +99,18 @@ class BreakdownProjection:
 
     def _begun(self, plan: ExperimentPlan, compared: Compared) -> BreakdownState:
         versions = (plan.baseline, *plan.challengers)
-        return new_state(plan_for(plan.terms, versions, self._columns), compared)
+        return new_state(plan_for(plan.terms, versions, partial(known_columns, self._references)), compared)
 
-    def _columns(self, version: str) -> VersionColumns | None:
-        features = self._references.features(version)
-        if features is None:
-            return None
-        # The one that the version was published with, whatever came later: a rebuild must choose the same parts.
-        published = next((each for each in self._references.of(version) if each.number == 0), None)
-        fits = published is not None and len(published.reference.inputs.cells) == len(features)
-        return VersionColumns(features, published.reference.inputs.cells if published is not None and fits else None)
+
+def known_columns(references: References, version: str) -> VersionColumns | None:
+    """What is known of a version, from its contract and its reference; None where nothing is."""
+    features = references.features(version)
+    if features is None:
+        return None
+    # The one that the version was published with, whatever came later: a rebuild must choose the same parts.
+    published = next((each for each in references.of(version) if each.number == 0), None)
+    fits = published is not None and len(published.reference.inputs.cells) == len(features)
+    return VersionColumns(features, published.reference.inputs.cells if published is not None and fits else None)
 
 
 def _rows(part: _Part) -> list[PredictionRow]:

@@ -25,8 +25,10 @@ from app.tables.model_columns import same_columns
 
 _TEXT = "is text or a date, of which nearly every value is new: give the model a column made of it, such as the month"
 _NO_REFERENCE = "its version's reference could not be read when the experiment began"
+_GONE = "is read by no version that is in the model registry"
 _CONSTANT = "has no number in its version's reference"
-_TOO_MANY = f"comes after the first {MOST_FEATURES} features, and only those are counted"
+# The monitor keeps it in its states.
+TOO_MANY = f"comes after the first {MOST_FEATURES} features, and only those are counted"
 
 
 class VersionColumns(msgspec.Struct, frozen=True):
@@ -55,6 +57,17 @@ def plan_for(terms: ExperimentTerms, versions: Sequence[str], columns: KnownColu
     return BreakdownPlan(features=tuple(splits), classes=_classes(terms), refused=refused)
 
 
+def plan_of_one(name: str, versions: Sequence[str], columns: KnownColumns) -> BreakdownPlan:
+    """The plan of one feature alone, whichever its place is; where it cannot be broken down, `refused` says why."""
+    for feature, cells in _distinct(versions, columns):
+        if name in (feature.name, feature.source_name):
+            reason = _refusal(feature, cells, 0)
+            if reason is None and cells is not None:
+                return BreakdownPlan(features=(_split(feature, cells),))
+            return BreakdownPlan(refused={name: reason or _NO_REFERENCE})
+    return BreakdownPlan(refused={name: _GONE})
+
+
 def _distinct(versions: Sequence[str], columns: KnownColumns) -> Iterator[tuple[Feature, Cells | None]]:
     """Each feature once, with its cells in the reference of the first version that reads it."""
     seen: list[Feature] = []
@@ -72,7 +85,7 @@ def _refusal(feature: Feature, cells: Cells | None, planned: int) -> str | None:
     if feature.is_text:
         return _TEXT
     if planned >= MOST_FEATURES:
-        return _TOO_MANY
+        return TOO_MANY
     if cells is None:
         return _NO_REFERENCE
     return _CONSTANT if not cells.bins and boolean_values(feature) is None else None

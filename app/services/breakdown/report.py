@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import msgspec
 from msgspec.structs import replace
 
-from app.domain.breakdown import ALL, CLASS, OTHER, BreakdownState, Segment, SegmentKind, ServedCounts
+from app.domain.breakdown import ALL, CLASS, OTHER, BreakdownPlan, BreakdownState, Segment, SegmentKind, ServedCounts
 from app.domain.experiment import ExperimentTerms
 from app.domain.report import Interval
 from app.errors import InvalidRequest
 from app.scoring.contract import Metric
 from app.scoring.table import metric_of
+from app.services.breakdown.plan import TOO_MANY
 from app.stats import asymptotic, paired_interval
 from app.stats.asymptotic import AsymptoticState
 from app.stats.estimates import NotEstimable
@@ -73,6 +74,7 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     computed_from: str = "all requests"
     features: tuple[str, ...]
+    on_demand: tuple[str, ...] = ()
     refused: Mapping[str, str]
     rows: tuple[BreakdownRow, ...]
     all: BreakdownRow
@@ -92,7 +94,7 @@ class Pair(msgspec.Struct, frozen=True):
 def breakdown_of(pair: Pair, state: BreakdownState, by: str, note: str) -> Breakdown:
     """The breakdown by `class` or `feature:NAME`. Raises `InvalidRequest` for another `by`, with what there is."""
     metric, plan, by_class = metric_of(pair.terms), state.plan, by == CLASS
-    segments, first = _parts(state, pair.terms, by)
+    segments, first = parts_of(state, pair.terms, by)
     parts = [
         (cell, segment)
         for cell, segment in enumerate(segments, first)
@@ -118,11 +120,28 @@ def breakdown_of(pair: Pair, state: BreakdownState, by: str, note: str) -> Break
         row_alpha=row_alpha,
         note=note,
         features=tuple(split.name for split in plan.features),
-        refused=plan.refused,
+        on_demand=on_demand(plan),
+        refused={name: reason for name, reason in plan.refused.items() if reason != TOO_MANY},
         rows=tuple(rows),
         all=_row(pair, metric, state, plan.everything, ALL),
         classes=tuple(shown) if by_class else None,
         versions=tuple(_classes(name, state, len(shown)) for name in names) if by_class else None,
+    )
+
+
+def on_demand(plan: BreakdownPlan) -> tuple[str, ...]:
+    """The features of which there are no counters, only because there are many features."""
+    return tuple(name for name, reason in plan.refused.items() if reason == TOO_MANY)
+
+
+def of_newest(found: Breakdown, counted: int, *, is_all: bool, rewarded: bool) -> Breakdown:
+    """A breakdown of `counted` outcomes of which the requests without one are not known."""
+    what = "rewards" if rewarded else "labelled requests"
+    return replace(
+        found,
+        computed_from=f"{'all' if is_all else 'the newest'} {counted:,} {what}",
+        rows=tuple(replace(row, requests=None) for row in found.rows),
+        all=replace(found.all, requests=None),
     )
 
 
@@ -131,8 +150,8 @@ def default_by(terms: ExperimentTerms) -> str:
     return CLASS if terms.classes and not metric_of(terms).uses_rewards else FEATURE
 
 
-def _parts(state: BreakdownState, terms: ExperimentTerms, by: str) -> tuple[list[Segment], int]:
-    """The parts, and the cell of the first of them."""
+def parts_of(state: BreakdownState, terms: ExperimentTerms, by: str) -> tuple[list[Segment], int]:
+    """The parts, and the cell of the first of them. Raises `InvalidRequest` where there are none of these."""
     plan = state.plan
     if by == CLASS:
         return _class_parts(state, terms), plan.first_class

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import msgspec
+from msgspec.structs import replace
 
-from app.domain.breakdown import ALL, BreakdownState
+from app.domain.breakdown import ALL, CLASS, BreakdownPlan, BreakdownState
+from app.domain.experiment import ExperimentTerms
+from app.errors import InvalidRequest
 from app.scoring.table import metric_of
-from app.services.breakdown.report import Breakdown, BreakdownRow, Pair, breakdown_of, default_by
+from app.services.breakdown.counting import Compared, new_state
+from app.services.breakdown.on_demand import Sources, count_now
+from app.services.breakdown.plan import plan_of_one
+from app.services.breakdown.report import (
+    FEATURE,
+    Breakdown,
+    BreakdownRow,
+    Pair,
+    breakdown_of,
+    default_by,
+    of_newest,
+    on_demand,
+    parts_of,
+)
 from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
 
 # The name under which the monitor keeps its counters, by experiment.
@@ -25,22 +41,73 @@ States = Callable[[Iterable[str]], dict[str, str]]
 
 
 class Breakdowns:
-    """The use case. `states` are the monitor's, by name."""
+    """The use case. `states` are the monitor's, by name; `sources` are for what it keeps no counters of."""
 
-    def __init__(self, states: States, log: ExperimentLog) -> None:
+    def __init__(self, states: States, log: ExperimentLog, sources: Sources) -> None:
         self._states = states
         self._log = log
+        self._sources = sources
 
-    def of(self, experiment_id: str, challenger: str | None, by: str | None) -> Breakdown:
-        """The breakdown; without a `by` by class. Raises `InvalidRequest`, `UnknownExperiment`, `StoreUnavailable`."""
+    def of(self, experiment_id: str, challenger: str | None, by: str | None, metric: str | None = None) -> Breakdown:
+        """The breakdown; without a `by` by class, without a `metric` by the one that decides.
+
+        Raises `InvalidRequest`, `UnknownExperiment` and `StoreUnavailable`.
+        """
         record = found_in(self._log, experiment_id)
-        pair = Pair(record.id, record.terms, *record.pair(challenger))
-        wanted = default_by(record.terms) if by is None else by
+        terms = self._terms(record, metric)
+        pair = Pair(record.id, terms, *record.pair(challenger))
+        wanted = default_by(terms) if by is None else by
         name = f"{PROJECTION}/{record.id}"
         body = self._states([name]).get(name)
         if body is None:
             return _nothing(pair, wanted)
-        return breakdown_of(pair, _STATE.decode(body), wanted, _note(record, pair))
+        state = _STATE.decode(body)
+        asked = wanted.removeprefix(FEATURE)
+        if terms is record.terms and (wanted == asked or asked not in on_demand(state.plan)):
+            return breakdown_of(pair, state, wanted, _note(record, pair))
+        return self._now(record, pair, wanted, state)
+
+    def _terms(self, record: ExperimentRecord, metric: str | None) -> ExperimentTerms:
+        """The terms of the experiment as if this metric decided it."""
+        if metric in (None, record.terms.metric):
+            return record.terms
+        last = self._sources.log.last_configuration(record.id)
+        secondary = () if last is None else last.secondary
+        for each in secondary:
+            if each.metric == metric:
+                return each.terms(record.terms)
+        known = ", ".join((record.terms.metric, *(each.metric for each in secondary)))
+        raise InvalidRequest(f"no metric {(metric or '')[:64]!r} in this experiment: one of {known}", field="metric")
+
+    def _now(self, record: ExperimentRecord, pair: Pair, by: str, state: BreakdownState) -> Breakdown:
+        """The breakdown of the newest labelled requests, counted now."""
+        compared = Compared(pair.terms, pair.baseline, record.versions)
+        plan = self._plan(compared, by, state.plan)
+        parts_of(new_state(plan, compared), pair.terms, by)  # refuses what is not there before anything is read
+        found = count_now(self._sources, record.id, plan, compared)
+        rewarded = metric_of(pair.terms).uses_rewards
+        counted = breakdown_of(pair, found.state, by, _REWARDS if rewarded else _EACH)
+        counted = of_newest(counted, found.outcomes, is_all=found.is_all, rewarded=rewarded)
+        kept = counted
+        if by == CLASS and state.matrices:
+            # They do not depend on the metric, and the monitor has them of all.
+            kept = breakdown_of(replace(pair, terms=record.terms), state, by, "")
+        return replace(
+            counted,
+            features=tuple(split.name for split in state.plan.features),
+            on_demand=on_demand(state.plan),
+            classes=kept.classes,
+            versions=kept.versions,
+        )
+
+    def _plan(self, compared: Compared, by: str, kept: BreakdownPlan) -> BreakdownPlan:
+        """The plan of what is asked for, as the monitor has it where it counts that."""
+        asked = by.removeprefix(FEATURE)
+        if asked == by or asked not in on_demand(kept):
+            return kept
+        versions = sorted(compared.versions, key=lambda each: each != compared.baseline)
+        plan = plan_of_one(asked, versions, self._sources.columns)
+        return replace(plan, refused={**kept.refused, **plan.refused})
 
 
 def _note(record: ExperimentRecord, pair: Pair) -> str:

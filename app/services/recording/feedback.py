@@ -21,7 +21,7 @@ from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.boundaries import attempt
 from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
-from app.services.recording.outcome_items import LONG_TEXT, NOT_CORRECTING, Correcting, OutcomeItem, item_of
+from app.services.recording.outcome_items import NOT_CORRECTING, Correcting, OutcomeItem, item_of, on_the_way
 from app.services.serving.live_models import LiveModels
 
 Work = TypeVar("Work")
@@ -242,11 +242,7 @@ class Feedback:
         bound = self._keys.bound(keys)
         missing = next((key for key in keys if key not in bound), None)
         if missing is not None and not settled:
-            # Not 404, which callers take as final: the label would be lost.
-            raise StoreUnavailable(
-                f"the log is behind, so the prediction with the id {missing[:LONG_TEXT]!r} may be on its way; nothing "
-                "of this request is accepted: send it again"
-            )
+            raise on_the_way(missing)
         return bound
 
     def _outcomes(self, item: OutcomeItem, bound: Mapping[str, str]) -> _Read | BakeoffError:

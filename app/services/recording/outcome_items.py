@@ -9,12 +9,12 @@ import msgspec
 from app.domain.contract import FeatureContract
 from app.domain.outcome import OutcomeKind, label_in_text, label_of, number_in_text, reward_of
 from app.domain.prediction import LONGEST_KEY, is_own_key
-from app.errors import BakeoffError, InvalidRequest, UnknownPrediction
+from app.errors import BakeoffError, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.ports import KEY_DAYS
 
 _KEYS = frozenset(("prediction_id", "id", "actual", "reward", "correct"))
 _KINDS: tuple[OutcomeKind, ...] = ("actual", "reward")
-LONG_TEXT = 60
+_LONG_TEXT = 60
 MUST_BE_BOOLEAN = "must be true or false"
 
 
@@ -55,7 +55,7 @@ class OutcomeItem(msgspec.Struct, frozen=True):
     def not_found(self) -> UnknownPrediction:
         """The refusal of an item whose key no prediction has."""
         return UnknownPrediction(
-            f"no prediction of the last {KEY_DAYS} days has the id {(self.key or '')[:LONG_TEXT]!r}", field="id"
+            f"no prediction of the last {KEY_DAYS} days has the id {(self.key or '')[:_LONG_TEXT]!r}", field="id"
         )
 
 
@@ -76,11 +76,19 @@ def item_of(given: Any, from_file: bool = False, correcting: Correcting = NOT_CO
     )
 
 
+def on_the_way(key: str) -> StoreUnavailable:
+    """The refusal of a call while the log is behind: 404 would be taken as final, and the label would be lost."""
+    return StoreUnavailable(
+        f"the log is behind, so the prediction with the id {key[:_LONG_TEXT]!r} may be on its way; nothing of this "
+        "request is accepted: send it again"
+    )
+
+
 def _unknown_key(given: dict[str, Any]) -> InvalidRequest | None:
     unknown = next((key for key in given if key not in _KEYS), None)
     if unknown is None:
         return None
-    shown = unknown[:LONG_TEXT]
+    shown = unknown[:_LONG_TEXT]
     return InvalidRequest(f"unknown key {shown!r}; known keys: {', '.join(sorted(_KEYS))}", field=shown)
 
 

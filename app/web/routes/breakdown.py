@@ -22,6 +22,7 @@ OPERATIONS = (
             Parameter("id", "path", "An experiment's id, as the list gives it."),
             Parameter("challenger", "query", "The version to compare with the baseline; needed if there are several."),
             Parameter("by", "query", "`class` (default for a classification), or `feature:NAME`."),
+            Parameter("metric", "query", "The metric that decides (default), or a secondary one of the experiment."),
         ),
         problems=(400, 404, 503),
     ),
@@ -36,6 +37,7 @@ def blueprint(services: Services) -> Blueprint:
     def breakdown(id: str) -> Response:
         """A comparison in parts."""
         query = request.args
-        return json_answer(services.breakdowns.of(id, one_text(query, "challenger"), one_text(query, "by")))
+        asked = (one_text(query, name) for name in ("challenger", "by", "metric"))
+        return json_answer(services.breakdowns.of(id, *asked))
 
     return routes

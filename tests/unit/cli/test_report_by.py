@@ -54,9 +54,17 @@ def test_json_is_the_answer_of_the_call(api, found, capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found["class"]))
 
 
-def test_a_challenger_alone_is_refused(api, capsys):
-    assert main(["report", "--challenger", "v2"]) != 0
-    assert "--challenger goes with --by" in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--challenger", "--metric"])
+def test_what_goes_with_by_is_refused_alone(api, capsys, option):
+    assert main(["report", option, "v2"]) != 0
+    assert f"{option} goes with --by" in capsys.readouterr().err
+
+
+def test_a_secondary_metric_is_asked_for_and_it_is_said_what_the_figures_are_of(api, found, capsys):
+    recall = {**found["class"], "metric": "recall", "computed_from": "the newest 64 labelled requests"}
+    api.answer("/experiment/e1/breakdown?by=class&metric=recall", recall)
+    assert main(["report", "--by", "class", "--metric", "recall"]) == 0
+    assert "Computed from the newest 64 labelled requests." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [40, 100])
