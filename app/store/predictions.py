@@ -124,7 +124,9 @@ class PackedWrites:
         forms = self._forms.put(connection, {row.form for row in packed})
         if connection.dialect.name == "postgresql":
             self._weeks.ensure(connection, (row.key for row in packed))
-        values = [_packed_values(rows[row.place], row, forms[row.form]) for row in packed]
+        # In the order of their numbers: pages of an index that grows at its end are filled up.
+        ordered = sorted(packed, key=lambda row: row.place)
+        values = [_packed_values(rows[row.place], row, forms[row.form]) for row in ordered]
         _APPEND_PACKED[connection.dialect.name](connection, values)
         return forms
 

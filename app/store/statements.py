@@ -30,6 +30,7 @@ _METRIC_REPORTS = "metrics-report/"
 # clustered: rows are kept in the order of their primary key. PostgreSQL knows no such table.
 # numbered, by_week, index_of_log: PostgreSQL cannot give rows of a partitioned table numbers of their own, and drops
 # weeks that were archived as a whole.
+# full: pages of an index that grows at its end need no room for rows in between.
 # last_prediction: the last number that any prediction got. Rows may be gone, and a number is never given twice.
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "sqlite": {
@@ -42,6 +43,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
         "numbered": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "by_week": "",
         "index_of_log": "SELECT 1",
+        "full": "",
         "among_keys": "IN (WITH RECURSIVE places (place) AS ("
         "SELECT 0 UNION ALL SELECT place + 1 FROM places WHERE (place + 2) * 14 <= length(:keys)"
         ") SELECT substr(:keys, place * 14 + 1, 14) FROM places)",
@@ -57,7 +59,8 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
         "bytes": "BYTEA",
         "numbered": "BIGINT NOT NULL",
         "by_week": "PARTITION BY RANGE (id)",
-        "index_of_log": "CREATE INDEX log_by_seq ON log (seq)",
+        "index_of_log": "CREATE INDEX log_by_seq ON log (seq) WITH (fillfactor = 100)",
+        "full": "WITH (fillfactor = 100)",
         "among_keys": "= ANY(:keys)",
         "last_prediction": "(SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM predictions_seq_seq)",
     },

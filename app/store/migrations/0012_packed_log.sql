@@ -4,17 +4,17 @@
 -- are read together with these.
 CREATE TABLE log (
     seq $numbered,
-    id $bytes NOT NULL UNIQUE,
-    version BIGINT NOT NULL,
-    form BIGINT NOT NULL,
-    request BIGINT,
+    id $bytes NOT NULL UNIQUE $full,
+    version INTEGER NOT NULL,
+    form INTEGER NOT NULL,
+    request INTEGER,
     own_key TEXT,
     body $bytes NOT NULL
 ) $by_week;
 
 $index_of_log;
 
-CREATE INDEX log_by_version ON log (version, id);
+CREATE INDEX log_by_version ON log (version, id) $full;
 
 CREATE INDEX log_by_request ON log (request) WHERE request IS NOT NULL;
 
@@ -22,7 +22,7 @@ CREATE INDEX log_by_own_key ON log (own_key, seq) WHERE own_key IS NOT NULL;
 
 -- What rows of `log` share: `body` is the JSON of a `Form`.
 CREATE TABLE forms (
-    id BIGINT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
     version TEXT NOT NULL,
     epoch BIGINT NOT NULL,
     layout BIGINT,

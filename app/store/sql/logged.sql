@@ -79,9 +79,9 @@ SELECT seq, id, version, form, request, own_key, body
 FROM unnest(
     CAST(:seq AS BIGINT[]),
     CAST(:id AS BYTEA[]),
-    CAST(:version AS BIGINT[]),
-    CAST(:form AS BIGINT[]),
-    CAST(:request AS BIGINT[]),
+    CAST(:version AS INTEGER[]),
+    CAST(:form AS INTEGER[]),
+    CAST(:request AS INTEGER[]),
     CAST(:own_key AS TEXT[]),
     CAST(:body AS BYTEA[])
 ) AS given (seq, id, version, form, request, own_key, body)
