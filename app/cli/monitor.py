@@ -96,7 +96,7 @@ def _compared(done: Rebuilt) -> dict[str, Any]:
 
 
 def _rebuilt_lines(done: Rebuilt) -> list[str]:
-    lines = [f"{done.rows:,} rows processed again"]
+    lines = [f"{done.rows:,} rows processed again (each once for every projection)"]
     lines += [
         f"{c.experiment} {c.challenger}: ln E {_shown(c.before)} before, {_shown(c.after)} after, "
         f"{'equal' if c.equal else 'DIFFERENT'}"

@@ -134,7 +134,8 @@ def _changes(parts: Mapping[str, _Found]) -> Changes:
     for experiment, part in parts.items():
         due = [challenger for challenger, seen in part.seen.pairs.items() if seen.since_trim >= TRIM_AFTER]
         for challenger in due:
-            part.seen.pairs[challenger].since_trim = 0
+            # Not to zero: the state must be the same however the log was cut into batches.
+            part.seen.pairs[challenger].since_trim %= TRIM_AFTER
         if due:
             trims[experiment] = tuple(due)
     return Changes(

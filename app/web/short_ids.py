@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from app.domain.prediction_id import SHORT_LENGTH
+from app.domain.decision import CORRECT, AuditEntry
+from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
+from app.services.control.decisions import AuditPage
 from app.services.queries.disagreements import Disagreement, DisagreementPage
 from app.services.queries.history import HistoryPage
 from app.services.queries.logged_answers import HistoryEntry
@@ -31,6 +33,21 @@ def page_for(page: _Page, settings: Settings, environ: dict[str, Any]) -> _Page:
     if isinstance(page, HistoryPage):
         return replace(page, predictions=tuple(map(_shortened, page.predictions)), next=following)
     return replace(page, disagreements=tuple(map(_shortened, page.disagreements)), next=following)
+
+
+def audit_for(page: AuditPage, settings: Settings, environ: dict[str, Any]) -> AuditPage:
+    """The page of the audit log as this caller may see it: corrections name predictions."""
+    if shows_whole_ids(settings, environ):
+        return page
+    return replace(page, entries=tuple(map(_without_whole_ids, page.entries)))
+
+
+def _without_whole_ids(entry: AuditEntry) -> AuditEntry:
+    if entry.action != CORRECT:
+        return entry
+    # "actual of ID", "reward of ID"
+    names = {name: name[: len(name) - ID_LENGTH + SHORT_LENGTH] for name in entry.changes}
+    return replace(entry, changes={names[name]: change for name, change in entry.changes.items()})
 
 
 def _shortened(row: _Row) -> _Row:

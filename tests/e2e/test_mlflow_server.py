@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -65,10 +67,16 @@ def server(tmp_path_factory):
         process.wait()
 
 
+def _mlflow() -> Any:
+    # Not an import: it is none of the packages that the tests need, and they are skipped without it.
+    importlib.import_module("mlflow.sklearn")
+    return importlib.import_module("mlflow")
+
+
 @pytest.fixture(scope="module")
 def logged(server, tmp_path_factory):
     """The server with a registered model `iris`, and its rows as an artefact in a folder of the run."""
-    import mlflow.sklearn
+    mlflow = _mlflow()
 
     rows = tmp_path_factory.mktemp("rows") / "rows.csv"
     ROWS.iloc[::2].to_csv(rows, index=False)
@@ -107,7 +115,7 @@ def test_what_the_server_does_not_have_is_named(logged, publishes, uri):
 
 
 def test_a_server_that_is_away_is_named_in_few_words(logged, publishes):
-    import mlflow
+    mlflow = _mlflow()
 
     mlflow.set_tracking_uri(f"http://127.0.0.1:{free_port()}")
     try:

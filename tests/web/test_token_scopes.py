@@ -2,6 +2,8 @@
 
 import pytest
 
+from app.domain.decision import CORRECT, AuditEntry, Change
+from app.services.control.decisions import AuditPage
 from app.services.queries.history import HistoryPage
 from app.services.queries.logged_answers import LoggedAnswer, detail_of, entry_of
 from app.web.app import OPERATIONS
@@ -103,6 +105,26 @@ class OneAnswer:
 
     def one(self, _name):
         return detail_of(self.row, None)
+
+
+class OneCorrection:
+    """An audit log with the correction of one outcome."""
+
+    def audit(self, *_):
+        changes = {f"actual of {ID}": Change("no", "yes")}
+        return AuditPage((AuditEntry(seq=1, at="", actor="ann", action=CORRECT, changes=changes),), None)
+
+
+def audited(serve, monkeypatch, token, **settings):
+    client, services = serve(**settings)
+    monkeypatch.setattr(type(services.decisions), "audit", OneCorrection.audit)
+    return client.get("/audit", headers=bearer(ALL[token])).text
+
+
+def test_the_audit_log_names_a_corrected_prediction_as_the_history_does(serve, monkeypatch):
+    known = {"read_token": ALL["read_token"], "admin_token": ALL["admin_token"]}
+    assert f'actual of {ID[:36]}"' in audited(serve, monkeypatch, "read_token", **known)
+    assert f'actual of {ID}"' in audited(serve, monkeypatch, "admin_token", **known)
 
 
 READS = ("/predictions/history", "/predictions?id=order-1", f"/predictions/{ID}", "/experiment/{id}/disagreements")

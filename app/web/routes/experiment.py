@@ -18,6 +18,7 @@ from app.web.operations import ACTOR, Operation, Parameter, actor_of, number_par
 from app.web.request import body_as, one_text, whole_number
 from app.web.response import json_answer
 from app.web.routes.configuration import ConfigurationView, view
+from app.web.short_ids import audit_for
 
 _POINTS, _LISTED = 200, 100
 
@@ -162,6 +163,7 @@ def blueprint(services: Services) -> Blueprint:
         """A page of the audit log."""
         limit = whole_number(request.args, "limit", _DEFAULT, LARGEST_PAGE)
         before = whole_number(request.args, "before", _LARGEST_SEQ, _LARGEST_SEQ)
-        return json_answer(services.decisions.audit(limit, before))
+        page = services.decisions.audit(limit, before)
+        return json_answer(audit_for(page, services.settings, request.environ))
 
     return routes

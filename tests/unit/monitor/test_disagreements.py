@@ -179,6 +179,18 @@ def test_the_oldest_are_removed(small_log, ask, monkeypatch):
     assert ids(ask()) == [row.prediction_id for row in rows[:4:-1]]
 
 
+def test_what_is_remembered_does_not_depend_on_the_batches(small_log, monkeypatch):
+    monkeypatch.setattr(module, "TRIM_AFTER", 5)
+    small_log.begin()
+    small_log.log(*[small_log.served({"v1": 0, "v2": 1}) for _ in range(17)])
+    small_log.process(DisagreementProjection(), batch_rows=3)
+    for batch_rows in (4, 7, 100):
+        before = small_log.stored_states.all_states("disagreements")
+        small_log.forget()
+        small_log.process(DisagreementProjection(), batch_rows=batch_rows)
+        assert small_log.stored_states.all_states("disagreements") == before
+
+
 def everything(small_log):
     with small_log.database.begin(READING) as connection:
         query = "SELECT challenger, prediction_id, won, label, row_hash FROM disagreements ORDER BY 1, 2"
