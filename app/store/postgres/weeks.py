@@ -25,7 +25,9 @@ class Weeks:
         """Make the tables for rows with these ids (column `id` of `log`) that are not there."""
         if connection.engine is not self._engine:
             self._engine, self._known = connection.engine, set()
-        self._made = {week_of(key) for key in keys} - self._known
+        # The table of an earlier week may have been dropped since.
+        newest = max(self._known, default=0)
+        self._made = {week for week in map(week_of, keys) if week < newest or week not in self._known}
         for week in self._made:
             make_week(connection, week)
 

@@ -19,7 +19,7 @@ from app.store.history import PredictionHistory
 from app.store.kinds import DURABLE, READING, RECORDING, Access
 from app.store.predictions import PredictionLog
 from tests.postgres import PASSWORD
-from tests.unit.store.stored_rows import POSTGRES_ONLY, log_of, logged
+from tests.unit.store.stored_rows import POSTGRES_ONLY, log_of, logged, number_of
 
 pytestmark = POSTGRES_ONLY
 ROOT = Path(__file__).resolve().parents[3]
@@ -179,6 +179,17 @@ def test_tables_that_vanish_are_made_again(database, change, rows):
         database.probe()
     database.probe()
     assert log_of(database) == []
+
+
+def test_a_week_whose_table_was_dropped_gets_one_again(database, change, rows):
+    log, week = PredictionLog(database), 7 * 86_400_000_000
+    for number in (1, 2 * week):
+        log.append([logged(number)])
+    weeks = rows("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'log_week_%'")
+    tables = sorted(name for (name,) in weeks)
+    change(f"DROP TABLE {tables[0]}")
+    log.append([logged(2), logged(2 * week + 1)])
+    assert [number_of(row.prediction_id) for row in log_of(database)] == [2 * week, 2, 2 * week + 1]
 
 
 def test_ids_sort_by_their_bytes_whatever_the_language_of_the_database(postgres_server, store_url):
