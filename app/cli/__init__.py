@@ -168,8 +168,8 @@ COMMANDS = {name: command for group in GROUPS for name, command in group.command
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 only on success; errors go to standard error, without traceback."""
     words = sys.argv[1:] if argv is None else argv
-    args = parser_for(words).parse_args(words)
     try:
+        args = parser_for(words).parse_args(words)
         return int(importlib.import_module(COMMANDS[args.command].module).run(args))
     except BakeoffError as error:
         print(f"error: {error.message}", file=sys.stderr)

@@ -105,10 +105,7 @@ def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
 def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight: float) -> VariantReport:
     tally = state.versions[version]
     rewarded = plan.metric.uses_rewards
-    total, n = tally.total, tally.scored
-    if plan.window_us is not None:
-        # Answers without a reward count as 0 once their window has closed.
-        total, n = tally.voted_total, tally.voted
+    total, n = tally.total if plan.window_us is None else tally.voted_total, outcomes_of(tally, plan)
     by_id = plan.metric.score_of_id is not None
     outcomes = n if plan.window_us is not None or by_id else tally.rewards if rewarded else tally.labelled
     # An interval from outcomes of units that came again would be too narrow.
@@ -131,6 +128,12 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
         comparable=outcomes - tally.apart,
         comparable_mean=(total - tally.apart_total) / (n - tally.apart) if n > tally.apart else None,
     )
+
+
+def outcomes_of(tally: VersionTally, plan: ExperimentPlan) -> int:
+    """How many outcomes the mean of a version is of."""
+    # Answers without a reward count as 0 once their window has closed.
+    return tally.scored if plan.window_us is None else tally.voted
 
 
 def _interval_of_mean_all(tally: VersionTally, plan: ExperimentPlan) -> Interval | None:

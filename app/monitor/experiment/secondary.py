@@ -12,7 +12,7 @@ from app.domain.monitor_state import Changes, ExperimentSummary
 from app.domain.report import MetricComparison, MetricReport, MetricVariant
 from app.monitor.experiment.events import Decode, fact_of
 from app.monitor.experiment.projection import NAME, ExperimentProjection, load_state
-from app.monitor.experiment.report import report_of
+from app.monitor.experiment.report import outcomes_of, report_of
 from app.monitor.experiment.state import plan_of
 from app.monitor.projection import DerivedReads
 
@@ -73,8 +73,8 @@ def metric_report(
 ) -> MetricReport:
     """The report of a metric from its state (JSON); `first` is the configuration as if the metric decided."""
     plan = plan_of(first)
-    found = report_of(load_state(plan, body), plan, summary, last, 0)
-    rewarded = plan.metric.uses_rewards
+    state = load_state(plan, body)
+    found = report_of(state, plan, summary, last, 0)
     return MetricReport(
         metric=plan.metric.name,
         described=plan.metric.described(plan.terms),
@@ -82,7 +82,8 @@ def metric_report(
         variants=tuple(
             MetricVariant(
                 version=each.version,
-                n=each.rewards if rewarded else each.labelled,
+                # Those that the mean is of: recall has an outcome only for labels of its class.
+                n=outcomes_of(state.versions[each.version], plan),
                 mean=each.mean,
                 interval=each.interval,
                 mean_all=each.mean_all,

@@ -332,3 +332,8 @@ def test_at_9_percent_positive_recall_and_cost_speak_against_the_version_that_ac
     assert (decided.verdict, decided.improvement > 0) == ("better", True)
     for shown in report.metrics:
         assert shown.comparisons[0].interval[1] < 0, shown.metric
+    # Recall has an outcome for labels of its class alone, whichever version served them.
+    recall, cost = report.metrics[0], report.metrics[1]
+    positive = sum(label for _, label, _ in rows)
+    assert sum(variant.n for variant in recall.variants) == recall.comparisons[0].n == positive
+    assert sum(variant.n for variant in cost.variants) == len(rows)
