@@ -144,6 +144,7 @@ def test_the_evidence_is_that_of_the_logged_propensities_and_excludes_no_differe
     shares = {
         row.prediction_id: (row.version == "v2", row.propensity if row.version == "v2" else 1 - row.propensity)
         for row in played.predictions()
+        if row.propensity is not None
     }
     outcomes = played.logged("SELECT prediction_id, outcome FROM feedback WHERE counts ORDER BY seq")
     rows = [(shares[each][0], float(outcome), shares[each][1]) for each, outcome in outcomes]

@@ -44,7 +44,11 @@ def small_log(tmp_path, monkeypatch):
         log.random_traffic(20)
         log.now_us += 86_400 * 1_000_000
     processed(log)
+    # The command handles signals until its process ends, and here that goes on.
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield log
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     database.close()
 
 

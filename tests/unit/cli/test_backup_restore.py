@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tarfile
 import threading
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -57,7 +58,8 @@ class Deployment:
         database.close()
 
     def rows(self):
-        with sqlite3.connect(self.store) as connection:
+        # Closed here: the last one that closes it removes the file of the write-ahead log.
+        with closing(sqlite3.connect(self.store)) as connection:
             return list(connection.iterdump())
 
 
@@ -268,7 +270,7 @@ def test_with_force_the_former_data_are_kept(here, backup):
     assert here.run("restore", str(backup), "--force") == 0
     assert here.rows() == before
     [aside] = here.data.glob(".replaced-*")
-    with sqlite3.connect(aside / "bakeoff.sqlite") as connection:
+    with closing(sqlite3.connect(aside / "bakeoff.sqlite")) as connection:
         assert list(connection.iterdump()) == now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -56,6 +57,7 @@ class Worker:
 
 
 def _work(pipe: Connection, directory: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever the process that was forked does with it
     metrics = Metrics(directory=directory)
     metrics.declare(SHA256)
     metrics.start()
