@@ -20,7 +20,8 @@ def drop_empty_week(connection: Connection, until_us: int) -> int:
         week = name.removeprefix(WEEK_PREFIX)
         if not (name.startswith(WEEK_PREFIX) and week.isdigit()) or int(week) >= week_of(served_at_bytes(until_us)):
             continue
-        if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first() is None:  # noqa: S608 # nosec B608 - digits only
+        any_row = f"SELECT 1 FROM {name} LIMIT 1"  # noqa: S608 # nosec B608 - digits only
+        if connection.exec_driver_sql(any_row).first() is None:
             connection.exec_driver_sql(f"DROP TABLE {name}")
             return 1
     return 0
