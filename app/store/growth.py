@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 
+from app.store.packing import TIME_LENGTH
+
 _DAY_US = 86_400_000_000
 _LEAST_US = _DAY_US // 24  # less says nothing about a day
-_TIME_BYTES = 7  # at the beginning of a packed id
 # Rows are in `log`, in a store of an earlier release in `predictions`, during a take-over in both. For each table: its
 # first number, its last, and its first row from a number on. One statement for both ends would read all rows.
 _STATEMENTS = {
@@ -71,7 +72,7 @@ def _first_from(connection: sqlite3.Connection, seq: int) -> int | None:
     if not found:
         return None
     time = min(found)[1]
-    return int.from_bytes(time[:_TIME_BYTES]) if isinstance(time, bytes) else int(time)
+    return int.from_bytes(time[:TIME_LENGTH]) if isinstance(time, bytes) else int(time)
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:

@@ -18,7 +18,7 @@ from app.store.event_log import EventLog
 from app.store.forms import StoredRow
 from app.store.kinds import READING
 from app.store.layouts import LayoutReads
-from app.store.logged import LoggedRows
+from app.store.logged import LoggedRows, span_of_numbers
 from app.store.statements import statements
 
 _LISTS = msgspec.json.Decoder(list[list[Any]])
@@ -43,9 +43,9 @@ class LogRows:
     def ends(self) -> tuple[int, Position]:
         """The seq of the first prediction, and the position of the log's end."""
         with self._database.begin(READING) as connection:
+            first, last = span_of_numbers(connection)
             ends = connection.execute(text(statements("log")["ends"])).one()
-        first = min((each for each in (ends.first_old, ends.first_packed) if each is not None), default=1)
-        return first, Position(max(ends.last_old or 0, ends.last_packed or 0), ends.outcomes, ends.corrections)
+        return first or 1, Position(last, ends.outcomes, ends.corrections)
 
     def counts(self, after: int, until: int, selection: Selection) -> list[RowCount]:
         """The forms of the selected rows with seqs above `after` and up to `until`, and how many have each."""
@@ -143,10 +143,8 @@ def _known(connection: Connection, rows: Sequence[StoredRow], holds: _Holds) -> 
     seqs = {row.prediction_id: row.seq for row in rows}
     for each in _of_ids(connection, "of_ids", seqs):
         if holds(each, seqs[each.prediction_id]):
-            number = _NUMBER.decode(each.outcome)
-            values = {each.kind: number if each.kind == "actual" else float(number)}
             own = found.setdefault(each.prediction_id, dict(_NONE))
-            own.update({**values, f"{each.kind}_at_us": each.received_at_us})
+            own.update({each.kind: _value(each), f"{each.kind}_at_us": each.received_at_us})
     return found
 
 
@@ -158,11 +156,15 @@ def _corrections(connection: Connection, rows: Sequence[StoredRow], holds: _Hold
     seqs = {row.prediction_id: row.seq for row in rows}
     for each in _of_ids(connection, "corrections_of_ids", seqs):
         if holds(each, seqs[each.prediction_id]):
-            number = _NUMBER.decode(each.outcome)
-            values = {each.kind: number if each.kind == "actual" else float(number)}
             own = found.setdefault(each.prediction_id, {})
-            own.update({**values, f"{each.kind}_corrected_at_us": each.corrected_at_us})
+            own.update({each.kind: _value(each), f"{each.kind}_corrected_at_us": each.corrected_at_us})
     return found
+
+
+def _value(row: Any) -> int | float:
+    """The outcome in a row of outcomes or corrections: rewards are numbers with a point."""
+    number = _NUMBER.decode(row.outcome)
+    return number if row.kind == "actual" else float(number)
 
 
 def _came_first(row: Any, seq: int) -> bool:

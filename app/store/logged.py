@@ -162,6 +162,13 @@ def set_mark(connection: Connection, name: str, value: int) -> None:
     connection.execute(text(statements("logged")["set_mark"]), {"name": name, "value": value})
 
 
+def span_of_numbers(connection: Connection) -> tuple[int | None, int]:
+    """The numbers of the first row that is in the log, None in an empty one, and of the last, 0 in an empty one."""
+    ends = connection.execute(text(statements("logged")["span"])).one()
+    first = min((each for each in (ends.first_old, ends.first_packed) if each is not None), default=None)
+    return first, max(ends.last_old or 0, ends.last_packed or 0)
+
+
 def last_number(connection: Connection) -> int:
     """The last number that any prediction got, 0 before the first; exact under the write lock."""
     return int(connection.execute(text(statements("logged", connection.dialect.name)["last"])).scalar_one())

@@ -23,7 +23,7 @@ from app.store.engine import Database
 from app.store.event_rows import EventRows, prediction_of
 from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.log_rows import LogRows
-from app.store.logged import LoggedRows, keys_of
+from app.store.logged import LoggedRows, keys_of, span_of_numbers
 from app.store.statements import SIDE, statements
 
 # Seqs that are removed in one transaction: others wait for the write lock that long, some milliseconds.
@@ -76,10 +76,9 @@ class ArchivableLog:
     def ends(self) -> Ends:
         """What the tables have."""
         with self._database.begin(READING) as connection:
+            first, last = span_of_numbers(connection)
             found = connection.execute(text(statements("archive")["ends"])).one()
-        first = min((each for each in (found.first_old, found.first_packed) if each is not None), default=0)
-        last = max(found.last_old or 0, found.last_packed or 0)
-        return Ends(first, last, found.first_outcome, found.last_outcome)
+        return Ends(first or 0, last, found.first_outcome, found.last_outcome)
 
     def first_since(self, kind: FileKind, after: int, until: int, since_us: int) -> int | None:
         """The first seq above `after` and up to `until` of a row served, or received, at `since_us` or later."""

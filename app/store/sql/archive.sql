@@ -11,10 +11,6 @@ VALUES (:at_us, :place, :predictions, :outcomes, :outcomes_seen, :newest_us)
 
 -- name: ends
 SELECT
-    (SELECT min(seq) FROM predictions) AS first_old,
-    (SELECT min(seq) FROM log) AS first_packed,
-    (SELECT max(seq) FROM predictions) AS last_old,
-    (SELECT max(seq) FROM log) AS last_packed,
     COALESCE((SELECT min(seq) FROM feedback), 0) AS first_outcome,
     COALESCE((SELECT max(seq) FROM feedback), 0) AS last_outcome
 

@@ -1,9 +1,5 @@
 -- name: ends
 SELECT
-    (SELECT min(seq) FROM predictions) AS first_old,
-    (SELECT min(seq) FROM log) AS first_packed,
-    (SELECT max(seq) FROM predictions) AS last_old,
-    (SELECT max(seq) FROM log) AS last_packed,
     COALESCE((SELECT max(seq) FROM feedback), 0) AS outcomes,
     COALESCE((SELECT max(seq) FROM corrections), 0) AS corrections
 

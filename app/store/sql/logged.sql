@@ -41,6 +41,11 @@ SELECT
     (SELECT served_at_us FROM predictions ORDER BY seq DESC LIMIT 1) AS old,
     (SELECT id FROM log ORDER BY seq DESC LIMIT 1) AS key
 
+-- name: span
+SELECT
+    (SELECT min(seq) FROM predictions) AS first_old, (SELECT min(seq) FROM log) AS first_packed,
+    (SELECT max(seq) FROM predictions) AS last_old, (SELECT max(seq) FROM log) AS last_packed
+
 -- name: of_own_keys
 WHERE own_key IS NOT NULL AND own_key IN (SELECT $texts(:own_keys))
 
