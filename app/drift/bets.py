@@ -78,7 +78,7 @@ def recent_mass(share: np.ndarray, recent: np.ndarray, total: np.ndarray) -> np.
 
 @functools.cache
 def table() -> tuple[np.ndarray, np.ndarray]:
-    """G of every bet at each node and its rise to the next node, two arrays of shape (`TABLED`, nodes).
+    """G of every bet at each node and its rise to the next node, two arrays of shape (nodes, `TABLED`).
 
     The nodes are evenly spaced in logit p, but the first is p = 0 and the last p = 1.
     """
@@ -89,7 +89,7 @@ def table() -> tuple[np.ndarray, np.ndarray]:
     values = np.concatenate([np.zeros((TABLED, 1)), inner, np.ones((TABLED, 1))], axis=1)
     rises = np.zeros_like(values)
     rises[:, 1:-2] = np.diff(inner, axis=1)
-    return values, rises
+    return np.ascontiguousarray(values.T), np.ascontiguousarray(rises.T)
 
 
 def _quantile(logit: float) -> float:

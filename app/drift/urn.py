@@ -71,10 +71,11 @@ def block_e_values(urns: Urns, highest: np.ndarray) -> np.ndarray:
     balls = urns.alpha.take(own)
     # Numerators are divided by N, and multiplied by it at the end: one operation for all bets.
     again = earlier / totals
-    e_values = np.ones((BETS, blocks, streams))
-    _times_tabled(e_values[:TABLED], urns.alpha, cell * (width + 1) + bins, again)
+    e_values = np.empty((BETS, blocks, streams))
+    e_values[:TABLED] = _tabled(urns.alpha, cell * (width + 1) + bins, again)
     late = urns.recent[:-1].take(own)
     others = _other_masses(balls / totals, (bins == 0, bins == highest), (late, urns.recent[:-1].sum(axis=2)), again)
+    e_values[TABLED:] = 1.0
     scale = np.ones_like(totals)
     for position in range(len(bins)):
         e_values[TABLED:] *= others[:, position]
@@ -100,28 +101,31 @@ def _edges(urns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nodes, places - nodes
 
 
-def _times_tabled(e_values: np.ndarray, alpha: np.ndarray, lower: np.ndarray, again: np.ndarray) -> None:
-    """Multiply `e_values`, shape (`TABLED`, blocks, streams), by the tabled bets' mass of every request's bin.
+def _tabled(alpha: np.ndarray, lower: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """The products over a block's requests of the tabled bets' mass of the request's bin: (`TABLED`, blocks, streams).
 
     `lower` are the flat numbers of the bins' lower edges, and `again` is added to the mass; shape (m, …).
     """
     nodes, fractions = _edges(alpha)
-    lower_nodes, lower_fractions = nodes.take(lower), fractions.take(lower)
-    upper_nodes, upper_fractions = nodes.take(lower + 1), fractions.take(lower + 1)
+    ends = np.stack([lower, lower + 1], axis=1)
+    nodes, fractions = nodes.take(ends), fractions.take(ends)[..., None]
+    product: np.ndarray = np.ones((*lower.shape[1:], TABLED))
     # Over the m positions of a block and not over requests: each step is one call for all blocks, streams and bets.
     for position in range(len(lower)):
-        mass = _g(upper_nodes[position], upper_fractions[position])
-        mass -= _g(lower_nodes[position], lower_fractions[position])
-        mass += again[position]
-        e_values *= mass
+        g = _g(nodes[position], fractions[position])
+        mass = g[1]
+        mass -= g[0]
+        mass += again[position][..., None]
+        product *= mass
+    return np.moveaxis(product, 2, 0)
 
 
 def _g(nodes: np.ndarray, fractions: np.ndarray) -> np.ndarray:
-    """G of every tabled bet at places between two nodes of the table: shape (`TABLED`, …)."""
+    """G of every tabled bet at places between two nodes of the table: shape (…, `TABLED`); `fractions` end in 1."""
     values, rises = table()
-    g: np.ndarray = rises.take(nodes, axis=1)
+    g: np.ndarray = rises.take(nodes, axis=0)
     g *= fractions
-    g += values.take(nodes, axis=1)
+    g += values.take(nodes, axis=0)
     return g
 
 
