@@ -121,8 +121,9 @@ class LoggedRows:
             rest = f"WHERE {condition.sql} ORDER BY {by} LIMIT :limit"
             rows += self._old(connection, rest, {**condition.parameters, "limit": limit})
         number = None if version is None else _number(connection, version)
+        by = f"id {order}" if version is None else f"$moment {order}, id {order}"
         for condition in _of_packed(number, before, name) if version is None or number is not None else ():
-            rest = f"WHERE {condition.sql} ORDER BY id {order} LIMIT :limit"
+            rest = f"WHERE {condition.sql} ORDER BY {by} LIMIT :limit"
             found = self._packed(connection, rest, {**condition.parameters, "limit": limit})
             rows += [row for row in found if _is_named(row, name)]
         rows.sort(key=lambda row: (row.served_at_us, row.prediction_id), reverse=descending)
@@ -249,7 +250,7 @@ def _of_packed(number: int | None, before: Place | None, name: Name | None) -> l
         values["number"] = number
     if before is not None:
         keys = keys_of([before.prediction_id])
-        sql.append("id < :before")
+        sql.append("id < :before" if number is None else "$earlier")
         values["before"] = keys[0] if keys else served_at_bytes(before.served_at_us)
     return [
         _Condition(" AND ".join([*sql, condition.sql]), {**values, **condition.parameters})

@@ -168,6 +168,18 @@ def test_a_page_of_one_version_goes_on_too(history):
     assert numbers(history.page(10, "v1", history.place(id_of(4)))) == [2, 0]
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_pages_of_a_version_that_answers_for_hours_have_each_row_once_and_in_order(database, version):
+    # Some within a millisecond, some within seconds, some hours later; v2 answers seldom. Written out of order.
+    spread = [number * number * 40_000 + number % 7 for number in range(300)]
+    rows = [logged(n, version="v2" if place % 40 == 0 else "v1") for place, n in enumerate(spread[::2] + spread[1::2])]
+    PredictionLog(database).append(rows)
+    history, found = PredictionHistory(database), []
+    while page := history.page(7, version, history.place(found[-1]) if found else None):
+        found += [row.prediction_id for row in page]
+    assert found == sorted((row.prediction_id for row in rows if row.version == version), reverse=True)
+
+
 def test_rows_of_one_request_share_a_time_and_are_all_seen(database):
     PredictionLog(database).append([logged(number, served_at_us=7) for number in range(5)])
     assert numbers(PredictionHistory(database).page(9, "v1", Place(id_of(3), 7))) == [2, 1, 0]
