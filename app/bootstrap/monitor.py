@@ -53,7 +53,7 @@ from app.store.stamps import stamped_at_s
 
 _LOG = logging.getLogger(__name__)
 # Projections that nobody waits for: one that begins on a long log does not make the monitor late.
-_UNHURRIED = frozenset(("breakdown", "disagreements"))
+_UNHURRIED = frozenset(("breakdown2", "disagreements"))
 _ANOTHER_REBUILD = "another rebuild runs on this data"
 
 

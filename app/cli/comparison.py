@@ -5,7 +5,7 @@ Reads the answer of `GET /experiment`, which an API of an older or a newer relea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 UNKNOWN = "–"
@@ -70,8 +70,8 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
-def secondary(metric: Mapping[str, Any]) -> list[str]:
-    """A secondary metric: its means, and each challenger's improvement with its interval."""
+def secondary(metric: Mapping[str, Any], known: Collection[str] = ()) -> list[str]:
+    """A secondary metric: its means, each challenger's improvement with its interval, and warnings but the `known`."""
     means = []
     for variant in metric["variants"]:
         # Rewards are of the served answers alone.
@@ -82,7 +82,9 @@ def secondary(metric: Mapping[str, Any]) -> list[str]:
     failed = f"; {metric['error']}" if metric["error"] else ""
     better = "higher" if metric["higher_is_better"] else "lower"
     head = f"{metric['described']} ({metric['note']}; {better} is better): {', '.join(means) or UNKNOWN}{state}{failed}"
-    return [head, *(_secondary_comparison(each) for each in metric["comparisons"])]
+    warnings = (warning for each in metric["comparisons"] for warning in each.get("warnings", ()))
+    notes = (f"  note: {warning}" for warning in dict.fromkeys(warnings) if warning not in known)
+    return [head, *(_secondary_comparison(each) for each in metric["comparisons"]), *notes]
 
 
 def _secondary_comparison(comparison: Mapping[str, Any]) -> str:

@@ -120,10 +120,11 @@ def lines_of(
 
 
 def _head(report: Mapping[str, Any], width: int) -> list[str]:
-    since = f"since {_second(report['started'])}" + (f" to {_second(report['ended'])}" if report["ended"] else "")
+    started, ended = _second(report["started"]), report["ended"]
+    ran = f"running since {started}" if ended is None else f"ran from {started} to {_second(ended)}"
     computed = f"; computed {_second(report['computed_at'])}" if report.get("computed_at") else ""
     text = (
-        f"Experiment {report['id']}, {report['state']} {since}: {report['metric']} against {report['baseline']}, "
+        f"Experiment {report['id']}, {ran}: {report['metric']} against {report['baseline']}, "
         f"alpha {report['alpha']:g}{computed}"
     )
     return textwrap.wrap(text, width)
@@ -246,12 +247,10 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
 
 def _metrics(report: Mapping[str, Any], width: int) -> list[str]:
     """The secondary metrics, which an API of a former release does not know."""
-    lines = []
-    for metric in report.get("metrics", ()):
-        lines += [
-            line for text in words.secondary(metric) for line in textwrap.wrap(text, width, subsequent_indent="  ")
-        ]
-    return lines
+    # What limits the metric that decides is said there, and most of it limits the others alike.
+    known = frozenset(warning for each in report["comparisons"] for warning in each.get("warnings", ()))
+    texts = [text for metric in report.get("metrics", ()) for text in words.secondary(metric, known)]
+    return [line for text in texts for line in textwrap.wrap(text, width, subsequent_indent="  ")]
 
 
 def _checks(report: Mapping[str, Any], width: int) -> list[str]:

@@ -31,24 +31,33 @@ class UnitPair(msgspec.Struct, frozen=True, array_like=True):
     """One unit's part in the comparison of a pair: seqs of predictions, None where there is none yet.
 
     `first`: the first row that both versions were asked. `differs`: the first row on which they differ. `voted`: an
-    outcome of the unit has entered the comparison.
+    outcome of the unit has entered the comparison. `vote`: the row whose label that was, None where it was `first` or
+    the outcome was no label. `late`: the baseline had its vote of this unit before, in another pair.
     """
 
     first: int | None = None
     differs: int | None = None
     voted: bool = False
+    vote: int | None = None
+    late: bool = False
+
+    @property
+    def voted_row(self) -> int | None:
+        """The row whose label is the vote; None before it."""
+        return (self.first if self.vote is None else self.vote) if self.voted else None
 
 
 class UnitFact(msgspec.Struct, frozen=True, kw_only=True):
     """What an experiment knows of one unit (a user, an own key or a row; a signed 64-bit hash).
 
     `pairs` are in the order of the challengers, and may end early. `bad` has, as bits, the guardrails to which the unit
-    has contributed its one event.
+    has contributed its one event. `counted`: of an outcome that was corrected, the value that evidence counts.
     """
 
     unit: int
     pairs: tuple[UnitPair, ...] = ()
     bad: int = 0
+    counted: float | None = None
 
 
 class OpenWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,9 +143,9 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # The projections that the monitor runs, by the names of their cursors; secondary metrics have cursors of their own.
-PROJECTIONS = ("experiment", "drift", "disagreements", "breakdown")
+PROJECTIONS = ("experiment", "drift", "disagreements", "breakdown2")
 # States of another layout are computed anew from the log: they lack what this release's projection counts.
-STATE_LAYOUT = 3
+STATE_LAYOUT = 4
 
 
 class LogTotals(msgspec.Struct):

@@ -57,8 +57,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """A challenger against the baseline.
 
-    `n` counts the outcomes that entered, `unjoined` the labels for which the answer of one of the two is not known, or
-    the rewards whose row is not in the log.
+    `n` counts the outcomes that entered, by their first values, `unjoined` the labels for which the answer of one of
+    the two is not known, or the rewards whose row is not in the log.
     `log_e` and `interval` are of the present state, `p_value` and `verdict` of the strongest one so far. `e_value` is
     None if it would overflow. `assumptions` lists the reasons that would prevent an automatic promotion, empty if
     there are none. An action needs `adjusted_log_e`, which is `log_e` adjusted for all challengers, at ln(1/α).

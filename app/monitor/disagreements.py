@@ -72,7 +72,7 @@ def _fact(event: Event) -> tuple[PredictionRow, str | None] | None:
     if isinstance(event, PredictionLogged):
         return (event.row, None) if event.row.counts else None
     if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual":
-        return (event.row, event.outcome.outcome) if event.row.counts else None
+        return (event.row, event.outcome.present) if event.row.counts else None
     if isinstance(event, OutcomeCorrected) and event.correction.kind == "actual" and event.row is not None:
         return (event.row, event.correction.outcome) if event.row.counts else None
     return None

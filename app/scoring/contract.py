@@ -188,6 +188,13 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return declared.low if self.higher_is_better else declared.high
 
+    def counted(self, terms: ExperimentTerms, value: float | None) -> float | None:
+        """The value as means count it: one outside the declared range as the nearer end, as in comparisons."""
+        if value is None:
+            return None
+        declared = self.range_of(terms)
+        return bounded(value) if declared is None else declared.clipped(value)
+
     def gain(self, terms: ExperimentTerms, baseline: float, challenger: float) -> float:
         """How much better the challenger's value is: in widths of the declared range, else in units of the metric.
 

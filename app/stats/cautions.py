@@ -45,7 +45,7 @@ def _of_votes(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
     found += [_few(side, few) for side, few in (("wins", votes.few_wins), ("losses", votes.few_losses)) if few]
     if votes.outside:
         found.append(
-            f"{votes.outside:,} of {votes.outcomes:,} labels give a value outside the declared range, which counts as "
+            f"{votes.outside:,} of {votes.present:,} labels give a value outside the declared range, which counts as "
             "its nearer end: begin an experiment with a wider range (ERROR_RANGE) if these matter"
         )
     if votes.missing:
@@ -152,8 +152,10 @@ def correction_notes(corrections: int, since: int, outcomes: int, *, since_decis
     notes = []
     if since:
         notes.append(
-            f"{since:,} outcome{'s were' if since != 1 else ' was'} corrected after entering the evidence: p, verdict "
-            "and interval count the first values until the monitor is rebuilt (bakeoff monitor --rebuild)"
+            f"{since:,} outcome{'s were' if since != 1 else ' was'} corrected after entering the evidence: the number "
+            "of outcomes and votes, the improvement, its interval, p and verdict are of the first values until the "
+            "monitor is rebuilt (bakeoff monitor --rebuild); means, their intervals and the counts of right and wrong "
+            "answers are of the last ones"
         )
     if corrections > _MANY_CORRECTIONS * outcomes:
         notes.append(

@@ -45,9 +45,9 @@ class Present(msgspec.Struct, frozen=True):
 class Votes(msgspec.Struct, frozen=True):
     """Whose votes a comparison rests on.
 
-    Of `outcomes`, each `unit` (user, key, row or request) has one vote. `few_wins` and `few_losses`: (votes, rows)
-    where they come from few different rows, else None. Of `asked` rows the challenger gave no answer to `missing`.
-    `outside` of the outcomes have a value outside the declared range.
+    Of `outcomes`, each `unit` (user, key, row or request) has one vote; corrections have made them `present`.
+    `few_wins` and `few_losses`: (votes, rows) where they come from few different rows, else None. Of `asked` rows the
+    challenger gave no answer to `missing`. `outside` of the present ones have a value outside the declared range.
     """
 
     unit: str = "request"
@@ -57,6 +57,7 @@ class Votes(msgspec.Struct, frozen=True):
     asked: int = 0
     missing: int = 0
     outside: int = 0
+    present: int = 0
 
 
 class Rewards(msgspec.Struct, frozen=True):

@@ -108,7 +108,7 @@ def _contrary(finding: Assessment) -> str:
     )
     return (
         f"{_was_proven(finding)}, each with one vote and within the declared range, but over all "
-        f"{evidence.votes.outcomes:,} {noun}, each as often as it came, its {_quantity(terms)} is {amount} {higher}: "
+        f"{evidence.votes.present:,} {noun}, each as often as it came, its {_quantity(terms)} is {amount} {higher}: "
         f"{why}, so look at which of the two you want before you decide"
     )
 

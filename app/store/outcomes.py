@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +36,13 @@ _LISTED = 20
 class _Correction(NamedTuple):
     outcome: Outcome
     replaced: str
+
+
+class _Audited(NamedTuple):
+    """What an audit entry of corrections is of."""
+
+    actor: str
+    experiment_id: str | None
 
 
 class _New(NamedTuple):
@@ -155,11 +163,13 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[Mapping[str, Any]]], None]]
 
 
 def _append_corrections(connection: Connection, corrections: Sequence[_Correction], at_us: int, seen: int) -> None:
-    """Write the corrections, behind the outcomes of the same transaction, and an audit entry for each actor."""
-    by_actor: dict[str, list[_Correction]] = {}
+    """Write the corrections, behind the outcomes of the same transaction, and the audit entries: one for each actor and
+    experiment."""
+    experiments = _experiments(connection, {each.outcome.fact.epoch for each in corrections})
+    parts: dict[_Audited, list[_Correction]] = {}
     for correction in corrections:
-        by_actor.setdefault(correction.outcome.corrected_by or "", []).append(correction)
-    entries = {actor: _audited(connection, actor, own, at_us) for actor, own in by_actor.items()}
+        parts.setdefault(_entry_of(correction.outcome, experiments), []).append(correction)
+    entries = {part: _audited(connection, part, own, at_us) for part, own in parts.items()}
     place = {"outcomes_seen": _number(connection, "outcomes_seen")}
     place["heartbeats_seen"] = _number(connection, "heartbeats_seen")
     rows = [
@@ -170,7 +180,7 @@ def _append_corrections(connection: Connection, corrections: Sequence[_Correctio
             "outcome": _canonical(outcome),
             "corrected_at_us": at_us,
             "actor": outcome.corrected_by,
-            "decision": entries[outcome.corrected_by or ""],
+            "decision": entries[_entry_of(outcome, experiments)],
             "predictions_seen": seen,
             **place,
         }
@@ -179,22 +189,40 @@ def _append_corrections(connection: Connection, corrections: Sequence[_Correctio
     connection.execute(text(statements("feedback")["append_correction"]), rows)
 
 
-def _audited(connection: Connection, actor: str, corrections: Sequence[_Correction], at_us: int) -> int:
+def _entry_of(outcome: Outcome, experiments: Mapping[int, str]) -> _Audited:
+    return _Audited(outcome.corrected_by or "", experiments.get(outcome.fact.epoch))
+
+
+def _experiments(connection: Connection, epochs: Collection[int]) -> dict[int, str]:
+    """The experiments of these config revisions; none of a revision that is not known."""
+    query = text(statements("feedback", connection.dialect.name)["experiments"])
+    rows = connection.execute(query, {"epochs": msgspec.json.encode(sorted(epochs)).decode()})
+    return {row.epoch: row.experiment_id for row in rows}
+
+
+def _audited(connection: Connection, part: _Audited, corrections: Sequence[_Correction], at_us: int) -> int:
     """The number of the audit entry of these corrections."""
     changes: dict[str, Change] = {}
-    for outcome, replaced in corrections[:_LISTED]:
+    for outcome, replaced in corrections:
         name = f"{outcome.kind} of {outcome.prediction_id}"
         # Of several corrections of one outcome in one call, the entry has the first value and the last.
         before = changes[name].before if name in changes else outcome.named(msgspec.json.decode(replaced))
         changes[name] = Change(before, outcome.named(outcome.value))
-    count = len(corrections)
-    note = f"{count:,} outcome{'' if count == 1 else 's'} replaced"
-    if count > _LISTED:
-        note += f"; the first {_LISTED} are listed, and the history of each prediction has its own"
-    row = {"at_us": at_us, "actor": actor, "action": CORRECT, "note": note}
-    row |= dict.fromkeys(("version", "experiment_id", "epoch", "evidence"))
-    row["changes"] = msgspec.json.encode(changes).decode()
+    replaced_now = {name: change for name, change in changes.items() if change.before != change.after}
+    row = {"at_us": at_us, "actor": part.actor, "action": CORRECT, "experiment_id": part.experiment_id}
+    row |= dict.fromkeys(("version", "epoch", "evidence"))
+    row["note"] = _note(len(replaced_now), len(changes) - len(replaced_now))
+    row["changes"] = msgspec.json.encode(dict(islice(replaced_now.items(), _LISTED))).decode()
     return int(connection.execute(text(statements("decisions")["append"]), row).scalar_one())
+
+
+def _note(replaced: int, put_back: int) -> str:
+    note = f"{replaced:,} outcome{'' if replaced == 1 else 's'} replaced"
+    if put_back:
+        note += f", {put_back:,} replaced and put back"
+    if replaced > _LISTED:
+        note += f"; the first {_LISTED} are listed, and the history of each prediction has its own"
+    return note
 
 
 def _number(connection: Connection, statement: str) -> int:

@@ -15,6 +15,7 @@ from app.domain.monitor_state import OpenWindow, UnitFact, UnitPair
 class _UnitBody(msgspec.Struct, frozen=True, array_like=True):
     pairs: tuple[UnitPair, ...] = ()
     bad: int = 0
+    counted: float | None = None
 
 
 class _WindowBody(msgspec.Struct, frozen=True, array_like=True):
@@ -35,10 +36,16 @@ _WINDOW = msgspec.json.Decoder(_WindowBody)
 def unit_body(fact: UnitFact) -> str:
     """The body of a row with this fact."""
     pairs = [_short(pair) for pair in fact.pairs]
+    if fact.counted is not None:
+        return _json([pairs, fact.bad, fact.counted])
     return _json([pairs, fact.bad] if fact.bad else [pairs])
 
 
 def _short(pair: UnitPair) -> list[int | bool | None]:
+    if pair.late:
+        return [pair.first, pair.differs, pair.voted, pair.vote, True]
+    if pair.vote is not None:
+        return [pair.first, pair.differs, pair.voted, pair.vote]
     if pair.voted:
         return [pair.first, pair.differs, True]
     if pair.differs is not None:
@@ -49,7 +56,7 @@ def _short(pair: UnitPair) -> list[int | bool | None]:
 def unit_of(row: Any) -> UnitFact:
     """The fact in a row with the columns `unit` and `body`."""
     body = _UNIT.decode(row.body)
-    return UnitFact(unit=row.unit, pairs=body.pairs, bad=body.bad)
+    return UnitFact(unit=row.unit, pairs=body.pairs, bad=body.bad, counted=body.counted)
 
 
 def window_row(experiment: int, window: OpenWindow) -> dict[str, object]:

@@ -85,7 +85,7 @@ def apply_label(
         count_row(plan, pair, values[plan.baseline], values[challenger])
         if before[at]:
             continue
-        ledger.vote(ids, at)
+        ledger.vote(ids, at, fact.row.seq, late=any(before))
         pair.kinds[kind] = pair.kinds.get(kind, 0) + 1
         if gain:
             pair.rows = pair.rows.add(row_hash(fact.row), gain)
@@ -153,17 +153,16 @@ def _score_served(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact
     """The served answer's own score, where the id was not enough for it."""
     tally, answer = state.versions.get(fact.row.version), fact.answers.get(fact.row.version)
     if plan.metric.score_of_id is None and tally is not None and answer is not None:
-        tally.add_score(plan.metric.score(answer, fact.value, plan.terms))
+        tally.add_score(plan.metric.counted(plan.terms, plan.metric.score(answer, fact.value, plan.terms)))
 
 
 def _score_all(state: ExperimentState, plan: ExperimentPlan, values: Values, voters: set[str]) -> None:
     """Each version's value on this row, whoever served; and as its unit's vote."""
-    declared = plan.metric.range_of(plan.terms)
     for version, tally in state.versions.items():
-        value = values.get(version)
+        value = plan.metric.counted(plan.terms, values.get(version))
         if value is not None:
             tally.known += 1
             tally.known_total += value
             if version in voters:
                 tally.voted += 1
-                tally.voted_total += value if declared is None else declared.clipped(value)
+                tally.voted_total += value

@@ -58,6 +58,7 @@ def evidence_of(state: ExperimentState, plan: ExperimentPlan, challenger: str, p
         votes=Votes(
             unit=_unit(pair, plan),
             outcomes=pair.outcomes,
+            present=pair.present_outcomes,
             few_wins=pair.rows.few(1),
             few_losses=pair.rows.few(-1),
             asked=pair.asked,
@@ -74,7 +75,7 @@ def evidence_of(state: ExperimentState, plan: ExperimentPlan, challenger: str, p
 def _improvement_of_all(pair: PairState, plan: ExperimentPlan) -> float | None:
     # Labels score both versions on the same row. Means of rewards are of different rows, and a changed split can turn
     # their difference around (Simpson).
-    return None if plan.metric.uses_rewards or not pair.outcomes else pair.improvements / pair.outcomes
+    return None if plan.metric.uses_rewards or not pair.present_outcomes else pair.improvements / pair.present_outcomes
 
 
 def _unit(pair: PairState, plan: ExperimentPlan) -> str:

@@ -18,7 +18,6 @@ from app.monitor.experiment.splits import Split
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
 from app.monitor.experiment.traffic import as_configured, follow_ratio
 from app.monitor.experiment.units import UnitLedger
-from app.scoring.contract import bounded
 
 Observations = dict[str, list[Observation]]
 
@@ -51,7 +50,7 @@ def apply_outcomes(
                 note_first_answer(plan, fact, comparable.ledger, comparable.rules)
             continue
         if isinstance(fact, CorrectedFact):
-            apply_correction(state, plan, fact)
+            apply_correction(state, plan, fact, comparable.ledger)
             continue
         if isinstance(fact, FeedbackFact):
             _count(state, plan, fact)
@@ -131,8 +130,7 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
             tally.rewards += 1
             tally.reward_total += fact.value
             if plan.metric.uses_rewards:
-                declared = plan.metric.range_of(plan.terms)
-                tally.add_score(fact.value if declared is None else declared.clipped(fact.value))
+                tally.add_score(plan.metric.counted(plan.terms, fact.value))
         return
     state.labels += 1
     state.beside += not plan.metric.is_outcome(fact.value, plan.terms)
@@ -140,7 +138,8 @@ def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> 
         tally.labelled += 1
         if plan.metric.score_of_id is not None:
             # Now, from the id alone: the row may come much later, or never.
-            tally.add_score(plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms))
+            score = plan.metric.score_of_id(fact.outcome.answer, fact.value, plan.terms)
+            tally.add_score(plan.metric.counted(plan.terms, score))
 
 
 def _count_apart(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact) -> None:
@@ -151,4 +150,4 @@ def _count_apart(state: ExperimentState, plan: ExperimentPlan, fact: JoinedFact)
     score = score_of_outcome(plan, fact)
     if score is not None:
         tally.apart += 1
-        tally.apart_total += bounded(score)
+        tally.apart_total += score

@@ -17,7 +17,7 @@ from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
-from app.monitor.experiment.units import UnitLedger, identities, key_identity, user_identity
+from app.monitor.experiment.units import UnitLedger, identities, key_identity, outcome_identity, user_identity
 from app.monitor.experiment.windows import Windows, apply_windows, closing_reads
 from app.monitor.projection import DerivedReads
 from app.routing.policies import keeps_users
@@ -156,6 +156,8 @@ def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads) ->
             wanted.update(identities(plan, fact.row)[1], key_identity(fact.row))
             if fact.row.user_hash:
                 wanted.add(user_identity(fact.row))
+    corrected = (fact for fact in facts if isinstance(fact, CorrectedFact))
+    wanted.update(outcome_identity(fact.outcome.prediction_id, fact.kind) for fact in corrected)
     return UnitLedger(reads.units(plan.experiment_id, wanted) if wanted else {})
 
 

@@ -209,7 +209,7 @@ def _unjoined(pair: PairState, state: ExperimentState, plan: ExperimentPlan) -> 
     """Outcomes that did not enter, because their row, or one of the two answers to it, is not known."""
     if plan.metric.uses_rewards:
         return state.rewards - state.joined_rewards if plan.rewards_wait else 0
-    return state.labels - state.beside - pair.outcomes
+    return state.labels - state.beside - pair.present_outcomes
 
 
 def _worst_case(pair: PairState, plan: ExperimentPlan) -> Interval | None:

@@ -128,8 +128,7 @@ def has_voted(state: ExperimentState, draw: Draw, ledger: UnitLedger) -> bool:
 def _count_vote(state: ExperimentState, plan: ExperimentPlan, draw: Draw, value: float) -> None:
     tally = state.versions.get(draw.version)
     if tally is not None:
-        declared = plan.metric.range_of(plan.terms)
-        counted = value if declared is None else declared.clipped(value)
+        counted = plan.metric.counted(plan.terms, value) or 0.0
         tally.voted += 1
         tally.voted_total += counted
         if draw.reduced and plan.window_us is not None:

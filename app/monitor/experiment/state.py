@@ -12,7 +12,7 @@ import msgspec
 
 from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.monitor.experiment.methods.table import MethodState
-from app.scoring.contract import Metric, bounded
+from app.scoring.contract import Metric
 from app.scoring.table import metric_of
 from app.stats.agreement import AgreementState
 from app.stats.all_traffic import Coverage
@@ -91,13 +91,13 @@ def plan_of(first: Configuration) -> ExperimentPlan:
 class VersionTally(msgspec.Struct):
     """One version. A batch is one request; labels and rewards count row by row.
 
-    `scored` of the labels have a known value of the metric, and these values sum to `total`. `known` and `known_total`
-    are the same over all labelled rows that the version was asked, served or in shadow; `voted` and `voted_total` over
-    those of them that are the vote of a unit. `errors`: requests for which the version was chosen and another answered.
-    `latency`: requests by bucket (`bucket_of`). `forced_*`: requests with a forced version and their outcomes, which
-    never enter the experiment. `users`: sticky users first exposed to this version. `apart` of the `scored` (with a
-    reward window, of the `voted`) are of requests in which a version with traffic took no part, and sum to
-    `apart_total`.
+    `scored` of the labels have a known value of the metric, and these values sum to `total`, one outside the declared
+    range as the nearer end. `known` and `known_total` are the same over all labelled rows that the version was asked,
+    served or in shadow; `voted` and `voted_total` over those of them that are the vote of a unit. `errors`: requests
+    for which the version was chosen and another answered. `latency`: requests by bucket (`bucket_of`). `forced_*`:
+    requests with a forced version and their outcomes, which never enter the experiment. `users`: sticky users first
+    exposed to this version. `apart` of the `scored` (with a reward window, of the `voted`) are of requests in which a
+    version with traffic took no part, and sum to `apart_total`.
     """
 
     requests: int = 0
@@ -120,17 +120,17 @@ class VersionTally(msgspec.Struct):
     apart_total: float = 0.0
 
     def replace_score(self, before: float | None, after: float | None) -> None:
-        """Count a corrected label's value in the place of the one that was counted."""
+        """Count a corrected outcome's value in the place of the one that was counted."""
         if before is not None:
             self.scored -= 1
-            self.total -= bounded(before)
+            self.total -= before
         self.add_score(after)
 
     def add_score(self, value: float | None) -> None:
-        """Count a label's value of the metric; None, which is not known, changes nothing."""
+        """Count an outcome's value of the metric (`score_of_outcome`); None, which is not known, changes nothing."""
         if value is not None:
             self.scored += 1
-            self.total += bounded(value)
+            self.total += value
 
 
 class Cells(msgspec.Struct):
@@ -180,13 +180,14 @@ class PairState(msgspec.Struct, kw_only=True):
 
     Rows: `both` were asked of both versions, `differ` of them were answered differently (or by one of the two alone),
     `differ_labelled` of which have a label; `asked` were asked of the challenger, and it failed on `missing` of them.
-    `outcomes`: labelled rows or rewards that could enter; each unit votes once, so `method.n` may be fewer. `kinds`:
-    votes by the kind of their unit. `firsts`: the first row of each unit that both were asked. `skipped`: outcomes of a
-    split that gave one of the two no traffic. `adjusted`: the strongest evidence, adjusted for all challengers.
-    `next_look`: the number of votes at which the interval is computed next. `failed_in_request`: the request of the
-    newest row has contributed its one error event. `improvements`: the sum of the challenger's improvements over the
-    labelled rows that could enter, each as often as it came, in units of the metric; `outside` of these rows have a
-    value outside the declared range. `apart`: requests in which one of the two could take no part.
+    `outcomes`: labelled rows or rewards that could enter; each unit votes once, so `method.n` may be fewer. Both are of
+    the first values: corrections have made `recounted` more of them, or fewer, since. `kinds`: votes by the kind of
+    their unit. `firsts`: the first row of each unit that both were asked. `skipped`: outcomes of a split that gave one
+    of the two no traffic. `adjusted`: the strongest evidence, adjusted for all challengers. `next_look`: the number of
+    votes at which the interval is computed next. `failed_in_request`: the request of the newest row has contributed its
+    one error event. `improvements`: the sum of the challenger's improvements over the present outcomes, each as often
+    as it came, in units of the metric; `outside` of these rows have a value outside the declared range. `apart`:
+    requests in which one of the two could take no part.
     """
 
     method: MethodState
@@ -196,6 +197,7 @@ class PairState(msgspec.Struct, kw_only=True):
     asked: int = 0
     missing: int = 0
     outcomes: int = 0
+    recounted: int = 0
     kinds: dict[str, int] = msgspec.field(default_factory=dict)
     cells: Cells = msgspec.field(default_factory=Cells)
     firsts: FirstRows = msgspec.field(default_factory=FirstRows)
@@ -212,6 +214,11 @@ class PairState(msgspec.Struct, kw_only=True):
     improvements: float = 0.0
     outside: int = 0
     apart: int = 0
+
+    @property
+    def present_outcomes(self) -> int:
+        """The outcomes by their last values."""
+        return self.outcomes + self.recounted
 
     def log_e(self) -> float:
         """ln E of this moment, not adjusted; before it can be estimated nothing is bet, and E is 1."""
@@ -239,9 +246,9 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     take no part, because they lack a column that it reads. `moved_users`: users that two versions answered in one
     revision. `last_event_us`: when its newest event came about, µs since 1970, as the log has it. `reward_values`: what
     rewards there were. `open_windows`: answers whose reward window is open; `late_rewards`: rewards that came after it.
-    `corrections`: of outcomes that count, the last at `corrected_at_us`; `corrections_since` of them came when the
-    first value was part of the evidence. `named_users`: users who sent a request, and `named_requests` how many they
-    sent.
+    `corrections`: of outcomes that count, the last at `corrected_at_us`; `corrections_since`: outcomes of the metric
+    that have another value now than the evidence counts. `named_users`: users who sent a request, and `named_requests`
+    how many they sent.
     """
 
     versions: dict[str, VersionTally]

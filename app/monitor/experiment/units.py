@@ -14,6 +14,7 @@ import msgspec
 
 from app.domain.log_event import PredictionRow
 from app.domain.monitor_state import UnitFact, UnitPair
+from app.domain.outcome import OutcomeKind
 from app.monitor.experiment.state import ExperimentPlan
 
 _NEW = UnitPair()
@@ -45,6 +46,11 @@ def user_identity(row: PredictionRow) -> int:
 def key_identity(row: PredictionRow) -> tuple[int, ...]:
     """The unit that stands for a row's own key; none where it has no key."""
     return () if row.own_key is None else (_hash(b"k", row.own_key.encode("utf-8", "surrogatepass")),)
+
+
+def outcome_identity(prediction_id: str, kind: OutcomeKind) -> int:
+    """What stands among the units for an outcome that was corrected."""
+    return _hash(b"o", f"{kind} {prediction_id}".encode())
 
 
 def row_hash(row: PredictionRow) -> int:
@@ -84,10 +90,27 @@ class UnitLedger:
         """Whether the unit has voted, under any of its identities."""
         return any(self._part(unit, pair).voted for unit in ids)
 
-    def vote(self, ids: Sequence[int], pair: int) -> None:
-        """Remember that the unit has voted."""
+    def vote(self, ids: Sequence[int], pair: int, seq: int | None = None, *, late: bool = False) -> None:
+        """Remember that the unit has voted: by the label of the row `seq`; `late` where its baseline has before."""
         for unit in ids:
-            self._put(unit, pair, msgspec.structs.replace(self._part(unit, pair), voted=True))
+            part = self._part(unit, pair)
+            other = None if seq == part.first else seq
+            self._put(unit, pair, msgspec.structs.replace(part, voted=True, vote=other, late=late))
+
+    def voted_with(self, ids: Sequence[int], pair: int, seq: int) -> tuple[bool, bool]:
+        """Whether the label of the row `seq` is the unit's vote: the challenger's, and the baseline's too."""
+        part = self._part(ids[0], pair) if ids else None
+        if part is None:
+            return True, True  # a request that is its own unit
+        return part.voted_row == seq, part.voted_row == seq and not part.late
+
+    def counted(self, outcome: int, value: float) -> float:
+        """The value that evidence counts of a corrected outcome: `value`, unless another is remembered."""
+        fact = self._fact(outcome)
+        if fact.counted is None:
+            self.changed[outcome] = msgspec.structs.replace(fact, counted=value)
+            return value
+        return fact.counted
 
     def is_first_of_kind(self, unit: int, bit: int) -> bool:
         """Whether the unit contributes the bad event number `bit` for the first time; remembers that it has."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from app.domain.monitor_state import OpenWindow
+from app.monitor.experiment.corrections import note_stale
 from app.monitor.experiment.draws import Rules
 from app.monitor.experiment.events import CorrectedFact, Fact, JoinedFact, PredictionFact
 from app.monitor.experiment.methods.contract import Observation
@@ -55,7 +56,7 @@ def apply_windows(
         elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
             _fill(state, plan, windows, fact, ledger)
         elif isinstance(fact, CorrectedFact) and fact.kind == "reward" and fact.outcome.counts and fact.joined:
-            _correct(state, plan, fact.joined, units)
+            _correct(state, plan, fact, fact.joined, units)
     _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
 
 
@@ -105,6 +106,7 @@ def _fill(state: ExperimentState, plan: ExperimentPlan, windows: Windows, fact: 
 def _correct(
     state: ExperimentState,
     plan: ExperimentPlan,
+    fact: CorrectedFact,
     joined: tuple[JoinedFact, JoinedFact],
     units: tuple[Windows, UnitLedger, Rules],
 ) -> None:
@@ -123,12 +125,11 @@ def _correct(
     tally = state.versions.get(draw.version)
     if tally is None or not _has_entered(state, plan, draw, row.seq, ledger):
         return
-    declared = plan.metric.range_of(plan.terms)
-    first, last = (each.value if declared is None else declared.clipped(each.value) for each in joined)
+    first, last = (plan.metric.counted(plan.terms, each.value) or 0.0 for each in joined)
     tally.voted_total += last - first
     if draw.reduced:
         tally.apart_total += last - first
-    state.corrections_since += 1
+    note_stale(state, plan, fact, ledger)
 
 
 def _has_entered(state: ExperimentState, plan: ExperimentPlan, draw: Draw, seq: int, ledger: UnitLedger) -> bool:

@@ -103,10 +103,10 @@ def count_rewards(state: BreakdownState, compared: Compared, rewards: Sequence[O
     """Count rewards, each for the version that answered."""
     if not rewards:
         return
-    declared = metric_of(compared.terms).range_of(compared.terms)
+    metric = metric_of(compared.terms)
     cells = _with_all(state.plan, _feature_cells(state.plan, [each.row for each in rewards], columns))
     signs = np.array([each.sign for each in rewards], np.int64)
-    values = np.array([each.value if declared is None else declared.clipped(each.value) for each in rewards])
+    values = np.array([metric.counted(compared.terms, each.value) for each in rewards], np.float64)
     versions = np.array([each.row.version for each in rewards])
     _add(state.labelled, cells, signs)
     for version, counts in state.served.items():
@@ -134,7 +134,7 @@ def _count_pairs(
             return math.nan
         if by_class and (answer.c, label) in scored:
             return scored[answer.c, label]
-        found = metric.value(answer, label, terms)
+        found = metric.counted(terms, metric.value(answer, label, terms))
         value = math.nan if found is None else found
         if by_class:
             scored[answer.c, label] = value

@@ -27,8 +27,8 @@ from app.services.breakdown.report import (
 )
 from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
 
-# The name under which the monitor keeps its counters, by experiment.
-PROJECTION = "breakdown"
+# The name under which the monitor keeps its counters, by experiment. "breakdown" had means without a range's ends.
+PROJECTION = "breakdown2"
 _STATE = msgspec.json.Decoder(BreakdownState)
 _EACH = "each labelled request counts, however often its user or case comes again"
 _REWARDS = (

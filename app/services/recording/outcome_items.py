@@ -21,8 +21,8 @@ MUST_BE_BOOLEAN = "must be true or false"
 class Correcting(msgspec.Struct, frozen=True):
     """Whether a call may replace outcomes, and which of its items do.
 
-    `actor` is the administrator who makes the call, None for anybody else. `all`: every item replaces what is recorded,
-    as an item does that has `"correct": true`.
+    `actor` is the administrator who makes the call, None for anybody else. `all`: every item replaces what is recorded
+    that does not say `"correct": false`, as an item does that has `"correct": true`.
     """
 
     actor: str | None = None
@@ -70,7 +70,7 @@ def item_of(given: Any, from_file: bool = False, correcting: Correcting = NOT_CO
     if refused is not None:
         return refused
     outcomes: dict[OutcomeKind, Any] = {kind: given[kind] for kind in _KINDS if kind in given}
-    corrects = correcting.all or given.get("correct", False)
+    corrects = given.get("correct", correcting.all)
     return OutcomeItem(
         given.get("prediction_id"), given.get("id"), outcomes, from_file, correcting.actor if corrects else None
     )

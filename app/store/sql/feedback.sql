@@ -55,6 +55,9 @@ INSERT INTO corrections (
     :heartbeats_seen
 )
 
+-- name: experiments
+SELECT epoch, experiment_id FROM config WHERE epoch IN (SELECT $numbers(:epochs))
+
 -- name: predictions_seen
 SELECT $last_prediction
 

@@ -215,8 +215,9 @@ def test_a_rebuild_alone_gives_the_same(small_log):
     small_log.random_traffic(20, seed=2, versions=("v1", "v2", "v3"))
     small_log.process(projection, batch_rows=7)
     before = small_log.stored_states.all_states(projection.name)
-    assert {name for name in before if "/" in name} == {"breakdown/one", "breakdown/two"}
-    assert small_log.rebuild(projection).states_equal == {"breakdown": True}
+    names = {f"{BreakdownProjection.name}/{experiment}" for experiment in ("one", "two")}
+    assert {name for name in before if "/" in name} == names
+    assert small_log.rebuild(projection).states_equal == {BreakdownProjection.name: True}
     assert small_log.stored_states.all_states(projection.name) == before
 
 
@@ -233,3 +234,14 @@ def test_a_class_stays_a_class_where_another_log_had_an_equal_number():
     BrokenDown().log.serve({"v1": 2.0, "v2": 1.0}, "v1")
     row = BrokenDown().log.serve({"v1": 2, "v2": 1}, "v1")
     assert json.loads(row.answers) == {"v1": {"c": 2}, "v2": {"c": 1}}
+
+
+def test_values_outside_the_range_count_as_its_nearer_end():
+    """As in the report, whose means and improvement they must add up to."""
+    made = BrokenDown(metric="absolute_error", error_range=(0.0, 10.0), classes=(), class_shares=None)
+    for error in (2.0, 30.0):
+        features = json.dumps([0.5, "red", True, "anything"])
+        row = made.log.log(made.log.answer({"v1": {"v": error}, "v2": {"v": 0.0}}, "v1", features=features))
+        made.log.label(row, 0.0)
+    of_all = made.breakdown("feature:colour").all
+    assert (of_all.baseline_mean, of_all.challenger_mean, of_all.improvement) == (6.0, 0.0, 6.0)

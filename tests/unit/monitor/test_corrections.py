@@ -183,3 +183,66 @@ def test_a_reward_is_corrected_in_its_open_window_and_after_it(small_log, closed
     report = small_log.report()
     assert next(each.mean for each in report.variants if each.version == "v1") == 0.25
     assert report.corrections_since == int(closed)
+
+
+RECALL = {"metric": "recall", "positive_class": "no", "classes": ("no", "yes"), "unit": "request"}
+INTERVALS = ("mean", "interval", "mean_all", "interval_all")
+
+
+def flat(values):
+    return [each for value in values for each in (value if isinstance(value, tuple) else (value,))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("terms", [TERMS["accuracy"], TERMS["units"], RECALL], ids=["accuracy", "units", "recall"])
+def test_intervals_of_means_are_those_of_a_log_with_the_last_values(small_log, terms, seed):
+    script = script_of(seed)
+    found = replay(small_log, "one", script, terms, corrected=True)
+    plain = replay(small_log, "two", script, terms, corrected=False)
+    assert flat(shown(found, INTERVALS, ())) == pytest.approx(flat(shown(plain, INTERVALS, ())), nan_ok=True)
+
+
+def test_outcomes_and_votes_are_both_of_the_first_values(small_log):
+    """Recall of no: a label that is corrected to yes is no outcome any more, and has voted all the same."""
+    small_log.begin(**RECALL)
+    rows = [small_log.served({"v1": 1, "v2": 0}, "v1") for _ in range(9)]
+    small_log.log(*rows)
+    small_log.give_all([(row, 0, "actual") for row in rows])
+    small_log.process()
+    for row in rows[:4]:
+        correct(small_log, row, 1)
+    report = small_log.report()
+    assert (report.comparisons[0].n, report.comparisons[0].units, report.comparisons[0].unjoined) == (9, 9, 0)
+    assert report.comparisons[0].only_challenger == 5
+    assert report.variants[1].interval_all is not None
+    assert report.corrections_since == 4
+
+
+def test_an_outcome_that_is_corrected_back_is_what_the_evidence_counts(labelled):
+    small_log, rows, before = labelled
+    for value in (1, 0):
+        correct(small_log, rows[0], value)
+        small_log.process()
+    after = small_log.report()
+    assert (after.corrections, after.corrections_since) == (2, 0)
+    assert shown(after) == shown(before)
+    correct(small_log, rows[0], 1)
+    assert small_log.report().corrections_since == 1
+
+
+@pytest.mark.parametrize("value", [30.0, 3.0])
+def test_means_count_a_value_outside_the_range_as_the_nearer_end(small_log, value):
+    """v1 is off by 2 and by `value`, v2 by 1 and 0; the range ends at 10."""
+    small_log.begin(metric="absolute_error", error_range=(0.0, 10.0))
+    first = small_log.served({"v1": {"v": 2.0}, "v2": {"v": 1.0}}, "v1")
+    second = small_log.served({"v1": {"v": value}, "v2": {"v": 0.0}}, "v1")
+    small_log.log(first, second)
+    small_log.give_all([(first, 0.0, "actual"), (second, 0.0, "actual")])
+    report = small_log.report()
+    (v1, v2), (compared,) = report.variants, report.comparisons
+    counted = min(value, 10.0)
+    assert (v1.mean, v1.mean_all, v2.mean_all) == pytest.approx(((2 + counted) / 2, (2 + counted) / 2, 0.5))
+    assert v1.mean_all - v2.mean_all == pytest.approx(compared.improvement)
+    correct(small_log, second, 100.0)
+    v1, v2 = small_log.report().variants
+    assert (v1.mean, v1.mean_all, v2.mean_all) == pytest.approx((6.0, 6.0, 5.5))

@@ -78,6 +78,8 @@ def test_a_corrected_label_says_who_was_right_then(small_log, ask):
     [one] = ask().disagreements
     assert (one.won, one.actual) == ("challenger", 1)
     assert ids(ask(true_class="b")) == [row.prediction_id]
+    small_log.rebuild(DisagreementProjection())
+    assert [(each.won, each.actual) for each in ask().disagreements] == [("challenger", 1)]
 
 
 def test_an_answer_that_was_not_given_is_a_kind_of_its_own(small_log, ask):

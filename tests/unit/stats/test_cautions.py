@@ -108,5 +108,5 @@ def test_that_rewards_are_reported_alike_is_an_assumption():
 
 
 def test_values_outside_the_range_are_named():
-    (found,) = said(Votes("user", 818, outside=7), metric="absolute_error", error_range=(0, 5), **KNOWN)
+    (found,) = said(Votes("user", 818, outside=7, present=818), metric="absolute_error", error_range=(0, 5), **KNOWN)
     assert found.startswith("7 of 818 labels give a value outside the declared range, which counts as its nearer end")

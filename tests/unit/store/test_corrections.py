@@ -8,11 +8,12 @@ from app.domain.outcome import Outcome
 from app.errors import Contradiction
 from app.services.queries.history import Name
 from app.services.recording.feedback import Receipt
-from app.store.configurations import DecisionTable
+from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.history import PredictionHistory
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
+from tests.builders import configuration
 from tests.unit.store.stored_rows import id_of, logged
 from tests.unit.store.test_outcomes import FACT
 
@@ -77,6 +78,31 @@ def test_a_large_call_is_one_entry_that_lists_some(database, log):
     log.commit([[outcome(1, "ann", prediction_id=each) for each in ids]])
     [entry] = DecisionTable(database).page(10)
     assert (len(entry.changes), entry.note.partition(";")[0]) == (20, "30 outcomes replaced")
+
+
+def test_an_entry_counts_outcomes_and_leaves_out_what_was_put_back(database, log):
+    log.commit([[outcome(0), outcome(0, prediction_id=id_of(2))]])
+    twice = [outcome(value, "ann", item=place) for place, value in enumerate((1, 2))]
+    back = [outcome(value, "ann", prediction_id=id_of(2), item=2 + place) for place, value in enumerate((1, 0))]
+    log.commit([[*twice, *back]])
+    [entry] = DecisionTable(database).page(10)
+    assert entry.note == "1 outcome replaced, 1 replaced and put back"
+    changed = {name: (each.before, each.after) for name, each in entry.changes.items()}
+    assert changed == {f"actual of {ID}": ("no", "so")}
+
+
+def test_an_entry_names_the_experiment_that_the_outcomes_belong_to(database, log):
+    """A call that corrects outcomes of two experiments, and of none that is known, has an entry for each."""
+    configurations = ConfigurationLog(database)
+    begun = [configuration(experiment_id=name) for name in ("one", "two")]
+    epochs = [configurations.settle(lambda _, each=each: each).epoch for each in begun]
+    ids = [id_of(number) for number in range(3)]
+    facts = [msgspec.structs.replace(FACT, epoch=epoch) for epoch in (*epochs, 0)]
+    pairs = zip(ids, facts, strict=True)
+    given = [msgspec.structs.replace(outcome(0, prediction_id=each), fact=fact) for each, fact in pairs]
+    log.commit([given, [msgspec.structs.replace(each, value=1, corrected_by="ann") for each in given]])
+    entries = [each for each in DecisionTable(database).page(10) if each.action == "correct"]
+    assert {each.experiment_id: len(each.changes) for each in entries} == {"one": 1, "two": 1, None: 1}
 
 
 def test_the_history_has_the_last_value_and_how_it_came_about(database, log):

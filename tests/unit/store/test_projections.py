@@ -83,11 +83,15 @@ def any_of(record, **drawn):
     return st.builds(record, **{name: drawn.get(name, ...) for name in record.__struct_fields__})
 
 
+COUNTED = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 PAIR = any_of(UnitPair, first=st.none() | NUMBER, differs=st.none() | NUMBER)
+PAIRS = st.lists(PAIR, max_size=3).map(tuple)
 
 
 @FOUND
-@given(any_of(UnitFact, unit=NUMBER, pairs=st.lists(PAIR, max_size=3).map(tuple), bad=st.integers(0, 255)))
+@given(
+    any_of(UnitFact, unit=NUMBER, pairs=st.lists(PAIR, max_size=3).map(tuple), bad=st.integers(0, 255), counted=COUNTED)
+)
 def test_any_unit_comes_back(store, experiments, fact):
     at = store.cursor("experiment")
     assert store.commit("experiment", at, Cursor(at.predictions + 1), Changes(units={"one": (fact,)}))
