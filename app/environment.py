@@ -95,7 +95,7 @@ def some_of(*choices: str) -> Callable[[Mapping[str, str], str], tuple[str, ...]
         for name in names:
             if name not in choices:
                 raise SettingError(variable, f"{name[:64]!r} is not one of {', '.join(choices)}")
-        return tuple(dict.fromkeys(names))
+        return tuple(names)
 
     return parse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 
@@ -23,12 +24,20 @@ def cost_matrix(document: str | bytes) -> CostMatrix:
     """
     try:
         matrix = msgspec.json.decode(document, type=dict[str, dict[str, float]])
+        json.loads(document, object_pairs_hook=_each_once)  # where a key comes twice, a decoder keeps the last
     except msgspec.MsgspecError as error:
         raise InvalidRequest(
             f'it is not {{"true class": {{"predicted class": cost}}}} in JSON: {error}', field="cost_matrix"
         ) from error
     require_costs(matrix)
     return matrix
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> None:
+    names = [name for name, _ in pairs]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise InvalidRequest(f"the class {twice[:64]!r} is given twice: give it once", field="cost_matrix")
 
 
 def require_costs(matrix: CostMatrix) -> None:

@@ -132,6 +132,7 @@ class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     started: str = ""
+    ended: str | None = None
     state: str = "running"
     metric: str = ""
     alpha: float = 0.05

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from random import getrandbits
@@ -163,11 +164,22 @@ def body_as(kind: type[_Record], environ: dict[str, Any], limit: int) -> _Record
 
     Raises `MalformedJson`, `InvalidRequest` (`field` is the key at fault) and `TooLarge`.
     """
-    values = decoded_object(read_body(environ, limit))
+    body = read_body(environ, limit)
+    values = decoded_object(body)
+    json.loads(body, object_pairs_hook=_each_once)  # where a key comes twice, a decoder keeps the last
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), kind) from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    """Raise `InvalidRequest` for a key that comes twice: neither value is surely the one that was meant."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise InvalidRequest(f"{name[:60]!r} is given twice: give it once", field=name[:60])
+        seen.add(name)
 
 
 def _invalid(text: str, kind: type[msgspec.Struct]) -> InvalidRequest:

@@ -1,6 +1,7 @@
 """Each page in each of its five states: no exception, and the state is said in words."""
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.ui import session
 from tests.ui import answers
@@ -101,3 +102,21 @@ def test_a_refused_reader_reads_about_the_token(begin, page):
     at = page("playground")
     assert "API_TOKEN" in text_of(at)
     assert button(at, "Try again")
+
+
+def test_when_another_experiment_begins_the_whole_page_is_drawn_again(api):
+    """The live part redraws on its own, and what is below it would stay with the former experiment."""
+    at = AppTest.from_string(
+        "import streamlit as st\n"
+        "from app.ui.views import experiment\n"
+        "st.session_state['runs'] = st.session_state.get('runs', 0) + 1\n"
+        "if st.session_state['runs'] == 1:\n"
+        "    st.session_state[experiment.SHOWN] = 'the former'\n"
+        "    experiment.live()\n"
+        "else:\n"
+        "    experiment.show()\n",
+        default_timeout=60,
+    )
+    checked(at.run())
+    assert at.session_state["runs"] == 2
+    assert "Why: where they differ" in text_of(at)

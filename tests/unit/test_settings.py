@@ -63,6 +63,8 @@ def test_the_ui_finds_the_api_at_its_port():
         ("COST_MATRIX", "no/such/file.json"),
         ("COST_MATRIX", '{"yes": {"no": 0}}'),
         ("COST_MATRIX", '{"yes": 1}'),
+        ("COST_MATRIX", '{"yes": {"no": 1}, "yes": {"no": 2}}'),
+        ("COST_MATRIX", '{"yes": {"no": 1, "no": 2}}'),
         ("BASELINE", "V 1"),
         ("MAX_BODY_BYTES", "1e99"),
     ],

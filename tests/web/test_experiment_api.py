@@ -20,6 +20,16 @@ def patch(client, headers=ADMIN, **body):
     return client.patch("/config", json=body, headers=headers)
 
 
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [('{"alpha": 0.1, "alpha": 0.2}', "alpha"), ('{"cost_matrix": {"yes": {"no": 1}, "yes": {"no": 2}}}', "yes")],
+)
+def test_a_key_that_is_given_twice_is_refused(deciding, body, field):
+    answer = deciding.patch("/config", data=body, headers=ADMIN)
+    assert (answer.status_code, answer.get_json()["error"]["field"]) == (400, field)
+    assert "is given twice" in answer.get_json()["error"]["message"]
+
+
 def test_the_experiment_without_a_monitor_is_all_null_and_says_what_to_do(client):
     body = client.get("/experiment").get_json()
     assert (body["id"], body["state"], body["metric"], body["baseline"]) == ("e1", "running", "accuracy", "v1")

@@ -11,13 +11,21 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import asdict, replace
 
-from app.domain.experiment import LONGEST_WINDOW_S, Configuration, ExperimentTerms, Ramp, normalised, slow_limit
+from app.domain.experiment import (
+    LONGEST_WINDOW_S,
+    Configuration,
+    ExperimentTerms,
+    Ramp,
+    SecondaryMetric,
+    normalised,
+    slow_limit,
+)
 from app.errors import Contradiction, InvalidRequest
 from app.routing.policies import POLICIES, THOMPSON
 from app.scoring.cost import require_costs
-from app.scoring.table import metric_of, names_for
+from app.scoring.table import METRICS, metric_of, names_for
 from app.services.control.reference_classes import with_classes
-from app.services.control.secondary import CHANGEABLE, reads, secondary_metrics
+from app.services.control.secondary import CHANGEABLE, reads, require_distinct, secondary_metrics
 from app.services.control.startup import AvailableVersions, next_terms
 from app.services.control.transitions import started
 from app.services.serving.availability import unknown_version
@@ -91,8 +99,7 @@ def patched(
             f"the configuration has changed: epoch {latest.epoch} is in force, not {patch.epoch}", field="epoch"
         )
     terms = _terms(next_terms(latest) if patch.new_experiment else latest.terms, patch, available)
-    names = latest.metrics if isinstance(patch.metrics, UnsetType) else patch.metrics or ()
-    secondary = secondary_metrics(names, latest, terms, available.task, available.classes, anew=patch.new_experiment)
+    secondary = _secondary(latest, patch, terms, available)
     if not patch.new_experiment:
         _require_same_decision(latest.terms, terms, reads(terms, secondary))
     weights = latest.weights if patch.weights is UNSET else _weights(patch.weights, latest, available)
@@ -114,6 +121,26 @@ def patched(
     _require_one_source_of_weights(changed, patch)
     # The split that the environment asked for no longer counts: the patch is the more recent one.
     return latest if changed == latest else replace(changed, asked={})
+
+
+def _secondary(
+    latest: Configuration, patch: ConfigurationPatch, terms: ExperimentTerms, available: AvailableVersions
+) -> tuple[SecondaryMetric, ...]:
+    """The secondary metrics after the patch. Raises `InvalidRequest` for one that cannot be, with what to send."""
+    names = latest.metrics if isinstance(patch.metrics, UnsetType) else patch.metrics or ()
+    if patch.metrics is not UNSET:
+        require_distinct(names, terms.metric)
+    try:
+        return secondary_metrics(names, latest, terms, available.task, available.classes, anew=patch.new_experiment)
+    except InvalidRequest as error:
+        raise _sent_along(error, patch) from None
+
+
+def _sent_along(error: InvalidRequest, patch: ConfigurationPatch) -> InvalidRequest:
+    """The refusal of a metric that lacks a term, with where to send that."""
+    if error.field in CHANGEABLE and getattr(patch, error.field) in (UNSET, None):
+        return InvalidRequest(f"{error.message}; send {error.field} in the same call", field=error.field)
+    return error
 
 
 def _given(value: _Value | UnsetType, otherwise: _Value) -> _Value:
@@ -168,28 +195,33 @@ def _terms(latest: ExperimentTerms, patch: ConfigurationPatch, available: Availa
     for name in ("reward_range", "error_range"):
         _check_range(name, getattr(terms, name))
     slow_limit(terms.guardrail_slow)
-    return _begun(terms, available) if patch.new_experiment else terms
+    return _begun(terms, patch, available) if patch.new_experiment else terms
 
 
 def _require_same_decision(latest: ExperimentTerms, terms: ExperimentTerms, changeable: Collection[str]) -> None:
     """Raise `InvalidRequest` for a term that differs and is not among those that only secondary metrics read."""
     for name in _TERMS:
-        if name not in changeable and getattr(terms, name) != getattr(latest, name):
+        if name in changeable or getattr(terms, name) == getattr(latest, name):
+            continue
+        anew = 'send it with "new_experiment": true, which ends this one and begins another'
+        readers = [each for each, metric in METRICS.items() if name in metric.reads]
+        if readers and name not in metric_of(latest).reads:
             raise InvalidRequest(
-                f'{name} is fixed while an experiment runs: send it with "new_experiment": true, which ends this '
-                "one and begins another",
+                f"no metric of this experiment reads {name}: add {' or '.join(readers)} to metrics in the same call, "
+                f"which goes on with this experiment, or {anew}",
                 field=name,
             )
+        raise InvalidRequest(f"{name} is fixed while an experiment runs: {anew}", field=name)
 
 
-def _begun(terms: ExperimentTerms, available: AvailableVersions) -> ExperimentTerms:
+def _begun(terms: ExperimentTerms, patch: ConfigurationPatch, available: AvailableVersions) -> ExperimentTerms:
     """The terms as another experiment begins with them. Raises `InvalidRequest` where the metric lacks one."""
     begun = with_classes(terms, available.classes)
     if begun.cost_matrix is not None:
         require_costs(begun.cost_matrix)
     unfit = metric_of(begun).unfit(begun)
     if unfit is not None:
-        raise InvalidRequest(unfit.message, field=unfit.field)
+        raise _sent_along(InvalidRequest(unfit.message, field=unfit.field), patch)
     return begun
 
 

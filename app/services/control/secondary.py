@@ -42,6 +42,17 @@ def secondary_metrics(
     )
 
 
+def require_distinct(names: Sequence[str], deciding: str) -> None:
+    """Raise `InvalidRequest` where a name comes twice, or is that of the metric that decides."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise InvalidRequest(f"{name[:64]!r} is named twice: name each metric once", field="metrics")
+        if name == deciding:
+            raise InvalidRequest(
+                f"{name} is the metric that decides, so it is shown anyway: leave it out", field="metrics"
+            )
+
+
 def reads(terms: ExperimentTerms, secondary: Sequence[SecondaryMetric]) -> frozenset[str]:
     """The terms that only secondary metrics read: a change of one is none of what decides."""
     of_metrics = {name for each in secondary for name in METRICS[each.metric].reads}

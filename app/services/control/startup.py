@@ -19,7 +19,7 @@ from app.errors import InvalidRequest, SettingError
 from app.scoring.table import metric_of, names_for
 from app.services.control.reference_classes import ReferenceClasses, with_classes
 from app.services.control.retirement import dropped
-from app.services.control.secondary import fitting, reads, secondary_metrics
+from app.services.control.secondary import fitting, reads, require_distinct, secondary_metrics
 from app.settings import Settings
 
 # The `source` of a configuration, as the store, the audit log and the API have it.
@@ -275,11 +275,13 @@ def _secondary(start: _Start, terms: ExperimentTerms, anew: bool = False) -> tup
     named = start.settings.experiment_metrics
     names = named if _METRICS in start.changed else fitting(before.metrics, task)
     try:
+        if _METRICS in start.changed:
+            require_distinct(named, terms.metric)
         return secondary_metrics(names, before, terms, task, start.available.classes, anew)
     except InvalidRequest as error:
-        field = str(error.field)
-        variable = "EXPERIMENT_METRICS" if field == "metrics" else field.upper()
-        raise SettingError(variable, f"{error.message} (EXPERIMENT_METRICS)") from error
+        needed = "" if error.field == _METRICS else " (EXPERIMENT_METRICS)"
+        variable = str(error.field).upper() if needed else "EXPERIMENT_METRICS"
+        raise SettingError(variable, error.message + needed) from error
 
 
 def _baseline(terms: ExperimentTerms, start: _Start) -> str | None:

@@ -72,6 +72,8 @@ def _shortened(value: object) -> str:
 
 NAMES = ("experiment", "timeline", "audit", "config", "health", "models")
 STALE_S = 30.0
+# The experiment that the parts below the live one are of.
+SHOWN = "experiment-shown"
 ACTIONS = {
     "continue": ("info", ":material/hourglass_empty:", "Keep running"),
     "promote": ("success", ":material/flag:", "Promote"),
@@ -85,8 +87,9 @@ def show() -> None:
     """The whole page."""
     # The live part redraws on its own; the controls below it must keep their state while someone uses them.
     st.title("Experiment")
-    _live()
     experiment, _, audit, config, _, models = snapshots_of("experiment", NAMES)
+    st.session_state[SHOWN] = None if experiment.value is None else experiment.value.id
+    live()
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
         return
     if experiment.value is not None:
@@ -96,11 +99,14 @@ def show() -> None:
 
 
 @st.fragment(run_every=TICK_S)
-def _live() -> None:
+def live() -> None:
+    """The figures, which redraw themselves; the whole page where they are of another experiment than the rest of it."""
     experiment, timeline, _, config, health, models = snapshots_of("experiment", NAMES)
     report = known(experiment, "The experiment", "experiment")
     if report is None:
         return
+    if report.id != st.session_state.get(SHOWN):
+        st.rerun()  # another experiment has begun: the parts below are of the former
     _monitor_age(health, report)
     _headline(report)
     # Each part is read on its own: right after a new experiment has begun, one may still be of the former.
@@ -136,10 +142,16 @@ def _headline(report: ApiExperiment) -> None:
     what = f"{verb} {advice.version}" if advice.version else verb
     getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
     st.caption(
-        f"Experiment {report.id}, {report.state} since {moment(report.started)} · metric: {readable(report.metric)} · "
+        f"Experiment {report.id}, {_when(report)} · metric: {readable(report.metric)} · "
         f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over the whole experiment, however "
         f"often you look · computed {moment(report.computed_at)}"
     )
+
+
+def _when(report: ApiExperiment) -> str:
+    if report.ended is None:
+        return f"running since {moment(report.started)}"
+    return f"ran from {moment(report.started)} to {moment(report.ended)}"
 
 
 def terms_of(config: ApiConfiguration) -> str:

@@ -43,8 +43,21 @@ def test_metrics_are_added_and_removed_in_the_same_experiment(running):
     assert changes_between(running, added).keys() == {"metrics"}
 
 
-def test_what_is_named_twice_or_decides_already_is_no_secondary_metric(running):
-    assert patch(running, metrics=["brier", "accuracy", "brier"]).metrics == ("brier",)
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("brier", "brier"), "'brier' is named twice"), (("accuracy",), "accuracy is the metric that decides")],
+)
+def test_what_is_named_twice_or_decides_already_is_refused(running, names, message):
+    with pytest.raises(InvalidRequest, match=message) as refused:
+        patch(running, metrics=names)
+    assert refused.value.field == "metrics"
+    with pytest.raises(SettingError, match=f"^EXPERIMENT_METRICS: {message}[^()]*$"):
+        start(experiment_metrics=names)
+
+
+def test_a_secondary_metric_that_decides_the_next_experiment_is_none_of_that(running):
+    added = patch(running, metrics=["brier", "balanced_accuracy"])
+    assert patch(added, new_experiment=True, metric="brier").metrics == ("balanced_accuracy",)
 
 
 def test_what_a_metric_needs_comes_with_it_and_stays_as_it_was_when_it_was_added(running):
@@ -68,11 +81,18 @@ def test_another_class_adds_the_recall_anew_and_leaves_the_rest(running):
     [
         ({"metrics": ["recall"]}, "positive_class", "recall needs the class that it is of: use one of no, yes"),
         ({"metrics": ["recall"], "positive_class": "maybe"}, "positive_class", "no class is called 'maybe'"),
-        ({"metrics": ["cost"]}, "cost_matrix", "needs what wrong answers cost"),
+        ({"metrics": ["cost"]}, "cost_matrix", "needs what wrong answers cost.*; send cost_matrix in the same call"),
+        ({"cost_matrix": COSTS}, "cost_matrix", "reads cost_matrix: add cost to metrics in the same call"),
+        ({"error_range": [0, 1]}, "error_range", "add absolute_error or squared_error to metrics in the same call"),
+        (
+            {"new_experiment": True, "metric": "recall"},
+            "positive_class",
+            "use one of no, yes; send positive_class in the same call",
+        ),
         ({"metrics": ["absolute_error"]}, "metrics", "is not a metric for classification; there are accuracy"),
         ({"metrics": ["nonsense"]}, "metrics", "is not a metric"),
-        ({"metrics": ["brier"], "positive_class": "yes"}, "positive_class", "is fixed while an experiment runs"),
-        ({"positive_class": "yes"}, "positive_class", "is fixed while an experiment runs"),
+        ({"metrics": ["brier"], "positive_class": "yes"}, "positive_class", "add recall to metrics in the same call"),
+        ({"positive_class": "yes"}, "positive_class", "no metric of this experiment reads positive_class"),
         ({"metrics": ["brier"], "alpha": 0.01}, "alpha", "is fixed while an experiment runs"),
     ],
 )
