@@ -106,10 +106,11 @@ def _contrary(finding: Assessment) -> str:
         if evidence.votes.outside
         else f"some {votes} come far more often than others"
     )
+    whole = " and with the value that it has" if evidence.votes.outside else ""
     return (
         f"{_was_proven(finding)}, each with one vote and within the declared range, but over all "
-        f"{evidence.votes.present:,} {noun}, each as often as it came, its {_quantity(terms)} is {amount} {higher}: "
-        f"{why}, so look at which of the two you want before you decide"
+        f"{evidence.votes.present:,} {noun}, each as often as it came{whole}, its {_quantity(terms)} is {amount} "
+        f"{higher}: {why}, so look at which of the two you want before you decide"
     )
 
 
