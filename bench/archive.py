@@ -1,6 +1,8 @@
 """Archives a log of Iris with two versions, and reads all events from it: rows a second of CPU time, bytes a row.
 
-python -m bench.archive [ROWS]
+python -m bench.archive [ROWS] [--random]
+
+Labels come in the order of their predictions, some thousand requests later; with `--random` in any order, at the end.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor, in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
@@ -22,6 +25,7 @@ from app.store.archive.archiver import Archiver
 from app.store.archive.log import ArchivableLog
 from app.store.archive.places import place_of
 from app.store.archive.writing import SpanWriter
+from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.event_log import EventLog
 from app.store.log_rows import LogRows
@@ -57,24 +61,34 @@ def served(signer: Signer, number: int, rng: random.Random) -> LoggedPrediction:
     )
 
 
-def filled(database: Database, rows: int, labelled: float = 0.5) -> None:
-    """Write predictions, and labels for a part of them a while later."""
+def filled(database: Database, rows: int, *, at_random: bool, labelled: float = 0.5) -> None:
+    """Write predictions of an experiment, and labels for a part of them a while later."""
+    terms = ExperimentTerms(metric="accuracy", baseline="v1")
+    first = Configuration(epoch=0, experiment_id="e", weights={"v1": 0.5, "v2": 0.5}, terms=terms)
+    ConfigurationLog(database).settle(lambda _latest: first)
     signer, rng = Signer(b"k" * 32, b"test"), random.Random(0)
     predictions, feedback, waiting = (
         PredictionLog(database),
         FeedbackLog(database, lambda: START_US + rows * 10_000),
-        [],
+        list[LoggedPrediction](),
     )
+
+    def give(labelled_rows: list[LoggedPrediction]) -> None:
+        feedback.commit(
+            [[Outcome(row.prediction_id, "actual", 0, signer.verify(row.prediction_id))] for row in labelled_rows]
+        )
+
     for start in range(0, rows, 1000):
         some = [served(signer, start + place, rng) for place in range(min(1000, rows - start))]
         predictions.append(some)
         waiting += [row for row in some if rng.random() < labelled]
-        if len(waiting) > 10_000:
-            outcomes = [
-                [Outcome(row.prediction_id, "actual", 0, signer.verify(row.prediction_id))] for row in waiting[:2000]
-            ]
-            feedback.commit(outcomes)
+        if len(waiting) > 10_000 and not at_random:
+            give(waiting[:2000])
             del waiting[:2000]
+    if at_random:
+        rng.shuffle(waiting)
+        for start in range(0, len(waiting), 2000):
+            give(waiting[start : start + 2000])
 
 
 def read_all(database: Database) -> int:
@@ -86,11 +100,11 @@ def read_all(database: Database) -> int:
     return events
 
 
-def main(rows: int) -> None:
+def main(rows: int, *, at_random: bool) -> None:
     """Measure, and print."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/log.sqlite")
-        filled(database, rows)
+        filled(database, rows, at_random=at_random)
         print(f"{rows:,} predictions, {LogRows(database).ends()[1]}")
         database.close()
         size = (Path(folder) / "log.sqlite").stat().st_size
@@ -142,4 +156,5 @@ def main(rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    main(numbers[0] if numbers else 200_000, at_random="--random" in sys.argv)

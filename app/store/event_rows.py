@@ -48,7 +48,7 @@ class EventRows:
             after = self._mark.outcomes
         if len(found) == limit:
             return found
-        return [*found, *map(_outcome, _outcomes_after(self.connection, after, until, limit - len(found)))]
+        return [*found, *map(_outcome, outcomes_after(self.connection, after, until, limit - len(found)))]
 
     def early(self, rows: Sequence[PredictionRow]) -> tuple[OutcomeRow, ...]:
         """The outcomes that were written before their predictions: the recorder appends later than the answer goes."""
@@ -110,7 +110,8 @@ class EventRows:
         return [rows[seq] for seq in sorted(rows)]
 
 
-def _outcomes_after(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
+def outcomes_after(connection: Connection, after: int, until: int, limit: int) -> Sequence[Any]:
+    """Up to `limit` outcomes in the tables with seqs above `after` and up to `until`, in order."""
     query = f"{statements('monitor')['outcomes']} {statements('monitor')['after']}"
     return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
 

@@ -64,9 +64,29 @@ class LogRows:
 
     def of(self, connection: Connection, rows: Sequence[StoredRow], end: Position) -> list[LogRow]:
         """These rows with their outcomes as of `end`."""
-        known = _known(connection, rows, lambda outcome, _: outcome.seq <= end.outcomes)
-        corrected = _corrections(connection, rows, lambda each, _: each.seq <= end.corrections)
-        return _corrected(self._decoded(rows, known, _experiments(connection, rows)), corrected)
+        seqs = {row.prediction_id: row.seq for row in rows}
+        known = _known(_of_ids(connection, "of_ids", seqs), seqs, lambda outcome, _: outcome.seq <= end.outcomes)
+        corrected = _corrections(connection, seqs, lambda each, _: each.seq <= end.corrections)
+        return _corrected(self._decoded(rows, known, _experiments(connection, {row.epoch for row in rows})), corrected)
+
+    def known(self, connection: Connection, seqs: Mapping[str, int], end: Position) -> tuple[dict[str, _Row], set[str]]:
+        """The outcomes of predictions as of `end`, as fields of `LogRow`, by id; and before which ones one was written.
+
+        `seqs` are those of the predictions, by id.
+        """
+        rows = _of_ids(connection, "of_ids", seqs)
+        known = _known(rows, seqs, lambda outcome, _: outcome.seq <= end.outcomes)
+        for prediction_id, own in _corrections(connection, seqs, lambda each, _: each.seq <= end.corrections).items():
+            known[prediction_id] = {**known.get(prediction_id, {}), **own}
+        return known, {row.prediction_id for row in rows if _came_first(row, seqs[row.prediction_id])}
+
+    def experiments_of(self, connection: Connection, epochs: set[int]) -> Mapping[int, str]:
+        """The ids of the experiments of these config revisions."""
+        return _experiments(connection, epochs)
+
+    def layouts(self, ids: Iterable[int | None]) -> Mapping[int, LoggedLayout]:
+        """The layouts with these ids; one that is not known has no columns."""
+        return self._known_layouts(ids)
 
     def news(self, after: Position, limit: int) -> tuple[list[LogRow], list[LogOutcome]]:
         """Up to `limit` predictions, outcomes and corrections each after a position, of one snapshot.
@@ -76,9 +96,10 @@ class LogRows:
         named = statements("log")
         with self._database.begin(READING) as connection:
             rows = self._rows.after(connection, after.predictions, EVERY, limit)
-            known = _known(connection, rows, _came_first)
-            early = _corrections(connection, rows, _came_first)
-            experiments = _experiments(connection, rows)
+            seqs = {row.prediction_id: row.seq for row in rows}
+            known = _known(_of_ids(connection, "of_ids", seqs), seqs, _came_first)
+            early = _corrections(connection, seqs, _came_first)
+            experiments = _experiments(connection, {row.epoch for row in rows})
             values = {"after": after.outcomes, "limit": limit}
             outcomes = connection.execute(text(named["outcomes"]), values).all()
             values = {"after": after.corrections, "limit": limit}
@@ -137,23 +158,21 @@ class LogRows:
         ]
 
 
-def _known(connection: Connection, rows: Sequence[StoredRow], holds: _Holds) -> dict[str, _Row]:
-    """The outcomes of rows that hold, by prediction id."""
+def _known(outcomes: Iterable[Any], seqs: Mapping[str, int], holds: _Holds) -> dict[str, _Row]:
+    """The outcomes that hold, by prediction id."""
     found: dict[str, _Row] = {}
-    seqs = {row.prediction_id: row.seq for row in rows}
-    for each in _of_ids(connection, "of_ids", seqs):
+    for each in outcomes:
         if holds(each, seqs[each.prediction_id]):
             own = found.setdefault(each.prediction_id, dict(_NONE))
             own.update({each.kind: _value(each), f"{each.kind}_at_us": each.received_at_us})
     return found
 
 
-def _corrections(connection: Connection, rows: Sequence[StoredRow], holds: _Holds) -> dict[str, _Row]:
-    """What the corrections of rows that hold say last, by prediction id."""
+def _corrections(connection: Connection, seqs: Mapping[str, int], holds: _Holds) -> dict[str, _Row]:
+    """What the corrections that hold say last, by prediction id."""
     if connection.execute(text(statements("log")["any_correction"])).first() is None:
         return {}
     found: dict[str, _Row] = {}
-    seqs = {row.prediction_id: row.seq for row in rows}
     for each in _of_ids(connection, "corrections_of_ids", seqs):
         if holds(each, seqs[each.prediction_id]):
             own = found.setdefault(each.prediction_id, {})
@@ -177,10 +196,10 @@ def _of_ids(connection: Connection, statement: str, ids: Iterable[str]) -> Seque
     return connection.execute(query, {"ids": msgspec.json.encode([*ids]).decode()}).all()
 
 
-def _experiments(connection: Connection, rows: Sequence[StoredRow]) -> dict[int, str]:
-    epochs = msgspec.json.encode(sorted({row.epoch for row in rows})).decode()
+def _experiments(connection: Connection, epochs: set[int]) -> dict[int, str]:
     query = text(statements("predictions", connection.dialect.name)["experiments"])
-    return {row.epoch: row.experiment_id for row in connection.execute(query, {"epochs": epochs})}
+    values = {"epochs": msgspec.json.encode(sorted(epochs)).decode()}
+    return {row.epoch: row.experiment_id for row in connection.execute(query, values)}
 
 
 def _corrected(rows: list[LogRow], corrections: Mapping[str, _Row]) -> list[LogRow]:

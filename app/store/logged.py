@@ -17,7 +17,7 @@ from app.domain.log_event import EVERY
 from app.domain.prediction_id import RAW_LENGTH, raw_bounds, raw_ids, served_at_bytes
 from app.services.export.rows import Selection
 from app.services.queries.history import Name, Place
-from app.store.forms import FormReads, StoredRow
+from app.store.forms import Form, FormReads, StoredRow
 from app.store.packing import KEY_LENGTH, REQUEST_US, TIME_LENGTH, hash_of_request, made_at_us, request_bytes
 from app.store.statements import in_dialect, statements
 from app.store.unpacking import unpacked
@@ -46,6 +46,14 @@ class LoggedRows:
         rest = statements("logged")["after"]
         rows = [*self._old(connection, rest, values), *self._packed(connection, rest, values)]
         return sorted(rows, key=_SEQ)[:limit]
+
+    def parts(
+        self, connection: Connection, after: int, until: int
+    ) -> tuple[Sequence[Any], Mapping[int, Form], list[StoredRow]]:
+        """The rows of this span: packed ones, with the columns of `RawRow`, their forms by number, and the others."""
+        values, rest = {"after": after, "until": until, "limit": until - after}, statements("logged")["after"]
+        raw = self._found(connection, "packed", rest, values)
+        return raw, self._forms.forms(connection, {row.form for row in raw}), self._old(connection, rest, values)
 
     def selected(self, connection: Connection, after: int, until: int, selection: Selection) -> list[StoredRow]:
         """The selected rows with seqs above `after` and up to `until`, in order."""

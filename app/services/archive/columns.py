@@ -23,13 +23,16 @@ _REPLAY: tuple[tuple[str, pa.DataType], ...] = (
     ("log.layout", pa.int64()),
     # Whether an outcome was written before the row: it joins the row then, which the outcome cannot tell.
     ("log.follows_outcome", pa.bool_()),
+    # Of a packed row, in place of the texts: its form, and the tail of its body. Absent in files of schema 1.
+    ("log.form", pa.string()),
+    ("log.packed", pa.binary()),
 )
-# What a replay reads of a file of predictions; the rest is for people.
-REPLAYED = (
+_TEXTS = (
     *("seq", "prediction_id", "time", "epoch", "version", "chosen", "assignment", "propensity", "counts", "synthetic"),
     *("user", "log.features", "log.answers", "latency_ms", "id", "log.failed", "log.layout", "log.lacking"),
-    "log.follows_outcome",
 )
+# What a replay reads of a file of predictions; the rest is for people.
+REPLAYED = (*_TEXTS, "log.follows_outcome", "log.form", "log.packed")
 OUTCOMES = pa.schema(
     [
         ("seq", pa.int64()),
@@ -49,7 +52,7 @@ OUTCOMES = pa.schema(
         ("log.predictions_seen", pa.int64()),
     ]
 )
-_NUMBER = msgspec.json.Decoder(float)
+_NUMBERS = msgspec.json.Decoder(list[float])
 
 
 def with_replay(export: pa.Schema) -> pa.Schema:
@@ -58,24 +61,39 @@ def with_replay(export: pa.Schema) -> pa.Schema:
 
 
 def predictions_batch(
-    export: pa.RecordBatch, rows: Sequence[PredictionRow], follow_outcome: Collection[str]
+    export: pa.RecordBatch,
+    rows: Sequence[PredictionRow],
+    follow_outcome: Collection[str],
+    packed: Mapping[int, tuple[str, bytes]],
 ) -> pa.RecordBatch:
-    """The rows as columns. `export` has the same rows; before those with ids in `follow_outcome`, an outcome came."""
+    """The rows as columns. `export` has the same rows; before those with ids in `follow_outcome`, an outcome came.
+
+    `packed` has the forms and the tails of those rows that are packed, by seq.
+    """
+    texts = [None if row.seq in packed else row for row in rows]
+    both = [packed.get(row.seq, (None, None)) for row in rows]
     added = (
-        [row.features for row in rows],
-        [row.answers for row in rows],
-        [row.failed for row in rows],
-        [row.lacking for row in rows],
-        [row.layout for row in rows],
-        [row.prediction_id in follow_outcome for row in rows],
+        [row and row.features for row in texts],
+        [row and row.answers for row in texts],
+        [row and row.failed for row in texts],
+        [row and row.lacking for row in texts],
+        [row and row.layout for row in texts],
+        follows([row.prediction_id for row in rows], follow_outcome),
+        [form for form, _ in both],
+        [tail for _, tail in both],
     )
     arrays = [pa.array(values, kind) for values, (_, kind) in zip(added, _REPLAY, strict=True)]
     return pa.record_batch([*export.columns, *arrays], schema=with_replay(export.schema))
 
 
-def predictions_of(table: pa.Table) -> list[PredictionRow]:
-    """The rows in a table with the columns `REPLAYED`."""
-    columns = [_listed(table, name) for name in REPLAYED[:-1]]
+def follows(ids: Sequence[str], follow_outcome: Collection[str]) -> list[bool]:
+    """Whether an outcome came before each of the predictions with these ids."""
+    return [each in follow_outcome for each in ids] if follow_outcome else [False] * len(ids)
+
+
+def predictions_of_texts(table: pa.Table) -> list[PredictionRow]:
+    """The rows in a table with the columns `REPLAYED`; none of them is packed."""
+    columns = [_listed(table, name) for name in _TEXTS]
     return [PredictionRow(*values) for values in zip(*columns, strict=True)]
 
 
@@ -86,25 +104,31 @@ def follow_outcome_in(table: pa.Table) -> set[str]:
 
 
 def outcomes_batch(
-    rows: Sequence[OutcomeRow], versions: Mapping[int, str], experiments: Mapping[int, str]
+    rows: Sequence[Sequence[Any]], versions: Mapping[int, str], experiments: Mapping[int, str]
 ) -> pa.RecordBatch:
-    """The outcomes as columns. `versions` are names by ordinal, `experiments` ids by config revision."""
-    columns: list[list[Any]] = [
-        [row.seq for row in rows],
-        [row.prediction_id for row in rows],
-        [row.kind for row in rows],
-        [_NUMBER.decode(row.outcome) for row in rows],
-        [row.received_at_us for row in rows],
-        [experiments.get(row.epoch) for row in rows],
-        [row.epoch for row in rows],
-        [versions.get(row.version_ordinal) for row in rows],
-        [row.counts for row in rows],
-        [row.randomised for row in rows],
-        [row.answer for row in rows],
-        [user_of(row.user_hash) for row in rows],
-        [row.outcome for row in rows],
-        [row.version_ordinal for row in rows],
-        [row.predictions_seen for row in rows],
+    """Outcomes as columns, given with the fields of `OutcomeRow` that the log has.
+
+    `versions` are names by ordinal, `experiments` ids by config revision.
+    """
+    seqs, ids, kinds, values, times, ordinals, epochs, counts, randomised, answers, users, seen = zip(
+        *rows, strict=True
+    )
+    columns: list[Sequence[Any]] = [
+        seqs,
+        ids,
+        kinds,
+        _NUMBERS.decode(f"[{','.join(values)}]"),
+        times,
+        [experiments.get(epoch) for epoch in epochs],
+        epochs,
+        [versions.get(ordinal) for ordinal in ordinals],
+        [*map(bool, counts)],  # SQLite gives 0 and 1
+        [*map(bool, randomised)],
+        answers,
+        [*map(user_of, users)],
+        values,
+        ordinals,
+        seen,
     ]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, OUTCOMES, strict=True)]
     return pa.record_batch(arrays, schema=OUTCOMES)
@@ -118,8 +142,12 @@ _OUTCOME_FIELDS = (
 
 def outcomes_of(table: pa.Table) -> list[OutcomeRow]:
     """The outcomes in a table with the columns of `OUTCOMES`."""
-    columns = [_listed(table, name) for name in _OUTCOME_FIELDS]
-    return [OutcomeRow(*values) for values in zip(*columns, strict=True)]
+    return list(map(OutcomeRow, *outcome_columns(table)))
+
+
+def outcome_columns(table: pa.Table) -> list[list[Any]]:
+    """The fields of the outcomes in a table with the columns of `OUTCOMES`, a list for each."""
+    return [_listed(table, name) for name in _OUTCOME_FIELDS]
 
 
 def _listed(table: pa.Table, name: str) -> list[Any]:

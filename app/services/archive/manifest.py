@@ -10,8 +10,8 @@ from app.errors import ArchiveUnavailable
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
-# Raised when a column changes its name, type or meaning; not when one is added.
-ARCHIVE_SCHEMA = 1
+# Raised when a column changes its name, type or meaning; not when one is added. Those before stay readable.
+ARCHIVE_SCHEMA = 2
 FileKind: TypeAlias = Literal["predictions", "outcomes"]
 
 
@@ -35,7 +35,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     last_id: str
     bytes: int
     sha256: str
-    schema: int = ARCHIVE_SCHEMA
+    schema: int = 1
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -69,6 +69,12 @@ def read_manifest(data: bytes | None, place: str) -> Manifest:
         raise ArchiveUnavailable(
             f"the archive at {place} has format {manifest.format}, and this release reads {MANIFEST_FORMAT}: use the "
             "release that wrote it, or a later one"
+        )
+    newer = next((file for file in manifest.files if file.schema > ARCHIVE_SCHEMA), None)
+    if newer is not None:
+        raise ArchiveUnavailable(
+            f"{newer.name} in the archive at {place} has schema {newer.schema}, and this release reads up to "
+            f"{ARCHIVE_SCHEMA}: use the release that wrote it, or a later one"
         )
     return manifest
 

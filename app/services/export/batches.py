@@ -102,7 +102,7 @@ def _features(rows: Sequence[LogRow], schema: ExportSchema, unmatched: Unmatched
         ):
             _put(columns[at[position]], fitting, values)
     return [
-        _column(values, column.type, type_of(column), column.feature.name, unmatched)
+        column_of(values, column.type, type_of(column), column.feature.name, unmatched)
         for values, column in zip(columns, schema.feature_columns, strict=True)
     ]
 
@@ -124,7 +124,8 @@ def _put(column: list[Any], places: Sequence[int], values: Sequence[Any]) -> Non
         column[place] = value
 
 
-def _column(values: list[Any], kind: ColumnType, arrow: pa.DataType, name: str, unmatched: Unmatched) -> pa.Array:
+def column_of(values: list[Any], kind: ColumnType, arrow: pa.DataType, name: str, unmatched: Unmatched) -> pa.Array:
+    """The values of a feature as a column of this kind; those of another kind go to `unmatched`, by place."""
     if kind in ("number", "text"):
         try:
             return pa.array(values, arrow)

@@ -18,13 +18,15 @@ from app.domain.archive import ArchiveMark
 from app.domain.log_event import Cursor
 from app.domain.timestamps import iso_utc
 from app.errors import ArchiveUnavailable, BakeoffError
+from app.services.archive.columns import follow_outcome_in, outcome_columns
 from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, written
 from app.services.archive.plan import Reach, Span, next_span, reach_of
 from app.services.export.rows import Position
 from app.store.archive.log import ArchivableLog
+from app.store.archive.packed import digest_of, rows_in
 from app.store.archive.places import Place
 from app.store.archive.reader import ArchiveReader
-from app.store.archive.writing import Digests, SpanWriter, digest_of, sum_of
+from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes, sum_of
 
 _SEQS_PER_STEP = 200_000
 
@@ -168,7 +170,7 @@ class Archiver:
             # Listed, but killed before the mark was written: the log has these rows still, or it is not its archive.
             span = Span((after, manifest.predictions), (outcomes_after, manifest.outcomes))
             new = manifest.since(after, outcomes_after)
-            self._compare(manifest, new, self._writer.digests(span))
+            self._compare(manifest, new, self._writer.digests(span, self._ends()))
             mark = self._marked(manifest, new)
         if mark is not None:
             self._remove(mark)
@@ -179,7 +181,7 @@ class Archiver:
         for file in new:
             if sum_of(self._place.open(file.name)) != (file.bytes, file.sha256):
                 raise self._differs(f"{file.name} is not as it was written")
-        reader = ArchiveReader(self._place, manifest)
+        reader = ArchiveReader(self._place, manifest, whole=True)
         for (kind, after, until), expected in digests.items():
             if _digest(reader, kind, after, until) != expected:
                 raise self._differs(f"{kind} {after + 1:,} to {until:,} are not those of the log")
@@ -205,6 +207,7 @@ class Archiver:
 
 
 def _digest(reader: ArchiveReader, kind: FileKind, after: int, until: int) -> bytes:
+    table = reader.table(kind, after, until)
     if kind == "outcomes":
-        return digest_of(reader.outcomes(after, until, until - after))
-    return digest_of(reader.predictions(after, until, until - after), reader.follow_outcome(after + 1, until))
+        return digest_of_outcomes([] if table is None else outcome_columns(table))
+    return digest_of([], [], ()) if table is None else digest_of(*rows_in(table), follow_outcome_in(table))

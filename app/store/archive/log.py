@@ -5,26 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
-from app.domain.log_event import OutcomeRow, PredictionRow
+from app.domain.columns import LoggedLayout
 from app.domain.prediction_id import served_at_bytes
 from app.errors import StoreUnavailable
 from app.services.archive.manifest import FileKind
 from app.services.export.rows import LogRow, Position, RowCount, Selection
 from app.store.archive.marks import last_mark
-from app.store.archive.source import ArchivedLog
+from app.store.archive.packed import PackedRows, digest_of, packed_rows
 from app.store.archive.weeks import drop_empty_week
 from app.store.engine import Database
-from app.store.event_rows import EventRows, prediction_of
+from app.store.event_rows import outcomes_after
+from app.store.forms import StoredRow
 from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.log_rows import LogRows
 from app.store.logged import LoggedRows, keys_of, span_of_numbers
 from app.store.statements import SIDE, statements
+from app.store.unpacking import Tails, by_form
 
 # Seqs that are removed in one transaction: others wait for the write lock that long, some milliseconds.
 _SEQS_AT_ONCE = 500
@@ -45,12 +47,30 @@ class Ends(NamedTuple):
     last_outcome: int
 
 
-class ToWrite(NamedTuple):
-    """Predictions, the ids of those before which an outcome of theirs was written, and the rows of an export."""
+class PackedPart(NamedTuple):
+    """Packed rows of one form, what they hold, and the same rows as the table has them."""
 
-    rows: list[PredictionRow]
+    rows: PackedRows
+    tails: Tails
+    raw: Sequence[Any]
+
+
+class Part(NamedTuple):
+    """Predictions of a part of the log, and the ids of those before which an outcome of theirs was written.
+
+    `known` are their outcomes as fields of `LogRow`, by id; `experiments` are ids by config revision.
+    """
+
+    packed: list[PackedPart]
+    others: list[StoredRow]
     follow_outcome: set[str]
-    export: list[LogRow]
+    known: Mapping[str, Mapping[str, Any]]
+    experiments: Mapping[int, str]
+    layouts: Mapping[int, LoggedLayout]
+
+    def digest(self) -> bytes:
+        """A digest of all values of the rows."""
+        return digest_of([each.rows for each in self.packed], self.others, self.follow_outcome)
 
 
 class ArchivableLog:
@@ -115,29 +135,29 @@ class ArchivableLog:
         """The forms of the predictions with seqs of this span."""
         return self._rows.counts(after, until, Selection())
 
-    def predictions(self, after: int, until: int) -> tuple[list[PredictionRow], set[str]]:
-        """The predictions of this span, and the ids of those before which an outcome of theirs was written."""
+    def predictions(self, after: int, until: int, end: Position) -> Part:
+        """The predictions of this span, with their outcomes as of `end`."""
         with self._database.begin(READING) as connection:
-            found = self._events(connection).predictions_after(after, until, until - after)
-            return found, self._follow_outcome(connection, found)
+            raw, forms, others = self._logged.parts(connection, after, until)
+            packed = [PackedPart(*packed_rows(rows, forms[number]), rows) for number, rows in by_form(raw).items()]
+            seqs = {row.prediction_id: row.seq for row in others}
+            for each in packed:
+                seqs |= zip(each.rows.ids, each.rows.seqs.tolist(), strict=True)
+            known, follow_outcome = self._rows.known(connection, seqs, end)
+            epochs = {each.rows.form.epoch for each in packed} | {row.epoch for row in others}
+            experiments = self._rows.experiments_of(connection, epochs)
+        layouts = self._rows.layouts({each.rows.form.layout for each in packed})
+        return Part(packed, others, follow_outcome, known, experiments, layouts)
 
-    def to_write(self, after: int, until: int, end: Position) -> ToWrite:
-        """The predictions of this span, with what exports have of them as of `end`."""
+    def exported(self, rows: Sequence[StoredRow], end: Position) -> list[LogRow]:
+        """What exports have of these rows, with their outcomes as of `end`."""
         with self._database.begin(READING) as connection:
-            stored = self._logged.after(connection, after, until, until - after)
-            rows = [prediction_of(row) for row in stored]
-            return ToWrite(rows, self._follow_outcome(connection, rows), self._rows.of(connection, stored, end))
+            return self._rows.of(connection, rows, end)
 
-    def outcomes(self, after: int, until: int) -> list[OutcomeRow]:
-        """The outcomes of this span."""
+    def outcomes(self, after: int, until: int) -> Sequence[Any]:
+        """The outcomes of this span, with the fields of `OutcomeRow` that the log has."""
         with self._database.begin(READING) as connection:
-            return self._events(connection).outcomes_after(after, until, until - after)
-
-    def _events(self, connection: Connection) -> EventRows:
-        return EventRows(connection, self._logged, ArchivedLog())
-
-    def _follow_outcome(self, connection: Connection, rows: Sequence[PredictionRow]) -> set[str]:
-        return {outcome.prediction_id for outcome in self._events(connection).early(rows)}
+            return outcomes_after(connection, after, until, until - after)
 
     def experiments_of(self, epochs: set[int]) -> dict[int, str]:
         """The ids of the experiments of these config revisions."""

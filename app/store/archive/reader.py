@@ -14,13 +14,14 @@ import pyarrow.parquet as pq
 from app.domain.archive import ArchiveMark
 from app.domain.log_event import OutcomeRow, PredictionRow
 from app.errors import ArchiveUnavailable
-from app.services.archive.columns import OUTCOMES, REPLAYED, follow_outcome_in, outcomes_of, predictions_of
+from app.services.archive.columns import OUTCOMES, REPLAYED, follow_outcome_in, outcomes_of
 from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, read_manifest
+from app.store.archive.packed import predictions_of
 from app.store.archive.places import Place
 
 # Row groups that are kept, each some thousands of rows: pages of a replay go on where the last one ended.
 _GROUPS_KEPT, _FILES_KEPT = 12, 64
-_COLUMNS = {"predictions": list(REPLAYED), "outcomes": OUTCOMES.names}
+_COLUMNS = {"predictions": REPLAYED, "outcomes": tuple(OUTCOMES.names)}
 _Row = TypeVar("_Row", PredictionRow, OutcomeRow)
 
 
@@ -36,11 +37,17 @@ class _Group(NamedTuple):
 
 
 class ArchiveReader:
-    """Reads the archive at a place, by its own manifest or a given one. Raises `ArchiveUnavailable`. For one thread."""
+    """Reads the archive at a place, by its own manifest or a given one. Raises `ArchiveUnavailable`. For one thread.
 
-    def __init__(self, place: Place, manifest: Manifest | None = None) -> None:
+    `whole`: of packed rows also what a replay does not need, the ids of requests.
+    """
+
+    def __init__(self, place: Place, manifest: Manifest | None = None, *, whole: bool = False) -> None:
         self.place = place
         self._manifest = manifest
+        self._columns = {
+            kind: (*names, *["request_id"][: whole and kind == "predictions"]) for kind, names in _COLUMNS.items()
+        }
         self._files: OrderedDict[str, tuple[pq.ParquetFile, list[_Group]]] = OrderedDict()
         self._tables: OrderedDict[tuple[str, int], tuple[pa.Table, list[int]]] = OrderedDict()
 
@@ -68,6 +75,19 @@ class ArchiveReader:
     def outcomes(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
         """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
         return self._in_order("outcomes", outcomes_of, (after, until, limit))
+
+    def table(self, kind: FileKind, after: int, until: int) -> pa.Table | None:
+        """The rows with seqs above `after` and up to `until`, in order, as columns; None where there are none."""
+        found = []
+        for file in self._between(kind, after, until):
+            for group in self._groups_between(file, after, until):
+                table, seqs = self._table(group)
+                start = bisect_right(seqs, after)
+                found.append(table.slice(start, bisect_right(seqs, until) - start))
+        if not found:
+            return None
+        whole = pa.concat_tables(found, promote_options="permissive").unify_dictionaries()
+        return whole.sort_by("seq") if len(found) > 1 else whole
 
     def predictions_of_ids(self, ids: Collection[str]) -> list[PredictionRow]:
         """The archived predictions with these ids."""
@@ -158,7 +178,9 @@ class ArchiveReader:
     def _opened(self, file: ArchivedFile) -> pq.ParquetFile:
         source = self.place.open(file.name)
         try:
-            return pq.ParquetFile(source)
+            # A form is decoded once, and not for each row.
+            packed = file.kind == "predictions" and file.schema > 1
+            return pq.ParquetFile(source, read_dictionary=["log.form"] if packed else None)
         except (OSError, pa.ArrowException) as error:
             source.close()
             raise ArchiveUnavailable(f"{file.name} in the archive at {self.place.text} is damaged: {error}") from error
@@ -168,12 +190,13 @@ class ArchiveReader:
         if key not in self._tables:
             parquet, _ = self._file(group.file)
             try:
-                table = parquet.read_row_group(group.place, columns=_COLUMNS[group.file.kind], use_threads=False)
+                columns = [*self._columns[group.file.kind]]
+                table = parquet.read_row_group(group.place, columns=columns, use_threads=False)
             except (OSError, pa.ArrowException) as error:
                 raise ArchiveUnavailable(
                     f"{group.file.name} in the archive at {self.place.text} cannot be read: {error}"
                 ) from error
-            self._tables[key] = table, table.column("seq").to_pylist()
+            self._tables[key] = table, table.column("seq").to_numpy()
             if len(self._tables) > _GROUPS_KEPT:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(key)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from app.domain.log_event import OutcomeRow, PredictionRow
 from app.services.archive.columns import outcomes_batch, predictions_batch
 from app.services.archive.manifest import ARCHIVE_SCHEMA, ArchivedFile, FileKind, file_name
 from app.services.archive.plan import Span
@@ -20,13 +21,18 @@ from app.services.export.batches import batch_of
 from app.services.export.columns import Contracts, FeatureColumns
 from app.services.export.rows import Position, RowForm
 from app.services.export.schema import ExportSchema, schema_of
-from app.store.archive.log import ArchivableLog
+from app.store.archive.log import ArchivableLog, PackedPart, Part
+from app.store.archive.packed import batch_of_packed, text_of
+from app.store.event_rows import prediction_of
+from app.store.unpacking import unpacked
 
-_ROWS_PER_READ = 5_000
+_ROWS_PER_READ = 10_000
 # Small enough that a replay keeps several in memory; fewer rows where there are many columns.
 _ROWS_PER_GROUP, _CELLS_PER_GROUP = 10_000, 1_000_000
 _DAY_US = 86_400 * 1_000_000
 _PIECE_BYTES = 1024 * 1024
+# Which fields of an outcome are true or false: `counts` and `randomised`.
+_FLAGS = [place in (7, 8) for place in range(12)]
 
 
 class _DayFile:
@@ -43,19 +49,18 @@ class _DayFile:
         self._writer = pq.ParquetWriter(
             path, self._schema, compression="zstd", use_dictionary=_repeating(schema), write_statistics=True
         )
-        self._waiting: list[pa.RecordBatch] = []
+        self._waiting: list[pa.Table] = []
         self._rows = self._written = 0
-        self._spans: list[tuple[int, int]] = []
-        self._times: list[int] = []
-        self._ids: list[str] = []
+        # The least and the greatest value of each addition.
+        self._ends: dict[str, list[Any]] = {"seq": [], "time": [], "prediction_id": []}
 
-    def add(self, batch: pa.RecordBatch, seqs: Sequence[int], times: Sequence[int], ids: Sequence[str]) -> None:
+    def add(self, rows: pa.Table) -> None:
         """Add rows, which follow those before by their seqs."""
-        self._waiting.append(batch)
-        self._rows += len(batch)
-        self._spans.append((seqs[0], seqs[-1]))
-        self._times += [min(times), max(times)]
-        self._ids += [min(ids), max(ids)]
+        self._waiting.append(rows)
+        self._rows += len(rows)
+        for name, ends in self._ends.items():
+            values = rows.column(name)
+            ends += pc.min_max(values.cast(pa.int64()) if name == "time" else values).as_py().values()
         if self._rows - self._written >= self._group:
             self._flush()
 
@@ -63,7 +68,9 @@ class _DayFile:
         """Finish the file, and say what is in it."""
         self._flush()
         self._writer.close()
-        first, last = self._spans[0][0], self._spans[-1][1]
+        (first, last), (first_us, last_us), (first_id, last_id) = (
+            (min(each), max(each)) for each in self._ends.values()
+        )
         size, digest = sum_of(self.path.open("rb"))
         return ArchivedFile(
             name=file_name(self._kind, self._day, first, last),
@@ -72,17 +79,18 @@ class _DayFile:
             rows=self._rows,
             first_seq=first,
             last_seq=last,
-            first_us=min(self._times),
-            last_us=max(self._times),
-            first_id=min(self._ids),
-            last_id=max(self._ids),
+            first_us=first_us,
+            last_us=last_us,
+            first_id=first_id,
+            last_id=last_id,
             bytes=size,
             sha256=digest,
+            schema=ARCHIVE_SCHEMA,
         )
 
     def _flush(self) -> None:
         if self._waiting:
-            table = pa.Table.from_batches(self._waiting).replace_schema_metadata(self._schema.metadata)
+            table = pa.concat_tables(self._waiting).replace_schema_metadata(self._schema.metadata)
             self._writer.write_table(table, row_group_size=self._group)
         self._written, self._waiting = self._rows, []
 
@@ -120,13 +128,13 @@ class SpanWriter:
             progress(until - after)
         return {file.path: file.close() for file in files.values()}, digests
 
-    def digests(self, span: Span) -> Digests:
+    def digests(self, span: Span, end: Position) -> Digests:
         """Digests of the rows of `span` as the log has them. Raises `StoreUnavailable`."""
         found: Digests = {}
         for after, until in _parts(*span.predictions):
-            found["predictions", after, until] = digest_of(*self._log.predictions(after, until))
+            found["predictions", after, until] = self._log.predictions(after, until, end).digest()
         for after, until in _parts(*span.outcomes):
-            found["outcomes", after, until] = digest_of(self._log.outcomes(after, until))
+            found["outcomes", after, until] = digest_of_outcomes([*zip(*self._log.outcomes(after, until), strict=True)])
         return found
 
     def _schema(self, after: int, until: int) -> ExportSchema:
@@ -148,53 +156,60 @@ class SpanWriter:
         folder: Path,
         files: Files,
     ) -> bytes:
-        rows, follow, export = self._log.to_write(after, until, end)
-        if rows:
-            batch = predictions_batch(batch_of(export, schema), rows, follow)
-            _by_day("predictions", batch, rows, [row.served_at_us for row in rows], folder, files)
-        return digest_of(rows, follow)
+        part = self._log.predictions(after, until, end)
+        batches, odd = [], []
+        for each in part.packed:
+            form = each.rows.form
+            layout = None if form.layout is None else part.layouts[form.layout]
+            experiment = part.experiments.get(form.epoch)
+            batch = batch_of_packed(each.rows, each.tails, schema, part.known, part.follow_outcome, experiment, layout)
+            odd += [each] if batch is None else []
+            batches += [] if batch is None else [batch]
+        if odd or part.others:
+            batches.append(self._row_by_row(odd, part, end, schema))
+        if batches:
+            _by_day("predictions", batches, folder, files)
+        return part.digest()
+
+    def _row_by_row(self, odd: Sequence[PackedPart], part: Part, end: Position, schema: ExportSchema) -> pa.RecordBatch:
+        """The rows that are not packed, and packed ones that hold what the columns do not."""
+        packed: dict[int, tuple[str, bytes]] = {}
+        rows = [*part.others]
+        for each in odd:
+            form, tails = text_of(each.rows.form), each.rows.heads.tails
+            packed |= {seq: (form, tail) for seq, tail in zip(each.rows.seqs.tolist(), tails, strict=True)}
+            rows += unpacked(each.raw, {each.raw[0].form: each.rows.form})
+        export = batch_of(self._log.exported(rows, end), schema)
+        return predictions_batch(export, [prediction_of(row) for row in rows], part.follow_outcome, packed)
 
     def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> bytes:
         rows = self._log.outcomes(after, until)
         if rows:
             experiments = self._log.experiments_of({row.epoch for row in rows})
-            batch = outcomes_batch(rows, self._versions, experiments)
-            _by_day("outcomes", batch, rows, [row.received_at_us for row in rows], folder, files)
-        return digest_of(rows)
+            _by_day("outcomes", [outcomes_batch(rows, self._versions, experiments)], folder, files)
+        return digest_of_outcomes([*zip(*rows, strict=True)])
 
 
-def _by_day(
-    kind: FileKind,
-    batch: pa.RecordBatch,
-    rows: Sequence[PredictionRow] | Sequence[OutcomeRow],
-    times: Sequence[int],
-    folder: Path,
-    files: Files,
-) -> None:
-    """Add the rows of each day to its file."""
-    days: dict[int, list[int]] = {}
-    for place, at_us in enumerate(times):
-        days.setdefault(at_us // _DAY_US, []).append(place)
-    for day, places in days.items():
+def _by_day(kind: FileKind, batches: Sequence[pa.RecordBatch], folder: Path, files: Files) -> None:
+    """Add the rows of each day to its file, in the order of their seqs."""
+    table = pa.Table.from_batches(batches)
+    seqs = table.column("seq").to_numpy()
+    if (seqs[1:] < seqs[:-1]).any():
+        table = table.take(pa.array(np.argsort(seqs)))
+    days = table.column("time").cast(pa.int64()).to_numpy() // _DAY_US
+    for day in np.unique(days).tolist():
         key: tuple[FileKind, int] = (kind, day)
         if key not in files:
-            files[key] = _DayFile(folder / f"{kind}-{day}.parquet", kind, day, batch.schema)
-        some = batch if len(places) == len(rows) else batch.take(pa.array(places))
-        files[key].add(
-            some,
-            [rows[place].seq for place in places],
-            [times[place] for place in places],
-            [rows[place].prediction_id for place in places],
-        )
+            files[key] = _DayFile(folder / f"{kind}-{day}.parquet", kind, day, table.schema)
+        own = days == day
+        files[key].add(table if own.all() else table.filter(pa.array(own)))
 
 
-def digest_of(
-    rows: Sequence[PredictionRow] | Sequence[OutcomeRow], follow_outcome: Collection[str] = frozenset()
-) -> bytes:
-    """A digest of all values of the rows, and of which of them an outcome came before."""
-    digest = hashlib.sha256(msgspec.msgpack.encode(rows))
-    digest.update(msgspec.msgpack.encode(sorted(follow_outcome)))
-    return digest.digest()
+def digest_of_outcomes(columns: Sequence[Sequence[Any]]) -> bytes:
+    """A digest of outcomes, given as the fields of `OutcomeRow` that the log has, a column for each."""
+    # SQLite gives 0 and 1 where a file has false and true.
+    values = [[*map(bool, each)] if flag else each for each, flag in zip(columns, _FLAGS, strict=bool(columns))]
+    return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
 def sum_of(file: object) -> tuple[int, str]:
