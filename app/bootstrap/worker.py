@@ -136,15 +136,20 @@ class Worker:
         own_keys = OwnKeys(database, now_us)
         archive = ArchivedLog(shared.settings.archive_to)
         outcomes = FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn", archive)
+        breakdowns = self._breakdowns(shared)
         return Services(
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.logged),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
-            breakdowns=self._breakdowns(shared),
+            breakdowns=breakdowns,
             disagreements=Disagreements(
-                DisagreementTable(database), ExperimentTable(database), lambda: live.loaded_models
+                DisagreementTable(database),
+                ExperimentTable(database),
+                lambda: live.loaded_models,
+                breakdowns.part,
+                time.monotonic,
             ),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,

@@ -292,6 +292,7 @@ def services(
         served.aliases,
         histories,
     )
+    breakdowns = Breakdowns(lambda names: {name: states[name] for name in names if name in states}, reports, sources)
     return Services(
         settings=Settings(**settings),
         live=live,
@@ -301,8 +302,8 @@ def services(
         history=history or EmptyHistory(),
         feedback=AcceptingFeedback(),
         experiments=Experiments(live, reports, reports, clock),
-        breakdowns=Breakdowns(lambda names: {name: states[name] for name in names if name in states}, reports, sources),
-        disagreements=Disagreements(disagreements, reports, lambda: live.loaded_models),
+        breakdowns=breakdowns,
+        disagreements=Disagreements(disagreements, reports, lambda: live.loaded_models, breakdowns.part, clock),
         decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
         drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US, registry.reference_history),
         reload=reload_of(live),

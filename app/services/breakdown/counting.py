@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -216,7 +216,25 @@ def number_of(outcome: str) -> float:
     return bounded(float(outcome))
 
 
-def _feature_cells(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: Columns) -> np.ndarray:
+class Featured(Protocol):
+    """A logged row as its parts are found by: `features` is JSON, `layout` the id of its columns."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def features(self) -> str: ...
+
+    @property
+    def layout(self) -> int | None: ...
+
+
+def places_in(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> list[int]:
+    """The cell of each row in the first feature of the plan."""
+    return _feature_cells(plan, rows, columns)[:, 0].tolist() if rows else []
+
+
+def _feature_cells(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> np.ndarray:
     """The cell of each row in each split, shape (rows, splits)."""
     cells = np.empty((len(rows), len(plan.features)), np.int64)
     if not plan.features:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from app.domain.breakdown import ALL, CLASS, BreakdownPlan, BreakdownState
+from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.errors import InvalidRequest
 from app.scoring.table import metric_of
-from app.services.breakdown.counting import Compared, new_state
+from app.services.breakdown.counting import Columns, Compared, new_state, places_in
 from app.services.breakdown.on_demand import Sources, count_now
 from app.services.breakdown.plan import plan_of_one
 from app.services.breakdown.report import (
@@ -26,6 +28,7 @@ from app.services.breakdown.report import (
     parts_of,
 )
 from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
+from app.services.queries.logged_answers import LoggedAnswer
 
 # The name under which the monitor keeps its counters, by experiment. "breakdown" had means without a range's ends.
 PROJECTION = "breakdown2"
@@ -38,6 +41,26 @@ _REWARDS = (
 _NOTHING = "the monitor has counted nothing of this experiment yet"
 
 States = Callable[[Iterable[str]], dict[str, str]]
+
+
+class Part(NamedTuple):
+    """A part of a feature: its place among those of the plan, which has this feature alone."""
+
+    plan: BreakdownPlan
+    place: int
+    features: Callable[[str], Sequence[Feature] | None]
+
+    def holds(self, rows: Sequence[LoggedAnswer]) -> list[bool]:
+        """Whether each row is in the part."""
+        columns = Columns(self.features, {row.layout.id: row.layout for row in rows if row.layout is not None})
+        known = [_Row(row.version, row.features, row.layout.id if row.layout is not None else None) for row in rows]
+        return [place == self.place for place in places_in(self.plan, known, columns)]
+
+
+class _Row(NamedTuple):
+    version: str
+    features: str
+    layout: int | None
 
 
 class Breakdowns:
@@ -66,6 +89,24 @@ class Breakdowns:
         if terms is record.terms and (wanted == asked or asked not in on_demand(state.plan)):
             return breakdown_of(pair, state, wanted, _note(record, pair))
         return self._now(record, pair, wanted, state)
+
+    def part(self, experiment_id: str, by: str, level: str) -> Part:
+        """The part that a breakdown `by` a feature calls `level`. Raises `InvalidRequest` and `StoreUnavailable`."""
+        record = found_in(self._log, experiment_id)
+        name = f"{PROJECTION}/{record.id}"
+        body = self._states([name]).get(name)
+        if body is None:
+            raise InvalidRequest(f"no parts are known: {_NOTHING}", field="by")
+        baseline = record.terms.baseline or record.versions[0]
+        compared = Compared(record.terms, baseline, record.versions)
+        plan = self._plan(compared, by, _STATE.decode(body).plan)
+        parts_of(new_state(plan, compared), record.terms, by)  # refuses what is not there
+        asked = by.removeprefix(FEATURE)
+        split = next(each for each in plan.features if asked in (each.name, each.source_name))
+        levels = [segment.level for segment in split.segments]
+        if level not in levels:
+            raise InvalidRequest(f"no part {level[:64]!r} by {by[:64]}; there are: {', '.join(levels)}", field="level")
+        return Part(BreakdownPlan(features=(split,)), levels.index(level), self._sources.features)
 
     def _terms(self, record: ExperimentRecord, metric: str | None) -> ExperimentTerms:
         """The terms of the experiment as if this metric decided it."""

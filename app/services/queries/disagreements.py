@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from app.domain.breakdown import CLASS
 from app.domain.contract import FeatureContract
 from app.domain.disagreement import WON, Won
 from app.domain.prediction_id import ID_LENGTH, SHORT_LENGTH
 from app.errors import InvalidRequest
+from app.services.breakdown.on_demand import BUDGET_S
 from app.services.pages import LARGEST_PAGE, require_number
 from app.services.ports import LoadedModels
+from app.services.queries.breakdown import Part
 from app.services.queries.experiments import ExperimentLog, ExperimentRecord, found_in
 from app.services.queries.history import contract_of
 from app.services.queries.logged_answers import LoggedAnswer, VersionAnswer, detail_of
@@ -84,17 +88,34 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     challenger: str | None = None
     won: str | None = None
     true_class: str | None = None
+    by: str | None = None
+    level: str | None = None
     limit: int = 100
     before: str | None = None
 
 
-class Disagreements:
-    """The use case. `loaded_models` returns the loaded models, for names."""
+_Page = Callable[..., list[ListedRow]]
+_Found = tuple[list[ListedRow], str | None]
 
-    def __init__(self, reads: DisagreementReads, log: ExperimentLog, loaded_models: Callable[[], LoadedModels]) -> None:
+
+class Disagreements:
+    """The use case. `loaded_models` returns the loaded models, for names; `part` a part of a breakdown by a feature;
+    `clock` is monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        reads: DisagreementReads,
+        log: ExperimentLog,
+        loaded_models: Callable[[], LoadedModels],
+        part: Callable[[str, str, str], Part],
+        clock: Callable[[], float],
+    ) -> None:
         self._reads = reads
         self._log = log
         self._loaded_models = loaded_models
+        self._part = part
+        self._clock = clock
 
     def page(self, experiment_id: str, wanted: Wanted) -> DisagreementPage:
         """One page of them. Raises `InvalidRequest`, `UnknownExperiment` and `StoreUnavailable`."""
@@ -105,17 +126,59 @@ class Disagreements:
         models = self._loaded_models()
         baseline, challenger = record.pair(wanted.challenger)
         contract = contract_of(models, baseline)
+        part = self._asked_part(record.id, wanted)
+        wanted = _by_class(wanted)
         label = None if wanted.true_class is None else _label(wanted, record, contract)
-        # One more than asked for shows whether another page follows.
-        rows = self._reads.page(experiment_id, challenger, wanted.limit + 1, _won(wanted.won), label, wanted.before)
+        read = partial(self._reads.page, experiment_id, challenger)
+        known = _won(wanted.won), label
+        rows, following = _newest(read, known, wanted) if part is None else self._of_part(read, known, wanted, part)
         return DisagreementPage(
             experiment=record.id,
             baseline=baseline,
             challenger=challenger,
             margin=self._reads.margin(experiment_id, challenger),
-            disagreements=tuple(_entry(each, (baseline, challenger), models) for each in rows[: wanted.limit]),
-            next=rows[wanted.limit - 1].row.prediction_id if len(rows) > wanted.limit else None,
+            disagreements=tuple(_entry(each, (baseline, challenger), models) for each in rows),
+            next=following,
         )
+
+    def _asked_part(self, experiment_id: str, wanted: Wanted) -> Part | None:
+        """The part of a feature that is asked for; None where none is."""
+        if (wanted.by is None) != (wanted.level is None):
+            raise InvalidRequest(
+                "by and level go together: by=feature:NAME and level, as a breakdown has them", field="by"
+            )
+        if wanted.by is None or wanted.level is None or wanted.by == CLASS:
+            return None
+        return self._part(experiment_id, wanted.by, wanted.level)
+
+    def _of_part(self, read: _Page, known: tuple[Won | None, str | None], wanted: Wanted, part: Part) -> _Found:
+        """The newest rows of a part, of as many as can be read in the time, and where the next page begins."""
+        found: list[ListedRow] = []
+        deadline_s, before = self._clock() + BUDGET_S, wanted.before
+        while rows := read(LARGEST_PAGE, *known, before):
+            before = rows[-1].row.prediction_id
+            held = part.holds([each.row for each in rows])
+            found += [each for each, holds in zip(rows, held, strict=True) if holds]
+            if len(found) > wanted.limit:
+                return found[: wanted.limit], found[wanted.limit - 1].row.prediction_id
+            if self._clock() >= deadline_s:
+                return found, before
+        return found, None
+
+
+def _newest(read: _Page, known: tuple[Won | None, str | None], wanted: Wanted) -> _Found:
+    # One more than asked for shows whether another page follows.
+    rows = read(wanted.limit + 1, *known, wanted.before)
+    return rows[: wanted.limit], rows[wanted.limit - 1].row.prediction_id if len(rows) > wanted.limit else None
+
+
+def _by_class(wanted: Wanted) -> Wanted:
+    """What is asked for, with a part by class as the class that it is."""
+    if wanted.by != CLASS:
+        return wanted
+    if wanted.true_class is not None:
+        raise InvalidRequest("give class, or by=class with level, not both", field="class")
+    return msgspec.structs.replace(wanted, true_class=wanted.level)
 
 
 def _won(given: str | None) -> Won | None:

@@ -42,6 +42,8 @@ OPERATIONS = (
                 {"type": "string", "enum": list(WON)},
             ),
             Parameter("class", "query", "Only rows with this true class."),
+            Parameter("by", "query", "Of what `level` is a part: `feature:NAME` or `class`, as for a breakdown."),
+            Parameter("level", "query", "Only rows in this part: a `level` of the breakdown by `by`."),
             number_parameter("limit", "The number of rows, at most.", _LISTED, LARGEST_PAGE, 20),
             Parameter("before", "query", "Rows older than this id: the `next` of the previous page."),
         ),
@@ -62,6 +64,8 @@ def blueprint(services: Services) -> Blueprint:
             challenger=one_text(query, "challenger"),
             won=one_text(query, "won"),
             true_class=one_text(query, "class"),
+            by=one_text(query, "by"),
+            level=one_text(query, "level"),
             limit=whole_number(query, "limit", _LISTED, LARGEST_PAGE),
             before=one_text(query, "before"),
         )

@@ -26,7 +26,7 @@ CLASSES = ("a", "b", "c")
 @pytest.fixture
 def use_case(small_log):
     database = small_log.database
-    return Disagreements(DisagreementTable(database), ExperimentTable(database), lambda: NOTHING_LOADED)
+    return Disagreements(DisagreementTable(database), ExperimentTable(database), lambda: NOTHING_LOADED, None, None)
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@ from app.errors import InvalidRequest
 from app.monitor.breakdown import known_columns
 from app.services.breakdown import on_demand, plan
 from app.services.breakdown.on_demand import Sources
+from app.services.ports import LoadedModels
 from app.services.queries.breakdown import PROJECTION, Breakdowns
+from app.services.queries.disagreements import Disagreements, ListedRow, Wanted
+from app.services.queries.logged_answers import LoggedAnswer
 from tests.unit.monitor.broken_down import CLASSES, WINDY, BrokenDown, references
 from tests.unit.services.control.deciders import MemoryReports, record
 
@@ -49,9 +52,8 @@ class Asked:
         sources = Sources(self.log, known.features, lambda version: known_columns(known, version), clock)
         states = {f"{PROJECTION}/e1": self.made.process()}
         kept = record(terms=self.made.log.last.terms)
-        self.queries = Breakdowns(
-            lambda names: {name: states[name] for name in names}, MemoryReports(records=[kept]), sources
-        )
+        self.reports = MemoryReports(records=[kept])
+        self.queries = Breakdowns(lambda names: {name: states[name] for name in names}, self.reports, sources)
 
     def of(self, by, metric=None):
         return self.queries.of("e1", "v2", by, metric)
@@ -128,3 +130,73 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_read(by, metric, fie
     with pytest.raises(InvalidRequest, match=said) as refused:
         asked.of(by, metric)
     assert (refused.value.field, asked.log.read) == (field, 0)
+
+
+class Listed:
+    """Every request of an experiment as a disagreement, newest first, at most seven a read."""
+
+    def __init__(self, asked, clock=lambda: 0.0):
+        known = {None: None, WINDY.id: WINDY}
+        logged = (
+            LoggedAnswer(f"{row.seq:064}", 0, row.version, "", row.features, row.answers, layout=known[row.layout])
+            for row in reversed(asked.made.requests())
+        )
+        self.rows = [ListedRow(each, "failed", 1) for each in logged]
+        models = LoadedModels({}, None, (), {})
+        self.queries = Disagreements(self, asked.reports, lambda: models, asked.queries.part, clock)
+
+    def page(self, experiment, challenger, limit, won, label, before):
+        older = [each for each in self.rows if before is None or each.row.prediction_id < before]
+        return older[: min(limit, 7)]
+
+    def margin(self, *_):
+        return None
+
+    def ids(self, limit=1000, **wanted):
+        """The ids on all pages."""
+        found, before = [], None
+        while before is not None or not found:
+            page = self.queries.page("e1", Wanted(**wanted, limit=limit, before=before))
+            found += [each.prediction_id for each in page.disagreements]
+            before = page.next
+            if before is None:
+                return found
+        return found
+
+
+@pytest.mark.parametrize("most", [12, 1])
+@pytest.mark.parametrize("by", ["feature:colour", "feature:x", "feature:member", "feature:wind"])
+def test_disagreements_of_a_part_are_as_many_as_the_breakdown_counts(by, most, monkeypatch):
+    counted = Asked().of(by)
+    monkeypatch.setattr(plan, "MOST_FEATURES", most)
+    listed = Listed(Asked())
+    found = {row.level: listed.ids(by=by, level=row.level) for row in counted.rows}
+    assert {level: len(ids) for level, ids in found.items()} == {row.level: row.requests for row in counted.rows}
+    assert all(listed.ids(limit=2, by=by, level=level) == ids for level, ids in found.items())
+
+
+def test_a_page_of_a_part_ends_when_the_time_is_up_and_the_next_goes_on():
+    now = iter(range(1000))
+    asked = Asked()
+    slow, fast = Listed(asked, lambda: next(now)), Listed(asked)
+    wanted = {"by": "feature:colour", "level": "red"}
+    page = slow.queries.page("e1", Wanted(**wanted))
+    assert page.next == slow.rows[13].row.prediction_id
+    assert slow.ids(**wanted) == fast.ids(**wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field", "said"),
+    [
+        ({"by": "feature:colour"}, "by", "by and level go together"),
+        ({"level": "red"}, "by", "by and level go together"),
+        ({"by": "feature:colour", "level": "pink"}, "level", "there are: red, green, blue, \\(other\\), \\(missing\\)"),
+        ({"by": "feature:nothing", "level": "red"}, "by", "no feature nothing"),
+        ({"by": "class", "level": "z"}, "class", "no class 'z'"),
+        ({"by": "class", "level": "a", "true_class": "b"}, "class", "not both"),
+    ],
+)
+def test_a_part_that_is_not_there_is_refused(wanted, field, said):
+    with pytest.raises(InvalidRequest, match=said) as refused:
+        Listed(Asked()).queries.page("e1", Wanted(**wanted))
+    assert refused.value.field == field
