@@ -8,6 +8,7 @@ part in that request.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -31,6 +32,19 @@ class LoggedLayout(msgspec.Struct, frozen=True):
 
     id: int
     columns: tuple[LoggedColumn, ...]
+
+
+class Featured(Protocol):
+    """A logged row as its features are found by: `features` is JSON, `layout` the id of its columns."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def features(self) -> str: ...
+
+    @property
+    def layout(self) -> int | None: ...
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from app.domain.breakdown import BreakdownPlan, BreakdownState, FeatureSplit, PairCounts, ServedCounts
 from app.domain.classes import boolean_of
-from app.domain.columns import LoggedLayout
+from app.domain.columns import Featured, LoggedLayout
 from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.domain.log_event import PredictionRow
@@ -214,19 +214,6 @@ def _answers(labels: Sequence[Outcome]) -> list[dict[str, Answer]]:
 def number_of(outcome: str) -> float:
     """A logged outcome (a JSON number) as experiments count it."""
     return bounded(float(outcome))
-
-
-class Featured(Protocol):
-    """A logged row as its parts are found by: `features` is JSON, `layout` the id of its columns."""
-
-    @property
-    def version(self) -> str: ...
-
-    @property
-    def features(self) -> str: ...
-
-    @property
-    def layout(self) -> int | None: ...
 
 
 def places_in(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> list[int]:
