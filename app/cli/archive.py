@@ -20,7 +20,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from app.cli.export import contracts_of, moment_of
 from app.clock import now_us
 from app.domain.timestamps import iso_utc
-from app.errors import Contradiction, InvalidRequest, StoreUnavailable
+from app.errors import ArchiveUnavailable, Contradiction, InvalidRequest, StoreUnavailable
 from app.settings import Settings
 from app.store import kinds
 from app.store.engine import Database
@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--before", type=moment_of, metavar="TIME", help="rows from before this date or ISO time (UTC); else KEEP_LOG")
     add("--to", metavar="DIR|s3://BUCKET/PREFIX", help="where the files go (default: ARCHIVE_TO)")
     add("--dry-run", action="store_true", help="say what would go, and change nothing")
+    add(
+        "--check",
+        action="store_true",
+        help="compare the files there with the manifest; status 1 if one is not as it was",
+    )
     add("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -52,10 +57,12 @@ def run(args: argparse.Namespace) -> int:
     Raises `InvalidRequest`, `Contradiction`, `StoreUnavailable`, `ArchiveUnavailable` and `SettingError`.
     """
     settings = Settings.from_environ()
-    before_us = _before_us(args, settings)
     to = args.to or settings.archive_to
+    before_us = 0 if args.check else _before_us(args, settings)
     if to is None:
         raise InvalidRequest("say where to: --to DIR or --to s3://BUCKET/PREFIX, or set ARCHIVE_TO")
+    if args.check:
+        return _checked(to)
     # Here: --help and a wrong option do not wait for these.
     from app.store.archive.archiver import ArchivingStopped
 
@@ -73,6 +80,30 @@ def run(args: argparse.Namespace) -> int:
     stamp(settings.data_dir, "archive")
     print(msgspec.json.encode(done).decode() if args.json else _summary(done, before_us, to))
     return 0
+
+
+def _checked(to: str) -> int:
+    """Compare the files of an archive with its manifest, and print those that are not as they were."""
+    from app.services.archive.manifest import MANIFEST, read_manifest
+    from app.store.archive.places import place_of
+    from app.store.archive.writing import sum_of
+
+    place = place_of(to)
+    data = place.read(MANIFEST)
+    if data is None:
+        raise ArchiveUnavailable(f"{place.text} has no {MANIFEST}: is it where the log is archived?")
+    files, bad = read_manifest(data, place.text).files, 0
+    for file in files:
+        try:
+            same = sum_of(place.open(file.name)) == (file.bytes, file.sha256)
+            complaint = None if same else f"{file.name} in the archive at {place.text} is not as it was written"
+        except ArchiveUnavailable as error:
+            complaint = error.message
+        if complaint is not None:
+            bad += 1
+            print(complaint, file=sys.stderr)
+    print(f"{len(files):,} files in the archive at {place.text}; {bad:,} are missing or changed.")
+    return 1 if bad else 0
 
 
 def _before_us(args: argparse.Namespace, settings: Settings) -> int:

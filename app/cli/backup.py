@@ -15,6 +15,7 @@ from app.files import written_as_a_whole
 from app.inference.registry import registry_files
 from app.settings import Settings
 from app.store.backup import (
+    ARCHIVE_MANIFEST,
     KEY,
     STORE,
     TOKEN,
@@ -45,16 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--archive",
-        type=Path,
-        metavar="DIR",
-        help="the folder to which older rows of the log are archived: its manifest.json is copied, its files are not",
+        metavar="DIR|s3://BUCKET/PREFIX",
+        help="where older rows of the log are archived (default: ARCHIVE_TO): its manifest.json is copied, its files "
+        "are not",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the backup and print what is in it. Raises `BackupRefused`, `StoreUnavailable` and `SettingError`."""
     places, kind = places_of_state()
-    log = archived_log(args.archive) if args.archive else None
+    log = _archive(args.archive)
     target = None if args.to == "-" else _target(Path(args.to))
     # Beside the backup, since /tmp can be smaller than the log.
     scratch = places.data_dir if target is None else target.parent
@@ -64,11 +65,36 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise BackupRefused(_failure(error, target)) from error
     # Standard output may be the backup itself.
-    print(_summary(contents, target, args.without_log), file=sys.stderr if target is None else sys.stdout)
+    shown = sys.stderr if target is None else sys.stdout
+    print(_summary(contents, target, args.without_log), file=shown)
+    if log is not None:
+        check = f"`bakeoff archive --check --to {log.place}` compares them with it"
+        print(
+            f"Of the archive at {log.place} it has the manifest, not the files: copy these yourself; {check}",
+            file=shown,
+        )
     # Only the reader of standard output knows whether the backup is complete there: docker/backup.sh stamps it then.
     if target is not None and not args.without_log:
         _stamp(places.data_dir)
     return 0
+
+
+def _archive(named: str | None) -> ArchivedLog | None:
+    """The archive that is named, else that of `ARCHIVE_TO`; None where that has none yet.
+
+    Raises `BackupRefused`, `InvalidRequest` and `ArchiveUnavailable`.
+    """
+    place = named or Settings.from_environ().archive_to
+    if place is None or "://" not in place:
+        missing = place is None or (named is None and not (Path(place) / ARCHIVE_MANIFEST).exists())
+        return None if place is None or missing else archived_log(Path(place))
+    # Here: a backup without an archive on S3 does without its client.
+    from app.store.archive.places import place_of
+
+    data = place_of(place).read(ARCHIVE_MANIFEST)
+    if data is None and named is not None:
+        raise BackupRefused(f"{place} has no {ARCHIVE_MANIFEST}: is it where the log is archived?")
+    return None if data is None else ArchivedLog(place=place, manifest=data.decode())
 
 
 def places_of_state() -> tuple[RestoreTargets, Kind]:

@@ -50,7 +50,10 @@ def run(args: argparse.Namespace) -> int:
         raise BackupRefused(f"{place}: {error.strerror or error}; nothing was changed") from error
     print(f"Restored: {len(contents.files)} files of {contents.created_at}, written by release {contents.release}.")
     if contents.log is not None:
-        print(state_of_archive(contents.log))
+        place = contents.log.place
+        is_folder = "://" not in place
+        print(state_of_archive(contents.log) if is_folder else f"The archive of older rows is at {place}.")
+        print(f"`bakeoff archive --check --to {place}` compares its files with its manifest.")
     for place in aside:
         print(f"The former data are in {place}: remove them once you no longer need them.")
     return doctor.show(doctor.of_state())

@@ -106,6 +106,26 @@ def test_a_second_run_does_not_start(small_log, tmp_path, capsys):
     assert "is being archived already" in capsys.readouterr().err
 
 
+def test_files_that_are_missing_or_changed_are_named(small_log, tmp_path, capsys):
+    assert main(["archive", "--before", "2023-11-16", "--to", "archive"]) == 0
+    assert main(["archive", "--check", "--to", "archive"]) == 0
+    first, second, *_ = sorted(tmp_path.glob("archive/*/*/*.parquet"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1] + b"?")
+    capsys.readouterr()
+    assert main(["archive", "--check", "--to", "archive"]) == 1
+    said = capsys.readouterr()
+    assert "4 files" in said.out
+    assert "; 2 are missing or changed" in said.out
+    assert f"has no file {first.relative_to(tmp_path / 'archive')}" in said.err
+    assert f"{second.relative_to(tmp_path / 'archive')} in the archive" in said.err
+
+
+def test_what_is_no_archive_is_not_checked(tmp_path, capsys):
+    assert main(["archive", "--check", "--to", str(tmp_path)]) == 1
+    assert "has no manifest.json: is it where the log is archived?" in capsys.readouterr().err
+
+
 def test_a_run_that_is_killed_is_continued(small_log, tmp_path):
     before = events(small_log)
     command = [sys.executable, "-m", "app", "archive", "--before", "2023-11-17", "--to", "archive"]

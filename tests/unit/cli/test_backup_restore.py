@@ -215,6 +215,15 @@ def test_a_restore_says_what_became_of_the_archive(here, elsewhere, archive, tmp
     assert said in capsys.readouterr().out
 
 
+def test_the_archive_of_the_settings_is_named_once_there_is_one(here, archive, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ARCHIVE_TO", str(tmp_path / "nothing yet"))
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert "it has the manifest, not the files" not in capsys.readouterr().out
+    monkeypatch.setenv("ARCHIVE_TO", str(archive))
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert "it has the manifest, not the files" in capsys.readouterr().out
+
+
 def test_a_folder_that_is_no_archive_is_refused(here, tmp_path, capsys):
     assert here.run("backup", "--archive", str(tmp_path), "--to", str(tmp_path / "b.tar.gz")) == 1
     assert "manifest.json: No such file" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 from app.domain.log_event import Cursor, in_order
 from app.monitor.breakdown import BreakdownProjection
@@ -17,6 +18,7 @@ from app.store.archive.writing import SpanWriter
 from app.store.engine import Database
 from app.store.log_rows import LogRows
 from tests.builders import two_class_contract
+from tests.infra.terraform_runs import aws_stand_in
 from tests.unit.monitor.small_log import SmallLog
 
 CONTRACTS = {name: two_class_contract("a") for name in ("v1", "v2")}
@@ -78,6 +80,22 @@ class ArchivedSmallLog(SmallLog):
             return sum(
                 connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in ("predictions", "log")
             )
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The address of a server with the bucket `logs`."""
+    with aws_stand_in() as address:
+        requests.put(f"{address}/logs", timeout=5).raise_for_status()
+        yield address
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """A server that imitates S3, with the bucket `logs`, is the one that is used."""
+    known = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (known | {"AWS_ENDPOINT_URL": s3_server}).items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

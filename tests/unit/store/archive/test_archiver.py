@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable
-from app.store.archive.places import Place
+from app.store.archive.places import Place, place_of
 from app.store.engine import Database
 from app.store.outcomes import FeedbackLog
 from tests.unit.store.archive.conftest import ArchivedSmallLog, projections
@@ -118,6 +118,22 @@ def test_an_archived_outcome_that_is_corrected_moves_the_live_evidence(small_log
     sent(small_log, row, 1, by="ada")
     small_log.process(*projections())
     assert small_log.report().corrections == 1
+
+
+def test_on_s3_a_rebuild_is_the_same_and_late_labels_are_known(small_log, s3, tmp_path):
+    row = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(row)
+    small_log.give(row, 0)
+    small_log.random_traffic(100, late=0.3)
+    before = small_log.all_events()
+    assert small_log.archive(place=place_of(f"s3://logs/{tmp_path.name}")).files == 2
+    assert small_log.all_events() == before
+    assert sent(small_log, row, 0).duplicates == 1
+    assert "recorded as 0" in sent(small_log, row, 1).message
+    small_log.random_traffic(20, seed=1)
+    small_log.process(*projections())
+    assert set(small_log.rebuild(*projections()).states_equal.values()) == {True}
+    assert small_log.archive(place=place_of(f"s3://logs/{tmp_path.name}")).files == 2
 
 
 def sent(small_log, row, value, by=None):

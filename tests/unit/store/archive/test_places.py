@@ -3,28 +3,16 @@
 import os
 
 import pytest
-import requests
 
 from app.errors import ArchiveUnavailable, InvalidRequest
 from app.store.archive.places import place_of
-from tests.infra.terraform_runs import aws_stand_in
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """The address of a server with the bucket `logs`."""
-    with aws_stand_in() as address:
-        requests.put(f"{address}/logs", timeout=5).raise_for_status()
-        yield address
 
 
 @pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path, monkeypatch):
+def place(request, tmp_path):
     if request.param == "folder":
         return place_of(str(tmp_path / "archive"))
-    known = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in (known | {"AWS_ENDPOINT_URL": request.getfixturevalue("s3")}).items():
-        monkeypatch.setenv(name, value)
+    request.getfixturevalue("s3")
     return place_of(f"s3://logs/{tmp_path.name}")
 
 
