@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 
 from app.errors import AdminDisabled, BakeoffError, InvalidRequest, SettingError, Unavailable
-from app.inference.registry import ModelRegistry
 from app.settings import Settings
 from app.store.keys import load_or_create
 from app.tokens import VARIABLES
+
+if TYPE_CHECKING:
+    from app.inference.registry import ModelRegistry
 
 _CONNECT_S, _ANSWER_S = 3.0, 30.0
 _BAD_ADDRESS = (MissingSchema, InvalidSchema, InvalidURL)
@@ -108,6 +110,9 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
 
     An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so leave printing outside of it.
     """
+    # Not at the top: most commands only call the API, and the registry takes as long to import as they take to start.
+    from app.inference.registry import ModelRegistry
+
     try:
         yield ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
     except OSError as error:

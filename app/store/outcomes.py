@@ -147,7 +147,8 @@ def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[dict[str, 
 
 
 def _append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    connection.execute(text(statements("feedback")["append"]), rows)
+    # The driver takes named values itself; SQLAlchemy makes another dictionary of each row first.
+    connection.exec_driver_sql(statements("feedback")["append"], list(rows))
 
 
 def _append_arrays(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
