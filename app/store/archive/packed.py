@@ -193,9 +193,13 @@ def _outcomes(
     if not any(own):
         return [None] * len(_OUTCOMES)
     empty: Mapping[str, Any] = {}
-    columns = [[(each or empty).get(name) for each in own] for name in _OUTCOMES]
-    classes, as_number = schema.classes_of(version), schema.actual_is_number
-    columns[0] = [None if value is None else label(value, classes, as_number=as_number) for value in columns[0]]
+    present = {name for each in own if each for name, value in each.items() if value is not None}
+    columns: list[Any] = [
+        [(each or empty).get(name) for each in own] if name in present else None for name in _OUTCOMES
+    ]
+    if columns[0] is not None:
+        classes, as_number = schema.classes_of(version), schema.actual_is_number
+        columns[0] = [None if value is None else label(value, classes, as_number=as_number) for value in columns[0]]
     return columns
 
 
