@@ -42,6 +42,7 @@ from app.store.archive.source import ArchivedLog
 from app.store.configurations import ConfigurationLog, DecisionTable
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
+from app.store.erasures import Erasures
 from app.store.event_log import EventLog, HeartbeatLog
 from app.store.keys import load_or_create
 from app.store.kinds import StoreLock
@@ -133,10 +134,15 @@ class Monitor:
         with self._lock(kinds.REBUILD) as lock:
             if not lock.acquire():
                 raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
-            fresh = self._space(statements.REBUILD)
+            fresh, notes = self._space(statements.REBUILD), Erasures(self._database)
+            erasures = notes.since_rebuild()
             rebuilt = rebuild(self.projections, self.log, self.live, fresh, now_us, self._drift_check)
             metrics = self._secondary.rebuild()
-            return msgspec.structs.replace(rebuilt, states_equal={**rebuilt.states_equal, **metrics})
+            if erasures and all(each.ended_us is not None for each in erasures):
+                notes.note_rebuilt(erasures[-1])
+            equal = {**rebuilt.states_equal, **metrics}
+            erased = sum(each.rows for each in erasures)
+            return msgspec.structs.replace(rebuilt, states_equal=equal, erased=erased)
 
     def _prepare(self, going_on: Callable[[], bool]) -> bool:
         """Compute the experiments anew where another release wrote their state; false where that is not done yet."""

@@ -14,6 +14,7 @@ from functools import partial
 from app import __version__
 from app.bootstrap.parts import Shared, host_condition, monitor_age_s, store_complaint
 from app.clock import now_us
+from app.domain.erasure import Tombstones
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
 from app.monitor.breakdown import known_columns
@@ -135,7 +136,8 @@ class Worker:
         age_s = partial(monitor_age_s, self._reads)
         own_keys = OwnKeys(database, now_us)
         archive = ArchivedLog(shared.settings.archive_to)
-        outcomes = FeedbackLog(database, now_us, shared.settings.data_dir / "feedback.turn", archive)
+        turn, tombstones = shared.settings.data_dir / "feedback.turn", Tombstones(keys.erased)
+        outcomes = FeedbackLog(database, now_us, turn, archive, tombstones)
         breakdowns = self._breakdowns(shared)
         return Services(
             settings=shared.settings,

@@ -144,6 +144,11 @@ GROUPS = (
                     "bakeoff archive --before 2026-08-01 --to s3://bucket/bakeoff",
                 ),
             ),
+            "erase": Command(
+                "app.cli.erase",
+                "erase a person's rows from log and archive, while the service runs",
+                ("bakeoff erase --user u-17 --dry-run", "bakeoff erase --user u-17 --key order-4711 --yes"),
+            ),
             "backup": Command(
                 "app.cli.backup",
                 "copy the log, the key and the model registry into one file, while the service runs",

@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from app.store.archive.archiver import ArchivingStopped
 
     stop = _stop_on_signals()
-    with _log(settings) as database, _lock(settings, database), _shown() as shown:
-        archiver = _archiver(settings, database, to, lambda: not stop.is_set(), shown)
+    with existing_log(settings) as database, archive_lock(settings, database), _shown() as shown:
+        archiver = archiver_of(settings, database, to, lambda: not stop.is_set(), shown)
         if args.dry_run:
             print(_planned(archiver.plan(before_us), before_us, to))
             return 0
@@ -116,7 +116,7 @@ def _before_us(args: argparse.Namespace, settings: Settings) -> int:
 
 
 @contextlib.contextmanager
-def _log(settings: Settings) -> Iterator[Database]:
+def existing_log(settings: Settings) -> Iterator[Database]:
     database = Database(settings.store_url)
     file = database.kind.file
     if file is not None and not file.exists():
@@ -126,20 +126,22 @@ def _log(settings: Settings) -> Iterator[Database]:
 
 
 @contextlib.contextmanager
-def _lock(settings: Settings, database: Database) -> Iterator[None]:
+def archive_lock(settings: Settings, database: Database) -> Iterator[None]:
+    """The lock of those who change the archive, held within the block. Raises `Contradiction` where another has it."""
     with kinds.monitor_lock(settings.data_dir, database.kind, kinds.ARCHIVE) as lock:
         if not lock.acquire():
-            raise Contradiction("this log is being archived already: wait for that run to end")
+            raise Contradiction("this log is being archived already, or erased from: wait for that run to end")
         yield
 
 
-def _archiver(
+def archiver_of(
     settings: Settings,
     database: Database,
     to: str,
     going_on: Callable[[], bool],
     progress: Callable[[str, int], None],
 ) -> Archiver:
+    """The archiver of the store, to the place `to`. Raises `InvalidRequest` and `ArchiveUnavailable`."""
     from app.store.archive.archiver import Archiver
     from app.store.archive.cursors import cursors
     from app.store.archive.log import ArchivableLog

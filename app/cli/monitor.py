@@ -25,6 +25,7 @@ _WHY_OUTDATED = (
     "answers not at the configured weights no longer count in the check of the label rate (CHANGELOG.md)"
 )
 _WHY_CORRECTED = "outcomes were corrected, and the evidence now counts their last values from the start"
+_WHY_ERASED = "{:,} rows were erased since, which the state before may have counted (docs/erasing.md)"
 _WHY = "the state before may have been written by another release of bakeoff, or was damaged"
 _EQUALITY = {True: "equal to the last bit", False: "DIFFERENT", None: "there was none before"}
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the monitor until SIGTERM or SIGINT, which it obeys between two ticks; or once, or a rebuild.
 
     Exit status 1 where a rebuild differs from the state that was there, unless another release had written that
-    or outcomes were corrected.
+    or outcomes were corrected or erased.
     """
     settings = Settings.from_environ()
     configure(settings)
@@ -72,6 +73,7 @@ def _show_rebuilt(done: Rebuilt, *, as_json: bool) -> int:
                 "equal": equal,
                 "was_outdated": done.was_outdated,
                 "corrections": done.corrections,
+                "erased": done.erased,
                 "states_equal": done.states_equal,
                 **_compared(done),
             }
@@ -80,11 +82,15 @@ def _show_rebuilt(done: Rebuilt, *, as_json: bool) -> int:
         print("\n".join(_rebuilt_lines(done)))
     if equal:
         return 0
-    expected = done.was_outdated or done.corrections > 0
-    why = _WHY_OUTDATED if done.was_outdated else _WHY_CORRECTED if expected else _WHY
-    kind = "note" if expected else "error"
-    print(f"{kind}: the rebuilt state, now in force, differs from the one before: {why}", file=sys.stderr)
-    return 0 if expected else 1
+    reasons = (
+        (done.was_outdated, _WHY_OUTDATED),
+        (done.corrections > 0, _WHY_CORRECTED),
+        (done.erased > 0, _WHY_ERASED.format(done.erased)),
+    )
+    why = "; ".join(reason for holds, reason in reasons if holds)
+    kind = "note" if why else "error"
+    print(f"{kind}: the rebuilt state, now in force, differs from the one before: {why or _WHY}", file=sys.stderr)
+    return 0 if why else 1
 
 
 def _compared(done: Rebuilt) -> dict[str, Any]:

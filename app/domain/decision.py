@@ -16,6 +16,7 @@ MONITOR = "monitor"
 RAMP, WEIGHTS = "ramp", "weights"
 RETIRE, RESTORE = "retire", "restore"
 CORRECT = "correct"
+ERASE = "erase"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -36,12 +37,13 @@ class ProbeResult(msgspec.Struct, frozen=True):
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the audit log, for one decision. `seq` numbers the entries.
 
-    An entry never changes, except that `checked` is added after a roll-back. `action` is `promote`, `rollback`, `keep`
-    or `configure`; the monitor also writes `ramp` and `weights` (of the policy thompson), and `bakeoff retire` writes
-    `retire` and `restore`; `correct` is a call that replaced outcomes, with old and new values as changes. `version` is
-    the champion afterwards, or the version that is ramped, retired or restored. `experiment_id` is the experiment that
-    was decided, `epoch` the config revision that the decision created. `actor` is a name that the caller gave, or
-    `monitor` for automatic decisions. `evidence` is the report at that moment, None if there was none.
+    An entry never changes, except that `checked` is added after a roll-back, and that outcomes of an erased person are
+    taken out. `action` is `promote`, `rollback`, `keep` or `configure`; the monitor also writes `ramp` and `weights`
+    (of the policy thompson), and `bakeoff retire` writes `retire` and `restore`; `correct` is a call that replaced
+    outcomes, with old and new values as changes, and `erase` that of `bakeoff erase`. `version` is the champion
+    afterwards, or the version that is ramped, retired or restored. `experiment_id` is the experiment that was decided,
+    `epoch` the config revision that the decision created. `actor` is a name that the caller gave, or `monitor` for
+    automatic decisions. `evidence` is the report at that moment, None if there was none.
     """
 
     seq: int

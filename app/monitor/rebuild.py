@@ -67,7 +67,8 @@ class Compared(msgspec.Struct, frozen=True):
 class Rebuilt(msgspec.Struct, frozen=True):
     """The result of a rebuild: rows processed, every comparison, and whether each projection's states are equal to
     the last bit (None where there was no state before). `was_outdated`: another release wrote the experiments' state.
-    `corrections`: outcomes that were corrected, whose last values the rebuilt evidence counts.
+    `corrections`: outcomes that were corrected, whose last values the rebuilt evidence counts. `erased`: rows that were
+    erased since the rebuild before, which the state before may have counted.
     """
 
     rows: int
@@ -75,6 +76,7 @@ class Rebuilt(msgspec.Struct, frozen=True):
     states_equal: Mapping[str, bool | None]
     was_outdated: bool = False
     corrections: int = 0
+    erased: int = 0
 
 
 class RebuildStopped(Exception):

@@ -35,7 +35,7 @@ class DistinctRows(msgspec.Struct, frozen=True):
 
     def add(self, row: int, gain: float) -> DistinctRows:
         """The rows after a vote of the row with the 64-bit hash `row`: a win above 0, a loss below, else neither."""
-        win, loss, key = int(gain > 0), int(gain < 0), _scrambled(row)
+        win, loss, key = int(gain > 0), int(gain < 0), scrambled(row)
         before = self.votes.get(key)
         kept, sampled = self.votes, self.sampled
         if before is not None or len(kept) < _KEPT:
@@ -69,7 +69,7 @@ class DistinctRows(msgspec.Struct, frozen=True):
         return (votes, rows) if rows and are_few else None
 
 
-def _scrambled(row: int) -> int:
+def scrambled(row: int) -> int:
     """The hash with its bits mixed, one to one, so that any 64-bit numbers serve as hashes; the mixer of splitmix64."""
     mixed = row % _ALL_HASHES
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % _ALL_HASHES

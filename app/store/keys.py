@@ -18,11 +18,14 @@ _SECRET_BYTES = 32
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """The keys of one deployment: for signatures of manifests (32 bytes), prediction ids (32), user hashes (16)."""
+    """The keys of one deployment: for signatures of manifests (32 bytes), prediction ids (32), user hashes (16), and
+    hashes of what was erased (16).
+    """
 
     registry: bytes
     predictions: bytes
     salt: bytes
+    erased: bytes
 
     def __repr__(self) -> str:
         return "Keys(…)"  # a key must never reach a log or a traceback
@@ -44,7 +47,12 @@ def load_or_create(data_dir: Path) -> Keys:
     if secret is None:
         raise SettingError("DATA_DIR", f"the key file {path} was removed while it was being made: start again")
     # The purposes must never change, `shelf` included: other ones would give other keys.
-    return Keys(registry=_derived(secret, b"shelf", 32), predictions=_derived(secret, b"ids", 32), salt=_salt(secret))
+    return Keys(
+        registry=_derived(secret, b"shelf", 32),
+        predictions=_derived(secret, b"ids", 32),
+        salt=_salt(secret),
+        erased=_derived(secret, b"erased", 16),
+    )
 
 
 def _read(path: Path) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -171,6 +171,13 @@ class Kind(Protocol):
         """Write the store as it is at one moment to the SQLite file `copy`; False where there is no store yet.
 
         Others go on writing meanwhile. Raises `StoreUnavailable`.
+        """
+        ...
+
+    def scrub(self, _texts: Collection[str], /) -> str | None:
+        """Make what was deleted unreadable; what is left to do for that, None for nothing.
+
+        `_texts` are some of those that must be gone. Others go on meanwhile. Raises `StoreUnavailable`.
         """
         ...
 

@@ -63,10 +63,14 @@ class MetricStates:
     def __init__(self, database: Database, now_us: Callable[[], int]) -> None:
         self._database = database
         self._now_us = now_us
+        # Kept, because a space knows what was erased since its cursor was read.
+        self._spaces: dict[int, MetricSpace] = {}
 
     def space(self, number: int) -> MetricSpace:
         """The space with that number."""
-        return MetricSpace(self._database, self._now_us, number)
+        if number not in self._spaces:
+            self._spaces[number] = MetricSpace(self._database, self._now_us, number)
+        return self._spaces[number]
 
     def register(self) -> str | None:
         """The register as it was put last; None before the first."""

@@ -18,13 +18,15 @@ from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
 from app.domain.decision import CORRECT, Change
+from app.domain.erasure import Tombstones
 from app.domain.outcome import Outcome
-from app.errors import ArchiveUnavailable, BakeoffError, Contradiction, StoreUnavailable
+from app.errors import ArchiveUnavailable, BakeoffError, Contradiction, StoreUnavailable, UnknownPrediction
 from app.files import lock_if_possible
 from app.services.recording.feedback import Receipt
 from app.store.archive.marks import last_mark
 from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
+from app.store.erasures import erased_among
 from app.store.kinds import DURABLE
 from app.store.statements import statements
 
@@ -56,7 +58,8 @@ class FeedbackLog:
     """Appends to `feedback` and `corrections`; `now_us` is the clock (µs since 1970, UTC).
 
     The processes of a host exclude each other by the file `lock_file` where the store does not serve them in order.
-    `archive` reads what is archived; without it, the archive is where the log says that it was written.
+    `archive` reads what is archived; without it, the archive is where the log says that it was written. Outcomes of
+    predictions that were erased, which `tombstones` tell, are refused.
     """
 
     def __init__(
@@ -65,8 +68,10 @@ class FeedbackLog:
         now_us: Callable[[], int],
         lock_file: Path | None = None,
         archive: ArchivedLog | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
         self._database = database
+        self._tombstones = tombstones
         self._archive = archive or ArchivedLog()
         self._now_us = now_us
         # SQLite's own wait sleeps ever longer between its tries, so that beside a busy writer another one misses most
@@ -74,7 +79,9 @@ class FeedbackLog:
         self._lock_file = None if database.kind.is_fair else lock_file
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
-        """For each submission its receipt, or the `Contradiction` for which none of it was accepted; durable on return.
+        """For each submission its receipt, or the error for which none of it was accepted; durable on return.
+
+        That is `Contradiction`, or `UnknownPrediction` for a prediction that was erased.
 
         Raises `StoreUnavailable`, also where outcomes of that age are archived and cannot be read: then nothing was
         accepted.
@@ -99,7 +106,9 @@ class FeedbackLog:
     ) -> list[Receipt | BakeoffError]:
         known = _known(connection, submissions, archived)
         new = _New([], [])
-        results = [_settle(outcomes, known, new) for outcomes in submissions]
+        every = [outcome for outcomes in submissions for outcome in outcomes]
+        erased = erased_among(connection, every, self._tombstones) if self._tombstones else set()
+        results = [_refused(outcomes, erased) or _settle(outcomes, known, new) for outcomes in submissions]
         if new.outcomes or new.corrections:
             at_us, seen = self._now_us(), _number(connection, "predictions_seen")
             if new.outcomes:
@@ -241,6 +250,15 @@ def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]], arc
         own = {"ids": msgspec.json.encode(sorted({prediction_id for prediction_id, _ in archived})).decode()}
         known |= {(row.prediction_id, row.kind): row.outcome for row in connection.execute(query, own)}
     return known
+
+
+def _refused(outcomes: Sequence[Outcome], erased: Collection[str]) -> UnknownPrediction | None:
+    """Why a submission is refused that has an outcome of an erased prediction."""
+    found = next((outcome for outcome in outcomes if outcome.prediction_id in erased), None)
+    if found is None:
+        return None
+    error = UnknownPrediction("this prediction was erased: no outcome of it is accepted", field="prediction_id")
+    return error if outcomes[-1].item == 0 else error.within("item", found.item)
 
 
 def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | BakeoffError:

@@ -13,7 +13,8 @@ from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 from app.store.disagreements import put_disagreements
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
-from app.store.statements import CURSOR, REBUILD, REPORTS, SIDE, statements
+from app.store.logged import mark
+from app.store.statements import CURSOR, ERASED, REBUILD, REPORTS, SIDE, statements
 from app.store.unit_rows import unit_body, unit_of, window_of, window_row
 
 # Rows of units or windows that are deleted in one transaction: some tens of milliseconds under the write lock.
@@ -34,10 +35,13 @@ class ProjectionStore:
         self._database = database
         self._now_us = now_us
         self._space = space
+        # By projection, the mark of erasures when its cursor was read.
+        self._erased: dict[str, int | None] = {}
 
     def cursor(self, projection: str) -> Cursor:
         """How much of the log a projection has processed; the start where it has not begun."""
         with self._database.begin(READING) as connection:
+            self._erased[projection] = mark(connection, ERASED)
             return _cursor(connection, self._space + projection)
 
     def states(self, names: Iterable[str]) -> dict[str, str]:
@@ -79,11 +83,16 @@ class ProjectionStore:
             return bool(_execute(connection, "any_window", **_numbers_of(self._side(connection))))
 
     def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
-        """Write `changes` and move the cursor from `before` to `after`; False, and no change, if it is elsewhere."""
+        """Write `changes` and move the cursor from `before` to `after`; False, and no change, if it is elsewhere.
+
+        False also where something was erased since the cursor was read: `changes` may be of rows that are gone.
+        """
         place = {**msgspec.structs.asdict(after), "at_us": self._now_us()}
         with self._database.begin(MONITORING) as connection:
             # Compared under the write lock: a rebuild may have replaced the state since `before` was read.
             if _cursor(connection, self._space + projection) != before:
+                return False
+            if self._erased.get(projection, erased := mark(connection, ERASED)) != erased:
                 return False
             for name, body in {"": changes.cursor_body, **changes.states}.items():
                 full = f"{self._space}{projection}/{name}" if name else self._space + projection

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import sqlite3
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from app.store.statements import HEARTBEAT
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
 _PROGRAM_ERRORS = (IntegrityError, ProgrammingError, InterfaceError)
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the log is cut to this after a checkpoint; without it, it keeps its greatest size
+_CHECKPOINT_S = 10.0
 _CHECKPOINT_PAGES = "checkpoint_pages"
 
 
@@ -66,6 +69,36 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
             )
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error
+
+
+def scrub(path: Path, texts: Collection[str], within_s: float = _CHECKPOINT_S) -> str | None:
+    """Empty the write-ahead log, and look for the texts in the file; what is left to do, None for nothing.
+
+    Raises `StoreUnavailable`.
+    """
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as connection:
+            deadline = time.monotonic() + within_s
+            while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    return (
+                        f"{path}-wal still has old pages, because others read all the time: it is emptied when the "
+                        "last process that uses the store ends."
+                    )
+                time.sleep(0.05)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path} cannot be used: {error}") from error
+    if not any(_has(path, text.encode("utf-8", "surrogatepass")) for text in texts):
+        return None
+    return (
+        f"{path} still has some of it in unused parts, which an earlier release did not overwrite: stop API and "
+        f"monitor once, and run python -c \"import sqlite3; sqlite3.connect('{path}').execute('VACUUM')\""
+    )
+
+
+def _has(path: Path, text: bytes) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(text) >= 0
 
 
 def _checked(connection: sqlite3.Connection, within_s: float) -> tuple[str | None, bool]:
@@ -155,6 +188,8 @@ class SQLite:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if access.durable else 'NORMAL'}")
             connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+            # What is deleted is overwritten, so that an erased person is not found in unused parts of the file.
+            connection.execute("PRAGMA secure_delete = ON")
             if self._checkpoint_pages is not None:
                 connection.execute(f"PRAGMA wal_autocheckpoint = {self._checkpoint_pages}")
 
@@ -176,6 +211,10 @@ class SQLite:
     def examine(self, within_s: float) -> StoreFacts | None:
         """The condition of the file, with SQLite's own check for up to `within_s` seconds."""
         return examine(self.file, within_s)
+
+    def scrub(self, texts: Collection[str]) -> str | None:
+        """Empty the write-ahead log; deleted rows are overwritten already."""
+        return scrub(self.file, texts)
 
     def snapshot(self, copy: Path) -> bool:
         """Copy the store by SQLite's backup interface."""

@@ -40,7 +40,12 @@ def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int
 
 def user_identity(row: PredictionRow) -> int:
     """The unit that stands for a row's user."""
-    return _hash(b"u", row.user_hash.to_bytes(8, "big"))
+    return user_unit(row.user_hash)
+
+
+def user_unit(user_hash: int) -> int:
+    """The unit that stands for the user with this hash."""
+    return _hash(b"u", user_hash.to_bytes(8, "big"))
 
 
 def key_identity(row: PredictionRow) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ class ArchivedFile(msgspec.Struct, frozen=True):
 
     Its rows are in the order of their seqs, from `first_seq` to `last_seq`; those between that it lacks are of another
     day. `first_us` and `last_us` are the earliest and the latest time (µs since 1970), `first_id` and `last_id` the
-    least and the greatest prediction id.
+    least and the greatest prediction id. `erased` rows were taken out since the file was first written, in `revision`
+    steps, each of which replaced the file.
     """
 
     name: str
@@ -36,6 +37,8 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     bytes: int
     sha256: str
     schema: int = 1
+    erased: int = 0
+    revision: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ def written(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
 
 
-def file_name(kind: FileKind, day: str, first_seq: int, last_seq: int) -> str:
+def file_name(kind: FileKind, day: str, first_seq: int, last_seq: int, revision: int = 0) -> str:
     """The name, relative to the archive's root, of a file of that day with seqs of a span."""
-    return f"{kind}/day={day}/{first_seq:012d}-{last_seq:012d}.parquet"
+    again = f"-r{revision}" if revision else ""
+    return f"{kind}/day={day}/{first_seq:012d}-{last_seq:012d}{again}.parquet"

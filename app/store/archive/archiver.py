@@ -7,9 +7,9 @@ What a mark covers and the tables still have is removed.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ from app.store.archive.reader import ArchiveReader
 from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes, sum_of
 
 _SEQS_PER_STEP = 200_000
+DRAFTS = ".archive-"
 
 
 class ArchivingStopped(BakeoffError):
@@ -100,15 +101,13 @@ class Archiver:
 
         Raises `StoreUnavailable`, `ArchiveUnavailable`, and `ArchivingStopped` where it was told to stop.
         """
-        manifest = self._recovered()
+        manifest = self.recover()
         done = Archived()
-        for number in count():
+        while True:
             plan = self.plan(before_us)
             span = self._step(plan.span)
             if not len(span):
                 return msgspec.structs.replace(done, limited_by=plan.limited_by)
-            if number == 0:
-                self._delete_unlisted(manifest)
             before = len(manifest.files)
             manifest = self._archive(span, manifest)
             new = manifest.files[before:]
@@ -118,7 +117,14 @@ class Archiver:
                 done.files + len(new),
                 done.bytes + sum(file.bytes for file in new),
             )
-        raise AssertionError
+
+    def recover(self) -> Manifest:
+        """Finish what a former run left undone, and delete its remains; the manifest after that."""
+        manifest = self._recovered()
+        for folder in self._scratch.glob(f"{DRAFTS}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._delete_unlisted(manifest)
+        return manifest
 
     def _reach(self) -> Reach:
         ends = self._log.ends()
@@ -131,7 +137,7 @@ class Archiver:
         return span if ahead is None else Span(span.predictions, (span.outcomes[0], ahead - 1))
 
     def _archive(self, span: Span, before: Manifest) -> Manifest:
-        with tempfile.TemporaryDirectory(prefix=".archive-", dir=self._scratch) as folder:
+        with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder:
             drafts, digests = self._writer.write(
                 span, self._ends(), Path(folder), lambda seqs: self._step_done("writing", seqs)
             )

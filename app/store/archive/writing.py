@@ -45,10 +45,7 @@ class _DayFile:
         self._group = max(100, min(_ROWS_PER_GROUP, _CELLS_PER_GROUP // len(schema)))
         facts = {"bakeoff.archive_schema": str(ARCHIVE_SCHEMA), "bakeoff.day": self._day}
         self._schema = schema.with_metadata(facts)
-        # Statistics of ids and seqs are how single rows are found again; a dictionary of ids would only take room.
-        self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", use_dictionary=_repeating(schema), write_statistics=True
-        )
+        self._writer = parquet_writer(path, self._schema)
         self._waiting: list[pa.Table] = []
         self._rows = self._written = 0
         # The least and the greatest value of each addition.
@@ -220,6 +217,12 @@ def sum_of(file: object) -> tuple[int, str]:
             size += len(piece)
             digest.update(piece)
     return size, digest.hexdigest()
+
+
+def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Writes a file of the archive."""
+    # Statistics of ids and seqs are how single rows are found again; a dictionary of ids would only take room.
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=_repeating(schema), write_statistics=True)
 
 
 def _repeating(schema: pa.Schema) -> list[str]:

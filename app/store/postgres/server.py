@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ _LOCK_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS})"
 # Permission denied, or the tables are missing because another database took this one's place: the server's operator
 # mends these, and the program goes on trying until then.
 _OF_THE_SERVER = {"42501", "42P01", "3F000"}
+# Tables from which an erasure deletes, or in which it replaces something.
+_VACUUM = (
+    "VACUUM predictions, log, feedback, corrections, disagreements, decisions, monitor_state, monitor_users, "
+    "monitor_units, monitor_windows"
+)
 _DEFAULTS = {
     "connect_timeout": "2",  # s; the least that libpq knows
     "tcp_user_timeout": "5000",  # ms
@@ -175,6 +181,20 @@ class PostgreSQL:
     def snapshot(self, copy: Path) -> bool:
         """Copy all tables in one transaction."""
         return transfer.copy_out(self.engine(COPYING), copy)
+
+    def scrub(self, _texts: Collection[str]) -> str:
+        """Free the room of deleted rows, so that others take it."""
+        try:
+            with contextlib.closing(
+                connect(REBUILDING.answer_s, autocommit=True, **self.parameters(REBUILDING))
+            ) as own:
+                own.execute(_VACUUM)
+        except psycopg.Error as error:
+            raise unavailable("the room of deleted rows cannot be freed", error) from error
+        return (
+            "PostgreSQL has freed the room of the erased rows, and overwrites it when it is used again. VACUUM FULL "
+            "does so at once, while the service is stopped. Its archived write-ahead log has them as long as you keep that."
+        )
 
     def lock(self, name: str) -> SessionLock:
         """An advisory lock, held by a session of its own."""

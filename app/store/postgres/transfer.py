@@ -21,6 +21,8 @@ _ROWS_AT_ONCE = 2000
 LOG = "log"
 # Tables to which migrations add rows.
 _FILLED = {"schema_version", "log_marks"}
+# Tables besides that of predictions whose last rows may have been erased.
+_ERASABLE = {"feedback", "corrections"}
 _FAILURES = (SQLAlchemyError, psycopg.Error, sqlite3.Error)
 
 
@@ -123,11 +125,15 @@ def _continue_sequences(source: sqlite3.Connection, target: Connection) -> None:
 
 
 def _keep_sequences(source: Connection, target: Connection) -> None:
-    """Set SQLite's sequence of predictions to where the server's was: its last rows may be gone."""
-    last = last_number(source)
-    if last:
-        target.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'predictions'")
-        target.exec_driver_sql(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('predictions', {last})")  # noqa: S608 # nosec B608 - a number
+    """Set SQLite's sequences to where the server's were: the last rows may be gone."""
+    last = {"predictions": last_number(source)}
+    for table in _ERASABLE & set(inspect(source).get_table_names()):
+        found = f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {table}_seq_seq"  # noqa: S608 # nosec B608 - our own names
+        last[table] = int(source.exec_driver_sql(found).scalar_one())
+    for table, number in last.items():
+        if number:
+            target.exec_driver_sql(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608 # nosec B608 - our own names
+            target.exec_driver_sql(f"INSERT INTO sqlite_sequence (name, seq) VALUES ('{table}', {number})")  # noqa: S608 # nosec B608 - our own names
 
 
 def _tables() -> set[str]:

@@ -62,7 +62,7 @@ SELECT epoch, experiment_id FROM config WHERE epoch IN (SELECT $numbers(:epochs)
 SELECT $last_prediction
 
 -- name: outcomes_seen
-SELECT COALESCE(max(seq), 0) FROM feedback
+SELECT $last_outcome
 
 -- name: heartbeats_seen
 SELECT COALESCE(max(seq), 0) FROM heartbeats

@@ -33,7 +33,7 @@ SELECT COALESCE(max(seq), 0) FROM corrections
 
 -- name: append_heartbeat
 INSERT INTO heartbeats (at_us, predictions_seen, outcomes_seen)
-VALUES (:at_us, $last_prediction, (SELECT COALESCE(max(seq), 0) FROM feedback))
+VALUES (:at_us, $last_prediction, $last_outcome)
 
 -- name: newest_event
 SELECT COALESCE(max(at_us), 0) FROM (
