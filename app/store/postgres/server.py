@@ -193,7 +193,7 @@ class PostgreSQL:
             raise unavailable("the room of deleted rows cannot be freed", error) from error
         return (
             "PostgreSQL has freed the room of the erased rows, and overwrites it when it is used again. VACUUM FULL "
-            "does so at once, while the service is stopped. Its archived write-ahead log has them as long as you keep that."
+            "does so at once, while the service is stopped. Its archived write-ahead log still has them."
         )
 
     def lock(self, name: str) -> SessionLock:
