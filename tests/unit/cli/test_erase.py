@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from app.cli import main
+from app.cli.erase import LITESTREAM_KEEPS
 from app.domain.erasure import Tombstones
 from app.domain.log_event import in_order
 from app.domain.outcome import Outcome
@@ -274,3 +276,8 @@ def test_archiving_goes_on_after_an_erasure(log):
 def test_whose_rows_must_be_said(log, capsys, words):
     assert erase(*words) == 1
     assert "say whose rows" in capsys.readouterr().err
+
+
+def test_litestream_keeps_what_is_said():
+    configuration = (Path(__file__).parents[3] / "docker" / "litestream.yml").read_text()
+    assert f"retention: {LITESTREAM_KEEPS.total_seconds() / 3600:.0f}h" in configuration
