@@ -18,9 +18,9 @@ import numpy as np
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor, in_order
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
-from app.services.ports import LoggedPrediction
 from app.store.archive.archiver import Archiver
 from app.store.archive.log import ArchivableLog
 from app.store.archive.places import place_of

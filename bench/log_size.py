@@ -21,9 +21,9 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from app.domain.log_event import Cursor
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact, Signer
-from app.services.ports import LoggedPrediction
 from app.store.engine import Database
 from app.store.event_log import EventLog
 from app.store.kinds import DURABLE, READING

@@ -28,6 +28,10 @@ class Outputs(msgspec.Struct, frozen=True):
     probabilities: np.ndarray | None = None
     values: np.ndarray | None = None
 
+    def at(self, places: slice | np.ndarray) -> Outputs:
+        """The answers to some of the rows."""
+        return Outputs(*(None if each is None else each[places] for each in msgspec.structs.astuple(self)))
+
 
 class Failure(msgspec.Struct, frozen=True):
     """A version that could not answer, with the reason: the type of its error, or `CIRCUIT_OPEN`."""

@@ -8,8 +8,9 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from app.domain.columns import LoggedLayout, union_of
+from app.domain.columns import union_of
 from app.domain.contract import FeatureContract
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.prediction import Exposure, Outputs
 from app.domain.rows import RowParser
 
@@ -100,37 +101,9 @@ class KeyLookup(Protocol):
 
 
 class ExposureLog(Protocol):
-    """The store's side of recording. Raises `StoreUnavailable`. A repeated id is ignored, so a retry is safe."""
+    """The store's side of recording. Raises `StoreUnavailable`. A repeated id is ignored, so a retry is safe.
 
-    def append(self, rows: Sequence[LoggedPrediction]) -> None: ...
-
-
-# Its features and answers are JSON already: the store writes them as they are, and only readers decode them.
-class LoggedPrediction(msgspec.Struct, frozen=True):
-    """One row of the `predictions` log. `features` and `answers` are JSON texts.
-
-    `features` is an array in the order of `layout`, or where that is None, of the contract of `version`. `lacking` is a
-    JSON array of the versions that took no part, because the request lacks a column that they read; None where all
-    could. `answers` maps each version that answered (serving and
-    shadow) to `{"c": class id, "p": [probabilities]}` or `{"v": number}`. `own_key` is the caller's key for the row.
-    `failed` is a JSON array of the versions that were asked and gave no answer; None where all did.
+    The rows may be a `LoggedBatch`: a store that keeps numbers takes its columns, and no row of it is made.
     """
 
-    prediction_id: str
-    served_at_us: int
-    request_id: str
-    epoch: int
-    version: str
-    chosen: str
-    assignment: str
-    propensity: float | None
-    counts: bool
-    synthetic: bool
-    user_hash: int
-    features: str
-    answers: str
-    latency_us: int
-    own_key: str | None = None
-    failed: str | None = None
-    layout: LoggedLayout | None = None
-    lacking: str | None = None
+    def append(self, rows: Sequence[LoggedPrediction]) -> None: ...

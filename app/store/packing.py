@@ -27,13 +27,13 @@ from app.store.forms import Form, StoredRow
 KEY_LENGTH, TIME_LENGTH = 14, 7
 # Requests whose ids the API made are found by the time in them: a request is answered within this time.
 REQUEST_US = 60_000_000
-_KEY, _MARKS, _USER, _ANSWER, _TAG = slice(14), slice(14, 22), slice(22, 28), slice(28, 36), slice(36, 48)
-_REST = slice(14, 48)
+KEY, MARKS, USER, ANSWER, TAG = slice(14), slice(14, 22), slice(22, 28), slice(28, 36), slice(36, 48)
+REST = slice(14, 48)
 REQUEST_BYTES = 16
 _MADE = re.compile("[0-9a-f]{32}")
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME_DIGITS = 14
-_LATENCY_END, _USER_END, _CLASS_END = 2**32, 2**48, 2**15
+LATENCY_END, USER_END, CLASS_END = 2**32, 2**48, 2**15
 _WHOLE_TYPES = (("<i2", 2**15), ("<i4", 2**31))
 _MOST_DIGITS = 4
 NUMBER, NO_SHARES = -1, 0
@@ -87,7 +87,7 @@ class Packer:
             type(features) is not list
             or type(answers) is not dict
             or int.from_bytes(raw[:TIME_LENGTH]) != row.served_at_us
-            or not (0 <= row.latency_us < _LATENCY_END and 0 <= row.user_hash < _USER_END)
+            or not (0 <= row.latency_us < LATENCY_END and 0 <= row.user_hash < USER_END)
         ):
             return None
         texts, given = self._text_columns(row, features), _answers_of(answers)
@@ -104,9 +104,9 @@ class Packer:
             row.layout,
             row.failed,
             row.lacking,
-            raw[_MARKS].hex() if _is_plain(row, raw, answers) else "",
+            raw[MARKS].hex() if _is_plain(row, raw, answers) else "",
             row.user_hash != 0,
-            "hex" if _MADE.fullmatch(row.request_id) else "uuid" if _UUID.fullmatch(row.request_id) else "text",
+            kind_of_request(row.request_id),
             len(features),
             texts,
             "",
@@ -152,6 +152,11 @@ def made_at_us(request_id: str) -> int | None:
     return int(request_id[:_TIME_DIGITS], 16) if _MADE.fullmatch(request_id) else None
 
 
+def kind_of_request(request_id: str) -> str:
+    """How the id is written, as a form says it."""
+    return "hex" if _MADE.fullmatch(request_id) else "uuid" if _UUID.fullmatch(request_id) else "text"
+
+
 def request_bytes(request_id: str) -> bytes:
     """The 16 bytes of an id of 32 hexadecimal digits or a UUID."""
     return bytes.fromhex(request_id.replace("-", ""))
@@ -161,9 +166,9 @@ def _is_plain(row: StoredRow, raw: bytes, answers: Mapping[str, Any]) -> bool:
     """Whether the id says nothing but what the form, the user and the answer of the version say."""
     own = answers.get(row.version, {})
     served = own.get("v", own.get("c"))
-    if served is None or raw[_USER] != row.user_hash.to_bytes(6, "big"):
+    if served is None or raw[USER] != row.user_hash.to_bytes(6, "big"):
         return False
-    return raw[_ANSWER] == struct.pack(">d", served)
+    return raw[ANSWER] == struct.pack(">d", served)
 
 
 def _answers_of(answers: Mapping[str, Any]) -> tuple[tuple[str, str, int], ...] | None:
@@ -182,7 +187,7 @@ def _kind_of(answer: Any) -> int | None:
     names = tuple(answer)
     if names == ("v",):
         return NUMBER if type(answer["v"]) is float else None
-    if names not in (("c",), ("c", "p")) or type(answer["c"]) is not int or not 0 <= answer["c"] < _CLASS_END:
+    if names not in (("c",), ("c", "p")) or type(answer["c"]) is not int or not 0 <= answer["c"] < CLASS_END:
         return None
     shares = answer.get("p")
     if shares is None:
@@ -203,8 +208,8 @@ def _packed(
     texts = frozenset(form.texts)
     cells = [features[place] for place in places]
     numeric = [[value for at, value in enumerate(row) if at not in texts] for row in cells] if texts else cells
-    numbers, digits, columns = _narrowed(np.array(numeric, np.float64).reshape(len(rows), -1))
-    parts: list[Bytes] = [ids[:, _TAG if form.marks else _REST]]
+    numbers, digits, columns = narrowed(np.array(numeric, np.float64).reshape(len(rows), -1))
+    parts: list[Bytes] = [ids[:, TAG if form.marks else REST]]
     if is_short:
         raw = b"".join([request_bytes(row.request_id) for row in rows])
         parts.insert(0, np.frombuffer(raw, np.uint8).reshape(-1, REQUEST_BYTES))
@@ -221,7 +226,7 @@ def _packed(
             continue
         name = "v" if kind == NUMBER else "p"
         values = np.array([answer[name] for answer in own], np.float64).reshape(len(own), -1)
-        types.append("<f8" if _as_float32(values) is None else "<f4")
+        types.append("<f8" if as_float32(values) is None else "<f4")
         parts.append(as_bytes(values.astype(types[-1])))
     whole = msgspec.structs.replace(
         form,
@@ -230,14 +235,14 @@ def _packed(
         answers=tuple((name, of, kind) for (name, _, kind), of in zip(form.answers, types, strict=True)),
     )
     fixed = np.concatenate(parts, axis=1)
-    for place, row, own_cells, body, key in zip(places, rows, cells, fixed, ids[:, _KEY], strict=True):
+    for place, row, own_cells, body, key in zip(places, rows, cells, fixed, ids[:, KEY], strict=True):
         rest = [own_cells[at] for at in form.texts] + ([] if is_short else [row.request_id])
         behind = msgspec.json.encode(rest) if rest else b""
         found_by = request_key(row.request_id, row.served_at_us)
         yield PackedRow(place, whole, key.tobytes(), found_by, body.tobytes() + behind)
 
 
-def _narrowed(values: np.ndarray) -> tuple[str, int, np.ndarray]:
+def narrowed(values: np.ndarray) -> tuple[str, int, np.ndarray]:
     """The narrowest type that gives back all of the values, the digits behind the point, and the values in it."""
     # A whole number has no negative zero.
     largest = np.abs(values).max(initial=0)
@@ -250,11 +255,11 @@ def _narrowed(values: np.ndarray) -> tuple[str, int, np.ndarray]:
                     if largest * 10**digits < end - 1:
                         return name, digits, whole.astype(name)
                 break
-    narrow = _as_float32(values)
+    narrow = as_float32(values)
     return ("<f8", 0, values.astype("<f8")) if narrow is None else ("<f4", 0, narrow)
 
 
-def _as_float32(values: np.ndarray) -> np.ndarray | None:
+def as_float32(values: np.ndarray) -> np.ndarray | None:
     """The values as float32 where that loses nothing."""
     with np.errstate(over="ignore"):
         narrow = values.astype("<f4")

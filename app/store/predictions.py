@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,13 +15,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
-from app.services.ports import LoggedPrediction
+from app.domain.logged_rows import LoggedBatch, LoggedPrediction
 from app.store.engine import Database
 from app.store.forms import Form, FormWrites, KnownForm, StoredRow
 from app.store.kinds import RECORDING
 from app.store.layouts import LayoutWrites
 from app.store.logged import LoggedRows
 from app.store.packing import PackedRow, Packer
+from app.store.packing_blocks import packed_block
 from app.store.postgres.weeks import Weeks
 from app.store.statements import statements
 from app.store.unpacking import RawRow, unpacked
@@ -29,6 +31,7 @@ _COLUMNS = LoggedPrediction.__struct_fields__
 _LAYOUT = _COLUMNS.index("layout")
 # The columns of a row in the order of `StoredRow`, behind its seq.
 _STORED = [_COLUMNS.index(name) for name in StoredRow._fields[1:]]
+_SEQ = itemgetter(0)
 _PACKED_COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
 # Rows × columns (18, and 7 of a packed row) stay below 999 bound values, the lowest limit of any SQLite build
 # (SQLITE_MAX_VARIABLE_NUMBER before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
@@ -41,6 +44,14 @@ class _Ends(NamedTuple):
     packed: bool
     last: int
     old: bool
+
+
+class _Numbered(NamedTuple):
+    """A packed row with the columns that are no part of packing."""
+
+    seq: int
+    own_key: str | None
+    row: PackedRow
 
 
 class PredictionLog:
@@ -64,16 +75,19 @@ class PredictionLog:
             return
         forms: Mapping[Form, KnownForm] = {}
         with self._database.begin(RECORDING) as connection:
-            layouts = self._layouts.put(connection, (row.layout for row in rows))
+            layouts = self._layouts.put(connection, _layouts(rows))
             ends = _ends(connection)
-            if ends.packed:
+            packed = self._packed.columns(connection, rows, ends) if isinstance(rows, LoggedBatch) else None
+            if packed is not None:
+                _reserve(connection, ends.last + len(packed))
+                forms = self._packed.append_columns(connection, packed)
+            elif ends.packed:
                 numbered = enumerate(_values(rows), start=ends.last + 1)
                 stored = [StoredRow(seq, *[values[at] for at in _STORED]) for seq, values in numbered]
-                if connection.dialect.name == "postgresql":
-                    connection.execute(text(statements("logged")["reserve"]), {"last": stored[-1].seq})
+                _reserve(connection, stored[-1].seq)
                 forms = self._packed.append(connection, stored, among_old=ends.old)
             else:
-                _APPEND[connection.dialect.name](connection, rows)
+                _APPEND[connection.dialect.name](connection, [*rows])
         self._layouts.committed(layouts)
         self._packed.committed(forms)
 
@@ -93,10 +107,10 @@ class PackedWrites:
         `among_old`: whether the log may have them in `predictions`.
         """
         if among_old:
-            known = _known_old(connection, rows)
+            known = _known_old(connection, [row.prediction_id for row in rows])
             rows = [row for row in rows if row.prediction_id not in known]
         packed = self._packer.packed(rows)
-        forms = self._append_packed(connection, rows, packed)
+        forms = self.append_columns(connection, _numbered(rows, packed))
         if len(packed) < len(rows):
             places = {row.place for row in packed}
             self._append_old(connection, [row for place, row in enumerate(rows) if place not in places])
@@ -110,7 +124,7 @@ class PackedWrites:
         packed = [row for row in self._packer.packed(rows) if _comes_back(rows[row.place], row)]
         known = {row.prediction_id for row in self._rows.packed_of_ids(connection, [row.prediction_id for row in rows])}
         packed = [row for row in packed if rows[row.place].prediction_id not in known]
-        forms = self._append_packed(connection, rows, packed)
+        forms = self.append_columns(connection, _numbered(rows, packed))
         gone = {row.place for row in packed}
         seqs = msgspec.json.encode(
             [row.seq for place, row in enumerate(rows) if place in gone or row.prediction_id in known]
@@ -118,15 +132,30 @@ class PackedWrites:
         connection.execute(text(statements("logged", connection.dialect.name)["remove_old"]), {"seqs": seqs})
         return forms
 
-    def _append_packed(
-        self, connection: Connection, rows: Sequence[StoredRow], packed: Sequence[PackedRow]
-    ) -> Mapping[Form, KnownForm]:
-        forms = self._forms.put(connection, {row.form for row in packed})
+    def columns(self, connection: Connection, batch: LoggedBatch, ends: _Ends) -> list[_Numbered] | None:
+        """The rows of the batch, packed and numbered; None where they are to be written one by one, as rows."""
+        if not ends.packed or (ends.old and _known_old(connection, batch.prediction_ids)):
+            return None
+        found: list[_Numbered] = []
+        for block in batch.blocks:
+            packed = packed_block(block)
+            if packed is None:
+                return None
+            first = ends.last + 1 + len(found)
+            keys = block.own_keys
+            found += [_Numbered(first + row.place, keys[row.place], row) for row in packed]
+        return found
+
+    def append_columns(self, connection: Connection, rows: Sequence[_Numbered]) -> Mapping[Form, KnownForm]:
+        """Add packed rows; returns their forms, for `committed`."""
+        forms = self._forms.put(connection, {each.row.form for each in rows})
         if connection.dialect.name == "postgresql":
-            self._weeks.ensure(connection, (row.key for row in packed))
+            self._weeks.ensure(connection, (each.row.key for each in rows))
         # In the order of their numbers: pages of an index that grows at its end are filled up.
-        ordered = sorted(packed, key=lambda row: row.place)
-        values = [_packed_values(rows[row.place], row, forms[row.form]) for row in ordered]
+        values = [
+            (seq, row.key, forms[row.form].version, forms[row.form].id, row.request_key, own_key, row.body)
+            for seq, own_key, row in sorted(rows, key=_SEQ)
+        ]
         _APPEND_PACKED[connection.dialect.name](connection, values)
         return forms
 
@@ -145,14 +174,14 @@ class PackedWrites:
 
 
 def _ends(connection: Connection) -> _Ends:
-    row = connection.execute(text(statements("logged", connection.dialect.name)["ends"])).one()
+    # Not as text(): this is asked in each commit.
+    row = connection.exec_driver_sql(statements("logged", connection.dialect.name)["ends"]).one()
     return _Ends(bool(row.packed), row.last, bool(row.old))
 
 
-def _known_old(connection: Connection, rows: Sequence[StoredRow]) -> set[str]:
+def _known_old(connection: Connection, ids: Sequence[str]) -> set[str]:
     query = text(statements("logged", connection.dialect.name)["known_old"])
-    ids = msgspec.json.encode([row.prediction_id for row in rows]).decode()
-    return set(connection.execute(query, {"ids": ids}).scalars())
+    return set(connection.execute(query, {"ids": msgspec.json.encode(ids).decode()}).scalars())
 
 
 def _comes_back(row: StoredRow, packed: PackedRow) -> bool:
@@ -161,8 +190,18 @@ def _comes_back(row: StoredRow, packed: PackedRow) -> bool:
     return unpacked([given], {1: packed.form}) == [row]
 
 
-def _packed_values(row: StoredRow, packed: PackedRow, form: KnownForm) -> tuple[Any, ...]:
-    return (row.seq, packed.key, form.version, form.id, packed.request_key, row.own_key, packed.body)
+def _numbered(rows: Sequence[StoredRow], packed: Iterable[PackedRow]) -> list[_Numbered]:
+    return [_Numbered(rows[each.place].seq, rows[each.place].own_key, each) for each in packed]
+
+
+def _reserve(connection: Connection, last: int) -> None:
+    """Note on PostgreSQL that numbers up to `last` are given."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(statements("logged")["reserve"]), {"last": last})
+
+
+def _layouts(rows: Sequence[LoggedPrediction]) -> Iterable[LoggedLayout | None]:
+    return rows.layouts if isinstance(rows, LoggedBatch) else (row.layout for row in rows)
 
 
 def _values(rows: Iterable[LoggedPrediction]) -> Iterable[tuple[Any, ...]]:

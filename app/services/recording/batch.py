@@ -15,9 +15,10 @@ from typing import Protocol
 
 import msgspec
 
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.prediction import CIRCUIT_OPEN, Exposure
 from app.services.boundaries import FaultBoundary, attempt
-from app.services.ports import ExposureLog, LoadedModels, LoggedPrediction
+from app.services.ports import ExposureLog, LoadedModels
 from app.services.recording.log_rows import log_rows
 from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
 
@@ -237,7 +238,8 @@ class BatchProcessor:
 
     def _add_rows(self, exposures: Sequence[Exposure]) -> None:
         if exposures:
-            self._retry_buffer.add(self._rows(exposures, self._shadow_models(exposures)))
+            for rows in self._rows(exposures, self._shadow_models(exposures)):
+                self._retry_buffer.add(rows)
         self._shadow_failures.report()
 
     def _shadow_models(self, exposures: Sequence[Exposure]) -> LoadedModels:
@@ -250,8 +252,8 @@ class BatchProcessor:
         self._metrics.shadow_shed(sum(map(len, exposures)))
         return msgspec.structs.replace(loaded_models, compatible=())
 
-    def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[LoggedPrediction]:
-        """The rows to log; an exposure that cannot be encoded is dropped, and the others are kept."""
+    def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[Sequence[LoggedPrediction]]:
+        """The rows to log, in batches; an exposure that cannot be encoded is dropped, and the others are kept."""
         rows = attempt(log_rows, exposures, loaded_models, self._shadow_failed)
         if not isinstance(rows, Exception):
             return rows
@@ -259,7 +261,7 @@ class BatchProcessor:
             _LOG.error("exposure_not_recorded", exc_info=rows)
             self._metrics.dropped(len(exposures[0]))
             return []
-        return [row for exposure in exposures for row in self._rows([exposure], loaded_models)]
+        return [rows for exposure in exposures for rows in self._rows([exposure], loaded_models)]
 
     def _shadow_failed(self, version: str, error: Exception) -> None:
         self._shadow_failures.add(version, f"{type(error).__name__}: {error}")

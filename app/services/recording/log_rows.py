@@ -10,17 +10,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, pairwise
 
-import msgspec
 import numpy as np
 
-from app.domain.columns import Reading
 from app.domain.layouts import Layout
+from app.domain.logged_rows import AnswersPart, LoggedBatch, LoggedPrediction, RowBlock
 from app.domain.prediction import CIRCUIT_OPEN, Exposure, Outputs
 from app.services.boundaries import attempt
-from app.services.ports import LoadedModels, LoadedVersion, LoggedPrediction
+from app.services.ports import LoadedModels, LoadedVersion
 
-# What the log keeps of one answer: {"c": class id, "p": [probabilities]} or {"v": number}.
-Answer = Mapping[str, object]
 OnFailure = Callable[[str, Exception], None]
 # By row, the versions that were asked and gave no answer. Empty nearly always: rows that all answered are absent.
 Failed = dict[int, list[str]]
@@ -33,49 +30,86 @@ class NotFinite(ValueError):
     """A version answered with NaN or infinity."""
 
 
-def answers_of(
-    exposures: Sequence[Exposure], version: str, loaded_models: LoadedModels, on_failure: OnFailure
-) -> tuple[list[dict[str, Answer]], Failed]:
-    """Each row's answers by version: that of `version`, which served all of `exposures`, and those of the others.
+def log_rows(
+    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
+) -> list[Sequence[LoggedPrediction]]:
+    """A row of the log for each prediction, with the answers of all versions that can read it; a batch for each layout.
 
-    All exposures have the same layout. Other versions are asked if they have all of their columns in it.
-    Also the versions that failed: when they were to serve, or here, in shadow. A version that raised when it was to
-    serve is not asked again; one that was not asked then, because its circuit breaker was open, is asked here.
-    `on_failure` is called once for each exposure with rows that a version could not answer here.
+    A missing value (NaN) is null in the log. Raises `ValueError` for outputs that are not those of the rows, and the
+    encoder's errors for a value that JSON cannot express.
+    """
+    by_layout: dict[Layout, list[Exposure]] = {}
+    for exposure in exposures:
+        by_layout.setdefault(exposure.layout, []).append(exposure)
+    blocks = [_block(group, loaded_models, on_failure) for group in by_layout.values()]
+    # Texts are made here for whatever is not an array of numbers: if they cannot be, the store never sees the row.
+    return [LoggedBatch([block]) if _is_of_numbers(block) else block.rows() for block in blocks]
+
+
+def _is_of_numbers(block: RowBlock) -> bool:
+    return _is_float(block.features) and all(
+        (part.outputs.class_ids is None or part.outputs.class_ids.dtype.kind in "iu")
+        and _is_float(part.outputs.probabilities)
+        and _is_float(part.outputs.values)
+        for parts in block.answers.values()
+        for part in parts
+    )
+
+
+def _is_float(values: np.ndarray | None) -> bool:
+    return values is None or (values.dtype.kind == "f" and values.dtype.itemsize <= 8)
+
+
+def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure) -> RowBlock:
+    """The rows of one layout, with the answers of the versions that served them, and of the others.
+
+    Other versions are asked if the version that served is compatible and they have all of their columns in the layout.
+    A version that raised when it was to serve is not asked again; one that was not asked then, because its circuit
+    breaker was open, is asked here. `on_failure` is called once for each exposure with rows that a version could not
+    answer here.
     """
     borders = [*accumulate(map(len, exposures), initial=0)]
-    by_version: dict[str, list[Answer | None]] = {
-        version: [*_as_answers(_merged([exposure.outputs for exposure in exposures]), borders[-1])]
-    }
+    features = np.concatenate([exposure.rows for exposure in exposures])
     raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
     failed = _by_row(raised, borders)
+    served: dict[str, list[int]] = {}
+    for place, exposure in enumerate(exposures):
+        served.setdefault(exposure.version, []).append(place)
     readers = exposures[0].layout.readers
-    others = _others(version, loaded_models, readers)
-    if others:
-        rows = np.concatenate([exposure.rows for exposure in exposures])
-        for name in others:
-            spans = _spans_to_ask(name, raised, borders)
-            own_rows = readers[name].rows(rows)
-            by_version[name], errors = _ask(loaded_models.versions[name], own_rows, borders, spans)
-            for row in errors:
-                failed.setdefault(row, []).append(name)
-            _report(name, errors, borders, on_failure)
-    names = tuple(by_version)
-    answers = [
-        {name: answer for name, answer in zip(names, row_answers, strict=True) if answer is not None}
-        for row_answers in zip(*by_version.values(), strict=True)
-    ]
-    return answers, failed
+    # One that was loaded after the rows were parsed is not among the readers.
+    names = [name for name in loaded_models.compatible if name in readers or name in served]
+    answers: dict[str, list[AnswersPart]] = {
+        name: [] for name in (*names, *(each for each in served if each not in names))
+    }
+    for name, places in served.items():
+        rows = _rows_at(places, borders)
+        outputs = _merged([exposures[place].outputs for place in places])
+        _require(outputs, len(rows))
+        answers[name].append(AnswersPart(rows, outputs))
+    shadowed = [version for version in served if version in loaded_models.compatible]
+    for name in names if shadowed else ():
+        places = [place for version in shadowed if version != name for place in served[version]]
+        if raised:
+            places = [place for place in places if name not in raised.get(place, ())]
+        if not places or name not in readers:
+            continue
+        places.sort()
+        rows = _rows_at(places, borders)
+        own_borders = [*accumulate([len(exposures[place]) for place in places], initial=0)]
+        given = features if len(rows) == len(features) else features[rows]
+        parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), own_borders)
+        answers[name] += [AnswersPart(rows[part.places], part.outputs) for part in parts]
+        for row in errors:
+            failed.setdefault(int(rows[row]), []).append(name)
+        _report(name, errors, own_borders, on_failure)
+    return RowBlock(exposures, features, {name: parts for name, parts in answers.items() if parts}, failed)
 
 
-def _others(version: str, loaded_models: LoadedModels, readers: Mapping[str, Reading]) -> list[str]:
-    """The versions to ask in shadow: the compatible ones that can read the rows, if the one that served is compatible.
-
-    One that was loaded after the rows were parsed is not among the readers.
-    """
-    if version not in loaded_models.compatible:
-        return []
-    return [name for name in loaded_models.compatible if name != version and name in readers]
+def _rows_at(places: Sequence[int], borders: Sequence[int]) -> np.ndarray:
+    """The rows of the exposures at these places."""
+    if borders[-1] == len(borders) - 1:  # a row each
+        return np.array(places, np.intp)
+    return np.concatenate([np.arange(borders[place], borders[place + 1]) for place in places])
 
 
 def _raised(exposure: Exposure) -> list[str]:
@@ -91,39 +125,34 @@ def _by_row(raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> Fail
     return failed
 
 
-def _spans_to_ask(name: str, raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> list[tuple[int, int]]:
-    """The spans of rows to ask the version in shadow: all rows at once, or each exposure's if it raised for some."""
-    if not any(name in versions for versions in raised.values()):
-        return [(0, borders[-1])]
-    return [span for place, span in enumerate(pairwise(borders)) if name not in raised.get(place, ())]
-
-
 def _ask(
-    version: LoadedVersion, rows: np.ndarray, borders: Sequence[int], spans: Sequence[tuple[int, int]]
-) -> tuple[list[Answer | None], dict[int, Exception]]:
-    """The version's answers to the rows in `spans`, None elsewhere and where it failed, and the errors by row.
+    version: LoadedVersion, rows: np.ndarray, borders: Sequence[int]
+) -> tuple[list[AnswersPart], dict[int, Exception]]:
+    """The version's answers, in parts that cover the rows that it could answer, and the errors by row.
 
     After an error, each half is asked on its own, so one row that a model cannot take costs only its own answer.
     Broad spans go first, so that the limit on calls leaves no large part unseparated.
     """
-    answers: list[Answer | None] = [None] * len(rows)
+    parts: list[AnswersPart] = []
     errors: dict[int, Exception] = {}
-    waiting = deque(spans)
+    waiting = deque([(0, len(rows))])
     calls = 0
     while waiting:
         start, end = waiting.popleft()
         calls += 1
         found = attempt(_asked, version, rows[start:end])
         if not isinstance(found, Exception):
-            answers[start:end] = found
-            if None in found:
-                errors.update((row, NotFinite("NaN or infinity")) for row in range(start, end) if answers[row] is None)
+            places = start + found.places
+            if len(places) < end - start:
+                missing = set(range(start, end)).difference(places.tolist())
+                errors.update((row, NotFinite("NaN or infinity")) for row in sorted(missing))
+            parts.append(AnswersPart(places, found.outputs))
         elif end - start == 1 or calls + len(waiting) + 2 > _MOST_CALLS:
             errors.update(dict.fromkeys(range(start, end), found))
         else:
             middle = _middle(borders, start, end)
             waiting += ((start, middle), (middle, end))
-    return answers, errors
+    return parts, errors
 
 
 def _middle(borders: Sequence[int], start: int, end: int) -> int:
@@ -132,15 +161,16 @@ def _middle(borders: Sequence[int], start: int, end: int) -> int:
     return inner[len(inner) // 2] if inner else (start + end) // 2
 
 
-def _asked(version: LoadedVersion, rows: np.ndarray) -> list[Answer | None]:
-    """The version's answers, None for one that is not finite."""
+def _asked(version: LoadedVersion, rows: np.ndarray) -> AnswersPart:
+    """The version's answers to the rows that it has finite ones for."""
     outputs = version.runtime.predict(rows)
-    answers: list[Answer | None] = [*_as_answers(outputs, len(rows))]
+    _require(outputs, len(rows))
     numbers = outputs.probabilities if outputs.values is None else outputs.values
+    places = np.arange(len(rows))
     if numbers is not None and not np.isfinite(numbers).all():
-        finite = np.isfinite(numbers).reshape(len(rows), -1).all(axis=1).tolist()
-        return [answer if is_finite else None for answer, is_finite in zip(answers, finite, strict=True)]
-    return answers
+        places = places[np.isfinite(numbers).reshape(len(rows), -1).all(axis=1)]
+        outputs = outputs.at(places)
+    return AnswersPart(places, outputs)
 
 
 def _report(name: str, errors: Mapping[int, Exception], borders: Sequence[int], on_failure: OnFailure) -> None:
@@ -164,93 +194,11 @@ def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(present) if present else None
 
 
-def _as_answers(outputs: Outputs, rows: int) -> list[Answer]:
-    """The outputs row by row. Raises `ValueError` where they are not of `rows` rows."""
-    if outputs.values is not None:
-        answers: list[Answer] = [{"v": value} for value in outputs.values.tolist()]
-    elif outputs.class_ids is None:
+def _require(outputs: Outputs, rows: int) -> None:
+    """Raise `ValueError` where the outputs are not of `rows` rows."""
+    answers = outputs.class_ids if outputs.values is None else outputs.values
+    if answers is None:
         raise ValueError("the outputs hold neither classes nor values")
-    elif outputs.probabilities is None:
-        answers = [{"c": class_id} for class_id in outputs.class_ids.tolist()]
-    else:
-        pairs = zip(outputs.class_ids.tolist(), outputs.probabilities.tolist(), strict=True)
-        answers = [{"c": class_id, "p": probabilities} for class_id, probabilities in pairs]
-    if len(answers) != rows:
-        raise ValueError(f"{len(answers)} answers to {rows} rows")
-    return answers
-
-
-_ENCODER = msgspec.json.Encoder()
-
-
-def log_rows(
-    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
-) -> list[LoggedPrediction]:
-    """One row of the log for each prediction, in the order of `exposures`, with the answers of all that can read it.
-
-    A missing value (NaN) is null in the JSON. Raises the encoder's errors for a value that JSON cannot express.
-    """
-    rows_of: dict[int, list[LoggedPrediction]] = {}
-    groups: dict[tuple[str, Layout], list[int]] = {}
-    for place, exposure in enumerate(exposures):
-        groups.setdefault((exposure.version, exposure.layout), []).append(place)
-    for (version, _), places in groups.items():
-        group = [exposures[place] for place in places]
-        found, failed = answers_of(group, version, loaded_models, on_failure)
-        answers = _lines(found)
-        features = _lines([row for exposure in group for row in exposure.rows.tolist()])
-        marks = _marks(failed, len(found))
-        start = 0
-        for place, exposure in zip(places, group, strict=True):
-            end = start + len(exposure)
-            rows_of[place] = _rows(exposure, features[start:end], answers[start:end], marks[start:end])
-            start = end
-    return [row for place in range(len(exposures)) for row in rows_of[place]]
-
-
-def _lines(values: list) -> list[str]:
-    """Each value's JSON; one call for all is several times cheaper than one each."""
-    # Not splitlines(): it also cuts at characters, such as U+2028, that JSON does not escape.
-    return _ENCODER.encode_lines(values).decode().split("\n")[:-1]
-
-
-def _marks(failed: Failed, rows: int) -> list[str | None]:
-    """What the log says of failures, row by row; None where there was none."""
-    marks: list[str | None] = [None] * rows
-    for row, versions in failed.items():
-        marks[row] = _ENCODER.encode(versions).decode()
-    return marks
-
-
-def _rows(
-    exposure: Exposure, features: list[str], answers: list[str], failed: list[str | None]
-) -> list[LoggedPrediction]:
-    keys: Sequence[str | None] = exposure.keys or [None] * len(answers)
-    layout = exposure.layout.logged_for(exposure.version)
-    lacking = exposure.layout.lacking_text
-    latency_us = round(exposure.latency_s * 1e6)
-    return [
-        LoggedPrediction(
-            prediction_id,
-            exposure.served_at_us,
-            exposure.request_id,
-            exposure.epoch,
-            exposure.version,
-            exposure.chosen,
-            exposure.assignment,
-            exposure.propensity,
-            exposure.counts,
-            exposure.synthetic,
-            exposure.user_hash,
-            row,
-            answer,
-            latency_us,
-            own_key,
-            failed_versions,
-            layout,
-            lacking,
-        )
-        for prediction_id, row, answer, own_key, failed_versions in zip(
-            exposure.prediction_ids, features, answers, keys, failed, strict=True
-        )
-    ]
+    lengths = {len(answers), len(answers if outputs.probabilities is None else outputs.probabilities)}
+    if lengths != {rows}:
+        raise ValueError(f"{max(lengths - {rows})} answers to {rows} rows")

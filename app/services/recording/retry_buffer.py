@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Protocol
 
+from app.domain.logged_rows import LoggedBatch, LoggedPrediction, RowBlock
 from app.errors import StoreUnavailable
 from app.services.boundaries import attempt
-from app.services.ports import ExposureLog, LoggedPrediction
+from app.services.ports import ExposureLog
 
 _LOG = logging.getLogger(__name__)
 _ROWS_PER_WRITE = 1024
@@ -43,7 +43,8 @@ class RetryBuffer:
         self._metrics = metrics
         self._limit = limit
         self._clock = clock
-        self._rows: deque[LoggedPrediction] = deque()
+        self._batches: deque[Sequence[LoggedPrediction]] = deque()
+        self._waiting = 0
         self._retry_s = _FIRST_RETRY_S
         self._not_before_s = 0.0
         self._dropped = 0
@@ -57,19 +58,20 @@ class RetryBuffer:
         return self.outage is not None and self._clock() - self._failing_since_s >= _STALLED_S
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._waiting
 
     def add(self, rows: Sequence[LoggedPrediction]) -> None:
         """Append `rows`, and drop the oldest if there are too many."""
-        self._rows.extend(rows)
-        excess = len(self._rows) - self._limit
+        self._batches.append(rows)
+        self._waiting += len(rows)
+        excess = self._waiting - self._limit
         if excess > 0:
             self._drop(excess)
 
     def write(self) -> None:
         """Write all rows, one transaction for each thousand; after a failure, only once its retry is due."""
-        while self._rows and self._clock() >= self._not_before_s:
-            batch = list(islice(self._rows, _ROWS_PER_WRITE))
+        while self._waiting and self._clock() >= self._not_before_s:
+            batch = self._oldest(_ROWS_PER_WRITE)
             error = attempt(self._log.append, batch)
             if error is None:
                 self._written(len(batch))
@@ -81,8 +83,8 @@ class RetryBuffer:
 
     def _write_singly(self, batch: Sequence[LoggedPrediction]) -> None:
         """Write each row on its own and drop those at fault: one of them must not block all others for ever."""
-        for row in batch:
-            error = attempt(self._log.append, [row])
+        for place in range(len(batch)):
+            error = attempt(self._log.append, batch[place : place + 1])
             if error is None:
                 self._written(1)
             elif isinstance(error, _ROW_AT_FAULT):
@@ -91,14 +93,38 @@ class RetryBuffer:
                 self._failed(error)
                 return
 
+    def _oldest(self, most: int) -> Sequence[LoggedPrediction]:
+        """The oldest rows, up to `most`: columns together, or rows together."""
+        first = self._batches[0]
+        if len(self._batches) == 1 or len(first) >= most:
+            return first[:most]
+        found: list[LoggedPrediction] = []
+        blocks: list[RowBlock] = []
+        rows = 0
+        for batch in self._batches:
+            if isinstance(batch, LoggedBatch) != isinstance(first, LoggedBatch) or rows + len(batch) > most:
+                break
+            rows += len(batch)
+            if isinstance(batch, LoggedBatch):
+                blocks += batch.blocks
+            else:
+                found += batch
+        return LoggedBatch(blocks) if blocks else found
+
+    def _remove(self, rows: int) -> None:
+        self._waiting -= rows
+        while rows:
+            first = self._batches.popleft()
+            if len(first) > rows:
+                self._batches.appendleft(first[rows:])
+            rows -= min(rows, len(first))
+
     def _written(self, rows: int) -> None:
-        for _ in range(rows):
-            self._rows.popleft()
+        self._remove(rows)
         self._recovered()
 
     def _drop(self, rows: int) -> None:
-        for _ in range(rows):
-            self._rows.popleft()
+        self._remove(rows)
         self._dropped += rows
         self._metrics.dropped(rows)
 

@@ -10,13 +10,13 @@ import numpy as np
 from sqlalchemy import text
 
 from app.domain.experiment import Configuration, ExperimentTerms
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
 from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.projection import process_all, step
 from app.monitor.publisher import Publisher, no_more_checks
 from app.monitor.rebuild import Space, rebuild
-from app.services.ports import LoggedPrediction
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.event_log import EventLog, HeartbeatLog

@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import asdict
 from sqlalchemy import Engine, event
 
+from app.domain.logged_rows import LoggedPrediction
 from app.domain.prediction_id import raw_ids, texts_of_ids
-from app.services.ports import LoggedPrediction
 from app.store.engine import Database
 from app.store.forms import StoredRow
 from app.store.kinds import READING

@@ -18,7 +18,7 @@ def never(version, error):
 
 
 def rows_of(*exposures, loaded_models=LOADED, on_failure=never):
-    return log_rows(exposures, loaded_models, on_failure)
+    return [row for batch in log_rows(exposures, loaded_models, on_failure) for row in batch]
 
 
 def failures_of(rows):
@@ -285,7 +285,7 @@ def test_a_version_answers_with_its_own_columns_or_not_at_all():
     served = [
         exposure("v1", rows, layout=layout, outputs=Outputs(values=np.array([3.0]))) for rows, layout in (both, without)
     ]
-    logged, lacking = log_rows(served, models, on_failure=print)
+    logged, lacking = rows_of(*served, loaded_models=models)
     assert msgspec.json.decode(logged.answers) == {"v1": {"v": 3.0}, "v2": {"v": 41.0}}
     assert (logged.features, logged.lacking) == ("[1.0,2.0,40.0]", None)
     assert [column.name for column in logged.layout.columns] == ["a", "b", "c"]

@@ -16,9 +16,9 @@ class Scene:
         self.retry_buffer = RetryBuffer(self.log, self.metrics, limit, lambda: self.now_s)
 
     def add(self, count):
-        rows = log_rows([exposure() for _ in range(count)], LOADED, None)
+        [rows] = log_rows([exposure() for _ in range(count)], LOADED, None)
         self.retry_buffer.add(rows)
-        return rows
+        return list(rows)
 
     def write_after(self, seconds):
         self.now_s += seconds

@@ -1,0 +1,183 @@
+"""Blocks of columns are packed, and come back as the rows that the old way would have stored, to the last character."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.domain.logged_rows import AnswersPart, LoggedBatch, RowBlock
+from app.domain.prediction import Exposure, Outputs
+from app.domain.prediction_id import Signer
+from app.store.forms import Form
+from app.store.packing_blocks import packed_block
+from app.store.predictions import PredictionLog
+from app.store.unpacking import RawRow, unpacked
+from tests import builders
+from tests.unit.store.stored_rows import as_stored, log_of
+from tests.unit.store.test_packing import HEX, SERVED_AT_US, UUIDS, made
+
+CONTRACT = builders.two_class_contract("a", "b")
+VERSIONS = ("v1", "v2", "v3")
+LAYOUT = builders.layout_of(CONTRACT, VERSIONS)
+# PostgreSQL has no texts with a null character, and own keys are printable.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+CELLS = st.floats() | st.decimals(-3000, 3000, places=2).map(float) | st.sampled_from([-0.0, 0.1, 30_000.5])
+MADE = st.integers(-5, 10**8).map(lambda age_us: made(age_us, 7))
+REQUESTS = HEX | MADE | UUIDS | TEXTS | HEX.map(str.upper) | st.just(" " * 32)
+SIGNER = Signer(b"k" * 32, b"host")
+
+
+def outputs_of(draw, kind, rows):
+    """Answers of that kind: the type of their numbers, and how many shares of classes (0: none, −1: numbers)."""
+    dtype, shares = kind
+    numbers = FLOATS if dtype is np.float64 else st.floats(width=32, allow_nan=False, allow_infinity=False)
+    if shares < 0:
+        return Outputs(values=np.array(draw(st.lists(numbers, min_size=rows, max_size=rows)), dtype))
+    classes = np.array(draw(st.lists(st.integers(0, 2**15 - 1), min_size=rows, max_size=rows)))
+    cells = draw(st.lists(numbers, min_size=rows * shares, max_size=rows * shares))
+    return Outputs(classes, np.array(cells, dtype).reshape(rows, shares) if shares else None)
+
+
+def exposure_of(draw, version, outputs, number):
+    rows = len(outputs.class_ids if outputs.values is None else outputs.values)
+    answers = outputs.class_ids if outputs.values is None else outputs.values
+    user, at_us = draw(st.sampled_from([0, 1, 2**48 - 1])), SERVED_AT_US + number
+    facts = {"served_at_us": at_us, "version_ordinal": 1, "epoch": 3, "counts": True, "randomised": True}
+    ids = SIGNER.sign_all(**facts, user_hash=draw(st.sampled_from([user, 5])), answers=answers)
+    features = draw(st.lists(CELLS, min_size=2 * rows, max_size=2 * rows))
+    has_keys = draw(st.booleans())
+    return Exposure(
+        prediction_ids=ids,
+        served_at_us=at_us,
+        request_id=draw(REQUESTS),
+        rows=np.array(features).reshape(rows, 2),
+        layout=LAYOUT,
+        version=version,
+        chosen=draw(st.sampled_from(VERSIONS)),
+        assignment="weighted",
+        propensity=draw(st.none() | st.floats(0, 1)),
+        epoch=draw(st.integers(0, 9)),
+        counts=draw(st.booleans()),
+        user_hash=user,
+        synthetic=draw(st.booleans()),
+        outputs=outputs,
+        latency_s=draw(st.floats(0, 4000)),
+        keys=tuple(draw(st.lists(TEXTS, min_size=rows, max_size=rows))) if has_keys else (),
+    )
+
+
+@st.composite
+def blocks(draw):
+    """Rows of one layout: of several requests and versions, with shadow answers in parts, and failures."""
+    kinds = {
+        version: draw(st.tuples(st.sampled_from([np.float32, np.float64]), st.integers(-1, 3))) for version in VERSIONS
+    }
+    versions = draw(st.lists(st.sampled_from(VERSIONS), min_size=1, max_size=5))
+    sizes = [draw(st.integers(1, 3)) for _ in versions]
+    exposures = [
+        exposure_of(draw, version, outputs_of(draw, kinds[version], size), number)
+        for number, (version, size) in enumerate(zip(versions, sizes, strict=True))
+    ]
+    served = np.repeat(versions, sizes)
+    starts = np.cumsum([0, *sizes])
+    answers = {version: [] for version in draw(st.permutations(VERSIONS))}
+    for exposure, start in zip(exposures, starts, strict=False):
+        answers[exposure.version].append(AnswersPart(np.arange(start, start + len(exposure)), exposure.outputs))
+    for version, parts in answers.items():
+        for of_part in (served < version, served > version):
+            places = np.flatnonzero(of_part & draw(st.sampled_from([True, False])))
+            if len(places):
+                parts.append(AnswersPart(places, outputs_of(draw, kinds[version], len(places))))
+    failed = draw(st.dictionaries(st.integers(0, len(served) - 1), st.just(["v2"])))
+    features = np.concatenate([exposure.rows for exposure in exposures])
+    return RowBlock(exposures, features, {name: parts for name, parts in answers.items() if parts}, failed)
+
+
+def taken_back(block):
+    """The rows of the block after packing and unpacking, by place."""
+    ids: dict[Form, int] = {}
+    raw = [
+        RawRow(each.place, each.key, ids.setdefault(each.form, len(ids)), block.own_keys[each.place], each.body)
+        for each in packed_block(block)
+    ]
+    forms = {number: msgspec.json.decode(msgspec.json.encode(form), type=Form) for form, number in ids.items()}
+    return sorted(unpacked(raw, forms))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(blocks())
+def test_a_block_comes_back_as_its_rows(block):
+    assert taken_back(block) == [as_stored(row, place) for place, row in enumerate(block.rows())]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(blocks(), st.data())
+def test_a_part_of_a_batch_has_its_rows(block, data):
+    batch = LoggedBatch([block, block])
+    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(batch))] * 2)))
+    assert [*batch[start:end]] == [*batch][start:end]
+    if start < end:
+        assert batch[start] == [*batch][start]
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.lists(blocks(), min_size=1, max_size=3))
+def test_the_store_has_the_rows_of_a_batch_under_numbers_in_their_order(database, found):
+    batch = LoggedBatch(found)
+    last = max((row.seq for row in log_of(database)), default=0)
+    PredictionLog(database).append(batch)
+    rows = [row for row in log_of(database) if row.seq > last]
+    assert rows == [as_stored(row, rows[0].seq + number) for number, row in enumerate(batch)]
+
+
+def block_with(**changes):
+    """A block of one row of v1, with other fields of its exposure."""
+    outputs = changes.get("outputs", Outputs(np.array([1]), np.array([[0.25, 0.75]])))
+    ids = SIGNER.sign_all(
+        served_at_us=SERVED_AT_US, version_ordinal=1, epoch=3, counts=True, randomised=True, user_hash=0,
+        answers=np.array([1]),
+    )  # fmt: skip
+    values = {"prediction_ids": ids, "served_at_us": SERVED_AT_US, "latency_s": 0.001, "user_hash": 0, **changes}
+    exposure = Exposure(
+        request_id=made(7, 7), rows=np.array([[1.5, 2.5]]), layout=LAYOUT, version="v1", chosen="v1", epoch=3,
+        assignment="weighted", propensity=0.5, counts=True, synthetic=False, **{"outputs": outputs, **values},
+    )  # fmt: skip
+    return RowBlock([exposure], exposure.rows, {"v1": [AnswersPart(np.arange(1), outputs)]}, {})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prediction_ids": ["p1"]},
+        {"served_at_us": SERVED_AT_US + 1},
+        {"served_at_us": 2**62},
+        {"latency_s": 2.0**32},
+        {"user_hash": 2**48},
+        {"outputs": Outputs(np.array([-1]))},
+        {"outputs": Outputs(np.array([2**15]))},
+        {"outputs": Outputs(np.array([1]), np.array([[np.nan, 0.5]]))},
+        {"outputs": Outputs(np.array([1]), np.empty((1, 0)))},
+        {"outputs": Outputs(values=np.array([[1.0]]))},
+        {"outputs": Outputs(values=np.array([np.inf]))},
+    ],
+)
+def test_an_odd_block_is_stored_as_rows_like_before(database, changes):
+    block = block_with(**changes)
+    assert packed_block(block) is None
+    PredictionLog(database).append(LoggedBatch([block]))
+    assert log_of(database) == [as_stored(block.rows()[0], 1)]
+
+
+def test_a_repeated_batch_is_ignored_also_beside_rows_of_before(database):
+    log, batch = PredictionLog(database), LoggedBatch([block_with(), block_with(latency_s=2.0**32)])
+    log.append(batch)
+    log.append(batch)
+    log.append(batch[:1])
+    assert [row.prediction_id for row in log_of(database)] == batch.prediction_ids
+
+
+def test_an_ordinary_block_is_packed_with_one_form():
+    [packed] = packed_block(block_with())
+    assert (packed.form.numbers, packed.form.digits, packed.form.answers) == ("<i2", 1, (("v1", "<f4", 2),))
