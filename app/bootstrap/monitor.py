@@ -29,7 +29,7 @@ from app.monitor.health_probe import http_probe
 from app.monitor.heartbeats import HeartbeatControl
 from app.monitor.loop import AfterReports, Loop, wait_for
 from app.monitor.nightly import Nightly
-from app.monitor.projection import Projection, process_all, step
+from app.monitor.projection import Projection, Rounds, process_together
 from app.monitor.publisher import DriftCheck, Publisher
 from app.monitor.rebuild import Rebuilt, Space, is_outdated, rebuild, recompute
 from app.monitor.secondary import SecondaryMetrics
@@ -116,7 +116,7 @@ class Monitor:
                 raise Contradiction("a monitor runs on this data already and processes everything: read its report")
             if not self._prepare(lambda: True):
                 raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
-            rows = sum(process_all(projection, self.log, self.live.states) for projection in self.projections)
+            rows = process_together(self.projections, self.log, self.live.states)
             while self._secondary.step():
                 pass
             self._publisher.publish()
@@ -172,7 +172,8 @@ class Monitor:
 
     def _loop(self, notifier: Notifier | None) -> Loop:
         decisions = Decisions(DecisionTable(self._database), self._dependencies())
-        steps = {each.name: partial(step, each, self.log, self.live.states) for each in self.projections}
+        rounds = Rounds(self.log, self.live.states)
+        steps = {each.name: partial(rounds.step, each) for each in self.projections}
         return Loop(
             {name: work for name, work in steps.items() if name not in _UNHURRIED},
             self._publisher.publish,

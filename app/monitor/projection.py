@@ -121,6 +121,46 @@ def apply_page(
     states.commit(projection.name, before, page.cursor, changes)
 
 
+class Rounds:
+    """Steps of several projections in rounds, one of each: those that are at one cursor share a page of the log.
+
+    It is read once, and its events are made once. Where the log grows within a round, later projections still get the
+    page of the first. A projection that steps twice begins the next round, and pages are read anew.
+    """
+
+    def __init__(self, log: EventReads, states: DerivedStates, batch_rows: int = BATCH_ROWS) -> None:
+        self._log = log
+        self._states = states
+        self._batch_rows = batch_rows
+        self._pages: dict[Cursor, tuple[LogPage, Sequence[Event]]] = {}
+        self._stepped: set[str] = set()
+
+    def step(self, projection: Projection) -> int:
+        """As the function `step`. Raises `StoreUnavailable`."""
+        if projection.name in self._stepped:
+            self._stepped.clear()
+            self._pages.clear()
+        self._stepped.add(projection.name)
+        before = self._states.cursor(projection.name)
+        if before not in self._pages:
+            page = self._log.page(before, self._batch_rows, None)
+            self._pages[before] = page, in_order(page)
+        read = self._pages[before]
+        if len(read[0]):
+            apply_page(projection, self._log, self._states, before, read)
+        return len(read[0])
+
+
+def process_together(
+    projections: Sequence[Projection], log: EventReads, states: DerivedStates, batch_rows: int = BATCH_ROWS
+) -> int:
+    """Process batches until every projection is at the end of the log; returns the rows of all. Raises as `step`."""
+    rounds, total = Rounds(log, states, batch_rows), 0
+    while rows := sum(rounds.step(each) for each in projections):
+        total += rows
+    return total
+
+
 def process_all(
     projection: Projection,
     log: EventReads,

@@ -132,7 +132,7 @@ def _page(rows: EventRows, found: Found, before: Cursor) -> LogPage:
     early = rows.early(found.predictions)
     subjects = rows.subjects(found.corrections)
     joining = (*found.outcomes, *subjects.values())
-    known = rows.known(joining)
+    known = rows.known(joining, found.predictions)
     unjoined = rows.unjoined(joining, known)
     outcomes: Sequence[OutcomeRow] = found.outcomes
     if _newest_correction(connection):

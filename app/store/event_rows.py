@@ -77,12 +77,16 @@ class EventRows:
             rows |= {(row.prediction_id, row.kind): row for row in archived}
         return rows
 
-    def known(self, outcomes: Sequence[OutcomeRow]) -> dict[str, PredictionRow]:
-        """The logged predictions of these outcomes, by prediction id."""
+    def known(self, outcomes: Sequence[OutcomeRow], read: Sequence[PredictionRow]) -> dict[str, PredictionRow]:
+        """The logged predictions of these outcomes, by prediction id; `read` are some of the log, read before."""
         if not outcomes:
             return {}
         ids = {outcome.prediction_id for outcome in outcomes}
-        found = {row.prediction_id: row for row in map(prediction_of, self._logged.of_ids(self.connection, ids))}
+        found = {row.prediction_id: row for row in read if row.prediction_id in ids}
+        wanted = ids - found.keys()
+        if wanted:
+            logged = self._logged.of_ids(self.connection, wanted)
+            found |= {row.prediction_id: row for row in map(prediction_of, logged)}
         mark = self._mark
         if mark is not None:
             missing = {

@@ -19,7 +19,7 @@ from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.drift.projection import DriftProjection
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import process_all
+from app.monitor.projection import process_together
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
 from app.store.kinds import READING
@@ -51,8 +51,7 @@ def folded(log, page):
         DisagreementProjection(),
         BreakdownProjection(references),
     )
-    for each in projections:
-        process_all(each, log.events, log.stored_states, batch_rows=page)
+    process_together(projections, log.events, log.stored_states, batch_rows=page)
     with log.database.begin(READING) as connection:
         found = {name: connection.execute(text(query)).all() for name, query in QUERIES.items()}
     return {name: hashlib.sha256(repr([*map(tuple, rows)]).encode()).hexdigest()[:24] for name, rows in found.items()}
