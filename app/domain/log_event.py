@@ -12,12 +12,14 @@ passed. A rebuild begins behind all corrections, so that each outcome has its la
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from app.domain.outcome import OutcomeKind
+from app.domain.prediction_id import Marks, read_marks
 
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 
@@ -46,6 +48,11 @@ class PredictionRow(msgspec.Struct, frozen=True):
     failed: str | None = None
     layout: int | None = None
     lacking: str | None = None
+
+    @property
+    def marks(self) -> Marks | None:
+        """What its id says of how the version was chosen; None for an id of another format."""
+        return read_marks(self.prediction_id)
 
     @property
     def failed_versions(self) -> tuple[str, ...]:
@@ -238,7 +245,7 @@ def consumable(found: Found, limit: int) -> Found:
         return found
     end = min(unread)
     return Found(
-        _before(end, found.predictions, _of_prediction),
+        found.predictions[: bisect_left(found.predictions, end, key=_of_prediction)],
         _before(end, found.outcomes, _of_outcome),
         _before(end, found.heartbeats, _of_heartbeat),
         _before(end, found.corrections, _of_correction),

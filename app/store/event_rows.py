@@ -12,7 +12,6 @@ from app.domain.archive import joins
 from app.domain.log_event import CorrectionRow, OutcomeRow, PredictionRow
 from app.store.archive.marks import all_marks, last_mark
 from app.store.archive.source import ArchivedLog
-from app.store.forms import StoredRow
 from app.store.logged import LoggedRows
 from app.store.statements import statements
 
@@ -37,8 +36,7 @@ class EventRows:
             after = self._mark.predictions
         if len(found) == limit:
             return found
-        logged = self._logged.after(self.connection, after, until, limit - len(found))
-        return [*found, *map(prediction_of, logged)]
+        return [*found, *self._logged.events_after(self.connection, after, until, limit - len(found))]
 
     def outcomes_after(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
         """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
@@ -85,8 +83,7 @@ class EventRows:
         found = {row.prediction_id: row for row in read if row.prediction_id in ids}
         wanted = ids - found.keys()
         if wanted:
-            logged = self._logged.of_ids(self.connection, wanted)
-            found |= {row.prediction_id: row for row in map(prediction_of, logged)}
+            found |= {row.prediction_id: row for row in self._logged.events_of_ids(self.connection, wanted)}
         mark = self._mark
         if mark is not None:
             missing = {
@@ -125,11 +122,6 @@ def of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[A
     named = statements("monitor", connection.dialect.name)
     query = f"{named[table]} {named['of_ids']}"
     return connection.execute(text(query), {"ids": msgspec.json.encode(sorted(set(ids))).decode()}).all()
-
-
-def prediction_of(row: StoredRow) -> PredictionRow:
-    """The row as events have it."""
-    return PredictionRow(*row[:-1])  # all but the request's id
 
 
 def _outcome(row: Any) -> OutcomeRow:

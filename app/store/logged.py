@@ -7,20 +7,21 @@ be packed go to `predictions` for good; in a store of an earlier release all row
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.log_event import EVERY
+from app.domain.log_columns import as_rows
+from app.domain.log_event import EVERY, PredictionRow
 from app.domain.prediction_id import RAW_LENGTH, raw_bounds, raw_ids, served_at_bytes
 from app.services.export.rows import Selection
 from app.services.queries.history import Name, Place
 from app.store.forms import Form, FormReads, StoredRow
 from app.store.packing import KEY_LENGTH, REQUEST_US, TIME_LENGTH, hash_of_request, made_at_us, request_bytes
 from app.store.statements import in_dialect, statements
-from app.store.unpacking import unpacked
+from app.store.unpacking import blocks_of, unpacked
 
 PACKED = "packed"
 _SEQ = itemgetter(0)
@@ -54,6 +55,34 @@ class LoggedRows:
         values, rest = {"after": after, "until": until, "limit": until - after}, statements("logged")["after"]
         raw = self._found(connection, "packed", rest, values)
         return raw, self._forms.forms(connection, {row.form for row in raw}), self._old(connection, rest, values)
+
+    def events_after(self, connection: Connection, after: int, until: int, limit: int) -> list[PredictionRow]:
+        """As `after`, as events have the rows: those of one form as columns."""
+        values = {"after": after, "until": until, "limit": limit}
+        rest = statements("logged")["after"]
+        old = self._old(connection, rest, values)
+        packed = self._found(connection, "packed", rest, values)
+        if old and len(old) + len(packed) > limit:
+            last = sorted([*map(_SEQ, old), *map(_SEQ, packed)])[limit - 1]
+            old = [row for row in old if row.seq <= last]
+            packed = [row for row in packed if row.seq <= last]
+        return self._as_events(connection, old, packed)
+
+    def events_of_ids(self, connection: Connection, ids: Collection[str]) -> list[PredictionRow]:
+        """As `of_ids`, as events have the rows."""
+        named = statements("logged", connection.dialect.name)
+        old = self._old(connection, named["old_of_ids"], {"ids": msgspec.json.encode(sorted(ids)).decode()})
+        keys = keys_of(set(ids))
+        given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
+        found = self._found(connection, "packed", named["packed_of_ids"], {"keys": given}) if keys else []
+        return [row for row in self._as_events(connection, old, found) if row.prediction_id in ids]
+
+    def _as_events(
+        self, connection: Connection, old: Sequence[StoredRow], packed: Sequence[Any]
+    ) -> list[PredictionRow]:
+        forms = self._forms.forms(connection, {row.form for row in packed}) if packed else {}
+        rows = as_rows(blocks_of(packed, forms))
+        return sorted([*map(prediction_of, old), *rows], key=attrgetter("seq")) if old else rows
 
     def selected(self, connection: Connection, after: int, until: int, selection: Selection) -> list[StoredRow]:
         """The selected rows with seqs above `after` and up to `until`, in order."""
@@ -150,6 +179,11 @@ class LoggedRows:
     def _found(self, connection: Connection, table: str, rest: str, values: Mapping[str, object]) -> Sequence[Any]:
         query = f"{statements('logged')[table]} {in_dialect(rest, connection.dialect.name)}"
         return connection.execute(text(query), values).all()
+
+
+def prediction_of(row: StoredRow) -> PredictionRow:
+    """The row as events have it."""
+    return PredictionRow(*row[:-1])  # all but the request's id
 
 
 def keys_of(ids: Collection[str]) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from app.domain.log_columns import AnswerColumns, Block, Shared
 from app.domain.prediction_id import RAW_LENGTH, texts_of_ids
 from app.store.forms import Form, StoredRow
 from app.store.packing import KEY_LENGTH, NO_SHARES, NUMBER, REQUEST_BYTES, TIME_LENGTH, Bytes, as_bytes, decoded
@@ -113,6 +114,37 @@ def by_form(rows: Iterable[Any]) -> dict[int, list[Any]]:
     for row in rows:
         groups.setdefault(row.form, []).append(row)
     return groups
+
+
+def blocks_of(rows: Iterable[Any], forms: Mapping[int, Form]) -> list[Block]:
+    """Rows with the columns of `RawRow`, those of one form together."""
+    return [_block(forms[number], some) for number, some in by_form(rows).items()]
+
+
+def _block(form: Form, rows: Sequence[Any]) -> Block:
+    heads, tails = parts_of(form, rows)
+    raw_ids = _matrix([heads.ids], RAW_LENGTH * len(rows)).reshape(len(rows), RAW_LENGTH)
+    times = np.zeros((len(rows), 8), np.uint8)
+    times[:, 1:] = raw_ids[:, :TIME_LENGTH]
+    texts = zip(*(tails.texts or ()), strict=True)  # by column; the request's id may be the last one
+    return Block(
+        Shared(*(getattr(form, name) for name in Shared._fields)),
+        seqs=[row.seq for row in rows],
+        raw_ids=raw_ids,
+        at_us=times.view(">u8")[:, 0].astype(np.int64),
+        users=tails.users.astype(np.int64),
+        latencies=tails.latencies_us.tolist(),
+        own_keys=[row.own_key for row in rows],
+        numbers=tails.features,
+        texts=tuple((place, list(column)) for place, column in zip(sorted(form.texts), texts, strict=False)),
+        answers={version: _columns(classes, values) for version, classes, values in tails.answers},
+    )
+
+
+def _columns(classes: np.ndarray | None, values: np.ndarray | None) -> AnswerColumns:
+    if classes is None:
+        return AnswerColumns(numbers=None if values is None else values[:, 0])
+    return AnswerColumns(classes.astype(np.int64), values)
 
 
 def parts_of(form: Form, rows: Sequence[Any]) -> tuple[Heads, Tails]:

@@ -31,14 +31,30 @@ class RowColumns:
         """The `width` features of `version` in a row that `served` answered; None if it lacks one of them."""
         if layout is None and served == version:
             return values if len(values) == width else None
-        key = version, served if layout is None else layout
-        if key not in self._pickers:
-            self._pickers[key] = self._picker(version, served, layout)
-        picker = self._pickers[key]
+        picker = self._known_picker(version, served, layout)
         if picker is None or picker.width != len(values):
             return values if layout is None and len(values) == width else None
         found = picker.pick(values)
         return found if found is not None and len(found) == width else None
+
+    def places(self, version: str, columns: int, width: int, *, served: str, layout: int | None) -> list[int] | None:
+        """The positions of the `width` features of `version` in rows of so many columns, as `own` takes them.
+
+        None where their values have to be looked at, or where the rows lack one.
+        """
+        same = [*range(columns)] if columns == width else None
+        if layout is None and served == version:
+            return same
+        picker = self._known_picker(version, served, layout)
+        if picker is None or picker.width != columns:
+            return same if layout is None else None
+        return picker.places if len(picker.places or ()) == width else None
+
+    def _known_picker(self, version: str, served: str, layout: int | None) -> _Picker | None:
+        key = version, served if layout is None else layout
+        if key not in self._pickers:
+            self._pickers[key] = self._picker(version, served, layout)
+        return self._pickers[key]
 
     def _picker(self, version: str, served: str, layout: int | None) -> _Picker | None:
         features = self._contracts(version)
@@ -58,6 +74,11 @@ class _Picker:
         self._places = None if None in places else [place for place in places if place is not None]
         spelled = {index: boolean_values(feature) for index, feature in enumerate(features)}
         self._spelled = {index: values for index, values in spelled.items() if values is not None}
+
+    @property
+    def places(self) -> list[int] | None:
+        """The positions of the features; None if a column is not there, or one is spelled in the features' own way."""
+        return None if self._spelled else self._places
 
     def pick(self, values: list[Any]) -> list[Any] | None:
         """The values in the features' order, booleans as the features spell them; None if a column is not there."""

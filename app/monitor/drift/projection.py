@@ -36,7 +36,6 @@ from app.monitor.drift.samples import (
     outputs_of,
     rows_of,
     samples_of,
-    times_of,
 )
 from app.monitor.drift.timeline import marks, point_of, timeline_after
 from app.monitor.projection import DerivedReads
@@ -44,7 +43,6 @@ from app.services.queries.drift_records import (
     NAME,
     Acknowledgement,
     DriftTimelinePoint,
-    Place,
     WatchedReport,
     report_key,
 )
@@ -88,7 +86,7 @@ class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # States of the inputs before and after a run of requests, by the inputs' digest and the places of the requests.
-_InputsCache = dict[tuple[str, tuple[Place, ...]], list[tuple[DetectorState, DetectorState]]]
+_InputsCache = dict[tuple[str, bytes], list[tuple[DetectorState, DetectorState]]]
 
 
 class DriftProjection:
@@ -238,22 +236,22 @@ def _processed(
 ) -> DriftState:
     """The state after the samples; points that become due on the way are added to `points`."""
     seen = state.inputs.requests
-    for last in [own.requests[mark - seen - 1] for mark in marks(seen, len(own.requests))]:
-        before, own = own.cut(last.place)
+    requests = own.requests
+    for last in [mark - seen - 1 for mark in marks(seen, requests.count)]:
+        before, own = own.cut(requests.place(last))
         state = _updated(known, state, before, cache)
-        points.append(point_of(known.reference, state, last.at_us))
+        points.append(point_of(known.reference, state, int(requests.at_us[last])))
     return _updated(known, state, own, cache)
 
 
 def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DriftState:
     reference = known.reference
-    if own.requests:
+    if own.requests.count:
         state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, cache))
-    answered = answered_by(own.requests, reference, known.version)
-    if answered and state.outputs is not None:
-        answers = outputs_of(answered, reference, known.version)
+    answered = answered_by(own.requests, reference)
+    if answered.count and state.outputs is not None:
         callers = callers_of(answered, state.outputs.crowd.last_at_us)
-        state = update_outputs(reference, state, answers, times_of(answered), callers)
+        state = update_outputs(reference, state, outputs_of(answered, reference), answered.at_us, callers)
     for declared, labels in itertools.groupby(own.labels, key=_DECLARED):
         wrong, known_at_us = errors_of(list(labels), known.version)
         state = update_labels(reference, state, wrong, known_at_us, declared=declared)
@@ -263,12 +261,12 @@ def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _Inp
 def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DetectorState:
     """The inputs' state after the requests."""
     # Versions trained on the same data see the same requests, so that most of the work is done once for all of them.
-    key = known.inputs_digest, tuple(request.place for request in own.requests)
+    key = known.inputs_digest, own.requests.seqs.tobytes()
     for before, after in cache.setdefault(key, []):
         if before == state.inputs:
             return after
     rows, callers = rows_of(own.requests, known.reference), callers_of(own.requests, state.inputs.crowd.last_at_us)
-    after = update(known.reference, state, rows, at_us=times_of(own.requests), callers=callers).inputs
+    after = update(known.reference, state, rows, at_us=own.requests.at_us, callers=callers).inputs
     cache[key].append((state.inputs, after))
     return after
 

@@ -1,4 +1,7 @@
-"""Samples for drift: the requests in the log that count, and their labels, each with its place in the log."""
+"""What drift takes from the log, as columns: requests with their features, the answers to them, and labels.
+
+What chance did not choose, and what tests sent, is left out: forced and synthetic requests.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,20 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from app.domain.log_columns import Part, in_blocks
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
-from app.domain.prediction_id import read_marks
 from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
 from app.monitor.drift.columns import RowColumns
 from app.monitor.experiment.events import Answers
-from app.scoring.contract import Answer
 from app.services.queries.drift_records import Place
 
 _ANSWERS = msgspec.json.Decoder(Answers)
@@ -28,28 +30,54 @@ _FORCED = "forced"
 _PLACE = attrgetter("place")
 
 
-class LoggedRequest(msgspec.Struct, frozen=True):
-    """One logged row: `features` as logged, or those of a watched version in its order; `at_us`: served at.
+class AnswersToRows(NamedTuple):
+    """A version's answers to n rows: class ids (−1 for none), the greatest probability and the number (NaN for none)."""
 
-    `answers` are those of all versions that gave one. `user`: the hash of the user that the request named, 0 for
-    nobody. `key`: 32 bits of a hash of the row with its own key and user, 0 without a key. `version` answered, and
-    `layout` is the id of the row's columns (None: those of `version`).
+    classes: np.ndarray
+    tops: np.ndarray
+    numbers: np.ndarray
+
+    def part(self, which: slice | np.ndarray) -> AnswersToRows:
+        """Some of the answers."""
+        return AnswersToRows(*(each[which] for each in self))
+
+
+class Requests(NamedTuple):
+    """Logged rows in the order of the log; arrays of shape (n,).
+
+    `users`: the hashes of the users that the requests named, 0 for nobody. `keys`: 32 bits of a hash of a row with its
+    own key and user, 0 without a key. `features`, shape (n, columns), and `answers` are those of a watched version in
+    its order: numbers, or objects where a value is no number. They are None before it is known of which.
     """
 
-    place: Place
-    epoch: int
-    at_us: int
-    features: list[Any]
-    answers: Answers
-    prediction_id: str
-    user: int
-    key: int = 0
-    version: str = ""
-    layout: int | None = None
+    rows: Sequence[PredictionRow]
+    seqs: np.ndarray
+    epochs: np.ndarray
+    at_us: np.ndarray
+    users: np.ndarray
+    keys: np.ndarray
+    features: np.ndarray | None = None
+    answers: AnswersToRows | None = None
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.rows)
+
+    def part(self, which: slice | np.ndarray) -> Requests:
+        """Some of the requests."""
+        rows = self.rows[which] if isinstance(which, slice) else [self.rows[at] for at in which.tolist()]
+        features = None if self.features is None else self.features[which]
+        answers = None if self.answers is None else self.answers.part(which)
+        return Requests(rows, *(each[which] for each in self[1:6]), features, answers)
+
+    def place(self, at: int) -> Place:
+        """The place of a request in the order of events."""
+        return int(self.seqs[at]), 0, 0
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
-    """A true class (or number) with all versions' answers; both are known since `at_us` (µs since 1970).
+    """A true class (or number) with the row that has all versions' answers; both are known since `at_us` (µs).
 
     `declared`: the configuration of the answer says that labels do not depend on it.
     """
@@ -58,135 +86,111 @@ class LoggedLabel(msgspec.Struct, frozen=True):
     epoch: int
     at_us: int
     value: float
-    answers: Answers
+    row: PredictionRow
     declared: bool = False
 
 
 class Samples(msgspec.Struct, frozen=True):
     """Requests and labels, both in the order of the log."""
 
-    requests: Sequence[LoggedRequest]
+    requests: Requests
     labels: Sequence[LoggedLabel]
 
     def __len__(self) -> int:
-        return len(self.requests) + len(self.labels)
+        return self.requests.count + len(self.labels)
 
     def of(self, epochs: Collection[int], version: str, width: int, columns: RowColumns) -> Samples:
         """A version's samples of these config revisions, without requests that lack one of its `width` features."""
-        requests = (_of_version(each, version, width, columns) for each in self.requests if each.epoch in epochs)
-        return Samples(
-            [each for each in requests if each is not None], [each for each in self.labels if each.epoch in epochs]
-        )
+        chosen = np.flatnonzero(np.isin(self.requests.epochs, list(epochs)))
+        every = chosen.size == self.requests.count
+        requests = self.requests if every else self.requests.part(chosen)
+        own = _of_version(requests, version, width, columns)
+        return Samples(own, [each for each in self.labels if each.epoch in epochs])
 
     def declared_in(self, epochs: Collection[int]) -> Samples:
         """The samples, with the labels of these config revisions marked as declared exogenous."""
+        if not epochs:
+            return self
         labels = [replace(each, declared=True) if each.epoch in epochs else each for each in self.labels]
         return Samples(self.requests, labels)
 
     def cut(self, place: Place) -> tuple[Samples, Samples]:
         """The samples at `place` or before it, and those after it."""
-        requests = bisect_right(self.requests, place, key=_PLACE)
-        labels = bisect_right(self.labels, place, key=_PLACE)
-        before = Samples(self.requests[:requests], self.labels[:labels])
-        return before, Samples(self.requests[requests:], self.labels[labels:])
+        requests = int(np.searchsorted(self.requests.seqs, place[0], side="right"))
+        return self._cut(requests, bisect_right(self.labels, place, key=_PLACE))
 
     def cut_at(self, at_us: int) -> tuple[Samples, Samples]:
         """The samples before the first request that was served at that time (µs since 1970) or later, and the rest."""
-        first = next((each.place for each in self.requests if each.at_us >= at_us), None)
-        if first is None:
+        later = np.flatnonzero(self.requests.at_us >= at_us)
+        if not later.size:
             return self, self.none()
         # A label that came between two requests has the place of its feedback, which is before the next request.
-        requests = bisect_left(self.requests, first, key=_PLACE)
-        labels = bisect_left(self.labels, first, key=_PLACE)
+        first = int(later[0])
+        return self._cut(first, bisect_left(self.labels, self.requests.place(first), key=_PLACE))
+
+    def _cut(self, requests: int, labels: int) -> tuple[Samples, Samples]:
         return (
-            Samples(self.requests[:requests], self.labels[:labels]),
-            Samples(self.requests[requests:], self.labels[labels:]),
+            Samples(self.requests.part(slice(requests)), self.labels[:labels]),
+            Samples(self.requests.part(slice(requests, None)), self.labels[labels:]),
         )
 
     def none(self) -> Samples:
         """No samples."""
-        return Samples([], [])
+        return Samples(self.requests.part(slice(0)), [])
 
     def first_at_us(self) -> int:
         """When the first request was served (µs since 1970); without requests, when the first label was known."""
-        return self.requests[0].at_us if self.requests else self.labels[0].at_us
-
-
-def _of_version(request: LoggedRequest, version: str, width: int, columns: RowColumns) -> LoggedRequest | None:
-    """The request with the version's own features; None if it lacks one of them."""
-    own = columns.own(version, width, request.features, served=request.version, layout=request.layout)
-    return request if own is request.features else None if own is None else replace(request, features=own)
+        return int(self.requests.at_us[0]) if self.requests.count else self.labels[0].at_us
 
 
 def samples_of(events: Sequence[Event]) -> Samples:
     """The samples in `events`, without forced and synthetic requests and those served without a configuration."""
     rows = [event.row for event in events if isinstance(event, PredictionLogged) and _counts(event.row)]
-    joined = [event for event in events if isinstance(event, OutcomeJoined) and _counts(event.row)]
-    # One call of the decoder for all rows, not one a row: every logged request passes here.
-    features = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
-    return Samples(
-        [
-            LoggedRequest(
-                (row.seq, 0, 0),
-                row.epoch,
-                row.served_at_us,
-                values,
-                _ANSWERS.decode(row.answers),
-                row.prediction_id,
-                row.user_hash,
-                key_hash(row),
-                row.version,
-                row.layout,
-            )
-            for row, values in zip(rows, features, strict=True)
-        ],
-        [_label(event) for event in joined if event.outcome.kind == "actual"],
-    )
+    labels = [
+        _label(event)
+        for event in events
+        if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual" and _counts(event.row)
+    ]
+    return Samples(_requests(rows), labels)
 
 
 def layouts_of(samples: Samples) -> set[int]:
     """The ids of the layouts of the requests."""
-    return {each.layout for each in samples.requests if each.layout is not None}
+    return {row.layout for row in samples.requests.rows if row.layout is not None}
 
 
 def epochs_of(samples: Samples) -> set[int]:
     """The config revisions under which the samples were served."""
-    return {each.epoch for each in samples.requests} | {each.epoch for each in samples.labels}
+    return {*np.unique(samples.requests.epochs).tolist()} | {each.epoch for each in samples.labels}
 
 
-def rows_of(requests: Sequence[LoggedRequest], reference: DriftReference) -> np.ndarray:
+def rows_of(requests: Requests, reference: DriftReference) -> np.ndarray:
     """The features as `RowParser` gives them, shape (n, features)."""
-    values = [request.features for request in requests]
+    features = requests.features
+    assert features is not None
+    are_numbers = features.dtype != object
     if all(cells.kind == "numeric" for cells in reference.inputs.cells):
-        return np.array(values, dtype=np.float64)  # null becomes NaN
-    rows = np.empty((len(values), len(reference.inputs.cells)), dtype=object)
-    rows[:] = values
-    return rows
+        return features if are_numbers else np.array(features.tolist(), dtype=np.float64)  # null becomes NaN
+    return _as_objects(features) if are_numbers else features
 
 
-def times_of(samples: Sequence[LoggedRequest | LoggedLabel]) -> np.ndarray:
-    """The time of each sample, µs since 1970, shape (n,)."""
-    return np.array([each.at_us for each in samples], dtype=np.int64)
-
-
-def callers_of(requests: Sequence[LoggedRequest], last_at_us: int) -> Callers:
+def callers_of(requests: Requests, last_at_us: int) -> Callers:
     """Who sent the rows. `last_at_us`: when the row before them was served.
 
     A row of another time belongs to another request. Of the same time it may, so that the id must say.
     """
-    users = np.array([request.user for request in requests], dtype=np.int64)
-    times = times_of(requests)
+    times = requests.at_us
     begins = np.concatenate([[last_at_us], times[:-1]]) != times
     for index in np.flatnonzero(~begins).tolist():
-        marks = read_marks(requests[index].prediction_id)
+        marks = requests.rows[index].marks
         # Ids of another format do not say. Before there were such marks, each row counted as a request.
         begins[index] = marks is None or marks.first
     alone = begins.copy()
     alone[:-1] &= begins[1:]
     # Whether the last row is the last one of its request, the next call would know.
-    marks = read_marks(requests[-1].prediction_id)
+    marks = requests.rows[-1].marks
     alone[-1] &= marks is None or not marks.of_several
-    return Callers(users, begins, alone, np.array([request.key for request in requests], dtype=np.int64))
+    return Callers(requests.users, begins, alone, requests.keys)
 
 
 def key_hash(row: PredictionRow) -> int:
@@ -198,30 +202,44 @@ def key_hash(row: PredictionRow) -> int:
     return int.from_bytes(blake2b(case.encode("utf-8", "surrogatepass"), digest_size=4).digest()) or 1
 
 
-def answered_by(requests: Sequence[LoggedRequest], reference: DriftReference, version: str) -> list[LoggedRequest]:
-    """The rows whose answers of the version can be compared; empty where the reference has none to compare with."""
-    if reference.outputs is None:
-        return []
+def answered_by(requests: Requests, reference: DriftReference) -> Requests:
+    """The rows whose answers of the version can be compared; none where the reference has none to compare with."""
+    answers = requests.answers
+    if reference.outputs is None or answers is None:
+        return requests.part(slice(0))
     names = {stream.name for stream in reference.outputs.streams}
-    answered = [(request.answers.get(version), request) for request in requests]
-    return [request for answer, request in answered if answer is not None and _fits(answer, names)]
+    if PREDICTED_VALUE in names:
+        fits = ~np.isnan(answers.numbers)
+    else:
+        fits = answers.classes >= 0
+        if TOP_PROBABILITY in names:
+            fits &= ~np.isnan(answers.tops)
+    return requests if fits.all() else requests.part(np.flatnonzero(fits))
 
 
-def outputs_of(answered: Sequence[LoggedRequest], reference: DriftReference, version: str) -> Outputs:
-    """A version's answers to the rows that `answered_by` gives.
+def outputs_of(answered: Requests, reference: DriftReference) -> Outputs:
+    """The version's answers to the rows that `answered_by` gives.
 
     Probabilities have shape (n, 1): the greatest of each answer, which is all that drift compares.
     """
     assert reference.outputs is not None
+    assert answered.answers is not None
     names = {stream.name for stream in reference.outputs.streams}
-    return _outputs([request.answers[version] for request in answered], names)
+    classes, tops, numbers = answered.answers
+    if PREDICTED_VALUE in names:
+        return Outputs(values=numbers)
+    if TOP_PROBABILITY not in names:
+        return Outputs(class_ids=classes)
+    return Outputs(class_ids=classes, probabilities=tops[:, None])
 
 
 def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether the version's class was wrong, and when that was known (µs since 1970); two arrays of shape (n,)."""
-    answered = [(label.answers.get(version), label) for label in labels]
-    known = [(answer.c != label.value, label) for answer, label in answered if answer and answer.c is not None]
-    return np.array([wrong for wrong, _ in known], dtype=bool), times_of([label for _, label in known])
+    given = _answers_to([label.row for label in labels], version).classes
+    known = given >= 0
+    values = np.array([label.value for label in labels], dtype=np.float64)
+    times = np.array([label.at_us for label in labels], dtype=np.int64)
+    return (given != values)[known], times[known]
 
 
 def _counts(row: PredictionRow) -> bool:
@@ -232,24 +250,99 @@ def _label(event: OutcomeJoined) -> LoggedLabel:
     row, outcome = event.row, event.outcome
     # A label is known at the later of the two places: that of its prediction, and that of its feedback.
     place = max((row.seq, 0, 0), _place(outcome))
-    value = float(msgspec.json.decode(outcome.outcome))
-    return LoggedLabel(place, row.epoch, event.at_us, value, _ANSWERS.decode(row.answers))
+    return LoggedLabel(place, row.epoch, event.at_us, float(outcome.outcome), row)
 
 
 def _place(outcome: OutcomeRow) -> Place:
     return outcome.predictions_seen, 1, outcome.seq  # behind the last prediction that was in the log before it
 
 
-def _fits(answer: Answer, names: Collection[str]) -> bool:
-    if PREDICTED_VALUE in names:
-        return answer.v is not None
-    return answer.c is not None and (TOP_PROBABILITY not in names or bool(answer.p))
+def _requests(rows: list[PredictionRow]) -> Requests:
+    seqs, epochs, at_us, users, keys = (np.zeros(len(rows), dtype=np.int64) for _ in range(5))
+    parts, alone = in_blocks(rows)
+    for block, places, at in parts:
+        seqs[places] = np.array(block.seqs)[at]
+        epochs[places] = block.shared.epoch
+        at_us[places], users[places] = block.at_us[at], block.users[at]
+    for place in alone:
+        row = rows[place]
+        seqs[place], epochs[place], at_us[place], users[place] = row.seq, row.epoch, row.served_at_us, row.user_hash
+    for place, row in enumerate(rows):
+        if row.own_key is not None:
+            keys[place] = key_hash(row)
+    return Requests(rows, seqs, epochs, at_us, users, keys)
 
 
-def _outputs(answers: Sequence[Answer], names: Collection[str]) -> Outputs:
-    if PREDICTED_VALUE in names:
-        return Outputs(values=np.array([answer.v for answer in answers], dtype=np.float64))
-    class_ids = np.array([answer.c for answer in answers], dtype=np.int64)
-    if TOP_PROBABILITY not in names:
-        return Outputs(class_ids=class_ids)
-    return Outputs(class_ids=class_ids, probabilities=np.array([[max(answer.p or (0.0,))] for answer in answers]))
+def _of_version(requests: Requests, version: str, width: int, columns: RowColumns) -> Requests:
+    """The requests with the version's own features and answers, without those that lack one of the features."""
+    parts, alone = in_blocks(requests.rows)
+    numbers: list[tuple[np.ndarray, np.ndarray]] = []
+    others: list[tuple[int, list[Any]]] = []
+    for part in parts:
+        found = _numbers_of(part, version, width, columns)
+        if found is not None:
+            numbers.append((part.places, found))
+            continue
+        shared, cells = part.block.shared, part.block.cells
+        for place, at in zip(part.places.tolist(), part.at.tolist(), strict=True):
+            own = columns.own(version, width, cells[at], served=shared.version, layout=shared.layout)
+            others += [] if own is None else [(place, own)]
+    for place in alone:
+        row = requests.rows[place]
+        values = msgspec.json.decode(row.features)
+        own = columns.own(version, width, values, served=row.version, layout=row.layout)
+        others += [] if own is None else [(place, own)]
+    features = np.empty((requests.count, width), dtype=object if others else np.float64)
+    known = np.zeros(requests.count, dtype=bool)
+    for places, found in numbers:
+        features[places] = _as_objects(found) if others else found
+        known[places] = True
+    for place, own in others:
+        features[place] = own
+        known[place] = True
+    requests = requests._replace(features=features, answers=_answers_to(requests.rows, version))
+    return requests if known.all() else requests.part(np.flatnonzero(known))
+
+
+def _numbers_of(part: Part, version: str, width: int, columns: RowColumns) -> np.ndarray | None:
+    """The version's own features in rows of a block where they can be taken as numbers, all at once; else None."""
+    block = part.block
+    if block.texts:
+        return None
+    shared, columns_of_row = block.shared, block.numbers.shape[1]
+    places = columns.places(version, columns_of_row, width, served=shared.version, layout=shared.layout)
+    if places is None:
+        return None
+    found: np.ndarray = block.numbers[part.at]
+    return found if places == [*range(columns_of_row)] else found[:, places]
+
+
+def _as_objects(features: np.ndarray) -> np.ndarray:
+    objects = features.astype(object)
+    objects[np.isnan(features)] = None
+    return objects
+
+
+def _answers_to(rows: Sequence[PredictionRow], version: str) -> AnswersToRows:
+    """A version's answers to the rows."""
+    classes = np.full(len(rows), -1, dtype=np.int64)
+    tops, numbers = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    parts, alone = in_blocks(rows)
+    for block, places, at in parts:
+        answers = block.answers.get(version)
+        if answers is None:
+            continue
+        if answers.classes is not None:
+            classes[places] = answers.classes[at]
+        if answers.shares is not None:
+            tops[places] = answers.shares[at].max(axis=1)
+        if answers.numbers is not None:
+            numbers[places] = answers.numbers[at]
+    for place in alone:
+        answer = _ANSWERS.decode(rows[place].answers).get(version)
+        if answer is None:
+            continue
+        classes[place] = -1 if answer.c is None else answer.c
+        tops[place] = max(answer.p) if answer.p else np.nan
+        numbers[place] = np.nan if answer.v is None else answer.v
+    return AnswersToRows(classes, tops, numbers)

@@ -1,0 +1,195 @@
+"""Rows of the log as columns: those of one form together, with objects and texts made only where they are asked for.
+
+A `RowOfBlock` has the fields and properties of a `PredictionRow`, and takes its place in events. Whoever works on many
+rows takes the columns of their blocks (`in_blocks`) instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
+import numpy as np
+
+from app.domain.log_event import PredictionRow
+from app.domain.prediction_id import RAW_LENGTH, Marks, marks_of_raw, texts_of_ids
+
+_ENCODE = msgspec.json.Encoder().encode
+_VERSIONS = msgspec.json.Decoder(tuple[str, ...])
+
+
+class AnswerColumns(NamedTuple):
+    """A version's answers to the rows of a block: class ids, shape (n,), with shares, shape (n, classes), or numbers.
+
+    What the answers do not have is None.
+    """
+
+    classes: np.ndarray | None = None
+    shares: np.ndarray | None = None
+    numbers: np.ndarray | None = None
+
+
+class Block:
+    """Rows that share a form. `shared` has those fields of a `PredictionRow` that are the same for all.
+
+    `numbers`, shape (n, numeric columns), float64: the features; `texts` has for each place of a text, in ascending
+    order, the values of the rows (text or null). `raw_ids`, shape (n, 48), are the bytes of the prediction ids.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        *,
+        seqs: list[int],
+        raw_ids: np.ndarray,
+        at_us: np.ndarray,
+        users: np.ndarray,
+        latencies: list[int],
+        own_keys: list[str | None],
+        numbers: np.ndarray,
+        texts: tuple[tuple[int, list[Any]], ...],
+        answers: dict[str, AnswerColumns],
+    ) -> None:
+        self.shared = shared
+        self.seqs, self.raw_ids = seqs, raw_ids
+        self.at_us, self.users = at_us, users
+        self.at_us_list: list[int] = at_us.tolist()
+        self.user_list: list[int] = users.tolist()
+        self.latencies, self.own_keys = latencies, own_keys
+        self.numbers, self.texts, self.answers = numbers, texts, answers
+        self._features: dict[int, str] = {}
+
+    def rows(self) -> list[RowOfBlock]:
+        """The rows, in order."""
+        return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
+
+    @functools.cached_property
+    def ids(self) -> list[str]:
+        """The prediction ids."""
+        return texts_of_ids(self.raw_ids.tobytes())
+
+    @functools.cached_property
+    def marks(self) -> list[Marks | None]:
+        """What the ids say of how the versions were chosen; None for an id of another format."""
+        raw = self.raw_ids.tobytes()
+        return [marks_of_raw(raw[start : start + RAW_LENGTH]) for start in range(0, len(raw), RAW_LENGTH)]
+
+    @functools.cached_property
+    def cells(self) -> list[list[Any]]:
+        """The features of each row."""
+        found: list[list[Any]] = [
+            [None if math.isnan(value) else value for value in row] if math.isnan(sum(row)) else row
+            for row in self.numbers.tolist()
+        ]
+        for place, values in self.texts:
+            # In ascending order, so that each finds its place.
+            for row, value in zip(found, values, strict=True):
+                row.insert(place, value)
+        return found
+
+    def features(self, at: int) -> str:
+        """The features of a row as JSON, as they were logged."""
+        found = self._features.get(at)
+        if found is None:
+            self._features[at] = found = _ENCODE(self.cells[at]).decode()
+        return found
+
+    @functools.cached_property
+    def answer_texts(self) -> list[str]:
+        """The answers of each row as JSON, as they were logged."""
+        found: list[dict[str, Any]] = [{} for _ in self.seqs]
+        for version, columns in self.answers.items():
+            named = {"c": columns.classes, "p": columns.shares, "v": columns.numbers}
+            kept = {name: column.tolist() for name, column in named.items() if column is not None}
+            for own, values in zip(found, zip(*kept.values(), strict=True), strict=True):
+                own[version] = dict(zip(kept, values, strict=True))
+        return [_ENCODE(each).decode() for each in found]
+
+
+class Shared(NamedTuple):
+    """The fields of a `PredictionRow` that the rows of a block share."""
+
+    epoch: int
+    version: str
+    chosen: str
+    assignment: str
+    propensity: float | None
+    counts: bool
+    synthetic: bool
+    failed: str | None
+    layout: int | None
+    lacking: str | None
+
+
+class RowOfBlock:
+    """A row of a block; its fields are those of a `PredictionRow`."""
+
+    __slots__ = ("at", "block", "seq")
+
+    def __init__(self, block: Block, at: int, seq: int) -> None:
+        self.block, self.at, self.seq = block, at, seq
+
+    prediction_id = property(lambda self: self.block.ids[self.at])
+    served_at_us = property(lambda self: self.block.at_us_list[self.at])
+    epoch = property(lambda self: self.block.shared.epoch)
+    version = property(lambda self: self.block.shared.version)
+    chosen = property(lambda self: self.block.shared.chosen)
+    assignment = property(lambda self: self.block.shared.assignment)
+    propensity = property(lambda self: self.block.shared.propensity)
+    counts = property(lambda self: self.block.shared.counts)
+    synthetic = property(lambda self: self.block.shared.synthetic)
+    user_hash = property(lambda self: self.block.user_list[self.at])
+    features = property(lambda self: self.block.features(self.at))
+    answers = property(lambda self: self.block.answer_texts[self.at])
+    latency_us = property(lambda self: self.block.latencies[self.at])
+    own_key = property(lambda self: self.block.own_keys[self.at])
+    failed = property(lambda self: self.block.shared.failed)
+    layout = property(lambda self: self.block.shared.layout)
+    lacking = property(lambda self: self.block.shared.lacking)
+    marks = property(lambda self: self.block.marks[self.at])
+
+    @property
+    def failed_versions(self) -> tuple[str, ...]:
+        """The versions that were asked and gave no answer."""
+        failed = self.block.shared.failed
+        return _VERSIONS.decode(failed) if failed else ()
+
+    @property
+    def lacking_versions(self) -> tuple[str, ...]:
+        """The versions that took no part, because the request has not all of their columns."""
+        lacking = self.block.shared.lacking
+        return _VERSIONS.decode(lacking) if lacking else ()
+
+
+def as_rows(blocks: Sequence[Block]) -> list[PredictionRow]:
+    """The rows of all blocks in the order of their seqs."""
+    rows = [row for block in blocks for row in block.rows()]
+    rows.sort(key=lambda row: row.seq)
+    # They have all that a `PredictionRow` has, and are no structs, whose fields would have to be made for every row.
+    return cast("list[PredictionRow]", rows)
+
+
+class Part(NamedTuple):
+    """Some rows of a block: their places among the rows that were given, and in the block; shape (n,) each."""
+
+    block: Block
+    places: np.ndarray
+    at: np.ndarray
+
+
+def in_blocks(rows: Sequence[PredictionRow]) -> tuple[list[Part], list[int]]:
+    """The rows by block, and the places of those that are in none."""
+    places: dict[int, tuple[Block, list[int], list[int]]] = {}
+    alone: list[int] = []
+    for place, row in enumerate(cast("Sequence[object]", rows)):
+        if isinstance(row, RowOfBlock):
+            block = row.block
+            known = places.get(id(block)) or places.setdefault(id(block), (block, [], []))
+            known[1].append(place)
+            known[2].append(row.at)
+        else:
+            alone.append(place)
+    return [Part(block, np.array(given), np.array(at)) for block, given, at in places.values()], alone
