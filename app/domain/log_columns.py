@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import msgspec
@@ -30,6 +30,17 @@ class AnswerColumns(NamedTuple):
     classes: np.ndarray | None = None
     shares: np.ndarray | None = None
     numbers: np.ndarray | None = None
+
+    def values(self, rows: int) -> Iterator[tuple[int | None, tuple[float, ...] | None, float | None]]:
+        """Class id, shares and number of each of the rows."""
+        nothing = [None] * rows
+        shares = nothing if self.shares is None else map(tuple, self.shares.tolist())
+        return zip(
+            nothing if self.classes is None else self.classes.tolist(),
+            shares,
+            nothing if self.numbers is None else self.numbers.tolist(),
+            strict=True,
+        )
 
 
 class Block:
@@ -60,6 +71,8 @@ class Block:
         self.user_list: list[int] = users.tolist()
         self.latencies, self.own_keys = latencies, own_keys
         self.numbers, self.texts, self.answers = numbers, texts, answers
+        # What readers have made of the whole block, by a name of theirs.
+        self.made: dict[str, Any] = {}
         self._features: dict[int, str] = {}
 
     def rows(self) -> list[RowOfBlock]:
@@ -170,6 +183,12 @@ def as_rows(blocks: Sequence[Block]) -> list[PredictionRow]:
     rows.sort(key=lambda row: row.seq)
     # They have all that a `PredictionRow` has, and are no structs, whose fields would have to be made for every row.
     return cast("list[PredictionRow]", rows)
+
+
+def block_of(row: PredictionRow) -> Block | None:
+    """The block of a row, None where it is in none."""
+    found: Block | None = getattr(row, "block", None)
+    return found
 
 
 class Part(NamedTuple):

@@ -88,9 +88,57 @@ def advance_errors(
     state: ErrorState, wrong: np.ndarray, *, level: float, at_us: np.ndarray | None = None
 ) -> ErrorState:
     """The state after labels, in the order in which they were processed: `wrong`, shape (n,), is True for an error."""
-    for index, is_wrong in enumerate(wrong.tolist()):
-        state = _after_label(state, bool(is_wrong), level, 0 if at_us is None else int(at_us[index]))
+    times = [0] * len(wrong) if at_us is None else at_us.tolist()
+    answers = wrong.tolist()
+    done = 0
+    while done < len(answers):
+        state, done = _while_calm(state, answers, times, done, level)
+        if done < len(answers):
+            state = _after_label(state, bool(answers[done]), level, times[done])
+            done += 1
     return state
+
+
+def _while_calm(
+    state: ErrorState, answers: list[bool], times: list[int], done: int, level: float
+) -> tuple[ErrorState, int]:
+    """The state after labels from number `done` on, as long as no alarm stands or is near; and how many are done then.
+
+    What `_after_label` does, for a tenth of its cost.
+    """
+    if state.mode != Mode.QUIET:
+        return state, done
+    errors, rows, seen, seen_wrong = state.wrong, state.labelled, state.seen, state.seen_wrong
+    wealth, calm, onset_us = state.wealth, state.calm, state.onset_us
+    highest = CEILING * level
+    while done < len(answers):
+        is_wrong = answers[done]
+        if_wrong, if_right = (errors + 1) / (rows + 1), (rows - errors + 1) / (rows + 1)
+        grown = []
+        for rise, each in zip(RISES, wealth, strict=True):
+            share = min(0.95, rise * if_wrong)
+            e_value = share / if_wrong if is_wrong else (1 - share) / if_right
+            grown.append(min(highest, e_value * (each + 1)))
+        mean = sum(grown) / len(grown)
+        if mean >= level:
+            break
+        wealth = tuple(grown)
+        errors, rows, seen, seen_wrong = errors + is_wrong, rows + 1, seen + 1, seen_wrong + is_wrong
+        calm += 1
+        if mean <= seen + HEAD_START:
+            onset_us = times[done]
+        done += 1
+    after = msgspec.structs.replace(
+        state,
+        wrong=errors,
+        labelled=rows,
+        seen=seen,
+        seen_wrong=seen_wrong,
+        wealth=wealth,
+        calm=calm,
+        onset_us=onset_us,
+    )
+    return after, done
 
 
 def acknowledge_errors(state: ErrorState, at_us: int) -> ErrorState:

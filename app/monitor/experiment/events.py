@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
+from app.domain.log_columns import Block, block_of
 from app.domain.log_event import (
     FeedbackReceived,
     OutcomeCorrected,
@@ -213,7 +214,7 @@ def _corrected(event: OutcomeCorrected, names: Mapping[int, str], weights: Mappi
 
 def marks_of_row(row: PredictionRow) -> Marks:
     """The marks in the row's prediction id; for an id of another format, marks made from the row's assignment."""
-    marks = read_marks(row.prediction_id)
+    marks = row.marks
     if marks is None:
         random = row.counts and row.assignment in _RANDOM
         return Marks(version_ordinal=0, randomised=random, sticky=row.assignment == "sticky", first=True)
@@ -228,4 +229,21 @@ def _marks_of_outcome(outcome: OutcomeRow) -> Marks:
 
 
 def _answers(row: PredictionRow) -> Answers:
-    return _DECODER.decode(row.answers) | dict.fromkeys(row.failed_versions, MISSING)
+    block = block_of(row)
+    if block is None:
+        return _DECODER.decode(row.answers) | dict.fromkeys(row.failed_versions, MISSING)
+    if "answers" not in block.made:
+        block.made["answers"] = _answers_of_block(block, row.failed_versions)
+    found: list[Answers] = block.made["answers"]
+    return found[row.at]  # type: ignore[attr-defined]
+
+
+def _answers_of_block(block: Block, failed: Sequence[str]) -> list[Answers]:
+    found: list[Answers] = [{} for _ in block.seqs]
+    for version, columns in block.answers.items():
+        for own, (c, p, v) in zip(found, columns.values(len(found)), strict=True):
+            own[version] = Answer(c, p, v)
+    if failed:
+        missing = dict.fromkeys(failed, MISSING)
+        found = [own | missing for own in found]
+    return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.domain.experiment import Configuration
-from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, TimePassed
+from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, PredictionRow, TimePassed
 from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
 from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
@@ -73,16 +73,56 @@ def _parts(
 ) -> dict[str, _Part]:
     """The events by experiment, with one part for each that waits for windows; counts them in `totals`."""
     parts = {experiment_id: _Part() for experiment_id in totals.waiting}
+    names = _Names(totals)
     for event in events:
-        totals.clock_us = max(totals.clock_us, _time_us(event))
-        configuration = configurations.get(_epoch(event))
-        _count(totals, event, configuration)
+        epoch, time_us = _epoch_and_time(event)
+        totals.clock_us = max(totals.clock_us, time_us)
+        configuration = configurations.get(epoch)
+        _count(totals, event, configuration, names)
         if configuration is not None and not isinstance(event, TimePassed):
-            part = parts.setdefault(configuration.experiment_id, _Part())
-            part.facts.append(decode(event, _names(configuration, totals.names), configuration.weights))
+            part = parts.get(configuration.experiment_id) or parts.setdefault(configuration.experiment_id, _Part())
+            part.facts.append(decode(event, names.of(configuration), configuration.weights))
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
     return parts
+
+
+class _Names:
+    """The versions by ordinal, as they are known at each event: kept, for they hardly ever change."""
+
+    def __init__(self, totals: LogTotals) -> None:
+        self._totals = totals
+        self._known = set(totals.names.values())
+        self._of: dict[int, dict[int, str]] = {}
+        self._met: set[int] = set()
+
+    def meet(self, configuration: Configuration) -> None:
+        """Remember the ordinals of a configuration, unless others are known."""
+        if configuration.epoch in self._met:
+            return
+        self._met.add(configuration.epoch)
+        for name, ordinal in configuration.ordinals.items():
+            self._totals.names.setdefault(ordinal, name)
+        self._changed()
+
+    def see(self, row: PredictionRow) -> None:
+        """Remember the ordinal in a row's id, of a version that is not known."""
+        if row.version not in self._known:
+            ordinal = marks_of_row(row).version_ordinal
+            self._totals.names |= {ordinal: row.version} if ordinal else {}
+            self._changed()
+
+    def of(self, configuration: Configuration) -> Mapping[int, str]:
+        """Versions by ordinal: those of the configuration, and for other ordinals those that rows showed."""
+        found = self._of.get(configuration.epoch)
+        if found is None:
+            ordinals = {ordinal: name for name, ordinal in configuration.ordinals.items()}
+            self._of[configuration.epoch] = found = {**self._totals.names, **ordinals}
+        return found
+
+    def _changed(self) -> None:
+        self._known = set(self._totals.names.values())
+        self._of.clear()
 
 
 def _changes(totals: LogTotals, changed: Mapping[str, _Applied]) -> Changes:
@@ -178,41 +218,37 @@ def _load(plan: ExperimentPlan, reads: DerivedReads) -> ExperimentState:
 
 
 def _epoch(event: Event) -> int:
-    if isinstance(event, TimePassed):
-        return 0
-    return event.row.epoch if isinstance(event, PredictionLogged) else event.outcome.epoch
+    return _epoch_and_time(event)[0]
 
 
-def _time_us(event: Event) -> int:
-    """What an event shows of the time; an outcome that is joined shows no more than when it was received."""
-    if isinstance(event, TimePassed):
-        return event.at_us
+def _epoch_and_time(event: Event) -> tuple[int, int]:
+    """The config revision, and what an event shows of the time.
+
+    An outcome that is joined shows no more than when it was received.
+    """
     if isinstance(event, PredictionLogged):
-        return event.row.served_at_us
-    return event.outcome.received_at_us if isinstance(event, FeedbackReceived) else 0
+        row = event.row
+        return row.epoch, row.served_at_us
+    if isinstance(event, FeedbackReceived):
+        return event.outcome.epoch, event.outcome.received_at_us
+    if isinstance(event, TimePassed):
+        return 0, event.at_us
+    return event.outcome.epoch, 0
 
 
-def _count(totals: LogTotals, event: Event, configuration: Configuration | None) -> None:
+def _count(totals: LogTotals, event: Event, configuration: Configuration | None, names: _Names) -> None:
     """Count the event, of whatever experiment or none, and remember which version has which ordinal."""
     if configuration is not None:
-        for name, ordinal in configuration.ordinals.items():
-            totals.names.setdefault(ordinal, name)
+        names.meet(configuration)
     if isinstance(event, PredictionLogged):
         totals.predictions += 1
         totals.unattributed_predictions += configuration is None
-        if event.row.version not in totals.names.values():
-            ordinal = marks_of_row(event.row).version_ordinal
-            totals.names |= {ordinal: event.row.version} if ordinal else {}
+        names.see(event.row)
     elif isinstance(event, FeedbackReceived):
         totals.outcomes += 1
         totals.unattributed_outcomes += configuration is None
         ordinal = event.outcome.version_ordinal
         totals.feedback[ordinal] = totals.feedback.get(ordinal, 0) + 1
-
-
-def _names(configuration: Configuration, seen: Mapping[int, str]) -> dict[int, str]:
-    """Versions by ordinal: those of the configuration, and for other ordinals those that rows showed."""
-    return {**seen, **{ordinal: name for name, ordinal in configuration.ordinals.items()}}
 
 
 def _json(value: object) -> str:

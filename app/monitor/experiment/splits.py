@@ -36,6 +36,8 @@ class Split(NamedTuple):
 
 def split_of(epoch: int, weights: Mapping[str, float], lacking: Collection[str]) -> Split:
     """The split of a request in a config revision with these weights; `lacking` are the versions that took no part."""
+    if not lacking:
+        return Split(epoch, weights)
     left_out = sorted(version for version in lacking if weights.get(version, 0.0) > 0)
     if not left_out:
         return Split(epoch, weights)
