@@ -34,6 +34,7 @@ from app.monitor.projection import Projection
 from app.services.ports import LoggedPrediction
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
+from app.store.kinds import MONITORING
 from tests.unit.monitor.small_log import SmallLog
 from tests.unit.monitor.watched_log import Fixed, known
 
@@ -61,7 +62,9 @@ def request(
 ) -> tuple[LoggedPrediction, int]:
     """A row as the recorder makes it, and its true class."""
     shares = chance.dirichlet([1, 1, 1], 2).astype(np.float32)
-    answers = {name: {"c": int(own.argmax()), "p": own.tolist()} for name, own in zip(("v1", "v2"), shares, strict=True)}
+    answers = {
+        name: {"c": int(own.argmax()), "p": own.tolist()} for name, own in zip(("v1", "v2"), shares, strict=True)
+    }
     served = log.served(
         answers,
         ("v1", "v2")[chance.integers(2)],
@@ -79,7 +82,9 @@ def request(
 def projections(features: int, database: Database) -> Sequence[Projection]:
     """The monitor's projections, in its order, with references of the same distribution as the traffic."""
     chance = np.random.default_rng(2)
-    contract = FeatureContract("classification", "y", tuple(Feature(name=f"f{place}") for place in range(features)), CLASSES)
+    contract = FeatureContract(
+        "classification", "y", tuple(Feature(name=f"f{place}") for place in range(features)), CLASSES
+    )
     answers = ReferenceAnswers(
         "holdout", Outputs(class_ids=chance.integers(3, size=100), probabilities=chance.dirichlet([1, 1, 1], 100)), 30
     )
@@ -109,19 +114,13 @@ def measured(log: SmallLog, features: int) -> dict[str, float]:
         forget(log)
         found[each.name] = seconds(lambda each=each: steps.process_all(each, log.events, log.stored_states))
     forget(log)
-    together = getattr(steps, "process_together", None)
     every = projections(features, log.database)
-    if together is None:
-        found["all"] = seconds(lambda: [steps.process_all(each, log.events, log.stored_states) for each in every])
-    else:
-        found["all"] = seconds(lambda: together(every, log.events, log.stored_states))
+    found["all"] = seconds(lambda: steps.process_together(every, log.events, log.stored_states))
     return found
 
 
 def forget(log: SmallLog) -> None:
     """Drop all derived state."""
-    from app.store.kinds import MONITORING
-
     log.forget()
     with log.database.begin(MONITORING) as connection:
         connection.exec_driver_sql("DELETE FROM disagreements")

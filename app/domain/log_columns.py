@@ -75,6 +75,11 @@ class Block:
         self.made: dict[str, Any] = {}
         self._features: dict[int, str] = {}
 
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        return int(self.numbers.shape[1]) + len(self.texts)
+
     def rows(self) -> list[RowOfBlock]:
         """The rows, in order."""
         return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
@@ -191,12 +196,26 @@ def block_of(row: PredictionRow) -> Block | None:
     return found
 
 
+def place_in_block(row: PredictionRow) -> int:
+    """The place of a row in its block."""
+    return cast("RowOfBlock", row).at
+
+
 class Part(NamedTuple):
     """Some rows of a block: their places among the rows that were given, and in the block; shape (n,) each."""
 
     block: Block
     places: np.ndarray
     at: np.ndarray
+
+    def column(self, place: int) -> Sequence[Any]:
+        """The values of a feature: an array of float64 (NaN for null), or a list of texts."""
+        numbers = place
+        for text, values in self.block.texts:
+            if text == place:
+                return [values[at] for at in self.at.tolist()]
+            numbers -= text < place
+        return cast("Sequence[Any]", self.block.numbers[self.at, numbers])
 
 
 def in_blocks(rows: Sequence[PredictionRow]) -> tuple[list[Part], list[int]]:

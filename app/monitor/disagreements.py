@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
+import numpy as np
 
 from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, PairSeen, who_was_right
 from app.domain.experiment import Configuration
+from app.domain.log_columns import block_of, place_in_block
 from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionLogged, PredictionRow
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
@@ -90,9 +92,42 @@ def _parts(configurations: Mapping[int, Configuration], reads: DerivedReads) -> 
     return parts
 
 
+def _answers(row: PredictionRow) -> dict[str, _Answer]:
+    block = block_of(row)
+    if block is None:
+        return _ANSWERS.decode(row.answers) | dict.fromkeys(row.failed_versions, _MISSING)
+    found: list[dict[str, _Answer]] | None = block.made.get(NAME)
+    if found is None:
+        found = [{} for _ in block.seqs]
+        for version, columns in block.answers.items():
+            for own, (c, _, v) in zip(found, columns.values(len(found)), strict=True):
+                own[version] = _Answer(c, v)
+        failed = dict.fromkeys(row.failed_versions, _MISSING)
+        block.made[NAME] = found = [own | failed for own in found] if failed else found
+    return found[place_in_block(row)]
+
+
+def _all_agree(row: PredictionRow, plan: ExperimentPlan) -> bool:
+    """Whether it is known from the columns that every version of the experiment named one class, and none failed."""
+    block = block_of(row)
+    if block is None:
+        return False
+    key = f"{NAME} {plan.experiment_id}"
+    found: list[bool] | None = block.made.get(key)
+    if found is None:
+        asked = [block.answers[name].classes for name in plan.versions if name in block.answers]
+        classes = [each for each in asked if each is not None]
+        if block.shared.failed or len(classes) < len(asked) or not classes:
+            found = [False] * len(block.seqs)
+        else:
+            found = (np.stack(classes) == classes[0]).all(axis=0).tolist()
+        block.made[key] = found
+    return found[place_in_block(row)]
+
+
 def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Answer, _Answer]]:
     """Each challenger that was asked beside the baseline, with the baseline's answer and its own."""
-    answers = _ANSWERS.decode(row.answers) | dict.fromkeys(row.failed_versions, _MISSING)
+    answers = _answers(row)
     base = answers.get(plan.baseline)
     for challenger in plan.challengers if base is not None else ():
         other = answers.get(challenger)
@@ -101,6 +136,9 @@ def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Ans
 
 
 def _differing(row: PredictionRow, part: _Found) -> Iterator[Disagreement]:
+    # A pair is noted at its first row, also where the two agree.
+    if _all_agree(row, part.plan) and part.seen.pairs.keys() >= {*part.plan.challengers}:
+        return
     for challenger, base, other in _pairs(row, part.plan):
         failed = (base == _MISSING) != (other == _MISSING)
         if failed or _differ(base, other, part.seen.pairs.setdefault(challenger, PairSeen())):
@@ -118,6 +156,8 @@ def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
 
 def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[LabelledDisagreement]:
     """What the label says of each pair that may be stored: numbers are, if they were far apart when they came."""
+    if _all_agree(row, part.plan):
+        return
     for challenger, base, other in _pairs(row, part.plan):
         if base == other:
             continue

@@ -1,17 +1,24 @@
-"""The columns of logged rows, among which each watched version's own are found by name."""
+"""The columns of logged rows, among which each watched version's own are found by name, and its answers to them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
 
 from app.domain.classes import boolean_of, boolean_values
 from app.domain.columns import LoggedLayout
 from app.domain.contract import Feature
+from app.domain.log_columns import Part, in_blocks
+from app.domain.log_event import PredictionRow
+from app.scoring.answers import Answers
 from app.tables.model_columns import Named, same_columns
 
 # The features of a published version, in order; None where it is not known any more.
 Contracts: TypeAlias = Callable[[str], Sequence[Feature] | None]
+_ANSWERS = msgspec.json.Decoder(Answers)
 _Spelling: TypeAlias = Mapping[bool, float | str]
 
 
@@ -95,3 +102,95 @@ def _spelled(value: Any, spelling: _Spelling) -> Any:
         return value
     flag = boolean_of(value) if isinstance(value, str) else {0: False, 1: True}.get(value)
     return value if flag is None else spelling[flag]
+
+
+class AnswersToRows(NamedTuple):
+    """A version's answers to n rows: class ids (−1: none), the greatest probability and the number (NaN: none)."""
+
+    classes: np.ndarray
+    tops: np.ndarray
+    numbers: np.ndarray
+
+    def part(self, which: slice | np.ndarray) -> AnswersToRows:
+        """Some of the answers."""
+        return AnswersToRows(*(each[which] for each in self))
+
+
+def features_of(
+    rows: Sequence[PredictionRow], version: str, width: int, columns: RowColumns
+) -> tuple[np.ndarray, np.ndarray]:
+    """The features of a version in rows, shape (n, width), and which of the rows have all of them, shape (n,).
+
+    Numbers where all values are numbers (NaN for null), else objects.
+    """
+    parts, alone = in_blocks(rows)
+    numbers: list[tuple[np.ndarray, np.ndarray]] = []
+    others: list[tuple[int, list[Any]]] = []
+    for part in parts:
+        found = _numbers_of(part, version, width, columns)
+        if found is not None:
+            numbers.append((part.places, found))
+            continue
+        shared, cells = part.block.shared, part.block.cells
+        for place, at in zip(part.places.tolist(), part.at.tolist(), strict=True):
+            own = columns.own(version, width, cells[at], served=shared.version, layout=shared.layout)
+            others += [] if own is None else [(place, own)]
+    for place in alone:
+        row = rows[place]
+        values = msgspec.json.decode(row.features)
+        own = columns.own(version, width, values, served=row.version, layout=row.layout)
+        others += [] if own is None else [(place, own)]
+    features = np.empty((len(rows), width), dtype=object if others else np.float64)
+    known = np.zeros(len(rows), dtype=bool)
+    for places, found in numbers:
+        features[places] = as_objects(found) if others else found
+        known[places] = True
+    for place, own in others:
+        features[place] = own
+        known[place] = True
+    return features, known
+
+
+def _numbers_of(part: Part, version: str, width: int, columns: RowColumns) -> np.ndarray | None:
+    """The version's own features in rows of a block where they can be taken as numbers, all at once; else None."""
+    block = part.block
+    if block.texts:
+        return None
+    shared, columns_of_row = block.shared, block.numbers.shape[1]
+    places = columns.places(version, columns_of_row, width, served=shared.version, layout=shared.layout)
+    if places is None:
+        return None
+    found: np.ndarray = block.numbers[part.at]
+    return found if places == [*range(columns_of_row)] else found[:, places]
+
+
+def as_objects(features: np.ndarray) -> np.ndarray:
+    """Numbers as objects, with None for NaN."""
+    objects = features.astype(object)
+    objects[np.isnan(features)] = None
+    return objects
+
+
+def answers_to(rows: Sequence[PredictionRow], version: str) -> AnswersToRows:
+    """A version's answers to the rows."""
+    classes = np.full(len(rows), -1, dtype=np.int64)
+    tops, numbers = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    parts, alone = in_blocks(rows)
+    for block, places, at in parts:
+        answers = block.answers.get(version)
+        if answers is None:
+            continue
+        if answers.classes is not None:
+            classes[places] = answers.classes[at]
+        if answers.shares is not None:
+            tops[places] = answers.shares[at].max(axis=1)
+        if answers.numbers is not None:
+            numbers[places] = answers.numbers[at]
+    for place in alone:
+        answer = _ANSWERS.decode(rows[place].answers).get(version)
+        if answer is None:
+            continue
+        classes[place] = -1 if answer.c is None else answer.c
+        tops[place] = max(answer.p) if answer.p else np.nan
+        numbers[place] = np.nan if answer.v is None else answer.v
+    return AnswersToRows(classes, tops, numbers)

@@ -237,7 +237,7 @@ def _processed(
     """The state after the samples; points that become due on the way are added to `points`."""
     seen = state.inputs.requests
     requests = own.requests
-    for last in [mark - seen - 1 for mark in marks(seen, requests.count)]:
+    for last in [mark - seen - 1 for mark in marks(seen, requests.number)]:
         before, own = own.cut(requests.place(last))
         state = _updated(known, state, before, cache)
         points.append(point_of(known.reference, state, int(requests.at_us[last])))
@@ -246,10 +246,10 @@ def _processed(
 
 def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DriftState:
     reference = known.reference
-    if own.requests.count:
+    if own.requests.number:
         state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, cache))
     answered = answered_by(own.requests, reference)
-    if answered.count and state.outputs is not None:
+    if answered.number and state.outputs is not None:
         callers = callers_of(answered, state.outputs.crowd.last_at_us)
         state = update_outputs(reference, state, outputs_of(answered, reference), answered.at_us, callers)
     for declared, labels in itertools.groupby(own.labels, key=_DECLARED):

@@ -9,37 +9,23 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from app.domain.log_columns import Part, in_blocks
+from app.domain.log_columns import in_blocks
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
 from app.domain.prediction import Outputs
 from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
-from app.monitor.drift.columns import RowColumns
-from app.monitor.experiment.events import Answers
+from app.monitor.drift.columns import AnswersToRows, RowColumns, answers_to, as_objects, features_of
 from app.services.queries.drift_records import Place
 
-_ANSWERS = msgspec.json.Decoder(Answers)
 _FORCED = "forced"
 _PLACE = attrgetter("place")
-
-
-class AnswersToRows(NamedTuple):
-    """A version's answers to n rows: class ids (−1 for none), the greatest probability and the number (NaN for none)."""
-
-    classes: np.ndarray
-    tops: np.ndarray
-    numbers: np.ndarray
-
-    def part(self, which: slice | np.ndarray) -> AnswersToRows:
-        """Some of the answers."""
-        return AnswersToRows(*(each[which] for each in self))
 
 
 class Requests(NamedTuple):
@@ -60,7 +46,7 @@ class Requests(NamedTuple):
     answers: AnswersToRows | None = None
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many they are."""
         return len(self.rows)
 
@@ -69,7 +55,16 @@ class Requests(NamedTuple):
         rows = self.rows[which] if isinstance(which, slice) else [self.rows[at] for at in which.tolist()]
         features = None if self.features is None else self.features[which]
         answers = None if self.answers is None else self.answers.part(which)
-        return Requests(rows, *(each[which] for each in self[1:6]), features, answers)
+        return Requests(
+            rows,
+            self.seqs[which],
+            self.epochs[which],
+            self.at_us[which],
+            self.users[which],
+            self.keys[which],
+            features,
+            answers,
+        )
 
     def place(self, at: int) -> Place:
         """The place of a request in the order of events."""
@@ -97,12 +92,12 @@ class Samples(msgspec.Struct, frozen=True):
     labels: Sequence[LoggedLabel]
 
     def __len__(self) -> int:
-        return self.requests.count + len(self.labels)
+        return self.requests.number + len(self.labels)
 
     def of(self, epochs: Collection[int], version: str, width: int, columns: RowColumns) -> Samples:
         """A version's samples of these config revisions, without requests that lack one of its `width` features."""
         chosen = np.flatnonzero(np.isin(self.requests.epochs, list(epochs)))
-        every = chosen.size == self.requests.count
+        every = chosen.size == self.requests.number
         requests = self.requests if every else self.requests.part(chosen)
         own = _of_version(requests, version, width, columns)
         return Samples(own, [each for each in self.labels if each.epoch in epochs])
@@ -140,7 +135,7 @@ class Samples(msgspec.Struct, frozen=True):
 
     def first_at_us(self) -> int:
         """When the first request was served (µs since 1970); without requests, when the first label was known."""
-        return int(self.requests.at_us[0]) if self.requests.count else self.labels[0].at_us
+        return int(self.requests.at_us[0]) if self.requests.number else self.labels[0].at_us
 
 
 def samples_of(events: Sequence[Event]) -> Samples:
@@ -171,7 +166,7 @@ def rows_of(requests: Requests, reference: DriftReference) -> np.ndarray:
     are_numbers = features.dtype != object
     if all(cells.kind == "numeric" for cells in reference.inputs.cells):
         return features if are_numbers else np.array(features.tolist(), dtype=np.float64)  # null becomes NaN
-    return _as_objects(features) if are_numbers else features
+    return as_objects(features) if are_numbers else features
 
 
 def callers_of(requests: Requests, last_at_us: int) -> Callers:
@@ -235,7 +230,7 @@ def outputs_of(answered: Requests, reference: DriftReference) -> Outputs:
 
 def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:
     """Whether the version's class was wrong, and when that was known (µs since 1970); two arrays of shape (n,)."""
-    given = _answers_to([label.row for label in labels], version).classes
+    given = answers_to([label.row for label in labels], version).classes
     known = given >= 0
     values = np.array([label.value for label in labels], dtype=np.float64)
     times = np.array([label.at_us for label in labels], dtype=np.int64)
@@ -275,74 +270,6 @@ def _requests(rows: list[PredictionRow]) -> Requests:
 
 def _of_version(requests: Requests, version: str, width: int, columns: RowColumns) -> Requests:
     """The requests with the version's own features and answers, without those that lack one of the features."""
-    parts, alone = in_blocks(requests.rows)
-    numbers: list[tuple[np.ndarray, np.ndarray]] = []
-    others: list[tuple[int, list[Any]]] = []
-    for part in parts:
-        found = _numbers_of(part, version, width, columns)
-        if found is not None:
-            numbers.append((part.places, found))
-            continue
-        shared, cells = part.block.shared, part.block.cells
-        for place, at in zip(part.places.tolist(), part.at.tolist(), strict=True):
-            own = columns.own(version, width, cells[at], served=shared.version, layout=shared.layout)
-            others += [] if own is None else [(place, own)]
-    for place in alone:
-        row = requests.rows[place]
-        values = msgspec.json.decode(row.features)
-        own = columns.own(version, width, values, served=row.version, layout=row.layout)
-        others += [] if own is None else [(place, own)]
-    features = np.empty((requests.count, width), dtype=object if others else np.float64)
-    known = np.zeros(requests.count, dtype=bool)
-    for places, found in numbers:
-        features[places] = _as_objects(found) if others else found
-        known[places] = True
-    for place, own in others:
-        features[place] = own
-        known[place] = True
-    requests = requests._replace(features=features, answers=_answers_to(requests.rows, version))
+    features, known = features_of(requests.rows, version, width, columns)
+    requests = requests._replace(features=features, answers=answers_to(requests.rows, version))
     return requests if known.all() else requests.part(np.flatnonzero(known))
-
-
-def _numbers_of(part: Part, version: str, width: int, columns: RowColumns) -> np.ndarray | None:
-    """The version's own features in rows of a block where they can be taken as numbers, all at once; else None."""
-    block = part.block
-    if block.texts:
-        return None
-    shared, columns_of_row = block.shared, block.numbers.shape[1]
-    places = columns.places(version, columns_of_row, width, served=shared.version, layout=shared.layout)
-    if places is None:
-        return None
-    found: np.ndarray = block.numbers[part.at]
-    return found if places == [*range(columns_of_row)] else found[:, places]
-
-
-def _as_objects(features: np.ndarray) -> np.ndarray:
-    objects = features.astype(object)
-    objects[np.isnan(features)] = None
-    return objects
-
-
-def _answers_to(rows: Sequence[PredictionRow], version: str) -> AnswersToRows:
-    """A version's answers to the rows."""
-    classes = np.full(len(rows), -1, dtype=np.int64)
-    tops, numbers = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    parts, alone = in_blocks(rows)
-    for block, places, at in parts:
-        answers = block.answers.get(version)
-        if answers is None:
-            continue
-        if answers.classes is not None:
-            classes[places] = answers.classes[at]
-        if answers.shares is not None:
-            tops[places] = answers.shares[at].max(axis=1)
-        if answers.numbers is not None:
-            numbers[places] = answers.numbers[at]
-    for place in alone:
-        answer = _ANSWERS.decode(rows[place].answers).get(version)
-        if answer is None:
-            continue
-        classes[place] = -1 if answer.c is None else answer.c
-        tops[place] = max(answer.p) if answer.p else np.nan
-        numbers[place] = np.nan if answer.v is None else answer.v
-    return AnswersToRows(classes, tops, numbers)

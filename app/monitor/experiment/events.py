@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
-from app.domain.log_columns import Block, block_of
 from app.domain.log_event import (
     FeedbackReceived,
     OutcomeCorrected,
@@ -19,12 +18,10 @@ from app.domain.log_event import (
 from app.domain.outcome import OutcomeKind
 from app.domain.prediction_id import Marks, read_marks
 from app.monitor.experiment.splits import Split, split_of
-from app.scoring.contract import MISSING, Answer, bounded
+from app.scoring.answers import Answers, answers_of
+from app.scoring.contract import bounded
 
 _RANDOM = ("weighted", "sticky", "bandit")
-# By version. `MISSING` is the answer of one that was asked and failed; one that was never asked is not in it.
-Answers: TypeAlias = dict[str, Answer]
-_DECODER = msgspec.json.Decoder(Answers)
 
 
 class PredictionFact(msgspec.Struct, frozen=True):
@@ -172,7 +169,7 @@ def fact_of(event: Decodable, names: Mapping[int, str], weights: Mapping[str, fl
         row = event.row
         lacking = frozenset(row.lacking_versions)
         # A row that does not count is only tallied: its answers, most of the row's text, need not be parsed.
-        answers = _answers(row) if row.counts else {}
+        answers = answers_of(row) if row.counts else {}
         return PredictionFact(row, marks_of_row(row), answers, split_of(row.epoch, weights, lacking), lacking)
     if isinstance(event, OutcomeCorrected):
         return _corrected(event, names, weights)
@@ -189,7 +186,7 @@ def _joined(event: OutcomeJoined, weights: Mapping[str, float]) -> JoinedFact:
     row, lacking = event.row, frozenset(event.row.lacking_versions)
     split = split_of(row.epoch, weights, lacking)
     value = _value(event.outcome.present)
-    return JoinedFact(event.outcome, row, marks_of_row(row), value, _answers(row), event.at_us, split, lacking)
+    return JoinedFact(event.outcome, row, marks_of_row(row), value, answers_of(row), event.at_us, split, lacking)
 
 
 def _received(outcome: OutcomeRow, names: Mapping[int, str], weights: Mapping[str, float]) -> FeedbackFact:
@@ -226,24 +223,3 @@ def _marks_of_outcome(outcome: OutcomeRow) -> Marks:
     if marks is None:
         return Marks(outcome.version_ordinal, outcome.randomised, sticky=False, first=True)
     return marks
-
-
-def _answers(row: PredictionRow) -> Answers:
-    block = block_of(row)
-    if block is None:
-        return _DECODER.decode(row.answers) | dict.fromkeys(row.failed_versions, MISSING)
-    if "answers" not in block.made:
-        block.made["answers"] = _answers_of_block(block, row.failed_versions)
-    found: list[Answers] = block.made["answers"]
-    return found[row.at]  # type: ignore[attr-defined]
-
-
-def _answers_of_block(block: Block, failed: Sequence[str]) -> list[Answers]:
-    found: list[Answers] = [{} for _ in block.seqs]
-    for version, columns in block.answers.items():
-        for own, (c, p, v) in zip(found, columns.values(len(found)), strict=True):
-            own[version] = Answer(c, p, v)
-    if failed:
-        missing = dict.fromkeys(failed, MISSING)
-        found = [own | missing for own in found]
-    return found

@@ -14,12 +14,13 @@ from app.domain.classes import boolean_of
 from app.domain.columns import Featured, LoggedLayout
 from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
+from app.domain.log_columns import in_blocks
 from app.domain.log_event import PredictionRow
-from app.scoring.contract import MISSING, Answer, bounded
+from app.scoring.answers import answers_of
+from app.scoring.contract import Answer, bounded
 from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
 
-_ANSWERS = msgspec.json.Decoder(list[dict[str, Answer]])
 _NO_ANSWER = -1
 
 
@@ -92,7 +93,7 @@ def count_labels(state: BreakdownState, compared: Compared, labels: Sequence[Out
     own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
     cells = _with_all(plan, np.concatenate(own, axis=1))
     signs = np.array([each.sign for each in labels], np.int64)
-    answers = _answers(labels)
+    answers = [answers_of(each.row) for each in labels]
     _add(state.labelled, cells, signs)
     if ids is not None:
         _count_matrices(state, ids, answers, signs)
@@ -198,17 +199,17 @@ def _add(counts: list[Any], cells: np.ndarray, values: np.ndarray) -> None:
     if not len(values):
         return
     # One after another, as `add.at` does: a sum of the batch would round differently from the sums of its parts.
-    found = np.array(counts, values.dtype)
-    np.add.at(found, cells.ravel(), np.repeat(values, cells.shape[1]))
+    found, each = np.array(counts, values.dtype), np.repeat(values, cells.shape[1])
+    if _are_whole(found) and _are_whole(values):  # their sums are exact in any order
+        found += np.bincount(cells.ravel(), each, len(found)).astype(values.dtype)
+    else:
+        np.add.at(found, cells.ravel(), each)
     counts[:] = found.tolist()
 
 
-def _answers(labels: Sequence[Outcome]) -> list[dict[str, Answer]]:
-    """The answers to each row, by version."""
-    found = _ANSWERS.decode(f"[{','.join(label.row.answers for label in labels)}]")
-    for answers, label in zip(found, labels, strict=True):
-        answers |= dict.fromkeys(label.row.failed_versions, MISSING)
-    return found
+def _are_whole(values: np.ndarray) -> bool:
+    """Whether all are whole numbers, so small that no sum of many is rounded."""
+    return bool((np.abs(values) < 2**45).all() and (values == np.rint(values)).all())
 
 
 def number_of(outcome: str) -> float:
@@ -226,17 +227,26 @@ def _feature_cells(plan: BreakdownPlan, rows: Sequence[Featured], columns: Colum
     cells = np.empty((len(rows), len(plan.features)), np.int64)
     if not plan.features:
         return cells
-    # One call of the decoder for all rows, not one a row: every logged request passes here.
-    features: list[list[Any]] = msgspec.json.decode(f"[{','.join(row.features for row in rows)}]")
-    kinds = [
-        ("" if row.layout is not None else row.version, row.layout, len(values))
-        for row, values in zip(rows, features, strict=True)
-    ]
+    parts, alone = in_blocks(rows)
+    for part in parts:
+        block = part.block
+        places = _places(plan.features, block.shared.version, block.shared.layout, block.width, columns)
+        for at, found in enumerate(_levels(plan, places, part.column)):
+            cells[part.places, at] = found
+    if alone:
+        cells[alone] = _cells_of_texts(plan, [rows[place] for place in alone], columns)
+    return cells
+
+
+def _cells_of_texts(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: Columns) -> np.ndarray:
+    """The cells of rows that are in no block."""
+    cells = np.empty((len(rows), len(plan.features)), np.int64)
+    features: list[list[Any]] = [msgspec.json.decode(row.features) for row in rows]
+    kinds = [(row.version, row.layout, len(values)) for row, values in zip(rows, features, strict=True)]
     for kind in set(kinds):
         members = [place for place, each in enumerate(kinds) if each == kind]
-        places = _places(plan.features, *kind, columns)
-        own = features if len(members) == len(rows) else [features[each] for each in members]
-        for at, found in enumerate(_levels(plan, places, own)):
+        own = [*zip(*(features[each] for each in members), strict=True)]
+        for at, found in enumerate(_levels(plan, _places(plan.features, *kind, columns), own.__getitem__)):
             cells[members, at] = found
     return cells
 
@@ -251,19 +261,18 @@ def _places(
 
 
 def _levels(
-    plan: BreakdownPlan, places: Sequence[int | None], features: Sequence[list[Any]]
+    plan: BreakdownPlan, places: Sequence[int | None], column: Callable[[int], Sequence[Any]]
 ) -> Iterator[np.ndarray | int]:
-    """For each split the cells of rows of one kind."""
-    transposed = list(zip(*features, strict=True))
+    """For each split the cells of rows of one kind; `column` gives the values of a column."""
     first = 0
     for split, place in zip(plan.features, places, strict=True):
         missing = first + len(split.segments) - 1
         if place is None:
             yield missing
         elif split.is_numeric:
-            yield _ranges(split, transposed[place]) + first
+            yield _ranges(split, column(place)) + first
         else:
-            yield _values(split, transposed[place]) + first
+            yield _values(split, column(place)) + first
         first += len(split.segments)
 
 
@@ -284,6 +293,8 @@ def _odd(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
 
 
 def _values(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
+    if isinstance(values, np.ndarray):
+        values = [None if math.isnan(value) else value for value in values.tolist()]
     table: dict[object, int] = {segment.level: place for place, segment in enumerate(split.segments[:-2])}
     other, missing = len(split.segments) - 2, len(split.segments) - 1
     if split.boolean:

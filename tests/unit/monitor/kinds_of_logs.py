@@ -1,4 +1,4 @@
-"""Logs of many kinds, each from a fixed seed, for tests that the projections come to one state however they are read."""
+"""Logs of many kinds, each from a fixed seed, for tests that the projections come to one state however they read."""
 
 import json
 import random
@@ -83,7 +83,9 @@ class KindOfLog(WatchedLog):
         rng = random.Random(seed)
         for row, value, kind in rng.sample(self.given, n):
             fact = self.signer.verify(row.prediction_id)
-            other = Outcome(row.prediction_id, kind, (value + 1) % 3 if kind == "actual" else value / 2, fact, corrected_by="ann")
+            other = Outcome(
+                row.prediction_id, kind, (value + 1) % 3 if kind == "actual" else value / 2, fact, corrected_by="ann"
+            )
             FeedbackLog(self.database, self.clock).commit([[other]])
 
     def numbers(self, versions=("v1", "v2"), users=0, keys=0, fails=0.0, probabilities=True, **options):
@@ -119,7 +121,9 @@ class KindOfLog(WatchedLog):
         if options.get("chosen", version) != version:
             options |= {"assignment": "fallback"}
         served = self.served(answers, version, features=compact(cells), **options)
-        return replace(served, answers=compact(answers), request_id=f"{served.served_at_us - 9:014x}{rng.getrandbits(72):018x}")
+        return replace(
+            served, answers=compact(answers), request_id=f"{served.served_at_us - 9:014x}{rng.getrandbits(72):018x}"
+        )
 
 
 def units(log):
@@ -206,7 +210,13 @@ def regression(log):
 
     def row(rng):
         answers = {name: {"v": float(np.float32(rng.gauss(0, 1)))} for name in TWO}
-        return log.row(rng, answers, rng.choice(["v1", "v2"]), [round(rng.gauss(0, 1), 2) for _ in range(3)], user=rng.randint(0, 9))
+        return log.row(
+            rng,
+            answers,
+            rng.choice(["v1", "v2"]),
+            [round(rng.gauss(0, 1), 2) for _ in range(3)],
+            user=rng.randint(0, 9),
+        )
 
     log.write(14, 60, row, value=lambda rng, _row: round(rng.gauss(0, 1), 2))
 
@@ -219,7 +229,9 @@ def mixed(log):
     def row(rng):
         wind = rng.random() < 0.5
         cells = [None if rng.random() < 0.1 else round(rng.random(), 3), rng.choice(["red", "green", "pink", None])]
-        cells += [rng.choice([0.0, 1.0, True, "yes"]), rng.choice(["ein Text", "été\u2028"])] + [round(rng.random() * 12, 1)] * wind
+        cells += [rng.choice([0.0, 1.0, True, "yes"]), rng.choice(["ein Text", "été\u2028"])] + [
+            round(rng.random() * 12, 1)
+        ] * wind
         answers = {name: log.answer(rng, True) for name in ("v1", "v2")[: 1 + wind]}
         lacking = {} if wind else {"lacking": compact(["v2"]), "propensity": 1.0}
         return log.row(rng, answers, "v1", cells, layout=WINDY if wind else None, user=rng.randint(0, 5), **lacking)
@@ -236,11 +248,15 @@ def old_form(log):
         served = packed(rng)
         if rng.random() < 0.5:
             return served
-        return replace(served, features=json.dumps(json.loads(served.features)), answers=json.dumps(json.loads(served.answers)))
+        return replace(
+            served, features=json.dumps(json.loads(served.features)), answers=json.dumps(json.loads(served.answers))
+        )
 
     log.write(16, 60, row)
     for number in range(20):
-        log.log(replace(log.numbers()(random.Random(number)), prediction_id=f"ours-{number}", own_key=f"order-{number % 7}"))
+        log.log(
+            replace(log.numbers()(random.Random(number)), prediction_id=f"ours-{number}", own_key=f"order-{number % 7}")
+        )
 
 
 KINDS = {
