@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.archive import joins
-from app.domain.log_event import CorrectionRow, OutcomeRow, PredictionRow
+from app.domain.log_columns import as_rows
+from app.domain.log_event import EVERY, CorrectionRow, OutcomeRow, PredictionRow
 from app.store.archive.marks import all_marks, last_mark
 from app.store.archive.source import ArchivedLog
+from app.store.forms import Form, StoredRow
 from app.store.logged import LoggedRows
 from app.store.statements import statements
+from app.store.unpacking import blocks_of
 
 
 class EventRows:
@@ -36,7 +40,8 @@ class EventRows:
             after = self._mark.predictions
         if len(found) == limit:
             return found
-        return [*found, *self._logged.events_after(self.connection, after, until, limit - len(found))]
+        left = limit - len(found)
+        return [*found, *_as_events(*self._logged.parts(self.connection, after, until, left), left)]
 
     def outcomes_after(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
         """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
@@ -83,7 +88,8 @@ class EventRows:
         found = {row.prediction_id: row for row in read if row.prediction_id in ids}
         wanted = ids - found.keys()
         if wanted:
-            found |= {row.prediction_id: row for row in self._logged.events_of_ids(self.connection, wanted)}
+            logged = _as_events(*self._logged.parts_of_ids(self.connection, wanted))
+            found |= {row.prediction_id: row for row in logged if row.prediction_id in wanted}
         mark = self._mark
         if mark is not None:
             missing = {
@@ -122,6 +128,22 @@ def of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[A
     named = statements("monitor", connection.dialect.name)
     query = f"{named[table]} {named['of_ids']}"
     return connection.execute(text(query), {"ids": msgspec.json.encode(sorted(set(ids))).decode()}).all()
+
+
+def _as_events(
+    raw: Sequence[Any], forms: Mapping[int, Form], old: Sequence[StoredRow], limit: int = EVERY
+) -> list[PredictionRow]:
+    """The first rows as events have them, in order; packed ones are rows of blocks."""
+    if old and len(old) + len(raw) > limit:
+        last = sorted(row.seq for row in (*old, *raw))[limit - 1]
+        raw, old = ([row for row in rows if row.seq <= last] for rows in (raw, old))
+    rows = as_rows(blocks_of(raw, forms))
+    return sorted([*map(prediction_of, old), *rows], key=attrgetter("seq")) if old else rows
+
+
+def prediction_of(row: StoredRow) -> PredictionRow:
+    """The row as events have it."""
+    return PredictionRow(*row[:-1])  # all but the request's id
 
 
 def _outcome(row: Any) -> OutcomeRow:

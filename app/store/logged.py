@@ -7,24 +7,24 @@ be packed go to `predictions` for good; in a store of an earlier release all row
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection, text
 
-from app.domain.log_columns import as_rows
-from app.domain.log_event import EVERY, PredictionRow
+from app.domain.log_event import EVERY
 from app.domain.prediction_id import RAW_LENGTH, raw_bounds, raw_ids, served_at_bytes
 from app.services.export.rows import Selection
 from app.services.queries.history import Name, Place
 from app.store.forms import Form, FormReads, StoredRow
 from app.store.packing import KEY_LENGTH, REQUEST_US, TIME_LENGTH, hash_of_request, made_at_us, request_bytes
 from app.store.statements import in_dialect, statements
-from app.store.unpacking import blocks_of, unpacked
+from app.store.unpacking import unpacked
 
 PACKED = "packed"
 _SEQ = itemgetter(0)
+Parts: TypeAlias = tuple[Sequence[Any], Mapping[int, Form], list[StoredRow]]
 _COUNTS, _SYNTHETIC = StoredRow._fields.index("counts"), StoredRow._fields.index("synthetic")
 
 
@@ -48,41 +48,18 @@ class LoggedRows:
         rows = [*self._old(connection, rest, values), *self._packed(connection, rest, values)]
         return sorted(rows, key=_SEQ)[:limit]
 
-    def parts(
-        self, connection: Connection, after: int, until: int
-    ) -> tuple[Sequence[Any], Mapping[int, Form], list[StoredRow]]:
-        """The rows of this span: packed ones, with the columns of `RawRow`, their forms by number, and the others."""
-        values, rest = {"after": after, "until": until, "limit": until - after}, statements("logged")["after"]
+    def parts(self, connection: Connection, after: int, until: int, limit: int | None = None) -> Parts:
+        """The rows of this span, up to `limit` of each kind: packed ones, their forms by number, and the others."""
+        values = {"after": after, "until": until, "limit": until - after if limit is None else limit}
+        rest = statements("logged")["after"]
         raw = self._found(connection, "packed", rest, values)
         return raw, self._forms.forms(connection, {row.form for row in raw}), self._old(connection, rest, values)
 
-    def events_after(self, connection: Connection, after: int, until: int, limit: int) -> list[PredictionRow]:
-        """As `after`, as events have the rows: those of one form as columns."""
-        values = {"after": after, "until": until, "limit": limit}
-        rest = statements("logged")["after"]
-        old = self._old(connection, rest, values)
-        packed = self._found(connection, "packed", rest, values)
-        if old and len(old) + len(packed) > limit:
-            last = sorted([*map(_SEQ, old), *map(_SEQ, packed)])[limit - 1]
-            old = [row for row in old if row.seq <= last]
-            packed = [row for row in packed if row.seq <= last]
-        return self._as_events(connection, old, packed)
-
-    def events_of_ids(self, connection: Connection, ids: Collection[str]) -> list[PredictionRow]:
-        """As `of_ids`, as events have the rows."""
-        named = statements("logged", connection.dialect.name)
-        old = self._old(connection, named["old_of_ids"], {"ids": msgspec.json.encode(sorted(ids)).decode()})
-        keys = keys_of(set(ids))
-        given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
-        found = self._found(connection, "packed", named["packed_of_ids"], {"keys": given}) if keys else []
-        return [row for row in self._as_events(connection, old, found) if row.prediction_id in ids]
-
-    def _as_events(
-        self, connection: Connection, old: Sequence[StoredRow], packed: Sequence[Any]
-    ) -> list[PredictionRow]:
-        forms = self._forms.forms(connection, {row.form for row in packed}) if packed else {}
-        rows = as_rows(blocks_of(packed, forms))
-        return sorted([*map(prediction_of, old), *rows], key=attrgetter("seq")) if old else rows
+    def parts_of_ids(self, connection: Connection, ids: Collection[str]) -> Parts:
+        """As `parts`, the rows with these ids; packed ones may be others too."""
+        old = statements("logged", connection.dialect.name)["old_of_ids"]
+        texts = msgspec.json.encode(sorted(ids)).decode()
+        return *self._raw_of_ids(connection, ids), self._old(connection, old, {"ids": texts})
 
     def selected(self, connection: Connection, after: int, until: int, selection: Selection) -> list[StoredRow]:
         """The selected rows with seqs above `after` and up to `until`, in order."""
@@ -94,12 +71,9 @@ class LoggedRows:
         """How many of the selected rows have each version, layout and config revision, with these."""
         old, packed = _selected_old(after, until, selection), _selected_packed(after, until, selection)
         named = statements("logged")
-        of_old = f"{named['count_old']} WHERE {old.sql} {named['grouped_old']}"
-        of_packed = f"{named['count_packed']} WHERE {packed.sql} {named['grouped_packed']}"
-        return [
-            *connection.execute(text(of_old), old.parameters).all(),
-            *connection.execute(text(of_packed), packed.parameters).all(),
-        ]
+        of_old = text(f"{named['count_old']} WHERE {old.sql} {named['grouped_old']}")
+        of_packed = text(f"{named['count_packed']} WHERE {packed.sql} {named['grouped_packed']}")
+        return [*connection.execute(of_old, old.parameters), *connection.execute(of_packed, packed.parameters)]
 
     def old_after(self, connection: Connection, after: int, limit: int) -> list[StoredRow]:
         """Up to `limit` rows of `predictions` with seqs above `after`, in order."""
@@ -107,19 +81,22 @@ class LoggedRows:
 
     def of_ids(self, connection: Connection, ids: Collection[str]) -> list[StoredRow]:
         """The rows with these ids, in order."""
-        named = statements("logged", connection.dialect.name)
-        rows = self._old(connection, named["old_of_ids"], {"ids": msgspec.json.encode(sorted(ids)).decode()})
-        return sorted([*rows, *self.packed_of_ids(connection, ids)], key=_SEQ)
+        raw, forms, old = self.parts_of_ids(connection, ids)
+        return sorted([*old, *(row for row in unpacked(raw, forms) if row.prediction_id in ids)], key=_SEQ)
 
     def packed_of_ids(self, connection: Connection, ids: Collection[str]) -> list[StoredRow]:
         """Those rows of `log` that have these ids."""
-        wanted = set(ids)
-        keys = keys_of(wanted)
+        return [row for row in unpacked(*self._raw_of_ids(connection, ids)) if row.prediction_id in ids]
+
+    def _raw_of_ids(self, connection: Connection, ids: Collection[str]) -> tuple[Sequence[Any], Mapping[int, Form]]:
+        """Packed rows whose keys are those of these ids, and their forms by number."""
+        keys = keys_of(set(ids))
         if not keys:
-            return []
+            return (), {}
         given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
         rest = statements("logged", connection.dialect.name)["packed_of_ids"]
-        return [row for row in self._packed(connection, rest, {"keys": given}) if row.prediction_id in wanted]
+        raw = self._found(connection, "packed", rest, {"keys": given})
+        return raw, self._forms.forms(connection, {row.form for row in raw})
 
     def of_own_keys(self, connection: Connection, own_keys: Collection[str], since_us: int) -> list[StoredRow]:
         """The rows with these own keys that were served since then (µs since 1970)."""
@@ -167,10 +144,8 @@ class LoggedRows:
         return rows[:limit]
 
     def _old(self, connection: Connection, rest: str, values: Mapping[str, object]) -> list[StoredRow]:
-        rows = self._found(connection, "old", rest, values)
-        if connection.dialect.name == "postgresql":
-            return [StoredRow(*row) for row in rows]
-        return [_as_stored(row) for row in rows]
+        rows, is_server = self._found(connection, "old", rest, values), connection.dialect.name == "postgresql"
+        return [StoredRow(*row) if is_server else _as_stored(row) for row in rows]
 
     def _packed(self, connection: Connection, rest: str, values: Mapping[str, object]) -> list[StoredRow]:
         rows = self._found(connection, "packed", rest, values)
@@ -179,11 +154,6 @@ class LoggedRows:
     def _found(self, connection: Connection, table: str, rest: str, values: Mapping[str, object]) -> Sequence[Any]:
         query = f"{statements('logged')[table]} {in_dialect(rest, connection.dialect.name)}"
         return connection.execute(text(query), values).all()
-
-
-def prediction_of(row: StoredRow) -> PredictionRow:
-    """The row as events have it."""
-    return PredictionRow(*row[:-1])  # all but the request's id
 
 
 def keys_of(ids: Collection[str]) -> list[bytes]:

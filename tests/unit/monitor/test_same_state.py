@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from app.domain.monitor_state import PROJECTIONS
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.drift.projection import DriftProjection
@@ -30,7 +31,7 @@ PAGES = (1, 7, 2000)
 QUERIES = {
     **{
         name: f"SELECT name, body FROM monitor_state WHERE name = '{name}' OR name LIKE '{name}/%' ORDER BY name"
-        for name in ("experiment", "drift", "disagreements", "breakdown")
+        for name in PROJECTIONS
     },
     "cursors": "SELECT name, cursor_predictions, cursor_feedback, cursor_heartbeats, cursor_corrections "
     "FROM monitor_state WHERE name NOT LIKE '%/%' AND name <> 'heartbeat' ORDER BY name",
