@@ -150,6 +150,17 @@ class RowOfBlock:
     def __init__(self, block: Block, at: int, seq: int) -> None:
         self.block, self.at, self.seq = block, at, seq
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RowOfBlock | PredictionRow):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in PredictionRow.__struct_fields__)
+
+    def __hash__(self) -> int:
+        return hash((self.seq, self.prediction_id))
+
+    def __repr__(self) -> str:
+        return f"RowOfBlock(seq={self.seq}, prediction_id={self.prediction_id!r})"
+
     prediction_id = property(lambda self: self.block.ids[self.at])
     served_at_us = property(lambda self: self.block.at_us_list[self.at])
     epoch = property(lambda self: self.block.shared.epoch)
