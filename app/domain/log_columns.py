@@ -229,11 +229,11 @@ class Part(NamedTuple):
         return cast("Sequence[Any]", self.block.numbers[self.at, numbers])
 
 
-def in_blocks(rows: Sequence[PredictionRow]) -> tuple[list[Part], list[int]]:
+def in_blocks(rows: Sequence[object]) -> tuple[list[Part], list[int]]:
     """The rows by block, and the places of those that are in none."""
     places: dict[int, tuple[Block, list[int], list[int]]] = {}
     alone: list[int] = []
-    for place, row in enumerate(cast("Sequence[object]", rows)):
+    for place, row in enumerate(rows):
         if isinstance(row, RowOfBlock):
             block = row.block
             known = places.get(id(block)) or places.setdefault(id(block), (block, [], []))

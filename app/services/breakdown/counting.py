@@ -207,8 +207,7 @@ def _add(counts: list[Any], cells: np.ndarray, values: np.ndarray) -> None:
     counts[:] = found.tolist()
 
 
-def _are_whole(values: np.ndarray) -> bool:
-    """Whether all are whole numbers, so small that no sum of many is rounded."""
+def _are_whole(values: np.ndarray) -> bool:  # and so small that no sum of many is rounded
     return bool((np.abs(values) < 2**45).all() and (values == np.rint(values)).all())
 
 
@@ -225,20 +224,17 @@ def places_in(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -
 def _feature_cells(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> np.ndarray:
     """The cell of each row in each split, shape (rows, splits)."""
     cells = np.empty((len(rows), len(plan.features)), np.int64)
-    if not plan.features:
-        return cells
     parts, alone = in_blocks(rows)
     for part in parts:
-        block = part.block
-        places = _places(plan.features, block.shared.version, block.shared.layout, block.width, columns)
-        for at, found in enumerate(_levels(plan, places, part.column)):
+        kind = (part.block.shared.version, part.block.shared.layout, part.block.width)
+        for at, found in enumerate(_levels(plan, _places(plan.features, *kind, columns), part.column)):
             cells[part.places, at] = found
     if alone:
         cells[alone] = _cells_of_texts(plan, [rows[place] for place in alone], columns)
     return cells
 
 
-def _cells_of_texts(plan: BreakdownPlan, rows: Sequence[PredictionRow], columns: Columns) -> np.ndarray:
+def _cells_of_texts(plan: BreakdownPlan, rows: Sequence[Featured], columns: Columns) -> np.ndarray:
     """The cells of rows that are in no block."""
     cells = np.empty((len(rows), len(plan.features)), np.int64)
     features: list[list[Any]] = [msgspec.json.decode(row.features) for row in rows]
@@ -293,8 +289,7 @@ def _odd(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
 
 
 def _values(split: FeatureSplit, values: Sequence[Any]) -> np.ndarray:
-    if isinstance(values, np.ndarray):
-        values = [None if math.isnan(value) else value for value in values.tolist()]
+    values = [None if math.isnan(x) else x for x in values.tolist()] if isinstance(values, np.ndarray) else values
     table: dict[object, int] = {segment.level: place for place, segment in enumerate(split.segments[:-2])}
     other, missing = len(split.segments) - 2, len(split.segments) - 1
     if split.boolean:
