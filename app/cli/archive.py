@@ -7,7 +7,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from app.store.engine import Database
 from app.store.stamps import stamp
 
 if TYPE_CHECKING:
+    from app.services.archive.manifest import ArchivedFile
     from app.store.archive.archiver import Archived, Archiver, Plan
 
 _DAY_US = 86_400 * 1_000_000
@@ -44,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--to", metavar="DIR|s3://BUCKET/PREFIX", help="where the files go (default: ARCHIVE_TO)")
     add("--dry-run", action="store_true", help="say what would go, and change nothing")
     add(
+        "--set-aside",
+        action="store_true",
+        help="after a restore: take files with rows that the log lost out of the archive, into its folder aside/",
+    )
+    add(
         "--check",
         action="store_true",
         help="compare the files there with the manifest; status 1 if one is not as it was",
@@ -58,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = Settings.from_environ()
     to = args.to or settings.archive_to
-    before_us = 0 if args.check else _before_us(args, settings)
+    before_us = 0 if args.check or args.set_aside else _before_us(args, settings)
     if to is None:
         raise InvalidRequest("say where to: --to DIR or --to s3://BUCKET/PREFIX, or set ARCHIVE_TO")
     if args.check:
@@ -69,6 +75,9 @@ def run(args: argparse.Namespace) -> int:
     stop = _stop_on_signals()
     with existing_log(settings) as database, archive_lock(settings, database), _shown() as shown:
         archiver = archiver_of(settings, database, to, lambda: not stop.is_set(), shown)
+        if args.set_aside:
+            print(_set_aside(archiver.set_aside(), to))
+            return 0
         if args.dry_run:
             print(_planned(archiver.plan(before_us), before_us, to))
             return 0
@@ -86,7 +95,6 @@ def _checked(to: str) -> int:
     """Compare the files of an archive with its manifest, and print those that are not as they were."""
     from app.services.archive.manifest import MANIFEST, read_manifest
     from app.store.archive.places import place_of
-    from app.store.archive.writing import sum_of
 
     place = place_of(to)
     data = place.read(MANIFEST)
@@ -95,7 +103,7 @@ def _checked(to: str) -> int:
     files, bad = read_manifest(data, place.text).files, 0
     for file in files:
         try:
-            same = sum_of(place.open(file.name)) == (file.bytes, file.sha256)
+            same = place.sum(file.name) == (file.bytes, file.sha256)
             complaint = None if same else f"{file.name} in the archive at {place.text} is not as it was written"
         except ArchiveUnavailable as error:
             complaint = error.message
@@ -149,16 +157,18 @@ def archiver_of(
     from app.store.archive.writing import SpanWriter
     from app.store.log_rows import LogRows
 
+    place = place_of(to)
     log, rows = ArchivableLog(database, now_us), LogRows(database)
     writer = SpanWriter(log, *contracts_of(settings))
     return Archiver(
         log,
-        place_of(to),
+        place,
         writer,
         partial(cursors, database),
         lambda: rows.ends()[1],
         now_us,
-        Path(settings.data_dir),
+        # On the disk of the archive, where that is one: that of the log may be full.
+        place.folder or Path(settings.data_dir),
         going_on,
         progress,
     )
@@ -187,6 +197,16 @@ def _planned(plan: Plan, before_us: int, to: str) -> str:
     return (
         f"{until - after:,} predictions and {outcomes_until - outcomes_after:,} outcomes from before "
         f"{_time(before_us)} would go to {to} (seqs up to {until:,} and {outcomes_until:,}){why}"
+    )
+
+
+def _set_aside(files: Sequence[ArchivedFile], to: str) -> str:
+    if not files:
+        return f"the archive at {to} has no rows that the log does not know to be archived: nothing was moved"
+    rows = {kind: sum(file.rows for file in files if file.kind == kind) for kind in ("predictions", "outcomes")}
+    return (
+        f"{rows['predictions']:,} predictions and {rows['outcomes']:,} outcomes in {len(files):,} files moved to "
+        f"aside/ in {to}; the log goes on without them"
     )
 
 

@@ -24,6 +24,7 @@ from app.store.keys import FILE_NAME
 from app.store.stamps import Stamped, stamped_at_s
 
 if TYPE_CHECKING:
+    from app.domain.archive import ArchiveMark
     from app.store.kinds import StoreFacts
 
 _REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
@@ -189,7 +190,20 @@ def _store(settings: Settings) -> Iterator[Diagnosis]:
     yield doctor.of_backup(_age_s(settings, "backup", at_us))
     archive_age_s = _age_s(settings, "archive", at_us)
     if archive_age_s is not None:
-        yield doctor.of_archive(archive_age_s)
+        yield doctor.of_archive(archive_age_s, _archive_complaint(settings, facts.archive))
+
+
+def _archive_complaint(settings: Settings, mark: ArchiveMark | None) -> str | None:
+    """Why the archive of the log cannot be read; None where it can, and where nothing is archived."""
+    from app.store.archive.source import ArchivedLog
+
+    if mark is None:
+        return None
+    try:
+        ArchivedLog(settings.archive_to).require_files(mark)
+    except BakeoffError as error:
+        return error.message
+    return None
 
 
 def _age_s(settings: Settings, what: Stamped, at_us: int) -> float | None:

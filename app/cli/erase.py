@@ -159,14 +159,17 @@ class _Work:
         what = "; ".join(_counts(summary)) or "nothing was found"
         person = self._tombstones.of_subject(self._wanted)
         self._notes.end(erasure, now_us(), actor, f"{what} (person {person}, a keyed hash)")
-        return msgspec.structs.replace(summary, remains=(*((left,) if left else ()), *_elsewhere(self._settings)))
+        return msgspec.structs.replace(
+            summary, remains=(*((left,) if left else ()), *_elsewhere(self._settings, archive))
+        )
 
     def _erasable(self, manifest: Manifest) -> ErasableArchive:
         from app.store.archive.erasing import ErasableArchive
         from app.store.archive.places import place_of
 
         assert self._place is not None
-        return ErasableArchive(place_of(self._place), manifest, Path(self._settings.data_dir))
+        place = place_of(self._place)
+        return ErasableArchive(place, manifest, place.folder or Path(self._settings.data_dir))
 
     def _without_archived(self, archive: ErasableArchive | None, archived: Archived, erasure: Erasure) -> Erasure:
         """Take the rows out of the archive, and note how many."""
@@ -228,7 +231,7 @@ def _lines(summary: _Summary, *, done: bool) -> Iterator[str]:
     yield from summary.remains
 
 
-def _elsewhere(settings: Settings) -> Iterator[str]:
+def _elsewhere(settings: Settings, archive: ErasableArchive | None) -> Iterator[str]:
     """Where else the rows may be, and until when, as far as the settings say."""
     made_s = stamped_at_s(settings.data_dir, "backup")
     if made_s is not None:
@@ -245,4 +248,6 @@ def _elsewhere(settings: Settings) -> Iterator[str]:
         yield f"Litestream's copy in {bucket} has them until {until} (retention in docker/litestream.yml)."
     if settings.archive_to and settings.archive_to.startswith("s3://"):
         yield f"If the bucket of {settings.archive_to} keeps versions of objects, delete the old ones there."
+    if archive is not None and archive.has_set_aside():
+        yield f"Files in aside/ of the archive at {archive.place} were not searched: delete them when nobody needs them."
     yield "Files that `bakeoff export` wrote, and models trained on them, are not changed."

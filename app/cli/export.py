@@ -29,7 +29,7 @@ from app.errors import (
 from app.files import written_as_a_whole
 from app.services.export.columns import Contracts
 from app.services.export.follow import Follower
-from app.services.export.rows import Position, Selection, position_of
+from app.services.export.rows import Selection, position_of
 from app.services.export.whole import Format, find, write
 from app.settings import Settings
 
@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE|-", help="the file to write, or - (standard output)")
     add("--force", action="store_true", help="replace a file that is there")
     add("--follow", action="store_true", help="go on with what is committed, as CSV or JSON lines on standard output")
-    add("--after", metavar="SEQ", help="with --follow: the seq of the last line that was read (default: the beginning)")
+    add(
+        "--after",
+        metavar="SEQ",
+        help="with --follow: the seq of the last line that was read (default: the beginning of the log)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     contracts, ordinals = contracts_of(settings)
     with _log(settings) as log:
         if args.follow:
-            after = position_of(args.after) if args.after is not None else Position()
+            after = position_of(args.after) if args.after is not None else log.begin()
             return _follow(Follower(log, contracts, ordinals, sys.stdout.buffer, after, as_csv=form == "csv"))
         if args.experiment is not None and args.experiment not in log.experiments():
             known = ", ".join(log.experiments()[:5]) or "none"

@@ -16,7 +16,8 @@ class ArchiveMark(msgspec.Struct, frozen=True):
     They are removed from the log some time after the mark was written, which was at `at_us` (µs since 1970).
     `outcomes_seen` is the seq of the last outcome then: later ones do not join an archived prediction. That depends on
     the mark alone, and not on how much is removed by now, so that every reading of the log gives the same events.
-    `newest_us` is the time of the newest row in the archive, of serving or of arrival.
+    `newest_us` is the time of the newest row in the archive, of serving or of arrival. `log` is the number of this log,
+    which its archive has too; None where no archive was written since logs have one.
     """
 
     number: int
@@ -26,6 +27,7 @@ class ArchiveMark(msgspec.Struct, frozen=True):
     outcomes: int
     outcomes_seen: int
     newest_us: int
+    log: int | None = None
 
     def may_have(self, served_at_us: int) -> bool:
         """Whether an outcome of a prediction that was served then (µs since 1970) may be archived."""

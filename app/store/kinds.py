@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from app.domain.archive import ArchiveMark
 from app.errors import SettingError, StoreUnavailable
 from app.files import FileLock
 
@@ -49,7 +50,7 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     `complaint` is the finding of SQLite's check, which `finished` in time or did not, or the reason why a server
     cannot be the store. `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a
     server). `risks` are settings of a server under which acknowledged data can be lost. `bytes_per_day` is how fast
-    SQLite's file grows at the rate of the last day.
+    SQLite's file grows at the rate of the last day. `archive` is the last mark of what is archived.
     """
 
     complaint: str | None
@@ -60,6 +61,7 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     server: str | None = None
     risks: tuple[str, ...] = ()
     bytes_per_day: float | None = None
+    archive: ArchiveMark | None = None
 
 
 def unavailable(what: str, error: Exception) -> StoreUnavailable:

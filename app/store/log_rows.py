@@ -12,7 +12,9 @@ from sqlalchemy import Connection, text
 from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
 from app.domain.log_event import EVERY
+from app.errors import Contradiction
 from app.services.export.rows import Answer, LogOutcome, LogRow, Position, RowCount, RowForm, Selection
+from app.store.archive.marks import last_mark
 from app.store.engine import Database
 from app.store.event_log import EventLog
 from app.store.forms import StoredRow
@@ -32,7 +34,10 @@ _Holds = Callable[[Any, int], bool]
 
 
 class LogRows:
-    """Reads the log for exports. Each call is one short read, and raises `StoreUnavailable`."""
+    """Reads the log for exports. Each call is one short read, and raises `StoreUnavailable`.
+
+    `counts`, `rows` and `news` raise `Contradiction` where rows that they would give have gone to the archive.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,9 +52,15 @@ class LogRows:
             ends = connection.execute(text(statements("log")["ends"])).one()
         return first or 1, Position(last, ends.outcomes, ends.corrections)
 
+    def begin(self) -> Position:
+        """The position behind what is archived, which is the beginning where nothing is."""
+        with self._database.begin(READING) as connection:
+            return _archived(connection)
+
     def counts(self, after: int, until: int, selection: Selection) -> list[RowCount]:
         """The forms of the selected rows with seqs above `after` and up to `until`, and how many have each."""
         with self._database.begin(READING) as connection:
+            _require_predictions(connection, after)
             found = self._rows.counts(connection, after, until, selection)
         layouts = self._known_layouts(layout for _, layout, _, _ in found)
         return [
@@ -60,6 +71,7 @@ class LogRows:
     def rows(self, after: int, until: int, end: Position, selection: Selection) -> list[LogRow]:
         """The selected rows with seqs above `after` and up to `until`, with their outcomes as of `end`."""
         with self._database.begin(READING) as connection:
+            _require_predictions(connection, after)
             return self.of(connection, self._rows.selected(connection, after, until, selection), end)
 
     def of(self, connection: Connection, rows: Sequence[StoredRow], end: Position) -> list[LogRow]:
@@ -95,6 +107,7 @@ class LogRows:
         """
         named = statements("log")
         with self._database.begin(READING) as connection:
+            _require_all(connection, after)
             rows = self._rows.after(connection, after.predictions, EVERY, limit)
             seqs = {row.prediction_id: row.seq for row in rows}
             known = _known(_of_ids(connection, "of_ids", seqs), seqs, _came_first)
@@ -156,6 +169,38 @@ class LogRows:
             )
             for row, values, given in zip(rows, features, answers, strict=True)
         ]
+
+
+def _archived(connection: Connection) -> Position:
+    """The seqs up to which predictions and outcomes are archived; 0 where none are."""
+    mark = last_mark(connection)
+    return Position() if mark is None else Position(mark.predictions, mark.outcomes)
+
+
+def _require_predictions(connection: Connection, after: int) -> None:
+    """Raise `Contradiction` where predictions behind the seq `after` are archived and no longer in the log."""
+    until = _archived(connection).predictions
+    if until > after and (span_of_numbers(connection)[0] or EVERY) > after + 1:
+        raise Contradiction(
+            f"predictions up to seq {until:,} were moved to the archive before they were read, so this export lacks "
+            "them: export again, or read them from the archive"
+        )
+
+
+def _require_all(connection: Connection, after: Position) -> None:
+    """Raise `Contradiction` where lines behind the position are archived and no longer in the log."""
+    until = _archived(connection)
+    gone = until.predictions > after.predictions and (span_of_numbers(connection)[0] or EVERY) > after.predictions + 1
+    if not gone and until.outcomes > after.outcomes:
+        first = connection.execute(text(statements("archive")["ends"])).one().first_outcome or EVERY
+        gone = first > after.outcomes + 1
+    if gone:
+        behind = Position(*map(max, after, until))
+        raise Contradiction(
+            f"lines behind {after} were moved to the archive before they were read: read predictions up to seq "
+            f"{until.predictions:,} and outcomes up to {until.outcomes:,} from the archive, then go on with "
+            f"--after {behind}"
+        )
 
 
 def _known(outcomes: Iterable[Any], seqs: Mapping[str, int], holds: _Holds) -> dict[str, _Row]:

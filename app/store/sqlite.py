@@ -14,11 +14,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, InterfaceError, ProgrammingError
 
 from app.clock import now_us
+from app.domain.archive import ArchiveMark
 from app.errors import SettingError, StoreUnavailable
 from app.store.growth import bytes_per_day
 from app.store.kinds import Access, StoreFacts
 from app.store.packing import TIME_LENGTH
-from app.store.statements import HEARTBEAT
+from app.store.statements import HEARTBEAT, statements
 
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
 _PROGRAM_ERRORS = (IntegrityError, ProgrammingError, InterfaceError)
@@ -66,6 +67,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
                 newest_prediction_us=_newest_prediction(connection),
                 heartbeat_us=_newest(connection, "SELECT updated_at_us FROM monitor_state WHERE name = ?", HEARTBEAT),
                 bytes_per_day=bytes_per_day(connection, now_us()),
+                archive=_last_mark(connection),
             )
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error
@@ -99,6 +101,13 @@ def scrub(path: Path, texts: Collection[str], within_s: float = _CHECKPOINT_S) -
 def _has(path: Path, text: bytes) -> bool:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(text) >= 0
+
+
+def _last_mark(connection: sqlite3.Connection) -> ArchiveMark | None:
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'archive_marks'").fetchone():
+        return None
+    row = connection.execute(statements("archive")["last_mark"]).fetchone()
+    return None if row is None else ArchiveMark(*row)
 
 
 def _checked(connection: sqlite3.Connection, within_s: float) -> tuple[str | None, bool]:

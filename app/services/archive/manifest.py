@@ -10,6 +10,8 @@ from app.errors import ArchiveUnavailable
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+# The folder of files that were taken out, each time in one of its own with a manifest.
+ASIDE = "aside"
 # Raised when a column changes its name, type or meaning; not when one is added. Those before stay readable.
 ARCHIVE_SCHEMA = 2
 FileKind: TypeAlias = Literal["predictions", "outcomes"]
@@ -42,13 +44,17 @@ class ArchivedFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What an archive has: predictions and outcomes of the log up to these seqs, in `files`, in the order of seqs."""
+    """What an archive has: predictions and outcomes of the log up to these seqs, in `files`, in the order of seqs.
+
+    `log` is the number of the log; None where an earlier release wrote the archive.
+    """
 
     format: int = MANIFEST_FORMAT
     written_at: str = ""
     predictions: int = 0
     outcomes: int = 0
     files: tuple[ArchivedFile, ...] = ()
+    log: int | None = None
 
     def of(self, kind: FileKind) -> list[ArchivedFile]:
         """The files of a kind, by their first seq."""

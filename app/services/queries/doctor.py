@@ -169,8 +169,10 @@ def of_backup(age_s: float | None) -> Diagnosis:
     return Diagnosis("backup", state, f"the last one is {_age(age_s)} old", advice if state == "warn" else None)
 
 
-def of_archive(age_s: float) -> Diagnosis:
-    """The age of the last archive of older rows."""
+def of_archive(age_s: float, complaint: str | None) -> Diagnosis:
+    """The age of the last archive of older rows; `complaint` is why it cannot be read, None where it can."""
+    if complaint is not None:
+        return Diagnosis("archive", "broken", complaint, "set ARCHIVE_TO to where its files are, or put them back")
     late = age_s > OLDEST_ARCHIVE_DAYS * _DAY_S
     advice = "archive the log again: the messages of what archived it say why that has ended" if late else None
     return Diagnosis("archive", "warn" if late else "ok", f"the log was last archived {_age(age_s)} ago", advice)

@@ -7,9 +7,10 @@ What a mark covers and the tables still have is removed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -19,17 +20,22 @@ from app.domain.log_event import Cursor
 from app.domain.timestamps import iso_utc
 from app.errors import ArchiveUnavailable, BakeoffError
 from app.services.archive.columns import follow_outcome_in, outcome_columns
-from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, written
+from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKind, Manifest, written
 from app.services.archive.plan import Reach, Span, next_span, reach_of
 from app.services.export.rows import Position
 from app.store.archive.log import ArchivableLog
 from app.store.archive.packed import digest_of, rows_in
 from app.store.archive.places import Place
 from app.store.archive.reader import ArchiveReader
-from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes, sum_of
+from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes
 
 _SEQS_PER_STEP = 200_000
 DRAFTS = ".archive-"
+_AGAIN = "Check the disk, and run this again: what was written now is deleted then"
+_RESTORED = (
+    "Was the log restored from a backup? Then the archive has rows that it lost: `bakeoff archive --set-aside` moves "
+    "these files into a folder of their own. Otherwise give an empty place, or the one that this log was archived to"
+)
 
 
 class ArchivingStopped(BakeoffError):
@@ -137,9 +143,9 @@ class Archiver:
         return span if ahead is None else Span(span.predictions, (span.outcomes[0], ahead - 1))
 
     def _archive(self, span: Span, before: Manifest) -> Manifest:
-        with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder:
+        with self._drafts() as folder:
             drafts, digests = self._writer.write(
-                span, self._ends(), Path(folder), lambda seqs: self._step_done("writing", seqs)
+                span, self._ends(), folder, lambda seqs: self._step_done("writing", seqs)
             )
             for path, file in drafts.items():
                 self._place.put(file.name, path)
@@ -148,13 +154,30 @@ class Archiver:
                 predictions=span.predictions[1],
                 outcomes=span.outcomes[1],
                 files=(*before.files, *drafts.values()),
+                log=self._log.number(before.log),
             )
             self._compare(manifest, [*drafts.values()], digests)
-            listed = Path(folder) / MANIFEST
-            listed.write_bytes(written(manifest))
-            self._place.put(MANIFEST, listed)
+            self._put(manifest, MANIFEST, folder)
         self._remove(self._marked(manifest, [*drafts.values()]))
         return manifest
+
+    @contextlib.contextmanager
+    def _drafts(self) -> Iterator[Path]:
+        """A folder for drafts, deleted at the end."""
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder:
+                yield Path(folder)
+        except OSError as error:
+            raise ArchiveUnavailable(
+                f"drafts of files cannot be written to {self._scratch}: {error.strerror or error}. Nothing was removed "
+                "from the log"
+            ) from error
+
+    def _put(self, manifest: Manifest, name: str, folder: Path) -> None:
+        draft = folder / MANIFEST
+        draft.write_bytes(written(manifest))
+        self._place.put(name, draft)
 
     def _marked(self, manifest: Manifest, new: list[ArchivedFile]) -> ArchiveMark:
         former = self._log.mark()
@@ -165,44 +188,76 @@ class Archiver:
         if not self._log.remove(mark, self._going_on, lambda seqs: self._progress("removing", seqs)):
             raise ArchivingStopped("archiving was stopped; the next run goes on from here")
 
-    def _recovered(self) -> Manifest:
-        """The manifest, after what a former run left undone is done."""
+    def _found(self) -> tuple[Manifest, ArchiveMark | None]:
+        """The manifest, which is of this log, and the last mark, which it reaches."""
         reader, mark = ArchiveReader(self._place), self._log.mark()
         manifest = reader.manifest()
+        if self._log.is_another(manifest.log):
+            raise self._differs("it is the archive of another log", "Give an empty place")
         if mark is not None:
             reader.require(mark)
+        return manifest, mark
+
+    def _recovered(self) -> Manifest:
+        """The manifest, after what a former run left undone is done."""
+        manifest, mark = self._found()
         after, outcomes_after = (mark.predictions, mark.outcomes) if mark else (0, 0)
         if (manifest.predictions, manifest.outcomes) != (after, outcomes_after):
             # Listed, but killed before the mark was written: the log has these rows still, or it is not its archive.
             span = Span((after, manifest.predictions), (outcomes_after, manifest.outcomes))
             new = manifest.since(after, outcomes_after)
-            self._compare(manifest, new, self._writer.digests(span, self._ends()))
+            self._compare(manifest, new, self._writer.digests(span, self._ends()), _RESTORED)
             mark = self._marked(manifest, new)
         if mark is not None:
             self._remove(mark)
         return manifest
 
-    def _compare(self, manifest: Manifest, new: list[ArchivedFile], digests: Digests) -> None:
+    def set_aside(self) -> tuple[ArchivedFile, ...]:
+        """Take the files behind the last mark out of the archive, into a folder of it, and return them as they were.
+
+        After a log was restored from a backup, these have rows that it lost. Killed anywhere, it can be called again.
+        Raises `StoreUnavailable` and `ArchiveUnavailable`.
+        """
+        manifest, mark = self._found()
+        after, outcomes_after = (mark.predictions, mark.outcomes) if mark else (0, 0)
+        lost = tuple(manifest.since(after, outcomes_after))
+        if not lost:
+            return ()
+        folder = f"{ASIDE}/{iso_utc(self._now_us()).replace(':', '')}"
+        with self._drafts() as scratch:
+            for file in lost:
+                copy = scratch / "copy"
+                with self._place.open(file.name) as source, copy.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+                self._place.put(f"{folder}/{file.name}", copy)
+            self._put(msgspec.structs.replace(manifest, files=lost), f"{folder}/{MANIFEST}", scratch)
+            kept = tuple(file for file in manifest.files if file not in lost)
+            rest = msgspec.structs.replace(manifest, files=kept, predictions=after, outcomes=outcomes_after)
+            self._put(rest, MANIFEST, scratch)
+        self._delete_unlisted(rest)
+        return lost
+
+    def _compare(self, manifest: Manifest, new: list[ArchivedFile], digests: Digests, advice: str = "") -> None:
         """Read the files back. Raises `ArchiveUnavailable` where they are not exactly what the log has."""
         for file in new:
-            if sum_of(self._place.open(file.name)) != (file.bytes, file.sha256):
-                raise self._differs(f"{file.name} is not as it was written")
+            if self._place.sum(file.name) != (file.bytes, file.sha256):
+                raise self._differs(f"{file.name} is not as it was written", advice)
         reader = ArchiveReader(self._place, manifest, whole=True)
         for (kind, after, until), expected in digests.items():
             if _digest(reader, kind, after, until) != expected:
-                raise self._differs(f"{kind} {after + 1:,} to {until:,} are not those of the log")
+                raise self._differs(f"{kind} {after + 1:,} to {until:,} are not those of the log", advice)
             self._step_done("comparing", until - after)
 
-    def _differs(self, what: str) -> ArchiveUnavailable:
+    def _differs(self, what: str, advice: str) -> ArchiveUnavailable:
         return ArchiveUnavailable(
-            f"the archive at {self._place.text} does not have what the log has: {what}. Nothing was removed. Give an "
-            "empty place, or the one that this log was archived to before"
+            f"the archive at {self._place.text} does not have what the log has: {what}. Nothing was removed. "
+            f"{advice or _AGAIN}"
         )
 
     def _delete_unlisted(self, manifest: Manifest) -> None:
         """Delete files that a killed run has left, so that whoever reads all files finds no row twice."""
         listed = {file.name for file in manifest.files}
-        for name in self._place.names():
+        for name in self._place.sizes():
             if name.startswith(("predictions/day=", "outcomes/day=")) and name not in listed:
                 self._place.delete(name)
 

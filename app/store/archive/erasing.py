@@ -22,12 +22,12 @@ from app.domain.erasure import Wanted
 from app.domain.log_event import PredictionRow
 from app.errors import ArchiveUnavailable
 from app.services.archive.columns import REPLAYED
-from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Manifest, file_name, written
+from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKind, Manifest, file_name, written
 from app.services.export.batches import user_of
 from app.store.archive.archiver import DRAFTS
 from app.store.archive.packed import predictions_of
-from app.store.archive.places import Place
-from app.store.archive.writing import parquet_writer, sum_of
+from app.store.archive.places import Place, sum_of
+from app.store.archive.writing import parquet_writer
 from app.store.erasing import Found
 
 _KEYS: dict[FileKind, list[str]] = {
@@ -61,6 +61,10 @@ class ErasableArchive:
     def place(self) -> str:
         """Where the archive is."""
         return self._place.text
+
+    def has_set_aside(self) -> bool:
+        """Whether there are files that were taken out of the archive: these are not searched."""
+        return any(name.startswith(f"{ASIDE}/") for name in self._place.sizes())
 
     def found(self, wanted: Wanted) -> Archived:
         """The rows that are archived."""
@@ -107,6 +111,10 @@ class ErasableArchive:
 
     def _rewritten(self, file: ArchivedFile, wanted: Wanted, ids: Collection[str]) -> ArchivedFile | None:
         """The file without the rows, put and compared; None where none is left."""
+        if self._place.sum(file.name) != (file.bytes, file.sha256):
+            raise ArchiveUnavailable(
+                f"{file.name} in the archive at {self._place.text} is not as it was written: put back a copy of it"
+            )
         with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder, self._opened(file) as old:
             draft = Path(folder) / "again.parquet"
             masks = dict(self._masks(old, file.kind, wanted, ids))
@@ -124,7 +132,7 @@ class ErasableArchive:
 
     def _compare(self, again: ArchivedFile, old: pq.ParquetFile, masks: dict[int, pa.Array]) -> None:
         """Read a new file back. Raises `ArchiveUnavailable` where it is not the old one less the rows."""
-        same = sum_of(self._place.open(again.name)) == (again.bytes, again.sha256)
+        same = self._place.sum(again.name) == (again.bytes, again.sha256)
         if same:
             with self._opened(again) as new:
                 groups = (new.read_row_group(group) for group in range(new.num_row_groups))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -24,7 +25,8 @@ from app.store.event_rows import outcomes_after
 from app.store.forms import StoredRow
 from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.log_rows import LogRows
-from app.store.logged import LoggedRows, keys_of, span_of_numbers
+from app.store.logged import LoggedRows, keys_of, set_mark, span_of_numbers
+from app.store.logged import mark as log_mark
 from app.store.statements import SIDE, statements
 from app.store.unpacking import Tails, by_form
 
@@ -35,6 +37,7 @@ _SEQS_PER_READ = 10_000
 _INCREMENTAL = 2  # what SQLite calls this kind of auto_vacuum
 _METRICS = 2**62  # the first number of the spaces of secondary metrics
 _TRIES = 200
+_LOG = "log"
 _FIRST_SINCE: Mapping[FileKind, str] = {"predictions": "first_served_since", "outcomes": "first_received_since"}
 
 
@@ -92,6 +95,20 @@ class ArchivableLog:
         """The last mark; None where nothing is archived."""
         with self._database.begin(READING) as connection:
             return last_mark(connection)
+
+    def is_another(self, number: int | None) -> bool:
+        """Whether an archive with this number is of another log."""
+        with self._database.begin(READING) as connection:
+            return number is not None and log_mark(connection, _LOG) not in (None, number)
+
+    def number(self, of_archive: int | None) -> int:
+        """The random number that tells this log's archive from others; `of_archive`, if it has none. Then durable."""
+        with self._database.begin(DURABLE) as connection:
+            number = log_mark(connection, _LOG)
+            if number is None:
+                number = of_archive or 1 + secrets.randbelow(2**62)
+                set_mark(connection, _LOG, number)
+        return number
 
     def ends(self) -> Ends:
         """What the tables have."""

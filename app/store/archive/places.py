@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,14 +20,15 @@ _PIECE_BYTES = 4 * 1024 * 1024
 class Place:
     """The files of an archive, by their names relative to its root. Raises `ArchiveUnavailable`.
 
-    A file appears as a whole or not at all, and survives a crash once it was put.
+    A file appears as a whole or not at all, and survives a crash once it was put. `folder` is the root on a local disk,
+    None on S3.
     """
 
     def __init__(self, text: str, filesystem: fs.FileSystem, root: str, folder: Path | None) -> None:
         self.text = text
         self._files = filesystem
         self._root = root
-        self._folder = folder
+        self.folder = folder
 
     def read(self, name: str) -> bytes | None:
         """The content of a file; None where there is none."""
@@ -42,21 +44,27 @@ class Place:
         with self._own_errors(name):
             return self._files.open_input_file(self._path(name))
 
+    def sum(self, name: str) -> tuple[int, str]:
+        """The size of a file in bytes, and its SHA-256."""
+        with self._own_errors(name):
+            return sum_of(self._files.open_input_file(self._path(name)))
+
     def put(self, name: str, source: Path) -> None:
         """Copy the file at `source` to that name; a former one is replaced."""
         with self._own_errors(name), source.open("rb") as data:
-            if self._folder is None:
+            if self.folder is None:
                 with self._files.open_output_stream(self._path(name)) as target:
                     while piece := data.read(_PIECE_BYTES):
                         target.write(piece)
                 return
-            self._put_in_folder(self._folder / name, data)
+            self._put_in_folder(self.folder / name, data)
 
-    def names(self) -> list[str]:
-        """The names of all files."""
+    def sizes(self) -> dict[str, int]:
+        """The names of all files, and their bytes."""
         with self._own_errors(""):
             found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
-            return [each.path[len(self._root) + 1 :] for each in found if each.type == fs.FileType.File]
+            files = (each for each in found if each.type == fs.FileType.File)
+            return {each.path[len(self._root) + 1 :]: each.size for each in files}
 
     def delete(self, name: str) -> None:
         """Delete a file."""
@@ -105,3 +113,13 @@ def place_of(text: str) -> Place:
     except (OSError, pa.ArrowException) as error:
         raise ArchiveUnavailable(f"the archive at {text} cannot be used: {error}") from error
     return Place(text.split("?")[0], filesystem, root.rstrip("/"), None)
+
+
+def sum_of(file: object) -> tuple[int, str]:
+    """The size in bytes, and the SHA-256, of what is left to read of an open file; closes it."""
+    size, digest = 0, hashlib.sha256()
+    with file:  # type: ignore[attr-defined]
+        while piece := file.read(_PIECE_BYTES):  # type: ignore[attr-defined]
+            size += len(piece)
+            digest.update(piece)
+    return size, digest.hexdigest()

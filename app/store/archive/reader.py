@@ -22,6 +22,7 @@ from app.store.archive.places import Place
 # Row groups that are kept, each some thousands of rows: pages of a replay go on where the last one ended.
 _GROUPS_KEPT, _FILES_KEPT = 12, 64
 _COLUMNS = {"predictions": REPLAYED, "outcomes": tuple(OUTCOMES.names)}
+_PUT_BACK = "put back a copy of it; until then nothing can be rebuilt"
 _Row = TypeVar("_Row", PredictionRow, OutcomeRow)
 
 
@@ -49,6 +50,7 @@ class ArchiveReader:
             kind: (*names, *["request_id"][: whole and kind == "predictions"]) for kind, names in _COLUMNS.items()
         }
         self._files: OrderedDict[str, tuple[pq.ParquetFile, list[_Group]]] = OrderedDict()
+        self._checked: set[tuple[str, str]] = set()
         self._tables: OrderedDict[tuple[str, int], tuple[pa.Table, list[int]]] = OrderedDict()
 
     def manifest(self) -> Manifest:
@@ -61,12 +63,25 @@ class ArchiveReader:
         known = self._manifest
         if known is None or known.predictions < mark.predictions or known.outcomes < mark.outcomes:
             known = self.manifest()
+        if known.log is not None and mark.log is not None and known.log != mark.log:
+            raise ArchiveUnavailable(
+                f"the archive at {self.place.text} is of another log: set ARCHIVE_TO to the archive of this one, which "
+                f"was last at {mark.place}"
+            )
         if known.predictions < mark.predictions or known.outcomes < mark.outcomes:
             raise ArchiveUnavailable(
                 f"the archive at {self.place.text} ends at prediction {known.predictions:,} and outcome "
                 f"{known.outcomes:,}, but the log is archived up to {mark.predictions:,} and {mark.outcomes:,}, last "
                 f"at {mark.place}: set ARCHIVE_TO to where these files are now"
             )
+
+    def require_files(self) -> None:
+        """Raise `ArchiveUnavailable` where a listed file is missing or has another size."""
+        sizes = self.place.sizes()
+        for file in self._known().files:
+            if sizes.get(file.name) != file.bytes:
+                state = "is missing" if file.name not in sizes else "has another size than its list says"
+                raise ArchiveUnavailable(f"{file.name} in the archive at {self.place.text} {state}: {_PUT_BACK}")
 
     def predictions(self, after: int, until: int, limit: int) -> list[PredictionRow]:
         """Up to `limit` predictions with seqs above `after` and up to `until`, in order."""
@@ -175,7 +190,18 @@ class ArchiveReader:
         self._files.move_to_end(file.name)
         return self._files[file.name]
 
+    def _require_sum(self, file: ArchivedFile) -> None:
+        if (file.name, file.sha256) in self._checked:
+            return
+        if self.place.sum(file.name) != (file.bytes, file.sha256):
+            raise ArchiveUnavailable(
+                f"{file.name} in the archive at {self.place.text} is not as it was written: {_PUT_BACK}"
+            )
+        self._checked.add((file.name, file.sha256))
+
     def _opened(self, file: ArchivedFile) -> pq.ParquetFile:
+        # Parquet may decode a damaged page to other values without a word.
+        self._require_sum(file)
         source = self.place.open(file.name)
         try:
             # A form is decoded once, and not for each row.

@@ -61,6 +61,11 @@ class ArchivedLog:
                 self._reader = None
                 return read(self._reads(mark))
 
+    def require_files(self, mark: ArchiveMark) -> None:
+        """Raise where the archive is not of this log, or lacks a file."""
+        with self._lock:
+            self._reads(mark).require_files()
+
     def _reads(self, mark: ArchiveMark) -> ArchiveReader:
         # Here: a worker that nobody asks for archived rows does without these libraries.
         from app.store.archive.places import place_of

@@ -23,6 +23,7 @@ from app.services.export.rows import Position, RowForm
 from app.services.export.schema import ExportSchema, schema_of
 from app.store.archive.log import ArchivableLog, PackedPart, Part
 from app.store.archive.packed import batch_of_packed, text_of
+from app.store.archive.places import sum_of
 from app.store.event_rows import prediction_of
 from app.store.unpacking import unpacked
 
@@ -30,7 +31,6 @@ _ROWS_PER_READ = 10_000
 # Small enough that a replay keeps several in memory; fewer rows where there are many columns.
 _ROWS_PER_GROUP, _CELLS_PER_GROUP = 10_000, 1_000_000
 _DAY_US = 86_400 * 1_000_000
-_PIECE_BYTES = 1024 * 1024
 # Which fields of an outcome are true or false: `counts` and `randomised`.
 _FLAGS = [place in (7, 8) for place in range(12)]
 
@@ -207,16 +207,6 @@ def digest_of_outcomes(columns: Sequence[Sequence[Any]]) -> bytes:
     # SQLite gives 0 and 1 where a file has false and true.
     values = [[*map(bool, each)] if flag else each for each, flag in zip(columns, _FLAGS, strict=bool(columns))]
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
-
-
-def sum_of(file: object) -> tuple[int, str]:
-    """The size in bytes, and the SHA-256, of what is left to read of an open file; closes it."""
-    size, digest = 0, hashlib.sha256()
-    with file:  # type: ignore[attr-defined]
-        while piece := file.read(_PIECE_BYTES):  # type: ignore[attr-defined]
-            size += len(piece)
-            digest.update(piece)
-    return size, digest.hexdigest()
 
 
 def parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Programmi
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import SettingError
+from app.store.archive.marks import last_mark
 from app.store.kinds import COPYING, READING, REBUILDING, Access, StoreFacts, unavailable
 from app.store.logged import newest_served_at_us
 from app.store.postgres import transfer
@@ -60,6 +61,7 @@ def examine(engine: Engine, place: str) -> StoreFacts:
                 risks=tuple(risk for name, risk in _RISKS.items() if _value(connection, f"SHOW {name}") == "off"),
                 newest_prediction_us=_newest_prediction(connection) if has_tables else None,
                 heartbeat_us=_figure(connection, "heartbeat") if has_tables else None,
+                archive=last_mark(connection) if inspect(connection).has_table("archive_marks") else None,
             )
     except (SQLAlchemyError, psycopg.Error) as error:
         raise unavailable(place, error) from error

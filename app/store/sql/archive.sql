@@ -1,5 +1,8 @@
 -- name: last_mark
-SELECT number, at_us, place, predictions, outcomes, outcomes_seen, newest_us FROM archive_marks
+SELECT
+    number, at_us, place, predictions, outcomes, outcomes_seen, newest_us,
+    (SELECT value FROM log_marks WHERE name = 'log') AS log
+FROM archive_marks
 ORDER BY number DESC LIMIT 1
 
 -- name: marks

@@ -97,6 +97,13 @@ def test_what_is_missing_is_said(small_log, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+def test_nothing_is_set_aside_where_the_log_knows_all_of_it(small_log, capsys):
+    assert main(["archive", "--before", "2023-11-16", "--to", "archive"]) == 0
+    capsys.readouterr()
+    assert main(["archive", "--set-aside", "--to", "archive"]) == 0
+    assert "nothing was moved" in capsys.readouterr().out
+
+
 def test_a_second_run_does_not_start(small_log, tmp_path, capsys):
     from app.store import kinds
 

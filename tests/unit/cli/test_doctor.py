@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from app.cli import main
 from app.store.engine import Database
 from app.store.stamps import stamp
 from tests.postgres import PASSWORD
+from tests.unit.store.archive.conftest import ArchivedSmallLog
 
 _PORTS = ("API_PORT", "UI_PORT", "PROMETHEUS_PORT")
 
@@ -124,6 +126,24 @@ def test_backups_and_archives_have_an_age_once_there_is_a_log(consult, tmp_path)
     os.utime(tmp_path / "archive.stamp", (1, 1))
     findings, status = consult()
     assert (status, findings["backup"]["state"], findings["archive"]["state"]) == (0, "ok", "warn")
+
+
+@pytest.mark.parametrize("place", ["archive", "elsewhere"])
+def test_an_archive_that_lacks_a_file_is_broken(consult, tmp_path, place):
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")) as database:
+        log = ArchivedSmallLog(database, folder=tmp_path)
+        log.begin()
+        log.random_traffic(20)
+        log.archive()
+    stamp(tmp_path, "archive")
+    (tmp_path / "archive").rename(tmp_path / place)
+    settings = {"ARCHIVE_TO": str(tmp_path / place)}
+    assert (consult()[0]["archive"]["state"] == "ok") is (place == "archive")
+    assert consult(**settings)[0]["archive"]["state"] == "ok"
+    next((tmp_path / place).glob("predictions/*/*")).unlink()
+    findings, status = consult(**settings)
+    assert (status, findings["archive"]["state"]) == (1, "broken")
+    assert "is missing: put back a copy of it" in findings["archive"]["detail"]
 
 
 def test_a_store_that_is_no_database_is_broken(consult, tmp_path):

@@ -5,9 +5,11 @@ import contextlib
 import pytest
 
 from app.domain.outcome import Outcome
-from app.errors import ArchiveUnavailable
+from app.errors import ArchiveUnavailable, Contradiction
+from app.services.export.rows import Position, Selection, position_of
 from app.store.archive.places import Place, place_of
 from app.store.engine import Database
+from app.store.log_rows import LogRows
 from app.store.outcomes import FeedbackLog
 from tests.unit.store.archive.conftest import ArchivedSmallLog, projections
 
@@ -212,6 +214,37 @@ def test_the_archive_of_another_log_is_refused_and_left_alone(small_log, tmp_pat
         other.archive()
     small_log.random_traffic(50)
     before = (tmp_path / "archive" / "manifest.json").read_bytes()
-    with pytest.raises(ArchiveUnavailable, match="predictions 1 to 49 are not those of the log"):
+    with pytest.raises(ArchiveUnavailable, match=r"predictions 1 to 49 are not .* archive --set-aside"):
         small_log.archive()
     assert (small_log.left(), (tmp_path / "archive" / "manifest.json").read_bytes()) == (50, before)
+
+
+def test_an_export_whose_rows_go_to_the_archive_meanwhile_ends(small_log):
+    small_log.random_traffic(100)
+    log = LogRows(small_log.database)
+    first, end = log.ends()
+    assert len(log.rows(first - 1, 50, end, Selection())) == 50
+    small_log.archive()
+    for read in (log.counts, lambda after, until, selection: log.rows(after, until, end, selection)):
+        with pytest.raises(Contradiction, match=r"predictions up to seq 99 were moved to the archive .* export again"):
+            read(50, 100, Selection())
+    assert len(log.rows(99, 100, end, Selection())) == 1
+
+
+def test_a_stream_that_is_behind_the_archive_ends_and_one_that_begins_starts_behind_it(small_log):
+    small_log.random_traffic(100, late=0.3)
+    small_log.archive()
+    small_log.random_traffic(20, seed=1)
+    log = LogRows(small_log.database)
+    rows, outcomes = log.news(log.begin(), 1000)
+    with pytest.raises(Contradiction, match="lines behind 98-2 were moved to the archive") as behind:
+        log.news(Position(98, 2), 1000)
+    assert log.news(position_of(behind.value.message.split()[-1]), 1000) == (rows, outcomes)
+    assert [row.seq for row in rows] == [*range(100, 121)]
+
+
+def test_a_stream_that_has_read_the_predictions_is_told_of_outcomes_that_went(small_log):
+    small_log.random_traffic(100)
+    small_log.archive()
+    with pytest.raises(Contradiction, match="lines behind 100-3 "):
+        LogRows(small_log.database).news(Position(100, 3), 1000)

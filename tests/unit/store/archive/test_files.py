@@ -12,7 +12,7 @@ from app.services.export.batches import batch_of
 from app.services.export.columns import FeatureColumns
 from app.services.export.rows import RowForm, Selection
 from app.services.export.schema import schema_of
-from app.store.archive.places import place_of
+from app.store.archive.places import place_of, sum_of
 from app.store.archive.reader import ArchiveReader
 from app.store.log_rows import LogRows
 from tests.unit.store.archive.conftest import CONTRACTS
@@ -83,6 +83,7 @@ def test_files_of_the_first_schema_are_read(small_log, tmp_path):
     said = tmp_path / "archive" / "manifest.json"
     manifest = json.loads(said.read_bytes())
     for file in manifest["files"]:
+        file["bytes"], file["sha256"] = sum_of((tmp_path / "archive" / file["name"]).open("rb"))
         file["schema"] = 1
     said.write_text(json.dumps(manifest))
     assert small_log.all_events() == events

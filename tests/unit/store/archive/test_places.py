@@ -24,22 +24,22 @@ def source(tmp_path):
 
 
 def test_a_file_is_put_read_listed_and_deleted(place, source):
-    assert (place.read("a/day=1/1.parquet"), place.names()) == (None, [])
+    assert (place.read("a/day=1/1.parquet"), place.sizes()) == (None, {})
     place.put("a/day=1/1.parquet", source)
-    assert place.names() == ["a/day=1/1.parquet"]
+    assert place.sizes() == {"a/day=1/1.parquet": 10}
     assert place.read("a/day=1/1.parquet") == b"0123456789"
     with place.open("a/day=1/1.parquet") as file:
         file.seek(7)
         assert file.read() == b"789"
     place.delete("a/day=1/1.parquet")
-    assert place.names() == []
+    assert place.sizes() == {}
 
 
 def test_a_file_is_replaced_as_a_whole(place, source):
     place.put("manifest.json", source)
     source.write_bytes(b"new")
     place.put("manifest.json", source)
-    assert (place.read("manifest.json"), place.names()) == (b"new", ["manifest.json"])
+    assert (place.read("manifest.json"), place.sizes()) == (b"new", {"manifest.json": 3})
 
 
 def test_a_file_that_is_not_there_is_named(place):
