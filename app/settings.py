@@ -118,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingError(
                 "KEEP_LOG", "say with ARCHIVE_TO where rows go that are older: a folder, or s3://BUCKET/PREFIX"
             )
+        place = values.get("archive_to")
+        if place is not None and "://" in str(place) and not re.fullmatch(r"s3://[^/]+(/.*)?", str(place)):
+            raise SettingError("ARCHIVE_TO", f"{place!r} is neither a folder nor s3://BUCKET/PREFIX")
         values.setdefault("workers", os.cpu_count() or 1)
         values.setdefault("api_url", f"http://127.0.0.1:{values.get('api_port', 5000)}")
         return cls(**values)

@@ -86,7 +86,9 @@ def run(args: argparse.Namespace) -> int:
         except ArchivingStopped as stopped:
             print(stopped.message, file=sys.stderr)
             return 143
-    stamp(settings.data_dir, "archive")
+    # A run that could archive nothing must not silence the alert, nor a lesser one take the place of the night's.
+    if (done.files or done.limited_by is None) and before_us >= _kept_since_us(settings):
+        stamp(settings.data_dir, "archive")
     print(msgspec.json.encode(done).decode() if args.json else _summary(done, before_us, to))
     return 0
 
@@ -119,12 +121,18 @@ def _before_us(args: argparse.Namespace, settings: Settings) -> int:
         return int(min(args.before, now_us()))
     if settings.keep_log_s is None:
         raise InvalidRequest("say up to when: --before DATE, or set KEEP_LOG (such as 90d)")
+    return _kept_since_us(settings)
+
+
+def _kept_since_us(settings: Settings) -> int:
+    """From when on KEEP_LOG keeps rows; 0 without it."""
     # At midnight, so that each run makes one file of a whole day.
-    return (now_us() - round(settings.keep_log_s * 1e6)) // _DAY_US * _DAY_US
+    return 0 if settings.keep_log_s is None else (now_us() - round(settings.keep_log_s * 1e6)) // _DAY_US * _DAY_US
 
 
 @contextlib.contextmanager
 def existing_log(settings: Settings) -> Iterator[Database]:
+    """The log of these settings, within the block. Raises `StoreUnavailable` where its file does not exist."""
     database = Database(settings.store_url)
     file = database.kind.file
     if file is not None and not file.exists():

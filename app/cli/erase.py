@@ -249,5 +249,5 @@ def _elsewhere(settings: Settings, archive: ErasableArchive | None) -> Iterator[
     if settings.archive_to and settings.archive_to.startswith("s3://"):
         yield f"If the bucket of {settings.archive_to} keeps versions of objects, delete the old ones there."
     if archive is not None and archive.has_set_aside():
-        yield f"Files in aside/ of the archive at {archive.place} were not searched: delete them when nobody needs them."
+        yield f"Files in aside/ of the archive at {archive.place} were not searched: delete them if you can."
     yield "Files that `bakeoff export` wrote, and models trained on them, are not changed."

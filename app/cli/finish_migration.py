@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 
+from app.cli.archive import existing_log
 from app.errors import InvalidRequest
 from app.settings import Settings
-from app.store.engine import Database
 from app.store.rewriting import OldRows
 
 
@@ -23,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Turn to the compact form, once. Raises `StoreUnavailable`, and `InvalidRequest` without `--yes`."""
-    with contextlib.closing(Database(Settings.from_environ().store_url)) as database:
+    with existing_log(Settings.from_environ()) as database:
         rows = OldRows(database)
         left, finished = rows.count(), rows.is_finished()
-        if finished and not left:
-            print("The log is compact already: there is nothing to do.")
+        if finished:
+            print(f"The log is compact already: there is nothing to do. {_left(left)}".strip())
             return 0
         if not finished and not args.yes:
             raise InvalidRequest(
@@ -38,5 +37,14 @@ def run(args: argparse.Namespace) -> int:
         rows.finish()
     print("New rows are written in the compact form.")
     if left:
-        print(f"{left:,} rows of an earlier release are left; a running monitor takes them over in the background.")
+        print(_left(left))
     return 0
+
+
+def _left(rows: int) -> str:
+    if not rows:
+        return ""
+    return (
+        f"{rows:,} rows are in the form of an earlier release; a running monitor takes them over in the background. "
+        "Those that the compact form cannot hold stay."
+    )

@@ -14,6 +14,7 @@ import msgspec
 
 from app.bootstrap.monitor import Monitor, OnceDone
 from app.cli import comparison as words
+from app.cli.archive import existing_log
 from app.domain.report import ComparisonReport, ExperimentReport, VariantReport
 from app.monitor.rebuild import Rebuilt
 from app.observe.logs import configure
@@ -45,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = Settings.from_environ()
     configure(settings)
+    if args.rebuild:
+        with existing_log(settings):  # or an empty store would be made where DATA_DIR is wrong
+            pass
     with contextlib.closing(Monitor(settings)) as monitor:
         if args.rebuild:
             return _show_rebuilt(monitor.rebuild(), as_json=args.json)

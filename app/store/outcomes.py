@@ -6,9 +6,9 @@ with its place in the order of events and an entry in the audit log.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ from msgspec import UNSET
 from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
-from app.domain.decision import CORRECT, Change
 from app.domain.erasure import Tombstones
 from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable, BakeoffError, Contradiction, StoreUnavailable, UnknownPrediction
@@ -25,33 +24,31 @@ from app.files import lock_if_possible
 from app.services.recording.feedback import Receipt
 from app.store.archive.marks import last_mark
 from app.store.archive.source import ArchivedLog
+from app.store.corrections import Correction, append_corrections, canonical, number_of
 from app.store.engine import Database
 from app.store.erasures import erased_among
 from app.store.kinds import DURABLE
 from app.store.statements import statements
 
+_LOG = logging.getLogger(__name__)
+_UNREAD_US = 10_000_000
+_UNREAD = "the outcome of a prediction this old may be archived, and the archive cannot be read now: send it again"
 _Known = dict[tuple[str, str], str]
-# An audit entry lists so many of the outcomes that one call replaced; `corrections` has all of them.
-_LISTED = 20
-
-
-class _Correction(NamedTuple):
-    outcome: Outcome
-    replaced: str
-
-
-class _Audited(NamedTuple):
-    """What an audit entry of corrections is of."""
-
-    actor: str
-    experiment_id: str | None
 
 
 class _New(NamedTuple):
     """What is to be written, in order: a correction of an outcome may be in the same transaction as the outcome."""
 
     outcomes: list[Outcome]
-    corrections: list[_Correction]
+    corrections: list[Correction]
+
+
+class _Unread(Exception):
+    """The archive, up to `mark`, is needed and cannot be read."""
+
+    def __init__(self, mark: ArchiveMark) -> None:
+        super().__init__()
+        self.mark = mark
 
 
 class FeedbackLog:
@@ -74,6 +71,7 @@ class FeedbackLog:
         self._tombstones = tombstones
         self._archive = archive or ArchivedLog()
         self._now_us = now_us
+        self._unread_until_us = 0
         # SQLite's own wait sleeps ever longer between its tries, so that beside a busy writer another one misses most
         # of its chances; the kernel wakes whoever waits for a file's lock.
         self._lock_file = None if database.kind.is_fair else lock_file
@@ -81,11 +79,26 @@ class FeedbackLog:
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
         """For each submission its receipt, or the error for which none of it was accepted; durable on return.
 
-        That is `Contradiction`, or `UnknownPrediction` for a prediction that was erased.
+        That is `Contradiction`, `UnknownPrediction` for a prediction that was erased, or `StoreUnavailable` where
+        outcomes of that age are archived and cannot be read.
 
-        Raises `StoreUnavailable`, also where outcomes of that age are archived and cannot be read: then nothing was
-        accepted.
+        Raises `StoreUnavailable` where the store cannot be written: then nothing was accepted.
         """
+        results: list[Receipt | BakeoffError] = [
+            StoreUnavailable(_UNREAD, retry_after_s=_UNREAD_US // 1_000_000) for _ in submissions
+        ]
+        left = [*range(len(submissions))]
+        while left:
+            try:
+                for index, result in zip(left, self._commit([submissions[index] for index in left]), strict=True):
+                    results[index] = result
+                break
+            except _Unread as unread:
+                left = [index for index in left if not _as_old_as(unread.mark, [submissions[index]])]
+        return results
+
+    def _commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
+        """As `commit`; raises `_Unread` where the archive is needed and cannot be read: then nothing was accepted."""
         archived: _Known = {}
         looked_up = 0
         while True:
@@ -110,19 +123,24 @@ class FeedbackLog:
         erased = erased_among(connection, every, self._tombstones) if self._tombstones else set()
         results = [_refused(outcomes, erased) or _settle(outcomes, known, new) for outcomes in submissions]
         if new.outcomes or new.corrections:
-            at_us, seen = self._now_us(), _number(connection, "predictions_seen")
+            at_us, seen = self._now_us(), number_of(connection, "predictions_seen")
             if new.outcomes:
                 _APPEND[connection.dialect.name](connection, _rows(new.outcomes, at_us, seen))
             if new.corrections:
-                _append_corrections(connection, new.corrections, at_us, seen)
+                append_corrections(connection, new.corrections, at_us, seen)
         return results
 
     def _archived(self, mark: ArchiveMark, ids: Collection[str]) -> _Known:
         """The archived outcomes of these predictions, as they were received."""
+        # A place that does not answer is not asked for each label: the others wait for that.
+        if self._now_us() < self._unread_until_us:
+            raise _Unread(mark)
         try:
             rows = self._archive.outcomes_of(mark, ids)
         except ArchiveUnavailable as error:
-            raise StoreUnavailable(error.message) from error
+            self._unread_until_us = self._now_us() + _UNREAD_US
+            _LOG.error("archive_unreadable", extra={"event_fields": {"reason": error.message}})
+            raise _Unread(mark) from error
         return {(row.prediction_id, row.kind): row.outcome for row in rows}
 
 
@@ -141,7 +159,7 @@ def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[dict[str, 
         {
             "prediction_id": outcome.prediction_id,
             "kind": outcome.kind,
-            "outcome": _canonical(outcome),
+            "outcome": canonical(outcome),
             "received_at_us": at_us,
             "version_ordinal": outcome.fact.version_ordinal,
             "epoch": outcome.fact.epoch,
@@ -172,73 +190,6 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[Mapping[str, Any]]], None]]
 }
 
 
-def _append_corrections(connection: Connection, corrections: Sequence[_Correction], at_us: int, seen: int) -> None:
-    """Write the corrections, behind the outcomes of the same transaction, and the audit entries: one for each actor and
-    experiment."""
-    experiments = _experiments(connection, {each.outcome.fact.epoch for each in corrections})
-    parts: dict[_Audited, list[_Correction]] = {}
-    for correction in corrections:
-        parts.setdefault(_entry_of(correction.outcome, experiments), []).append(correction)
-    entries = {part: _audited(connection, part, own, at_us) for part, own in parts.items()}
-    place = {"outcomes_seen": _number(connection, "outcomes_seen")}
-    place["heartbeats_seen"] = _number(connection, "heartbeats_seen")
-    rows = [
-        {
-            "prediction_id": outcome.prediction_id,
-            "kind": outcome.kind,
-            "replaced": replaced,
-            "outcome": _canonical(outcome),
-            "corrected_at_us": at_us,
-            "actor": outcome.corrected_by,
-            "decision": entries[_entry_of(outcome, experiments)],
-            "predictions_seen": seen,
-            **place,
-        }
-        for outcome, replaced in corrections
-    ]
-    connection.execute(text(statements("feedback")["append_correction"]), rows)
-
-
-def _entry_of(outcome: Outcome, experiments: Mapping[int, str]) -> _Audited:
-    return _Audited(outcome.corrected_by or "", experiments.get(outcome.fact.epoch))
-
-
-def _experiments(connection: Connection, epochs: Collection[int]) -> dict[int, str]:
-    """The experiments of these config revisions; none of a revision that is not known."""
-    query = text(statements("feedback", connection.dialect.name)["experiments"])
-    rows = connection.execute(query, {"epochs": msgspec.json.encode(sorted(epochs)).decode()})
-    return {row.epoch: row.experiment_id for row in rows}
-
-
-def _audited(connection: Connection, part: _Audited, corrections: Sequence[_Correction], at_us: int) -> int:
-    """The number of the audit entry of these corrections."""
-    changes: dict[str, Change] = {}
-    for outcome, replaced in corrections:
-        name = f"{outcome.kind} of {outcome.prediction_id}"
-        # Of several corrections of one outcome in one call, the entry has the first value and the last.
-        before = changes[name].before if name in changes else outcome.named(msgspec.json.decode(replaced))
-        changes[name] = Change(before, outcome.named(outcome.value))
-    replaced_now = {name: change for name, change in changes.items() if change.before != change.after}
-    row = {"at_us": at_us, "actor": part.actor, "action": CORRECT, "experiment_id": part.experiment_id}
-    row |= dict.fromkeys(("version", "epoch", "evidence"))
-    row["note"] = _note(len(replaced_now), len(changes) - len(replaced_now))
-    row["changes"] = msgspec.json.encode(dict(islice(replaced_now.items(), _LISTED))).decode()
-    return int(connection.execute(text(statements("decisions")["append"]), row).scalar_one())
-
-
-def _note(replaced: int, put_back: int) -> str:
-    note = f"{replaced:,} outcome{'' if replaced == 1 else 's'} replaced"
-    if put_back:
-        note += f", {put_back:,} replaced and put back"
-    if replaced > _LISTED:
-        note += f"; the first {_LISTED} are listed, and the history of each prediction has its own"
-    return note
-
-
-def _number(connection: Connection, statement: str) -> int:
-    return int(connection.execute(text(statements("feedback", connection.dialect.name)[statement])).scalar_one())
-
-
 def _known(connection: Connection, submissions: Sequence[Sequence[Outcome]], archived: _Known) -> _Known:
     """The outcomes that are recorded, archived ones too, each with its last value."""
     ids = sorted({outcome.prediction_id for outcomes in submissions for outcome in outcomes})
@@ -265,9 +216,9 @@ def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | 
     """Add one submission to `known` and `new`, as a whole or not at all."""
     values: _Known = {}
     fresh: list[Outcome] = []
-    corrections: list[_Correction] = []
+    corrections: list[Correction] = []
     for outcome in outcomes:
-        key, value = (outcome.prediction_id, outcome.kind), _canonical(outcome)
+        key, value = (outcome.prediction_id, outcome.kind), canonical(outcome)
         before = values.get(key) or known.get(key)
         if before is None:
             fresh.append(outcome)
@@ -276,7 +227,7 @@ def _settle(outcomes: Sequence[Outcome], known: _Known, new: _New) -> Receipt | 
         elif outcome.corrected_by is None:
             return _contradiction(outcome, before, alone=outcomes[-1].item == 0)
         else:
-            corrections.append(_Correction(outcome, before))
+            corrections.append(Correction(outcome, before))
         values[key] = value
     known.update(values)
     new.outcomes.extend(fresh)
@@ -293,7 +244,3 @@ def _contradiction(outcome: Outcome, before: str, *, alone: bool) -> Contradicti
         field=outcome.kind,
     )
     return error if alone else error.within("item", outcome.item)
-
-
-def _canonical(outcome: Outcome) -> str:
-    return msgspec.json.encode(outcome.value).decode()

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from app.domain.contract import FeatureContract
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
-from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
+from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, Unavailable, UnknownPrediction
 from app.services.boundaries import attempt
 from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
 from app.services.recording.outcome_items import NOT_CORRECTING, Correcting, OutcomeItem, item_of, on_the_way
@@ -90,14 +90,11 @@ class GroupCommit(Generic[Work, Result]):
                 self._waiting.remove(ticket)
 
 
-ItemStatus = Literal["accepted", "duplicate", "unknown", "contradicts", "invalid"]
+ItemStatus = Literal["accepted", "duplicate", "unknown", "contradicts", "invalid", "unavailable"]
 
 
 class ItemReceipt(msgspec.Struct, frozen=True):
-    """What became of one item. An item with a label and a reward is accepted if either is new.
-
-    `message` and `field` say what is wrong. `line` is that of a file, the header being line 1.
-    """
+    """What became of one item, accepted if its label or its reward is new; `line` of a file: its header is line 1."""
 
     status: ItemStatus
     prediction_id: str | UnsetType = UNSET
@@ -111,7 +108,7 @@ class Receipt(msgspec.Struct, frozen=True):
 
     Where items were named by the caller's own keys, which predictions these are: of one item `prediction_id`, of a list
     `prediction_ids`, in its order. With `partial`, the number of items that are `unknown`, that are `invalid` and that
-    contradict what is recorded, and what became of each of `items`.
+    contradict what is recorded, and what became of each of `items`; `unavailable` of them can be sent again later.
     """
 
     accepted: int
@@ -122,6 +119,7 @@ class Receipt(msgspec.Struct, frozen=True):
     unknown: int | UnsetType = UNSET
     contradicts: int | UnsetType = UNSET
     invalid: int | UnsetType = UNSET
+    unavailable: int | UnsetType = UNSET
     items: tuple[ItemReceipt, ...] | UnsetType = UNSET
 
 
@@ -129,7 +127,8 @@ class OutcomeLog(Protocol):
     """The store's side of feedback.
 
     `commit` makes several submissions durable in one transaction. For each it returns the receipt, or the
-    `Contradiction` because of which none of its outcomes was accepted. Raises `StoreUnavailable`: then nothing was.
+    `Contradiction` because of which none of its outcomes was accepted, or `StoreUnavailable` where what is known of
+    its predictions cannot be read. Raises `StoreUnavailable`: then nothing was accepted.
     """
 
     def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]: ...
@@ -221,6 +220,7 @@ class Feedback:
             unknown=count["unknown"],
             contradicts=count["contradicts"],
             invalid=count["invalid"],
+            unavailable=count["unavailable"] or UNSET,
             items=tuple(receipts),
         )
 
@@ -295,4 +295,6 @@ def _refusal(error: BakeoffError, prediction_id: str | UnsetType = UNSET) -> Ite
         status = "unknown"
     elif isinstance(error, Contradiction):
         status = "contradicts"
+    elif isinstance(error, Unavailable):
+        status = "unavailable"
     return ItemReceipt(status, prediction_id, error.message, UNSET if error.field is None else error.field)

@@ -12,7 +12,7 @@ from app.cli.monitor import run
 from app.clock import now_us
 from app.domain.monitor_state import STATE_LAYOUT
 from app.domain.outcome import Outcome
-from app.errors import Contradiction
+from app.errors import Contradiction, StoreUnavailable
 from app.monitor.rebuild import is_outdated
 from app.store.engine import Database, kind_of
 from app.store.kinds import MONITORING, monitor_lock
@@ -164,7 +164,16 @@ def test_the_running_monitor_computes_anew_what_another_release_wrote(outdated, 
     assert sum(variant.requests for variant in reads.report().report.variants) == 5
 
 
-def test_a_rebuild_beside_another_one_ends_and_says_why(environment, tmp_path, store_url):
+def test_a_rebuild_of_a_log_that_is_not_there_makes_none(environment, small_log):
+    if small_log.database.kind.file is None:
+        pytest.skip("a server makes no file")
+    with pytest.raises(StoreUnavailable, match="does not exist, so nothing has been logged yet: is DATA_DIR right"):
+        run(Arguments(rebuild=True))
+    assert not small_log.database.kind.file.exists()
+
+
+def test_a_rebuild_beside_another_one_ends_and_says_why(small_log, environment, tmp_path, store_url):
+    small_log.begin()
     with monitor_lock(tmp_path, kind_of(store_url), "rebuild.lock") as holder:
         assert holder.acquire()
         with pytest.raises(Contradiction, match="another rebuild runs"):

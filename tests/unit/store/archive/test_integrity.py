@@ -7,10 +7,12 @@ import shutil
 import msgspec
 import pytest
 
+from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable
 from app.services.archive.manifest import Manifest
 from app.store.archive.writing import SpanWriter
 from app.store.engine import Database
+from app.store.outcomes import FeedbackLog
 from tests.unit.store.archive.conftest import ArchivedSmallLog, projections
 
 
@@ -122,3 +124,27 @@ def test_a_disk_without_room_for_drafts_is_named(small_log, monkeypatch):
     with pytest.raises(ArchiveUnavailable, match=reason):
         small_log.archive()
     assert small_log.left() == 30
+
+
+def outcome_of(small_log, row, value):
+    return Outcome(row.prediction_id, "actual", value, small_log.signer.verify(row.prediction_id))
+
+
+def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_read(small_log, folder, caplog):
+    old = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(old)
+    small_log.random_traffic(20)
+    small_log.archive()
+    small_log.now_us += 2 * 3_600_000_000
+    new = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(new)
+    log = FeedbackLog(small_log.database, small_log.clock)
+    outcomes = [[outcome_of(small_log, row, 0)] for row in (old, new, old)]
+    folder.rename(folder.with_name("away"))
+    unread, receipt, again = log.commit(outcomes)
+    assert "cannot be read now: send it again" in unread.message == again.message
+    assert receipt.accepted == 1
+    assert [record.message for record in caplog.records].count("archive_unreadable") == 1
+    folder.with_name("away").rename(folder)
+    small_log.now_us += 11_000_000
+    assert [each.accepted + each.duplicates for each in log.commit(outcomes)] == [1, 1, 1]
