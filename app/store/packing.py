@@ -196,6 +196,30 @@ def _kind_of(answer: Any) -> int | None:
     return len(shares) if is_shares else None
 
 
+def _facts(form: Form, rows: Sequence[StoredRow], ids: Bytes) -> list[Bytes]:
+    """What precedes the features in a body: bytes of the request, of the id, of the user, of the latency."""
+    parts: list[Bytes] = [ids[:, TAG if form.marks else REST]]
+    if form.request != "text":
+        raw = b"".join([request_bytes(row.request_id) for row in rows])
+        parts.insert(0, np.frombuffer(raw, np.uint8).reshape(-1, REQUEST_BYTES))
+    if form.user:
+        parts.append(as_bytes(np.array([row.user_hash for row in rows], ">u8"))[:, 2:])
+    return [*parts, as_bytes(np.array([row.latency_us for row in rows], "<u4"))]
+
+
+def _answer(own: Sequence[Mapping[str, Any]], kind: int) -> tuple[list[Bytes], str]:
+    """The bytes of a version's answers, and the type of the numbers among them."""
+    parts: list[Bytes] = []
+    if kind != NUMBER:
+        parts.append(as_bytes(np.array([answer["c"] for answer in own], "<i2")))
+    if kind == NO_SHARES:
+        return parts, "<f4"
+    name = "v" if kind == NUMBER else "p"
+    values = np.array([answer[name] for answer in own], np.float64).reshape(len(own), -1)
+    of = "<f8" if as_float32(values) is None else "<f4"
+    return [*parts, as_bytes(values.astype(of))], of
+
+
 def _packed(
     form: Form,
     places: Sequence[int],
@@ -209,25 +233,12 @@ def _packed(
     cells = [features[place] for place in places]
     numeric = [[value for at, value in enumerate(row) if at not in texts] for row in cells] if texts else cells
     numbers, digits, columns = narrowed(np.array(numeric, np.float64).reshape(len(rows), -1))
-    parts: list[Bytes] = [ids[:, TAG if form.marks else REST]]
-    if is_short:
-        raw = b"".join([request_bytes(row.request_id) for row in rows])
-        parts.insert(0, np.frombuffer(raw, np.uint8).reshape(-1, REQUEST_BYTES))
-    if form.user:
-        parts.append(as_bytes(np.array([row.user_hash for row in rows], ">u8"))[:, 2:])
-    parts += [as_bytes(np.array([row.latency_us for row in rows], "<u4")), as_bytes(columns)]
+    parts = [*_facts(form, rows, ids), as_bytes(columns)]
     types = []
     for version, _, kind in form.answers:
-        own = [answer[version] for answer in answers]
-        if kind != NUMBER:
-            parts.append(as_bytes(np.array([answer["c"] for answer in own], "<i2")))
-        if kind == NO_SHARES:
-            types.append("<f4")
-            continue
-        name = "v" if kind == NUMBER else "p"
-        values = np.array([answer[name] for answer in own], np.float64).reshape(len(own), -1)
-        types.append("<f8" if as_float32(values) is None else "<f4")
-        parts.append(as_bytes(values.astype(types[-1])))
+        more, of = _answer([answer[version] for answer in answers], kind)
+        parts += more
+        types.append(of)
     whole = msgspec.structs.replace(
         form,
         numbers=numbers,

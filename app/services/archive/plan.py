@@ -33,7 +33,8 @@ def reach_of(last_prediction: int, last_outcome: int, cursors: Mapping[str, Curs
     The last row of each kind stays, because the log counts from it.
     """
     limits: dict[str | None, tuple[int, int]] = {None: (last_prediction - 1, last_outcome - 1)}
-    for name, cursor in cursors.items():
+    for projection, cursor in cursors.items():
+        name = projection.rstrip("0123456789")  # of another layout: for the reader it is the same
         limits[f"{name} has processed predictions up to {cursor.predictions:,}, outcomes up to {cursor.outcomes:,}"] = (
             cursor.predictions,
             cursor.outcomes,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,26 @@ def _is_float(values: np.ndarray | None) -> bool:
     return values is None or (values.dtype.kind == "f" and values.dtype.itemsize <= 8)
 
 
+class _Group(NamedTuple):
+    """Exposures of one layout, and the borders of their rows; by place, or the places by version.
+
+    `raised` are the versions that were to serve an exposure and failed, `served` those that answered.
+    """
+
+    exposures: Sequence[Exposure]
+    borders: Sequence[int]
+    raised: Mapping[int, Sequence[str]]
+    served: Mapping[str, list[int]]
+
+
+def _grouped(exposures: Sequence[Exposure]) -> _Group:
+    served: dict[str, list[int]] = {}
+    for place, exposure in enumerate(exposures):
+        served.setdefault(exposure.version, []).append(place)
+    raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
+    return _Group(exposures, [*accumulate(map(len, exposures), initial=0)], raised, served)
+
+
 def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure) -> RowBlock:
     """The rows of one layout, with the answers of the versions that served them, and of the others.
 
@@ -68,41 +89,43 @@ def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failur
     breaker was open, is asked here. `on_failure` is called once for each exposure with rows that a version could not
     answer here.
     """
-    borders = [*accumulate(map(len, exposures), initial=0)]
+    group = _grouped(exposures)
     features = np.concatenate([exposure.rows for exposure in exposures])
-    raised = {place: _raised(exposure) for place, exposure in enumerate(exposures) if exposure.failures}
-    failed = _by_row(raised, borders)
-    served: dict[str, list[int]] = {}
-    for place, exposure in enumerate(exposures):
-        served.setdefault(exposure.version, []).append(place)
-    readers = exposures[0].layout.readers
+    failed = _by_row(group.raised, group.borders)
+    readers, compatible = exposures[0].layout.readers, loaded_models.compatible
     # One that was loaded after the rows were parsed is not among the readers.
-    names = [name for name in loaded_models.compatible if name in readers or name in served]
-    answers: dict[str, list[AnswersPart]] = {
-        name: [] for name in (*names, *(each for each in served if each not in names))
-    }
-    for name, places in served.items():
-        rows = _rows_at(places, borders)
-        outputs = _merged([exposures[place].outputs for place in places])
-        _require(outputs, len(rows))
-        answers[name].append(AnswersPart(rows, outputs))
-    shadowed = [version for version in served if version in loaded_models.compatible]
-    for name in names if shadowed else ():
-        places = [place for version in shadowed if version != name for place in served[version]]
-        if raised:
-            places = [place for place in places if name not in raised.get(place, ())]
-        if not places or name not in readers:
+    names = [name for name in compatible if name in readers or name in group.served]
+    answers: dict[str, list[AnswersPart]] = {name: [] for name in (*names, *group.served)}
+    for name, places in group.served.items():
+        answers[name].append(_served(group, places))
+    for name in names:
+        places = _to_ask(name, group, compatible) if name in readers else []
+        if not places:
             continue
-        places.sort()
-        rows = _rows_at(places, borders)
-        own_borders = [*accumulate([len(exposures[place]) for place in places], initial=0)]
+        rows = _rows_at(places, group.borders)
+        borders = [*accumulate([len(exposures[place]) for place in places], initial=0)]
         given = features if len(rows) == len(features) else features[rows]
-        parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), own_borders)
+        parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), borders)
         answers[name] += [AnswersPart(rows[part.places], part.outputs) for part in parts]
         for row in errors:
             failed.setdefault(int(rows[row]), []).append(name)
-        _report(name, errors, own_borders, on_failure)
+        _report(name, errors, borders, on_failure)
     return RowBlock(exposures, features, {name: parts for name, parts in answers.items() if parts}, failed)
+
+
+def _served(group: _Group, places: Sequence[int]) -> AnswersPart:
+    """The answers that went out for the exposures at these places, all of one version."""
+    rows = _rows_at(places, group.borders)
+    outputs = _merged([group.exposures[place].outputs for place in places])
+    _require(outputs, len(rows))
+    return AnswersPart(rows, outputs)
+
+
+def _to_ask(name: str, group: _Group, compatible: Collection[str]) -> list[int]:
+    """The places of the exposures that compatible other versions served, and that this one did not fail to serve."""
+    others = (places for version, places in group.served.items() if version != name and version in compatible)
+    found = sorted(place for places in others for place in places)
+    return [place for place in found if name not in group.raised.get(place, ())] if group.raised else found
 
 
 def _rows_at(places: Sequence[int], borders: Sequence[int]) -> np.ndarray:

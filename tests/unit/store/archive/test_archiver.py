@@ -158,7 +158,7 @@ def test_rows_that_are_not_processed_or_not_old_enough_stay(small_log):
     assert small_log.archiver().run(small_log.now_us).predictions == 0
     small_log.process(*projections()[:2])
     done = small_log.archiver().run(small_log.now_us)
-    assert (done.predictions, done.limited_by) == (0, "breakdown2 has processed predictions up to 0, outcomes up to 0")
+    assert (done.predictions, done.limited_by) == (0, "breakdown has processed predictions up to 0, outcomes up to 0")
     assert small_log.archive(before_us=small_log.now_us - 10**9).predictions == 0
 
 
