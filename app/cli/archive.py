@@ -105,13 +105,10 @@ def _checked(to: str) -> int:
     files, bad = read_manifest(data, place.text).files, 0
     for file in files:
         try:
-            same = place.sum(file.name) == (file.bytes, file.sha256)
-            complaint = None if same else f"{file.name} in the archive at {place.text} is not as it was written"
+            place.require_same(file)
         except ArchiveUnavailable as error:
-            complaint = error.message
-        if complaint is not None:
             bad += 1
-            print(complaint, file=sys.stderr)
+            print(error.message, file=sys.stderr)
     print(f"{len(files):,} files in the archive at {place.text}; {bad:,} are missing or changed.")
     return 1 if bad else 0
 

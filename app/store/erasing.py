@@ -1,6 +1,6 @@
 """Erases a person's rows from the log, and what derived state has of them, a little at a time, while others go on.
 
-Each portion is one transaction: the rows, what follows from them, the tombstone and the note of the erasure. So a
+Each batch is one transaction: the rows, what follows from them, the tombstone and the note of the erasure. So a
 command that was killed finds what is left, and the monitor's step that has read the rows before writes nothing.
 """
 
@@ -48,7 +48,7 @@ class Found(NamedTuple):
         return sorted({*self.rows, *self.outcomes})
 
 
-class _Portion(NamedTuple):
+class _Batch(NamedTuple):
     ids: Sequence[str]
     rows: Sequence[PredictionRow]
     traces: Traces
@@ -98,7 +98,7 @@ class ErasableLog:
 
     def _outcomes_of(self, ids: Collection[str]) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
-        for some in _portions(sorted(ids)):
+        for some in _batches(sorted(ids)):
             for row in self._read("outcomes_of_ids", ids=_json(some)):
                 found.setdefault(row.prediction_id, []).append(row.epoch)
         return found
@@ -115,13 +115,13 @@ class ErasableLog:
         """
         done = erasure or Erasure(number=0, began_us=0, ended_us=None)
         known = {**archived.rows, **found.rows}
-        for ids in _portions(sorted({*found.ids, *archived.ids})) or [[]]:
+        for ids in _batches(sorted({*found.ids, *archived.ids})) or [[]]:
             rows = [known[each] for each in ids if each in known]
             traces = self._traces_of(rows, wanted.users)
-            done = self._portion(wanted, found, _Portion(ids, rows, traces), done, dry=erasure is None)
+            done = self._batch(wanted, found, _Batch(ids, rows, traces), done, dry=erasure is None)
         return done
 
-    def _portion(self, wanted: Wanted, found: Found, part: _Portion, done: Erasure, *, dry: bool) -> Erasure:
+    def _batch(self, wanted: Wanted, found: Found, part: _Batch, done: Erasure, *, dry: bool) -> Erasure:
         for _ in range(_TRIES):
             started_s, result = time.monotonic(), done
             try:
@@ -146,7 +146,7 @@ class ErasableLog:
             return result
         raise failure
 
-    def _erase(self, connection: Connection, part: _Portion, counts: Counter[str]) -> None:
+    def _erase(self, connection: Connection, part: _Batch, counts: Counter[str]) -> None:
         ids, rows, traces = part
         run = _Runs(connection, counts)
         run.scrub_decisions(ids)
@@ -208,7 +208,7 @@ class ErasableLog:
 
 
 class _Runs:
-    """Carries out the statements of one portion, and counts the rows by place."""
+    """Carries out the statements of one batch, and counts the rows by place."""
 
     def __init__(self, connection: Connection, counts: Counter[str]) -> None:
         self._connection = connection
@@ -283,7 +283,7 @@ def _bare(name: str) -> str:
     return name.partition("/")[2] if name.startswith(METRICS) else name
 
 
-def _portions(ids: Sequence[str]) -> list[Sequence[str]]:
+def _batches(ids: Sequence[str]) -> list[Sequence[str]]:
     return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
 
 

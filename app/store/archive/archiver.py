@@ -7,10 +7,8 @@ What a mark covers and the tables still have is removed.
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -25,12 +23,12 @@ from app.services.archive.plan import Reach, Span, next_span, reach_of
 from app.services.export.rows import Position
 from app.store.archive.log import ArchivableLog
 from app.store.archive.packed import digest_of, rows_in
-from app.store.archive.places import Place
+from app.store.archive.places import DRAFTS, Place, drafts_in
 from app.store.archive.reader import ArchiveReader
 from app.store.archive.writing import Digests, SpanWriter, digest_of_outcomes
 
 _SEQS_PER_STEP = 200_000
-DRAFTS = ".archive-"
+_KEPT = "Nothing was removed from the log"
 _AGAIN = "Check the disk, and run this again: what was written now is deleted then"
 _RESTORED = (
     "Was the log restored from a backup? Then the archive has rows that it lost: `bakeoff archive --set-aside` moves "
@@ -143,7 +141,7 @@ class Archiver:
         return span if ahead is None else Span(span.predictions, (span.outcomes[0], ahead - 1))
 
     def _archive(self, span: Span, before: Manifest) -> Manifest:
-        with self._drafts() as folder:
+        with drafts_in(self._scratch, _KEPT) as folder:
             drafts, digests = self._writer.write(
                 span, self._ends(), folder, lambda seqs: self._step_done("writing", seqs)
             )
@@ -160,19 +158,6 @@ class Archiver:
             self._put(manifest, MANIFEST, folder)
         self._remove(self._marked(manifest, [*drafts.values()]))
         return manifest
-
-    @contextlib.contextmanager
-    def _drafts(self) -> Iterator[Path]:
-        """A folder for drafts, deleted at the end."""
-        try:
-            self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder:
-                yield Path(folder)
-        except OSError as error:
-            raise ArchiveUnavailable(
-                f"drafts of files cannot be written to {self._scratch}: {error.strerror or error}. Nothing was removed "
-                "from the log"
-            ) from error
 
     def _put(self, manifest: Manifest, name: str, folder: Path) -> None:
         draft = folder / MANIFEST
@@ -224,7 +209,7 @@ class Archiver:
         if not lost:
             return ()
         folder = f"{ASIDE}/{iso_utc(self._now_us()).replace(':', '')}"
-        with self._drafts() as scratch:
+        with drafts_in(self._scratch, _KEPT) as scratch:
             for file in lost:
                 copy = scratch / "copy"
                 with self._place.open(file.name) as source, copy.open("wb") as target:
@@ -240,7 +225,7 @@ class Archiver:
     def _compare(self, manifest: Manifest, new: list[ArchivedFile], digests: Digests, advice: str = "") -> None:
         """Read the files back. Raises `ArchiveUnavailable` where they are not exactly what the log has."""
         for file in new:
-            if self._place.sum(file.name) != (file.bytes, file.sha256):
+            if not self._place.is_same(file):
                 raise self._differs(f"{file.name} is not as it was written", advice)
         reader = ArchiveReader(self._place, manifest, whole=True)
         for (kind, after, until), expected in digests.items():

@@ -7,7 +7,6 @@ deleted by the next one.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -24,12 +23,12 @@ from app.errors import ArchiveUnavailable
 from app.services.archive.columns import REPLAYED
 from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKind, Manifest, file_name, written
 from app.services.export.batches import user_of
-from app.store.archive.archiver import DRAFTS
 from app.store.archive.packed import predictions_of
-from app.store.archive.places import Place, sum_of
+from app.store.archive.places import Place, drafts_in, sum_of
 from app.store.archive.writing import parquet_writer
 from app.store.erasing import Found
 
+_AGAIN = "The archive still has its former files: make room, and give the same command again"
 _KEYS: dict[FileKind, list[str]] = {
     "predictions": ["prediction_id", "user", "id", "request_id"],
     "outcomes": ["prediction_id", "user"],
@@ -98,8 +97,8 @@ class ErasableArchive:
             kept += [] if again is None else [again]
             self._progress(file.name)
         if archived.files:
-            with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder:
-                listed = Path(folder) / MANIFEST
+            with drafts_in(self._scratch, _AGAIN) as folder:
+                listed = folder / MANIFEST
                 listed.write_bytes(written(msgspec.structs.replace(self._manifest, written_at=at, files=tuple(kept))))
                 self._place.put(MANIFEST, listed)
         return len(archived.files)
@@ -111,12 +110,9 @@ class ErasableArchive:
 
     def _rewritten(self, file: ArchivedFile, wanted: Wanted, ids: Collection[str]) -> ArchivedFile | None:
         """The file without the rows, put and compared; None where none is left."""
-        if self._place.sum(file.name) != (file.bytes, file.sha256):
-            raise ArchiveUnavailable(
-                f"{file.name} in the archive at {self._place.text} is not as it was written: put back a copy of it"
-            )
-        with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=self._scratch) as folder, self._opened(file) as old:
-            draft = Path(folder) / "again.parquet"
+        self._place.require_same(file)
+        with drafts_in(self._scratch, _AGAIN) as folder, self._opened(file) as old:
+            draft = folder / "again.parquet"
             masks = dict(self._masks(old, file.kind, wanted, ids))
             kept = 0
             with parquet_writer(draft, old.schema_arrow) as writer:
@@ -132,7 +128,7 @@ class ErasableArchive:
 
     def _compare(self, again: ArchivedFile, old: pq.ParquetFile, masks: dict[int, pa.Array]) -> None:
         """Read a new file back. Raises `ArchiveUnavailable` where it is not the old one less the rows."""
-        same = self._place.sum(again.name) == (again.bytes, again.sha256)
+        same = self._place.is_same(again)
         if same:
             with self._opened(again) as new:
                 groups = (new.read_row_group(group) for group in range(new.num_row_groups))

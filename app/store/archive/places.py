@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from pyarrow import fs
 
 from app.errors import ArchiveUnavailable, InvalidRequest
 from app.files import creating, sync_folder
+from app.services.archive.manifest import ArchivedFile
 
+DRAFTS = ".archive-"
 _PIECE_BYTES = 4 * 1024 * 1024
 
 
@@ -44,10 +47,15 @@ class Place:
         with self._own_errors(name):
             return self._files.open_input_file(self._path(name))
 
-    def sum(self, name: str) -> tuple[int, str]:
-        """The size of a file in bytes, and its SHA-256."""
-        with self._own_errors(name):
-            return sum_of(self._files.open_input_file(self._path(name)))
+    def is_same(self, file: ArchivedFile) -> bool:
+        """Whether a file has the size and the SHA-256 that its list says."""
+        with self._own_errors(file.name):
+            return sum_of(self._files.open_input_file(self._path(file.name))) == (file.bytes, file.sha256)
+
+    def require_same(self, file: ArchivedFile, advice: str = "put back a copy of it") -> None:
+        """Raise `ArchiveUnavailable`, with the advice, where a file is not as its list says."""
+        if not self.is_same(file):
+            raise ArchiveUnavailable(f"{file.name} in the archive at {self.text} is not as it was written: {advice}")
 
     def put(self, name: str, source: Path) -> None:
         """Copy the file at `source` to that name; a former one is replaced."""
@@ -95,6 +103,22 @@ class Place:
             reason = " ".join(str(error).split())[:300]
             where = f"{name} in the archive at {self.text}" if name else f"the archive at {self.text}"
             raise ArchiveUnavailable(f"{where} cannot be used: {reason}") from error
+
+
+@contextmanager
+def drafts_in(folder: Path, advice: str) -> Iterator[Path]:
+    """A new folder in `folder` for drafts of files, deleted at the end.
+
+    Raises `ArchiveUnavailable`, with the advice, where they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(prefix=DRAFTS, dir=folder) as own:
+            yield Path(own)
+    except OSError as error:
+        raise ArchiveUnavailable(
+            f"drafts of files cannot be written to {folder}: {error.strerror or error}. {advice}"
+        ) from error
 
 
 def place_of(text: str) -> Place:

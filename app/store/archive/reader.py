@@ -193,10 +193,7 @@ class ArchiveReader:
     def _require_sum(self, file: ArchivedFile) -> None:
         if (file.name, file.sha256) in self._checked:
             return
-        if self.place.sum(file.name) != (file.bytes, file.sha256):
-            raise ArchiveUnavailable(
-                f"{file.name} in the archive at {self.place.text} is not as it was written: {_PUT_BACK}"
-            )
+        self.place.require_same(file, _PUT_BACK)
         self._checked.add((file.name, file.sha256))
 
     def _opened(self, file: ArchivedFile) -> pq.ParquetFile:

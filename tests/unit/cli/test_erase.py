@@ -215,7 +215,7 @@ def test_a_request_is_erased_by_its_id(log, capsys):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (ErasableLog, "_portion"),
+        (ErasableLog, "_batch"),
         (Place, "put"),
         (ErasableArchive, "_compare"),
         (ErasableArchive, "delete_replaced"),

@@ -1,11 +1,14 @@
 """Files without a person's rows: what the manifest says of them, and readers that had the old ones open."""
 
+import errno
+
 import pyarrow.parquet as pq
 import pytest
 
 from app.domain.erasure import Wanted
 from app.errors import ArchiveUnavailable
 from app.services.archive.manifest import MANIFEST, read_manifest
+from app.store.archive import erasing
 from app.store.archive.erasing import ErasableArchive
 from app.store.archive.places import Place, place_of
 from app.store.archive.source import ArchivedLog
@@ -82,3 +85,15 @@ def test_a_file_that_was_not_written_as_it_should_be_changes_nothing(archived, p
     with pytest.raises(ArchiveUnavailable, match="still has its former files"):
         erased(place, tmp_path)
     assert manifest_at(place) == before
+
+
+def test_a_disk_without_room_for_the_new_files_is_named_and_changes_nothing(archived, place, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = manifest_at(place)
+    monkeypatch.setattr(erasing, "parquet_writer", full)
+    with pytest.raises(ArchiveUnavailable, match=r"No space left on device\. The archive still has its former files"):
+        erased(place, tmp_path)
+    assert manifest_at(place) == before
+    assert not [*tmp_path.glob(".archive-*")]
