@@ -178,7 +178,8 @@ class LogPage(msgspec.Struct, frozen=True):
     `early`: outcomes that were written before their predictions, which are on this page. `rows`: predictions, by id,
     that were written before their outcomes, which are on this page. `cursor`: the end of the page. `corrected`: the
     outcomes of the `corrections`, by prediction id and kind. `unjoined`: the seqs of outcomes that came when their
-    predictions were archived, and so join nothing.
+    predictions were archived, and so join nothing. `erased`: the mark of erasures in that snapshot, None where
+    there are none to be told apart.
     """
 
     predictions: tuple[PredictionRow, ...]
@@ -190,6 +191,7 @@ class LogPage(msgspec.Struct, frozen=True):
     corrections: tuple[CorrectionRow, ...] = ()
     corrected: dict[tuple[str, str], OutcomeRow] = {}
     unjoined: frozenset[int] = frozenset()
+    erased: int | None = None
 
     def __len__(self) -> int:
         return len(self.predictions) + len(self.outcomes) + len(self.heartbeats) + len(self.corrections)

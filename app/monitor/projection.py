@@ -41,7 +41,9 @@ class DerivedStates(Protocol):
 
     def windows(self, experiment_id: str, seqs: Iterable[int], closing_before_us: int) -> dict[int, OpenWindow]: ...
 
-    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool: ...
+    def commit(
+        self, projection: str, before: Cursor, after: Cursor, changes: Changes, erased: int | None = None
+    ) -> bool: ...
 
 
 class DerivedReads(NamedTuple):
@@ -117,8 +119,9 @@ def apply_page(
         log.layouts,
     )
     changes = projection.apply(events, reads)
-    # False where another process has moved the cursor (a rebuild took the place): its state holds, ours is dropped.
-    states.commit(projection.name, before, page.cursor, changes)
+    # False where another process has moved the cursor (a rebuild took the place), or rows of the page may have been
+    # erased since it was read, perhaps for another projection: what is there holds, ours is dropped.
+    states.commit(projection.name, before, page.cursor, changes, page.erased)
 
 
 class Rounds:

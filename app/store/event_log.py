@@ -27,8 +27,8 @@ from app.store.engine import Database
 from app.store.event_rows import EventRows, of_ids
 from app.store.kinds import MONITORING, READING
 from app.store.layouts import LayoutReads
-from app.store.logged import LoggedRows, newest_served_at_us
-from app.store.statements import statements
+from app.store.logged import LoggedRows, mark, newest_served_at_us
+from app.store.statements import ERASED, statements
 
 
 class EventLog:
@@ -152,6 +152,7 @@ def _page(rows: EventRows, found: Found, before: Cursor) -> LogPage:
         corrections=tuple(found.corrections),
         corrected=subjects,
         unjoined=unjoined,
+        erased=mark(connection, ERASED) or 0,
         cursor=Cursor(
             _last(found.predictions, before.predictions),
             _last(found.outcomes, before.outcomes),

@@ -35,13 +35,10 @@ class ProjectionStore:
         self._database = database
         self._now_us = now_us
         self._space = space
-        # By projection, the mark of erasures when its cursor was read.
-        self._erased: dict[str, int | None] = {}
 
     def cursor(self, projection: str) -> Cursor:
         """How much of the log a projection has processed; the start where it has not begun."""
         with self._database.begin(READING) as connection:
-            self._erased[projection] = mark(connection, ERASED)
             return _cursor(connection, self._space + projection)
 
     def states(self, names: Iterable[str]) -> dict[str, str]:
@@ -82,17 +79,20 @@ class ProjectionStore:
         with self._database.begin(READING) as connection:
             return bool(_execute(connection, "any_window", **_numbers_of(self._side(connection))))
 
-    def commit(self, projection: str, before: Cursor, after: Cursor, changes: Changes) -> bool:
+    def commit(
+        self, projection: str, before: Cursor, after: Cursor, changes: Changes, erased: int | None = None
+    ) -> bool:
         """Write `changes` and move the cursor from `before` to `after`; False, and no change, if it is elsewhere.
 
-        False also where something was erased since the cursor was read: `changes` may be of rows that are gone.
+        False also where something was erased since the mark of erasures was `erased` (None: that is not asked):
+        `changes` may be of rows that are gone.
         """
         place = {**msgspec.structs.asdict(after), "at_us": self._now_us()}
         with self._database.begin(MONITORING) as connection:
             # Compared under the write lock: a rebuild may have replaced the state since `before` was read.
             if _cursor(connection, self._space + projection) != before:
                 return False
-            if self._erased.get(projection, erased := mark(connection, ERASED)) != erased:
+            if erased is not None and erased != (mark(connection, ERASED) or 0):
                 return False
             for name, body in {"": changes.cursor_body, **changes.states}.items():
                 full = f"{self._space}{projection}/{name}" if name else self._space + projection

@@ -17,7 +17,7 @@ from app.errors import UnknownPrediction
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import ExperimentProjection
-from app.monitor.projection import apply_page
+from app.monitor.projection import Rounds, apply_page
 from app.store import kinds
 from app.store.archive.erasing import ErasableArchive
 from app.store.archive.log import ArchivableLog
@@ -255,6 +255,17 @@ def test_a_step_of_the_monitor_that_read_the_rows_before_writes_nothing(log):
     assert len(more) == 3
     assert states.cursor(projection.name) == before
     assert log.process(projection) == 0
+
+
+def test_a_page_that_projections_share_is_written_by_none_of_them_after_an_erasure(log):
+    log.rows_of(log.user, 3)
+    states, first, second = log.stored_states, ExperimentProjection(), DisagreementProjection()
+    rounds, before = Rounds(log.events, states), states.cursor(second.name)
+    assert rounds.step(first) > 0
+    erase("--user", PERSON, "--yes")
+    assert rounds.step(second) > 0
+    assert states.cursor(second.name) == before
+    assert rounds.step(second) == 0
 
 
 def test_it_does_not_run_beside_archiving(log, data_dir, capsys):
