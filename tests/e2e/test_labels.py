@@ -13,6 +13,7 @@ from tests.waiting import eventually
 CSV = {"Content-Type": "text/csv"}
 
 
+FAILING = ("gunicorn", "--config", "docker/gunicorn.conf.py", "tests.e2e.failing_api:create()")
 ADMIN = {"Authorization": "Bearer of-the-administrator", "X-Actor": "ann"}
 
 
@@ -59,6 +60,23 @@ def test_a_key_that_is_used_twice_stays_with_its_first_prediction_that_counts(ap
     assert api.get("/predictions?id=order-1").json()["prediction_id"] == first
     found = api.get("/predictions/history?id=order-1").json()["predictions"]
     assert [each["prediction_id"] for each in found] == [again, first, forced]
+
+
+def test_a_key_whose_chosen_version_failed_takes_its_label_for_the_fallback_and_tells_of_the_failure(start, watch):
+    equal = {"MODEL_V1_WEIGHT": "1", "MODEL_V2_WEIGHT": "1", "BREAKER_FAILURES": "1000", "AUTO_DECIDE": "off"}
+    api = start(serve=FAILING, **equal)
+    watch(**equal)
+    sent = {key: predict(api, key) for key in [f"order-{number}" for number in range(60)]}
+    again = predict(api, "order-0")
+    told = {key: api.post("/feedback", {"id": key, "actual": "setosa"}).json() for key in sent}
+    assert told == {key: {"accepted": 1, "duplicates": 0, "prediction_id": first} for key, first in sent.items()}
+    assert again != sent["order-0"]
+    seen = [api.get(f"/predictions?id={key}").json() for key in sent]
+    fell_back = [each for each in seen if each["assignment"] == "fallback"]
+    assert 0 < len(fell_back) < 60
+    assert all((each["chosen"], each["model_version"], each["failed"]) == ("v2", "v1", ["v2"]) for each in fell_back)
+    eventually(lambda: labelled(api) == 60)
+    assert api.get("/experiment").json()["recommendation"]["action"] == "rollback"
 
 
 def test_a_file_with_everything_that_can_be_wrong(api, tmp_path):
