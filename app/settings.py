@@ -14,7 +14,7 @@ from app import environment
 from app.domain.experiment import GUARDRAIL_SLOW, MIN_DURATION_S, UNITS, normalised
 from app.errors import InvalidRequest, SettingError
 from app.scoring.table import METRICS
-from app.tokens import Tokens, with_files
+from app.tokens import ADMINS_FILE, Administrator, Tokens, administrators, with_files
 
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_url: str = "http://127.0.0.1:5000"
     public_api_url: str | None = None
     admin_token: str | None = None
+    administrators: tuple[Administrator, ...] = ()
     api_token: str | None = None
     predict_token: str | None = None
     read_token: str | None = None
@@ -90,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The tokens, and what each opens."""
         return Tokens(
             admin=self.admin_token,
+            administrators=self.administrators,
             api=self.api_token,
             predict=self.predict_token,
             read=self.read_token,
@@ -164,6 +166,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "api_url": ("API_URL", environment.text_of),
     "public_api_url": ("PUBLIC_API_URL", environment.text_of),
     "admin_token": ("ADMIN_TOKEN", environment.text_of),
+    "administrators": (ADMINS_FILE, lambda env, variable: administrators(env[variable].strip())),
     "api_token": ("API_TOKEN", environment.text_of),
     "predict_token": ("PREDICT_TOKEN", environment.text_of),
     "read_token": ("READ_TOKEN", environment.text_of),

@@ -105,7 +105,7 @@ def _settings(settings: Settings) -> Diagnosis:
     complaints = settings.tokens.complaints()
     if complaints:
         return Diagnosis("settings", "warn", "; ".join(each.detail for each in complaints), complaints[0].advice)
-    if settings.admin_token is None:
+    if not settings.tokens.can_administer:
         advice = "set ADMIN_TOKEN to change weights, reload or decide over the API"
         return Diagnosis("settings", "warn", "all are valid; administration is switched off", advice)
     return Diagnosis("settings", "ok", "all are valid")

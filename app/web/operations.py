@@ -5,7 +5,6 @@ The OpenAPI document, the token check, the fast lane and the tests read the same
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import msgspec
 from app.domain.decision import MONITOR
 from app.errors import AdminDisabled, Forbidden, InvalidRequest, Unauthorised
 from app.settings import Settings
-from app.tokens import SCOPES, Scope
+from app.tokens import ADMIN, LONGEST_NAME, SCOPES, Scope
 
 # Open to all; or to whom a scope is open (`app.tokens`); or to administrators, who hold ADMIN_TOKEN.
 Access = Literal["open", "predict", "read", "feedback", "administrative"]
@@ -82,16 +81,14 @@ def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access
 def require_scope(scope: Scope, settings: Settings, environ: dict[str, Any]) -> None:
     """Check that the caller may predict, read or report outcomes. Raises `Unauthorised` and `Forbidden`."""
     tokens = settings.tokens
-    accepted = tokens.accepted(scope)
-    if not accepted:
+    if tokens.is_open(scope):
         return
     needed = f"this call needs the scope {scope}"
     sent = _sent(environ)
     if sent is None:
         raise Unauthorised(f"{needed}: send the header Authorization: Bearer <token> with {tokens.needed(scope)}")
-    if not _is_one_of(sent, accepted):
-        known = _is_one_of(sent, tuple(tokens.given().values()))
-        wrong = "the token is of another scope" if known else "the token is wrong"
+    if not tokens.opens(scope, sent):
+        wrong = "the token is of another scope" if tokens.known(sent) else "the token is wrong"
         raise Forbidden(f"{wrong}: {needed}, which {tokens.needed(scope)} opens")
 
 
@@ -100,17 +97,17 @@ def shows_whole_ids(settings: Settings, environ: dict[str, Any]) -> bool:
     if not settings.tokens.ids_are_secret:
         return True
     sent = _sent(environ)
-    return sent is not None and settings.admin_token is not None and _is_one_of(sent, (settings.admin_token,))
+    return sent is not None and settings.tokens.administrator(sent) is not None
 
 
 def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
     """Check that the caller is an administrator. Raises `AdminDisabled`, `Unauthorised` and `Forbidden`."""
-    if settings.admin_token is None:
+    if not settings.tokens.can_administer:
         raise AdminDisabled("administration is disabled: set ADMIN_TOKEN and restart the api")
     sent = _sent(environ)
     if sent is None:
         raise Unauthorised("this call needs the header Authorization: Bearer <token> with ADMIN_TOKEN")
-    if not _is_one_of(sent, (settings.admin_token,)):
+    if settings.tokens.administrator(sent) is None:
         raise Forbidden("the token is wrong for this call: it needs ADMIN_TOKEN")
 
 
@@ -141,35 +138,37 @@ def _sent(environ: dict[str, Any]) -> bytes | None:
     return str(given).strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
 
 
-def _is_one_of(sent: bytes, tokens: tuple[str, ...]) -> bool:
-    # In constant time: how long the comparison takes must not tell how much of a guess is right.
-    return any(hmac.compare_digest(sent, token.encode()) for token in tokens)
-
-
 ACTOR = Parameter(
     "X-Actor",
     "header",
-    "Who decides, for the audit log: 1 to 64 printable characters. Without it: admin.",
+    "Who decides, for the audit log: 1 to 64 printable characters. Without it: admin. Not read where ADMIN_TOKENS_FILE "
+    "is set: then it is the name of the token.",
     {"type": "string", "minLength": 1, "maxLength": 64, "pattern": rf"^(?!{MONITOR}$)[!-~]([ -~]*[!-~])?$"},
 )
-_DEFAULT_ACTOR = "admin"
-_LONGEST_ACTOR = 64
 
 
-def actor_of(environ: dict[str, Any]) -> str:
-    """The name in X-Actor: the token proves the right to decide, this header says who did.
+def actor_of(settings: Settings, environ: dict[str, Any]) -> str:
+    """The name for the audit log of the administrator who calls.
 
-    Raises `InvalidRequest` for a name that is too long or unprintable, or that is the monitor's.
+    With several administrators it is the name of the token. With `ADMIN_TOKEN` alone it is the one in X-Actor: the
+    token proves the right to decide, the header says who did. Raises `InvalidRequest` for a name that is too long or
+    unprintable, or that is the monitor's.
     """
+    if settings.tokens.administrators:
+        sent = _sent(environ)
+        name = settings.tokens.administrator(sent) if sent is not None else None
+        if name is None:
+            raise Forbidden("the token is wrong for this call: it needs an administrator's")
+        return name
     given: str | None = environ.get("HTTP_X_ACTOR")
     if given is None:
-        return _DEFAULT_ACTOR
+        return ADMIN
     try:
         name = given.encode("latin-1").decode("utf-8").strip()  # WSGI hands header bytes out as Latin-1
     except UnicodeError:
         name = ""
-    if not (1 <= len(name) <= _LONGEST_ACTOR and name.isprintable()):
-        raise InvalidRequest(f"X-Actor must be 1 to {_LONGEST_ACTOR} printable characters", field="X-Actor")
+    if not (1 <= len(name) <= LONGEST_NAME and name.isprintable()):
+        raise InvalidRequest(f"X-Actor must be 1 to {LONGEST_NAME} printable characters", field="X-Actor")
     if name == MONITOR:
         # The audit log tells automatic decisions from people's by this name.
         raise InvalidRequest(f"{MONITOR!r} is the name of automatic decisions; give another", field="X-Actor")

@@ -1,5 +1,7 @@
 """Tokens: their scopes, their files, and what is wrong with them."""
 
+from hashlib import sha256
+
 import pytest
 
 from app.errors import SettingError
@@ -70,3 +72,44 @@ def test_what_an_administrator_should_know(tokens, said):
 
 def test_tokens_do_not_show():
     assert repr(Tokens(api=LONG, read="x")) == "Tokens(API_TOKEN, READ_TOKEN)"
+
+
+def digest(token):
+    return sha256(token.encode()).hexdigest()
+
+
+def test_administrators_are_read_from_their_file(tmp_path):
+    path = tmp_path / "administrators"
+    path.write_text(f"# who may\n\nann {digest('of ann')}\n  Bob Ø.\t {digest('of bob').upper()} \r\n")
+    tokens = Settings.from_environ({"ADMIN_TOKENS_FILE": str(path), "ADMIN_TOKEN": LONG, "API_TOKEN": "all"}).tokens
+    assert [tokens.administrator(sent) for sent in (b"of ann", b"of bob", LONG.encode())] == ["ann", "Bob Ø.", "admin"]
+    assert [tokens.administrator(sent) for sent in (b"all", b"", digest("of ann").encode())] == [None] * 3
+    assert [tokens.opens("read", sent) for sent in (b"of ann", b"all", b"other")] == [True, True, False]
+    assert "of ann" not in repr(tokens)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "names nobody"),
+        ("# only this\n", "names nobody"),
+        ("ann the-token-itself", "line 1: it must be a name and the SHA-256"),
+        (digest("a"), "line 1: the name must be"),
+        (f"admin {digest('a')}", "line 1: 'admin' is taken: ADMIN_TOKEN acts"),
+        (f"monitor {digest('a')}", "line 1: 'monitor' is taken: automatic decisions"),
+        (f"ann {digest('a')}\nann {digest('b')}", "line 2: 'ann' has a line already"),
+        (f"ann {digest('a')}\n\nbob {digest('a')}", "line 3: the token of 'bob' is another"),
+        (f"{'n' * 65} {digest('a')}", "1 to 64"),
+    ],
+)
+def test_a_wrong_line_of_administrators_stops_the_start(tmp_path, lines, said):
+    path = tmp_path / "administrators"
+    path.write_text(lines)
+    with pytest.raises(SettingError, match=said) as refused:
+        Settings.from_environ({"ADMIN_TOKENS_FILE": str(path)})
+    assert refused.value.variable == "ADMIN_TOKENS_FILE"
+
+
+def test_administrators_without_their_file_stop_the_start(tmp_path):
+    with pytest.raises(SettingError, match="cannot be read: No such file"):
+        Settings.from_environ({"ADMIN_TOKENS_FILE": str(tmp_path / "none")})

@@ -1,10 +1,14 @@
+from hashlib import sha256
+
 import pytest
 
 from app.errors import StoreUnavailable
+from app.tokens import Administrator
 from tests.unit.services.control.deciders import MemoryReports, record, report
 from tests.web import fakes
 
 ADMIN = {"Authorization": "Bearer admin"}
+NAMED = (("ann", b"of ann"), ("Bob Ø.", b"of bob"))
 
 
 @pytest.fixture
@@ -168,6 +172,23 @@ def test_an_actor_without_a_name_is_refused(deciding, sent):
     environ = {"HTTP_AUTHORIZATION": "Bearer admin", "HTTP_X_ACTOR": sent}
     answer = deciding.post("/experiment/decision", json={"action": "keep"}, environ_overrides=environ)
     assert (answer.status_code, answer.get_json()["error"]["field"]) == (400, "X-Actor")
+
+
+@pytest.mark.parametrize(("token", "actor"), [("of ann", "ann"), ("of bob", "Bob Ø."), ("admin", "admin")])
+def test_with_several_administrators_the_actor_is_the_one_of_the_token(serve, token, actor):
+    administrators = tuple(Administrator(name, sha256(of).hexdigest()) for name, of in NAMED)
+    client, _ = serve(admin_token="admin", administrators=administrators)
+    answer = decide(client, {"Authorization": f"Bearer {token}", "X-Actor": "somebody else"}, action="keep")
+    assert answer.get_json()["decision"]["actor"] == actor
+    assert decide(client, {"Authorization": "Bearer of nobody", "X-Actor": "ann"}, action="keep").status_code == 403
+
+
+def test_an_administrator_by_name_needs_no_token_of_all(serve):
+    ann = Administrator("ann", sha256(b"of ann").hexdigest())
+    client, _ = serve(administrators=(ann,), read_token="reader")
+    assert decide(client, {"Authorization": "Bearer of ann"}, action="keep").get_json()["decision"]["actor"] == "ann"
+    assert client.get("/config", headers={"Authorization": "Bearer of ann"}).status_code == 200
+    assert client.get("/config", headers={"Authorization": "Bearer of bob"}).status_code == 403
 
 
 def test_a_patch_answers_with_the_whole_configuration(deciding):

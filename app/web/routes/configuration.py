@@ -111,7 +111,7 @@ def blueprint(services: Services) -> Blueprint:
         """Apply a patch, and answer with the configuration that is then in force."""
         body = body_as(ConfigurationPatch, request.environ, services.settings.max_body_bytes)
         decided = services.decisions.configure(
-            body, actor_of(request.environ), available_versions(services.live.loaded_models)
+            body, actor_of(services.settings, request.environ), available_versions(services.live.loaded_models)
         )
         return json_answer(view(decided.configuration))
 

@@ -98,7 +98,8 @@ def blueprint(services: Services) -> Blueprint:
         # Without a body: the champion's alarm, and no note.
         limit = services.settings.max_body_bytes
         body = body_as(AcknowledgeRequest, request.environ, limit) if _has_body(request) else AcknowledgeRequest()
-        return json_answer(services.drift.acknowledge(body.version, actor_of(request.environ), body.note))
+        actor = actor_of(services.settings, request.environ)
+        return json_answer(services.drift.acknowledge(body.version, actor, body.note))
 
     return routes
 

@@ -143,7 +143,7 @@ def blueprint(services: Services) -> Blueprint:
     def decide() -> Response:
         """A person's decision."""
         body = body_as(DecisionRequest, request.environ, services.settings.max_body_bytes)
-        decision = Decision(body.action, body.version, actor_of(request.environ), body.note)
+        decision = Decision(body.action, body.version, actor_of(services.settings, request.environ), body.note)
         decided = services.decisions.decide(decision, available_versions(services.live.loaded_models))
         assert decided.entry is not None  # a person's decision changes something, or it raises
         return json_answer(DecisionAnswer(decided.entry, view(decided.configuration)))

@@ -81,7 +81,7 @@ def _correcting(settings: Settings, items: Sequence[Any], *, all_of_it: bool) ->
     if not all_of_it and not any(type(item) is dict and item.get("correct") is True for item in items):
         return NOT_CORRECTING
     require_admin_to("replacing an outcome (correct)", settings, request.environ)
-    return Correcting(actor_of(request.environ), all_of_it)
+    return Correcting(actor_of(settings, request.environ), all_of_it)
 
 
 def _flag(name: str) -> bool:
