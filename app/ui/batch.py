@@ -75,13 +75,15 @@ def job_of(
     columns: Mapping[str, str | None],
     version: str | None,
     labels: TrueLabels | None = None,
+    *,
+    counts: bool = True,
 ) -> BatchJob:
     """The job for a file. A needed feature without a column is missing in each row; another is in no request."""
     used = asked.only({name for name, column in columns.items() if column is not None or name in asked.needed})
     names = [asked.sent.get(feature.name, feature.name) for feature in used.features]
     as_arrays = asked.as_arrays and len(names) == len(asked.needed)
     optional = {feature.name for feature in used.features} - asked.needed
-    return BatchJob(table, used, columns, version, None if as_arrays else names, optional, labels)
+    return BatchJob(table, used, columns, version, None if as_arrays else names, optional, labels, counts)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -135,6 +137,7 @@ class BatchJob(FileJob):
         names: Sequence[str] | None = None,
         optional: Collection[str] = (),
         labels: TrueLabels | None = None,
+        counts: bool = True,
     ) -> None:
         self._header = table.names
         self._features = feature_cells(contract, table, columns)
@@ -148,7 +151,7 @@ class BatchJob(FileJob):
             each for each in self._features if each.feature.name in optional and not each.feature.nullable
         ]
         self._order.sort(key=self._left_out)
-        self._version = version
+        self._version, self._counts = version, counts
         self._names = names
         self.answered: list[Answered] = []
         self.bad: list[BadRow] = []
@@ -240,7 +243,7 @@ class BatchJob(FileJob):
         """The answers to `good`; a row that the API rejects moves to `bad`, and the rest is sent again."""
         while good:
             try:
-                batch = api.predict_batch([row for _, row in good], self._version)
+                batch = api.predict_batch([row for _, row in good], self._version, counts=self._counts)
             except CallRefused as refusal:
                 if refusal.index is None or not 0 <= refusal.index < len(good):
                     raise

@@ -96,15 +96,24 @@ class ApiClient:
             raise failure_of(reply, "/metrics")
         return reply.body.decode("utf-8", "replace")
 
-    def predict(self, features: Row, version: str | None = None, user_id: str | None = None) -> ApiPrediction:
-        """The answer to one row; `version` forces one, and then the answer does not count in the experiment."""
-        body, headers = asking(features, version, user_id)
+    def check_token(self, token: str) -> None:
+        """Whether the administrative token is accepted (`CallRefused`, 403, where not): a patch of nothing."""
+        self._write("PATCH", "/config", {}, dict, token=token)
+
+    def predict(
+        self, features: Row, version: str | None = None, user_id: str | None = None, *, counts: bool = True
+    ) -> ApiPrediction:
+        """The answer to one row. With a forced `version`, or without `counts`, it is no evidence."""
+        body, headers = asking(features, version, user_id, counts=counts)
         sent = {name: _as_sent(value) for name, value in headers.items()}
         return self._write("POST", "/predict", body, ApiPrediction, headers=sent)
 
-    def predict_batch(self, rows: Sequence[Row], version: str | None = None) -> ApiBatchPrediction:
-        """The answers to rows in their order."""
-        return self._write("POST", "/predict/batch", {"instances": rows}, ApiBatchPrediction, headers=forcing(version))
+    def predict_batch(
+        self, rows: Sequence[Row], version: str | None = None, *, counts: bool = True
+    ) -> ApiBatchPrediction:
+        """The answers to rows in their order; `version` and `counts` as for one."""
+        headers = {**forcing(version), **marking(counts)}
+        return self._write("POST", "/predict/batch", {"instances": rows}, ApiBatchPrediction, headers=headers)
 
     def feedback(self, prediction_id: str, actual: str | float) -> ApiReceipt:
         """Send the true label; the outcome is durable once this returns."""
@@ -146,9 +155,9 @@ class ApiClient:
         body = {"ramp": ramp, "epoch": epoch, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
-    def end_ramp(self, token: str, epoch: int, note: str, actor: str | None = None) -> None:
-        """End the running ramp; the split stays at its present step."""
-        body = {"ramp": None, "epoch": epoch, "note": note}
+    def end_ramp(self, token: str, note: str, actor: str | None = None) -> None:
+        """End the running ramp; the split stays at its present step. A stop is for any revision."""
+        body = {"ramp": None, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
     def acknowledge_drift(self, token: str) -> None:
@@ -171,9 +180,16 @@ def forcing(version: str | None) -> dict[str, str]:
     return {"X-Model-Version": version} if version else {}
 
 
-def asking(features: Row, version: str | None, user_id: str | None) -> tuple[dict[str, object], dict[str, str]]:
+def marking(counts: bool) -> dict[str, str]:
+    """The header that keeps a request out of experiment and drift; empty where it counts."""
+    return {} if counts else {"X-Traffic-Kind": "synthetic"}
+
+
+def asking(
+    features: Row, version: str | None, user_id: str | None, *, counts: bool = True
+) -> tuple[dict[str, object], dict[str, str]]:
     """The body and the headers of `POST /predict`. A feature called `user_id` leaves the header to name the user."""
-    headers = forcing(version)
+    headers = {**forcing(version), **marking(counts)}
     body: dict[str, object] = {"features": features}
     if user_id:
         if "user_id" in features:

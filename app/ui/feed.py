@@ -18,6 +18,8 @@ from app.ui.transport import ApiDown, NoResult
 GAP_S = 5.0
 # Pages redraw slightly less often than a call may be made: a tick that came early would make no call.
 TICK_S = 5.2
+# A page that is opened, or clicked on, shows nothing that was last asked for longer ago than this.
+FRESH_S = 15.0
 Value = TypeVar("Value")
 
 
@@ -51,10 +53,13 @@ class Feed:
         self._tried_at: dict[str, float] = {}
         self._ticked_at: dict[tuple[str, ...], float] = {}
 
-    def snapshots(self, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
-        """The newest snapshots of `names`; fetches those never fetched, otherwise at most one per tick."""
+    def snapshots(self, names: Sequence[str], *, fresh: bool = False) -> list[FeedSnapshot[Any]]:
+        """The newest snapshots of `names`; fetches those never fetched, otherwise at most one per tick.
+
+        `fresh`: also fetches all that were last asked for more than `FRESH_S` ago, as a page does when it is opened.
+        """
         down: NoResult | None = None
-        for name in self._due(tuple(names)):
+        for name in self._due(tuple(names), fresh):
             # One time-out shows that the API is down; trying the rest would keep the visitor waiting.
             down = self._missed(name, down) if down is not None else self._ask(name)
         return [self._snapshots.get(name, FeedSnapshot()) for name in names]
@@ -65,11 +70,12 @@ class Feed:
             for name in self._sources if names is None else names:
                 self._tried_at.pop(name, None)
 
-    def _due(self, names: tuple[str, ...]) -> list[str]:
+    def _due(self, names: tuple[str, ...], fresh: bool) -> list[str]:
         """What to fetch now, marked as tried so that two visitors do not fetch it at once."""
         now = self._clock()
         with self._lock:
-            due = [name for name in names if name not in self._tried_at]
+            oldest = now - FRESH_S if fresh else float("-inf")
+            due = [name for name in names if self._tried_at.get(name, float("-inf")) <= oldest]
             if not due and now - self._ticked_at.get(names, 0.0) >= GAP_S:
                 name = max(names, key=lambda name: self._overdue(name, now))
                 due = [name] if self._overdue(name, now) >= 1 else []

@@ -74,7 +74,8 @@ _MOST = 50
 
 
 class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
-    """One prediction of this session. `forced` is the requested version; None when the split chose.
+    """One prediction of this session. `forced` is the requested version; None when the split chose. `counts`: sent as
+    production traffic, which without `forced` is evidence.
 
     `features` are named as on the page, and `repeated` as in a request that forces the version that answered.
     `round_trip_ms` is measured by the dashboard; `outside` lists values beyond the training data, a sentence each;
@@ -85,6 +86,7 @@ class SessionPrediction(msgspec.Struct, frozen=True, kw_only=True):
     repeated: dict[str, Cell]
     forced: str | None
     user_id: str | None
+    counts: bool
     answer: ApiPrediction
     round_trip_ms: float
     outside: tuple[str, ...] = ()

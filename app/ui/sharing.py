@@ -60,12 +60,14 @@ def as_curl(
     version: str | None = None,
     user_id: str | None = None,
     token: str | None = None,
+    *,
+    counts: bool = True,
 ) -> str:
     """A curl command. `token` is the environment variable that holds the token where one is needed: its name alone."""
     lines = [f"API_URL={shlex.quote(url)}", 'curl -sS "$API_URL/predict"', "-H 'Content-Type: application/json'"]
     if token:
         lines.append(f'-H "Authorization: Bearer ${token}"')
-    body, headers = asking(dict(features), version, user_id)
+    body, headers = asking(dict(features), version, user_id, counts=counts)
     lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in headers.items()]
     lines.append(f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}")
     return lines[0] + "\n" + " \\\n  ".join(lines[1:])
@@ -77,9 +79,11 @@ def as_python(
     version: str | None = None,
     user_id: str | None = None,
     token: str | None = None,
+    *,
+    counts: bool = True,
 ) -> str:
     """A Python script that needs `requests` and prints the answer; `token` as for curl."""
-    asked, options = asking(dict(features), version, user_id)
+    asked, options = asking(dict(features), version, user_id, counts=counts)
     # As bytes where requests would not encode it as UTF-8.
     headers = [f"    {name!r}: {(value if value.isascii() else value.encode())!r}," for name, value in options.items()]
     if token:

@@ -26,20 +26,26 @@ def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None
 Value = TypeVar("Value")
 
 
-def snapshots_of(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
-    """The newest snapshots of `names`; a spinner shows while the API is asked."""
+def refreshed(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
+    """The snapshots of `names` for a page that is opened or clicked on: what is old is asked for first."""
     with st.spinner(f"Asking the API for the {page} …", show_time=False):
-        return feed().snapshots(names)
+        return feed().snapshots(names, fresh=True)
+
+
+def snapshots_of(page: str, names: Sequence[str]) -> list[FeedSnapshot[Any]]:
+    """The newest snapshots of `names`. One failed call marks the whole page: figures are read beside each other."""
+    with st.spinner(f"Asking the API for the {page} …", show_time=False):
+        snapshots = feed().snapshots(names)
+    stale = [each for each in snapshots if each.value is not None and each.failure is not None]
+    if stale:
+        _stale(stale, page)
+    return snapshots
 
 
 def known(snapshot: FeedSnapshot[Value], what: str, key: str) -> Value | None:
-    """The value, with a warning above it when it is stale; None after the page has explained why there is none."""
-    if snapshot.value is None:
-        if snapshot.failure is not None:
-            explain(snapshot.failure, what, key)
-        return None
-    if snapshot.failure is not None:
-        _stale(snapshot, snapshot.failure, what, key)
+    """The value, which `snapshots_of` has marked if it is stale; None after the page has explained why."""
+    if snapshot.value is None and snapshot.failure is not None:
+        explain(snapshot.failure, what, key)
     return snapshot.value
 
 
@@ -81,11 +87,13 @@ def _trouble(failure: NoResult) -> str:
     return "the API rejected the call" if isinstance(failure, CallRefused) else "the API sent an unexpected answer"
 
 
-def _stale(snapshot: FeedSnapshot[Value], failure: NoResult, what: str, key: str) -> None:
-    since = clock(snapshot.read_at) if snapshot.read_at is not None else "?"
-    age = duration(snapshot.age_s(time.time()))
-    st.warning(f"**{what}: stale figures** from {since} ({age} ago). {sentence(failure)}", icon=":material/history:")
-    retry_button(f"stale-{key}")
+def _stale(snapshots: Sequence[FeedSnapshot[Any]], page: str) -> None:
+    oldest = min(snapshots, key=lambda each: each.read_at or 0.0)
+    since = clock(oldest.read_at) if oldest.read_at is not None else "?"
+    age = duration(oldest.age_s(time.time()))
+    said = " ".join(dict.fromkeys(sentence(each.failure) for each in snapshots if each.failure is not None))
+    st.warning(f"**This page has stale figures**, from {since} ({age} ago). {said}", icon=":material/history:")
+    retry_button(f"stale-{page}")
 
 
 _NAMES = ("models",)
@@ -94,6 +102,7 @@ _BY_SPLIT = "the split decides"
 
 def served_models(page: str) -> tuple[ApiModels, ApiModel] | None:
     """All models, and the one whose features the page shows; None after the page has explained why there is none."""
+    refreshed("models", _NAMES)
     models = known(snapshots_of("models", _NAMES)[0], "The models", page)
     if models is None:
         return None
@@ -106,6 +115,16 @@ def served_models(page: str) -> tuple[ApiModels, ApiModel] | None:
         )
         return None
     return models, model
+
+
+def counted(what: str, key: str) -> bool:
+    """A switch, off at first: whether what this page sends is evidence. What is tried out must not decide anything."""
+    return st.toggle(
+        f"Count {what} in the experiment and in drift",
+        key=key,
+        help="Off: sent with `X-Traffic-Kind: synthetic`. It is answered and logged, but neither the predictions nor "
+        "their labels count. On: it counts as production traffic does.",
+    )
 
 
 def chosen_version(models: ApiModels, explanation: str) -> str | None:

@@ -143,16 +143,15 @@ def test_the_split_is_changed_from_the_page(stack, visit):
     api, _ = stack
     tab = visit("Experiment")
     sign_in(tab)
-    for version, steps in (("v1", 30), ("v2", -30)):
-        slider = tab.get_by_role("slider", name=f"{version}, weight")
-        slider.focus()
-        for _ in range(abs(steps)):
-            slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
-    form = tab.get_by_test_id("stForm").filter(has=tab.get_by_text("The split", exact=True))
-    form.get_by_label("Why").fill("less of v2")
-    form.get_by_text("Yes, change the split").click()
-    form.get_by_role("button", name="Change the split").click()
-    tab.get_by_text("The split is v1 80.0 %, v2 20.0 %").wait_for()
+    slider = tab.get_by_role("slider", name="v2: percent of the requests")
+    slider.focus()
+    for _ in range(30):
+        slider.press("ArrowLeft")
+    tab.get_by_text("Target share after: v1 80.0 % / v2 20.0 %").wait_for()
+    tab.get_by_label("Why").first.fill("less of v2")
+    tab.get_by_text("Yes, change the split").click()
+    tab.get_by_role("button", name="Change the split").click()
+    tab.get_by_text("The target share is v1 80.0 % / v2 20.0 %").wait_for()
     eventually(lambda: api.get("/config").json()["weights"] == {"v1": 0.8, "v2": 0.2})
     assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
 
@@ -161,11 +160,13 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     api, _ = stack
     tab = visit("Experiment")
     sign_in(tab)
-    form = tab.get_by_test_id("stForm").filter(has=tab.get_by_text("The decision", exact=True))
-    form.get_by_label("Why").fill("it is better")
-    form.get_by_text("Yes, this changes which version answers").click()
-    form.get_by_role("button", name="Decide").click()
-    tab.get_by_text("Done: promote v2").wait_for()
+    tab.get_by_role("combobox", name="Another decision").click()
+    tab.get_by_role("option", name="Promote v2").click()
+    tab.get_by_text("No outcome has entered yet").wait_for()
+    tab.get_by_label("Why").first.fill("it is better")
+    tab.get_by_label("Type v2 to confirm").fill("v2")
+    tab.get_by_role("button", name="Promote v2").click()
+    tab.get_by_text("Done: Promote v2").wait_for()
     eventually(lambda: api.get("/config").json()["champion"] == "v2")
 
 
@@ -196,6 +197,8 @@ def test_a_file_with_true_labels_is_predicted_and_labelled_and_then_broken_down_
     tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(source)
     tab.get_by_role("combobox", name="True label (optional)").click()
     tab.get_by_role("option", name="species").click()
+    tab.get_by_text("These labels do not count in the experiment").wait_for()
+    tab.get_by_text("Count this file in the experiment and in drift").click()
     tab.get_by_text("These labels count in the running experiment").wait_for()
     tab.get_by_role("button", name="Predict 60 rows and send 40 labels").click()
     tab.get_by_text("40 labels recorded, 20 not recorded").wait_for()

@@ -34,7 +34,7 @@ class FakeBatch:
         self.outages = outages
         self.calls = 0
 
-    def predict_batch(self, rows, version=None):
+    def predict_batch(self, rows, version=None, *, counts=True):
         self.calls += 1
         if self.outages:
             self.outages -= 1
@@ -96,10 +96,10 @@ class SlowBatch(FakeBatch):
         super().__init__()
         self.asked, self.let_go = threading.Event(), threading.Event()
 
-    def predict_batch(self, rows, version=None):
+    def predict_batch(self, rows, version=None, *, counts=True):
         self.asked.set()
         self.let_go.wait(5)
-        return super().predict_batch(rows, version)
+        return super().predict_batch(rows, version, counts=counts)
 
 
 def test_cancelling_waits_for_the_part_that_is_asked_and_begins_no_other(monkeypatch):

@@ -127,7 +127,7 @@ class Recorder:
     def __init__(self):
         self.sent = []
 
-    def predict_batch(self, rows, version=None):
+    def predict_batch(self, rows, version=None, *, counts=True):
         self.sent += rows
         made = [ApiPrediction(prediction_id="p", prediction="yes") for _ in rows]
         return ApiBatchPrediction(predictions=made, model_version=version or "v1")
@@ -292,4 +292,4 @@ def test_a_link_restores_optional_inputs(begin, page):
 
 
 def test_without_differing_columns_there_is_no_switch(api, page):
-    assert [each.key for each in page("playground").toggle] == ["playground.typed"]
+    assert [each.key for each in page("playground").toggle] == ["playground.counts", "playground.typed"]

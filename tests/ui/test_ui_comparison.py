@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.ui.experiment_records import ApiComparison
+from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint
 from app.ui.records import ApiConfiguration
-from app.ui.views.comparison import evidence_now, labels_left, progress
+from app.ui.views.comparison import at_one_moment, evidence_now, labels_left, progress
 from app.ui.views.experiment import terms_of
 from app.ui.wording import chance, p_value
 from tests.ui import answers
@@ -84,7 +84,9 @@ def test_terms_and_timeline_of_the_experiment_before_are_not_shown(begin, page):
     begin({**answers.NORMAL, **former})
     shown = text_of(page("experiment"))
     assert "Terms" not in shown
-    assert "The timeline has no points yet." in shown
+    # The report's own figures alone.
+    (points,) = [each.value for each in page("experiment").dataframe if "votes" in each.value.columns][:1]
+    assert points["votes"].to_list() == [12]
 
 
 def test_a_loss_has_no_probability_of_winning_rows_beside_its_mean(begin, page):
@@ -100,6 +102,15 @@ def test_the_evidence_shown_is_the_one_that_decides(begin, page):
     begin(experiment({"log_e": 6.0, "adjusted_log_e": 1.5}))
     shown = text_of(page("experiment"))
     assert "Evidence now 4.48 to 1 decision at 20 to 1" in shown
+
+
+def test_the_chart_ends_with_the_figures_beside_it():
+    """The timeline may be older than the report, or newer."""
+    report = ApiExperiment(id="e-1", computed_at=answers.NOW)
+    each = ApiComparison(challenger="v2", n=12, units=9, difference=0.5, interval=(0.4, 0.6), log_e=3.0)
+    points = [ApiPoint(challenger="v2", n=n, difference=0.1) for n in (3, 9, 11)]
+    shown = at_one_moment(points, each, report)
+    assert [(point.n, point.difference) for point in shown] == [(3, 0.1), (9, 0.5)]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """The Drift page says which streams raised the alarm, with their evidence at that moment, until it is acknowledged."""
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from tests.ui import answers
-from tests.ui.conftest import text_of
+from tests.ui.conftest import checked, text_of
 
 LENGTH = {"name": "length", "kind": "inputs", "evidence": 1.0, "requests": 1510, "at": "2026-11-20T12:00:00Z"}
 DISTANCE = {**LENGTH, "name": "distance", "kind": "joint"}
@@ -45,6 +46,25 @@ def test_each_stream_is_shown_as_it_was_when_it_raised_the_alarm(begin, page):
         ["errors", "the errors", 1.0, "25 labels"],
     ]
     assert "The alarm takes requests for exchangeable." in text_of(at)
+
+
+def test_an_alarm_that_begins_while_the_page_is_open_gets_its_button(begin):
+    """The live part redraws on its own, and the button is below it."""
+    begin(drift(alarm_streams=[LENGTH]))
+    at = AppTest.from_string(
+        "import streamlit as st\n"
+        "from app.ui.views import drift\n"
+        "st.session_state['runs'] = st.session_state.get('runs', 0) + 1\n"
+        "if st.session_state['runs'] == 1:\n"
+        "    st.session_state[drift.SHOWN] = False\n"
+        "    drift._live()\n"
+        "else:\n"
+        "    drift.show()\n",
+        default_timeout=60,
+    )
+    checked(at.run())
+    assert at.session_state["runs"] == 2
+    assert "Acknowledge" in [each.value for each in at.subheader]
 
 
 def test_an_alarm_that_ended_keeps_its_streams_and_is_not_called_none(begin, page):

@@ -55,6 +55,19 @@ def test_after_a_change_everything_is_asked_again(watched):
     assert calls == ["a", "b", "a", "b"]
 
 
+def test_a_page_that_is_opened_shows_nothing_older_than_15_seconds(watched):
+    feed, clock, calls = watched
+    feed.snapshots(["a", "b"])
+    clock.now += 16
+    calls.clear()
+    feed.snapshots(["a", "b"], fresh=True)
+    assert calls == ["a", "b"]
+    clock.now += 14
+    feed.snapshots(["a"], fresh=True)
+    feed.snapshots(["b"], fresh=True)
+    assert calls == ["a", "b", "a"]
+
+
 def test_a_failure_keeps_the_last_value_and_its_age(watched):
     clock, answer = Clock(), [1]
 

@@ -22,7 +22,7 @@ class FakeApi:
     def __init__(self, contract=CONTRACT):
         self.down, self.predicted, self.sent, self.contract = set(), [], [], contract
 
-    def predict_batch(self, rows, version=None):
+    def predict_batch(self, rows, version=None, *, counts=True):
         self._fail("predict")
         self.predicted += rows
         made = [
@@ -140,12 +140,22 @@ def choose(at, label, value):
 def test_the_page_says_what_will_be_sent_and_that_it_counts(uploaded):
     at, api = uploaded("5.1,3.5,1.4,0.2,setosa\n6,3,4,1,virginica\n6,3,4,1,\n6,3,4,1,tulip\n")
     at = choose(at, "True label (optional)", "species")
-    said = text_of(at)
+    assert "These labels do not count in the experiment**, because the switch above is off" in text_of(at)
+    said = text_of(checked(at.toggle(key="batch.counts").set_value(True).run()))
     assert "Feedback with 2 labels will be sent" in said
     assert "These labels count in the running experiment" in said
     assert "1 rows have no label and 1 have one that the model does not know (line 5: 'tulip' is no class" in said
     assert api.sent("/feedback") == []
     assert "do not count in the experiment" in text_of(choose(at, "Version", "v2"))
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_file_counts_only_where_somebody_wants_it_to(uploaded, counts):
+    at, api = uploaded("5.1,3.5,1.4,0.2,setosa\n6,3,4,1,virginica\n")
+    at = checked(at.toggle(key="batch.counts").set_value(counts).run())
+    checked(button(at, "Predict 2 rows").click().run())
+    ((_, _, _, headers),) = [call for call in api.calls if call[1] == "/predict/batch"]
+    assert headers.get("X-Traffic-Kind") == (None if counts else "synthetic")
 
 
 def test_the_page_predicts_sends_the_labels_and_shows_the_accuracy(uploaded):

@@ -81,6 +81,16 @@ def test_a_chosen_version_is_forced(api, page):
     assert headers["X-Model-Version"] == "v2"
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_prediction_counts_only_where_somebody_wants_it_to(api, page, counts):
+    at = checked(page("playground").toggle(key="playground.counts").set_value(counts).run())
+    at = predicted(at)
+    (headers,) = [headers for _, path, _, headers in api.calls if path == "/predict"]
+    assert headers.get("X-Traffic-Kind") == (None if counts else "synthetic")
+    assert ("This prediction and its label do not count" in text_of(at)) is not counts
+    assert ("X-Traffic-Kind: synthetic" in "".join(each.value for each in at.code)) is not counts
+
+
 def test_yes_sends_the_prediction_as_the_truth(api, page):
     at = predicted(page("playground"))
     checked(button(at, "Yes, it was setosa").click().run())

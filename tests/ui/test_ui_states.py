@@ -85,6 +85,13 @@ def test_what_is_not_there_yet_does_not_hide_the_rest(begin, page, name):
     assert PARTIAL[name] in text_of(page(name))
 
 
+def test_one_failed_call_marks_the_whole_page(api, page):
+    at = page("experiment")
+    api.routes["/config"] = (502, "no gateway")
+    session.feed().forget(["config"])
+    assert text_of(checked(at.run())).count("stale figures") == 1
+
+
 def test_figures_of_a_monitor_that_stands_still_are_called_old(begin, page):
     stale = {**answers.HEALTH, "monitor": {"state": "stale", "age_s": 90.0}}
     old = {**answers.EXPERIMENT, "computed_at": "2026-01-01T00:00:00Z"}

@@ -28,3 +28,9 @@ def test_the_page_is_kept_from_being_framed_sniffed_or_leaking(client):
 
 def test_the_page_writes_no_markup_from_data(client):
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", client.get("/docs").text)
+
+
+def test_what_is_tried_out_on_the_page_is_no_evidence_unless_it_is_switched_on(client):
+    html = client.get("/docs").text
+    assert '<input id="counts" type="checkbox">' in html
+    assert 'if (!document.getElementById("counts").checked) headers["X-Traffic-Kind"] = "synthetic";' in html

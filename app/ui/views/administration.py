@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.ui.session import actor, admin_token, feed, forget_admin, remember_admin
+from app.ui.records import ApiConfiguration
+from app.ui.session import actor, admin_token, client, feed, forget_admin, remember_admin
 from app.ui.states import sentence
-from app.ui.transport import NoResult
+from app.ui.transport import CallRefused, NoResult
+from app.ui.wording import share
 
 
 def show(key: str) -> bool:
-    """Whether the visitor has signed in; otherwise shows the form. A wrong token fails at its first use."""
+    """Whether the visitor has signed in; otherwise shows the form."""
     if admin_token() is not None:
         left, right = st.columns([4, 1], vertical_alignment="center")
         left.caption(f"Signed in as **{actor() or 'admin'}** until this page is closed or reloaded.")
@@ -25,12 +27,32 @@ def show(key: str) -> bool:
         token = st.text_input("Administrative token", type="password", autocomplete="off", key=f"token-{key}")
         name = st.text_input("Your name, for the audit log", max_chars=64, key=f"name-{key}")
         if st.form_submit_button("Sign in", icon=":material/key:") and token.strip():
-            remember_admin(token, name)
-            st.rerun()
+            _sign_in(token.strip(), name)
     return False
 
 
+def _sign_in(token: str, name: str) -> None:
+    try:
+        client().check_token(token)
+    except NoResult as failure:
+        st.error(f"Not signed in. {sentence(failure)}", icon=":material/key_off:")
+        return
+    remember_admin(token, name)
+    st.rerun()
+
+
 _DONE = "deciding.done"
+_CHANGES = "deciding.changes"
+
+
+def key_of(name: str) -> str:
+    """The key of an input of a change. After each change it is another: a tick and a reason serve once."""
+    return f"{name}-{st.session_state.get(_CHANGES, 0)}"
+
+
+def drop_inputs() -> None:
+    """Begin all changes anew, with what is in force."""
+    st.session_state[_CHANGES] = st.session_state.get(_CHANGES, 0) + 1
 
 
 def missing(sure: bool, note: str) -> str | None:
@@ -49,6 +71,7 @@ def carry_out(act: Callable[[str], None], done: str) -> None:
         feed().forget(["config"])
         return
     feed().forget()
+    drop_inputs()
     st.session_state[_DONE] = done
     st.rerun()
 
@@ -57,3 +80,51 @@ def carried_out() -> str | None:
     """The message of the change just made; None the next time."""
     done: str | None = st.session_state.pop(_DONE, None)
     return done
+
+
+def drawn_from(config: ApiConfiguration, key: str) -> ApiConfiguration:
+    """The configuration that the inputs of a change were made from: the one of their first drawing.
+
+    `key` is that of one of them. Later redraws must not change what somebody is about to send.
+    """
+    place = f"{key}-drawn"
+    if key not in st.session_state or place not in st.session_state:
+        st.session_state[place] = config
+    drawn: ApiConfiguration = st.session_state[place]
+    return drawn
+
+
+def changed_since(drawn: ApiConfiguration, present: ApiConfiguration) -> bool:
+    """Whether somebody changed the split; a note of the monitor makes a revision and changes nothing."""
+    return _in_force(drawn) != _in_force(present)
+
+
+def unchanged(drawn: ApiConfiguration, asked: str) -> int:
+    """The revision in force, to send a change with. Raises `CallRefused` where the split is not that of `drawn`; both
+    are named, and `asked`, what the visitor wanted."""
+    present = client().configuration()
+    if changed_since(drawn, present):
+        raise CallRefused(
+            409,
+            "conflict",
+            f"somebody changed the split while you were editing it: it was {split_of(drawn)} (revision "
+            f"{drawn.epoch}) and is {split_of(present)} now (revision {present.epoch}). Yours, {asked}, was not saved. "
+            "The audit log says who changed it",
+        )
+    return present.epoch
+
+
+def split_of(config: ApiConfiguration) -> str:
+    """The target shares in words."""
+    return shares(config.weights)
+
+
+def shares(weights: dict[str, float]) -> str:
+    """Shares of the traffic in words."""
+    return " / ".join(f"{version} {share(weight)}" for version, weight in weights.items())
+
+
+def _in_force(config: ApiConfiguration) -> tuple[object, ...]:
+    ramp = config.ramp
+    weights = {version: round(weight, 9) for version, weight in config.weights.items()}
+    return config.experiment_id, config.champion, weights, None if ramp is None else (ramp.version, ramp.step)

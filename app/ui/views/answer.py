@@ -34,7 +34,8 @@ def show(asked: SessionPrediction, contract: ApiContract) -> None:
     )
     figure(version, "Answered by", given.model_version, given.assignment)
     figure(latency, "Latency in ms", number(given.latency_ms, 2), f"{asked.round_trip_ms:.0f} ms round trip")
-    st.caption(f"{given.model_version} was {ASSIGNMENTS.get(given.assignment, given.assignment)}.")
+    aside = "" if asked.counts else " This prediction and its label do not count in the experiment."
+    st.caption(f"{given.model_version} was {ASSIGNMENTS.get(given.assignment, given.assignment)}.{aside}")
     for sentence_ in asked.outside:
         st.warning(
             f"Outside the training data: {sentence_}. The prediction is an extrapolation.",
@@ -94,8 +95,8 @@ def _again(asked: SessionPrediction) -> None:
         forced = asked.forced or asked.answer.model_version
         options = (api.public_url, asked.repeated, forced, asked.user_id, api.predicting_with)
         st.caption("The version is forced, so that the prediction is the same.")
-        st.code(sharing.as_curl(*options), language="bash", wrap_lines=True)
-        st.code(sharing.as_python(*options), language="python", wrap_lines=True)
+        st.code(sharing.as_curl(*options, counts=asked.counts), language="bash", wrap_lines=True)
+        st.code(sharing.as_python(*options, counts=asked.counts), language="python", wrap_lines=True)
         st.code(sharing.link(st.context.url or "", asked.features), language=None, wrap_lines=True)
 
 

@@ -15,7 +15,7 @@ from app.ui.charts.drawing import beside
 from app.ui.columns import PageColumns, columns_of
 from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiModel, ApiModels
-from app.ui.states import chosen_version, served_models, work_on
+from app.ui.states import chosen_version, counted, served_models, work_on
 from app.ui.true_labels import TrueLabels
 from app.ui.views import labelled
 
@@ -89,6 +89,7 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
         f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
         "in the experiment.",
     )
+    counts = counted("this file", "batch.counts")
     asked = columns_of(models, model, version)
     found = matched(asked.contract, table.names)
     unmatched = [name for name, column in found.items() if column is None]
@@ -98,7 +99,7 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
     complete = _is_complete(asked, columns)
     if version is None:
         _without(asked.lacking([name for name, column in columns.items() if column is None]))
-    found_labels = labelled.chosen(table, asked.contract, columns, version)
+    found_labels = labelled.chosen(table, asked.contract, columns, version, counts)
     labels = None if isinstance(found_labels, labelled.NotUsable) else found_labels
     if st.button(
         _what_happens(len(table.lines) + len(table.ragged), labels),
@@ -106,7 +107,7 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
         icon=":material/play_arrow:",
         disabled=not complete or labels is not found_labels,
     ):
-        st.session_state[_JOB] = job_of(table, asked, columns, version, labels)
+        st.session_state[_JOB] = job_of(table, asked, columns, version, labels, counts=counts)
         st.session_state.pop(_RESULT, None)
 
 

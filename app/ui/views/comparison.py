@@ -45,8 +45,27 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     if timeline is not None:
         # The two are read at different moments: this may still be the timeline of the experiment before.
         points = timeline.points if timeline.experiment_id in ("", report.id) else ()
-        _timeline(each, report, [point for point in points if point.challenger == each.challenger])
+        _timeline(each, report, at_one_moment([p for p in points if p.challenger == each.challenger], each, report))
     _small_print(each, report)
+
+
+def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperiment) -> list[ApiPoint]:
+    """The timeline up to the report, and the report's own figures as its end.
+
+    The two are asked for at different moments, and a chart must not contradict the figures beside it.
+    """
+    votes = each.n if each.units is None else each.units
+    if not votes:
+        return []
+    last = ApiPoint(
+        challenger=each.challenger,
+        n=votes,
+        at=report.computed_at or "",
+        difference=each.difference,
+        interval=each.interval,
+        log_e=each.log_e,
+    )
+    return [*(point for point in points if point.n < votes), last]
 
 
 def labels_left(each: ApiComparison) -> str | None:

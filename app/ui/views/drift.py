@@ -12,12 +12,13 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiStream
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.session import admin_token, client, feed
-from app.ui.states import figure, known, sentence, snapshots_of
+from app.ui.states import figure, known, refreshed, sentence, snapshots_of
 from app.ui.transport import NoResult
 from app.ui.views import administration
 from app.ui.wording import UNKNOWN, as_sentence, moment, number, readable, share
 
 NAMES = ("drift", "drift_timeline")
+SHOWN = "drift-alarm-shown"
 _KINDS = {
     "inputs": "the inputs",
     "joint": "the relation of the inputs",
@@ -32,9 +33,11 @@ def show() -> None:
     """The whole page."""
     st.title("Drift")
     st.caption("Does the traffic still look like the data the model was trained on?")
+    report: ApiDrift | None = refreshed("drift", NAMES)[0].value
+    alarm = report is not None and report.alarm
+    st.session_state[SHOWN] = alarm
     _live()
-    report: ApiDrift | None = snapshots_of("drift", NAMES)[0].value
-    if report is not None and report.alarm:
+    if alarm:
         _acknowledge()
 
 
@@ -44,6 +47,8 @@ def _live() -> None:
     report = known(snapshot, "Drift", "drift")
     if report is None:
         return
+    if report.alarm != st.session_state.get(SHOWN):
+        st.rerun()  # the button that acknowledges it is outside of this part
     _headline(report)
     if report.note:
         st.info(f"**{as_sentence(report.note)}**", icon=":material/hourglass_empty:")

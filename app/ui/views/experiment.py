@@ -15,7 +15,7 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiCheck, ApiExperiment, ApiVariant
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import ApiConfiguration
-from app.ui.states import known, snapshots_of
+from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.views import comparison, decision, differences, ramp
 from app.ui.wording import (
@@ -87,14 +87,15 @@ def show() -> None:
     """The whole page."""
     # The live part redraws on its own; the controls below it must keep their state while someone uses them.
     st.title("Experiment")
-    experiment, _, audit, config, _, models = snapshots_of("experiment", NAMES)
+    experiment, _, audit, config, _, models = refreshed("experiment", NAMES)
     st.session_state[SHOWN] = None if experiment.value is None else experiment.value.id
+    decision.offer(config.value, experiment.value)
     live()
     if experiment.value is None and isinstance(experiment.failure, ApiDown):
         return
     if experiment.value is not None:
         differences.show(experiment.value, models.value)
-    decision.show(config.value, experiment.value)
+    decision.changes(config.value)
     _audit(audit)
 
 

@@ -13,7 +13,7 @@ from app.ui.charts.drawing import beside
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import ApiHealth, ApiModel, ApiModels
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
-from app.ui.states import figure, known, snapshots_of
+from app.ui.states import figure, known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.wording import UNKNOWN, duration, moment, number, readable
 
@@ -32,6 +32,7 @@ FIGURES = ("accuracy", "f1", "log_loss", "brier", "rmse", "mae", "r2")
 def show() -> None:
     """The whole page."""
     st.title("Health")
+    refreshed("health", NAMES)
     _live()
 
 

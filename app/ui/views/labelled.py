@@ -20,7 +20,7 @@ class NotUsable:
 
 
 def chosen(
-    table: Table, contract: ApiContract, columns: Mapping[str, str | None], version: str | None
+    table: Table, contract: ApiContract, columns: Mapping[str, str | None], version: str | None, counts: bool
 ) -> TrueLabels | NotUsable | None:
     """The labels of the chosen column, after the page has said what will be sent; None where none is chosen."""
     target = contract.target
@@ -38,30 +38,28 @@ def chosen(
         st.warning(f"**{column}** is a feature of the model: choose another column.", icon=":material/extension:")
         return NotUsable()
     labels = true_labels(table, column, contract)
-    _what_will_be_sent(labels, version)
+    _what_will_be_sent(labels, version, counts)
     if labels.by_line:
         return labels
     st.warning(f"**{column}** has no label that the model knows.{_example(labels)}", icon=":material/extension:")
     return NotUsable()
 
 
-def _what_will_be_sent(labels: TrueLabels, version: str | None) -> None:
-    if version is None:
-        counts = (
+def _what_will_be_sent(labels: TrueLabels, version: str | None, counts: bool) -> None:
+    if version is None and counts:
+        weight = (
             "**These labels count in the running experiment**, for every version that answers the row. Each batch of "
             f"{ROWS_PER_CALL:,} rows goes to one version: it is one random choice, not one for each row. Sending the "
             "file again makes new predictions, whose labels count again."
         )
     else:
-        counts = (
-            f"**These labels do not count in the experiment**, because you chose {version}. They are kept with the "
-            "predictions."
-        )
+        why = "the switch above is off" if version is None else f"you chose {version}"
+        weight = f"**These labels do not count in the experiment**, because {why}. They are kept with the predictions."
     lacking = [f"{labels.without:,} rows have no label"] if labels.without else []
     lacking += [f"{len(labels.bad):,} have one that the model does not know{_example(labels)}"] if labels.bad else []
     rest = f" {' and '.join(lacking)}: they are only predicted." if lacking else ""
     st.info(
-        f"Feedback with {len(labels.by_line):,} labels will be sent, by prediction id.{rest} {counts}",
+        f"Feedback with {len(labels.by_line):,} labels will be sent, by prediction id.{rest} {weight}",
         icon=":material/label:",
     )
 

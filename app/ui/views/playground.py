@@ -10,7 +10,7 @@ from app.ui import inputs, sharing
 from app.ui.columns import PageColumns, columns_of
 from app.ui.records import ApiContract, ApiModel, ApiModels, Cell
 from app.ui.session import SessionPrediction, client, remember, session_predictions
-from app.ui.states import chosen_version, explain, served_models
+from app.ui.states import chosen_version, counted, explain, served_models
 from app.ui.transport import NoResult
 from app.ui.views import answer, past
 
@@ -58,6 +58,7 @@ def _ask(model: ApiModel, models: ApiModels) -> None:
         version = chosen_version(
             models, "A prediction by a version you choose is logged, but never counts in the experiment."
         )
+    counts = counted("this page's predictions", "playground.counts")
     columns = columns_of(models, model, version)
     asked = columns.only({*columns.shown, *(columns.optional if _all_wanted(columns, version) else ())})
     typed = st.toggle("Type the numbers", key=_TYPED, help="Allows values outside the training range.")
@@ -68,7 +69,7 @@ def _ask(model: ApiModel, models: ApiModels) -> None:
                 "User id", max_chars=256, help="With the policy sticky, a user always gets the same version."
             )
         if st.form_submit_button("Predict", type="primary", icon=":material/play_arrow:"):
-            _predict(models, model, asked, values, version, user_id.strip() or None)
+            _predict(models, model, asked, values, version, user_id.strip() or None, counts)
 
 
 def _all_wanted(columns: PageColumns, forced: str | None) -> bool:
@@ -119,10 +120,11 @@ def _predict(
     values: inputs.Values,
     forced: str | None,
     user_id: str | None,
+    counts: bool,
 ) -> None:
     began = time.perf_counter()
     try:
-        given = client().predict(columns_of(models, model, forced).as_sent(values), forced, user_id)
+        given = client().predict(columns_of(models, model, forced).as_sent(values), forced, user_id, counts=counts)
     except NoResult as failure:
         st.session_state["playground.failure"] = failure
         return
@@ -135,6 +137,7 @@ def _predict(
             repeated=columns_of(models, model, given.model_version).as_sent(values),
             forced=forced,
             user_id=user_id,
+            counts=counts,
             answer=given,
             round_trip_ms=round_trip_ms,
             outside=beyond,

@@ -8,7 +8,8 @@ import streamlit as st
 
 from app.ui.records import ApiConfiguration, ApiRamp
 from app.ui.session import actor, client
-from app.ui.views.administration import carry_out, missing
+from app.ui.views import administration
+from app.ui.views.administration import carry_out, key_of, missing
 from app.ui.wording import as_sentence, duration, moment, share
 
 
@@ -40,7 +41,7 @@ def show(config: ApiConfiguration) -> None:
     """The form that ends the running ramp or, if none runs, starts one."""
     if config.ramp is not None:
         with st.form("end-ramp"):
-            _end(config, config.ramp)
+            _end(config.ramp)
         return
     challengers = [version for version in config.weights if version != (config.baseline or config.champion)]
     if challengers:
@@ -48,18 +49,18 @@ def show(config: ApiConfiguration) -> None:
             _start(config, challengers)
 
 
-def _end(config: ApiConfiguration, ramp: ApiRamp) -> None:
+def _end(ramp: ApiRamp) -> None:
     st.markdown(f"**The ramp of {ramp.version}**")
     st.caption(f"A step every {duration(ramp.every_seconds)}. Ending the ramp keeps the present split.")
-    note = st.text_input("Why", key="end-ramp-note", max_chars=2000)
-    sure = st.checkbox("Yes, end the ramp", key="end-ramp-sure")
+    note = st.text_input("Why", key=key_of("end-ramp-note"), max_chars=2000)
+    sure = st.checkbox("Yes, end the ramp", key=key_of("end-ramp-sure"))
     if st.form_submit_button("End the ramp", icon=":material/front_hand:"):
         lacking = missing(sure, note)
         if lacking:
             st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
             return
         carry_out(
-            lambda token: client().end_ramp(token, config.epoch, note, actor()),
+            lambda token: client().end_ramp(token, note, actor()),
             f"The ramp of {ramp.version} has ended.",
         )
 
@@ -69,11 +70,12 @@ def _start(config: ApiConfiguration, challengers: list[str]) -> None:
         "The first step takes effect at once. Each further step waits until harm is ruled out; if a guardrail is "
         "crossed, the split before the ramp is restored."
     )
-    version = st.selectbox("Version to raise", challengers, key="ramp-version")
+    drawn = administration.drawn_from(config, key_of("ramp-version"))
+    version = st.selectbox("Version to raise", challengers, key=key_of("ramp-version"))
     text = st.text_input("Steps, in percent", "1, 5, 25, 50", key="ramp-steps")
     minutes = st.number_input("Minutes between steps", 1, 43_200, 60, key="ramp-minutes")
-    note = st.text_input("Why", key="ramp-note", max_chars=2000)
-    sure = st.checkbox("Yes, start the ramp", key="ramp-sure")
+    note = st.text_input("Why", key=key_of("ramp-note"), max_chars=2000)
+    sure = st.checkbox("Yes, start the ramp", key=key_of("ramp-sure"))
     if not st.form_submit_button("Start the ramp", icon=":material/stairs:"):
         return
     try:
@@ -84,7 +86,10 @@ def _start(config: ApiConfiguration, challengers: list[str]) -> None:
     if lacking:
         st.error(f"Nothing was changed: {lacking}.", icon=":material/front_hand:")
         return
+    asked = f"a ramp of {version} from {share(steps[0])}"
     carry_out(
-        lambda token: client().start_ramp(token, version, steps, 60 * int(minutes), config.epoch, note, actor()),
+        lambda token: client().start_ramp(
+            token, version, steps, 60 * int(minutes), administration.unchanged(drawn, asked), note, actor()
+        ),
         f"The ramp of {version} has started at {share(steps[0])}.",
     )

@@ -30,6 +30,8 @@ function headersFor(inputs, hasBody) {
   const headers = hasBody ? { "Content-Type": "application/json" } : {};
   const token = document.getElementById("token").value.trim();
   if (token) headers.Authorization = `Bearer ${token}`;
+  // What is tried out here is no evidence, unless somebody wants it to be.
+  if (!document.getElementById("counts").checked) headers["X-Traffic-Kind"] = "synthetic";
   for (const { parameter, input } of inputs) {
     if (parameter.in === "header" && input.value) headers[parameter.name] = input.value;
   }
