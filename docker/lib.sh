@@ -67,19 +67,48 @@ compose() {
   local command files=(-f "$PROJECT_ROOT/docker-compose.yml")
   read -r -a command <<<"$(compose_command)"
   [ "${#command[@]}" -gt 0 ] || fail "Compose is not installed: ./install.sh installs it."
-  preset API_CPUS "$(api_cpus)"
-  preset API_MEMORY "$(api_memory_mb)m"
-  preset PUBLIC_API_URL "http://127.0.0.1:$(setting API_PORT 5000)"
+  # Another name is of the environment, for this call alone, or in .env already.
+  if [ "$COMPOSE_PROJECT_NAME" = bakeoff ] && ! grep -qs "^COMPOSE_PROJECT_NAME=." "$PROJECT_ROOT/.env"; then
+    keep COMPOSE_PROJECT_NAME bakeoff
+  fi
+  settle API_CPUS "$(api_cpus)"
+  settle API_MEMORY "$(api_memory_mb)m"
   # Given files by name, Compose does not look for this one itself.
   [ ! -f "$PROJECT_ROOT/docker-compose.override.yml" ] || files+=(-f "$PROJECT_ROOT/docker-compose.override.yml")
   "${command[@]}" --project-directory "$PROJECT_ROOT" "${files[@]}" \
     -p "$COMPOSE_PROJECT_NAME" "$@"
 }
 
-# preset NAME VALUE: sets a variable that neither the environment nor .env sets.
-preset() {
-  if [ -n "$(setting "$1")" ]; then return; fi
+# settle NAME VALUE: writes a variable to .env that neither the environment nor .env sets. If only these scripts knew it,
+# a plain `docker compose up -d monitor` would find the api's configuration changed, and replace the api.
+settle() {
+  if [ -z "$(setting "$1")" ]; then keep "$1" "$2"; fi
+}
+
+# keep NAME VALUE: sets a variable here and in .env.
+keep() {
+  set_in_env "$1" "$2" 2>/dev/null ||
+    warn "$PROJECT_ROOT/.env cannot be written: set $1=$2 there, or a plain docker compose starts containers without it."
   export "$1=$2"
+}
+
+# set_in_env NAME VALUE: sets a variable in .env and keeps the other lines.
+set_in_env() {
+  local file="$PROJECT_ROOT/.env"
+  {
+    [ ! -f "$file" ] || grep -v "^$1=" "$file" || true
+    printf '%s=%s\n' "$1" "$2"
+  } | replace_file "$file"
+}
+
+# replace_file FILE: replaces its content with standard input atomically. Who could read it, still can; a new one is the
+# owner's alone.
+replace_file() {
+  local draft
+  draft="$(mktemp "$1.XXXXXX")" || return 1
+  cat >"$draft"
+  [ ! -f "$1" ] || { chmod --reference="$1" "$draft" && chown --reference="$1" "$draft"; } 2>/dev/null || true
+  mv -f "$draft" "$1"
 }
 
 # Docker refuses a CPU limit above the number of cores.

@@ -2,26 +2,9 @@
 # Records the current and the previous release in .release, beside docker-compose.yml. Sourced after lib.sh.
 
 RELEASE_FILE="$PROJECT_ROOT/.release"
-ENV_FILE="$PROJECT_ROOT/.env"
 
 # recorded NAME: a value of .release; empty if there is none.
 recorded() { [ ! -f "$RELEASE_FILE" ] || sed -n "s/^$1=//p" "$RELEASE_FILE" | head -n 1; }
-
-# replace_file FILE: replaces its content with standard input atomically; only the owner can read it.
-replace_file() {
-  local draft
-  draft="$(mktemp "$1.XXXXXX")"
-  cat >"$draft"
-  mv -f "$draft" "$1"
-}
-
-# set_in_env NAME VALUE: sets a variable in .env and keeps the other lines.
-set_in_env() {
-  {
-    [ ! -f "$ENV_FILE" ] || grep -v "^$1=" "$ENV_FILE" || true
-    printf '%s=%s\n' "$1" "$2"
-  } | replace_file "$ENV_FILE"
-}
 
 # The tag that a plain `docker compose up` would use.
 configured_tag() { setting BAKEOFF_TAG local; }

@@ -42,7 +42,8 @@ apply_defaults() {
   mkdir -p "$DATA_DIR" "$LOGS"
 }
 
-# Makes an administrative token once, and keeps it in a file that only this user may read.
+# Makes an administrative token once, and keeps it in a file that only this user may read; in .env as well, for whoever
+# calls Compose or deploys from this folder later: without it, administration would be switched off.
 set_admin_token() {
   ADMIN_TOKEN_SOURCE="ADMIN_TOKEN, as you set it"
   if [ -n "${ADMIN_TOKEN_FILE:-}" ]; then
@@ -53,6 +54,7 @@ set_admin_token() {
     chmod 600 "$file"
     ADMIN_TOKEN="$(cat "$file")"
     ADMIN_TOKEN_SOURCE="in $file"
+    if set_in_env ADMIN_TOKEN "$ADMIN_TOKEN"; then chmod 600 "$PROJECT_ROOT/.env"; fi
   fi
   export ADMIN_TOKEN="${ADMIN_TOKEN:-}"
 }

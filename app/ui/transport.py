@@ -89,12 +89,15 @@ class ApiConnection(msgspec.Struct, frozen=True):
 def connection(environ: Mapping[str, str] | None = None) -> ApiConnection:
     """The connection from API_URL (default: API_PORT on this host), PUBLIC_API_URL and the tokens of the environment.
 
+    Without PUBLIC_API_URL, PUBLIC_API_PORT is where Compose publishes the API on this host.
+
     A token of a scope (PREDICT_TOKEN, READ_TOKEN, FEEDBACK_TOKEN) goes before API_TOKEN; `…_FILE` names a file of it.
     """
     env = os.environ if environ is None else environ
     port = env.get("API_PORT", "").strip() or "5000"
     url = env.get("API_URL", "").strip() or f"http://127.0.0.1:{port}"
-    public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/")
+    published = env.get("PUBLIC_API_PORT", "").strip()
+    public_url = env.get("PUBLIC_API_URL", "").strip().rstrip("/") or (published and f"http://127.0.0.1:{published}")
     predict, feedback, read = (_token(env, f"{scope}_TOKEN") for scope in ("PREDICT", "FEEDBACK", "READ"))
     return ApiConnection(url.rstrip("/"), _token(env, "API_TOKEN"), public_url or None, predict, feedback, read)
 

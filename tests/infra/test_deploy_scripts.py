@@ -19,6 +19,7 @@ NEEDED = [
 ]
 SCRIPTS = ("deploy.sh", "rollback.sh", "backup.sh", "restore.sh", "smoke.sh")
 WORKS = 'case "$*" in "image inspect"*) echo sha256:1 ;; "info -f"*) echo "$HERE" ;; *) ;; esac'
+OF_2_GB = 'case "$*" in *MemTotal*) echo 2147483648; exit ;; esac\n'
 NO_IMAGE = 'case "$*" in "image inspect"*) exit 1 ;; *) ;; esac'
 DENIED = 'echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1'
 DOWN = 'echo "Cannot connect to the Docker daemon at unix:///var/run/docker.sock." >&2; exit 1'
@@ -213,12 +214,47 @@ def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:
     assert "there is no previous release" in done.stderr
 
 
-@pytest.mark.parametrize(("settings", "port"), [("", 5000), ("API_PORT=5678\n", 5678)])
-def test_compose_knows_where_people_reach_the_api(place: Path, settings: str, port: int) -> None:
-    fake(place, "docker", WORKS + '\ncase "$*" in *" up -d"*) echo "$PUBLIC_API_URL" >"$HERE/url"; exit 1 ;; esac')
-    (place / ".env").write_text(settings)
-    run(place, "deploy.sh", "local")
-    assert (place / "url").read_text() == f"http://127.0.0.1:{port}\n"
+@pytest.mark.parametrize(
+    ("given", "environment", "kept"),
+    [
+        (None, {}, {"COMPOSE_PROJECT_NAME": "bakeoff", "API_CPUS": "1", "API_MEMORY": "576m"}),
+        ("API_MEMORY=\nAPI_CPUS=4\n", {}, {"COMPOSE_PROJECT_NAME": "bakeoff", "API_CPUS": "4", "API_MEMORY": "576m"}),
+        ("API_CPUS=4\n", {"COMPOSE_PROJECT_NAME": "second", "API_MEMORY": "1g"}, {"API_CPUS": "4"}),
+    ],
+)
+def test_what_a_script_finds_out_of_the_host_is_in_the_file_that_compose_reads(
+    place: Path, given: str | None, environment: dict[str, str], kept: dict[str, str]
+) -> None:
+    settings = place / ".env"
+    if given is not None:
+        settings.write_text(given)
+        settings.chmod(0o640)
+    fake(place, "getconf", "echo 1")
+    started = 'case "$*" in *" up -d"*) env >"$HERE/seen"; exit 1 ;; esac'
+    fake(place, "docker", f"{OF_2_GB}{WORKS}\n{started}")
+    run(place, "deploy.sh", "local", **environment)
+    seen = dict(line.split("=", 1) for line in (place / "seen").read_text().splitlines())
+    assert dict(line.split("=", 1) for line in settings.read_text().splitlines()) == kept
+    assert settings.stat().st_mode & 0o777 == (0o640 if given is not None else 0o600)
+    # And Compose that a script calls sees no other values than Compose that a person calls.
+    assert {name: seen.get(name, value) for name, value in kept.items()} == kept
+    assert {name: seen[name] for name in environment} == environment
+
+
+def test_a_settings_file_that_cannot_be_written_is_told_and_stops_nothing(place: Path) -> None:
+    fake(place, "mktemp", "exit 1")  # as in a folder of somebody else's
+    fake(place, "docker", OF_2_GB + WORKS)
+    (place / "docker" / "up.sh").write_text('. "${0%/*}/lib.sh"\ncompose up -d\nsay "started with $API_MEMORY"\n')
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", str(place / "docker" / "up.sh")],
+        env={"PATH": str(place / "bin"), "HERE": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert f"{place}/.env cannot be written: set API_MEMORY=576m there" in done.stderr
+    assert done.stdout == "started with 576m\n"
 
 
 SSH_PROBLEMS = {

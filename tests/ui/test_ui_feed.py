@@ -161,7 +161,13 @@ def test_each_call_gets_its_own_token_and_what_is_copied_names_that_of_predictin
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"), [({}, "http://api:5000"), ({"PUBLIC_API_URL": "https://ask.example/"}, "https://ask.example")]
+    ("given", "shown"),
+    [
+        ({}, "http://api:5000"),
+        ({"PUBLIC_API_URL": "https://ask.example/"}, "https://ask.example"),
+        ({"PUBLIC_API_PORT": "5678"}, "http://127.0.0.1:5678"),
+        ({"PUBLIC_API_PORT": "5678", "PUBLIC_API_URL": "https://ask.example"}, "https://ask.example"),
+    ],
 )
 def test_people_are_shown_the_address_by_which_they_reach_the_api(given, shown):
     assert ApiClient(connection({"API_URL": "http://api:5000", **given})).public_url == shown
