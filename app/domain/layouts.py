@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -114,6 +115,21 @@ class RequestColumns:
         """
         if self._plain and dict not in set(map(type, values)):
             return self._required.parser.rows(values), self._required
+        return self._rows_of_one_form(values) or self._rows_of_forms(values)
+
+    def _rows_of_one_form(self, values: list[Any]) -> tuple[np.ndarray, Layout] | None:
+        """The same for objects that all have the names of the first one; None where not all of them have."""
+        if {*map(type, values)} != {dict}:
+            return None
+        try:
+            form = self._form(values[0])
+            ordered = [*map(list, map(itemgetter(*form.names), values))]
+        except (InvalidFeatures, KeyError, TypeError):  # a single name has no list of values
+            return None
+        return (form.layout.parser.rows(ordered), form.layout) if {*map(len, values)} == {len(form.names)} else None
+
+    def _rows_of_forms(self, values: list[Any]) -> tuple[np.ndarray, Layout]:
+        """The same for any rows."""
         named = []
         for index, value in enumerate(values):
             try:

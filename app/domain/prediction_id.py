@@ -27,6 +27,8 @@ SHORT_LENGTH = 36
 _BODY = struct.Struct(">7s4s3sBHIB6sd")
 _TAG_BYTES = 12
 _FORMAT_AT, _ORDINAL_AT, _FLAGS_AT = 14, slice(15, 17), 21
+_COUNT_AT, _ANSWER_AT = slice(11, 14), slice(28, 36)
+_LAST_COUNT = 0xFFFFFF
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
@@ -130,28 +132,37 @@ class Signer:
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
         flags |= _FIRST | (_STICKY if sticky else 0) | (_SYNTHETIC if synthetic else 0)
         flags |= _OF_SEVERAL if len(answers) > 1 else 0
-        flags_of_the_rest = flags & ~(_RANDOMISED | _FIRST)
-        pack, keyed, nonce = _BODY.pack, self._keyed, self._nonce
-        counter = self._reserve(len(answers))
-        parts = []
-        for answer in answers.tolist():
-            counter = (counter + 1) & 0xFFFFFF
-            body = pack(when, nonce, counter.to_bytes(3, "big"), FORMAT, version_ordinal, epoch, flags, user, answer)
-            tag = keyed.copy()
-            tag.update(body)
-            parts.append(body)
-            parts.append(tag.digest())
-            flags = flags_of_the_rest
+        first = self._reserve(len(answers)) + 1
+        number = (first & _LAST_COUNT).to_bytes(3, "big")
+        answer = answers.item(0)
+        body = _BODY.pack(when, self._nonce, number, FORMAT, version_ordinal, epoch, flags, user, answer)
+        if len(answers) == 1:
+            return texts_of_ids(body + self._tag(body))
+        raw = _unsigned(body, first, flags & ~(_RANDOMISED | _FIRST), answers)
+        bodies = np.ascontiguousarray(raw[:, :-_TAG_BYTES]).view(f"V{_BODY.size}")[:, 0].tolist()
+        raw[:, -_TAG_BYTES:] = np.frombuffer(b"".join(self._tags(bodies)), np.uint8).reshape(-1, _TAG_BYTES)
         # All ids in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
-        return texts_of_ids(b"".join(parts))
+        return texts_of_ids(raw.tobytes())
+
+    def _tag(self, body: bytes) -> bytes:
+        tag = self._keyed.copy()
+        tag.update(body)
+        return tag.digest()
+
+    def _tags(self, bodies: Sequence[bytes]) -> list[bytes]:
+        # Written out: a call for each costs a quarter of the time of a large batch's ids.
+        tags, copy = [], self._keyed.copy
+        for body in bodies:
+            tag = copy()
+            tag.update(body)
+            tags.append(tag.digest())
+        return tags
 
     def verify(self, prediction_id: str) -> ServedFact:
         """The facts that the id asserts. Raises `UnknownPrediction` if this deployment did not sign it."""
         raw = _decoded(prediction_id)
         body, tag = raw[:-_TAG_BYTES], raw[-_TAG_BYTES:]
-        expected = self._keyed.copy()
-        expected.update(body)
-        if not hmac.compare_digest(expected.digest(), tag):
+        if not hmac.compare_digest(self._tag(body), tag):
             raise UnknownPrediction("the prediction id was not issued by this deployment", field="prediction_id")
         when, _nonce, _counter, _format, ordinal, epoch, flags, user, answer = _BODY.unpack(body)
         return ServedFact(
@@ -168,14 +179,29 @@ class Signer:
         # The log knows a prediction by time, nonce and counter: threads must not get the same numbers.
         with self._lock:
             start = self._counter
-            self._counter = (start + count) & 0xFFFFFF
+            self._counter = (start + count) & _LAST_COUNT
         return start
+
+
+def _unsigned(first: bytes, number: int, other_flags: int, answers: np.ndarray) -> np.ndarray:
+    """The bytes of a batch's ids, shape (n, 48), without their tags.
+
+    They say what `first` says, with numbers from `number` on and their own answers; behind the first one with other
+    flags.
+    """
+    raw = np.empty((len(answers), RAW_LENGTH), np.uint8)
+    raw[:, : len(first)] = np.frombuffer(first, np.uint8)
+    counts = np.arange(number, number + len(answers)) & _LAST_COUNT
+    raw[:, _COUNT_AT] = counts.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
+    raw[:, _ANSWER_AT] = answers.astype(">f8").view(np.uint8).reshape(-1, 8)
+    raw[1:, _FLAGS_AT] = other_flags
+    return raw
 
 
 def raw_ids(ids: Sequence[str]) -> bytes | None:
     """The ids' bytes, `RAW_LENGTH` each, one behind the other; None unless `texts_of_ids` gives each of them back."""
     text = "".join(ids)
-    if len(text) != len(ids) * ID_LENGTH or not text.isascii() or any(len(each) != ID_LENGTH for each in ids):
+    if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
         return None
     try:
         raw = base64.b64decode(text.encode("ascii").translate(_FROM_SORTED), b"-_", validate=True)

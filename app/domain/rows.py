@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _NUMBERS = frozenset((float, int))
 _FLAGS = frozenset((float, int, bool))
 LONG_TEXT = 60
+_NAN = float("nan")
 
 
 class RowParser:
@@ -62,10 +63,9 @@ class RowParser:
         """A batch as an array of shape (n, features); one bad row refuses all."""
         if not values:
             raise InvalidRequest("the batch is empty: give at least one row", field="instances")
-        if self._unbounded:
-            fast = self._numbers_at_once(values)
-            if fast is not None:
-                return fast
+        fast = self._numbers_at_once(values) if self._unbounded else self._columns_at_once(values)
+        if fast is not None:
+            return fast
         checked = []
         for index, value in enumerate(values):
             try:
@@ -76,18 +76,35 @@ class RowParser:
 
     def _numbers_at_once(self, values: list[Any]) -> np.ndarray | None:
         """The batch, checked by a few calls in C; None if a row must be checked alone to name its error."""
-        if any(type(value) is not list for value in values) or set(map(len, values)) != {self._width}:
+        if {*map(type, values)} != {list} or {*map(len, values)} != {self._width}:
             return None
         if not _NUMBERS.issuperset(map(type, chain.from_iterable(values))) and not self._flags_alone(values):
             return None
         try:
-            array = np.array(values, dtype=np.float64)
+            numbers = chain.from_iterable(values)
+            array = np.fromiter(numbers, np.float64, len(values) * self._width).reshape(-1, self._width)
         except OverflowError:
             return None  # an integer of thousands of digits, which msgspec accepts
         if self._flagged and not np.isin(array[:, self._flagged], (0.0, 1.0)).all():
             return None
         # NaN compares as false, and so is left to the checks that name the feature.
         return array if bool((np.abs(array) <= LARGEST_FLOAT32).all()) else None
+
+    def _columns_at_once(self, values: list[Any]) -> np.ndarray | None:
+        """The batch, checked by columns; None if a row must be checked alone to name its error."""
+        if {*map(type, values)} != {list} or {*map(len, values)} != {self._width}:
+            return None
+        array = np.empty((len(values), self._width), self._dtype)
+        columns = zip(self._features, self._flags, zip(*values, strict=True), strict=True)
+        for place, (feature, flags, column) in enumerate(columns):
+            try:
+                checked = _checked_column(feature, flags, column)
+            except (InvalidFeatures, OverflowError, TypeError):  # an object cannot be a key, and is no value either
+                return None
+            if checked is None:
+                return None
+            array[:, place] = checked
+        return array
 
     def _flags_alone(self, values: list[list[Any]]) -> bool:
         """Whether all values are numbers, or booleans in the columns of boolean features."""
@@ -127,6 +144,33 @@ class RowParser:
         array = np.empty((len(rows), self._width), dtype=object)
         array[:] = rows
         return array
+
+
+def _checked_column(
+    feature: Feature, flags: Mapping[bool, float | str] | None, column: Sequence[Any]
+) -> np.ndarray | list[Any] | None:
+    """The values of a feature, each distinct one checked once; None where they must be checked one by one.
+
+    Raises what `_checked_value` raises, `OverflowError` and `TypeError`.
+    """
+    types = {*map(type, column)}
+    if flags is None and feature.kind == "numeric":
+        if feature.nullable and type(None) in types:
+            types.remove(type(None))
+            column = [_NAN if value is None else value for value in column]
+        # Not by distinct values, of which numbers have too many.
+        return _checked_numbers(feature, column) if types <= _NUMBERS else None
+    if bool in types and len(types) > 1:  # as keys, true and 1 are one value
+        return None
+    distinct = {value: _checked_value(feature, flags, value) for value in {*column}}
+    return [*map(distinct.__getitem__, column)]
+
+
+def _checked_numbers(feature: Feature, column: Sequence[Any]) -> np.ndarray | None:
+    numbers = np.fromiter(column, np.float64, len(column))
+    present = numbers[~np.isnan(numbers)] if feature.nullable else numbers
+    are_known = not feature.choices or bool(np.isin(present, feature.choices).all())
+    return numbers if are_known and bool((np.abs(present) <= LARGEST_FLOAT32).all()) else None
 
 
 def _checked_value(feature: Feature, flags: Mapping[bool, float | str] | None, value: object) -> float | str | None:

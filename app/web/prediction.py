@@ -7,7 +7,8 @@ whatever can be built in advance is a constant of this module.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -118,20 +119,42 @@ def latency_ms(exposure: Exposure) -> float:
 
 
 def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
+    # By columns, and without a step of Python a row: in a large batch these objects cost more than the model.
     ids, outputs = exposure.prediction_ids, exposure.outputs
     if outputs.class_ids is None:
         assert outputs.values is not None
-        return [BatchItem(id_, value) for id_, value in zip(ids, outputs.values.tolist(), strict=True)]
+        return [*map(BatchItem, ids, outputs.values.tolist())]
     class_ids = outputs.class_ids.tolist()
+    names = map(classes.__getitem__, class_ids)
     if outputs.probabilities is None:
-        return [BatchItem(id_, classes[index], index) for id_, index in zip(ids, class_ids, strict=True)]
+        return [*map(BatchItem, ids, names, class_ids)]
     exact = outputs.probabilities
-    # `readable` for all rows at once: one call for each number costs more than the prediction.
-    rows = np.where(exact > SMALL, exact.round(DECIMALS), exact).tolist()
-    return [
-        BatchItem(id_, classes[index], index, row[index], dict(zip(classes, row, strict=True)))
-        for id_, index, row in zip(ids, class_ids, rows, strict=True)
-    ]
+    # `readable` for all rows at once.
+    shown = np.where(exact > SMALL, exact.round(DECIMALS), exact)
+    confidences = np.take_along_axis(shown, outputs.class_ids[:, np.newaxis], axis=1)[:, 0].tolist()
+    return [*map(BatchItem, ids, names, class_ids, confidences, _by_class(classes, shown))]
+
+
+def _by_class(classes: tuple[str, ...], probabilities: np.ndarray) -> Iterable[Any]:
+    """Each row of probabilities as an object by the names of the classes, for the encoder."""
+    record = _record_of(classes)
+    if record is None:
+        return [dict(zip(classes, row, strict=True)) for row in probabilities.tolist()]
+    return map(record, *probabilities.T.tolist())
+
+
+@lru_cache(64)
+def _record_of(classes: tuple[str, ...]) -> Callable[..., msgspec.Struct] | None:
+    """A record with a field for each class, which takes a third of the time and memory of a dictionary.
+
+    None where a class has a name that msgspec does not write as a field's.
+    """
+    fields = [(f"class_{place}", float) for place in range(len(classes))]
+    names = dict(zip((field for field, _ in fields), classes, strict=True))
+    try:
+        return msgspec.defstruct("Probabilities", fields, rename=names, frozen=True, gc=False)
+    except ValueError:
+        return None
 
 
 def answer_predict(services: Services, environ: Environ) -> Answer:

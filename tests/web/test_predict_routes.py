@@ -190,6 +190,18 @@ def test_a_batch_leaves_out_what_the_model_does_not_have(serve, contract, runtim
     assert [set(item) for item in body["predictions"]] == [keys, keys]
 
 
+@pytest.mark.parametrize("classes", [("setosa", "versicolor"), ('6" pot', "a\\b"), ("été", "no\ntes")])
+@pytest.mark.parametrize("shares", [(0.25, 0.75), (0.123456789, 0.876543211), (1.0, 0.0), (1 - 1e-9, 1e-9)])
+def test_a_row_is_answered_alike_alone_and_in_a_batch(serve, classes, shares):
+    contract = msgspec.structs.replace(fakes.IRIS, classes=classes)
+    client, _ = serve(fakes.loaded_models(contract, v1=fakes.ConstantRuntime(0, shares)))
+    alone = client.post("/predict", json={"features": ROW}).get_json()
+    batch = client.post("/predict/batch", json={"instances": [ROW, ROW]}).get_json()
+    for item in batch["predictions"]:
+        assert {**item, "prediction_id": ""} == {**{name: alone[name] for name in item}, "prediction_id": ""}
+        assert [*item["probabilities"]] == [*classes]
+
+
 def test_ten_thousand_rows_are_one_batch(client):
     body = client.post("/predict/batch", json={"instances": [ROW] * 10_000}).get_json()
     assert body["count"] == len({item["prediction_id"] for item in body["predictions"]}) == 10_000

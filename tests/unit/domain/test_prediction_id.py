@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.prediction_id import ID_LENGTH, Signer, read_marks, user_hash
+from app.domain.prediction_id import ID_LENGTH, Signer, raw_ids, read_marks, user_hash
 from app.errors import UnknownPrediction
 
 KEY = b"k" * 32
@@ -73,6 +73,17 @@ def test_only_the_first_row_of_a_batch_is_a_fresh_random_assignment():
     read = [signer.verify(i) for i in signer.sign_all(**facts, answers=np.zeros(3))]
     assert [fact.randomised for fact in read] == [True, False, False]
     assert all(fact.counts for fact in read)
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=2, max_size=5), st.integers(0, 2**24 - 1))
+def test_each_id_of_a_batch_says_its_own_answer_and_has_its_own_number(answers, counter):
+    signer = Signer(KEY, b"proc")
+    signer._counter = counter  # the numbers begin again at 2**24
+    facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True, "user_hash": 7}
+    ids = signer.sign_all(**facts, answers=np.array(answers))
+    assert [signer.verify(each).answer for each in ids] == answers
+    numbers = [int.from_bytes(raw_ids([each])[11:14]) for each in (*ids, one(signer))]
+    assert numbers == [(counter + 1 + place) % 2**24 for place in range(len(answers) + 1)]
 
 
 @pytest.mark.parametrize("synthetic", [False, True])

@@ -175,3 +175,41 @@ def test_known_categories_are_quoted_where_their_spaces_would_not_be_seen():
     with pytest.raises(InvalidFeatures) as refused:
         RowParser(FeatureContract("regression", "y", (spaced,))).row(["State-gov"])
     assert refused.value.message.endswith("no category 'State-gov'; known are ' State-gov', Private, New York, ''")
+
+
+CELLS = {
+    "number": finite | st.integers(-5, 5) | st.sampled_from([-0.0, True, "1", None, 1e39, 10**400]),
+    "gappy": finite | st.none() | st.sampled_from([-0.0, "x", 1e39]),
+    "choice": st.sampled_from([0, 1.0, 2, -0.0, 3, None, True]),
+    "colour": st.sampled_from(["red", "blue", "green", None, 1, [], {}]),
+    "maybe": st.sampled_from(["red", None, "blue", False]),
+    "flag": st.sampled_from([True, False, 1, 0.0, "true", "no", 2, None]),
+}
+EVERY_KIND = FeatureContract(
+    task="regression",
+    target="price",
+    features=(
+        Feature(name="number"),
+        Feature(name="gappy", nullable=True),
+        Feature(name="choice", choices=(0.0, 1.0, 2.0)),
+        Feature(name="colour", kind="categorical", categories=("red", "blue")),
+        Feature(name="maybe", kind="categorical", categories=("red",), nullable=True, open_categories=True),
+        Feature(name="flag", choices=(0.0, 1.0)),
+    ),
+)
+
+
+def parsed(parse, given):
+    """What a parser says: values as text, which tells zeros and types apart, or the refusal."""
+    try:
+        return repr(parse(given).tolist())
+    except InvalidFeatures as error:
+        return error.message, error.field
+
+
+@given(st.lists(st.tuples(*CELLS.values()).map(list), min_size=1, max_size=4))
+def test_a_batch_of_mixed_columns_is_its_rows_or_the_refusal_of_the_first_bad_one(rows):
+    parser = RowParser(EVERY_KIND)
+    alone = [parsed(parser.row, row) for row in rows]
+    refused = [(f"row {place}: {each[0]}", each[1]) for place, each in enumerate(alone) if type(each) is tuple]
+    assert parsed(parser.rows, rows) == (refused[0] if refused else f"[{', '.join(each[1:-1] for each in alone)}]")
