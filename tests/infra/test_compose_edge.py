@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 class Edge:
     """HAProxy in a container of its own, on this host's network."""
 
-    def __init__(self, folder: Path, upstream_port: int) -> None:
+    def __init__(self, folder: Path, upstream_port: int, **environment: str) -> None:
         self.port, metrics_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._name = f"bakeoff-edge-{secrets.token_hex(4)}"
@@ -43,11 +45,11 @@ class Edge:
             assert ours in text
             text = text.replace(ours, here)
         (folder / "haproxy.cfg").write_text(text)
-        self._start(folder)
+        self._start(folder, [word for pair in environment.items() for word in ("-e", "=".join(pair))])
 
-    def _start(self, folder: Path) -> None:
+    def _start(self, folder: Path, options: list[str]) -> None:
         mount = f"{folder}:/usr/local/etc/haproxy:ro"
-        output("docker", "run", "-d", "--rm", "--name", self._name, "--network", "host", "-v", mount, IMAGE)
+        output("docker", "run", "-d", "--rm", "--name", self._name, "--network", "host", "-v", mount, *options, IMAGE)
         eventually(
             lambda: requests.get(f"{self.url}/health/ready", timeout=2).status_code == 200,
             20,
@@ -164,6 +166,57 @@ def test_a_body_that_does_not_arrive_is_refused_in_the_shape_of_the_contract(
 def test_what_is_no_request_never_reaches_the_api(edge: Edge, upstream: FakeUpstream, sent: str, status: int) -> None:
     assert edge.send(sent).startswith(f"HTTP/1.1 {status} ")
     assert upstream.asked == []
+
+
+def asked_from(address: str, edge: Edge) -> http.client.HTTPResponse:
+    """The answer to a request that comes from that address of this host."""
+    connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=10, source_address=(address, 0))
+    with closing(connection):
+        connection.request("GET", "/config")
+        answer = connection.getresponse()
+        answer.read()
+    return answer
+
+
+def test_an_address_that_holds_many_connections_leaves_the_others_theirs(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    tmp_path.chmod(0o755)
+    edge = Edge(tmp_path, upstream.port, EDGE_CONNECTIONS_PER_ADDRESS="50")
+    with ExitStack() as held:
+        held.callback(edge.stop)
+        idle = [held.enter_context(closing(socket.socket())) for _ in range(80)]
+        for each in idle:
+            each.bind(("127.0.0.9", 0))
+            each.connect(("127.0.0.1", edge.port))
+            each.settimeout(0.5)
+        with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+            asked_from("127.0.0.9", edge)
+        assert asked_from("127.0.0.8", edge).status == 200
+        assert sum(closed_by_the_other_side(each) for each in idle) == 30
+
+
+def closed_by_the_other_side(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_an_address_that_asks_too_often_is_told_so_and_others_are_answered(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    tmp_path.chmod(0o755)
+    edge = Edge(tmp_path, upstream.port, EDGE_REQUESTS_PER_ADDRESS="20")
+    try:
+        answers = [asked_from("127.0.0.9", edge) for _ in range(21)]
+        assert [each.status for each in answers] == [200] * 20 + [429]
+        assert (answers[-1].headers["Retry-After"], asked_from("127.0.0.8", edge).status) == ("10", 200)
+        assert len(upstream.asked) == 21
+    finally:
+        edge.stop()
 
 
 def test_without_an_api_the_answer_is_503_with_the_callers_id(tmp_path: Path) -> None:
