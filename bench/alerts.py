@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from running import environment, monitor_process
-from serving import ROOT, free_port, server, train
+from servers import ROOT, free_port, server, train
 
 sys.path.insert(0, str(ROOT))
 

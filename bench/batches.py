@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from serving import ROOT, train
+from servers import ROOT, train
 
 FORMS = ("arrays", "objects", "own keys")
 

@@ -18,7 +18,7 @@ import time
 
 import msgspec
 import numpy as np
-from serving import ROOT
+from servers import ROOT
 
 sys.path.insert(0, str(ROOT))
 

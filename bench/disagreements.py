@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from serving import ROOT
+from servers import ROOT
 from sqlalchemy import text
 
 sys.path.insert(0, str(ROOT))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from running import Service, environment
-from serving import ROOT, free_port, server
+from servers import ROOT, free_port, server
 from sklearn.datasets import load_breast_cancer
 
 sys.path.insert(0, str(ROOT))

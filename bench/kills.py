@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import requests
 from running import ROOT, environment, wait_for
-from serving import free_port, train
+from servers import free_port, train
 
 LOW, HIGH = [4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5]
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 import numpy as np
 from running import Service, service, wait_for
-from serving import ROOT
+from servers import ROOT
 
 sys.path.insert(0, str(ROOT))
 

@@ -101,7 +101,7 @@ def main() -> int:
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd() / "bench"))
     from running import environment
-    from serving import free_port, server, train
+    from servers import free_port, server, train
 
     random.seed(1)
     args.folder.mkdir(parents=True)

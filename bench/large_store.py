@@ -21,8 +21,9 @@ import threading
 import time
 from pathlib import Path
 
+from load import wrk
 from running import environment
-from serving import ROOT, ROW, free_port, server, wrk
+from servers import ROOT, ROW, free_port, server
 
 CLIENTS, MOST = 4, 300.0
 

@@ -26,7 +26,7 @@ import joblib
 import pandas as pd
 import requests
 from scipy.special import betaln
-from serving import ROOT, free_port
+from servers import ROOT, free_port
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline

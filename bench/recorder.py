@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from serving import ROOT, train
+from servers import ROOT, train
 
 sys.path.insert(0, str(ROOT))
 

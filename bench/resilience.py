@@ -3,16 +3,16 @@
     python bench/resilience.py [--seconds 60] [--reloads 100] [--fuzz 100000] [--soak 0] [--json FILE]
 
 Needs `wrk`. Overload is a closed loop with ten times the connections that saturate two workers, because no client on
-the same host could send ten times the requests that they answer. Sends only to 127.0.0.1.
+the same host could send ten times the requests that they answer. At full length it takes about ten minutes on two idle
+cores: four for overload, about two for the reloads, the rest for malformed requests. Sends only to 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,9 +25,9 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-import psutil
 import requests
-from serving import OPPONENTS, ROOT, ROW, free_port, server, wrk
+from load import IRIS, ended, require_wrk, started, wrk
+from servers import ROW, SERVE, bakeoff, family, free_port, places, server
 
 PEAK_CONNECTIONS, OVERLOAD = 16, 10
 ADMIN = {"Authorization": "Bearer bench"}
@@ -40,19 +40,15 @@ class Installation:
 
     def __init__(self, folder: Path) -> None:
         self.models, self.aside = folder / "models", folder / "v3"
-        self.environment = {"MODEL_DIR": str(self.models), "DATA_DIR": str(folder / "data"), "ADMIN_TOKEN": "bench"}
-        self._app("train")
-        self._app("train", "--version", "v3", "--variant", "conservative")
+        self.environment = {**places(folder), "ADMIN_TOKEN": "bench"}
+        bakeoff(folder, "train")
+        bakeoff(folder, "train", "--version", "v3", "--variant", "conservative")
         (self.models / "v3").rename(self.aside)
-
-    def _app(self, *words: str) -> None:
-        command = [sys.executable, "-m", "app", *words]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **self.environment}, check=True, capture_output=True)
 
 
 def memory_mb(process: subprocess.Popen) -> float:
     """Resident memory of all workers."""
-    return sum(child.memory_info().rss for child in psutil.Process(process.pid).children()) / 2**20
+    return sum(worker.memory_info().rss for worker in family(process)[1:]) / 2**20
 
 
 def overload(port: int, process: subprocess.Popen, seconds: float) -> dict:
@@ -158,15 +154,16 @@ def reloads(port: int, process: subprocess.Popen, place: Installation, times: in
 @contextmanager
 def load(port: int) -> Iterator[list[int]]:
     """Runs wrk with 16 connections during the block; afterwards the list holds failures and requests."""
-    script = ["wrk", "-t1", f"-c{PEAK_CONNECTIONS}", "-d600s", "-s", str(OPPONENTS / "rows.lua")]
-    running = subprocess.Popen([*script, f"http://127.0.0.1:{port}", "--", "7"], stdout=subprocess.PIPE, text=True)
     counts = [0, 0]
-    try:
-        yield counts
-    finally:
-        running.send_signal(2)  # on SIGINT wrk stops and prints its results
-        figures = json.loads(running.communicate()[0].strip().splitlines()[-1])
-        counts[:] = [int(figures["errors"]), int(figures["requests"])]
+    with tempfile.NamedTemporaryFile() as rows:
+        IRIS.write(Path(rows.name), seed=7)
+        running = started(port, PEAK_CONNECTIONS, 3600, "rows.lua", IRIS.path, rows.name)
+        try:
+            yield counts
+        finally:
+            running.send_signal(signal.SIGINT)  # wrk stops and prints its results
+            figures = ended(running)
+            counts[:] = [int(figures["errors"]), int(figures["requests"])]
 
 
 def fuzz(port: int, requests_in_all: int) -> dict:
@@ -233,8 +230,7 @@ def run(args: argparse.Namespace) -> dict:
     """Run the requested measurements; the figures by name."""
     with tempfile.TemporaryDirectory() as name:
         place, port = Installation(Path(name)), free_port()
-        command = [sys.executable, "-m", "app", "serve"]
-        with server(command, port, API_PORT=str(port), WEB_CONCURRENCY="2", **place.environment) as (process, _):
+        with server(SERVE, port, API_PORT=str(port), WEB_CONCURRENCY="2", **place.environment) as (process, _):
             result = {"overload": overload(port, process, args.seconds)}
             result["reloads"] = reloads(port, process, place, args.reloads)
             result["fuzz"] = fuzz(port, args.fuzz)
@@ -258,9 +254,7 @@ def main() -> int:
     parser.add_argument("--soak", type=float, default=0, help="seconds of the soak test; a full one takes 1800")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
-    if not shutil.which("wrk"):
-        print("wrk is not installed (Debian: apt-get install wrk)", file=sys.stderr)
-        return 2
+    require_wrk()
     result = run(args)
     text = json.dumps(result, indent=2)
     if args.json:

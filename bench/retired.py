@@ -9,26 +9,18 @@ what else runs on the machine. Sends only to 127.0.0.1.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
-from serving import ROOT, _places, free_port, server, wrk
+from load import require_wrk, wrk
+from servers import SERVE, bakeoff, free_port, places, processor_s, server
 
 VERSIONS, KEPT, CONNECTIONS = 20, 2, 16
 VARIANT = "deep_forest"
-
-
-def bakeoff(folder: Path, *words: str) -> None:
-    """Run a command on the installation in `folder`."""
-    command = [sys.executable, "-m", "app", *words]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **_places(folder)}, check=True, capture_output=True)
 
 
 def installations(root: Path) -> dict[str, Path]:
@@ -43,27 +35,21 @@ def installations(root: Path) -> dict[str, Path]:
     return folders
 
 
-def processor_s(process: subprocess.Popen) -> float:
-    """The processor time of the server and its workers, in seconds."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    return sum(sum(each.cpu_times()[:2]) for each in family)
-
-
 def main() -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    require_wrk()
     rates: dict[str, list[float]] = {}
     costs: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         running = {}
         for who, folder in installations(Path(name)).items():
             port = free_port()
-            command = [sys.executable, "-m", "app", "serve"]
-            more = {"API_PORT": str(port), "WEB_CONCURRENCY": "2", **_places(folder)}
-            running[who] = (stack.enter_context(server(command, port, **more))[0], port)
+            more = {"API_PORT": str(port), "WEB_CONCURRENCY": "2", **places(folder)}
+            running[who] = (stack.enter_context(server(SERVE, port, **more))[0], port)
             wrk(port, CONNECTIONS, 1, seed=0)
         for number in range(args.rounds):
             for who, (process, port) in running.items():

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from serving import ROOT, free_port
+from servers import ROOT, free_port
 
 LOW, HIGH = [4.3, 2.0, 1.0, 0.1], [7.9, 4.4, 6.9, 2.5]
 TARGET = "0 of ≥ 20,000"

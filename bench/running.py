@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import requests
-from serving import ROOT, free_port, server, train
+from servers import ROOT, free_port, server, train
 
 
 class Service:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from serving import ROOT
+from servers import ROOT
 
 sys.path.insert(0, str(ROOT))
 

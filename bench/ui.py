@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 import requests
 from running import Service, environment, service, wait_for
-from serving import ROOT, free_port
+from servers import ROOT, free_port
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
