@@ -11,14 +11,16 @@ usage() {
 Usage: start.sh [ALERTMANAGER OPTION...]
        start.sh --print
 
-Writes a copy of alertmanager.yml with the integration that matches NOTIFY_WEBHOOK_URL to RUN_DIR, and the URL to a
-second file. Only the current user can read them. Then runs Alertmanager.
+Writes a copy of alertmanager.yml with the integrations that match NOTIFY_WEBHOOK_URL and HEARTBEAT_URL to RUN_DIR, and
+the URLs to files beside it. Only the current user can read them. Then runs Alertmanager.
 
   --print  print the configuration and exit
   --help   show this text
 
   NOTIFY_WEBHOOK_URL  where alerts are sent: a hooks.slack.com URL gets Slack messages, any other URL gets
                       Alertmanager's JSON. Empty: alerts are shown in the browser only and sent to nobody
+  HEARTBEAT_URL       where a heartbeat is posted once a minute, for a service outside that tells people when it stops.
+                      Empty: none
   RUN_DIR             a writable folder (default: /tmp)
   ALERTMANAGER        the program to run (default: /bin/alertmanager)
 TEXT
@@ -39,11 +41,21 @@ integration() {
   esac
 }
 
-# Prints the configuration without the integrations other than $1.
+# heartbeat if its address is set, else none.
+heartbeat() {
+  case "${HEARTBEAT_URL:-}" in
+    '') echo none ;;
+    http://?* | https://?*) echo heartbeat ;;
+    *) fail "HEARTBEAT_URL is not an http:// or https:// URL: correct it in .env" ;;
+  esac
+}
+
+# Prints the configuration without the integrations other than $1 and, for the heartbeat, $2.
 configuration() {
-  for other in webhook slack; do
-    [ "$other" = "$1" ] || set -- "$@" -e "/# $other: begin/,/# $other: end/d"
+  for other in webhook slack heartbeat; do
+    [ "$other" = "$1" ] || [ "$other" = "$2" ] || set -- "$@" -e "/# $other: begin/,/# $other: end/d"
   done
+  shift
   shift
   sed -e "s|RUN_DIR|$RUN_DIR|" "$@" "$HERE/alertmanager.yml"
 }
@@ -51,14 +63,16 @@ configuration() {
 main() {
   case "${1:-}" in --help | -h) usage && exit 0 ;; esac
   chosen="$(integration)"
+  beat="$(heartbeat)"
   if [ "${1:-}" = --print ]; then
-    configuration "$chosen"
+    configuration "$chosen" "$beat"
     exit 0
   fi
   umask 077
   [ -w "$RUN_DIR" ] || fail "$RUN_DIR is not writable: mount a tmpfs there, or set RUN_DIR to a writable folder"
-  configuration "$chosen" >"$RUN_DIR/alertmanager.yml"
+  configuration "$chosen" "$beat" >"$RUN_DIR/alertmanager.yml"
   printf '%s' "${NOTIFY_WEBHOOK_URL:-}" >"$RUN_DIR/notify_url"
+  printf '%s' "${HEARTBEAT_URL:-}" >"$RUN_DIR/heartbeat_url"
   [ "$chosen" != none ] || printf 'start.sh: NOTIFY_WEBHOOK_URL is empty: alerts are not sent to anyone\n' >&2
   exec "${ALERTMANAGER:-/bin/alertmanager}" --config.file="$RUN_DIR/alertmanager.yml" "$@"
 }

@@ -25,9 +25,9 @@ def start(*options: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", str(START), *options], env={**os.environ, **settings}, capture_output=True, text=True)
 
 
-def configuration(url: str) -> str:
-    """What start.sh makes of an address."""
-    made = start("--print", NOTIFY_WEBHOOK_URL=url)
+def configuration(url: str, heartbeat: str = "") -> str:
+    """What start.sh makes of the addresses."""
+    made = start("--print", NOTIFY_WEBHOOK_URL=url, HEARTBEAT_URL=heartbeat)
     assert made.returncode == 0, made.stderr
     return made.stdout
 
@@ -45,13 +45,25 @@ def amtool(*arguments: str) -> str:
 def test_the_configuration_is_valid(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     file.write_text(configuration(URLS[kind]))
-    assert "1 receivers" in amtool("check-config", str(file))
+    assert "2 receivers" in amtool("check-config", str(file))
 
 
 @pytest.mark.parametrize(("kind", "integrations"), [("none", []), ("webhook", ["webhook"]), ("slack", ["slack"])])
 def test_the_address_decides_how_people_are_told(kind: str, integrations: list[str]) -> None:
-    [receiver] = yaml.safe_load(configuration(URLS[kind]))["receivers"]
-    assert [key for key in receiver if key != "name"] == [f"{each}_configs" for each in integrations]
+    people, heartbeat = yaml.safe_load(configuration(URLS[kind]))["receivers"]
+    assert [key for key in people if key != "name"] == [f"{each}_configs" for each in integrations]
+    assert heartbeat == {"name": "heartbeat"}
+
+
+@pytest.mark.parametrize("kind", URLS)
+def test_the_heartbeat_goes_to_its_address_alone(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(configuration(URLS[kind], "https://beats.example/1"))
+    people, heartbeat = yaml.safe_load(file.read_text())["receivers"]
+    assert heartbeat["webhook_configs"] == [{"url_file": "/tmp/heartbeat_url", "send_resolved": False}]
+    assert "heartbeat" not in str(people)
+    to = ["--verify.receivers=heartbeat", "alertname=Heartbeat", "severity=none"]
+    assert "heartbeat" in amtool("config", "routes", "test", f"--config.file={file}", *to)
 
 
 @pytest.mark.parametrize("labels", ["alertname=ApiDown severity=critical", "alertname=DriftAlarm severity=warning"])
@@ -63,10 +75,12 @@ def test_every_alert_reaches_people(labels: str, tmp_path: Path) -> None:
 
 
 def test_the_address_is_in_a_file_of_this_user_alone_and_in_no_configuration(tmp_path: Path) -> None:
-    started = start(NOTIFY_WEBHOOK_URL=URLS["webhook"], RUN_DIR=str(tmp_path), ALERTMANAGER="/bin/true")
+    urls = {"NOTIFY_WEBHOOK_URL": URLS["webhook"], "HEARTBEAT_URL": "https://beats.example/secret"}
+    started = start(**urls, RUN_DIR=str(tmp_path), ALERTMANAGER="/bin/true")
     assert started.returncode == 0, started.stderr
-    assert (tmp_path / "notify_url").read_text() == URLS["webhook"]
-    assert stat.S_IMODE((tmp_path / "notify_url").stat().st_mode) == 0o600
+    for variable, name in (("NOTIFY_WEBHOOK_URL", "notify_url"), ("HEARTBEAT_URL", "heartbeat_url")):
+        assert (tmp_path / name).read_text() == urls[variable]
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     assert "secret" not in (tmp_path / "alertmanager.yml").read_text() + started.stdout + started.stderr
 
 
@@ -78,9 +92,10 @@ def test_without_an_address_it_starts_and_says_that_nobody_is_told(tmp_path: Pat
 
 @pytest.mark.parametrize("url", ["hooks.example.org", "ftp://x", "https://"])
 def test_what_is_no_address_is_refused_by_name(url: str) -> None:
-    refused = start("--print", NOTIFY_WEBHOOK_URL=url)
-    assert refused.returncode == 1
-    assert "NOTIFY_WEBHOOK_URL" in refused.stderr
+    for name in ("NOTIFY_WEBHOOK_URL", "HEARTBEAT_URL"):
+        refused = start("--print", **{name: url})
+        assert refused.returncode == 1
+        assert name in refused.stderr
 
 
 def test_inhibition_names_alerts_that_exist() -> None:
