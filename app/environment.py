@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from app.domain.contract import VERSION_NAME
+from app.domain.contract import MODEL_NAME, VERSION_NAME
 from app.domain.experiment import LONGEST_WINDOW_S, slow_limit
 from app.errors import InvalidRequest, SettingError
 from app.scoring.cost import CostMatrix, cost_matrix
@@ -164,6 +164,14 @@ def costs(env: Mapping[str, str], variable: str) -> CostMatrix:
         raise SettingError(variable, f"{text[:200]!r} is neither JSON nor a file that can be read: {reason}") from error
     except InvalidRequest as error:
         raise SettingError(variable, error.message) from error
+
+
+def model_name(env: Mapping[str, str], variable: str) -> str:
+    """The name of a model in paths."""
+    text = env[variable].strip()
+    if not MODEL_NAME.fullmatch(text):
+        raise SettingError(variable, f"{text!r} is not a model name (letters, digits, . _ and -, at most 63)")
+    return text
 
 
 def version(env: Mapping[str, str], variable: str) -> str:

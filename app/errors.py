@@ -48,6 +48,12 @@ class UnknownVersion(BakeoffError):
     code = "unknown_version"
 
 
+class UnknownModel(BakeoffError):
+    """A path has the name of another model than the one that is served."""
+
+    code = "unknown_model"
+
+
 class UnknownExperiment(BakeoffError):
     """There is no experiment with that id."""
 
@@ -70,6 +76,12 @@ class TooLarge(BakeoffError):
     """The body or the batch exceeds its limit."""
 
     code = "too_large"
+
+
+class UnsupportedMedia(BakeoffError):
+    """The body has a content type or an encoding that is not known."""
+
+    code = "unsupported_media_type"
 
 
 class Unauthorised(BakeoffError):

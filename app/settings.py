@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui_port: int = 8501
     prometheus_port: int = 9090
     model_dir: Path = Path("models")
+    model_name: str | None = None
     data_dir: Path = Path("data")
     database_url: str | None = None
     litestream_bucket: str | None = None
@@ -153,6 +154,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "ui_port": ("UI_PORT", _PORT),
     "prometheus_port": ("PROMETHEUS_PORT", _PORT),
     "model_dir": ("MODEL_DIR", environment.path),
+    "model_name": ("MODEL_NAME", environment.model_name),
     "data_dir": ("DATA_DIR", environment.path),
     "database_url": ("DATABASE_URL", environment.text_of),
     "litestream_bucket": ("LITESTREAM_BUCKET", environment.text_of),

@@ -13,6 +13,8 @@ Task = Literal["classification", "regression"]
 
 # Also the name of a folder and a label of metrics: nothing that either would have to escape.
 VERSION_NAME = re.compile(r"[a-z0-9_]{1,64}")
+# A part of a path that no client has to escape, and in which `:predict` can follow.
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Feature(ModelColumn, frozen=True, omit_defaults=True):

@@ -93,6 +93,16 @@ class RequestColumns:
         """The columns that a request may leave out."""
         return self._columns[self._width :]
 
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The columns of a row that is an array, in order."""
+        return tuple(self._arrays)
+
+    def feature(self, name: str) -> Feature | None:
+        """The column that may be given under this name; None if there is none."""
+        place = self._places.get(name)
+        return None if place is None else self._columns[place]
+
     def __contains__(self, name: object) -> bool:
         """Whether a column may be given under this name."""
         return name in self._places
@@ -113,7 +123,7 @@ class RequestColumns:
 
         Raises `InvalidFeatures` that names the row and the column, and `InvalidRequest` if the batch is empty.
         """
-        if self._plain and dict not in set(map(type, values)):
+        if not values or (self._plain and dict not in set(map(type, values))):
             return self._required.parser.rows(values), self._required
         return self._rows_of_one_form(values) or self._rows_of_forms(values)
 

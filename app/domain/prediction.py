@@ -14,6 +14,8 @@ DECIMALS, SMALL = 7, 1e-3
 # The reason of a failure whose version was not asked.
 CIRCUIT_OPEN = "circuit_open"
 LONGEST_KEY = 128
+# The name of this service's own calls among the protocols.
+OWN_PROTOCOL = "bakeoff"
 Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
 
 
@@ -46,7 +48,8 @@ class Exposure(msgspec.Struct, frozen=True):
     `chosen` is the policy's version, chosen with probability `propensity` (None if not by chance: forced); `version`
     is the one that answered, another one after a fallback. `counts` is false for answers that must not enter the
     experiment (forced, synthetic). `served_at_us` is µs since 1970 (UTC), `latency_s` seconds. `keys` are the caller's
-    own keys, one for each row or none at all. `rows` have the columns of `layout`, in its order.
+    own keys, one for each row or none at all. `rows` have the columns of `layout`, in its order. `protocol` is the
+    label of the call in metrics.
     """
 
     prediction_ids: list[str]
@@ -66,6 +69,7 @@ class Exposure(msgspec.Struct, frozen=True):
     latency_s: float
     failures: tuple[Failure, ...] = ()
     keys: tuple[str, ...] = ()
+    protocol: str = OWN_PROTOCOL
 
     def __len__(self) -> int:
         return len(self.prediction_ids)

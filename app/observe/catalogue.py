@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from app import errors
+from app.domain.prediction import OWN_PROTOCOL
 
 Kind = Literal["counter", "gauge", "histogram"]
 Across = Literal["livemax", "livesum"]
@@ -18,6 +19,8 @@ LATENCY_BUCKETS_S = (
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
 
+# Those of `app.web.protocols` that predict; a test compares.
+PROTOCOLS = (OWN_PROTOCOL, "mlflow", "kserve_v1", "oip_v2")
 NO_VERSION = "none"
 OTHER_REASON = "other"
 CIRCUIT_OPEN = "circuit_open"
@@ -29,6 +32,8 @@ REFUSAL_REASONS = (
     errors.MalformedJson.code,
     errors.InvalidFeatures.code,
     errors.UnknownVersion.code,
+    errors.UnknownModel.code,
+    errors.UnsupportedMedia.code,
     errors.TooLarge.code,
     errors.Unauthorised.code,
     errors.Forbidden.code,
@@ -54,7 +59,9 @@ class Definition(msgspec.Struct, frozen=True):
     across: Across | None = None
 
 
-PREDICTION_REQUESTS = Definition("prediction_requests_total", "counter", (), "Predict requests, answered or rejected.")
+PREDICTION_REQUESTS = Definition(
+    "prediction_requests_total", "counter", ("protocol",), "Predict requests, answered or rejected."
+)
 VERSION_REQUESTS = Definition(
     "model_version_requests_total", "counter", ("version",), "Predict requests answered by this version."
 )

@@ -21,6 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from app.domain.prediction import OWN_PROTOCOL
 from app.observe import catalogue, metric_files
 from app.observe.catalogue import Definition
 from app.observe.state import StateCollector, StateSource, no_state
@@ -146,16 +147,18 @@ class Metrics:
                 self._model_info.labels(version, before[version]).set(0)
             self._model_info.labels(version, sha256).set(1)
 
-    def served(self, version: str, latencies_s: Sequence[float] | np.ndarray, requests: int) -> None:
-        """`version` answered `requests` predict requests, with these latencies in seconds."""
+    def served(
+        self, version: str, latencies_s: Sequence[float] | np.ndarray, requests: int, protocol: str = OWN_PROTOCOL
+    ) -> None:
+        """`version` answered `requests` predict requests of a protocol, with these latencies in seconds."""
         series = self._series_of(version)
-        self._requests.inc(requests)
+        self._requests[protocol].inc(requests)
         series.requests.inc(requests)
         series.latency.observe_all(latencies_s)
 
-    def refused(self, code: str) -> None:
-        """A predict request got no prediction; `code` is the error's, as in the response."""
-        self._requests.inc()
+    def refused(self, code: str, protocol: str = OWN_PROTOCOL) -> None:
+        """A predict request of a protocol got no prediction; `code` is the error's, as in the response."""
+        self._requests[protocol].inc()
         self._refusals[catalogue.refusal_reason(code)].inc()
 
     def failed(self, version: str, reason: str) -> None:
@@ -208,7 +211,8 @@ class Metrics:
     def _make_series(self) -> None:
         self._registry = CollectorRegistry()
         self._versions: dict[str, _VersionSeries] = {}
-        self._requests = self._counter(catalogue.PREDICTION_REQUESTS)
+        requests = self._counter(catalogue.PREDICTION_REQUESTS)
+        self._requests = {protocol: requests.labels(protocol) for protocol in catalogue.PROTOCOLS}
         self._version_requests = self._counter(catalogue.VERSION_REQUESTS)
         self._errors = self._counter(catalogue.ERRORS)
         self._shadow_errors = self._counter(catalogue.SHADOW_ERRORS)

@@ -1,7 +1,7 @@
 """The Flask application: the blueprints of all concerns, the token check before them and one error shape behind them.
 
-One more concern, or one more protocol, is a module in `routes` and its name in `_CONCERNS`: its routes, their access,
-the fast lane, the OpenAPI document and the tests read its `OPERATIONS`.
+One more concern is a module in `routes` and its name in `_CONCERNS`, one more protocol a module in `protocols` and its
+line in `table.py`: routes, access, the fast lane, the OpenAPI document and the tests read its `OPERATIONS`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from app.observe.logs import REQUEST_ID
 from app.web.dependencies import Services
 from app.web.front import FastLane
 from app.web.operations import GUARDS, Operation, access_of
+from app.web.protocols import table as protocols
 from app.web.request import request_id_of
-from app.web.response import JSON, body_of, problem_of
+from app.web.response import problem_of
 from app.web.routes import (
     breakdown,
     configuration,
@@ -33,6 +34,7 @@ from app.web.routes import (
 _CONCERNS = (status, predictions, feedback, experiment, breakdown, disagreements, drift, models, configuration)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
+    *protocols.OPERATIONS,
     *documentation.OPERATIONS,
 )
 # The start of the paths that are answered under overload too; see `Operation.always`.
@@ -46,6 +48,7 @@ def create_flask(services: Services) -> Flask:
     app.url_map.merge_slashes = False
     for concern in _CONCERNS:
         app.register_blueprint(concern.blueprint(services))
+    app.register_blueprint(protocols.blueprint(services))
     app.register_blueprint(documentation.blueprint(services, OPERATIONS))
     _set_request_id(app)
     _guard(app, services)
@@ -56,7 +59,13 @@ def create_flask(services: Services) -> Flask:
 
 def fast_lane(services: Services) -> FastLane:
     """The POST calls that are answered without Flask, by path."""
-    return {operation.path: partial(operation.fast, services) for operation in OPERATIONS if operation.fast is not None}
+    return FastLane(
+        {
+            operation.path: partial(operation.fast, services)
+            for operation in OPERATIONS
+            if operation.fast is not None and operation.method == "post"
+        }
+    )
 
 
 def _set_request_id(app: Flask) -> None:
@@ -85,10 +94,8 @@ def _guard(app: Flask, services: Services) -> None:
 
 
 def _error_response(error: Exception) -> Response:
-    problem = problem_of(error, request.environ)
-    return Response(
-        body_of(problem.detail, request.path), problem.status, headers=list(problem.headers), content_type=JSON
-    )
+    status, headers, body = protocols.refused(problem_of(error, request.environ), request.environ)
+    return Response(body, status, headers)
 
 
 def _finish(response: Response) -> Response:

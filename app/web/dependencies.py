@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from app.domain.prediction import OWN_PROTOCOL
+from app.errors import Draining
 from app.services.control.decisions import Decisions
 from app.services.queries.breakdown import Breakdowns
 from app.services.queries.disagreements import Disagreements
@@ -50,8 +52,8 @@ class OutcomeReceiver(Protocol):
 class RequestMetrics(Protocol):
     """Counts what never reaches the recorder, and renders everything that was counted."""
 
-    def refused(self, code: str, /) -> None:
-        """Count a predict request that got no prediction, by the code of its error."""
+    def refused(self, code: str, protocol: str = OWN_PROTOCOL, /) -> None:
+        """Count a predict request of a protocol that got no prediction, by the code of its error."""
 
     def exposition(self, accept: str, /) -> tuple[bytes, str]:
         """The text and its content type, for the value of an `Accept` header."""
@@ -83,3 +85,11 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: RequestMetrics
     recorder: Recording
     draining: Callable[[], bool]
+
+
+def require_ready(services: Services) -> None:
+    """Raise `Draining` or `NotReady` if this process should get no requests."""
+    # Before readiness: a draining process is healthy, and load balancers must skip it all the same.
+    if services.draining():
+        raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
+    services.health.require_ready()

@@ -5,18 +5,19 @@ Flask's dispatch costs more than a whole prediction. This is a standard WSGI app
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from app.services.serving.load_shedding import LoadShedding
-from app.web.request import request_id_of
-from app.web.response import JSON, Answer, Environ, body_of, problem_of
+from app.web.protocols.table import protocol_name, refused
+from app.web.response import Answer, Environ, problem_of
 from app.web.server.plain_http import WholeAnswer, as_bytes, simple_request
 
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-FastLane = Mapping[str, Callable[[Environ], Answer]]
-
+_MOST_PATHS = 256
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -25,7 +26,40 @@ class SheddingMetrics(Protocol):
 
     def shed(self) -> None: ...
 
-    def refused(self, code: str, /) -> None: ...
+    def refused(self, code: str, protocol: str, /) -> None: ...
+
+
+class FastLane:
+    """Finds the call of a path; `{name}` in the path of a call stands for one segment, or a part of one.
+
+    Paths with such a part are found by a pattern once and then remembered, so that they cost a look-up like the others.
+    """
+
+    def __init__(self, calls: Mapping[str, Callable[..., Answer]]) -> None:
+        self._exact = {path: call for path, call in calls.items() if "{" not in path}
+        self._patterns = [(_pattern(path), call) for path, call in calls.items() if "{" in path]
+        self._found: dict[str, Callable[[Environ], Answer]] = {}
+
+    def get(self, path: str) -> Callable[[Environ], Answer] | None:
+        """The call of this path with the parts of the path filled in; None if no call has it."""
+        return self._exact.get(path) or self._found.get(path) or self._match(path)
+
+    def _match(self, path: str) -> Callable[[Environ], Answer] | None:
+        for pattern, call in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None:
+                filled = partial(call, **found.groupdict())
+                # A client that varies its paths forever must not fill the memory.
+                if len(self._found) < _MOST_PATHS:
+                    self._found[path] = filled
+                return filled
+        return None
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """The paths that OpenAPI's template means."""
+    parts = re.split(r"\{(\w+)\}", path)
+    return re.compile("".join(f"(?P<{part}>[^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
 
 
 class Front:
@@ -87,12 +121,5 @@ class Front:
         self._metrics.shed()
         # A rejected prediction is one without an answer: the error rate of predictions must show it.
         if self._fast_for(environ) is not None:
-            self._metrics.refused(problem.detail.code)
-        body = body_of(problem.detail, environ["PATH_INFO"])
-        headers = [
-            ("Content-Type", JSON),
-            ("Content-Length", str(len(body))),
-            ("X-Request-Id", request_id_of(environ)),
-            *problem.headers,
-        ]
-        return problem.status, headers, body
+            self._metrics.refused(problem.detail.code, protocol_name(environ["PATH_INFO"]))
+        return refused(problem, environ)

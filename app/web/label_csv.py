@@ -28,11 +28,11 @@ def csv_outcomes(body: bytes) -> CsvOutcomes:
 
     Raises `InvalidRequest` for a body that is no such text, or whose header names no prediction or no outcome.
     """
-    text = _text(body)
+    text = csv_text(body)
     separator = _separator(text)
     items: list[dict[str, str] | BakeoffError] = []
     lines: list[int] = []
-    records = _records(text, separator)
+    records = csv_records(text, separator)
     _, header = next(records, (1, []))
     names = _checked_header([name.strip() for name in header])
     for line, cells in records:
@@ -42,7 +42,8 @@ def csv_outcomes(body: bytes) -> CsvOutcomes:
     return CsvOutcomes(items, lines)
 
 
-def _text(body: bytes) -> str:
+def csv_text(body: bytes) -> str:
+    """The text in UTF-8. Raises `InvalidRequest` that names the line."""
     try:
         # Spreadsheets write a byte order mark, which would be part of the first name.
         return body.decode("utf-8-sig")
@@ -56,8 +57,8 @@ def _separator(text: str) -> str:
     return max(_SEPARATORS, key=header.count)
 
 
-def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line on which it begins."""
+def csv_records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """Each record with the line on which it begins. Raises `InvalidRequest` that names the line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
     try:

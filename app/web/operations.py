@@ -41,13 +41,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One call of the API.
 
     `path` is as in OpenAPI (`/models/{version}`). `answer` is the record of a 200 and `body` that of the request, or
-    the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON. `text_bodies`
+    the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON, no
+    `media_type` if nobody reads the answer's body. `text_bodies`
     has an example of each other type that the body may have. `problems`
     are the statuses of errors besides 401, 403 and 500, which follow from `access`.
 
-    `fast` answers the call without Flask: it takes the services and a WSGI environment, checks the token itself,
-    returns status, headers and body, and never raises. Its path is exact, without parameters. `always` answers the
-    call under overload too: for what checks the service or reduces its load.
+    `error` is the record of its errors (None: `ErrorBody`). `fast` answers the call from a WSGI environment: it takes
+    the services, the environment and the parameters of its path by name, and returns status, headers and body. That of
+    a POST is called without Flask, checks the token itself and never raises. `always` answers the call under overload
+    too: for what checks the service or reduces its load.
     """
 
     method: Literal["get", "post", "patch"]
@@ -63,15 +65,21 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[int, ...] = ()
     media_type: str = "application/json"
     other_answers: Mapping[int, type[msgspec.Struct]] = msgspec.field(default_factory=dict)
-    fast: Callable[[Any, dict[str, Any]], tuple[int, list[tuple[str, str]], bytes]] | None = None
+    error: type[msgspec.Struct] | None = None
+    fast: Callable[..., tuple[int, list[tuple[str, str]], bytes]] | None = None
     always: bool = False
+
+
+def rule_of(path: str) -> str:
+    """Flask's rule for a path of OpenAPI."""
+    return path.replace("{", "<").replace("}", ">")
 
 
 def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access]:
     """The access of each call by its method and Flask's rule; HEAD has the access of its GET."""
     table: dict[tuple[str, str], Access] = {}
     for operation in operations:
-        rule = operation.path.replace("{", "<").replace("}", ">")
+        rule = rule_of(operation.path)
         table[operation.method.upper(), rule] = operation.access
         if operation.method == "get":
             table["HEAD", rule] = operation.access
@@ -131,9 +139,12 @@ GUARDS: dict[Access, Callable[[Settings, dict[str, Any]], None]] = {
 
 
 def _sent(environ: dict[str, Any]) -> bytes | None:
-    """The token that the request carries; None without one."""
+    """The token that the request carries: of `Authorization: Bearer`, otherwise of `X-API-Key`; None without one."""
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
+        # Some clients need Authorization for a signature of their own.
+        given = environ.get("HTTP_X_API_KEY", "")
+    if not given.strip():
         return None
     return str(given).strip().encode("latin-1", "replace")  # WSGI hands header bytes out as Latin-1
 

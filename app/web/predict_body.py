@@ -117,9 +117,24 @@ def _keys(body: dict[str, Any], environ: dict[str, Any], rows: int) -> tuple[str
             f"X-Prediction-Key names one row, and the batch has {rows}: give ids, a key for each row",
             field="X-Prediction-Key",
         )
-    if "ids" not in body:
+    ids = option_keys(body, rows)
+    if not ids:
         return () if by_header is None else (by_header,)
-    ids = body["ids"]
+    if by_header is not None and (by_header,) != ids:
+        raise InvalidRequest("ids and the header X-Prediction-Key differ: give one of them", field="ids")
+    return ids
+
+
+def option_user(options: dict[str, Any]) -> str | None:
+    """The user id among the options of a body. Raises `InvalidRequest` unless it has 1 to 256 characters."""
+    return _checked_user(options["user_id"], "user_id") if "user_id" in options else None
+
+
+def option_keys(options: dict[str, Any], rows: int) -> tuple[str, ...]:
+    """The own keys among the options of a body, one for each of its `rows`, or none. Raises `InvalidRequest`."""
+    if "ids" not in options:
+        return ()
+    ids = options["ids"]
     if type(ids) is not list:
         raise InvalidRequest("ids must be an array of keys, one for each row", field="ids")
     if len(ids) != rows:
@@ -129,8 +144,6 @@ def _keys(body: dict[str, Any], environ: dict[str, Any], rows: int) -> tuple[str
             _checked_key(key, "ids")
         except InvalidRequest as error:
             raise error.within("row", index) from None
-    if by_header is not None and [by_header] != ids:
-        raise InvalidRequest("ids and the header X-Prediction-Key differ: give one of them", field="ids")
     return tuple(ids)
 
 

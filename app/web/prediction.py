@@ -185,7 +185,7 @@ def _respond(
 
 
 def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
-    body = _checked_body(services, environ)
+    body = decoded_object(checked_body(services, environ))
     forced = environ.get("HTTP_X_MODEL_VERSION")
     predictor = services.predictor
     state = predictor.live_state()
@@ -194,13 +194,13 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     row, layout = columns.row(features)
     keys = () if key is None else (key,)
     served = predictor.predict(
-        PredictionRequest(row, layout, state, request_id, forced, user_id, _synthetic(environ), keys)
+        PredictionRequest(row, layout, state, request_id, forced, user_id, is_synthetic(environ), keys)
     )
     return served.version.name, encode(answer_to_one(served))
 
 
 def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
-    body = _checked_body(services, environ)
+    body = decoded_object(checked_body(services, environ))
     forced = environ.get("HTTP_X_MODEL_VERSION")
     state = services.predictor.live_state()
     columns = state.columns(forced)
@@ -209,21 +209,23 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
     if len(instances) > limit:
         raise TooLarge(f"the batch has {len(instances)} rows; the limit is {limit}", field="instances")
     rows, layout = columns.rows(instances)
-    request = PredictionRequest(rows, layout, state, request_id, forced, user_id, _synthetic(environ), keys)
+    request = PredictionRequest(rows, layout, state, request_id, forced, user_id, is_synthetic(environ), keys)
     served: ServedPrediction = services.predictor.predict(request)
     return served.version.name, encode(answer_to_batch(served))
 
 
-def _checked_body(services: Services, environ: Environ) -> dict[str, Any]:
+def checked_body(services: Services, environ: Environ) -> bytes:
+    """The body of a caller who may predict. Raises what `read_body` and `require_scope` raise."""
     settings = services.settings
     # Before the token is checked: a client that is still sending its body would not read why it was refused.
     raw = read_body(environ, settings.max_body_bytes)
     if settings.api_token is not None or settings.predict_token is not None:
         require_scope("predict", settings, environ)
-    return decoded_object(raw)
+    return raw
 
 
-def _synthetic(environ: Environ) -> bool:
+def is_synthetic(environ: Environ) -> bool:
+    """Whether the caller marks the request as test traffic."""
     return environ.get("HTTP_X_TRAFFIC_KIND") == "synthetic"
 
 
@@ -232,7 +234,7 @@ def _refusal(services: Services, environ: Environ, error: Exception, request_id:
     services.metrics.refused(problem.detail.code)
     # Only for debugging: clients' mistakes must not fill the log, and the metric counts them.
     _LOG.debug("request_refused", extra={"request_id": request_id, "event_fields": {"code": problem.detail.code}})
-    body = body_of(problem.detail, environ.get("PATH_INFO", ""))
+    body = body_of(problem.detail)
     headers = [
         _CONTENT_TYPE,
         ("Content-Length", str(len(body))),

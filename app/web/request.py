@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+import zlib
 from random import getrandbits
 from typing import IO, Any, TypeVar
 
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from app.errors import InvalidRequest, MalformedJson, TooLarge
+from app.errors import InvalidRequest, MalformedJson, TooLarge, UnsupportedMedia
 from app.services.pages import require_number
 
 _KEY = "HTTP_X_REQUEST_ID"
@@ -56,16 +57,49 @@ def whole_number(query: MultiDict[str, str], name: str, default: int, most: int)
     return number
 
 
+_LONG_TEXT = 60
 MAX_DISCARDED_BYTES = 128 * 1024 * 1024
 _CHUNK = 256 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-def read_body(environ: dict[str, Any], limit: int) -> bytes:
-    """The whole body, of at most `limit` bytes.
+# zlib's numbers for the two formats (RFC 1952, RFC 1950).
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
-    Raises `TooLarge`, and `InvalidRequest` for a body that ends early or is wrongly framed.
+
+def read_body(environ: dict[str, Any], limit: int) -> bytes:
+    """The whole body, decoded by its `Content-Encoding`; at most `limit` bytes, before and after.
+
+    Raises `TooLarge`, `UnsupportedMedia` for an encoding that is not known, and `InvalidRequest` for a body that ends
+    early, is wrongly framed or is not so encoded.
     """
+    raw = _read_raw(environ, limit)
+    encoding = environ.get("HTTP_CONTENT_ENCODING")
+    return raw if encoding is None else _decompressed(raw, encoding.strip().lower(), limit)
+
+
+def _decompressed(raw: bytes, encoding: str, limit: int) -> bytes:
+    """The bytes behind the encoding: a few bytes can stand for gigabytes, so no more than `limit` are made."""
+    if encoding in ("", "identity"):
+        return raw
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise UnsupportedMedia(f"Content-Encoding {encoding[:_LONG_TEXT]!r} is not known: send gzip, deflate or none")
+    unpack = zlib.decompressobj(bits)
+    try:
+        body = unpack.decompress(raw, limit + 1)
+    except zlib.error as error:
+        raise InvalidRequest(f"the body is not {encoding}: {error}") from None
+    if len(body) > limit:
+        raise TooLarge(f"the decoded body is over the limit of {limit} bytes")
+    if not unpack.eof or unpack.unused_data:
+        raise InvalidRequest(
+            f"the body is not whole: {encoding} {'ends early' if not unpack.eof else 'has more behind'}"
+        )
+    return body
+
+
+def _read_raw(environ: dict[str, Any], limit: int) -> bytes:
     length = environ.get("CONTENT_LENGTH")
     stream = environ["wsgi.input"]
     if length:
@@ -156,7 +190,6 @@ def _discard(stream: IO[bytes], size: int) -> None:
 _Record = TypeVar("_Record", bound=msgspec.Struct)
 _PLACE = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _NAMED = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
-_LONG_TEXT = 60
 
 
 def body_as(kind: type[_Record], environ: dict[str, Any], limit: int) -> _Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from app.errors import BakeoffError
 from app.web.request import request_id_of
 
 JSON = "application/json"
+REQUEST_ID = "X-Request-Id"
 Environ = dict[str, Any]
 # Status, headers and body.
 Answer = tuple[int, list[tuple[str, str]], bytes]
@@ -33,6 +34,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.Unauthorised: 401,
     errors.Forbidden: 403,
     errors.UnknownVersion: 404,
+    errors.UnknownModel: 404,
     errors.UnknownExperiment: 404,
     errors.UnknownPrediction: 404,
     errors.Draining: 404,
@@ -40,6 +42,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.RegistryConflict: 409,
     errors.ArtefactRefused: 409,
     errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
     errors.ModelFailed: 503,
     errors.Unavailable: 503,
 }
@@ -63,21 +66,9 @@ class ErrorDetail(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every error, except under the paths in `_ERROR_BODIES`."""
+    """The body of every error, except on the paths of `app.web.protocols`."""
 
     error: ErrorDetail
-
-
-class InferenceError(msgspec.Struct, frozen=True):
-    """An error of the Open Inference Protocol (its REST specification: `{"error": <string>}`)."""
-
-    error: str
-
-
-# The error bodies of protocols that define their own, by the path below which they live.
-_ERROR_BODIES: Mapping[str, Callable[[ErrorDetail], msgspec.Struct]] = {
-    "/v2": lambda detail: InferenceError(detail.message),
-}
 
 
 class Problem(NamedTuple):
@@ -105,12 +96,19 @@ def problem_of(error: Exception, environ: dict[str, Any]) -> Problem:
     return Problem(500, ErrorDetail(BakeoffError.code, _INTERNAL))
 
 
-def body_of(detail: ErrorDetail, path: str) -> bytes:
-    """The error as JSON, in the shape of the protocol that `path` belongs to."""
-    for prefix, body in _ERROR_BODIES.items():
-        if path == prefix or path.startswith(f"{prefix}/"):
-            return encode(body(detail))
+def body_of(detail: ErrorDetail) -> bytes:
+    """The error as JSON, in the shape of this service's own calls."""
     return encode(ErrorBody(detail))
+
+
+def whole(status: int, record: object, request_id: str, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """A whole JSON answer, for what is answered without Flask."""
+    body = encode(record)
+    return (
+        status,
+        [("Content-Type", JSON), ("Content-Length", str(len(body))), (REQUEST_ID, request_id), *headers],
+        body,
+    )
 
 
 def _headers(error: BakeoffError, status: int) -> tuple[tuple[str, str], ...]:

@@ -123,7 +123,13 @@ def test_each_request_has_an_attempt_id_of_its_own(edge: Edge, upstream: FakeUps
     assert first != second
 
 
-@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback", "/v2/models/iris/infer", "/invocations"])
+REPEATED = (
+    *("/predict", "/predict/batch", "/feedback", "/v2/models/iris/infer", "/v2/repository/index", "/invocations"),
+    *("/v1/models/iris:predict", "/endpoints/iris/invocations", "/ofrep/v1/evaluate/flags/iris"),
+)
+
+
+@pytest.mark.parametrize("path", REPEATED)
 def test_a_prediction_that_broke_off_is_asked_for_again_under_its_id(
     edge: Edge, upstream: FakeUpstream, path: str
 ) -> None:
@@ -133,7 +139,10 @@ def test_a_prediction_that_broke_off_is_asked_for_again_under_its_id(
     assert len(upstream.asked) == 2
 
 
-@pytest.mark.parametrize(("method", "path"), [("PATCH", "/config"), ("POST", "/experiment/decision")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", "/config"), ("POST", "/experiment/decision"), ("POST", "/v2/repository/models/iris/load")],
+)
 def test_a_command_that_broke_off_is_not_given_twice(
     edge: Edge, upstream: FakeUpstream, method: str, path: str
 ) -> None:

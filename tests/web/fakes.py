@@ -128,9 +128,10 @@ class CountingMetrics:
     """Keeps the reasons of refusals."""
 
     def __init__(self):
-        self.reasons = []
+        self.reasons, self.protocols = [], []
 
-    def refused(self, reason):
+    def refused(self, reason, protocol="bakeoff"):
+        self.protocols.append(protocol)
         self.reasons.append(reason)
 
     def exposition(self, accept):

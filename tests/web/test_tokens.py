@@ -5,7 +5,7 @@ from app.web.operations import access_of
 from tests.web import fakes
 
 BODY = {"features": [5.1, 3.5, 1.4, 0.2]}
-OPEN = {"/", "/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs"}
+OPEN = {"/", "/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/ping", "/version"}
 
 
 def bearer(token):
@@ -27,7 +27,7 @@ def test_with_a_token_set_predicting_and_reading_need_it(serve, operation):
     client, _ = serve(api_token="secret")
     missing, wrong = call(client, operation), call(client, operation, bearer("wrong"))
     assert (missing.status_code, missing.headers["WWW-Authenticate"]) == (401, "Bearer")
-    assert (wrong.status_code, wrong.get_json()["error"]["code"]) == (403, "forbidden")
+    assert (wrong.status_code, "token" in wrong.text) == (403, True)
     assert call(client, operation, bearer("secret")).status_code not in (401, 403)
 
 

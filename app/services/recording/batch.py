@@ -32,10 +32,10 @@ _MODEL_FAILED = "model_failed"
 
 
 class RejectedRecords(msgspec.Struct, frozen=True):
-    """Records that found the queue full: the number of rows, and of requests by the version that answered."""
+    """Records that found the queue full: the number of rows, and of requests by version and protocol."""
 
     rows: int
-    requests: Mapping[str, int]
+    requests: Mapping[tuple[str, str], int]
 
 
 class RecordQueue:
@@ -47,7 +47,7 @@ class RecordQueue:
         self._queue: deque[Exposure] = deque()
         self._numbers: MutableSequence[int] = array("Q", (0, 0))
         self._rejected_rows = 0
-        self._rejected_requests: Counter[str] = Counter()
+        self._rejected_requests: Counter[tuple[str, str]] = Counter()
         self.waiting = 0
 
     def __bool__(self) -> bool:
@@ -59,7 +59,7 @@ class RecordQueue:
         with self._lock:
             if self.waiting + rows > self._limit_rows:
                 self._rejected_rows += rows
-                self._rejected_requests[exposure.version] += 1
+                self._rejected_requests[exposure.version, exposure.protocol] += 1
                 return
             self.waiting += rows
             self._numbers[0] += rows
@@ -98,21 +98,21 @@ class RecordQueue:
 class ServingMetrics(Protocol):
     """Counts for each version. A batch is one request, however many rows it has."""
 
-    def served(self, version: str, latencies_s: Sequence[float], requests: int) -> None: ...
+    def served(self, version: str, latencies_s: Sequence[float], requests: int, protocol: str) -> None: ...
 
     def failed(self, version: str, reason: str) -> None: ...
 
 
 def count_served(exposures: Sequence[Exposure], metrics: ServingMetrics) -> None:
     """Count each exposure as one request of the version that answered, and the versions that a breaker skipped."""
-    latencies_s: dict[str, list[float]] = {}
+    latencies_s: dict[tuple[str, str], list[float]] = {}
     for exposure in exposures:
-        latencies_s.setdefault(exposure.version, []).append(exposure.latency_s)
+        latencies_s.setdefault((exposure.version, exposure.protocol), []).append(exposure.latency_s)
         for failure in exposure.failures:
             if failure.reason == CIRCUIT_OPEN:  # errors that a version raised come through `FailureReports`
                 metrics.failed(failure.version, CIRCUIT_OPEN)
-    for version, latencies in latencies_s.items():
-        metrics.served(version, latencies, len(latencies))
+    for (version, protocol), latencies in latencies_s.items():
+        metrics.served(version, latencies, len(latencies), protocol)
 
 
 class FailureReports:
@@ -229,8 +229,8 @@ class BatchProcessor:
         rejected = self._record_queue.take_rejected()
         if rejected is not None:
             self._metrics.dropped(rejected.rows)
-            for version, requests in rejected.requests.items():
-                self._metrics.served(version, (), requests)
+            for (version, protocol), requests in rejected.requests.items():
+                self._metrics.served(version, (), requests, protocol)
         self.failures.report()
         if self.waiting != self._shown_rows:
             self._shown_rows = self.waiting

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 
 from app.domain.columns import Union, union_of
+from app.domain.contract import MODEL_NAME
 from app.domain.experiment import Configuration
 from app.domain.layouts import RequestColumns
 from app.errors import NotReady
@@ -16,11 +18,15 @@ _RETRY_AFTER_S = 5
 
 
 class LiveState:
-    """The loaded models with a circuit breaker for each version, and the columns of requests; replaced as a whole."""
+    """The loaded models with a circuit breaker for each version, and the columns of requests; replaced as a whole.
+
+    `model_name` is the name that the versions have together, unless the settings give one.
+    """
 
     def __init__(self, loaded_models: LoadedModels, breakers: Mapping[str, Breaker], published: PublishedNames) -> None:
         self.loaded_models = loaded_models
         self.breakers = breakers
+        self.model_name = _model_name(loaded_models)
         self._published = published
         self._columns = _columns_of(loaded_models)
         self._forced: dict[str, RequestColumns] = {}
@@ -58,6 +64,15 @@ class LiveState:
             columns = RequestColumns(version.name, Union(version.contract.features, {version.name: version.contract}))
         self._forced[version.name] = columns
         return columns
+
+
+def _model_name(models: LoadedModels) -> str:
+    """The name of the data set of the oldest version, which a promotion does not change; else `model`."""
+    first = min(models.versions.values(), key=lambda version: version.ordinal, default=None)
+    source = None if first is None else first.manifest.get("source")
+    dataset = source.get("dataset") if isinstance(source, Mapping) else None
+    name = PurePath(dataset).stem if isinstance(dataset, str) else ""
+    return name if MODEL_NAME.fullmatch(name) else "model"
 
 
 def _columns_of(models: LoadedModels) -> RequestColumns | None:

@@ -11,7 +11,7 @@ import numpy as np
 from app.domain.columns import Reading
 from app.domain.experiment import Configuration
 from app.domain.layouts import Layout
-from app.domain.prediction import CIRCUIT_OPEN, Assignment, Exposure, Failure, Outputs
+from app.domain.prediction import CIRCUIT_OPEN, OWN_PROTOCOL, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
 from app.errors import InvalidFeatures, ModelFailed, NotReady
 from app.routing.choice import Choice
@@ -29,7 +29,7 @@ class PredictionRequest(msgspec.Struct, frozen=True):
 
     `state` is the live state whose columns read the rows: the versions that answer must be those that `layout` knows,
     also if a reload has replaced the loaded models in between. `keys` are the caller's own keys, one for each row or
-    none at all.
+    none at all; `protocol` is the label of the call in metrics.
     """
 
     rows: np.ndarray
@@ -40,6 +40,7 @@ class PredictionRequest(msgspec.Struct, frozen=True):
     user_id: str | None = None
     synthetic: bool = False
     keys: tuple[str, ...] = ()
+    protocol: str = OWN_PROTOCOL
 
 
 class ServedPrediction(msgspec.Struct, frozen=True):
@@ -114,6 +115,7 @@ class Predictor:
             latency_s=latency_s,
             failures=failures,
             keys=request.keys,
+            protocol=request.protocol,
         )
         self._sink.record(exposure)
         return ServedPrediction(exposure=exposure, version=version)

@@ -63,10 +63,11 @@ _PROBLEMS = {
     404: "Not found.",
     409: "The request contradicts the recorded state.",
     413: "The body or the batch is too large.",
+    415: "The content type or encoding of the body is not known.",
     500: "Internal error; the server's log has the details under the `X-Request-Id`.",
     503: "Temporarily unavailable; try again after `Retry-After` seconds.",
 }
-_ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer")
+_ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer", "RowAnswers")
 _REF = "#/components/schemas/{name}"
 _HEADER_TEXT = {"schema": {"type": "string"}}
 
@@ -76,15 +77,17 @@ def document(
     contract: FeatureContract | None,
     settings: Settings,
     optional: Sequence[Feature] = (),
+    model: str = "model",
 ) -> Json:
     """The whole document as plain data. Without a contract, rows are described in outline only.
 
-    `optional` are columns that only other versions than that of `contract` read.
+    `optional` are columns that only other versions than that of `contract` read, `model` is the served model's name.
     """
     operations = tuple(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation, contract, settings)
+        _name_model(paths[operation.path][operation.method], model)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Bakeoff", "version": __version__, "description": _DESCRIPTION},
@@ -93,7 +96,10 @@ def document(
         "paths": paths,
         "components": {
             "schemas": _schemas(operations, contract, optional),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
     }
 
@@ -124,6 +130,7 @@ def _records(operations: tuple[Operation, ...]) -> Iterable[type[msgspec.Struct]
     for operation in operations:
         yield from (record for record in (operation.answer, operation.body) if isinstance(record, type))
         yield from operation.other_answers.values()
+        yield from () if operation.error is None else (operation.error,)
 
 
 def _operation(operation: Operation, contract: FeatureContract | None, settings: Settings) -> Json:
@@ -133,7 +140,7 @@ def _operation(operation: Operation, contract: FeatureContract | None, settings:
         "summary": operation.summary,
         "parameters": [_parameter(parameter) for parameter in operation.parameters],
         "responses": _responses(operation, contract, settings),
-        "security": [{"token": []}] if _guarded(operation, settings) else [],
+        "security": [{"token": []}, {"key": []}] if _guarded(operation, settings) else [],
     }
     if operation.description:
         described["description"] = operation.description
@@ -163,11 +170,13 @@ def _responses(operation: Operation, contract: FeatureContract | None, settings:
     # The settings decide: where a scope is open, its calls need no token, and the document must not ask for one.
     guards = (401, 403) if _guarded(operation, settings) else ()
     for status in sorted({*operation.problems, *guards, 500}):
-        responses[str(status)] = _answer(_PROBLEMS[status], "ErrorBody", status)
+        responses[str(status)] = _answer(_PROBLEMS[status], (operation.error or ErrorBody).__name__, status)
     return responses
 
 
 def _success(operation: Operation, contract: FeatureContract | None) -> Json:
+    if not operation.media_type:
+        return {"description": operation.summary}
     if operation.answer is None:
         schema = {"schema": {"type": "string"}}
         return {"description": operation.summary, "content": {operation.media_type: schema}}
@@ -199,6 +208,14 @@ def _example(schema: str, contract: FeatureContract | None) -> Json | None:
         "timestamp": "2026-11-20T12:00:00.123456Z",
     }
     item = example_item(contract)
+    if schema == "RowAnswers":
+        ids, version = [item["prediction_id"]], served["model_version"]
+        return {
+            "predictions": [item["prediction"]],
+            "prediction_ids": ids,
+            "model_version": version,
+            "assignment": "weighted",
+        }
     return {**item, **served} if schema == "PredictionAnswer" else {"predictions": [item], "count": 1, **served}
 
 
@@ -211,6 +228,13 @@ def _parameter(parameter: Parameter) -> Json:
         "schema": dict(parameter.schema),
     }
     return described if parameter.example is None else {**described, "example": parameter.example}
+
+
+def _name_model(described: Json, model: str) -> None:
+    """Say which name the parameter `model` has; any other is 404."""
+    for parameter in described["parameters"]:
+        if (parameter["in"], parameter["name"]) == ("path", "model"):
+            parameter |= {"schema": {"type": "string", "enum": [model]}, "example": model}
 
 
 def _guarded(operation: Operation, settings: Settings) -> bool:

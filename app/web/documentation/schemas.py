@@ -54,6 +54,7 @@ def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature
         "Row": _row(contract, optional),
         "PredictRequest": {"anyOf": forms},
         "BatchRequest": batch,
+        "RowsRequest": _rows_request(),
         "Outcome": _outcome(contract),
         "FeedbackRequest": {"anyOf": [_ref("Outcome"), _object({"feedback": _outcomes()}, ["feedback"])]},
     }
@@ -82,6 +83,20 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
             "key": {"summary": "By a key of your own", "value": {"id": "order-4711", "actual": actual}},
         },
         "PredictRequest": single,
+        "RowsRequest": {
+            "instances": {"summary": "Rows", "value": {"instances": [row, by_name]}},
+            "dataframe_split": {
+                "summary": "A data frame",
+                "value": {"dataframe_split": {"columns": list(by_name), "data": [row]}},
+            },
+            "inputs": {
+                "summary": "Columns, for a user",
+                "value": {
+                    "inputs": {name: [value] for name, value in by_name.items()},
+                    "params": {"user_id": "u-17", "ids": ["order-4711"]},
+                },
+            },
+        },
         "BatchRequest": {"rows": {"summary": "Two rows", "value": {"instances": [row, by_name]}}},
     }
 
@@ -111,6 +126,26 @@ def example_item(contract: FeatureContract) -> Json:
         probabilities = {first: 1.0} | dict.fromkeys(others, 0.0)
         item |= {"prediction": first, "class_id": 0, "confidence": 1.0, "probabilities": probabilities}
     return item
+
+
+def _rows_request() -> Json:
+    """A body with rows in one of MLflow's forms; further keys are ignored, as other servers do."""
+    rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
+    named: Json = {"type": "array", "items": {"type": "object"}, "minItems": 1}
+    split = _object({"index": {}, "columns": {"type": "array"}, "data": {"type": "array", "minItems": 1}}, ["data"])
+    parameters: Json = {
+        "type": "object",
+        "properties": {"user_id": _USER_ID, "ids": {"type": "array", "items": _KEY}},
+        "description": "Options of the call.",
+    }
+    forms = {
+        "instances": rows,
+        "inputs": {"anyOf": [rows, {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}]},
+        "dataframe_split": {**split, "description": "A data frame as pandas writes it; its index is ignored."},
+        "dataframe_records": named,
+    }
+    options = dict.fromkeys(("params", "parameters"), parameters)
+    return {"anyOf": [_object({form: schema, **options}, [form]) for form, schema in forms.items()]}
 
 
 def _outcomes() -> Json:

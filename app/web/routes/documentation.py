@@ -75,7 +75,9 @@ def _describer(services: Services, operations: tuple[Operation, ...]) -> Callabl
         known = made.get(0)
         if known is None or known[0] is not columns:
             contract, optional = (None, ()) if columns is None else (columns.contract, columns.optional)
-            known = made[0] = (columns, encode(document(operations, contract, services.settings, optional)))
+            model = services.settings.model_name or state.model_name
+            whole = document(operations, contract, services.settings, optional, model)
+            known = made[0] = (columns, encode(whole))
         return known[1]
 
     return described

@@ -26,7 +26,7 @@ FLUSH_S = 0.25
 
 _PREDICTION_ID = {"type": "string", "pattern": f"^[A-Za-z0-9_-]{{{ID_LENGTH}}}$"}
 _NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY}
-_OPTIONS = (
+OPTIONS = (
     Parameter(
         "X-Model-Version",
         "header",
@@ -65,7 +65,7 @@ OPERATIONS = (
         access="predict",
         body="PredictRequest",
         answer=PredictionAnswer,
-        parameters=_OPTIONS,
+        parameters=OPTIONS,
         problems=(400, 404, 413, 503),
         fast=answer_predict,
     ),
@@ -78,7 +78,7 @@ OPERATIONS = (
         access="predict",
         body="BatchRequest",
         answer=BatchAnswer,
-        parameters=_OPTIONS,
+        parameters=OPTIONS,
         problems=(400, 404, 413, 503),
         fast=answer_predict_batch,
     ),

@@ -9,20 +9,20 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from app import __version__
-from app.errors import Draining
 from app.services.serving.health import HealthReport
-from app.web.dependencies import Services
+from app.web.dependencies import Services, require_ready
 from app.web.operations import Operation
 from app.web.response import json_answer
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The service's name and version, and the paths of its calls by name."""
+    """The service's name and version, and the paths of its calls by name. KServe's client reads `status`."""
 
     name: str
     version: str
     description: str
     links: Mapping[str, str]
+    status: Literal["alive"] = "alive"
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -143,10 +143,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/health/ready")
     def ready() -> Response:
         """200 if this process should get requests."""
-        # Before readiness: a draining process is healthy, and load balancers must skip it all the same.
-        if services.draining():
-            raise Draining("this process is shutting down: it finishes the requests that it has and accepts no more")
-        services.health.require_ready()
+        require_ready(services)
         return json_answer(Ready())
 
     @routes.get("/metrics")

@@ -55,7 +55,7 @@ def answer_to(error: ParseException) -> bytes:
     """
     found = next((problem[1:] for problem in _PROBLEMS if isinstance(error, problem[0])), _OTHERWISE)
     status, code, message = found
-    body = body_of(ErrorDetail(code, message), "")
+    body = body_of(ErrorDetail(code, message))
     headers = (("Content-Type", JSON), ("Content-Length", str(len(body))), ("X-Request-Id", request_id_of({})))
     return as_bytes((status, headers, body), close=True)
 

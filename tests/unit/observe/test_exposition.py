@@ -79,4 +79,4 @@ def test_a_file_without_a_size_yet_is_no_obstacle(directory: Path) -> None:
     metrics = busy(None, directory)
     (directory / "counter_1.db").touch()
     (directory / "histogram_1.db").write_bytes(bytes(4096))
-    assert b"prediction_requests_total 4" in metrics.exposition()[0]
+    assert b'prediction_requests_total{protocol="bakeoff"} 4' in metrics.exposition()[0]

@@ -19,7 +19,7 @@ Start = Callable[[], Worker]
 
 def total(directory: Path) -> float:
     """Answered requests over all workers, as a process that has counted nothing sees them."""
-    answered = value(Metrics(directory=directory), "prediction_requests_total")
+    answered = value(Metrics(directory=directory), "prediction_requests_total", protocol="bakeoff")
     assert answered is not None
     return answered
 
@@ -35,7 +35,7 @@ def test_workers_stopped_killed_and_replaced_leave_the_sum_exact(directory: Path
     for worker in replacements + workers[2:]:
         worker.serve("v2", 250)
     seen = samples(Metrics(directory=directory).exposition()[0])
-    assert seen["prediction_requests_total", frozenset()] == 2000
+    assert seen["prediction_requests_total", frozenset({("protocol", "bakeoff")})] == 2000
     for version in ("v1", "v2"):
         assert seen["model_version_requests_total", frozenset({("version", version)})] == 1000
         assert seen["prediction_latency_seconds_count", frozenset({("version", version)})] == 1000
@@ -134,7 +134,7 @@ def test_a_worker_that_starts_on_a_full_disk_serves_uncounted(directory: Path, m
     monkeypatch.setattr(os, "posix_fallocate", _no_space)
     metrics = Metrics(directory=directory)
     metrics.served("v1", [0.001], 1)
-    assert value(metrics, "prediction_requests_total") is None
+    assert value(metrics, "prediction_requests_total", protocol="bakeoff") is None
     assert not list(directory.glob("*.db"))
 
 
@@ -167,7 +167,7 @@ def test_a_worker_counts_again_once_there_is_room(directory: Path, monkeypatch: 
         metrics = Metrics(directory=directory)
     metrics.start()
     metrics.served("v1", [0.001], 1)
-    assert value(metrics, "prediction_requests_total") == 1
+    assert value(metrics, "prediction_requests_total", protocol="bakeoff") == 1
 
 
 def test_a_server_may_wipe_after_its_app_was_preloaded(directory: Path) -> None:

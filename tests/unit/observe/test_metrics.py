@@ -32,7 +32,7 @@ def metrics() -> Metrics:
 def test_answered_requests_are_counted_in_all_and_by_version(metrics: Metrics) -> None:
     metrics.served("v1", [0.001, 0.002], 2)
     metrics.served("v2", [0.001], 1)
-    assert value(metrics, "prediction_requests_total") == 3
+    assert value(metrics, "prediction_requests_total", protocol="bakeoff") == 3
     assert value(metrics, "model_version_requests_total", version="v1") == 2
     assert value(metrics, "prediction_latency_seconds_count", version="v1") == 2
     assert value(metrics, "prediction_latency_seconds_sum", version="v1") == pytest.approx(0.003)
@@ -40,7 +40,7 @@ def test_answered_requests_are_counted_in_all_and_by_version(metrics: Metrics) -
 
 def test_a_refused_request_counts_as_a_request_of_no_version(metrics: Metrics) -> None:
     metrics.refused("invalid_features")
-    assert value(metrics, "prediction_requests_total") == 1
+    assert value(metrics, "prediction_requests_total", protocol="bakeoff") == 1
     assert value(metrics, "prediction_errors_total", version="none", reason="invalid_features") == 1
 
 
@@ -51,7 +51,15 @@ def test_all_requests_are_the_answered_and_the_refused_ones(metrics: Metrics) ->
         metrics.refused(code)
     seen = samples(metrics.exposition()[0])
     refused = sum(v for (name, labels), v in seen.items() if name.endswith("errors_total") and _of_none(labels))
-    assert seen["prediction_requests_total", frozenset()] == 5 + refused == 8
+    assert seen["prediction_requests_total", frozenset({("protocol", "bakeoff")})] == 5 + refused == 8
+
+
+def test_requests_are_counted_by_protocol_and_each_begins_at_0(metrics: Metrics) -> None:
+    metrics.served("v1", [0.001], 1, "mlflow")
+    metrics.refused("invalid_request", "kserve_v1")
+    counts = {name: value(metrics, "prediction_requests_total", protocol=name) for name in catalogue.PROTOCOLS}
+    assert {name: count for name, count in counts.items() if count} == {"mlflow": 1, "kserve_v1": 1}
+    assert counts["bakeoff"] == 0
 
 
 def _of_none(labels: frozenset[tuple[str, str]]) -> bool:
@@ -187,7 +195,7 @@ def test_a_state_that_cannot_be_read_hides_nothing_else_and_is_counted() -> None
 
     metrics = Metrics(broken)
     metrics.served("v1", [0.001], 1)
-    assert value(metrics, "prediction_requests_total") == 1
+    assert value(metrics, "prediction_requests_total", protocol="bakeoff") == 1
     assert value(metrics, "monitor_state_failures_total") == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from app.services.serving.load_shedding import LoadShedding
 from app.web.app import ALWAYS_ANSWERED, fast_lane
-from app.web.front import Front
+from app.web.front import FastLane, Front
 from tests.web import fakes
 from tests.web.fakes import CountingMetrics
 
@@ -35,7 +35,9 @@ class Metrics(CountingMetrics):
 
 def ask(method, path, waiting):
     asked, metrics, seen = Asked(), Metrics(), {}
-    front = Front({"/predict": asked.fast}, asked.other, LoadShedding(lambda: waiting, 64), metrics, ALWAYS_ANSWERED)
+    front = Front(
+        FastLane({"/predict": asked.fast}), asked.other, LoadShedding(lambda: waiting, 64), metrics, ALWAYS_ANSWERED
+    )
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path}
     body = b"".join(front(environ, lambda status, headers: seen.update(status=status, headers=dict(headers))))
     return body, seen, asked, metrics
@@ -62,7 +64,9 @@ def test_as_many_may_wait_as_the_limit_says(method, body):
 
 def refusal_of(data):
     metrics = Metrics()
-    front = Front({"/predict": Asked().fast}, Asked().other, LoadShedding(lambda: 65, 64), metrics, ALWAYS_ANSWERED)
+    front = Front(
+        FastLane({"/predict": Asked().fast}), Asked().other, LoadShedding(lambda: 65, 64), metrics, ALWAYS_ANSWERED
+    )
     assert front.full
     return front.rejection(data), metrics
 
@@ -85,6 +89,23 @@ def test_what_must_be_read_by_a_thread_is_neither_answered_nor_counted(data):
 
 def test_the_fast_lane_has_what_the_operations_declare():
     services = fakes.services()
-    assert [*fast_lane(services)] == ["/predict", "/predict/batch"]
-    status, _headers, body = fast_lane(services)["/predict"]({"wsgi.input": io.BytesIO(), "PATH_INFO": "/predict"})
+    fast = fast_lane(services)
+    for path in ("/predict", "/predict/batch", "/invocations", "/v1/models/iris:predict"):
+        assert fast.get(path) is not None
+    assert (fast.get("/health"), fast.get("/feedback"), fast.get("/v1/models")) == (None, None, None)
+    status, _headers, body = fast.get("/predict")({"wsgi.input": io.BytesIO(), "PATH_INFO": "/predict"})
     assert (status, json.loads(body)["error"]["code"]) == (400, "malformed_json")
+
+
+def test_a_path_with_parameters_is_found_and_remembered_with_their_values():
+    lane = FastLane({"/m/{model}:go": lambda environ, model: (environ, model), "/m/{model}/v/{v}": dict})
+    assert lane.get("/m/iris:go")("environ") == ("environ", "iris")
+    assert lane.get("/m/iris:go") is lane.get("/m/iris:go")
+    assert lane.get("/m/a/v/b")() == {"model": "a", "v": "b"}
+    assert [lane.get(path) for path in ("/m/iris", "/m/a/b:go", "/m/:go", "/m/a/v/", "m/a:go")] == [None] * 5
+
+
+def test_paths_that_vary_forever_are_found_and_not_kept():
+    lane = FastLane({"/m/{model}": dict})
+    assert all(lane.get(f"/m/{number}")() == {"model": str(number)} for number in range(1000))
+    assert len(lane._found) < 1000

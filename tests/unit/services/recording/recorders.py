@@ -97,7 +97,7 @@ class CountingMetrics:
         self.latencies = Counter()
         self.counts = Counter()
 
-    def served(self, version, latencies_s, requests):
+    def served(self, version, latencies_s, requests, protocol):
         self.requests[version] += requests
         self.latencies[version] += len(latencies_s)
 

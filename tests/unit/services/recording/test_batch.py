@@ -22,7 +22,7 @@ def test_rejected_records_are_reported_once_and_by_version():
     record_queue = RecordQueue(limit_rows=0)
     for version in ("v1", "v2", "v1"):
         record_queue.put(exposure(version))
-    assert dict(record_queue.take_rejected().requests) == {"v1": 2, "v2": 1}
+    assert dict(record_queue.take_rejected().requests) == {("v1", "bakeoff"): 2, ("v2", "bakeoff"): 1}
     assert record_queue.take_rejected() is None
 
 
