@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.log_event import Cursor, in_order
@@ -109,6 +110,7 @@ def main(rows: int, *, at_random: bool) -> None:
         database.close()
         size = (Path(folder) / "log.sqlite").stat().st_size
         print(f"SQLite: {size / rows:.0f} bytes a prediction, with its share of labels")
+        pa.array([0])  # the first one imports pandas, where it is installed: once a process, however long the log
         started = time.process_time()
         events = read_all(database)
         print(f"read from the tables: {events / (time.process_time() - started):,.0f} events/s")

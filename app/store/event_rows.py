@@ -17,7 +17,7 @@ from app.store.archive.source import ArchivedLog
 from app.store.forms import Form, StoredRow
 from app.store.logged import LoggedRows
 from app.store.statements import statements
-from app.store.unpacking import blocks_of
+from app.store.unpacking import SEQ, blocks_of
 
 
 class EventRows:
@@ -135,8 +135,8 @@ def _as_events(
 ) -> list[PredictionRow]:
     """The first rows as events have them, in order; packed ones are rows of blocks."""
     if old and len(old) + len(raw) > limit:
-        last = sorted(row.seq for row in (*old, *raw))[limit - 1]
-        raw, old = ([row for row in rows if row.seq <= last] for rows in (raw, old))
+        last = sorted(row[SEQ] for row in (*old, *raw))[limit - 1]
+        raw, old = ([row for row in rows if row[SEQ] <= last] for rows in (raw, old))
     rows = as_rows(blocks_of(raw, forms))
     return sorted([*map(prediction_of, old), *rows], key=attrgetter("seq")) if old else rows
 

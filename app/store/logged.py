@@ -20,7 +20,7 @@ from app.services.queries.history import Name, Place
 from app.store.forms import Form, FormReads, StoredRow
 from app.store.packing import KEY_LENGTH, REQUEST_US, TIME_LENGTH, hash_of_request, made_at_us, request_bytes
 from app.store.statements import in_dialect, statements
-from app.store.unpacking import unpacked
+from app.store.unpacking import FORM, unpacked
 
 PACKED = "packed"
 _SEQ = itemgetter(0)
@@ -53,7 +53,7 @@ class LoggedRows:
         values = {"after": after, "until": until, "limit": until - after if limit is None else limit}
         rest = statements("logged")["after"]
         raw = self._found(connection, "packed", rest, values)
-        return raw, self._forms.forms(connection, {row.form for row in raw}), self._old(connection, rest, values)
+        return raw, self._forms.forms(connection, {row[FORM] for row in raw}), self._old(connection, rest, values)
 
     def parts_of_ids(self, connection: Connection, ids: Collection[str]) -> Parts:
         """As `parts`, the rows with these ids; packed ones may be others too."""
@@ -96,7 +96,7 @@ class LoggedRows:
         given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
         rest = statements("logged", connection.dialect.name)["packed_of_ids"]
         raw = self._found(connection, "packed", rest, {"keys": given})
-        return raw, self._forms.forms(connection, {row.form for row in raw})
+        return raw, self._forms.forms(connection, {row[FORM] for row in raw})
 
     def of_own_keys(self, connection: Connection, own_keys: Collection[str], since_us: int) -> list[StoredRow]:
         """The rows with these own keys that were served since then (µs since 1970)."""
@@ -149,7 +149,7 @@ class LoggedRows:
 
     def _packed(self, connection: Connection, rest: str, values: Mapping[str, object]) -> list[StoredRow]:
         rows = self._found(connection, "packed", rest, values)
-        return unpacked(rows, self._forms.forms(connection, {row.form for row in rows})) if rows else []
+        return unpacked(rows, self._forms.forms(connection, {row[FORM] for row in rows})) if rows else []
 
     def _found(self, connection: Connection, table: str, rest: str, values: Mapping[str, object]) -> Sequence[Any]:
         query = f"{statements('logged')[table]} {in_dialect(rest, connection.dialect.name)}"

@@ -18,7 +18,7 @@ from app.domain.prediction_id import RAW_LENGTH, texts_of_ids
 from app.store.forms import Form, StoredRow
 from app.store.packing import KEY_LENGTH, NO_SHARES, NUMBER, REQUEST_BYTES, TIME_LENGTH, Bytes, as_bytes, decoded
 
-_ENCODER = msgspec.json.Encoder()
+SEQ, KEY, FORM, OWN_KEY, BODY = range(5)  # of `RawRow`: rows of the database find a column by its name ten times slower
 
 
 class RawRow(NamedTuple):
@@ -63,7 +63,7 @@ def unpacked(rows: Sequence[Any], forms: Mapping[int, Form]) -> list[StoredRow]:
     found: list[tuple[int, StoredRow]] = []
     groups: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
-        groups.setdefault(row.form, []).append(place)
+        groups.setdefault(row[FORM], []).append(place)
     for number, places in groups.items():
         form, some = forms[number], [rows[place] for place in places]
         heads, tails = parts_of(form, some)
@@ -81,9 +81,9 @@ def unpacked(rows: Sequence[Any], forms: Mapping[int, Form]) -> list[StoredRow]:
             (
                 place,
                 StoredRow(
-                    row.seq,
+                    row[SEQ],
                     prediction_id,
-                    int.from_bytes(row.key[:TIME_LENGTH]),
+                    int.from_bytes(row[KEY][:TIME_LENGTH]),
                     form.epoch,
                     form.version,
                     form.chosen,
@@ -95,7 +95,7 @@ def unpacked(rows: Sequence[Any], forms: Mapping[int, Form]) -> list[StoredRow]:
                     cells,
                     given,
                     latency,
-                    row.own_key,
+                    row[OWN_KEY],
                     form.failed,
                     form.layout,
                     form.lacking,
@@ -112,7 +112,7 @@ def by_form(rows: Iterable[Any]) -> dict[int, list[Any]]:
     """The rows of each form, by its number."""
     groups: dict[int, list[Any]] = {}
     for row in rows:
-        groups.setdefault(row.form, []).append(row)
+        groups.setdefault(row[FORM], []).append(row)
     return groups
 
 
@@ -129,12 +129,12 @@ def _block(form: Form, rows: Sequence[Any]) -> Block:
     texts = zip(*(tails.texts or ()), strict=True)  # by column; the request's id may be the last one
     return Block(
         Shared(*(getattr(form, name) for name in Shared._fields)),
-        seqs=[row.seq for row in rows],
+        seqs=[row[SEQ] for row in rows],
         raw_ids=raw_ids,
         at_us=times.view(">u8")[:, 0].astype(np.int64),
         users=tails.users.astype(np.int64),
         latencies=tails.latencies_us.tolist(),
-        own_keys=[row.own_key for row in rows],
+        own_keys=[row[OWN_KEY] for row in rows],
         numbers=tails.features,
         texts=tuple((place, list(column)) for place, column in zip(sorted(form.texts), texts, strict=False)),
         answers={version: _columns(classes, values) for version, classes, values in tails.answers},
@@ -149,11 +149,11 @@ def _columns(classes: np.ndarray | None, values: np.ndarray | None) -> AnswerCol
 
 def parts_of(form: Form, rows: Sequence[Any]) -> tuple[Heads, Tails]:
     """What rows of this form hold; they have the columns of `RawRow`."""
-    bodies, width = [row.body for row in rows], _head_width(form)
+    bodies, width = [row[BODY] for row in rows], _head_width(form)
     tails = [body[width:] for body in bodies]
     fixed = _matrix([body[:width] for body in bodies], width)
     short = 0 if form.request == "text" else REQUEST_BYTES
-    keys, rest, read = _matrix([row.key for row in rows], KEY_LENGTH), fixed[:, short:], tails_of(form, tails)
+    keys, rest, read = _matrix([row[KEY] for row in rows], KEY_LENGTH), fixed[:, short:], tails_of(form, tails)
     if form.marks:
         marks = np.tile(np.frombuffer(bytes.fromhex(form.marks), np.uint8), (len(rows), 1))
         served = as_bytes(_served(form, read).astype(">f8"))
@@ -297,4 +297,4 @@ def _served(form: Form, tails: Tails) -> np.ndarray:
 
 def _lines(values: list[Any]) -> list[str]:
     # Not splitlines(): it also cuts at characters, such as U+2028, that JSON does not escape.
-    return _ENCODER.encode_lines(values).decode().split("\n")[:-1]
+    return msgspec.json.Encoder().encode_lines(values).decode().split("\n")[:-1]

@@ -104,15 +104,13 @@ def follow_outcome_in(table: pa.Table) -> set[str]:
 
 
 def outcomes_batch(
-    rows: Sequence[Sequence[Any]], versions: Mapping[int, str], experiments: Mapping[int, str]
+    fields: Sequence[Sequence[Any]], versions: Mapping[int, str], experiments: Mapping[int, str]
 ) -> pa.RecordBatch:
-    """Outcomes as columns, given with the fields of `OutcomeRow` that the log has.
+    """Outcomes as columns, given as the fields of `OutcomeRow` that the log has, a column for each.
 
     `versions` are names by ordinal, `experiments` ids by config revision.
     """
-    seqs, ids, kinds, values, times, ordinals, epochs, counts, randomised, answers, users, seen = zip(
-        *rows, strict=True
-    )
+    seqs, ids, kinds, values, times, ordinals, epochs, counts, randomised, answers, users, seen = fields
     columns: list[Sequence[Any]] = [
         seqs,
         ids,
@@ -134,6 +132,8 @@ def outcomes_batch(
     return pa.record_batch(arrays, schema=OUTCOMES)
 
 
+# The place of the config revision among them.
+EPOCH = 6
 _OUTCOME_FIELDS = (
     *("seq", "prediction_id", "kind", "log.outcome", "time", "log.version_ordinal", "epoch", "counts", "randomised"),
     *("answer", "user", "log.predictions_seen"),

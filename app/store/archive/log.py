@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from app.domain.archive import ArchiveMark
 from app.domain.columns import LoggedLayout
-from app.domain.prediction_id import served_at_bytes
+from app.domain.prediction_id import RAW_LENGTH, served_at_bytes, texts_of_ids
 from app.errors import StoreUnavailable
 from app.services.archive.manifest import FileKind
 from app.services.export.rows import LogRow, Position, RowCount, Selection
@@ -24,14 +24,15 @@ from app.store.engine import Database
 from app.store.event_rows import outcomes_after
 from app.store.forms import StoredRow
 from app.store.kinds import DURABLE, READING, RECORDING
-from app.store.log_rows import LogRows
+from app.store.log_rows import Known, LogRows
 from app.store.logged import LoggedRows, keys_of, set_mark, span_of_numbers
 from app.store.logged import mark as log_mark
 from app.store.statements import SIDE, statements
 from app.store.unpacking import Tails, by_form
 
-# Seqs that are removed in one transaction: others wait for the write lock that long, some milliseconds.
-_SEQS_AT_ONCE = 500
+# Seqs that are removed in one transaction: as many as take up to this long, for which others wait for the write lock.
+_LEAST_AT_ONCE, _MOST_AT_ONCE = 500, 2000
+_LONG_S = 0.01
 _PAGES_AT_ONCE = 200  # of SQLite's file, 4 KiB each
 _SEQS_PER_READ = 10_000
 _INCREMENTAL = 2  # what SQLite calls this kind of auto_vacuum
@@ -61,13 +62,13 @@ class PackedPart(NamedTuple):
 class Part(NamedTuple):
     """Predictions of a part of the log, and the ids of those before which an outcome of theirs was written.
 
-    `known` are their outcomes as fields of `LogRow`, by id; `experiments` are ids by config revision.
+    `known` are their outcomes; `experiments` are ids by config revision.
     """
 
     packed: list[PackedPart]
     others: list[StoredRow]
     follow_outcome: set[str]
-    known: Mapping[str, Mapping[str, Any]]
+    known: Known
     experiments: Mapping[int, str]
     layouts: Mapping[int, LoggedLayout]
 
@@ -88,6 +89,7 @@ class ArchivableLog:
         self._database = database
         self._now_us = now_us
         self._pause = pause
+        self._at_once = _LEAST_AT_ONCE
         self._rows = LogRows(database)
         self._logged = LoggedRows()
 
@@ -130,15 +132,20 @@ class ArchivableLog:
 
     def first_ahead(self, after: int, until: int, predictions: int) -> int | None:
         """The first outcome with a seq of this span whose prediction is in the log behind the seq `predictions`."""
-        for start, end in _parts(after, until):
+        with self._database.begin(READING) as connection:
+            behind = connection.execute(text(statements("archive")["first_behind"]), {"predictions": predictions}).one()
+        # Of packed rows only ids from this one on can be behind: ids sort by the time of serving.
+        least = None if behind.key is None else texts_of_ids(bytes(behind.key).ljust(RAW_LENGTH, b"\0"))[0]
+        for start, end in _parts(after, until) if behind.old or least else ():
             with self._database.begin(READING) as connection:
-                outcomes = connection.execute(
-                    text(statements("archive")["outcomes_of_span"]), {"after": start, "until": end}
-                ).all()
-                ahead = _ahead(connection, [row.prediction_id for row in outcomes], predictions)
-            for row in outcomes:
-                if row.prediction_id in ahead:
-                    return int(row.seq)
+                span = {"after": start, "until": end}
+                outcomes = connection.execute(text(statements("archive")["outcomes_of_span"]), span).all()
+                ids = [prediction_id for _, prediction_id in outcomes]
+                ahead = _old_ahead(connection, ids, predictions) if behind.old else set()
+                ahead |= _packed_ahead(connection, [each for each in ids if least and each >= least], predictions)
+            for seq, prediction_id in outcomes if ahead else ():
+                if prediction_id in ahead:
+                    return int(seq)
         return None
 
     def first_window(self) -> int | None:
@@ -207,25 +214,30 @@ class ArchivableLog:
             (("remove_predictions", "remove_packed"), ends.first_prediction, mark.predictions),
             (("remove_outcomes",), ends.first_outcome, mark.outcomes),
         )
-        for names, first, last in spans:
-            for start in range(first, last + 1, _SEQS_AT_ONCE) if first else ():
+        for names, start, last in spans:
+            while start and start <= last:
                 if not going_on():
                     return False
-                values = {"first": start, "until": min(last, start + _SEQS_AT_ONCE - 1)}
-                self._write(partial(_execute, names=names, values=values))
+                values = {"first": start, "until": min(last, start + self._at_once - 1)}
+                _, took_s = self._write(partial(_execute, names=names, values=values))
+                if took_s > _LONG_S:
+                    self._at_once = max(_LEAST_AT_ONCE, self._at_once // 2)
+                elif took_s < _LONG_S / 2:
+                    self._at_once = min(_MOST_AT_ONCE, self._at_once * 2)
                 progress(values["until"] - start + 1)
+                start = values["until"] + 1
         return self._give_back(mark, going_on)
 
     def _give_back(self, mark: ArchiveMark, going_on: Callable[[], bool]) -> bool:
         """Give room back to the disk, a little at a time: free pages of SQLite's file, or PostgreSQL's empty weeks."""
         drop = partial(drop_empty_week, until_us=mark.newest_us)
         while going_on():
-            if not self._write(drop if self._database.kind.file is None else _vacuum):
+            if not self._write(drop if self._database.kind.file is None else _vacuum)[0]:
                 return True
         return False
 
-    def _write(self, work: Callable[[Connection], int]) -> int:
-        """Do a short write, and then leave the write lock to others for as long as it took."""
+    def _write(self, work: Callable[[Connection], int]) -> tuple[int, float]:
+        """Do a short write, and then leave the write lock to others for as long as it took: its result, and seconds."""
         for _ in range(_TRIES):
             started_s = time.monotonic()
             try:
@@ -235,8 +247,9 @@ class ArchivableLog:
                 failure = error
                 self._pause(0.1)
                 continue
-            self._pause(max(0.002, time.monotonic() - started_s))
-            return done
+            took_s = time.monotonic() - started_s
+            self._pause(max(0.002, took_s))
+            return done, took_s
         raise failure
 
 
@@ -244,18 +257,23 @@ def _execute(connection: Connection, names: Sequence[str], values: Mapping[str, 
     return sum(connection.execute(text(statements("archive")[name]), values).rowcount for name in names)
 
 
-def _ahead(connection: Connection, ids: Sequence[str], predictions: int) -> set[str]:
-    """Those of the predictions that are in the log behind the seq `predictions`."""
-    named = statements("archive", connection.dialect.name)
+def _old_ahead(connection: Connection, ids: Sequence[str], predictions: int) -> set[str]:
+    """Those of the ids that are of unpacked predictions behind the seq `predictions`."""
+    query = text(statements("archive", connection.dialect.name)["ahead"])
     values = {"predictions": predictions, "ids": msgspec.json.encode(ids).decode()}
-    ahead = {row.prediction_id for row in connection.execute(text(named["ahead"]), values)}
+    return {*connection.execute(query, values).scalars()}
+
+
+def _packed_ahead(connection: Connection, ids: Sequence[str], predictions: int) -> set[str]:
+    """Those of the ids that are of packed predictions behind the seq `predictions`."""
+    named = statements("archive", connection.dialect.name)
     keys = keys_of(ids)
     if not keys:
-        return ahead
+        return set()
     given = keys if connection.dialect.name == "postgresql" else b"".join(keys)
     found = connection.execute(text(named["ahead_packed"]), {"predictions": predictions, "keys": given}).scalars()
     packed = {bytes(key) for key in found}
-    return ahead | {each for each in ids if packed and packed.intersection(keys_of([each]))}
+    return {each for each in ids if packed and packed.intersection(keys_of([each]))}
 
 
 def _parts(after: int, until: int) -> Iterator[tuple[int, int]]:
@@ -267,8 +285,8 @@ def _vacuum(connection: Connection) -> int:
     """Cut free pages off the file, and return how many it was; 0 where there are none, or the file cannot do it."""
     if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar() != _INCREMENTAL:
         return 0
-    free = int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
-    # One page at a time: the driver takes one step of a statement without columns, and that is one page.
-    for _ in range(min(free, _PAGES_AT_ONCE)):
-        connection.exec_driver_sql("PRAGMA incremental_vacuum(1)")
-    return min(free, _PAGES_AT_ONCE)
+    pages = min(_PAGES_AT_ONCE, int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()))
+    # As a script, a transaction of its own: of a single statement without columns the driver takes one step, one page.
+    if pages:
+        connection.connection.dbapi_connection.executescript(f"PRAGMA incremental_vacuum({pages})")  # type: ignore[union-attr]
+    return pages

@@ -7,7 +7,7 @@ ids. So what is read from a file is what the log had, byte by byte.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -24,8 +24,9 @@ from app.services.export.batches import Unmatched, column_of, label
 from app.services.export.rows import RowForm
 from app.services.export.schema import ExportSchema, VersionColumns, type_of
 from app.store.forms import Form, StoredRow
+from app.store.log_rows import Known
 from app.store.packing import TIME_LENGTH, request_bytes
-from app.store.unpacking import Heads, Tails, answers_of, features_of, parts_of, request_ids, tails_of
+from app.store.unpacking import OWN_KEY, SEQ, Heads, Tails, answers_of, features_of, parts_of, request_ids, tails_of
 
 _FORM = msgspec.json.Decoder(Form)
 _OUTCOMES = ("actual", "actual_at_us", "reward", "reward_at_us", "actual_corrected_at_us", "reward_corrected_at_us")
@@ -49,7 +50,7 @@ class PackedRows(NamedTuple):
 def packed_rows(rows: Sequence[Any], form: Form) -> tuple[PackedRows, Tails]:
     """Rows of one form, given with the columns of `RawRow`, and what they hold."""
     heads, tails = parts_of(form, rows)
-    seqs, own_keys = np.array([row.seq for row in rows], np.int64), [row.own_key for row in rows]
+    seqs, own_keys = np.array([row[SEQ] for row in rows], np.int64), [row[OWN_KEY] for row in rows]
     return PackedRows(form, seqs, _times_in(heads.ids), own_keys, heads), tails
 
 
@@ -75,14 +76,14 @@ def batch_of_packed(
     rows: PackedRows,
     tails: Tails,
     schema: ExportSchema,
-    known: Mapping[str, Mapping[str, Any]],
+    known: Known,
     follow_outcome: Collection[str],
     experiment: str | None,
     layout: LoggedLayout | None,
 ) -> pa.RecordBatch | None:
     """The rows with the columns of a file; None where not all they hold has columns of its own in `schema`.
 
-    `known` are outcomes as fields of `LogRow`, by prediction id; `experiment` and `layout` are those of the form.
+    `known` are outcomes of these and other rows; `experiment` and `layout` are those of the form.
     """
     form, number = rows.form, len(rows.seqs)
     answers = _answers(form, tails, schema)
@@ -186,17 +187,8 @@ def _times_in(ids: bytes) -> np.ndarray:
     return bytes_of.view(">i8")[:, 0].astype(np.int64)
 
 
-def _outcomes(
-    ids: Sequence[str], version: str, schema: ExportSchema, known: Mapping[str, Mapping[str, Any]]
-) -> list[Any]:
-    own = [known.get(each) for each in ids] if known else []
-    if not any(own):
-        return [None] * len(_OUTCOMES)
-    empty: Mapping[str, Any] = {}
-    present = {name for each in own if each for name, value in each.items() if value is not None}
-    columns: list[Any] = [
-        [(each or empty).get(name) for each in own] if name in present else None for name in _OUTCOMES
-    ]
+def _outcomes(ids: Sequence[str], version: str, schema: ExportSchema, known: Known) -> list[Any]:
+    columns: list[Any] = [[*map(known[name].get, ids)] if known.get(name) else None for name in _OUTCOMES]
     if columns[0] is not None:
         classes, as_number = schema.classes_of(version), schema.actual_is_number
         columns[0] = [None if value is None else label(value, classes, as_number=as_number) for value in columns[0]]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from app.services.archive.columns import outcomes_batch, predictions_batch
+from app.services.archive.columns import EPOCH, outcomes_batch, predictions_batch
 from app.services.archive.manifest import ARCHIVE_SCHEMA, ArchivedFile, FileKind, file_name
 from app.services.archive.plan import Span
 from app.services.export.batches import batch_of
@@ -25,7 +25,7 @@ from app.store.archive.log import ArchivableLog, PackedPart, Part
 from app.store.archive.packed import batch_of_packed, text_of
 from app.store.archive.places import sum_of
 from app.store.event_rows import prediction_of
-from app.store.unpacking import unpacked
+from app.store.unpacking import FORM, unpacked
 
 _ROWS_PER_READ = 10_000
 # Small enough that a replay keeps several in memory; fewer rows where there are many columns.
@@ -175,16 +175,17 @@ class SpanWriter:
         for each in odd:
             form, tails = text_of(each.rows.form), each.rows.heads.tails
             packed |= {seq: (form, tail) for seq, tail in zip(each.rows.seqs.tolist(), tails, strict=True)}
-            rows += unpacked(each.raw, {each.raw[0].form: each.rows.form})
+            rows += unpacked(each.raw, {each.raw[0][FORM]: each.rows.form})
         export = batch_of(self._log.exported(rows, end), schema)
         return predictions_batch(export, [prediction_of(row) for row in rows], part.follow_outcome, packed)
 
     def _outcomes(self, after: int, until: int, folder: Path, files: Files) -> bytes:
         rows = self._log.outcomes(after, until)
-        if rows:
-            experiments = self._log.experiments_of({row.epoch for row in rows})
-            _by_day("outcomes", [outcomes_batch(rows, self._versions, experiments)], folder, files)
-        return digest_of_outcomes([*zip(*rows, strict=True)])
+        columns = [*zip(*rows, strict=True)]
+        if columns:
+            experiments = self._log.experiments_of(set(columns[EPOCH]))
+            _by_day("outcomes", [outcomes_batch(columns, self._versions, experiments)], folder, files)
+        return digest_of_outcomes(columns)
 
 
 def _by_day(kind: FileKind, batches: Sequence[pa.RecordBatch], folder: Path, files: Files) -> None:

@@ -30,6 +30,12 @@ SELECT min(seq) FROM feedback WHERE seq > :after AND seq <= :until AND received_
 -- name: outcomes_of_span
 SELECT seq, prediction_id FROM feedback WHERE seq > :after AND seq <= :until ORDER BY seq
 
+-- name: first_behind
+SELECT
+    EXISTS (SELECT 1 FROM predictions WHERE seq > :predictions) AS old,
+    -- The plus keeps the database from any other index than that of the ids, of which the first ones are looked at.
+    (SELECT id FROM log WHERE +seq > :predictions ORDER BY id LIMIT 1) AS key
+
 -- name: ahead
 SELECT prediction_id FROM predictions WHERE seq > :predictions AND prediction_id IN (SELECT $texts(:ids))
 
