@@ -4,6 +4,7 @@
 
 HEALTHY_SECONDS=180
 CATCH_UP_SECONDS=30 # how long the report waits for the monitor
+GONE_SECONDS=30     # how long the edge may be away before the stack counts as stopped
 
 STACK_STARTED=no # whether this run started the stack, and so has to stop it
 
@@ -151,15 +152,17 @@ show_next() {
   say "  $command report                      the result so far; look as often as you like"
 }
 
-# Stays until a signal, or until somebody else stops the stack.
+# Stays until a signal, or until somebody else has stopped the stack. A container that restarts is back before that.
 stay_with_stack() {
+  local seen="$SECONDS"
   say ""
   say "Ctrl-C stops everything."
-  while stack_runs; do
+  while [ $((SECONDS - seen)) -lt "$GONE_SECONDS" ]; do
+    if stack_runs; then seen="$SECONDS"; fi
     sleep 2 &
     wait "$!" || true # unlike sleep itself, wait lets a signal in at once
   done
-  fail "the stack was stopped elsewhere, or its edge ended: docker compose -p $COMPOSE_PROJECT_NAME ps -a"
+  fail "the edge has not run for $GONE_SECONDS s: it ended, or the stack was stopped elsewhere"
 }
 
 # Removes what this run started; the volumes, and so all that the service knows, stay.

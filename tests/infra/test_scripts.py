@@ -62,3 +62,27 @@ def test_the_installer_refuses_an_unknown_option() -> None:
     result = run("./install.sh", "--nonsense")
     assert result.returncode == 2
     assert "unknown option: --nonsense" in result.stderr
+
+
+@pytest.mark.parametrize(("away", "stays"), [("0 0 1 1 0 0", True), ("0 1 1 1 1 1 1 1 1", False)])
+def test_the_demo_outlives_a_container_that_restarts_and_no_other(tmp_path: Path, away: str, stays: bool) -> None:
+    """`away`: whether the edge is away (1) each time it is looked at, with a second between and five of patience."""
+    script = f"""
+    say() {{ :; }}
+    fail() {{ echo "$*"; exit 1; }}
+    sleep() {{ :; }}
+    . {ROOT}/scripts/docker_demo.sh
+    GONE_SECONDS=5
+    looks=({away} end)
+    stack_runs() {{
+      state="${{looks[0]}}"
+      looks=("${{looks[@]:1}}")
+      [ "$state" != end ] || {{ echo stays; exit 0; }}
+      [ "$state" = 0 ]
+    }}
+    wait() {{ SECONDS=$((SECONDS + 1)); }}
+    stay_with_stack
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20)
+    expected = "stays" if stays else "the edge has not run for 5 s: it ended, or the stack was stopped elsewhere"
+    assert done.stdout.strip() == expected
