@@ -69,6 +69,8 @@ class RowBlock(msgspec.Struct, frozen=True):
     @property
     def own_keys(self) -> Sequence[str | None]:
         """The caller's key of each row."""
+        if not any(exposure.keys for exposure in self.exposures):
+            return [None] * len(self)
         return [key for exposure in self.exposures for key in exposure.keys or [None] * len(exposure)]
 
     def rows(self) -> list[LoggedPrediction]:

@@ -28,7 +28,6 @@ from app.store.packing import (
     USER,
     USER_END,
     Bytes,
-    PackedRow,
     as_bytes,
     as_float32,
     kind_of_request,
@@ -38,10 +37,23 @@ from app.store.packing import (
 )
 
 _MOST_VERSIONS = 60  # a bit each in an int64
-_TIME_END = 2 ** (8 * TIME_LENGTH)
-# What rows of one form share: the exposure's, the marks of their ids (None: each has its own), the kind of their
-# requests' ids, which versions answered, and which failed.
-_Shared: TypeAlias = tuple[Any, int | None, str, int, tuple[str, ...]]
+_TIME_END, _MARKS_END = 2 ** (8 * TIME_LENGTH), 2**64
+# What rows of one form share: the exposure's and the kind of their requests' ids, the marks of their ids (None: each
+# has its own), which versions answered, and which failed.
+_Shared: TypeAlias = tuple[tuple[Any, ...], int | None, int, tuple[str, ...]]
+
+
+class PackedRows(NamedTuple):
+    """Rows of one form to write: their places in the block, ascending, and by row columns of `log` (arrays of objects).
+
+    No object is made for a row: in large batches, these would cost more than the packing.
+    """
+
+    form: Form
+    places: np.ndarray
+    keys: np.ndarray
+    request_keys: np.ndarray
+    bodies: np.ndarray
 
 
 class _Answers(NamedTuple):
@@ -66,10 +78,11 @@ class _Columns(NamedTuple):
     digits: int
     columns: int
     answers: Mapping[str, _Answers]
+    found_by: np.ndarray
 
 
-def packed_block(block: RowBlock) -> list[PackedRow] | None:
-    """The rows of the block; None where one of them cannot be packed as a row of numbers."""
+def packed_block(block: RowBlock) -> list[PackedRows] | None:
+    """The rows of the block by form; None where one of them cannot be packed as a row of numbers."""
     exposures = block.exposures
     raw = raw_ids([each for exposure in exposures for each in exposure.prediction_ids])
     answers = {version: _answers(parts, len(block)) for version, parts in block.answers.items()}
@@ -100,9 +113,9 @@ def packed_block(block: RowBlock) -> list[PackedRow] | None:
         digits,
         block.features.shape[1],
         known,
+        np.array(_request_keys(exposures, kinds, requests, times), np.object_)[of],
     )
-    found_by = _request_keys(exposures, kinds, requests, times)
-    return [*_packed(block, columns, _groups(block, columns, kinds, of), of.tolist(), found_by)]
+    return [*_packed(block, columns, _groups(block, columns, kinds, of), of)]
 
 
 def _are_within(numbers: Sequence[int], end: int) -> bool:
@@ -196,32 +209,51 @@ def _request_keys(
     ]
 
 
-def _groups(block: RowBlock, columns: _Columns, kinds: Sequence[str], of: np.ndarray) -> dict[_Shared, list[int]]:
+def _groups(block: RowBlock, columns: _Columns, kinds: Sequence[str], of: np.ndarray) -> dict[_Shared, np.ndarray]:
     """The places of the rows of each form."""
+    numbers: dict[tuple[Any, ...], int] = {}
     shared = [
-        (
-            each.version,
-            each.chosen,
-            each.assignment,
-            each.epoch,
-            each.propensity,
-            each.counts,
-            each.synthetic,
-            each.user_hash != 0,
+        numbers.setdefault(
+            (
+                each.version,
+                each.chosen,
+                each.assignment,
+                each.epoch,
+                each.propensity,
+                each.counts,
+                each.synthetic,
+                each.user_hash != 0,
+                kind,
+            ),
+            len(numbers),
         )
-        for each in block.exposures
+        for each, kind in zip(block.exposures, kinds, strict=True)
     ]
-    marks: list[int | None] = np.ascontiguousarray(columns.ids[:, MARKS]).view(">u8")[:, 0].tolist()
-    for place in np.flatnonzero(~_are_plain(block, columns, of)).tolist():
-        marks[place] = None
+    marks = np.ascontiguousarray(columns.ids[:, MARKS]).view(">i8")[:, 0].astype(np.int64)
+    plain = _are_plain(block, columns, of)
     answered = np.zeros(len(block), np.int64)
     for number, each in enumerate(columns.answers.values()):
         answered += each.given.astype(np.int64) << number
-    groups: dict[_Shared, list[int]] = {}
-    for place, (exposure, mark, who) in enumerate(zip(of.tolist(), marks, answered.tolist(), strict=True)):
-        failed = tuple(block.failed.get(place, ())) if block.failed else ()
-        groups.setdefault((shared[exposure], mark, kinds[exposure], who, failed), []).append(place)
+    failures: dict[tuple[str, ...], int] = {(): 0}
+    failed = np.zeros(len(block), np.int64)
+    for place, versions in block.failed.items():
+        failed[place] = failures.setdefault(tuple(versions), len(failures))
+    facts = np.stack([np.array(shared)[of], np.where(plain, marks, 0), plain, answered, failed], axis=1)
+    exposures, failing = [*numbers], [*failures]
+    groups = {}
+    for places in _alike(facts):
+        number, mark, is_plain, who, which = facts[places[0]].tolist()
+        groups[exposures[number], mark % _MARKS_END if is_plain else None, who, failing[which]] = places
     return groups
+
+
+def _alike(facts: np.ndarray) -> Iterator[np.ndarray]:
+    """The places of equal rows. A pass for each kind: there are few, and a step of Python for each row costs more."""
+    left = np.arange(len(facts))
+    while len(left):
+        same = (facts[left] == facts[left[0]]).all(axis=1)
+        yield left[same]
+        left = left[~same]
 
 
 def _are_plain(block: RowBlock, columns: _Columns, of: np.ndarray) -> np.ndarray:
@@ -236,36 +268,36 @@ def _are_plain(block: RowBlock, columns: _Columns, of: np.ndarray) -> np.ndarray
 
 
 def _packed(
-    block: RowBlock,
-    columns: _Columns,
-    groups: Mapping[_Shared, Sequence[int]],
-    of: Sequence[int],
-    found_by: Sequence[int | None],
-) -> Iterator[PackedRow]:
-    keys = columns.ids[:, KEY].tobytes()
-    width = KEY.stop
+    block: RowBlock, columns: _Columns, groups: Mapping[_Shared, np.ndarray], of: np.ndarray
+) -> Iterator[PackedRows]:
     for shared, places in groups.items():
-        own, marks, request, who, _ = shared
-        version, has_user = own[0], own[-1]
+        own, marks, who, _ = shared
+        version, has_user, request = own[0], own[-2], own[-1]
         given = [name for number, name in enumerate(columns.answers) if who >> number & 1 and name != version]
         answers = {name: columns.answers[name] for name in (version, *given)}
         parts = [columns.requests] if request != "text" else []
         parts.append(columns.ids[:, REST if marks is None else TAG])
         parts += [columns.users, columns.latencies] if has_user else [columns.latencies]
         parts += [columns.features, *(each.body for each in answers.values())]
-        bodies = np.concatenate([part[places] for part in parts], axis=1)
-        size, whole = bodies.shape[1], bodies.tobytes()
+        bodies = _as_objects(np.concatenate([part[places] for part in parts], axis=1))
+        if request == "text":
+            ids = [block.exposures[at].request_id for at in of[places].tolist()]
+            bodies += np.array([msgspec.json.encode([each]) for each in ids], np.object_)
         form = _form(block.exposures[of[places[0]]], shared, columns, answers)
-        for number, place in enumerate(places):
-            body = whole[number * size : (number + 1) * size]
-            if request == "text":
-                body += msgspec.json.encode([block.exposures[of[place]].request_id])
-            yield PackedRow(place, form, keys[place * width : (place + 1) * width], found_by[of[place]], body)
+        keys = _as_objects(columns.ids[places, KEY])
+        yield PackedRows(form, places, keys, columns.found_by[places], bodies)
+
+
+def _as_objects(rows: Bytes) -> np.ndarray:
+    """The bytes of each row as one object."""
+    whole = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0]
+    found: np.ndarray = whole.astype(np.object_)
+    return found
 
 
 def _form(first: Exposure, shared: _Shared, columns: _Columns, answers: Mapping[str, _Answers]) -> Form:
-    own, marks, request, _, failed = shared
-    version, chosen, assignment, epoch, propensity, counts, synthetic, has_user = own
+    own, marks, _, failed = shared
+    version, chosen, assignment, epoch, propensity, counts, synthetic, has_user, request = own
     layout = first.layout.logged_for(first.version)
     return Form(
         version,

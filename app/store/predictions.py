@@ -10,19 +10,20 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec.structs import astuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
-from app.domain.logged_rows import LoggedBatch, LoggedPrediction
+from app.domain.logged_rows import LoggedBatch, LoggedPrediction, RowBlock
 from app.store.engine import Database
 from app.store.forms import Form, FormWrites, KnownForm, StoredRow
 from app.store.kinds import RECORDING
 from app.store.layouts import LayoutWrites
 from app.store.logged import LoggedRows
 from app.store.packing import PackedRow, Packer
-from app.store.packing_blocks import packed_block
+from app.store.packing_blocks import PackedRows, packed_block
 from app.store.postgres.weeks import Weeks
 from app.store.statements import statements
 from app.store.unpacking import RawRow, unpacked
@@ -32,6 +33,7 @@ _LAYOUT = _COLUMNS.index("layout")
 # The columns of a row in the order of `StoredRow`, behind its seq.
 _STORED = [_COLUMNS.index(name) for name in StoredRow._fields[1:]]
 _SEQ = itemgetter(0)
+_Block = tuple[RowBlock, list[PackedRows]]
 _PACKED_COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
 # Rows × columns (18, and 7 of a packed row) stay below 999 bound values, the lowest limit of any SQLite build
 # (SQLITE_MAX_VARIABLE_NUMBER before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
@@ -77,10 +79,10 @@ class PredictionLog:
         with self._database.begin(RECORDING) as connection:
             layouts = self._layouts.put(connection, _layouts(rows))
             ends = _ends(connection)
-            packed = self._packed.columns(connection, rows, ends) if isinstance(rows, LoggedBatch) else None
+            packed = self._packed.blocks(connection, rows, ends) if isinstance(rows, LoggedBatch) else None
             if packed is not None:
-                _reserve(connection, ends.last + len(packed))
-                forms = self._packed.append_columns(connection, packed)
+                _reserve(connection, ends.last + len(rows))
+                forms = self._packed.append_blocks(connection, packed, ends.last + 1)
             elif ends.packed:
                 numbered = enumerate(_values(rows), start=ends.last + 1)
                 stored = [StoredRow(seq, *[values[at] for at in _STORED]) for seq, values in numbered]
@@ -110,7 +112,7 @@ class PackedWrites:
             known = _known_old(connection, [row.prediction_id for row in rows])
             rows = [row for row in rows if row.prediction_id not in known]
         packed = self._packer.packed(rows)
-        forms = self.append_columns(connection, _numbered(rows, packed))
+        forms = self._append_rows(connection, _numbered(rows, packed))
         if len(packed) < len(rows):
             places = {row.place for row in packed}
             self._append_old(connection, [row for place, row in enumerate(rows) if place not in places])
@@ -124,7 +126,7 @@ class PackedWrites:
         packed = [row for row in self._packer.packed(rows) if _comes_back(rows[row.place], row)]
         known = {row.prediction_id for row in self._rows.packed_of_ids(connection, [row.prediction_id for row in rows])}
         packed = [row for row in packed if rows[row.place].prediction_id not in known]
-        forms = self.append_columns(connection, _numbered(rows, packed))
+        forms = self._append_rows(connection, _numbered(rows, packed))
         gone = {row.place for row in packed}
         seqs = msgspec.json.encode(
             [row.seq for place, row in enumerate(rows) if place in gone or row.prediction_id in known]
@@ -132,32 +134,52 @@ class PackedWrites:
         connection.execute(text(statements("logged", connection.dialect.name)["remove_old"]), {"seqs": seqs})
         return forms
 
-    def columns(self, connection: Connection, batch: LoggedBatch, ends: _Ends) -> list[_Numbered] | None:
-        """The rows of the batch, packed and numbered; None where they are to be written one by one, as rows."""
+    def blocks(self, connection: Connection, batch: LoggedBatch, ends: _Ends) -> list[_Block] | None:
+        """The blocks of the batch, packed; None where its rows are to be written one by one."""
         if not ends.packed or (ends.old and _known_old(connection, batch.prediction_ids)):
             return None
-        found: list[_Numbered] = []
+        found: list[_Block] = []
         for block in batch.blocks:
             packed = packed_block(block)
             if packed is None:
                 return None
-            first = ends.last + 1 + len(found)
-            keys = block.own_keys
-            found += [_Numbered(first + row.place, keys[row.place], row) for row in packed]
+            found.append((block, packed))
         return found
 
-    def append_columns(self, connection: Connection, rows: Sequence[_Numbered]) -> Mapping[Form, KnownForm]:
+    def append_blocks(self, connection: Connection, blocks: Sequence[_Block], first: int) -> Mapping[Form, KnownForm]:
+        """Add packed blocks under numbers from `first` on; returns their forms, for `committed`."""
+        forms = self._forms.put(connection, {rows.form for _, packed in blocks for rows in packed})
+        cells = np.empty((sum(len(block) for block, _ in blocks), len(_PACKED_COLUMNS)), np.object_)
+        cells[:, 0] = np.arange(first, first + len(cells))
+        start = 0
+        for block, packed in blocks:
+            own = cells[start : start + len(block)]
+            start += len(block)
+            own[:, 5] = block.own_keys
+            for rows in packed:
+                known = forms[rows.form]
+                own[rows.places, 1], own[rows.places, 4] = rows.keys, rows.request_keys
+                own[rows.places, 2], own[rows.places, 3] = known.version, known.id
+                own[rows.places, 6] = rows.bodies
+        self._append(connection, cells)
+        return forms
+
+    def _append_rows(self, connection: Connection, rows: Sequence[_Numbered]) -> Mapping[Form, KnownForm]:
         """Add packed rows; returns their forms, for `committed`."""
         forms = self._forms.put(connection, {each.row.form for each in rows})
-        if connection.dialect.name == "postgresql":
-            self._weeks.ensure(connection, (each.row.key for each in rows))
         # In the order of their numbers: pages of an index that grows at its end are filled up.
         values = [
             (seq, row.key, forms[row.form].version, forms[row.form].id, row.request_key, own_key, row.body)
             for seq, own_key, row in sorted(rows, key=_SEQ)
         ]
-        _APPEND_PACKED[connection.dialect.name](connection, values)
+        if values:
+            self._append(connection, np.array(values, np.object_))
         return forms
+
+    def _append(self, connection: Connection, cells: np.ndarray) -> None:
+        if connection.dialect.name == "postgresql":
+            self._weeks.ensure(connection, cells[:, 1].tolist())
+        _APPEND_PACKED[connection.dialect.name](connection, cells)
 
     def committed(self, forms: Mapping[Form, KnownForm]) -> None:
         """Note that the transaction in which `append` or `take_over` gave these was committed."""
@@ -220,11 +242,11 @@ def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(_values(some))))
 
 
-def _append_packed_values(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    for start in range(0, len(rows), _PACKED_PER_STATEMENT):
-        some = rows[start : start + _PACKED_PER_STATEMENT]
-        statement = _insert("logged", "append_packed", len(some[0]), "id", len(some))
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(some)))
+def _append_packed_values(connection: Connection, cells: np.ndarray) -> None:
+    for start in range(0, len(cells), _PACKED_PER_STATEMENT):
+        some = cells[start : start + _PACKED_PER_STATEMENT]
+        statement = _insert("logged", "append_packed", len(_PACKED_COLUMNS), "id", len(some))
+        connection.exec_driver_sql(statement, tuple(some.ravel().tolist()))
 
 
 @cache
@@ -244,11 +266,10 @@ def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
         connection.execute(text(statements("predictions")["append_arrays"]), arrays)
 
 
-def _append_packed_arrays(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        arrays = dict(zip(_PACKED_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-        with _own_errors():
-            connection.execute(text(statements("logged")["append_packed_arrays"]), arrays)
+def _append_packed_arrays(connection: Connection, cells: np.ndarray) -> None:
+    arrays = dict(zip(_PACKED_COLUMNS, cells.T.tolist(), strict=True))
+    with _own_errors():
+        connection.execute(text(statements("logged")["append_packed_arrays"]), arrays)
 
 
 @contextmanager
@@ -263,7 +284,8 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] 
     "sqlite": _append_values,
     "postgresql": _append_arrays,
 }
-_APPEND_PACKED: Mapping[str, Callable[[Connection, Sequence[tuple[Any, ...]]], None]] = {
+# With an array of objects, shape (rows, columns of `_PACKED_COLUMNS`).
+_APPEND_PACKED: Mapping[str, Callable[[Connection, np.ndarray], None]] = {
     "sqlite": _append_packed_values,
     "postgresql": _append_packed_arrays,
 }

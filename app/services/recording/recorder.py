@@ -16,6 +16,8 @@ from app.services.recording.batch import ROWS_PER_TICK, BatchProcessor, Recorder
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.001
 _INTERVAL_S = 0.01
+# While at least so many rows come in an interval, a batch gathers for up to so many intervals.
+_MANY_ROWS, _MOST_INTERVALS = 16, 4
 
 
 class Progress(Protocol):
@@ -167,10 +169,15 @@ class Recorder:
                 settled = numbers[1] = self._processor.settled
 
     def _rest(self) -> None:
-        """Wait a moment for a batch to gather: a tick costs as much as many rows."""
-        if self._record_queue.waiting < ROWS_PER_TICK and not (self._stop_by_s and self._record_queue):
-            self._wake.wait(_INTERVAL_S)
-            self._wake.clear()
+        """Wait a moment for a batch to gather, longer while many rows come: a tick costs as much as many rows."""
+        for _ in range(_MOST_INTERVALS):
+            if self._record_queue.waiting >= ROWS_PER_TICK or (self._stop_by_s and self._record_queue):
+                return
+            if self._wake.wait(_INTERVAL_S):
+                self._wake.clear()
+                return
+            if self._record_queue.waiting < _MANY_ROWS:
+                return
 
     def _finished(self) -> bool:
         if self._stop_by_s is None:

@@ -99,8 +99,9 @@ def taken_back(block):
     """The rows of the block after packing and unpacking, by place."""
     ids: dict[Form, int] = {}
     raw = [
-        RawRow(each.place, each.key, ids.setdefault(each.form, len(ids)), block.own_keys[each.place], each.body)
-        for each in packed_block(block)
+        RawRow(place, key, ids.setdefault(rows.form, len(ids)), block.own_keys[place], body)
+        for rows in packed_block(block)
+        for place, key, body in zip(rows.places.tolist(), rows.keys, rows.bodies, strict=True)
     ]
     forms = {number: msgspec.json.decode(msgspec.json.encode(form), type=Form) for form, number in ids.items()}
     return sorted(unpacked(raw, forms))
