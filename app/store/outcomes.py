@@ -21,7 +21,7 @@ from app.domain.erasure import Tombstones
 from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable, BakeoffError, Contradiction, StoreUnavailable, UnknownPrediction
 from app.files import lock_if_possible
-from app.services.recording.feedback import Receipt
+from app.services.recording.feedback import MayBeArchived, Receipt
 from app.store.archive.marks import last_mark
 from app.store.archive.source import ArchivedLog
 from app.store.corrections import Correction, append_corrections, canonical, number_of
@@ -31,7 +31,7 @@ from app.store.kinds import DURABLE
 from app.store.statements import statements
 
 _LOG = logging.getLogger(__name__)
-_UNREAD_US = 10_000_000
+_UNREAD_US, _SLOW_US = 10_000_000, 1_000_000
 _UNREAD = "the outcome of a prediction this old may be archived, and the archive cannot be read now: send it again"
 _Known = dict[tuple[str, str], str]
 
@@ -72,32 +72,36 @@ class FeedbackLog:
         self._archive = archive or ArchivedLog()
         self._now_us = now_us
         self._unread_until_us = 0
+        self._reading_since_us: int | None = None
         # SQLite's own wait sleeps ever longer between its tries, so that beside a busy writer another one misses most
         # of its chances; the kernel wakes whoever waits for a file's lock.
         self._lock_file = None if database.kind.is_fair else lock_file
 
-    def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
+    def commit(self, submissions: Sequence[Sequence[Outcome]], *, archive: bool = True) -> list[Receipt | BakeoffError]:
         """For each submission its receipt, or the error for which none of it was accepted; durable on return.
 
         That is `Contradiction`, `UnknownPrediction` for a prediction that was erased, or `StoreUnavailable` where
-        outcomes of that age are archived and cannot be read.
+        outcomes of that age are archived and cannot be read; `MayBeArchived` without `archive`, where it is not read.
 
         Raises `StoreUnavailable` where the store cannot be written: then nothing was accepted.
         """
-        results: list[Receipt | BakeoffError] = [
-            StoreUnavailable(_UNREAD, retry_after_s=_UNREAD_US // 1_000_000) for _ in submissions
-        ]
+        unread = StoreUnavailable(_UNREAD, retry_after_s=_UNREAD_US // 1_000_000)
+        if not archive and not self._is_away():
+            unread = MayBeArchived(_UNREAD)
+        results: list[Receipt | BakeoffError] = [unread for _ in submissions]
         left = [*range(len(submissions))]
         while left:
             try:
-                for index, result in zip(left, self._commit([submissions[index] for index in left]), strict=True):
+                for index, result in zip(
+                    left, self._commit([submissions[index] for index in left], archive), strict=True
+                ):
                     results[index] = result
                 break
             except _Unread as unread:
                 left = [index for index in left if not _as_old_as(unread.mark, [submissions[index]])]
         return results
 
-    def _commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
+    def _commit(self, submissions: Sequence[Sequence[Outcome]], archive: bool) -> list[Receipt | BakeoffError]:
         """As `commit`; raises `_Unread` where the archive is needed and cannot be read: then nothing was accepted."""
         archived: _Known = {}
         looked_up = 0
@@ -111,6 +115,8 @@ class FeedbackLog:
                 if not old:
                     return self._settled(connection, submissions, archived)
             assert mark is not None
+            if not archive:
+                raise _Unread(mark)
             # Without the write lock: reading an archive takes longer than others may wait.
             archived, looked_up = self._archived(mark, old), mark.number
 
@@ -130,17 +136,25 @@ class FeedbackLog:
                 append_corrections(connection, new.corrections, at_us, seen)
         return results
 
+    def _is_away(self) -> bool:
+        """Whether the archive cannot be read, or has not answered for a second: nobody else waits for it then."""
+        now_us, since_us = self._now_us(), self._reading_since_us
+        return now_us < self._unread_until_us or (since_us is not None and now_us - since_us > _SLOW_US)
+
     def _archived(self, mark: ArchiveMark, ids: Collection[str]) -> _Known:
         """The archived outcomes of these predictions, as they were received."""
         # A place that does not answer is not asked for each label: the others wait for that.
         if self._now_us() < self._unread_until_us:
             raise _Unread(mark)
+        self._reading_since_us = self._now_us()
         try:
             rows = self._archive.outcomes_of(mark, ids)
         except ArchiveUnavailable as error:
             self._unread_until_us = self._now_us() + _UNREAD_US
             _LOG.error("archive_unreadable", extra={"event_fields": {"reason": error.message}})
             raise _Unread(mark) from error
+        finally:
+            self._reading_since_us = None
         return {(row.prediction_id, row.kind): row.outcome for row in rows}
 
 

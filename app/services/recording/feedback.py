@@ -6,11 +6,10 @@ requests share commits: while one commit runs, further requests gather, and the 
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,76 +18,10 @@ from app.domain.contract import FeatureContract
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import Signer
 from app.errors import BakeoffError, Contradiction, InvalidRequest, StoreUnavailable, Unavailable, UnknownPrediction
-from app.services.boundaries import attempt
 from app.services.ports import KeyLookup, LoadedVersion, RetiredVersion
+from app.services.recording.group_commit import GroupCommit
 from app.services.recording.outcome_items import NOT_CORRECTING, Correcting, OutcomeItem, item_of, on_the_way
 from app.services.serving.live_models import LiveModels
-
-Work = TypeVar("Work")
-Result = TypeVar("Result")
-
-
-class _Ticket(Generic[Work, Result]):
-    """One caller's work and, once committed, its result or the error that the commit raised."""
-
-    __slots__ = ("done", "error", "result", "work")
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.result: Result | None = None
-        self.error: Exception | None = None
-        self.done = False
-
-
-class GroupCommit(Generic[Work, Result]):
-    """Calls `commit` with the work of all waiting callers; has no thread of its own, so it may cross a fork.
-
-    A caller waits at most `wait_s` seconds for the commit before its own.
-    """
-
-    def __init__(self, commit: Callable[[Sequence[Work]], list[Result]], wait_s: float) -> None:
-        self._commit = commit
-        self._wait_s = wait_s
-        self._committing = threading.Lock()
-        self._gathering = threading.Lock()
-        self._waiting: list[_Ticket[Work, Result]] = []
-
-    def submit(self, work: Work) -> Result:
-        """The result for `work`, once committed. Raises what `commit` raised, or `StoreUnavailable` after `wait_s`."""
-        ticket: _Ticket[Work, Result] = _Ticket(work)
-        with self._gathering:
-            self._waiting.append(ticket)
-        # Whoever gets the lock commits for all who wait: one fsync for many requests.
-        if not self._committing.acquire(timeout=self._wait_s):
-            self._withdraw(ticket)
-            raise StoreUnavailable(
-                "the store is too slow at the moment: nothing of this request is acknowledged, so send it again"
-            )
-        try:
-            if not ticket.done:  # the commit before may have taken this ticket along
-                self._commit_waiting()
-        finally:
-            self._committing.release()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result  # type: ignore[return-value]
-
-    def _commit_waiting(self) -> None:
-        with self._gathering:
-            tickets, self._waiting = self._waiting, []
-        results = attempt(self._commit, [ticket.work for ticket in tickets])
-        if isinstance(results, Exception):  # each caller raises it in its own thread
-            for ticket in tickets:
-                ticket.error, ticket.done = results, True
-            return
-        for ticket, result in zip(tickets, results, strict=True):
-            ticket.result, ticket.done = result, True
-
-    def _withdraw(self, ticket: _Ticket[Work, Result]) -> None:
-        with self._gathering:
-            if ticket in self._waiting:  # otherwise the commit that runs has it, and nobody can stop that
-                self._waiting.remove(ticket)
-
 
 ItemStatus = Literal["accepted", "duplicate", "unknown", "contradicts", "invalid", "unavailable"]
 
@@ -123,19 +56,29 @@ class Receipt(msgspec.Struct, frozen=True):
     items: tuple[ItemReceipt, ...] | UnsetType = UNSET
 
 
+class MayBeArchived(StoreUnavailable):
+    """Nothing was accepted: whether an outcome is known only the archive tells, and it was not to be read."""
+
+
 class OutcomeLog(Protocol):
     """The store's side of feedback.
 
     `commit` makes several submissions durable in one transaction. For each it returns the receipt, or the
     `Contradiction` because of which none of its outcomes was accepted, or `StoreUnavailable` where what is known of
-    its predictions cannot be read. Raises `StoreUnavailable`: then nothing was accepted.
+    its predictions cannot be read; `MayBeArchived` without `archive`, if that has to be read, which may take seconds.
+    Raises `StoreUnavailable`: then nothing was accepted.
     """
 
-    def commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]: ...
+    def commit(
+        self, submissions: Sequence[Sequence[Outcome]], *, archive: bool = True
+    ) -> list[Receipt | BakeoffError]: ...
 
 
 # Predictions that were answered before are in the log within some milliseconds, unless the recorder is far behind.
 _ON_THE_WAY_S = 1.0
+# While one call reads the archive others wait this long for their turn, each with a thread that answers nobody else.
+_ARCHIVE_S = 0.5
+_Commits: TypeAlias = GroupCommit[Sequence[Sequence[Outcome]], list[Receipt | BakeoffError]]
 _Read = tuple[str, list[Outcome]]
 
 
@@ -160,9 +103,9 @@ class Feedback:
         self._signer = signer
         self._keys = keys
         self._settle = settle
-        self._commits: GroupCommit[Sequence[Sequence[Outcome]], list[Receipt | BakeoffError]] = GroupCommit(
-            lambda calls: _committed(log, calls), wait_s
-        )
+        self._commits: _Commits = GroupCommit(lambda calls: _committed(log, calls, archive=False), wait_s)
+        # By themselves, so that no fresh outcome waits for the archive.
+        self._old: _Commits = GroupCommit(lambda calls: _committed(log, calls, archive=True), _ARCHIVE_S)
 
     def accept(
         self, items: Sequence[Any], *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING
@@ -181,7 +124,7 @@ class Feedback:
             ids.append(found[0])
             outcomes += [msgspec.structs.replace(outcome, item=index) for outcome in found[1]]
         # Returns after the fsync: an acknowledged label that is lost or counted twice spoils an experiment (ADR 9).
-        [result] = self._commits.submit([outcomes])
+        [result] = self._commit([outcomes])
         if isinstance(result, BakeoffError):
             raise result
         if not any("id" in item for item in items):
@@ -198,7 +141,7 @@ class Feedback:
         """
         read = self._read(items, from_file, correcting)
         known = [found for found in read if not isinstance(found, BakeoffError)]
-        results = iter(self._commits.submit([outcomes for _, outcomes in known]) if known else ())
+        results = iter(self._commit([outcomes for _, outcomes in known]) if known else ())
         accepted = duplicates = corrected = 0
         receipts = []
         for found in read:
@@ -223,6 +166,18 @@ class Feedback:
             unavailable=count["unavailable"] or UNSET,
             items=tuple(receipts),
         )
+
+    def _commit(self, submissions: Sequence[Sequence[Outcome]]) -> list[Receipt | BakeoffError]:
+        results = self._commits.submit(submissions)
+        old = [index for index, result in enumerate(results) if isinstance(result, MayBeArchived)]
+        if old:
+            try:
+                settled = self._old.submit([submissions[index] for index in old])
+            except StoreUnavailable as error:
+                settled = [error for _ in old]  # and not for all: the others are accepted by now
+            for index, result in zip(old, settled, strict=True):
+                results[index] = result
+        return results
 
     def _read(self, items: Sequence[Any], from_file: bool, correcting: Correcting) -> list[_Read | BakeoffError]:
         """For each item its prediction and outcomes, or what is wrong with it."""
@@ -283,9 +238,11 @@ class Feedback:
         return loaded_models.versions[loaded_models.reference].contract
 
 
-def _committed(log: OutcomeLog, calls: Sequence[Sequence[Sequence[Outcome]]]) -> list[list[Receipt | BakeoffError]]:
+def _committed(
+    log: OutcomeLog, calls: Sequence[Sequence[Sequence[Outcome]]], *, archive: bool
+) -> list[list[Receipt | BakeoffError]]:
     """The results of each call's submissions, all of them in one transaction."""
-    results = iter(log.commit([submission for call in calls for submission in call]))
+    results = iter(log.commit([submission for call in calls for submission in call], archive=archive))
     return [list(islice(results, len(call))) for call in calls]
 
 

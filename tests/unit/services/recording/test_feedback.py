@@ -9,7 +9,8 @@ from app.domain.experiment import ExperimentTerms
 from app.domain.prediction_id import Signer
 from app.errors import Contradiction, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.ports import RetiredVersion
-from app.services.recording.feedback import Feedback, GroupCommit, Receipt
+from app.services.recording.feedback import Feedback, MayBeArchived, Receipt
+from app.services.recording.group_commit import GroupCommit
 from tests import builders
 
 SIGNER = Signer(b"k" * 32, b"proc")
@@ -19,7 +20,7 @@ class ListLog:
     def __init__(self):
         self.submissions, self.answer = [], None
 
-    def commit(self, submissions):
+    def commit(self, submissions, *, archive):
         self.submissions += submissions
         return [self.answer or Receipt(len(outcomes), 0) for outcomes in submissions]
 
@@ -178,3 +179,33 @@ def test_a_caller_that_waits_too_long_gets_an_error_and_is_withdrawn():
     release.set()
     holder.join()
     assert committed == ["first"]
+
+
+class ArchivedOutcomes:
+    """Outcomes of version 1 are fresh; those of version 2 may be archived, and the archive answers once `there` is."""
+
+    def __init__(self):
+        self.asked, self.there = threading.Event(), threading.Event()
+
+    def commit(self, submissions, *, archive):
+        old = [any(outcome.fact.version_ordinal == 2 for outcome in outcomes) for outcomes in submissions]
+        if archive:
+            self.asked.set()
+            self.there.wait(5)
+        return [MayBeArchived("old") if each and not archive else Receipt(1, 0) for each in old]
+
+
+def test_a_fresh_label_does_not_wait_while_the_archive_is_read_for_an_old_one():
+    log, receipts = ArchivedOutcomes(), []
+    live = builders.live_models(builders.models_of(v1=None, v2=None))
+    feedback = Feedback(live, SIGNER, log, builders.OwnKeys(), float, wait_s=0.1)
+    old, fresh = [{"prediction_id": issued(2), "reward": 1}], [{"prediction_id": issued(), "reward": 1}]
+    reader = threading.Thread(target=lambda: receipts.append(feedback.accept(old)))
+    reader.start()
+    log.asked.wait(5)
+    assert feedback.accept(fresh) == Receipt(1, 0)
+    both = feedback.accept_each([*old, *fresh])
+    assert [item.status for item in both.items] == ["unavailable", "accepted"]
+    log.there.set()
+    reader.join()
+    assert receipts == [Receipt(1, 0)]

@@ -17,7 +17,7 @@ class Outcomes:
     def __init__(self):
         self.told, self.commits = {}, 0
 
-    def commit(self, submissions):
+    def commit(self, submissions, *, archive):
         self.commits += 1
         return [self._one(outcomes) for outcomes in submissions]
 
@@ -159,7 +159,7 @@ def test_while_nothing_is_loaded_a_list_is_not_ready_rather_than_invalid(keys, l
 
 
 def test_a_store_that_is_down_fails_the_whole_call(feedback, log):
-    def down(_submissions):
+    def down(_submissions, *, archive):
         raise StoreUnavailable("full")
 
     log.commit = down

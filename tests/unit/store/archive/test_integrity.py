@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from app.domain.outcome import Outcome
-from app.errors import ArchiveUnavailable
+from app.errors import ArchiveUnavailable, StoreUnavailable
 from app.services.archive.manifest import Manifest
+from app.services.recording.feedback import MayBeArchived
 from app.store.archive.writing import SpanWriter
 from app.store.engine import Database
 from app.store.outcomes import FeedbackLog
@@ -148,3 +149,23 @@ def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_rea
     folder.with_name("away").rename(folder)
     small_log.now_us += 11_000_000
     assert [each.accepted + each.duplicates for each in log.commit(outcomes)] == [1, 1, 1]
+
+
+def test_without_the_archive_labels_that_may_be_in_it_are_left_until_it_has_failed(small_log, folder):
+    old = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(old)
+    small_log.random_traffic(20)
+    small_log.archive()
+    small_log.now_us += 2 * 3_600_000_000
+    new = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(new)
+    log, label = FeedbackLog(small_log.database, small_log.clock), [outcome_of(small_log, old, 0)]
+    left, receipt = log.commit([label, [outcome_of(small_log, new, 0)]], archive=False)
+    assert isinstance(left, MayBeArchived)
+    assert receipt.accepted == 1
+    folder.rename(folder.with_name("away"))
+    log.commit([label])
+    [refused] = log.commit([label], archive=False)
+    assert isinstance(refused, StoreUnavailable)
+    assert not isinstance(refused, MayBeArchived)
+    assert refused.retry_after_s == 10
