@@ -18,7 +18,8 @@ from app.domain.prediction_id import RAW_LENGTH, raw_bounds, raw_ids, served_at_
 from app.services.export.rows import Selection
 from app.services.queries.history import Name, Place
 from app.store.forms import Form, FormReads, StoredRow
-from app.store.packing import KEY_LENGTH, REQUEST_US, TIME_LENGTH, hash_of_request, made_at_us, request_bytes
+from app.store.packing import KEY_LENGTH, TIME_LENGTH
+from app.store.request_ids import REQUEST_US, hash_of_request, made_at_us, request_bytes
 from app.store.statements import in_dialect, statements
 from app.store.unpacking import FORM, unpacked
 
@@ -278,11 +279,8 @@ def _by_name(name: Name) -> list[_Condition]:
         bounds = raw_bounds(name.value)
         if bounds is None:
             return []
-        return [
-            _Condition(
-                "id >= :first AND id <= :last", {"first": bounds[0][:KEY_LENGTH], "last": bounds[1][:KEY_LENGTH]}
-            )
-        ]
+        first, last = (each[:KEY_LENGTH] for each in bounds)
+        return [_Condition("id >= :first AND id <= :last", {"first": first, "last": last})]
     found = [_Condition("request = :request", {"request": hash_of_request(name.value)})]
     made_at = made_at_us(name.value)
     if made_at is not None:

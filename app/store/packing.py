@@ -11,10 +11,8 @@ Only what comes back to the last character is packed. Any other row stays in the
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -22,17 +20,12 @@ import numpy as np
 
 from app.domain.prediction_id import RAW_LENGTH, raw_ids
 from app.store.forms import Form, StoredRow
+from app.store.request_ids import REQUEST_BYTES, kind_of_request, request_bytes, request_key
 
 # A prediction is known by the time, the process and the counter of its id; all ids sort by them.
 KEY_LENGTH, TIME_LENGTH = 14, 7
-# Requests whose ids the API made are found by the time in them: a request is answered within this time.
-REQUEST_US = 60_000_000
 KEY, MARKS, USER, ANSWER, TAG = slice(14), slice(14, 22), slice(22, 28), slice(28, 36), slice(36, 48)
 REST = slice(14, 48)
-REQUEST_BYTES = 16
-_MADE = re.compile("[0-9a-f]{32}")
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIME_DIGITS = 14
 LATENCY_END, USER_END, CLASS_END = 2**32, 2**48, 2**15
 _WHOLE_TYPES = (("<i2", 2**15), ("<i4", 2**31))
 _MOST_DIGITS = 4
@@ -132,34 +125,6 @@ class Packer:
             ):
                 return tuple(sorted(texts))
         return None
-
-
-def request_key(request_id: str, served_at_us: int) -> int | None:
-    """By which a request's id is found, 31 bits of a hash; None where the time in it is enough."""
-    made_at = made_at_us(request_id)
-    if made_at is not None and 0 <= served_at_us - made_at < REQUEST_US:
-        return None
-    return hash_of_request(request_id)
-
-
-def hash_of_request(request_id: str) -> int:
-    """31 bits of a hash of the id."""
-    return int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=4).digest()) >> 1
-
-
-def made_at_us(request_id: str) -> int | None:
-    """When the API made this id (µs since 1970), None if it has another form."""
-    return int(request_id[:_TIME_DIGITS], 16) if _MADE.fullmatch(request_id) else None
-
-
-def kind_of_request(request_id: str) -> str:
-    """How the id is written, as a form says it."""
-    return "hex" if _MADE.fullmatch(request_id) else "uuid" if _UUID.fullmatch(request_id) else "text"
-
-
-def request_bytes(request_id: str) -> bytes:
-    """The 16 bytes of an id of 32 hexadecimal digits or a UUID."""
-    return bytes.fromhex(request_id.replace("-", ""))
 
 
 def _is_plain(row: StoredRow, raw: bytes, answers: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -20,8 +21,6 @@ from app.store.packing import (
     MARKS,
     NO_SHARES,
     NUMBER,
-    REQUEST_BYTES,
-    REQUEST_US,
     REST,
     TAG,
     TIME_LENGTH,
@@ -30,14 +29,13 @@ from app.store.packing import (
     Bytes,
     as_bytes,
     as_float32,
-    kind_of_request,
     narrowed,
-    request_bytes,
-    request_key,
 )
+from app.store.request_ids import bytes_of_requests, request_keys
 
 _MOST_VERSIONS = 60  # a bit each in an int64
 _TIME_END, _MARKS_END = 2 ** (8 * TIME_LENGTH), 2**64
+_OF_EXPOSURE = attrgetter("version", "chosen", "assignment", "epoch", "propensity", "counts", "synthetic")
 # What rows of one form share: the exposure's and the kind of their requests' ids, the marks of their ids (None: each
 # has its own), which versions answered, and which failed.
 _Shared: TypeAlias = tuple[tuple[Any, ...], int | None, int, tuple[str, ...]]
@@ -101,7 +99,8 @@ def packed_block(block: RowBlock) -> list[PackedRows] | None:
     ids = np.frombuffer(raw, np.uint8).reshape(-1, RAW_LENGTH)
     if not np.array_equal(ids[:, :TIME_LENGTH], as_bytes(np.array(times, ">u8"))[of, -TIME_LENGTH:]):
         return None
-    kinds, requests = _requests([exposure.request_id for exposure in exposures])
+    request_ids = [exposure.request_id for exposure in exposures]
+    kinds, requests = bytes_of_requests(request_ids)
     numbers, digits, features = narrowed(_with_nulls(block.features))
     columns = _Columns(
         ids,
@@ -113,7 +112,7 @@ def packed_block(block: RowBlock) -> list[PackedRows] | None:
         digits,
         block.features.shape[1],
         known,
-        np.array(_request_keys(exposures, kinds, requests, times), np.object_)[of],
+        np.array(request_keys(request_ids, kinds, requests, times), np.object_)[of],
     )
     return [*_packed(block, columns, _groups(block, columns, kinds, of), of)]
 
@@ -178,55 +177,11 @@ def _spread(parts: Sequence[AnswersPart], name: str, rows: int) -> np.ndarray:
     return whole
 
 
-def _requests(ids: Sequence[str]) -> tuple[list[str], Bytes]:
-    """How the ids of requests are written, and their bytes."""
-    whole = "".join(ids)
-    if set(map(len, ids)) == {2 * REQUEST_BYTES}:
-        try:
-            raw = bytes.fromhex(whole)
-        except ValueError:
-            raw = b""
-        if raw.hex() == whole:  # else it has capitals or spaces
-            return ["hex"] * len(ids), np.frombuffer(raw, np.uint8).reshape(-1, REQUEST_BYTES)
-    kinds = [*map(kind_of_request, ids)]
-    parts = [
-        bytes(REQUEST_BYTES) if kind == "text" else request_bytes(each) for kind, each in zip(kinds, ids, strict=True)
-    ]
-    return kinds, np.frombuffer(b"".join(parts), np.uint8).reshape(-1, REQUEST_BYTES)
-
-
-def _request_keys(
-    exposures: Sequence[Exposure], kinds: Sequence[str], requests: Bytes, times: Sequence[int]
-) -> list[int | None]:
-    """By which each request is found, as `request_key` says it."""
-    padded = np.zeros((len(requests), 8), np.uint8)
-    padded[:, 1:] = requests[:, :7]
-    ages = np.array(times, np.int64) - padded.view(">i8")[:, 0]
-    by_time = ((ages >= 0) & (ages < REQUEST_US)).tolist()
-    return [
-        None if is_recent and kind == "hex" else request_key(exposure.request_id, exposure.served_at_us)
-        for exposure, kind, is_recent in zip(exposures, kinds, by_time, strict=True)
-    ]
-
-
 def _groups(block: RowBlock, columns: _Columns, kinds: Sequence[str], of: np.ndarray) -> dict[_Shared, np.ndarray]:
     """The places of the rows of each form."""
     numbers: dict[tuple[Any, ...], int] = {}
     shared = [
-        numbers.setdefault(
-            (
-                each.version,
-                each.chosen,
-                each.assignment,
-                each.epoch,
-                each.propensity,
-                each.counts,
-                each.synthetic,
-                each.user_hash != 0,
-                kind,
-            ),
-            len(numbers),
-        )
+        numbers.setdefault((*_OF_EXPOSURE(each), each.user_hash != 0, kind), len(numbers))
         for each, kind in zip(block.exposures, kinds, strict=True)
     ]
     marks = np.ascontiguousarray(columns.ids[:, MARKS]).view(">i8")[:, 0].astype(np.int64)

@@ -16,7 +16,8 @@ import numpy as np
 from app.domain.log_columns import AnswerColumns, Block, Shared
 from app.domain.prediction_id import RAW_LENGTH, texts_of_ids
 from app.store.forms import Form, StoredRow
-from app.store.packing import KEY_LENGTH, NO_SHARES, NUMBER, REQUEST_BYTES, TIME_LENGTH, Bytes, as_bytes, decoded
+from app.store.packing import KEY_LENGTH, NO_SHARES, NUMBER, TIME_LENGTH, Bytes, as_bytes, decoded
+from app.store.request_ids import REQUEST_BYTES
 
 SEQ, KEY, FORM, OWN_KEY, BODY = range(5)  # of `RawRow`: rows of the database find a column by its name ten times slower
 

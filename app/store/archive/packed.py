@@ -25,7 +25,8 @@ from app.services.export.rows import RowForm
 from app.services.export.schema import ExportSchema, VersionColumns, type_of
 from app.store.forms import Form, StoredRow
 from app.store.log_rows import Known
-from app.store.packing import TIME_LENGTH, request_bytes
+from app.store.packing import TIME_LENGTH
+from app.store.request_ids import request_bytes
 from app.store.unpacking import OWN_KEY, SEQ, Heads, Tails, answers_of, features_of, parts_of, request_ids, tails_of
 
 _FORM = msgspec.json.Decoder(Form)
