@@ -192,9 +192,8 @@ def request_ids(form: Form, requests: bytes | None, texts: Sequence[list[Any]] |
         return [rest[-1] for rest in texts or ()]
     digits, length = requests.hex(), 2 * REQUEST_BYTES
     found = [digits[start : start + length] for start in range(0, len(digits), length)]
-    if form.request == "hex":
-        return found
-    return [f"{each[:8]}-{each[8:12]}-{each[12:16]}-{each[16:20]}-{each[20:]}" for each in found]
+    is_hex = form.request == "hex"
+    return found if is_hex else [f"{each[:8]}-{each[8:12]}-{each[12:16]}-{each[16:20]}-{each[20:]}" for each in found]
 
 
 def features_of(form: Form, tails: Tails) -> list[str]:
