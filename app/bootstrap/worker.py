@@ -35,6 +35,7 @@ from app.services.queries.history import History
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Feedback
 from app.services.recording.recorder import Recorder
+from app.services.serving.assignments import Assignments
 from app.services.serving.breaker import BreakerWatch
 from app.services.serving.health import Health, failure_in
 from app.services.serving.live_models import LiveModels
@@ -143,6 +144,7 @@ class Worker:
             settings=shared.settings,
             live=live,
             predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
+            assignments=Assignments(live, self._recorder, signer, keys.salt, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.logged),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
             breakdowns=breakdowns,

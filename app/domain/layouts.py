@@ -103,6 +103,11 @@ class RequestColumns:
         place = self._places.get(name)
         return None if place is None else self._columns[place]
 
+    @property
+    def able(self) -> tuple[str, ...]:
+        """The versions that can answer a request with all columns, in the order in which a policy gets them."""
+        return tuple(self._contracts)
+
     def __contains__(self, name: object) -> bool:
         """Whether a column may be given under this name."""
         return name in self._places

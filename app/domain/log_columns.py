@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from app.domain.log_event import PredictionRow
+from app.domain.prediction import REPORTED
 from app.domain.prediction_id import RAW_LENGTH, Marks, marks_of_raw, texts_of_ids
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -179,6 +180,7 @@ class RowOfBlock:
     layout = property(lambda self: self.block.shared.layout)
     lacking = property(lambda self: self.block.shared.lacking)
     marks = property(lambda self: self.block.marks[self.at])
+    is_reported = property(lambda self: self.block.shared.assignment == REPORTED)
 
     @property
     def failed_versions(self) -> tuple[str, ...]:

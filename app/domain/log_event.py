@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import msgspec
 
 from app.domain.outcome import OutcomeKind
+from app.domain.prediction import REPORTED
 from app.domain.prediction_id import Marks, read_marks
 
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
@@ -53,6 +54,11 @@ class PredictionRow(msgspec.Struct, frozen=True):
     def marks(self) -> Marks | None:
         """What its id says of how the version was chosen; None for an id of another format."""
         return read_marks(self.prediction_id)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is an exposure that a caller reported: it has neither features nor answers."""
+        return self.assignment == REPORTED
 
     @property
     def failed_versions(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ LONGEST_KEY = 128
 # The name of this service's own calls among the protocols.
 OWN_PROTOCOL = "bakeoff"
 Assignment = Literal["weighted", "sticky", "forced", "fallback", "bandit"]
+# What the log has in the place of an `Assignment` for an exposure that a caller reported: nothing was predicted.
+REPORTED = "exposure"
 
 
 class Outputs(msgspec.Struct, frozen=True):
@@ -73,6 +75,27 @@ class Exposure(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
+
+
+class ReportedExposure(msgspec.Struct, frozen=True):
+    """A user met a version without asking for a prediction: a row of the log without features and answers.
+
+    `propensity` is the probability with which the user gets `version`, None where that is not the user's version now;
+    then it does not count. `served_at_us` is µs since 1970 (UTC).
+    """
+
+    prediction_id: str
+    served_at_us: int
+    request_id: str
+    version: str
+    propensity: float | None
+    epoch: int
+    counts: bool
+    user_hash: int
+    synthetic: bool
+
+    def __len__(self) -> int:
+        return 1
 
 
 def readable(probability: float) -> float:

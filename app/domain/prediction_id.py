@@ -34,7 +34,7 @@ _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
-_COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC, _OF_SEVERAL = 1, 2, 4, 8, 16, 32
+_COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC, _OF_SEVERAL, _REPORTED = 1, 2, 4, 8, 16, 32, 64
 
 
 class ServedFact(msgspec.Struct, frozen=True):
@@ -43,7 +43,8 @@ class ServedFact(msgspec.Struct, frozen=True):
     `answer` is the class id, or the predicted number of a regression. `user_hash` is 0 if no user was named. `epoch` is
     the config revision, which gives the propensity. `counts` is false for answers that never enter the experiment
     (forced, synthetic). `randomised` is false if the version that answered was not chosen by chance (forced, fallback),
-    so that a reward says nothing about the versions.
+    so that a reward says nothing about the versions. `reported`: it is an exposure that a caller reported, which has no
+    answer (ids of older releases never say so).
     """
 
     served_at_us: int
@@ -53,6 +54,7 @@ class ServedFact(msgspec.Struct, frozen=True):
     randomised: bool
     user_hash: int
     answer: float
+    reported: bool = False
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -120,18 +122,19 @@ class Signer:
         answers: np.ndarray,
         sticky: bool = False,
         synthetic: bool = False,
+        reported: bool = False,
     ) -> list[str]:
         """One id for each answer of a request, in order.
 
         A batch is one random choice, so only its first row counts as one: `randomised` is set for that row, and the
         others are not counted as further choices. `sticky`: the choice followed from the user, so that not even the
-        user's next request is a new one.
+        user's next request is a new one. `reported`: an exposure without an answer, for which `answers` has a 0.
         """
         when = served_at_us.to_bytes(7, "big")
         user = user_hash.to_bytes(6, "big")
         flags = (_COUNTS if counts else 0) | (_RANDOMISED if randomised else 0)
         flags |= _FIRST | (_STICKY if sticky else 0) | (_SYNTHETIC if synthetic else 0)
-        flags |= _OF_SEVERAL if len(answers) > 1 else 0
+        flags |= (_OF_SEVERAL if len(answers) > 1 else 0) | (_REPORTED if reported else 0)
         first = self._reserve(len(answers)) + 1
         number = (first & _LAST_COUNT).to_bytes(3, "big")
         answer = answers.item(0)
@@ -173,6 +176,7 @@ class Signer:
             randomised=bool(flags & _RANDOMISED),
             user_hash=int.from_bytes(user, "big"),
             answer=answer,
+            reported=bool(flags & _REPORTED),
         )
 
     def _reserve(self, count: int) -> int:

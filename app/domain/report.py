@@ -32,13 +32,17 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     counts as wrong, or as the worst of the range. `interval_all` is that of the mean over units, each with its vote.
 
     `answerable_share`: the share of the requests that have every column that the version reads, so that it could take
-    part; None before the first request. `comparable` of the outcomes behind `mean` are of requests in which every
-    version with traffic could take part, and `comparable_mean` is theirs; None in reports of earlier releases.
+    part; None before the first request. `exposures` were reported by `POST /exposures`; `exposures_not_counted` beside
+    them are of another version than the user's at that moment. `comparable` of the outcomes behind `mean` are of
+    requests in which every version with traffic could take part, and `comparable_mean` is theirs; None in reports of
+    earlier releases.
     """
 
     version: str
     weight: float
     requests: int = 0
+    exposures: int = 0
+    exposures_not_counted: int = 0
     users: int = 0
     labelled: int = 0
     mean: float | None = None

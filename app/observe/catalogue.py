@@ -77,6 +77,9 @@ ERRORS = Definition(
     ("version", "reason"),
     'Failures of a version; version="none" counts requests that got no prediction.',
 )
+EXPOSURES = Definition(
+    "exposures_total", "counter", ("version",), "Exposures to this version that callers reported by POST /exposures."
+)
 SHADOW_ERRORS = Definition(
     "shadow_errors_total", "counter", ("version",), "Failures of a version while it ran in shadow."
 )
@@ -180,7 +183,7 @@ STATE_AGE = Definition(
 )
 
 COUNTED = (
-    *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
+    *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, EXPOSURES, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
     *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
 )
 HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE)

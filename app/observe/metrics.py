@@ -105,6 +105,7 @@ class _VersionSeries(NamedTuple):
     requests: Counter
     latency: BatchHistogram
     errors: Mapping[str, Counter]
+    exposures: Counter
     shadow_errors: Counter
     breaker_open: Gauge
 
@@ -165,6 +166,10 @@ class Metrics:
         """`version` failed on a request. Another one may have answered, so no request is counted here."""
         self._series_of(version).errors[catalogue.version_reason(reason)].inc()
 
+    def exposed(self, version: str, exposures: int) -> None:
+        """Callers reported so many exposures to `version`, whether they count in the experiment or not."""
+        self._series_of(version).exposures.inc(exposures)
+
     def shadow_failed(self, version: str) -> None:
         """`version` failed on inputs that another version had answered."""
         self._series_of(version).shadow_errors.inc()
@@ -215,6 +220,7 @@ class Metrics:
         self._requests = {protocol: requests.labels(protocol) for protocol in catalogue.PROTOCOLS}
         self._version_requests = self._counter(catalogue.VERSION_REQUESTS)
         self._errors = self._counter(catalogue.ERRORS)
+        self._exposures = self._counter(catalogue.EXPOSURES)
         self._shadow_errors = self._counter(catalogue.SHADOW_ERRORS)
         self._shed = self._counter(catalogue.SHED)
         self._shadow_shed = self._counter(catalogue.SHADOW_SHED)
@@ -247,6 +253,7 @@ class Metrics:
                 requests=self._version_requests.labels(version),
                 latency=self._latency.labels(version),
                 errors={reason: self._errors.labels(version, reason) for reason in catalogue.VERSION_REASONS},
+                exposures=self._exposures.labels(version),
                 shadow_errors=self._shadow_errors.labels(version),
                 breaker_open=self._breaker_open.labels(version),
             )

@@ -11,7 +11,7 @@ import numpy as np
 from app.domain.columns import union_of
 from app.domain.contract import FeatureContract
 from app.domain.logged_rows import LoggedPrediction
-from app.domain.prediction import Exposure, Outputs
+from app.domain.prediction import Exposure, Outputs, ReportedExposure
 from app.domain.rows import RowParser
 
 
@@ -83,7 +83,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
 class Sink(Protocol):
     """Takes records of what was served; never blocks and never raises."""
 
-    def record(self, exposure: Exposure) -> None: ...
+    def record(self, exposure: Exposure | ReportedExposure) -> None: ...
 
     def failed(self, version: str, reason: str) -> None: ...
 

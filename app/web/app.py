@@ -25,13 +25,17 @@ from app.web.routes import (
     documentation,
     drift,
     experiment,
+    exposures,
     feedback,
     models,
     predictions,
     status,
 )
 
-_CONCERNS = (status, predictions, feedback, experiment, breakdown, disagreements, drift, models, configuration)
+_CONCERNS = (
+    *(status, predictions, exposures, feedback),
+    *(experiment, breakdown, disagreements, drift, models, configuration),
+)
 OPERATIONS: tuple[Operation, ...] = (
     *chain.from_iterable(concern.OPERATIONS for concern in _CONCERNS),
     *protocols.OPERATIONS,

@@ -19,6 +19,7 @@ from app.services.queries.logged_answers import PredictionDetail
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Receipt
 from app.services.recording.outcome_items import NOT_CORRECTING, Correcting
+from app.services.serving.assignments import Assignments
 from app.services.serving.health import Health
 from app.services.serving.live_models import LiveModels
 from app.services.serving.predictor import Predictor
@@ -72,6 +73,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     live: LiveModels
     predictor: Predictor
+    assignments: Assignments
     health: Health
     catalogue: ModelQueries
     history: HistoryQueries

@@ -19,6 +19,7 @@ from app.services.queries.experiments import Experiments
 from app.services.queries.history import HistoryPage
 from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import ItemReceipt, Receipt
+from app.services.serving.assignments import Assignments
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
 from app.services.serving.live_models import LiveModels
@@ -284,7 +285,7 @@ def services(
         served if served is not None else loaded_models(v1=ConstantRuntime(), v2=ConstantRuntime(1, (0.1, 0.9, 0.0)))
     )
     live = LiveModels(served, configuration(**(weights or {"v1": 0.5, "v2": 0.5})), lambda: Breaker(3, 60.0, clock))
-    sink = RecordingSink()
+    sink, signer = RecordingSink(), Signer(b"k" * 32, b"test")
     ticks = itertools.count(SERVED_AT_US)
     reports = reports or MemoryReports(age=None, records=[record()])
     table = MemoryDecisions(live.configuration)
@@ -297,7 +298,8 @@ def services(
     return Services(
         settings=Settings(**settings),
         live=live,
-        predictor=Predictor(live, sink, Signer(b"k" * 32, b"test"), b"salt", lambda: 0.0, lambda: next(ticks)),
+        predictor=Predictor(live, sink, signer, b"salt", lambda: 0.0, lambda: next(ticks)),
+        assignments=Assignments(live, sink, signer, b"salt", lambda: next(ticks)),
         health=Health(live, store, "0.1.0", clock=clock),
         catalogue=ModelQueries(live, registry),
         history=history or EmptyHistory(),

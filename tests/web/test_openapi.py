@@ -11,6 +11,7 @@ API_PAGE = {
     ("GET", "/predictions/history"),
     ("GET", "/predictions"),
     ("GET", "/predictions/{prediction_id}"),
+    ("POST", "/exposures"),
     ("POST", "/feedback"),
     ("GET", "/experiment"),
     ("GET", "/experiment/timeline"),

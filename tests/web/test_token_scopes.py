@@ -15,6 +15,7 @@ TABLE = {
     ("get", "/"): "open",
     ("post", "/predict"): "predict",
     ("post", "/predict/batch"): "predict",
+    ("post", "/exposures"): "predict",
     ("get", "/predictions/history"): "read",
     ("get", "/predictions"): "read",
     ("get", "/predictions/{prediction_id}"): "read",

@@ -1,6 +1,7 @@
 """What drift takes from the log, as columns: requests with their features, the answers to them, and labels.
 
-What chance did not choose, and what tests sent, is left out: forced and synthetic requests.
+What chance did not choose, and what tests sent, is left out: forced and synthetic requests; and reported exposures,
+which have no features.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from msgspec.structs import replace
 
 from app.domain.log_columns import in_blocks
 from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
-from app.domain.prediction import Outputs
+from app.domain.prediction import REPORTED, Outputs
 from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
 from app.drift.reference import DriftReference
 from app.monitor.drift.columns import AnswersToRows, RowColumns, answers_to, as_objects, features_of
 from app.services.queries.drift_records import Place
 
-_FORCED = "forced"
+_LEFT_OUT = ("forced", REPORTED)
 _PLACE = attrgetter("place")
 
 
@@ -238,7 +239,7 @@ def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, 
 
 
 def _counts(row: PredictionRow) -> bool:
-    return row.epoch > 0 and row.assignment != _FORCED and not row.synthetic
+    return row.epoch > 0 and row.assignment not in _LEFT_OUT and not row.synthetic
 
 
 def _label(event: OutcomeJoined) -> LoggedLabel:

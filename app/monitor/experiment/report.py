@@ -104,6 +104,7 @@ def _guardrails(state: ExperimentState) -> list[GuardrailResult]:
 
 def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight: float) -> VariantReport:
     tally = state.versions[version]
+    exposures, not_counted = (state.exposures or {}).get(version, (0, 0))
     rewarded = plan.metric.uses_rewards
     total, n = tally.total if plan.window_us is None else tally.voted_total, outcomes_of(tally, plan)
     by_id = plan.metric.score_of_id is not None
@@ -114,6 +115,8 @@ def _variant(version: str, state: ExperimentState, plan: ExperimentPlan, weight:
         version=version,
         weight=weight,
         requests=tally.requests,
+        exposures=exposures,
+        exposures_not_counted=not_counted,
         users=tally.users,
         labelled=tally.labelled,
         mean=total / n if n else None,

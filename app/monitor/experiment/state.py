@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.domain.experiment import CaseFacts, Configuration, ExperimentTerms
 from app.monitor.experiment.methods.table import MethodState
@@ -247,8 +248,8 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     revision. `last_event_us`: when its newest event came about, µs since 1970, as the log has it. `reward_values`: what
     rewards there were. `open_windows`: answers whose reward window is open; `late_rewards`: rewards that came after it.
     `corrections`: of outcomes that count, the last at `corrected_at_us`; `corrections_since`: outcomes of the metric
-    that have another value now than the evidence counts. `named_users`: users who sent a request, and `named_requests`
-    how many they sent.
+    that have another value now than the evidence counts. `named_users`: users who sent a request or were exposed, and
+    `named_requests` how often. `exposures`, as callers reported them, by version: how many count, and how many do not.
     """
 
     versions: dict[str, VersionTally]
@@ -279,6 +280,7 @@ class ExperimentState(msgspec.Struct, kw_only=True):
     corrections: int = 0
     corrections_since: int = 0
     corrected_at_us: int = 0
+    exposures: dict[str, tuple[int, int]] | UnsetType = UNSET
 
     @property
     def requests(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 
 from app.domain.experiment import SlowLimit, slow_limit
 from app.monitor.experiment.draws import Rules
@@ -48,11 +49,15 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
     for place, fact in enumerate(facts):
         if not isinstance(fact, PredictionFact):
             continue
-        if not fact.row.counts:
+        if fact.row.is_reported:
+            _count_exposure(state, fact)
+        elif not fact.row.counts:
             _count_forced(state, fact)
+        if not fact.row.counts:
             continue
         if fact.marks.first:
-            _count_request(state, plan, fact, limit, batch)
+            if not fact.row.is_reported:  # which has no latency, and cannot fail
+                _count_request(state, plan, fact, limit, batch)
             _count_user(state, fact, place, batch)
         if place in batch.fresh and as_configured(state, fact):
             assigned.append((fact.split, fact.row.version))
@@ -78,6 +83,14 @@ def _count_forced(state: ExperimentState, fact: PredictionFact) -> None:
     tally = state.versions.get(fact.row.version)
     if tally is not None and not fact.marks.synthetic:
         tally.forced_requests += fact.marks.first
+
+
+def _count_exposure(state: ExperimentState, fact: PredictionFact) -> None:
+    if fact.marks.synthetic or fact.row.version not in state.versions:
+        return
+    known = {} if state.exposures is UNSET else state.exposures
+    counted, others = known.get(fact.row.version, (0, 0))
+    state.exposures = known | {fact.row.version: (counted + fact.row.counts, others + (not fact.row.counts))}
 
 
 def _count_request(

@@ -33,7 +33,8 @@ def identities(plan: ExperimentPlan, row: PredictionRow) -> tuple[str, tuple[int
         return "user", (user_identity(row), *key)
     if key and wanted in ("auto", "key"):
         return "key", key
-    if wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases):
+    # A reported exposure has no features, so that all of them would be one row.
+    if not row.is_reported and (wanted == "row" or (wanted == "auto" and plan.cases.rows_are_cases)):
         return "row", (row_hash(row), *key)
     return "request", key
 

@@ -92,6 +92,8 @@ def _features(rows: Sequence[LogRow], schema: ExportSchema, unmatched: Unmatched
     columns: list[list[Any]] = [[None] * len(rows) for _ in schema.features]
     for form, members in grouped.items():
         positions = schema.columns.places(form)
+        # A reported exposure has no features at all.
+        members = [place for place in members if rows[place].features]
         for place in members if positions is None else [m for m in members if len(rows[m].features) != len(positions)]:
             unmatched.setdefault(place, {})["features"] = rows[place].features
         if positions is None or any(position not in at for position in positions):

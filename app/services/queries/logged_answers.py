@@ -77,8 +77,10 @@ class KnownCorrection(msgspec.Struct, frozen=True):
     by: str
 
 
-class HistoryEntry(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One prediction with names instead of ids; what is unknown or does not apply is absent.
+
+    Where `assignment` is `exposure`, a caller reported it: it has no features, no answers and no `prediction`.
 
     `prediction` and `actual` are class names; for regression they are numbers, and class ids if the names are no longer
     known. `id` is the caller's own key. `answers` are those of all versions. `propensity` is the probability with which
@@ -88,7 +90,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     prediction_id: str
     timestamp: str
     features: Mapping[str, float | str | None]
-    prediction: str | float | int
+    prediction: str | float | int | UnsetType = UNSET
     model_version: str
     assignment: str
     confidence: float | UnsetType = UNSET
@@ -139,13 +141,14 @@ def entry_of(row: LoggedAnswer, contract: FeatureContract | None) -> HistoryEntr
 
 def _fields(row: LoggedAnswer, contract: FeatureContract | None) -> dict[str, Any]:
     """What an entry of the history and the whole prediction have in common."""
-    served = _brief(msgspec.json.decode(row.answers)[row.version], contract)
+    given = msgspec.json.decode(row.answers).get(row.version)  # a reported exposure has none
+    served = None if given is None else _brief(given, contract)
     return {
         "prediction_id": row.prediction_id,
         "timestamp": iso_utc(row.served_at_us),
         "features": _by_name(msgspec.json.decode(row.features), _names(row, contract)),
-        "prediction": served.prediction,
-        "confidence": served.confidence,
+        "prediction": UNSET if served is None else served.prediction,
+        "confidence": UNSET if served is None else served.confidence,
         "model_version": row.version,
         "assignment": row.assignment,
         "actual": UNSET if row.actual is None else _label(msgspec.json.decode(row.actual), contract),

@@ -16,10 +16,10 @@ from typing import Protocol
 import msgspec
 
 from app.domain.logged_rows import LoggedPrediction
-from app.domain.prediction import CIRCUIT_OPEN, Exposure
+from app.domain.prediction import CIRCUIT_OPEN, Exposure, ReportedExposure
 from app.services.boundaries import FaultBoundary, attempt
 from app.services.ports import ExposureLog, LoadedModels
-from app.services.recording.log_rows import log_rows
+from app.services.recording.log_rows import log_rows, reported_rows
 from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
 
 _LOG = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class RecordQueue:
     def __init__(self, limit_rows: int) -> None:
         self._limit_rows = limit_rows
         self._lock = threading.Lock()
-        self._queue: deque[Exposure] = deque()
+        self._queue: deque[Exposure | ReportedExposure] = deque()
         self._numbers: MutableSequence[int] = array("Q", (0, 0))
         self._rejected_rows = 0
         self._rejected_requests: Counter[tuple[str, str]] = Counter()
@@ -53,13 +53,14 @@ class RecordQueue:
     def __bool__(self) -> bool:
         return bool(self._queue) or self._rejected_rows > 0
 
-    def put(self, exposure: Exposure) -> None:
+    def put(self, exposure: Exposure | ReportedExposure) -> None:
         """Append the exposure, or count it as rejected if the queue is full. Never blocks."""
-        rows = len(exposure.prediction_ids)
+        rows = len(exposure)
         with self._lock:
             if self.waiting + rows > self._limit_rows:
                 self._rejected_rows += rows
-                self._rejected_requests[exposure.version, exposure.protocol] += 1
+                if isinstance(exposure, Exposure):
+                    self._rejected_requests[exposure.version, exposure.protocol] += 1
                 return
             self.waiting += rows
             self._numbers[0] += rows
@@ -71,9 +72,9 @@ class RecordQueue:
             numbers[0] = self._numbers[0]
             self._numbers = numbers
 
-    def take(self, rows: int) -> list[Exposure]:
+    def take(self, rows: int) -> list[Exposure | ReportedExposure]:
         """The oldest exposures, of `rows` rows or more: an exposure is never split."""
-        taken: list[Exposure] = []
+        taken: list[Exposure | ReportedExposure] = []
         total = 0
         while self._queue and total < rows:
             exposure = self._queue.popleft()
@@ -101,6 +102,8 @@ class ServingMetrics(Protocol):
     def served(self, version: str, latencies_s: Sequence[float], requests: int, protocol: str) -> None: ...
 
     def failed(self, version: str, reason: str) -> None: ...
+
+    def exposed(self, version: str, exposures: int) -> None: ...
 
 
 def count_served(exposures: Sequence[Exposure], metrics: ServingMetrics) -> None:
@@ -213,19 +216,25 @@ class BatchProcessor:
 
     def tick(self) -> None:
         """Process one batch of up to some hundred rows."""
-        exposures = self._record_queue.take(ROWS_PER_TICK)
+        taken = self._record_queue.take(ROWS_PER_TICK)
+        exposures = [each for each in taken if isinstance(each, Exposure)]
+        reported = [each for each in taken if isinstance(each, ReportedExposure)]
         # A boundary each: a metric that cannot be counted must not keep the rows from the log.
         with self._boundary:
-            self._count(exposures)
+            self._count(exposures, reported)
         with self._boundary:
             self._add_rows(exposures)
+            if reported:
+                self._retry_buffer.add(reported_rows(reported))
         with self._boundary:
             self._retry_buffer.write()
-        self._processed += sum(map(len, exposures))
+        self._processed += sum(map(len, taken))
 
-    def _count(self, exposures: Sequence[Exposure]) -> None:
+    def _count(self, exposures: Sequence[Exposure], reported: Sequence[ReportedExposure]) -> None:
         if exposures:
             count_served(exposures, self._metrics)
+        for version, number in Counter(each.version for each in reported).items():
+            self._metrics.exposed(version, number)
         rejected = self._record_queue.take_rejected()
         if rejected is not None:
             self._metrics.dropped(rejected.rows)

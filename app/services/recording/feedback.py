@@ -212,7 +212,7 @@ class Feedback:
                 Outcome(
                     prediction_id,
                     kind,
-                    item.value(kind, contract),
+                    item.value(kind, contract, fact),
                     fact,
                     corrected_by=item.corrected_by,
                     classes=contract.classes if contract is not None and kind == "actual" else (),

@@ -15,7 +15,7 @@ import numpy as np
 
 from app.domain.layouts import Layout
 from app.domain.logged_rows import AnswersPart, LoggedBatch, LoggedPrediction, RowBlock
-from app.domain.prediction import CIRCUIT_OPEN, Exposure, Outputs
+from app.domain.prediction import CIRCUIT_OPEN, REPORTED, Exposure, Outputs, ReportedExposure
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
 
@@ -45,6 +45,29 @@ def log_rows(
     blocks = [_block(group, loaded_models, on_failure) for group in by_layout.values()]
     # Texts are made here for whatever is not an array of numbers: if they cannot be, the store never sees the row.
     return [LoggedBatch([block]) if _is_of_numbers(block) else block.rows() for block in blocks]
+
+
+def reported_rows(exposures: Sequence[ReportedExposure]) -> list[LoggedPrediction]:
+    """A row of the log for each exposure that a caller reported: it has no features, and no version was asked."""
+    return [
+        LoggedPrediction(
+            prediction_id=each.prediction_id,
+            served_at_us=each.served_at_us,
+            request_id=each.request_id,
+            epoch=each.epoch,
+            version=each.version,
+            chosen=each.version,
+            assignment=REPORTED,
+            propensity=each.propensity,
+            counts=each.counts,
+            synthetic=each.synthetic,
+            user_hash=each.user_hash,
+            features="[]",
+            answers="{}",
+            latency_us=0,
+        )
+        for each in exposures
+    ]
 
 
 def _is_of_numbers(block: RowBlock) -> bool:

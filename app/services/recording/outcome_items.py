@@ -9,6 +9,7 @@ import msgspec
 from app.domain.contract import FeatureContract
 from app.domain.outcome import OutcomeKind, label_in_text, label_of, number_in_text, reward_of
 from app.domain.prediction import LONGEST_KEY, is_own_key
+from app.domain.prediction_id import ServedFact
 from app.errors import BakeoffError, InvalidRequest, StoreUnavailable, UnknownPrediction
 from app.services.ports import KEY_DAYS
 
@@ -45,9 +46,12 @@ class OutcomeItem(msgspec.Struct, frozen=True):
     from_file: bool = False
     corrected_by: str | None = None
 
-    def value(self, kind: OutcomeKind, contract: FeatureContract | None) -> int | float:
+    def value(self, kind: OutcomeKind, contract: FeatureContract | None, fact: ServedFact) -> int | float:
         """The canonical value of one of `outcomes`; only a label needs the contract. Raises `InvalidRequest`."""
         given = self.outcomes[kind]
+        if kind == "actual" and fact.reported:
+            what = "this id is of an exposure, which has no answer that a label could score"
+            raise InvalidRequest(f"{what}: give its outcome as reward (a number)", field="actual")
         if kind == "reward" or contract is None:
             return number_in_text(given, "reward") if self.from_file else reward_of(given)
         return label_in_text(given, contract) if self.from_file else label_of(given, contract)

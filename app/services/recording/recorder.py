@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Mapping, MutableSequence
 from typing import Protocol
 
-from app.domain.prediction import Exposure
+from app.domain.prediction import Exposure, ReportedExposure
 from app.services.ports import ExposureLog, LoadedModels
 from app.services.recording.batch import ROWS_PER_TICK, BatchProcessor, RecorderMetrics, RecordQueue
 
@@ -99,7 +99,7 @@ class Recorder:
         """Why the store refused the last write; None while it accepts them."""
         return self._processor.outage
 
-    def record(self, exposure: Exposure) -> None:
+    def record(self, exposure: Exposure | ReportedExposure) -> None:
         """Queue what was served; dropped and counted if the queue is full. Never blocks, never raises."""
         self._record_queue.put(exposure)
 

@@ -202,6 +202,8 @@ def _features(
     """The columns of features, None where it is not known which these are."""
     positions = schema.columns.places(RowForm(form.version, layout))
     at = {position: place for place, position in enumerate(schema.features)}
+    if not form.columns:  # a reported exposure
+        return [None] * len(schema.features)
     if positions is None or len(positions) != form.columns or any(each not in at for each in positions):
         return None
     columns: list[Any] = [None] * len(schema.features)

@@ -6,17 +6,20 @@ import json
 import random
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from sqlalchemy import text
 
 from app.domain.experiment import Configuration, ExperimentTerms
 from app.domain.logged_rows import LoggedPrediction
 from app.domain.outcome import Outcome
+from app.domain.prediction import ReportedExposure
 from app.domain.prediction_id import Signer
 from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.projection import process_all, step
 from app.monitor.publisher import Publisher, no_more_checks
 from app.monitor.rebuild import Space, rebuild
+from app.services.recording.log_rows import reported_rows
 from app.store.configurations import ConfigurationLog
 from app.store.engine import Database
 from app.store.event_log import EventLog, HeartbeatLog
@@ -90,6 +93,24 @@ class SmallLog:
             "latency_us": 100,
         }
         return LoggedPrediction(**{**values, **changes})
+
+    def exposed(self, version="v1", user=7, counts=True, **changes):
+        """A reported exposure that is not in the log yet."""
+        at_us = self.clock()
+        [prediction_id] = self.signer.sign_all(
+            served_at_us=at_us,
+            version_ordinal=ORDINALS[version],
+            epoch=self.epoch,
+            counts=counts,
+            randomised=counts,
+            user_hash=user,
+            answers=np.zeros(1),
+            sticky=True,
+            reported=True,
+        )
+        own = 0.5 if counts else None
+        values = (prediction_id, at_us, changes.pop("request_id", "r"), version, own, self.epoch, counts, user, False)
+        return msgspec.structs.replace(reported_rows([ReportedExposure(*values)])[0], **changes)
 
     def log(self, *rows):
         PredictionLog(self.database).append(rows)

@@ -141,6 +141,16 @@ def test_rewards_count_for_the_version_that_answered():
         made.breakdown("class")
 
 
+def test_a_reported_exposure_is_a_row_without_the_feature():
+    found = BrokenDown(metric="reward", policy="sticky")
+    for version, user, reward in (("v1", 1, 1.0), ("v2", 2, 0.5)):
+        found.log.reward(found.log.expose(version, user), reward)
+    state = found.state()
+    assert sum(state.requests[:-1]) == len(state.plan.features) * state.requests[state.plan.everything]
+    missing = found.rows("feature:colour")["(missing)"]
+    assert (missing.requests, missing.labelled, missing.baseline_mean, missing.challenger_mean) == (2, 2, 1.0, 0.5)
+
+
 def test_numbers_have_an_asymptotic_interval():
     made = BrokenDown(metric="absolute_error", classes=(), class_shares=None)
     chance = np.random.default_rng(1)

@@ -140,6 +140,15 @@ def test_rows_of_other_features_are_left_out(log):
     assert log.report().requests == 3
 
 
+def test_reported_exposures_have_no_features_and_are_left_out(log):
+    log.requests(20, seed=1)
+    log.log(*[log.exposed("v1", user) for user in range(1, 30)])
+    log.watch()
+    watched = msgspec.json.decode(log.states()["drift/v1"], type=WatchedVersion).state
+    assert watched.inputs.requests == 20
+    assert watched.inputs.crowd.known.users == ()
+
+
 def test_a_version_without_a_reference_leaves_the_others_alone(log):
     log.requests(7)
     log.watch(known("v2"))

@@ -22,6 +22,7 @@ from app.domain.log_event import (
     TimePassed,
 )
 from app.domain.monitor_state import ExperimentSummary
+from app.domain.prediction import REPORTED
 from app.domain.prediction_id import Signer
 from app.domain.report import ExperimentReport
 from app.monitor.control.automatic import called_for
@@ -35,7 +36,7 @@ VERSIONS = tuple(f"v{number}" for number in range(1, 10))
 START_US = 1_700_000_000_000_000
 SECOND_US = 1_000_000
 NAME = "experiment/one"
-_BY_CHANCE = ("weighted", "sticky", "bandit")
+_BY_CHANCE = ("weighted", "sticky", "bandit", REPORTED)
 
 
 class MemoryStates:
@@ -177,6 +178,40 @@ class MemoryLog:
             lacking=_list_text(tuple(lacking)),
         )
 
+    def expose(self, version, user, *, counts=True, synthetic=False):
+        """A caller reports that the user met the version; `counts`: the version was the user's own."""
+        self.now_us += self._tick_us
+        counts = counts and not synthetic
+        prediction_id = self._signer.sign_all(
+            served_at_us=self.now_us,
+            version_ordinal=VERSIONS.index(version) + 1,
+            epoch=self.last.epoch,
+            counts=counts,
+            randomised=counts,
+            user_hash=user,
+            answers=np.zeros(1),
+            sticky=True,
+            synthetic=synthetic,
+            reported=True,
+        )[0]
+        row = PredictionRow(
+            seq=0,
+            prediction_id=prediction_id,
+            served_at_us=self.now_us,
+            epoch=self.last.epoch,
+            version=version,
+            chosen=version,
+            assignment=REPORTED,
+            propensity=self.last.weights[version] if counts else None,
+            counts=counts,
+            synthetic=synthetic,
+            user_hash=user,
+            features="[]",
+            answers="{}",
+            latency_us=0,
+        )
+        return self.log(row)
+
     def log(self, row):
         """Write an answer's row, which joins the outcomes that came before it."""
         self._predictions += 1
@@ -284,7 +319,7 @@ def _as_logged(answer):
 
 @functools.lru_cache(4096)
 def _served_number(answers, version):
-    return _number(json.loads(answers)[version])
+    return _number(json.loads(answers).get(version, 0))
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from app.domain.prediction import Exposure, Outputs
+from app.domain.prediction import Exposure, Outputs, ReportedExposure
 from tests import builders
 
 CONTRACT = builders.two_class_contract("a", "b")
@@ -72,6 +72,23 @@ def exposure(version="v1", rows=((5.0, 3.0),), **changes):
     return Exposure(**{**values, **changes})
 
 
+def reported(version="v1", **changes):
+    """What a reported exposure leaves behind."""
+    number = next(_NUMBERS)
+    values = {
+        "prediction_id": f"{number:064d}",
+        "served_at_us": 1_700_000_000_000_000 + number,
+        "request_id": f"request-{number}",
+        "version": version,
+        "propensity": 0.5,
+        "epoch": 3,
+        "counts": True,
+        "user_hash": 7,
+        "synthetic": False,
+    }
+    return ReportedExposure(**{**values, **changes})
+
+
 class MemoryLog:
     """Keeps rows by id; raises `error` while it is set."""
 
@@ -100,6 +117,9 @@ class CountingMetrics:
     def served(self, version, latencies_s, requests, protocol):
         self.requests[version] += requests
         self.latencies[version] += len(latencies_s)
+
+    def exposed(self, version, exposures):
+        self.counts["exposed", version] += exposures
 
     def failed(self, version, reason):
         self.counts["failed", version, reason] += 1

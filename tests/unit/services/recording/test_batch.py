@@ -5,7 +5,7 @@ from array import array
 
 from app.domain.prediction import Failure
 from app.services.recording.batch import FailureReports, RecordQueue, count_served
-from tests.unit.services.recording.recorders import CountingMetrics, exposure
+from tests.unit.services.recording.recorders import CountingMetrics, exposure, reported
 
 TWO_ROWS = [(1.0, 2.0), (3.0, 4.0)]
 
@@ -24,6 +24,13 @@ def test_rejected_records_are_reported_once_and_by_version():
         record_queue.put(exposure(version))
     assert dict(record_queue.take_rejected().requests) == {("v1", "bakeoff"): 2, ("v2", "bakeoff"): 1}
     assert record_queue.take_rejected() is None
+
+
+def test_an_exposure_that_found_the_queue_full_is_a_row_and_no_request():
+    record_queue = RecordQueue(limit_rows=0)
+    record_queue.put(reported())
+    rejected = record_queue.take_rejected()
+    assert (rejected.rows, dict(rejected.requests)) == (1, {})
 
 
 def test_the_oldest_is_taken_first_and_makes_room():

@@ -37,7 +37,7 @@ def feedback(log):
     )
 
 
-def issued(ordinal=1):
+def issued(ordinal=1, **marks):
     return SIGNER.sign_all(
         served_at_us=1,
         version_ordinal=ordinal,
@@ -46,6 +46,7 @@ def issued(ordinal=1):
         randomised=True,
         user_hash=0,
         answers=np.array([1]),
+        **marks,
     )[0]
 
 
@@ -53,6 +54,14 @@ def test_a_label_is_taken_by_its_signed_id_alone(feedback, log):
     assert feedback.accept([{"prediction_id": issued(), "actual": "yes"}]) == Receipt(1, 0)
     [[outcome]] = log.submissions
     assert (outcome.kind, outcome.value, outcome.fact.version_ordinal) == ("actual", 1, 1)
+
+
+def test_an_exposure_takes_a_reward_and_no_label(feedback, log):
+    exposure = issued(reported=True)
+    assert feedback.accept([{"prediction_id": exposure, "reward": 1.0}]) == Receipt(1, 0)
+    with pytest.raises(InvalidRequest, match="has no answer that a label could score: give its outcome as reward"):
+        feedback.accept([{"prediction_id": exposure, "actual": "yes"}])
+    assert len(log.submissions) == 1
 
 
 def test_one_item_may_bring_a_label_and_a_reward(feedback, log):

@@ -11,7 +11,7 @@ from app.services.recording.recorder import Recorder
 from app.store.engine import Database
 from app.store.host_files import SharedProgress
 from app.store.predictions import PredictionLog
-from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure
+from tests.unit.services.recording.recorders import LOADED, CountingMetrics, MemoryLog, exposure, reported
 from tests.unit.store.stored_rows import full_disk, log_at
 from tests.waiting import eventually
 
@@ -55,6 +55,16 @@ def record(scene, count, **changes):
     for each in exposures:
         scene.recorder.record(each)
     return [each.prediction_ids[0] for each in exposures]
+
+
+def test_reported_exposures_are_logged_and_counted_apart_from_requests(scene):
+    for each in (reported("v1"), exposure("v1"), reported("v2"), reported("v2")):
+        scene.recorder.record(each)
+    scene.recorder.start()
+    assert scene.recorder.flush(PATIENCE_S)
+    assert sorted(row.assignment for row in scene.log.rows.values()) == ["exposure"] * 3 + ["weighted"]
+    assert (scene.metrics.requests, scene.metrics.latencies) == ({"v1": 1}, {"v1": 1})
+    assert (scene.metrics.counts["exposed", "v1"], scene.metrics.counts["exposed", "v2"]) == (1, 2)
 
 
 def test_making_one_starts_no_thread(scene):
