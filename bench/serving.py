@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     require_wrk()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # also then the servers are ended
     print(machine(), flush=True)
     with ExitStack() as stack:
         lab = laboratory(QUICK if args.quick else FULL, stack)
