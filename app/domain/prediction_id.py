@@ -8,6 +8,7 @@ reordered to ASCII order, so ids sort by time as text. 96 bits of tag: a forger 
 from __future__ import annotations
 
 import base64
+import binascii
 import functools
 import hmac
 import struct
@@ -33,6 +34,8 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
 _FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
+# To the standard alphabet, whose last two characters are in no id: they would be read as two others.
+_TO_STANDARD = bytes.maketrans(_SORTED + b"+/", _BASE64[:-2] + b"+/" + b"!!")
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
 _COUNTS, _RANDOMISED, _STICKY, _FIRST, _SYNTHETIC, _OF_SEVERAL, _REPORTED = 1, 2, 4, 8, 16, 32, 64
 
@@ -247,7 +250,7 @@ def _decoded(prediction_id: str) -> bytes:
     try:
         if len(prediction_id) != ID_LENGTH:
             raise ValueError(prediction_id)
-        raw = prediction_id.encode("ascii").translate(_FROM_SORTED)
-        return base64.b64decode(raw, b"-_", validate=True)
+        # Not by `base64`, whose own steps take longer than the decoding.
+        return binascii.a2b_base64(prediction_id.encode("ascii").translate(_TO_STANDARD), strict_mode=True)
     except ValueError:
         raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -103,4 +104,9 @@ def number_of(connection: Connection, statement: str) -> int:
 
 def canonical(outcome: Outcome) -> str:
     """The text by which the log has an outcome."""
-    return msgspec.json.encode(outcome.value).decode()
+    return _text_of(outcome.value)
+
+
+@lru_cache(1024, typed=True)  # a class id comes thousands of times, and is asked for twice each time
+def _text_of(value: int | float) -> str:
+    return msgspec.json.encode(value).decode()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,37 +170,54 @@ def _as_old_as(mark: ArchiveMark, submissions: Sequence[Sequence[Outcome]]) -> s
     }
 
 
-def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[dict[str, Any]]:
+_COLUMNS = (
+    "prediction_id", "kind", "outcome", "received_at_us", "version_ordinal", "epoch", "counts", "randomised", "answer",
+    "user_hash", "predictions_seen",
+)  # fmt: skip
+# Rows × columns stay below 999 bound values, as in `predictions.py`.
+_ROWS_PER_STATEMENT = 90
+
+
+def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[tuple[Any, ...]]:
     return [
-        {
-            "prediction_id": outcome.prediction_id,
-            "kind": outcome.kind,
-            "outcome": canonical(outcome),
-            "received_at_us": at_us,
-            "version_ordinal": outcome.fact.version_ordinal,
-            "epoch": outcome.fact.epoch,
-            "counts": outcome.fact.counts,
-            "randomised": outcome.fact.randomised,
-            "answer": outcome.fact.answer,
-            "user_hash": outcome.fact.user_hash,
-            "predictions_seen": seen,
-        }
+        (
+            outcome.prediction_id,
+            outcome.kind,
+            canonical(outcome),
+            at_us,
+            outcome.fact.version_ordinal,
+            outcome.fact.epoch,
+            outcome.fact.counts,
+            outcome.fact.randomised,
+            outcome.fact.answer,
+            outcome.fact.user_hash,
+            seen,
+        )
         for outcome in outcomes
     ]
 
 
-def _append_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    # The driver takes named values itself; SQLAlchemy makes another dictionary of each row first.
-    connection.exec_driver_sql(statements("feedback")["append"], list(rows))
+def _append_rows(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside busy threads each row
+    # would wait for it while the store is locked.
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        some = rows[start : start + _ROWS_PER_STATEMENT]
+        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(some)))
 
 
-def _append_arrays(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+@cache
+def _insert(rows: int) -> str:
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"{statements('feedback')['append']} {', '.join([row] * rows)}"
+
+
+def _append_arrays(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     # One array a column, and one statement: a statement a row took the server most of a call with many labels.
-    arrays = {name: [row[name] for row in rows] for name in rows[0]}
+    arrays = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     connection.execute(text(statements("feedback")["append_arrays"]), arrays)
 
 
-_APPEND: Mapping[str, Callable[[Connection, Sequence[Mapping[str, Any]]], None]] = {
+_APPEND: Mapping[str, Callable[[Connection, Sequence[tuple[Any, ...]]], None]] = {
     "sqlite": _append_rows,
     "postgresql": _append_arrays,
 }

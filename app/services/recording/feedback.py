@@ -116,13 +116,13 @@ class Feedback:
         label while no version is loaded, and `StoreUnavailable` if nothing could be made durable, or a key is not known
         while rows are on their way to the log.
         """
-        read = self._read(items, from_file, correcting)
+        read = self._read(items, from_file, correcting, numbered=True)
         ids, outcomes = [], []
         for index, found in enumerate(read):
             if isinstance(found, BakeoffError):
                 raise found if len(items) == 1 else found.within("item", index)
             ids.append(found[0])
-            outcomes += [msgspec.structs.replace(outcome, item=index) for outcome in found[1]]
+            outcomes += found[1]
         # Returns after the fsync: an acknowledged label that is lost or counted twice spoils an experiment (ADR 9).
         [result] = self._commit([outcomes])
         if isinstance(result, BakeoffError):
@@ -179,14 +179,20 @@ class Feedback:
                 results[index] = result
         return results
 
-    def _read(self, items: Sequence[Any], from_file: bool, correcting: Correcting) -> list[_Read | BakeoffError]:
-        """For each item its prediction and outcomes, or what is wrong with it."""
+    def _read(
+        self, items: Sequence[Any], from_file: bool, correcting: Correcting, *, numbered: bool = False
+    ) -> list[_Read | BakeoffError]:
+        """For each item its prediction and outcomes, or what is wrong with it; outcomes have the item's number."""
         if not items:
             raise InvalidRequest("the list is empty: give at least one outcome", field="feedback")
         found = [item_of(given, from_file, correcting) for given in items]
         keys = {item.key for item in found if isinstance(item, OutcomeItem) and item.key is not None}
         bound = self._bound(keys)
-        return [self._outcomes(item, bound) if isinstance(item, OutcomeItem) else item for item in found]
+        contracts = self._contracts()
+        return [
+            self._outcomes(item, bound, contracts, number if numbered else 0) if isinstance(item, OutcomeItem) else item
+            for number, item in enumerate(found)
+        ]
 
     def _bound(self, keys: set[str]) -> Mapping[str, str]:
         """The predictions that the keys are bound to; waits once for those that may be on their way to the log."""
@@ -200,20 +206,25 @@ class Feedback:
             raise on_the_way(missing)
         return bound
 
-    def _outcomes(self, item: OutcomeItem, bound: Mapping[str, str]) -> _Read | BakeoffError:
+    def _outcomes(
+        self, item: OutcomeItem, bound: Mapping[str, str], contracts: Mapping[int, FeatureContract], number: int
+    ) -> _Read | BakeoffError:
         prediction_id = item.prediction_id if item.key is None else bound.get(item.key)
         if prediction_id is None:
             return item.not_found()
         try:
             # No look-up for an id: the row may still be queued in another worker, and the id says all that is needed.
             fact = self._signer.verify(prediction_id)
-            contract = self._contract(fact.version_ordinal) if "actual" in item.outcomes else None
+            contract = None
+            if "actual" in item.outcomes:
+                contract = contracts.get(fact.version_ordinal) or self._contract_of_reference()
             return prediction_id, [
                 Outcome(
                     prediction_id,
                     kind,
                     item.value(kind, contract, fact),
                     fact,
+                    item=number,
                     corrected_by=item.corrected_by,
                     classes=contract.classes if contract is not None and kind == "actual" else (),
                 )
@@ -222,20 +233,21 @@ class Feedback:
         except (InvalidRequest, UnknownPrediction) as error:
             return error
 
-    def _contract(self, ordinal: int) -> FeatureContract:
-        """The contract of the version that answered, or of the reference version if that one is gone.
+    def _contracts(self) -> dict[int, FeatureContract]:
+        """The contracts of the known versions by their numbers; a loaded version goes before a retired one."""
+        models = self._live.loaded_models
+        known: tuple[LoadedVersion | RetiredVersion, ...] = (*models.retired.values(), *models.versions.values())
+        return {version.ordinal: version.contract for version in known}
+
+    def _contract_of_reference(self) -> FeatureContract:
+        """The contract for labels of a version that is gone. Raises `NotReady` while no version is loaded.
 
         Loaded versions of one service predict the same target, so the reference's classes are the right ones.
         """
-        loaded_models = self._live.loaded_models
-        known: tuple[LoadedVersion | RetiredVersion, ...]
-        known = (*loaded_models.versions.values(), *loaded_models.retired.values())
-        for version in known:
-            if version.ordinal == ordinal:
-                return version.contract
-        if loaded_models.reference is None:
+        models = self._live.loaded_models
+        if models.reference is None:
             raise self._live.not_ready()
-        return loaded_models.versions[loaded_models.reference].contract
+        return models.versions[models.reference].contract
 
 
 def _committed(

@@ -69,9 +69,12 @@ def item_of(given: Any, from_file: bool = False, correcting: Correcting = NOT_CO
         return given
     if type(given) is not dict:
         return InvalidRequest('an outcome is an object such as {"prediction_id": "…", "actual": "…"}', field="feedback")
-    refused = _unknown_key(given) or _prediction_named(given) or _outcome_given(given) or _correction_said(given)
-    if refused is not None:
-        return refused
+    # Of thousands of items in a call nearly every one has an id and an outcome, and nothing else.
+    is_plain = len(given) == 2 and type(given.get("prediction_id")) is str and ("actual" in given or "reward" in given)
+    if not is_plain:
+        refused = _unknown_key(given) or _prediction_named(given) or _outcome_given(given) or _correction_said(given)
+        if refused is not None:
+            return refused
     outcomes: dict[OutcomeKind, Any] = {kind: given[kind] for kind in _KINDS if kind in given}
     corrects = given.get("correct", correcting.all)
     return OutcomeItem(
@@ -88,7 +91,7 @@ def on_the_way(key: str) -> StoreUnavailable:
 
 
 def _unknown_key(given: dict[str, Any]) -> InvalidRequest | None:
-    if given.keys() <= _KEYS:  # of thousands of items in a call nearly every one passes here
+    if given.keys() <= _KEYS:
         return None
     unknown = next(key for key in given if key not in _KEYS)
     shown = unknown[:_LONG_TEXT]

@@ -15,10 +15,7 @@ WHERE f.prediction_id IN (SELECT $texts(:ids))
 INSERT INTO feedback (
     prediction_id, kind, outcome, received_at_us, version_ordinal, epoch, counts, randomised, answer, user_hash,
     predictions_seen
-) VALUES (
-    :prediction_id, :kind, :outcome, :received_at_us, :version_ordinal, :epoch, :counts, :randomised, :answer,
-    :user_hash, :predictions_seen
-)
+) VALUES
 
 -- name: append_arrays
 INSERT INTO feedback (
