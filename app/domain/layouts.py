@@ -22,6 +22,10 @@ from app.tables.model_columns import same_columns, source_of
 _MOST_FORMS = 256
 
 
+# The values of a column: numbers as an array, or values as JSON has them.
+Column = np.ndarray | list[Any]
+
+
 class Layout:
     """The columns that one request has, with a parser for them, and the versions that can answer it.
 
@@ -131,6 +135,17 @@ class RequestColumns:
         if not values or (self._plain and dict not in set(map(type, values))):
             return self._required.parser.rows(values), self._required
         return self._rows_of_one_form(values) or self._rows_of_forms(values)
+
+    def table(self, columns: Mapping[str, Column] | Sequence[Column]) -> tuple[np.ndarray, Layout]:
+        """A batch that is given by columns of one length, by name, or in the order of a row that is an array.
+
+        As `rows` otherwise, also in what it raises; NaN in an array of numbers is a missing value.
+        """
+        if not len(columns):
+            raise InvalidFeatures(f"no columns are given; known are {', '.join(self._arrays)}")
+        named = columns if isinstance(columns, Mapping) else self._by_name([*columns])
+        form = self._form(named)
+        return form.layout.parser.columns([named[name] for name in form.names]), form.layout
 
     def _rows_of_one_form(self, values: list[Any]) -> tuple[np.ndarray, Layout] | None:
         """The same for objects that all have the names of the first one; None where not all of them have."""

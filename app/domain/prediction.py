@@ -103,6 +103,11 @@ def readable(probability: float) -> float:
     return round(probability, DECIMALS) if probability > SMALL else probability
 
 
+def all_readable(probabilities: np.ndarray) -> np.ndarray:
+    """The same of many probabilities at once."""
+    return np.where(probabilities > SMALL, probabilities.round(DECIMALS), probabilities)
+
+
 def is_own_key(value: object) -> bool:
     """Whether a value can be a caller's own key: a string of 1 to 128 printable characters."""
     # Surrogates and control characters are not printable: any store can keep what is left.

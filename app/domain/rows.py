@@ -74,6 +74,19 @@ class RowParser:
                 raise error.within("row", index) from None
         return self._assemble(checked)
 
+    def columns(self, columns: Sequence[np.ndarray | list[Any]]) -> np.ndarray:
+        """A batch that is given by columns, in their order and of one length; NaN in an array is a missing value."""
+        array = np.empty((len(columns[0]), self._width), self._dtype)
+        for place, (feature, flags, column) in enumerate(zip(self._features, self._flags, columns, strict=True)):
+            try:
+                checked = _checked_array(feature, flags, column)
+            except (InvalidFeatures, OverflowError, TypeError):
+                checked = None
+            if checked is None:  # then the row is to be named
+                return self.rows([*map(list, zip(*map(_as_list, self._features, columns), strict=True))])
+            array[:, place] = checked
+        return array
+
     def _numbers_at_once(self, values: list[Any]) -> np.ndarray | None:
         """The batch, checked by a few calls in C; None if a row must be checked alone to name its error."""
         if {*map(type, values)} != {list} or {*map(len, values)} != {self._width}:
@@ -166,8 +179,33 @@ def _checked_column(
     return [*map(distinct.__getitem__, column)]
 
 
-def _checked_numbers(feature: Feature, column: Sequence[Any]) -> np.ndarray | None:
-    numbers = np.fromiter(column, np.float64, len(column))
+def _checked_array(
+    feature: Feature, flags: Mapping[bool, float | str] | None, column: np.ndarray | list[Any]
+) -> np.ndarray | list[Any] | None:
+    """The same of an array, whose numbers are checked without an object for each."""
+    if (
+        flags is not None
+        or feature.kind != "numeric"
+        or not isinstance(column, np.ndarray)
+        or column.dtype.kind not in "iuf"
+    ):
+        return _checked_column(feature, flags, _as_list(feature, column))
+    return _checked_numbers(feature, column)
+
+
+def _as_list(feature: Feature, column: np.ndarray | list[Any]) -> list[Any]:
+    """The values of a column as JSON would have them."""
+    if not isinstance(column, np.ndarray):
+        return column
+    values: list[Any] = column.tolist()
+    return [None if value != value else value for value in values] if feature.nullable else values
+
+
+def _checked_numbers(feature: Feature, column: Sequence[Any] | np.ndarray) -> np.ndarray | None:
+    if isinstance(column, np.ndarray):
+        numbers = column.astype(np.float64)
+    else:
+        numbers = np.fromiter(column, np.float64, len(column))
     present = numbers[~np.isnan(numbers)] if feature.nullable else numbers
     are_known = not feature.choices or bool(np.isin(present, feature.choices).all())
     return numbers if are_known and bool((np.abs(present) <= LARGEST_FLOAT32).all()) else None

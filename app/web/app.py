@@ -67,7 +67,7 @@ def fast_lane(services: Services) -> FastLane:
         {
             operation.path: partial(operation.fast, services)
             for operation in OPERATIONS
-            if operation.fast is not None and operation.method == "post"
+            if operation.fast is not None and (operation.method, operation.access) == ("post", "predict")
         }
     )
 

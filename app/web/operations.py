@@ -48,8 +48,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `error` is the record of its errors (None: `ErrorBody`). `fast` answers the call from a WSGI environment: it takes
     the services, the environment and the parameters of its path by name, and returns status, headers and body. That of
-    a POST is called without Flask, checks the token itself and never raises. `always` answers the call under overload
-    too: for what checks the service or reduces its load.
+    a POST for whoever may predict is called without Flask, checks the token itself and never raises. `always` answers
+    the call, and all paths that begin like its path, under overload too: for what checks the service or reduces its
+    load.
     """
 
     method: Literal["get", "post", "patch"]

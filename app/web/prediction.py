@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from app.domain.prediction import DECIMALS, SMALL, Assignment, Exposure, readable
+from app.domain.prediction import Assignment, Exposure, all_readable, readable
 from app.domain.timestamps import iso_utc
 from app.errors import TooLarge
 from app.services.serving.predictor import PredictionRequest, ServedPrediction
@@ -128,9 +128,7 @@ def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
     names = map(classes.__getitem__, class_ids)
     if outputs.probabilities is None:
         return [*map(BatchItem, ids, names, class_ids)]
-    exact = outputs.probabilities
-    # `readable` for all rows at once.
-    shown = np.where(exact > SMALL, exact.round(DECIMALS), exact)
+    shown = all_readable(outputs.probabilities)
     confidences = np.take_along_axis(shown, outputs.class_ids[:, np.newaxis], axis=1)[:, 0].tolist()
     return [*map(BatchItem, ids, names, class_ids, confidences, _by_class(classes, shown))]
 

@@ -5,7 +5,20 @@ from app.web.operations import access_of
 from tests.web import fakes
 
 BODY = {"features": [5.1, 3.5, 1.4, 0.2]}
-OPEN = {"/", "/health", "/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/ping", "/version"}
+OPEN = {
+    "/",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/ping",
+    "/version",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+}
 
 
 def bearer(token):

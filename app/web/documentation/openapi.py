@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.web.documentation.schemas import Json, example_item, narrowed, request_examples, request_schemas
 from app.web.operations import Operation, Parameter
 from app.web.prediction import BatchItem, PredictionAnswer
+from app.web.protocols.oip_metadata import IndexEntry
 from app.web.response import ErrorBody
 
 _CONDITIONS: dict[str, Json] = {
@@ -67,7 +68,7 @@ _PROBLEMS = {
     500: "Internal error; the server's log has the details under the `X-Request-Id`.",
     503: "Temporarily unavailable; try again after `Retry-After` seconds.",
 }
-_ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer", "RowAnswers")
+_ANSWERS_OF_A_VERSION = ("PredictionAnswer", "BatchAnswer", "RowAnswers", "InferAnswer")
 _REF = "#/components/schemas/{name}"
 _HEADER_TEXT = {"schema": {"type": "string"}}
 
@@ -126,7 +127,7 @@ def _any_json(kind: type) -> Json:
 
 
 def _records(operations: tuple[Operation, ...]) -> Iterable[type[msgspec.Struct]]:
-    yield from (ErrorBody, PredictionAnswer, BatchItem)
+    yield from (ErrorBody, PredictionAnswer, BatchItem, IndexEntry)
     for operation in operations:
         yield from (record for record in (operation.answer, operation.body) if isinstance(record, type))
         yield from operation.other_answers.values()
@@ -199,7 +200,7 @@ def _answer(description: str, schema: str, status: int) -> Json:
 
 
 def _example(schema: str, contract: FeatureContract | None) -> Json | None:
-    if contract is None or schema not in _ANSWERS_OF_A_VERSION:
+    if contract is None or schema not in _ANSWERS_OF_A_VERSION or schema == "InferAnswer":
         return None
     served: Json = {
         "model_version": "v1",

@@ -55,6 +55,8 @@ def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature
         "PredictRequest": {"anyOf": forms},
         "BatchRequest": batch,
         "RowsRequest": _rows_request(),
+        "InferRequest": _infer_request(),
+        "RepositoryIndex": {"type": "array", "items": _ref("IndexEntry")},
         "Outcome": _outcome(contract),
         "FeedbackRequest": {"anyOf": [_ref("Outcome"), _object({"feedback": _outcomes()}, ["feedback"])]},
     }
@@ -97,6 +99,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
                 },
             },
         },
+        "InferRequest": _infer_examples(contract, row),
         "BatchRequest": {"rows": {"summary": "Two rows", "value": {"instances": [row, by_name]}}},
     }
 
@@ -146,6 +149,47 @@ def _rows_request() -> Json:
     }
     options = dict.fromkeys(("params", "parameters"), parameters)
     return {"anyOf": [_object({form: schema, **options}, [form]) for form, schema in forms.items()]}
+
+
+_DATATYPES = ("BOOL", *(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)), "FP32", "FP64", "BYTES")
+
+
+def _infer_request() -> Json:
+    """A request of the Open Inference Protocol in JSON; its further keys are ignored, as other servers do."""
+    tensor = _object(
+        {
+            "name": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
+            "datatype": {"type": "string", "enum": list(_DATATYPES)},
+            "data": {"type": "array", "description": "The values, flat or nested in the shape."},
+            "parameters": {"type": "object"},
+        },
+        ["name", "shape", "datatype", "data"],
+    )
+    names = {"type": "string", "enum": ["predict", "predict_proba", "class_id", "prediction_id"]}
+    output = _object({"name": names, "parameters": {"type": "object"}}, ["name"])
+    return _object(
+        {
+            "id": {"type": "string", "description": "Comes back; of a row alone it is the caller's own key."},
+            "parameters": {"type": "object", "properties": {"user_id": _USER_ID}},
+            "inputs": {"type": "array", "items": tensor, "minItems": 1},
+            "outputs": {"type": "array", "items": output},
+        },
+        ["inputs"],
+    )
+
+
+def _infer_examples(contract: FeatureContract, row: Sequence[Any]) -> dict[str, Json]:
+    def tensor(feature: Feature, value: Any) -> Json:
+        datatype = "BOOL" if isinstance(value, bool) else "FP64" if feature.kind == "numeric" else "BYTES"
+        return {"name": feature.name, "shape": [1], "datatype": datatype, "data": [value]}
+
+    columns = [tensor(feature, value) for feature, value in zip(contract.features, row, strict=True)]
+    examples: dict[str, Json] = {"columns": {"summary": "A tensor a feature", "value": {"inputs": columns}}}
+    if contract.all_numeric:
+        matrix = {"name": "input", "shape": [1, len(row)], "datatype": "FP64", "data": list(row)}
+        examples["matrix"] = {"summary": "One tensor", "value": {"id": "order-4711", "inputs": [matrix]}}
+    return examples
 
 
 def _outcomes() -> Json:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from app.domain.layouts import RequestColumns
+from app.domain.layouts import Column, Layout, RequestColumns
 from app.errors import InvalidRequest, TooLarge, UnknownModel, UnknownVersion
 from app.services.serving.live_models import LiveState
 from app.services.serving.predictor import PredictionRequest, ServedPrediction
@@ -24,9 +25,15 @@ MODEL = Parameter("model", "path", "The name of the served model (MODEL_NAME).")
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body asks: its rows, arrays or objects that are not checked yet; for whom; and the caller's own keys."""
+    """What a body asks: its rows, for whom, and the caller's own keys.
 
-    rows: list[Any]
+    Nothing of the `count` rows is checked yet. `rows` are arrays or objects; where they come as columns, `table` has
+    them, by name or in the order of a row that is an array.
+    """
+
+    rows: list[Any] = []
+    table: Mapping[str, Column] | Sequence[Column] | None = None
+    count: int
     user_id: str | None = None
     keys: tuple[str, ...] = ()
 
@@ -65,9 +72,8 @@ def _served(
     forced = forced_version(services, state, chosen, environ)
     columns = state.columns(forced)
     question = read(body, columns, environ)
-    require_rows(services, len(question.rows))
-    # A row alone takes the shorter way, as at `/predict`, and its error needs no index.
-    rows, layout = columns.row(question.rows[0]) if len(question.rows) == 1 else columns.rows(question.rows)
+    require_rows(services, question.count)
+    rows, layout = _checked(columns, question)
     return services.predictor.predict(
         PredictionRequest(
             rows,
@@ -77,10 +83,17 @@ def _served(
             forced,
             question.user_id or user_of(environ),
             is_synthetic(environ),
-            question.keys or key_of(environ, len(question.rows)),
+            question.keys or key_of(environ, question.count),
             protocol.name,
         )
     )
+
+
+def _checked(columns: RequestColumns, question: Question) -> tuple[np.ndarray, Layout]:
+    if question.table is not None:
+        return columns.table(question.table)
+    # A row alone takes the shorter way, as at `/predict`, and its error needs no index.
+    return columns.row(question.rows[0]) if question.count == 1 else columns.rows(question.rows)
 
 
 def require_rows(services: Services, rows: int) -> None:

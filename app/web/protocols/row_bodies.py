@@ -51,7 +51,7 @@ def read_json(body: bytes, _columns: RequestColumns, _environ: Environ) -> Quest
         raise InvalidRequest(f"the body {given}: give the rows as exactly one of {', '.join(_FORMS)}")
     rows = _FORMS[found[0]](values[found[0]])
     options = _options(values)
-    return Question(rows=rows, user_id=option_user(options), keys=option_keys(options, len(rows)))
+    return Question(rows=rows, count=len(rows), user_id=option_user(options), keys=option_keys(options, len(rows)))
 
 
 def media_type(environ: Environ, known: Sequence[str]) -> str:
@@ -150,7 +150,7 @@ def read_csv(body: bytes, columns: RequestColumns, _environ: Environ) -> Questio
             raise InvalidRequest(f"line {line}: {len(cells)} fields where {len(features)} are expected")
         values = [_value(feature, cell) for feature, cell in zip(features, cells, strict=True)]
         rows.append(dict(zip(names, values, strict=True)) if headed else values)
-    return Question(rows=rows)
+    return Question(rows=rows, count=len(rows))
 
 
 def _value(feature: Feature | None, cell: str) -> object:
