@@ -1,7 +1,7 @@
 """Rows of the log as columns: those of one form together, with objects and texts made only where they are asked for.
 
 A `RowOfBlock` has the fields and properties of a `PredictionRow`, and takes its place in events. Whoever works on many
-rows takes the columns of their blocks (`in_blocks`) instead.
+rows takes the columns of their blocks (`in_blocks` in `log_page.py`) instead.
 """
 
 from __future__ import annotations
@@ -20,6 +20,16 @@ from app.domain.prediction_id import RAW_LENGTH, Marks, marks_of_raw, texts_of_i
 
 _ENCODE = msgspec.json.Encoder().encode
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
+# The fields of a `PredictionRow` that a block has as lists, with their names there.
+_COLUMNS = {
+    "seq": "seqs",
+    "prediction_id": "ids",
+    "served_at_us": "at_us_list",
+    "user_hash": "user_list",
+    "latency_us": "latencies",
+    "own_key": "own_keys",
+    "marks": "marks",
+}
 
 
 class AnswerColumns(NamedTuple):
@@ -81,9 +91,20 @@ class Block:
         """The number of features."""
         return int(self.numbers.shape[1]) + len(self.texts)
 
+    @functools.cached_property
     def rows(self) -> list[RowOfBlock]:
         """The rows, in order."""
         return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
+
+    @functools.cached_property
+    def has_keys(self) -> bool:
+        """Whether any row has an own key."""
+        return any(key is not None for key in self.own_keys)
+
+    def column(self, name: str) -> Sequence[Any]:
+        """A field of a `PredictionRow` of each row."""
+        own = _COLUMNS.get(name)
+        return [getattr(row, name) for row in self.rows] if own is None else cast("Sequence[Any]", getattr(self, own))
 
     @functools.cached_property
     def ids(self) -> list[str]:
@@ -195,14 +216,6 @@ class RowOfBlock:
         return _VERSIONS.decode(lacking) if lacking else ()
 
 
-def as_rows(blocks: Sequence[Block]) -> list[PredictionRow]:
-    """The rows of all blocks in the order of their seqs."""
-    rows = [row for block in blocks for row in block.rows()]
-    rows.sort(key=lambda row: row.seq)
-    # They have all that a `PredictionRow` has, and are no structs, whose fields would have to be made for every row.
-    return cast("list[PredictionRow]", rows)
-
-
 def block_of(row: PredictionRow) -> Block | None:
     """The block of a row, None where it is in none."""
     found: Block | None = getattr(row, "block", None)
@@ -212,35 +225,3 @@ def block_of(row: PredictionRow) -> Block | None:
 def place_in_block(row: PredictionRow) -> int:
     """The place of a row in its block."""
     return cast("RowOfBlock", row).at
-
-
-class Part(NamedTuple):
-    """Some rows of a block: their places among the rows that were given, and in the block; shape (n,) each."""
-
-    block: Block
-    places: np.ndarray
-    at: np.ndarray
-
-    def column(self, place: int) -> Sequence[Any]:
-        """The values of a feature: an array of float64 (NaN for null), or a list of texts."""
-        numbers = place
-        for text, values in self.block.texts:
-            if text == place:
-                return [values[at] for at in self.at.tolist()]
-            numbers -= text < place
-        return cast("Sequence[Any]", self.block.numbers[self.at, numbers])
-
-
-def in_blocks(rows: Sequence[object]) -> tuple[list[Part], list[int]]:
-    """The rows by block, and the places of those that are in none."""
-    places: dict[int, tuple[Block, list[int], list[int]]] = {}
-    alone: list[int] = []
-    for place, row in enumerate(rows):
-        if isinstance(row, RowOfBlock):
-            block = row.block
-            known = places.get(id(block)) or places.setdefault(id(block), (block, [], []))
-            known[1].append(place)
-            known[2].append(row.at)
-        else:
-            alone.append(place)
-    return [Part(block, np.array(given), np.array(at)) for block, given, at in places.values()], alone

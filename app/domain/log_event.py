@@ -188,7 +188,7 @@ class LogPage(msgspec.Struct, frozen=True):
     there are none to be told apart.
     """
 
-    predictions: tuple[PredictionRow, ...]
+    predictions: Sequence[PredictionRow]
     outcomes: tuple[OutcomeRow, ...]
     early: tuple[OutcomeRow, ...]
     rows: dict[str, PredictionRow]
@@ -207,19 +207,19 @@ Place: TypeAlias = tuple[int, int, int, int, int]
 _Row = TypeVar("_Row")
 
 
-def _of_prediction(row: PredictionRow) -> Place:
+def place_of_prediction(row: PredictionRow) -> Place:
     return row.seq, 0, 0, 0, 0
 
 
-def _of_outcome(row: OutcomeRow) -> Place:
+def place_of_outcome(row: OutcomeRow) -> Place:
     return row.predictions_seen, 1, row.seq, 0, 0
 
 
-def _of_heartbeat(row: TimePassed) -> Place:
+def place_of_heartbeat(row: TimePassed) -> Place:
     return row.predictions_seen, 1, row.outcomes_seen, row.seq, 0
 
 
-def _of_correction(row: CorrectionRow) -> Place:
+def place_of_correction(row: CorrectionRow) -> Place:
     return row.predictions_seen, 1, row.outcomes_seen, row.heartbeats_seen, row.seq
 
 
@@ -248,46 +248,17 @@ def consumable(found: Found, limit: int) -> Found:
         last = found.heartbeats[-1]
         unread.append((last.predictions_seen, 1, last.outcomes_seen, last.seq + 1, 0))
     if len(found.corrections) >= limit:
-        unread.append((*_of_correction(found.corrections[-1])[:4], found.corrections[-1].seq + 1))
+        unread.append((*place_of_correction(found.corrections[-1])[:4], found.corrections[-1].seq + 1))
     if not unread:
         return found
     end = min(unread)
     return Found(
-        found.predictions[: bisect_left(found.predictions, end, key=_of_prediction)],
-        _before(end, found.outcomes, _of_outcome),
-        _before(end, found.heartbeats, _of_heartbeat),
-        _before(end, found.corrections, _of_correction),
+        found.predictions[: bisect_left(found.predictions, end, key=place_of_prediction)],
+        _before(end, found.outcomes, place_of_outcome),
+        _before(end, found.heartbeats, place_of_heartbeat),
+        _before(end, found.corrections, place_of_correction),
     )
 
 
 def _before(end: Place, rows: Iterable[_Row], place: Callable[[_Row], Place]) -> tuple[_Row, ...]:
     return tuple(row for row in rows if place(row) < end)
-
-
-def in_order(page: LogPage) -> list[Event]:
-    """The page's events in the total order; an outcome joins its prediction after the later of the two."""
-    early: dict[str, list[OutcomeRow]] = {}
-    for outcome in page.early:
-        early.setdefault(outcome.prediction_id, []).append(outcome)
-    keyed: list[tuple[Place, list[Event]]] = [(_of_heartbeat(beat), [beat]) for beat in page.heartbeats]
-    for row in page.predictions:
-        waiting = sorted(early.get(row.prediction_id, ()), key=lambda outcome: outcome.seq)
-        keyed.append(
-            (_of_prediction(row), [PredictionLogged(row), *(OutcomeJoined(outcome, row) for outcome in waiting)])
-        )
-    for outcome in page.outcomes:
-        known = page.rows.get(outcome.prediction_id)
-        # Only if the prediction came first: otherwise the prediction's own event joins them, and this would be twice.
-        follows = known is not None and known.seq <= outcome.predictions_seen and outcome.seq not in page.unjoined
-        keyed.append((_of_outcome(outcome), [FeedbackReceived(outcome)]))
-        if known is not None and follows:
-            keyed[-1][1].append(OutcomeJoined(outcome, known))
-    for correction in page.corrections:
-        outcome = page.corrected[correction.prediction_id, correction.kind]
-        known = page.rows.get(correction.prediction_id)
-        joined = known if known is not None and known.seq <= correction.predictions_seen else None
-        if outcome.seq in page.unjoined:
-            joined = None
-        keyed.append((_of_correction(correction), [OutcomeCorrected(correction, outcome, joined)]))
-    keyed.sort(key=lambda entry: entry[0])
-    return [event for _, events in keyed for event in events]

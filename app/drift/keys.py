@@ -29,7 +29,9 @@ def numeric_keys(values: np.ndarray) -> np.ndarray:
 
 def category_keys(values: Iterable[Any], ranks: Mapping[str, float]) -> np.ndarray:
     """The keys of a categorical column: the category's rank; None and NaN are missing, other values unseen."""
-    return np.array([_category_key(value, ranks) for value in values], dtype=np.float64)
+    get = ranks.get
+    found = [get(value, UNSEEN_KEY) if type(value) is str else _category_key(value, ranks) for value in values]
+    return np.array(found, dtype=np.float64)
 
 
 def row_keys(rows: np.ndarray, ranks: Sequence[Mapping[str, float] | None]) -> np.ndarray:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
 
 from app.domain.breakdown import BreakdownState
 from app.domain.contract import Feature
-from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.experiment import Configuration
+from app.domain.log_columns import Shared
+from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_page import epochs_in, events_of, layouts_in, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.drift.references import KnownReference
 from app.monitor.experiment.state import ExperimentPlan, plan_of
@@ -33,7 +37,7 @@ from app.services.queries.breakdown import PROJECTION
 NAME = PROJECTION
 _STATE = msgspec.json.Decoder(BreakdownState)
 # A correction of an outcome whose row is not in the log yet is in that outcome when the row comes.
-_OF_ROWS = (PredictionLogged, OutcomeJoined, OutcomeCorrected)
+_OF_ROWS = (OutcomeJoined, OutcomeCorrected)
 
 
 class References(Protocol):
@@ -47,13 +51,12 @@ class References(Protocol):
 class _Part(msgspec.Struct):
     """The events of one experiment in a batch."""
 
-    requests: list[PredictionRow] = msgspec.field(default_factory=list)
+    requests: Sequence[PredictionRow] = ()
     labels: list[Outcome] = msgspec.field(default_factory=list)
     rewards: list[Outcome] = msgspec.field(default_factory=list)
 
     def add(self, later: _Part) -> None:
         """Add the events of another config revision."""
-        self.requests += later.requests
         self.labels += later.labels
         self.rewards += later.rewards
 
@@ -68,17 +71,21 @@ class BreakdownProjection:
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The counters after `events`."""
-        by_epoch: dict[int, _Part] = {}
-        for event in events:
+        ordered = events_of(events)
+        rows = taken(ordered.rows, those(ordered.rows, attrgetter("counts")))
+        by_epoch = {epoch: _Part() for epoch in epochs_in(rows)}
+        for event in ordered.others:
             # A tuple of types: every event passes here, and a union takes three times as long.
             if isinstance(event, _OF_ROWS) and (row := event.row) is not None and row.counts:
-                part = by_epoch.get(row.epoch) or by_epoch.setdefault(row.epoch, _Part())
-                _sort(event, row, part)
+                _sort(event, row, by_epoch.get(row.epoch) or by_epoch.setdefault(row.epoch, _Part()))
         parts: dict[str, _Part] = {}
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        for configuration in reads.configurations(by_epoch.keys() - {0}).values():
+        configurations = reads.configurations(by_epoch.keys() - {0})
+        for configuration in configurations.values():
             parts.setdefault(configuration.experiment_id, _Part()).add(by_epoch[configuration.epoch])
-        layouts = {row.layout for part in parts.values() for row in _rows(part) if row.layout is not None}
+        for name, part in parts.items():
+            part.requests = taken(rows, those(rows, partial(_is_of, name, configurations)))
+        layouts = {layout for part in parts.values() for some in _rows(part) for layout in layouts_in(some)}
         columns = Columns(self._references.features, reads.layouts(layouts) if layouts else {})
         return Changes(states={name: self._after(name, part, columns, reads) for name, part in parts.items()})
 
@@ -113,15 +120,18 @@ def known_columns(references: References, version: str) -> VersionColumns | None
     return VersionColumns(features, published.reference.inputs.cells if published is not None and fits else None)
 
 
-def _rows(part: _Part) -> list[PredictionRow]:
-    return [*part.requests, *(each.row for each in (*part.labels, *part.rewards))]
+def _rows(part: _Part) -> tuple[Sequence[PredictionRow], Sequence[PredictionRow]]:
+    return part.requests, [each.row for each in (*part.labels, *part.rewards)]
 
 
-def _sort(event: PredictionLogged | OutcomeJoined | OutcomeCorrected, row: PredictionRow, part: _Part) -> None:
+def _is_of(experiment: str, configurations: Mapping[int, Configuration], row: PredictionRow | Shared) -> bool:
+    configuration = configurations.get(row.epoch)
+    return configuration is not None and configuration.experiment_id == experiment
+
+
+def _sort(event: OutcomeJoined | OutcomeCorrected, row: PredictionRow, part: _Part) -> None:
     """Add the event to its part; a correction takes back what it replaces."""
-    if isinstance(event, PredictionLogged):
-        part.requests.append(row)
-    elif isinstance(event, OutcomeJoined):
+    if isinstance(event, OutcomeJoined):
         _outcomes(event.outcome, part, [Outcome(row, number_of(event.outcome.present))])
     else:
         before, after = number_of(event.correction.replaced), number_of(event.correction.outcome)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 import numpy as np
 
 from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, PairSeen, who_was_right
 from app.domain.experiment import Configuration
-from app.domain.log_columns import block_of, place_in_block
-from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionLogged, PredictionRow
+from app.domain.log_columns import Block, block_of, place_in_block
+from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionRow
+from app.domain.log_page import epochs_in, events_of, in_blocks, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
 from app.monitor.experiment.units import row_hash
@@ -55,24 +57,40 @@ class DisagreementProjection:
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The disagreements among `events`, and what labels say of earlier ones."""
-        found = [fact for fact in map(_fact, events) if fact is not None]
+        ordered = events_of(events)
+        rows = taken(ordered.rows, those(ordered.rows, attrgetter("counts")))
+        labels = [label for label in map(_label, ordered.others) if label is not None]
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        configurations = reads.configurations({row.epoch for row, _ in found} - {0})
+        configurations = reads.configurations((epochs_in(rows) | {row.epoch for row, _ in labels}) - {0})
         parts = _parts(configurations, reads)
-        for row, label in found:
-            configuration = configurations.get(row.epoch)
-            part = None if configuration is None else parts.get(configuration.experiment_id)
-            if part is not None and label is None:
-                part.rows += _differing(row, part)
-            elif part is not None and label is not None:
-                part.labels += _labelled(row, label, part)
+        of_epoch = {
+            epoch: parts[configuration.experiment_id]
+            for epoch, configuration in configurations.items()
+            if configuration.experiment_id in parts
+        }
+        for row in _looked_at(rows, of_epoch):
+            of_epoch[row.epoch].rows += _differing(row, of_epoch[row.epoch])
+        for row, label in labels:
+            if row.epoch in of_epoch:
+                of_epoch[row.epoch].labels += _labelled(row, label, of_epoch[row.epoch])
         return _changes(parts)
 
 
-def _fact(event: Event) -> tuple[PredictionRow, str | None] | None:
-    """A row that counts, and its label (JSON) where the event is that it is known now, or another one."""
-    if isinstance(event, PredictionLogged):
-        return (event.row, None) if event.row.counts else None
+def _looked_at(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> Iterator[PredictionRow]:
+    """The rows on which versions may differ, and the first of each block: a pair is noted where it is met first."""
+    blocks, alone = in_blocks(rows)
+    found = [place for place in alone if rows[place].epoch in of_epoch]
+    for block, places, at in blocks:
+        part = of_epoch.get(block.shared.epoch)
+        if part is not None:
+            doubted = ~_agreeing(block, part.plan)[at]
+            doubted[0] = True
+            found += places[doubted].tolist()
+    return (rows[place] for place in sorted(found))
+
+
+def _label(event: Event) -> tuple[PredictionRow, str] | None:
+    """A row that counts with its label (JSON), where the event is that it is known now, or another one."""
     if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual":
         return (event.row, event.outcome.present) if event.row.counts else None
     if isinstance(event, OutcomeCorrected) and event.correction.kind == "actual" and event.row is not None:
@@ -96,33 +114,30 @@ def _answers(row: PredictionRow) -> dict[str, _Answer]:
     block = block_of(row)
     if block is None:
         return _ANSWERS.decode(row.answers) | dict.fromkeys(row.failed_versions, _MISSING)
-    found: list[dict[str, _Answer]] | None = block.made.get(NAME)
-    if found is None:
-        found = [{} for _ in block.seqs]
-        for version, columns in block.answers.items():
-            for own, (c, _, v) in zip(found, columns.values(len(found)), strict=True):
-                own[version] = _Answer(c, v)
-        failed = dict.fromkeys(row.failed_versions, _MISSING)
-        block.made[NAME] = found = [own | failed for own in found] if failed else found
-    return found[place_in_block(row)]
+    at = place_in_block(row)
+    found = {
+        version: _Answer(
+            None if columns.classes is None else int(columns.classes[at]),
+            None if columns.numbers is None else float(columns.numbers[at]),
+        )
+        for version, columns in block.answers.items()
+    }
+    return found | dict.fromkeys(row.failed_versions, _MISSING)
 
 
-def _all_agree(row: PredictionRow, plan: ExperimentPlan) -> bool:
-    """Whether it is known from the columns that every version of the experiment named one class, and none failed."""
-    block = block_of(row)
-    if block is None:
-        return False
+def _agreeing(block: Block, plan: ExperimentPlan) -> np.ndarray:
+    """Of which rows it is known that every version of the experiment named one class, and none failed."""
     key = f"{NAME} {plan.experiment_id}"
-    found: list[bool] | None = block.made.get(key)
+    found: np.ndarray | None = block.made.get(key)
     if found is None:
         asked = [block.answers[name].classes for name in plan.versions if name in block.answers]
         classes = [each for each in asked if each is not None]
         if block.shared.failed or len(classes) < len(asked) or not classes:
-            found = [False] * len(block.seqs)
+            found = np.zeros(len(block.seqs), bool)
         else:
-            found = (np.stack(classes) == classes[0]).all(axis=0).tolist()
+            found = (np.stack(classes) == classes[0]).all(axis=0)
         block.made[key] = found
-    return found[place_in_block(row)]
+    return found
 
 
 def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Answer, _Answer]]:
@@ -136,9 +151,6 @@ def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Ans
 
 
 def _differing(row: PredictionRow, part: _Found) -> Iterator[Disagreement]:
-    # A pair is noted at its first row, also where the two agree.
-    if _all_agree(row, part.plan) and part.seen.pairs.keys() >= {*part.plan.challengers}:
-        return
     for challenger, base, other in _pairs(row, part.plan):
         failed = (base == _MISSING) != (other == _MISSING)
         if failed or _differ(base, other, part.seen.pairs.setdefault(challenger, PairSeen())):
@@ -156,7 +168,8 @@ def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
 
 def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[LabelledDisagreement]:
     """What the label says of each pair that may be stored: numbers are, if they were far apart when they came."""
-    if _all_agree(row, part.plan):
+    block = block_of(row)
+    if block is not None and _agreeing(block, part.plan)[place_in_block(row)]:
         return
     for challenger, base, other in _pairs(row, part.plan):
         if base == other:

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 from app.domain.columns import LoggedLayout
 from app.domain.experiment import Configuration
-from app.domain.log_event import Cursor, Event, LogPage, in_order
+from app.domain.log_event import Cursor, Event, LogPage
+from app.domain.log_page import in_order
 from app.domain.monitor_state import Changes, OpenWindow, UnitFact, UserFact
 
 # Rows of each kind in one step: tens of milliseconds of work, so that the write transaction at its end is short.

@@ -21,6 +21,7 @@ from app.domain.log_event import (
     TimePassed,
     consumable,
 )
+from app.domain.log_page import values_of
 from app.domain.monitor_state import ExperimentSummary
 from app.store.archive.source import ArchivedLog
 from app.store.engine import Database
@@ -137,14 +138,15 @@ def _page(rows: EventRows, found: Found, before: Cursor) -> LogPage:
     outcomes: Sequence[OutcomeRow] = found.outcomes
     if _newest_correction(connection):
         corrections = _all_corrections(connection, (outcome.prediction_id for outcome in (*outcomes, *early)))
-        seqs = {row.prediction_id: row.seq for row in found.predictions}
+        ids = values_of(found.predictions, "prediction_id")
+        seqs = dict(zip(ids, values_of(found.predictions, "seq"), strict=True))
         outcomes = [_as_of(outcome, corrections, before.corrections) for outcome in outcomes]
         # A prediction that is logged after its outcome joins the value that the outcome has by then.
         early = tuple(
             _as_of(outcome, corrections, before.corrections, seqs[outcome.prediction_id]) for outcome in early
         )
     return LogPage(
-        predictions=tuple(found.predictions),
+        predictions=found.predictions,
         outcomes=tuple(outcomes),
         early=early,
         rows=known,

@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.archive import joins
-from app.domain.log_columns import as_rows
 from app.domain.log_event import EVERY, CorrectionRow, OutcomeRow, PredictionRow
+from app.domain.log_page import as_rows, values_of
 from app.store.archive.marks import all_marks, last_mark
 from app.store.archive.source import ArchivedLog
 from app.store.forms import Form, StoredRow
@@ -32,7 +32,7 @@ class EventRows:
         self._archive = archive
         self._mark = last_mark(connection)
 
-    def predictions_after(self, after: int, until: int, limit: int) -> list[PredictionRow]:
+    def predictions_after(self, after: int, until: int, limit: int) -> Sequence[PredictionRow]:
         """Up to `limit` predictions with seqs above `after` and up to `until`, in order."""
         found: list[PredictionRow] = []
         if self._mark is not None and after < self._mark.predictions:
@@ -41,7 +41,8 @@ class EventRows:
         if len(found) == limit:
             return found
         left = limit - len(found)
-        return [*found, *_as_events(*self._logged.parts(self.connection, after, until, left), left)]
+        logged = _as_events(*self._logged.parts(self.connection, after, until, left), left)
+        return [*found, *logged] if found else logged
 
     def outcomes_after(self, after: int, until: int, limit: int) -> list[OutcomeRow]:
         """Up to `limit` outcomes with seqs above `after` and up to `until`, in order."""
@@ -57,13 +58,13 @@ class EventRows:
         """The outcomes that were written before their predictions: the recorder appends later than the answer goes."""
         if not rows:
             return ()
-        seqs = {row.prediction_id: row.seq for row in rows}
+        seqs = dict(zip(values_of(rows, "prediction_id"), values_of(rows, "seq"), strict=True))
         archived: Collection[str] = ()
         mark = self._mark
         if mark is not None and rows[0].seq <= mark.predictions:
             # Only these have one, which is archived or not: to look for all of them would take much longer.
             archived = self._archive.follow_outcome(mark, rows[0].seq, rows[-1].seq)
-        wanted = {*archived, *(row.prediction_id for row in rows if mark is None or row.seq > mark.predictions)}
+        wanted = {*archived, *(id_ for id_, seq in seqs.items() if mark is None or seq > mark.predictions)}
         outcomes = self._outcomes_of(wanted, archived)
         return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
 
@@ -85,7 +86,8 @@ class EventRows:
         if not outcomes:
             return {}
         ids = {outcome.prediction_id for outcome in outcomes}
-        found = {row.prediction_id: row for row in read if row.prediction_id in ids}
+        places = enumerate(values_of(read, "prediction_id"))
+        found = {prediction_id: read[place] for place, prediction_id in places if prediction_id in ids}
         wanted = ids - found.keys()
         if wanted:
             logged = _as_events(*self._logged.parts_of_ids(self.connection, wanted))
@@ -132,7 +134,7 @@ def of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[A
 
 def _as_events(
     raw: Sequence[Any], forms: Mapping[int, Form], old: Sequence[StoredRow], limit: int = EVERY
-) -> list[PredictionRow]:
+) -> Sequence[PredictionRow]:
     """The first rows as events have them, in order; packed ones are rows of blocks."""
     if old and len(old) + len(raw) > limit:
         last = sorted(row[SEQ] for row in (*old, *raw))[limit - 1]

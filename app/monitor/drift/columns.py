@@ -11,8 +11,8 @@ import numpy as np
 from app.domain.classes import boolean_of, boolean_values
 from app.domain.columns import LoggedLayout
 from app.domain.contract import Feature
-from app.domain.log_columns import Part, in_blocks
 from app.domain.log_event import PredictionRow
+from app.domain.log_page import Part, in_blocks
 from app.scoring.answers import Answers
 from app.tables.model_columns import Named, same_columns
 

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from app.domain.log_columns import in_blocks
-from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionLogged, PredictionRow
+from app.domain.log_columns import Shared
+from app.domain.log_event import Event, OutcomeJoined, OutcomeRow, PredictionRow
+from app.domain.log_page import events_of, in_blocks, layouts_in, taken, those, values_of
 from app.domain.prediction import REPORTED, Outputs
 from app.drift.callers import Callers
 from app.drift.output_keys import PREDICTED_VALUE, TOP_PROBABILITY
@@ -53,7 +54,7 @@ class Requests(NamedTuple):
 
     def part(self, which: slice | np.ndarray) -> Requests:
         """Some of the requests."""
-        rows = self.rows[which] if isinstance(which, slice) else [self.rows[at] for at in which.tolist()]
+        rows = self.rows[which] if isinstance(which, slice) else taken(self.rows, which)
         features = None if self.features is None else self.features[which]
         answers = None if self.answers is None else self.answers.part(which)
         return Requests(
@@ -141,10 +142,11 @@ class Samples(msgspec.Struct, frozen=True):
 
 def samples_of(events: Sequence[Event]) -> Samples:
     """The samples in `events`, without forced and synthetic requests and those served without a configuration."""
-    rows = [event.row for event in events if isinstance(event, PredictionLogged) and _counts(event.row)]
+    ordered = events_of(events)
+    rows = taken(ordered.rows, those(ordered.rows, _counts))
     labels = [
         _label(event)
-        for event in events
+        for event in ordered.others
         if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual" and _counts(event.row)
     ]
     return Samples(_requests(rows), labels)
@@ -152,7 +154,7 @@ def samples_of(events: Sequence[Event]) -> Samples:
 
 def layouts_of(samples: Samples) -> set[int]:
     """The ids of the layouts of the requests."""
-    return {row.layout for row in samples.requests.rows if row.layout is not None}
+    return layouts_in(samples.requests.rows)
 
 
 def epochs_of(samples: Samples) -> set[int]:
@@ -238,7 +240,7 @@ def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, 
     return (given != values)[known], times[known]
 
 
-def _counts(row: PredictionRow) -> bool:
+def _counts(row: PredictionRow | Shared) -> bool:
     return row.epoch > 0 and row.assignment not in _LEFT_OUT and not row.synthetic
 
 
@@ -253,7 +255,7 @@ def _place(outcome: OutcomeRow) -> Place:
     return outcome.predictions_seen, 1, outcome.seq  # behind the last prediction that was in the log before it
 
 
-def _requests(rows: list[PredictionRow]) -> Requests:
+def _requests(rows: Sequence[PredictionRow]) -> Requests:
     seqs, epochs, at_us, users, keys = (np.zeros(len(rows), dtype=np.int64) for _ in range(5))
     parts, alone = in_blocks(rows)
     for block, places, at in parts:
@@ -263,9 +265,9 @@ def _requests(rows: list[PredictionRow]) -> Requests:
     for place in alone:
         row = rows[place]
         seqs[place], epochs[place], at_us[place], users[place] = row.seq, row.epoch, row.served_at_us, row.user_hash
-    for place, row in enumerate(rows):
-        if row.own_key is not None:
-            keys[place] = key_hash(row)
+    for place, own_key in enumerate(values_of(rows, "own_key")):
+        if own_key is not None:
+            keys[place] = key_hash(rows[place])
     return Requests(rows, seqs, epochs, at_us, users, keys)
 
 

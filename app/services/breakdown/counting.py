@@ -14,8 +14,8 @@ from app.domain.classes import boolean_of
 from app.domain.columns import Featured, LoggedLayout
 from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
-from app.domain.log_columns import in_blocks
 from app.domain.log_event import PredictionRow
+from app.domain.log_page import in_blocks
 from app.scoring.answers import answers_of
 from app.scoring.contract import Answer, bounded
 from app.scoring.table import metric_of

@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.domain.columns import LoggedColumn, LoggedLayout
-from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed, in_order
+from app.domain.log_event import EVERY, Cursor, FeedbackReceived, OutcomeJoined, PredictionLogged, TimePassed
+from app.domain.log_page import in_order
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
 from app.store.event_log import EventLog, HeartbeatLog

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.domain.log_event import Cursor, in_order
+from app.domain.log_event import Cursor
+from app.domain.log_page import in_order
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import ExperimentProjection
