@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-PAGES = ("Playground", "Batch", "Experiment", "Drift", "Health")
+PAGES = ("Experiment", "Playground", "Batch", "Drift", "Health")
 WIDTH, HEIGHT, SCALE = 1280, 1400, 0.8
 # The experiment's picture shows the interval too.
 TALLER = {"Experiment": 2150}
@@ -92,7 +92,7 @@ def make_csv(path: Path, api_url: str) -> None:
 
 def open_page(tab: Page, url: str, name: str, table: Path) -> None:
     """Open a page and bring it to the state that the picture shows."""
-    tab.goto(f"{url}/{name.lower()}" if name != "Playground" else url)
+    tab.goto(f"{url}/{name.lower()}" if name != PAGES[0] else url)
     tab.get_by_role("heading", name=name, exact=True, level=1).wait_for(timeout=60_000)
     if name == "Playground":
         tab.get_by_role("button", name="Predict").click()

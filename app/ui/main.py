@@ -17,10 +17,10 @@ def main() -> None:
     st.set_page_config(page_title="Bakeoff", page_icon=_ICON, layout="wide")
     page = st.navigation(
         [
-            st.Page(playground.show, title="Playground", icon=":material/science:", default=True),
+            st.Page(experiment.show, title="Experiment", icon=":material/balance:", default=True),
+            st.Page(playground.show, title="Playground", icon=":material/science:", url_path="playground"),
             st.Page(batch.show, title="Batch", icon=":material/table_rows:", url_path="batch"),
             st.Page(labels.show, title="Labels", icon=":material/label:", url_path="labels"),
-            st.Page(experiment.show, title="Experiment", icon=":material/balance:", url_path="experiment"),
             st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
             st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
         ]

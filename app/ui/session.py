@@ -1,15 +1,19 @@
-"""A visitor's session: the API client, the shared feed, the administrative token (in memory only), its predictions."""
+"""A visitor's session: the API client, the shared feed, the administrative token (in memory only), its answers."""
 
 from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import streamlit as st
 
 from app.ui.client import ApiClient
-from app.ui.feed import Feed, FeedSource
+from app.ui.feed import Feed, FeedSnapshot, FeedSource
 from app.ui.records import ApiPrediction, Cell
 from app.ui.scrape import scrape_of
-from app.ui.transport import ApiConnection, connection
+from app.ui.transport import ApiConnection, NoResult, connection
 
 _ADMIN_TOKEN = "admin_token"  # noqa: S105 - the name of a place, not a token
 _ACTOR = "actor"
@@ -110,3 +114,37 @@ def note_feedback(prediction_id: str, feedback: str) -> None:
         msgspec.structs.replace(each, feedback=feedback) if each.answer.prediction_id == prediction_id else each
         for each in session_predictions()
     ]
+
+
+_ASKED_ONCE = "asked_once"
+_MOST_KEPT = 40
+Value = TypeVar("Value")
+
+
+def asked_once(key: tuple[object, ...], ask: Callable[[], Value], what: str) -> FeedSnapshot[Value]:
+    """What `ask` returns or fails with, asked the first time only; a spinner shows `what` meanwhile.
+
+    An answer may be empty because nothing has happened yet, so it has its time, and `ask_again` drops it.
+    """
+    kept: dict[tuple[object, ...], FeedSnapshot[Any]] = st.session_state.setdefault(_ASKED_ONCE, {})
+    if key not in kept:
+        with st.spinner(f"Asking the API for {what} …", show_time=False):
+            snapshot: FeedSnapshot[Any] = _asked(ask)
+        if snapshot.failure is not None:
+            return snapshot  # asked again at the next redraw: a failure passes
+        while len(kept) >= _MOST_KEPT:
+            kept.pop(next(iter(kept)))
+        kept[key] = snapshot
+    return kept[key]
+
+
+def ask_again() -> None:
+    """Drop all answers, so that each is asked for at its next use."""
+    st.session_state.pop(_ASKED_ONCE, None)
+
+
+def _asked(ask: Callable[[], Value]) -> FeedSnapshot[Value]:
+    try:
+        return FeedSnapshot(ask(), time.time())
+    except NoResult as failure:
+        return FeedSnapshot(failure=failure.with_traceback(None))

@@ -23,6 +23,13 @@ def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None
     place.metric(name, value, note, delta_color="off", delta_arrow="off")
 
 
+def fact(place: DeltaGenerator, name: str, value: str, note: str) -> None:
+    """Show a short finding that may be a sentence: unlike a figure, it wraps where there is little room."""
+    place.caption(name)
+    place.markdown(f"##### {value}")
+    place.caption(note)
+
+
 Value = TypeVar("Value")
 
 

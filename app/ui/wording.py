@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 UNKNOWN = "–"
 PRINTABLE = 4
@@ -13,10 +15,15 @@ def number(value: float | None, digits: int = PRINTABLE) -> str:
     if value is None:
         return UNKNOWN
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}"
-    if 10**digits <= abs(value) < 1e9:
-        return f"{value:,.0f}"
-    return f"{value:,.{digits}g}"
+        return minus(f"{int(value):,}")
+    if 10 ** (digits - 1) <= abs(value) < 1e9:
+        return minus(f"{value:,.0f}")
+    return minus(f"{value:,.{digits}g}")
+
+
+def minus(text: str) -> str:
+    """A number with the minus sign that the charts have, not a hyphen."""
+    return text.replace("-", "−", 1) if text.startswith("-") else text
 
 
 def share(value: float | None, digits: int = 1) -> str:
@@ -38,14 +45,51 @@ def chance(value: float | None) -> str:
     return share(value)
 
 
-def signed(value: float | None) -> str:
-    """A difference with its sign."""
-    return UNKNOWN if value is None else f"{value:+.4f}"
+Pair = tuple[float, float]
+# Means that are shares of the rows: shown in per cent, and their differences in points.
+_SHARES = ("accuracy", "balanced_accuracy", "recall")
 
 
-def interval(pair: tuple[float, float] | None) -> str:
-    """Both ends."""
-    return UNKNOWN if pair is None else f"{pair[0]:+.4f} to {pair[1]:+.4f}"
+class Scale(NamedTuple):
+    """How the figures of a metric are shown: times `factor`, with a unit for means and one for differences."""
+
+    factor: float = 1.0
+    unit: str = ""
+    points: str = ""
+
+    def mean(self, value: float | None, pair: Pair | None = None) -> str:
+        """A mean, to as many digits as its interval `pair` has."""
+        return UNKNOWN if value is None else f"{self._digits(value, pair, '')}{self.unit}"
+
+    def means(self, pair: Pair | None) -> str:
+        """Both ends of the interval of a mean."""
+        return self._both(pair, "", self.unit)
+
+    def change(self, value: float | None, pair: Pair | None = None) -> str:
+        """A difference with its sign."""
+        return UNKNOWN if value is None else f"{self._digits(value, pair, '+')}{self.points}"
+
+    def changes(self, pair: Pair | None) -> str:
+        """Both ends of the interval of a difference."""
+        return self._both(pair, "+", self.points)
+
+    def _both(self, pair: Pair | None, sign: str, unit: str) -> str:
+        return UNKNOWN if pair is None else " to ".join(self._digits(end, pair, sign) for end in pair) + unit
+
+    def _digits(self, value: float, pair: Pair | None, sign: str) -> str:
+        """Two significant digits of the interval's width: further ones say nothing."""
+        width = 0.0 if pair is None else self.factor * abs(pair[1] - pair[0])
+        if not (width > 0 and math.isfinite(width)):
+            shown = f"{self.factor * value:{sign},.1f}" if self.unit else f"{value:{sign}.4g}"
+        else:
+            shown = f"{self.factor * value:{sign},.{min(6, max(0, 1 - math.floor(math.log10(width))))}f}"
+        # Of what rounds to nothing a sign says nothing.
+        return minus(shown) if shown.strip("+-0.") else shown.lstrip("+-")
+
+
+def scale_of(metric: str) -> Scale:
+    """How a metric's figures are shown; those of an unknown one as they are."""
+    return Scale(100.0, " %", " points") if metric in _SHARES else Scale()
 
 
 _LEAST_P = 1e-4

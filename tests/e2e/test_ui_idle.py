@@ -14,14 +14,14 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 # What each page asks for when it is opened; those with more than one go on asking.
 ASKED = {
-    "": {"/models"},
+    "": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health", "/models", "/drift"},
+    "playground": {"/models"},
     "batch": {"/models"},
-    "experiment": {"/experiment", "/experiment/timeline", "/audit", "/config", "/health", "/models"},
     "drift": {"/drift", "/drift/timeline"},
     "health": {"/health", "/metrics", "/models"},
 }
 PAGES = tuple(ASKED)
-LIVE = ("experiment", "drift", "health")
+LIVE = ("", "drift", "health")
 # Ticks are 5.2 s apart, so that no more than three fall into it.
 WATCHED_MS = 15_000
 

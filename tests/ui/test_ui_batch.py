@@ -13,9 +13,9 @@ from app.tables.model_columns import ModelColumn
 from app.tables.table import TableRefused
 from app.ui import batch
 from app.ui.batch import BatchJob, read_upload, template
-from app.ui.matching import chosen_twice, matched
 from app.ui.records import ApiBatchPrediction, ApiContract, ApiModel, ApiPrediction
 from app.ui.transport import ApiDown, CallRefused
+from app.ui.views.batch import chosen_twice, matched
 from tests.ui.conftest import button, checked, text_of
 
 CONTRACT = ApiContract(

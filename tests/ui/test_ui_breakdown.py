@@ -8,6 +8,7 @@ from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiPart
 from app.ui.views.breakdown import first_by
+from app.ui.wording import Scale
 from tests.ui import answers
 from tests.ui.conftest import checked, text_of
 
@@ -73,7 +74,7 @@ def table_with(at, column):
 
 def test_each_class_has_its_improvement_and_counts_and_empty_parts_are_left_out(opened):
     at, _ = opened()
-    (improvements,) = [each.value for each in at.dataframe if {"part", "from"} <= {*each.value.columns}]
+    (improvements,) = [each.value for each in at.dataframe if {"part", "improvement"} <= {*each.value.columns}]
     assert improvements["part"].to_list() == ["setosa", "versicolor"]
     counts = table_with(at, "only v2 right")
     assert counts["part"].to_list() == ["all", "setosa", "versicolor"]
@@ -138,9 +139,8 @@ def test_an_api_of_an_older_release_leaves_the_page_whole(opened):
 
 
 def test_a_part_without_an_interval_is_drawn_and_described():
-    frame = parts.part_table([ApiPart(level="a", improvement=0.5, n=3), ApiPart(level="b", interval=(-1.0, 1.0))])
+    rows = [ApiPart(level="a", improvement=0.5, n=3), ApiPart(level="b", interval=(-1.0, 1.0))]
+    frame = parts.part_table(rows, Scale())
     assert parts.part_drawing(frame, "v1").spec["layer"]
-    said = parts.part_description(frame, "v2", "v1")
-    assert said == (
-        "Improvement of v2 over v1 by part: a +0.5000 (–, 3 compared); b – (-1.0000 to +1.0000, 0 compared)."
-    )
+    said = parts.part_description(rows, "v2", "v1", Scale())
+    assert said == ("Improvement of v2 over v1 by part: a +0.5 (–, 3 compared); b – (−1.0 to +1.0, 0 compared).")

@@ -7,8 +7,8 @@ from app.domain.contract import Feature, FeatureContract
 from app.tables.model_columns import ModelColumn
 from app.ui.batch import job_of, read_upload
 from app.ui.columns import columns_of
-from app.ui.matching import matched
 from app.ui.records import ApiBatchPrediction, ApiContract, ApiModel, ApiModels, ApiPrediction
+from app.ui.views.batch import matched
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 

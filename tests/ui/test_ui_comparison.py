@@ -41,7 +41,7 @@ def counts_of(at):
 def test_the_mean_of_all_labelled_rows_stands_beside_the_one_as_served(api, page):
     tables = [each.value for each in page("experiment").dataframe]
     (means,) = [table for table in tables if "as served" in table.columns]
-    assert means.iloc[0].to_list() == ["v1", "0.914", "0.8800 to 0.9400", "0.93", "0.9000 to 0.9500"]
+    assert means.iloc[0].to_list() == ["v1", "91.4 %", "88.0 to 94.0 %", "93.0 %", "90.0 to 95.0 %"]
 
 
 def test_who_was_right_and_what_is_missing_is_counted(api, page):
@@ -94,7 +94,7 @@ def test_a_loss_has_no_probability_of_winning_rows_beside_its_mean(begin, page):
     shown = text_of(page("experiment"))
     assert "Probability" not in shown
     assert "Votes 9 of 12 outcomes" in shown
-    assert "Improvement in brier +0.0210" in shown
+    assert "Improvement in brier +0.02 −0.10 to +0.20" in shown
     assert "Mean brier (lower is better) over all labelled rows" in shown
 
 

@@ -39,15 +39,38 @@ def test_a_rate_is_unknown_where_the_api_began_anew():
         (None, "–"),
         (1234567, "1,234,567"),
         (0.12345, "0.1235"),
+        (2070.4, "2,070"),
         (23456.7, "23,457"),
         (2.5e12, "2,500,000,000,000"),
         (2.5e15, "2.5e+15"),
         (float("inf"), "inf"),
-        (-2.0, "-2"),
+        (-2.0, "−2"),
     ],
 )
 def test_numbers_are_written_for_people(value, text):
     assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("metric", "pair", "change", "mean"),
+    [
+        ("accuracy", (0.006, 0.036), "+2.1 points", "2.1 %"),
+        ("accuracy", (-0.5, 0.5), "+2 points", "2 %"),
+        ("accuracy", None, "+2.1 points", "2.1 %"),
+        ("brier", (0.02, 0.022), "+0.0210", "0.0210"),
+        ("brier", None, "+0.021", "0.021"),
+        ("brier", (0.021, 0.021), "+0.021", "0.021"),
+    ],
+)
+def test_figures_have_the_digits_that_their_interval_supports(metric, pair, change, mean):
+    scale = wording.scale_of(metric)
+    assert (scale.change(0.021, pair), scale.mean(0.021, pair)) == (change, mean)
+
+
+def test_both_ends_of_an_interval_have_the_sign_and_the_unit_of_the_difference():
+    assert wording.scale_of("accuracy").changes((-0.006, 0.036)) == "−0.6 to +3.6 points"
+    assert wording.scale_of("cost").changes((-1.0, 2.0)) == "−1.0 to +2.0"
+    assert wording.scale_of("cost").changes(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -78,13 +101,14 @@ def test_many_classes_are_cut_to_the_likeliest_with_the_answer_among_them():
 
 def test_a_share_before_the_first_request_is_unknown():
     frame = traffic.share_table([ApiVariant(version="v1", weight=1.0)])
-    assert "v1 had – of the requests; its target is 100.0 %" in traffic.share_description(frame)
+    assert "v1 had – of the requests; its target share is 100.0 %" in traffic.share_description(frame)
 
 
 def test_a_course_without_any_interval_is_drawn():
-    frame = timeline.improvement_table([ApiPoint(challenger="v2", n=1)])
+    points = [ApiPoint(challenger="v2", n=1)]
+    frame = timeline.improvement_table(points)
     assert timeline.improvement_drawing(frame, "v1").spec["layer"]
-    assert "–" in timeline.improvement_description(frame, "v2", "v1")
+    assert "–" in timeline.improvement_description(points, "v2", "v1", wording.Scale())
 
 
 def test_endless_evidence_has_a_finite_place():

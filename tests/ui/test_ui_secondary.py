@@ -36,10 +36,10 @@ def test_each_secondary_metric_is_a_row_that_says_it_decides_nothing(begin, page
     (table,) = table_of(at)
     assert table.iloc[0].to_dict() == {
         "metric": "recall of yes",
-        "v1": "0.8",
-        "v2": "0.1",
-        "improvement": "-0.8000",
-        "interval": "-0.8400 to -0.7500",
+        "v1": "80.0 %",
+        "v2": "10.0 %",
+        "improvement": "−80.0 points",
+        "interval": "−84.0 to −75.0 points",
         "outcomes": 806,
         "votes": 700,
     }

@@ -126,4 +126,4 @@ def test_when_another_experiment_begins_the_whole_page_is_drawn_again(api):
     )
     checked(at.run())
     assert at.session_state["runs"] == 2
-    assert "Why: where they differ" in text_of(at)
+    assert "Why: where v2 and v1 differ" in text_of(at)

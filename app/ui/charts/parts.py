@@ -11,17 +11,17 @@ import pandas as pd
 
 from app.ui.charts.drawing import NEUTRAL, Drawing, line_at, spec_of
 from app.ui.row_records import ApiPart
-from app.ui.wording import interval, signed
+from app.ui.wording import Scale
 
 _ROW_PX = 28
 _AXIS_PX = 70  # the height is that of the whole chart, with the axis below the rows
 _MOST_CHARACTERS = 28
 
 
-def part_table(rows: Sequence[ApiPart]) -> pd.DataFrame:
-    """The parts in the API's order; unknown figures are empty."""
+def part_table(rows: Sequence[ApiPart], scale: Scale) -> pd.DataFrame:
+    """The parts in the API's order, in the unit of `scale`; unknown figures are empty."""
     ends = [row.interval or (None, None) for row in rows]
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "part": [row.level for row in rows],
             "improvement": [row.improvement for row in rows],
@@ -30,11 +30,13 @@ def part_table(rows: Sequence[ApiPart]) -> pd.DataFrame:
             "compared": [row.n for row in rows],
         }
     ).astype({"improvement": float, "from": float, "to": float})
+    frame[["improvement", "from", "to"]] *= scale.factor
+    return frame
 
 
-def part_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
+def part_drawing(frame: pd.DataFrame, baseline: str, unit: str = "") -> Drawing:
     """The dots in the table's order, with the line of no difference."""
-    return Drawing(_spec(baseline, len(frame)), frame)
+    return Drawing(_spec(f"{baseline}{f', in{unit}' if unit else ''}", len(frame)), frame)
 
 
 @lru_cache(maxsize=64)
@@ -43,7 +45,7 @@ def _spec(baseline: str, parts: int) -> dict[str, Any]:
         y=alt.Y("part:N", sort=None, title=None, axis=alt.Axis(labelLimit=6 * _MOST_CHARACTERS)),
         tooltip=[
             "part:N",
-            *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("improvement", "from", "to")),
+            *(alt.Tooltip(f"{name}:Q", format="+.4~g") for name in ("improvement", "from", "to")),
             alt.Tooltip("compared:Q", format=","),
         ],
     )
@@ -54,11 +56,10 @@ def _spec(baseline: str, parts: int) -> dict[str, Any]:
     return spec_of(alt.layer(*zero[:1], ends, dot).properties(height=_AXIS_PX + _ROW_PX * parts))
 
 
-def part_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+def part_description(rows: Sequence[ApiPart], challenger: str, baseline: str, scale: Scale) -> str:
     """Each part's improvement as a sentence."""
     said = [
-        f"{part} {signed(None if pd.isna(middle) else middle)} "
-        f"({interval(None if pd.isna(low) else (low, high))}, {count:,} compared)"
-        for part, middle, low, high, count in frame.itertuples(index=False)
+        f"{row.level} {scale.change(row.improvement, row.interval)} ({scale.changes(row.interval)}, {row.n:,} compared)"
+        for row in rows
     ]
     return f"Improvement of {challenger} over {baseline} by part: {'; '.join(said)}."

@@ -12,28 +12,32 @@ import pandas as pd
 
 from app.ui.charts.drawing import HEIGHT, Drawing, line_at, spec_of
 from app.ui.experiment_records import ApiPoint
-from app.ui.wording import interval, number, signed
+from app.ui.wording import Scale, number
 
 _LN10 = math.log(10)
+_AS_IT_IS = Scale()
 _N = alt.X("votes:Q", title="votes", scale=alt.Scale(nice=False))
 
 
-def improvement_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
-    """The newest point first; points without an interval have empty ends."""
+def improvement_table(points: Sequence[ApiPoint], scale: Scale = _AS_IT_IS) -> pd.DataFrame:
+    """The newest point first, in the unit of `scale`; points without an interval have empty ends."""
     newest_first = list(reversed(points))
-    return pd.DataFrame(
+    ends = [point.interval or (None, None) for point in newest_first]
+    frame = pd.DataFrame(
         {
             "votes": [point.n for point in newest_first],
             "improvement": [point.difference for point in newest_first],
-            "from": [point.interval[0] if point.interval else None for point in newest_first],
-            "to": [point.interval[1] if point.interval else None for point in newest_first],
+            "from": [low for low, _ in ends],
+            "to": [high for _, high in ends],
         }
-    )
+    ).astype({"improvement": float, "from": float, "to": float})
+    frame[["improvement", "from", "to"]] *= scale.factor
+    return frame
 
 
-def improvement_drawing(frame: pd.DataFrame, baseline: str) -> Drawing:
+def improvement_drawing(frame: pd.DataFrame, baseline: str, unit: str = "") -> Drawing:
     """A line with its confidence sequence as a band, and the line of no difference."""
-    return Drawing(_improvement_spec(baseline, _range_worth_seeing(frame)), frame)
+    return Drawing(_improvement_spec(f"{baseline}{f', in{unit}' if unit else ''}", _range_worth_seeing(frame)), frame)
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +48,7 @@ def _improvement_spec(baseline: str, domain: tuple[float, float]) -> dict[str, A
         alt.Y(name, title=f"improvement over {baseline}", scale=kept) for name in ("from:Q", "improvement:Q")
     )
     band = base.mark_area(opacity=0.25, clip=True).encode(y=low, y2="to:Q")
-    tooltip = ["votes:Q", *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("improvement", "from", "to"))]
+    tooltip = ["votes:Q", *(alt.Tooltip(f"{name}:Q", format="+.4~g") for name in ("improvement", "from", "to"))]
     line = base.mark_line(strokeWidth=2.5, clip=True).encode(y=middle, tooltip=tooltip)
     zero = line_at(0, "no difference", below=True)
     return spec_of(alt.layer(band, line, *zero).properties(height=HEIGHT))
@@ -64,14 +68,12 @@ def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
     return float(f"{low - margin:.2g}"), float(f"{high + margin:.2g}")
 
 
-def improvement_description(frame: pd.DataFrame, challenger: str, baseline: str) -> str:
+def improvement_description(points: Sequence[ApiPoint], challenger: str, baseline: str, scale: Scale) -> str:
     """The newest point as a sentence."""
-    last = frame.iloc[0]
-    ends = None if pd.isna(last["from"]) else (float(last["from"]), float(last["to"]))
-    middle = None if pd.isna(last["improvement"]) else float(last["improvement"])
+    last = points[-1]
     return (
-        f"Improvement of {challenger} over {baseline}: after {number(last['votes'])} votes it is {signed(middle)}, "
-        f"with the interval {interval(ends)}."
+        f"Improvement of {challenger} over {baseline}: after {number(last.n)} votes it is "
+        f"{scale.change(last.difference, last.interval)}, with the interval {scale.changes(last.interval)}."
     )
 
 
@@ -102,7 +104,7 @@ def _evidence_spec(alpha: float) -> dict[str, Any]:
             tooltip=["votes:Q", alt.Tooltip("evidence:Q", format=".3f")],
         )
     )
-    threshold = line_at(-math.log10(alpha), f"decision at {1 / alpha:.3g} to 1")
+    threshold = line_at(-math.log10(alpha), f"decision at {number(1 / alpha, 3)} to 1")
     return spec_of(alt.layer(line, *threshold).properties(height=HEIGHT))
 
 
@@ -110,6 +112,5 @@ def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     """The newest point as a sentence."""
     last = frame.iloc[0]
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
-    return (
-        f"Evidence: {number(newest)} to 1 after {number(last['votes'])} votes; a decision needs {1 / alpha:.3g} to 1."
-    )
+    needed = number(1 / alpha, 3)
+    return f"Evidence: {number(newest)} to 1 after {number(last['votes'])} votes; a decision needs {needed} to 1."

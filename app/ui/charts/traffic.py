@@ -47,21 +47,21 @@ def share_table(variants: Sequence[ApiVariant]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "version": [variant.version for variant in variants],
-            "target now": [variant.weight for variant in variants],
-            "actual": [variant.requests / total if total else None for variant in variants],
+            "target share": [variant.weight for variant in variants],
+            "actual share": [variant.requests / total if total else None for variant in variants],
         }
     )
 
 
 def share_drawing(frame: pd.DataFrame) -> Drawing:
     """A bar for the actual share, a tick for the target."""
-    return Drawing(_share_spec(len(frame)), frame.rename(columns={"target now": "target"}))
+    return Drawing(_share_spec(len(frame)), frame.rename(columns={"target share": "target", "actual share": "actual"}))
 
 
 @lru_cache(maxsize=16)
 def _share_spec(versions: int) -> dict[str, Any]:
     base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None))
-    title = "actual share since the start (bar), target now (tick)"
+    title = "actual share since the start (bar), target share now (tick)"
     length = alt.X("actual:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "actual:Q"])
     strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="target:Q", tooltip=["target:Q"])
@@ -71,7 +71,7 @@ def _share_spec(versions: int) -> dict[str, Any]:
 def share_description(frame: pd.DataFrame) -> str:
     """The same as a sentence."""
     parts = [
-        f"{version} had {share(None if pd.isna(had) else had)} of the requests; its target is {share(planned)}"
+        f"{version} had {share(None if pd.isna(had) else had)} of the requests; its target share is {share(planned)}"
         for version, planned, had in frame.itertuples(index=False)
     ]
     return "; ".join(parts) + "."

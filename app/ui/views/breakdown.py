@@ -7,16 +7,15 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app.ui.asked_once import asked_once
 from app.ui.charts import parts
 from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
-from app.ui.session import client
+from app.ui.session import asked_once, client
 from app.ui.states import known
 from app.ui.views.comparison import REWARD
-from app.ui.wording import as_sentence, number, readable, share
+from app.ui.wording import as_sentence, number, readable, scale_of, share
 
 _CLASS = "class"
 _FEATURE = "feature:"
@@ -81,14 +80,16 @@ def _figures(found: ApiBreakdown) -> None:
     rows = [row for row in found.rows if row.labelled or row.requests]
     lower = "" if found.higher_is_better else " (lower is better)"
     st.markdown(f"**{readable(found.metric)[:1].upper()}{readable(found.metric)[1:]} by {_said(found.by)}**{lower}")
-    frame = parts.part_table(rows)
-    fine = st.column_config.NumberColumn(format="%+.4f")
-    beside(
-        parts.part_drawing(frame, found.baseline),
-        frame.drop(columns="compared"),
-        parts.part_description(frame, found.challenger, found.baseline),
-        **dict.fromkeys(("improvement", "from", "to"), fine),
+    scale = scale_of(found.metric)
+    table = pd.DataFrame(
+        {
+            "part": [row.level for row in rows],
+            "improvement": [scale.change(row.improvement, row.interval) for row in rows],
+            "interval": [scale.changes(row.interval) for row in rows],
+        }
     )
+    drawing = parts.part_drawing(parts.part_table(rows, scale), found.baseline, scale.points)
+    beside(drawing, table, parts.part_description(rows, found.challenger, found.baseline, scale))
     st.caption(_meaning(found, rows))
     counted = [_row(row, found) for row in [found.all, *rows]]
     st.dataframe(
@@ -114,8 +115,8 @@ def _row(row: ApiPart, found: ApiBreakdown) -> dict[str, object]:
         shown["requests"] = number(row.requests)
     shown |= {
         "labelled": number(row.labelled),
-        found.baseline: number(row.baseline_mean),
-        found.challenger: number(row.challenger_mean),
+        found.baseline: scale_of(found.metric).mean(row.baseline_mean),
+        found.challenger: scale_of(found.metric).mean(row.challenger_mean),
     }
     if found.all.both_right is not None:
         shown |= {

@@ -14,16 +14,9 @@ from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, Ap
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
 from app.ui.views import secondary
-from app.ui.wording import UNKNOWN, as_sentence, chance, interval, number, p_value, readable, share, signed
+from app.ui.views.headline import VERDICTS, left_in_words
+from app.ui.wording import UNKNOWN, Scale, as_sentence, chance, number, p_value, readable, scale_of, share
 
-VERDICTS = {
-    "better": "✔ better",
-    "worse": "✖ worse",
-    "equivalent": "= equivalent",
-    "undecided": "… undecided",
-}
-# Of each unit one outcome votes.
-UNITS = {"user": "users", "key": "own keys", "row": "rows", "request": "requests"}
 REWARD = "reward"
 _MOST_DIGITS = 4
 
@@ -43,10 +36,18 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
         return
     timeline = known(snapshot, "The timeline", f"timeline-{each.challenger}")
     if timeline is not None:
-        # The two are read at different moments: this may still be the timeline of the experiment before.
-        points = timeline.points if timeline.experiment_id in ("", report.id) else ()
-        _timeline(each, report, at_one_moment([p for p in points if p.challenger == each.challenger], each, report))
+        _timeline(each, report, points_of(each, report, timeline))
     _small_print(each, report)
+
+
+def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:
+    """The timeline of a comparison; empty where there is none."""
+    # The two are read at different moments: this may still be the timeline of the experiment before.
+    if each is None or timeline is None or timeline.experiment_id not in ("", report.id):
+        points: tuple[ApiPoint, ...] = ()
+    else:
+        points = timeline.points
+    return [] if each is None else at_one_moment([p for p in points if p.challenger == each.challenger], each, report)
 
 
 def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperiment) -> list[ApiPoint]:
@@ -71,12 +72,7 @@ def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperi
 def labels_left(each: ApiComparison) -> str | None:
     """The 80 % range of the votes left until a decision; None if it cannot be estimated yet."""
     low, high = each.remaining or (None, None)
-    if low is None:
-        return None
-    # Beyond a million the forecast is not made: it would be as good as never.
-    upper = " to more than a million" if high is None else f"–{math.ceil(high):,}"
-    what = "labels" if each.unit in (None, "request") else f"labelled {UNITS.get(each.unit, each.unit)}"
-    return f"{math.ceil(low):,}{upper} more {what} (80 % range)"
+    return None if low is None else f"{left_in_words(low, high, each.unit)} (80 % range)"
 
 
 def progress(each: ApiComparison, metric: str) -> str:
@@ -86,9 +82,7 @@ def progress(each: ApiComparison, metric: str) -> str:
             return (
                 "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
             )
-        return (
-            "**0 labelled outcomes.** Send true labels with `POST /feedback`, or label answers on the Playground page."
-        )
+        return "**0 labelled outcomes.** Send true labels with `POST /feedback`, or a file of them on the Labels page."
     outcomes = "outcomes" if metric == REWARD else "labelled outcomes"
     counted = f"{each.n:,} {outcomes}{_votes(each)}."
     if each.verdict != "undecided":
@@ -116,9 +110,10 @@ def _figures(each: ApiComparison, report: ApiExperiment) -> None:
     # The widest word, "equivalent", must not be cut off.
     verdict, difference, evidence, last = st.columns([4, 3, 3, 3])
     figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
-    ends = interval(each.interval)
-    figure(difference, f"Improvement in {readable(report.metric)}", signed(each.difference), ends)
-    figure(evidence, "Evidence now", evidence_now(each), f"decision at {1 / report.alpha:.3g} to 1")
+    scale = scale_of(report.metric)
+    size = scale.change(each.difference, each.interval)
+    figure(difference, f"Improvement in {readable(report.metric)}", size, scale.changes(each.interval))
+    figure(evidence, "Evidence now", evidence_now(each), f"decision at {number(1 / report.alpha, 3)} to 1")
     if each.wins is None:
         # Of losses the api gives the chance to win most rows, which says nothing of the mean.
         figure(last, "Votes", number(each.units if each.units is not None else each.n), f"of {each.n:,} outcomes")
@@ -182,15 +177,10 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
         return
     baseline = report.baseline or "the baseline"
     st.markdown(f"**Improvement and its confidence sequence** (above 0: {each.challenger} is better)")
-    frame = timeline.improvement_table(points)
-    fine = st.column_config.NumberColumn(format="%+.4f")
-    description = timeline.improvement_description(frame, each.challenger, baseline)
-    beside(
-        timeline.improvement_drawing(frame, baseline),
-        frame,
-        description,
-        **dict.fromkeys(("improvement", "from", "to"), fine),
-    )
+    scale = scale_of(report.metric)
+    frame = timeline.improvement_table(points, scale)
+    description = timeline.improvement_description(points, each.challenger, baseline, scale)
+    beside(timeline.improvement_drawing(frame, baseline, scale.points), _in_words(points, scale), description)
     # The timeline has each challenger's own evidence; the threshold is for the adjusted one.
     several = len(report.comparisons) > 1
     st.markdown(f"**Evidence against the threshold**{' (not adjusted for the other challengers)' if several else ''}")
@@ -201,6 +191,17 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
         frame,
         timeline.evidence_description(frame, report.alpha),
         **{"log10 e": log},
+    )
+
+
+def _in_words(points: list[ApiPoint], scale: Scale) -> pd.DataFrame:
+    """The newest point first."""
+    return pd.DataFrame(
+        {
+            "votes": [point.n for point in reversed(points)],
+            "improvement": [scale.change(point.difference, point.interval) for point in reversed(points)],
+            "interval": [scale.changes(point.interval) for point in reversed(points)],
+        }
     )
 
 
@@ -219,7 +220,7 @@ def _small_print(each: ApiComparison, report: ApiExperiment) -> None:
         if each.worst_case is not None:
             st.markdown(
                 "- Whichever requests were labelled, the improvement over all requests is within "
-                f"{interval(each.worst_case)}."
+                f"{scale_of(report.metric).changes(each.worst_case)}."
             )
         for assumption in each.assumptions:
             st.markdown(f"- Automatic promotion is blocked: {assumption}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
+import pandas as pd
 import streamlit as st
 
-from app.ui.experiment_records import ApiExperiment
+from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiExperiment
+from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiConfiguration
 from app.ui.session import actor, client
+from app.ui.states import known
 from app.ui.views import administration, ramp
 from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, shares, split_of
-from app.ui.wording import UNKNOWN
+from app.ui.wording import UNKNOWN, moment
 
 Choice = tuple[str, str | None]
 _CHOSEN = "decision.chosen"
@@ -219,3 +224,45 @@ def _asked_weights(drawn: ApiConfiguration) -> dict[str, float] | None:
         st.warning(f"The percentages sum to {total:.1f}, not to 100.", icon=":material/balance:")
         return None
     return {version: percent / total for version, percent in asked.items()}
+
+
+def audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
+    """Who decided what, when and why."""
+    st.subheader("Decisions")
+    log = known(snapshot, "The audit log", "audit")
+    if log is not None:
+        _show_audit(log)
+
+
+def _show_audit(audit: ApiAudit) -> None:
+    if not audit.entries:
+        st.caption("No decisions yet.")
+        return
+    st.dataframe(
+        pd.DataFrame([_audit_row(entry) for entry in audit.entries]),
+        hide_index=True,
+        alt="Decisions, newest first.",
+        column_config={"note": st.column_config.TextColumn(width="large")},
+    )
+
+
+def _audit_row(entry: ApiAuditEntry) -> dict[str, object]:
+    return {
+        "when": moment(entry.at),
+        "who": entry.actor,
+        "what": entry.action,
+        "version": entry.version or UNKNOWN,
+        "note": entry.note or UNKNOWN,
+        "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
+    }
+
+
+def _change(name: str, change: object) -> str:
+    if isinstance(change, dict) and "after" in change:
+        return f"{name}: {_shortened(change.get('before'))} → {_shortened(change['after'])}"
+    return f"{name}: {_shortened(change)}"
+
+
+def _shortened(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.ui.asked_once import ask_again
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract, ApiModels
-from app.ui.views import breakdown, disagreements
+from app.ui.session import ask_again
+from app.ui.views import breakdown, disagreements, headline
 
 _PARTS, _ROWS = "Breakdown", "Disagreements"
 _CHOICES = (_PARTS, _ROWS)
@@ -16,14 +16,12 @@ _CHOICES = (_PARTS, _ROWS)
 @st.fragment
 def show(report: ApiExperiment, models: ApiModels | None) -> None:
     """The section; nothing before there is a challenger."""
-    challengers = [each.challenger for each in report.comparisons]
-    if not challengers:
+    each = headline.chosen(report)
+    if each is None:
         return
-    st.subheader("Why: where they differ")
+    challenger = each.challenger
+    st.subheader(f"Why: where {challenger} and {report.baseline or 'the baseline'} differ")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        challenger = challengers[0]
-        if len(challengers) > 1:
-            challenger = st.selectbox("Challenger", challengers, key="differences-challenger", width=200)
         part = st.segmented_control("Show", _CHOICES, key="differences-part", label_visibility="collapsed")
         if part is not None:
             st.button("Refresh", on_click=ask_again, icon=":material/refresh:", key="differences-refresh")

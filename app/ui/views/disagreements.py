@@ -7,12 +7,11 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app.ui.asked_once import asked_once
 from app.ui.client import ApiClient
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiDisagreement, ApiDisagreements, ApiVersionAnswer
-from app.ui.session import client
+from app.ui.session import asked_once, client
 from app.ui.states import known
 from app.ui.wording import UNKNOWN, moment, number, share
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection
 from typing import Any
@@ -12,112 +11,97 @@ import streamlit as st
 
 from app.ui.charts import traffic
 from app.ui.charts.drawing import beside
-from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiCheck, ApiExperiment, ApiVariant
+from app.ui.experiment_records import ApiCheck, ApiExperiment, ApiVariant
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import ApiConfiguration
+from app.ui.session import feed
 from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.views import comparison, decision, differences, ramp
+from app.ui.views import challengers, comparison, decision, differences, headline, ramp
 from app.ui.wording import (
     UNKNOWN,
+    Scale,
     as_sentence,
     duration,
-    interval,
     lower_is_better,
     mark,
-    moment,
     number,
     p_value,
     part,
     readable,
+    scale_of,
     seconds_since,
-    share,
 )
 
-
-def show_audit(audit: ApiAudit) -> None:
-    """Who decided what, when and why."""
-    if not audit.entries:
-        st.caption("No decisions yet.")
-        return
-    st.dataframe(
-        pd.DataFrame([_audit_row(entry) for entry in audit.entries]),
-        hide_index=True,
-        alt="Decisions, newest first.",
-        column_config={"note": st.column_config.TextColumn(width="large")},
-    )
-
-
-def _audit_row(entry: ApiAuditEntry) -> dict[str, object]:
-    return {
-        "when": moment(entry.at),
-        "who": entry.actor,
-        "what": entry.action,
-        "version": entry.version or UNKNOWN,
-        "note": entry.note or UNKNOWN,
-        "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
-    }
-
-
-def _change(name: str, change: object) -> str:
-    if isinstance(change, dict) and "after" in change:
-        return f"{name}: {_shortened(change.get('before'))} → {_shortened(change['after'])}"
-    return f"{name}: {_shortened(change)}"
-
-
-def _shortened(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-NAMES = ("experiment", "timeline", "audit", "config", "health", "models")
+NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
 STALE_S = 30.0
-# The experiment that the parts below the live one are of.
+# What the parts that do not redraw themselves are of.
 SHOWN = "experiment-shown"
-ACTIONS = {
-    "continue": ("info", ":material/hourglass_empty:", "Keep running"),
-    "promote": ("success", ":material/flag:", "Promote"),
-    "keep": ("success", ":material/anchor:", "Keep"),
-    "rollback": ("error", ":material/undo:", "Roll back"),
-    "investigate": ("warning", ":material/search:", "Investigate"),
-}
 
 
 def show() -> None:
     """The whole page."""
-    # The live part redraws on its own; the controls below it must keep their state while someone uses them.
+    # The live parts redraw on their own; the controls between and below them must keep their state meanwhile.
     st.title("Experiment")
-    experiment, _, audit, config, _, models = refreshed("experiment", NAMES)
-    st.session_state[SHOWN] = None if experiment.value is None else experiment.value.id
-    decision.offer(config.value, experiment.value)
-    live()
-    if experiment.value is None and isinstance(experiment.failure, ApiDown):
+    experiment, _, audit, config, _, models, _ = refreshed("experiment", NAMES)
+    report: ApiExperiment | None = experiment.value
+    st.session_state[SHOWN] = _shown(report)
+    answer()
+    if report is None and isinstance(experiment.failure, ApiDown):
         return
-    if experiment.value is not None:
-        differences.show(experiment.value, models.value)
+    decision.offer(config.value, report)
+    live()
+    if report is not None:
+        differences.show(report, models.value)
     decision.changes(config.value)
-    _audit(audit)
+    decision.audit(audit)
+
+
+def _shown(report: ApiExperiment | None) -> object:
+    """What the parts below the live ones are of: the experiment, the challenger, and what is advised."""
+    if report is None:
+        return None
+    each = headline.chosen(report)
+    return report.id, None if each is None else each.challenger, report.recommendation.action
+
+
+def _report(experiment: FeedSnapshot[Any]) -> ApiExperiment | None:
+    """The report, after the whole page is drawn again where it is of another one."""
+    report: ApiExperiment | None = experiment.value
+    if report is not None and _shown(report) != st.session_state.get(SHOWN):
+        st.rerun()
+    return report
+
+
+@st.fragment(run_every=TICK_S)
+def answer() -> None:
+    """What to do, how sure that is, and what waiting costs; it redraws itself."""
+    experiment, timeline, _, _, health, _, drift = snapshots_of("experiment", NAMES)
+    known(experiment, "The experiment", "experiment")
+    report = _report(experiment)
+    if report is None:
+        return
+    _monitor_age(health, report)
+    headline.show(report, drift.value, comparison.points_of(headline.chosen(report), report, timeline.value))
 
 
 @st.fragment(run_every=TICK_S)
 def live() -> None:
-    """The figures, which redraw themselves; the whole page where they are of another experiment than the rest of it."""
-    experiment, timeline, _, config, health, models = snapshots_of("experiment", NAMES)
-    report = known(experiment, "The experiment", "experiment")
+    """The figures, which redraw themselves."""
+    experiment, timeline, _, config, _, models, _ = feed().snapshots(NAMES)
+    report = _report(experiment)
     if report is None:
         return
-    if report.id != st.session_state.get(SHOWN):
-        st.rerun()  # another experiment has begun: the parts below are of the former
-    _monitor_age(health, report)
-    _headline(report)
+    challengers.show(report)
     # Each part is read on its own: right after a new experiment has begun, one may still be of the former.
     if config.value is not None and config.value.guardrail_slow and config.value.experiment_id in ("", report.id):
         st.caption(terms_of(config.value))
     if config.value is not None and config.value.ramp is not None:
         st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
-    _variants(report, models.value.retired() if models.value is not None else ())
-    for each in report.comparisons:
+    each = headline.chosen(report)
+    if each is not None:
         comparison.show(each, report, timeline)
+    _variants(report, models.value.retired() if models.value is not None else ())
     _checks(report)
 
 
@@ -135,24 +119,6 @@ def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
 def _fresh(report: ApiExperiment) -> bool:
     computed = seconds_since(report.computed_at, time.time())
     return computed is not None and computed < STALE_S
-
-
-def _headline(report: ApiExperiment) -> None:
-    advice = report.recommendation
-    kind, icon, verb = ACTIONS.get(advice.action, ("info", ":material/info:", readable(advice.action)))
-    what = f"{verb} {advice.version}" if advice.version else verb
-    getattr(st, kind)(f"**{what}.** {as_sentence(advice.reason)}", icon=icon)
-    st.caption(
-        f"Experiment {report.id}, {_when(report)} · metric: {readable(report.metric)} · "
-        f"baseline: {report.baseline or UNKNOWN} · error rate {share(report.alpha)} over the whole experiment, however "
-        f"often you look · computed {moment(report.computed_at)}"
-    )
-
-
-def _when(report: ApiExperiment) -> str:
-    if report.ended is None:
-        return f"running since {moment(report.started)}"
-    return f"ran from {moment(report.started)} to {moment(report.ended)}"
 
 
 def terms_of(config: ApiConfiguration) -> str:
@@ -181,7 +147,10 @@ def _variants(report: ApiExperiment, retired: Collection[str]) -> None:
     frame = traffic.share_table(report.variants)
     percent = st.column_config.NumberColumn(format="percent")
     beside(
-        traffic.share_drawing(frame), frame, traffic.share_description(frame), actual=percent, **{"target now": percent}
+        traffic.share_drawing(frame),
+        frame,
+        traffic.share_description(frame),
+        **{"actual share": percent, "target share": percent},
     )
     for version, reason in report.excluded.items():
         st.warning(f"**{version} takes no part.** {as_sentence(reason)}", icon=":material/block:")
@@ -209,7 +178,7 @@ def _means(report: ApiExperiment, rewarded: bool) -> None:
     """Each version's mean over all labelled rows beside that over the answers it served."""
     known_all = any(variant.mean_all is not None for variant in report.variants)
     st.dataframe(
-        pd.DataFrame([_means_row(variant, known_all) for variant in report.variants]),
+        pd.DataFrame([_means_row(variant, scale_of(report.metric), known_all) for variant in report.variants]),
         hide_index=True,
         alt=f"Each version's mean {readable(report.metric)}.",
     )
@@ -234,14 +203,16 @@ def _once(report: ApiExperiment) -> str:
     )
 
 
-def _means_row(variant: ApiVariant, known_all: bool) -> dict[str, object]:
-    of_all = {"all labelled rows": number(variant.mean_all), "interval": _range(variant.interval_all)}
-    served = {"as served": number(variant.mean), "interval as served": _range(variant.interval)}
+def _means_row(variant: ApiVariant, scale: Scale, known_all: bool) -> dict[str, object]:
+    of_all = {
+        "all labelled rows": scale.mean(variant.mean_all, variant.interval_all),
+        "interval": scale.means(variant.interval_all),
+    }
+    served = {
+        "as served": scale.mean(variant.mean, variant.interval),
+        "interval as served": scale.means(variant.interval),
+    }
     return {"version": variant.version, **(of_all if known_all else {}), **served}
-
-
-def _range(pair: tuple[float, float] | None) -> str:
-    return interval(pair).replace("+", "")
 
 
 def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[str, object]:
@@ -258,8 +229,8 @@ def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[s
 
 def _checks(report: ApiExperiment) -> None:
     st.subheader("Checks and guardrails")
-    rows = [_check_row("check", check) for check in report.checks]
-    rows += [_check_row("guardrail", rail) for rail in report.guardrails]
+    rows = [_check_row("check", check, report) for check in report.checks]
+    rows += [_check_row("guardrail", rail, report) for rail in report.guardrails]
     if not rows:
         st.caption("No check has started yet.")
         return
@@ -273,18 +244,13 @@ def _checks(report: ApiExperiment) -> None:
     )
 
 
-def _check_row(kind: str, check: ApiCheck) -> dict[str, object]:
+def _check_row(kind: str, check: ApiCheck, report: ApiExperiment) -> dict[str, object]:
+    state = headline.check_state(check, report)
+    p = None if state is None else check.p_value
     return {
         "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
         "kind": kind,
-        "state": mark(check.ok),
-        "p-value": UNKNOWN if check.p_value is None else p_value(check.p_value).removeprefix("p ").removeprefix("= "),
+        "state": mark(state),
+        "p-value": UNKNOWN if p is None else p_value(p).removeprefix("p ").removeprefix("= "),
         "detail": check.detail or UNKNOWN,
     }
-
-
-def _audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
-    st.subheader("Decisions")
-    audit = known(snapshot, "The audit log", "audit")
-    if audit is not None:
-        show_audit(audit)

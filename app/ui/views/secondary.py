@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.experiment_records import ApiExperiment, ApiMetric, ApiMetricComparison
-from app.ui.wording import UNKNOWN, as_sentence, interval, number, part, readable, signed
+from app.ui.wording import UNKNOWN, as_sentence, part, readable, scale_of
 
 
 def show(challenger: str, report: ApiExperiment) -> None:
@@ -31,14 +31,14 @@ def show(challenger: str, report: ApiExperiment) -> None:
 
 
 def _row(metric: ApiMetric, challenger: str, baseline: str) -> dict[str, object]:
-    compared = _compared(metric, challenger)
+    compared, scale = _compared(metric, challenger), scale_of(metric.metric)
     lower = "" if metric.higher_is_better else " (lower is better)"
     return {
         "metric": f"{_named(metric)}{lower}",
         baseline: _mean(metric, baseline),
         challenger: _mean(metric, challenger),
-        "improvement": signed(compared.improvement),
-        "interval": interval(compared.interval),
+        "improvement": scale.change(compared.improvement, compared.interval),
+        "interval": scale.changes(compared.interval),
         "outcomes": compared.n,
         "votes": compared.units,
     }
@@ -52,7 +52,7 @@ def _compared(metric: ApiMetric, challenger: str) -> ApiMetricComparison:
 def _mean(metric: ApiMetric, version: str) -> str:
     for each in metric.variants:
         if each.version == version:
-            return number(each.mean if each.mean_all is None else each.mean_all)
+            return scale_of(metric.metric).mean(each.mean if each.mean_all is None else each.mean_all)
     return UNKNOWN
 
 

@@ -1,0 +1,161 @@
+"""The first screen of the experiment: the action, its size on the same rows, trust, the cost of waiting, one table."""
+
+import base64
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiVariant
+from app.ui.views import headline
+from tests.ui import answers
+from tests.ui.conftest import text_of
+
+NOW = time.time()
+
+
+def ago(seconds):
+    return datetime.fromtimestamp(NOW - seconds, UTC).isoformat()
+
+
+def compared(**changes):
+    base = {
+        "n": 1000,
+        "difference": 0.02,
+        "interval": (0.01, 0.03),
+        "both_right": 900,
+        "units": 1000,
+        "unit": "request",
+    }
+    square = {"only_baseline": 20, "only_challenger": 40, "both_wrong": 40}
+    return ApiComparison(challenger="v2", **{**base, **square, **changes})
+
+
+def report(*comparisons, **changes):
+    variants = (
+        ApiVariant(version="v1", weight=0.5, requests=5000),
+        ApiVariant(version="v2", weight=0.5, requests=5000),
+    )
+    base = {"id": "e", "baseline": "v1", "metric": "accuracy", "started": ago(86_400), "variants": variants}
+    return ApiExperiment(**{**base, "comparisons": comparisons or (compared(),), **changes})
+
+
+def test_the_size_is_said_on_the_rows_that_it_is_of():
+    assert headline.same_rows(compared(), report()) == "Of the same 1,000 rows v1 right in 92.0 %, v2 right in 94.0 %."
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"units": 600, "unit": "user"}, {"both_wrong": None}, {"difference": 0.015}, {"unit": "row", "units": 9}],
+)
+def test_means_that_are_not_of_the_votes_are_not_shown_beside_the_difference(changes):
+    assert "right in" not in headline.same_rows(compared(**changes), report())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        # 10,000 requests a day, half of them by v1.
+        ({}, ("about 100 wrong answers a day", "About 100 so far")),
+        ({"difference": -0.02, "interval": (-0.03, -0.01)}, ("about 100 wrong answers a day", "that v2 serves")),
+        ({"interval": (-0.01, 0.03)}, ("at most 150 wrong answers a day", "Which one is worse is not known")),
+        ({"interval": None}, ("not known", "right or wrong")),
+        ({"both_right": None}, ("not known", "right or wrong")),
+    ],
+)
+def test_waiting_costs_the_answers_that_the_worse_version_gets_wrong(changes, said):
+    value, note = headline.cost_of(compared(**changes), report(), NOW)
+    assert value == said[0]
+    assert said[1] in note
+
+
+def test_in_the_first_hour_the_cost_is_that_of_1_000_requests():
+    value, _ = headline.cost_of(compared(), report(started=ago(60)), NOW)
+    assert value == "about 10 wrong answers in 1,000 requests"
+
+
+def points(*pairs):
+    return [ApiPoint(challenger="v2", n=n, at=ago(seconds)) for seconds, n in pairs]
+
+
+def test_labels_left_are_given_as_time_at_the_present_rate():
+    waiting = compared(verdict="undecided", remaining=(200.0, 2000.0))
+    rate = points((86_400 * 9, 1), (86_400, 800), (0, 1000))
+    assert headline.labels_to_come(waiting, rate) == (
+        "200–2,000 more labels",
+        "80 % range. 24 h to 10 days at the present rate.",
+    )
+
+
+@pytest.mark.parametrize("known", [[], points((0, 5)), points((10, 5), (0, 5)), [ApiPoint(challenger="v2", n=3)]])
+def test_a_rate_that_is_not_known_is_not_invented(known):
+    assert headline.vote_rate(known) is None
+
+
+CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "drift", "said"),
+    [
+        ({"checks": (CHECK,)}, None, "✔ nothing speaks against it"),
+        ({"checks": (ApiCheck(name="label_rate", ok=None),)}, None, "… not known yet: label rate"),
+        ({"guardrails": (ApiCheck(name="errors", ok=False),)}, None, "✖ errors failed"),
+        ({}, ApiDrift(alarm=True), "✖ drift alarm"),
+        ({"comparisons": (compared(distinct_rows=2),)}, None, "✖ only 2 different rows decide"),
+    ],
+)
+def test_what_speaks_against_the_figures_is_named(changes, drift, said):
+    found = report(**changes)
+    assert headline.trust_in(found.comparisons[0], found, drift)[0] == said
+
+
+def test_a_check_without_data_has_not_passed():
+    empty = report(variants=(ApiVariant(version="v1"),))
+    assert headline.check_state(CHECK, empty) is None
+    assert headline.check_state(CHECK, report()) is True
+    assert headline.check_state(ApiCheck(name="label_rate", ok=True), report()) is None
+
+
+def test_the_action_its_size_and_its_button_come_first(begin, page):
+    advice = {"action": "promote", "version": "v2", "reason": "v2 is better."}
+    comparison = {**answers.COMPARISON, "interval": [0.006, 0.036], "verdict": "better"}
+    begin(
+        {**answers.NORMAL, "/experiment": {**answers.EXPERIMENT, "recommendation": advice, "comparisons": [comparison]}}
+    )
+    at = page("experiment")
+    said = text_of(at)
+    assert "**Promote v2.** v2 is better." in said
+    assert "##### +2.1 points" in said
+    assert "95 % interval +0.6 to +3.6 points" in said
+    assert at.button[0].label == "Promote v2"
+
+
+def test_without_a_decision_the_advice_is_to_keep_running(api, page):
+    assert "**Keep running: no decision yet.** It is too early to tell." in text_of(page("experiment"))
+
+
+def several():
+    each = [
+        {**answers.COMPARISON, "challenger": name, "interval": ends}
+        for name, ends in (("v2", [-0.1, 0.2]), ("v3", [0.0, 0.4]))
+    ]
+    return {**answers.NORMAL, "/experiment": {**answers.EXPERIMENT, "comparisons": each}}
+
+
+def test_each_challenger_is_a_row_with_its_interval_drawn_on_one_axis(begin, page):
+    begin(several())
+    (table,) = [each.value for each in page("experiment").dataframe if "challenger" in each.value.columns]
+    assert table["challenger"].to_list() == ["v2", "v3"]
+    assert table["95 % interval"].to_list() == ["−10 to +20 points", "0 to +40 points"]
+    drawn = [base64.b64decode(uri.split(",")[1]).decode() for uri in table["drawn"]]
+    zeros = {svg.split('x1="')[1].split('"')[0] for svg in drawn}
+    assert len(zeros) == 1
+
+
+@pytest.mark.parametrize("name", ["v2", "v3"])
+def test_a_link_opens_a_challenger(begin, page, name):
+    begin(several())
+    titles = [each.value for each in page("experiment", challenger=name).subheader]
+    assert f"{name} against v1" in titles
+    assert f"Why: where {name} and v1 differ" in titles
