@@ -3,6 +3,7 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 
 class FakeApi:
@@ -11,6 +12,7 @@ class FakeApi:
     def __init__(self, routes):
         self.routes = dict(routes)
         self.calls = []
+        self.asked = []
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -19,7 +21,8 @@ class FakeApi:
 
             def _answer(self):
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                path = self.path.split("?")[0]
+                path, _, query = self.path.partition("?")
+                fake.asked.append((path, dict(parse_qsl(query))))
                 body = raw.decode() if self.headers.get("Content-Type") == "text/csv" else json.loads(raw or "null")
                 fake.calls.append((self.command, path, body, dict(self.headers)))
                 found = fake.routes.get(path, (404, {"error": {"code": "not_found", "message": f"no {path} here"}}))
@@ -58,6 +61,10 @@ class FakeApi:
     def paths(self):
         """What was asked, in order."""
         return [path for _, path, _, _ in self.calls]
+
+    def queries(self, path):
+        """The query parameters of the calls of `path`, in order."""
+        return [query for asked, query in self.asked if asked == path]
 
     def sent(self, path):
         """The bodies that were sent to `path`."""

@@ -138,6 +138,14 @@ def test_an_api_of_an_older_release_leaves_the_page_whole(opened):
     assert "v2 against v1" in text_of(at)
 
 
+def test_a_segment_opens_its_disagreements(opened):
+    at, api = opened(BY_FEATURE)
+    at = checked(at.selectbox(key="breakdown-level").set_value("above 1").run())
+    assert at.selectbox(key="disagreements-segment").value == "petal_width"
+    assert at.selectbox(key="disagreements-level").value == "above 1"
+    assert api.queries("/experiment/e-1/disagreements")[-1]["level"] == "above 1"
+
+
 def test_a_part_without_an_interval_is_drawn_and_described():
     rows = [ApiPart(level="a", improvement=0.5, n=3), ApiPart(level="b", interval=(-1.0, 1.0))]
     frame = parts.part_table(rows, Scale())

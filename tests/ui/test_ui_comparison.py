@@ -8,7 +8,7 @@ from app.ui.views.comparison import at_one_moment, evidence_now, labels_left, pr
 from app.ui.views.experiment import terms_of
 from app.ui.wording import chance, p_value
 from tests.ui import answers
-from tests.ui.conftest import text_of
+from tests.ui.conftest import checked, text_of
 
 NEW_OF_A_COMPARISON = (
     "improvement",
@@ -46,14 +46,26 @@ def test_the_mean_of_all_labelled_rows_stands_beside_the_one_as_served(api, page
 
 def test_who_was_right_and_what_is_missing_is_counted(api, page):
     assert counts_of(page("experiment")) == {
-        "both right": "7",
-        "only v1 right": "1",
-        "only v2 right": "3",
-        "both wrong": "1",
         "different rows among the wins and losses": "4",
         "rows that v2 failed to answer": "2",
         "disagreements without a label": "5",
     }
+
+
+def test_the_square_of_right_and_wrong_opens_its_rows(begin, page):
+    path = "/experiment/e-1/disagreements"
+    api = begin({**answers.NORMAL, path: {"disagreements": []}})
+    at = page("experiment")
+    assert "Both right: 7" in text_of(at)
+    assert [each.label for each in at.button if (each.key or "").startswith("square-")] == [
+        "Only v1 right: 1",
+        "Only v2 right: 3",
+        "Both wrong: 1",
+    ]
+    assert path not in api.paths()
+    at = checked(at.button(key="square-challenger").click().run())
+    assert path in api.paths()
+    assert at.selectbox(key="disagreements-won").value == "challenger"
 
 
 def test_warnings_are_sentences_beside_the_comparison_and_no_errors(api, page):

@@ -57,6 +57,8 @@ def test_rows_have_both_answers_the_label_and_how_often_they_came(opened):
         "times it came": "3",
         "sepal_length": "6.3",
         "feature label": "–",
+        "v1 probabilities": "versicolor 55 %",
+        "v2 probabilities": "–",
         "answered by": "v2",
         "own key": "order-9",
         "prediction id": "id-9",
@@ -67,6 +69,39 @@ def test_what_is_unknown_of_a_row_is_said_in_words(opened):
     lacking = {"prediction_id": "x", "won": "failed", "answers": {"v1": {"prediction": 2.5}}, "came": 100}
     (table,) = rows_of(opened({**PAGE, "disagreements": [lacking], "margin": 0.25})[0])
     assert table.iloc[0].to_list()[1:6] == ["– one gave no answer", "–", "2.5", "no answer", "100 or more"]
+
+
+def test_what_was_answered_by_one_and_by_the_other_is_counted(opened):
+    other = {
+        **ROW,
+        "answers": {"v1": {"prediction": "virginica"}, "v2": {"prediction": "versicolor"}},
+        "won": "unlabelled",
+    }
+    at, _ = opened({**PAGE, "disagreements": [other, ROW, {**ROW, "won": "baseline"}, {**ROW, "answers": {}}]})
+    (table,) = [each.value for each in at.dataframe if "v1 → v2" in each.value.columns]
+    assert table.values.tolist() == [
+        ["versicolor → virginica", 2, 1, 1, 0, 0],
+        ["virginica → versicolor", 1, 0, 0, 0, 1],
+    ]
+
+
+def test_the_rows_of_one_segment_are_asked_for(opened):
+    parts = {"by": "feature:petal_width", "rows": [{"level": "0.1 to 1", "labelled": 3}, {"level": "from 1"}]}
+    at, api = opened(**{"/experiment/e-1/breakdown": parts})
+    at = checked(at.selectbox(key="disagreements-segment").set_value("petal_width").run())
+    assert at.selectbox(key="disagreements-level").options == ["0.1 to 1"]
+    queries = api.queries(PATH)
+    checked(at.selectbox(key="disagreements-level").set_value("0.1 to 1").run())
+    assert api.queries(PATH)[len(queries) :] == [
+        {"challenger": "v2", "limit": "100", "by": "feature:petal_width", "level": "0.1 to 1"}
+    ]
+
+
+def test_a_row_is_replayed_in_the_playground(opened):
+    at, _ = opened()
+    at = checked(at.selectbox(key="disagreements-replay").set_value(0).run())
+    (link,) = at.get("link_button")
+    assert link.proto.url == "playground?sepal_length=6.3&label=null"
 
 
 def test_nothing_is_asked_until_the_part_is_opened_and_then_once(opened, begin, page):
@@ -92,7 +127,7 @@ def test_an_empty_list_says_what_to_do(opened):
     at, _ = opened({**PAGE, "disagreements": []})
     assert "No disagreement yet" in text_of(at)
     at.selectbox(key="disagreements-won").set_value("baseline")
-    assert "Choose all rows and all classes" in text_of(checked(at.run()))
+    assert "Choose all rows, all classes and no segment" in text_of(checked(at.run()))
 
 
 def test_an_unlabelled_row_has_no_true_class_to_filter_by(opened):

@@ -14,7 +14,8 @@ from app.ui.records import ApiContract
 from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
 from app.ui.session import asked_once, client
 from app.ui.states import known
-from app.ui.views.comparison import REWARD
+from app.ui.views import disagreements
+from app.ui.views.headline import REWARD
 from app.ui.wording import as_sentence, number, readable, scale_of, share
 
 _CLASS = "class"
@@ -24,18 +25,20 @@ _FAILED = "no answer"
 
 def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
     """The choice of what to split by, and the figures."""
-    first = _asked(report, challenger, first_by(report, contract))
+    first = asked_by(report, challenger, first_by(report, contract))
     if first is None:
         return
     options = list(dict.fromkeys([first.by, *(f"{_FEATURE}{name}" for name in first.features)]))
     by = st.selectbox("Split by", options, format_func=_said, key=f"breakdown-by-{challenger}", width=320)
-    found = first if by == first.by else _asked(report, challenger, by)
+    found = first if by == first.by else asked_by(report, challenger, by)
     if found is None:
         return
     if not found.all.labelled:
         _empty(report)
     else:
         _figures(found)
+        if found.by != _CLASS:
+            _open_rows(found)
         if found.versions and found.classes:
             _classes(found.versions, found.classes)
     _refused(first)
@@ -50,7 +53,41 @@ def first_by(report: ApiExperiment, contract: ApiContract) -> str | None:
     return None if name is None else f"{_FEATURE}{name}"
 
 
-def _asked(report: ApiExperiment, challenger: str, by: str | None) -> ApiBreakdown | None:
+def _open_rows(found: ApiBreakdown) -> None:
+    """A list of the segments: the chosen one's disagreements are shown instead of this part."""
+
+    def open_chosen() -> None:
+        level = st.session_state["breakdown-level"]
+        st.session_state.update(
+            {
+                "differences-part": "Disagreements",
+                disagreements.SEGMENT: found.by.removeprefix(_FEATURE),
+                disagreements.LEVEL: level,
+            }
+        )
+
+    st.selectbox(
+        "Rows of one segment",
+        _levels(found),
+        index=None,
+        placeholder="Choose a segment to see its disagreements",
+        key="breakdown-level",
+        on_change=open_chosen,
+        width=420,
+    )
+
+
+def levels(report: ApiExperiment, challenger: str, feature: str) -> list[str]:
+    """The segments by a feature in which there are rows; empty after the page has explained why there are none."""
+    found = asked_by(report, challenger, f"{_FEATURE}{feature}")
+    return [] if found is None else _levels(found)
+
+
+def _levels(found: ApiBreakdown) -> list[str]:
+    return [row.level for row in found.rows if row.labelled or row.requests]
+
+
+def asked_by(report: ApiExperiment, challenger: str, by: str | None) -> ApiBreakdown | None:
     """The breakdown; None after the page has explained why there is none."""
     query = {"challenger": challenger, **({"by": by} if by else {})}
     api = client()

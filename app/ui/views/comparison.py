@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
@@ -13,11 +12,10 @@ from app.ui.charts.drawing import beside
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
-from app.ui.views import secondary
-from app.ui.views.headline import VERDICTS, left_in_words
+from app.ui.views import differences, disagreements, secondary
+from app.ui.views.headline import REWARD, VERDICTS, left_in_words
 from app.ui.wording import UNKNOWN, Scale, as_sentence, chance, number, p_value, readable, scale_of, share
 
-REWARD = "reward"
 _MOST_DIGITS = 4
 
 
@@ -140,29 +138,40 @@ def _evidence_bar(each: ApiComparison, alpha: float) -> None:
 
 
 def _rows(each: ApiComparison, baseline: str) -> None:
-    """Who was right on the labelled rows, and on which rows an answer or a label is missing."""
-    right = {
-        "both right": each.both_right,
-        f"only {baseline} right": each.only_baseline,
-        f"only {each.challenger} right": each.only_challenger,
-        "both wrong": each.both_wrong,
-    }
-    others = {
+    """The square of right and wrong, whose cells open their rows, and where an answer or a label is missing."""
+    square, others = st.columns([3, 2], gap="medium")
+    with square:
+        _square(each, baseline)
+    counts = {
         "different rows among the wins and losses": each.distinct_rows,
         f"rows that {each.challenger} failed to answer": each.missing,
         "disagreements without a label": each.unlabelled_disagreements,
     }
-    tables = [_counts("labelled rows", right), _counts("what else to know", others)]
-    shown = [table for table in tables if len(table)]
-    for place, table in zip(st.columns(len(shown)) if shown else (), shown, strict=True):
-        said = "; ".join(f"{name}: {count}" for name, count in table.itertuples(index=False))
-        place.dataframe(table, hide_index=True, alt=said)
-
-
-def _counts(title: str, counts: Mapping[str, int | None]) -> pd.DataFrame:
-    """The counts that are known, with their names."""
     known_counts = {name: number(count) for name, count in counts.items() if count is not None}
-    return pd.DataFrame({title: known_counts.keys(), "count": known_counts.values()})
+    if known_counts:
+        said = "; ".join(f"{name}: {count}" for name, count in known_counts.items())
+        table = pd.DataFrame({"what else to know": known_counts.keys(), "count": known_counts.values()})
+        others.dataframe(table, hide_index=True, alt=said)
+
+
+def _square(each: ApiComparison, baseline: str) -> None:
+    """How many labelled rows each version got right. Rows are kept where the answers differ: those can be opened."""
+    cells = (
+        (f"Both right: {number(each.both_right)}", each.both_right, None),
+        (f"Only {baseline} right: {number(each.only_baseline)}", each.only_baseline, "baseline"),
+        (f"Only {each.challenger} right: {number(each.only_challenger)}", each.only_challenger, "challenger"),
+        (f"Both wrong: {number(each.both_wrong)}", each.both_wrong, "neither"),
+    )
+    if all(count is None for _, count, _ in cells):
+        return
+    places = [place for _ in range(2) for place in st.columns(2)]
+    for place, (name, count, won) in zip(places, cells, strict=True):
+        if won is None or not count:
+            place.container(border=True).markdown(name)
+        elif place.button(name, key=f"square-{won}", icon=":material/table_rows:", width="stretch"):
+            st.session_state.update({differences.PART: differences.ROWS, disagreements.WON: won})
+            st.rerun()
+    st.caption("Labelled rows. A button lists, under *Why* below, those on which the two answers differ.")
 
 
 def _warnings(each: ApiComparison) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from app.ui.experiment_records import ApiExperiment
@@ -9,8 +11,10 @@ from app.ui.records import ApiContract, ApiModels
 from app.ui.session import ask_again
 from app.ui.views import breakdown, disagreements, headline
 
-_PARTS, _ROWS = "Breakdown", "Disagreements"
-_CHOICES = (_PARTS, _ROWS)
+_PARTS, ROWS = "Breakdown", "Disagreements"
+_CHOICES = (_PARTS, ROWS)
+# The place of the choice, which other parts of the page set.
+PART = "differences-part"
 
 
 @st.fragment
@@ -22,17 +26,19 @@ def show(report: ApiExperiment, models: ApiModels | None) -> None:
     challenger = each.challenger
     st.subheader(f"Why: where {challenger} and {report.baseline or 'the baseline'} differ")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        part = st.segmented_control("Show", _CHOICES, key="differences-part", label_visibility="collapsed")
+        part = st.segmented_control("Show", _CHOICES, key=PART, label_visibility="collapsed")
         if part is not None:
             st.button("Refresh", on_click=ask_again, icon=":material/refresh:", key="differences-refresh")
     if part is None:
         st.caption(
-            "Breakdown: the comparison by class or by a feature. Disagreements: rows that were answered differently."
+            "Breakdown: the comparison by class, or in segments by a feature. Disagreements: rows that were answered "
+            "differently, from which answer to which, and with what probabilities."
         )
     elif part == _PARTS:
         breakdown.show(report, challenger, _contract(models))
     else:
-        disagreements.show(report, challenger, _contract(models))
+        segments = partial(breakdown.levels, report, challenger)
+        disagreements.show(report, challenger, _contract(models), segments)
 
 
 def _contract(models: ApiModels | None) -> ApiContract:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
+from app.ui import sharing
 from app.ui.client import ApiClient
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
@@ -19,12 +22,15 @@ PAGE = 100
 MOST_IN_FILE = 1000
 _MOST_COUNTED = 100
 _ALL = "all"
+# The places of the filters, which other parts of the page set.
+WON, SEGMENT, LEVEL = "disagreements-won", "disagreements-segment", "disagreements-level"
+_MOST_CLASSES = 3
 
 
-def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
-    """The filters, the table, and the file."""
+def show(report: ApiExperiment, challenger: str, contract: ApiContract, segments: Callable[[str], list[str]]) -> None:
+    """The filters, what changed into what, the table, and the file. `segments` returns the parts by a feature."""
     baseline = report.baseline or "the baseline"
-    asked = _filters(baseline, challenger, contract)
+    asked = {**_filters(baseline, challenger, contract), **_segment(contract, segments)}
     api = client()
     pages = _pages(api, report.id, asked)
     if not pages:
@@ -33,6 +39,8 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
     if not rows:
         _none(asked)
         return
+    if contract.classes:
+        _changes(rows, baseline, challenger)
     st.dataframe(
         pd.DataFrame([_row(row, baseline, challenger) for row in rows]),
         hide_index=True,
@@ -55,6 +63,72 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
+    _replay(rows, baseline, challenger)
+
+
+def _changes(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) -> None:
+    """From which answer to which the rows changed, the most frequent first, and who was right."""
+    pairs: dict[tuple[str, str], Counter[str]] = {}
+    for row in rows:
+        first, second = row.answers.get(baseline), row.answers.get(challenger)
+        if first is not None and second is not None:
+            pairs.setdefault((_text(first.prediction), _text(second.prediction)), Counter())[row.won] += 1
+    if not pairs:
+        return
+    ranked = sorted(pairs.items(), key=lambda item: -item[1].total())
+    frame = pd.DataFrame(
+        [
+            {
+                f"{baseline} → {challenger}": f"{before} → {after}",
+                "rows": who.total(),
+                f"{baseline} right": who["baseline"],
+                f"{challenger} right": who["challenger"],
+                "neither": who["neither"],
+                "no label yet": who["unlabelled"],
+            }
+            for (before, after), who in ranked
+        ]
+    )
+    said = f"How the answers changed from {baseline} to {challenger} in the rows below, and who was right."
+    st.markdown(f"**What {baseline} answered → what {challenger} answered** (the rows listed below)")
+    st.dataframe(frame, hide_index=True, alt=said)
+
+
+def _replay(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) -> None:
+    """A link that opens the Playground with the inputs of a row."""
+
+    def named(place: int) -> str:
+        row = rows[place]
+        answers = " → ".join(_answer(row.answers.get(version)) for version in (baseline, challenger))
+        return f"{moment(row.timestamp)}: {answers}"
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        place = st.selectbox(
+            "Replay a row in the Playground",
+            range(len(rows)),
+            index=None,
+            format_func=named,
+            placeholder="Choose a row",
+            width=420,
+            key="disagreements-replay",
+        )
+        if place is not None and place < len(rows):
+            address = sharing.link("playground", rows[place].features)
+            st.link_button("Open it", address, icon=":material/science:")
+
+
+def _segment(contract: ApiContract, segments: Callable[[str], list[str]]) -> dict[str, object]:
+    """The parameters that keep to one segment of a feature; empty for all rows."""
+    names = [each.name for each in contract.features]
+    if not names:
+        return {}
+    left, right = st.columns(2)
+    feature = left.selectbox("Segment by", names, index=None, placeholder="all rows", key=SEGMENT)
+    if feature is None:
+        return {}
+    levels = segments(feature)
+    level = right.selectbox("Segment", levels, index=None, placeholder="all of them", key=LEVEL)
+    return {} if level is None else {"by": f"feature:{feature}", "level": level}
 
 
 def _filters(baseline: str, challenger: str, contract: ApiContract) -> dict[str, object]:
@@ -70,7 +144,7 @@ def _filters(baseline: str, challenger: str, contract: ApiContract) -> dict[str,
     if contract.task == "regression":
         names |= {"baseline": f"{baseline} was nearer", "challenger": f"{challenger} was nearer"}
     left, right = st.columns(2)
-    won = left.selectbox("Who was right", list(names), format_func=names.__getitem__, key="disagreements-won")
+    won = left.selectbox("Who was right", list(names), format_func=names.__getitem__, key=WON)
     asked: dict[str, object] = {"challenger": challenger, "limit": PAGE}
     if won != _ALL:
         asked["won"] = won
@@ -118,9 +192,10 @@ def _pages(api: ApiClient, experiment: str, asked: dict[str, object]) -> list[Ap
 
 
 def _none(asked: dict[str, object]) -> None:
-    if "won" in asked or "class" in asked:
+    if {"won", "class", "level"} & asked.keys():
         st.info(
-            "**No such row.** Choose all rows and all classes to see every disagreement.", icon=":material/filter_alt:"
+            "**No such row.** Choose all rows, all classes and no segment to see all.",
+            icon=":material/filter_alt:",
         )
     else:
         st.info(
@@ -143,7 +218,12 @@ def _row(row: ApiDisagreement, baseline: str, challenger: str) -> dict[str, obje
         challenger: _answer(row.answers.get(challenger)),
         "times it came": _came(row.came),
     }
-    last = {"answered by": row.model_version, "own key": row.id or UNKNOWN, "prediction id": row.prediction_id}
+    last = {
+        **{f"{version} probabilities": _probabilities(row.answers.get(version)) for version in (baseline, challenger)},
+        "answered by": row.model_version,
+        "own key": row.id or UNKNOWN,
+        "prediction id": row.prediction_id,
+    }
     features = {
         f"feature {name}" if name in first or name in last else name: UNKNOWN if value is None else _text(value)
         for name, value in row.features.items()
@@ -167,6 +247,14 @@ def _answer(answer: ApiVersionAnswer | None) -> str:
         return "no answer"
     sure = "" if answer.confidence is None else f" ({share(answer.confidence, 0)})"
     return f"{_text(answer.prediction)}{sure}"
+
+
+def _probabilities(answer: ApiVersionAnswer | None) -> str:
+    """The likeliest classes first."""
+    if answer is None or not answer.probabilities:
+        return UNKNOWN
+    ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share(value, 0)}" for name, value in ranked[:_MOST_CLASSES])
 
 
 def _came(count: int | None) -> str:

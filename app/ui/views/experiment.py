@@ -53,6 +53,7 @@ def show() -> None:
     live()
     if report is not None:
         differences.show(report, models.value)
+        versions()
     decision.changes(config.value)
     decision.audit(audit)
 
@@ -88,7 +89,7 @@ def answer() -> None:
 @st.fragment(run_every=TICK_S)
 def live() -> None:
     """The figures, which redraw themselves."""
-    experiment, timeline, _, config, _, models, _ = feed().snapshots(NAMES)
+    experiment, timeline, _, config, _, _, _ = feed().snapshots(NAMES)
     report = _report(experiment)
     if report is None:
         return
@@ -101,6 +102,15 @@ def live() -> None:
     each = headline.chosen(report)
     if each is not None:
         comparison.show(each, report, timeline)
+
+
+@st.fragment(run_every=TICK_S)
+def versions() -> None:
+    """The versions and the checks, which redraw themselves."""
+    experiment, _, _, _, _, models, _ = feed().snapshots(NAMES)
+    report = _report(experiment)
+    if report is None:
+        return
     _variants(report, models.value.retired() if models.value is not None else ())
     _checks(report)
 
@@ -126,7 +136,7 @@ def terms_of(config: ApiConfiguration) -> str:
     # Experiments that a release without units began have no unit, and go on without one.
     unit = config.unit or "none (each request votes; begin a new experiment to change it)"
     parts = [f"unit: {unit}"]
-    if config.metric == comparison.REWARD:
+    if config.metric == headline.REWARD:
         parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
     else:
         parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
@@ -159,7 +169,7 @@ def _variants(report: ApiExperiment, retired: Collection[str]) -> None:
             f"**{version} is retired.** It gets no more requests; labels of its past predictions still count.",
             icon=":material/inventory_2:",
         )
-    rewarded = report.metric == comparison.REWARD
+    rewarded = report.metric == headline.REWARD
     _means(report, rewarded)
     some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
     st.dataframe(

@@ -35,6 +35,7 @@ VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equiv
 # Of each unit one outcome votes.
 UNITS = {"user": "users", "key": "own keys", "row": "rows", "request": "requests"}
 CHALLENGER = "challenger"
+REWARD = "reward"
 # Fewer different rows than this may all be one case.
 FEW_ROWS = 10
 _SAME = 5e-4
@@ -121,7 +122,7 @@ def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None)
     seen = [f"{passed} of {len(_all_checks(report))} checks and guardrails passed"]
     seen += [] if drift is None else ["drift alarm" if drift.alarm else "no drift alarm"]
     seen += [] if each.distinct_rows is None else [f"{each.distinct_rows:,} different rows decide"]
-    seen += [f"{len(each.warnings)} limits below"] if each.warnings else []
+    seen += [f"limits: {len(each.warnings)}, listed below"] if each.warnings else []
     note = as_sentence("; ".join(seen))
     if against:
         return "✖ " + ", ".join(dict.fromkeys(against)), note
@@ -211,4 +212,5 @@ def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str
 
 
 def _rounded(value: float) -> str:
-    return number(float(f"{value:.2g}")) if value >= 1 else "less than 1"
+    digits = 2 if value >= 10 else 1
+    return number(float(f"{value:.{digits}g}")) if value >= 1 else "less than 1"
