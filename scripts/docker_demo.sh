@@ -3,8 +3,8 @@
 # run_demo.sh, which brings docker/lib.sh, its options and `run`. Needs no Python on the host.
 
 HEALTHY_SECONDS=180
-CATCH_UP_SECONDS=30 # how long the report waits for the monitor
-GONE_SECONDS=30     # how long the edge may be away before the stack counts as stopped
+CATCH_UP_SECONDS=180 # how long the report waits for the monitor at most: its first one takes a while on a busy host
+GONE_SECONDS=30      # how long the edge may be away before the stack counts as stopped
 
 STACK_STARTED=no # whether this run started the stack, and so has to stop it
 

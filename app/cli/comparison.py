@@ -5,10 +5,20 @@ Reads the answer of `GET /experiment`, which an API of an older or a newer relea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+from app.scoring.table import METRICS
 
 UNKNOWN = "–"
+_ACTIONS = {
+    "continue": "Keep running: no decision yet.",
+    "promote": "Promote",
+    "keep": "Keep",
+    "rollback": "Roll back",
+    "investigate": "Investigate",
+}
 _LEAST_P = 1e-4
 
 
@@ -38,13 +48,50 @@ def votes(comparison: Mapping[str, Any]) -> str:
     return f"{outcomes}, of which {units:,} vote (each {'own key' if unit == 'key' else unit} once)"
 
 
-def improvement(comparison: Mapping[str, Any]) -> str:
+class ShownAs(NamedTuple):
+    """How a metric's differences are shown: times `factor`, followed by a plural `unit`."""
+
+    factor: int = 1
+    unit: str = ""
+
+    def change(self, value: float | None, width: float) -> str:
+        """A difference with its sign, to two significant digits of its interval's `width`."""
+        if value is None:
+            return UNKNOWN
+        size = self.factor * width
+        digits = min(6, max(0, 1 - math.floor(math.log10(size)))) if size > 0 else 4
+        return f"{self.factor * value:+,.{digits}f}".replace("-", "−")
+
+
+_AS_IT_IS = ShownAs()
+
+
+def shown_as(metric: str) -> ShownAs:
+    """The unit of a metric's differences; those of a metric of a newer API are shown as they are."""
+    known = METRICS.get(metric)
+    return _AS_IT_IS if known is None else ShownAs(known.scale, known.unit)
+
+
+def improvement(comparison: Mapping[str, Any], shown: ShownAs = _AS_IT_IS) -> str:
     """The improvement with its interval and p-value; empty while there is no interval."""
     interval = comparison["interval"]
     if interval is None:
         return ""
-    ends = f"{signed(interval[0])} … {signed(interval[1])}"
-    return f"; improvement {signed(comparison['difference'])} ({ends}), {p_value(comparison['p_value'])}"
+    width = interval[1] - interval[0]
+    middle, low, high = (shown.change(value, width) for value in (comparison["difference"], *interval))
+    return f"; improvement {middle}{shown.unit} ({low} … {high}), {p_value(comparison['p_value'])}"
+
+
+def labels_left(comparison: Mapping[str, Any]) -> str:
+    """The 80 % range of the votes until a decision; empty where it is decided or not known."""
+    low, high = comparison.get("remaining") or (None, None)
+    if low is None or comparison["verdict"] != "undecided":
+        return ""
+    # Beyond a million the forecast is not made.
+    upper = " to more than a million" if high is None else f"–{math.ceil(high):,}"
+    unit = comparison.get("unit")
+    what = "labels" if unit in (None, "request") else f"labelled {'own key' if unit == 'key' else unit}s"
+    return f"; {math.ceil(low):,}{upper} more {what} (80 % range)"
 
 
 def counts(comparison: Mapping[str, Any], baseline: str | None) -> str:
@@ -95,3 +142,15 @@ def _secondary_comparison(comparison: Mapping[str, Any]) -> str:
 
 def _between(ends: tuple[float, float] | None, shown: Callable[[float | None], str]) -> str:
     return "" if ends is None else f" ({shown(ends[0])} … {shown(ends[1])})"
+
+
+def advice(report: Mapping[str, Any]) -> list[str]:
+    """What to do with the reason, and what keeps it from being done automatically."""
+    advised = report["recommendation"]
+    action, version = advised["action"], advised["version"]
+    what = _ACTIONS.get(action, str(action).upper())
+    if action != "continue":
+        what = f"{what} {version}:" if version else f"{what}:"
+    chosen = next((each for each in report["comparisons"] if each["challenger"] == version), None)
+    reasons = (chosen or {}).get("assumptions", ())
+    return [f"{what} {advised['reason']}", *(f"not promoted automatically: {reason}" for reason in reasons)]

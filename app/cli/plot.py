@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.cli.comparison import signed
+from app.cli.comparison import ShownAs
 
 _PLOT_MARGIN = 0.05
 _NARROWEST_PLOT = 20
@@ -62,9 +62,9 @@ def plotted(interval: Sequence[float], point: float | None, scale: Scale, marks:
     return "".join(cells).rstrip()
 
 
-def axis(scale: Scale) -> str:
+def axis(scale: Scale, shown: ShownAs) -> str:
     """The ends of the scale, and a 0 below the zero mark if there is room for it between them."""
-    low, high = signed(scale.low), signed(scale.high)
+    low, high = (shown.change(end, scale.high - scale.low) for end in (scale.low, scale.high))
     line = [*low.ljust(scale.width)[: scale.width]]
     line[max(0, scale.width - len(high)) :] = [*high]
     zero = scale.column(0.0)

@@ -1,6 +1,6 @@
 """`bakeoff report`: the experiment as text, from `GET /experiment` and, for a ramp, `GET /config`.
 
-The versions come first, then each comparison with its interval drawn on one common scale, the checks, and what to do.
+In the dashboard's order: what to do, each comparison with its interval drawn on one common scale, versions, checks.
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ def lines_of(
     marks = marks_for(plain=plain)
     sections = [
         _head(report, width) + textwrap.wrap(_terms(config or {}), width),
-        _versions(report, width) + textwrap.wrap(_ramp(config or {}), width, subsequent_indent="  "),
+        _advice(report, width),
         _comparisons(report, width, marks),
         _metrics(report, width),
+        _versions(report, width) + textwrap.wrap(_ramp(config or {}), width, subsequent_indent="  "),
         _checks(report, width),
-        _advice(report, width),
     ]
     lines = [line for section in sections if section for line in ("", *section)][1:]
     return [line.translate(_PLAIN) if plain else line for line in lines]
@@ -155,7 +155,7 @@ def _versions(report: Mapping[str, Any], width: int) -> list[str]:
     all_rows = not rewarded and any(variant.get("mean_all") is not None for variant in variants)
     means = ("MEAN", "INTERVAL", "AS SERVED") if all_rows else ("MEAN", "INTERVAL")
     counted = "REWARDS" if rewarded else "LABELLED"
-    headings = ("VERSION", "WEIGHT", "REQUESTS", counted, *means, "ERRORS", "P99 MS")
+    headings = ("VERSION", "TARGET", "REQUESTS", counted, *means, "ERRORS", "P99 MS")
     rows = [_version(variant, rewarded, all_rows) for variant in variants]
     numeric = range(1, len(headings))
     lines = table_lines(rows, headings, numeric=numeric, width=width, required=_REQUIRED_COLUMNS)
@@ -212,7 +212,7 @@ def _ramp(config: Mapping[str, Any]) -> str:
 
 
 def _comparisons(report: Mapping[str, Any], width: int, marks: PlotMarks) -> list[str]:
-    comparisons = report["comparisons"]
+    comparisons = [c for c in report["comparisons"] if c["n"] or c["unjoined"]]
     # One scale for all, or intervals of different comparisons could not be compared by eye.
     scale = scale_of([c["interval"] for c in comparisons if c["interval"]], width)
     lines: list[str] = []
@@ -221,14 +221,24 @@ def _comparisons(report: Mapping[str, Any], width: int, marks: PlotMarks) -> lis
         if scale is not None and comparison["interval"]:
             lines.append(plotted(comparison["interval"], comparison["difference"], scale, marks))
     if scale is not None:
-        lines.append(axis(scale))
-    return lines
+        lines.append(axis(scale, words.shown_as(report["metric"])))
+    return [*lines, *_without_outcomes(report, width)]
+
+
+def _without_outcomes(report: Mapping[str, Any], width: int) -> list[str]:
+    """The challengers of which nothing is known yet, in one line."""
+    names = [c["challenger"] for c in report["comparisons"] if not (c["n"] or c["unjoined"])]
+    if not names:
+        return []
+    text = f"No outcome yet against {report['baseline']}: {', '.join(names)}"
+    return textwrap.wrap(text, width, subsequent_indent="  ")
 
 
 def _comparison(comparison: Mapping[str, Any], report: Mapping[str, Any], width: int) -> list[str]:
     text = (
         f"{comparison['challenger']} against {report['baseline']}: {comparison['verdict'].upper()}, "
-        f"{comparison['method'].replace('_', ' ')}, {words.votes(comparison)}{words.improvement(comparison)}"
+        f"{comparison['method'].replace('_', ' ')}, {words.votes(comparison)}"
+        f"{words.improvement(comparison, words.shown_as(report['metric']))}{words.labels_left(comparison)}"
     )
     if comparison["unjoined"]:
         missing = (
@@ -265,14 +275,9 @@ def _checks(report: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _advice(report: Mapping[str, Any], width: int) -> list[str]:
-    advice = report["recommendation"]
-    what = advice["action"].upper() + (f" {advice['version']}" if advice["version"] else "")
-    lines = textwrap.wrap(f"{what}: {advice['reason']}", width)
-    chosen = next((c for c in report["comparisons"] if c["challenger"] == advice["version"]), None)
-    for assumption in (chosen or {}).get("assumptions", ()):
-        text = f"not promoted automatically: {assumption}"
-        lines += textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ")
-    return lines
+    first, *more = words.advice(report)
+    indented = (textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="  ") for text in more)
+    return [*textwrap.wrap(first, width), *(line for lines in indented for line in lines)]
 
 
 def _counted(report: Mapping[str, Any]) -> int:

@@ -53,7 +53,7 @@ def test_once_prints_what_the_experiment_says(small_log, environment, capsys):
     shown = capsys.readouterr().out
     assert "continue:" in shown
     assert "v2 against v1: undecided, " in shown
-    assert "; improvement +0.0000" in shown
+    assert "; improvement +0.0" in shown
     assert "both right" in shown
     assert "mean of all labelled rows" in shown
     assert run(Arguments(once=True, json=True)) == 0

@@ -76,15 +76,44 @@ def text(shown, width=100, **options):
 
 def test_a_report_shows_versions_comparisons_checks_and_what_to_do():
     shown = text(FULL)
-    assert "v2 against v1: BETTER, paired, 800 outcomes; improvement +0.0300 (+0.0100 … +0.0500), p = 0.0012" in shown
+    assert "v2 against v1: BETTER, paired, 800 outcomes; improvement +3.0 points (+1.0 … +5.0), p = 0.0012" in shown
     assert "v3 against v1: WORSE, two sample, 12,345 outcomes, of which 600 vote (each user once)" in shown
     assert "p < 0.0001" in shown
     assert "7 labels without both answers" in shown
     assert "sample ratio: FAILED (90 of 100)" in shown
     assert "label rate: not known yet" in shown
     assert "slow answers of v2: ok" in shown
-    assert "PROMOTE v3: one sentence" in shown
+    assert "Promote v3: one sentence" in shown
     assert "not promoted automatically: nobody vouches for it" in shown
+
+
+def test_the_report_has_the_order_of_the_dashboard():
+    shown = text(FULL)
+    places = [shown.index(part) for part in ("Promote v3", "v2 against v1", "VERSION", "sample ratio")]
+    assert places == sorted(places)
+
+
+def test_versions_without_outcomes_take_one_line():
+    comparisons = tuple(ComparisonReport(challenger=name, method="paired") for name in ("v2", "v3", "v4"))
+    shown = text(report("continue", comparisons=comparisons))
+    assert "No outcome yet against v1: v2, v3, v4" in shown
+    assert "UNDECIDED" not in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"remaining": (253.1, 25_752.2)}, "; 254–25,753 more labels (80 % range)"),
+        ({"remaining": (5.0, None), "unit": "key"}, "; 5 to more than a million more labelled own keys (80 % range)"),
+        ({"remaining": (5.0, 9.0), "verdict": "better"}, ""),
+        ({"remaining": None}, ""),
+    ],
+)
+def test_labels_left_are_said_as_on_the_dashboard(changes, said):
+    comparison = ComparisonReport(challenger="v2", method="paired", n=10, **changes)
+    shown = text(report("continue", comparisons=(comparison,)), width=200)
+    assert said in shown
+    assert ("80 % range" in shown) is bool(said)
 
 
 def test_who_was_right_what_is_missing_and_what_limits_a_comparison_follow_it():
@@ -117,7 +146,7 @@ def test_an_api_without_units_is_shown_as_it_was():
             del each[name]
         del each["both_wrong"], each["missing"], each["unlabelled_disagreements"], each["warnings"]
     shown = "\n".join(lines_of(old, 100, {"ramp": None}))
-    assert "v3 against v1: WORSE, two sample, 12,345 outcomes; improvement −0.2000" in shown
+    assert "v3 against v1: WORSE, two sample, 12,345 outcomes; improvement −20 points" in shown
     assert "AS SERVED" not in shown
 
 
@@ -160,8 +189,8 @@ def test_without_a_ramp_there_is_no_line_about_one(config):
 
 def test_without_figures_there_is_no_plot_and_no_number():
     shown = text(EMPTY)
-    assert "v2 against v1: UNDECIDED, paired, 0 outcomes\n" in shown
-    assert "CONTINUE: the monitor has not run yet" in shown
+    assert "No outcome yet against v1: v2\n" in shown
+    assert "Keep running: no decision yet. the monitor has not run yet" in shown
     assert "├" not in shown
     assert "None" not in shown
 
@@ -198,7 +227,7 @@ def test_the_command_prints_the_report_and_the_ramp(environment, api, capsys):
     api.answer("/config", {"ramp": RAMP})
     assert main(["report"]) == 0
     shown = capsys.readouterr().out
-    assert "PROMOTE v3" in shown
+    assert "Promote v3" in shown
     assert "Ramp of v2" in shown
     assert api.asked[-1][2]["Authorization"] == "Bearer admin"
 
