@@ -67,7 +67,9 @@ def fast_lane(services: Services) -> FastLane:
         {
             operation.path: partial(operation.fast, services)
             for operation in OPERATIONS
-            if operation.fast is not None and (operation.method, operation.access) == ("post", "predict")
+            if operation.fast is not None
+            and operation.predicts
+            and (operation.method, operation.access) == ("post", "predict")
         }
     )
 

@@ -50,7 +50,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     the services, the environment and the parameters of its path by name, and returns status, headers and body. That of
     a POST for whoever may predict is called without Flask, checks the token itself and never raises. `always` answers
     the call, and all paths that begin like its path, under overload too: for what checks the service or reduces its
-    load.
+    load. `predicts` is false for a `fast` call that asks for no prediction: it goes through Flask, so that the fast
+    lane counts predictions alone.
     """
 
     method: Literal["get", "post", "patch"]
@@ -69,6 +70,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     error: type[msgspec.Struct] | None = None
     fast: Callable[..., tuple[int, list[tuple[str, str]], bytes]] | None = None
     always: bool = False
+    predicts: bool = True
 
 
 def rule_of(path: str) -> str:

@@ -12,6 +12,8 @@ API_PAGE = {
     ("GET", "/predictions"),
     ("GET", "/predictions/{prediction_id}"),
     ("POST", "/exposures"),
+    ("POST", "/ofrep/v1/evaluate/flags/{key}"),
+    ("POST", "/ofrep/v1/evaluate/flags"),
     ("POST", "/feedback"),
     ("GET", "/experiment"),
     ("GET", "/experiment/timeline"),

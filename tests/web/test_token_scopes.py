@@ -16,6 +16,8 @@ TABLE = {
     ("post", "/predict"): "predict",
     ("post", "/predict/batch"): "predict",
     ("post", "/exposures"): "predict",
+    ("post", "/ofrep/v1/evaluate/flags/{key}"): "predict",
+    ("post", "/ofrep/v1/evaluate/flags"): "predict",
     ("get", "/predictions/history"): "read",
     ("get", "/predictions"): "read",
     ("get", "/predictions/{prediction_id}"): "read",
