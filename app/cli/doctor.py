@@ -188,6 +188,8 @@ def _store(settings: Settings) -> Iterator[Diagnosis]:
         return
     yield from _of_facts(facts, kind.place, at_us)
     yield doctor.of_backup(_age_s(settings, "backup", at_us))
+    if facts.open_erasure_us is not None:
+        yield doctor.of_erasure(max(0, at_us - facts.open_erasure_us) / 1e6)
     archive_age_s = _age_s(settings, "archive", at_us)
     if archive_age_s is not None:
         yield doctor.of_archive(archive_age_s, _archive_complaint(settings, facts.archive))

@@ -68,6 +68,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
                 heartbeat_us=_newest(connection, "SELECT updated_at_us FROM monitor_state WHERE name = ?", HEARTBEAT),
                 bytes_per_day=bytes_per_day(connection, now_us()),
                 archive=_last_mark(connection),
+                open_erasure_us=_newest(connection, statements("erasing")["first_open"]),
             )
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error

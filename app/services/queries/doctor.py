@@ -178,6 +178,16 @@ def of_archive(age_s: float, complaint: str | None) -> Diagnosis:
     return Diagnosis("archive", "warn" if late else "ok", f"the log was last archived {_age(age_s)} ago", advice)
 
 
+def of_erasure(age_s: float) -> Diagnosis:
+    """An erasure that began that long ago and has not ended."""
+    return Diagnosis(
+        "erasure",
+        "warn",
+        f"one that began {_age(age_s)} ago has not ended: it runs, or was stopped, and some rows are still there",
+        "give the same `bakeoff erase` with --yes again, unless it runs: it goes on",
+    )
+
+
 def _age(age_s: float) -> str:
     return f"{age_s / 3600:.1f} hours" if age_s < 2 * _DAY_S else f"{age_s / _DAY_S:.1f} days"
 

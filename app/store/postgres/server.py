@@ -62,11 +62,17 @@ def examine(engine: Engine, place: str) -> StoreFacts:
                 newest_prediction_us=_newest_prediction(connection) if has_tables else None,
                 heartbeat_us=_figure(connection, "heartbeat") if has_tables else None,
                 archive=last_mark(connection) if inspect(connection).has_table("archive_marks") else None,
+                open_erasure_us=_open_erasure(connection) if inspect(connection).has_table("erasures") else None,
             )
     except (SQLAlchemyError, psycopg.Error) as error:
         raise unavailable(place, error) from error
     finally:
         engine.dispose()
+
+
+def _open_erasure(connection: Connection) -> int | None:
+    found: int | None = connection.execute(text(statements("erasing")["first_open"])).scalar()
+    return found
 
 
 def _complaint(connection: Connection) -> str | None:

@@ -15,6 +15,9 @@ ORDER BY number LIMIT 1
 -- name: begin_erasure
 INSERT INTO erasures (subject, began_us, counts, experiments) VALUES (:subject, :began_us, '{}', '[{},{}]') RETURNING number
 
+-- name: first_open
+SELECT min(began_us) FROM erasures WHERE ended_us IS NULL
+
 -- name: put_erasure
 UPDATE erasures SET ended_us = :ended_us, counts = :counts, experiments = :experiments WHERE number = :number
 

@@ -128,6 +128,17 @@ def test_backups_and_archives_have_an_age_once_there_is_a_log(consult, tmp_path)
     assert (status, findings["backup"]["state"], findings["archive"]["state"]) == (0, "ok", "warn")
 
 
+def test_an_erasure_that_has_not_ended_is_told(consult, tmp_path):
+    store = tmp_path / "bakeoff.sqlite"
+    with contextlib.closing(Database(f"sqlite:///{store}")) as database:
+        database.probe()
+    began = "INSERT INTO erasures (subject, began_us, counts, experiments) VALUES ('a', 1, '{}', '[{},{}]')"
+    for statement, warns in ((began, True), ("UPDATE erasures SET ended_us = 2", False)):
+        with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as connection:
+            connection.execute(statement)
+        assert ("erasure" in consult()[0]) is warns
+
+
 @pytest.mark.parametrize("place", ["archive", "elsewhere"])
 def test_an_archive_that_lacks_a_file_is_broken(consult, tmp_path, place):
     with contextlib.closing(Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")) as database:
