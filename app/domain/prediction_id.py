@@ -30,6 +30,7 @@ _TAG_BYTES = 12
 _FORMAT_AT, _ORDINAL_AT, _FLAGS_AT = 14, slice(15, 17), 21
 _COUNT_AT, _ANSWER_AT = slice(11, 14), slice(28, 36)
 _LAST_COUNT = 0xFFFFFF
+_IDS_PER_PIECE = 4096
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
@@ -145,6 +146,13 @@ class Signer:
         if len(answers) == 1:
             return texts_of_ids(body + self._tag(body))
         raw = _unsigned(body, first, flags & ~(_RANDOMISED | _FIRST), answers)
+        # Piece by piece: what is made on the way takes several times the memory of the ids.
+        return [
+            each for start in range(0, len(raw), _IDS_PER_PIECE) for each in self._signed(raw[start:][:_IDS_PER_PIECE])
+        ]
+
+    def _signed(self, raw: np.ndarray) -> list[str]:
+        """The ids with these bytes, shape (n, 48), whose tags are not written yet."""
         bodies = np.ascontiguousarray(raw[:, :-_TAG_BYTES]).view(f"V{_BODY.size}")[:, 0].tolist()
         raw[:, -_TAG_BYTES:] = np.frombuffer(b"".join(self._tags(bodies)), np.uint8).reshape(-1, _TAG_BYTES)
         # All ids in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.

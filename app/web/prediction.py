@@ -27,6 +27,7 @@ from app.web.response import JSON, Answer, Environ, body_of, encode, problem_of
 
 _LOG = logging.getLogger(__name__)
 _CONTENT_TYPE = ("Content-Type", JSON)
+_ROWS_PER_PIECE = 4096
 
 
 # gc=False: answers hold no reference cycles, so the garbage collector need not track them.
@@ -100,17 +101,24 @@ def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
     )
 
 
-def answer_to_batch(served: ServedPrediction) -> BatchAnswer:
-    """The response record for a batch."""
+def answer_to_batch(served: ServedPrediction) -> bytes:
+    """The body of the answer to a batch: a `BatchAnswer`."""
     exposure = served.exposure
-    return BatchAnswer(
-        predictions=_items(exposure, served.version.contract.classes),
+    whole = BatchAnswer(
+        predictions=[],
         count=len(exposure),
         model_version=exposure.version,
         assignment=exposure.assignment,
         latency_ms=latency_ms(exposure),
         timestamp=iso_utc(exposure.served_at_us),
     )
+    before, after = encode(whole).split(b"[]", 1)
+    # Piece by piece: the objects of all rows at once would take more memory than the answer.
+    pieces: list[bytes | memoryview] = [before, b"["]
+    for start in range(0, len(exposure), _ROWS_PER_PIECE):
+        items = _items(exposure, served.version.contract.classes, slice(start, start + _ROWS_PER_PIECE))
+        pieces += (b"," if start else b"", memoryview(encode(items))[1:-1])
+    return b"".join((*pieces, b"]", after))
 
 
 def latency_ms(exposure: Exposure) -> float:
@@ -118,9 +126,9 @@ def latency_ms(exposure: Exposure) -> float:
     return int(exposure.latency_s * 1e6 + 0.5) / 1000
 
 
-def _items(exposure: Exposure, classes: tuple[str, ...]) -> list[BatchItem]:
+def _items(exposure: Exposure, classes: tuple[str, ...], places: slice) -> list[BatchItem]:
     # By columns, and without a step of Python a row: in a large batch these objects cost more than the model.
-    ids, outputs = exposure.prediction_ids, exposure.outputs
+    ids, outputs = exposure.prediction_ids[places], exposure.outputs.at(places)
     if outputs.class_ids is None:
         assert outputs.values is not None
         return [*map(BatchItem, ids, outputs.values.tolist())]
@@ -198,6 +206,12 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
 
 
 def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
+    served = services.predictor.predict(_batch(services, environ, request_id))
+    return served.version.name, answer_to_batch(served)
+
+
+def _batch(services: Services, environ: Environ, request_id: str) -> PredictionRequest:
+    """The request as arrays. The decoded rows, which take several times their memory, do not outlive this call."""
     body = decoded_object(checked_body(services, environ))
     forced = environ.get("HTTP_X_MODEL_VERSION")
     state = services.predictor.live_state()
@@ -207,9 +221,7 @@ def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, b
     if len(instances) > limit:
         raise TooLarge(f"the batch has {len(instances)} rows; the limit is {limit}", field="instances")
     rows, layout = columns.rows(instances)
-    request = PredictionRequest(rows, layout, state, request_id, forced, user_id, is_synthetic(environ), keys)
-    served: ServedPrediction = services.predictor.predict(request)
-    return served.version.name, encode(answer_to_batch(served))
+    return PredictionRequest(rows, layout, state, request_id, forced, user_id, is_synthetic(environ), keys)
 
 
 def checked_body(services: Services, environ: Environ) -> bytes:

@@ -204,7 +204,10 @@ def test_a_row_is_answered_alike_alone_and_in_a_batch(serve, classes, shares):
 
 def test_ten_thousand_rows_are_one_batch(client):
     body = client.post("/predict/batch", json={"instances": [ROW] * 10_000}).get_json()
-    assert body["count"] == len({item["prediction_id"] for item in body["predictions"]}) == 10_000
+    ids = [item["prediction_id"] for item in body["predictions"]]
+    assert body["count"] == len(ids) == 10_000
+    assert ids == sorted({*ids})
+    assert [*body][:2] == ["predictions", "count"]
 
 
 @pytest.mark.parametrize("row", [[True, False, True], [1, "FALSE", 1.0], ["true", 0, True]])
