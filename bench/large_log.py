@@ -4,8 +4,8 @@
 
 `FOLDER/models` and `FOLDER/data` are those of a service that has served once, so that an experiment runs. Predictions
 are signed with its key, and appended by 40, like the recorder's; labels come some minutes later, in random order. The
-newest row was served the given number of days ago. `bench/large_store.py` measures with the folder. Run in the checkout
-of an earlier release, it makes a store of that release.
+newest row was served the given number of days ago. `bench/large_store.py` makes its installations so. Run in the
+checkout of an earlier release, it makes a store of that release.
 """
 
 from __future__ import annotations
