@@ -47,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_api_url: str | None = None
     admin_token: str | None = None
     administrators: tuple[Administrator, ...] = ()
+    trust_forwarded_for: bool = False
     api_token: str | None = None
     predict_token: str | None = None
     read_token: str | None = None
@@ -169,6 +170,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "public_api_url": ("PUBLIC_API_URL", environment.text_of),
     "admin_token": ("ADMIN_TOKEN", environment.text_of),
     "administrators": (ADMINS_FILE, lambda env, variable: administrators(env[variable].strip())),
+    "trust_forwarded_for": ("TRUST_FORWARDED_FOR", environment.flag),
     "api_token": ("API_TOKEN", environment.text_of),
     "predict_token": ("PREDICT_TOKEN", environment.text_of),
     "read_token": ("READ_TOKEN", environment.text_of),

@@ -58,6 +58,7 @@ from app.store.reports import ExperimentTable, MonitorReads
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
 from app.web.front import Front
+from app.web.wrong_tokens import WrongTokens
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.25
@@ -169,6 +170,7 @@ class Worker:
             metrics=self._metrics,
             recorder=self._recorder,
             draining=draining,
+            wrong_tokens=WrongTokens(self._metrics, time.monotonic, forwarded=shared.settings.trust_forwarded_for),
         )
 
     def _breakdowns(self, shared: Shared) -> Breakdowns:

@@ -94,6 +94,7 @@ MODEL_INFO = Definition(
     "model_info", "gauge", ("version", "sha256"), "1 for each loaded version, with its artefact's checksum.", "livemax"
 )
 SHED = Definition("requests_shed_total", "counter", (), "Requests rejected because the service was overloaded.")
+WRONG_TOKENS = Definition("wrong_tokens_total", "counter", (), "Calls that were refused because their token was wrong.")
 SHADOW_SHED = Definition(
     "shadow_rows_shed_total", "counter", (), "Rows logged without the shadow versions' answers because of load."
 )
@@ -184,7 +185,7 @@ STATE_AGE = Definition(
 
 COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, EXPOSURES, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
-    *(SHED, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
+    *(SHED, WRONG_TOKENS, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
 )
 HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE)
 DERIVED = (

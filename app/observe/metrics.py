@@ -182,6 +182,10 @@ class Metrics:
         """A request was rejected because the service was overloaded."""
         self._shed.inc()
 
+    def wrong_token(self) -> None:
+        """A call was refused because its token was wrong."""
+        self._wrong_tokens.inc()
+
     def shadow_shed(self, rows: int) -> None:
         """`rows` answered rows are logged without the shadow versions' answers, because of load."""
         self._shadow_shed.inc(rows)
@@ -223,6 +227,7 @@ class Metrics:
         self._exposures = self._counter(catalogue.EXPOSURES)
         self._shadow_errors = self._counter(catalogue.SHADOW_ERRORS)
         self._shed = self._counter(catalogue.SHED)
+        self._wrong_tokens = self._counter(catalogue.WRONG_TOKENS)
         self._shadow_shed = self._counter(catalogue.SHADOW_SHED)
         self._dropped = self._counter(catalogue.DROPPED)
         self._store_failures = self._counter(catalogue.STORE_FAILURES)

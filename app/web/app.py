@@ -96,7 +96,8 @@ def _guard(app: Flask, services: Services) -> None:
         if request.url_rule is not None and request.method != "OPTIONS":
             # A route that somebody forgot to list must not be open: it is for administrators only.
             needed = access.get((request.method, request.url_rule.rule), "administrative")
-            GUARDS[needed](services.settings, request.environ)
+            guard = partial(GUARDS[needed], services.settings, request.environ)
+            services.wrong_tokens.check(guard, request.environ)
 
 
 def _error_response(error: Exception) -> Response:

@@ -25,6 +25,7 @@ from app.services.serving.live_models import LiveModels
 from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
+from app.web.wrong_tokens import WrongTokens
 
 
 class HistoryQueries(Protocol):
@@ -87,6 +88,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: RequestMetrics
     recorder: Recording
     draining: Callable[[], bool]
+    wrong_tokens: WrongTokens
 
 
 def require_ready(services: Services) -> None:

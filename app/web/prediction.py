@@ -230,7 +230,7 @@ def checked_body(services: Services, environ: Environ) -> bytes:
     # Before the token is checked: a client that is still sending its body would not read why it was refused.
     raw = read_body(environ, settings.max_body_bytes)
     if settings.api_token is not None or settings.predict_token is not None:
-        require_scope("predict", settings, environ)
+        services.wrong_tokens.check(lambda: require_scope("predict", settings, environ), environ)
     return raw
 
 

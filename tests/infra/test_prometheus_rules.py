@@ -100,7 +100,8 @@ def test_the_rules_use_metrics_that_exist() -> None:
 
 def test_what_spends_the_error_budget_are_reasons_that_exist_and_none_is_the_callers() -> None:
     [reasons] = set(re.findall(r'reason=~"([^"]+)"', RULES))
-    callers = {"invalid_request", "malformed_json", "invalid_features", "unknown_version", "too_large"}
+    callers = {"invalid_request", "malformed_json", "invalid_features", "unknown_version", "unknown_model", "too_large"}
+    callers |= {"unsupported_media_type"}
     access = {"unauthorized", "forbidden", "admin_disabled"}
     assert set(reasons.split("|")) == set(catalogue.REFUSAL_REASONS) - callers - access
     assert callers | access < set(catalogue.REFUSAL_REASONS)

@@ -27,6 +27,7 @@ from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.web.dependencies import Services
+from app.web.wrong_tokens import WrongTokens
 from tests import builders
 from tests.unit.services.control.deciders import MemoryDecisions, MemoryReports, dependencies, record
 from tests.web.drifting import MemoryDrifts
@@ -130,6 +131,10 @@ class CountingMetrics:
 
     def __init__(self):
         self.reasons, self.protocols = [], []
+        self.wrong_tokens = 0
+
+    def wrong_token(self):
+        self.wrong_tokens += 1
 
     def refused(self, reason, protocol="bakeoff"):
         self.protocols.append(protocol)
@@ -294,6 +299,7 @@ def services(
         served.aliases,
         histories,
     )
+    metrics = CountingMetrics()
     breakdowns = Breakdowns(lambda names: {name: states[name] for name in names if name in states}, reports, sources)
     return Services(
         settings=Settings(**settings),
@@ -310,7 +316,8 @@ def services(
         decisions=Decisions(table, dependencies(follow=lambda: live.configure(table.latest))),
         drift=Drift(live, drifts or MemoryDrifts(), lambda: SERVED_AT_US, registry.reference_history),
         reload=reload_of(live),
-        metrics=CountingMetrics(),
+        metrics=metrics,
         recorder=sink,
         draining=lambda: draining,
+        wrong_tokens=WrongTokens(metrics, clock, forwarded=settings.get("trust_forwarded_for", False)),
     )

@@ -11,7 +11,6 @@ from flask import Blueprint, Response, request
 from app.errors import BakeoffError, InvalidRequest, TooLarge
 from app.services.recording.feedback import Receipt
 from app.services.recording.outcome_items import MUST_BE_BOOLEAN, NOT_CORRECTING, Correcting
-from app.settings import Settings
 from app.web.dependencies import OutcomeReceiver, Services
 from app.web.label_csv import EXAMPLE, csv_outcomes
 from app.web.operations import ACTOR, Operation, Parameter, actor_of, require_admin_to
@@ -65,23 +64,24 @@ def blueprint(services: Services) -> Blueprint:
         body = read_body(request.environ, services.settings.max_body_bytes)
         partial = _flag("partial")
         if request.mimetype == "text/csv":
-            correcting = _correcting(services.settings, (), all_of_it=_flag("correct"))
+            correcting = _correcting(services, (), all_of_it=_flag("correct"))
             return json_answer(_accepted_csv(services.feedback, body, (partial, limit), correcting))
         given = decoded_object(body)
         items = _items(given, limit)
         all_of_it = _flag("correct") or ("feedback" in given and given.get("correct", False))
         accept = services.feedback.accept_each if partial else services.feedback.accept
-        return json_answer(accept(items, correcting=_correcting(services.settings, items, all_of_it=all_of_it)))
+        return json_answer(accept(items, correcting=_correcting(services, items, all_of_it=all_of_it)))
 
     return routes
 
 
-def _correcting(settings: Settings, items: Sequence[Any], *, all_of_it: bool) -> Correcting:
+def _correcting(services: Services, items: Sequence[Any], *, all_of_it: bool) -> Correcting:
     """Who corrects, and what. Raises `AdminDisabled`, `Unauthorised` and `Forbidden` for all but administrators."""
     if not all_of_it and not any(type(item) is dict and item.get("correct") is True for item in items):
         return NOT_CORRECTING
-    require_admin_to("replacing an outcome (correct)", settings, request.environ)
-    return Correcting(actor_of(settings, request.environ), all_of_it)
+    environ, settings = request.environ, services.settings
+    services.wrong_tokens.check(lambda: require_admin_to("replacing an outcome (correct)", settings, environ), environ)
+    return Correcting(actor_of(settings, environ), all_of_it)
 
 
 def _flag(name: str) -> bool:

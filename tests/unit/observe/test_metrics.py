@@ -91,6 +91,7 @@ def test_an_unknown_refusal_is_other(metrics: Metrics) -> None:
         (lambda m: m.shadow_failed("v2"), "shadow_errors_total", {"version": "v2"}, 1),
         (lambda m: m.dropped(7), "predictions_dropped_total", {}, 7),
         (lambda m: m.shed(), "requests_shed_total", {}, 1),
+        (lambda m: m.wrong_token(), "wrong_tokens_total", {}, 1),
         (lambda m: m.store_failed(), "store_write_failures_total", {}, 1),
         (lambda m: m.queue_rows(42), "recorder_queue_rows", {}, 42),
         (lambda m: m.breaker("v1", True), "circuit_breaker_open", {"version": "v1"}, 1),
