@@ -20,7 +20,7 @@ LATENCY_BUCKETS_S = (
 )
 
 # Those of `app.web.protocols` that predict; a test compares.
-PROTOCOLS = (OWN_PROTOCOL, "mlflow", "kserve_v1", "oip_v2")
+PROTOCOLS = (OWN_PROTOCOL, "mlflow", "kserve_v1", "oip_v2", "sagemaker")
 NO_VERSION = "none"
 OTHER_REASON = "other"
 CIRCUIT_OPEN = "circuit_open"

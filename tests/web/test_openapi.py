@@ -58,6 +58,7 @@ API_PAGE = {
     ("POST", "/v2/repository/models/{model}/unload"),
     ("POST", "/v2/models/{model}/infer"),
     ("POST", "/v2/models/{model}/versions/{version}/infer"),
+    ("POST", "/endpoints/{model}/invocations"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }

@@ -65,6 +65,7 @@ TABLE = {
     ("post", "/v2/repository/models/{model}/unload"): ADMIN,
     ("post", "/v2/models/{model}/infer"): "predict",
     ("post", "/v2/models/{model}/versions/{version}/infer"): "predict",
+    ("post", "/endpoints/{model}/invocations"): "predict",
     ("get", "/openapi.json"): "open",
     ("get", "/docs"): "open",
 }

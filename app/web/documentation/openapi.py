@@ -65,6 +65,7 @@ _PROBLEMS = {
     409: "The request contradicts the recorded state.",
     413: "The body or the batch is too large.",
     415: "The content type or encoding of the body is not known.",
+    424: "A version that was forced failed.",
     500: "Internal error; the server's log has the details under the `X-Request-Id`.",
     503: "Temporarily unavailable; try again after `Retry-After` seconds.",
 }

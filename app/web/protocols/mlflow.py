@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from app import __version__
-from app.domain.layouts import RequestColumns
 from app.web.dependencies import Services, require_ready
 from app.web.operations import Operation
-from app.web.protocols.asking import Chosen, Question, answer
+from app.web.protocols.asking import Chosen, answer
 from app.web.protocols.contract import Protocol, Refusal
-from app.web.protocols.row_bodies import CSV, RowAnswers, media_type, read_csv, read_json, write_rows
+from app.web.protocols.row_bodies import CSV, RowAnswers, read_rows, write_rows
 from app.web.request import request_id_of
 from app.web.response import JSON, REQUEST_ID, Answer, Environ, Problem
 from app.web.routes.predictions import OPTIONS
@@ -39,11 +38,7 @@ def refusal(problem: Problem) -> Refusal:
 
 def invocations(services: Services, environ: Environ) -> Answer:
     """The answer to rows."""
-    return answer(PROTOCOL, services, environ, Chosen(), _read, write_rows)
-
-
-def _read(body: bytes, columns: RequestColumns, environ: Environ) -> Question:
-    return (read_csv if media_type(environ, (JSON, CSV)) == CSV else read_json)(body, columns, environ)
+    return answer(PROTOCOL, services, environ, Chosen(), read_rows, write_rows)
 
 
 def ping(services: Services, environ: Environ) -> Answer:

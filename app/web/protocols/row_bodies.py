@@ -6,8 +6,10 @@ Vertex AI.
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -54,7 +56,12 @@ def read_json(body: bytes, _columns: RequestColumns, _environ: Environ) -> Quest
     return Question(rows=rows, count=len(rows), user_id=option_user(options), keys=option_keys(options, len(rows)))
 
 
-def media_type(environ: Environ, known: Sequence[str]) -> str:
+def read_rows(body: bytes, columns: RequestColumns, environ: Environ) -> Question:
+    """The question of a JSON or CSV body, by its content type. Raises `UnsupportedMedia`, and as the readers do."""
+    return (read_csv if _media_type(environ, (JSON, CSV)) == CSV else read_json)(body, columns, environ)
+
+
+def _media_type(environ: Environ, known: Sequence[str]) -> str:
     """The type of the body, which is JSON unless the header says otherwise. Raises `UnsupportedMedia`."""
     given = environ.get("CONTENT_TYPE") or JSON
     kind, *parameters = (part.strip() for part in given.split(";"))
@@ -184,3 +191,10 @@ def predictions_of(served: ServedPrediction) -> list[str | float]:
         return list(outputs.values.tolist())
     classes = served.version.contract.classes
     return [classes[index] for index in outputs.class_ids.tolist()]
+
+
+def csv_of(records: Iterable[Sequence[object]]) -> bytes:
+    """Lines of CSV, without a header line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(records)
+    return text.getvalue().encode()

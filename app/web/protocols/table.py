@@ -11,12 +11,18 @@ from flask import Blueprint, Response, request
 from app.domain.prediction import OWN_PROTOCOL
 from app.web.dependencies import Services
 from app.web.operations import Operation, rule_of
-from app.web.protocols import kserve_v1, mlflow, ofrep, oip
+from app.web.protocols import kserve_v1, mlflow, ofrep, oip, sagemaker
 from app.web.protocols.contract import Protocol
 from app.web.request import request_id_of
 from app.web.response import Answer, Environ, ErrorBody, Problem, whole
 
-PROTOCOLS: tuple[Protocol, ...] = (mlflow.PROTOCOL, kserve_v1.PROTOCOL, oip.PROTOCOL, ofrep.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (
+    mlflow.PROTOCOL,
+    kserve_v1.PROTOCOL,
+    oip.PROTOCOL,
+    sagemaker.PROTOCOL,
+    ofrep.PROTOCOL,
+)
 OPERATIONS: tuple[Operation, ...] = tuple(chain.from_iterable(protocol.operations for protocol in PROTOCOLS))
 
 

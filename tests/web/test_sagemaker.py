@@ -1,0 +1,101 @@
+"""SageMaker's runtime, as botocore sends and reads it."""
+
+import pytest
+
+from tests.web import fakes
+
+ROW = [5.1, 3.5, 1.4, 0.2]
+URL = "/endpoints/iris/invocations"
+BODY = {"instances": [ROW]}
+
+
+def header(name):
+    return f"X-Amzn-SageMaker-{name}"
+
+
+def test_the_version_that_answered_is_a_header(serve):
+    client, services = serve()
+    answer = client.post(URL, json=BODY, headers={header("Custom-Attributes"): "trace=7"})
+    assert (answer.status_code, answer.get_json()["predictions"]) == (200, ["setosa"])
+    assert answer.headers["x-Amzn-Invoked-Production-Variant"] == "v1"
+    assert answer.headers[header("Custom-Attributes")] == "trace=7"
+    assert services.recorder.exposures[0].protocol == "sagemaker"
+
+
+def test_variant_key_and_session_are_version_key_and_user(serve):
+    client, services = serve()
+    client.post(URL, json=BODY, headers={header("Target-Variant"): "v2", header("Inference-Id"): "order-1"})
+    client.post(URL, json=BODY, headers={header("Session-Id"): "u-1"})
+    client.post("/predict", json={"features": ROW, "user_id": "u-1"})
+    forced, session, own = services.recorder.exposures
+    assert (forced.version, forced.assignment, forced.keys) == ("v2", "forced", ("order-1",))
+    assert session.user_hash == own.user_hash != 0
+
+
+def test_a_new_session_is_a_user_of_its_own(serve):
+    client, services = serve()
+    answers = [client.post(URL, json=BODY, headers={header("Session-Id"): "NEW_SESSION"}) for _ in range(2)]
+    names = [answer.headers[header("New-Session-Id")] for answer in answers]
+    client.post(URL, json=BODY, headers={header("Session-Id"): names[0]})
+    first, second, again = services.recorder.exposures
+    assert (first.user_hash == again.user_hash, first.user_hash == second.user_hash) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "body", ["5.1,3.5,1.4,0.2", "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n"]
+)
+def test_csv_goes_in_and_out(client, body):
+    answer = client.post(URL, data=body, content_type="text/csv", headers={"Accept": "text/csv"})
+    prediction, prediction_id = answer.text.strip().split(",")
+    assert (answer.content_type, prediction, len(prediction_id)) == ("text/csv", "setosa", 64)
+
+
+WRONG = [
+    ({"data": "{"}, 400),
+    ({"json": {"instances": [[1]]}}, 400),
+    ({"json": BODY, "headers": {header("Target-Variant"): "v9"}}, 400),
+    ({"json": BODY, "headers": {header("Inference-Id"): "x" * 200}}, 400),
+    ({"json": BODY, "headers": {header("Session-Id"): "x" * 300}}, 400),
+    ({"data": b"x", "content_type": "application/x-npy"}, 415),
+]
+
+
+@pytest.mark.parametrize(("call", "status"), WRONG)
+def test_what_the_caller_can_mend_is_a_validation_error(client, call, status):
+    answer = client.post(URL, **call)
+    body = answer.get_json()
+    assert (answer.status_code, body["code"], type(body["message"])) == (status, "ValidationError", str)
+    assert answer.headers["x-amzn-errortype"] == "ValidationError"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("post", "/endpoints/roses/invocations", 400), ("get", URL, 405)]
+)
+def test_another_endpoint_or_method_is_said_in_the_same_shape(client, method, path, status):
+    answer = client.open(path, method=method, json=BODY)
+    assert (answer.status_code, answer.get_json()["code"]) == (status, "ValidationError")
+
+
+def test_a_forced_version_that_fails_is_a_model_error(serve):
+    client, _ = serve(fakes.loaded_models(v1=fakes.ConstantRuntime(), v2=fakes.FailingRuntime()))
+    answer = client.post(URL, json=BODY, headers={header("Target-Variant"): "v2"})
+    assert (answer.status_code, answer.get_json()["code"]) == (424, "ModelError")
+    assert answer.get_json()["OriginalStatusCode"] == 503
+
+
+def test_without_a_model_the_service_is_unavailable(serve):
+    client, _ = serve(fakes.loaded_models())
+    answer = client.post(URL, json=BODY)
+    assert (answer.status_code, answer.get_json()["code"], "Retry-After" in answer.headers) == (
+        503,
+        "ServiceUnavailable",
+        True,
+    )
+
+
+def test_a_signed_request_carries_its_token_in_another_header(serve):
+    client, _ = serve(api_token="secret")
+    signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=x"}
+    refused = client.post(URL, json=BODY, headers=signed)
+    assert (refused.status_code, refused.get_json()["code"]) == (401, "AccessDeniedException")
+    assert client.post(URL, json=BODY, headers={**signed, "X-API-Key": "secret"}).status_code == 200
