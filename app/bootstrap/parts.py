@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.domain.report import MonitorLag
 from app.errors import StoreUnavailable
 from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
@@ -60,6 +61,14 @@ def host_condition(settings: Settings, database: Database) -> HostCondition:
     except OSError:
         return condition
     return msgspec.structs.replace(condition, disk_free_bytes=room.free, disk_size_bytes=room.total)
+
+
+def monitor_lag(reads: MonitorReads) -> MonitorLag | None:
+    """How far the monitor is behind; None where the store is unavailable."""
+    try:
+        return reads.lag()
+    except StoreUnavailable:
+        return None
 
 
 def monitor_age_s(reads: MonitorReads) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from app.domain.disagreement import Disagreement, LabelledDisagreement
-from app.domain.report import ExperimentReport, TimelinePoint
+from app.domain.report import ExperimentReport, MonitorLag, TimelinePoint
 
 
 class UserFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +117,7 @@ class StoredReport(msgspec.Struct, frozen=True):
 
     report: ExperimentReport
     age_s: float | None
+    lag: MonitorLag | None = None
 
 
 class ExperimentSummary(msgspec.Struct, frozen=True):
@@ -134,12 +135,13 @@ class MonitorSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `feedback` counts the accepted outcomes of every kind, forced ones included, by the version that answered and over
     all experiments, so it never falls. `report` is the latest experiment's, None where there is none. `age_s`: seconds
-    since the monitor last processed all of the log; None if it never has.
+    since the monitor last processed all of the log; None if it never has. `lag`: what it has not processed.
     """
 
     feedback: Mapping[str, int] = msgspec.field(default_factory=dict)
     report: ExperimentReport | None = None
     age_s: float | None = None
+    lag: MonitorLag = MonitorLag(0, 0.0)
 
 
 # The projections that the monitor runs, by the names of their cursors; secondary metrics have cursors of their own.

@@ -174,10 +174,18 @@ class MetricReport(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[MetricComparison, ...] = ()
 
 
+class MonitorLag(msgspec.Struct, frozen=True):
+    """How far the monitor is behind: rows of the log that it has not processed, and how long the oldest has waited."""
+
+    rows: int
+    seconds: float
+
+
 class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it.
 
     `excluded` has the reason for each version that takes no part. `metrics` are the secondary ones.
+    `lag` is that of the monitor; None where the experiment has ended or the report is not from the API.
     """
 
     id: str
@@ -197,6 +205,7 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     corrections_since: int = 0
     computed_at: str | None = None
     metrics: tuple[MetricReport, ...] = ()
+    lag: MonitorLag | None = None
 
 
 class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -182,6 +182,12 @@ DRIFT_ALARM_STREAMS = Definition(
 STATE_AGE = Definition(
     "model_drift_state_age_seconds", "gauge", (), "Seconds since the monitor last caught up with the log."
 )
+MONITOR_LAG_ROWS = Definition(
+    "monitor_lag_rows", "gauge", (), "Predictions and outcomes in the log that the monitor has not processed."
+)
+MONITOR_LAG_SECONDS = Definition(
+    "monitor_lag_seconds", "gauge", (), "Seconds that the oldest row has waited for the monitor; 0 without one."
+)
 
 COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, EXPOSURES, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
@@ -192,6 +198,7 @@ DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
     *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),
     *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, DRIFT_ALARM_STREAMS, STATE_AGE),
+    *(MONITOR_LAG_ROWS, MONITOR_LAG_SECONDS),
 )
 ALL = COUNTED + HOST + DERIVED
 

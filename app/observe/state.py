@@ -169,6 +169,8 @@ GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.DRIFT_ALARM, _drift(lambda report: report.alarm)),
     (catalogue.DRIFT_ALARM_STREAMS, _drift(_alarm_streams)),
     (catalogue.STATE_AGE, lambda state: state.monitor.age_s),
+    (catalogue.MONITOR_LAG_ROWS, lambda state: state.monitor.lag.rows),
+    (catalogue.MONITOR_LAG_SECONDS, lambda state: state.monitor.lag.seconds),
 )
 
 

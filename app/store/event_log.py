@@ -54,8 +54,10 @@ class EventLog:
         end = until or Cursor(EVERY, EVERY, EVERY, EVERY)
         with self._database.begin(READING) as connection:
             rows = EventRows(connection, self._rows, self._archive)
-            predictions = rows.predictions_after(cursor.predictions, end.predictions, limit)
             outcomes = rows.outcomes_after(cursor.outcomes, end.outcomes, limit)
+            # Predictions behind outcomes that are not read yet must wait: to unpack them would be for nothing.
+            within = min(end.predictions, outcomes[-1].predictions_seen) if len(outcomes) >= limit else end.predictions
+            predictions = rows.predictions_after(cursor.predictions, within, limit)
             beats = _heartbeats(connection, cursor.heartbeats, end, limit)
             corrected = _corrections(connection, cursor.corrections, end, limit)
             # Reading each table up to a limit may leave a row's predecessor unread: such rows wait for the next page.

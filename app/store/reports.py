@@ -10,13 +10,14 @@ from sqlalchemy import Connection, text
 
 from app.domain.experiment import Configuration, ExperimentTerms, SecondaryMetric
 from app.domain.log_event import Cursor
-from app.domain.monitor_state import ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
-from app.domain.report import ExperimentReport, MetricReport, TimelinePoint, VariantReport
+from app.domain.monitor_state import PROJECTIONS, ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
+from app.domain.report import ExperimentReport, MetricReport, MonitorLag, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.scoring.table import METRICS
 from app.services.queries.experiments import ExperimentRecord
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING
+from app.store.packing import TIME_LENGTH
 from app.store.statements import CURSOR, HEARTBEAT, REPORTS, STATES, metrics_name, report_name, statements
 
 
@@ -67,7 +68,7 @@ class MonitorReads:
         with self._database.begin(READING) as connection:
             chosen = _summary(connection, experiment_id)
             report = None if chosen is None else _report(connection, chosen)
-            return None if report is None else StoredReport(report, self._age_s(connection))
+            return None if report is None else StoredReport(report, self._age_s(connection), self._lag(connection))
 
     def timeline(self, experiment_id: str | None = None, points: int = 200) -> list[TimelinePoint]:
         """Up to `points` points of each comparison's timeline, evenly spaced, with the first and the last of it."""
@@ -85,13 +86,30 @@ class MonitorReads:
             totals = msgspec.json.decode(row[0].body, type=LogTotals) if row else LogTotals()
             chosen = _summary(connection, None)
             report = None if chosen is None else _report(connection, chosen)
-            age_s = self._age_s(connection)
-        return MonitorSnapshot(feedback=totals.feedback_by_version(), report=report, age_s=age_s)
+            age_s, lag = self._age_s(connection), self._lag(connection)
+        return MonitorSnapshot(feedback=totals.feedback_by_version(), report=report, age_s=age_s, lag=lag)
 
     def age_s(self) -> float | None:
         """Seconds since the monitor last had processed all of the log; None where it never has."""
         with self._database.begin(READING) as connection:
             return self._age_s(connection)
+
+    def lag(self) -> MonitorLag:
+        """How far the projection that is furthest behind is behind the log."""
+        with self._database.begin(READING) as connection:
+            return self._lag(connection)
+
+    def _lag(self, connection: Connection) -> MonitorLag:
+        done = _execute(connection, "furthest_behind", names=msgspec.json.encode(PROJECTIONS).decode())[0]
+        # One that has not begun has no row.
+        begun = done.projections == len(PROJECTIONS)
+        after = {"predictions": done.predictions if begun else 0, "outcomes": done.outcomes if begun else 0}
+        last = _execute(connection, "last_rows")[0]
+        rows = max(0, last.predictions - after["predictions"]) + max(0, last.outcomes - after["outcomes"])
+        oldest = _execute(connection, "oldest_waiting", **after)[0] if rows else (None, None, None)
+        packed = None if oldest[1] is None else int.from_bytes(oldest[1][:TIME_LENGTH])
+        times = [each for each in (oldest[0], packed, oldest[2]) if each is not None]
+        return MonitorLag(rows, max(0, self._now_us() - min(times)) / 1e6 if times else 0.0)
 
     def _age_s(self, connection: Connection) -> float | None:
         row = _execute(connection, "row", name=HEARTBEAT)
@@ -168,7 +186,7 @@ def _point(row: Any) -> TimelinePoint:
 
 
 def _execute(connection: Connection, statement: str, /, **parameters: object) -> Sequence[Any]:
-    return connection.execute(text(statements("monitor")[statement]), parameters).all()
+    return connection.execute(text(statements("monitor", connection.dialect.name)[statement]), parameters).all()
 
 
 class _Body(msgspec.Struct):

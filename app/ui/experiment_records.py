@@ -127,6 +127,13 @@ class ApiMetric(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[ApiMetricComparison, ...] = ()
 
 
+class ApiLag(msgspec.Struct, frozen=True):
+    """How many rows the monitor is behind, and for how long the oldest has waited."""
+
+    rows: int = 0
+    seconds: float = 0.0
+
+
 class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report; `excluded` has the reason for each version that takes no part, `metrics` the secondary ones."""
 
@@ -145,6 +152,7 @@ class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     metrics: tuple[ApiMetric, ...] = ()
     computed_at: str | None = None
+    lag: ApiLag | None = None
 
 
 class ApiPoint(msgspec.Struct, frozen=True, kw_only=True):

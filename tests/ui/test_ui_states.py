@@ -99,6 +99,13 @@ def test_figures_of_a_monitor_that_stands_still_are_called_old(begin, page):
     assert "The monitor is 90 s behind" in text_of(page("experiment"))
 
 
+@pytest.mark.parametrize(("seconds", "is_shown"), [(3.0, False), (42.0, True)])
+def test_a_lag_is_shown_once_it_matters(begin, page, seconds, is_shown):
+    late = {**answers.EXPERIMENT, "lag": {"rows": 12_345, "seconds": seconds}}
+    begin({**answers.NORMAL, "/experiment": late})
+    assert ("The monitor is 42 s behind (12,345 rows)." in text_of(page("experiment"))) == is_shown
+
+
 def test_an_answer_outside_the_contract_is_said_to_be_that(begin, page):
     begin({**answers.NORMAL, "/experiment": "<html>"})
     assert "the API sent an unexpected answer" in text_of(page("experiment"))

@@ -18,6 +18,7 @@ from app.domain.report import (
     ExperimentReport,
     ExperimentState,
     MetricReport,
+    MonitorLag,
     Recommendation,
     TimelinePoint,
     VariantReport,
@@ -181,6 +182,8 @@ class ReportReads(Protocol):
 
     def age_s(self) -> float | None: ...
 
+    def lag(self) -> MonitorLag: ...
+
     def timeline(self, experiment_id: str, points: int) -> list[TimelinePoint]: ...
 
 
@@ -214,10 +217,11 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class _Reported(msgspec.Struct, frozen=True):
-    """The running experiment's report, and how old the monitor's state was when it was read."""
+    """The running experiment's report, and how old the monitor's state and how far it was behind when it was read."""
 
     report: ExperimentReport
     age_s: float | None
+    lag: MonitorLag | None
 
 
 class Experiments:
@@ -251,7 +255,7 @@ class Experiments:
         running = configuration.experiment_id
         found = self._running.get(lambda: self._read(running), key=running)
         report = overlaid(aged(found.report, found.age_s, MONITOR_STALE_S), configuration)
-        return with_excluded(report, self._live.loaded_models)
+        return with_excluded(replace(report, lag=found.lag), self._live.loaded_models)
 
     def report(self, experiment_id: str) -> ExperimentReport:
         """The report on any experiment, running or finished. Raises `UnknownExperiment` and `StoreUnavailable`."""
@@ -280,7 +284,7 @@ class Experiments:
     def _read(self, experiment_id: str) -> _Reported:
         stored = self._reads.report(experiment_id)
         if stored is not None:
-            return _Reported(stored.report, stored.age_s)
+            return _Reported(stored.report, stored.age_s, stored.lag)
         # Without a report: a monitor that runs will make one soon, one that never ran must be started.
         age_s = self._reads.age_s()
         reason = (
@@ -288,4 +292,4 @@ class Experiments:
             if age_s is None
             else "the experiment has just begun: the monitor has processed nothing of it yet"
         )
-        return _Reported(nothing_known(found_in(self._log, experiment_id), reason), age_s)
+        return _Reported(nothing_known(found_in(self._log, experiment_id), reason), age_s, self._reads.lag())

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from app.domain.prediction import Outputs
+from app.domain.report import MonitorLag
 from app.domain.typical_row import typical_row
 from app.errors import NotReady
 from app.services.boundaries import attempt
@@ -70,7 +71,10 @@ class MonitorHealth(msgspec.Struct, frozen=True):
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of one worker. `store` is `ok` or what is wrong with it; `models` has refused versions too."""
+    """The state of one worker. `store` is `ok` or what is wrong with it; `models` has refused versions too.
+
+    `lag` is that of the monitor; None where the store cannot be read.
+    """
 
     status: Status
     models: Mapping[str, VersionHealth]
@@ -78,6 +82,7 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     monitor: MonitorHealth
     version: str
     uptime_s: float
+    lag: MonitorLag | None = None
 
 
 class _Probe(msgspec.Struct, frozen=True):
@@ -93,7 +98,8 @@ class Health:
 
     Versions and store are probed at most once every `ttl_s` seconds, so that health checks cannot be used as load.
     `store` returns None or what is wrong, and must return soon: it is called in a request. `monitor_age_s` returns the
-    age of the monitor's state, None if there is none. `clock` is monotonic seconds.
+    age of the monitor's state, None if there is none, and `monitor_lag` how far it is behind. `clock` is monotonic
+    seconds.
     """
 
     def __init__(
@@ -103,13 +109,14 @@ class Health:
         version: str,
         *,
         monitor_age_s: Callable[[], float | None] = lambda: None,
+        monitor_lag: Callable[[], MonitorLag | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         ttl_s: float = 1.0,
     ) -> None:
         self._live = live
         self._store = store
         self._version = version
-        self._monitor_age_s = monitor_age_s
+        self._monitor_age_s, self._monitor_lag = monitor_age_s, monitor_lag
         self._clock = clock
         self._started_s = clock()
         self._probes: CachedSnapshot[_Probe] = CachedSnapshot(clock, ttl_s)
@@ -125,6 +132,7 @@ class Health:
             monitor=self._monitor(),
             version=self._version,
             uptime_s=round(self._clock() - self._started_s, 3),
+            lag=self._monitor_lag(),
         )
 
     def require_ready(self) -> None:

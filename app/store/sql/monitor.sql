@@ -35,6 +35,21 @@ SELECT COALESCE(max(seq), 0) FROM corrections
 INSERT INTO heartbeats (at_us, predictions_seen, outcomes_seen)
 VALUES (:at_us, $last_prediction, $last_outcome)
 
+-- name: furthest_behind
+SELECT
+    count(*) AS projections, min(cursor_predictions) AS predictions, min(cursor_feedback) AS outcomes
+FROM monitor_state
+WHERE name IN (SELECT $texts(:names))
+
+-- name: last_rows
+SELECT $last_prediction AS predictions, $last_outcome AS outcomes
+
+-- name: oldest_waiting
+SELECT
+    (SELECT served_at_us FROM predictions WHERE seq > :predictions ORDER BY seq LIMIT 1) AS served_at_us,
+    (SELECT id FROM log WHERE seq > :predictions ORDER BY seq LIMIT 1) AS key,
+    (SELECT received_at_us FROM feedback WHERE seq > :outcomes ORDER BY seq LIMIT 1) AS received_at_us
+
 -- name: newest_event
 SELECT COALESCE(max(at_us), 0) FROM (
     SELECT received_at_us AS at_us FROM feedback WHERE seq = (SELECT max(seq) FROM feedback)

@@ -35,6 +35,8 @@ from app.ui.wording import (
 
 NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
 STALE_S = 30.0
+# Below this nobody decides otherwise for it.
+LAG_SHOWN_S = 10.0
 # What the parts that do not redraw themselves are of.
 SHOWN = "experiment-shown"
 
@@ -124,6 +126,8 @@ def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
             f"**Stale figures.** The monitor {age}. Check that it is running, or start it with `bakeoff monitor`.",
             icon=":material/history:",
         )
+    elif report.lag is not None and report.lag.seconds >= LAG_SHOWN_S:
+        st.caption(f"The monitor is {report.lag.seconds:.0f} s behind ({report.lag.rows:,} rows).")
 
 
 def _fresh(report: ApiExperiment) -> bool:

@@ -4,20 +4,23 @@ import msgspec
 import pytest
 
 from app.domain.log_event import Cursor
-from app.domain.monitor_state import Changes, LogTotals, MonitorSnapshot, PlacedPoint
+from app.domain.monitor_state import PROJECTIONS, Changes, LogTotals, MonitorSnapshot, PlacedPoint
 from app.domain.report import (
     CheckReport,
     ComparisonReport,
     ExperimentReport,
+    MonitorLag,
     Recommendation,
     TimelinePoint,
     VariantReport,
 )
 from app.store.configurations import ConfigurationLog
 from app.store.event_log import EventLog
+from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
 from app.store.reports import MonitorReads, ReportTable, thinned
 from tests import builders
+from tests.unit.store.stored_rows import logged
 
 
 @pytest.fixture
@@ -127,3 +130,13 @@ def test_a_timeline_is_thinned_for_each_challenger(database, store, reads):
 )
 def test_thinning_keeps_the_ends(points, expected):
     assert thinned(list(range(10)), points) == expected
+
+
+def test_the_lag_is_that_of_the_projection_furthest_behind(database, store, reads):
+    row = msgspec.structs.replace(logged(1), prediction_id="ours", served_at_us=6_000_000)
+    PredictionLog(database).append([row])
+    assert reads.lag() == MonitorLag(1, 2.0)
+    for name in PROJECTIONS:
+        assert reads.lag().rows == 1
+        store.commit(name, Cursor(), Cursor(1, 0), Changes())
+    assert (reads.lag(), reads.snapshot().lag) == (MonitorLag(0, 0.0), MonitorLag(0, 0.0))

@@ -76,6 +76,9 @@ class MemoryReports:
         fits = self.stored is not None and self.stored.id == experiment_id
         return StoredReport(self.stored, self.age) if fits else None
 
+    def lag(self):
+        return None
+
     def age_s(self):
         return self.age
 
