@@ -16,6 +16,7 @@ from app.errors import InvalidRequest, SettingError
 from app.scoring.table import METRICS
 from app.tokens import ADMINS_FILE, Administrator, Tokens, administrators, with_files
 
+SERVERS = ("loop", "threads")
 AUTO_DECIDE = ("off", "rollback", "promote", "both")
 _WEIGHT_VARIABLE = re.compile(r"MODEL_([A-Z0-9_]+)_WEIGHT")
 _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
@@ -40,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_log_s: float | None = None
     shared_metrics: Path | None = None
     drain_file: Path | None = None
+    server: str = "loop"
     workers: int = 2
     threads: int = 8
     queued_requests: int = 64
@@ -163,6 +165,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "keep_log_s": ("KEEP_LOG", environment.kept),
     "shared_metrics": ("METRICS_DIR", environment.path),
     "drain_file": ("DRAIN_FILE", environment.path),
+    "server": ("SERVER", environment.one_of(*SERVERS)),
     "workers": ("WEB_CONCURRENCY", environment.integer(1, 256)),
     "threads": ("WEB_THREADS", environment.integer(1, 1024)),
     "queued_requests": ("MAX_QUEUED_REQUESTS", environment.integer(1, 100_000)),

@@ -7,13 +7,15 @@ start. Nothing that must not cross a fork (threads, connections, mapped files) e
 import logging
 import os
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from app.bootstrap.host import Host
 from app.errors import SettingError
 from app.observe.logs import logging_config
 from app.settings import Settings
-from app.web.server.load_shedding import ConnectionShares
+from app.web.server.accepting import ConnectionShares
+from app.web.server.worker import LoopWorker
 
 
 class EventLogger(Logger):
@@ -30,9 +32,8 @@ _shares = ConnectionShares(4 * _settings.workers)
 
 bind = f"{_settings.host}:{_settings.api_port}"
 workers = _settings.workers
-worker_class = "app.web.server.worker.PatientWorker"
+worker_class = "app.web.server.worker.LoopWorker" if _settings.server == "loop" else "gthread"
 threads = _settings.threads
-worker_connections = 2000
 preload_app = True
 keepalive = 75  # seconds; longer than the idle timeout of common proxies, so that the proxy closes first
 graceful_timeout = 30
@@ -53,28 +54,31 @@ def on_starting(_server):
 
 def post_worker_init(worker):
     """In the new worker: start everything that must not cross a fork."""
+    if not isinstance(worker, LoopWorker):
+        worker.wsgi.start(draining=lambda: _draining(worker))
+        return
     worker.drain_while_exists(_settings.drain_file)
     started = worker.wsgi.start(draining=lambda: worker.draining, waiting=worker.waiting)
-    worker.shed_by(started.front)
+    worker.answer_with(started.front, _settings.max_body_bytes)
     worker.share_connections(_shares)
 
 
-def pre_request(worker, request):
-    """Before each request: while the worker drains, have the connection closed after the response."""
-    worker.before_request(request)
+def _draining(worker):
+    """Whether gunicorn's own worker, which knows no drain file, accepts no more requests."""
+    return not worker.alive or (_settings.drain_file is not None and _settings.drain_file.exists())
 
 
 def worker_exit(_server, worker):
     """In the worker, after its last response: write the queued records, then exit without running destructors.
 
     ONNX Runtime starts a thread in the master when it is imported. A forked worker does not have that thread, and the
-    library's destructors abort the process when they wait for it.
+    library's destructors abort the process when they wait for it, or hang.
     """
-    if not worker.booted:
-        return  # keep its exit status: it tells the master that a new worker would fail to boot too
-    worker.wsgi.stop()
+    if worker.booted:
+        worker.wsgi.stop()
     logging.shutdown()
-    os._exit(0)
+    # The other status tells the master that a new worker would fail to boot too.
+    os._exit(0 if worker.booted else Arbiter.WORKER_BOOT_ERROR)
 
 
 def child_exit(_server, worker):

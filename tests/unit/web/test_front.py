@@ -5,7 +5,7 @@ import pytest
 
 from app.services.serving.load_shedding import LoadShedding
 from app.web.app import ALWAYS_ANSWERED, fast_lane
-from app.web.front import FastLane, Front
+from app.web.front import MOST_QUICK_BYTES, FastLane, Front
 from tests.web import fakes
 from tests.web.fakes import CountingMetrics
 
@@ -62,29 +62,34 @@ def test_as_many_may_wait_as_the_limit_says(method, body):
     assert ask(method, "/predict", waiting=64)[0] == body
 
 
-def refusal_of(data):
-    metrics = Metrics()
+def quick(method="POST", path="/predict", slow=False, **environ):
     front = Front(
-        FastLane({"/predict": Asked().fast}), Asked().other, LoadShedding(lambda: 65, 64), metrics, ALWAYS_ANSWERED
+        FastLane({"/predict": len}), None, LoadShedding(lambda: 0, 64), Metrics(), ALWAYS_ANSWERED, lambda: slow
     )
-    assert front.full
-    return front.rejection(data), metrics
+    return front.quick({"REQUEST_METHOD": method, "PATH_INFO": path, "CONTENT_LENGTH": "34", **environ})
 
 
-def test_a_whole_request_is_rejected_from_its_bytes_as_a_thread_would_do_it():
-    answer, metrics = refusal_of(b"POST /predict HTTP/1.1\r\nHost: here\r\nX-Request-Id: mine\r\n\r\n")
-    head, _, body = answer.data.partition(b"\r\n\r\n")
-    assert not answer.close
-    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-    assert {b"Retry-After: 1", b"X-Request-Id: mine", b"Content-Length: %d" % len(body)} <= {*head.split(b"\r\n")}
-    assert body == ask("POST", "/predict", waiting=65)[0]
-    assert (metrics.sheds, metrics.reasons) == (1, ["overloaded"])
+def test_a_small_prediction_of_quick_models_may_be_answered_on_an_event_loop():
+    assert quick() is len
 
 
-@pytest.mark.parametrize("data", [b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n", b"POST /predict HTTP/1.1\r\nHo"])
-def test_what_must_be_read_by_a_thread_is_neither_answered_nor_counted(data):
-    answer, metrics = refusal_of(data)
-    assert (answer, metrics.sheds) == (None, 0)
+@pytest.mark.parametrize(
+    "request_",
+    [{"slow": True}, {"method": "GET"}, {"path": "/feedback"}, {"HTTP_CONTENT_ENCODING": "gzip"}]
+    + [{"CONTENT_LENGTH": length} for length in (str(MOST_QUICK_BYTES + 1), "9" * 5000, "", "x")],
+)
+def test_everything_else_must_not_hold_an_event_loop_up(request_):
+    assert quick(**request_) is None
+
+
+def test_a_request_that_was_accepted_is_answered_however_many_wait_by_then():
+    asked, seen = Asked(), {}
+    front = Front(
+        FastLane({"/predict": asked.fast}), asked.other, LoadShedding(lambda: 65, 64), Metrics(), ALWAYS_ANSWERED
+    )
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict"}
+    assert front.unshed(environ, lambda status, headers: seen.update(status=status)) == [b"fast"]
+    assert seen["status"] == "200 OK"
 
 
 def test_the_fast_lane_has_what_the_operations_declare():

@@ -1,0 +1,125 @@
+"""Where a request is answered: at once on the event loop, or in one of a few threads.
+
+The loop answers what needs less time than a change of threads does: small predictions of quick models, and rejections.
+Everything else is called as WSGI in a thread, with a body that has arrived already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Protocol
+
+from app.web.protocols.table import refused
+from app.web.response import Answer, Environ, problem_of
+from app.web.server.messages import Answered, answered
+
+# A turn of the loop answers so many requests; then it reads what has arrived meanwhile, and rejects what is too much.
+_ANSWERS_A_TURN = 8
+
+
+class FrontDoor(Protocol):
+    """Answers requests (`app.web.front.Front`)."""
+
+    def rejection(self, environ: Environ, /) -> Answer | None: ...
+
+    def quick(self, environ: Environ, /) -> Callable[[Environ], Answer] | None: ...
+
+    def unshed(self, environ: Environ, start_response: Callable[..., Any], /) -> Iterable[bytes]: ...
+
+
+class Asker(Protocol):
+    """Waits for an answer (`app.web.server.connection.Connection`)."""
+
+    def answer(self, answer: Answered, /) -> None: ...
+
+
+class Bridge:
+    """Serves the requests of one worker with up to `threads` threads beside the event loop."""
+
+    def __init__(self, front: FrontDoor, threads: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._front = front
+        self._threads = threads
+        self._loop = loop
+        self._pool = ThreadPoolExecutor(threads, "serve")
+        self._in_pool = 0
+        self._on_loop: deque[tuple[Callable[[Environ], Answer], Environ, Asker]] = deque()
+
+    def waiting(self) -> int:
+        """How many requests wait for the loop or for a thread."""
+        return len(self._on_loop) + max(0, self._in_pool - self._threads)
+
+    def serve(self, environ: Environ, asker: Asker) -> None:
+        """Have `asker` answered: before this returns, in one of the loop's next turns, or by a thread."""
+        rejection = self._front.rejection(environ)
+        if rejection is not None:
+            asker.answer(answered(rejection))
+            return
+        quick = self._front.quick(environ)
+        if quick is None:
+            self._in_pool += 1
+            self._pool.submit(self._call, environ, asker)
+            return
+        # Not at once: only in the queue can it be seen how many wait.
+        self._on_loop.append((quick, environ, asker))
+        if len(self._on_loop) == 1:
+            self._loop.call_soon(self._answer_some)
+
+    def close(self) -> None:
+        """Begin no more requests."""
+        self._on_loop.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _answer_some(self) -> None:
+        waiting = self._on_loop
+        for _ in range(min(len(waiting), _ANSWERS_A_TURN)):
+            quick, environ, asker = waiting[0]
+            try:
+                answer = answered(quick(environ))
+            except Exception as error:  # noqa: BLE001 - the connection must get an answer; logged there
+                answer = _failed(error, environ)
+            waiting.popleft()
+            asker.answer(answer)
+        if waiting:
+            self._loop.call_soon(self._answer_some)
+
+    def _call(self, environ: Environ, asker: Asker) -> None:
+        try:
+            answer = _whole(self._front.unshed, environ)
+        except Exception as error:  # noqa: BLE001 - as above
+            answer = _failed(error, environ)
+        with suppress(RuntimeError):  # the loop has ended: the worker did not wait any longer
+            self._loop.call_soon_threadsafe(self._called, asker, answer)
+
+    def _called(self, asker: Asker, answer: Answered) -> None:
+        self._in_pool -= 1
+        asker.answer(answer)
+
+
+def _whole(application: Callable[..., Iterable[bytes]], environ: Environ) -> Answered:
+    """The answer of a WSGI application, which has the body as a whole in memory."""
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        if begun and exc_info is None:
+            raise AssertionError("start_response was called twice")
+        begun[:] = [(status, headers)]
+        return written.append
+
+    parts = application(environ, start_response)
+    try:
+        written.extend(parts)
+    finally:
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+    status, headers = begun[0]
+    return Answered(status, headers, b"".join(written))
+
+
+def _failed(error: Exception, environ: Environ) -> Answered:
+    return answered(refused(problem_of(error, environ), environ))

@@ -1,0 +1,96 @@
+"""HTTP/1.1 answers as bytes, also those to bytes that are no request, in the shape of every other error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+import msgspec
+from gunicorn import SERVER
+
+from app.errors import InvalidRequest, Overloaded, TooLarge
+from app.web.request import request_id_of
+from app.web.response import Answer, Environ, ErrorBody, ErrorDetail, whole
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_WITHOUT_BODY = ("204", "304")
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """A whole answer: the status with its phrase (`200 OK`), headers and body."""
+
+    status: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The answer to what cannot be read as a request; the connection ends with it, because nobody knows where the next
+    request would begin."""
+
+    status: int
+    code: str
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+NO_REQUEST = Refusal(400, InvalidRequest.code, "the bytes are not an HTTP/1.1 request (RFC 9112)")
+CUT_OFF = Refusal(400, InvalidRequest.code, "the body is shorter than its Content-Length")
+WRONG_VERSION = Refusal(400, InvalidRequest.code, "this server speaks HTTP/1.1")
+WRONG_CODING = Refusal(400, InvalidRequest.code, "the only transfer coding that this server reads is chunked")
+TWO_HOSTS = Refusal(400, InvalidRequest.code, "the request has more than one Host header (RFC 9112)")
+TOO_SLOW = Refusal(408, "request_timeout", "the request did not arrive in time")
+BODY_TOO_LARGE = Refusal(413, TooLarge.code, "the body is larger than this server reads")
+LINE_TOO_LONG = Refusal(414, "uri_too_long", "the request's first line is longer than this server reads")
+OTHER_EXPECTATION = Refusal(417, "expectation_failed", "the only expectation that this server meets is 100-continue")
+HEAD_TOO_LARGE = Refusal(431, "headers_too_large", "the request has more or longer headers than this server reads")
+BODIES_TOO_LARGE = Refusal(
+    503,
+    Overloaded.code,
+    "overloaded: the bodies that arrive now are larger together than this service keeps; try again",
+    (("Retry-After", "1"),),
+)
+
+
+def refused(refusal: Refusal) -> Answered:
+    """The whole answer for a refusal."""
+    record = ErrorBody(ErrorDetail(refusal.code, refusal.message))
+    return answered(whole(refusal.status, record, request_id_of({}), refusal.headers))
+
+
+def answered(answer: Answer) -> Answered:
+    """An answer of the fast lane, with its status's phrase."""
+    return Answered(STATUS[answer[0]], answer[1], answer[2])
+
+
+def as_bytes(answer: Answered, environ: Environ, *, close: bool) -> bytes:
+    """The bytes of a response to the request of `environ`; `close` announces that the connection ends with it."""
+    status, headers, body = answer.status, answer.headers, answer.body
+    lines = [
+        f"{environ['SERVER_PROTOCOL']} {status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
+        f"Connection: {'close' if close else 'keep-alive'}\r\n"
+    ]
+    lengthless = True
+    without_body = status.startswith(_WITHOUT_BODY)
+    for name, value in headers:
+        if name.lower() == "content-length":
+            lengthless = False
+            if without_body:
+                continue
+        lines.append(f"{name}: {value}\r\n")
+    if without_body:
+        body = b""
+    elif lengthless:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    lines.append("\r\n")
+    head = "".join(lines).encode("latin-1")
+    return head if environ["REQUEST_METHOD"] == "HEAD" else head + body
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)

@@ -1,0 +1,103 @@
+import asyncio
+import threading
+
+import pytest
+
+from app.web.server.bridge import Bridge
+
+
+class Front:
+    """Rejects `/full`, answers `/quick` on the loop, and everything else as WSGI in a thread, once `go` is set."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.closed = False
+
+    def rejection(self, environ):
+        return (503, [], b"full") if environ["PATH_INFO"] == "/full" else None
+
+    def quick(self, environ):
+        return {"/quick": self.answer, "/broken": self.fail}.get(environ["PATH_INFO"])
+
+    def answer(self, _environ):
+        return 200, [], threading.current_thread().name.encode()
+
+    def fail(self, _environ):
+        raise RuntimeError("the secret reason")
+
+    def unshed(self, environ, start_response):
+        self.go.wait(10)
+        if environ["PATH_INFO"] == "/broken-wsgi":
+            raise RuntimeError("the secret reason")
+        start_response("404 NOT FOUND", [("X-A", "b")])(b"written, ")
+        return self
+
+    def __iter__(self):
+        return iter((b"from ", threading.current_thread().name[:5].encode()))
+
+    def close(self):
+        self.closed = True
+
+
+class Asker:
+    def __init__(self):
+        self.answered = asyncio.get_running_loop().create_future()
+
+    def answer(self, answer):
+        self.answered.set_result(answer)
+
+
+@pytest.fixture
+def front():
+    return Front()
+
+
+def environ(path):
+    return {"PATH_INFO": path, "REQUEST_METHOD": "POST"}
+
+
+def serve(front, *paths, threads=1):
+    """The answers to `paths`, and what `waiting` said before the first one."""
+
+    async def run():
+        bridge = Bridge(front, threads, asyncio.get_running_loop())
+        askers = [Asker() for _ in paths]
+        for path, asker in zip(paths, askers, strict=True):
+            bridge.serve(environ(path), asker)
+        waiting = bridge.waiting()
+        front.go.set()
+        answers = [await asyncio.wait_for(asker.answered, 10) for asker in askers]
+        assert bridge.waiting() == 0
+        bridge.close()
+        return answers, waiting
+
+    return asyncio.run(run())
+
+
+def test_a_quick_answer_is_made_on_the_loop(front):
+    [answer], _ = serve(front, "/quick")
+    assert (answer.status, answer.body) == ("200 OK", b"MainThread")
+
+
+def test_everything_else_is_called_as_wsgi_in_a_thread(front):
+    [answer], _ = serve(front, "/models")
+    assert (answer.status, answer.headers, answer.body) == ("404 NOT FOUND", [("X-A", "b")], b"written, from serve")
+    assert front.closed
+
+
+def test_what_waits_for_the_loop_or_for_a_thread_is_counted_and_what_a_thread_does_is_not(front):
+    _, waiting = serve(front, *["/quick"] * 3, *["/models"] * 5, threads=2)
+    assert waiting == 3 + (5 - 2)
+
+
+def test_a_rejection_waits_for_nobody(front):
+    [answer, _], waiting = serve(front, "/full", "/models")
+    assert (answer.status, answer.body, waiting) == ("503 Service Unavailable", b"full", 0)
+
+
+@pytest.mark.parametrize("path", ["/broken", "/broken-wsgi"])
+def test_an_error_that_nobody_caught_is_a_500_that_shows_nothing_and_is_logged(front, path, caplog):
+    [answer], _ = serve(front, path)
+    assert answer.status == "500 Internal Server Error"
+    assert b"secret" not in answer.body
+    assert "request_failed" in caplog.text
