@@ -1,4 +1,4 @@
-"""Removes packages' test suites from the virtual environment that runs this, and compiles the remaining modules.
+"""Removes packages' tests and C sources from the virtual environment that runs this, and compiles the other modules.
 
 The container's file system is read-only and cannot cache bytecode: without this, each start would compile every module.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 PACKAGES = Path(sysconfig.get_path("purelib"))
 # Folders of test suites. Not `testing`: other packages import `numpy.testing` and the like.
 TESTS = ("tests", "onnx/backend/test")
+# What compiled modules were made from, and what others would be compiled with.
+SOURCES = (".c", ".cc", ".h", ".hpp", ".pxd", ".pyx")
 
 
 def remove_tests() -> None:
@@ -22,6 +24,13 @@ def remove_tests() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_sources() -> None:
+    """Delete the sources and headers of C, C++ and Cython."""
+    for path in [path for path in PACKAGES.rglob("*") if path.suffix in SOURCES and path.is_file()]:
+        path.unlink()
+
+
 if __name__ == "__main__":
     remove_tests()
+    remove_sources()
     compileall.compile_dir(PACKAGES, quiet=2)
