@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from app.services.serving.load_shedding import LoadShedding
-from app.web.protocols.table import protocol_name, refused
+from app.web.protocols.table import label_of, refused
 from app.web.response import Answer, Environ, problem_of
 
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -109,8 +109,9 @@ class Front:
         problem = problem_of(self._load.refusal(), environ)
         self._metrics.shed()
         # A rejected prediction is one without an answer: the error rate of predictions must show it.
-        if self._fast_for(environ) is not None:
-            self._metrics.refused(problem.detail.code, protocol_name(environ["PATH_INFO"]))
+        label = label_of(environ["PATH_INFO"])
+        if label is not None and self._fast_for(environ) is not None:
+            self._metrics.refused(problem.detail.code, label)
         return refused(problem, environ)
 
     def quick(self, environ: Environ) -> Callable[[Environ], Answer] | None:

@@ -275,8 +275,8 @@ def test_more_rows_than_allowed_are_413(serve):
 
 
 def test_the_metric_knows_each_protocol_that_predicts():
-    predicting = {p.name for p in PROTOCOLS if any(op.access == "predict" for op in p.operations)}
-    assert predicting <= set(catalogue.PROTOCOLS)
+    predicting = {protocol.name for protocol in PROTOCOLS if protocol.predicts}
+    assert {"bakeoff", *predicting} == set(catalogue.PROTOCOLS)
 
 
 def test_requests_are_counted_by_protocol(serve):

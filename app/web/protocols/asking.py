@@ -57,7 +57,7 @@ def answer(
     request_id = request_id_of(environ)
     try:
         body = checked_body(services, environ)
-        return write(_served(protocol, services, environ, chosen, read, body), request_id)
+        return write(_served(protocol, services, environ, chosen, read, body, request_id), request_id)
     except Exception as error:  # noqa: BLE001 - nothing above catches it; counted, and logged if unexpected
         problem = problem_of(error, environ)
         services.metrics.refused(problem.detail.code, protocol.name)
@@ -65,7 +65,7 @@ def answer(
 
 
 def _served(
-    protocol: Protocol, services: Services, environ: Environ, chosen: Chosen, read: Reader, body: bytes
+    protocol: Protocol, services: Services, environ: Environ, chosen: Chosen, read: Reader, body: bytes, request_id: str
 ) -> ServedPrediction:
     state = services.predictor.live_state()
     require_model(services, state, chosen.model)
@@ -79,7 +79,7 @@ def _served(
             rows,
             layout,
             state,
-            request_id_of(environ),
+            request_id,
             forced,
             question.user_id or user_of(environ),
             is_synthetic(environ),

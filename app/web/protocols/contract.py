@@ -22,13 +22,15 @@ class Refusal(NamedTuple):
 class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     """One protocol. `name` is its label in metrics.
 
-    `owns` are paths: everything at and below them is refused in the protocol's shape, unknown paths too.
+    `owns` are paths: everything at and below them is refused in the protocol's shape, unknown paths too. `predicts`:
+    its calls are predict requests in metrics.
     """
 
     name: str
     owns: tuple[str, ...]
     refusal: Callable[[Problem], Refusal]
     operations: tuple[Operation, ...]
+    predicts: bool = True
 
     def owns_path(self, path: str) -> bool:
         """Whether errors of this path have the protocol's shape."""

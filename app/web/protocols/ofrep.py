@@ -181,4 +181,4 @@ OPERATIONS = (
         fast=flags,
     ),
 )
-PROTOCOL = Protocol(name="ofrep", owns=("/ofrep",), refusal=refusal, operations=OPERATIONS)
+PROTOCOL = Protocol(name="ofrep", owns=("/ofrep",), refusal=refusal, operations=OPERATIONS, predicts=False)

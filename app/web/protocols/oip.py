@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
 from app.domain.layouts import Column, RequestColumns
-from app.domain.prediction import all_readable, is_own_key
+from app.domain.prediction import all_readable, is_own_key, readable
 from app.errors import InvalidRequest
 from app.services.serving.predictor import ServedPrediction
 from app.web.dependencies import Services
@@ -84,7 +85,8 @@ class _Call:
         """The question. Raises `InvalidRequest` and `MalformedJson`."""
         size = _header_size(environ, len(body))
         request = self._request = _decoded(body if size is None else body[:size])
-        _require_outputs(request.outputs, columns)
+        if request.outputs:
+            _require_outputs(request.outputs, columns)
         given = tensors.tensors_of(request.inputs, b"" if size is None else body[size:])
         count, rows = tensors.rows_of(given, columns)
         table = None if rows is not None else _table(tensors.columns_of(given, columns), columns)
@@ -156,9 +158,9 @@ def _decoded(body: bytes) -> InferRequest:
         raise
 
 
-def _require_outputs(wanted: Sequence[WantedOutput] | None, columns: RequestColumns) -> None:
+def _require_outputs(wanted: Sequence[WantedOutput], columns: RequestColumns) -> None:
     known = output_names(columns)
-    for each in wanted or ():
+    for each in wanted:
         if each.name not in known:
             raise InvalidRequest(f"there is no output {each.name[:_LONG_TEXT]!r}; known are {', '.join(known)}")
 
@@ -199,18 +201,31 @@ def _output(name: str, served: ServedPrediction, binary: bool) -> tuple[OutputTe
     """An output, and its raw bytes if it is `binary`."""
     exposure, outputs = served.exposure, served.exposure.outputs
     shape, datatype = [len(exposure)], "BYTES"
-    numbers = None
+    numbers: np.ndarray | None = None
     if name == "predict_proba" and outputs.probabilities is not None:
-        shape, datatype, numbers = [*outputs.probabilities.shape], "FP64", all_readable(outputs.probabilities)
+        shape, datatype, numbers = [*outputs.probabilities.shape], "FP64", outputs.probabilities
     elif name == "class_id":
         datatype, numbers = "INT64", outputs.class_ids
     elif name == "predict" and outputs.class_ids is None:
         datatype, numbers = "FP64", outputs.values
     if not binary:
-        data = _listed(name, served) if numbers is None else numbers.reshape(-1).tolist()
+        data = _listed(name, served) if numbers is None else _readable_list(numbers)
         return OutputTensor(name=name, shape=shape, datatype=datatype, data=data), b""
-    raw = _packed(name, served) if numbers is None else tensors.packed_numbers(numbers, datatype)
+    raw = (
+        _packed(name, served)
+        if numbers is None
+        else tensors.packed_numbers(all_readable(numbers) if numbers.ndim == 2 else numbers, datatype)
+    )
     return OutputTensor(name=name, shape=shape, datatype=datatype, parameters={"binary_data_size": len(raw)}), raw
+
+
+def _readable_list(numbers: np.ndarray) -> list[Any]:
+    """The numbers in one dimension; probabilities, which have two, as answers show them."""
+    if numbers.ndim == 1:
+        return list(numbers.tolist())
+    if len(numbers) == 1:  # of so few, calls of numpy cost more than the numbers
+        return [readable(number) for number in numbers.tolist()[0]]
+    return list(all_readable(numbers).reshape(-1).tolist())
 
 
 def _listed(name: str, served: ServedPrediction) -> list[Any]:

@@ -31,10 +31,12 @@ def protocol_of(path: str) -> Protocol | None:
     return next((protocol for protocol in PROTOCOLS if protocol.owns_path(path)), None)
 
 
-def protocol_name(path: str) -> str:
-    """The label of the path's protocol in metrics."""
+def label_of(path: str) -> str | None:
+    """The label of the path's protocol among predict requests; None if the protocol does not predict."""
     protocol = protocol_of(path)
-    return OWN_PROTOCOL if protocol is None else protocol.name
+    if protocol is None:
+        return OWN_PROTOCOL
+    return protocol.name if protocol.predicts else None
 
 
 def refused(problem: Problem, environ: Environ) -> Answer:

@@ -109,7 +109,7 @@ def _count(tensor: InputTensor) -> int:
     """The number of values that the shape says."""
     if tensor.datatype not in _JSON:
         _refuse(tensor, f"has the datatype {tensor.datatype[:_LONG_TEXT]!r}; known are {', '.join(_JSON)}")
-    if len(tensor.shape) not in (1, 2) or any(size < 0 for size in tensor.shape):
+    if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 0:
         _refuse(tensor, "must have one or two dimensions")
     return prod(tensor.shape)
 
@@ -126,10 +126,8 @@ def _listed(tensor: InputTensor, count: int) -> list[Any]:
         values = [value for row in values for value in row]
     if len(values) != count:
         _refuse(tensor, f"has {len(values)} values where its shape {tensor.shape} says {count}")
-    known = _JSON[tensor.datatype]
-    for kind in {*map(type, values)}:
-        if kind not in known:
-            _refuse(tensor, f"has a value that is no {tensor.datatype}")
+    if not _JSON[tensor.datatype].issuperset(map(type, values)):
+        _refuse(tensor, f"has a value that is no {tensor.datatype}")
     return values
 
 

@@ -102,6 +102,15 @@ def test_the_fast_lane_has_what_the_operations_declare():
     assert (status, json.loads(body)["error"]["code"]) == (400, "malformed_json")
 
 
+def test_what_is_shed_is_a_request_of_its_protocol_if_that_predicts():
+    metrics = Metrics()
+    front = Front(fast_lane(fakes.services()), Asked().other, LoadShedding(lambda: 65, 64), metrics, ALWAYS_ANSWERED)
+    for path in ("/v2/models/iris/infer", "/ofrep/v1/evaluate/flags/iris", "/predict"):
+        [body] = front({"REQUEST_METHOD": "POST", "PATH_INFO": path}, lambda *_: None)
+        assert json.loads(body)
+    assert (metrics.protocols, metrics.sheds) == (["oip_v2", "bakeoff"], 3)
+
+
 def test_a_path_with_parameters_is_found_and_remembered_with_their_values():
     lane = FastLane({"/m/{model}:go": lambda environ, model: (environ, model), "/m/{model}/v/{v}": dict})
     assert lane.get("/m/iris:go")("environ") == ("environ", "iris")
