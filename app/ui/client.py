@@ -16,7 +16,7 @@ from app.ui.records import (
     ApiPrediction,
     ApiReceipt,
 )
-from app.ui.row_records import ApiBreakdown, ApiDisagreements
+from app.ui.row_records import ApiBreakdown, ApiDisagreements, ApiExperiments
 from app.ui.transport import ApiConnection, NotUnderstood, Reply, Transport, decoded, failure_of
 
 Record = TypeVar("Record")
@@ -46,6 +46,18 @@ class ApiClient:
     def timeline(self) -> ApiTimeline:
         """The running experiment's timeline: up to 200 points for each comparison."""
         return self._read("/experiment/timeline", ApiTimeline, {"points": 200})
+
+    def experiments(self) -> ApiExperiments:
+        """The newest 100 experiments."""
+        return self._read("/experiments", ApiExperiments)
+
+    def past_experiment(self, experiment: str) -> ApiExperiment:
+        """The report of any experiment; of one that has ended it is the final one."""
+        return self._read(f"/experiments/{quote(experiment, safe='')}", ApiExperiment)
+
+    def past_timeline(self, experiment: str) -> ApiTimeline:
+        """The timeline of any experiment."""
+        return self._read("/experiment/timeline", ApiTimeline, {"points": 200, "id": experiment})
 
     def breakdown(self, experiment: str, asked: Mapping[str, object]) -> ApiBreakdown:
         """A comparison by class or by a feature; `asked` are the parameters of the call."""

@@ -9,6 +9,10 @@ import streamlit as st
 from app.ui.views import batch, drift, experiment, health, labels, playground
 
 _ICON = Path(__file__).with_name("icon.svg")
+# What the theme cannot say: captions and switches in the colour of the text, at a contrast above 4.5:1, and in the
+# dark theme dark letters on the bright buttons.
+_CAPTIONS = '[data-testid="stCaptionContainer"] {color: inherit; opacity: 0.8}'
+_DARK_BUTTONS = '[data-testid^="stBaseButton-primary"] * {color: #10161d}'
 
 
 def main() -> None:
@@ -23,8 +27,12 @@ def main() -> None:
             st.Page(labels.show, title="Labels", icon=":material/label:", url_path="labels"),
             st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
             st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
-        ]
+        ],
+        position="top",
     )
+    dark = st.context.theme.type == "dark"
+    switches = f'[data-testid="stExpander"] summary p {{color: {"#e8edf2" if dark else "#1a2430"}}}'
+    st.html(f"<style>{_CAPTIONS}{switches}{_DARK_BUTTONS if dark else ''}</style>")
     page.run()
 
 

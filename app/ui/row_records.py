@@ -1,4 +1,4 @@
-"""What the API answers about single rows of an experiment; read as leniently as `app.ui.records`."""
+"""What the API answers about rows and parts of an experiment, and all experiments; lenient as `app.ui.records` is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from app.ui.experiment_records import ApiRecommendation
 
 
 class ApiVersionAnswer(msgspec.Struct, frozen=True):
@@ -91,3 +93,21 @@ class ApiBreakdown(msgspec.Struct, frozen=True, kw_only=True):
     all: ApiPart = ApiPart(level="all")
     classes: tuple[str, ...] | None = None
     versions: tuple[ApiVersionClasses, ...] | None = None
+
+
+class ApiExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment in the list; `ended_by` is what ended it."""
+
+    id: str
+    started: str = ""
+    ended: str | None = None
+    ended_by: str | None = None
+    baseline: str | None = None
+    versions: tuple[str, ...] = ()
+    recommendation: ApiRecommendation | None = None
+
+
+class ApiExperiments(msgspec.Struct, frozen=True):
+    """All experiments, newest first."""
+
+    experiments: tuple[ApiExperimentEntry, ...] = ()

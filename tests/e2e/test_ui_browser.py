@@ -148,7 +148,7 @@ def test_the_split_is_changed_from_the_page(stack, visit):
     for _ in range(30):
         slider.press("ArrowLeft")
     tab.get_by_text("Target share after: v1 80.0 % / v2 20.0 %").wait_for()
-    tab.get_by_label("Why").first.fill("less of v2")
+    tab.get_by_role("textbox", name="Why", exact=True).first.fill("less of v2")
     tab.get_by_text("Yes, change the split").click()
     tab.get_by_role("button", name="Change the split").click()
     tab.get_by_text("The target share is v1 80.0 % / v2 20.0 %").wait_for()
@@ -163,7 +163,7 @@ def test_a_version_is_promoted_from_the_page(stack, visit):
     tab.get_by_role("combobox", name="Another decision").click()
     tab.get_by_role("option", name="Promote v2").click()
     tab.get_by_text("No outcome has entered yet").wait_for()
-    tab.get_by_label("Why").first.fill("it is better")
+    tab.get_by_role("textbox", name="Why", exact=True).first.fill("it is better")
     tab.get_by_label("Type v2 to confirm").fill("v2")
     tab.get_by_role("button", name="Promote v2").click()
     tab.get_by_text("Done: Promote v2").wait_for()

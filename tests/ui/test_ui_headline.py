@@ -5,11 +5,12 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiVariant
 from app.ui.views import headline
 from tests.ui import answers
-from tests.ui.conftest import text_of
+from tests.ui.conftest import button, checked, text_of
 
 NOW = time.time()
 
@@ -131,6 +132,11 @@ def test_the_action_its_size_and_its_button_come_first(begin, page):
     assert at.button[0].label == "Promote v2"
 
 
+def test_the_dashboard_opens_on_the_experiment(api):
+    at = checked(AppTest.from_file("../../app/ui/main.py", default_timeout=60).run())
+    assert [each.value for each in at.title] == ["Experiment"]
+
+
 def test_without_a_decision_the_advice_is_to_keep_running(api, page):
     assert "**Keep running: no decision yet.** It is too early to tell." in text_of(page("experiment"))
 
@@ -159,3 +165,44 @@ def test_a_link_opens_a_challenger(begin, page, name):
     titles = [each.value for each in page("experiment", challenger=name).subheader]
     assert f"{name} against v1" in titles
     assert f"Why: where {name} and v1 differ" in titles
+
+
+ENDED = {**answers.EXPERIMENT, "id": "e-0", "state": "ended", "ended": "2026-11-20T11:00:00Z"}
+LISTING = {
+    "experiments": [
+        {"id": "e-1", "started": "2026-11-20T12:00:00Z", "baseline": "v1", "versions": ["v1", "v2"]},
+        {
+            "id": "e-0",
+            "started": "2026-11-13T12:00:00Z",
+            "ended": "2026-11-20T11:00:00Z",
+            "ended_by": "promote",
+            "baseline": "v1",
+            "versions": ["v1", "v2"],
+        },
+    ]
+}
+PAST = {**answers.NORMAL, "/experiments": LISTING, "/experiments/e-0": ENDED}
+
+
+def test_an_experiment_that_has_ended_is_chosen_from_the_list_with_its_final_report(begin, page):
+    begin(PAST)
+    at = page("experiment")
+    assert "ended 2026-11-20 11:00:00 UTC by promote" in at.selectbox(key="experiment-picked-e-1").options[1]
+    at = checked(at.selectbox(key="experiment-picked-e-1").set_value("e-0").run())
+    assert "ran from 2026-11-20 12:00:00 UTC to 2026-11-20 11:00:00 UTC" in text_of(at)
+    assert at.query_params["id"] in ("e-0", ["e-0"])
+
+
+def test_nothing_can_be_decided_on_an_experiment_that_has_ended(begin, page):
+    begin(PAST)
+    at = page("experiment", id="e-0")
+    assert "Change the split" not in text_of(at)
+    assert not [each for each in at.selectbox if each.key == "decision.other"]
+    at = checked(button(at, "Show the running experiment").click().run())
+    assert "Experiment e-1" in text_of(at)
+
+
+def test_an_experiment_that_is_not_there_is_said_to_be_missing(begin, page):
+    unknown = (404, {"error": {"code": "unknown_experiment", "message": "there is no experiment 'e-9'"}})
+    begin({**PAST, "/experiments/e-9": unknown})
+    assert "There is no experiment 'e-9'" in text_of(page("experiment", id="e-9"))

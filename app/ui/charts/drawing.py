@@ -1,4 +1,4 @@
-"""A chart with a table of the same figures beside it."""
+"""A chart with a table of the same figures below it, behind a switch."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ class Drawing(NamedTuple):
     data: pd.DataFrame
 
 
-def beside(drawing: Drawing, table: pd.DataFrame, description: str, **column_config: Any) -> None:
-    """Show both; `description` is the text for screen readers."""
-    left, right = st.columns([3, 2] if len(table.columns) > 2 else [1, 1], gap="medium")
-    with left:
-        st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description)
-    with right:
+def drawn(drawing: Drawing, table: pd.DataFrame, description: str, **column_config: Any) -> None:
+    """Show the chart, and its figures as a table where somebody opens that; `description` is for screen readers."""
+    st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description)
+    with st.expander("The figures of this chart as a table", type="compact"):
         st.dataframe(
             table,
             hide_index=True,
@@ -60,7 +58,8 @@ def line_at(value: float, name: str, *, horizontal: bool = True, below: bool = F
     """A dashed line with its name on it; `below`: under its right end, because a timeline starts at the left."""
     place: Any = {"y": alt.datum(value)} if horizontal else {"x": alt.datum(value)}
     base = alt.Chart(_ONE_ROW).encode(**place)
-    rule = base.mark_rule(strokeDash=[6, 4], color=NEUTRAL, strokeWidth=1.5)
+    # The text beside it, or the description of the chart, says what it is.
+    rule = base.mark_rule(strokeDash=[6, 4], color=NEUTRAL, strokeWidth=1.5, aria=False)
     if below:
         return [rule, base.mark_text(text=name, color=NEUTRAL, fontSize=12, align="right", x="width", dx=-4, dy=9)]
     if horizontal:

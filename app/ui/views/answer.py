@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.ui import sharing
 from app.ui.charts import predictions
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.records import ApiContract
 from app.ui.session import SessionPrediction, client, note_feedback
 from app.ui.states import figure, sentence
@@ -50,7 +50,7 @@ def show(asked: SessionPrediction, contract: ApiContract) -> None:
 def _probabilities(asked: SessionPrediction) -> None:
     frame = predictions.probability_table(asked.answer.probabilities, str(asked.answer.prediction))
     fine = st.column_config.NumberColumn(format="%.4f")
-    beside(predictions.probability_drawing(frame), frame, predictions.probability_description(frame), probability=fine)
+    drawn(predictions.probability_drawing(frame), frame, predictions.probability_description(frame), probability=fine)
 
 
 def _was_it_right(asked: SessionPrediction, contract: ApiContract) -> None:

@@ -13,7 +13,7 @@ from app.tables.model_columns import ModelColumn, source_of
 from app.tables.table import Table, TableRefused
 from app.ui.batch import ROWS_PER_CALL, BatchJob, job_of, read_upload, template
 from app.ui.charts import predictions
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.columns import PageColumns, columns_of
 from app.ui.records import ApiContract, ApiModel, ApiModels
 from app.ui.states import chosen_version, counted, served_models, work_on
@@ -208,7 +208,7 @@ def _result(job: BatchJob) -> None:
         type="primary",
     )
     spread = predictions.answer_table([each.answer.prediction for each in job.answered])
-    beside(predictions.answer_drawing(spread), spread, predictions.answer_description(spread))
+    drawn(predictions.answer_drawing(spread), spread, predictions.answer_description(spread))
     st.dataframe(frame.head(200), hide_index=True, alt="The first 200 rows of the result.")
 
 

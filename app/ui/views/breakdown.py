@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import parts
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
@@ -126,7 +126,7 @@ def _figures(found: ApiBreakdown) -> None:
         }
     )
     drawing = parts.part_drawing(parts.part_table(rows, scale), found.baseline, scale.points)
-    beside(drawing, table, parts.part_description(rows, found.challenger, found.baseline, scale))
+    drawn(drawing, table, parts.part_description(rows, found.challenger, found.baseline, scale))
     st.caption(_meaning(found, rows))
     counted = [_row(row, found) for row in [found.all, *rows]]
     st.dataframe(

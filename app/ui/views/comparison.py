@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import timeline
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.states import figure, known
@@ -189,13 +189,13 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
     scale = scale_of(report.metric)
     frame = timeline.improvement_table(points, scale)
     description = timeline.improvement_description(points, each.challenger, baseline, scale)
-    beside(timeline.improvement_drawing(frame, baseline, scale.points), _in_words(points, scale), description)
+    drawn(timeline.improvement_drawing(frame, baseline, scale.points), _in_words(points, scale), description)
     # The timeline has each challenger's own evidence; the threshold is for the adjusted one.
     several = len(report.comparisons) > 1
     st.markdown(f"**Evidence against the threshold**{' (not adjusted for the other challengers)' if several else ''}")
     frame = timeline.evidence_table(points)
     log = st.column_config.NumberColumn("log10 of e", format="%.3f")
-    beside(
+    drawn(
         timeline.evidence_drawing(frame, report.alpha),
         frame,
         timeline.evidence_description(frame, report.alpha),

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import drift
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiStream
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.session import admin_token, client, feed
@@ -158,7 +158,7 @@ def _timeline(report: ApiDrift, snapshot: FeedSnapshot[Any]) -> None:
         return
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
     description = drift.timeline_description(frame, timeline.alarm_evidence)
-    beside(drift.timeline_drawing(frame, timeline), frame, description, **fine)
+    drawn(drift.timeline_drawing(frame, timeline), frame, description, **fine)
 
 
 def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
@@ -170,7 +170,7 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     parts = {
         name: st.column_config.NumberColumn(format="percent") for name in ("outside training", "missing", "unseen")
     }
-    beside(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
+    drawn(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
     by_name = {stream.name: stream for stream in streams}
     chosen = st.selectbox(f"Inspect one {kind}", list(frame["feature"]), key=f"drift-{kind}")
     if chosen in by_name and by_name[chosen].reference:
@@ -180,7 +180,7 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
 def _histogram(stream: ApiStream) -> None:
     frame = drift.histogram_table(stream)
     percent = {name: st.column_config.NumberColumn(format="percent") for name in ("training", "live")}
-    beside(drift.histogram_drawing(frame), frame, drift.histogram_description(stream, frame), **percent)
+    drawn(drift.histogram_drawing(frame), frame, drift.histogram_description(stream, frame), **percent)
 
 
 def _joint(report: ApiDrift) -> None:

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from functools import partial
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
-from app.ui.charts import traffic
-from app.ui.charts.drawing import beside
-from app.ui.experiment_records import ApiCheck, ApiExperiment, ApiVariant
+from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import TICK_S, FeedSnapshot
-from app.ui.records import ApiConfiguration
-from app.ui.session import feed
+from app.ui.records import ApiConfiguration, ApiModels
+from app.ui.row_records import ApiExperimentEntry
+from app.ui.session import asked_once, client, feed
 from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.views import challengers, comparison, decision, differences, headline, ramp
-from app.ui.wording import (
-    UNKNOWN,
-    Scale,
-    as_sentence,
-    duration,
-    lower_is_better,
-    mark,
-    number,
-    p_value,
-    part,
-    readable,
-    scale_of,
-    seconds_since,
-)
+from app.ui.views import challengers, comparison, decision, differences, headline, ramp, versions
+from app.ui.wording import UNKNOWN, duration, moment, seconds_since
 
 NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
 STALE_S = 30.0
 # Below this nobody decides otherwise for it.
 LAG_SHOWN_S = 10.0
+ID = "id"
 # What the parts that do not redraw themselves are of.
 SHOWN = "experiment-shown"
 
@@ -47,6 +33,10 @@ def show() -> None:
     st.title("Experiment")
     experiment, _, audit, config, _, models, _ = refreshed("experiment", NAMES)
     report: ApiExperiment | None = experiment.value
+    wanted = _picked(report)
+    if wanted is not None:
+        _past(wanted, models.value)
+        return
     st.session_state[SHOWN] = _shown(report)
     answer()
     if report is None and isinstance(experiment.failure, ApiDown):
@@ -55,9 +45,63 @@ def show() -> None:
     live()
     if report is not None:
         differences.show(report, models.value)
-        versions()
+        below()
     decision.changes(config.value)
     decision.audit(audit)
+
+
+def _picked(report: ApiExperiment | None) -> str | None:
+    """The id of the other experiment that the address names; None for the running one. A list chooses one."""
+    wanted = st.query_params.get(ID)
+    running = None if report is None else report.id
+    snapshot = asked_once(("experiments", client().public_url, running), client().experiments, "the experiments")
+    listed = {} if snapshot.value is None else {each.id: each for each in snapshot.value.experiments}
+    if len(listed) > 1:
+        place = list(listed).index(wanted) if wanted in listed else None if wanted else 0
+        st.selectbox(
+            "Which experiment",
+            list(listed),
+            index=place,
+            format_func=lambda name: _entry(listed[name]),
+            key=f"experiment-picked-{wanted or running}",
+            on_change=lambda: _pick(st.session_state[f"experiment-picked-{wanted or running}"], running),
+            label_visibility="collapsed",
+        )
+    return wanted if wanted and wanted != running else None
+
+
+def _pick(name: str | None, running: str | None) -> None:
+    st.query_params.pop(headline.CHALLENGER, None)
+    if name is None or name == running:
+        st.query_params.pop(ID, None)
+    else:
+        st.query_params[ID] = name
+
+
+def _entry(each: ApiExperimentEntry) -> str:
+    when = "running" if each.ended is None else f"ended {moment(each.ended)} by {each.ended_by or UNKNOWN}"
+    others = ", ".join(version for version in each.versions if version != each.baseline)
+    return f"{moment(each.started)}: {others or 'none'} against {each.baseline or UNKNOWN} · {when} · {each.id}"
+
+
+def _past(wanted: str, models: ApiModels | None) -> None:
+    """The final report of an experiment that has ended; nothing can be decided on it."""
+    api = client()
+    place = api.public_url, wanted
+    found = asked_once(("past", *place), partial(api.past_experiment, wanted), "the experiment")
+    report = known(found, f"Experiment {wanted}", "past-experiment")
+    st.button("Show the running experiment", on_click=_pick, args=(None, None), icon=":material/arrow_back:")
+    if report is None:
+        return
+    timeline = asked_once(("past-timeline", *place), partial(api.past_timeline, wanted), "the timeline")
+    each = headline.chosen(report)
+    headline.show(report, None, comparison.points_of(each, report, timeline.value))
+    challengers.show(report)
+    if each is not None:
+        comparison.show(each, report, timeline)
+    differences.show(report, models)
+    versions.show(report, () if models is None else models.retired())
+    versions.checks(report)
 
 
 def _shown(report: ApiExperiment | None) -> object:
@@ -107,14 +151,14 @@ def live() -> None:
 
 
 @st.fragment(run_every=TICK_S)
-def versions() -> None:
+def below() -> None:
     """The versions and the checks, which redraw themselves."""
     experiment, _, _, _, _, models, _ = feed().snapshots(NAMES)
     report = _report(experiment)
     if report is None:
         return
-    _variants(report, models.value.retired() if models.value is not None else ())
-    _checks(report)
+    versions.show(report, models.value.retired() if models.value is not None else ())
+    versions.checks(report)
 
 
 def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
@@ -151,120 +195,3 @@ def terms_of(config: ApiConfiguration) -> str:
 def slow(limit: str) -> str:
     """GUARDRAIL_SLOW in words."""
     return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
-
-
-def _variants(report: ApiExperiment, retired: Collection[str]) -> None:
-    st.subheader("Versions")
-    if not report.variants:
-        st.info("No version is in the experiment yet.", icon=":material/extension:")
-        return
-    frame = traffic.share_table(report.variants)
-    percent = st.column_config.NumberColumn(format="percent")
-    beside(
-        traffic.share_drawing(frame),
-        frame,
-        traffic.share_description(frame),
-        **{"actual share": percent, "target share": percent},
-    )
-    for version, reason in report.excluded.items():
-        st.warning(f"**{version} takes no part.** {as_sentence(reason)}", icon=":material/block:")
-    for version in (variant.version for variant in report.variants if variant.version in retired):
-        st.info(
-            f"**{version} is retired.** It gets no more requests; labels of its past predictions still count.",
-            icon=":material/inventory_2:",
-        )
-    rewarded = report.metric == headline.REWARD
-    _means(report, rewarded)
-    some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
-    st.dataframe(
-        pd.DataFrame([_variant_row(variant, rewarded, some_lack) for variant in report.variants]),
-        hide_index=True,
-        alt="Each version with its requests, outcomes, errors and latency.",
-    )
-    if some_lack:
-        st.caption(
-            "Could take part: the share of the requests that have every column that the version reads. Versions are "
-            "compared only on the requests that both of them could have answered."
-        )
-
-
-def _means(report: ApiExperiment, rewarded: bool) -> None:
-    """Each version's mean over all labelled rows beside that over the answers it served."""
-    known_all = any(variant.mean_all is not None for variant in report.variants)
-    st.dataframe(
-        pd.DataFrame([_means_row(variant, scale_of(report.metric), known_all) for variant in report.variants]),
-        hide_index=True,
-        alt=f"Each version's mean {readable(report.metric)}.",
-    )
-    name = f"{readable(report.metric)}{' (lower is better)' if lower_is_better(report.metric) else ''}"
-    if rewarded:
-        st.caption(f"Mean {name} of the answers that the version served.")
-    elif known_all:
-        st.caption(
-            f"Mean {name} over all labelled rows, also those that another version served. As served: over the labelled "
-            f"rows that this version served.{_once(report)}"
-        )
-
-
-def _once(report: ApiExperiment) -> str:
-    """Why the comparison is not the difference of the two means, where it is not."""
-    if all(each.units is None or each.units >= each.n for each in report.comparisons):
-        return ""
-    return (
-        " Some units (users, own keys or rows) come again. The means have all their rows; the interval and the "
-        "comparison have one vote of each. So the improvement need not be the difference of the means, and the mean as "
-        "served has no interval."
-    )
-
-
-def _means_row(variant: ApiVariant, scale: Scale, known_all: bool) -> dict[str, object]:
-    of_all = {
-        "all labelled rows": scale.mean(variant.mean_all, variant.interval_all),
-        "interval": scale.means(variant.interval_all),
-    }
-    served = {
-        "as served": scale.mean(variant.mean, variant.interval),
-        "interval as served": scale.means(variant.interval),
-    }
-    return {"version": variant.version, **(of_all if known_all else {}), **served}
-
-
-def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[str, object]:
-    latency = variant.latency_ms
-    return {
-        "version": variant.version,
-        "requests": variant.requests,
-        **({"could take part": part(variant.answerable_share)} if some_lack else {}),
-        **({"rewards": variant.rewards} if rewarded else {"labelled (served)": variant.labelled}),
-        "errors": variant.errors,
-        "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
-    }
-
-
-def _checks(report: ApiExperiment) -> None:
-    st.subheader("Checks and guardrails")
-    rows = [_check_row("check", check, report) for check in report.checks]
-    rows += [_check_row("guardrail", rail, report) for rail in report.guardrails]
-    if not rows:
-        st.caption("No check has started yet.")
-        return
-    # In pixels: the details get what is left, so that they are not cut off.
-    widths = {"name": 150, "kind": 80, "state": 130, "p-value": 75}
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        alt="Each check and guardrail with its state.",
-        column_config={name: st.column_config.TextColumn(width=width) for name, width in widths.items()},
-    )
-
-
-def _check_row(kind: str, check: ApiCheck, report: ApiExperiment) -> dict[str, object]:
-    state = headline.check_state(check, report)
-    p = None if state is None else check.p_value
-    return {
-        "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
-        "kind": kind,
-        "state": mark(state),
-        "p-value": UNKNOWN if p is None else p_value(p).removeprefix("p ").removeprefix("= "),
-        "detail": check.detail or UNKNOWN,
-    }

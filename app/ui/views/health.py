@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui.charts import traffic
-from app.ui.charts.drawing import beside
+from app.ui.charts.drawing import drawn
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.records import ApiHealth, ApiModel, ApiModels
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
@@ -99,7 +99,7 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
         return
     at = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
     fine = {name: st.column_config.NumberColumn(format="%.3g") for name in ("requests/s", "errors/s", "p95 ms")}
-    beside(traffic.rate_drawing(frame), frame, traffic.rate_description(frame), at=at, **fine)
+    drawn(traffic.rate_drawing(frame), frame, traffic.rate_description(frame), at=at, **fine)
 
 
 def _collected(scrape: Scrape) -> list[Scrape]:

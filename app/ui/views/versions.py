@@ -1,0 +1,133 @@
+"""The versions of an experiment: their shares, means, requests and latency; the checks and guardrails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+import streamlit as st
+
+from app.ui.charts import traffic
+from app.ui.charts.drawing import drawn
+from app.ui.experiment_records import ApiCheck, ApiExperiment, ApiVariant
+from app.ui.views import headline
+from app.ui.wording import UNKNOWN, Scale, as_sentence, lower_is_better, mark, number, p_value, part, readable, scale_of
+
+
+def show(report: ApiExperiment, retired: Collection[str]) -> None:
+    """Each version's share, means, requests, outcomes, errors and latency, and which take no part."""
+    st.subheader("Versions")
+    if not report.variants:
+        st.info("No version is in the experiment yet.", icon=":material/extension:")
+        return
+    frame = traffic.share_table(report.variants)
+    percent = st.column_config.NumberColumn(format="percent")
+    drawn(
+        traffic.share_drawing(frame),
+        frame,
+        traffic.share_description(frame),
+        **{"actual share": percent, "target share": percent},
+    )
+    for version, reason in report.excluded.items():
+        st.warning(f"**{version} takes no part.** {as_sentence(reason)}", icon=":material/block:")
+    for version in (variant.version for variant in report.variants if variant.version in retired):
+        st.info(
+            f"**{version} is retired.** It gets no more requests; labels of its past predictions still count.",
+            icon=":material/inventory_2:",
+        )
+    rewarded = report.metric == headline.REWARD
+    _means(report, rewarded)
+    some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
+    st.dataframe(
+        pd.DataFrame([_variant_row(variant, rewarded, some_lack) for variant in report.variants]),
+        hide_index=True,
+        alt="Each version with its requests, outcomes, errors and latency.",
+    )
+    if some_lack:
+        st.caption(
+            "Could take part: the share of the requests that have every column that the version reads. Versions are "
+            "compared only on the requests that both of them could have answered."
+        )
+
+
+def _means(report: ApiExperiment, rewarded: bool) -> None:
+    """Each version's mean over all labelled rows beside that over the answers it served."""
+    known_all = any(variant.mean_all is not None for variant in report.variants)
+    st.dataframe(
+        pd.DataFrame([_means_row(variant, scale_of(report.metric), known_all) for variant in report.variants]),
+        hide_index=True,
+        alt=f"Each version's mean {readable(report.metric)}.",
+    )
+    name = f"{readable(report.metric)}{' (lower is better)' if lower_is_better(report.metric) else ''}"
+    if rewarded:
+        st.caption(f"Mean {name} of the answers that the version served.")
+    elif known_all:
+        st.caption(
+            f"Mean {name} over all labelled rows, also those that another version served. As served: over the labelled "
+            f"rows that this version served.{_once(report)}"
+        )
+
+
+def _once(report: ApiExperiment) -> str:
+    """Why the comparison is not the difference of the two means, where it is not."""
+    if all(each.units is None or each.units >= each.n for each in report.comparisons):
+        return ""
+    return (
+        " Some units (users, own keys or rows) come again. The means have all their rows; the interval and the "
+        "comparison have one vote of each. So the improvement need not be the difference of the means, and the mean as "
+        "served has no interval."
+    )
+
+
+def _means_row(variant: ApiVariant, scale: Scale, known_all: bool) -> dict[str, object]:
+    of_all = {
+        "all labelled rows": scale.mean(variant.mean_all, variant.interval_all),
+        "interval": scale.means(variant.interval_all),
+    }
+    served = {
+        "as served": scale.mean(variant.mean, variant.interval),
+        "interval as served": scale.means(variant.interval),
+    }
+    return {"version": variant.version, **(of_all if known_all else {}), **served}
+
+
+def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[str, object]:
+    latency = variant.latency_ms
+    return {
+        "version": variant.version,
+        "requests": variant.requests,
+        **({"could take part": part(variant.answerable_share)} if some_lack else {}),
+        **({"rewards": variant.rewards} if rewarded else {"labelled (served)": variant.labelled}),
+        "errors": variant.errors,
+        "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
+    }
+
+
+def checks(report: ApiExperiment) -> None:
+    """Each check and guardrail with its state."""
+    st.subheader("Checks and guardrails")
+    rows = [_check_row("check", check, report) for check in report.checks]
+    rows += [_check_row("guardrail", rail, report) for rail in report.guardrails]
+    if not rows:
+        st.caption("No check has started yet.")
+        return
+    # In pixels: the details get what is left, so that they are not cut off.
+    widths = {"name": 150, "kind": 80, "state": 130, "p-value": 75}
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        alt="Each check and guardrail with its state.",
+        column_config={name: st.column_config.TextColumn(width=width) for name, width in widths.items()},
+    )
+
+
+def _check_row(kind: str, check: ApiCheck, report: ApiExperiment) -> dict[str, object]:
+    state = headline.check_state(check, report)
+    p = None if state is None else check.p_value
+    return {
+        "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
+        "kind": kind,
+        "state": mark(state),
+        "p-value": UNKNOWN if p is None else p_value(p).removeprefix("p ").removeprefix("= "),
+        "detail": check.detail or UNKNOWN,
+    }
