@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from app.web.protocols.table import refused
 from app.web.response import Answer, Environ, problem_of
 from app.web.server.messages import Answered, answered
+from app.web.wrong_tokens import HOLD
 
 # A turn of the loop answers so many requests; then it reads what has arrived meanwhile, and rejects what is too much.
 _ANSWERS_A_TURN = 8
@@ -82,7 +83,7 @@ class Bridge:
             except Exception as error:  # noqa: BLE001 - the connection must get an answer; logged there
                 answer = _failed(error, environ)
             waiting.popleft()
-            asker.answer(answer)
+            self._give(answer, environ, asker)
         if waiting:
             self._loop.call_soon(self._answer_some)
 
@@ -92,11 +93,19 @@ class Bridge:
         except Exception as error:  # noqa: BLE001 - as above
             answer = _failed(error, environ)
         with suppress(RuntimeError):  # the loop has ended: the worker did not wait any longer
-            self._loop.call_soon_threadsafe(self._called, asker, answer)
+            self._loop.call_soon_threadsafe(self._called, answer, environ, asker)
 
-    def _called(self, asker: Asker, answer: Answered) -> None:
+    def _called(self, answer: Answered, environ: Environ, asker: Asker) -> None:
         self._in_pool -= 1
-        asker.answer(answer)
+        self._give(answer, environ, asker)
+
+    def _give(self, answer: Answered, environ: Environ, asker: Asker) -> None:
+        """Answer at once, or when the application says (`app.web.wrong_tokens`): waiting on the loop costs nothing."""
+        hold_s = environ.get(HOLD)
+        if hold_s is None:
+            asker.answer(answer)
+        else:
+            self._loop.call_later(hold_s, asker.answer, answer)
 
 
 def _whole(application: Callable[..., Iterable[bytes]], environ: Environ) -> Answered:

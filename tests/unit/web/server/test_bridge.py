@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from app.web.server.bridge import Bridge
+from app.web.wrong_tokens import HOLD
 
 
 class Front:
@@ -17,7 +18,11 @@ class Front:
         return (503, [], b"full") if environ["PATH_INFO"] == "/full" else None
 
     def quick(self, environ):
-        return {"/quick": self.answer, "/broken": self.fail}.get(environ["PATH_INFO"])
+        return {"/quick": self.answer, "/broken": self.fail, "/held": self.hold}.get(environ["PATH_INFO"])
+
+    def hold(self, environ):
+        environ[HOLD] = 0.05
+        return 403, [], b"held"
 
     def answer(self, _environ):
         return 200, [], threading.current_thread().name.encode()
@@ -101,3 +106,16 @@ def test_an_error_that_nobody_caught_is_a_500_that_shows_nothing_and_is_logged(f
     assert answer.status == "500 Internal Server Error"
     assert b"secret" not in answer.body
     assert "request_failed" in caplog.text
+
+
+def test_an_answer_that_is_held_back_keeps_no_other_waiting(front):
+    async def served():
+        bridge = Bridge(front, 1, asyncio.get_running_loop())
+        held, other = Asker(), Asker()
+        bridge.serve(environ("/held"), held)
+        bridge.serve(environ("/quick"), other)
+        await other.answered
+        assert not held.answered.done()
+        return await held.answered
+
+    assert asyncio.run(served()).body == b"held"
