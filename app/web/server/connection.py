@@ -14,7 +14,6 @@ from typing import cast
 from app.web.response import Environ
 from app.web.server.messages import CONTINUE, CUT_OFF, TOO_SLOW, Answered, Refusal, as_bytes, refused
 from app.web.server.reading import Bodies, RequestReader
-from app.web.wrong_tokens import HOLD
 
 # A request must have arrived this long after its first byte.
 ARRIVAL_S = 15.0
@@ -32,7 +31,7 @@ class Clients:
     """The connections of one worker and what they share.
 
     `serve` answers a request by `Connection.answer`, at once or later; `draining` returns whether answers close their
-    connection; `environ` is the part of a WSGI environment that all requests have. `later` calls after some seconds.
+    connection; `environ` is the part of a WSGI environment that all requests have.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class Clients:
         keep_alive_s: float,
         most_body_bytes: int,
         now_s: Callable[[], float],
-        later: Callable[..., object],
     ) -> None:
         self.serve = serve
         self.environ = environ
@@ -52,7 +50,6 @@ class Clients:
         self.idle_s = keep_alive_s
         self.bodies = Bodies(most_body_bytes)
         self.now_s = now_s
-        self.later = later
         self.open: set[Connection] = set()
 
     def check(self) -> None:
@@ -136,14 +133,9 @@ class Connection(asyncio.Protocol):
 
     def answer(self, answer: Answered) -> None:
         """Send the answer to the request that was served last, and go on to the next one."""
-        request = self._asked
+        request, self._asked = self._asked, None
         if self._transport is None or request is None:
             return
-        hold_s = request.pop(HOLD, None)
-        if hold_s is not None:
-            self._clients.later(hold_s, self.answer, answer)
-            return
-        self._asked = None
         no_more = self._client_ended and not self._reader.arrived
         self._send(answer, request, close=self._last or no_more or self._clients.draining())
         self._advance()

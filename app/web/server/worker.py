@@ -80,7 +80,6 @@ class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no annotations
             keep_alive_s=self.cfg.keepalive,
             most_body_bytes=self._most_body_bytes,
             now_s=loop.time,
-            later=loop.call_later,
         )
         acceptor = Acceptor(loop, self.sockets, partial(Connection, clients), self._shares, self.age)
         acceptor.start()

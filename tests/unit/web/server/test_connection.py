@@ -4,7 +4,6 @@ import pytest
 
 from app.web.server.connection import ARRIVAL_S, LINGER_S, UNREAD_S, Clients, Connection
 from app.web.server.messages import CONTINUE, Answered
-from app.web.wrong_tokens import HOLD
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: here\r\n\r\n"
 LAST = b"GET /a HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
@@ -50,7 +49,6 @@ class Server:
     """One connection, whose requests are answered by `answer`, or at once if `prompt`."""
 
     def __init__(self, prompt=False):
-        self.held, self.holding = [], None
         self.now_s, self.draining, self.prompt, self.asked, self.transport = 100.0, False, prompt, [], Transport()
         self.clients = Clients(
             self.serve,
@@ -59,7 +57,6 @@ class Server:
             keep_alive_s=KEEP_ALIVE_S,
             most_body_bytes=1000,
             now_s=lambda: self.now_s,
-            later=lambda *held: self.held.append(held),
         )
         self.connection = Connection(self.clients, ("127.0.0.1", 1), lambda: None)
         self.connection.connection_made(self.transport)
@@ -67,8 +64,6 @@ class Server:
     def serve(self, environ, connection):
         assert connection is self.connection
         self.asked.append(environ["PATH_INFO"])
-        if self.holding is not None:
-            environ[HOLD] = self.holding
         if self.prompt:
             self.answer()
 
@@ -220,16 +215,6 @@ def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_unless_an_answer_
     expecting = BODY.replace(b"Content", b"Expect: 100-continue\r\nContent")
     assert Server().receive(expecting).transport.sent == CONTINUE
     assert Server().receive(REQUEST).receive(expecting).transport.sent == b""
-
-
-def test_an_answer_is_held_back_where_the_application_says_so():
-    server = Server(prompt=True)
-    server.holding = 2.0
-    server.receive(REQUEST)
-    assert server.transport.sent == b""
-    [(seconds, call, answer)] = server.held
-    call(answer)
-    assert (seconds, server.statuses()) == (2.0, [200])
 
 
 def test_an_answer_to_a_client_that_has_gone_is_dropped():
