@@ -89,9 +89,10 @@ class ApiProcess:
         eventually(replaced, 40, lambda: "the worker was not replaced")
         return self.wait_until("/health/ready")
 
-    def metric(self, name):
-        """The sum over all series of a metric."""
-        lines = self.get("/metrics").text.splitlines()
+    def metric(self, name, **labels):
+        """The sum over all series of a metric that have these labels."""
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in self.get("/metrics").text.splitlines() if all(each in line for each in wanted)]
         return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def log_text(self):
