@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import requests
 
 from tests.infra.repository import ROOT
 from tests.stack import output
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -57,6 +62,38 @@ def test_an_image_starts_its_process_without_a_shell_and_stops_on_sigterm(stack_
 def test_the_command_runs_the_sources_of_the_image(stack_images: str, image: str) -> None:
     program = "import subprocess; print(subprocess.run(['bakeoff', '--version'], cwd='/', capture_output=True))"
     assert "b'bakeoff " in inside(f"{image}:{stack_images}", program)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """What SageMaker unpacks a model archive to, readable for the user of the image."""
+    env = {**os.environ, "MODEL_DIR": str(tmp_path / "models"), "DATA_DIR": str(tmp_path / "data")}
+    subprocess.run([sys.executable, "-m", "app", "train"], cwd=ROOT, env=env, check=True, capture_output=True)
+    (tmp_path / "data" / "keys").rename(tmp_path / "keys")
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return tmp_path
+
+
+def test_sagemaker_runs_the_image_by_its_own_command(stack_images: str, archive: Path) -> None:
+    mount = f"{archive}:/opt/ml/model:ro"
+    command = ["docker", "run", "-d", "-p", "127.0.0.1::8080", "-v", mount, f"{API}:{stack_images}", "serve"]
+    container = output(*command)
+    try:
+        url = f"http://{output('docker', 'port', container, '8080/tcp').splitlines()[0]}"
+        eventually(lambda: requests.get(f"{url}/ping", timeout=2).ok, 60, ignoring=requests.ConnectionError)
+        rows = {"instances": [[5.1, 3.5, 1.4, 0.2]]}
+        assert requests.post(f"{url}/invocations", json=rows, timeout=10).json()["predictions"] == ["setosa"]
+    finally:
+        output("docker", "rm", "-f", container)
+
+
+def test_a_model_archive_without_its_key_is_refused_by_name(stack_images: str, archive: Path) -> None:
+    (archive / "keys" / "deployment.key").unlink()
+    command = ["docker", "run", "--rm", "-v", f"{archive}:/opt/ml/model:ro", f"{API}:{stack_images}", "serve"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "/opt/ml/model/keys/deployment.key cannot be read" in done.stderr
 
 
 @BOTH
