@@ -92,6 +92,17 @@ def test_a_row_in_json_is_answered_with_all_outputs(serve, inputs):
     assert (answer.content_type, "Inference-Header-Content-Length" in answer.headers) == ("application/json", False)
 
 
+@pytest.mark.parametrize("probabilities", [None, (0.123456789, 0.8, 0.076543211)])
+def test_a_row_alone_is_answered_with_the_same_outputs_on_the_shorter_way(serve, probabilities):
+    runtime = fakes.ConstantRuntime(1, probabilities)
+    client, _ = serve(fakes.loaded_models(v1=runtime, v2=runtime))
+    bodies = ({"inputs": [matrix()]}, {"inputs": [matrix()], "parameters": {"binary_data_output": False}})
+    short, long = (client.post(URL, json=body).get_json()["outputs"] for body in bodies)
+    assert short[-1]["name"] == long[-1]["name"] == "prediction_id"
+    assert [{**each, "data": []} for each in short] == [{**each, "data": []} for each in long]
+    assert [each["data"] for each in short[:-1]] == [each["data"] for each in long[:-1]]
+
+
 @pytest.mark.parametrize("inputs", [[matrix(3)], [matrix(3, data=[ROW] * 3)], columns(3)])
 def test_rows_in_json_have_an_id_each(serve, inputs):
     client, services = serve()
