@@ -213,7 +213,8 @@ def _output(name: str, served: ServedPrediction, binary: bool) -> tuple[OutputTe
     elif name == "predict" and outputs.class_ids is None:
         datatype, numbers = "FP64", outputs.values
     if not binary:
-        data = _listed(name, served) if numbers is None else _readable_list(numbers)
+        texts = predictions_of(served) if name == "predict" else exposure.prediction_ids
+        data = texts if numbers is None else _readable_list(numbers)
         return OutputTensor(name=name, shape=shape, datatype=datatype, data=data), b""
     raw = (
         _packed(name, served)
@@ -245,13 +246,7 @@ def _readable_list(numbers: np.ndarray) -> list[Any]:
     """The numbers in one dimension; probabilities, which have two, as answers show them."""
     if numbers.ndim == 1:
         return list(numbers.tolist())
-    if len(numbers) == 1:  # of so few, calls of numpy cost more than the numbers
-        return [readable(number) for number in numbers.tolist()[0]]
     return list(all_readable(numbers).reshape(-1).tolist())
-
-
-def _listed(name: str, served: ServedPrediction) -> list[Any]:
-    return predictions_of(served) if name == "predict" else served.exposure.prediction_ids
 
 
 def _packed(name: str, served: ServedPrediction) -> bytes:
