@@ -46,7 +46,7 @@ from app.drift.reference import build_reference
 from app.drift.report import drift_report
 from app.drift.report_types import AlarmStream, DriftReport
 from app.drift.watch import start, update
-from bench.serving import ROOT, free_port
+from bench.servers import ROOT, free_port
 
 DATA = Path(__file__).resolve().parent / "data" / "rotterdam.csv"
 TARGET = "relapse"

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 
 from flask import Flask, Response, request
+from werkzeug.routing import BaseConverter
 
 from app.observe.logs import REQUEST_ID
 from app.web.dependencies import Services
@@ -45,9 +46,16 @@ OPERATIONS: tuple[Operation, ...] = (
 ALWAYS_ANSWERED = tuple(operation.path for operation in OPERATIONS if operation.always)
 
 
+class _Name(BaseConverter):
+    """A name in a path: one segment, up to a colon."""
+
+    regex = "[^/:]+"
+
+
 def create_flask(services: Services) -> Flask:
     """The application; it owns nothing, starts nothing and may be made before a fork."""
     app = Flask("bakeoff", static_folder=None)
+    app.url_map.converters["name"] = _Name
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     for concern in _CONCERNS:

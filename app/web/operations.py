@@ -75,8 +75,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def rule_of(path: str) -> str:
-    """Flask's rule for a path of OpenAPI."""
-    return path.replace("{", "<").replace("}", ">")
+    """Flask's rule for a path of OpenAPI. A model's name ends at a colon, behind which some protocols have a verb."""
+    return path.replace("{model}", "<name:model>").replace("{", "<").replace("}", ">")
 
 
 def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access]:

@@ -111,7 +111,7 @@ def test_the_routes_are_those_of_the_contract():
 
 def test_every_route_is_described_and_every_description_has_a_route(client):
     rules = {
-        (method, rule.rule.replace("<", "{").replace(">", "}"))
+        (method, rule.rule.replace("<name:", "<").replace("<", "{").replace(">", "}"))
         for rule in client.application.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }

@@ -147,7 +147,7 @@ def test_a_version_can_be_forced(serve, path, headers, version):
         ("/v1/models/iris/labels/nobody:predict", {}, 404),
         ("/v1/models/roses:predict", {}, 404),
         ("/v1/models/iris/versions/v1:predict", {"X-Model-Version": "v2"}, 400),
-        ("/v1/models/iris:explain", {}, 405),
+        ("/v1/models/iris:explain", {}, 404),
         ("/v1/nothing", {}, 404),
         ("/v1/models", {}, 405),
         ("/v1/models/iris", {}, 405),

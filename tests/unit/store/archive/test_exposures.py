@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.domain.erasure import Wanted
-from app.domain.log_columns import in_blocks
 from app.domain.log_event import Cursor
+from app.domain.log_page import in_blocks
 from app.services.archive.manifest import MANIFEST, read_manifest
 from app.services.export.follow import Follower
 from app.services.export.rows import Position
