@@ -42,7 +42,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     `path` is as in OpenAPI (`/models/{version}`). `answer` is the record of a 200 and `body` that of the request, or
     the name of a schema that is made from the feature contract; no `answer` if `media_type` is not JSON, no
-    `media_type` if nobody reads the answer's body. `text_bodies`
+    `media_type` if nobody reads the answer's body. `other_answers` are by status, None without a body. `text_bodies`
     has an example of each other type that the body may have. `problems`
     are the statuses of errors besides 401, 403 and 500, which follow from `access`.
 
@@ -67,7 +67,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
     media_type: str = "application/json"
-    other_answers: Mapping[int, type[msgspec.Struct]] = msgspec.field(default_factory=dict)
+    other_answers: Mapping[int, type[msgspec.Struct] | None] = msgspec.field(default_factory=dict)
     error: type[msgspec.Struct] | None = None
     fast: Callable[..., tuple[int, list[tuple[str, str]], bytes]] | None = None
     always: bool = False

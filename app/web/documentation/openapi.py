@@ -58,6 +58,7 @@ _DESCRIPTION = """Serves versions of a model behind one URL and says which one i
 Bodies are read as JSON whatever their Content-Type. Every response carries `X-Request-Id`; every error has the shape
 `{"error": {"code", "message", "field"}}`. The schemas of rows and answers are those of the loaded models."""
 _PROBLEMS = {
+    304: "Not modified: the caller has the answer.",
     400: "The request is invalid; `field` names the part at fault.",
     401: "The call needs a token.",
     403: "The token is wrong, or administration is disabled.",
@@ -131,7 +132,7 @@ def _records(operations: tuple[Operation, ...]) -> Iterable[type[msgspec.Struct]
     yield from (ErrorBody, PredictionAnswer, BatchItem, IndexEntry)
     for operation in operations:
         yield from (record for record in (operation.answer, operation.body) if isinstance(record, type))
-        yield from operation.other_answers.values()
+        yield from filter(None, operation.other_answers.values())
         yield from () if operation.error is None else (operation.error,)
 
 
@@ -168,7 +169,8 @@ def _name(schema: type[msgspec.Struct] | str) -> str:
 def _responses(operation: Operation, contract: FeatureContract | None, settings: Settings) -> Json:
     responses: Json = {"200": _success(operation, contract)}
     for status, record in operation.other_answers.items():
-        responses[str(status)] = _answer(_PROBLEMS[status], record.__name__, status)
+        text = _PROBLEMS[status]
+        responses[str(status)] = _answer(text, record.__name__, status) if record else {"description": text}
     # The settings decide: where a scope is open, its calls need no token, and the document must not ask for one.
     guards = (401, 403) if _guarded(operation, settings) else ()
     for status in sorted({*operation.problems, *guards, 500}):

@@ -175,6 +175,7 @@ OPERATIONS = (
         body=OfrepRequest,
         answer=OfrepFlags,
         parameters=(Parameter("If-None-Match", "header", "The ETag of an earlier answer: 304 if it is the same."),),
+        other_answers={304: None},
         problems=(400, 413, 415, 503),
         error=OfrepError,
         predicts=False,
