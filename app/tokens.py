@@ -144,8 +144,8 @@ def administrators(path: str) -> tuple[Administrator, ...]:
     for number, line in enumerate(_text(ADMINS_FILE, path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        name, _, digest = line.strip().rpartition(" ")
-        name, digest = name.strip(), digest.lower()
+        *names, digest = line.rsplit(maxsplit=1)
+        name, digest = "".join(names).strip(), digest.lower()
         problem = _problem_of(name, digest, found)
         if problem is not None:
             raise SettingError(ADMINS_FILE, f"{path}, line {number}: {problem}")

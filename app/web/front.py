@@ -9,16 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Protocol
 
 from app.services.serving.load_shedding import LoadShedding
 from app.web.protocols.table import label_of, refused
-from app.web.response import Answer, Environ, problem_of
+from app.web.response import STATUS_LINES, Answer, Environ, problem_of
 
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _MOST_PATHS = 256
-_STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 class SheddingMetrics(Protocol):
@@ -130,5 +128,5 @@ class Front:
 
 def _started(answer: Answer, start_response: Callable[..., Any]) -> Iterable[bytes]:
     status, headers, body = answer
-    start_response(_STATUS_LINES[status], headers)
+    start_response(STATUS_LINES[status], headers)
     return [body]

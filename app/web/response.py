@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +17,8 @@ from app.web.request import request_id_of
 
 JSON = "application/json"
 REQUEST_ID = "X-Request-Id"
+# The status as WSGI and HTTP write it: `200 OK`.
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Environ = dict[str, Any]
 # Status, headers and body.
 Answer = tuple[int, list[tuple[str, str]], bytes]

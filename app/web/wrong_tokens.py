@@ -17,7 +17,7 @@ from app.web.response import Environ
 MANY = 10
 WINDOW_S = 60.0
 HOLD_S = 2.0
-# The key of a WSGI environment by which a server is told to hold its answer back, in seconds.
+# The key of a WSGI environment by which the application has a server hold its answer back, in seconds.
 HOLD = "bakeoff.hold_s"
 _MOST_ADDRESSES = 10_000
 _LOG = logging.getLogger(__name__)

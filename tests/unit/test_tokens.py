@@ -80,7 +80,7 @@ def digest(token):
 
 def test_administrators_are_read_from_their_file(tmp_path):
     path = tmp_path / "administrators"
-    path.write_text(f"# who may\n\nann {digest('of ann')}\n  Bob Ø.\t {digest('of bob').upper()} \r\n")
+    path.write_text(f"# who may\n\nann {digest('of ann')}\n  Bob Ø.\t{digest('of bob').upper()} \r\n")
     tokens = Settings.from_environ({"ADMIN_TOKENS_FILE": str(path), "ADMIN_TOKEN": LONG, "API_TOKEN": "all"}).tokens
     assert [tokens.administrator(sent) for sent in (b"of ann", b"of bob", LONG.encode())] == ["ann", "Bob Ø.", "admin"]
     assert [tokens.administrator(sent) for sent in (b"all", b"", digest("of ann").encode())] == [None] * 3

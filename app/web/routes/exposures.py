@@ -11,6 +11,7 @@ from app.domain.contract import VERSION_NAME
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
 from app.web.predict_body import LONGEST_USER_ID
+from app.web.prediction import is_synthetic
 from app.web.request import body_as, request_id_of
 from app.web.response import json_answer
 
@@ -66,8 +67,7 @@ def blueprint(services: Services) -> Blueprint:
     def exposures() -> Response:
         """One exposure."""
         given = body_as(ExposureRequest, request.environ, services.settings.max_body_bytes)
-        synthetic = request.environ.get("HTTP_X_TRAFFIC_KIND") == "synthetic"
-        request_id = request_id_of(request.environ)
+        synthetic, request_id = is_synthetic(request.environ), request_id_of(request.environ)
         exposure = services.assignments.expose(given.user_id, given.version, request_id, synthetic=synthetic)
         return json_answer(ExposureAnswer(exposure.prediction_id, exposure.version, exposure.counts))
 

@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
             self._deadline = now_s + self._clients.idle_s
 
     def check(self, now_s: float) -> None:
-        """End the connection if its time is over; a client that was slow to send a request is told so."""
+        """End the connection if its time is over; a slow request gets 408."""
         if now_s < self._deadline or self._transport is None:
             return
         if self._ended or self._paused:

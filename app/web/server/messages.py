@@ -6,17 +6,15 @@ import time
 from collections.abc import Sequence
 from email.utils import formatdate
 from functools import lru_cache
-from http import HTTPStatus
 
 import msgspec
 from gunicorn import SERVER
 
 from app.errors import InvalidRequest, Overloaded, TooLarge
 from app.web.request import request_id_of
-from app.web.response import Answer, Environ, ErrorBody, ErrorDetail, whole
+from app.web.response import STATUS_LINES, Answer, Environ, ErrorBody, ErrorDetail, whole
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _WITHOUT_BODY = ("204", "304")
 
 
@@ -64,7 +62,7 @@ def refused(refusal: Refusal) -> Answered:
 
 def answered(answer: Answer) -> Answered:
     """An answer of the fast lane, with its status's phrase."""
-    return Answered(STATUS[answer[0]], answer[1], answer[2])
+    return Answered(STATUS_LINES[answer[0]], answer[1], answer[2])
 
 
 def as_bytes(answer: Answered, environ: Environ, *, close: bool) -> bytes:
