@@ -93,9 +93,10 @@ def main() -> None:
         if options.trained is None:
             train(Path(made))
         lane = fast_lane(services_of(options.trained or Path(made)))
+    calls = calls_of(options.rows)
     times: dict[str, list[float]] = {}
     for _ in range(options.rounds):
-        for name, (path, body, often, headers) in calls_of(options.rows).items():
+        for name, (path, body, often, headers) in calls.items():
             call = lane.get(path)
             assert call is not None
             times.setdefault(name, []).append(asked(call, path, body, often, **headers))

@@ -66,7 +66,7 @@ class Api:
     def start(self, draining: Callable[[], bool] = lambda: False, waiting: Callable[[], int] = lambda: 0) -> Worker:
         """Start the parts that must not cross a fork; later calls return the same worker.
 
-        `draining` returns whether the server is about to stop, `waiting` the number of requests that wait for a thread.
+        `draining` returns whether the server is about to stop, `waiting` how many requests wait to be answered.
         """
         # Locked: without gunicorn's hook, the first requests of several threads may all come here.
         with self._lock:

@@ -14,7 +14,7 @@ _RETRY_AFTER_S = 1
 
 
 class LoadShedding:
-    """The limits of one worker. `waiting` returns how many requests wait for a thread; every request calls it."""
+    """The limits of one worker. `waiting` returns how many requests wait to be answered; every request calls it."""
 
     def __init__(self, waiting: Callable[[], int], limit: int) -> None:
         self._waiting = waiting

@@ -40,12 +40,11 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
 
 def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:
     """The timeline of a comparison; empty where there is none."""
+    if each is None:
+        return []
     # The two are read at different moments: this may still be the timeline of the experiment before.
-    if each is None or timeline is None or timeline.experiment_id not in ("", report.id):
-        points: tuple[ApiPoint, ...] = ()
-    else:
-        points = timeline.points
-    return [] if each is None else at_one_moment([p for p in points if p.challenger == each.challenger], each, report)
+    points = timeline.points if timeline is not None and timeline.experiment_id in ("", report.id) else ()
+    return at_one_moment([point for point in points if point.challenger == each.challenger], each, report)
 
 
 def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperiment) -> list[ApiPoint]:
