@@ -153,8 +153,10 @@ class RequestColumns:
             return None
         try:
             form = self._form(values[0])
+            if len(form.names) < 2:  # for a single name, itemgetter gives the value alone
+                return None
             ordered = [*map(list, map(itemgetter(*form.names), values))]
-        except (InvalidFeatures, KeyError, TypeError):  # a single name has no list of values
+        except (InvalidFeatures, KeyError):
             return None
         return (form.layout.parser.rows(ordered), form.layout) if {*map(len, values)} == {len(form.names)} else None
 

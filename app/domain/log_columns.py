@@ -96,11 +96,6 @@ class Block:
         """The rows, in order."""
         return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
 
-    @functools.cached_property
-    def has_keys(self) -> bool:
-        """Whether any row has an own key."""
-        return any(key is not None for key in self.own_keys)
-
     def column(self, name: str) -> Sequence[Any]:
         """A field of a `PredictionRow` of each row."""
         own = _COLUMNS.get(name)

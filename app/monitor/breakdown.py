@@ -56,7 +56,7 @@ class _Part(msgspec.Struct):
     rewards: list[Outcome] = msgspec.field(default_factory=list)
 
     def add(self, later: _Part) -> None:
-        """Add the events of another config revision."""
+        """Add the outcomes of another config revision."""
         self.labels += later.labels
         self.rewards += later.rewards
 
@@ -75,7 +75,7 @@ class BreakdownProjection:
         rows = taken(ordered.rows, those(ordered.rows, attrgetter("counts")))
         by_epoch = {epoch: _Part() for epoch in epochs_in(rows)}
         for event in ordered.others:
-            # A tuple of types: every event passes here, and a union takes three times as long.
+            # A tuple of types: a union takes three times as long.
             if isinstance(event, _OF_ROWS) and (row := event.row) is not None and row.counts:
                 _sort(event, row, by_epoch.get(row.epoch) or by_epoch.setdefault(row.epoch, _Part()))
         parts: dict[str, _Part] = {}

@@ -99,8 +99,8 @@ class FeedbackLog:
                 ):
                     results[index] = result
                 break
-            except _Unread as unread:
-                left = [index for index in left if not _as_old_as(unread.mark, [submissions[index]])]
+            except _Unread as error:
+                left = [index for index in left if not _as_old_as(error.mark, [submissions[index]])]
         return results
 
     def _commit(self, submissions: Sequence[Sequence[Outcome]], archive: bool) -> list[Receipt | BakeoffError]:

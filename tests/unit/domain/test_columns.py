@@ -256,3 +256,18 @@ def test_every_version_reads_the_values_of_its_names(first, second, data):
     # What the log keeps is enough to name every value.
     logged = msgspec.json.decode(msgspec.json.encode(layout.logged))
     assert {column["name"]: value for column, value in zip(logged["columns"], rows[0].tolist(), strict=True)} == row
+
+
+@pytest.mark.parametrize(
+    ("feature", "good", "bad"),
+    [
+        (Feature(name="colour", kind="categorical", categories=("red", "blue")), ["red", "blue"], "green"),
+        (Feature(name="x", kind="numeric"), [5.0, 6.0], [5.0]),
+    ],
+)
+def test_a_batch_of_objects_with_one_feature_is_read_as_its_rows_alone(feature, good, bad):
+    columns = columns_of(v1=contract(feature))
+    rows, _ = columns.rows([{feature.name: value} for value in good])
+    assert rows.tolist() == [columns.row({feature.name: value})[0].tolist()[0] for value in good]
+    with pytest.raises(InvalidFeatures):
+        columns.rows([{feature.name: good[0]}, {feature.name: bad}])
