@@ -29,6 +29,7 @@ from app.domain.monitor_state import Changes
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.projection import DerivedReads, step
 from app.services.ports import LoadedModels
+from app.services.queries.breakdown import Breakdowns
 from app.services.queries.disagreements import Disagreements, Wanted
 from app.store.disagreements import DisagreementTable
 from app.store.engine import Database
@@ -96,7 +97,10 @@ def monitored(log: SmallLog) -> tuple[float, float, int]:
 def called_ms(database: Database, wanted: Wanted, times: int = 20) -> tuple[list[float], int]:
     """Milliseconds of each call, and the number of rows in the answer."""
     nothing = LoadedModels({}, None, (), {})
-    queries = Disagreements(DisagreementTable(database), ExperimentTable(database), lambda: nothing)
+    breakdowns = Breakdowns(lambda _: {}, ExperimentTable(database), None)  # no call here asks for a part
+    queries = Disagreements(
+        DisagreementTable(database), ExperimentTable(database), lambda: nothing, breakdowns.part, time.monotonic
+    )
     figures, found = [], 0
     for _ in range(times):
         started = time.perf_counter()
