@@ -118,6 +118,26 @@ def test_a_refused_reader_reads_about_the_token(begin, page):
     assert button(at, "Try again")
 
 
+def test_controls_appear_when_the_configuration_becomes_known(begin):
+    """The first call may fail where a busy api is slow; only the live parts redraw on their own."""
+    begin()
+    at = AppTest.from_string(
+        "import streamlit as st\n"
+        "from app.ui.views import experiment\n"
+        "st.session_state['runs'] = st.session_state.get('runs', 0) + 1\n"
+        "if st.session_state['runs'] == 1:\n"
+        "    report = experiment.snapshots_of('experiment', experiment.NAMES)[0].value\n"
+        "    st.session_state[experiment.SHOWN] = experiment.shown(report, None)\n"
+        "    experiment.live()\n"
+        "else:\n"
+        "    experiment.show()\n",
+        default_timeout=60,
+    )
+    checked(at.run())
+    assert at.session_state["runs"] == 2
+    assert at.text_input(key="token-decide")
+
+
 def test_when_another_experiment_begins_the_whole_page_is_drawn_again(api):
     """The live part redraws on its own, and what is below it would stay with the former experiment."""
     at = AppTest.from_string(

@@ -37,7 +37,7 @@ def show() -> None:
     if wanted is not None:
         _past(wanted, models.value)
         return
-    st.session_state[SHOWN] = _shown(report)
+    st.session_state[SHOWN] = shown(report, config.value)
     answer()
     if report is None and isinstance(experiment.failure, ApiDown):
         return
@@ -104,18 +104,19 @@ def _past(wanted: str, models: ApiModels | None) -> None:
     versions.checks(report)
 
 
-def _shown(report: ApiExperiment | None) -> object:
-    """What the parts below the live ones are of: the experiment, the challenger, and what is advised."""
+def shown(report: ApiExperiment | None, config: ApiConfiguration | None) -> object:
+    """What the parts that do not redraw themselves are of: the experiment, the challenger, what is advised, a split."""
+    split = config is not None and bool(config.weights)
     if report is None:
-        return None
+        return None, split
     each = headline.chosen(report)
-    return report.id, None if each is None else each.challenger, report.recommendation.action
+    return report.id, None if each is None else each.challenger, report.recommendation.action, split
 
 
-def _report(experiment: FeedSnapshot[Any]) -> ApiExperiment | None:
-    """The report, after the whole page is drawn again where it is of another one."""
+def _report(experiment: FeedSnapshot[Any], config: FeedSnapshot[Any]) -> ApiExperiment | None:
+    """The report, after the whole page is drawn again where it is of another one, or its controls were not known."""
     report: ApiExperiment | None = experiment.value
-    if report is not None and _shown(report) != st.session_state.get(SHOWN):
+    if shown(report, config.value) != st.session_state.get(SHOWN):
         st.rerun()
     return report
 
@@ -123,9 +124,9 @@ def _report(experiment: FeedSnapshot[Any]) -> ApiExperiment | None:
 @st.fragment(run_every=TICK_S)
 def answer() -> None:
     """What to do, how sure that is, and what waiting costs; it redraws itself."""
-    experiment, timeline, _, _, health, _, drift = snapshots_of("experiment", NAMES)
+    experiment, timeline, _, config, health, _, drift = snapshots_of("experiment", NAMES)
     known(experiment, "The experiment", "experiment")
-    report = _report(experiment)
+    report = _report(experiment, config)
     if report is None:
         return
     _monitor_age(health, report)
@@ -136,7 +137,7 @@ def answer() -> None:
 def live() -> None:
     """The figures, which redraw themselves."""
     experiment, timeline, _, config, _, _, _ = feed().snapshots(NAMES)
-    report = _report(experiment)
+    report = _report(experiment, config)
     if report is None:
         return
     challengers.show(report)
@@ -153,8 +154,8 @@ def live() -> None:
 @st.fragment(run_every=TICK_S)
 def below() -> None:
     """The versions and the checks, which redraw themselves."""
-    experiment, _, _, _, _, models, _ = feed().snapshots(NAMES)
-    report = _report(experiment)
+    experiment, _, _, config, _, models, _ = feed().snapshots(NAMES)
+    report = _report(experiment, config)
     if report is None:
         return
     versions.show(report, models.value.retired() if models.value is not None else ())
