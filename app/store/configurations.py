@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from app.domain.decision import RAMP, AuditEntry, AuditNote, Change, Decided, PendingDecision, ProbeResult
-from app.domain.experiment import Configuration
+from app.domain.experiment import Configuration, Ramp
 from app.domain.report import ExperimentReport
 from app.domain.timestamps import iso_utc
 from app.errors import NotReady
@@ -29,11 +29,17 @@ class ConfigurationLog:
         with self._database.begin(READING) as connection:
             return latest_of(connection)
 
-    def newer_than(self, epoch: int) -> Configuration | None:
-        """The configuration in force if its revision is above `epoch`, otherwise None; cheap enough to poll."""
+    def newer_than(self, known: Configuration) -> Configuration | None:
+        """The configuration in force if it is newer than `known`, or says otherwise why the ramp waits; else None.
+
+        Cheap enough to poll.
+        """
         with self._database.begin(READING) as connection:
             newest = connection.execute(text(statements("config")["newest_epoch"])).scalar()
-            return latest_of(connection) if newest is not None and newest > epoch else None
+            if newest is None or newest < known.epoch or (newest == known.epoch and known.ramp is None):
+                return None
+            latest = latest_of(connection)
+            return None if latest == known else latest
 
     def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None:
         """Append the configuration that `decide` returns for the latest (None: no change); returns the one in force.
@@ -64,7 +70,26 @@ def latest_of(connection: Connection) -> Configuration | None:
         # experiment runs, so its first row has them.
         first = connection.execute(text(statements("config")["first"]), {"experiment_id": latest.experiment_id}).one()
         latest = msgspec.structs.replace(latest, terms=msgspec.json.decode(first.body, type=Configuration).terms)
-    return msgspec.structs.replace(latest, epoch=row.epoch)
+    latest = msgspec.structs.replace(latest, epoch=row.epoch)
+    return latest if latest.ramp is None else _waiting(connection, latest, latest.ramp)
+
+
+class _RampAfter(msgspec.Struct, frozen=True):
+    after: Ramp | None = None
+
+
+class _RampChange(msgspec.Struct, frozen=True):
+    ramp: _RampAfter = _RampAfter()
+
+
+def _waiting(connection: Connection, latest: Configuration, ramp: Ramp) -> Configuration:
+    """The configuration with what the monitor last noted of its ramp: a note makes no revision."""
+    parameters = {"experiment_id": latest.experiment_id, "epoch": latest.epoch}
+    changes = connection.execute(text(statements("decisions")["newest_of_ramp"]), parameters).scalar()
+    noted = None if changes is None else msgspec.json.decode(changes, type=_RampChange).ramp.after
+    if noted is None:
+        return latest
+    return msgspec.structs.replace(latest, ramp=msgspec.structs.replace(ramp, held=noted.held))
 
 
 def append_to(connection: Connection, wanted: Configuration, latest: Configuration | None) -> Configuration:
@@ -139,9 +164,12 @@ class DecisionTable:
         with self._database.begin(DURABLE) as connection:
             latest = latest_of(connection)
             pending = propose(latest)
-            if pending is not None:
+            if pending is not None and (pending.revision or latest is None):
                 configuration = append_to(connection, pending.configuration, latest)
                 return Decided(configuration, _append(connection, pending, configuration.epoch))
+            if pending is not None and latest is not None:
+                entry = _append(connection, pending, latest.epoch)
+                return Decided(latest_of(connection) or latest, entry)
         if latest is None:
             raise NotReady("there is no configuration yet: the api makes one within a second of loading a version")
         return Decided(latest, None)

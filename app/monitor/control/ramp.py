@@ -37,6 +37,8 @@ class WeightControl(Protocol):
 
     def change_weights(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None: ...
 
+    def hold(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None: ...
+
 
 class ExperimentKnowledge(msgspec.Struct, frozen=True):
     """An experiment's newest report and state; None where the monitor has processed nothing of it."""
@@ -94,9 +96,9 @@ class RampControl:
         if hold is None:
             self._change_weights(latest, advanced(latest, ramp, self._now_us()), _progress(ramp))
         elif hold != ramp.held:
-            # Written once per reason: each hold is a row of the configuration and an audit entry.
+            # Written once per reason: each hold is an audit entry.
             _LOG.warning("ramp_held", extra={"event_fields": {"version": ramp.version, "reason": hold}})
-            self._change_weights(latest, held(latest, ramp, hold), f"held: {hold}")
+            self._decisions.hold(latest, held(latest, ramp, hold), WeightChange(RAMP, ramp.version, f"held: {hold}"))
 
     def _change_weights(self, latest: Configuration, after: Configuration, reason: str) -> None:
         version = latest.ramp.version if latest.ramp else None

@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 class ConfigurationStore(Protocol):
     """The store's side. Every call raises `StoreUnavailable`."""
 
-    def newer_than(self, epoch: int) -> Configuration | None: ...
+    def newer_than(self, known: Configuration) -> Configuration | None: ...
 
     def settle(self, decide: Callable[[Configuration | None], Configuration | None]) -> Configuration | None: ...
 
@@ -101,7 +101,7 @@ class Configurations:
 
     def _follow(self) -> None:
         try:
-            newer = self._store.newer_than(self._current.epoch)
+            newer = self._store.newer_than(self._current)
         except StoreUnavailable as error:
             self._log_away(error)
             return

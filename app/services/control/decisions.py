@@ -164,6 +164,20 @@ class Decisions:
             )
         )
 
+    def hold(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None:
+        """Note why a step of the ramp waits: an entry in the audit log, and no revision, which patches are compared with.
+
+        None if the configuration in force is no longer the one that the monitor has `seen`.
+        """
+        return _if_changed(
+            self._commit(
+                lambda latest: after if latest.epoch == seen.epoch else None,
+                _Reason(change.action, MONITOR, change.reason),
+                lambda _after: change.version,
+                revision=False,
+            )
+        )
+
     def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
         """Up to `limit` (1 to 1,000) entries, newest first, older than the entry `before`. Raises `InvalidRequest`."""
         require_number("limit", limit, LARGEST_PAGE)
@@ -173,7 +187,12 @@ class Decisions:
         return AuditPage(tuple(entries[:limit]), following)
 
     def _commit(
-        self, transition: Transition, reason: _Reason, version_of: Callable[[Configuration], str | None]
+        self,
+        transition: Transition,
+        reason: _Reason,
+        version_of: Callable[[Configuration], str | None],
+        *,
+        revision: bool = True,
     ) -> Decided:
         """Write what `transition` makes of the configuration in force, and its audit entry about `version_of` it."""
 
@@ -182,7 +201,9 @@ class Decisions:
                 raise NotReady(self._dependencies.nothing_loaded() or _NOT_BEGUN, retry_after_s=5)
             # In the store's transaction: of two who decide at once, the second one's rules see the first one's result.
             after = transition(latest)
-            return None if after is None or after is latest else self._pending(latest, after, reason, version_of(after))
+            if after is None or after is latest:
+                return None
+            return replace(self._pending(latest, after, reason, version_of(after)), revision=revision)
 
         decided = self._log.commit(propose)
         entry = decided.entry

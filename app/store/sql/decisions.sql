@@ -11,5 +11,9 @@ FROM decisions WHERE seq < :before ORDER BY seq DESC LIMIT :limit
 SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, NULL AS evidence, checked
 FROM decisions WHERE experiment_id = :experiment_id ORDER BY seq DESC
 
+-- name: newest_of_ramp
+SELECT changes FROM decisions
+WHERE experiment_id = :experiment_id AND epoch = :epoch AND action = 'ramp' ORDER BY seq DESC LIMIT 1
+
 -- name: add_check
 UPDATE decisions SET checked = :checked WHERE seq = :seq

@@ -95,7 +95,7 @@ def drawn_from(config: ApiConfiguration, key: str) -> ApiConfiguration:
 
 
 def changed_since(drawn: ApiConfiguration, present: ApiConfiguration) -> bool:
-    """Whether somebody changed the split; a note of the monitor makes a revision and changes nothing."""
+    """Whether somebody changed the split: a revision may change other settings."""
     return _in_force(drawn) != _in_force(present)
 
 

@@ -27,7 +27,7 @@ EXPERIMENTS = "SELECT id, ordinal, ended_at_us, ended_by FROM experiments ORDER 
 
 def test_there_is_none_at_first(log):
     assert log.latest() is None
-    assert log.newer_than(0) is None
+    assert log.newer_than(FIRST) is None
     assert log.settle(lambda latest: latest) is None
 
 
@@ -52,8 +52,8 @@ def test_terms_that_an_older_release_has_lost_are_those_that_the_experiment_bega
 
 def test_only_a_newer_epoch_is_news(log):
     log.settle(lambda latest: FIRST)
-    assert log.newer_than(1) is None
-    assert log.newer_than(0) == replace(FIRST, epoch=1)
+    assert log.newer_than(replace(FIRST, epoch=1)) is None
+    assert log.newer_than(FIRST) == replace(FIRST, epoch=1)
 
 
 def test_another_split_goes_on_with_the_same_experiment(log, rows):

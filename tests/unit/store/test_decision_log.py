@@ -7,8 +7,9 @@ from app.domain.decision import ProbeResult
 from app.errors import Contradiction, NotReady, StoreUnavailable
 from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
-from app.services.control.decisions import Decision, Decisions
-from app.services.control.patch import ConfigurationPatch
+from app.services.control.decisions import Decision, Decisions, WeightChange
+from app.services.control.patch import ConfigurationPatch, RampPatch
+from app.services.control.transitions import held
 from app.services.serving.live_models import LiveModels
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog, DecisionTable
@@ -56,6 +57,20 @@ def test_evidence_that_cannot_be_read_any_more_does_not_hide_the_entry(begun, ch
     promote(begun, report=lambda _id: report())
     change('UPDATE decisions SET evidence = \'{"of": "long ago"}\'')
     assert DecisionTable(begun).page(1)[0].evidence is None
+
+
+def test_a_note_of_the_monitor_is_news_and_no_revision(begun, rows):
+    log, decisions = ConfigurationLog(begun), deciding(begun)
+    ramp = RampPatch(version="v2", steps=(0.1, 0.5), every_seconds=60)
+    ramped = decisions.configure(ConfigurationPatch(ramp=ramp), "ann", AVAILABLE).configuration
+    for reason in ("no evidence", "proven worse"):
+        decisions.hold(log.latest(), held(ramped, ramped.ramp, reason), WeightChange("ramp", "v2", reason))
+    noted = log.latest()
+    assert (noted.epoch, noted.ramp.held, noted.created_at_us) == (ramped.epoch, "proven worse", ramped.created_at_us)
+    assert (log.newer_than(ramped), log.newer_than(noted)) == (noted, None)
+    assert rows("SELECT max(epoch) FROM config") == [(ramped.epoch,)]
+    changed = decisions.configure(ConfigurationPatch(ramp=None, epoch=ramped.epoch), "ann", AVAILABLE)
+    assert (changed.configuration.ramp, changed.configuration.epoch) == (None, ramped.epoch + 1)
 
 
 TRIGGERS = {

@@ -16,8 +16,9 @@ from app.monitor.control.ramp import (
 )
 from app.monitor.experiment.state import ExperimentState, PairState
 from app.services.control.decisions import Decisions
+from app.services.control.patch import ConfigurationPatch
 from app.services.control.transitions import started
-from tests.unit.services.control.deciders import BASE, NOW_US, MemoryDecisions, dependencies, report
+from tests.unit.services.control.deciders import AVAILABLE, BASE, NOW_US, MemoryDecisions, dependencies, report
 
 HOUR_US = 3_600_000_000
 RAMP = Ramp(version="v2", steps=(0.01, 0.05, 0.5), every_seconds=3600)
@@ -149,6 +150,15 @@ def test_a_ramp_without_evidence_is_held_once_and_goes_on_when_it_comes():
     assert watched.share == pytest.approx(0.01)
     watched.after(0)
     assert (watched.share, watched.log.latest.ramp.held) == (pytest.approx(0.05), None)
+
+
+def test_a_note_why_a_ramp_waits_moves_no_revision():
+    watched = Watched()
+    epoch = watched.log.latest.epoch
+    watched.after(1, ExperimentKnowledge(HEALTHY, None)).after(1, ExperimentKnowledge(worse(adjusted_log_e=9.0), None))
+    assert [entry.epoch for entry in watched.log.entries] == [epoch, epoch]
+    changed = watched.decisions.configure(ConfigurationPatch(ramp=None, epoch=epoch), "ann", AVAILABLE)
+    assert (changed.configuration.ramp, changed.configuration.epoch) == (None, epoch + 1)
 
 
 def test_a_crossed_guardrail_takes_all_back_before_the_time_whatever_auto_decide_says():

@@ -35,10 +35,13 @@ class MemoryDecisions:
         pending = propose(self.latest)
         if pending is None:
             return Decided(self.latest, None)
-        self.latest = replace(pending.configuration, epoch=self.latest.epoch + 1)
+        if pending.revision:
+            self.latest = replace(pending.configuration, epoch=self.latest.epoch + 1)
+        else:
+            self.latest = replace(self.latest, ramp=pending.configuration.ramp)
         entry = AuditEntry(
             seq=len(self.entries) + 1,
-            at=iso_utc(self.latest.created_at_us),
+            at=iso_utc(pending.configuration.created_at_us),
             actor=pending.actor,
             action=pending.action,
             version=pending.version,

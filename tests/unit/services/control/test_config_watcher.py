@@ -24,9 +24,9 @@ class MemoryStore:
         if self.away:
             raise StoreUnavailable("locked")
 
-    def newer_than(self, epoch):
+    def newer_than(self, known):
         self._reach()
-        return self.rows[-1] if len(self.rows) > epoch else None
+        return self.rows[-1] if len(self.rows) > known.epoch else None
 
     def settle(self, decide):
         self._reach()
