@@ -42,8 +42,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     (of the policy thompson), and `bakeoff retire` writes `retire` and `restore`; `correct` is a call that replaced
     outcomes, with old and new values as changes, and `erase` that of `bakeoff erase`. `version` is the champion
     afterwards, or the version that is ramped, retired or restored. `experiment_id` is the experiment that was decided,
-    `epoch` the config revision that the decision created, or that a ramp waits in. `actor` is a name that the caller gave, or `monitor` for
-    automatic decisions. `evidence` is the report at that moment, None if there was none.
+    `epoch` the config revision that the decision created, or that a ramp waits in. `actor` is a name that the
+    caller gave, or `monitor` for automatic decisions. `evidence` is the report at that moment, None if there was none.
     """
 
     seq: int
@@ -62,8 +62,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 class PendingDecision(msgspec.Struct, frozen=True, kw_only=True):
     """A decision before it is committed: the next configuration and the audit entry, written in one transaction.
 
-    `experiment_id` is the experiment in force before. With `revision` false the entry is all that is written: its change
-    of the ramp, which says why a step waits, belongs to the revision in force.
+    `experiment_id` is the experiment in force before. With `revision` false the entry is all that is written: its
+    change of the ramp, which says why a step waits, belongs to the revision in force.
     """
 
     configuration: Configuration

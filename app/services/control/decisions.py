@@ -165,7 +165,7 @@ class Decisions:
         )
 
     def hold(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None:
-        """Note why a step of the ramp waits: an entry in the audit log, and no revision, which patches are compared with.
+        """Note why a step of the ramp waits: an entry in the audit log, and no revision.
 
         None if the configuration in force is no longer the one that the monitor has `seen`.
         """
