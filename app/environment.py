@@ -13,6 +13,7 @@ from app.errors import InvalidRequest, SettingError
 from app.scoring.cost import CostMatrix, cost_matrix
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
+_HOST_NAME = re.compile(r"\*|[\w.-]{1,253}|\[[0-9a-f:.]+\]")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -98,6 +99,17 @@ def some_of(*choices: str) -> Callable[[Mapping[str, str], str], tuple[str, ...]
         return tuple(names)
 
     return parse
+
+
+def host_names(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    """Names and addresses of hosts, separated by commas, in small letters; `*` stands for any."""
+    names = tuple(name.strip().lower() for name in env[variable].split(",") if name.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise SettingError(
+                variable, f"{name[:64]!r} is not a name: give names without scheme and port, separated by commas, or *"
+            )
+    return names
 
 
 def span(env: Mapping[str, str], variable: str) -> float:

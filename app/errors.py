@@ -102,6 +102,12 @@ class AdminDisabled(Forbidden):
     code = "admin_disabled"
 
 
+class Misdirected(BakeoffError):
+    """The Host header has a name that is not this service's."""
+
+    code = "misdirected_request"
+
+
 class Unavailable(BakeoffError):
     """Temporarily impossible: try again after `retry_after_s` seconds."""
 

@@ -56,6 +56,7 @@ from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
 from app.store.reports import ExperimentTable, MonitorReads
+from app.web.allowed_hosts import allowed_hosts
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
 from app.web.front import Front
@@ -132,7 +133,8 @@ class Worker:
         )
         services = self._services(shared, draining)
         fast, flask = fast_lane(services), create_flask(services)
-        self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED, self._slow)
+        hosts = allowed_hosts(shared.settings)
+        self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED, self._slow, hosts)
 
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:
         live, database, keys = self._live, shared.database, shared.keys

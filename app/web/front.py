@@ -1,4 +1,4 @@
-"""The WSGI callable: sheds load, answers predictions directly, and passes every other request to Flask.
+"""The WSGI callable: checks Host, sheds load, answers predictions directly, and passes every other request to Flask.
 
 Flask's dispatch costs more than a whole prediction. This is a standard WSGI application, so any server can run it; a
 server with an event loop (`app/web/server`) also asks which requests the loop can answer itself.
@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+from app.errors import BakeoffError, Misdirected
 from app.services.serving.load_shedding import LoadShedding
+from app.web.allowed_hosts import ANY_HOST, AllowedHosts
 from app.web.protocols.table import label_of, refused
 from app.web.response import STATUS_LINES, Answer, Environ, problem_of
 
@@ -68,7 +70,8 @@ class Front:
     """Calls `fast[path]` for a POST to one of its paths, and `other` for everything else.
 
     While `load` is full, every request is rejected with 503, except for paths that start with one of `always`. `slow`
-    returns whether a prediction takes long, so that it must not be answered on a server's event loop.
+    returns whether a prediction takes long, so that it must not be answered on a server's event loop. `hosts` has the
+    names that a request may be addressed to.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Front:
         metrics: SheddingMetrics,
         always: tuple[str, ...],
         slow: Callable[[], bool] = lambda: False,
+        hosts: AllowedHosts = ANY_HOST,
     ) -> None:
         self._fast = fast
         self._other = other
@@ -86,6 +90,7 @@ class Front:
         self._metrics = metrics
         self._always = always
         self._slow = slow
+        self._hosts = hosts
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request as WSGI requires."""
@@ -100,12 +105,19 @@ class Front:
         return self._other(environ, start_response) if fast is None else _started(fast(environ), start_response)
 
     def rejection(self, environ: Environ) -> Answer | None:
-        """The 503 for a request that comes now, which is counted; None if the request must be answered."""
+        """The 421 or 503 for a request that comes now, which is counted; None if the request must be answered."""
         # Before anything is read or chosen: shedding must cost little and meet all versions alike (ADR 14).
+        try:
+            self._hosts.check(environ.get("HTTP_HOST"))
+        except Misdirected as error:
+            return self._rejected(error, environ)
         if not self._load.full or environ["PATH_INFO"].startswith(self._always):
             return None
-        problem = problem_of(self._load.refusal(), environ)
         self._metrics.shed()
+        return self._rejected(self._load.refusal(), environ)
+
+    def _rejected(self, error: BakeoffError, environ: Environ) -> Answer:
+        problem = problem_of(error, environ)
         # A rejected prediction is one without an answer: the error rate of predictions must show it.
         label = label_of(environ["PATH_INFO"])
         if label is not None and self._fast_for(environ) is not None:

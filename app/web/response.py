@@ -46,6 +46,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.ArtefactRefused: 409,
     errors.TooLarge: 413,
     errors.UnsupportedMedia: 415,
+    errors.Misdirected: 421,
     errors.ModelFailed: 503,
     errors.Unavailable: 503,
 }

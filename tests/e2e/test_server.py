@@ -117,6 +117,17 @@ def test_gunicorns_own_threads_serve_the_same_application(start, tmp_path):
     assert api.stop() == 0
 
 
+@pytest.mark.parametrize("server", ["loop", "threads"])
+def test_a_page_that_has_its_name_resolve_to_this_service_gets_421(start, server):
+    api = start(SERVER=server, WEB_CONCURRENCY="1")
+    calls = (("GET", "/health"), ("POST", "/predict"), ("POST", "/v2/models/iris/infer"), ("OPTIONS", "/predict"))
+    for method, path in calls:
+        answer = api.session.request(method, api.url + path, json=ROW, headers={"Host": "evil.example"}, timeout=30)
+        assert answer.status_code == 421
+        assert "evil.example" in str(answer.json()["error"])
+    assert api.post("/predict", ROW, headers={"Host": "localhost"}).ok
+
+
 def test_an_unknown_server_is_refused_with_one_line(start):
     api = start(ready=False, SERVER="granian")
     assert api.process.wait(20) != 0

@@ -117,6 +117,11 @@ def test_what_a_caller_says_about_itself_is_not_believed(edge: Edge, upstream: F
     assert upstream.asked[0].headers["x-forwarded-for"] == "127.0.0.1"
 
 
+def test_the_name_by_which_it_is_called_is_passed_on_for_the_api_to_check(edge: Edge, upstream: FakeUpstream) -> None:
+    requests.get(f"{edge.url}/config", headers={"Host": "evil.example"}, timeout=5)
+    assert upstream.asked[0].headers["host"] == "evil.example"
+
+
 def test_each_request_has_an_attempt_id_of_its_own(edge: Edge, upstream: FakeUpstream) -> None:
     for _ in range(2):
         requests.get(f"{edge.url}/config", timeout=5)

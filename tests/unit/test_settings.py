@@ -67,6 +67,9 @@ def test_the_ui_finds_the_api_at_its_port():
         ("COST_MATRIX", '{"yes": {"no": 1, "no": 2}}'),
         ("BASELINE", "V 1"),
         ("MAX_BODY_BYTES", "1e99"),
+        ("ALLOWED_HOSTS", "https://good.example"),
+        ("ALLOWED_HOSTS", "good.example:443"),
+        ("ALLOWED_HOSTS", "*.example"),
     ],
 )
 def test_a_wrong_value_names_its_variable(variable, value):

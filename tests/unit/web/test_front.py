@@ -4,6 +4,7 @@ import json
 import pytest
 
 from app.services.serving.load_shedding import LoadShedding
+from app.web.allowed_hosts import AllowedHosts
 from app.web.app import ALWAYS_ANSWERED, fast_lane
 from app.web.front import MOST_QUICK_BYTES, FastLane, Front
 from tests.web import fakes
@@ -60,6 +61,17 @@ def test_checks_and_what_reduces_the_load_are_always_answered(path):
 @pytest.mark.parametrize(("method", "body"), [("POST", b"fast"), ("GET", b"other")])
 def test_as_many_may_wait_as_the_limit_says(method, body):
     assert ask(method, "/predict", waiting=64)[0] == body
+
+
+def test_a_request_to_another_name_gets_421_and_is_a_prediction_without_an_answer():
+    asked, metrics, hosts = Asked(), Metrics(), AllowedHosts(["good.example"])
+    lane, load = FastLane({"/predict": asked.fast}), LoadShedding(lambda: 0, 64)
+    front = Front(lane, asked.other, load, metrics, ALWAYS_ANSWERED, hosts=hosts)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "HTTP_HOST": "evil.example"}
+    status, _headers, body = front.rejection(environ)
+    assert (status, json.loads(body)["error"]["code"]) == (421, "misdirected_request")
+    assert (asked.paths, metrics.reasons, metrics.sheds) == ([], ["misdirected_request"], 0)
+    assert front.rejection({**environ, "HTTP_HOST": "good.example"}) is None
 
 
 def quick(method="POST", path="/predict", slow=False, **environ):
