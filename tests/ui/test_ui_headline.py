@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.ui import findings
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiVariant
-from app.ui.views import headline
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
@@ -42,7 +42,7 @@ def report(*comparisons, **changes):
 
 
 def test_the_size_is_said_on_the_rows_that_it_is_of():
-    assert headline.same_rows(compared(), report()) == "Of the same 1,000 rows v1 right in 92.0 %, v2 right in 94.0 %."
+    assert findings.same_rows(compared(), report()) == "Of the same 1,000 rows v1 right in 92.0 %, v2 right in 94.0 %."
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_size_is_said_on_the_rows_that_it_is_of():
     [{"units": 600, "unit": "user"}, {"both_wrong": None}, {"difference": 0.015}, {"unit": "row", "units": 9}],
 )
 def test_means_that_are_not_of_the_votes_are_not_shown_beside_the_difference(changes):
-    assert "right in" not in headline.same_rows(compared(**changes), report())
+    assert "right in" not in findings.same_rows(compared(**changes), report())
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_means_that_are_not_of_the_votes_are_not_shown_beside_the_difference(cha
     ],
 )
 def test_waiting_costs_the_answers_that_the_worse_version_gets_wrong(changes, said):
-    value, note = headline.cost_of(compared(**changes), report(), NOW)
+    value, note = findings.cost_of(compared(**changes), report(), NOW)
     assert value == said[0]
     assert said[1] in note
 
 
 def test_in_the_first_hour_the_cost_is_that_of_1_000_requests():
-    value, _ = headline.cost_of(compared(), report(started=ago(60)), NOW)
+    value, _ = findings.cost_of(compared(), report(started=ago(60)), NOW)
     assert value == "about 10 wrong answers in 1,000 requests"
 
 
@@ -82,7 +82,7 @@ def points(*pairs):
 def test_labels_left_are_given_as_time_at_the_present_rate():
     waiting = compared(verdict="undecided", remaining=(200.0, 2000.0))
     rate = points((86_400 * 9, 1), (86_400, 800), (0, 1000))
-    assert headline.labels_to_come(waiting, rate) == (
+    assert findings.labels_to_come(waiting, rate) == (
         "200–2,000 more labels",
         "80 % range. 24 h to 10 days at the present rate.",
     )
@@ -90,7 +90,7 @@ def test_labels_left_are_given_as_time_at_the_present_rate():
 
 @pytest.mark.parametrize("known", [[], points((0, 5)), points((10, 5), (0, 5)), [ApiPoint(challenger="v2", n=3)]])
 def test_a_rate_that_is_not_known_is_not_invented(known):
-    assert headline.vote_rate(known) is None
+    assert findings.vote_rate(known) is None
 
 
 CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
@@ -103,19 +103,22 @@ CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
         ({"checks": (ApiCheck(name="label_rate", ok=None),)}, None, "… not known yet: label rate"),
         ({"guardrails": (ApiCheck(name="errors", ok=False),)}, None, "✖ errors failed"),
         ({}, ApiDrift(alarm=True), "✖ drift alarm"),
+        ({"checks": (ApiCheck(name="drift", ok=False),)}, ApiDrift(alarm=True), "✖ drift alarm"),
         ({"comparisons": (compared(distinct_rows=2),)}, None, "✖ only 2 different rows decide"),
     ],
 )
 def test_what_speaks_against_the_figures_is_named(changes, drift, said):
     found = report(**changes)
-    assert headline.trust_in(found.comparisons[0], found, drift)[0] == said
+    words, note = findings.trust_in(found.comparisons[0], found, drift)
+    assert words == said
+    assert "alarm" not in note
 
 
 def test_a_check_without_data_has_not_passed():
     empty = report(variants=(ApiVariant(version="v1"),))
-    assert headline.check_state(CHECK, empty) is None
-    assert headline.check_state(CHECK, report()) is True
-    assert headline.check_state(ApiCheck(name="label_rate", ok=True), report()) is None
+    assert findings.check_state(CHECK, empty) is None
+    assert findings.check_state(CHECK, report()) is True
+    assert findings.check_state(ApiCheck(name="label_rate", ok=True), report()) is None
 
 
 def test_the_action_its_size_and_its_button_come_first(begin, page):

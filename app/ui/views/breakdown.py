@@ -10,12 +10,12 @@ import streamlit as st
 from app.ui.charts import parts
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiExperiment
+from app.ui.findings import REWARD
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
 from app.ui.session import asked_once, client
 from app.ui.states import known
 from app.ui.views import disagreements
-from app.ui.views.headline import REWARD
 from app.ui.wording import as_sentence, number, readable, scale_of, share
 
 _CLASS = "class"

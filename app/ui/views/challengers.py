@@ -11,7 +11,8 @@ import streamlit as st
 
 from app.ui.charts.drawing import NEUTRAL
 from app.ui.experiment_records import ApiComparison, ApiExperiment
-from app.ui.views.headline import CHALLENGER, VERDICTS, left_in_words
+from app.ui.findings import VERDICTS, left_in_words
+from app.ui.views.headline import CHALLENGER
 from app.ui.wording import UNKNOWN, Scale, number, readable, scale_of, share
 
 

@@ -11,12 +11,10 @@ from app.ui.charts import timeline
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
+from app.ui.findings import REWARD, VERDICTS, evidence_now, labels_left, points_of
 from app.ui.states import figure, known
 from app.ui.views import differences, disagreements, secondary
-from app.ui.views.headline import REWARD, VERDICTS, left_in_words
-from app.ui.wording import UNKNOWN, Scale, as_sentence, chance, number, p_value, readable, scale_of, share
-
-_MOST_DIGITS = 4
+from app.ui.wording import Scale, as_sentence, chance, number, p_value, readable, scale_of, share
 
 
 def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
@@ -36,40 +34,6 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     if timeline is not None:
         _timeline(each, report, points_of(each, report, timeline))
     _small_print(each, report)
-
-
-def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:
-    """The timeline of a comparison; empty where there is none."""
-    if each is None:
-        return []
-    # The two are read at different moments: this may still be the timeline of the experiment before.
-    points = timeline.points if timeline is not None and timeline.experiment_id in ("", report.id) else ()
-    return at_one_moment([point for point in points if point.challenger == each.challenger], each, report)
-
-
-def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperiment) -> list[ApiPoint]:
-    """The timeline up to the report, and the report's own figures as its end.
-
-    The two are asked for at different moments, and a chart must not contradict the figures beside it.
-    """
-    votes = each.n if each.units is None else each.units
-    if not votes:
-        return []
-    last = ApiPoint(
-        challenger=each.challenger,
-        n=votes,
-        at=report.computed_at or "",
-        difference=each.difference,
-        interval=each.interval,
-        log_e=each.log_e,
-    )
-    return [*(point for point in points if point.n < votes), last]
-
-
-def labels_left(each: ApiComparison) -> str | None:
-    """The 80 % range of the votes left until a decision; None if it cannot be estimated yet."""
-    low, high = each.remaining or (None, None)
-    return None if low is None else f"{left_in_words(low, high, each.unit)} (80 % range)"
 
 
 def progress(each: ApiComparison, metric: str) -> str:
@@ -117,15 +81,6 @@ def _figures(each: ApiComparison, report: ApiExperiment) -> None:
         return
     tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
     figure(last, f"Probability {each.challenger} is better", chance(each.probability_better), tally)
-
-
-def evidence_now(each: ApiComparison) -> str:
-    """The odds that the present evidence gives; large ones as a power of ten, which takes less room."""
-    log_e = each.present_log_e
-    if log_e is None:
-        return UNKNOWN
-    power = math.floor(log_e / math.log(10))
-    return f"10^{power} to 1" if power > _MOST_DIGITS else f"{number(math.exp(log_e), 3)} to 1"
 
 
 def _evidence_bar(each: ApiComparison, alpha: float) -> None:

@@ -10,13 +10,14 @@ import streamlit as st
 
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import TICK_S, FeedSnapshot
+from app.ui.findings import points_of, terms_of
 from app.ui.records import ApiConfiguration, ApiModels
 from app.ui.row_records import ApiExperimentEntry
 from app.ui.session import asked_once, client, feed
 from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.views import challengers, comparison, decision, differences, headline, ramp, versions
-from app.ui.wording import UNKNOWN, duration, moment, seconds_since
+from app.ui.wording import UNKNOWN, moment, seconds_since
 
 NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
 STALE_S = 30.0
@@ -95,7 +96,7 @@ def _past(wanted: str, models: ApiModels | None) -> None:
         return
     timeline = asked_once(("past-timeline", *place), partial(api.past_timeline, wanted), "the timeline")
     each = headline.chosen(report)
-    headline.show(report, None, comparison.points_of(each, report, timeline.value))
+    headline.show(report, None, points_of(each, report, timeline.value))
     challengers.show(report)
     if each is not None:
         comparison.show(each, report, timeline)
@@ -130,7 +131,7 @@ def answer() -> None:
     if report is None:
         return
     _monitor_age(health, report)
-    headline.show(report, drift.value, comparison.points_of(headline.chosen(report), report, timeline.value))
+    headline.show(report, drift.value, points_of(headline.chosen(report), report, timeline.value))
 
 
 @st.fragment(run_every=TICK_S)
@@ -178,21 +179,3 @@ def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
 def _fresh(report: ApiExperiment) -> bool:
     computed = seconds_since(report.computed_at, time.time())
     return computed is not None and computed < STALE_S
-
-
-def terms_of(config: ApiConfiguration) -> str:
-    """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
-    # Experiments that a release without units began have no unit, and go on without one.
-    unit = config.unit or "none (each request votes; begin a new experiment to change it)"
-    parts = [f"unit: {unit}"]
-    if config.metric == headline.REWARD:
-        parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
-    else:
-        parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
-    wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
-    return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
-
-
-def slow(limit: str) -> str:
-    """GUARDRAIL_SLOW in words."""
-    return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"

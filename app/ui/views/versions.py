@@ -7,10 +7,10 @@ from collections.abc import Collection
 import pandas as pd
 import streamlit as st
 
+from app.ui import findings
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiCheck, ApiExperiment, ApiVariant
-from app.ui.views import headline
 from app.ui.wording import UNKNOWN, Scale, as_sentence, lower_is_better, mark, number, p_value, part, readable, scale_of
 
 
@@ -35,7 +35,7 @@ def show(report: ApiExperiment, retired: Collection[str]) -> None:
             f"**{version} is retired.** It gets no more requests; labels of its past predictions still count.",
             icon=":material/inventory_2:",
         )
-    rewarded = report.metric == headline.REWARD
+    rewarded = report.metric == findings.REWARD
     _means(report, rewarded)
     some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
     st.dataframe(
@@ -122,7 +122,7 @@ def checks(report: ApiExperiment) -> None:
 
 
 def _check_row(kind: str, check: ApiCheck, report: ApiExperiment) -> dict[str, object]:
-    state = headline.check_state(check, report)
+    state = findings.check_state(check, report)
     p = None if state is None else check.p_value
     return {
         "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),

@@ -1,0 +1,255 @@
+"""What an experiment shows, in words: the sentences and figures of the page and of the report that is sent. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
+from app.ui.records import ApiConfiguration
+from app.ui.wording import UNKNOWN, as_sentence, duration, moment, number, readable, seconds_since, share
+
+VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
+# Of each unit one outcome votes.
+UNITS = {"user": "users", "key": "own keys", "row": "rows", "request": "requests"}
+REWARD = "reward"
+# Fewer different rows than this may all be one case.
+FEW_ROWS = 10
+_VERBS = {
+    "continue": "Keep running: no decision yet",
+    "promote": "Promote",
+    "keep": "Keep",
+    "rollback": "Roll back",
+    "investigate": "Investigate",
+}
+_DRIFT_ALARM = "drift alarm"
+_SAME = 5e-4
+_RATE_WINDOW_S = 86_400.0
+_AN_HOUR_S = 3600.0
+_DAY_S = 86_400.0
+# More digits of odds than this are a power of ten.
+_MOST_DIGITS = 4
+
+
+def advised(report: ApiExperiment) -> str:
+    """What to do, in a few words."""
+    advice = report.recommendation
+    verb = _VERBS.get(advice.action, readable(advice.action))
+    return f"{verb} {advice.version}" if advice.version and advice.action != "continue" else verb
+
+
+def chosen_of(report: ApiExperiment, wanted: str | None = None) -> ApiComparison | None:
+    """The comparison with the challenger `wanted`, else the advised one, else the first."""
+    by_name = {each.challenger: each for each in report.comparisons}
+    named = next((by_name[name] for name in (wanted, report.recommendation.version) if name in by_name), None)
+    return named or next(iter(report.comparisons), None)
+
+
+def small_print(report: ApiExperiment) -> str:
+    """Which experiment this is, and what its error rate promises."""
+    return (
+        f"Experiment {report.id}, {_when(report)} · metric: {readable(report.metric)} · baseline: "
+        f"{report.baseline or UNKNOWN} · error rate {share(report.alpha)} over the whole experiment, however often you "
+        f"look · computed {moment(report.computed_at)}"
+    )
+
+
+def _when(report: ApiExperiment) -> str:
+    if report.ended is None:
+        return f"running since {moment(report.started)}"
+    return f"ran from {moment(report.started)} to {moment(report.ended)}"
+
+
+def same_rows(each: ApiComparison, report: ApiExperiment) -> str:
+    """The means behind the difference, where it is that of the rows; else who votes. They never contradict it."""
+    square = (each.both_right, each.only_baseline, each.only_challenger, each.both_wrong)
+    counts = [count for count in square if count is not None]
+    rows = sum(counts)
+    if len(counts) < len(square) or not rows or each.units not in (None, rows):
+        return votes_of(each)
+    # With labels that are independent of the answers, rows without one count where the two versions agree.
+    if abs((counts[2] - counts[1]) / rows - (each.difference or 0.0)) > _SAME:
+        return votes_of(each)
+    right = {report.baseline: counts[0] + counts[1], each.challenger: counts[0] + counts[2]}
+    said = ", ".join(f"{version} right in {share(count / rows)}" for version, count in right.items())
+    return f"Of the same {rows:,} rows {said}."
+
+
+def votes_of(each: ApiComparison) -> str:
+    """How many outcomes there are, and who votes."""
+    if each.units is None or each.unit is None or each.units == each.n:
+        return f"{each.n:,} outcomes of both."
+    return f"{each.n:,} outcomes; {each.units:,} {UNITS.get(each.unit, each.unit)} have one vote each."
+
+
+def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None) -> tuple[str, str]:
+    """Whether anything speaks against the figures, and what was looked at."""
+    # The alarm and the check that fails for it are one thing.
+    against = [_failed(check) for check in _all_checks(report) if check.ok is False]
+    if drift is not None and drift.alarm:
+        against.append(_DRIFT_ALARM)
+    if each.distinct_rows is not None and 0 < each.distinct_rows < FEW_ROWS:
+        against.append(f"only {each.distinct_rows} different rows decide")
+    waiting = [readable(check.name) for check in report.checks if check_state(check, report) is None]
+    passed = sum(check_state(check, report) is True for check in _all_checks(report))
+    seen = [f"{passed} of {len(_all_checks(report))} checks and guardrails passed"]
+    seen += ["no drift alarm"] if drift is not None and not drift.alarm else []
+    seen += [] if each.distinct_rows is None else [f"{each.distinct_rows:,} different rows decide"]
+    seen += [f"limits: {len(each.warnings)}, listed below"] if each.warnings else []
+    note = as_sentence("; ".join(seen))
+    if against:
+        return "✖ " + ", ".join(dict.fromkeys(against)), note
+    return ("… not known yet: " + ", ".join(waiting) if waiting else "✔ nothing speaks against it"), note
+
+
+def _failed(check: ApiCheck) -> str:
+    return _DRIFT_ALARM if check.name == "drift" else f"{readable(check.name)} failed"
+
+
+def _all_checks(report: ApiExperiment) -> list[ApiCheck]:
+    return [*report.checks, *report.guardrails]
+
+
+def check_state(check: ApiCheck, report: ApiExperiment) -> bool | None:
+    """Whether a check passed; None while unknown, and where there are no data that could have failed it."""
+    counted = sum(each.labelled + each.rewards if "label" in check.name else each.requests for each in report.variants)
+    return None if check.ok and not counted else check.ok
+
+
+def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint]) -> tuple[str, str]:
+    """The 80 % range of the votes left until a decision, and how long they take at the present rate."""
+    if each.verdict != "undecided":
+        return "none: it is decided", f"{number(each.n)} outcomes so far."
+    low, high = each.remaining or (None, None)
+    if low is None:
+        return "not known yet", f"{number(each.n)} outcomes so far."
+    rate = vote_rate(points)
+    waits = "The rate is not known yet."
+    if rate:
+        upper = "unlimited" if high is None else duration(high / rate)
+        waits = f"{duration(low / rate)} to {upper} at the present rate."
+    return left_in_words(low, high, each.unit), f"80 % range. {waits}"
+
+
+def left_in_words(low: float, high: float | None, unit: str | None) -> str:
+    """Votes that are left, such as `254–25,753 more labels`."""
+    # Beyond a million the forecast is not made: it would be as good as never.
+    upper = " to more than a million" if high is None else f"–{math.ceil(high):,}"
+    what = "labels" if unit in (None, "request") else f"labelled {UNITS.get(str(unit), unit)}"
+    return f"{math.ceil(low):,}{upper} more {what}"
+
+
+def labels_left(each: ApiComparison) -> str | None:
+    """The 80 % range of the votes left until a decision; None if it cannot be estimated yet."""
+    low, high = each.remaining or (None, None)
+    return None if low is None else f"{left_in_words(low, high, each.unit)} (80 % range)"
+
+
+def vote_rate(points: Sequence[ApiPoint]) -> float | None:
+    """Votes a second over the last day of the timeline; None where that is not known."""
+    timed = [(_unix(point.at), point.n) for point in points]
+    known = [(at, n) for at, n in timed if at is not None]
+    if not known:
+        return None
+    last_at, last_n = known[-1]
+    first_at, first_n = next((at, n) for at, n in known if at >= last_at - _RATE_WINDOW_S)
+    return (last_n - first_n) / (last_at - first_at) if last_at > first_at and last_n > first_n else None
+
+
+def _unix(iso: str) -> float | None:
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return None
+
+
+def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str, str]:
+    """The extra wrong answers that the worse version gives: a day at the present rate, and so far.
+
+    An estimate, the difference times the requests that the worse version serves. While the interval includes 0, it is
+    not known which one is worse: then the most that the interval allows.
+    """
+    if each.both_right is None or each.interval is None or each.difference is None:
+        return "not known", "It is estimated for answers that are right or wrong."
+    served = {variant.version: variant for variant in report.variants}
+    pair = (served.get(str(report.baseline)), served.get(each.challenger))
+    elapsed = seconds_since(report.started, now)
+    if None in pair or not elapsed or elapsed <= 0:
+        return "not known", "The traffic is not known yet."
+    requests = sum(variant.requests for variant in report.variants)
+    span, said = (
+        (_DAY_S, "a day") if elapsed >= _AN_HOUR_S else (elapsed * 1000 / max(requests, 1), "in 1,000 requests")
+    )
+    rate = span * requests / elapsed
+    baseline, challenger = (variant for variant in pair if variant is not None)
+    low, high = each.interval
+    if low <= 0 <= high:
+        most = rate * max(high * baseline.weight, -low * challenger.weight)
+        return f"at most {_rounded(most)} wrong answers {said}", "Which one is worse is not known yet."
+    worse = baseline if low > 0 else challenger
+    gap = abs(each.difference)
+    return (
+        f"about {_rounded(gap * rate * worse.weight)} wrong answers {said}",
+        f"About {_rounded(gap * worse.requests)} so far, by the share of the traffic that {worse.version} serves.",
+    )
+
+
+def _rounded(value: float) -> str:
+    digits = 2 if value >= 10 else 1
+    return number(float(f"{value:.{digits}g}")) if value >= 1 else "less than 1"
+
+
+def evidence_now(each: ApiComparison) -> str:
+    """The odds that the present evidence gives; large ones as a power of ten, which takes less room."""
+    log_e = each.present_log_e
+    if log_e is None:
+        return UNKNOWN
+    power = math.floor(log_e / math.log(10))
+    return f"10^{power} to 1" if power > _MOST_DIGITS else f"{number(math.exp(log_e), 3)} to 1"
+
+
+def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:
+    """The timeline of a comparison; empty where there is none."""
+    if each is None:
+        return []
+    # The two are read at different moments: this may still be the timeline of the experiment before.
+    points = timeline.points if timeline is not None and timeline.experiment_id in ("", report.id) else ()
+    return at_one_moment([point for point in points if point.challenger == each.challenger], each, report)
+
+
+def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperiment) -> list[ApiPoint]:
+    """The timeline up to the report, and the report's own figures as its end.
+
+    The two are asked for at different moments, and a chart must not contradict the figures beside it.
+    """
+    votes = each.n if each.units is None else each.units
+    if not votes:
+        return []
+    last = ApiPoint(
+        challenger=each.challenger,
+        n=votes,
+        at=report.computed_at or "",
+        difference=each.difference,
+        interval=each.interval,
+        log_e=each.log_e,
+    )
+    return [*(point for point in points if point.n < votes), last]
+
+
+def terms_of(config: ApiConfiguration) -> str:
+    """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
+    # Experiments that a release without units began have no unit, and go on without one.
+    unit = config.unit or "none (each request votes; begin a new experiment to change it)"
+    parts = [f"unit: {unit}"]
+    if config.metric == REWARD:
+        parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
+    else:
+        parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
+    wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
+    return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
+
+
+def slow(limit: str) -> str:
+    """GUARDRAIL_SLOW in words."""
+    return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
