@@ -146,6 +146,37 @@ def labels_left(each: ApiComparison) -> str | None:
     return None if low is None else f"{left_in_words(low, high, each.unit)} (80 % range)"
 
 
+def progress(each: ApiComparison, metric: str) -> str:
+    """How many outcomes there are, how many of them vote, and how many more a decision may need."""
+    if each.n == 0:
+        if metric == REWARD:
+            return (
+                "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
+            )
+        return "**0 labelled outcomes.** Send true labels with `POST /feedback`, or a file of them on the Labels page."
+    outcomes = "outcomes" if metric == REWARD else "labelled outcomes"
+    counted = f"{each.n:,} {outcomes}{_votes(each)}."
+    if each.verdict != "undecided":
+        return f"A verdict is on record; {counted}"
+    left = labels_left(each)
+    if left is not None:
+        return f"**{left}** to a decision; {counted}"
+    return f"No verdict yet; {counted}"
+
+
+def _votes(each: ApiComparison) -> str:
+    """Whose votes they are; empty from a release that does not say."""
+    if each.units is None or each.unit is None:
+        return ""
+    if each.unit == "request" and each.units == each.n:
+        return ", each with a vote"
+    return f", of which {each.units:,} vote (each {_single(each.unit)} once)"
+
+
+def _single(unit: str) -> str:
+    return "own key" if unit == "key" else unit
+
+
 def vote_rate(points: Sequence[ApiPoint]) -> float | None:
     """Votes a second over the last day of the timeline; None where that is not known."""
     timed = [(_unix(point.at), point.n) for point in points]

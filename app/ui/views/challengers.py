@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pandas as pd
 import streamlit as st
 
+from app.ui import tables
 from app.ui.charts.drawing import NEUTRAL
 from app.ui.experiment_records import ApiComparison, ApiExperiment
-from app.ui.findings import VERDICTS, left_in_words
 from app.ui.views.headline import CHALLENGER
-from app.ui.wording import UNKNOWN, Scale, number, readable, scale_of, share
+from app.ui.wording import Scale, scale_of
 
 
 class _Axis(NamedTuple):
@@ -35,18 +35,8 @@ def show(report: ApiExperiment) -> None:
         return
     scale = scale_of(report.metric)
     axis = _axis(report.comparisons)
-    level = share(1 - report.alpha, 0)
-    frame = pd.DataFrame(
-        {
-            "challenger": [each.challenger for each in report.comparisons],
-            "verdict": [VERDICTS.get(each.verdict, readable(each.verdict)) for each in report.comparisons],
-            "improvement": [scale.change(each.difference, each.interval) for each in report.comparisons],
-            f"{level} interval": [scale.changes(each.interval) for each in report.comparisons],
-            "drawn": [_picture(each, axis) for each in report.comparisons],
-            "labels left": [_left(each) for each in report.comparisons],
-            "outcomes": [number(each.n) for each in report.comparisons],
-        }
-    )
+    frame = pd.DataFrame(tables.challengers(report))
+    frame.insert(4, "drawn", [_picture(each, axis) for each in report.comparisons])
     st.dataframe(
         frame,
         hide_index=True,
@@ -67,13 +57,6 @@ def _open() -> None:
     rows = st.session_state["challengers"].selection.rows
     if rows:
         st.query_params[CHALLENGER] = st.session_state["challengers-shown"][rows[0]]
-
-
-def _left(each: ApiComparison) -> str:
-    if each.verdict != "undecided":
-        return "decided"
-    low, high = each.remaining or (None, None)
-    return UNKNOWN if low is None else left_in_words(low, high, each.unit).replace(" more", "")
 
 
 def _axis(comparisons: Sequence[ApiComparison]) -> _Axis | None:

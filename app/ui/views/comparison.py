@@ -11,7 +11,7 @@ from app.ui.charts import timeline
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
-from app.ui.findings import REWARD, VERDICTS, evidence_now, labels_left, points_of
+from app.ui.findings import REWARD, VERDICTS, evidence_now, points_of, progress
 from app.ui.states import figure, known
 from app.ui.views import differences, disagreements, secondary
 from app.ui.wording import Scale, as_sentence, chance, number, p_value, readable, scale_of, share
@@ -34,37 +34,6 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     if timeline is not None:
         _timeline(each, report, points_of(each, report, timeline))
     _small_print(each, report)
-
-
-def progress(each: ApiComparison, metric: str) -> str:
-    """How many outcomes there are, how many of them vote, and how many more a decision may need."""
-    if each.n == 0:
-        if metric == REWARD:
-            return (
-                "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
-            )
-        return "**0 labelled outcomes.** Send true labels with `POST /feedback`, or a file of them on the Labels page."
-    outcomes = "outcomes" if metric == REWARD else "labelled outcomes"
-    counted = f"{each.n:,} {outcomes}{_votes(each)}."
-    if each.verdict != "undecided":
-        return f"A verdict is on record; {counted}"
-    left = labels_left(each)
-    if left is not None:
-        return f"**{left}** to a decision; {counted}"
-    return f"No verdict yet; {counted}"
-
-
-def _votes(each: ApiComparison) -> str:
-    """Whose votes they are; empty from a release that does not say."""
-    if each.units is None or each.unit is None:
-        return ""
-    if each.unit == "request" and each.units == each.n:
-        return ", each with a vote"
-    return f", of which {each.units:,} vote (each {_single(each.unit)} once)"
-
-
-def _single(unit: str) -> str:
-    return "own key" if unit == "key" else unit
 
 
 def _figures(each: ApiComparison, report: ApiExperiment) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import pandas as pd
 import streamlit as st
 
-from app.ui.experiment_records import ApiAudit, ApiAuditEntry, ApiExperiment
+from app.ui import tables
+from app.ui.experiment_records import ApiAudit, ApiExperiment
 from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiConfiguration
 from app.ui.session import actor, client
 from app.ui.states import known
 from app.ui.views import administration, ramp
 from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, shares, split_of
-from app.ui.wording import UNKNOWN, moment
+from app.ui.wording import UNKNOWN
 
 Choice = tuple[str, str | None]
 _CHOSEN = "decision.chosen"
@@ -239,30 +238,8 @@ def _show_audit(audit: ApiAudit) -> None:
         st.caption("No decisions yet.")
         return
     st.dataframe(
-        pd.DataFrame([_audit_row(entry) for entry in audit.entries]),
+        pd.DataFrame([tables.decision(entry) for entry in audit.entries]),
         hide_index=True,
         alt="Decisions, newest first.",
         column_config={"note": st.column_config.TextColumn(width="large")},
     )
-
-
-def _audit_row(entry: ApiAuditEntry) -> dict[str, object]:
-    return {
-        "when": moment(entry.at),
-        "who": entry.actor,
-        "what": entry.action,
-        "version": entry.version or UNKNOWN,
-        "note": entry.note or UNKNOWN,
-        "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
-    }
-
-
-def _change(name: str, change: object) -> str:
-    if isinstance(change, dict) and "after" in change:
-        return f"{name}: {_shortened(change.get('before'))} → {_shortened(change['after'])}"
-    return f"{name}: {_shortened(change)}"
-
-
-def _shortened(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"

@@ -7,11 +7,11 @@ from collections.abc import Collection
 import pandas as pd
 import streamlit as st
 
-from app.ui import findings
+from app.ui import findings, tables
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
-from app.ui.experiment_records import ApiCheck, ApiExperiment, ApiVariant
-from app.ui.wording import UNKNOWN, Scale, as_sentence, lower_is_better, mark, number, p_value, part, readable, scale_of
+from app.ui.experiment_records import ApiExperiment
+from app.ui.wording import as_sentence, lower_is_better, readable
 
 
 def show(report: ApiExperiment, retired: Collection[str]) -> None:
@@ -37,13 +37,12 @@ def show(report: ApiExperiment, retired: Collection[str]) -> None:
         )
     rewarded = report.metric == findings.REWARD
     _means(report, rewarded)
-    some_lack = any(variant.answerable_share not in (None, 1) for variant in report.variants)
     st.dataframe(
-        pd.DataFrame([_variant_row(variant, rewarded, some_lack) for variant in report.variants]),
+        pd.DataFrame(tables.versions(report)),
         hide_index=True,
         alt="Each version with its requests, outcomes, errors and latency.",
     )
-    if some_lack:
+    if tables.some_lack(report):
         st.caption(
             "Could take part: the share of the requests that have every column that the version reads. Versions are "
             "compared only on the requests that both of them could have answered."
@@ -54,7 +53,7 @@ def _means(report: ApiExperiment, rewarded: bool) -> None:
     """Each version's mean over all labelled rows beside that over the answers it served."""
     known_all = any(variant.mean_all is not None for variant in report.variants)
     st.dataframe(
-        pd.DataFrame([_means_row(variant, scale_of(report.metric), known_all) for variant in report.variants]),
+        pd.DataFrame(tables.means(report)),
         hide_index=True,
         alt=f"Each version's mean {readable(report.metric)}.",
     )
@@ -79,35 +78,10 @@ def _once(report: ApiExperiment) -> str:
     )
 
 
-def _means_row(variant: ApiVariant, scale: Scale, known_all: bool) -> dict[str, object]:
-    of_all = {
-        "all labelled rows": scale.mean(variant.mean_all, variant.interval_all),
-        "interval": scale.means(variant.interval_all),
-    }
-    served = {
-        "as served": scale.mean(variant.mean, variant.interval),
-        "interval as served": scale.means(variant.interval),
-    }
-    return {"version": variant.version, **(of_all if known_all else {}), **served}
-
-
-def _variant_row(variant: ApiVariant, rewarded: bool, some_lack: bool) -> dict[str, object]:
-    latency = variant.latency_ms
-    return {
-        "version": variant.version,
-        "requests": variant.requests,
-        **({"could take part": part(variant.answerable_share)} if some_lack else {}),
-        **({"rewards": variant.rewards} if rewarded else {"labelled (served)": variant.labelled}),
-        "errors": variant.errors,
-        "p50 / p95 / p99 in ms": " / ".join(number(value, 3) for value in (latency.p50, latency.p95, latency.p99)),
-    }
-
-
 def checks(report: ApiExperiment) -> None:
     """Each check and guardrail with its state."""
     st.subheader("Checks and guardrails")
-    rows = [_check_row("check", check, report) for check in report.checks]
-    rows += [_check_row("guardrail", rail, report) for rail in report.guardrails]
+    rows = tables.checks(report)
     if not rows:
         st.caption("No check has started yet.")
         return
@@ -119,15 +93,3 @@ def checks(report: ApiExperiment) -> None:
         alt="Each check and guardrail with its state.",
         column_config={name: st.column_config.TextColumn(width=width) for name, width in widths.items()},
     )
-
-
-def _check_row(kind: str, check: ApiCheck, report: ApiExperiment) -> dict[str, object]:
-    state = findings.check_state(check, report)
-    p = None if state is None else check.p_value
-    return {
-        "name": f"{readable(check.name)} of {check.version}" if check.version else readable(check.name),
-        "kind": kind,
-        "state": mark(state),
-        "p-value": UNKNOWN if p is None else p_value(p).removeprefix("p ").removeprefix("= "),
-        "detail": check.detail or UNKNOWN,
-    }
