@@ -217,3 +217,15 @@ class TimelinePoint(msgspec.Struct, frozen=True, kw_only=True):
     difference: float | None
     interval: Interval | None
     log_e: float | None
+
+
+class SplitRevision(msgspec.Struct, frozen=True, kw_only=True):
+    """A config revision with another split than the one before it: shares that sum to 1, in force from `at`.
+
+    `source` is what made it: a decision, a patch, a ramp, the registry or the environment.
+    """
+
+    epoch: int
+    at: str
+    source: str
+    weights: Mapping[str, float]

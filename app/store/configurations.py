@@ -190,11 +190,14 @@ class DecisionTable:
         with self._database.begin(DURABLE) as connection:
             connection.execute(text(statements("decisions")["add_check"]), parameters)
 
-    def page(self, limit: int, before: int | None = None) -> list[AuditEntry]:
-        """Up to `limit` entries, newest first; only those with a number below `before`, if given."""
-        parameters = {"limit": limit, "before": _BEYOND_ALL if before is None else before}
+    def page(self, limit: int, before: int | None = None, experiment_id: str | None = None) -> list[AuditEntry]:
+        """Up to `limit` entries, newest first; if given, those with a number below `before`, or of one experiment."""
+        parameters: dict[str, object] = {"limit": limit, "before": _BEYOND_ALL if before is None else before}
+        which = "page"
+        if experiment_id is not None:
+            which, parameters["experiment_id"] = "page_of_experiment", experiment_id
         with self._database.begin(READING) as connection:
-            rows = connection.execute(text(statements("decisions")["page"]), parameters).all()
+            rows = connection.execute(text(statements("decisions")[which]), parameters).all()
         return [_entry(row) for row in rows]
 
     def of_experiment(self, experiment_id: str) -> list[AuditEntry]:

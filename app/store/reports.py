@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from app.domain.experiment import Configuration, ExperimentTerms, SecondaryMetric
 from app.domain.log_event import Cursor
 from app.domain.monitor_state import PROJECTIONS, ExperimentSummary, LogTotals, MonitorSnapshot, StoredReport
-from app.domain.report import ExperimentReport, MetricReport, MonitorLag, TimelinePoint, VariantReport
+from app.domain.report import ExperimentReport, MetricReport, MonitorLag, SplitRevision, TimelinePoint, VariantReport
 from app.domain.timestamps import iso_utc
 from app.scoring.table import METRICS
 from app.services.queries.experiments import ExperimentRecord
@@ -195,6 +195,10 @@ class _Body(msgspec.Struct):
     champion: str | None = None
 
 
+class _Split(msgspec.Struct, frozen=True):
+    weights: dict[str, float]
+
+
 class ExperimentTable:
     """The table `experiments`, with the monitor's last report of each.
 
@@ -212,6 +216,19 @@ class ExperimentTable:
         """The experiment with that id; None where there never was one."""
         found = self._select("of_id", id=experiment_id)
         return found[0] if found else None
+
+    def splits(self, experiment_id: str) -> list[SplitRevision]:
+        """The config revisions of that experiment whose split differs from the one before, oldest first."""
+        with self._database.begin(READING) as connection:
+            query = text(statements("config")["of_experiment"])
+            rows = connection.execute(query, {"experiment_id": experiment_id}).all()
+        found: list[SplitRevision] = []
+        for row in rows:
+            weights = msgspec.json.decode(row.body, type=_Split).weights
+            if not found or weights != found[-1].weights:
+                at = iso_utc(row.created_at_us)
+                found.append(SplitRevision(epoch=row.epoch, at=at, source=row.source, weights=weights))
+        return found
 
     def _select(self, which: str, **parameters: object) -> list[ExperimentRecord]:
         named = statements("experiments")

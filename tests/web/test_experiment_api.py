@@ -100,6 +100,18 @@ def test_the_timeline_names_its_experiment(client):
     assert (body["experiment_id"], [point["n"] for point in body["points"]]) == ("e1", [1])
 
 
+def test_the_timeline_has_the_splits(client):
+    [split] = client.get("/experiment/timeline").get_json()["splits"]
+    assert (split["epoch"], split["source"], split["weights"]) == (3, "configure", {"v1": 0.5, "v2": 0.5})
+
+
+def test_the_audit_log_can_be_that_of_one_experiment(deciding):
+    decide(deciding, ADMIN, action="keep")
+    decided = deciding.get("/audit").get_json()["entries"][0]["experiment_id"]
+    assert len(deciding.get(f"/audit?experiment={decided}").get_json()["entries"]) == 1
+    assert deciding.get("/audit?experiment=another").get_json()["entries"] == []
+
+
 def test_finished_experiments_stay_readable(serve):
     final = report(id="e0")
     ended = record(id="e0", ended_at_us=1_796_000_000_000_000, ended_by="keep", report=final)

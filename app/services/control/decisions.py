@@ -36,7 +36,7 @@ class DecisionLog(Protocol):
 
     def add_check(self, seq: int, checked: ProbeResult) -> None: ...
 
-    def page(self, limit: int, before: int | None) -> list[AuditEntry]: ...
+    def page(self, limit: int, before: int | None, experiment_id: str | None) -> list[AuditEntry]: ...
 
     def of_experiment(self, experiment_id: str) -> list[AuditEntry]: ...
 
@@ -178,11 +178,14 @@ class Decisions:
             )
         )
 
-    def audit(self, limit: int = 100, before: int | None = None) -> AuditPage:
-        """Up to `limit` (1 to 1,000) entries, newest first, older than the entry `before`. Raises `InvalidRequest`."""
+    def audit(self, limit: int = 100, before: int | None = None, experiment_id: str | None = None) -> AuditPage:
+        """Up to `limit` (1 to 1,000) entries, newest first, older than the entry `before`; of one experiment, if given.
+
+        Raises `InvalidRequest`.
+        """
         require_number("limit", limit, LARGEST_PAGE)
         # One more than asked for shows whether another page follows.
-        entries = self._log.page(limit + 1, before)
+        entries = self._log.page(limit + 1, before, experiment_id)
         following = entries[limit - 1].seq if len(entries) > limit else None
         return AuditPage(tuple(entries[:limit]), following)
 

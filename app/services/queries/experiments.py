@@ -20,6 +20,7 @@ from app.domain.report import (
     MetricReport,
     MonitorLag,
     Recommendation,
+    SplitRevision,
     TimelinePoint,
     VariantReport,
 )
@@ -194,6 +195,8 @@ class ExperimentLog(Protocol):
 
     def find(self, experiment_id: str) -> ExperimentRecord | None: ...
 
+    def splits(self, experiment_id: str) -> list[SplitRevision]: ...
+
 
 def found_in(log: ExperimentLog, experiment_id: str) -> ExperimentRecord:
     """The experiment of that id. Raises `UnknownExperiment` and `StoreUnavailable`."""
@@ -210,10 +213,12 @@ class ExperimentListing(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """The comparisons of one experiment over time: by challenger, then by the number of outcomes."""
+    """The comparisons of one experiment over time: by challenger, then by the number of outcomes; and its splits, the
+    oldest first."""
 
     experiment_id: str
     points: tuple[TimelinePoint, ...]
+    splits: tuple[SplitRevision, ...] = ()
 
 
 class _Reported(msgspec.Struct, frozen=True):
@@ -279,7 +284,7 @@ class Experiments:
         require_number("points", points, MOST_POINTS)
         running = self._live.configuration.experiment_id
         chosen = running if experiment_id is None else found_in(self._log, experiment_id).id
-        return Timeline(chosen, tuple(self._reads.timeline(chosen, points)))
+        return Timeline(chosen, tuple(self._reads.timeline(chosen, points)), tuple(self._log.splits(chosen)))
 
     def _read(self, experiment_id: str) -> _Reported:
         stored = self._reads.report(experiment_id)

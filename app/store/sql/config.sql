@@ -7,6 +7,9 @@ SELECT epoch, body FROM config ORDER BY epoch DESC LIMIT 1
 -- name: first
 SELECT body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch LIMIT 1
 
+-- name: of_experiment
+SELECT epoch, created_at_us, source, body FROM config WHERE experiment_id = :experiment_id ORDER BY epoch
+
 -- name: append
 INSERT INTO config (created_at_us, experiment_id, source, body)
 VALUES (:created_at_us, :experiment_id, :source, :body)

@@ -7,6 +7,10 @@ RETURNING seq
 SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, evidence, checked
 FROM decisions WHERE seq < :before ORDER BY seq DESC LIMIT :limit
 
+-- name: page_of_experiment
+SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, evidence, checked
+FROM decisions WHERE experiment_id = :experiment_id AND seq < :before ORDER BY seq DESC LIMIT :limit
+
 -- name: of_experiment
 SELECT seq, at_us, actor, action, version, note, experiment_id, epoch, changes, NULL AS evidence, checked
 FROM decisions WHERE experiment_id = :experiment_id ORDER BY seq DESC

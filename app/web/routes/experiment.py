@@ -62,7 +62,7 @@ OPERATIONS = (
         method="get",
         path="/experiment/timeline",
         tag="Experiment",
-        summary="Each comparison over its votes",
+        summary="Each comparison over its votes, and the splits over time",
         answer=Timeline,
         parameters=(
             number_parameter("points", "The number of points of each comparison, at most.", _POINTS, MOST_POINTS),
@@ -116,6 +116,7 @@ OPERATIONS = (
                 "Entries older than this number: the `next` of the previous page.",
                 {"type": "integer", "minimum": 1, "maximum": _LARGEST_SEQ},
             ),
+            Parameter("experiment", "query", "An experiment's id: only decisions on that one."),
         ),
         problems=(400, 503),
     ),
@@ -163,7 +164,7 @@ def blueprint(services: Services) -> Blueprint:
         """A page of the audit log."""
         limit = whole_number(request.args, "limit", _DEFAULT, LARGEST_PAGE)
         before = whole_number(request.args, "before", _LARGEST_SEQ, _LARGEST_SEQ)
-        page = services.decisions.audit(limit, before)
+        page = services.decisions.audit(limit, before, one_text(request.args, "experiment"))
         return json_answer(audit_for(page, services.settings, request.environ))
 
     return routes

@@ -73,6 +73,18 @@ def test_a_note_of_the_monitor_is_news_and_no_revision(begun, rows):
     assert (changed.configuration.ramp, changed.configuration.epoch) == (None, ramped.epoch + 1)
 
 
+def test_the_splits_and_the_entries_of_one_experiment(begun):
+    decisions = deciding(begun)
+    for patch in (ConfigurationPatch(weights={"v1": 0.9, "v2": 0.1}), ConfigurationPatch(auto_decide="off")):
+        decisions.configure(patch, "ann", AVAILABLE)
+    promote(begun)
+    splits = ExperimentTable(begun).splits("e1")
+    assert [(split.epoch, split.weights["v2"]) for split in splits] == [(1, 0.5), (2, pytest.approx(0.1))]
+    assert [entry.epoch for entry in DecisionTable(begun).page(10, experiment_id="e1")] == [4, 3, 2]
+    assert [entry.epoch for entry in DecisionTable(begun).page(10, 3, "e1")] == [3, 2]
+    assert DecisionTable(begun).page(10, experiment_id="e2") == []
+
+
 TRIGGERS = {
     "sqlite": ("CREATE TRIGGER no BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'no'); END",),
     "postgresql": (

@@ -7,7 +7,14 @@ from msgspec.structs import replace
 from app.domain.decision import AuditEntry, Decided
 from app.domain.experiment import ExperimentTerms
 from app.domain.monitor_state import StoredReport
-from app.domain.report import ComparisonReport, ExperimentReport, Recommendation, TimelinePoint, VariantReport
+from app.domain.report import (
+    ComparisonReport,
+    ExperimentReport,
+    Recommendation,
+    SplitRevision,
+    TimelinePoint,
+    VariantReport,
+)
 from app.domain.timestamps import iso_utc
 from app.services.control.decisions import Dependencies
 from app.services.control.startup import AvailableVersions
@@ -57,9 +64,9 @@ class MemoryDecisions:
     def add_check(self, seq, checked):
         self.entries[seq - 1] = replace(self.entries[seq - 1], checked=checked)
 
-    def page(self, limit, before=None):
+    def page(self, limit, before=None, experiment_id=None):
         newest = [entry for entry in reversed(self.entries) if before is None or entry.seq < before]
-        return newest[:limit]
+        return [entry for entry in newest if experiment_id in (None, entry.experiment_id)][:limit]
 
     def of_experiment(self, experiment_id):
         return [entry for entry in reversed(self.entries) if entry.experiment_id == experiment_id]
@@ -96,6 +103,9 @@ class MemoryReports:
 
     def find(self, experiment_id):
         return next((record for record in self.records if record.id == experiment_id), None)
+
+    def splits(self, experiment_id):
+        return [SplitRevision(epoch=3, at=iso_utc(NOW_US), source="configure", weights=BASE.weights)]
 
 
 def dependencies(**changes):
