@@ -22,6 +22,10 @@ TERMS = {"classes": CLASSES, "class_shares": (0.5, 0.3, 0.2), "unit": "auto"}
 TWO, THREE = {"v1": 0.5, "v2": 0.5}, {"v1": 0.5, "v2": 0.3, "v3": 0.2}
 
 
+# What an archive must know of the versions, whose rows it writes by column.
+CONTRACTS = dict.fromkeys(ORDINALS, FeatureContract("classification", "y", NUMBERS, CLASSES))
+
+
 def compact(value):
     """JSON as the recorder writes it: only that is packed."""
     return msgspec.json.encode(value).decode()
@@ -50,6 +54,7 @@ class KindOfLog(WatchedLog):
     """A log with traffic of one kind. `given` has the rows with outcomes."""
 
     references = None
+    contracts = None
 
     def write(self, seed, n, row, *, kind="actual", value=None, late=0.2, labelled=0.7, beats=False):
         """n requests of `row(rng)`, some with their outcome before they are logged and some long after."""
@@ -145,6 +150,16 @@ def nobody(log):
     log.write(3, 90, log.numbers(probabilities=False))
 
 
+def plain(log):
+    """Enough requests of nobody that what is slow is known, and every count exists; users and keys in between."""
+    log.begin("one", weights=TWO, equivalence_margin=0.2, guardrail_slow="1.2x", **TERMS)
+    log.write(21, 280, log.numbers(), beats=True)
+    log.write(22, 60, log.numbers(users=20, keys=20, fails=0.02))
+    log.correct(23, 9)
+    log.begin("one", weights={"v1": 0.4, "v2": 0.6}, guardrail_slow="1.2x", **TERMS)
+    log.write(24, 60, log.numbers(propensity=None))
+
+
 def three(log):
     """Three versions, one of them in shadow, sticky users, split changed under way."""
     log.begin("one", weights=THREE, **TERMS)
@@ -224,6 +239,10 @@ def regression(log):
 def mixed(log):
     """Text, categories, flags and missing values, in two layouts; one version lacks a column now and then."""
     log.references = mixed_references()
+    log.contracts = {
+        "v1": FeatureContract("classification", "y", FEATURES, CLASSES),
+        "v2": FeatureContract("classification", "y", (*FEATURES, WIND), CLASSES),
+    }
     log.begin("one", weights=TWO, **TERMS)
 
     def row(rng):
@@ -262,7 +281,7 @@ def old_form(log):
 KINDS = {
     each.__name__: each
     for each in (
-        units, many, nobody, three, experiments, batches, rewards, windows, triggered, rows_are_units, balanced,
+        units, many, plain, nobody, three, experiments, batches, rewards, windows, triggered, rows_are_units, balanced,
         regression, mixed, old_form,
     )
 }  # fmt: skip
