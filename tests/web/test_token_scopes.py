@@ -68,6 +68,7 @@ TABLE = {
     ("post", "/endpoints/{model}/invocations"): "predict",
     ("get", "/openapi.json"): "open",
     ("get", "/docs"): "open",
+    ("get", "/docs/{file}"): "open",
 }
 SCOPES = ("predict", "read", "feedback")
 TOKENS = {f"{scope}_token": f"the-token-of-{scope}" for scope in SCOPES}

@@ -235,9 +235,9 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 def _name_model(described: Json, model: str) -> None:
-    """Say which name the parameter `model` has; any other is 404."""
+    """Say which name the model, or the flag of OpenFeature that stands for it, has; any other is 404."""
     for parameter in described["parameters"]:
-        if (parameter["in"], parameter["name"]) == ("path", "model"):
+        if parameter["in"] == "path" and parameter["name"] in ("model", "key"):
             parameter |= {"schema": {"type": "string", "enum": [model]}, "example": model}
 
 

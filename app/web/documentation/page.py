@@ -1,47 +1,39 @@
-"""The page at `/docs`: one HTML file that loads nothing but this server's OpenAPI document."""
+"""The page at `/docs`: Swagger UI over this server's OpenAPI document, with no file from another host."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 
-import msgspec
+import flask_swagger_ui
 
-_FOLDER = Path(__file__).parent
-
-
-class Page(msgspec.Struct, frozen=True):
-    """The HTML, and the headers that prevent it from running or loading anything else."""
-
-    html: str
-    headers: dict[str, str]
-
-
-def read_page() -> Page:
-    """The page with its style and script inlined; the content security policy allows these two by their hashes."""
-    style = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
-    html = (_FOLDER / "page.html").read_text(encoding="utf-8").replace("/*style*/", style).replace("/*script*/", script)
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{_hash_of(style)}'",
-            f"script-src '{_hash_of(script)}'",
-            "connect-src 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
+_OURS = Path(__file__).parent
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+# What the page loads, by name.
+FILES = {
+    **{name: _OURS / name for name in ("page.css", "page.js")},
+    **{name: _SWAGGER_UI / name for name in ("favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")},
+}
+# Swagger UI's style sheet has its icons in data: addresses.
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
     )
-    headers = {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        "Referrer-Policy": "no-referrer",
-    }
-    return Page(html, headers)
+)
+HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
 
 
-def _hash_of(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def read_page(folder: str) -> str:
+    """The HTML of the page; `folder` is where its files are, relative to its address."""
+    return (_OURS / "page.html").read_text(encoding="utf-8").replace("{folder}", folder)

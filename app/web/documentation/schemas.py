@@ -62,6 +62,24 @@ def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature
     }
 
 
+# Of bodies that do not depend on the models.
+_EXAMPLES: dict[str, dict[str, Json]] = {
+    "AcknowledgeRequest": {"known": {"summary": "A known cause", "value": {"note": "a new supplier since Monday"}}},
+    "ConfigurationPatch": {
+        "split": {"summary": "A new split", "value": {"weights": {"v1": 0.9, "v2": 0.1}, "note": "less of v2"}}
+    },
+    "DecisionRequest": {
+        "promote": {
+            "summary": "Promote a version",
+            "value": {"action": "promote", "version": "v2", "note": "better on every class"},
+        },
+        "rollback": {"summary": "Return to the previous champion", "value": {"action": "rollback"}},
+    },
+    "ExposureRequest": {"user": {"summary": "A user met the user's version", "value": {"user_id": "u-17"}}},
+    "OfrepRequest": {"user": {"summary": "For a user", "value": {"context": {"targetingKey": "u-17"}}}},
+}
+
+
 def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
     """Example bodies that the service accepts, by the name of their schema."""
     row = typical_row(contract)
@@ -79,6 +97,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
     actual = contract.classes[0] if contract.task == "classification" else 0.5
     outcome = {"prediction_id": SAMPLE_ID, "actual": actual}
     return {
+        **_EXAMPLES,
         "FeedbackRequest": {
             "label": {"summary": "A true label (insert the id of a prediction)", "value": outcome},
             "list": {"summary": "Several outcomes", "value": {"feedback": [outcome]}},

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from flask import Blueprint, Response
+from flask import Blueprint, Response, abort, request, send_file
 
 from app.domain.layouts import RequestColumns
 from app.web.dependencies import Services
 from app.web.documentation.openapi import document
-from app.web.documentation.page import read_page
-from app.web.operations import Operation
+from app.web.documentation.page import FILES, HEADERS, read_page
+from app.web.operations import Operation, Parameter
 from app.web.response import JSON, encode
 
 
@@ -42,13 +42,24 @@ OPERATIONS = (
         answer=None,
         media_type="text/html",
     ),
+    Operation(
+        method="get",
+        path="/docs/{file}",
+        tag="Operating",
+        summary="A file of that page",
+        access="open",
+        answer=None,
+        media_type="*/*",
+        parameters=(Parameter("file", "path", "Its name.", {"type": "string", "enum": [*FILES]}, "page.js"),),
+        problems=(404,),
+    ),
 )
 
 
 def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprint:
     """The routes that serve the description of `operations`."""
     routes = Blueprint("documentation", __name__)
-    page = read_page()
+    page, page_with_slash = read_page("docs/"), read_page("")
     described = _describer(services, operations)
 
     @routes.get("/openapi.json")
@@ -59,7 +70,17 @@ def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprin
     @routes.get("/docs")
     def docs() -> Response:
         """The HTML page."""
-        return Response(page.html, headers=page.headers, content_type="text/html; charset=utf-8")
+        html = page_with_slash if request.path.endswith("/") else page
+        return Response(html, headers=HEADERS, content_type="text/html; charset=utf-8")
+
+    @routes.get("/docs/<file>")
+    def file_of_docs(file: str) -> Response:
+        """A file that the page loads; any other is 404."""
+        if file not in FILES:
+            abort(404)
+        response = send_file(FILES[file])
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
     return routes
 

@@ -1,0 +1,44 @@
+"""The page /docs in a real browser: its policy is enough for it, and what is tried out does not count."""
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+CALL = "#operations-Predicting-post_predict"
+
+
+@pytest.fixture
+def page(start, browser):
+    """The call POST /predict, opened by its link; at the end nothing was refused by the policy or asked of others."""
+    api = start()
+    context = browser.new_context(viewport={"width": 390, "height": 1000})
+    tab, troubles = context.new_page(), []
+    tab.on("console", lambda said: troubles.append(said.text) if "Content Security Policy" in said.text else None)
+    tab.on("pageerror", lambda error: troubles.append(str(error)))
+    tab.on("request", lambda asked: None if asked.url.startswith((api.url, "data:")) else troubles.append(asked.url))
+    tab.goto(f"{api.url}/docs#/Predicting/post_predict")
+    tab.locator(CALL).get_by_role("button", name="Execute").wait_for()
+    yield api, tab
+    context.close()
+    assert not troubles
+
+
+def execute(tab):
+    """Send the example; returns the header that marks test traffic."""
+    with tab.expect_request("**/predict") as sent:
+        tab.locator(CALL).get_by_role("button", name="Execute").click()
+    tab.locator(CALL).locator(".live-responses-table").wait_for()
+    return sent.value.headers.get("x-traffic-kind")
+
+
+def test_a_prediction_that_is_tried_out_counts_only_where_it_is_switched_on(page):
+    _, tab = page
+    assert execute(tab) == "synthetic"
+    tab.get_by_label("Count predictions in the experiment and in drift").check()
+    assert execute(tab) is None
+
+
+def test_each_call_shows_its_curl_and_fits_a_phone(page):
+    api, tab = page
+    assert f"curl -s '{api.url}/predict' -X POST" in tab.locator(CALL).locator(".curl pre").first.inner_text()
+    execute(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
