@@ -14,6 +14,7 @@ from app.scoring.cost import CostMatrix, cost_matrix
 
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
 _HOST_NAME = re.compile(r"\*|[\w.-]{1,253}|\[[0-9a-f:.]+\]")
+_ADDRESS = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[\w.-]+)):(?P<port>[0-9]{1,5})")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -110,6 +111,15 @@ def host_names(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
                 variable, f"{name[:64]!r} is not a name: give names without scheme and port, separated by commas, or *"
             )
     return names
+
+
+def address(env: Mapping[str, str], variable: str) -> tuple[str, int]:
+    """A host and a port, from `HOST:PORT`; an IPv6 address is in brackets."""
+    text = env[variable].strip()
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 0 < int(match["port"]) <= 65535:
+        raise SettingError(variable, f"{text[:64]!r} is not HOST:PORT, such as 127.0.0.1:5001")
+    return match["ipv6"] or match["host"], int(match["port"])
 
 
 def span(env: Mapping[str, str], variable: str) -> float:

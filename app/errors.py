@@ -102,6 +102,12 @@ class AdminDisabled(Forbidden):
     code = "admin_disabled"
 
 
+class NotOffered(BakeoffError):
+    """The call is on the listener for administration, and the request came by the public one."""
+
+    code = "not_found"
+
+
 class Misdirected(BakeoffError):
     """The Host header has a name that is not this service's."""
 

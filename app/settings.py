@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     published_on: str | None = None
     allowed_hosts: tuple[str, ...] = ()
+    admin_bind: tuple[str, int] | None = None
     api_port: int = 5000
     ui_port: int = 8501
     prometheus_port: int = 9090
@@ -130,8 +131,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if place is not None and "://" in str(place) and not re.fullmatch(r"s3://[^/]+(/.*)?", str(place)):
             raise SettingError("ARCHIVE_TO", f"{place!r} is neither a folder nor s3://BUCKET/PREFIX")
         values.setdefault("workers", os.cpu_count() or 1)
-        values.setdefault("api_url", f"http://127.0.0.1:{values.get('api_port', 5000)}")
+        port = values.get("api_port", 5000)
+        if values.get("admin_bind", ("", 0))[1] == port:
+            raise SettingError("ADMIN_BIND", f"port {port} is API_PORT: give another one")
+        values.setdefault("api_url", url_of(*values.get("admin_bind", ("127.0.0.1", port))))
         return cls(**values)
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this host reaches what listens on that address."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 # nosec B104 - compared, not bound
+    return f"http://{address_of(host, port)}"
+
+
+def address_of(host: str, port: int) -> str:
+    """`HOST:PORT`, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _weights(env: Mapping[str, str]) -> dict[str, float]:
@@ -157,6 +172,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "host": ("HOST", environment.text_of),
     "published_on": ("PUBLISHED_ON", environment.text_of),
     "allowed_hosts": ("ALLOWED_HOSTS", environment.host_names),
+    "admin_bind": ("ADMIN_BIND", environment.address),
     "api_port": ("API_PORT", _PORT),
     "ui_port": ("UI_PORT", _PORT),
     "prometheus_port": ("PROMETHEUS_PORT", _PORT),

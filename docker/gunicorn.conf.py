@@ -13,7 +13,7 @@ from gunicorn.glogging import Logger
 from app.bootstrap.host import Host
 from app.errors import SettingError
 from app.observe.logs import logging_config
-from app.settings import Settings
+from app.settings import Settings, address_of
 from app.web.server.accepting import ConnectionShares
 from app.web.server.worker import LoopWorker
 
@@ -30,7 +30,7 @@ _host = Host(_settings)
 # One slot for each worker, and spare slots for the replacements of workers that died.
 _shares = ConnectionShares(4 * _settings.workers)
 
-bind = f"{_settings.host}:{_settings.api_port}"
+bind = [address_of(*each) for each in ((_settings.host, _settings.api_port), _settings.admin_bind) if each]
 workers = _settings.workers
 worker_class = "app.web.server.worker.LoopWorker" if _settings.server == "loop" else "gthread"
 threads = _settings.threads

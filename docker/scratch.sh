@@ -53,6 +53,8 @@ parse_arguments() {
 # Sets the project's name and tag, and lets Docker choose free ports.
 set_project() {
   export COMPOSE_PROJECT_NAME="bakeoff-$NAME" BAKEOFF_TAG="$TAG" BIND=127.0.0.1 UI_BIND=127.0.0.1 OPERATIONS_BIND=127.0.0.1
+  # Not the one of .env, which is the stack's here.
+  export ADMIN_BIND="${ADMIN_BIND:-}"
   export API_PORT=0 UI_PORT=0 PROMETHEUS_PORT=0 ALERTMANAGER_PORT=0 GRAFANA_PORT=0
 }
 
@@ -68,7 +70,8 @@ up() {
   wait_healthy "$WAIT_SECONDS" || give_up "the stack did not become healthy"
   say "PROJECT=$COMPOSE_PROJECT_NAME"
   say "BAKEOFF_TAG=$BAKEOFF_TAG"
-  say "API_URL=$(url_of edge 5000)"
+  say "API_URL=$(url_of edge 5080)"
+  say "ADMIN_URL=$(url_of edge 5000)"
   say "UI_URL=$(url_of ui 8501)"
   say "PROMETHEUS_URL=$(url_of prometheus 9090)"
   say "ALERTMANAGER_URL=$(url_of alertmanager 9093)"

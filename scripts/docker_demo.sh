@@ -64,7 +64,7 @@ stack_runs() { [ -n "$(containers_of edge --filter status=running)" ]; }
 
 show_running_stack() {
   say "The stack runs already, as the Compose project $COMPOSE_PROJECT_NAME."
-  say "  api:     $(published edge 5000)"
+  say "  api:     $(published edge 5080)"
   say "  stop it: docker compose -p $COMPOSE_PROJECT_NAME down (without --volumes it keeps what it knows)"
   if [ "$ONCE" = yes ]; then exit 1; else exit 0; fi
 }
@@ -126,7 +126,7 @@ published() { say "http://$(docker port "$(containers_of "$1" | head -n 1)" "$2/
 
 show_addresses() {
   local api
-  api="$(published edge 5000)"
+  api="$(published edge 5080)"
   say ""
   say "Bakeoff is running."
   say "  api           $api (try it: $api/docs)"

@@ -3,6 +3,9 @@ locals {
   architecture = can(regex("^([a-z]+[0-9]+g|a1\\.)", var.instance_type)) ? "arm64" : "x86_64"
   ami_id       = var.ami_id != null ? var.ami_id : nonsensitive(data.aws_ssm_parameter.ami[0].value)
 
+  # Reading, administration and metrics, on 127.0.0.1 of the host alone.
+  admin_port = 5001
+
   user_data = templatefile("${path.module}/user-data.sh.tftpl", {
     release_url    = var.release_url
     release_sha256 = var.release_sha256
@@ -12,6 +15,7 @@ locals {
       BAKEOFF_TAG    = var.image_tag
       API_PORT       = tostring(var.edge_port)
       UI_PORT        = tostring(var.ui_port)
+      ADMIN_PORT     = tostring(local.admin_port)
       UI_OPEN        = length(var.ui_cidrs) > 0 ? "yes" : "no"
       SSH_LOGIN      = var.ssh_public_key != null ? "yes" : "no"
       LOG_GROUP      = aws_cloudwatch_log_group.host.name

@@ -30,8 +30,8 @@ output "connect_ui" {
 }
 
 output "connect_api" {
-  description = "The command that forwards the API to port 5000 of your machine, through SSM Session Manager."
-  value       = "${local.forward} portNumber=${var.edge_port},localPortNumber=5000"
+  description = "The command that forwards the API, with all its calls, to port 5000 of your machine, through SSM Session Manager."
+  value       = "${local.forward} portNumber=${local.admin_port},localPortNumber=5000"
 }
 
 output "backup_bucket" {

@@ -92,8 +92,8 @@ variable "edge_port" {
   }
 
   validation {
-    condition     = !contains([var.ui_port, 9090, 9093, 3000], var.edge_port)
-    error_message = "edge_port must not be the port of the dashboard, Prometheus (9090), Alertmanager (9093) or Grafana (3000)."
+    condition     = !contains([var.ui_port, 5001, 9090, 9093, 3000], var.edge_port)
+    error_message = "edge_port must not be the port of the dashboard, administration (5001), Prometheus (9090), Alertmanager (9093) or Grafana (3000)."
   }
 }
 

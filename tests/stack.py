@@ -31,6 +31,8 @@ _FOREIGN = (
     "BIND",
     "UI_BIND",
     "OPERATIONS_BIND",
+    "ADMIN_BIND",
+    "ALLOWED_HOSTS",
 )
 
 

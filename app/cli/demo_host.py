@@ -19,7 +19,7 @@ from typing import NamedTuple, Self, TextIO
 
 from app.errors import SettingError
 from app.files import FileLock
-from app.settings import Settings
+from app.settings import Settings, url_of
 
 _STOP_S = 35.0  # the api drains for up to 30 s
 _TICK_S = 0.1
@@ -211,9 +211,8 @@ def admin_token(settings: Settings) -> tuple[str, str]:
 
 
 def local_url(settings: Settings) -> str:
-    """Where this host reaches the api."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 # nosec B104 - compared, not bound
-    return f"http://[{host}]:{settings.api_port}" if ":" in host else f"http://{host}:{settings.api_port}"
+    """Where this host reaches all calls of the api."""
+    return url_of(*(settings.admin_bind or (settings.host, settings.api_port)))
 
 
 def require_free_port(settings: Settings) -> None:

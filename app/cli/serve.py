@@ -22,7 +22,9 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace) -> int:
     """Replace this process by gunicorn. Raises `SettingError`, also if it could not listen on the port."""
     settings = Settings.from_environ()
-    _check_port(settings)
+    _check_port("API_PORT", settings.host, settings.api_port)
+    if settings.admin_bind is not None:
+        _check_port("ADMIN_BIND", *settings.admin_bind)
     environment = {
         **os.environ,
         "WEB_CONCURRENCY": str(settings.workers),  # gunicorn reads it, too, and an empty one stops it
@@ -36,19 +38,20 @@ def run(_args: argparse.Namespace) -> int:
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell; our own interpreter
 
 
-def _check_port(settings: Settings) -> None:
+def _check_port(variable: str, host: str, port: int) -> None:
     # gunicorn tries a taken port five times, with a line of log for each; this is one line, at once.
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         # As gunicorn does, or connections of a server that has just stopped would make the port look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.api_port))
+            probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise SettingError(
-                    "API_PORT", f"port {settings.api_port} is taken: stop what listens there, or set another API_PORT"
+                    variable, f"port {port} is taken: stop what listens there, or set another {variable}"
                 ) from None
             if error.errno == errno.EACCES:
-                raise SettingError("API_PORT", f"this user may not listen on port {settings.api_port}") from None
-            raise SettingError("HOST", f"cannot listen on {settings.host}:{settings.api_port}: {error}") from None
+                raise SettingError(variable, f"this user may not listen on port {port}") from None
+            named = "HOST" if variable == "API_PORT" else variable
+            raise SettingError(named, f"cannot listen on {host}:{port}: {error}") from None

@@ -56,7 +56,8 @@ ANY_HOST = AllowedHosts(None)
 
 def allowed_hosts(settings: Settings) -> AllowedHosts:
     """The names of `ALLOWED_HOSTS`; without it any, but none of another site where only this host reaches it."""
-    own = {settings.host, *filter(None, (_host_of(settings.api_url), _host_of(settings.public_api_url or "")))}
+    urls = (settings.api_url, settings.public_api_url or "")
+    own = {settings.host, *filter(None, map(_host_of, urls)), *(settings.admin_bind or ())[:1]}
     if settings.allowed_hosts:
         return ANY_HOST if "*" in settings.allowed_hosts else AllowedHosts({*settings.allowed_hosts, *own})
     return AllowedHosts(own, undotted=True) if _is_loopback(settings.published_on or settings.host) else ANY_HOST

@@ -15,7 +15,7 @@ from werkzeug.routing import BaseConverter
 from app.observe.logs import REQUEST_ID
 from app.web.dependencies import Services
 from app.web.front import FastLane
-from app.web.operations import GUARDS, Operation, access_of
+from app.web.operations import GUARDS, Operation, by_rule, require_offered
 from app.web.protocols import table as protocols
 from app.web.request import request_id_of
 from app.web.response import problem_of
@@ -96,14 +96,17 @@ def _set_request_id(app: Flask) -> None:
 
 
 def _guard(app: Flask, services: Services) -> None:
-    access = access_of(OPERATIONS)
+    operations = by_rule(OPERATIONS)
 
     @app.before_request
     def check() -> None:
-        """Refuses a caller without the right token."""
+        """Refuses a caller on the wrong listener or without the right token."""
         if request.url_rule is not None and request.method != "OPTIONS":
+            operation = operations.get((request.method, request.url_rule.rule))
+            if operation is not None:
+                require_offered(operation, services.settings, request.environ)
             # A route that somebody forgot to list must not be open: it is for administrators only.
-            needed = access.get((request.method, request.url_rule.rule), "administrative")
+            needed = operation.access if operation is not None else "administrative"
             guard = partial(GUARDS[needed], services.settings, request.environ)
             services.wrong_tokens.check(guard, request.environ)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.domain.decision import MONITOR
-from app.errors import AdminDisabled, Forbidden, InvalidRequest, Unauthorised
+from app.errors import AdminDisabled, Forbidden, InvalidRequest, NotOffered, Unauthorised
 from app.settings import Settings
 from app.tokens import ADMIN, LONGEST_NAME, SCOPES, Scope
 
@@ -52,7 +52,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     nothing, neither disk nor lock, because it may run on the server's event loop. `always` answers the call, and all
     paths that begin like its path, under overload too: for what checks the service or reduces its load. `predicts` is
     false for a `fast` call that asks for no prediction: it goes through Flask, so that the fast lane counts predictions
-    alone.
+    alone. `public` says whether the public listener offers it where administration has one of its own (ADMIN_BIND);
+    None: by its `access`, all but reading and administration.
     """
 
     method: Literal["get", "post", "patch"]
@@ -72,6 +73,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     fast: Callable[..., tuple[int, list[tuple[str, str]], bytes]] | None = None
     always: bool = False
     predicts: bool = True
+    public: bool | None = None
 
 
 def rule_of(path: str) -> str:
@@ -79,15 +81,38 @@ def rule_of(path: str) -> str:
     return path.replace("{model}", "<name:model>").replace("{", "<").replace("}", ">")
 
 
-def access_of(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Access]:
-    """The access of each call by its method and Flask's rule; HEAD has the access of its GET."""
-    table: dict[tuple[str, str], Access] = {}
+def by_rule(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Operation]:
+    """The calls by their method and Flask's rule; HEAD is its GET."""
+    table: dict[tuple[str, str], Operation] = {}
     for operation in operations:
         rule = rule_of(operation.path)
-        table[operation.method.upper(), rule] = operation.access
+        table[operation.method.upper(), rule] = operation
         if operation.method == "get":
-            table["HEAD", rule] = operation.access
+            table["HEAD", rule] = operation
     return table
+
+
+# Set by a proxy that has two listeners in front of this one. It can only take calls away, so that whoever sends it
+# without being the proxy gains nothing.
+LISTENER = "HTTP_X_LISTENER"
+
+
+def require_offered(operation: Operation, settings: Settings, environ: dict[str, Any]) -> None:
+    """Check that the listener by which the request came has this call. Raises `NotOffered`."""
+    public = operation.public
+    if public is None:
+        public = operation.access not in ("read", "administrative")
+    if not public:
+        _require_own_listener(settings, environ)
+
+
+def _require_own_listener(settings: Settings, environ: dict[str, Any]) -> None:
+    own = settings.admin_bind
+    if environ.get(LISTENER) == "public" or (own is not None and environ.get("SERVER_PORT") != str(own[1])):
+        raise NotOffered(
+            "this address has predictions, outcomes and health alone: reading, administration and metrics are on that "
+            "of ADMIN_BIND"
+        )
 
 
 def require_scope(scope: Scope, settings: Settings, environ: dict[str, Any]) -> None:
@@ -113,7 +138,11 @@ def shows_whole_ids(settings: Settings, environ: dict[str, Any]) -> bool:
 
 
 def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
-    """Check that the caller is an administrator. Raises `AdminDisabled`, `Unauthorised` and `Forbidden`."""
+    """Check that the caller is an administrator, and came by the listener for them.
+
+    Raises `NotOffered`, `AdminDisabled`, `Unauthorised` and `Forbidden`.
+    """
+    _require_own_listener(settings, environ)
     if not settings.tokens.can_administer:
         raise AdminDisabled("administration is disabled: set ADMIN_TOKEN and restart the api")
     sent = _sent(environ)

@@ -41,6 +41,7 @@ STATUS: dict[type[BakeoffError], int] = {
     errors.UnknownExperiment: 404,
     errors.UnknownPrediction: 404,
     errors.Draining: 404,
+    errors.NotOffered: 404,
     errors.Contradiction: 409,
     errors.RegistryConflict: 409,
     errors.ArtefactRefused: 409,

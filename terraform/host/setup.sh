@@ -10,7 +10,7 @@ UNITS=/etc/systemd/system
 PROGRAMS=/usr/local/lib/bakeoff
 HEALTHY_SECONDS=300
 
-REGION="" IMAGE_REGISTRY="" BAKEOFF_TAG="" API_PORT="" UI_PORT="" UI_OPEN="" SSH_LOGIN="" LOG_GROUP="" BACKUP_TIME=""
+REGION="" IMAGE_REGISTRY="" BAKEOFF_TAG="" API_PORT="" UI_PORT="" ADMIN_PORT="5001" UI_OPEN="" SSH_LOGIN="" LOG_GROUP="" BACKUP_TIME=""
 COMPOSE_URL="" COMPOSE_SHA256=""
 
 say() { printf 'bakeoff: %s\n' "$*"; }
@@ -75,6 +75,7 @@ write_env() {
     printf '# Written at the first boot; docker/deploy.sh changes BAKEOFF_TAG. The security group restricts access.\n'
     printf 'BIND=0.0.0.0\nUI_BIND=%s\nOPERATIONS_BIND=127.0.0.1\n' "$ui_bind"
     printf 'API_PORT=%s\nUI_PORT=%s\nBAKEOFF_TAG=%s\n' "$API_PORT" "$UI_PORT" "$BAKEOFF_TAG"
+    printf 'ADMIN_BIND=127.0.0.1:%s\n' "$ADMIN_PORT"
     cat "$CONFIG/stack.env"
     [ -z "$secrets" ] || printf '%s\n' "$secrets"
     grep -q '^ADMIN_TOKEN=' "$CONFIG/secrets.conf" || printf 'ADMIN_TOKEN=%s\n' "$(make_token)"

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import requests
 
-from tests.e2e.api_process import ROW
+from tests.e2e.api_process import ROW, free_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -126,6 +126,20 @@ def test_a_page_that_has_its_name_resolve_to_this_service_gets_421(start, server
         assert answer.status_code == 421
         assert "evil.example" in str(answer.json()["error"])
     assert api.post("/predict", ROW, headers={"Host": "localhost"}).ok
+
+
+@pytest.mark.parametrize("server", ["loop", "threads"])
+def test_administration_can_have_a_listener_of_its_own(start, server):
+    port = free_port()
+    api = start(SERVER=server, WEB_CONCURRENCY="1", ADMIN_BIND=f"127.0.0.1:{port}")
+    inside = api.url.replace(str(api.port), str(port))
+    assert api.post("/predict", ROW).ok
+    assert api.get("/health").ok
+    for path in ("/metrics", "/audit", "/predictions/history", "//config", "/config/", "/%61udit"):
+        assert api.get(path).status_code == 404
+    for path in ("/metrics", "/audit", "/predictions/history", "/config", "/%61udit", "/health"):
+        assert requests.get(inside + path, timeout=30).ok
+    assert requests.post(f"{inside}/predict", json=ROW, timeout=30).ok
 
 
 def test_an_unknown_server_is_refused_with_one_line(start):

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -109,6 +110,11 @@ def ask(address: str, path: str, body: object = None) -> dict:
     return eventually(answered, 120, lambda: f"{path} of {address} did not answer", ignoring=OSError)
 
 
+def inside(path: str) -> dict:
+    """The JSON answer to the host itself, where Terraform puts administration and reading."""
+    return json.loads(on_host(f"curl -sf 'http://127.0.0.1:5001{path}'"))
+
+
 @pytest.fixture(scope="module")
 def script(stack_images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The user data; the release that it names is served as long as the tests run."""
@@ -146,7 +152,13 @@ def test_shellcheck_has_no_complaint_about_it(script: str) -> None:
 
 def test_the_edge_answers_with_the_settings_that_were_given(address: str) -> None:
     assert ask(address, "/health")["status"] == "healthy"
-    assert ask(address, "/config")["weights"] == {"v1": 0.8, "v2": 0.2}
+    assert inside("/config")["weights"] == {"v1": 0.8, "v2": 0.2}
+
+
+def test_only_the_host_itself_reaches_administration_reading_and_metrics(address: str) -> None:
+    for path in ("/config", "/audit", "/metrics"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://{address}:5000{path}", timeout=10)
 
 
 def test_beyond_the_host_only_the_edge_is_published(address: str) -> None:
@@ -197,19 +209,19 @@ def test_where_a_key_was_given_the_login_user_may_deploy(address: str) -> None:
     )
 
 
-def history(address: str) -> list[str]:
+def history() -> list[str]:
     """The ids of the newest predictions."""
-    return [row["prediction_id"] for row in ask(address, "/predictions/history?limit=10")["predictions"]]
+    return [row["prediction_id"] for row in inside("/predictions/history?limit=10")["predictions"]]
 
 
 def test_after_a_reboot_it_answers_and_remembers(address: str) -> None:
     served_before = ask(address, "/predict", {"features": [5.1, 3.5, 1.4, 0.2]})["prediction_id"]
-    eventually(lambda: served_before in history(address))  # the answer comes before its row in the log
+    eventually(lambda: served_before in history())  # the answer comes before its row in the log
     command(".ci/host", "reboot", NAME)
     # Another container may have got its address meanwhile.
     now = command(
         "docker", "inspect", "-f", "{{ range .NetworkSettings.Networks }}{{ .IPAddress }}{{ end }}", NAME
     ).strip()
     assert ask(now, "/health")["status"] == "healthy"
-    assert served_before in history(now)
+    assert served_before in history()
     assert on_host("systemctl is-active bakeoff.service") == "active"

@@ -132,7 +132,8 @@ def edge(folder: Path, api_port: int) -> Iterator[tuple[Running, int]]:
     """HAProxy with docker/haproxy.cfg before one api; and the port of its metrics."""
     port, metrics = free_port(), free_port()
     text = (DOCKER / "haproxy.cfg").read_text()
-    text = text.replace("bind :5000", f"bind 127.0.0.1:{port}").replace("bind :8404", f"bind 127.0.0.1:{metrics}")
+    text = text.replace("bind :5080", f"bind 127.0.0.1:{port}").replace("bind :8404", f"bind 127.0.0.1:{metrics}")
+    text = text.replace("bind :5000", f"bind 127.0.0.1:{free_port()}")
     text = text.replace(" resolvers docker init-addr none", "")
     text = re.sub(r"server-template api \d+ api:5000", f"server api1 127.0.0.1:{api_port}", text)
     file = folder / "haproxy.cfg"

@@ -76,6 +76,13 @@ def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> No
     assert {ip for ips in published.values() for ip in ips} == {"127.0.0.1"}
 
 
+def test_administration_is_published_where_it_is_asked_for() -> None:
+    edge = resolved(BIND="0.0.0.0", ADMIN_BIND="10.1.2.3:5001")["edge"]
+    ports = {port["target"]: (port["host_ip"], port["published"]) for port in edge["ports"]}
+    assert ports == {5080: ("0.0.0.0", "5000"), 5000: ("10.1.2.3", "5001")}
+    assert edge["environment"]["ADMIN_BIND"] == "10.1.2.3:5001"
+
+
 @pytest.mark.parametrize(
     ("variable", "opened"),
     [("BIND", {"edge"}), ("UI_BIND", {"ui"}), ("OPERATIONS_BIND", {"alertmanager", "grafana", "prometheus"})],

@@ -32,12 +32,13 @@ class Edge:
     """HAProxy in a container of its own, on this host's network."""
 
     def __init__(self, folder: Path, upstream_port: int, **environment: str) -> None:
-        self.port, metrics_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port, own_port, metrics_port = free_port(), free_port(), free_port()
+        self.url, self.own_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{own_port}"
         self._name = f"bakeoff-edge-{secrets.token_hex(4)}"
         text = (ROOT / "docker/haproxy.cfg").read_text()
         for ours, here in {
-            "bind :5000": f"bind 127.0.0.1:{self.port}",
+            "bind :5080": f"bind 127.0.0.1:{self.port}",
+            "bind :5000": f"bind 127.0.0.1:{own_port}",
             "bind :8404": f"bind 127.0.0.1:{metrics_port}",
             # The same checks and retries, but a name that needs no DNS of Compose.
             " resolvers docker init-addr none": "",
@@ -120,6 +121,19 @@ def test_what_a_caller_says_about_itself_is_not_believed(edge: Edge, upstream: F
 def test_the_name_by_which_it_is_called_is_passed_on_for_the_api_to_check(edge: Edge, upstream: FakeUpstream) -> None:
     requests.get(f"{edge.url}/config", headers={"Host": "evil.example"}, timeout=5)
     assert upstream.asked[0].headers["host"] == "evil.example"
+
+
+def test_the_api_is_told_of_the_public_listener_only_where_administration_has_its_own(
+    edge: Edge, upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    requests.get(f"{edge.url}/config", headers={"X-Listener": "public"}, timeout=5)
+    tmp_path.chmod(0o755)
+    split = Edge(tmp_path, upstream.port, ADMIN_BIND="127.0.0.1:5001")
+    with ExitStack() as ending:
+        ending.callback(split.stop)
+        for url in (split.url, split.own_url):
+            requests.get(f"{url}/config", headers={"X-Listener": "own"}, timeout=5)
+    assert [asked.headers.get("x-listener") for asked in upstream.asked] == [None, "public", None]
 
 
 def test_each_request_has_an_attempt_id_of_its_own(edge: Edge, upstream: FakeUpstream) -> None:

@@ -34,6 +34,19 @@ def test_the_ui_finds_the_api_at_its_port():
 
 
 @pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("10.1.2.3:5001", "http://10.1.2.3:5001"),
+        ("0.0.0.0:5001", "http://127.0.0.1:5001"),
+        ("[::1]:5001", "http://[::1]:5001"),
+        ("box.lan:5001", "http://box.lan:5001"),
+    ],
+)
+def test_where_administration_has_a_listener_the_ui_and_the_commands_use_it(bind, url):
+    assert Settings.from_environ({"ADMIN_BIND": bind}).api_url == url
+
+
+@pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("MODEL_V1_WEIGHT", "-1"),
@@ -70,6 +83,12 @@ def test_the_ui_finds_the_api_at_its_port():
         ("ALLOWED_HOSTS", "https://good.example"),
         ("ALLOWED_HOSTS", "good.example:443"),
         ("ALLOWED_HOSTS", "*.example"),
+        ("ADMIN_BIND", "127.0.0.1"),
+        ("ADMIN_BIND", ":5001"),
+        ("ADMIN_BIND", "::1:5001"),
+        ("ADMIN_BIND", "127.0.0.1:0"),
+        ("ADMIN_BIND", "127.0.0.1:65536"),
+        ("ADMIN_BIND", "127.0.0.1:5000"),
     ],
 )
 def test_a_wrong_value_names_its_variable(variable, value):

@@ -1,7 +1,7 @@
 import pytest
 
 from app.web.app import OPERATIONS, create_flask
-from app.web.operations import access_of
+from app.web.operations import by_rule
 from tests.web import fakes
 
 BODY = {"features": [5.1, 3.5, 1.4, 0.2]}
@@ -102,7 +102,7 @@ def test_the_refusal_says_how_to_enable_administration():
 
 
 def test_head_is_guarded_like_get():
-    assert access_of(OPERATIONS)["HEAD", "/models"] == "read"
+    assert by_rule(OPERATIONS)["HEAD", "/models"].access == "read"
 
 
 def test_an_unknown_path_is_404_also_without_the_token(serve):

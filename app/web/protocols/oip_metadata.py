@@ -241,6 +241,7 @@ OPERATIONS = (
         problems=(413, 415),
         error=InferenceError,
         fast=index,
+        public=True,
     ),
     _reloading("load"),
     _reloading("unload"),

@@ -90,6 +90,7 @@ OPERATIONS = (
         answer=None,
         media_type="text/plain",
         always=True,
+        public=False,
     ),
 )
 

@@ -76,8 +76,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, clients: Clients, address: tuple[str, int], lost: Callable[[], None]) -> None:
         self._clients = clients
         self._lost = lost
-        environ = {**clients.environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        self._reader = RequestReader(environ, clients.bodies, self._expects)
+        self._environ = {**clients.environ, "REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
+        self._reader = RequestReader(self._environ, clients.bodies, self._expects)
         self._transport: asyncio.Transport | None = None
         self._asked: Environ | None = None  # the request whose answer is due
         self._last = False  # whether it is the connection's last
@@ -93,6 +93,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
+        # By which of the listeners it came.
+        self._environ["SERVER_NAME"], port = transport.get_extra_info("sockname")[:2]
+        self._environ["SERVER_PORT"] = str(port)
         self._clients.open.add(self)
         self.wait()
 

@@ -120,7 +120,6 @@ class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no annotations
         self.alive, self._at_once = False, True
 
     def _environ(self) -> Environ:
-        name, port = self.sockets[0].getsockname()[:2]
         return {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
@@ -130,7 +129,5 @@ class LoopWorker(Worker):  # type: ignore[misc]  # gunicorn has no annotations
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": SERVER_SOFTWARE,
-            "SERVER_NAME": name,
-            "SERVER_PORT": str(port),
             "SCRIPT_NAME": "",
         }

@@ -17,6 +17,9 @@ class Transport:
     def __init__(self):
         self.sent, self.unsent, self.reading, self.half_closed, self.ended = b"", 0, True, False, None
 
+    def get_extra_info(self, name):
+        return {"sockname": ("127.0.0.2", 5001)}[name]
+
     def write(self, data):
         self.sent += data
 
@@ -81,6 +84,14 @@ class Server:
 
     def statuses(self):
         return [int(part[:3]) for part in self.transport.sent.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]
+
+
+def test_a_request_says_by_which_of_the_listeners_it_came():
+    seen = []
+    server = Server()
+    server.clients.serve = lambda environ, _: seen.append(environ)
+    server.receive(REQUEST)
+    assert (seen[0]["SERVER_NAME"], seen[0]["SERVER_PORT"]) == ("127.0.0.2", "5001")
 
 
 def test_requests_that_come_together_are_answered_one_after_the_other():
