@@ -267,8 +267,8 @@ def _checked_category(feature: Feature, value: object) -> str:
 
 
 def _plain(category: str) -> str:
-    """The category as it is; in quotes where spaces around it, or nothing at all, would not be seen."""
-    return category if category and category == category.strip() else repr(category)
+    """The category as it is; in quotes where spaces around it, a comma, or nothing at all, would mislead."""
+    return category if category and category == category.strip() and "," not in category else repr(category)
 
 
 def _kind(value: object) -> str:

@@ -17,6 +17,8 @@ from app.services.pages import require_number
 
 _KEY = "HTTP_X_REQUEST_ID"
 _LONGEST = 128
+_STRING_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*"|NaN', re.DOTALL)
+_AT_BYTE = re.compile(r"byte (\d+)")
 _HALF_PAIR = re.compile(rb'(\\u[dD][89abAB][0-9a-fA-F]{2})"')
 
 
@@ -133,9 +135,29 @@ def decoded_object(body: bytes) -> dict[str, Any]:
     return value
 
 
+def nulls_for_nan(body: bytes) -> bytes:
+    """The JSON with null for each NaN, as Python's json module writes a missing number; other text is as it was."""
+    return (
+        _STRING_OR_NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body) if b"NaN" in body else body
+    )
+
+
+def decoded_with_nan(body: bytes) -> dict[str, Any]:
+    """The JSON object, in which NaN is null: the official clients of some protocols write it. Raises the same."""
+    try:
+        return decoded_object(body)
+    except MalformedJson:
+        if (with_nulls := nulls_for_nan(body)) == body:
+            raise
+        return decoded_object(with_nulls)
+
+
 def _what_is_wrong(body: bytes, error: ValueError) -> str:
     if not body:
         return "the body is empty: send a JSON object"
+    place = _AT_BYTE.search(str(error))
+    if place is not None and body.startswith(b"NaN", int(place[1])):
+        return f"NaN is not JSON (byte {place[1]}): send null for a missing value"
     # The decoder takes the quote behind half a pair for the pair's other half, and then runs out of text.
     half = _HALF_PAIR.search(body)
     if half is not None and "truncated" in str(error):

@@ -53,6 +53,11 @@ def test_what_is_not_json_is_malformed(client, path, data):
     assert refused(client, path, data)["code"] == "malformed_json"
 
 
+def test_the_message_for_nan_says_what_to_send(client):
+    problem = refused(client, "/predict", b'{"features": [5.1, NaN, 1.4, 0.2]}')
+    assert problem["message"].endswith("NaN is not JSON (byte 19): send null for a missing value")
+
+
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 @pytest.mark.parametrize("data", [[], ROW, "text", 5, 1.5, True, None])
 def test_json_that_is_no_object_is_an_invalid_request(client, path, data):

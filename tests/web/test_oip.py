@@ -19,6 +19,8 @@ ROW = [5.1, 3.5, 1.4, 0.2]
 NAMES = list(fakes.IRIS.names)
 URL = "/v2/models/iris/infer"
 OUTPUTS = ["predict", "predict_proba", "class_id", "prediction_id"]
+# The bits of 1.5 and -2 as Triton sends them.
+BF16 = np.array([0x3FC0, 0xC000], "<u2")
 DTYPES = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT8": "i1", "UINT16": "<u2", "INT64": "<i8"}
 
 
@@ -146,6 +148,37 @@ def test_an_output_may_differ_from_the_request(serve):
 HOUSES = fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=2.5))
 
 
+def test_half_precision_of_either_kind_is_read(serve):
+    client, services = serve()
+    inputs = [{"name": "x", "shape": [1, 4], "datatype": "BF16", "parameters": {"binary_data_size": 8}}]
+    assert client.post(URL, **raw(inputs, np.tile(BF16, 2).tobytes())).status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == [[1.5, -2.0, 1.5, -2.0]]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize(("best", "shown"), [(2, ["0.7:1:versicolor", "0.2:0:setosa"]), (10**30, 3)])
+def test_the_best_classes_are_named_as_triton_names_them(serve, binary, best, shown):
+    runtime = fakes.ConstantRuntime(1, (0.2, 0.7, 0.1))
+    client, _ = serve(fakes.loaded_models(v1=runtime, v2=runtime))
+    wanted = [{"name": "predict_proba", "parameters": {"classification": best, "binary_data": binary}}]
+    head, outputs = outputs_of(client.post(URL, json={"inputs": [matrix(2)], "outputs": wanted}))
+    [named] = outputs.values()
+    assert (head["outputs"][0]["shape"], head["outputs"][0]["datatype"]) == ([2, len(named) // 2], "BYTES")
+    assert named == shown * 2 if best == 2 else len(named) == 2 * shown
+
+
+def test_a_missing_number_may_be_written_as_python_writes_it(serve):
+    client, services = serve(fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=2.5)))
+    inputs = [
+        {"name": "area", "shape": [2], "datatype": "FP64", "data": [float("nan"), 7.0]},
+        {"name": "city", "shape": [2], "datatype": "BYTES", "data": ["Oslo", "Bergen"]},
+    ]
+    answer = client.post(URL, data=json.dumps({"inputs": inputs, "id": 'a "NaN", b'}))
+    assert (answer.status_code, answer.get_json()["id"]) == (200, 'a "NaN", b')
+    areas = services.recorder.exposures[0].rows[:, 0].tolist()
+    assert (areas[0] != areas[0], areas[1]) == (True, 7.0)
+
+
 def test_features_of_mixed_types_come_raw_and_in_json(serve):
     client, services = serve(HOUSES)
     texts, areas = packed(b"Oslo", b"Bergen"), np.array([7.0, np.nan])
@@ -198,6 +231,13 @@ WRONG = {
     "a fraction among integers": {"json": {"inputs": [matrix(datatype="INT64")]}},
     "neither data nor size": {"json": {"inputs": [matrix(data=None)]}},
     "an unknown output": {"json": {"inputs": [matrix()], "outputs": [{"name": "logits"}]}},
+    "the best classes of another output": {
+        "json": {"inputs": [matrix()], "outputs": [{"name": "predict", "parameters": {"classification": 2}}]}
+    },
+    "no number of classes": {
+        "json": {"inputs": [matrix()], "outputs": [{"name": "predict_proba", "parameters": {"classification": "2"}}]}
+    },
+    "a missing value where none may be": {"data": json.dumps({"inputs": [matrix(data=[*ROW[:3], float("nan")])]})},
     "an unknown feature": {"json": {"inputs": [*columns(), {**columns()[0], "name": "colour"}]}},
     "a feature twice": {"json": {"inputs": [*columns(), columns()[0]]}},
     "a missing feature": {"json": {"inputs": columns()[1:]}},

@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from app.domain.contract import Feature, FeatureContract
 from app.observe import catalogue
 from app.services.serving.live_models import LiveModels
 from app.web.protocols.table import PROTOCOLS
@@ -19,6 +20,8 @@ BODIES = {
     "instances": {"instances": [ROW, NAMED]},
     "rows as inputs": {"inputs": [ROW, ROW]},
     "columns as inputs": {"inputs": {name: [value, value] for name, value in NAMED.items()}},
+    "a named tensor as inputs": {"inputs": {"x": [ROW, ROW]}},
+    "a named tensor a row": {"instances": [{"x": ROW}, {"x": ROW}]},
     "a data frame": {"dataframe_split": {"index": [7, 8], "columns": NAMES[::-1], "data": [ROW[::-1], ROW[::-1]]}},
     "a data frame without names": {"dataframe_split": {"columns": [0, 1, 2, 3], "data": [ROW, ROW]}},
     "records": {"dataframe_records": [NAMED, NAMED], "params": {"temperature": 0.3}},
@@ -61,6 +64,25 @@ def test_cells_are_read_by_the_column(serve):
     assert answer.get_json()["predictions"] == [2.5, 2.5, 2.5]
     areas = services.recorder.exposures[0].rows[:, 0].tolist()
     assert (areas[0] != areas[0], areas[1] != areas[1], areas[2]) == (True, True, 7.0)
+
+
+def test_a_boolean_is_a_word_or_a_number_in_csv_too(serve):
+    lift = Feature(name="lift", kind="categorical", categories=("false", "true"))
+    contract = FeatureContract(task="regression", target="price", features=(lift,))
+    client, services = serve(fakes.loaded_models(contract, v1=fakes.ConstantRuntime(value=2.5)))
+    client.post("/invocations", data="lift\n1\nTRUE\n0.0\nfalse\n", content_type="text/csv")
+    assert services.recorder.exposures[0].rows[:, 0].tolist() == ["true", "true", "false", "false"]
+    assert client.post("/invocations", data="lift\n2\n", content_type="text/csv").status_code == 400
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_data_frame_may_have_missing_numbers_as_python_writes_them(serve, path):
+    client, services = serve(fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=2.5)))
+    frame = {"columns": ["city", "area"], "data": [["Oslo", float("nan")], ["Bergen", 7.0]]}
+    body = json.dumps({"dataframe_split": frame, "note": 'a \\" NaN'})
+    assert client.post(path, data=body).status_code == 200
+    areas = services.recorder.exposures[0].rows[:, 0].tolist()
+    assert (areas[0] != areas[0], areas[1]) == (True, 7.0)
 
 
 WRONG = {

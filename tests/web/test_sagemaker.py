@@ -50,6 +50,27 @@ def test_csv_goes_in_and_out(client, body):
     assert (answer.content_type, prediction, len(prediction_id)) == ("text/csv", "setosa", 64)
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("Text/CSV", "text/csv"),
+        ("text/csv; charset=utf-8", "text/csv"),
+        ("text/csv, application/json;q=0.5", "text/csv"),
+        ("text/csv;q=0.5, application/json", "application/json"),
+        ("text/*", "application/json"),
+        ("application/xml", "application/json"),
+    ],
+)
+def test_the_client_says_what_it_accepts(client, accept, kind):
+    assert client.post(URL, json=BODY, headers={"Accept": accept}).content_type == kind
+
+
+def test_an_array_is_the_rows(serve):
+    client, services = serve()
+    assert client.post(URL, json=BODY["instances"] * 2).status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == BODY["instances"] * 2
+
+
 WRONG = [
     ({"data": "{"}, 400),
     ({"json": {"instances": [[1]]}}, 400),

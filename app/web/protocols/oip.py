@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 from msgspec import UNSET, UnsetType
 
 from app.domain.layouts import Column, RequestColumns
-from app.domain.prediction import all_readable, is_own_key, readable
+from app.domain.prediction import is_own_key
 from app.errors import InvalidRequest
 from app.services.serving.predictor import ServedPrediction
 from app.web.dependencies import Services
@@ -22,23 +20,15 @@ from app.web.protocols.contract import Protocol, Refusal
 from app.web.protocols.kserve_v1 import VERSION
 from app.web.protocols.oip_metadata import OPERATIONS as METADATA
 from app.web.protocols.oip_metadata import TAG, InferenceError
-from app.web.protocols.row_bodies import predictions_of
+from app.web.protocols.oip_outputs import WantedOutput, output_of, outputs_of_a_row, require_outputs, wanted_of
 from app.web.protocols.tensors import InputTensor, OutputTensor, Parameters
-from app.web.request import decoded_object
+from app.web.request import decoded_with_nan, nulls_for_nan
 from app.web.response import REQUEST_ID, Answer, Environ, Problem, encode, whole
 from app.web.routes.predictions import OPTIONS
 
 _HEADER = "Inference-Header-Content-Length"
 _ENVIRON_HEADER = "HTTP_INFERENCE_HEADER_CONTENT_LENGTH"
 _LONG_TEXT = 60
-_ONE = [1]
-
-
-class WantedOutput(msgspec.Struct, frozen=True):
-    """An output that a request asks for."""
-
-    name: str
-    parameters: Parameters | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True):
@@ -87,7 +77,7 @@ class _Call:
         size = _header_size(environ, len(body))
         request = self._request = _decoded(body if size is None else body[:size])
         if request.outputs:
-            _require_outputs(request.outputs, columns)
+            require_outputs(request.outputs, columns)
         given = tensors.tensors_of(request.inputs, b"" if size is None else body[size:])
         count, rows = tensors.rows_of(given, columns)
         table = None if rows is not None else _table(tensors.columns_of(given, columns), columns)
@@ -107,12 +97,12 @@ class _Call:
         request, exposure = self._request, served.exposure
         outputs, raw = [], []
         if len(exposure) == 1 and not request.outputs and not request.parameters:
-            outputs = _of_a_row(served)
+            outputs = outputs_of_a_row(served)
         else:
-            for name, binary in self._wanted(served):
-                output, data = _output(name, served, binary)
+            for wanted in wanted_of(request.outputs, request.parameters, served):
+                output, data = output_of(wanted, served)
                 outputs.append(output)
-                raw += [data] if binary else []
+                raw += [data] if wanted.binary else []
         parameters: dict[str, str] = {"assignment": exposure.assignment}
         if len(exposure) == 1:
             parameters["prediction_id"] = exposure.prediction_ids[0]
@@ -125,21 +115,6 @@ class _Call:
         )
         version = ("X-Model-Version", exposure.version)
         return _with_raw(record, raw, request_id, version) if raw else whole(200, record, request_id, [version])
-
-    def _wanted(self, served: ServedPrediction) -> list[tuple[str, bool]]:
-        """The outputs to give, each with whether it is to be raw."""
-        request = self._request
-        binary = bool(request.parameters and request.parameters.get("binary_data_output"))
-        there = _names(served)
-        if not request.outputs:
-            return [(name, binary) for name in there]
-        wanted = []
-        for each in request.outputs:
-            if each.name not in there:
-                gives = f"{served.version.name} gives {', '.join(there)}"
-                raise InvalidRequest(f"there is no output {each.name!r}: {gives}")
-            wanted.append((each.name, bool((each.parameters or {}).get("binary_data", binary))))
-        return wanted
 
 
 def _header_size(environ: Environ, length: int) -> int | None:
@@ -158,21 +133,10 @@ def _decoded(body: bytes) -> InferRequest:
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error).replace("`", "")) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        decoded_object(body)  # says what is wrong with the JSON
-        raise
-
-
-def _require_outputs(wanted: Sequence[WantedOutput], columns: RequestColumns) -> None:
-    known = output_names(columns)
-    for each in wanted:
-        if each.name not in known:
-            raise InvalidRequest(f"there is no output {each.name[:_LONG_TEXT]!r}; known are {', '.join(known)}")
-
-
-def output_names(columns: RequestColumns) -> tuple[str, ...]:
-    """The outputs that versions may give."""
-    scores = ("predict_proba", "class_id") if columns.contract.classes else ()
-    return ("predict", *scores, "prediction_id")
+        decoded_with_nan(body)  # says what is wrong with the JSON
+        if (with_nulls := nulls_for_nan(body)) == body:
+            raise
+        return _decoded(with_nulls)
 
 
 def _table(table: dict[str, Column] | list[Column], columns: RequestColumns) -> dict[str, Column] | list[Column]:
@@ -191,69 +155,6 @@ def _value(values: Column) -> Any:
     """The only value of a column, as JSON has it."""
     value = values[0] if isinstance(values, list) else values.tolist()[0]
     return None if value != value else value
-
-
-def _names(served: ServedPrediction) -> tuple[str, ...]:
-    """The outputs that this version gives."""
-    outputs = served.exposure.outputs
-    scores = () if outputs.probabilities is None else ("predict_proba",)
-    ids = () if outputs.class_ids is None else ("class_id",)
-    return ("predict", *scores, *ids, "prediction_id")
-
-
-def _output(name: str, served: ServedPrediction, binary: bool) -> tuple[OutputTensor, bytes]:
-    """An output, and its raw bytes if it is `binary`."""
-    exposure, outputs = served.exposure, served.exposure.outputs
-    shape, datatype = [len(exposure)], "BYTES"
-    numbers: np.ndarray | None = None
-    if name == "predict_proba" and outputs.probabilities is not None:
-        shape, datatype, numbers = [*outputs.probabilities.shape], "FP64", outputs.probabilities
-    elif name == "class_id":
-        datatype, numbers = "INT64", outputs.class_ids
-    elif name == "predict" and outputs.class_ids is None:
-        datatype, numbers = "FP64", outputs.values
-    if not binary:
-        texts = predictions_of(served) if name == "predict" else exposure.prediction_ids
-        data = texts if numbers is None else _readable_list(numbers)
-        return OutputTensor(name=name, shape=shape, datatype=datatype, data=data), b""
-    raw = (
-        _packed(name, served)
-        if numbers is None
-        else tensors.packed_numbers(all_readable(numbers) if numbers.ndim == 2 else numbers, datatype)
-    )
-    return OutputTensor(name=name, shape=shape, datatype=datatype, parameters={"binary_data_size": len(raw)}), raw
-
-
-def _of_a_row(served: ServedPrediction) -> list[OutputTensor]:
-    """All outputs of a row alone in JSON, as `_output` gives them: its steps cost more than those of the prediction."""
-    exposure, outputs = served.exposure, served.exposure.outputs
-    ids = OutputTensor(name="prediction_id", shape=_ONE, datatype="BYTES", data=exposure.prediction_ids)
-    if outputs.class_ids is None:
-        assert outputs.values is not None
-        return [OutputTensor(name="predict", shape=_ONE, datatype="FP64", data=outputs.values.tolist()), ids]
-    class_ids = outputs.class_ids.tolist()
-    name = served.version.contract.classes[class_ids[0]]
-    classes = OutputTensor(name="predict", shape=_ONE, datatype="BYTES", data=[name])
-    numbers = OutputTensor(name="class_id", shape=_ONE, datatype="INT64", data=class_ids)
-    if outputs.probabilities is None:
-        return [classes, numbers, ids]
-    shown = [readable(number) for number in outputs.probabilities.tolist()[0]]
-    scores = OutputTensor(name="predict_proba", shape=[1, len(shown)], datatype="FP64", data=shown)
-    return [classes, scores, numbers, ids]
-
-
-def _readable_list(numbers: np.ndarray) -> list[Any]:
-    """The numbers in one dimension; probabilities, which have two, as answers show them."""
-    if numbers.ndim == 1:
-        return list(numbers.tolist())
-    return list(all_readable(numbers).reshape(-1).tolist())
-
-
-def _packed(name: str, served: ServedPrediction) -> bytes:
-    class_ids = served.exposure.outputs.class_ids
-    if name == "predict" and class_ids is not None:
-        return tensors.packed_classes(class_ids, served.version.contract.classes)
-    return tensors.packed_ids(served.exposure.prediction_ids)
 
 
 def _with_raw(record: InferAnswer, raw: list[bytes], request_id: str, version: tuple[str, str]) -> Answer:

@@ -87,7 +87,7 @@ class IndexEntry(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-_SERVER = ServerMetadata("bakeoff", __version__, ["binary_tensor_data", "model_repository"])
+_SERVER = ServerMetadata("bakeoff", __version__, ["binary_tensor_data", "classification", "model_repository"])
 
 
 def server(_services: Services, environ: Environ) -> Answer:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from app.domain.classes import boolean_values
 from app.domain.contract import Feature
 from app.domain.layouts import RequestColumns
 from app.domain.prediction import Assignment
@@ -24,7 +25,7 @@ from app.tables.numbers import number_of
 from app.web.label_csv import csv_records, csv_text
 from app.web.predict_body import option_keys, option_user
 from app.web.protocols.asking import Question
-from app.web.request import decoded_object
+from app.web.request import decoded_with_nan
 from app.web.response import JSON, Answer, Environ, whole
 
 CSV = "text/csv"
@@ -46,7 +47,7 @@ _UTF8 = re.compile(r'charset\s*=\s*"?(utf-?8|us-ascii)"?', re.IGNORECASE)
 
 def read_json(body: bytes, _columns: RequestColumns, _environ: Environ) -> Question:
     """The question of a JSON body. Raises `MalformedJson` and `InvalidRequest`."""
-    values = decoded_object(body)
+    values = decoded_with_nan(body)
     found = [form for form in _FORMS if form in values]
     if len(found) != 1:
         given = f"has {' and '.join(found)}" if found else "has none of them"
@@ -85,14 +86,29 @@ def _options(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _instances(value: object, name: str = "instances") -> list[Any]:
+    rows = _array(value, name)
+    # TensorFlow Serving names the tensor of a model that has one: each row is then an object around an array.
+    if rows and all(type(row) is dict and len(row) == 1 for row in rows):
+        arrays = [array for row in rows for array in row.values()]
+        return arrays if all(type(array) is list for array in arrays) else rows
+    return rows
+
+
+def _array(value: object, name: str) -> list[Any]:
     if type(value) is not list:
         raise InvalidRequest(f"{name} must be an array of rows", field=name)
     return value
 
 
 def _inputs(value: object) -> list[Any]:
-    """Rows, or an object of columns."""
-    return _of_columns(value) if type(value) is dict else _instances(value, "inputs")
+    """Rows, an object of columns, or one named tensor, whose rows are arrays."""
+    if type(value) is not dict:
+        return _instances(value, "inputs")
+    if len(value) == 1:
+        [rows] = value.values()
+        if type(rows) is list and rows and all(type(row) is list for row in rows):
+            return rows
+    return _of_columns(value)
 
 
 def _of_columns(columns: dict[str, Any]) -> list[Any]:
@@ -107,7 +123,7 @@ def _of_columns(columns: dict[str, Any]) -> list[Any]:
 
 
 def _records(value: object) -> list[Any]:
-    rows = _instances(value, "dataframe_records")
+    rows = _array(value, "dataframe_records")
     if any(type(row) is not dict for row in rows):
         raise InvalidRequest("dataframe_records must be an array of objects", field="dataframe_records")
     return rows
@@ -168,6 +184,9 @@ def _value(feature: Feature | None, cell: str) -> object:
         number = number_of(cell, ".")
         return number if number is not None else None if stands_for_nothing(cell) else cell
     category = category_of(cell, feature.categories, needed=not feature.nullable)
+    if category == cell and cell not in feature.categories and boolean_values(feature) is not None:
+        flag = number_of(cell, ".")  # 1 and 0 are booleans, as in JSON
+        return cell if flag is None else flag
     return category if feature.dates_like is None else dated(category, feature.dates_like)
 
 

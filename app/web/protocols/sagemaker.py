@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
 from app.domain.layouts import RequestColumns
 from app.domain.prediction import is_own_key
@@ -21,7 +23,7 @@ from app.web.predict_body import header_user
 from app.web.protocols.asking import MODEL, Chosen, Question, answer, key_of
 from app.web.protocols.contract import Protocol, Refusal
 from app.web.protocols.row_bodies import CSV, RowAnswers, csv_of, predictions_of, read_rows, write_rows
-from app.web.response import REQUEST_ID, Answer, Environ, Problem
+from app.web.response import JSON, REQUEST_ID, Answer, Environ, Problem
 from app.web.routes.predictions import OPTIONS
 
 _PREFIX = "X-Amzn-SageMaker-"
@@ -75,6 +77,8 @@ class _Call:
 
     def read(self, body: bytes, columns: RequestColumns, environ: Environ) -> Question:
         """The question. Raises `InvalidRequest`, `MalformedJson` and `UnsupportedMedia`."""
+        # An array, as the SDK's serializer of JSON sends it, is the rows.
+        body = b'{"instances": %b}' % body if body[:1] == b"[" else body
         question = read_rows(body, columns, environ)
         changes: dict[str, Any] = {"user_id": question.user_id or self._user(environ)}
         key = _header(environ, _KEY)
@@ -99,12 +103,20 @@ class _Call:
         attributes = _header(self._environ, _ATTRIBUTES)
         if attributes and len(attributes) <= _LONGEST_ATTRIBUTES and attributes.isascii() and attributes.isprintable():
             headers.append((_ATTRIBUTES, attributes))
-        if _header(self._environ, "Accept") != CSV:
+        if not _wants_csv(_header(self._environ, "Accept")):
             status, own, body = write_rows(served, request_id)
             return status, [*own, *headers], body
         body = csv_of(zip(predictions_of(served), served.exposure.prediction_ids, strict=True))
         own = [("Content-Type", CSV), ("Content-Length", str(len(body))), (REQUEST_ID, request_id)]
         return 200, [*own, ("X-Model-Version", version), *headers], body
+
+
+def _wants_csv(accept: str | None) -> bool:
+    """Whether the client accepts CSV rather than JSON, which it gets otherwise."""
+    if accept is None or CSV not in accept.lower():
+        return False
+    best = parse_accept_header(accept, MIMEAccept).best_match((JSON, CSV, f"{CSV}; charset=utf-8"))
+    return best is not None and best != JSON
 
 
 def _optional(name: str, description: str, longest: int) -> Parameter:

@@ -6,7 +6,7 @@ length and then its bytes (Triton's extension `binary_tensor_data`).
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NoReturn
@@ -19,6 +19,8 @@ from app.domain.layouts import Column
 from app.domain.prediction_id import ID_LENGTH
 from app.errors import InvalidRequest
 
+# The upper half of an FP32, for which NumPy has no type.
+_HALF = "BF16"
 # By datatype: the layout of a raw element, and the types that an element may have in JSON.
 _RAW = {
     "BOOL": np.dtype("?"),
@@ -28,10 +30,12 @@ _RAW = {
         for bits in (8, 16, 32, 64)
     },
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
+    _HALF: np.dtype("<u2"),
 }
 _MISSING = type(None)
 _JSON: dict[str, frozenset[type]] = {
     **{name: frozenset((int, _MISSING) if raw.kind in "iu" else (int, float, _MISSING)) for name, raw in _RAW.items()},
+    _HALF: frozenset((int, float, _MISSING)),
     "BOOL": frozenset((bool, int, _MISSING)),
     "BYTES": frozenset((str, _MISSING)),
 }
@@ -92,7 +96,7 @@ def tensors_of(inputs: Sequence[InputTensor], raw: bytes) -> list[Tensor]:
         if each.data is not None:
             _refuse(each, "has both data and binary_data_size")
         if type(size) is not int or not 0 <= size <= len(raw) - start:
-            _refuse(each, f"says {size} raw bytes, and {len(raw) - start} are left behind the JSON")
+            _refuse(each, f"has binary_data_size {size!r}, and {len(raw) - start} bytes are left behind the JSON")
         tensors.append(Tensor(each.name, each.shape, _unpacked(each, raw[start : start + size], count)))
         start += size
     if start != len(raw):
@@ -110,7 +114,7 @@ def _count(tensor: InputTensor) -> int:
     if tensor.datatype not in _JSON:
         _refuse(tensor, f"has the datatype {tensor.datatype[:_LONG_TEXT]!r}; known are {', '.join(_JSON)}")
     if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 0:
-        _refuse(tensor, "must have one or two dimensions")
+        _refuse(tensor, f"has the shape {str(tensor.shape)[:_LONG_TEXT]}: give one or two dimensions, none negative")
     return prod(tensor.shape)
 
 
@@ -137,7 +141,8 @@ def _unpacked(tensor: InputTensor, raw: bytes, count: int) -> Column:
     kind = _RAW[tensor.datatype]
     if len(raw) != count * kind.itemsize:
         _refuse(tensor, f"has {len(raw)} raw bytes where its shape {tensor.shape} says {count * kind.itemsize}")
-    return np.frombuffer(raw, kind)
+    values = np.frombuffer(raw, kind)
+    return (values.astype("<u4") << 16).view("<f4") if tensor.datatype == _HALF else values
 
 
 def _texts(tensor: InputTensor, raw: bytes, count: int) -> list[Any]:
@@ -206,6 +211,11 @@ def packed_ids(ids: Sequence[str]) -> bytes:
     packed[:, :_LENGTH_BYTES] = np.frombuffer(ID_LENGTH.to_bytes(_LENGTH_BYTES, "little"), np.uint8)
     packed[:, _LENGTH_BYTES:] = np.frombuffer("".join(ids).encode(), np.uint8).reshape(-1, ID_LENGTH)
     return packed.tobytes()
+
+
+def packed_texts(texts: Iterable[str]) -> bytes:
+    """Texts as raw bytes."""
+    return b"".join(len(text).to_bytes(_LENGTH_BYTES, "little") + text for text in (each.encode() for each in texts))
 
 
 def packed_classes(class_ids: np.ndarray, classes: tuple[str, ...]) -> bytes:
