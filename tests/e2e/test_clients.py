@@ -38,18 +38,26 @@ for user in users:
 @pytest.fixture(scope="session")
 def client_python(pytestconfig, tmp_path_factory):
     """Python with the clients: `CLIENTS_PYTHON`, or a new environment, made once for all tests."""
-    if given := os.environ.get("CLIENTS_PYTHON"):
-        return given
-    python = made_once(pytestconfig, tmp_path_factory.getbasetemp(), "clients", install) / "bin" / "python"
+    given = os.environ.get("CLIENTS_PYTHON")
+    return given or environment(pytestconfig, tmp_path_factory, "clients", "requirements-clients.txt")
+
+
+def environment(config, folders, name, requirements):
+    """Python with these requirements, in an environment that is made once for all tests."""
+
+    def make(folder):
+        install(folder, ROOT / requirements)
+
+    python = made_once(config, folders.getbasetemp(), name, make) / "bin" / "python"
     if not python.exists():
-        pytest.skip(f"NOT CHECKED: the clients cannot be installed: {(python.parents[1] / 'problem').read_text()}")
+        pytest.skip(f"NOT CHECKED: {name} cannot be installed: {(python.parents[1] / 'problem').read_text()}")
     return str(python)
 
 
-def install(folder):
-    """An environment with the clients in the folder; else the file `problem`, with the reason."""
+def install(folder, requirements):
+    """An environment with the requirements in the folder; else the file `problem`, with the reason."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python, wanted = str(folder / "bin" / "python"), ["-q", "-r", str(ROOT / "requirements-clients.txt")]
+    python, wanted = str(folder / "bin" / "python"), ["-q", "-r", str(requirements)]
     uv = shutil.which("uv")  # much quicker, and with a cache that CI keeps
     command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
     done = subprocess.run([*command, *wanted], capture_output=True, text=True)
@@ -110,6 +118,153 @@ def test_boto3_signs_and_sends_the_token_that_the_page_adds(start, client_python
     assert "setosa" in said
 
 
+def train_adult(folder):
+    """Two versions of a model with categories and numbers."""
+    env = {**os.environ, "MODEL_DIR": str(folder / "models"), "DATA_DIR": str(folder / "data")}
+    table = ["--dataset", "tests/cases/adult.csv", "--target", "income", "--min-accuracy", "0.5"]
+    subprocess.run([sys.executable, "-m", "app", "train", *table], cwd=ROOT, env=env, check=True, capture_output=True)
+
+
+@pytest.fixture
+def adult(pytestconfig, tmp_path_factory, tmp_path, start):
+    """Starts an api with a model that has categories: v1 answers all that is not forced."""
+    made = made_once(pytestconfig, tmp_path_factory.getbasetemp(), "adult", train_adult)
+    shutil.copytree(made, tmp_path / "adult")
+    return start(tmp_path / "adult", MODEL_V1_WEIGHT="1", MODEL_V2_WEIGHT="0")
+
+
+# What each client sends: the same two people, by `url`; the last line that is printed are their predictions.
+PEOPLE = """
+import asyncio, json, sys
+url = sys.argv[1]
+people = [
+    {"age": 67, "workclass": " State-gov", "hours": 58},
+    {"age": 50, "workclass": " Self-emp", "hours": 26},
+]
+ages, classes, hours = ([each[name] for each in people] for name in ("age", "workclass", "hours"))
+"""
+AIO = """
+import numpy as np
+import tritonclient.http.aio as triton
+
+async def ask():
+    tensors = []
+    for name, kind, values in (("hours", "FP32", hours), ("workclass", "BYTES", classes), ("age", "UINT8", ages)):
+        dtype = {"FP32": np.float32, "UINT8": np.uint8, "BYTES": object}[kind]
+        tensors.append(triton.InferInput(name, [2, 1], kind))
+        tensors[-1].set_data_from_numpy(np.array(values, dtype).reshape(2, 1), binary_data=kind != "FP32")
+    async with triton.InferenceServerClient(url.removeprefix("http://")) as client:
+        for options in ({}, {"request_compression_algorithm": "gzip", "response_compression_algorithm": "deflate"}):
+            answer = await client.infer("adult", tensors, **options)
+        wanted = [triton.InferRequestedOutput("predict_proba", class_count=1)]
+        best = (await client.infer("adult", tensors, outputs=wanted)).as_numpy("predict_proba")
+    names = [name.decode() for name in answer.as_numpy("predict")]
+    assert [each[0].decode().split(":")[2] for each in best] == names, best
+    return names
+
+print(json.dumps(asyncio.run(ask())))
+"""
+KSERVE_V2 = """
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+
+columns = (("workclass", "BYTES", classes), ("age", "INT64", ages), ("hours", "FP64", hours))
+request = InferRequest("adult", [InferInput(name, [2], kind, values) for name, kind, values in columns])
+client = InferenceRESTClient(RESTConfig(protocol="v2"))
+answer = asyncio.run(client.infer(url, request, model_name="adult"))
+print(json.dumps(next(output.data for output in answer.outputs if output.name == "predict")))
+"""
+KSERVE_V1 = """
+from kserve import InferenceRESTClient, RESTConfig
+
+client = InferenceRESTClient(RESTConfig(protocol="v1"))
+answer = asyncio.run(client.infer(url, {"instances": people}, model_name="adult"))
+print(json.dumps(answer["predictions"]))
+"""
+BOTO3 = """
+import boto3
+
+keys = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused"}
+runtime = boto3.client("sagemaker-runtime", endpoint_url=url, region_name="us-east-1", **keys)
+lines = [",".join(map(str, each.values())) for each in people]
+headed = "\\n".join([",".join(people[0]), *lines])
+found = [
+    json.loads(runtime.invoke_endpoint(EndpointName="adult", ContentType=kind, Body=body)["Body"].read())["predictions"]
+    for kind, body in (
+        ("text/csv", "\\n".join(lines)),
+        ("text/csv", headed),
+        ("application/json", json.dumps({"instances": people})),
+        ("application/json", json.dumps([[*each.values()] for each in people])),
+    )
+]
+assert found == found[:1] * 4, found
+print(json.dumps(found[0]))
+"""
+MLFLOW = """
+import pandas as pd
+from mlflow.pyfunc.scoring_server.client import ScoringServerClient
+
+client = ScoringServerClient("127.0.0.1", int(url.rpartition(":")[2]))
+frame = pd.DataFrame(people, index=["a", "b"]).astype({"workclass": "category"})
+print(json.dumps(client.invoke(frame).get_predictions()[0].tolist()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "protocol", "requests_of_it"),
+    [
+        (AIO, "oip_v2", 3),
+        (KSERVE_V2, "oip_v2", 1),
+        (KSERVE_V1, "kserve_v1", 1),
+        (BOTO3, "sagemaker", 4),
+        (MLFLOW, "mlflow", 1),
+    ],
+    ids=["tritonclient.http.aio", "kserve v2", "kserve v1", "boto3", "mlflow"],
+)
+def test_each_client_asks_a_model_with_categories(adult, client_python, code, protocol, requests_of_it):
+    people = [{"age": 67, "workclass": " State-gov", "hours": 58}, {"age": 50, "workclass": " Self-emp", "hours": 26}]
+    own = adult.post("/predict/batch", {"instances": people}).json()["predictions"]
+    *_, said = run(client_python, PEOPLE + code, adult.url)
+    assert json.loads(said) == [each["prediction"] for each in own]
+    logged = eventually(lambda: len(found := history(adult)) == 2 * requests_of_it + 2 and found)
+    assert [each["features"] for each in logged[:2]] == people[::-1]
+    assert adult.metric("prediction_requests_total", protocol=protocol) == requests_of_it
+
+
+def test_a_data_frame_with_a_missing_number_is_refused_for_the_column(adult, client_python):
+    frame = (
+        "frame.loc['a', 'age'] = None\ntry:\n    client.invoke(frame)\nexcept Exception as error:\n    print(error)\n"
+    )
+    code = MLFLOW.partition("print")[0] + frame
+    [said] = run(client_python, PEOPLE + code, adult.url)
+    assert "feature 'age' must not be null" in said.replace('\\"', '"')
+
+
+def test_the_flag_of_a_model_with_categories_is_the_version_that_all_get(adult, client_python):
+    found = evaluated(client_python, adult, "adult", "", "u-1", "u-2")
+    assert [each[:3] for each in found] == [["v1", "v1", "STATIC"]] * 2
+
+
+TENSORS = {"age": ("INT64", 67), "workclass": ("BYTES", " State-gov"), "hours": ("FP64", 58.0)}
+
+
+@pytest.mark.parametrize("options", [[], ["--binary-data"], ["--batch-size", "2"]])
+def test_mlserver_sends_its_batches(pytestconfig, tmp_path_factory, tmp_path, adult, options):
+    requirements = "bench/opponents/requirements-mlserver.txt"
+    python = environment(pytestconfig, tmp_path_factory, "mlserver", requirements)
+    inputs = [
+        {"name": name, "shape": [1], "datatype": kind, "data": [value]} for name, (kind, value) in TENSORS.items()
+    ]
+    lines, answers = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines.write_text(f"{json.dumps({'inputs': inputs})}\n" * 2)
+    where = ["-u", f"127.0.0.1:{adult.port}", "-m", "adult/versions/v2", "-i", lines, "-o", answers]
+    command = [Path(python).with_name("mlserver"), "infer", *where, *options]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    found = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [each["model_version"] for each in found] == ["v2", "v2"]
+    ids = {output["data"][0] for each in found for output in each["outputs"] if output["name"] == "prediction_id"}
+    assert ids == eventually(lambda: {each["prediction_id"] for each in history(adult)})
+
+
 TRITON = """
 import sys
 import numpy as np
@@ -138,14 +293,8 @@ for model, version, tensors in ((sys.argv[2], "v9", inputs), ("nope", "", inputs
 """
 
 
-def test_triton_asks_a_model_with_categories_in_every_form_and_reads_its_errors(tmp_path, start, client_python):
-    env = {**os.environ, "MODEL_DIR": str(tmp_path / "models"), "DATA_DIR": str(tmp_path / "data")}
-    table = ["--dataset", "tests/cases/adult.csv", "--target", "income", "--min-accuracy", "0.5"]
-    subprocess.run([sys.executable, "-m", "app", "train", *table], cwd=ROOT, env=env, check=True, capture_output=True)
-    api = start(tmp_path)
-    row = {"age": 67, "workclass": " State-gov", "hours": 58}
-    assert api.post("/predict", row).ok, api.post("/predict", row).text
-    *answers, version, model, column = run(client_python, TRITON, f"127.0.0.1:{api.port}", "adult")
+def test_triton_asks_a_model_with_categories_in_every_form_and_reads_its_errors(adult, client_python):
+    *answers, version, model, column = run(client_python, TRITON, f"127.0.0.1:{adult.port}", "adult")
     assert len(answers) == 12
     assert len({answer for answer in answers if answer.endswith("(2, 2)")}) <= 2  # v1 and v2 may differ
     assert all(answer.endswith("(2, 2)") for answer in answers)
