@@ -166,11 +166,24 @@ class ApiPoint(msgspec.Struct, frozen=True, kw_only=True):
     log_e: float | None = None
 
 
+class ApiSplit(msgspec.Struct, frozen=True, kw_only=True):
+    """The shares of the traffic from `at` on."""
+
+    epoch: int = 0
+    at: str = ""
+    source: str = ""
+    weights: Mapping[str, float] = msgspec.field(default_factory=dict)
+
+
 class ApiTimeline(msgspec.Struct, frozen=True):
-    """The timeline of each comparison of one experiment; its id is empty from a release that does not say it."""
+    """The timeline of each comparison of one experiment; its id is empty from a release that does not say it.
+
+    `splits` are the shares over time, empty from a release that does not say them.
+    """
 
     experiment_id: str = ""
     points: tuple[ApiPoint, ...] = ()
+    splits: tuple[ApiSplit, ...] = ()
 
 
 class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +195,7 @@ class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     action: str = ""
     version: str | None = None
     note: str | None = None
+    experiment_id: str | None = None
     changes: dict[str, Any] = {}
     evidence: Any = None
 

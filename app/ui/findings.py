@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
-from app.ui.records import ApiConfiguration
-from app.ui.wording import UNKNOWN, as_sentence, duration, moment, number, readable, seconds_since, share
+from app.ui.wording import UNKNOWN, as_sentence, duration, moment, number, readable, scale_of, seconds_since, share
 
 VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
 # Of each unit one outcome votes.
@@ -59,6 +58,29 @@ def _when(report: ApiExperiment) -> str:
     if report.ended is None:
         return f"running since {moment(report.started)}"
     return f"ran from {moment(report.started)} to {moment(report.ended)}"
+
+
+Fact = tuple[str, str, str]
+
+
+def facts_of(
+    each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoint], now: float
+) -> tuple[Fact, Fact, Fact, Fact]:
+    """Name, finding and note of: the size, whether it can be trusted, the labels left, the cost of waiting.
+
+    `now` is Unix seconds.
+    """
+    scale = scale_of(report.metric)
+    return (
+        (
+            f"{each.challenger} against {report.baseline}, same rows",
+            scale.change(each.difference, each.interval),
+            f"{share(1 - report.alpha, 0)} interval {scale.changes(each.interval)}. {same_rows(each, report)}",
+        ),
+        ("Can it be trusted?", *trust_in(each, report, drift)),
+        ("Labels left", *labels_to_come(each, points)),
+        ("Waiting costs", *cost_of(each, report, now)),
+    )
 
 
 def same_rows(each: ApiComparison, report: ApiExperiment) -> str:
@@ -266,21 +288,3 @@ def at_one_moment(points: list[ApiPoint], each: ApiComparison, report: ApiExperi
         log_e=each.log_e,
     )
     return [*(point for point in points if point.n < votes), last]
-
-
-def terms_of(config: ApiConfiguration) -> str:
-    """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
-    # Experiments that a release without units began have no unit, and go on without one.
-    unit = config.unit or "none (each request votes; begin a new experiment to change it)"
-    parts = [f"unit: {unit}"]
-    if config.metric == REWARD:
-        parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
-    else:
-        parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
-    wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
-    return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
-
-
-def slow(limit: str) -> str:
-    """GUARDRAIL_SLOW in words."""
-    return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"

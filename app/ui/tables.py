@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from app.ui.experiment_records import (
     ApiAuditEntry,
@@ -11,10 +12,26 @@ from app.ui.experiment_records import (
     ApiExperiment,
     ApiMetric,
     ApiMetricComparison,
+    ApiPoint,
     ApiVariant,
 )
-from app.ui.findings import REWARD, VERDICTS, check_state, left_in_words
-from app.ui.wording import UNKNOWN, Scale, as_sentence, mark, moment, number, p_value, part, readable, scale_of, share
+from app.ui.findings import REWARD, VERDICTS, Fact, check_state, evidence_now, left_in_words
+from app.ui.records import ApiConfiguration
+from app.ui.wording import (
+    UNKNOWN,
+    Scale,
+    as_sentence,
+    chance,
+    duration,
+    mark,
+    moment,
+    number,
+    p_value,
+    part,
+    readable,
+    scale_of,
+    share,
+)
 
 Row = dict[str, object]
 
@@ -170,3 +187,96 @@ def _change(name: str, change: object) -> str:
 def _shortened(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def figures(each: ApiComparison, report: ApiExperiment) -> list[Fact]:
+    """Name, value and note of the verdict, the improvement, the evidence and the chance to be better."""
+    scale = scale_of(report.metric)
+    found = [
+        ("Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value)),
+        (
+            f"Improvement in {readable(report.metric)}",
+            scale.change(each.difference, each.interval),
+            scale.changes(each.interval),
+        ),
+        ("Evidence now", evidence_now(each), f"decision at {number(1 / report.alpha, 3)} to 1"),
+    ]
+    if each.wins is None:
+        # Of losses the api gives the chance to win most rows, which says nothing of the mean.
+        votes = number(each.units if each.units is not None else each.n)
+        return [*found, ("Votes", votes, f"of {each.n:,} outcomes")]
+    tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
+    return [*found, (f"Probability {each.challenger} is better", chance(each.probability_better), tally)]
+
+
+def square(each: ApiComparison, baseline: str) -> list[tuple[str, int | None]]:
+    """On how many labelled rows both were right, the baseline alone, the challenger alone, and neither."""
+    return [
+        ("Both right", each.both_right),
+        (f"Only {baseline} right", each.only_baseline),
+        (f"Only {each.challenger} right", each.only_challenger),
+        ("Both wrong", each.both_wrong),
+    ]
+
+
+def other_counts(each: ApiComparison) -> dict[str, str]:
+    """What else to know of the rows, as far as it is known."""
+    counts = {
+        "different rows among the wins and losses": each.distinct_rows,
+        f"rows that {each.challenger} failed to answer": each.missing,
+        "disagreements without a label": each.unlabelled_disagreements,
+    }
+    return {name: number(count) for name, count in counts.items() if count is not None}
+
+
+def assumptions(each: ApiComparison, report: ApiExperiment) -> list[str]:
+    """The method of a comparison, what its interval promises, and what is assumed: a sentence each."""
+    said = [f"Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.", _level(report)]
+    if report.metric == REWARD:
+        said.append(f"{each.n:,} answers entered; {each.unjoined:,} rewards wait for their row in the log.")
+    else:
+        said.append(
+            f"{each.n:,} labelled outcomes entered; {each.unjoined:,} labels did not, because the answer of one "
+            "of the two versions is unknown."
+        )
+    if each.worst_case is not None:
+        within = scale_of(report.metric).changes(each.worst_case)
+        said.append(f"Whichever requests were labelled, the improvement over all requests is within {within}.")
+    return said + [f"Automatic promotion is blocked: {assumption}" for assumption in each.assumptions]
+
+
+def _level(report: ApiExperiment) -> str:
+    """What the interval promises."""
+    several = len(report.comparisons)
+    joint = f", for the {several} challengers together" if several > 1 else ""
+    return (
+        "Improvement: positive is good for the challenger, whatever the metric. Its interval misses the truth at any "
+        f"time with a probability of at most {share(report.alpha)}{joint}."
+    )
+
+
+def improvement_description(points: Sequence[ApiPoint], challenger: str, baseline: str, scale: Scale) -> str:
+    """The newest point as a sentence."""
+    last = points[-1]
+    return (
+        f"Improvement of {challenger} over {baseline}: after {number(last.n)} votes it is "
+        f"{scale.change(last.difference, last.interval)}, with the interval {scale.changes(last.interval)}."
+    )
+
+
+def terms_of(config: ApiConfiguration) -> str:
+    """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
+    # Experiments that a release without units began have no unit, and go on without one.
+    unit = config.unit or "none (each request votes; begin a new experiment to change it)"
+    parts = [f"unit: {unit}"]
+    if config.metric == REWARD:
+        parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
+    else:
+        parts.append(f"labels declared independent of the answer: {'yes' if config.labels_exogenous else 'no'}")
+    wait = f"not before {duration(config.min_duration_s)}" if config.min_duration_s else "without a minimum duration"
+    return f"Terms · {' · '.join(parts)} · slow answers: {slow(config.guardrail_slow)} · automatic promotion: {wait}"
+
+
+def slow(limit: str) -> str:
+    """GUARDRAIL_SLOW in words."""
+    return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"

@@ -3,8 +3,9 @@
 import pytest
 
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint
-from app.ui.findings import at_one_moment, evidence_now, labels_left, progress, terms_of
+from app.ui.findings import at_one_moment, evidence_now, labels_left, progress
 from app.ui.records import ApiConfiguration
+from app.ui.tables import terms_of
 from app.ui.wording import chance, p_value
 from tests.ui import answers
 from tests.ui.conftest import checked, text_of

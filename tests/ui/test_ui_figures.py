@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.ui import wording
+from app.ui import tables, wording
 from app.ui.charts import drift, predictions, timeline, traffic
 from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
@@ -108,7 +108,7 @@ def test_a_course_without_any_interval_is_drawn():
     points = [ApiPoint(challenger="v2", n=1)]
     frame = timeline.improvement_table(points)
     assert timeline.improvement_drawing(frame, "v1").spec["layer"]
-    assert "–" in timeline.improvement_description(points, "v2", "v1", wording.Scale())
+    assert "–" in tables.improvement_description(points, "v2", "v1", wording.Scale())
 
 
 def test_endless_evidence_has_a_finite_place():

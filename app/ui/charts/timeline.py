@@ -68,15 +68,6 @@ def _range_worth_seeing(frame: pd.DataFrame) -> tuple[float, float]:
     return float(f"{low - margin:.2g}"), float(f"{high + margin:.2g}")
 
 
-def improvement_description(points: Sequence[ApiPoint], challenger: str, baseline: str, scale: Scale) -> str:
-    """The newest point as a sentence."""
-    last = points[-1]
-    return (
-        f"Improvement of {challenger} over {baseline}: after {number(last.n)} votes it is "
-        f"{scale.change(last.difference, last.interval)}, with the interval {scale.changes(last.interval)}."
-    )
-
-
 def evidence_table(points: Sequence[ApiPoint]) -> pd.DataFrame:
     """The newest point first; evidence as powers of ten, which never overflow."""
     newest_first = list(reversed(points))

@@ -7,14 +7,18 @@ import math
 import pandas as pd
 import streamlit as st
 
+from app.ui import tables
 from app.ui.charts import timeline
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
-from app.ui.findings import REWARD, VERDICTS, evidence_now, points_of, progress
+from app.ui.findings import points_of, progress
 from app.ui.states import figure, known
 from app.ui.views import differences, disagreements, secondary
-from app.ui.wording import Scale, as_sentence, chance, number, p_value, readable, scale_of, share
+from app.ui.wording import Scale, as_sentence, number, scale_of, share
+
+# Whose rows a cell of the square opens; rows on which both are right are not kept.
+_WON = (None, "baseline", "challenger", "neither")
 
 
 def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
@@ -36,22 +40,6 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     _small_print(each, report)
 
 
-def _figures(each: ApiComparison, report: ApiExperiment) -> None:
-    # The widest word, "equivalent", must not be cut off.
-    verdict, difference, evidence, last = st.columns([4, 3, 3, 3])
-    figure(verdict, "Verdict", VERDICTS.get(each.verdict, readable(each.verdict)), p_value(each.p_value))
-    scale = scale_of(report.metric)
-    size = scale.change(each.difference, each.interval)
-    figure(difference, f"Improvement in {readable(report.metric)}", size, scale.changes(each.interval))
-    figure(evidence, "Evidence now", evidence_now(each), f"decision at {number(1 / report.alpha, 3)} to 1")
-    if each.wins is None:
-        # Of losses the api gives the chance to win most rows, which says nothing of the mean.
-        figure(last, "Votes", number(each.units if each.units is not None else each.n), f"of {each.n:,} outcomes")
-        return
-    tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
-    figure(last, f"Probability {each.challenger} is better", chance(each.probability_better), tally)
-
-
 def _evidence_bar(each: ApiComparison, alpha: float) -> None:
     log_e = each.present_log_e
     if log_e is None:
@@ -65,12 +53,7 @@ def _rows(each: ApiComparison, baseline: str) -> None:
     square, others = st.columns([3, 2], gap="medium")
     with square:
         _square(each, baseline)
-    counts = {
-        "different rows among the wins and losses": each.distinct_rows,
-        f"rows that {each.challenger} failed to answer": each.missing,
-        "disagreements without a label": each.unlabelled_disagreements,
-    }
-    known_counts = {name: number(count) for name, count in counts.items() if count is not None}
+    known_counts = tables.other_counts(each)
     if known_counts:
         said = "; ".join(f"{name}: {count}" for name, count in known_counts.items())
         table = pd.DataFrame({"what else to know": known_counts.keys(), "count": known_counts.values()})
@@ -79,16 +62,12 @@ def _rows(each: ApiComparison, baseline: str) -> None:
 
 def _square(each: ApiComparison, baseline: str) -> None:
     """How many labelled rows each version got right. Rows are kept where the answers differ: those can be opened."""
-    cells = (
-        (f"Both right: {number(each.both_right)}", each.both_right, None),
-        (f"Only {baseline} right: {number(each.only_baseline)}", each.only_baseline, "baseline"),
-        (f"Only {each.challenger} right: {number(each.only_challenger)}", each.only_challenger, "challenger"),
-        (f"Both wrong: {number(each.both_wrong)}", each.both_wrong, "neither"),
-    )
-    if all(count is None for _, count, _ in cells):
+    cells = tables.square(each, baseline)
+    if all(count is None for _, count in cells):
         return
     places = [place for _ in range(2) for place in st.columns(2)]
-    for place, (name, count, won) in zip(places, cells, strict=True):
+    for place, (said, count), won in zip(places, cells, _WON, strict=True):
+        name = f"{said}: {number(count)}"
         if won is None or not count:
             place.container(border=True).markdown(name)
         elif place.button(name, key=f"square-{won}", icon=":material/table_rows:", width="stretch"):
@@ -111,7 +90,7 @@ def _timeline(each: ApiComparison, report: ApiExperiment, points: list[ApiPoint]
     st.markdown(f"**Improvement and its confidence sequence** (above 0: {each.challenger} is better)")
     scale = scale_of(report.metric)
     frame = timeline.improvement_table(points, scale)
-    description = timeline.improvement_description(points, each.challenger, baseline, scale)
+    description = tables.improvement_description(points, each.challenger, baseline, scale)
     drawn(timeline.improvement_drawing(frame, baseline, scale.points), _in_words(points, scale), description)
     # The timeline has each challenger's own evidence; the threshold is for the adjusted one.
     several = len(report.comparisons) > 1
@@ -137,32 +116,12 @@ def _in_words(points: list[ApiPoint], scale: Scale) -> pd.DataFrame:
     )
 
 
+def _figures(each: ApiComparison, report: ApiExperiment) -> None:
+    # The widest word, "equivalent", must not be cut off.
+    for place, found in zip(st.columns([4, 3, 3, 3]), tables.figures(each, report), strict=True):
+        figure(place, *found)
+
+
 def _small_print(each: ApiComparison, report: ApiExperiment) -> None:
     with st.expander("Method and assumptions"):
-        st.markdown(f"- Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.")
-        st.markdown(_level(report))
-        if report.metric == REWARD:
-            entered = f"- {each.n:,} answers entered; {each.unjoined:,} rewards wait for their row in the log."
-        else:
-            entered = (
-                f"- {each.n:,} labelled outcomes entered; {each.unjoined:,} labels did not, because the answer of one "
-                "of the two versions is unknown."
-            )
-        st.markdown(entered)
-        if each.worst_case is not None:
-            st.markdown(
-                "- Whichever requests were labelled, the improvement over all requests is within "
-                f"{scale_of(report.metric).changes(each.worst_case)}."
-            )
-        for assumption in each.assumptions:
-            st.markdown(f"- Automatic promotion is blocked: {assumption}")
-
-
-def _level(report: ApiExperiment) -> str:
-    """What the interval promises."""
-    several = len(report.comparisons)
-    joint = f", for the {several} challengers together" if several > 1 else ""
-    return (
-        "- Improvement: positive is good for the challenger, whatever the metric. Its interval misses the truth at any "
-        f"time with a probability of at most {share(report.alpha)}{joint}."
-    )
+        st.markdown("\n".join(f"- {said}" for said in tables.assumptions(each, report)))

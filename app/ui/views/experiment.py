@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from app.ui import tables
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import TICK_S, FeedSnapshot
-from app.ui.findings import points_of, terms_of
+from app.ui.findings import points_of
 from app.ui.records import ApiConfiguration, ApiModels
 from app.ui.row_records import ApiExperimentEntry
 from app.ui.session import asked_once, client, feed
@@ -144,7 +145,7 @@ def live() -> None:
     challengers.show(report)
     # Each part is read on its own: right after a new experiment has begun, one may still be of the former.
     if config.value is not None and config.value.guardrail_slow and config.value.experiment_id in ("", report.id):
-        st.caption(terms_of(config.value))
+        st.caption(tables.terms_of(config.value))
     if config.value is not None and config.value.ramp is not None:
         st.info(ramp.sentence_of(config.value.ramp), icon=":material/stairs:")
     each = headline.chosen(report)

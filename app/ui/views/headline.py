@@ -6,12 +6,11 @@ import time
 from collections.abc import Sequence
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiPoint
-from app.ui.findings import advised, chosen_of, cost_of, labels_to_come, same_rows, small_print, trust_in
+from app.ui.findings import advised, chosen_of, facts_of, small_print
 from app.ui.states import fact
-from app.ui.wording import as_sentence, scale_of, share
+from app.ui.wording import as_sentence
 
 _LOOKS = {
     "continue": ("info", ":material/hourglass_empty:"),
@@ -30,24 +29,12 @@ def show(report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoin
     getattr(st, kind)(f"**{advised(report)}.** {as_sentence(advice.reason)}", icon=icon)
     each = chosen(report)
     if each is not None and each.n:
-        size, trust, left, cost = st.columns(4)
-        _size(size, each, report)
-        fact(trust, "Can it be trusted?", *trust_in(each, report, drift))
-        fact(left, "Labels left", *labels_to_come(each, points))
-        fact(cost, "Waiting costs", *cost_of(each, report, time.time()))
+        found = facts_of(each, report, drift, points, time.time())
+        for place, said in zip(st.columns(len(found)), found, strict=True):
+            fact(place, *said)
     st.caption(small_print(report))
 
 
 def chosen(report: ApiExperiment) -> ApiComparison | None:
     """The comparison that the page shows: the one in the address, else the advised one, else the first."""
     return chosen_of(report, st.query_params.get(CHALLENGER))
-
-
-def _size(place: DeltaGenerator, each: ApiComparison, report: ApiExperiment) -> None:
-    scale = scale_of(report.metric)
-    fact(
-        place,
-        f"{each.challenger} against {report.baseline}, same rows",
-        scale.change(each.difference, each.interval),
-        f"{share(1 - report.alpha, 0)} interval {scale.changes(each.interval)}. {same_rows(each, report)}",
-    )
