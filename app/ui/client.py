@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from app.ui.experiment_records import ApiAudit, ApiDrift, ApiDriftTimeline, ApiExperiment, ApiTimeline
+from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiExperiment, ApiTimeline
 from app.ui.records import (
+    ApiAudit,
     ApiBatchPrediction,
     ApiConfiguration,
     ApiHealth,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -184,26 +183,6 @@ class ApiTimeline(msgspec.Struct, frozen=True):
     experiment_id: str = ""
     points: tuple[ApiPoint, ...] = ()
     splits: tuple[ApiSplit, ...] = ()
-
-
-class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision, or one change of the configuration."""
-
-    seq: int
-    at: str = ""
-    actor: str = ""
-    action: str = ""
-    version: str | None = None
-    note: str | None = None
-    experiment_id: str | None = None
-    changes: dict[str, Any] = {}
-    evidence: Any = None
-
-
-class ApiAudit(msgspec.Struct, frozen=True):
-    """Decisions, newest first."""
-
-    entries: tuple[ApiAuditEntry, ...] = ()
 
 
 class ApiFalseAlarms(msgspec.Struct, frozen=True):

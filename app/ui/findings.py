@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
-from app.ui.wording import UNKNOWN, as_sentence, duration, moment, number, readable, scale_of, seconds_since, share
+from app.ui.wording import (
+    UNKNOWN,
+    as_sentence,
+    duration,
+    moment,
+    number,
+    readable,
+    scale_of,
+    seconds_since,
+    share,
+    unix_of,
+)
 
 VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
 # Of each unit one outcome votes.
@@ -201,20 +211,13 @@ def _single(unit: str) -> str:
 
 def vote_rate(points: Sequence[ApiPoint]) -> float | None:
     """Votes a second over the last day of the timeline; None where that is not known."""
-    timed = [(_unix(point.at), point.n) for point in points]
+    timed = [(unix_of(point.at), point.n) for point in points]
     known = [(at, n) for at, n in timed if at is not None]
     if not known:
         return None
     last_at, last_n = known[-1]
     first_at, first_n = next((at, n) for at, n in known if at >= last_at - _RATE_WINDOW_S)
     return (last_n - first_n) / (last_at - first_at) if last_at > first_at and last_n > first_n else None
-
-
-def _unix(iso: str) -> float | None:
-    try:
-        return datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return None
 
 
 def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str, str]:

@@ -167,6 +167,26 @@ class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     ramp: ApiRamp | None = None
 
 
+class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One decision, or one change of the configuration."""
+
+    seq: int
+    at: str = ""
+    actor: str = ""
+    action: str = ""
+    version: str | None = None
+    note: str | None = None
+    experiment_id: str | None = None
+    changes: dict[str, Any] = {}
+    evidence: Any = None
+
+
+class ApiAudit(msgspec.Struct, frozen=True):
+    """Decisions, newest first."""
+
+    entries: tuple[ApiAuditEntry, ...] = ()
+
+
 class ApiVersionHealth(msgspec.Struct, frozen=True):
     """One version in the memory of the worker that answered."""
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 
 from app.ui.experiment_records import (
-    ApiAuditEntry,
     ApiCheck,
     ApiComparison,
     ApiExperiment,
@@ -16,7 +15,7 @@ from app.ui.experiment_records import (
     ApiVariant,
 )
 from app.ui.findings import REWARD, VERDICTS, Fact, check_state, evidence_now, left_in_words
-from app.ui.records import ApiConfiguration
+from app.ui.records import ApiAuditEntry, ApiConfiguration
 from app.ui.wording import (
     UNKNOWN,
     Scale,

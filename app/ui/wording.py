@@ -115,6 +115,19 @@ def clock(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%H:%M:%S UTC")
 
 
+def unix_of(iso: str) -> float | None:
+    """An ISO 8601 moment in Unix seconds; None where it is none."""
+    try:
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:
+        return None
+
+
+def moment_of(unix_s: float) -> str:
+    """A moment to the minute, in UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def moment(iso: str | None) -> str:
     """An ISO 8601 moment without its fractions."""
     return f"{iso[:10]} {iso[11:19]} UTC" if iso and len(iso) >= 19 else UNKNOWN
@@ -122,10 +135,8 @@ def moment(iso: str | None) -> str:
 
 def seconds_since(iso: str | None, now: float) -> float | None:
     """How many seconds before `now` (Unix) an ISO 8601 moment was; None where it is none."""
-    try:
-        return None if iso is None else now - datetime.fromisoformat(iso).timestamp()
-    except ValueError:
-        return None
+    at = None if iso is None else unix_of(iso)
+    return None if at is None else now - at
 
 
 def as_sentence(text: str) -> str:

@@ -7,8 +7,8 @@ import pytest
 from app.ui import tables, wording
 from app.ui.charts import drift, predictions, timeline, traffic
 from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
+from app.ui.findings import labels_left
 from app.ui.scrape import quantile_s, rate_per_s, scrape_of
-from app.ui.views.comparison import labels_left
 from tests.ui.answers import METRICS
 
 

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from app.ui import tables
-from app.ui.experiment_records import ApiAudit, ApiExperiment
+from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
-from app.ui.records import ApiConfiguration
+from app.ui.records import ApiAudit, ApiConfiguration
 from app.ui.session import actor, client
 from app.ui.states import known
 from app.ui.views import administration, ramp
