@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--challenger", metavar="VERSION", help="with --by: the version to compare with the baseline")
     parser.add_argument("--metric", metavar="NAME", help="with --by: a secondary metric, not the one that decides")
+    parser.add_argument("--html", metavar="FILE", help="write the report to one HTML file, to send or to print")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="first let the monitor catch up, at most this long"
@@ -67,6 +68,10 @@ def run(args: argparse.Namespace) -> int:
     for name in ("challenger", "metric"):
         if getattr(args, name) is not None and args.by is None:
             raise InvalidRequest(f"--{name} goes with --by: say by what, such as --by class", field=f"--{name}")
+    if args.html is not None:
+        from app.cli.report_file import write_report  # what it needs takes a while to import
+
+        return write_report(args, report, url, token)
     asked = {"by": args.by, "challenger": args.challenger, "metric": args.metric}
     parts = None if args.by is None else ask(url, path_of(report["id"], asked), token)
     if args.json:
@@ -246,13 +251,10 @@ def _comparison(comparison: Mapping[str, Any], report: Mapping[str, Any], width:
         )
         text += f"; {comparison['unjoined']:,} {missing}"
     lines = textwrap.wrap(text, width, subsequent_indent="  ")
-    for more in (words.counts(comparison, report["baseline"]), *_notes(comparison)):
+    notes = (f"note: {warning}" for warning in comparison.get("warnings", ()))
+    for more in (words.counts(comparison, report["baseline"]), *notes):
         lines += textwrap.wrap(more, width, initial_indent="  ", subsequent_indent="  ")
     return lines
-
-
-def _notes(comparison: Mapping[str, Any]) -> list[str]:
-    return [f"note: {warning}" for warning in comparison.get("warnings", ())]
 
 
 def _metrics(report: Mapping[str, Any], width: int) -> list[str]:

@@ -80,6 +80,10 @@ class ApiClient:
         """The newest 50 decisions."""
         return self._read("/audit", ApiAudit, {"limit": 50})
 
+    def audit_of(self, experiment: str) -> ApiAudit:
+        """The newest 200 decisions on one experiment, with the evidence of then."""
+        return self._read("/audit", ApiAudit, {"limit": 200, "experiment": experiment})
+
     def drift(self) -> ApiDrift:
         """The traffic against the champion's training data."""
         return self._read("/drift", ApiDrift)

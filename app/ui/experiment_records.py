@@ -137,6 +137,8 @@ class ApiExperiment(msgspec.Struct, frozen=True, kw_only=True):
     """The whole report; `excluded` has the reason for each version that takes no part, `metrics` the secondary ones."""
 
     id: str
+    name: str | None = None
+    hypothesis: str | None = None
     started: str = ""
     ended: str | None = None
     state: str = "running"

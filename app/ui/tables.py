@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from app.ui.events import Event
 from app.ui.experiment_records import (
     ApiCheck,
     ApiComparison,
@@ -279,3 +280,8 @@ def terms_of(config: ApiConfiguration) -> str:
 def slow(limit: str) -> str:
     """GUARDRAIL_SLOW in words."""
     return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
+
+
+def event(each: Event) -> Row:
+    """When something happened, of what kind it was, and what."""
+    return {"when": moment(each.at), "kind": f"{each.sign} {each.kind}", "what": each.text}

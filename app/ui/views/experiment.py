@@ -9,11 +9,13 @@ from typing import Any
 import streamlit as st
 
 from app.ui import tables
+from app.ui.client import ApiClient
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.findings import points_of
 from app.ui.records import ApiConfiguration, ApiModels
 from app.ui.row_records import ApiExperimentEntry
+from app.ui.sent_report import Sources, html_of
 from app.ui.session import asked_once, client, feed
 from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
@@ -44,6 +46,8 @@ def show() -> None:
     if report is None and isinstance(experiment.failure, ApiDown):
         return
     decision.offer(config.value, report)
+    if report is not None:
+        _to_send(report)
     live()
     if report is not None:
         differences.show(report, models.value)
@@ -98,12 +102,41 @@ def _past(wanted: str, models: ApiModels | None) -> None:
     timeline = asked_once(("past-timeline", *place), partial(api.past_timeline, wanted), "the timeline")
     each = headline.chosen(report)
     headline.show(report, None, points_of(each, report, timeline.value))
+    _to_send(report)
     challengers.show(report)
     if each is not None:
         comparison.show(each, report, timeline)
     differences.show(report, models)
     versions.show(report, () if models is None else models.retired())
     versions.checks(report)
+
+
+def _to_send(report: ApiExperiment) -> None:
+    """The report as a file, made when it is asked for."""
+    st.download_button(
+        "Report to send (HTML)",
+        partial(document_of, client(), report.id),
+        f"experiment-{report.id}.html",
+        "text/html",
+        icon=":material/download:",
+        on_click="ignore",
+        help="One file without anything from outside, to send or to print: what this page says, the terms, the checks "
+        "and the decisions.",
+    )
+
+
+def document_of(api: ApiClient, experiment: str) -> str:
+    """The report that is sent, of what the API says now. Raises the errors of `app.ui.transport`."""
+    report = api.past_experiment(experiment)
+    running = report.ended is None
+    sources = Sources(
+        report=report,
+        timeline=api.past_timeline(experiment),
+        audit=api.audit_of(experiment),
+        config=api.configuration() if running else None,
+        drift=api.drift() if running else None,
+    )
+    return html_of(sources, time.time())
 
 
 def shown(report: ApiExperiment | None, config: ApiConfiguration | None) -> object:

@@ -1,3 +1,4 @@
+import html
 import io
 import json
 import re
@@ -280,6 +281,39 @@ def test_json_is_the_apis_answer(environment, api, capsys):
     api.answer("/experiments/e0", msgspec.to_builtins(EMPTY))
     assert main(["report", "--json", "--id", "e0"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(msgspec.json.encode(EMPTY))
+
+
+def with_report(api, shown):
+    name = shown.id
+    api.asked.clear()
+    api.answer("/experiment", msgspec.to_builtins(shown))
+    api.answer(f"/experiments/{name}", msgspec.to_builtins(replace(shown, ended="2026-11-26T11:00:00Z", state="ended")))
+    api.answer(f"/experiment/timeline?points=200&id={name}", {"experiment_id": name, "points": []})
+    api.answer(f"/audit?limit=200&experiment={name}", {"entries": [], "next": None})
+    api.answer("/config", {"epoch": 1, "experiment_id": name})
+    api.answer("/drift", {"version": "v1"})
+
+
+@pytest.mark.parametrize("options", [(), ("--id", "e1")])
+def test_a_report_to_send_is_one_file_with_the_apis_figures(environment, api, capsys, tmp_path, options):
+    with_report(api, report())
+    target = tmp_path / "report.html"
+    assert main(["report", "--html", str(target), *options]) == 0
+    assert str(target) in capsys.readouterr().out
+    document = target.read_text()
+    assert "Promote v2." in document
+    assert report().recommendation.reason in html.unescape(document)
+    assert ("/config" in [path for _, path, _, _ in api.asked]) == (not options)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "said"),
+    [("no/such/report.html", (), "cannot write"), ("a.html", ("--json",), "without --by and --json")],
+)
+def test_a_report_that_cannot_be_written_says_why(environment, api, capsys, tmp_path, target, options, said):
+    with_report(api, report())
+    assert main(["report", "--html", str(tmp_path / target), *options]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_an_api_that_does_not_run_is_an_error_that_says_how_to_start_it(environment, capsys):
