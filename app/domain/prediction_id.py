@@ -34,7 +34,6 @@ _IDS_PER_PIECE = 4096
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
-_FROM_SORTED = bytes.maketrans(_SORTED, _BASE64)
 # To the standard alphabet, whose last two characters are in no id: they would be read as two others.
 _TO_STANDARD = bytes.maketrans(_SORTED + b"+/", _BASE64[:-2] + b"+/" + b"!!")
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
@@ -219,10 +218,10 @@ def raw_ids(ids: Sequence[str]) -> bytes | None:
     if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
         return None
     try:
-        raw = base64.b64decode(text.encode("ascii").translate(_FROM_SORTED), b"-_", validate=True)
+        raw = binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD), strict_mode=True)
     except ValueError:
         return None
-    return raw if _text(raw) == text else None  # characters outside the alphabet may have been read as others
+    return raw if len(raw) == len(ids) * RAW_LENGTH else None  # it is shorter where the last id ends in padding
 
 
 def texts_of_ids(raw: bytes) -> list[str]:

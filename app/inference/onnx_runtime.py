@@ -210,9 +210,9 @@ class OnnxClassifier:
         if not isfinite(probabilities.sum()):
             raise ModelFailed(self._version, "the answer is not finite")
         class_ids = probabilities.argmax(axis=1)
-        best = np.take_along_axis(probabilities, class_ids[:, np.newaxis], axis=1)
-        rivals = np.count_nonzero(probabilities > best - TIE, axis=1)
-        near = np.flatnonzero(rivals > 1)
+        best = probabilities.max(axis=1, keepdims=True)
+        rivals = (probabilities > best - TIE).sum(axis=1)
+        (near,) = (rivals > 1).nonzero()
         if near.size:
             settled = _completed(self._settle(rows[near]), probabilities[near])
             class_ids[near], probabilities[near] = settled.class_ids, settled.probabilities

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +28,7 @@ from app.store.corrections import Correction, append_corrections, canonical, num
 from app.store.engine import Database
 from app.store.erasures import erased_among
 from app.store.kinds import DURABLE
+from app.store.sqlite import append_rows
 from app.store.statements import statements
 
 _LOG = logging.getLogger(__name__)
@@ -174,8 +173,6 @@ _COLUMNS = (
     "prediction_id", "kind", "outcome", "received_at_us", "version_ordinal", "epoch", "counts", "randomised", "answer",
     "user_hash", "predictions_seen",
 )  # fmt: skip
-# Rows × columns stay below 999 bound values, as in `predictions.py`.
-_ROWS_PER_STATEMENT = 90
 
 
 def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[tuple[Any, ...]]:
@@ -198,17 +195,7 @@ def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[tuple[Any,
 
 
 def _append_rows(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside busy threads each row
-    # would wait for it while the store is locked.
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[start : start + _ROWS_PER_STATEMENT]
-        connection.exec_driver_sql(_insert(len(some)), tuple(chain.from_iterable(some)))
-
-
-@cache
-def _insert(rows: int) -> str:
-    row = f"({', '.join('?' * len(_COLUMNS))})"
-    return f"{statements('feedback')['append']} {', '.join([row] * rows)}"
+    append_rows(connection, statements("feedback")["append"], rows)
 
 
 def _append_arrays(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

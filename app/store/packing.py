@@ -226,7 +226,7 @@ def narrowed(values: np.ndarray) -> tuple[str, int, np.ndarray]:
         for digits in range(_MOST_DIGITS + 1):
             whole = np.rint(values * 10**digits)
             # Divided as it will be: the quotient of two exact numbers is the float64 next to the decimal.
-            if np.array_equal(whole / 10**digits, values):
+            if (whole / 10**digits == values).all():
                 for name, end in _WHOLE_TYPES:
                     if largest * 10**digits < end - 1:
                         return name, digits, whole.astype(name)
@@ -239,7 +239,7 @@ def as_float32(values: np.ndarray) -> np.ndarray | None:
     """The values as float32 where that loses nothing."""
     with np.errstate(over="ignore"):
         narrow = values.astype("<f4")
-    return narrow if np.array_equal(narrow, values, equal_nan=True) else None
+    return narrow if ((narrow == values) | np.isnan(values)).all() else None
 
 
 def as_bytes(values: np.ndarray) -> Bytes:

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 from msgspec.structs import astuple
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
-from app.domain.logged_rows import LoggedBatch, LoggedPrediction, RowBlock
+from app.domain.logged_rows import LoggedBatch, LoggedPrediction
 from app.store.engine import Database
 from app.store.forms import Form, FormWrites, KnownForm, StoredRow
 from app.store.kinds import RECORDING
 from app.store.layouts import LayoutWrites
 from app.store.logged import LoggedRows
 from app.store.packing import PackedRow, Packer
-from app.store.packing_blocks import PackedRows, packed_block
+from app.store.packing_blocks import PackedBlock, packed_block
 from app.store.postgres.weeks import Weeks
+from app.store.sqlite import append_rows, run
 from app.store.statements import statements
 from app.store.unpacking import RawRow, unpacked
 
@@ -33,11 +31,8 @@ _LAYOUT = _COLUMNS.index("layout")
 # The columns of a row in the order of `StoredRow`, behind its seq.
 _STORED = [_COLUMNS.index(name) for name in StoredRow._fields[1:]]
 _SEQ = itemgetter(0)
-_Block = tuple[RowBlock, list[PackedRows]]
 _PACKED_COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
-# Rows × columns (18, and 7 of a packed row) stay below 999 bound values, the lowest limit of any SQLite build
-# (SQLITE_MAX_VARIABLE_NUMBER before 3.32); and sqlite3 keeps 128 statements prepared, enough for one of each size.
-_ROWS_PER_STATEMENT, _PACKED_PER_STATEMENT = 55, 70
+_UNLESS_KNOWN = "ON CONFLICT ({}) DO NOTHING"
 
 
 class _Ends(NamedTuple):
@@ -66,6 +61,7 @@ class PredictionLog:
         self._database = database
         self._layouts = LayoutWrites()
         self._packed = PackedWrites()
+        self._is_packed = True
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add `rows` in one transaction; rows whose id is in the log already are ignored, so a retry is always safe.
@@ -76,13 +72,14 @@ class PredictionLog:
         if not rows:
             return
         forms: Mapping[Form, KnownForm] = {}
+        # Before the transaction, in which nobody else can write.
+        blocks = _blocks(rows) if isinstance(rows, LoggedBatch) and self._is_packed else None
         with self._database.begin(RECORDING) as connection:
             layouts = self._layouts.put(connection, _layouts(rows))
             ends = _ends(connection)
-            packed = self._packed.blocks(connection, rows, ends) if isinstance(rows, LoggedBatch) else None
-            if packed is not None:
+            if blocks and ends.packed and not (ends.old and _known_old(connection, _ids(rows))):
                 _reserve(connection, ends.last + len(rows))
-                forms = self._packed.append_blocks(connection, packed, ends.last + 1)
+                forms = self._packed.append_blocks(connection, blocks, ends.last + 1)
             elif ends.packed:
                 numbered = enumerate(_values(rows), start=ends.last + 1)
                 stored = [StoredRow(seq, *[values[at] for at in _STORED]) for seq, values in numbered]
@@ -90,6 +87,7 @@ class PredictionLog:
                 forms = self._packed.append(connection, stored, among_old=ends.old)
             else:
                 _APPEND[connection.dialect.name](connection, [*rows])
+        self._is_packed = ends.packed
         self._layouts.committed(layouts)
         self._packed.committed(forms)
 
@@ -134,34 +132,27 @@ class PackedWrites:
         connection.execute(text(statements("logged", connection.dialect.name)["remove_old"]), {"seqs": seqs})
         return forms
 
-    def blocks(self, connection: Connection, batch: LoggedBatch, ends: _Ends) -> list[_Block] | None:
-        """The blocks of the batch, packed; None where its rows are to be written one by one."""
-        if not ends.packed or (ends.old and _known_old(connection, batch.prediction_ids)):
-            return None
-        found: list[_Block] = []
-        for block in batch.blocks:
-            packed = packed_block(block)
-            if packed is None:
-                return None
-            found.append((block, packed))
-        return found
-
-    def append_blocks(self, connection: Connection, blocks: Sequence[_Block], first: int) -> Mapping[Form, KnownForm]:
+    def append_blocks(
+        self, connection: Connection, blocks: Sequence[PackedBlock], first: int
+    ) -> Mapping[Form, KnownForm]:
         """Add packed blocks under numbers from `first` on; returns their forms, for `committed`."""
-        forms = self._forms.put(connection, {rows.form for _, packed in blocks for rows in packed})
-        cells = np.empty((sum(len(block) for block, _ in blocks), len(_PACKED_COLUMNS)), np.object_)
-        cells[:, 0] = np.arange(first, first + len(cells))
-        start = 0
-        for block, packed in blocks:
-            own = cells[start : start + len(block)]
-            start += len(block)
-            own[:, 5] = block.own_keys
-            for rows in packed:
-                known = forms[rows.form]
-                own[rows.places, 1], own[rows.places, 4] = rows.keys, rows.request_keys
-                own[rows.places, 2], own[rows.places, 3] = known.version, known.id
-                own[rows.places, 6] = rows.bodies
-        self._append(connection, cells)
+        forms = self._forms.put(connection, {form for block in blocks for form in block.forms})
+        keys: list[bytes] = []
+        versions: list[int] = []
+        numbers: list[int] = []
+        request_keys: list[int | None] = []
+        own_keys: list[str | None] = []
+        bodies: list[bytes] = []
+        for block in blocks:
+            known = [forms[form] for form in block.forms]
+            keys += block.keys
+            versions += [known[at].version for at in block.form_of]
+            numbers += [known[at].id for at in block.form_of]
+            request_keys += block.request_keys
+            own_keys += block.own_keys
+            bodies += block.bodies
+        seqs = range(first, first + len(keys))
+        self._append(connection, [seqs, keys, versions, numbers, request_keys, own_keys, bodies])
         return forms
 
     def _append_rows(self, connection: Connection, rows: Sequence[_Numbered]) -> Mapping[Form, KnownForm]:
@@ -173,13 +164,13 @@ class PackedWrites:
             for seq, own_key, row in sorted(rows, key=_SEQ)
         ]
         if values:
-            self._append(connection, np.array(values, np.object_))
+            self._append(connection, [*zip(*values, strict=True)])
         return forms
 
-    def _append(self, connection: Connection, cells: np.ndarray) -> None:
+    def _append(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
         if connection.dialect.name == "postgresql":
-            self._weeks.ensure(connection, cells[:, 1].tolist())
-        _APPEND_PACKED[connection.dialect.name](connection, cells)
+            self._weeks.ensure(connection, [*columns[1]])
+        _APPEND_PACKED[connection.dialect.name](connection, columns)
 
     def committed(self, forms: Mapping[Form, KnownForm]) -> None:
         """Note that the transaction in which `append` or `take_over` gave these was committed."""
@@ -195,10 +186,27 @@ class PackedWrites:
                 connection.execute(text(statements("logged")["append_old"]), values)
 
 
+def _blocks(batch: LoggedBatch) -> list[PackedBlock] | None:
+    """The blocks of the batch, packed; None where its rows are to be written one by one."""
+    found = []
+    for block in batch.blocks:
+        packed = packed_block(block)
+        if packed is None:
+            return None
+        found.append(packed)
+    return found
+
+
+def _ids(rows: Sequence[LoggedPrediction]) -> list[str]:
+    return rows.prediction_ids if isinstance(rows, LoggedBatch) else [row.prediction_id for row in rows]
+
+
 def _ends(connection: Connection) -> _Ends:
+    dialect = connection.dialect.name
+    statement = statements("logged", dialect)["ends"]
     # Not as text(): this is asked in each commit.
-    row = connection.exec_driver_sql(statements("logged", connection.dialect.name)["ends"]).one()
-    return _Ends(bool(row.packed), row.last, bool(row.old))
+    row = run(connection, statement).fetchone() if dialect == "sqlite" else connection.exec_driver_sql(statement).one()
+    return _Ends(bool(row[0]), row[1], bool(row[2]))
 
 
 def _known_old(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -236,26 +244,14 @@ def _with_id(values: tuple[Any, ...], layout: LoggedLayout) -> tuple[Any, ...]:
 
 
 def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
-    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[start : start + _ROWS_PER_STATEMENT]
-        statement = _insert("predictions", "append", len(_COLUMNS), "prediction_id", len(some))
-        connection.exec_driver_sql(statement, tuple(chain.from_iterable(_values(some))))
+    append_rows(
+        connection, statements("predictions")["append"], [*_values(rows)], _UNLESS_KNOWN.format("prediction_id")
+    )
 
 
-def _append_packed_values(connection: Connection, cells: np.ndarray) -> None:
-    for start in range(0, len(cells), _PACKED_PER_STATEMENT):
-        some = cells[start : start + _PACKED_PER_STATEMENT]
-        statement = _insert("logged", "append_packed", len(_PACKED_COLUMNS), "id", len(some))
-        connection.exec_driver_sql(statement, tuple(some.ravel().tolist()))
-
-
-@cache
-def _insert(concern: str, name: str, columns: int, key: str, rows: int) -> str:
-    """The statement that appends `rows` rows."""
-    # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside a busy request thread
-    # each row would wait a whole switch interval (5 ms) to get it back.
-    row = f"({', '.join('?' * columns)})"
-    return f"{statements(concern)[name]} {', '.join([row] * rows)} ON CONFLICT ({key}) DO NOTHING"
+def _append_packed_values(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    rows = [*zip(*columns, strict=True)]
+    append_rows(connection, statements("logged")["append_packed"], rows, _UNLESS_KNOWN.format("id"))
 
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
@@ -266,8 +262,8 @@ def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
         connection.execute(text(statements("predictions")["append_arrays"]), arrays)
 
 
-def _append_packed_arrays(connection: Connection, cells: np.ndarray) -> None:
-    arrays = dict(zip(_PACKED_COLUMNS, cells.T.tolist(), strict=True))
+def _append_packed_arrays(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    arrays = dict(zip(_PACKED_COLUMNS, map(list, columns), strict=True))
     with _own_errors():
         connection.execute(text(statements("logged")["append_packed_arrays"]), arrays)
 
@@ -284,8 +280,8 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] 
     "sqlite": _append_values,
     "postgresql": _append_arrays,
 }
-# With an array of objects, shape (rows, columns of `_PACKED_COLUMNS`).
-_APPEND_PACKED: Mapping[str, Callable[[Connection, np.ndarray], None]] = {
+# With the values of each of `_PACKED_COLUMNS`.
+_APPEND_PACKED: Mapping[str, Callable[[Connection, Sequence[Sequence[Any]]], None]] = {
     "sqlite": _append_packed_values,
     "postgresql": _append_packed_arrays,
 }

@@ -69,8 +69,10 @@ def request_keys(
     padded = np.zeros((len(requests), 8), np.uint8)
     padded[:, 1:] = requests[:, :_TIME_BYTES]
     ages = np.array(times, np.int64) - padded.view(">i8")[:, 0]
-    by_time = ((ages >= 0) & (ages < REQUEST_US)).tolist()
+    by_time = (ages >= 0) & (ages < REQUEST_US)
+    if by_time.all() and {*kinds} == {"hex"}:
+        return [None] * len(ids)
     return [
         None if is_recent and kind == "hex" else request_key(request_id, at_us)
-        for request_id, at_us, kind, is_recent in zip(ids, times, kinds, by_time, strict=True)
+        for request_id, at_us, kind, is_recent in zip(ids, times, kinds, by_time.tolist(), strict=True)
     ]

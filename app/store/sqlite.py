@@ -6,7 +6,9 @@ import contextlib
 import mmap
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,44 @@ from app.store.packing import TIME_LENGTH
 from app.store.statements import HEARTBEAT, statements
 
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
-_PROGRAM_ERRORS = (IntegrityError, ProgrammingError, InterfaceError)
+_PROGRAM_ERRORS = (
+    IntegrityError,
+    ProgrammingError,
+    InterfaceError,
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+)
+# Rows × columns stay below the lowest limit of any SQLite build (SQLITE_MAX_VARIABLE_NUMBER before 3.32); and sqlite3
+# keeps 128 statements prepared, enough for one of each number of rows.
+_MOST_VALUES, _MOST_ROWS = 999, 70
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024  # the log is cut to this after a checkpoint; without it, it keeps its greatest size
 _CHECKPOINT_S = 10.0
 _CHECKPOINT_PAGES = "checkpoint_pages"
+
+
+def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Run a statement by the driver itself: SQLAlchemy's way to it takes as long as inserting ten rows."""
+    driver: Any = connection.connection.driver_connection
+    found: sqlite3.Cursor = driver.execute(statement, values)
+    return found
+
+
+def append_rows(connection: Connection, statement: str, rows: Sequence[Sequence[Any]], conflict: str = "") -> None:
+    """Add rows by `statement`, which ends with VALUES; `conflict` is its clause for rows that are there already."""
+    width = len(rows[0])
+    most = min(_MOST_ROWS, _MOST_VALUES // width)
+    for start in range(0, len(rows), most):
+        some = rows[start : start + most]
+        run(connection, _of_rows(statement, width, len(some), conflict), [*chain.from_iterable(some)])
+
+
+@cache
+def _of_rows(statement: str, width: int, rows: int, conflict: str) -> str:
+    # Not `executemany`: sqlite3 releases the interpreter's lock at every statement, and beside a busy request thread
+    # each row would wait a whole switch interval (5 ms) to get it back.
+    row = f"({', '.join('?' * width)})"
+    return f"{statement} {', '.join([row] * rows)} {conflict}"
 
 
 def snapshot(source: Path, copy: Path) -> None:
@@ -206,7 +242,7 @@ class SQLite:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             # A reader that becomes a writer half-way can fail at once, without waiting: SQLITE_BUSY_SNAPSHOT.
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if access.writes else "BEGIN")
+            run(connection, "BEGIN IMMEDIATE" if access.writes else "BEGIN")
 
         return engine
 

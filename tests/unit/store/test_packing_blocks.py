@@ -97,13 +97,12 @@ def blocks(draw):
 
 def taken_back(block):
     """The rows of the block after packing and unpacking, by place."""
-    ids: dict[Form, int] = {}
+    packed = packed_block(block)
     raw = [
-        RawRow(place, key, ids.setdefault(rows.form, len(ids)), block.own_keys[place], body)
-        for rows in packed_block(block)
-        for place, key, body in zip(rows.places.tolist(), rows.keys, rows.bodies, strict=True)
+        RawRow(place, *values)
+        for place, values in enumerate(zip(packed.keys, packed.form_of, packed.own_keys, packed.bodies, strict=True))
     ]
-    forms = {number: msgspec.json.decode(msgspec.json.encode(form), type=Form) for form, number in ids.items()}
+    forms = {at: msgspec.json.decode(msgspec.json.encode(form), type=Form) for at, form in enumerate(packed.forms)}
     return sorted(unpacked(raw, forms))
 
 
@@ -180,5 +179,5 @@ def test_a_repeated_batch_is_ignored_also_beside_rows_of_before(database):
 
 
 def test_an_ordinary_block_is_packed_with_one_form():
-    [packed] = packed_block(block_with())
-    assert (packed.form.numbers, packed.form.digits, packed.form.answers) == ("<i2", 1, (("v1", "<f4", 2),))
+    [form] = packed_block(block_with()).forms
+    assert (form.numbers, form.digits, form.answers) == ("<i2", 1, (("v1", "<f4", 2),))
