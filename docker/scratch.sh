@@ -53,8 +53,8 @@ parse_arguments() {
 # Sets the project's name and tag, and lets Docker choose free ports.
 set_project() {
   export COMPOSE_PROJECT_NAME="bakeoff-$NAME" BAKEOFF_TAG="$TAG" BIND=127.0.0.1 UI_BIND=127.0.0.1 OPERATIONS_BIND=127.0.0.1
-  # Not the one of .env, which is the stack's here.
-  export ADMIN_BIND="${ADMIN_BIND:-}"
+  # Not those of .env, which are the stack's here.
+  export ADMIN_BIND="${ADMIN_BIND:-}" TLS_BIND="${TLS_BIND:-}" TLS_CERT_FILE="${TLS_CERT_FILE:-}"
   export API_PORT=0 UI_PORT=0 PROMETHEUS_PORT=0 ALERTMANAGER_PORT=0 GRAFANA_PORT=0
 }
 

@@ -32,6 +32,7 @@ _FOREIGN = (
     "UI_BIND",
     "OPERATIONS_BIND",
     "ADMIN_BIND",
+    "TLS_",
     "ALLOWED_HOSTS",
 )
 

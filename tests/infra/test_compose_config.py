@@ -14,6 +14,7 @@ from tests.stack import output, resolved
 
 pytestmark = pytest.mark.docker
 
+PEM = "/usr/local/etc/haproxy/edge.pem"
 TEXT = (ROOT / "docker-compose.yml").read_text()
 OPTIONAL = ["grafana", "litestream", "postgres"]
 SERVICES = sorted(["alertmanager", "api", "edge", "monitor", "prometheus", "train", "ui", *OPTIONAL])
@@ -79,8 +80,16 @@ def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> No
 def test_administration_is_published_where_it_is_asked_for() -> None:
     edge = resolved(BIND="0.0.0.0", ADMIN_BIND="10.1.2.3:5001")["edge"]
     ports = {port["target"]: (port["host_ip"], port["published"]) for port in edge["ports"]}
-    assert ports == {5080: ("0.0.0.0", "5000"), 5000: ("10.1.2.3", "5001")}
+    assert ports.items() >= {5080: ("0.0.0.0", "5000"), 5000: ("10.1.2.3", "5001")}.items()
     assert edge["environment"]["ADMIN_BIND"] == "10.1.2.3:5001"
+
+
+def test_a_certificate_reaches_the_edge_and_https_is_published_where_it_is_asked_for() -> None:
+    edge = resolved(TLS_CERT_FILE="/some/where/edge.pem", TLS_BIND="0.0.0.0:443")["edge"]
+    assert {volume["target"]: volume["source"] for volume in edge["volumes"]}[PEM] == "/some/where/edge.pem"
+    ports = {port["target"]: (port["host_ip"], port["published"]) for port in edge["ports"]}
+    assert ports[5443] == ("0.0.0.0", "443")
+    assert f" crt {PEM} " in (ROOT / "docker/haproxy.cfg").read_text()
 
 
 @pytest.mark.parametrize(
