@@ -76,8 +76,9 @@ class OutcomeLog(Protocol):
 
 # Predictions that were answered before are in the log within some milliseconds, unless the recorder is far behind.
 _ON_THE_WAY_S = 1.0
-# While one call reads the archive others wait this long for their turn, each with a thread that answers nobody else.
-_ARCHIVE_S = 0.5
+# While one call reads the archive, so many others wait this long for their turn. Each has a thread of the worker that
+# answers nobody else, and a place that says nothing holds all of them: half of the usual 8 threads must be left.
+_ARCHIVE_S, _ARCHIVE_CALLS = 0.5, 3
 _Commits: TypeAlias = GroupCommit[Sequence[Sequence[Outcome]], list[Receipt | BakeoffError]]
 _Read = tuple[str, list[Outcome]]
 
@@ -105,7 +106,9 @@ class Feedback:
         self._settle = settle
         self._commits: _Commits = GroupCommit(lambda calls: _committed(log, calls, archive=False), wait_s)
         # By themselves, so that no fresh outcome waits for the archive.
-        self._old: _Commits = GroupCommit(lambda calls: _committed(log, calls, archive=True), _ARCHIVE_S)
+        self._old: _Commits = GroupCommit(
+            lambda calls: _committed(log, calls, archive=True), _ARCHIVE_S, _ARCHIVE_CALLS
+        )
 
     def accept(
         self, items: Sequence[Any], *, from_file: bool = False, correcting: Correcting = NOT_CORRECTING

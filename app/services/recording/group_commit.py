@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -9,6 +10,7 @@ from typing import Generic, TypeVar
 from app.errors import StoreUnavailable
 from app.services.boundaries import attempt
 
+_SLOW = "the store is too slow at the moment: nothing of this request is acknowledged, so send it again"
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -28,35 +30,50 @@ class _Ticket(Generic[Work, Result]):
 class GroupCommit(Generic[Work, Result]):
     """Calls `commit` with the work of all waiting callers; has no thread of its own, so it may cross a fork.
 
-    A caller waits at most `wait_s` seconds for the commit before its own.
+    A caller waits at most `wait_s` seconds for the commit before its own, and up to `most` wait at a time.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Work]], list[Result]], wait_s: float) -> None:
+    def __init__(
+        self, commit: Callable[[Sequence[Work]], list[Result]], wait_s: float, most: int = sys.maxsize
+    ) -> None:
         self._commit = commit
         self._wait_s = wait_s
+        self._most = most
         self._committing = threading.Lock()
         self._gathering = threading.Lock()
         self._waiting: list[_Ticket[Work, Result]] = []
+        self._callers = 0
 
     def submit(self, work: Work) -> Result:
-        """The result for `work`, once committed. Raises what `commit` raised, or `StoreUnavailable` after `wait_s`."""
+        """The result for `work`, once committed.
+
+        Raises what `commit` raised, and `StoreUnavailable` after `wait_s`, or at once where enough others wait.
+        """
         ticket: _Ticket[Work, Result] = _Ticket(work)
         with self._gathering:
+            if self._callers > self._most:
+                raise StoreUnavailable(_SLOW)
+            self._callers += 1
             self._waiting.append(ticket)
+        try:
+            self._settle(ticket)
+        finally:
+            with self._gathering:
+                self._callers -= 1
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.result  # type: ignore[return-value]
+
+    def _settle(self, ticket: _Ticket[Work, Result]) -> None:
         # Whoever gets the lock commits for all who wait: one fsync for many requests.
         if not self._committing.acquire(timeout=self._wait_s):
             self._withdraw(ticket)
-            raise StoreUnavailable(
-                "the store is too slow at the moment: nothing of this request is acknowledged, so send it again"
-            )
+            raise StoreUnavailable(_SLOW)
         try:
             if not ticket.done:  # the commit before may have taken this ticket along
                 self._commit_waiting()
         finally:
             self._committing.release()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.result  # type: ignore[return-value]
 
     def _commit_waiting(self) -> None:
         with self._gathering:

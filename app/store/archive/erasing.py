@@ -25,6 +25,7 @@ from app.services.archive.manifest import ASIDE, MANIFEST, ArchivedFile, FileKin
 from app.services.export.batches import user_of
 from app.store.archive.packed import predictions_of
 from app.store.archive.places import Place, drafts_in, sum_of
+from app.store.archive.reader import opened
 from app.store.archive.writing import parquet_writer
 from app.store.erasing import Found
 
@@ -71,13 +72,13 @@ class ErasableArchive:
         outcomes: dict[str, list[int]] = {}
         files: dict[str, int] = {}
         for file in self._manifest.of("predictions"):
-            with self._opened(file) as parquet:
+            with opened(self._place, file) as parquet:
                 for group, mask in self._masks(parquet, "predictions", wanted, ()):
                     table = parquet.read_row_group(group, columns=list(REPLAYED)).filter(mask)
                     rows |= {row.prediction_id: row for row in predictions_of(table)}
                     files[file.name] = files.get(file.name, 0) + len(table)
         for file in self._manifest.of("outcomes"):
-            with self._opened(file) as parquet:
+            with opened(self._place, file) as parquet:
                 for group, mask in self._masks(parquet, "outcomes", wanted, rows):
                     table = parquet.read_row_group(group, columns=["prediction_id", "epoch"]).filter(mask)
                     files[file.name] = files.get(file.name, 0) + len(table)
@@ -111,7 +112,7 @@ class ErasableArchive:
     def _rewritten(self, file: ArchivedFile, wanted: Wanted, ids: Collection[str]) -> ArchivedFile | None:
         """The file without the rows, put and compared; None where none is left."""
         self._place.require_same(file)
-        with drafts_in(self._scratch, _AGAIN) as folder, self._opened(file) as old:
+        with drafts_in(self._scratch, _AGAIN) as folder, opened(self._place, file) as old:
             draft = folder / "again.parquet"
             masks = dict(self._masks(old, file.kind, wanted, ids))
             kept = 0
@@ -130,7 +131,7 @@ class ErasableArchive:
         """Read a new file back. Raises `ArchiveUnavailable` where it is not the old one less the rows."""
         same = self._place.is_same(again)
         if same:
-            with self._opened(again) as new:
+            with opened(self._place, again) as new:
                 groups = (new.read_row_group(group) for group in range(new.num_row_groups))
                 pairs = zip_longest(groups, _left(old, masks))
                 same = all(one is not None and one.equals(other) for one, other in pairs if other is not None)
@@ -157,12 +158,6 @@ class ErasableArchive:
                 mask = pc.or_(mask, pc.is_in(table.column("prediction_id"), pa.array(sorted(ids), pa.string())))
             if pc.any(mask).as_py():
                 yield group, mask
-
-    def _opened(self, file: ArchivedFile) -> pq.ParquetFile:
-        try:
-            return pq.ParquetFile(self._place.open(file.name))
-        except (OSError, pa.ArrowException) as error:
-            raise ArchiveUnavailable(f"{file.name} in the archive at {self._place.text} is damaged: {error}") from error
 
 
 def _left(parquet: pq.ParquetFile, masks: dict[int, pa.Array]) -> Iterator[pa.Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -19,7 +20,8 @@ from app.services.archive.manifest import MANIFEST, ArchivedFile, FileKind, Mani
 from app.store.archive.packed import predictions_of
 from app.store.archive.places import Place
 
-# Row groups that are kept, each some thousands of rows: pages of a replay go on where the last one ended.
+# Row groups that are kept, each some thousands of rows: pages of a replay go on where the last one ended. No file is
+# kept open: as long as one is, the disk keeps it, also after an erasure has put another one in its place.
 _GROUPS_KEPT, _FILES_KEPT = 12, 64
 _COLUMNS = {"predictions": REPLAYED, "outcomes": tuple(OUTCOMES.names)}
 _PUT_BACK = "put back a copy of it; until then nothing can be rebuilt"
@@ -49,7 +51,7 @@ class ArchiveReader:
         self._columns = {
             kind: (*names, *["request_id"][: whole and kind == "predictions"]) for kind, names in _COLUMNS.items()
         }
-        self._files: OrderedDict[str, tuple[pq.ParquetFile, list[_Group]]] = OrderedDict()
+        self._files: OrderedDict[str, tuple[pq.FileMetaData, list[_Group]]] = OrderedDict()
         self._checked: set[tuple[str, str]] = set()
         self._tables: OrderedDict[tuple[str, int], tuple[pa.Table, list[int]]] = OrderedDict()
 
@@ -174,19 +176,21 @@ class ArchiveReader:
     def _groups(self, file: ArchivedFile) -> list[_Group]:
         return self._file(file)[1]
 
-    def _file(self, file: ArchivedFile) -> tuple[pq.ParquetFile, list[_Group]]:
+    def _file(self, file: ArchivedFile) -> tuple[pq.FileMetaData, list[_Group]]:
         if file.name not in self._files:
-            parquet = self._opened(file)
-            metadata = parquet.metadata
+            # Parquet may decode a damaged page to other values without a word.
+            self._require_sum(file)
+            with opened(self.place, file) as parquet:
+                metadata = parquet.metadata
             names = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
             seq, id_ = names.index("seq"), names.index("prediction_id")
             groups = []
             for index in range(metadata.num_row_groups):
                 seqs, ids = (metadata.row_group(index).column(place).statistics for place in (seq, id_))
                 groups.append(_Group(file, index, seqs.min, seqs.max, ids.min, ids.max))
-            self._files[file.name] = parquet, groups
+            self._files[file.name] = metadata, groups
             if len(self._files) > _FILES_KEPT:
-                self._files.popitem(last=False)[1][0].close(force=True)
+                self._files.popitem(last=False)
         self._files.move_to_end(file.name)
         return self._files[file.name]
 
@@ -196,34 +200,41 @@ class ArchiveReader:
         self.place.require_same(file, _PUT_BACK)
         self._checked.add((file.name, file.sha256))
 
-    def _opened(self, file: ArchivedFile) -> pq.ParquetFile:
-        # Parquet may decode a damaged page to other values without a word.
-        self._require_sum(file)
-        source = self.place.open(file.name)
-        try:
-            # A form is decoded once, and not for each row.
-            packed = file.kind == "predictions" and file.schema > 1
-            return pq.ParquetFile(source, read_dictionary=["log.form"] if packed else None)
-        except (OSError, pa.ArrowException) as error:
-            source.close()
-            raise ArchiveUnavailable(f"{file.name} in the archive at {self.place.text} is damaged: {error}") from error
-
     def _table(self, group: _Group) -> tuple[pa.Table, list[int]]:
         key = group.file.name, group.place
         if key not in self._tables:
-            parquet, _ = self._file(group.file)
-            try:
-                columns = [*self._columns[group.file.kind]]
-                table = parquet.read_row_group(group.place, columns=columns, use_threads=False)
-            except (OSError, pa.ArrowException) as error:
-                raise ArchiveUnavailable(
-                    f"{group.file.name} in the archive at {self.place.text} cannot be read: {error}"
-                ) from error
+            table = self._read(group)
             self._tables[key] = table, table.column("seq").to_numpy()
             if len(self._tables) > _GROUPS_KEPT:
                 self._tables.popitem(last=False)
         self._tables.move_to_end(key)
         return self._tables[key]
+
+    def _read(self, group: _Group) -> pa.Table:
+        file, (metadata, _) = group.file, self._file(group.file)
+        with opened(self.place, file, metadata, forms=file.kind == "predictions" and file.schema > 1) as parquet:
+            try:
+                return parquet.read_row_group(group.place, columns=[*self._columns[file.kind]], use_threads=False)
+            except (OSError, pa.ArrowException) as error:
+                raise ArchiveUnavailable(
+                    f"{file.name} in the archive at {self.place.text} cannot be read: {error}"
+                ) from error
+
+
+@contextmanager
+def opened(
+    place: Place, file: ArchivedFile, metadata: pq.FileMetaData | None = None, *, forms: bool = False
+) -> Iterator[pq.ParquetFile]:
+    """A file of the archive, open within the block; with `metadata`, its end is not read again.
+
+    With `forms`, each form of packed rows is decoded once, and not for each row. Raises `ArchiveUnavailable`.
+    """
+    with place.open(file.name) as source:
+        try:
+            parquet = pq.ParquetFile(source, metadata=metadata, read_dictionary=["log.form"] if forms else None)
+        except (OSError, pa.ArrowException) as error:
+            raise ArchiveUnavailable(f"{file.name} in the archive at {place.text} is damaged: {error}") from error
+        yield parquet
 
 
 def _some_between(ids: Sequence[str], first: str, last: str) -> Sequence[str]:

@@ -12,6 +12,7 @@ from app.services.ports import RetiredVersion
 from app.services.recording.feedback import Feedback, MayBeArchived, Receipt
 from app.services.recording.group_commit import GroupCommit
 from tests import builders
+from tests.waiting import eventually
 
 SIGNER = Signer(b"k" * 32, b"proc")
 
@@ -188,6 +189,27 @@ def test_a_caller_that_waits_too_long_gets_an_error_and_is_withdrawn():
     release.set()
     holder.join()
     assert committed == ["first"]
+
+
+def test_who_comes_when_enough_others_wait_does_not_wait():
+    entered, release, results = threading.Event(), threading.Event(), []
+
+    def commit(works):
+        entered.set()
+        release.wait(5)
+        return list(works)
+
+    group = GroupCommit(commit, wait_s=5, most=2)
+    callers = [threading.Thread(target=lambda n=n: results.append(group.submit(n))) for n in range(3)]
+    callers[0].start()
+    entered.wait(5)
+    [caller.start() for caller in callers[1:]]
+    eventually(lambda: group._callers == 3)
+    with pytest.raises(StoreUnavailable, match="nothing of this request"):
+        group.submit("more")
+    release.set()
+    [caller.join() for caller in callers]
+    assert sorted(results) == [0, 1, 2]
 
 
 class ArchivedOutcomes:

@@ -1,6 +1,8 @@
 """A small log with an archive beside it."""
 
 import contextlib
+import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +99,37 @@ def s3(s3_server, monkeypatch):
     known = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in (known | {"AWS_ENDPOINT_URL": s3_server}).items():
         monkeypatch.setenv(name, value)
+
+
+class SilentServer:
+    """Accepts connections, and says nothing; until it `hangs_up`, at once."""
+
+    def __init__(self):
+        self.calls, self.hangs_up = 0, False
+        self._socket, self._open = socket.create_server(("127.0.0.1", 0)), []
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):  # it was closed
+            while True:
+                self._open.append(self._socket.accept()[0])
+                self.calls += 1
+                if self.hangs_up:
+                    self._open.pop().close()
+
+    def close(self):
+        with contextlib.suppress(OSError):  # it is closed
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for connection in self._open:
+            connection.close()
+
+
+@pytest.fixture
+def silent_server():
+    with contextlib.closing(SilentServer()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Files without a person's rows: what the manifest says of them, and readers that had the old ones open."""
 
 import errno
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -66,6 +67,24 @@ def test_who_has_read_an_old_file_reads_the_new_one(archived, place, tmp_path):
     after = reader.predictions(mark, 0, 100, 100)
     assert before == after[:5]
     assert PERSON not in {row.user_hash for row in ArchivedLog().predictions(mark, 0, 100, 100)}
+
+
+def test_no_reader_keeps_an_erased_row_on_the_disk(archived, place, tmp_path):
+    [mark] = marks(archived)
+    reader = ArchivedLog()
+    rows = reader.predictions(mark, 0, 100, 100)
+    reader.outcomes_of(mark, {row.prediction_id for row in rows})
+    archive, _, found = erased(place, tmp_path)
+    archive.delete_replaced(found)
+    assert [name for name in open_files() if str(tmp_path / "archive") in name] == []
+
+
+def open_files():
+    """What this process has open; a file that was deleted has that behind its name."""
+    links = Path("/proc/self/fd")
+    if not links.exists():
+        pytest.skip("the kernel does not list open files")
+    return [str(link.readlink()) for link in links.iterdir() if link.is_symlink()]
 
 
 def marks(log):

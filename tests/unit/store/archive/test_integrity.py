@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from app.domain.outcome import Outcome
 from app.errors import ArchiveUnavailable, StoreUnavailable
 from app.services.archive.manifest import Manifest
-from app.services.recording.feedback import MayBeArchived
+from app.services.recording import feedback
+from app.services.recording.feedback import Feedback, MayBeArchived
+from app.store.archive.source import ArchivedLog
 from app.store.archive.writing import SpanWriter
 from app.store.engine import Database
 from app.store.outcomes import FeedbackLog
+from tests.builders import OwnKeys, live_models, models_of
 from tests.unit.store.archive.conftest import ArchivedSmallLog, projections
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -169,3 +174,30 @@ def test_without_the_archive_labels_that_may_be_in_it_are_left_until_it_has_fail
     assert isinstance(refused, StoreUnavailable)
     assert not isinstance(refused, MayBeArchived)
     assert refused.retry_after_s == 10
+
+
+def test_an_archive_that_never_answers_leaves_threads_to_other_labels(small_log, s3, silent_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", silent_server.url)
+    monkeypatch.setattr(feedback, "_ARCHIVE_S", 60.0)  # however long they wait
+    old = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(old)
+    small_log.random_traffic(20)
+    small_log.archive()
+    small_log.now_us += 2 * 3_600_000_000
+    new = small_log.served({"v1": 0, "v2": 1})
+    small_log.log(new)
+    log = FeedbackLog(small_log.database, lambda: small_log.now_us, archive=ArchivedLog("s3://logs/x"))
+    service = Feedback(live_models(models_of(v1=None)), small_log.signer, log, OwnKeys(), float)
+
+    with ThreadPoolExecutor(8) as threads:
+        waiting = [threads.submit(service.accept, [label_of(old)]) for _ in range(20)]
+        assert threads.submit(service.accept, [label_of(new)]).result(30).accepted == 1
+        eventually(lambda: sum(not each.done() for each in waiting) == 1 + feedback._ARCHIVE_CALLS)
+        silent_server.close()
+    errors = [each.exception() for each in waiting]
+    assert [type(error) for error in errors] == [StoreUnavailable] * 20
+    assert {error.retry_after_s for error in errors} == {1, 10}
+
+
+def label_of(row):
+    return {"prediction_id": row.prediction_id, "reward": 1.0}

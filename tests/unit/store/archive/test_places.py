@@ -54,6 +54,14 @@ def test_a_bucket_that_is_not_there_is_named(place, source):
         place_of("s3://nowhere/logs").put("a", source)
 
 
+def test_a_server_that_does_not_answer_is_asked_three_times(s3, silent_server, monkeypatch):
+    silent_server.hangs_up = True  # which tells the client sooner than saying nothing
+    monkeypatch.setenv("AWS_ENDPOINT_URL", silent_server.url)
+    with pytest.raises(ArchiveUnavailable, match="in the archive at s3://logs/x cannot be used"):
+        place_of("s3://logs/x").read("manifest.json")
+    assert silent_server.calls == 3
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_named(tmp_path, source):
     tmp_path.chmod(0o500)
