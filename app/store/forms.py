@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from sqlalchemy import Connection, Engine, text
@@ -112,6 +112,13 @@ class FormWrites:
         if connection.engine is not self._engine:  # another file may have taken the place of the store
             self._engine, self._known = connection.engine, {}
         return {form: self._known.get(form) or _put(connection, form) for form in forms}
+
+    def known(self, engine: Engine, forms: Iterable[Form]) -> dict[Form, KnownForm] | None:
+        """Each form as it is in the store of `engine`; None where one is not known to be there."""
+        if engine is not self._engine:
+            return None
+        found = {form: self._known.get(form) for form in forms}
+        return None if None in found.values() else cast(dict[Form, KnownForm], found)
 
     def committed(self, forms: Mapping[Form, KnownForm]) -> None:
         """Note that the transaction in which `put` gave these was committed."""

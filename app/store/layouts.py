@@ -60,6 +60,10 @@ class LayoutWrites:
             connection.execute(text(statements("predictions")["put_layout"]), values)
         return set(new)
 
+    def has(self, engine: Engine, layouts: Iterable[LoggedLayout | None]) -> bool:
+        """Whether all of them are known to be in the store of `engine`."""
+        return engine is self._engine and all(each is None or each.id in self._written for each in layouts)
+
     def committed(self, ids: set[int]) -> None:
         """Note that the transaction in which `put` wrote these was committed."""
         self._written = (self._written if len(self._written) < _MOST else set()) | ids

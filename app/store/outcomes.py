@@ -28,7 +28,7 @@ from app.store.corrections import Correction, append_corrections, canonical, num
 from app.store.engine import Database
 from app.store.erasures import erased_among
 from app.store.kinds import DURABLE
-from app.store.sqlite import append_rows
+from app.store.sqlite import append_rows, driver_of
 from app.store.statements import statements
 
 _LOG = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ def _rows(outcomes: Sequence[Outcome], at_us: int, seen: int) -> list[tuple[Any,
 
 
 def _append_rows(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-    append_rows(connection, statements("feedback")["append"], rows)
+    append_rows(driver_of(connection), statements("feedback")["append"], rows)
 
 
 def _append_arrays(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from app.domain.logged_rows import RowBlock
 from app.domain.prediction_id import RAW_LENGTH, raw_ids
-from app.store.forms import Form
+from app.store.forms import Form, KnownForm
 from app.store.packing import (
     ANSWER,
     KEY,
@@ -33,6 +33,8 @@ from app.store.packing_answers import PackedAnswers, all_answers
 from app.store.request_ids import bytes_of_requests, request_keys
 
 _TIME_END = 2 ** (8 * TIME_LENGTH)
+# The columns of `log`.
+COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
 _SAID = slice(USER.start, ANSWER.stop)
 _OF_EXPOSURE = attrgetter("version", "chosen", "assignment", "epoch", "propensity", "counts", "synthetic")
 
@@ -114,6 +116,25 @@ def packed_block(block: RowBlock) -> PackedBlock | None:
         block.own_keys,
         bodies,
     )
+
+
+def columns_of(blocks: Sequence[PackedBlock], forms: Mapping[Form, KnownForm], first: int) -> list[Sequence[Any]]:
+    """The values of `COLUMNS` of the blocks' rows, under numbers from `first` on."""
+    keys: list[bytes] = []
+    versions: list[int] = []
+    numbers: list[int] = []
+    request_keys: list[int | None] = []
+    own_keys: list[str | None] = []
+    bodies: list[bytes] = []
+    for block in blocks:
+        known = [forms[form] for form in block.forms]
+        keys += block.keys
+        versions += [known[at].version for at in block.form_of]
+        numbers += [known[at].id for at in block.form_of]
+        request_keys += block.request_keys
+        own_keys += block.own_keys
+        bodies += block.bodies
+    return [range(first, first + len(keys)), keys, versions, numbers, request_keys, own_keys, bodies]
 
 
 def _are_within(numbers: Sequence[int], end: int) -> bool:

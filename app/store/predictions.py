@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import astuple
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DataError
 
 from app.domain.columns import LoggedLayout
@@ -20,9 +21,9 @@ from app.store.kinds import RECORDING
 from app.store.layouts import LayoutWrites
 from app.store.logged import LoggedRows
 from app.store.packing import PackedRow, Packer
-from app.store.packing_blocks import PackedBlock, packed_block
+from app.store.packing_blocks import COLUMNS, PackedBlock, columns_of, packed_block
 from app.store.postgres.weeks import Weeks
-from app.store.sqlite import append_rows, run
+from app.store.sqlite import append_rows, driver_of
 from app.store.statements import statements
 from app.store.unpacking import RawRow, unpacked
 
@@ -31,14 +32,13 @@ _LAYOUT = _COLUMNS.index("layout")
 # The columns of a row in the order of `StoredRow`, behind its seq.
 _STORED = [_COLUMNS.index(name) for name in StoredRow._fields[1:]]
 _SEQ = itemgetter(0)
-_PACKED_COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
 _UNLESS_KNOWN = "ON CONFLICT ({}) DO NOTHING"
 
 
 class _Ends(NamedTuple):
-    """The log before rows are appended: whether they are packed, the last number, and whether it has old rows."""
+    """The log before rows are appended: whether they are packed (1), the last number, and whether it has old rows."""
 
-    packed: bool
+    packed: int | None
     last: int
     old: bool
 
@@ -61,7 +61,7 @@ class PredictionLog:
         self._database = database
         self._layouts = LayoutWrites()
         self._packed = PackedWrites()
-        self._is_packed = True
+        self._before = _Ends(packed=1, last=0, old=False)
 
     def append(self, rows: Sequence[LoggedPrediction]) -> None:
         """Add `rows` in one transaction; rows whose id is in the log already are ignored, so a retry is always safe.
@@ -71,9 +71,24 @@ class PredictionLog:
         """
         if not rows:
             return
-        forms: Mapping[Form, KnownForm] = {}
         # Before the transaction, in which nobody else can write.
-        blocks = _blocks(rows) if isinstance(rows, LoggedBatch) and self._is_packed else None
+        blocks = _blocks(rows) if isinstance(rows, LoggedBatch) and self._before.packed else None
+        is_quick = blocks and self._database.kind.file is not None and not self._before.old
+        if not (is_quick and self._append_known(blocks or [], _layouts(rows))):
+            self._append(rows, blocks)
+
+    def _append_known(self, blocks: Sequence[PackedBlock], layouts: Iterable[LoggedLayout | None]) -> bool:
+        """Add blocks to a file that has their forms and layouts, and no rows of before; False: nothing was done."""
+        with self._database.driven(RECORDING) as (driver, engine):
+            forms = self._packed.known(engine, blocks)
+            ends = _Ends(*driver.execute(statements("logged", "sqlite")["ends"]).fetchone())
+            if forms is None or ends.old or not ends.packed or not self._layouts.has(engine, layouts):
+                return False
+            _append_packed_rows(driver, columns_of(blocks, forms, ends.last + 1))
+        return True
+
+    def _append(self, rows: Sequence[LoggedPrediction], blocks: Sequence[PackedBlock] | None) -> None:
+        forms: Mapping[Form, KnownForm] = {}
         with self._database.begin(RECORDING) as connection:
             layouts = self._layouts.put(connection, _layouts(rows))
             ends = _ends(connection)
@@ -87,7 +102,7 @@ class PredictionLog:
                 forms = self._packed.append(connection, stored, among_old=ends.old)
             else:
                 _APPEND[connection.dialect.name](connection, [*rows])
-        self._is_packed = ends.packed
+        self._before = ends
         self._layouts.committed(layouts)
         self._packed.committed(forms)
 
@@ -137,23 +152,12 @@ class PackedWrites:
     ) -> Mapping[Form, KnownForm]:
         """Add packed blocks under numbers from `first` on; returns their forms, for `committed`."""
         forms = self._forms.put(connection, {form for block in blocks for form in block.forms})
-        keys: list[bytes] = []
-        versions: list[int] = []
-        numbers: list[int] = []
-        request_keys: list[int | None] = []
-        own_keys: list[str | None] = []
-        bodies: list[bytes] = []
-        for block in blocks:
-            known = [forms[form] for form in block.forms]
-            keys += block.keys
-            versions += [known[at].version for at in block.form_of]
-            numbers += [known[at].id for at in block.form_of]
-            request_keys += block.request_keys
-            own_keys += block.own_keys
-            bodies += block.bodies
-        seqs = range(first, first + len(keys))
-        self._append(connection, [seqs, keys, versions, numbers, request_keys, own_keys, bodies])
+        self._append(connection, columns_of(blocks, forms, first))
         return forms
+
+    def known(self, engine: Engine, blocks: Sequence[PackedBlock]) -> Mapping[Form, KnownForm] | None:
+        """The forms of the blocks, if the store of `engine` has them."""
+        return self._forms.known(engine, {form for block in blocks for form in block.forms})
 
     def _append_rows(self, connection: Connection, rows: Sequence[_Numbered]) -> Mapping[Form, KnownForm]:
         """Add packed rows; returns their forms, for `committed`."""
@@ -202,11 +206,9 @@ def _ids(rows: Sequence[LoggedPrediction]) -> list[str]:
 
 
 def _ends(connection: Connection) -> _Ends:
-    dialect = connection.dialect.name
-    statement = statements("logged", dialect)["ends"]
     # Not as text(): this is asked in each commit.
-    row = run(connection, statement).fetchone() if dialect == "sqlite" else connection.exec_driver_sql(statement).one()
-    return _Ends(bool(row[0]), row[1], bool(row[2]))
+    statement = statements("logged", connection.dialect.name)["ends"]
+    return _Ends(*connection.exec_driver_sql(statement).one())
 
 
 def _known_old(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -245,13 +247,21 @@ def _with_id(values: tuple[Any, ...], layout: LoggedLayout) -> tuple[Any, ...]:
 
 def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
     append_rows(
-        connection, statements("predictions")["append"], [*_values(rows)], _UNLESS_KNOWN.format("prediction_id")
+        driver_of(connection),
+        statements("predictions")["append"],
+        [*_values(rows)],
+        _UNLESS_KNOWN.format("prediction_id"),
     )
 
 
 def _append_packed_values(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+    _append_packed_rows(driver_of(connection), columns)
+
+
+def _append_packed_rows(driver: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> None:
+    """Add rows of these `COLUMNS` that are not in the log yet."""
     rows = [*zip(*columns, strict=True)]
-    append_rows(connection, statements("logged")["append_packed"], rows, _UNLESS_KNOWN.format("id"))
+    append_rows(driver, statements("logged")["append_packed"], rows, _UNLESS_KNOWN.format("id"))
 
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:
@@ -263,7 +273,7 @@ def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
 
 
 def _append_packed_arrays(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
-    arrays = dict(zip(_PACKED_COLUMNS, map(list, columns), strict=True))
+    arrays = dict(zip(COLUMNS, map(list, columns), strict=True))
     with _own_errors():
         connection.execute(text(statements("logged")["append_packed_arrays"]), arrays)
 
@@ -280,7 +290,7 @@ _APPEND: Mapping[str, Callable[[Connection, Sequence[LoggedPrediction]], None]] 
     "sqlite": _append_values,
     "postgresql": _append_arrays,
 }
-# With the values of each of `_PACKED_COLUMNS`.
+# With the values of each of `COLUMNS`.
 _APPEND_PACKED: Mapping[str, Callable[[Connection, Sequence[Sequence[Any]]], None]] = {
     "sqlite": _append_packed_values,
     "postgresql": _append_packed_arrays,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, InterfaceError, ProgrammingError
@@ -24,6 +24,8 @@ from app.store.packing import TIME_LENGTH
 from app.store.statements import HEARTBEAT, statements
 
 _STEPS = 10_000  # of SQLite's virtual machine between two reads of the clock
+# A reader that becomes a writer half-way can fail at once, without waiting: SQLITE_BUSY_SNAPSHOT.
+BEGIN_WRITING = "BEGIN IMMEDIATE"
 _PROGRAM_ERRORS = (
     IntegrityError,
     ProgrammingError,
@@ -40,20 +42,19 @@ _CHECKPOINT_S = 10.0
 _CHECKPOINT_PAGES = "checkpoint_pages"
 
 
-def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-    """Run a statement by the driver itself: SQLAlchemy's way to it takes as long as inserting ten rows."""
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """The driver's own connection: SQLAlchemy's way to a statement takes as long as inserting ten rows."""
     driver: Any = connection.connection.driver_connection
-    found: sqlite3.Cursor = driver.execute(statement, values)
-    return found
+    return cast(sqlite3.Connection, driver)
 
 
-def append_rows(connection: Connection, statement: str, rows: Sequence[Sequence[Any]], conflict: str = "") -> None:
+def append_rows(driver: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]], conflict: str = "") -> None:
     """Add rows by `statement`, which ends with VALUES; `conflict` is its clause for rows that are there already."""
     width = len(rows[0])
     most = min(_MOST_ROWS, _MOST_VALUES // width)
     for start in range(0, len(rows), most):
         some = rows[start : start + most]
-        run(connection, _of_rows(statement, width, len(some), conflict), [*chain.from_iterable(some)])
+        driver.execute(_of_rows(statement, width, len(some), conflict), [*chain.from_iterable(some)])
 
 
 @cache
@@ -241,8 +242,7 @@ class SQLite:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            # A reader that becomes a writer half-way can fail at once, without waiting: SQLITE_BUSY_SNAPSHOT.
-            run(connection, "BEGIN IMMEDIATE" if access.writes else "BEGIN")
+            driver_of(connection).execute(BEGIN_WRITING if access.writes else "BEGIN")
 
         return engine
 

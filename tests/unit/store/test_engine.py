@@ -1,5 +1,6 @@
 import errno
 import os
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
@@ -10,7 +11,9 @@ from app.store import engine
 from app.store.engine import Database
 from app.store.kinds import DURABLE, READING, RECORDING
 from app.store.predictions import PredictionLog
-from tests.unit.store.stored_rows import logged
+from tests.unit.store.stored_rows import SQLITE_ONLY, logged
+
+INSERT = "INSERT INTO experiments VALUES (?1, unicode(?1), 0, NULL, NULL, '{}')"
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,60 @@ def test_the_probe_says_what_the_last_commits_said(database):
     with database.begin(RECORDING):
         pass
     database.probe()
+
+
+@SQLITE_ONLY
+def test_a_transaction_of_the_driver_is_committed_or_changes_nothing(database, rows):
+    for name, error in (("a", None), ("b", ZeroDivisionError), ("c", None)):
+        with suppress(ZeroDivisionError), database.driven(RECORDING) as (driver, _):
+            driver.execute(INSERT, (name,))
+            if error:
+                raise error
+    assert rows("SELECT id FROM experiments ORDER BY id") == [("a",), ("c",)]
+
+
+@SQLITE_ONLY
+def test_connections_that_others_close_do_not_end_a_transaction_of_the_driver(database, rows):
+    with database.driven(RECORDING) as (driver, _):
+        driver.execute(INSERT, ("a",))
+        database.close()
+    assert rows("SELECT id FROM experiments") == [("a",)]
+
+
+@SQLITE_ONLY
+def test_transactions_of_the_driver_tell_what_commits_told(database, writing):
+    for _ in range(2):
+        with writing(), pytest.raises(StoreUnavailable, match="lock"), database.driven(RECORDING):
+            pass
+    with pytest.raises(StoreUnavailable, match="lock"):
+        database.probe()
+    with database.driven(RECORDING):
+        pass
+    database.probe()
+
+
+@SQLITE_ONLY
+def test_a_transaction_that_ended_before_its_commit_is_an_outage(database):
+    with pytest.raises(StoreUnavailable, match="no transaction"), database.driven(RECORDING) as (driver, _):
+        driver.rollback()
+
+
+@SQLITE_ONLY
+def test_a_child_process_has_a_connection_of_the_driver_of_its_own(database, rows):
+    with database.driven(RECORDING) as (driver, _):
+        driver.execute(INSERT, ("parent",))
+    child = os.fork()
+    if child == 0:
+        try:
+            with database.driven(RECORDING) as (own, _):
+                own.execute(INSERT, ("child",))
+            os._exit(int(own is driver))
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    with database.driven(RECORDING) as (own, _):
+        assert own is driver
+    assert len(rows("SELECT id FROM experiments")) == 2
 
 
 def test_what_commits_said_is_forgotten_where_none_follow(database, monkeypatch):

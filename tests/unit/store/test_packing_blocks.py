@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from app.domain.logged_rows import AnswersPart, LoggedBatch, RowBlock
 from app.domain.prediction import Exposure, Outputs
 from app.domain.prediction_id import Signer
+from app.errors import StoreUnavailable
 from app.store.forms import Form
 from app.store.packing_blocks import packed_block
 from app.store.predictions import PredictionLog
 from app.store.unpacking import RawRow, unpacked
 from tests import builders
-from tests.unit.store.stored_rows import as_stored, log_of
+from tests.unit.store.stored_rows import SQLITE_ONLY, as_stored, log_of
 from tests.unit.store.test_packing import HEX, SERVED_AT_US, UUIDS, made
 
 CONTRACT = builders.two_class_contract("a", "b")
@@ -176,6 +177,60 @@ def test_a_repeated_batch_is_ignored_also_beside_rows_of_before(database):
     log.append(batch)
     log.append(batch[:1])
     assert [row.prediction_id for row in log_of(database)] == batch.prediction_ids
+
+
+def batch_of(*ages_us):
+    return LoggedBatch([block_with(**served(age_us)) for age_us in ages_us])
+
+
+def served(age_us):
+    at_us = SERVED_AT_US + age_us
+    facts = {"version_ordinal": 1, "epoch": 3, "counts": True, "randomised": True, "user_hash": 0}
+    return {
+        "served_at_us": at_us,
+        "prediction_ids": SIGNER.sign_all(served_at_us=at_us, answers=np.array([1]), **facts),
+    }
+
+
+def test_batches_with_known_forms_go_on_with_the_numbers_and_repeat_nothing(database):
+    log, batches = PredictionLog(database), [batch_of(number, number + 100) for number in range(4)]
+    for batch in (*batches[:2], batches[0], batches[2]):
+        log.append(batch)
+    # Another process writes a row of before and others, in between.
+    PredictionLog(database).append(LoggedBatch([block_with(**served(50), latency_s=2.0**32)]))
+    log.append(batches[3])
+    log.append(batches[1])
+    rows = log_of(database)
+    seqs = [row.seq for row in rows]
+    assert seqs == sorted({*seqs})
+    ids = [each for batch in batches for each in batch.prediction_ids]
+    assert sorted(row.prediction_id for row in rows if row.latency_us < 10**9) == sorted(ids)
+
+
+@SQLITE_ONLY
+def test_a_batch_is_written_to_the_store_that_took_the_place_of_another(database, path):
+    log = PredictionLog(database)
+    log.append(batch_of(1))
+    log.append(batch_of(2))
+    for file in path.parent.glob(f"{path.name}*"):
+        file.rename(file.with_name(f"old-{file.name}"))
+    with pytest.raises(StoreUnavailable):  # the recorder tries again
+        log.append(batch_of(3))
+    again = batch_of(4)
+    log.append(again)
+    assert [row.prediction_id for row in log_of(database)] == again.prediction_ids
+
+
+@SQLITE_ONLY
+def test_a_batch_that_a_locked_store_refused_is_added_once_it_is_repeated(database, writing):
+    log, batches = PredictionLog(database), [batch_of(number) for number in range(3)]
+    log.append(batches[0])
+    log.append(batches[1])
+    with writing(), pytest.raises(StoreUnavailable, match="lock"):
+        log.append(batches[2])
+    for _ in range(2):
+        log.append(batches[2])
+    assert [row.prediction_id for row in log_of(database)] == [b.prediction_ids[0] for b in batches]
 
 
 def test_an_ordinary_block_is_packed_with_one_form():
