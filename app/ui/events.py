@@ -8,7 +8,7 @@ import msgspec
 
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAuditEntry
-from app.ui.wording import as_sentence, moment, readable, share
+from app.ui.wording import as_sentence, moment, readable, share, unix_of
 
 DECISION, STEP, HOLD, ALARM = "decision", "ramp step", "ramp waits", "alarm"
 SIGNS = {DECISION: "◆", STEP: "▲", HOLD: "‖", ALARM: "!"}
@@ -35,8 +35,9 @@ def events_of(report: ApiExperiment, audit: Sequence[ApiAuditEntry], drift: ApiD
     if drift is not None and drift.alarm and drift.since is not None:
         streams = ", ".join(dict.fromkeys(each.name for each in drift.alarm_streams))
         found.append(Event(drift.since, ALARM, f"drift alarm{f' by {streams}' if streams else ''}"))
-    inside = [event for event in found if event.at and report.started <= event.at]
-    return sorted(inside, key=lambda event: event.at, reverse=True)
+    timed = [(at, event) for event in found if (at := unix_of(event.at)) is not None]
+    inside = [(at, event) for at, event in timed if at >= (unix_of(report.started) or 0.0)]
+    return [event for _, event in sorted(inside, key=lambda pair: pair[0], reverse=True)]
 
 
 def _of_entry(entry: ApiAuditEntry) -> list[Event]:
@@ -47,18 +48,21 @@ def _of_entry(entry: ApiAuditEntry) -> list[Event]:
 
 
 def _kind(entry: ApiAuditEntry) -> str:
-    if entry.action == "ramp" and "weights" not in entry.changes and _part(entry, "ramp", "after").get("held"):
-        return HOLD
-    return STEP if entry.action == "ramp" or "ramp" in entry.changes else DECISION
+    if entry.action != "ramp":
+        return DECISION
+    waits = "weights" not in entry.changes and _part(entry, "ramp", "after").get("held")
+    return HOLD if waits else STEP
 
 
 def _text(entry: ApiAuditEntry) -> str:
     """What was done, by whom, and why."""
     what = f"{readable(entry.action)} {entry.version}" if entry.version else readable(entry.action)
-    weights = _part(entry, "weights", "after")
+    weights, ramp = _part(entry, "weights", "after"), _part(entry, "ramp", "after")
+    if entry.action == "configure" and ramp:
+        what += f", a ramp of {ramp.get('version')}"
     if weights and entry.action not in _DECISIONS:
-        what += f" to {_shares(weights)}"
-    return f"{what} by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"
+        what += f": {shares(weights)}"
+    return f"{what}, by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"
 
 
 def _part(entry: ApiAuditEntry, name: str, side: str) -> dict[str, object]:
@@ -79,10 +83,24 @@ def evidence_of(entry: ApiAuditEntry) -> ApiExperiment | None:
 
 def shares_said(timeline: ApiTimeline) -> str:
     """The splits over time, as a sentence for screen readers."""
-    said = [f"from {moment(split.at)} {_shares(split.weights)}" for split in timeline.splits]
+    said = [f"from {moment(split.at)} {shares(split.weights)}" for split in timeline.splits]
     return as_sentence(f"Target shares: {'; '.join(said)}") if said else "No split is known."
 
 
-def _shares(weights: Mapping[str, object]) -> str:
+def shares(weights: Mapping[str, object]) -> str:
+    """Shares of the traffic in words."""
     parts = (f"{version} {share(weight)}" for version, weight in weights.items() if isinstance(weight, float | int))
     return " / ".join(parts)
+
+
+def event_row(each: Event) -> dict[str, object]:
+    """When something happened, of what kind it was, and what."""
+    return {"when": moment(each.at), "kind": f"{each.sign} {each.kind}", "what": each.text}
+
+
+def split_rows(timeline: ApiTimeline) -> list[dict[str, object]]:
+    """The shares over time, newest first."""
+    return [
+        {"from": moment(split.at), "target shares": shares(split.weights), "by": split.source, "revision": split.epoch}
+        for split in reversed(timeline.splits)
+    ]

@@ -16,7 +16,7 @@ import msgspec
 from markupsafe import Markup
 
 from app.ui import findings, svg, tables
-from app.ui.events import Event, events_of, shares_said
+from app.ui.events import Event, event_row, events_of, shares_said
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiConfiguration
 from app.ui.wording import as_sentence, moment_of, number, scale_of, unix_of
@@ -136,4 +136,4 @@ def _splits(sources: Sources, events: Sequence[Event], now: float) -> Markup:
 
 
 def _events(events: Sequence[Event]) -> list[dict[str, object]]:
-    return [tables.event(each) for each in events]
+    return [event_row(each) for each in events]

@@ -81,8 +81,7 @@ def improvement(points: Sequence[ApiPoint], scale: Scale, description: str) -> s
         *_grid(up, [(value, minus(f"{scale.factor * value:g}")) for value in _ticks(low, high)]),
         *_below(across, [(value, f"{value:,.0f}") for value in _ticks(0.0, across.high)]),
         f'<polygon points="{_pairs(band)}" fill="{DOT}" opacity="0.22"/>',
-        f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{up.place(0):.1f}" y2="{up.place(0):.1f}" stroke="{NEUTRAL}" '
-        'stroke-width="1.5" stroke-dasharray="6 4"/>',
+        _across(up.place(0), 'stroke-width="1.5" stroke-dasharray="6 4"'),
         f'<polyline points="{_pairs(line)}" fill="none" stroke="{DOT}" stroke-width="2.5"/>',
         _text(_WIDTH - _RIGHT + 6, up.place(0) + 4, "no difference"),
         _text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 2, "votes", "middle"),
@@ -137,9 +136,13 @@ def _grid(up: Axis, ticks: Iterable[tuple[float, str]]) -> list[str]:
     drawn = []
     for value, name in ticks:
         y = up.place(value)
-        drawn.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e3e7eb"/>')
+        drawn.append(_across(y, 'stroke-opacity="0.25"'))
         drawn.append(_text(_LEFT - 6, y + 4, name, "end"))
     return drawn
+
+
+def _across(y: float, looks: str) -> str:
+    return f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{NEUTRAL}" {looks}/>'
 
 
 def _below(across: Axis, ticks: Iterable[tuple[float, str]]) -> list[str]:
@@ -181,7 +184,7 @@ def _mark(x: float, event: Event) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", fill: str = "#3d4650") -> str:
+def _text(x: float, y: float, text: str, anchor: str = "start", fill: str = "currentColor") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}" font-size="12">{escape(text)}</text>'
 
 

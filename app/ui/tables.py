@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from app.ui.events import Event
+from app.ui.events import shares
 from app.ui.experiment_records import (
     ApiCheck,
     ApiComparison,
@@ -180,8 +180,18 @@ def decision(entry: ApiAuditEntry) -> Row:
 
 def _change(name: str, change: object) -> str:
     if isinstance(change, dict) and "after" in change:
-        return f"{name}: {_shortened(change.get('before'))} → {_shortened(change['after'])}"
+        return f"{name}: {_value(name, change.get('before'))} → {_value(name, change['after'])}"
     return f"{name}: {_shortened(change)}"
+
+
+def _value(name: str, value: object) -> str:
+    if name == "weights" and isinstance(value, dict):
+        return shares(value)
+    if name == "ramp" and isinstance(value, dict):
+        step, steps = value.get("step"), value.get("steps")
+        where = f" at step {step + 1} of {len(steps)}" if isinstance(step, int) and isinstance(steps, list) else ""
+        return f"{value.get('version')}{where}{', waiting' if value.get('held') else ''}"
+    return "none" if value is None else _shortened(value)
 
 
 def _shortened(value: object) -> str:
@@ -280,8 +290,3 @@ def terms_of(config: ApiConfiguration) -> str:
 def slow(limit: str) -> str:
     """GUARDRAIL_SLOW in words."""
     return "not watched" if limit == "off" else f"above {limit} (x: the baseline's 95th percentile)"
-
-
-def event(each: Event) -> Row:
-    """When something happened, of what kind it was, and what."""
-    return {"when": moment(each.at), "kind": f"{each.sign} {each.kind}", "what": each.text}

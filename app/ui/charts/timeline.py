@@ -1,17 +1,20 @@
-"""The timeline of a comparison over its votes: the improvement, and the evidence."""
+"""Timelines: the improvement and the evidence of a comparison over its votes, and the shares over time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 import altair as alt
+import msgspec
 import pandas as pd
 
-from app.ui.charts.drawing import HEIGHT, Drawing, line_at, spec_of
-from app.ui.experiment_records import ApiPoint
+from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
+from app.ui.events import Event
+from app.ui.experiment_records import ApiPoint, ApiSplit
 from app.ui.wording import Scale, number
 
 _LN10 = math.log(10)
@@ -105,3 +108,45 @@ def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
     needed = number(1 / alpha, 3)
     return f"Evidence: {number(newest)} to 1 after {number(last['votes'])} votes; a decision needs {needed} to 1."
+
+
+def split_table(splits: Sequence[ApiSplit], events: Sequence[Event], end_s: float) -> pd.DataFrame:
+    """A row for each share from its moment on, repeated at `end_s` (Unix), and a row for each event."""
+    end = datetime.fromtimestamp(end_s, UTC).isoformat()
+    last = [] if not splits else [msgspec.structs.replace(splits[-1], at=end)]
+    rows: list[dict[str, object]] = [
+        {"at": split.at, "version": version, "share": weight}
+        for split in (*splits, *last)
+        for version, weight in split.weights.items()
+    ]
+    begun = splits[0].at if splits else ""
+    rows += [{"at": each.at, "sign": each.sign, "what": each.text} for each in reversed(events) if each.at >= begun]
+    return pd.DataFrame(rows, columns=["at", "version", "share", "sign", "what"]).astype({"share": float})
+
+
+def split_drawing(frame: pd.DataFrame) -> Drawing:
+    """Steps that differ in colour and dash, and a line with a sign for each event."""
+    return Drawing(_split_spec(), frame)
+
+
+@lru_cache(maxsize=1)
+def _split_spec() -> dict[str, Any]:
+    axis = alt.Axis(format="%m-%d %H:%M", labelOverlap=True, tickCount=6)
+    at = alt.X("at:T", title="UTC", axis=axis, scale=alt.Scale(type="utc"))
+    when = alt.Tooltip("at:T", title="when", format="%Y-%m-%d %H:%M:%S")
+    steps = (
+        alt.Chart()
+        .transform_filter("isValid(datum.share)")
+        .mark_line(interpolate="step-after", strokeWidth=2.5)
+        .encode(
+            x=at,
+            y=alt.Y("share:Q", title="target share", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color("version:N", title=None, legend=alt.Legend(orient="top")),
+            strokeDash=alt.StrokeDash("version:N", title=None),
+            tooltip=["version:N", alt.Tooltip("share:Q", format=".1%"), when],
+        )
+    )
+    events = alt.Chart().transform_filter("isValid(datum.sign)").encode(x=at, tooltip=[when, "what:N"])
+    lines = events.mark_rule(color=NEUTRAL, strokeDash=[2, 3])
+    signs = events.mark_text(color=NEUTRAL, fontSize=15, baseline="bottom", dy=-2).encode(text="sign:N", y=alt.value(0))
+    return spec_of(alt.layer(lines, steps, signs).properties(height=HEIGHT))

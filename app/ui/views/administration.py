@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app.ui.events import shares
 from app.ui.records import ApiConfiguration
 from app.ui.session import actor, admin_token, client, feed, forget_admin, remember_admin
 from app.ui.states import sentence
 from app.ui.transport import CallRefused, NoResult
-from app.ui.wording import share
 
 
 def show(key: str) -> bool:
@@ -117,11 +117,6 @@ def unchanged(drawn: ApiConfiguration, asked: str) -> int:
 def split_of(config: ApiConfiguration) -> str:
     """The target shares in words."""
     return shares(config.weights)
-
-
-def shares(weights: dict[str, float]) -> str:
-    """Shares of the traffic in words."""
-    return " / ".join(f"{version} {share(weight)}" for version, weight in weights.items())
 
 
 def _in_force(config: ApiConfiguration) -> tuple[object, ...]:

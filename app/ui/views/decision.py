@@ -6,13 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from app.ui import tables
+from app.ui.events import shares
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiAudit, ApiConfiguration
 from app.ui.session import actor, client
 from app.ui.states import known
 from app.ui.views import administration, ramp
-from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, shares, split_of
+from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, split_of
 from app.ui.wording import UNKNOWN
 
 Choice = tuple[str, str | None]

@@ -20,6 +20,7 @@ from app.ui.session import asked_once, client, feed
 from app.ui.states import known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.views import challengers, comparison, decision, differences, headline, ramp, versions
+from app.ui.views import timeline as happened
 from app.ui.wording import UNKNOWN, moment, seconds_since
 
 NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
@@ -52,6 +53,7 @@ def show() -> None:
     if report is not None:
         differences.show(report, models.value)
         below()
+        over_time()
     decision.changes(config.value)
     decision.audit(audit)
 
@@ -109,6 +111,8 @@ def _past(wanted: str, models: ApiModels | None) -> None:
     differences.show(report, models)
     versions.show(report, () if models is None else models.retired())
     versions.checks(report)
+    entries = asked_once(("past-audit", *place), partial(api.audit_of, wanted), "the decisions")
+    happened.show(report, timeline.value, known(entries, "The audit log", "past-audit"), None)
 
 
 def _to_send(report: ApiExperiment) -> None:
@@ -195,6 +199,15 @@ def below() -> None:
         return
     versions.show(report, models.value.retired() if models.value is not None else ())
     versions.checks(report)
+
+
+@st.fragment(run_every=TICK_S)
+def over_time() -> None:
+    """Shares and events, which redraw themselves."""
+    experiment, timeline, audit, config, _, _, drift = feed().snapshots(NAMES)
+    report = _report(experiment, config)
+    if report is not None:
+        happened.show(report, timeline.value, audit.value, drift.value)
 
 
 def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:

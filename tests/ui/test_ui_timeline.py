@@ -1,0 +1,127 @@
+"""The timeline: shares by revision, what happened, and the evidence of each decision."""
+
+import msgspec
+import pytest
+
+from app.ui import events
+from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
+from app.ui.records import ApiAuditEntry
+from app.ui.tables import decision
+from tests.ui import answers
+from tests.ui.conftest import checked, text_of
+
+AT = "2026-11-2{}T12:00:00.000000Z"
+REPORT = ApiExperiment(id="e-1", started="2026-11-20T12:00:00.000000Z")
+SPLITS = [
+    {"epoch": 1, "at": AT.format(0), "source": "environment", "weights": {"v1": 1.0, "v2": 0.0}},
+    {"epoch": 2, "at": AT.format(1), "source": "configure", "weights": {"v1": 0.5, "v2": 0.5}},
+]
+RAMP = {"version": "v2", "steps": [0.1, 0.5], "step": 0, "held": None}
+
+
+def entry(**changes):
+    base = {"seq": 7, "at": AT.format(1), "actor": "ann", "action": "configure", "experiment_id": "e-1"}
+    return ApiAuditEntry(**{**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        (
+            {"changes": {"weights": {"before": {"v1": 1.0}, "after": {"v1": 0.5, "v2": 0.5}}}, "note": "half"},
+            events.DECISION,
+            "configure: v1 50.0 % / v2 50.0 %, by ann: half",
+        ),
+        ({"action": "promote", "version": "v2"}, events.DECISION, "promote v2, by ann"),
+        ({"changes": {"ramp": {"before": None, "after": RAMP}}}, events.DECISION, "a ramp of v2"),
+        (
+            {
+                "action": "ramp",
+                "version": "v2",
+                "changes": {"weights": {"after": {"v2": 0.5}}, "ramp": {"after": RAMP}},
+            },
+            events.STEP,
+            "ramp v2: v2 50.0 %",
+        ),
+        (
+            {"action": "ramp", "changes": {"ramp": {"after": {**RAMP, "held": "no evidence"}}}, "note": "held: no"},
+            events.HOLD,
+            "held: no",
+        ),
+    ],
+)
+def test_an_entry_of_the_audit_log_is_an_event_of_its_kind(changes, kind, said):
+    [event] = events.events_of(REPORT, [entry(**changes)], None)
+    assert event.kind == kind
+    assert said in event.text
+
+
+def test_alarms_are_events_the_acknowledged_one_with_its_entry():
+    seen = entry(action="acknowledge", changes={"drift_alarm": {"before": {"since": AT.format(2)}, "after": None}})
+    standing = ApiDrift(alarm=True, since=AT.format(3), alarm_streams=())
+    found = events.events_of(REPORT, [seen], standing)
+    assert [(event.at[:10], event.kind, event.entry) for event in found] == [
+        ("2026-11-23", events.ALARM, None),
+        ("2026-11-22", events.ALARM, seen),
+        ("2026-11-21", events.DECISION, seen),
+    ]
+
+
+def test_events_of_other_experiments_and_from_before_are_left_out():
+    others = [entry(experiment_id="e-0"), entry(at="2026-11-19T00:00:00Z")]
+    assert events.events_of(REPORT, others, None) == []
+
+
+def test_a_change_of_a_ramp_is_words():
+    after = {**RAMP, "step": 1, "held": "no evidence"}
+    changed = decision(entry(changes={"ramp": {"before": None, "after": after}}))["changed"]
+    assert changed == "ramp: none → v2 at step 2 of 2, waiting"
+
+
+def test_shares_are_said_for_screen_readers():
+    timeline = msgspec.convert({"splits": SPLITS}, ApiTimeline)
+    assert events.shares_said(timeline).endswith("from 2026-11-21 12:00:00 UTC v1 50.0 % / v2 50.0 %.")
+    assert events.shares_said(ApiTimeline()) == "No split is known."
+
+
+def with_evidence():
+    then = {**answers.EXPERIMENT, "recommendation": {"action": "promote", "version": "v2", "reason": "It was better."}}
+    known = {**answers.AUDIT["entries"][0], "experiment_id": "e-1", "evidence": then}
+    return {
+        **answers.NORMAL,
+        "/audit": {"entries": [known]},
+        "/experiment/timeline": {**answers.TIMELINE, "splits": SPLITS},
+    }
+
+
+def opened(at):
+    [found] = [each for each in at.selectbox if each.label == "Open what happened"]
+    return found
+
+
+def test_an_event_opens_its_entry_with_the_evidence_of_then(begin, page):
+    begin(with_evidence())
+    at = page("experiment")
+    assert "The evidence of then" not in text_of(at)
+    choice = opened(at)
+    wanted = next(place for place, name in enumerate(choice.options) if "half and half" in name)
+    checked(choice.select_index(wanted).run())
+    assert "Promote v2. It was better." in text_of(at)
+    assert "half and half" in text_of(at)
+
+
+def test_a_standing_alarm_opens_its_streams(begin, page):
+    stream = {"name": "petal_width", "kind": "numeric", "evidence": 1.25, "requests": 300, "at": AT.format(0)}
+    drift = {**answers.DRIFT, "since": AT.format(2), "alarm_streams": [stream]}
+    begin({**with_evidence(), "/drift": drift})
+    at = page("experiment")
+    choice = opened(at)
+    wanted = next(place for place, name in enumerate(choice.options) if "drift alarm by petal_width" in name)
+    checked(choice.select_index(wanted).run())
+    assert "The alarm stands" in text_of(at)
+    assert "1.25" in text_of(at)
+
+
+def test_an_experiment_without_events_says_so(begin, page):
+    begin({**answers.NORMAL, "/audit": {"entries": []}, "/drift": {**answers.DRIFT, "alarm": False}})
+    assert "Nothing was decided yet." in text_of(page("experiment"))
