@@ -239,7 +239,8 @@ def as_float32(values: np.ndarray) -> np.ndarray | None:
     """The values as float32 where that loses nothing."""
     with np.errstate(over="ignore"):
         narrow = values.astype("<f4")
-    return narrow if ((narrow == values) | np.isnan(values)).all() else None
+    same = narrow == values
+    return narrow if same.all() or (same | np.isnan(values)).all() else None
 
 
 def as_bytes(values: np.ndarray) -> Bytes:

@@ -86,6 +86,6 @@ def _spread(parts: Sequence[AnswersPart], places: np.ndarray, name: str, rows: i
     if len(parts) == 1 and len(places) == rows:
         return arrays[0]
     joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    whole = np.zeros((rows, *joined.shape[1:]), joined.dtype)
+    whole = (np.empty if len(places) == rows else np.zeros)((rows, *joined.shape[1:]), joined.dtype)
     whole[places] = joined
     return whole

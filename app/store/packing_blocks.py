@@ -215,17 +215,13 @@ def _alike(facts: np.ndarray) -> Iterator[np.ndarray]:
 
 def _are_plain(block: RowBlock, columns: _Columns) -> np.ndarray:
     """Whether each id says nothing but what the form, the user and the answer of the version say."""
-    versions = [exposure.version for exposure in block.exposures]
-    names = {*versions}
-    served = np.empty(len(block), ">f8")
-    for version in names:
-        answers = columns.answers[version].served
-        if len(names) == 1:
-            served[:] = answers
-        else:
-            own = np.array([each == version for each in versions])[columns.of]
-            served[own] = answers[own]
-    said = np.concatenate([columns.users, as_bytes(served)], axis=1)
+    rows = len(block)
+    served = np.empty((len(columns.answers), rows), ">f8")
+    for at, each in enumerate(columns.answers.values()):
+        served[at] = each.served
+    of_version = {version: at for at, version in enumerate(columns.answers)}
+    own = np.array([of_version[exposure.version] for exposure in block.exposures])[columns.of]
+    said = np.concatenate([columns.users, as_bytes(served[own, np.arange(rows)])], axis=1)
     plain: np.ndarray = (columns.ids[:, _SAID] == said).all(axis=1)
     return plain
 

@@ -126,7 +126,7 @@ def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failur
         if not places:
             continue
         rows = _rows_at(places, group.borders)
-        borders = [*accumulate([len(exposures[place]) for place in places], initial=0)]
+        borders = _borders([exposures[place] for place in places], len(rows))
         given = features if len(rows) == len(features) else features[rows]
         parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), borders)
         answers[name] += [AnswersPart(rows[part.places], part.outputs) for part in parts]
@@ -134,6 +134,11 @@ def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failur
             failed.setdefault(int(rows[row]), []).append(name)
         _report(name, errors, borders, on_failure)
     return RowBlock(exposures, features, {name: parts for name, parts in answers.items() if parts}, failed)
+
+
+def _borders(exposures: Sequence[Exposure], rows: int) -> Sequence[int]:
+    """Where the rows of each exposure begin, and the last ones end."""
+    return range(rows + 1) if rows == len(exposures) else [*accumulate(map(len, exposures), initial=0)]
 
 
 def _served(group: _Group, places: Sequence[int]) -> AnswersPart:
