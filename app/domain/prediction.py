@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -54,7 +55,7 @@ class Exposure(msgspec.Struct, frozen=True):
     label of the call in metrics.
     """
 
-    prediction_ids: list[str]
+    prediction_ids: Sequence[str]
     served_at_us: int
     request_id: str
     rows: np.ndarray

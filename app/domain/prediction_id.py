@@ -7,14 +7,14 @@ reordered to ASCII order, so ids sort by time as text. 96 bits of tag: a forger 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import functools
 import hmac
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -33,7 +33,7 @@ _LAST_COUNT = 0xFFFFFF
 _IDS_PER_PIECE = 4096
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
-_TO_SORTED = bytes.maketrans(_BASE64, _SORTED)
+_TO_SORTED = bytes.maketrans(_BASE64[:-2] + b"+/", _SORTED)
 # To the standard alphabet, whose last two characters are in no id: they would be read as two others.
 _TO_STANDARD = bytes.maketrans(_SORTED + b"+/", _BASE64[:-2] + b"+/" + b"!!")
 # Bits of the flags. Old ids stay readable: a bit may be added, and none may change its meaning.
@@ -103,6 +103,42 @@ def _marks(ordinal: int, flags: int) -> Marks:
     )
 
 
+class SignedIds(Sequence[str]):
+    """The ids of a batch, as their bytes; the texts, which are twice as large, are made when they are asked for."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._texts: list[str] | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """The ids, as a list."""
+        self._texts = texts_of_ids(self.raw) if self._texts is None else self._texts
+        return self._texts
+
+    @property
+    def joined(self) -> bytes:
+        """The ids one behind the other, in ASCII."""
+        return _encoded(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw) // RAW_LENGTH
+
+    def __getitem__(self, place: Any) -> Any:
+        if not isinstance(place, slice):
+            return self.texts[place]
+        start, end, _ = place.indices(len(self))  # consecutive ids, which is all that anybody asks for
+        return SignedIds(self.raw[start * RAW_LENGTH : end * RAW_LENGTH])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.texts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self.texts == [*other]
+
+
 class Signer:
     """Signs and verifies the ids of one deployment. `nonce` (4 bytes) must differ between processes."""
 
@@ -126,7 +162,7 @@ class Signer:
         sticky: bool = False,
         synthetic: bool = False,
         reported: bool = False,
-    ) -> list[str]:
+    ) -> Sequence[str]:
         """One id for each answer of a request, in order.
 
         A batch is one random choice, so only its first row counts as one: `randomised` is set for that row, and the
@@ -146,16 +182,14 @@ class Signer:
             return texts_of_ids(body + self._tag(body))
         raw = _unsigned(body, first, flags & ~(_RANDOMISED | _FIRST), answers)
         # Piece by piece: what is made on the way takes several times the memory of the ids.
-        return [
-            each for start in range(0, len(raw), _IDS_PER_PIECE) for each in self._signed(raw[start:][:_IDS_PER_PIECE])
-        ]
+        for start in range(0, len(raw), _IDS_PER_PIECE):
+            self._sign(raw[start:][:_IDS_PER_PIECE])
+        return SignedIds(raw.tobytes())
 
-    def _signed(self, raw: np.ndarray) -> list[str]:
-        """The ids with these bytes, shape (n, 48), whose tags are not written yet."""
+    def _sign(self, raw: np.ndarray) -> None:
+        """Write the tags of the ids with these bytes, shape (n, 48)."""
         bodies = np.ascontiguousarray(raw[:, :-_TAG_BYTES]).view(f"V{_BODY.size}")[:, 0].tolist()
         raw[:, -_TAG_BYTES:] = np.frombuffer(b"".join(self._tags(bodies)), np.uint8).reshape(-1, _TAG_BYTES)
-        # All ids in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
-        return texts_of_ids(raw.tobytes())
 
     def _tag(self, body: bytes) -> bytes:
         tag = self._keyed.copy()
@@ -214,6 +248,8 @@ def _unsigned(first: bytes, number: int, other_flags: int, answers: np.ndarray) 
 
 def raw_ids(ids: Sequence[str]) -> bytes | None:
     """The ids' bytes, `RAW_LENGTH` each, one behind the other; None unless `texts_of_ids` gives each of them back."""
+    if isinstance(ids, SignedIds):
+        return ids.raw
     text = "".join(ids)
     if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
         return None
@@ -226,7 +262,8 @@ def raw_ids(ids: Sequence[str]) -> bytes | None:
 
 def texts_of_ids(raw: bytes) -> list[str]:
     """The ids with these bytes, `RAW_LENGTH` each."""
-    text = _text(raw)
+    # All in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
+    text = _encoded(raw).decode("ascii")
     return [text[start : start + ID_LENGTH] for start in range(0, len(text), ID_LENGTH)]
 
 
@@ -241,8 +278,8 @@ def raw_bounds(beginning: str) -> tuple[bytes, bytes] | None:
     return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
-def _text(raw: bytes) -> str:
-    return base64.b64encode(raw, b"-_").translate(_TO_SORTED).decode("ascii")
+def _encoded(raw: bytes) -> bytes:
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_SORTED)
 
 
 def user_hash(salt: bytes, user_id: str) -> int:

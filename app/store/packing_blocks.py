@@ -6,6 +6,7 @@ A block often has some tens of rows: then what counts is how often numpy is call
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -74,7 +75,9 @@ class _Columns(NamedTuple):
 def packed_block(block: RowBlock) -> PackedBlock | None:
     """The rows of the block; None where one of them cannot be packed as a row of numbers."""
     exposures, rows = block.exposures, len(block)
-    raw = raw_ids([each for exposure in exposures for each in exposure.prediction_ids])
+    # A part of one batch has the bytes of its ids already.
+    ids_of = [exposure.prediction_ids for exposure in exposures]
+    raw = raw_ids(ids_of[0] if len(ids_of) == 1 else [*chain.from_iterable(ids_of)])
     answers = all_answers(block)
     latencies = [round(exposure.latency_s * 1e6) for exposure in exposures]
     users, times = [each.user_hash for each in exposures], [each.served_at_us for each in exposures]

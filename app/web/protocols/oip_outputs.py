@@ -103,7 +103,7 @@ def output_of(wanted: Wanted, served: ServedPrediction) -> tuple[OutputTensor, b
     elif name == "predict" and outputs.class_ids is None:
         datatype, numbers = "FP64", outputs.values
     if not binary:
-        texts = predictions_of(served) if name == "predict" else exposure.prediction_ids
+        texts = predictions_of(served) if name == "predict" else [*exposure.prediction_ids]
         data = texts if numbers is None else _readable_list(numbers)
         return OutputTensor(name=name, shape=shape, datatype=datatype, data=data), b""
     raw = (
@@ -117,7 +117,7 @@ def output_of(wanted: Wanted, served: ServedPrediction) -> tuple[OutputTensor, b
 def outputs_of_a_row(served: ServedPrediction) -> list[OutputTensor]:
     """All outputs of a row alone in JSON, as `output_of` gives them, whose steps cost more than the prediction's."""
     exposure, outputs = served.exposure, served.exposure.outputs
-    ids = OutputTensor(name="prediction_id", shape=_ONE, datatype="BYTES", data=exposure.prediction_ids)
+    ids = OutputTensor(name="prediction_id", shape=_ONE, datatype="BYTES", data=[*exposure.prediction_ids])
     if outputs.class_ids is None:
         assert outputs.values is not None
         return [OutputTensor(name="predict", shape=_ONE, datatype="FP64", data=outputs.values.tolist()), ids]

@@ -195,7 +195,7 @@ def write_rows(served: ServedPrediction, request_id: str) -> Answer:
     exposure = served.exposure
     record = RowAnswers(
         predictions=predictions_of(served),
-        prediction_ids=exposure.prediction_ids,
+        prediction_ids=[*exposure.prediction_ids],
         model_version=exposure.version,
         assignment=exposure.assignment,
     )

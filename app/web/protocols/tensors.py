@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from app.domain.layouts import Column
-from app.domain.prediction_id import ID_LENGTH
+from app.domain.prediction_id import ID_LENGTH, SignedIds
 from app.errors import InvalidRequest
 
 # The upper half of an FP32, for which NumPy has no type.
@@ -207,9 +207,10 @@ def packed_numbers(values: np.ndarray, datatype: str) -> bytes:
 
 def packed_ids(ids: Sequence[str]) -> bytes:
     """Prediction ids, which have one length, as raw bytes."""
+    joined = ids.joined if isinstance(ids, SignedIds) else "".join(ids).encode()
     packed = np.empty((len(ids), _LENGTH_BYTES + ID_LENGTH), np.uint8)
     packed[:, :_LENGTH_BYTES] = np.frombuffer(ID_LENGTH.to_bytes(_LENGTH_BYTES, "little"), np.uint8)
-    packed[:, _LENGTH_BYTES:] = np.frombuffer("".join(ids).encode(), np.uint8).reshape(-1, ID_LENGTH)
+    packed[:, _LENGTH_BYTES:] = np.frombuffer(joined, np.uint8).reshape(-1, ID_LENGTH)
     return packed.tobytes()
 
 

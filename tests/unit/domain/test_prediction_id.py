@@ -58,7 +58,7 @@ def test_ids_sort_by_time_as_text(first, second):
 def test_ids_are_distinct_and_safe_in_a_url():
     signer = Signer(KEY, b"proc")
     facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True, "user_hash": 0}
-    ids = signer.sign_all(**facts, answers=np.zeros(5000)) + signer.sign_all(**facts, answers=np.zeros(5000))
+    ids = [each for _ in range(2) for each in signer.sign_all(**facts, answers=np.zeros(5000))]
     assert len(set(ids)) == 10_000
     assert all(len(i) == ID_LENGTH and i.replace("-", "").replace("_", "").isalnum() for i in ids)
 
@@ -84,6 +84,24 @@ def test_each_id_of_a_batch_says_its_own_answer_and_has_its_own_number(answers, 
     assert [signer.verify(each).answer for each in ids] == answers
     numbers = [int.from_bytes(raw_ids([each])[11:14]) for each in (*ids, one(signer))]
     assert numbers == [(counter + 1 + place) % 2**24 for place in range(len(answers) + 1)]
+
+
+@pytest.mark.parametrize("rows", [2, 5000])
+def test_the_ids_of_a_batch_are_texts_and_bytes_that_say_the_same(rows):
+    facts = {"served_at_us": 1, "version_ordinal": 1, "epoch": 1, "counts": True, "randomised": True, "user_hash": 0}
+    ids = Signer(KEY, b"proc").sign_all(**facts, answers=np.zeros(rows))
+    texts = [*ids]
+    assert (ids, len(ids), ids[0], ids[-1]) == (texts, rows, texts[0], texts[-1])
+    assert [ids[1:], ids[:1], ids[5:3], ids[1:-1]] == [texts[1:], texts[:1], [], texts[1:-1]]
+    assert raw_ids(ids) == raw_ids(texts) == b"".join(map(raw_ids, ([each] for each in texts)))
+    assert ids.joined == "".join(texts).encode()
+
+
+@pytest.mark.parametrize("wrong", ["+", "/", "=", "é", " ", "\n", ""])
+def test_what_is_no_id_has_no_bytes(wrong):
+    for place in (0, 30, 63):
+        other = one()[:place] + wrong + one()[place + 1 :]
+        assert raw_ids([other]) is raw_ids([one(), other]) is raw_ids([other, one()]) is None
 
 
 @pytest.mark.parametrize("synthetic", [False, True])
