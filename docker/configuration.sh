@@ -10,8 +10,9 @@ config_files() {
 # config_sum SERVICE: a checksum over its definition, the settings in it, and the files mounted into it. Compose has its
 # own, but versions of Compose compute it differently.
 config_sum() {
-  local definition variable
-  definition="$(awk -v start="  $1:" '/^[^ ]/ || /^  [^ ]/ { on = $0 == start || /^x-service:/ } on && !/^ *#/' "$PROJECT_ROOT/docker-compose.yml")"
+  local definition variable files=("$PROJECT_ROOT/docker-compose.yml")
+  [ ! -f "$PROJECT_ROOT/docker-compose.override.yml" ] || files+=("$PROJECT_ROOT/docker-compose.override.yml")
+  definition="$(awk -v start="  $1:" '/^[^ ]/ || /^  [^ ]/ { on = $0 == start || /^x-service:/ } on && !/^ *#/' "${files[@]}")"
   {
     printf '%s\n' "$definition"
     # shellcheck disable=SC2016  # searches for literal dollar signs

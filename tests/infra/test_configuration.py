@@ -88,6 +88,16 @@ def test_a_recorded_configuration_is_compared_by_content_not_by_time(place: Path
     assert "has changed" in bash(place, "config_change v1 edge")
 
 
+@pytest.mark.parametrize(("service", "changed"), [("edge", True), ("ui", False)])
+def test_what_the_override_file_says_of_it_is_a_part_of_the_configuration(
+    place: Path, service: str, changed: bool
+) -> None:
+    bash(place, 'say "CONFIG_edge=$(config_sum edge)" >.release')
+    override = "services:\n  other:\n    image: none\n  SERVICE:\n    mem_limit: 128m\n"
+    (place / "docker-compose.override.yml").write_text(override.replace("SERVICE", service))
+    assert ("has changed" in bash(place, "config_change v1 edge")) is changed
+
+
 def test_replacing_the_edge_proxy_is_announced_first(place: Path) -> None:
     said = bash(place, "update_config v1 edge", BEFORE)
     assert "Replacing it; it refuses connections for about a second" in said
