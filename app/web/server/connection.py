@@ -93,8 +93,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         self._transport = cast("asyncio.Transport", transport)
-        # By which of the listeners it came.
-        self._environ["SERVER_NAME"], port = transport.get_extra_info("sockname")[:2]
+        # By which of the listeners it came; nobody knows if the connection is broken already.
+        self._environ["SERVER_NAME"], port = (transport.get_extra_info("sockname") or ("", 0))[:2]
         self._environ["SERVER_PORT"] = str(port)
         self._clients.open.add(self)
         self.wait()

@@ -14,11 +14,13 @@ KEEP_ALIVE_S = 75.0
 class Transport:
     """Remembers what was done to it; `unsent` bytes are those that its client does not read."""
 
+    sockname = ("127.0.0.2", 5001)
+
     def __init__(self):
         self.sent, self.unsent, self.reading, self.half_closed, self.ended = b"", 0, True, False, None
 
     def get_extra_info(self, name):
-        return {"sockname": ("127.0.0.2", 5001)}[name]
+        return {"sockname": self.sockname}[name]
 
     def write(self, data):
         self.sent += data
@@ -92,6 +94,15 @@ def test_a_request_says_by_which_of_the_listeners_it_came():
     server.clients.serve = lambda environ, _: seen.append(environ)
     server.receive(REQUEST)
     assert (seen[0]["SERVER_NAME"], seen[0]["SERVER_PORT"]) == ("127.0.0.2", "5001")
+
+
+def test_a_connection_that_is_broken_from_the_start_came_by_no_listener(monkeypatch):
+    monkeypatch.setattr(Transport, "sockname", None)
+    seen = []
+    server = Server()
+    server.clients.serve = lambda environ, _: seen.append(environ["SERVER_PORT"])
+    server.receive(REQUEST)
+    assert seen == ["0"]
 
 
 def test_requests_that_come_together_are_answered_one_after_the_other():
