@@ -46,14 +46,32 @@ def kept() -> Values:
     return values
 
 
-def draw(contract: ApiContract, typed: bool) -> Values:
-    """Draw the inputs and return their values. `typed`: number fields instead of sliders over the training range."""
-    count = len(contract.features)
+def search(contract: ApiContract) -> str:
+    """What the names of the inputs to draw must contain; a field where there are many, otherwise empty."""
+    if len(contract.features) < _TALL_FROM:
+        return ""
+    return st.text_input(
+        f"Search the {len(contract.features)} features",
+        key="inputs.search",
+        placeholder="a part of a name",
+        help="The others keep their values.",
+    ).strip()
+
+
+def draw(contract: ApiContract, typed: bool, part: str = "") -> Values:
+    """Draw the inputs whose names contain `part` and return the values of all.
+
+    `typed`: number fields instead of sliders over the training range.
+    """
+    drawn = [feature for feature in contract.features if part.lower() in feature.name.lower()]
+    count = len(drawn)
+    if not drawn:
+        st.caption(f"No feature has “{part}” in its name.")
     columns = 3 if count >= _WIDE_FROM else 2 if count > 1 else 1
-    values: Values = {}
+    values = {feature.name: kept().get(feature.name, _typical_value(feature)) for feature in contract.features}
     with st.container(height=460 if count >= _TALL_FROM else "content", border=False):
         places = st.columns(columns)
-        for index, feature in enumerate(contract.features):
+        for index, feature in enumerate(drawn):
             with places[index % columns]:
                 values[feature.name] = _draw_one(feature, typed)
     kept().update(values)

@@ -12,7 +12,17 @@ _ICON = Path(__file__).with_name("icon.svg")
 # What the theme cannot say: captions and switches in the colour of the text, at a contrast above 4.5:1, and in the
 # dark theme dark letters on the bright buttons.
 _CAPTIONS = '[data-testid="stCaptionContainer"] {color: inherit; opacity: 0.8}'
-_DARK_BUTTONS = '[data-testid^="stBaseButton-primary"] * {color: #10161d}'
+_UNFADED = '[data-testid="stExpander"] :is(summary, summary *) {opacity: 1}'
+# Names of classes and versions may be long: they wrap, and are not cut off.
+_NAMES = (
+    '[data-testid="stMetric"] [data-testid="stMetricValue"] *, [data-testid^="stBaseButton"] p, '
+    '[data-testid="stCheckbox"] p '
+    "{white-space: normal; overflow-wrap: anywhere}"
+)
+_DARK_BUTTONS = (
+    '[data-testid^="stBaseButton-primary"] * {color: #10161d} '
+    '[data-testid^="stBaseButton-primary"]:hover {background-color: #7cc0f0}'
+)
 
 
 def main() -> None:
@@ -31,8 +41,8 @@ def main() -> None:
         position="top",
     )
     dark = st.context.theme.type == "dark"
-    switches = f'[data-testid="stExpander"] summary p {{color: {"#e8edf2" if dark else "#1a2430"}}}'
-    st.html(f"<style>{_CAPTIONS}{switches}{_DARK_BUTTONS if dark else ''}</style>")
+    switches = f'[data-testid="stExpander"] summary p {{color: {"#e8edf2" if dark else "#1a2430"}}} {_UNFADED}'
+    st.html(f"<style>{_CAPTIONS}{_NAMES}{switches}{_DARK_BUTTONS if dark else ''}</style>")
     page.run()
 
 

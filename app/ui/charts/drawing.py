@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import textwrap
+import unicodedata
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -14,6 +17,9 @@ NEUTRAL = "#7d8590"
 HEIGHT = 280
 TALL = 320
 ROWS = 8
+# How many Latin characters a line of a name has beside a chart; a character of East Asia has the width of two.
+COLUMNS = 28
+_LINE_PX = 13
 # Altair's placeholder for missing data. A layer that keeps it would ignore the data of the whole chart.
 _NO_DATA = {"name": "empty"}
 _ONE_ROW = alt.InlineData(values=[{}], name="one_row")
@@ -41,6 +47,23 @@ def drawn(drawing: Drawing, table: pd.DataFrame, description: str, **column_conf
             alt=f"Table: {description}",
             height=TALL if len(table) > ROWS else "auto",
         )
+
+
+def wrapped(name: object) -> str:
+    """The name in short lines, for an axis of `names_axis`: nothing of it is cut off."""
+    text = str(name)
+    wide = any(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return "\n".join(textwrap.wrap(text, COLUMNS // 2 if wide else COLUMNS)) or text
+
+
+def tallest_px(names: Iterable[object]) -> int:
+    """The height of the name with the most lines."""
+    return _LINE_PX * max((wrapped(name).count("\n") + 1 for name in names), default=1)
+
+
+def names_axis() -> alt.Axis:
+    """An axis of `wrapped` names, all of them shown."""
+    return alt.Axis(labelExpr="split(datum.label, '\\n')", labelLimit=0, labelOverlap=False)
 
 
 def spec_of(chart: alt.LayerChart | alt.Chart | alt.FacetChart) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
+from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, names_axis, spec_of, tallest_px, wrapped
 from app.ui.experiment_records import ApiDrift, ApiDriftPoint, ApiDriftTimeline, ApiStream
 from app.ui.wording import moment, number, share
 
+# So many names a chart has at most; its table has all.
+MOST = 20
 ALARMS = {True: "✖ alarm", False: "–"}
 
 
@@ -85,18 +87,19 @@ def ranking_table(streams: Sequence[ApiStream]) -> pd.DataFrame:
 
 
 def ranking_drawing(frame: pd.DataFrame) -> Drawing:
-    """A bar for the evidence and a tick for the score of each feature."""
-    return Drawing(_ranking_spec(len(frame)), frame[["feature", "evidence", "score"]])
+    """A bar for the evidence and a tick for the score of each feature, of the first 20."""
+    first = frame[["feature", "evidence", "score"]].head(MOST)
+    height = 60 + max(34, 6 + tallest_px(first["feature"])) * len(first)
+    return Drawing(_ranking_spec(height), first.assign(feature=first["feature"].map(wrapped)))
 
 
 @lru_cache(maxsize=16)
-def _ranking_spec(features: int) -> dict[str, Any]:
-    base = alt.Chart().encode(y=alt.Y("feature:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)))
-    length = alt.X("evidence:Q", title="evidence (bar), score (tick)", scale=alt.Scale(domain=[0, 1.15]))
+def _ranking_spec(height: int) -> dict[str, Any]:
+    base = alt.Chart().encode(y=alt.Y("feature:N", sort=None, title=None, axis=names_axis()))
+    length = alt.X("evidence:Q", title="evidence (bar), score (tick)", scale=alt.Scale(domain=[0, 1.4]))
     tooltip = ["feature:N", "evidence:Q", "score:Q"]
     bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=tooltip)
     strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=22).encode(x="score:Q", tooltip=tooltip)
-    height = min(700, 60 + 34 * features)
     return spec_of(alt.layer(bars, strokes, *line_at(1, "alarm", horizontal=False)).properties(height=height))
 
 
@@ -113,27 +116,53 @@ def histogram_table(stream: ApiStream) -> pd.DataFrame:
     return pd.DataFrame({"values": names, "training": list(stream.reference), "live": list(live)})
 
 
-def histogram_drawing(frame: pd.DataFrame) -> Drawing:
-    """Two bars in each cell; live ones have an outline besides their colour."""
-    return Drawing(_histogram_spec(), frame.melt("values", ["training", "live"], "where", "share").dropna())
+def histogram_drawing(frame: pd.DataFrame, kind: str = "numeric") -> Drawing:
+    """Two bars in each cell; live ones have an outline besides their colour.
+
+    Of more than 20 categories, those whose share changed most.
+    """
+    where = ["training", "live"]
+    if kind != "categorical":
+        return Drawing(_histogram_spec(), frame.melt("values", where, "where", "share").dropna())
+    change = (frame["live"].astype(float) - frame["training"]).abs().fillna(0)
+    first = frame.loc[change.sort_values(ascending=False, kind="stable").index[:MOST]] if len(frame) > MOST else frame
+    height = 90 + max(40, 6 + tallest_px(first["values"])) * len(first)
+    named = first.assign(values=first["values"].map(wrapped))
+    return Drawing(_category_spec(height), named.melt("values", where, "where", "share").dropna())
 
 
 @lru_cache(maxsize=1)
 def _histogram_spec() -> dict[str, Any]:
+    chart = _bars().encode(
+        x=alt.X("values:N", sort=None, title=None, axis=alt.Axis(labelAngle=-50)),
+        xOffset=alt.XOffset("where:N", sort=["training", "live"]),
+        y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%")),
+    )
+    return spec_of(chart.properties(height=HEIGHT + 60))
+
+
+@lru_cache(maxsize=16)
+def _category_spec(height: int) -> dict[str, Any]:
+    chart = _bars().encode(
+        y=alt.Y("values:N", sort=None, title=None, axis=names_axis()),
+        yOffset=alt.YOffset("where:N", sort=["training", "live"]),
+        x=alt.X("share:Q", title="share of the rows", axis=alt.Axis(format="%", tickCount=5)),
+    )
+    return spec_of(chart.properties(height=height))
+
+
+def _bars() -> alt.Chart:
     order = ["training", "live"]
-    chart = (
+    bars: alt.Chart = (
         alt.Chart()
         .mark_bar(stroke=NEUTRAL)
         .encode(
-            x=alt.X("values:N", sort=None, title=None, axis=alt.Axis(labelAngle=-50, labelLimit=110)),
-            xOffset=alt.XOffset("where:N", sort=order),
-            y=alt.Y("share:Q", title="share of the rows", axis=alt.Axis(format="%")),
             color=alt.Color("where:N", sort=order, title=None, legend=alt.Legend(orient="top")),
             strokeWidth=alt.condition(alt.datum.where == "live", alt.value(2), alt.value(0)),
             tooltip=["values:N", "where:N", alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    return spec_of(chart.properties(height=HEIGHT + 60))
+    return bars
 
 
 def histogram_description(stream: ApiStream, frame: pd.DataFrame) -> str:

@@ -9,13 +9,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.ui.charts.drawing import NEUTRAL, Drawing, line_at, spec_of
+from app.ui.charts.drawing import NEUTRAL, Drawing, line_at, names_axis, spec_of, tallest_px, wrapped
 from app.ui.row_records import ApiPart
 from app.ui.wording import Scale
 
 _ROW_PX = 28
 _AXIS_PX = 70  # the height is that of the whole chart, with the axis below the rows
-_MOST_CHARACTERS = 28
 
 
 def part_table(rows: Sequence[ApiPart], scale: Scale) -> pd.DataFrame:
@@ -36,13 +35,15 @@ def part_table(rows: Sequence[ApiPart], scale: Scale) -> pd.DataFrame:
 
 def part_drawing(frame: pd.DataFrame, baseline: str, unit: str = "") -> Drawing:
     """The dots in the table's order, with the line of no difference."""
-    return Drawing(_spec(f"{baseline}{f', in{unit}' if unit else ''}", len(frame)), frame)
+    height = _AXIS_PX + max(_ROW_PX, 6 + tallest_px(frame["part"])) * len(frame)
+    named = frame.assign(part=frame["part"].map(wrapped))
+    return Drawing(_spec(f"{baseline}{f', in{unit}' if unit else ''}", height), named)
 
 
 @lru_cache(maxsize=64)
-def _spec(baseline: str, parts: int) -> dict[str, Any]:
+def _spec(baseline: str, height: int) -> dict[str, Any]:
     base = alt.Chart().encode(
-        y=alt.Y("part:N", sort=None, title=None, axis=alt.Axis(labelLimit=6 * _MOST_CHARACTERS)),
+        y=alt.Y("part:N", sort=None, title=None, axis=names_axis()),
         tooltip=[
             "part:N",
             *(alt.Tooltip(f"{name}:Q", format="+.4~g") for name in ("improvement", "from", "to")),
@@ -53,7 +54,7 @@ def _spec(baseline: str, parts: int) -> dict[str, Any]:
     ends = base.mark_rule(strokeWidth=2.5, color=NEUTRAL).encode(x=alt.X("from:Q", title=title), x2="to:Q")
     dot = base.mark_point(filled=True, size=80, opacity=1).encode(x=alt.X("improvement:Q", title=title))
     zero = line_at(0, "", horizontal=False)
-    return spec_of(alt.layer(*zero[:1], ends, dot).properties(height=_AXIS_PX + _ROW_PX * parts))
+    return spec_of(alt.layer(*zero[:1], ends, dot).properties(height=height))
 
 
 def part_description(rows: Sequence[ApiPart], challenger: str, baseline: str, scale: Scale) -> str:

@@ -11,7 +11,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from app.ui.charts.drawing import NEUTRAL, Drawing, spec_of
+from app.ui.charts.drawing import NEUTRAL, Drawing, names_axis, spec_of, tallest_px, wrapped
 from app.ui.wording import number, share
 
 _BINS = 20
@@ -35,11 +35,12 @@ def answer_drawing(frame: pd.DataFrame) -> Drawing:
         .mark_bar()
         .encode(
             x=alt.X("rows:Q", title=None, axis=alt.Axis(tickCount=4)),
-            y=alt.Y("answer:N", sort=None, title=None, axis=alt.Axis(labelLimit=180, labelOverlap=False)),
+            y=alt.Y("answer:N", sort=None, title=None, axis=names_axis()),
             tooltip=["answer:N", "rows:Q"],
         )
     )
-    return Drawing(spec_of(chart.properties(height=60 + 30 * len(frame))), frame)
+    height = 60 + max(30, 6 + tallest_px(frame["answer"])) * len(frame)
+    return Drawing(spec_of(chart.properties(height=height)), frame.assign(answer=frame["answer"].map(wrapped)))
 
 
 def answer_description(frame: pd.DataFrame) -> str:
@@ -65,18 +66,20 @@ def probability_table(probabilities: Mapping[str, float], answered: str) -> pd.D
 
 def probability_drawing(frame: pd.DataFrame) -> Drawing:
     """Bars with their value at the end."""
-    return Drawing(_probability_spec(len(frame)), frame.assign(label=[share(value) for value in frame["probability"]]))
+    height = max(110, max(36, 8 + tallest_px(frame["class"])) * len(frame))
+    labels = [share(value) for value in frame["probability"]]
+    return Drawing(_probability_spec(height), frame.assign(label=labels, **{"class": frame["class"].map(wrapped)}))
 
 
 @lru_cache(maxsize=16)
-def _probability_spec(classes: int) -> dict[str, Any]:
+def _probability_spec(height: int) -> dict[str, Any]:
     base = alt.Chart().encode(
-        y=alt.Y("class:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)),
+        y=alt.Y("class:N", sort=None, title=None, axis=names_axis()),
         x=alt.X("probability:Q", scale=alt.Scale(domain=[0, 1.6]), axis=None),
         tooltip=["class:N", alt.Tooltip("probability:Q", format=".4f")],
     )
     labels = base.mark_text(align="left", dx=5, fontSize=13, color=NEUTRAL).encode(text="label:N")
-    return spec_of(alt.layer(base.mark_bar(height={"band": 0.6}), labels).properties(height=max(110, 36 * classes)))
+    return spec_of(alt.layer(base.mark_bar(height={"band": 0.6}), labels).properties(height=height))
 
 
 def probability_description(frame: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, spec_of
+from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, names_axis, spec_of, tallest_px, wrapped
 from app.ui.experiment_records import ApiVariant
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
 from app.ui.wording import number, share
@@ -55,17 +55,19 @@ def share_table(variants: Sequence[ApiVariant]) -> pd.DataFrame:
 
 def share_drawing(frame: pd.DataFrame) -> Drawing:
     """A bar for the actual share, a tick for the target."""
-    return Drawing(_share_spec(len(frame)), frame.rename(columns={"target share": "target", "actual share": "actual"}))
+    named = frame.rename(columns={"target share": "target", "actual share": "actual"})
+    height = 60 + max(44, 8 + tallest_px(frame["version"])) * len(frame)
+    return Drawing(_share_spec(height), named.assign(version=named["version"].map(wrapped)))
 
 
 @lru_cache(maxsize=16)
-def _share_spec(versions: int) -> dict[str, Any]:
-    base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None))
+def _share_spec(height: int) -> dict[str, Any]:
+    base = alt.Chart().encode(y=alt.Y("version:N", title=None, sort=None, axis=names_axis()))
     title = "actual share since the start (bar), target share now (tick)"
     length = alt.X("actual:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     bars = base.mark_bar(height={"band": 0.55}).encode(x=length, tooltip=["version:N", "actual:Q"])
     strokes = base.mark_tick(thickness=4, color=NEUTRAL, size=30).encode(x="target:Q", tooltip=["target:Q"])
-    return spec_of(alt.layer(bars, strokes).properties(height=60 + 44 * versions))
+    return spec_of(alt.layer(bars, strokes).properties(height=height))
 
 
 def share_description(frame: pd.DataFrame) -> str:

@@ -20,18 +20,18 @@ ASSIGNMENTS = {
     "fallback": "used because the chosen version could not answer",
     "bandit": "chosen by the policy",
 }
+_MOST_BESIDE = 16
 
 
 def show(asked: SessionPrediction, contract: ApiContract) -> None:
     """Show the answer."""
     given = asked.answer
-    value, version, latency = st.columns(3)
-    figure(
-        value,
-        "Prediction",
-        _text(given.prediction),
-        f"{share(given.confidence)} confidence" if given.confidence is not None else None,
-    )
+    predicted = _text(given.prediction)
+    # Beside each other there is no room for long names.
+    short = max(len(predicted), len(given.model_version)) <= _MOST_BESIDE
+    value, version, latency = st.columns(3) if short else [st.container() for _ in range(3)]
+    confidence = f"{share(given.confidence)} confidence" if given.confidence is not None else None
+    figure(value, "Prediction", predicted, confidence)
     figure(version, "Answered by", given.model_version, given.assignment)
     figure(latency, "Latency in ms", number(given.latency_ms, 2), f"{asked.round_trip_ms:.0f} ms round trip")
     aside = "" if asked.counts else " This prediction and its label do not count in the experiment."
@@ -73,7 +73,7 @@ def _class_feedback(asked: SessionPrediction, contract: ApiContract, key: str) -
         _send(asked, asked.answer.prediction)
     others = [name for name in contract.classes if name != asked.answer.prediction]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        other = st.selectbox("What it was", others, key=f"other-{key}", label_visibility="collapsed", width=200)
+        other = st.selectbox("What it was", others, key=f"other-{key}", label_visibility="collapsed")
         if st.button("No, it was this", key=f"wrong-{key}", icon=":material/thumb_down:") and other is not None:
             _send(asked, other)
 

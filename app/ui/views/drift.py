@@ -170,6 +170,8 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     parts = {
         name: st.column_config.NumberColumn(format="percent") for name in ("outside training", "missing", "unseen")
     }
+    if len(frame) > drift.MOST:
+        st.caption(f"The {drift.MOST} with the most evidence of {len(frame)}; the table has all.")
     drawn(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
     by_name = {stream.name: stream for stream in streams}
     chosen = st.selectbox(f"Inspect one {kind}", list(frame["feature"]), key=f"drift-{kind}")
@@ -180,7 +182,9 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
 def _histogram(stream: ApiStream) -> None:
     frame = drift.histogram_table(stream)
     percent = {name: st.column_config.NumberColumn(format="percent") for name in ("training", "live")}
-    drawn(drift.histogram_drawing(frame), frame, drift.histogram_description(stream, frame), **percent)
+    if stream.kind == "categorical" and len(frame) > drift.MOST:
+        st.caption(f"The {drift.MOST} whose share changed most of {len(frame)}; the table has all.")
+    drawn(drift.histogram_drawing(frame, stream.kind), frame, drift.histogram_description(stream, frame), **percent)
 
 
 def _joint(report: ApiDrift) -> None:

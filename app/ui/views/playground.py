@@ -62,8 +62,9 @@ def _ask(model: ApiModel, models: ApiModels) -> None:
     columns = columns_of(models, model, version)
     asked = columns.only({*columns.shown, *(columns.optional if _all_wanted(columns, version) else ())})
     typed = st.toggle("Type the numbers", key=_TYPED, help="Allows values outside the training range.")
+    part = inputs.search(asked)
     with st.form("playground", border=False):
-        values = inputs.draw(asked, typed)
+        values = inputs.draw(asked, typed, part)
         with st.expander("Who asks"):
             user_id = st.text_input(
                 "User id", max_chars=256, help="With the policy sticky, a user always gets the same version."
