@@ -144,6 +144,13 @@ def _between(ends: tuple[float, float] | None, shown: Callable[[float | None], s
     return "" if ends is None else f" ({shown(ends[0])} … {shown(ends[1])})"
 
 
+def named(report: Mapping[str, Any]) -> str:
+    """What the experiment is called and expects, in brackets; empty where nobody said so."""
+    parts = (report.get("name"), report.get("hypothesis"))
+    said = ": ".join(" ".join(part.split()) for part in parts if part)
+    return f" ({said})" if said else ""
+
+
 def advice(report: Mapping[str, Any]) -> list[str]:
     """What to do with the reason, and what keeps it from being done automatically."""
     advised = report["recommendation"]

@@ -129,7 +129,7 @@ def _head(report: Mapping[str, Any], width: int) -> list[str]:
     ran = f"running since {started}" if ended is None else f"ran from {started} to {_second(ended)}"
     computed = f"; computed {_second(report['computed_at'])}" if report.get("computed_at") else ""
     text = (
-        f"Experiment {report['id']}, {ran}: {report['metric']} against {report['baseline']}, "
+        f"Experiment {report['id']}{words.named(report)}, {ran}: {report['metric']} against {report['baseline']}, "
         f"alpha {report['alpha']:g}{computed}"
     )
     return textwrap.wrap(text, width)

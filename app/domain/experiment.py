@@ -147,10 +147,13 @@ class ExperimentTerms(msgspec.Struct, frozen=True, kw_only=True):
     counts when it is received. `guardrail_slow` says which answers are slow, as `GUARDRAIL_SLOW` in the environment
     does. `cost_matrix` has a cost by true and by predicted class, and 0 elsewhere. `classes` are the names by class id,
     and `class_shares` their shares in the reference of the baseline when the experiment began: nobody sets these two.
-    They are empty and None for a regression, and in experiments begun by releases that did not know them.
+    They are empty and None for a regression, and in experiments begun by releases that did not know them. `name` and
+    `hypothesis` are for people: the next experiment has neither unless somebody gives them.
     """
 
     metric: str
+    name: str | None = None
+    hypothesis: str | None = None
     alpha: float = 0.05
     baseline: str | None = None
     equivalence_margin: float | None = None

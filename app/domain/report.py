@@ -185,10 +185,13 @@ class ExperimentReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report of one experiment. Times are ISO 8601 in UTC; `computed_at` is when the monitor made it.
 
     `excluded` has the reason for each version that takes no part. `metrics` are the secondary ones.
-    `lag` is that of the monitor; None where the experiment has ended or the report is not from the API.
+    `lag` is that of the monitor; None where the experiment has ended or the report is not from the API. `name` and
+    `hypothesis` are what somebody gave when it began.
     """
 
     id: str
+    name: str | None = None
+    hypothesis: str | None = None
     started: str
     ended: str | None = None
     state: ExperimentState = "running"

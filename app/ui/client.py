@@ -157,6 +157,13 @@ class ApiClient:
         body = {"weights": dict(weights), "epoch": epoch, "note": note}
         self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
 
+    def begin_experiment(
+        self, token: str, terms: Mapping[str, object], epoch: int, note: str, actor: str | None = None
+    ) -> None:
+        """End the running experiment and begin another with `terms`, unless somebody changed the configuration."""
+        body = {"new_experiment": True, **terms, "epoch": epoch, "note": note}
+        self._write("PATCH", "/config", body, dict, token=token, headers=signed(actor))
+
     def start_ramp(
         self,
         token: str,

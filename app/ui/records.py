@@ -158,7 +158,11 @@ class ApiConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str | None = None
     auto_decide: str = ""
     drift_threshold: float | None = None
+    name: str | None = None
+    hypothesis: str | None = None
     metric: str = ""
+    min_effect: float | None = None
+    positive_class: str | None = None
     labels_exogenous: bool = False
     unit: str | None = None
     reward_window_s: float | None = None

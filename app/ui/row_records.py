@@ -99,6 +99,7 @@ class ApiExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment in the list; `ended_by` is what ended it."""
 
     id: str
+    name: str | None = None
     started: str = ""
     ended: str | None = None
     ended_by: str | None = None

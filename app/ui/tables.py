@@ -278,7 +278,8 @@ def terms_of(config: ApiConfiguration) -> str:
     """Whose outcomes vote, when a reward counts, which answers are slow, and when a promotion may be automatic."""
     # Experiments that a release without units began have no unit, and go on without one.
     unit = config.unit or "none (each request votes; begin a new experiment to change it)"
-    parts = [f"unit: {unit}"]
+    least = scale_of(config.metric).change(config.min_effect).lstrip("+")
+    parts = [f"unit: {unit}", *([f"least effect: {least}"] if config.min_effect is not None else [])]
     if config.metric == REWARD:
         parts.append(f"reward window: {duration(config.reward_window_s) if config.reward_window_s else 'none'}")
     else:

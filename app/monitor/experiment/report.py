@@ -71,6 +71,8 @@ def report_of(
     advice = recommend(evidences, results, rails, terms, plan.baseline)
     return ExperimentReport(
         id=plan.experiment_id,
+        name=terms.name,
+        hypothesis=terms.hypothesis,
         started=iso_utc(summary.started_at_us),
         ended=None if summary.ended_at_us is None else iso_utc(summary.ended_at_us),
         state="running" if summary.ended_at_us is None else "ended",

@@ -34,6 +34,8 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 _Distance = Annotated[float, Meta(ge=0)]
 _Step = Annotated[float, Meta(gt=0, le=1)]
 _Window = Annotated[float, Meta(gt=0, le=LONGEST_WINDOW_S)]
+_Name = Annotated[str, Meta(min_length=1, max_length=200)]
+_Hypothesis = Annotated[str, Meta(min_length=1, max_length=2000)]
 _Value = TypeVar("_Value")
 _LONGEST_STEP_S = 30 * 86_400
 _TERMS = ExperimentTerms.__struct_fields__
@@ -54,7 +56,7 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """The settings to change; a field that is left out stays as it is.
 
     `weights` replaces the whole split and is normalised: versions that it does not name get 0. `epoch`, if given, must
-    be the revision in force. The terms (from `metric` on) are fixed while an experiment runs: `new_experiment` ends it
+    be the revision in force. The terms (from `name` on) are fixed while an experiment runs: `new_experiment` ends it
     and begins another with them. `ramp` begins a ramp, null ends the one that runs; `weights` and `new_experiment`
     end it too. `metrics` are the secondary metrics, which may change while an experiment runs, and with them the terms
     that only they read. `note` is the reason, for the audit log.
@@ -70,6 +72,8 @@ class ConfigurationPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     note: Annotated[str, Meta(max_length=2000)] | None = None
     new_experiment: bool = False
     metrics: Annotated[tuple[str, ...], Meta(max_length=32)] | UnsetType | None = UNSET
+    name: _Name | UnsetType | None = UNSET
+    hypothesis: _Hypothesis | UnsetType | None = UNSET
     metric: str | UnsetType = UNSET
     alpha: Annotated[float, Meta(ge=1e-6, le=0.5)] | UnsetType = UNSET
     baseline: str | UnsetType = UNSET

@@ -123,7 +123,7 @@ def next_terms(configuration: Configuration) -> ExperimentTerms:
     Terms that the running experiment lacks, because an older release began it, are those that the environment had at
     the last start: a running experiment goes on as it began, and the next one does not.
     """
-    terms = configuration.terms
+    terms = replace(configuration.terms, name=None, hypothesis=None)  # those are of one experiment
     if terms.unit is not None:
         return terms
     known = {name: configuration.environment[name] for name in _LATER_TERMS if name in configuration.environment}

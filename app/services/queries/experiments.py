@@ -70,11 +70,11 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment in the list. `ended_by` is what ended it: a decision, a patch, the registry or the environment.
-
     `recommendation` is the last one, null if the monitor has made no report on it.
     """
 
     id: str
+    name: str | None
     ordinal: int
     started: str
     ended: str | None
@@ -95,6 +95,8 @@ def nothing_known(record: ExperimentRecord, reason: str) -> ExperimentReport:
     method = metric_of(record.terms).method_under(record.terms)
     return ExperimentReport(
         id=record.id,
+        name=record.terms.name,
+        hypothesis=record.terms.hypothesis,
         started=iso_utc(record.started_at_us),
         ended=None if record.ended_at_us is None else iso_utc(record.ended_at_us),
         state="running" if record.ended_at_us is None else "ended",
@@ -161,6 +163,7 @@ def entry_of(record: ExperimentRecord) -> ExperimentEntry:
     """The list's entry for an experiment."""
     return ExperimentEntry(
         id=record.id,
+        name=record.terms.name,
         ordinal=record.ordinal,
         started=iso_utc(record.started_at_us),
         ended=None if record.ended_at_us is None else iso_utc(record.ended_at_us),
@@ -213,8 +216,7 @@ class ExperimentListing(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """The comparisons of one experiment over time: by challenger, then by the number of outcomes; and its splits, the
-    oldest first."""
+    """One experiment over time: its comparisons by challenger, then by outcomes, and its splits, the oldest first."""
 
     experiment_id: str
     points: tuple[TimelinePoint, ...]
@@ -282,8 +284,8 @@ class Experiments:
         `StoreUnavailable`.
         """
         require_number("points", points, MOST_POINTS)
-        running = self._live.configuration.experiment_id
-        chosen = running if experiment_id is None else found_in(self._log, experiment_id).id
+        running = self._live.configuration
+        chosen = running.experiment_id if experiment_id is None else found_in(self._log, experiment_id).id
         return Timeline(chosen, tuple(self._reads.timeline(chosen, points)), tuple(self._log.splits(chosen)))
 
     def _read(self, experiment_id: str) -> _Reported:
@@ -292,9 +294,7 @@ class Experiments:
             return _Reported(stored.report, stored.age_s, stored.lag)
         # Without a report: a monitor that runs will make one soon, one that never ran must be started.
         age_s = self._reads.age_s()
-        reason = (
-            f"the monitor has not run yet, so nothing is known: {RUN_IT}"
-            if age_s is None
-            else "the experiment has just begun: the monitor has processed nothing of it yet"
-        )
+        not_run = f"the monitor has not run yet, so nothing is known: {RUN_IT}"
+        begun = "the experiment has just begun: the monitor has processed nothing of it yet"
+        reason = not_run if age_s is None else begun
         return _Reported(nothing_known(found_in(self._log, experiment_id), reason), age_s, self._reads.lag())

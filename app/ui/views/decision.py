@@ -9,10 +9,10 @@ from app.ui import tables
 from app.ui.events import shares
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
-from app.ui.records import ApiAudit, ApiConfiguration
+from app.ui.records import ApiAudit, ApiConfiguration, ApiModels
 from app.ui.session import actor, client
 from app.ui.states import known
-from app.ui.views import administration, ramp
+from app.ui.views import administration, ramp, terms
 from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, split_of
 from app.ui.wording import UNKNOWN
 
@@ -139,8 +139,8 @@ def _against(choice: Choice, report: ApiExperiment | None) -> str | None:
     return f"This is not what the figures advise: {advice.reason}" if advice.reason else None
 
 
-def changes(config: ApiConfiguration | None) -> None:
-    """The split and a ramp, once the visitor has signed in and the configuration is known."""
+def changes(config: ApiConfiguration | None, models: ApiModels | None) -> None:
+    """The split, a ramp and another experiment, once the visitor has signed in and the configuration is known."""
     st.subheader("Change the split")
     if config is None or not config.weights:
         st.caption("There is no split to change yet.")
@@ -149,6 +149,7 @@ def changes(config: ApiConfiguration | None) -> None:
         return
     _split(config)
     ramp.show(config)
+    terms.show(config, models)
 
 
 def _split(config: ApiConfiguration) -> None:

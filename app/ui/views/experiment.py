@@ -54,7 +54,7 @@ def show() -> None:
         differences.show(report, models.value)
         below()
         over_time()
-    decision.changes(config.value)
+    decision.changes(config.value, models.value)
     decision.audit(audit)
 
 
@@ -89,7 +89,8 @@ def _pick(name: str | None, running: str | None) -> None:
 def _entry(each: ApiExperimentEntry) -> str:
     when = "running" if each.ended is None else f"ended {moment(each.ended)} by {each.ended_by or UNKNOWN}"
     others = ", ".join(version for version in each.versions if version != each.baseline)
-    return f"{moment(each.started)}: {others or 'none'} against {each.baseline or UNKNOWN} · {when} · {each.id}"
+    named = f"{each.name} · " if each.name else ""
+    return f"{named}{moment(each.started)}: {others or 'none'} against {each.baseline or UNKNOWN} · {when} · {each.id}"
 
 
 def _past(wanted: str, models: ApiModels | None) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiPoint
 from app.ui.findings import advised, chosen_of, facts_of, small_print
 from app.ui.states import fact
-from app.ui.wording import as_sentence
+from app.ui.wording import as_sentence, literal
 
 _LOOKS = {
     "continue": ("info", ":material/hourglass_empty:"),
@@ -23,7 +23,11 @@ CHALLENGER = "challenger"
 
 
 def show(report: ApiExperiment, drift: ApiDrift | None, points: Sequence[ApiPoint]) -> None:
-    """The callout with its figures."""
+    """What the experiment is called and expects, and the callout with its figures."""
+    if report.name:
+        st.markdown(f"**{literal(report.name)}**")
+    if report.hypothesis:
+        st.caption(f"Hypothesis: {literal(report.hypothesis)}")
     advice = report.recommendation
     kind, icon = _LOOKS.get(advice.action, ("info", ":material/info:"))
     getattr(st, kind)(f"**{advised(report)}.** {as_sentence(advice.reason)}", icon=icon)

@@ -41,6 +41,8 @@ class ConfigurationView(msgspec.Struct, frozen=True, kw_only=True):
     weights: Mapping[str, float]
     ramp: RampView | None
     policy: str
+    name: str | None
+    hypothesis: str | None
     metric: str
     metrics: tuple[str, ...]
     alpha: float
@@ -127,6 +129,8 @@ def view(configuration: Configuration) -> ConfigurationView:
         weights=configuration.weights,
         ramp=None if configuration.ramp is None else ramp_view(configuration.ramp),
         policy=configuration.policy,
+        name=terms.name,
+        hypothesis=terms.hypothesis,
         metric=terms.metric,
         metrics=configuration.metrics,
         alpha=terms.alpha,

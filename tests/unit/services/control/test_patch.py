@@ -8,6 +8,7 @@ from app.domain.experiment import CaseFacts
 from app.errors import Contradiction, InvalidRequest, UnknownVersion
 from app.services.control.decisions import Decisions
 from app.services.control.patch import ConfigurationPatch, patched
+from app.services.control.transitions import promoted
 from tests.unit.services.control.deciders import AVAILABLE, BASE, MemoryDecisions, dependencies
 
 
@@ -166,3 +167,14 @@ def test_any_weights_give_a_split_or_a_refusal_and_repeating_them_changes_nothin
         return
     assert sum(after.weights.values()) == pytest.approx(1)
     assert patched(after, patch(weights=after.weights), AVAILABLE) is after
+
+
+def test_a_name_and_a_hypothesis_are_those_of_one_experiment():
+    named = ConfigurationPatch(new_experiment=True, name="spring", hypothesis="v2 is better")
+    begun = patched(BASE, named, AVAILABLE)
+    assert (begun.terms.name, begun.terms.hypothesis) == ("spring", "v2 is better")
+    with pytest.raises(InvalidRequest, match="hypothesis is fixed while an experiment runs"):
+        patched(begun, ConfigurationPatch(hypothesis="another"), AVAILABLE)
+    following = patched(begun, ConfigurationPatch(new_experiment=True), AVAILABLE)
+    assert (following.terms.name, following.terms.hypothesis) == (None, None)
+    assert promoted(begun, "v2").terms.name is None

@@ -221,7 +221,7 @@ def test_the_next_terms_are_those_of_the_last_start(upgraded):
     environment = {**upgraded.latest.environment, "unit": "key", "reward_window_s": 60.0}
     terms = next_terms(replace(upgraded.latest, environment=environment))
     assert (terms.unit, terms.reward_window_s, terms.guardrail_slow) == ("key", 60.0, "1.5x+1ms")
-    assert next_terms(replace(upgraded.latest, terms=terms)) is terms
+    assert next_terms(replace(upgraded.latest, terms=terms)) == terms
 
 
 @pytest.mark.parametrize("settings", [{}, {"experiment_unit": "user", "reward_window_s": 60.0}])
