@@ -65,7 +65,7 @@ class EventRows:
             # Only these have one, which is archived or not: to look for all of them would take much longer.
             archived = self._archive.follow_outcome(mark, rows[0].seq, rows[-1].seq)
         wanted = {*archived, *(id_ for id_, seq in seqs.items() if mark is None or seq > mark.predictions)}
-        outcomes = self._outcomes_of(wanted, archived)
+        outcomes = self._outcomes_of(wanted, archived, rows[-1].seq)
         return tuple(outcome for outcome in outcomes if outcome.predictions_seen < seqs[outcome.prediction_id])
 
     def subjects(self, corrections: Sequence[CorrectionRow]) -> dict[tuple[str, str], OutcomeRow]:
@@ -111,9 +111,16 @@ class EventRows:
         marks = all_marks(self.connection) if concerned else ()
         return frozenset(each.seq for each in concerned if not joins(marks, each.seq, known[each.prediction_id].seq))
 
-    def _outcomes_of(self, ids: Collection[str], archived: Collection[str]) -> list[OutcomeRow]:
-        """The outcomes of predictions with these ids; those of `archived` may be in the archive."""
-        rows = {row.seq: row for row in map(_outcome, of_ids(self.connection, "outcomes", ids))} if ids else {}
+    def _outcomes_of(
+        self, ids: Collection[str], archived: Collection[str], before: int | None = None
+    ) -> list[OutcomeRow]:
+        """The outcomes of predictions with these ids; those of `archived` may be in the archive.
+
+        Of those in the tables only what was written before the prediction `before` was, where that is given: most
+        outcomes come long after it, and need not be read for this.
+        """
+        found = of_ids(self.connection, "outcomes", ids, before) if ids else ()
+        rows = {row.seq: row for row in map(_outcome, found)}
         if archived and self._mark is not None:
             rows |= {row.seq: row for row in self._archive.outcomes_of(self._mark, archived)}
         return [rows[seq] for seq in sorted(rows)]
@@ -125,11 +132,17 @@ def outcomes_after(connection: Connection, after: int, until: int, limit: int) -
     return connection.execute(text(query), {"after": after, "until": until, "limit": limit}).all()
 
 
-def of_ids(connection: Connection, table: str, ids: Iterable[str]) -> Sequence[Any]:
-    """The rows that the statement `table` finds of predictions with these ids, by seq."""
+def of_ids(connection: Connection, table: str, ids: Iterable[str], before: int | None = None) -> Sequence[Any]:
+    """The rows that the statement `table` finds of predictions with these ids, by seq.
+
+    With `before` only those that were written before the prediction with this seq.
+    """
     named = statements("monitor", connection.dialect.name)
-    query = f"{named[table]} {named['of_ids']}"
-    return connection.execute(text(query), {"ids": msgspec.json.encode(sorted(set(ids))).decode()}).all()
+    values: dict[str, object] = {"ids": msgspec.json.encode(sorted(set(ids))).decode()}
+    if before is not None:
+        values["before"] = before
+    query = f"{named[table]} {named['of_ids' if before is None else 'early_of_ids']}"
+    return connection.execute(text(query), values).all()
 
 
 def _as_events(

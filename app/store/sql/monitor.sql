@@ -12,6 +12,9 @@ WHERE seq > :after AND seq <= :until ORDER BY seq LIMIT :limit
 -- name: of_ids
 WHERE prediction_id IN (SELECT $texts(:ids)) ORDER BY seq
 
+-- name: early_of_ids
+WHERE prediction_id IN (SELECT $texts(:ids)) AND predictions_seen < :before ORDER BY seq
+
 -- name: heartbeats
 SELECT seq, at_us, predictions_seen, outcomes_seen FROM heartbeats
 WHERE
