@@ -110,19 +110,31 @@ def _while_calm(
         return state, done
     errors, rows, seen, seen_wrong = state.wrong, state.labelled, state.seen, state.seen_wrong
     wealth, calm, onset_us = state.wealth, state.calm, state.onset_us
-    highest = CEILING * level
+    highest, (r1, r2, r3, r4) = CEILING * level, RISES
     while done < len(answers):
         is_wrong = answers[done]
         if_wrong, if_right = (errors + 1) / (rows + 1), (rows - errors + 1) / (rows + 1)
-        grown = []
-        for rise, each in zip(RISES, wealth, strict=True):
-            share = min(0.95, rise * if_wrong)
-            e_value = share / if_wrong if is_wrong else (1 - share) / if_right
-            grown.append(min(highest, e_value * (each + 1)))
-        mean = sum(grown) / len(grown)
+        # Written out for the four bets, without a call for each: every label of every version passes here.
+        one, two, three, four = r1 * if_wrong, r2 * if_wrong, r3 * if_wrong, r4 * if_wrong
+        one, two = (0.95 if one > 0.95 else one), (0.95 if two > 0.95 else two)
+        three, four = (0.95 if three > 0.95 else three), (0.95 if four > 0.95 else four)
+        if is_wrong:
+            one, two, three, four = one / if_wrong, two / if_wrong, three / if_wrong, four / if_wrong
+        else:
+            one, two = (1 - one) / if_right, (1 - two) / if_right
+            three, four = (1 - three) / if_right, (1 - four) / if_right
+        first, second, third, last = wealth
+        one, two, three, four = one * (first + 1), two * (second + 1), three * (third + 1), four * (last + 1)
+        grown = (
+            highest if one > highest else one,
+            highest if two > highest else two,
+            highest if three > highest else three,
+            highest if four > highest else four,
+        )
+        mean = sum(grown) / 4
         if mean >= level:
             break
-        wealth = tuple(grown)
+        wealth = grown
         errors, rows, seen, seen_wrong = errors + is_wrong, rows + 1, seen + 1, seen_wrong + is_wrong
         calm += 1
         if mean <= seen + HEAD_START:
