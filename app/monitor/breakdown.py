@@ -132,13 +132,13 @@ def _is_of(experiment: str, configurations: Mapping[int, Configuration], row: Pr
 def _sort(event: OutcomeJoined | OutcomeCorrected, row: PredictionRow, part: _Part) -> None:
     """Add the event to its part; a correction takes back what it replaces."""
     if isinstance(event, OutcomeJoined):
-        _outcomes(event.outcome, part, [Outcome(row, number_of(event.outcome.present))])
+        _outcomes(event.outcome, part, (Outcome(row, number_of(event.outcome.present)),))
     else:
         before, after = number_of(event.correction.replaced), number_of(event.correction.outcome)
-        _outcomes(event.outcome, part, [Outcome(row, before, -1), Outcome(row, after)])
+        _outcomes(event.outcome, part, (Outcome(row, before, -1), Outcome(row, after)))
 
 
-def _outcomes(outcome: OutcomeRow, part: _Part, found: list[Outcome]) -> None:
+def _outcomes(outcome: OutcomeRow, part: _Part, found: tuple[Outcome, ...]) -> None:
     if outcome.kind == "actual" and outcome.counts:
         part.labels += found
     elif outcome.kind == "reward" and outcome.counts and outcome.randomised:

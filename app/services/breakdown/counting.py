@@ -16,7 +16,7 @@ from app.domain.contract import Feature
 from app.domain.experiment import ExperimentTerms
 from app.domain.log_event import PredictionRow
 from app.domain.log_page import in_blocks
-from app.scoring.answers import answers_of
+from app.scoring.answers import answers_for
 from app.scoring.contract import Answer, bounded
 from app.scoring.table import metric_of
 from app.tables.model_columns import Named, same_columns
@@ -93,7 +93,7 @@ def count_labels(state: BreakdownState, compared: Compared, labels: Sequence[Out
     own = [features] if ids is None else [features, ids[:, None] + plan.first_class]
     cells = _with_all(plan, np.concatenate(own, axis=1))
     signs = np.array([each.sign for each in labels], np.int64)
-    answers = [answers_of(each.row) for each in labels]
+    answers = [answers_for(metric_of(compared.terms), each.row) for each in labels]
     _add(state.labelled, cells, signs)
     if ids is not None:
         _count_matrices(state, ids, answers, signs)
