@@ -83,6 +83,24 @@ def test_a_row_has_its_layout_and_the_versions_that_took_no_part(database, event
     assert events.layouts([7]) == {7: layout}
 
 
+@pytest.mark.parametrize(("of_requests", "of_labels"), [(1, 1), (9, 1), (1, 9), (40, 3), (3, 40)])
+def test_under_a_flood_of_one_kind_the_other_advances_in_the_order_of_all(database, events, of_requests, of_labels):
+    limit, number = 10, 0
+    for _ in range(60 // (of_requests + of_labels) + 1):
+        log(database, *range(number + 1, number + of_requests + 1))
+        report(database, *range(number + 1, number + of_labels + 1))
+        number += max(of_requests, of_labels)
+    order = [each for each in all_letters(events, 1000) if each[0] != "j"]
+    cursor, done = Cursor(), 0
+    while len(page := events.page(cursor, limit)):
+        read = [each for each in letters(page) if each[0] != "j"]
+        # However many rows of one kind wait, the next ones of the order are read, whatever their kind.
+        assert read == order[done : done + len(read)]
+        assert len(read) >= min(limit, len(order) - done)
+        cursor, done = page.cursor, done + len(read)
+    assert done == len(order)
+
+
 def test_a_page_ends_at_the_given_cursor(database, events):
     log(database, 1, 2)
     report(database, 1, 2)
