@@ -1,10 +1,10 @@
 """Measure the monitor alone: rows of the log a second, and CPU microseconds a row of each projection.
 
-    python bench/monitor.py [--rows 20000] [--features 4 30] [--named 0.2] [--keyed 0.0] [--repeats 3]
+    python bench/monitor.py [--rows 20000] [--features 4 30] [--named 0.2] [--keyed 0.0] [--labelled 0.5] [--repeats 3]
 
-A SQLite log of requests to two versions with probabilities of three classes, half of them labelled. A row is a
+A SQLite log of requests to two versions with probabilities of three classes, some of them labelled. A row is a
 prediction; its label is counted with it, so that the figures are per request. `named` of the requests name one of 5,000
-users, and `keyed` have an own key. Everything is included: reading the log, decoding, state, units and their commits.
+users, `keyed` have an own key, and `labelled` a label. Everything is included: reading the log, decoding, state, units and their commits.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ CLASSES = ("a", "b", "c")
 AT_ONCE = 1000
 
 
-def written(log: SmallLog, rows: int, features: int, named: float, keyed: float) -> None:
-    """Write the log: a batch of requests, then the labels of half of them."""
+def written(log: SmallLog, rows: int, features: int, named: float, keyed: float, labelled: float) -> None:
+    """Write the log: batches of requests, and after each the labels of some of them."""
     log.begin("one", unit="auto", classes=CLASSES, class_shares=(0.4, 0.3, 0.3))
     chance = np.random.default_rng(1)
     for _ in range(rows // AT_ONCE):
@@ -51,10 +51,11 @@ def written(log: SmallLog, rows: int, features: int, named: float, keyed: float)
         for cells in chance.normal(4, 1, (AT_ONCE, features)).round(2).tolist():
             served, label = request(log, chance, cells, named, keyed)
             batch.append(served)
-            if chance.random() < 0.5:
+            if chance.random() < labelled:
                 given.append((served, label, "actual"))
         log.log(*batch)
-        log.give_all(given)
+        if given:
+            log.give_all(given)
 
 
 def request(
@@ -133,6 +134,7 @@ def main() -> int:
     parser.add_argument("--features", type=int, nargs="*", default=[4, 30])
     parser.add_argument("--named", type=float, default=0.2)
     parser.add_argument("--keyed", type=float, default=0.0)
+    parser.add_argument("--labelled", type=float, default=0.5)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     print("| features | experiment | drift | disagreements | breakdown | all, µs a row | rows/s |")
@@ -140,7 +142,7 @@ def main() -> int:
     for features in args.features:
         with tempfile.TemporaryDirectory() as folder:
             log = SmallLog(Database(f"sqlite:///{folder}/log.sqlite"))
-            written(log, args.rows, features, args.named, args.keyed)
+            written(log, args.rows, features, args.named, args.keyed, args.labelled)
             runs = [measured(log, features) for _ in range(args.repeats)]
         best = {name: min(run[name] for run in runs) / args.rows * 1e6 for name in runs[0]}
         cells = " | ".join(f"{each:.1f}" for each in best.values())
