@@ -4,7 +4,8 @@
 
 A SQLite log of requests to two versions with probabilities of three classes, some of them labelled. A row is a
 prediction; its label is counted with it, so that the figures are per request. `named` of the requests name one of 5,000
-users, `keyed` have an own key, and `labelled` a label. Everything is included: reading the log, decoding, state, units and their commits.
+users, `keyed` have an own key, and `labelled` a label. Everything is included: reading the log, decoding, state, units
+and their commits.
 """
 
 from __future__ import annotations

@@ -160,6 +160,7 @@ class Events(Sequence[Event]):
 
     def __init__(self, rows: Sequence[PredictionRow], others: Sequence[Event], before: np.ndarray) -> None:
         self.rows, self.others, self.before = rows, others, before
+        self._logged: dict[int, PredictionLogged] = {}
 
     @functools.cached_property
     def all(self) -> list[Event]:
@@ -184,6 +185,28 @@ class Events(Sequence[Event]):
         """The places of the other events among all."""
         places: np.ndarray = self.before + np.arange(len(self.others))
         return places
+
+    def some(self, places: np.ndarray) -> list[Event]:
+        """The events at these places; each is one object, however often it is asked for."""
+        if places.size == len(self):
+            return self.all
+        if "all" in self.__dict__:
+            return [self.all[place] for place in places.tolist()]
+        is_other = np.zeros(len(self), bool)
+        is_other[self.other_places] = True
+        others = np.cumsum(is_other)
+        found = list[Event]()
+        for place, other, before in zip(
+            places.tolist(), is_other[places].tolist(), others[places].tolist(), strict=True
+        ):
+            if other:
+                found.append(self.others[before - 1])
+            else:
+                found.append(self._logged.get(place) or self._logged.setdefault(place, self._at(place - before)))
+        return found
+
+    def _at(self, row: int) -> PredictionLogged:
+        return PredictionLogged(self.rows[row])
 
     def __len__(self) -> int:
         return len(self.rows) + len(self.others)
@@ -212,7 +235,9 @@ def events_of(events: Sequence[Event]) -> Events:
         else:
             others.append(event)
             before.append(len(rows))
-    return Events(rows, others, np.array(before, np.int64))
+    found = Events(rows, others, np.array(before, np.int64))
+    found.all = [*events]
+    return found
 
 
 def in_order(page: LogPage) -> Events:

@@ -91,6 +91,13 @@ def marks_of_raw(raw: bytes) -> Marks | None:
     return _marks(int.from_bytes(raw[_ORDINAL_AT]), raw[_FLAGS_AT])
 
 
+def are_first_draws(raw: np.ndarray) -> np.ndarray:
+    """Of ids with these bytes, shape (n, 48), which have marks that say `randomised` and `first`; shape (n,)."""
+    wanted = _RANDOMISED | _FIRST
+    found: np.ndarray = (raw[:, _FORMAT_AT] == FORMAT) & (raw[:, _FLAGS_AT] & wanted == wanted)
+    return found
+
+
 @functools.lru_cache(4096)
 def _marks(ordinal: int, flags: int) -> Marks:
     return Marks(

@@ -11,7 +11,7 @@ Source: k minimum values, Bar-Yossef et al. (2002), Counting distinct elements i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -35,18 +35,26 @@ class DistinctRows(msgspec.Struct, frozen=True):
 
     def add(self, row: int, gain: float) -> DistinctRows:
         """The rows after a vote of the row with the 64-bit hash `row`: a win above 0, a loss below, else neither."""
-        win, loss, key = int(gain > 0), int(gain < 0), scrambled(row)
-        before = self.votes.get(key)
-        kept, sampled = self.votes, self.sampled
-        if before is not None or len(kept) < _KEPT:
-            wins, losses = before or (0, 0)
-            kept = {**kept, key: (wins + win, losses + loss)}
-        else:
-            sampled, last = True, max(kept)
+        return self.add_all([(row, gain)])
+
+    def add_all(self, votes: Iterable[tuple[int, float]]) -> DistinctRows:
+        """The rows after votes, as `add` takes them, in order."""
+        kept, sampled, all_wins, all_losses = {**self.votes}, self.sampled, self.wins, self.losses
+        last = max(kept, default=0)
+        for row, gain in votes:
+            win, loss, key = int(gain > 0), int(gain < 0), scrambled(row)
+            all_wins, all_losses = all_wins + win, all_losses + loss
+            if key in kept or len(kept) < _KEPT:
+                wins, losses = kept.get(key, (0, 0))
+                kept[key] = (wins + win, losses + loss)
+                last = max(last, key)
+                continue
+            sampled = True
             if key < last:
-                kept = {**kept, key: (win, loss)}
+                kept[key] = (win, loss)
                 del kept[last]
-        return DistinctRows(kept, self.wins + win, self.losses + loss, sampled)
+                last = max(kept)
+        return DistinctRows(kept, all_wins, all_losses, sampled)
 
     @property
     def count(self) -> int:

@@ -19,7 +19,7 @@ stochastic approximation on the logarithm (Robbins & Monro 1951).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import numpy as np
@@ -40,13 +40,20 @@ class SlowThreshold(msgspec.Struct, frozen=True):
 
     def observe(self, latency_us: float) -> SlowThreshold:
         """The threshold after one more answer of `latency_us` µs: the one for the next answer."""
-        log_latency = math.log(max(latency_us, 1.0))
-        if self.log_us is None:
-            return SlowThreshold(self.quantile, log_latency, 1)
-        step = max(1 / math.sqrt(self.n + 1), _LEAST_STEP)
-        # Up by `quantile`, down by the rest: in balance where that share of the answers lies below.
-        moved = self.log_us + step * (self.quantile - (log_latency <= self.log_us))
-        return SlowThreshold(self.quantile, moved, self.n + 1)
+        return self.observe_all([latency_us])
+
+    def observe_all(self, latencies_us: Iterable[float]) -> SlowThreshold:
+        """The threshold after answers of these latencies (µs), in order."""
+        quantile, log_us, n = self.quantile, self.log_us, self.n
+        for latency_us in latencies_us:
+            log_latency = math.log(max(latency_us, 1.0))
+            if log_us is None:
+                log_us, n = log_latency, 1
+                continue
+            step = max(1 / math.sqrt(n + 1), _LEAST_STEP)
+            # Up by `quantile`, down by the rest: in balance where that share of the answers lies below.
+            log_us, n = log_us + step * (quantile - (log_latency <= log_us)), n + 1
+        return SlowThreshold(quantile, log_us, n)
 
 
 # Low, because a crossed guardrail takes a version out of the traffic without a person.

@@ -9,7 +9,7 @@ drawn at a split of their own (`app.monitor.experiment.splits`), which for a use
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -22,7 +22,7 @@ _VOTED: Mapping[OutcomeKind, str] = {"actual": "labelled", "reward": "rewarded"}
 
 
 class Draws(msgspec.Struct):
-    """Positions, in the sequence of facts, of fresh draws of chance and of outcomes that are comparable by chance.
+    """Places, among the events, of fresh draws of chance and of outcomes that are comparable by chance.
 
     `matched` are all outcomes of the version that chance drew; `comparable` only the first of each sticky user.
     `changed`: user facts to be written, by hash. `new_users`: by version. `moved`: users newly excluded.
@@ -61,10 +61,10 @@ def _fell_back(fact: PredictionFact | FeedbackFact | JoinedFact) -> bool:
     return not isinstance(fact, FeedbackFact) and fact.row.counts and fact.row.version != fact.row.chosen
 
 
-def draws(facts: Sequence[Fact], known: Mapping[int, UserFact], rules: Rules) -> Draws:
-    """The draws among `facts`; `known` are the facts about `sticky_users` before."""
+def draws(facts: Mapping[int, Fact], known: Mapping[int, UserFact], rules: Rules) -> Draws:
+    """The draws among `facts` by place; `known` are the facts about `sticky_users` before."""
     found = Draws()
-    for place, fact in enumerate(facts):
+    for place, fact in facts.items():
         if isinstance(fact, CorrectedFact):
             continue
         # Where only one version could take part, nothing was drawn; under sticky assignment that is no exposure either.

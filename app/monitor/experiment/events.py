@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -178,25 +179,27 @@ def fact_of(event: Decodable, names: Mapping[int, str], weights: Mapping[str, fl
     return _received(event.outcome, names, weights)
 
 
-def _value(text: str) -> float:
+@lru_cache(1 << 12)
+def value_of(text: str) -> float:
+    """The value of an outcome, a JSON number."""
     return bounded(float(msgspec.json.decode(text)))
 
 
 def _joined(event: OutcomeJoined, weights: Mapping[str, float]) -> JoinedFact:
     row, lacking = event.row, frozenset(event.row.lacking_versions)
     split = split_of(row.epoch, weights, lacking)
-    value = _value(event.outcome.present)
+    value = value_of(event.outcome.present)
     return JoinedFact(event.outcome, row, marks_of_row(row), value, answers_of(row), event.at_us, split, lacking)
 
 
 def _received(outcome: OutcomeRow, names: Mapping[int, str], weights: Mapping[str, float]) -> FeedbackFact:
     served = names.get(outcome.version_ordinal)
     split = Split(outcome.epoch, weights)
-    return FeedbackFact(outcome, _marks_of_outcome(outcome), served, _value(outcome.present), split)
+    return FeedbackFact(outcome, _marks_of_outcome(outcome), served, value_of(outcome.present), split)
 
 
 def _corrected(event: OutcomeCorrected, names: Mapping[int, str], weights: Mapping[str, float]) -> CorrectedFact:
-    before, after = _value(event.correction.replaced), _value(event.correction.outcome)
+    before, after = value_of(event.correction.replaced), value_of(event.correction.outcome)
     received = _received(event.outcome, names, weights)
     joined = None
     if event.row is not None:

@@ -5,8 +5,9 @@ Answers and labels are applied in one pass, in the order of the log: each vote i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 from app.monitor.experiment.answers import apply_answers, apply_label, follow_agreement
 from app.monitor.experiment.corrections import apply_correction, note_reward, score_of_outcome
@@ -16,14 +17,14 @@ from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.rewards import Draw, draw_of_row, enter, note_first_answer
 from app.monitor.experiment.splits import Split
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
-from app.monitor.experiment.traffic import as_configured, follow_ratio
+from app.monitor.experiment.traffic import Assigned, as_configured, follow_ratio
 from app.monitor.experiment.units import UnitLedger
 
 Observations = dict[str, list[Observation]]
 
 
 class Comparable(NamedTuple):
-    """The positions of outcomes in a batch, what is known of units, and the rules of draws.
+    """The places of outcomes among the events, what is known of units, and the rules of draws.
 
     `places` are comparable by chance, with one of each sticky user; `matched` are all of the version that chance drew.
     """
@@ -34,15 +35,31 @@ class Comparable(NamedTuple):
     rules: Rules
 
 
+class PlainLabels(Protocol):
+    """The answers and labels of the plain events between the facts."""
+
+    rated: Assigned
+
+    def until(self, place: float, differs: Mapping[str, list[bool]], found: Observations) -> None:
+        """Apply those before a place."""
+
+
 def apply_outcomes(
-    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], comparable: Comparable, found: Observations
+    state: ExperimentState,
+    plan: ExperimentPlan,
+    facts: Mapping[int, Fact],
+    comparable: Comparable,
+    plain: PlainLabels,
+    found: Observations,
 ) -> None:
     """Apply answers and outcomes to `state`, in place and in order, and append to `found`, by challenger, what enters.
 
     Rewards with a window enter elsewhere (`app.monitor.experiment.windows`).
     """
     differs: dict[str, list[bool]] = {challenger: [] for challenger in plan.challengers}
-    for place, fact in enumerate(facts):
+    for place, fact in facts.items():
+        if isinstance(fact, PredictionFact | JoinedFact):
+            plain.until(place, differs, found)
         if isinstance(fact, PredictionFact):
             if fact.row.counts:
                 apply_answers(state, plan, fact, comparable.ledger, differs)
@@ -56,10 +73,12 @@ def apply_outcomes(
             _count(state, plan, fact)
         if fact.outcome.counts:
             _apply_one(state, plan, fact, place, comparable, found)
+    plain.until(math.inf, differs, found)
     follow_agreement(state, plan, differs)
     # Triggered rewards, and those with a window, enter at a rate that is not that of the assignments.
     if not plan.metric.is_triggered(plan.terms) and plan.window_us is None:
-        state.label_rate = follow_ratio(state.label_rate, state, _rated(state, plan, facts, comparable.places))
+        rated = _rated(state, plan, facts, comparable.places)
+        state.label_rate = follow_ratio(state.label_rate, state, rated, plain.rated)
 
 
 def _apply_one(
@@ -96,10 +115,10 @@ def _draw(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact | Joi
 
 
 def _rated(
-    state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], comparable: set[int]
-) -> Iterator[tuple[Split, str]]:
-    """Split and version of each outcome that the check of label rates counts."""
-    for place, fact in enumerate(facts):
+    state: ExperimentState, plan: ExperimentPlan, facts: Mapping[int, Fact], comparable: set[int]
+) -> Iterator[tuple[int, Split, str]]:
+    """Place, split and version of each outcome that the check of label rates counts."""
+    for place, fact in facts.items():
         if place not in comparable or isinstance(fact, PredictionFact | CorrectedFact):
             continue
         if fact.kind != plan.metric.outcome:
@@ -109,7 +128,7 @@ def _rated(
             continue
         version = fact.served
         if version in state.versions and fact.split.shares.get(version, 0.0) > 0:
-            yield fact.split, version
+            yield place, fact.split, version
 
 
 def _count(state: ExperimentState, plan: ExperimentPlan, fact: FeedbackFact) -> None:

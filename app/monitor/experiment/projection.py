@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, PredictionRow, TimePassed
+from app.domain.log_page import Events, epochs_in, events_of
 from app.domain.monitor_state import STATE_LAYOUT, Changes, LogTotals, PlacedPoint, UnitFact, UserFact
 from app.monitor.experiment.comparisons import advance_all
 from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
 from app.monitor.experiment.events import CorrectedFact, Decode, Fact, FeedbackFact, fact_of, marks_of_row
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
+from app.monitor.experiment.plain import Found, Opened, Plain, plain_of
+from app.monitor.experiment.plain_outcomes import PlainOutcomes
+from app.monitor.experiment.plain_traffic import PlainTraffic
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
 from app.monitor.experiment.units import UnitLedger, identities, key_identity, outcome_identity, user_identity
@@ -38,11 +42,18 @@ class ExperimentProjection:
 
     def apply(self, events: Sequence[Event], reads: DerivedReads) -> Changes:
         """The changes to the experiments that `events` belong to, and to those whose reward windows have closed."""
-        totals = _totals(reads)
+        totals, ordered = _totals(reads), events_of(events)
         # Revision 0 was served while the store could not be read, so it belongs to no experiment.
-        configurations = reads.configurations({_epoch(event) for event in events} - {0})
-        parts = _parts(events, totals, configurations, self._decode)
-        applied = {name: _apply_to_one(name, part, totals.clock_us, reads) for name, part in parts.items()}
+        epochs = epochs_in(ordered.rows) | {_epoch(event) for event in ordered.others}
+        configurations = reads.configurations(epochs - {0})
+        opened = {each.experiment_id: each for each in configurations.values()}.keys()
+        known = {name: _opened(name, reads) for name in opened}
+        found = plain_of(ordered, configurations, known, totals)
+        parts = _parts(ordered, found, totals, configurations, self._decode)
+        applied = {
+            name: _apply_to_one(known.get(name) or _opened(name, reads), part, totals.clock_us, reads)
+            for name, part in parts.items()
+        }
         changed = {name: one for name, one in applied.items() if one is not None}
         untouched = set(totals.waiting) - changed.keys()
         totals.waiting = sorted(untouched | {name for name, one in changed.items() if one.state.open_windows})
@@ -51,11 +62,18 @@ class ExperimentProjection:
 
 
 class _Part(msgspec.Struct):
-    """The facts of one experiment in a batch, the time of the log at each, and their configurations by revision."""
+    """The facts of one experiment in a batch by place, the time of the log at each, and configurations by revision.
 
-    facts: list[Fact] = msgspec.field(default_factory=list)
+    `plain` are those of its events that are no facts.
+    """
+
+    facts: dict[int, Fact] = msgspec.field(default_factory=dict)
     clocks: list[int] = msgspec.field(default_factory=list)
     configurations: dict[int, Configuration] = msgspec.field(default_factory=dict)
+    plain: Plain = msgspec.field(default_factory=Plain)
+
+    def __bool__(self) -> bool:
+        return bool(self.configurations)
 
 
 class _Applied(NamedTuple):
@@ -69,19 +87,23 @@ class _Applied(NamedTuple):
 
 
 def _parts(
-    events: Sequence[Event], totals: LogTotals, configurations: Mapping[int, Configuration], decode: Decode
+    events: Events, plain: Found, totals: LogTotals, configurations: Mapping[int, Configuration], decode: Decode
 ) -> dict[str, _Part]:
     """The events by experiment, with one part for each that waits for windows; counts them in `totals`."""
     parts = {experiment_id: _Part() for experiment_id in totals.waiting}
+    for experiment_id, epochs in plain.epochs.items():
+        if epochs:
+            own = {epoch: configurations[epoch] for epoch in epochs}
+            parts[experiment_id] = _Part(plain=plain.plain[experiment_id], configurations=own)
     names = _Names(totals)
-    for event in events:
+    for place, event in zip(plain.others.tolist(), events.some(plain.others), strict=True):
         epoch, time_us = _epoch_and_time(event)
         totals.clock_us = max(totals.clock_us, time_us)
         configuration = configurations.get(epoch)
         _count(totals, event, configuration, names)
         if configuration is not None and not isinstance(event, TimePassed):
-            part = parts.get(configuration.experiment_id) or parts.setdefault(configuration.experiment_id, _Part())
-            part.facts.append(decode(event, names.of(configuration), configuration.weights))
+            part = parts.setdefault(configuration.experiment_id, _Part())
+            part.facts[place] = decode(event, names.of(configuration), configuration.weights)
             part.clocks.append(totals.clock_us)
             part.configurations[configuration.epoch] = configuration
     return parts
@@ -150,31 +172,33 @@ def load_state(plan: ExperimentPlan, body: str | None) -> ExperimentState:
     )
 
 
-def _apply_to_one(experiment_id: str, part: _Part, clock_us: int, reads: DerivedReads) -> _Applied | None:
-    """Apply a batch to one experiment; None where nothing happened: no fact, and no window closed."""
-    plan = _plan(experiment_id, reads)
-    windows = Windows({})
+def _apply_to_one(opened: Opened, part: _Part, clock_us: int, reads: DerivedReads) -> _Applied | None:
+    """Apply a batch to one experiment; None where nothing happened: no event, and no window closed."""
+    plan, state = opened
+    windows, facts = Windows({}), part.facts.values()
     if plan.window_us is not None:
-        windows.open = dict(reads.windows(experiment_id, closing_reads(part.facts), clock_us))
-    if not part.facts and not windows.open:
+        windows.open = dict(reads.windows(plan.experiment_id, closing_reads(facts), clock_us))
+    if not part and not windows.open:
         return None
-    state = _load(plan, reads)
     for epoch, configuration in part.configurations.items():
         state.epochs[epoch] = dict(configuration.weights)
         state.policies[epoch] = configuration.policy
     # What is corrected later makes an experiment no older.
-    times = (fact.at_us for fact in part.facts if not isinstance(fact, CorrectedFact))
-    state.last_event_us = max(state.last_event_us, *times, 0)
+    times = (fact.at_us for fact in facts if not isinstance(fact, CorrectedFact))
+    state.last_event_us = max(state.last_event_us, part.plain.last_at_us, *times, 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
-    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, part.facts, reads)
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, reads)
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
-    apply_traffic(state, plan, part.facts, Batch(found.fresh, rules, ledger))
+    traffic = PlainTraffic(state, plan, part.plain)
+    apply_traffic(state, plan, part.facts, Batch(found.fresh, rules, ledger), traffic)
     observations: Observations = {challenger: [] for challenger in plan.challengers}
-    apply_outcomes(state, plan, part.facts, Comparable(found.comparable, found.matched, ledger, rules), observations)
+    comparable = Comparable(found.comparable, found.matched, ledger, rules)
+    outcomes = PlainOutcomes(state, plan, part.plain)
+    apply_outcomes(state, plan, part.facts, comparable, outcomes, observations)
     if plan.window_us is not None:
         clocks = [*part.clocks, clock_us]
         apply_windows(state, plan, part.facts, clocks, found.fresh, (windows, ledger, rules), observations)
@@ -182,13 +206,13 @@ def _apply_to_one(experiment_id: str, part: _Part, clock_us: int, reads: Derived
     return _Applied(state, points, tuple(found.changed.values()), tuple(ledger.changed.values()), windows)
 
 
-def _draws(plan: ExperimentPlan, facts: Sequence[Fact], rules: Rules, reads: DerivedReads) -> Draws:
+def _draws(plan: ExperimentPlan, facts: Mapping[int, Fact], rules: Rules, reads: DerivedReads) -> Draws:
     # The state holds no users: there may be millions. Only those of this batch are read.
-    hashes = sticky_users(facts, rules)
+    hashes = sticky_users(facts.values(), rules)
     return draws(facts, reads.users(plan.experiment_id, hashes) if hashes else {}, rules)
 
 
-def _ledger(plan: ExperimentPlan, facts: Sequence[Fact], reads: DerivedReads) -> UnitLedger:
+def _ledger(plan: ExperimentPlan, facts: Collection[Fact], reads: DerivedReads) -> UnitLedger:
     wanted: set[int] = set()
     known = (fact.joined[0] if isinstance(fact, CorrectedFact) and fact.joined else fact for fact in facts)
     for fact in known:
@@ -206,15 +230,11 @@ def _totals(reads: DerivedReads) -> LogTotals:
     return LogTotals() if body is None else msgspec.json.decode(body, type=LogTotals)
 
 
-def _plan(experiment_id: str, reads: DerivedReads) -> ExperimentPlan:
+def _opened(experiment_id: str, reads: DerivedReads) -> Opened:
     first = reads.first_configuration(experiment_id)
     assert first is not None, experiment_id  # an event's configuration is in the store, so its experiment has a first
-    return plan_of(first)
-
-
-def _load(plan: ExperimentPlan, reads: DerivedReads) -> ExperimentState:
-    name = f"{NAME}/{plan.experiment_id}"
-    return load_state(plan, reads.states([name]).get(name))
+    plan, name = plan_of(first), f"{NAME}/{experiment_id}"
+    return Opened(plan, load_state(plan, reads.states([name]).get(name)))
 
 
 def _epoch(event: Event) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from msgspec import UNSET
@@ -39,16 +39,36 @@ class Batch(NamedTuple):
     ledger: UnitLedger
 
 
-def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[Fact], batch: Batch) -> None:
-    """Apply the predictions among `facts` to `state`, in place.
+class Assigned(NamedTuple):
+    """Plain events at their places among all: config revision, and number of the version; shape (n,) each."""
 
-    `batch.fresh` are the positions, in `facts`, of the predictions that are new draws of chance.
+    places: np.ndarray
+    epochs: np.ndarray
+    members: np.ndarray
+
+
+class PlainRequests(Protocol):
+    """The plain requests between the facts."""
+
+    assigned: Assigned
+
+    def until(self, place: float) -> None:
+        """Apply those before a place."""
+
+
+def apply_traffic(
+    state: ExperimentState, plan: ExperimentPlan, facts: Mapping[int, Fact], batch: Batch, plain: PlainRequests
+) -> None:
+    """Apply the predictions among `facts`, and the plain ones between them, to `state`, in place.
+
+    `batch.fresh` are the places of the predictions that are new draws of chance.
     """
-    assigned: list[tuple[Split, str]] = []
+    assigned: list[tuple[int, Split, str]] = []
     limit = slow_limit(plan.terms.guardrail_slow)
-    for place, fact in enumerate(facts):
+    for place, fact in facts.items():
         if not isinstance(fact, PredictionFact):
             continue
+        plain.until(place)
         if fact.row.is_reported:
             _count_exposure(state, fact)
         elif not fact.row.counts:
@@ -60,22 +80,31 @@ def apply_traffic(state: ExperimentState, plan: ExperimentPlan, facts: Sequence[
                 _count_request(state, plan, fact, limit, batch)
             _count_user(state, fact, place, batch)
         if place in batch.fresh and as_configured(state, fact):
-            assigned.append((fact.split, fact.row.version))
+            assigned.append((place, fact.split, fact.row.version))
         _watch_failures(state, plan, fact, batch)
-    state.sample_ratio = follow_ratio(state.sample_ratio, state, assigned)
+    plain.until(math.inf)
+    state.sample_ratio = follow_ratio(state.sample_ratio, state, assigned, plain.assigned)
 
 
-def follow_ratio(ratio: RatioState, state: ExperimentState, events: Iterable[tuple[Split, str]]) -> RatioState:
-    """The check after events (split, version), in order, in runs of one split."""
-    places = {version: place for place, version in enumerate(state.versions)}
-    runs: list[tuple[Split, list[int]]] = []
-    for split, version in events:
-        if not runs or runs[-1][0].number != split.number:
-            runs.append((split, []))
-        runs[-1][1].append(places[version])
-    for split, members in runs:
-        shares = tuple(split.shares.get(version, 0.0) for version in state.versions)
-        ratio = checks.follow(ratio, split.number, shares, np.array(members))
+def follow_ratio(
+    ratio: RatioState, state: ExperimentState, events: Iterable[tuple[int, Split, str]], plain: Assigned
+) -> RatioState:
+    """The check after events (place, split, version) and the plain ones between them, in runs of one split."""
+    numbers = {version: number for number, version in enumerate(state.versions)}
+    splits: dict[int, Mapping[str, float]] = {}
+    splits |= {epoch: state.epochs[epoch] for epoch in np.unique(plain.epochs).tolist()}
+    rows = []
+    for place, split, version in events:
+        splits[split.number] = split.shares
+        rows.append((place, split.number, numbers[version]))
+    places, of, members = np.concatenate([np.array(rows, np.int64).reshape(-1, 3).T, np.stack(plain)], axis=1)
+    order = np.argsort(places)
+    of, members = of[order], members[order]
+    for run in np.split(np.arange(len(of)), np.flatnonzero(np.diff(of)) + 1):
+        if run.size:
+            number = int(of[run[0]])
+            shares = tuple(splits[number].get(version, 0.0) for version in state.versions)
+            ratio = checks.follow(ratio, number, shares, members[run])
     return ratio
 
 
@@ -140,18 +169,34 @@ def _watch_latency(
     row = fact.row
     if slow_is_known(state):
         _count_in_epoch(state.timed, row.epoch, row.version)
-    if _is_slow(state, row.latency_us, limit):
-        _count_in_epoch(state.slow, row.epoch, row.version)
-        for place, (challenger, pair) in enumerate(state.pairs.items()):
-            compared = row.version in (plan.baseline, challenger) and not plan.parts(fact.lacking, challenger)
-            by_user = batch.rules.is_sticky(fact)
-            if compared and _is_event(fact, place, _SLOW_BIT, batch, by_user=by_user):
-                share = plan.share(state.epochs[row.epoch], challenger)
-                hit = np.array([row.version == challenger])
-                pair.slow = guardrails.follow(pair.slow, row.epoch, share, hit, MARGIN)
+    if is_slow(state, row.latency_us, limit):
+        by_user = batch.rules.is_sticky(fact)
+        counting = [
+            challenger
+            for place, challenger in enumerate(state.pairs)
+            if row.version in (plan.baseline, challenger)
+            and not plan.parts(fact.lacking, challenger)
+            and _is_event(fact, place, _SLOW_BIT, batch, by_user=by_user)
+        ]
+        follow_slow(state, plan, (row.epoch, row.version), counting)
     # After the answer was classified: the threshold must be fixed before the answer that it classifies.
     if row.version == plan.baseline:
         state.slow_threshold = state.slow_threshold.observe(row.latency_us)
+
+
+def follow_slow(
+    state: ExperimentState, plan: ExperimentPlan, served: tuple[int, str], challengers: Iterable[str]
+) -> None:
+    """Count a slow answer, and follow it in the pairs of those of the challengers that it is one for.
+
+    `served`: the config revision, and the version that answered.
+    """
+    epoch, version = served
+    _count_in_epoch(state.slow, epoch, version)
+    for challenger in challengers:
+        if version in (plan.baseline, challenger):
+            pair, share = state.pairs[challenger], plan.share(state.epochs[epoch], challenger)
+            pair.slow = guardrails.follow(pair.slow, epoch, share, np.array([version == challenger]), MARGIN)
 
 
 def _watch_failures(state: ExperimentState, plan: ExperimentPlan, fact: PredictionFact, batch: Batch) -> None:
@@ -216,7 +261,7 @@ def slow_is_known(state: ExperimentState) -> bool:
     return state.slow_threshold.log_us is not None and state.slow_threshold.n >= _ENOUGH_ANSWERS
 
 
-def _is_slow(state: ExperimentState, latency_us: float, limit: SlowLimit | None) -> bool:
+def is_slow(state: ExperimentState, latency_us: float, limit: SlowLimit | None) -> bool:
     """Whether an answer is slow by the threshold known before it."""
     # The baseline's own answers say what is slow, because chance makes them comparable.
     threshold = state.slow_threshold
@@ -239,4 +284,9 @@ def drawn_as_configured(state: ExperimentState, fact: PredictionFact | JoinedFac
     row, share = fact.row, fact.split.shares.get(fact.row.chosen)
     if share is None or row.chosen not in state.versions:
         return False
-    return row.propensity is None or abs(row.propensity - share) < _ROUNDING
+    return is_at_share(row.propensity, share)
+
+
+def is_at_share(propensity: float | None, share: float) -> bool:
+    """Whether a version was drawn with the probability that is its share; also where the log does not say."""
+    return propensity is None or abs(propensity - share) < _ROUNDING

@@ -8,7 +8,7 @@ of the log: the latest time that an event has shown. So a replay closes each at 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -34,7 +34,7 @@ class Windows(msgspec.Struct):
 def apply_windows(
     state: ExperimentState,
     plan: ExperimentPlan,
-    facts: Sequence[Fact],
+    facts: Mapping[int, Fact],
     clocks: Sequence[int],
     fresh: set[int],
     units: tuple[Windows, UnitLedger, Rules],
@@ -47,17 +47,17 @@ def apply_windows(
     windows, ledger, rules = units
     due = [(window.closes_at_us, seq) for seq, window in windows.open.items()]
     heapq.heapify(due)
-    for place, fact in enumerate(facts):
+    for clock_us, (place, fact) in zip(clocks, facts.items(), strict=False):
         # A joined outcome follows its row or its outcome at once: that event has closed what was to be closed.
         if not isinstance(fact, JoinedFact | CorrectedFact):
-            _close(state, plan, windows, due, (place, clocks[place]), found)
+            _close(state, plan, windows, due, (place, clock_us), found)
         if isinstance(fact, PredictionFact) and place in fresh and fact.row.counts:
             _open(state, plan, (fact, draw_of_row(state, plan, fact, rules)), windows, due, ledger)
         elif isinstance(fact, JoinedFact) and fact.kind == "reward" and fact.outcome.counts:
             _fill(state, plan, windows, fact, ledger)
         elif isinstance(fact, CorrectedFact) and fact.kind == "reward" and fact.outcome.counts and fact.joined:
             _correct(state, plan, fact, fact.joined, units)
-    _close(state, plan, windows, due, (len(facts), clocks[-1]), found)
+    _close(state, plan, windows, due, (1 + max(facts, default=0), clocks[-1]), found)
 
 
 def _open(
@@ -174,7 +174,7 @@ def _close(
         enter(state, plan, draw, reward, UnitLedger({}), found)
 
 
-def closing_reads(facts: Sequence[Fact]) -> set[int]:
+def closing_reads(facts: Collection[Fact]) -> set[int]:
     """The seqs of the predictions whose windows the rewards among `facts` may fill."""
     corrected = (fact.joined[0] for fact in facts if isinstance(fact, CorrectedFact) and fact.joined)
     joined = (fact for fact in facts if isinstance(fact, JoinedFact))

@@ -1,0 +1,78 @@
+"""Projects the plain requests of a page: counts at once, and what is slow in order."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+
+import numpy as np
+
+from app.domain.experiment import slow_limit
+from app.monitor.experiment.plain import Plain, Requests
+from app.monitor.experiment.state import ExperimentPlan, ExperimentState
+from app.monitor.experiment.traffic import Assigned, follow_slow, is_slow
+
+
+class PlainTraffic:
+    """The plain requests of a page, in order."""
+
+    def __init__(self, state: ExperimentState, plan: ExperimentPlan, plain: Plain) -> None:
+        self._state, self._plan = state, plan
+        self._limit = slow_limit(plan.terms.guardrail_slow)
+        requests = plain.requests
+        numbers = {version: number for number, version in enumerate(state.versions)}
+        sizes = [len(each.places) for each in requests]
+        places = np.concatenate([np.zeros(0, np.int64), *(each.places for each in requests)])
+        order = np.argsort(places)
+        epochs = np.repeat([each.shared.epoch for each in requests], sizes).astype(np.int64)[order]
+        members = np.repeat([numbers[each.shared.version] for each in requests], sizes).astype(np.int64)[order]
+        self.assigned = Assigned(places[order], epochs, members)
+        latencies = [latency for each in requests for latency in map(each.block.latencies.__getitem__, each.at)]
+        self._latencies = [latencies[place] for place in order.tolist()]
+        self._epochs, self._members = epochs.tolist(), members.tolist()
+        self._versions = [*state.versions]
+        self._places: list[int] = self.assigned.places.tolist()
+        self._done = 0
+        for each in requests:
+            _count_requests(state, each)
+
+    def until(self, place: float) -> None:
+        """Follow what is slow through the requests before a place, in order."""
+        end = bisect_left(self._places, place, self._done)
+        if end == self._done:
+            return
+        for pair in self._state.pairs.values():
+            pair.failed_in_request = False
+        base = self._versions.index(self._plan.baseline)
+        allowance = math.inf if self._limit is None else self._limit.allowance_us
+        waiting: list[int] = []
+        for at in range(self._done, end):
+            latency = self._latencies[at]
+            if latency > allowance:
+                self._observe(waiting)
+                self._classify(at, latency)
+            # After the answer was classified: the threshold must be fixed before the answer that it classifies.
+            if self._members[at] == base:
+                waiting.append(latency)
+        self._observe(waiting)
+        self._done = end
+
+    def _observe(self, latencies: list[int]) -> None:
+        self._state.slow_threshold = self._state.slow_threshold.observe_all(latencies)
+        latencies.clear()
+
+    def _classify(self, at: int, latency_us: int) -> None:
+        if is_slow(self._state, latency_us, self._limit):
+            version = self._versions[self._members[at]]
+            follow_slow(self._state, self._plan, (self._epochs[at], version), self._plan.challengers)
+
+
+def _count_requests(state: ExperimentState, requests: Requests) -> None:
+    epoch, version, number = requests.shared.epoch, requests.shared.version, len(requests.places)
+    tally = state.versions[version]
+    tally.requests += number
+    state.chosen[epoch][version] += number
+    state.timed[epoch][version] += number
+    for bucket, times in Counter(requests.buckets).items():
+        tally.latency[bucket] += times
