@@ -99,15 +99,15 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--days", type=float, default=10)
     args = parser.parse_args()
-    sys.path.insert(0, str(Path.cwd() / "bench"))
+    sys.path.insert(0, str(Path(__file__).parent))
     from running import environment
-    from servers import free_port, server, train
+    from servers import SERVE, free_port, server, train
 
     random.seed(1)
     args.folder.mkdir(parents=True)
-    train(args.folder)
+    train(args.folder, root=Path.cwd())
     port = free_port()
-    serve = server([sys.executable, "-m", "app", "serve"], port, **environment(args.folder, port))
+    serve = server(SERVE, port, root=Path.cwd(), **environment(args.folder, port))
     with contextlib.suppress(subprocess.TimeoutExpired), serve as (process, _):
         pass
     process.wait(60)

@@ -1,16 +1,19 @@
-"""Measure an installation with a large log: start, rebuild, and archiving while it serves.
+"""Measure an installation with a large log: start, rebuild, an upgrade, and archiving while it serves.
 
-    python bench/large_store.py [LINE …] [--rows 2000000] [--seconds 60]
+    python bench/large_store.py [LINE …] [--rows 2000000] [--seconds 60] [--folder DIR]
 
     start    seconds until the first answer, least of five starts, with an empty log and with the large one
     rebuild  `bakeoff monitor --rebuild`: rows of the log a second, of processor and of wall time
+    upgrade  a log of the release before packed rows, which serves it first; then this release with its monitor, which
+             computes everything anew; that release again; and `finish-migration`, with old rows taken over a second
     archive  `bakeoff archive` of the whole log at half load: p99 before and while it runs
 
-Each line makes its own installation with `bench/large_log.py`: Iris, two versions, an experiment, half of the rows
-labelled (`--rows 2000000` takes some minutes and 1 to 2 GB in the folder for temporary files). Half load is half of
-what `wrk` reaches first, at most 300 requests/s, sent by four clients at fixed times; latency counts from the time at
-which a request was due. Compare only figures of one run: they depend on what else the machine does, so the load is
-printed.
+The installations are made with `bench/large_log.py`: Iris, two versions, an experiment, half of the rows labelled
+(`--rows 2000000` takes some minutes and 1 to 2 GB in the folder for temporary files). In `--folder` they are kept, and
+those that are there are used; `archive` and `upgrade` use theirs up. Half load is half of what `wrk` reaches first, at
+most 300 requests/s, sent by four clients at fixed times; latency counts from the time at which a request was due. The
+upgrade has 40 predictions/s, each with its label. Compare only figures of one run: they depend on what else the machine
+does, so the load is printed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import contextlib
 import http.client
 import json
 import os
-import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -28,37 +31,40 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from load import require_wrk, wrk
-from running import environment
-from servers import ROOT, ROW, SERVE, free_port, server
+from load import children_s, require_wrk, wrk
+from running import environment, monitor_process
+from servers import ROOT, ROW, SERVE, bakeoff, free_port, server
 
-CLIENTS, MOST = 4, 300.0
+CLIENTS, MOST, MODERATE = 4, 300.0, 40.0
+PACKED = "app/store/migrations/0012_packed_log.sql"
 
 
 class Clients:
-    """Send predictions at a fixed rate; `answered` has the time at which each was due, its latency (ms) and status."""
+    """Send predictions at a fixed rate, with `labels` each with its label, which is of the next request's time.
 
-    def __init__(self, port: int, rate: float) -> None:
+    `answered` has the time at which each prediction was due, its latency (ms) and the worst status.
+    """
+
+    def __init__(self, port: int, rate: float, *, labels: bool = False) -> None:
         self.answered: list[tuple[float, float, int]] = []
         self._port, self._every_s, self._end = port, CLIENTS / rate, threading.Event()
+        self._labels = labels
         self._threads = [threading.Thread(target=self._run, args=(place,)) for place in range(CLIENTS)]
 
     def _run(self, place: int) -> None:
-        body, connection = json.dumps(ROW), http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         due = time.perf_counter() + place * self._every_s / CLIENTS
         while not self._end.is_set():
             time.sleep(max(0.0, due - time.perf_counter()))
-            status = 0
-            try:
-                connection.request("POST", "/predict", body)
-                answer = connection.getresponse()
-                answer.read()
-                status = answer.status
-            except (OSError, http.client.HTTPException):
-                connection.close()
-            self.answered.append((due, (time.perf_counter() - due) * 1000, status))
+            status, answer = _post(connection, "/predict", ROW)
+            took_ms = (time.perf_counter() - due) * 1000
+            if self._labels and status == 200:
+                label = {"prediction_id": answer["prediction_id"], "actual": "setosa"}
+                status, _ = _post(connection, "/feedback", label)
+            self.answered.append((due, took_ms, status))
             due += self._every_s
 
     def __enter__(self) -> Clients:
@@ -86,6 +92,17 @@ class Clients:
         return [(ms, status) for due, ms, status in self.answered if start <= due < end]
 
 
+def _post(connection: http.client.HTTPConnection, path: str, body: object) -> tuple[int, dict]:
+    """The status and the JSON of the answer; 0 and nothing where none came."""
+    try:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        connection.close()
+        return 0, {}
+
+
 def half_load(port: int, seconds: float, work: Callable[[], str]) -> None:
     """Print what the clients saw for `seconds` before `work`, and while it ran, with its result."""
     peak = wrk(port, 16, 4, seed=1)["rate"]
@@ -104,64 +121,122 @@ def half_load(port: int, seconds: float, work: Callable[[], str]) -> None:
     print(f"p99 ratio {ratio:.2f}; {ended - begun:.0f} s; peak {peak:,.0f}, rate {rate:,.0f} requests/s; {said}")
 
 
-def bakeoff(env: dict[str, str], *words: str) -> str:
-    """What a command prints. Raises `SystemExit` with its errors where it fails."""
-    command = [sys.executable, "-m", "app", *words]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return done.stdout
+@dataclass(frozen=True)
+class Run:
+    """What is asked for: rows in the log, seconds of each phase, and where installations are kept (None: nowhere)."""
+
+    rows: int
+    seconds: float
+    folder: Path | None
+
+    @contextlib.contextmanager
+    def installation(self, name: str, rows: int, checkout: Path = ROOT) -> Iterator[tuple[Path, dict[str, str], int]]:
+        """An installation whose log that checkout has written; its environment and port."""
+        with tempfile.TemporaryDirectory() as own:
+            folder, port = (self.folder or Path(own)) / name, free_port()
+            if not folder.exists():
+                words = [sys.executable, str(ROOT / "bench" / "large_log.py"), str(folder), "--rows", str(rows)]
+                subprocess.run(words, cwd=checkout, check=True)
+            yield folder, environment(folder, port), port
 
 
-@contextlib.contextmanager
-def installation(rows: int, checkout: Path = ROOT) -> Iterator[tuple[Path, dict[str, str], int]]:
-    """A folder with the log that this checkout writes, processed by the monitor; its environment and port."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, port = Path(name) / "made", free_port()
-        words = [sys.executable, str(ROOT / "bench" / "large_log.py"), str(folder), "--rows", str(rows)]
-        subprocess.run(words, cwd=checkout, check=True)
-        env = environment(folder, port)
-        bakeoff(env, "monitor", "--once")
-        yield folder, env, port
-
-
-def start(rows: int, _seconds: float) -> None:
+def start(run: Run) -> None:
     """The first line of the table above."""
-    for number in (40, rows):
-        with installation(number) as (_, env, port):
+    for name, number in (("empty", 40), ("now", run.rows)):
+        with run.installation(name, number) as (folder, env, port):
+            bakeoff(folder, "monitor", "--once")
             found = []
             for _ in range(5):
-                with contextlib.suppress(subprocess.TimeoutExpired), server(SERVE, port, **env) as (_, first_s):
+                with serving(env, port) as first_s:
                     found.append(first_s)
             print(f"{number:,} rows: first answer after {min(found):.2f} s, median {statistics.median(found):.2f} s")
 
 
-def rebuild(rows: int, _seconds: float) -> None:
+def rebuild(run: Run) -> None:
     """The second line."""
-    with installation(rows) as (_, env, _port):
-        before, started = processor_s(), time.perf_counter()
-        said = bakeoff(env, "monitor", "--rebuild", "--json")
-        wall_s, used_s = time.perf_counter() - started, processor_s() - before
-    events = rows * 3 // 2
+    with run.installation("now", run.rows) as (folder, _env, _port):
+        bakeoff(folder, "monitor", "--once")
+        before, started = children_s(), time.perf_counter()
+        said = bakeoff(folder, "monitor", "--rebuild", "--json")
+        wall_s, used_s = time.perf_counter() - started, children_s() - before
+    events = run.rows * 3 // 2
     print(f"{events / used_s:,.0f} rows/s of processor, {events / wall_s:,.0f} of wall time; {said[:300].strip()}")
 
 
-def archive(rows: int, seconds: float) -> None:
+def upgrade(run: Run) -> None:
     """The third line."""
-    with installation(rows) as (folder, env, port):
+    print("| | predictions | p50 ms | p99 ms | failures |\n|---|---|---|---|---|", flush=True)
+
+    def phase(name: str, port: int) -> None:
+        with Clients(port, MODERATE, labels=True) as clients:
+            started = time.perf_counter()
+            time.sleep(run.seconds)
+            print(f"| {name} | {clients.between(started, time.perf_counter())} |", flush=True)
+
+    with release_before() as before, run.installation("before", run.rows, before) as (folder, env, port):
+        with serving(env, port, before):
+            phase("the release before", port)
+        with serving(env, port) as first_s:
+            print(f"| this release: first answer after {first_s:.2f} s | | | | |")
+            phase("this release, without its monitor", port)
+            with monitor_process(env):
+                phase("its monitor computes anew", port)
+        with serving(env, port, before):
+            phase("the release before again", port)
+        with serving(env, port):
+            bakeoff(folder, "finish-migration", "--yes")
+            phase("this release, packing", port)
+            with monitor_process(env):
+                first, started = taken_over(folder), time.perf_counter()
+                phase("old rows are taken over", port)
+                rate = (taken_over(folder) - first) / (time.perf_counter() - started)
+            phase("this release, packing, again", port)
+    print(
+        f"old rows taken over: {rate:,.0f}/s, so {run.rows / rate / 60:,.0f} minutes for {run.rows:,}"
+        if rate
+        else "none"
+    )
+
+
+@contextlib.contextmanager
+def release_before() -> Iterator[Path]:
+    """A checkout of the commit before the log was packed."""
+    log = ["git", "log", "--diff-filter=A", "--format=%h^", "--", PACKED]
+    commit = subprocess.run(log, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "before"
+        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(checkout), commit], cwd=ROOT, check=True)
+        try:
+            yield checkout
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(checkout)], cwd=ROOT, check=True)
+
+
+def taken_over(folder: Path) -> int:
+    """The number of the last row of the release before that was taken over; 0 before the first."""
+    with contextlib.closing(sqlite3.connect(folder / "data" / "bakeoff.sqlite")) as connection:
+        row = connection.execute("SELECT value FROM log_marks WHERE name = 'rewritten'").fetchone()
+    return 0 if row is None else int(row[0])
+
+
+@contextlib.contextmanager
+def serving(env: dict[str, str], port: int, checkout: Path = ROOT) -> Iterator[float]:
+    """The api of a checkout, while the block runs; the seconds until its first answer."""
+    with server(SERVE, port, root=checkout, **env) as (_, first_s):
+        yield first_s
+
+
+def archive(run: Run) -> None:
+    """The fourth line."""
+    with run.installation("now", run.rows) as (folder, env, port):
+        bakeoff(folder, "monitor", "--once")
         before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         words = ("archive", "--before", before, "--to", str(folder / "archive"), "--json")
-        with contextlib.suppress(subprocess.TimeoutExpired), server(SERVE, port, **env):
-            half_load(port, seconds, lambda: " ".join(bakeoff(env, *words).split()))
+        with serving(env, port):
+            half_load(port, run.seconds, lambda: " ".join(bakeoff(folder, *words).split()))
 
 
-def processor_s() -> float:
-    """Seconds of processor that ended child processes took."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-LINES = {each.__name__: each for each in (start, rebuild, archive)}
+LINES = {each.__name__: each for each in (start, rebuild, upgrade, archive)}
 
 
 def main() -> int:
@@ -169,14 +244,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", nargs="*", metavar="LINE", help=f"of {', '.join(LINES)} (default: all)")
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--seconds", type=float, default=60, help="how long to measure before the work begins")
+    parser.add_argument("--seconds", type=float, default=60, help="how long a phase is, and what comes before the work")
+    parser.add_argument("--folder", type=Path, help="where installations are kept (default: they are deleted)")
     args = parser.parse_args()
     if unknown := set(args.lines) - LINES.keys():
         parser.error(f"there is no line {', '.join(sorted(unknown))}")
     require_wrk()
     for name in args.lines or LINES:
         print(f"\n## {name}: {args.rows:,} rows, load {os.getloadavg()[0]:.1f}", flush=True)
-        LINES[name](args.rows, args.seconds)
+        LINES[name](Run(args.rows, args.seconds, args.folder and args.folder.absolute()))
     return 0
 
 

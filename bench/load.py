@@ -47,9 +47,9 @@ def wrk(port: int, connections: int, seconds: float, seed: int, traffic: Traffic
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows"
         traffic.write(rows, seed)
-        before = _children_s()
+        before = children_s()
         figures = ended(started(port, connections, seconds, "rows.lua", traffic.path, str(rows)))
-    return {**figures, "client": (_children_s() - before) / figures["seconds"]}
+    return {**figures, "client": (children_s() - before) / figures["seconds"]}
 
 
 def started(port: int, connections: int, seconds: float, script: str, *words: str) -> subprocess.Popen:
@@ -67,7 +67,8 @@ def ended(running: subprocess.Popen) -> dict[str, float]:
     return {"rate": figures["requests"] / figures["seconds"], **figures}
 
 
-def _children_s() -> float:
+def children_s() -> float:
+    """Seconds of processor that ended child processes took."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -38,17 +38,18 @@ def server(
     body: Sequence[float] | None = None,
     *,
     first: tuple[str, object] | None = None,
+    root: Path = ROOT,
     **environment: str,
 ) -> Iterator[tuple[subprocess.Popen, float]]:
     """A running server and the seconds until it first answered a prediction.
 
-    It is asked for the row `body` at /predict, or for `first`, a path and the body to send there. Raises `SystemExit`
-    with the server's output if it ends, or answers nothing within 60 s.
+    It is asked for the row `body` at /predict, or for `first`, a path and the body to send there. `root` is the
+    checkout. Raises `SystemExit` with the server's output if it ends, or answers nothing within 60 s.
     """
     env = {**os.environ, **_ONE_THREAD, **environment}
     started = time.perf_counter()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=root, env=env, stdout=log, stderr=log)
         try:
             path, row = first or ("/predict", {"features": list(body)} if body else ROW)
             yield process, _first_answer(process, f"http://127.0.0.1:{port}{path}", started, log, row)
@@ -131,17 +132,18 @@ def places(folder: Path) -> dict[str, str]:
     return {"MODEL_DIR": str(folder / "models"), "DATA_DIR": str(folder / "data")}
 
 
-def bakeoff(folder: Path, *words: str, **environment: str) -> None:
-    """Run a command on the installation in `folder`. Raises `SystemExit` with its output if it fails."""
+def bakeoff(folder: Path, *words: str, root: Path = ROOT, **environment: str) -> str:
+    """What a command on the installation in `folder` prints. Raises `SystemExit` with its output if it fails."""
     command = [sys.executable, "-m", "app", *words]
     env: Mapping[str, str] = {**os.environ, **places(folder), **environment}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"bakeoff {' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
-def train(folder: Path) -> float:
+def train(folder: Path, root: Path = ROOT) -> float:
     """Train v1 and v2 on Iris into `folder`; returns the seconds it took."""
     started = time.perf_counter()
-    bakeoff(folder, "train")
+    bakeoff(folder, "train", root=root)
     return time.perf_counter() - started

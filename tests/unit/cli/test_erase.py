@@ -1,9 +1,12 @@
 """`bakeoff erase`: what is gone afterwards, what stays, and what a killed run leaves."""
 
 import contextlib
+import io
+import itertools
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
@@ -18,20 +21,25 @@ from app.monitor.breakdown import BreakdownProjection
 from app.monitor.disagreements import DisagreementProjection
 from app.monitor.experiment.projection import ExperimentProjection
 from app.monitor.projection import Rounds, apply_page
+from app.services.archive.manifest import MANIFEST, read_manifest
 from app.store import kinds
 from app.store.archive.erasing import ErasableArchive
 from app.store.archive.log import ArchivableLog
-from app.store.archive.places import Place
+from app.store.archive.places import Place, place_of
 from app.store.engine import Database
 from app.store.erasing import ErasableLog
 from app.store.erasures import Erasures
 from app.store.keys import load_or_create
 from app.store.kinds import READING
 from app.store.outcomes import FeedbackLog
+from tests.unit.store.archive import conftest as archives
 from tests.unit.store.archive.conftest import ArchivedSmallLog, NoReferences
 
 PERSON, OTHER, KEY = "ada@example.org", "bob", "order-of-ada"
 NAME = "Augusta Ada King"
+
+
+s3, s3_server = archives.s3, archives.s3_server
 
 
 class Killed(Exception):
@@ -78,6 +86,12 @@ def keys(data_dir):
 
 @pytest.fixture
 def log(data_dir, keys, store_url, tmp_path):
+    with made(keys, store_url, tmp_path) as small:
+        yield small
+
+
+@contextlib.contextmanager
+def made(keys, store_url, tmp_path, place=None):
     """Rows of the person, archived and not, between rows of others; all processed."""
     with contextlib.closing(Database(store_url)) as database:
         small = Log(database, folder=tmp_path)
@@ -86,7 +100,7 @@ def log(data_dir, keys, store_url, tmp_path):
         small.random_traffic(30, units=5)
         small.first = small.rows_of(user, 5, own_key=KEY)
         small.random_traffic(30, units=5, seed=1)
-        small.archive()
+        small.archive(place=place)
         small.random_traffic(30, units=5, seed=2)
         small.last = small.rows_of(user, 5)
         small.random_traffic(30, units=5, seed=3)
@@ -238,11 +252,44 @@ def test_a_run_that_was_killed_is_continued(log, tmp_path, monkeypatch, store_ur
     assert (erasure.ended_us is not None, erasure.rows) == (True, 20)
 
 
-def die(monkeypatch, owner, name):
-    def dead(*_args, **_options):
-        raise Killed
+def die(monkeypatch, owner, name, after=0):
+    """Have a call fail, the one after so many that do what they should."""
+    calls, whole = itertools.count(), getattr(owner, name)
+
+    def dead(*args, **options):
+        if next(calls) >= after:
+            raise Killed
+        return whole(*args, **options)
 
     monkeypatch.setattr(owner, name, dead)
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), [("put", 0), ("put", 1), ("put", 2), ("delete", 0), ("delete", 1), ("is_same", 3)]
+)
+def test_on_s3_a_run_that_was_killed_half_way_doubles_and_leaves_nothing(
+    data_dir, keys, store_url, tmp_path, s3, monkeypatch, name, after
+):
+    place = place_of(f"s3://logs/{tmp_path.name}")
+    with made(keys, store_url, tmp_path, place) as log:
+        expected = others(log.all_events(), log)
+        with monkeypatch.context() as killed:
+            die(killed, Place, name, after)
+            with pytest.raises(Killed):
+                erase("--user", PERSON, "--key", KEY, "--yes")
+        assert erase("--user", PERSON, "--key", KEY, "--yes") == 0
+        assert log.all_events() == expected
+        listed = {file.name: file.bytes for file in read_manifest(place.read(MANIFEST), place.text).files}
+        assert {each: size for each, size in place.sizes().items() if each != MANIFEST} == listed
+        found = everywhere(log, tmp_path) + b"".join(rows_in(place, each) for each in listed)
+        assert [each for each in (NAME, KEY, f"{log.user:012x}") if each.encode() in found] == []
+        [erasure] = Erasures(log.database).since_rebuild()
+        assert (erasure.ended_us is not None, erasure.rows) == (True, 20)
+
+
+def rows_in(place, name):
+    """The rows of an archived file, as text: in the file they are compressed."""
+    return repr(pq.read_table(io.BytesIO(place.read(name))).to_pylist()).encode()
 
 
 def test_a_step_of_the_monitor_that_read_the_rows_before_writes_nothing(log):
