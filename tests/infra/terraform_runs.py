@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -70,15 +71,15 @@ def aws_stand_in() -> Iterator[str]:
     """The URL of a server that answers as AWS does and knows nothing yet; it ends with the block."""
     port = _free_port()
     environment = os.environ | _DUMMY_AWS
-    server = subprocess.Popen(
-        [COMMAND, "moto", str(port)], stdout=-3, stderr=subprocess.PIPE, text=True, env=environment
-    )
-    try:
-        _wait_until_it_listens(server, port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.communicate(timeout=30)
+    # To a file: it writes a line for each request, and stands still once nobody empties a pipe.
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen([COMMAND, "moto", str(port)], stdout=-3, stderr=log, env=environment)
+        try:
+            _wait_until_it_listens(server, port, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 def _free_port() -> int:
@@ -87,10 +88,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_it_listens(server: subprocess.Popen[str], port: int) -> None:
+def _wait_until_it_listens(server: subprocess.Popen[bytes], port: int, log: IO[str]) -> None:
     def answers() -> bool:
         if server.poll() is not None:
-            pytest.skip(f"the stand-in for AWS could not be installed: {server.communicate()[1][-200:]}")
+            log.seek(0)
+            pytest.skip(f"the stand-in for AWS could not be installed: {log.read()[-200:]}")
         urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=2).close()
         return True
 
