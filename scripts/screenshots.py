@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import requests
 from PIL import Image
@@ -27,10 +28,13 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 PAGES = ("Experiment", "Playground", "Batch", "Drift", "Health")
 WIDTH, HEIGHT, SCALE = 1280, 1400, 0.8
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 # The experiment's picture shows the interval too.
 TALLER = {"Experiment": 2150}
 # The pages refresh one resource every 5 s: after this time each has been shown with current figures.
 SETTLED_MS = 12_000
+# How long a busy machine may take to draw a page.
+PATIENCE_MS = 120_000
 # So many readings of the metrics that the chart of rates shows a line.
 RATES_MS = 45_000
 
@@ -93,18 +97,14 @@ def make_csv(path: Path, api_url: str) -> None:
 def open_page(tab: Page, url: str, name: str, table: Path) -> None:
     """Open a page and bring it to the state that the picture shows."""
     tab.goto(f"{url}/{name.lower()}" if name != PAGES[0] else url)
-    tab.get_by_role("heading", name=name, exact=True, level=1).wait_for(timeout=60_000)
+    tab.get_by_role("heading", name=name, exact=True, level=1).wait_for()
     if name == "Playground":
-        tab.get_by_role("button", name="Predict").click()
+        tab.get_by_role("button", name="Predict", exact=True).click()
         tab.get_by_text("Was it right?").wait_for()
     if name == "Batch":
         tab.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(table)
         tab.get_by_role("button", name="Predict 60 rows").click()
         tab.get_by_role("button", name="Download the result").wait_for()
-    tab.wait_for_timeout(SETTLED_MS)
-    if name == "Health":
-        tab.get_by_text("rate unknown yet").first.wait_for(state="hidden", timeout=60_000)
-        tab.wait_for_timeout(RATES_MS)
 
 
 def save(picture: bytes, path: Path) -> None:
@@ -114,18 +114,27 @@ def save(picture: bytes, path: Path) -> None:
 
 
 def photograph(browser: Browser, url: str, table: Path) -> None:
-    """All pages in both themes."""
-    for theme in ("light", "dark"):
-        context = browser.new_context(
-            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme=theme, device_scale_factor=SCALE
-        )
-        tab = context.new_page()
-        for name in PAGES:
+    """All pages in both themes, each page in both at the same time."""
+    tabs = {theme: new_tab(browser, theme) for theme in THEMES}
+    for name in PAGES:
+        for tab in tabs.values():
             tab.set_viewport_size({"width": WIDTH, "height": TALLER.get(name, HEIGHT)})
             open_page(tab, url, name, table)
-            save(tab.screenshot(), IMAGES / f"{name.lower()}-{theme}.png")
-            print(f"{name.lower()}-{theme}.png")
-        context.close()
+        tab.wait_for_timeout(SETTLED_MS)
+        if name == "Health":
+            for each in tabs.values():
+                each.get_by_text("rate unknown yet").first.wait_for(state="hidden")
+            tab.wait_for_timeout(RATES_MS)
+        for theme, each in tabs.items():
+            save(each.screenshot(), IMAGES / f"{name.lower()}-{theme}.png")
+            print(f"{name.lower()}-{theme}.png", flush=True)
+
+
+def new_tab(browser: Browser, theme: Literal["light", "dark"]) -> Page:
+    """A tab whose page is drawn in the theme."""
+    context = browser.new_context(color_scheme=theme, device_scale_factor=SCALE)
+    context.set_default_timeout(PATIENCE_MS)
+    return context.new_page()
 
 
 def main() -> None:
