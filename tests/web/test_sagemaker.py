@@ -1,5 +1,7 @@
 """SageMaker's runtime, as botocore sends and reads it."""
 
+import json
+
 import pytest
 
 from tests.web import fakes
@@ -65,9 +67,10 @@ def test_the_client_says_what_it_accepts(client, accept, kind):
     assert client.post(URL, json=BODY, headers={"Accept": accept}).content_type == kind
 
 
-def test_an_array_is_the_rows(serve):
+@pytest.mark.parametrize("space", ["", " \r\n\t"])
+def test_an_array_is_the_rows(serve, space):
     client, services = serve()
-    assert client.post(URL, json=BODY["instances"] * 2).status_code == 200
+    assert client.post(URL, data=space + json.dumps(BODY["instances"] * 2)).status_code == 200
     assert services.recorder.exposures[0].rows.tolist() == BODY["instances"] * 2
 
 

@@ -31,7 +31,7 @@ _VARIANT, _KEY, _SESSION = f"{_PREFIX}Target-Variant", f"{_PREFIX}Inference-Id",
 _ATTRIBUTES, _NEW_SESSION = f"{_PREFIX}Custom-Attributes", f"{_PREFIX}New-Session-Id"
 _INVOKED, _ERROR_TYPE = "x-Amzn-Invoked-Production-Variant", "x-amzn-errortype"
 _WANTS_SESSION = "NEW_SESSION"
-_LONGEST_ATTRIBUTES = 1024
+_LONGEST_ATTRIBUTES, _MOST_SPACE = 1024, 64
 # The codes that botocore has exceptions for; what the caller can mend is a ValidationError.
 _CODES = {401: "AccessDeniedException", 403: "AccessDeniedException", 500: "InternalFailure", 503: "ServiceUnavailable"}
 _MODEL_ERROR = 424
@@ -78,7 +78,8 @@ class _Call:
     def read(self, body: bytes, columns: RequestColumns, environ: Environ) -> Question:
         """The question. Raises `InvalidRequest`, `MalformedJson` and `UnsupportedMedia`."""
         # An array, as the SDK's serializer of JSON sends it, is the rows.
-        body = b'{"instances": %b}' % body if body[:1] == b"[" else body
+        array = body[:_MOST_SPACE].lstrip().startswith(b"[") and "csv" not in environ.get("CONTENT_TYPE", "")
+        body = b'{"instances": %b}' % body if array else body
         question = read_rows(body, columns, environ)
         changes: dict[str, Any] = {"user_id": question.user_id or self._user(environ)}
         key = _header(environ, _KEY)

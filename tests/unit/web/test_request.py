@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidRequest, MalformedJson, TooLarge
 from app.web import request
-from app.web.request import decoded_object, read_body, request_id_of
+from app.web.request import decoded_object, nulls_for_nan, read_body, request_id_of
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
 
@@ -126,3 +126,19 @@ def test_any_bytes_are_an_object_or_an_invalid_request(data):
 )
 def test_any_object_survives_the_way_there_and_back(value):
     assert decoded_object(request.msgspec.json.encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b'{"a": [NaN, 1, NaN], "b": "NaN"}', b'{"a": [null, 1, null], "b": "NaN"}'),
+        (b'[NaN, "\\"NaN", NaN]', b'[null, "\\"NaN", null]'),
+        # What follows is inside a string that does not end, also for a reader that gives up on it.
+        (b'[NaN, "\\"NaN\\"', b'[null, "\\"NaN\\"'),
+        (b'[NaN, "\\"NaN\\', b'[null, "\\"NaN\\'),
+        (b'[NaN, "' + 100_000 * b'\\"', b'[null, "' + 100_000 * b'\\"'),
+    ],
+    ids=["values", "quotes", "no end", "no end of an escape", "long"],
+)
+def test_nan_is_null_outside_of_texts(body, read):
+    assert nulls_for_nan(body) == read
