@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
-from app.ui.records import ApiAuditEntry
+from app.ui.records import ApiAudit, ApiAuditEntry
 from app.ui.wording import as_sentence, moment, readable, share, unix_of
 
 DECISION, STEP, HOLD, ALARM = "decision", "ramp step", "ramp waits", "alarm"
@@ -38,6 +38,20 @@ def events_of(report: ApiExperiment, audit: Sequence[ApiAuditEntry], drift: ApiD
     timed = [(at, event) for event in found if (at := unix_of(event.at)) is not None]
     inside = [(at, event) for at, event in timed if at >= (unix_of(report.started) or 0.0)]
     return [event for _, event in sorted(inside, key=lambda pair: pair[0], reverse=True)]
+
+
+def nothing_decided(report: ApiExperiment) -> str:
+    """That nothing happened, as a sentence."""
+    return "Nothing was decided yet." if report.ended is None else "Nothing was decided."
+
+
+def older_decisions(audit: ApiAudit, experiment: str | None = None) -> str:
+    """That there are older decisions than these, and how to get them; empty where there are none."""
+    if audit.next is None:
+        return ""
+    of_it = "" if experiment is None else f"&experiment={experiment}"
+    path = f"/audit?before={audit.next}{of_it}"
+    return f"Only the newest {len(audit.entries)} decisions are shown here; `GET {path}` gives the ones before them."
 
 
 def _of_entry(entry: ApiAuditEntry) -> list[Event]:

@@ -64,6 +64,10 @@ class Feed:
             down = self._missed(name, down) if down is not None else self._ask(name)
         return [self._snapshots.get(name, FeedSnapshot()) for name in names]
 
+    def last(self, name: str) -> Any | None:
+        """The newest value of that name, None where there is none; asks nobody."""
+        return self._snapshots.get(name, FeedSnapshot()).value
+
     def forget(self, names: Sequence[str] | None = None) -> None:
         """Refresh `names` (default: all) on their next use; the cached values stay until then."""
         with self._lock:

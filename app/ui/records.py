@@ -186,9 +186,10 @@ class ApiAuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiAudit(msgspec.Struct, frozen=True):
-    """Decisions, newest first."""
+    """Decisions, newest first. `next` is null where there are no older ones."""
 
     entries: tuple[ApiAuditEntry, ...] = ()
+    next: int | None = None
 
 
 class ApiVersionHealth(msgspec.Struct, frozen=True):

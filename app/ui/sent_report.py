@@ -16,7 +16,7 @@ import msgspec
 from markupsafe import Markup
 
 from app.ui import findings, svg, tables
-from app.ui.events import Event, event_row, events_of, shares_said
+from app.ui.events import Event, event_row, events_of, nothing_decided, older_decisions, shares_said
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiConfiguration
 from app.ui.wording import as_sentence, moment_of, number, scale_of, unix_of
@@ -74,6 +74,8 @@ def html_of(sources: Sources, now: float) -> str:
         splits=_splits(sources, events, now),
         events=_events(events),
         decisions=[tables.decision(entry) for entry in of_audit],
+        older=older_decisions(sources.audit, report.id).replace("`", ""),
+        nothing=nothing_decided(report),
         made=moment_of(now),
     )
 

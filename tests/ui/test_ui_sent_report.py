@@ -111,7 +111,19 @@ def test_a_foreign_name_is_text():
 def test_an_experiment_without_data_has_a_report(changes):
     text = words(made(report={**answers.EXPERIMENT, **changes}, timeline={}, audit={}, drift=None, config=None))
     assert "Keep running" in text
-    assert "No decisions yet." in text
+    assert text.count("Nothing was decided yet.") == 1
+
+
+def test_an_ended_experiment_without_decisions_says_so_once_and_not_yet():
+    ended = {**answers.EXPERIMENT, "ended": "2026-11-22T12:00:00Z"}
+    text = words(made(report=ended, timeline={}, audit={}, drift=None, config=None))
+    assert text.count("Nothing was decided.") == 1
+    assert "decided yet" not in text
+
+
+def test_it_says_that_there_are_older_decisions_than_the_api_gave():
+    assert "Only the newest" not in words(made())
+    assert "Only the newest 1 decisions" in words(made(audit={**answers.AUDIT, "next": 7}))
 
 
 def test_the_page_offers_the_report_and_makes_it_of_what_the_api_says(begin, page):

@@ -125,3 +125,19 @@ def test_a_standing_alarm_opens_its_streams(begin, page):
 def test_an_experiment_without_events_says_so(begin, page):
     begin({**answers.NORMAL, "/audit": {"entries": []}, "/drift": {**answers.DRIFT, "alarm": False}})
     assert "Nothing was decided yet." in text_of(page("experiment"))
+
+
+def test_the_timeline_asks_for_the_decisions_on_this_experiment_and_says_where_older_ones_are(begin, page):
+    api = begin(with_evidence())
+    api.routes["/audit"] = {**api.routes["/audit"], "next": 7}
+    said = text_of(page("experiment"))
+    assert {"limit": "200", "experiment": "e-1"} in api.queries("/audit")
+    assert "Only the newest 1 decisions are shown here; `GET /audit?before=7&experiment=e-1` gives" in said
+
+
+def test_an_ended_experiment_without_decisions_does_not_wait_for_them(begin, page):
+    ended = {**answers.EXPERIMENT, "id": "e-0", "ended": "2026-11-20T12:00:00Z"}
+    begin({**answers.NORMAL, "/experiments/e-0": ended, "/audit": {"entries": []}})
+    said = text_of(page("experiment", id="e-0"))
+    assert "Nothing was decided." in said
+    assert "Nothing was decided yet." not in said

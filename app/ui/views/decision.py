@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui import tables
-from app.ui.events import shares
+from app.ui.events import older_decisions, shares
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiAudit, ApiConfiguration, ApiModels
@@ -239,6 +239,8 @@ def _show_audit(audit: ApiAudit) -> None:
     if not audit.entries:
         st.caption("No decisions yet.")
         return
+    if older := older_decisions(audit):
+        st.caption(older)
     st.dataframe(
         pd.DataFrame([tables.decision(entry) for entry in audit.entries]),
         hide_index=True,

@@ -23,7 +23,7 @@ from app.ui.views import challengers, comparison, decision, differences, headlin
 from app.ui.views import timeline as happened
 from app.ui.wording import UNKNOWN, moment, seconds_since
 
-NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift")
+NAMES = ("experiment", "timeline", "audit", "config", "health", "models", "drift", "decisions")
 STALE_S = 30.0
 # Below this nobody decides otherwise for it.
 LAG_SHOWN_S = 10.0
@@ -36,7 +36,7 @@ def show() -> None:
     """The whole page."""
     # The live parts redraw on their own; the controls between and below them must keep their state meanwhile.
     st.title("Experiment")
-    experiment, _, audit, config, _, models, _ = refreshed("experiment", NAMES)
+    experiment, _, audit, config, _, models, *_ = refreshed("experiment", NAMES)
     report: ApiExperiment | None = experiment.value
     wanted = _picked(report)
     if wanted is not None:
@@ -164,7 +164,7 @@ def _report(experiment: FeedSnapshot[Any], config: FeedSnapshot[Any]) -> ApiExpe
 @st.fragment(run_every=TICK_S)
 def answer() -> None:
     """What to do, how sure that is, and what waiting costs; it redraws itself."""
-    experiment, timeline, _, config, health, _, drift = snapshots_of("experiment", NAMES)
+    experiment, timeline, _, config, health, _, drift, _ = snapshots_of("experiment", NAMES)
     known(experiment, "The experiment", "experiment")
     report = _report(experiment, config)
     if report is None:
@@ -176,7 +176,7 @@ def answer() -> None:
 @st.fragment(run_every=TICK_S)
 def live() -> None:
     """The figures, which redraw themselves."""
-    experiment, timeline, _, config, _, _, _ = feed().snapshots(NAMES)
+    experiment, timeline, _, config, *_ = feed().snapshots(NAMES)
     report = _report(experiment, config)
     if report is None:
         return
@@ -194,7 +194,7 @@ def live() -> None:
 @st.fragment(run_every=TICK_S)
 def below() -> None:
     """The versions and the checks, which redraw themselves."""
-    experiment, _, _, config, _, models, _ = feed().snapshots(NAMES)
+    experiment, _, _, config, _, models, *_ = feed().snapshots(NAMES)
     report = _report(experiment, config)
     if report is None:
         return
@@ -205,10 +205,10 @@ def below() -> None:
 @st.fragment(run_every=TICK_S)
 def over_time() -> None:
     """Shares and events, which redraw themselves."""
-    experiment, timeline, audit, config, _, _, drift = feed().snapshots(NAMES)
+    experiment, timeline, _, config, _, _, drift, decisions = feed().snapshots(NAMES)
     report = _report(experiment, config)
     if report is not None:
-        happened.show(report, timeline.value, audit.value, drift.value)
+        happened.show(report, timeline.value, decisions.value, drift.value)
 
 
 def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 from app.ui import tables
 from app.ui.charts import timeline as charts
 from app.ui.charts.drawing import drawn
-from app.ui.events import ALARM, Event, events_of, evidence_of, shares_said, split_rows
+from app.ui.events import ALARM, Event, events_of, evidence_of, nothing_decided, older_decisions, shares_said, split_rows
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.findings import advised
 from app.ui.records import ApiAudit
@@ -24,8 +24,11 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
     events = events_of(report, () if audit is None else audit.entries, drift)
     if timeline is not None and timeline.splits and timeline.experiment_id in ("", report.id):
         _shares(report, timeline, events)
+    if audit is not None and (older := older_decisions(audit, report.id)):
+        st.caption(older)
     if not events:
-        st.caption("Nothing was decided yet.")
+        if audit is not None:
+            st.caption(nothing_decided(report))
         return
     named = {_key(event): event for event in events}
     chosen = st.selectbox(
