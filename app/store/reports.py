@@ -155,7 +155,10 @@ def _weighted(variant: VariantReport, weights: Mapping[str, float]) -> VariantRe
 
 def _last(connection: Connection, experiment_id: str) -> Configuration | None:
     rows = _execute(connection, "last_configuration", experiment_id=experiment_id)
-    return msgspec.json.decode(rows[0].body, type=Configuration) if rows else None
+    if not rows:
+        return None
+    # The body was written before the store numbered the row.
+    return msgspec.structs.replace(msgspec.json.decode(rows[0].body, type=Configuration), epoch=rows[0].epoch)
 
 
 def _metrics(connection: Connection, last: Configuration | None) -> tuple[MetricReport, ...]:
@@ -235,10 +238,11 @@ class ExperimentTable:
         query = text(f"{named['experiments']} {named[which]}")
         with self._database.begin(READING) as connection:
             rows = connection.execute(query, {"reports": REPORTS, **parameters}).all()
-            return [_record(row, _metrics(connection, _last(connection, row.id))) for row in rows]
+            return [_record(connection, row) for row in rows]
 
 
-def _record(row: Any, metrics: tuple[MetricReport, ...]) -> ExperimentRecord:
+def _record(connection: Connection, row: Any) -> ExperimentRecord:
+    last = _last(connection, row.id)
     body = msgspec.json.decode(row.body, type=_Body)
     return ExperimentRecord(
         id=row.id,
@@ -250,5 +254,7 @@ def _record(row: Any, metrics: tuple[MetricReport, ...]) -> ExperimentRecord:
         versions=body.versions,
         champion=body.champion,
         report=msgspec.json.decode(row.report, type=ExperimentReport) if row.report else None,
-        metrics=metrics,
+        metrics=_metrics(connection, last),
+        # Perhaps a release without some of the terms has written its last row, after a downgrade.
+        last=None if last is None else msgspec.structs.replace(last, terms=body.terms),
     )

@@ -40,6 +40,10 @@ class ApiClient:
         """The active configuration."""
         return self._read("/config", ApiConfiguration)
 
+    def configuration_of(self, experiment: str) -> ApiConfiguration:
+        """The last configuration of any experiment, with its terms; from a release without it, that of now."""
+        return self._read("/config", ApiConfiguration, {"experiment": experiment})
+
     def experiment(self) -> ApiExperiment:
         """The running experiment's report."""
         return self._read("/experiment", ApiExperiment)

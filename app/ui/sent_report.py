@@ -25,7 +25,7 @@ _TEMPLATE = Path(__file__).with_name("sent_report.html")
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is made of: answers of the API. `config` and `drift` are None for an experiment that has ended."""
+    """What a report is made of: answers of the API. `config` has the terms; `drift` is None for an ended experiment."""
 
     report: ApiExperiment
     timeline: ApiTimeline = ApiTimeline()
@@ -38,8 +38,9 @@ def paths_of(experiment: str, *, running: bool) -> dict[str, str]:
     """The calls whose answers a report needs beside the experiment's own, by the names of `Sources`."""
     name = quote(experiment, safe="")
     paths = {"timeline": f"/experiment/timeline?points=200&id={name}", "audit": f"/audit?limit=200&experiment={name}"}
-    # The configuration and drift are those of now.
-    return {**paths, "config": "/config", "drift": "/drift"} if running else paths
+    paths["config"] = f"/config?experiment={name}"
+    # Drift is that of now.
+    return {**paths, "drift": "/drift"} if running else paths
 
 
 def sources_of(answers: Mapping[str, Any]) -> Sources:

@@ -58,7 +58,7 @@ def _address() -> tuple[str, *tuple[str | None, ...]]:
 @st.cache_resource(show_spinner=False)
 def _parts(url: str, *more: str | None) -> tuple[ApiClient, Feed]:
     api = ApiClient(ApiConnection(url, *more))
-    feed = Feed(
+    shared = Feed(
         {
             "models": FeedSource(api.models, 60),
             "config": FeedSource(api.configuration, 15),
@@ -66,14 +66,14 @@ def _parts(url: str, *more: str | None) -> tuple[ApiClient, Feed]:
             "timeline": FeedSource(api.timeline, 15),
             "audit": FeedSource(api.audit, 60),
             # A page that shows them has just asked for the experiment.
-            "decisions": FeedSource(lambda: api.audit_of((feed.last("experiment") or api.experiment()).id), 60),
+            "decisions": FeedSource(lambda: api.audit_of((shared.last("experiment") or api.experiment()).id), 60),
             "drift": FeedSource(api.drift, 5),
             "drift_timeline": FeedSource(api.drift_timeline, 15),
             "health": FeedSource(api.health, 5),
             "metrics": FeedSource(lambda: scrape_of(api.metrics()), 10),
         }
     )
-    return api, feed
+    return api, shared
 
 
 _KEY = "asked"

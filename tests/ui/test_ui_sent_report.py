@@ -135,9 +135,18 @@ def test_the_page_offers_the_report_and_makes_it_of_what_the_api_says(begin, pag
     assert api.queries("/audit")[-1] == {"limit": "200", "experiment": "e-1"}
 
 
+def test_the_report_on_an_ended_experiment_has_its_terms(begin):
+    ended = {**answers.EXPERIMENT, "ended": "2026-11-22T12:00:00Z"}
+    api = begin({**answers.NORMAL, "/experiments/e-1": ended})
+    assert "Terms · unit: auto" in words(experiment.document_of(session.client(), "e-1"))
+    assert api.queries("/config") == [{"experiment": "e-1"}]
+    assert "/drift" not in api.paths()
+
+
 def test_an_ended_experiment_is_asked_for_by_its_id_and_without_what_is_of_now():
     assert paths_of("e 1", running=False) == {
         "timeline": "/experiment/timeline?points=200&id=e%201",
         "audit": "/audit?limit=200&experiment=e%201",
+        "config": "/config?experiment=e%201",
     }
     assert {"config", "drift"} < paths_of("e1", running=True).keys()

@@ -1,10 +1,11 @@
 from hashlib import sha256
 
+import msgspec
 import pytest
 
 from app.errors import StoreUnavailable
 from app.tokens import Administrator
-from tests.unit.services.control.deciders import MemoryReports, record, report
+from tests.unit.services.control.deciders import BASE, MemoryReports, record, report
 from tests.web import fakes
 
 ADMIN = {"Authorization": "Bearer admin"}
@@ -82,6 +83,7 @@ def test_a_number_out_of_range_is_400_and_named(client, path):
         "/experiments?limit=1&limit=2",
         "/experiment/timeline?id=a&points=3&id=a",
         "/drift?version=v1&version=v2",
+        "/config?experiment=a&experiment=b",
         "/drift/timeline?version=v1&version=v1",
         "/predictions/history?before=a&before=b",
         "/predictions/history?version=&version=v1",
@@ -123,6 +125,15 @@ def test_finished_experiments_stay_readable(serve):
     ]
     assert client.get("/experiments/e0").get_json()["comparisons"][0]["n"] == 800
     assert client.get("/experiments/e9").get_json()["error"]["code"] == "unknown_experiment"
+
+
+def test_the_terms_of_a_finished_experiment_stay_readable(serve):
+    then = msgspec.structs.replace(BASE, epoch=2, experiment_id="e0", min_duration_s=60.0)
+    client, _ = serve(reports=MemoryReports(records=[record(), record(id="e0", last=then)]))
+    config = client.get("/config?experiment=e0").get_json()
+    assert (config["epoch"], config["experiment_id"], config["min_duration_s"]) == (2, "e0", 60.0)
+    assert client.get("/config?experiment=e1").get_json() == client.get("/config").get_json()
+    assert client.get("/config?experiment=e9").get_json()["error"]["code"] == "unknown_experiment"
 
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), ({"Authorization": "Bearer no"}, 403)])

@@ -39,7 +39,8 @@ RUN_IT = "run it with `bakeoff monitor`"
 
 
 class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment in the store; times are µs since 1970 (UTC). `report` is the monitor's newest report on it."""
+    """An experiment in the store; times are µs since 1970 (UTC). `report` is the monitor's newest report on it, `last`
+    its last configuration, with the terms with which it began."""
 
     id: str
     ordinal: int
@@ -51,6 +52,7 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
     champion: str | None
     report: ExperimentReport | None
     metrics: tuple[MetricReport, ...] = ()
+    last: Configuration | None = None
 
     def pair(self, challenger: str | None) -> tuple[str, str]:
         """The baseline, and the challenger of that name, or the only one. Raises `InvalidRequest`."""
@@ -70,8 +72,7 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class ExperimentEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment in the list. `ended_by` is what ended it: a decision, a patch, the registry or the environment.
-    `recommendation` is the last one, null if the monitor has made no report on it.
-    """
+    `recommendation` is the last one, null if the monitor has made no report on it."""
 
     id: str
     name: str | None
@@ -235,16 +236,10 @@ class Experiments:
     """The use cases behind `GET /experiment`, its timeline, and the list of all.
 
     The running experiment's report is read from the store at most once every `ttl_s` seconds, however many clients
-    poll it. `clock` is monotonic seconds.
-    """
+    poll it. `clock` is monotonic seconds."""
 
     def __init__(
-        self,
-        live: LiveModels,
-        reads: ReportReads,
-        log: ExperimentLog,
-        clock: Callable[[], float],
-        ttl_s: float = 0.5,
+        self, live: LiveModels, reads: ReportReads, log: ExperimentLog, clock: Callable[[], float], ttl_s: float = 0.5
     ) -> None:
         self._live = live
         self._reads = reads
@@ -272,6 +267,14 @@ class Experiments:
         stored = self._reads.report(experiment_id)
         return stored.report if stored is not None else nothing_known(record, "the monitor has processed nothing of it")
 
+    def configuration(self, experiment_id: str) -> Configuration:
+        """The last configuration of any experiment. Raises `UnknownExperiment` and `StoreUnavailable`."""
+        live = self._live.configuration
+        found = live if experiment_id == live.experiment_id else found_in(self._log, experiment_id).last
+        if found is None:
+            raise UnknownExperiment(f"experiment {experiment_id[:64]!r} has no configuration", field="experiment")
+        return found
+
     def listing(self, limit: int = 100) -> ExperimentListing:
         """The newest `limit` (1 to 1,000) experiments. Raises `InvalidRequest` and `StoreUnavailable`."""
         require_number("limit", limit, LARGEST_PAGE)
@@ -279,10 +282,7 @@ class Experiments:
 
     def timeline(self, points: int = 200, experiment_id: str | None = None) -> Timeline:
         """Up to `points` (1 to 2,000) points of each comparison, evenly spaced, the first and the last among them.
-
-        `experiment_id` None is the running experiment. Raises `InvalidRequest`, `UnknownExperiment` and
-        `StoreUnavailable`.
-        """
+        Without an id, the running one. Raises `InvalidRequest`, `UnknownExperiment` and `StoreUnavailable`."""
         require_number("points", points, MOST_POINTS)
         running = self._live.configuration
         chosen = running.experiment_id if experiment_id is None else found_in(self._log, experiment_id).id

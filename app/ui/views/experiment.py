@@ -133,13 +133,12 @@ def _to_send(report: ApiExperiment) -> None:
 def document_of(api: ApiClient, experiment: str) -> str:
     """The report that is sent, of what the API says now. Raises the errors of `app.ui.transport`."""
     report = api.past_experiment(experiment)
-    running = report.ended is None
     sources = Sources(
         report=report,
         timeline=api.past_timeline(experiment),
         audit=api.audit_of(experiment),
-        config=api.configuration() if running else None,
-        drift=api.drift() if running else None,
+        config=api.configuration_of(experiment),
+        drift=api.drift() if report.ended is None else None,
     )
     return html_of(sources, time.time())
 

@@ -11,7 +11,16 @@ import streamlit as st
 from app.ui import tables
 from app.ui.charts import timeline as charts
 from app.ui.charts.drawing import drawn
-from app.ui.events import ALARM, Event, events_of, evidence_of, nothing_decided, older_decisions, shares_said, split_rows
+from app.ui.events import (
+    ALARM,
+    Event,
+    events_of,
+    evidence_of,
+    nothing_decided,
+    older_decisions,
+    shares_said,
+    split_rows,
+)
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.findings import advised
 from app.ui.records import ApiAudit

@@ -12,8 +12,8 @@ from app.domain.timestamps import iso_utc
 from app.services.control.config_watcher import available_versions
 from app.services.control.patch import ConfigurationPatch
 from app.web.dependencies import Services
-from app.web.operations import ACTOR, Operation, actor_of
-from app.web.request import body_as
+from app.web.operations import ACTOR, Operation, Parameter, actor_of
+from app.web.request import body_as, one_text
 from app.web.response import json_answer
 
 
@@ -74,6 +74,8 @@ OPERATIONS = (
         tag="Operating",
         summary="The split, the policy and the terms of the experiment",
         answer=ConfigurationView,
+        parameters=(Parameter("experiment", "query", "An experiment's id: its last configuration, with its terms."),),
+        problems=(400, 404, 503),
         always=True,
     ),
     Operation(
@@ -105,8 +107,10 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/config")
     def config() -> Response:
-        """The configuration that this worker serves with."""
-        return json_answer(view(services.live.configuration))
+        """The configuration that this worker serves with, or the last one of an experiment."""
+        experiment = one_text(request.args, "experiment")
+        asked = services.live.configuration if experiment is None else services.experiments.configuration(experiment)
+        return json_answer(view(asked))
 
     @routes.patch("/config")
     def patch() -> Response:

@@ -291,6 +291,8 @@ def with_report(api, shown):
     api.answer(f"/experiment/timeline?points=200&id={name}", {"experiment_id": name, "points": []})
     api.answer(f"/audit?limit=200&experiment={name}", {"entries": [], "next": None})
     api.answer("/config", {"epoch": 1, "experiment_id": name})
+    terms = {"epoch": 1, "experiment_id": name, "metric": "accuracy", "unit": "user", "guardrail_slow": "off"}
+    api.answer(f"/config?experiment={name}", terms)
     api.answer("/drift", {"version": "v1"})
 
 
@@ -303,7 +305,8 @@ def test_a_report_to_send_is_one_file_with_the_apis_figures(environment, api, ca
     document = target.read_text()
     assert "Promote v2." in document
     assert report().recommendation.reason in html.unescape(document)
-    assert ("/config" in [path for _, path, _, _ in api.asked]) == (not options)
+    assert "Terms · unit: user" in html.unescape(document)
+    assert ("/drift" in [path for _, path, _, _ in api.asked]) == (not options)
 
 
 @pytest.mark.parametrize(

@@ -217,4 +217,6 @@ def test_the_experiments_are_listed_newest_first_with_how_they_ended(begun):
     assert found == [("e2", None, "v2", "v2"), ("e1", "promote", None, "v1")]
     assert table.find("e1").versions == ("v1", "v2")
     assert table.find("e9") is None
+    assert (table.find("e1").last.epoch, table.find("e1").last.terms.baseline) == (1, "v1")
+    assert table.find("e2").last.experiment_id == "e2"
     assert len(table.newest(1)) == 1

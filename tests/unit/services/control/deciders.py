@@ -132,6 +132,7 @@ def record(**changes):
         "versions": ("v1", "v2"),
         "champion": "v1",
         "report": None,
+        "last": BASE,
     }
     return ExperimentRecord(**{**values, **changes})
 
