@@ -53,6 +53,7 @@ class Database:
         self._pid = getpid()
         self._inherited: list[tuple[dict[Access, Engine], Driven | None]] = []
         self._driven: Driven | None = None
+        self._driving: Driven | None = None
         self._opened_before = False
         self._identity: object = None
         self._refusal: tuple[float, str] | None = None
@@ -66,8 +67,10 @@ class Database:
         A reader sees the store as it is at one moment. A writer sees everything committed before, and nobody else
         writes meanwhile.
         """
-        with self._told(access), self._engine(access).begin() as connection:
-            yield connection
+        with self._told(access):
+            with self._engine(access).begin() as connection:
+                yield connection
+            self._refused.pop(access, None)
 
     @contextmanager
     def driven(self, access: Access) -> Iterator[Driven]:
@@ -76,25 +79,34 @@ class Database:
         SQLAlchemy's transaction costs as much as inserting ten rows.
         """
         with self._told(access):
-            engine = self._engine(access)
-            kept = self._driven
-            if kept is None or kept.engine is not engine:
-                self._driven = kept = _detached(engine)
-            kept.connection.execute(BEGIN_WRITING)
+            with self._lock:
+                engine = self._engine(access)
+                if self._driven is None or self._driven.engine is not engine:
+                    self._driven = _detached(engine)
+                kept = self._driving = self._driven
+            driver, changes = kept.connection, kept.connection.total_changes
             try:
+                driver.execute(BEGIN_WRITING)
                 yield kept
                 # Not commit(), which does nothing where there is no transaction any more.
-                kept.connection.execute("COMMIT")
+                driver.execute("COMMIT")
+                # What writes nothing is taken on a full disk, too.
+                if driver.total_changes != changes:
+                    self._refused.pop(access, None)
             except BaseException:
-                kept.connection.rollback()
+                driver.rollback()
                 raise
+            finally:
+                with self._lock:
+                    self._driving = None
+                    if self._driven is not kept:
+                        driver.close()
 
     @contextmanager
     def _told(self, access: Access) -> Iterator[None]:
-        """Tell errors as our own, and what commits told."""
+        """Tell errors as our own, and note that a commit was refused."""
         try:
             yield
-            self._refused.pop(access, None)
         except self._failures as error:
             if self.kind.is_program_error(error):
                 raise
@@ -123,8 +135,10 @@ class Database:
         with self._lock:
             self._forget_inherited()
             engines, self._engines = self._engines, {}
-            # Not closed here: its thread may be in a transaction, and closes it by letting it go.
-            self._identity = self._driven = None
+            driven, self._driven, self._identity = self._driven, None, None
+            # Its thread may be in a transaction, and closes it afterwards. Left alone, it would wait for the collector.
+            if driven is not None and driven is not self._driving:
+                driven.connection.close()
         for engine in engines.values():
             engine.dispose()
 

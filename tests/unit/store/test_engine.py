@@ -1,5 +1,6 @@
 import errno
 import os
+import sqlite3
 from contextlib import suppress
 
 import pytest
@@ -140,8 +141,23 @@ def test_transactions_of_the_driver_tell_what_commits_told(database, writing):
     with pytest.raises(StoreUnavailable, match="lock"):
         database.probe()
     with database.driven(RECORDING):
-        pass
+        pass  # nothing was written, for which there may be room on a full disk
+    with pytest.raises(StoreUnavailable, match="lock"):
+        database.probe()
+    with database.driven(RECORDING) as (driver, _):
+        driver.execute(INSERT, ("a",))
     database.probe()
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("within", [False, True])
+def test_a_closed_store_keeps_no_file_of_the_driver_open(database, within):
+    with database.driven(RECORDING) as (driver, _):
+        if within:
+            database.close()
+    database.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
 
 
 @SQLITE_ONLY

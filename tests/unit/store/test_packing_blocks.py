@@ -15,7 +15,7 @@ from app.store.packing_blocks import packed_block
 from app.store.predictions import PredictionLog
 from app.store.unpacking import RawRow, unpacked
 from tests import builders
-from tests.unit.store.stored_rows import SQLITE_ONLY, as_stored, log_of
+from tests.unit.store.stored_rows import SQLITE_ONLY, as_stored, full_disk, log_of
 from tests.unit.store.test_packing import HEX, SERVED_AT_US, UUIDS, made
 
 CONTRACT = builders.two_class_contract("a", "b")
@@ -236,3 +236,16 @@ def test_a_batch_that_a_locked_store_refused_is_added_once_it_is_repeated(databa
 def test_an_ordinary_block_is_packed_with_one_form():
     [form] = packed_block(block_with()).forms
     assert (form.numbers, form.digits, form.answers) == ("<i2", 1, (("v1", "<f4", 2),))
+
+
+@SQLITE_ONLY
+def test_a_full_disk_is_told_by_the_probe_also_where_the_forms_were_known(database):
+    log = PredictionLog(database)
+    for age_us in (1, 2):
+        log.append(batch_of(age_us))
+    with full_disk(database):
+        for first in (1_000, 10_000):
+            with pytest.raises(StoreUnavailable, match="full"):
+                log.append(batch_of(*range(first, first + 1_000)))
+        with pytest.raises(StoreUnavailable, match="full"):
+            database.probe()
