@@ -136,7 +136,9 @@ class SignedIds(Sequence[str]):
     def __getitem__(self, place: Any) -> Any:
         if not isinstance(place, slice):
             return self.texts[place]
-        start, end, _ = place.indices(len(self))  # consecutive ids, which is all that anybody asks for
+        start, end, step = place.indices(len(self))
+        if step != 1:
+            return self.texts[place]
         return SignedIds(self.raw[start * RAW_LENGTH : end * RAW_LENGTH])
 
     def __iter__(self) -> Iterator[str]:

@@ -137,7 +137,9 @@ def place_of(text: str) -> Place:
         filesystem, root = fs.FileSystem.from_uri(text)
         # Where a server says nothing, the client of an address tries for 99 seconds, which hold a thread of the api. A
         # copy tries three times, as one that is made with options does: 11 seconds.
-        filesystem = copy(filesystem)
+        quick = copy(filesystem)
+        # What a copy loses (`tls_verify_certificates=false`) is kept, with the long wait.
+        filesystem = quick if quick.equals(filesystem) else filesystem
     except (OSError, pa.ArrowException) as error:
         raise ArchiveUnavailable(f"the archive at {text} cannot be used: {error}") from error
     return Place(text.split("?")[0], filesystem, root.rstrip("/"), None)

@@ -93,6 +93,7 @@ def test_the_ids_of_a_batch_are_texts_and_bytes_that_say_the_same(rows):
     texts = [*ids]
     assert (ids, len(ids), ids[0], ids[-1]) == (texts, rows, texts[0], texts[-1])
     assert [ids[1:], ids[:1], ids[5:3], ids[1:-1]] == [texts[1:], texts[:1], [], texts[1:-1]]
+    assert [ids[::-1], ids[::2]] == [texts[::-1], texts[::2]]
     assert raw_ids(ids) == raw_ids(texts) == b"".join(map(raw_ids, ([each] for each in texts)))
     assert ids.joined == "".join(texts).encode()
 

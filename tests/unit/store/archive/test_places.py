@@ -3,8 +3,10 @@
 import os
 
 import pytest
+from pyarrow import fs
 
 from app.errors import ArchiveUnavailable, InvalidRequest
+from app.store.archive import places
 from app.store.archive.places import place_of
 
 
@@ -73,3 +75,13 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path, source):
 def test_another_place_is_refused(text):
     with pytest.raises(InvalidRequest, match="give a folder, or s3://BUCKET/PREFIX"):
         place_of(text)
+
+
+@pytest.mark.parametrize("option", ["", "&tls_verify_certificates=false", "&scheme=http&allow_bucket_creation=true"])
+def test_an_address_of_s3_keeps_its_options(monkeypatch, option):
+    address = f"s3://logs/x?endpoint_override=127.0.0.1:1&region=eu-west-1{option}"
+    known, _ = fs.FileSystem.from_uri(address)
+    given = []
+    monkeypatch.setattr(places, "Place", lambda text, filesystem, *rest: given.append(filesystem))
+    place_of(address)
+    assert given == [known]
