@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from app.settings import Settings
+from app.settings import Settings, url_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,11 +20,20 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace) -> int:
     """Replace this process by Streamlit, on HOST and UI_PORT. Raises `SettingError`."""
     settings = Settings.from_environ()
-    environment = {**os.environ, "API_URL": settings.api_url}
+    os.chdir(_ROOT)  # Streamlit reads .streamlit/config.toml where it is started, and finds `app` there
+    environment = environment_of(settings, os.environ)
+    os.execve(sys.executable, command(settings), environment)  # noqa: S606 - no shell; our own interpreter
+
+
+def environment_of(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Streamlit's environment."""
+    environment = {**environ, "API_URL": settings.api_url}
+    if settings.admin_bind is not None and settings.public_api_url is None:
+        # API_URL is the listener of administration; clients copy commands for the other one.
+        environment["PUBLIC_API_URL"] = url_of(settings.host, settings.api_port)
     # Anyone who can open the page could use it: the dashboard asks each user for the token instead.
     environment.pop("ADMIN_TOKEN", None)
-    os.chdir(_ROOT)  # Streamlit reads .streamlit/config.toml where it is started, and finds `app` there
-    os.execve(sys.executable, command(settings), environment)  # noqa: S606 - no shell; our own interpreter
+    return environment
 
 
 def command(settings: Settings) -> list[str]:
