@@ -7,12 +7,13 @@ config_files() {
   if [ "$1" = edge ]; then say docker/haproxy.cfg; else say "docker/$1"; fi
 }
 
-# config_sum SERVICE: a checksum over its definition, the settings in it, and the files mounted into it. Compose has its
-# own, but versions of Compose compute it differently.
+# config_sum SERVICE: a checksum over its definition, all of docker-compose.override.yml (whose form we do not know), the
+# settings in both, and the files mounted into it. Compose has its own, but versions of Compose compute it differently.
 config_sum() {
-  local definition variable files=("$PROJECT_ROOT/docker-compose.yml")
-  [ ! -f "$PROJECT_ROOT/docker-compose.override.yml" ] || files+=("$PROJECT_ROOT/docker-compose.override.yml")
-  definition="$(awk -v start="  $1:" '/^[^ ]/ || /^  [^ ]/ { on = $0 == start || /^x-service:/ } on && !/^ *#/' "${files[@]}")"
+  local definition variable override="$PROJECT_ROOT/docker-compose.override.yml"
+  definition="$(awk -v start="  $1:" '/^[^ ]/ || /^  [^ ]/ { on = $0 == start || /^x-service:/ } on && !/^ *#/' \
+    "$PROJECT_ROOT/docker-compose.yml")"
+  [ ! -f "$override" ] || definition+="$(cat "$override")"
   {
     printf '%s\n' "$definition"
     # shellcheck disable=SC2016  # searches for literal dollar signs
