@@ -126,6 +126,11 @@ variable "ui_port" {
     condition     = var.ui_port == floor(var.ui_port) && var.ui_port >= 1 && var.ui_port <= 65535 && var.ui_port != 22
     error_message = "ui_port must be a port from 1 to 65535, and not 22."
   }
+
+  validation {
+    condition     = !contains([5001, 9090, 9093, 3000], var.ui_port)
+    error_message = "ui_port must not be the port of administration (5001), Prometheus (9090), Alertmanager (9093) or Grafana (3000)."
+  }
 }
 
 variable "ssh_public_key" {
@@ -352,8 +357,8 @@ variable "settings" {
   }
 
   validation {
-    condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "UI_BIND", "OPERATIONS_BIND", "BAKEOFF_TAG"])) == 0
-    error_message = "settings must not contain API_PORT, UI_PORT, BIND, UI_BIND, OPERATIONS_BIND or BAKEOFF_TAG: they are set from edge_port, ui_port, ui_cidrs and image_tag."
+    condition     = length(setintersection(keys(var.settings), ["API_PORT", "UI_PORT", "BIND", "ADMIN_BIND", "UI_BIND", "OPERATIONS_BIND", "BAKEOFF_TAG"])) == 0
+    error_message = "settings must not contain API_PORT, UI_PORT, BIND, ADMIN_BIND, UI_BIND, OPERATIONS_BIND or BAKEOFF_TAG: the module sets them, from edge_port, ui_port, ui_cidrs and image_tag."
   }
 }
 
