@@ -16,7 +16,7 @@ Checks health, each version's predictions against expected answers, batches, err
 document. The requests are forced to a version and marked as synthetic, so that the experiment does not count them.
 Prints one line per check; exit status 1 if one fails.
 
-  URL        the api's address as seen from this host, such as http://127.0.0.1:5000
+  URL        the api's address as seen from this host, such as http://127.0.0.1:5000; with ADMIN_BIND, that one
   CONTAINER  the name of a container of the stack, such as edge
   --json     print the checks as JSON
   --help     show this text

@@ -115,6 +115,10 @@ class Smoke:
 
     def _metrics(self) -> Complaints:
         answer = self._session.get(f"{self._url}/metrics", timeout=_TIMEOUT_S)
+        if answer.status_code != 200:
+            # Perhaps the public listener, whose answer says where they are.
+            yield f"{answer.status_code}: {answer.text[:300].strip()}"
+            return
         names = {family.name for family in text_string_to_metric_families(answer.text)}
         for name in ("prediction_requests", "prediction_latency_seconds", "model_info"):
             if name not in names and f"{name}_total" not in names:
