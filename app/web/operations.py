@@ -53,7 +53,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     paths that begin like its path, under overload too: for what checks the service or reduces its load. `predicts` is
     false for a `fast` call that asks for no prediction: it goes through Flask, so that the fast lane counts predictions
     alone. `public` says whether the public listener offers it where administration has one of its own (ADMIN_BIND);
-    None: by its `access`, all but reading and administration.
+    None: by its `access`, all but reading and administration. One call of `access` read has it true, because clients
+    of the Open Inference Protocol ask for the versions before they predict.
     """
 
     method: Literal["get", "post", "patch"]
@@ -97,22 +98,31 @@ def by_rule(operations: tuple[Operation, ...]) -> dict[tuple[str, str], Operatio
 LISTENER = "HTTP_X_LISTENER"
 
 
-def require_offered(operation: Operation, settings: Settings, environ: dict[str, Any]) -> None:
-    """Check that the listener by which the request came has this call. Raises `NotOffered`."""
+def is_public_listener(settings: Settings, environ: dict[str, Any]) -> bool:
+    """Whether the request came by the listener that lacks administration; false where one listener has all calls."""
+    own = settings.admin_bind
+    return environ.get(LISTENER) == "public" or (own is not None and environ.get("SERVER_PORT") != str(own[1]))
+
+
+def is_offered(operation: Operation, settings: Settings, environ: dict[str, Any]) -> bool:
+    """Whether the listener by which the request came has this call."""
     public = operation.public
     if public is None:
         public = operation.access not in ("read", "administrative")
-    if not public:
-        _require_own_listener(settings, environ)
+    return public or not is_public_listener(settings, environ)
 
 
-def _require_own_listener(settings: Settings, environ: dict[str, Any]) -> None:
-    own = settings.admin_bind
-    if environ.get(LISTENER) == "public" or (own is not None and environ.get("SERVER_PORT") != str(own[1])):
-        raise NotOffered(
-            "this address has predictions, outcomes and health alone: reading, administration and metrics are on that "
-            "of ADMIN_BIND"
-        )
+def require_offered(operation: Operation, settings: Settings, environ: dict[str, Any]) -> None:
+    """Check that the listener by which the request came has this call. Raises `NotOffered`."""
+    if not is_offered(operation, settings, environ):
+        raise _not_offered()
+
+
+def _not_offered() -> NotOffered:
+    return NotOffered(
+        "the public listener has predictions, outcomes, health and /docs alone: reading, administration and metrics "
+        "are at the address of ADMIN_BIND, or where that is not set without the header X-Listener"
+    )
 
 
 def require_scope(scope: Scope, settings: Settings, environ: dict[str, Any]) -> None:
@@ -142,7 +152,8 @@ def require_admin(settings: Settings, environ: dict[str, Any]) -> None:
 
     Raises `NotOffered`, `AdminDisabled`, `Unauthorised` and `Forbidden`.
     """
-    _require_own_listener(settings, environ)
+    if is_public_listener(settings, environ):
+        raise _not_offered()
     if not settings.tokens.can_administer:
         raise AdminDisabled("administration is disabled: set ADMIN_TOKEN and restart the api")
     sent = _sent(environ)

@@ -45,6 +45,23 @@ def test_without_a_listener_for_them_one_has_all_calls(client):
     assert all(offers(client, operation, 5000) for operation in OPERATIONS)
 
 
+@pytest.mark.parametrize("port", [5000, ADMIN_PORT])
+def test_the_start_page_links_to_what_its_listener_offers(serve, port):
+    client, _ = serve(admin_bind=("127.0.0.1", ADMIN_PORT))
+    here = {"SERVER_PORT": str(port)}
+    links = client.get("/", environ_overrides=here).get_json()["links"]
+    assert {path: client.get(path, environ_overrides=here).status_code for path in links.values()}.items() >= {
+        path: 405 if link.startswith(("predict", "feedback")) else 200 for link, path in links.items()
+    }.items()
+    assert ("audit" in links) is (port == ADMIN_PORT)
+    assert {"docs", "predict", "feedback", "health"} <= set(links)
+
+
+def test_the_refusal_is_true_of_what_the_public_listener_has_and_of_a_header_without_a_second_listener(client):
+    message = client.get("/audit", headers={"X-Listener": "public"}).get_json()["error"]["message"]
+    assert all(word in message for word in ("/docs", "ADMIN_BIND", "without the header X-Listener"))
+
+
 def test_the_right_token_does_not_help_on_the_public_listener(serve):
     client, _ = serve(admin_bind=("127.0.0.1", ADMIN_PORT), admin_token="secret")
     for path, body in (("/models/reload", {}), ("/feedback", CORRECTION)):

@@ -1,18 +1,30 @@
-"""`GET /openapi.json` and `GET /docs`: the API's description, for programs and for people."""
+"""`GET /`, `GET /openapi.json` and `GET /docs`: the API's description, for programs and for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response, abort, request, send_file
 
+from app import __version__
 from app.domain.layouts import RequestColumns
 from app.web.dependencies import Services
 from app.web.documentation.openapi import document
 from app.web.documentation.page import FILES, HEADERS, read_page
-from app.web.operations import Operation, Parameter
-from app.web.response import JSON, encode
+from app.web.operations import Operation, Parameter, is_offered
+from app.web.response import JSON, encode, json_answer
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The service's name and version, and the paths of its calls by name. KServe's client reads `status`."""
+
+    name: str
+    version: str
+    description: str
+    links: Mapping[str, str]
+    status: Literal["alive"] = "alive"
 
 
 class OpenApi(msgspec.Struct, frozen=True):
@@ -25,6 +37,14 @@ class OpenApi(msgspec.Struct, frozen=True):
 
 
 OPERATIONS = (
+    Operation(
+        method="get",
+        path="/",
+        tag="Operating",
+        summary="The service's name and version, and links",
+        access="open",
+        answer=Welcome,
+    ),
     Operation(
         method="get",
         path="/openapi.json",
@@ -56,11 +76,39 @@ OPERATIONS = (
 )
 
 
+_DESCRIPTION = "Serves versions of a model behind one URL and says which one is better."
+_LINKS = {
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "predict": "/predict",
+    "predict_batch": "/predict/batch",
+    "feedback": "/feedback",
+    "experiment": "/experiment",
+    "timeline": "/experiment/timeline",
+    "experiments": "/experiments",
+    "audit": "/audit",
+    "health": "/health",
+    "models": "/models",
+    "config": "/config",
+    "drift": "/drift",
+    "history": "/predictions/history",
+    "metrics": "/metrics",
+}
+
+
 def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprint:
     """The routes that serve the description of `operations`."""
     routes = Blueprint("documentation", __name__)
     page, page_with_slash = read_page("docs/"), read_page("")
     described = _describer(services, operations)
+
+    @routes.get("/")
+    def start() -> Response:
+        """Name, version, and links to what this listener offers."""
+        settings, environ = services.settings, request.environ
+        there = {each.path for each in operations if is_offered(each, settings, environ)}
+        links = {name: path for name, path in _LINKS.items() if path in there}
+        return json_answer(Welcome("bakeoff", __version__, _DESCRIPTION, links))
 
     @routes.get("/openapi.json")
     def openapi() -> Response:

@@ -1,28 +1,16 @@
-"""The service itself: `GET /`, `/health`, `/health/live` and `/health/ready`, `/metrics`."""
+"""The service itself: `GET /health`, `/health/live` and `/health/ready`, `/metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 from flask import Blueprint, Response, request
 
-from app import __version__
 from app.services.serving.health import HealthReport
 from app.web.dependencies import Services, require_ready
 from app.web.operations import Operation
 from app.web.response import json_answer
-
-
-class Welcome(msgspec.Struct, frozen=True):
-    """The service's name and version, and the paths of its calls by name. KServe's client reads `status`."""
-
-    name: str
-    version: str
-    description: str
-    links: Mapping[str, str]
-    status: Literal["alive"] = "alive"
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -41,14 +29,6 @@ class Ready(msgspec.Struct, frozen=True):
 FLUSH_S = 0.25
 
 OPERATIONS = (
-    Operation(
-        method="get",
-        path="/",
-        tag="Operating",
-        summary="The service's name and version, and links",
-        access="open",
-        answer=Welcome,
-    ),
     Operation(
         method="get",
         path="/health",
@@ -94,38 +74,10 @@ OPERATIONS = (
     ),
 )
 
-_WELCOME = Welcome(
-    name="bakeoff",
-    version=__version__,
-    description="Serves versions of a model behind one URL and says which one is better.",
-    links={
-        "docs": "/docs",
-        "openapi": "/openapi.json",
-        "predict": "/predict",
-        "predict_batch": "/predict/batch",
-        "feedback": "/feedback",
-        "experiment": "/experiment",
-        "timeline": "/experiment/timeline",
-        "experiments": "/experiments",
-        "audit": "/audit",
-        "health": "/health",
-        "models": "/models",
-        "config": "/config",
-        "drift": "/drift",
-        "history": "/predictions/history",
-        "metrics": "/metrics",
-    },
-)
-
 
 def blueprint(services: Services) -> Blueprint:
     """The routes about the service itself."""
     routes = Blueprint("status", __name__)
-
-    @routes.get("/")
-    def start() -> Response:
-        """Name, version and links."""
-        return json_answer(_WELCOME)
 
     @routes.get("/health")
     def health() -> Response:
