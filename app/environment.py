@@ -122,6 +122,13 @@ def address(env: Mapping[str, str], variable: str) -> tuple[str, int]:
     return match["ipv6"] or match["host"], int(match["port"])
 
 
+def hosts(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    """The hosts of `HOST` or `HOST:PORT`, separated by commas."""
+    parts = [part.strip() for part in env[variable].split(",") if part.strip()]
+    found = [(part, _ADDRESS.fullmatch(part)) for part in parts]
+    return tuple((match["ipv6"] or match["host"]) if match else part for part, match in found)
+
+
 def span(env: Mapping[str, str], variable: str) -> float:
     """A span of time in seconds. Only 0 needs no unit."""
     text = env[variable].strip().lower()

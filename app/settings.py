@@ -29,9 +29,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting with its type and default. `.env.example` explains each variable."""
 
     host: str = "127.0.0.1"
-    published_on: str | None = None
+    published_on: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     admin_bind: tuple[str, int] | None = None
+    admin_published_on: tuple[str, int] | None = None
     api_port: int = 5000
     ui_port: int = 8501
     prometheus_port: int = 9090
@@ -170,9 +171,10 @@ def _weights(env: Mapping[str, str]) -> dict[str, float]:
 _PORT = environment.integer(1, 65535)
 _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "host": ("HOST", environment.text_of),
-    "published_on": ("PUBLISHED_ON", environment.text_of),
+    "published_on": ("PUBLISHED_ON", environment.hosts),
     "allowed_hosts": ("ALLOWED_HOSTS", environment.host_names),
     "admin_bind": ("ADMIN_BIND", environment.address),
+    "admin_published_on": ("ADMIN_PUBLISHED_ON", environment.address),
     "api_port": ("API_PORT", _PORT),
     "ui_port": ("UI_PORT", _PORT),
     "prometheus_port": ("PROMETHEUS_PORT", _PORT),

@@ -56,7 +56,7 @@ from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
 from app.store.projections import ProjectionStore
 from app.store.reports import ExperimentTable, MonitorReads
-from app.web.allowed_hosts import allowed_hosts
+from app.web.allowed_hosts import ListenerHosts
 from app.web.app import ALWAYS_ANSWERED, create_flask, fast_lane
 from app.web.dependencies import Services
 from app.web.front import Front
@@ -133,7 +133,7 @@ class Worker:
         )
         services = self._services(shared, draining)
         fast, flask = fast_lane(services), create_flask(services)
-        hosts = allowed_hosts(shared.settings)
+        hosts = ListenerHosts(shared.settings)
         self.front = Front(fast, flask, load_shedding, self._metrics, ALWAYS_ANSWERED, self._slow, hosts)
 
     def _services(self, shared: Shared, draining: Callable[[], bool]) -> Services:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from app.errors import BakeoffError, Misdirected
 from app.services.serving.load_shedding import LoadShedding
-from app.web.allowed_hosts import ANY_HOST, AllowedHosts
+from app.web.allowed_hosts import ListenerHosts
 from app.web.protocols.table import label_of, refused
 from app.web.response import STATUS_LINES, Answer, Environ, problem_of
 
@@ -71,7 +71,7 @@ class Front:
 
     While `load` is full, every request is rejected with 503, except for paths that start with one of `always`. `slow`
     returns whether a prediction takes long, so that it must not be answered on a server's event loop. `hosts` has the
-    names that a request may be addressed to.
+    names that a request may be addressed to; None: any.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Front:
         metrics: SheddingMetrics,
         always: tuple[str, ...],
         slow: Callable[[], bool] = lambda: False,
-        hosts: AllowedHosts = ANY_HOST,
+        hosts: ListenerHosts | None = None,
     ) -> None:
         self._fast = fast
         self._other = other
@@ -108,7 +108,8 @@ class Front:
         """The 421 or 503 for a request that comes now, which is counted; None if the request must be answered."""
         # Before anything is read or chosen: shedding must cost little and meet all versions alike (ADR 14).
         try:
-            self._hosts.check(environ.get("HTTP_HOST"))
+            if self._hosts is not None:
+                self._hosts.check(environ)
         except Misdirected as error:
             return self._rejected(error, environ)
         if not self._load.full or environ["PATH_INFO"].startswith(self._always):

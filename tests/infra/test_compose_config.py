@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import SettingError
+from app.settings import Settings
 from app.tokens import VARIABLES
 from tests.infra.repository import ROOT, example_settings
 from tests.stack import output, resolved
@@ -82,6 +84,18 @@ def test_administration_is_published_where_it_is_asked_for() -> None:
     ports = {port["target"]: (port["host_ip"], port["published"]) for port in edge["ports"]}
     assert ports.items() >= {5080: ("0.0.0.0", "5000"), 5000: ("10.1.2.3", "5001")}.items()
     assert edge["environment"]["ADMIN_BIND"] == "10.1.2.3:5001"
+
+
+def test_the_api_is_told_where_each_listener_is_published() -> None:
+    api = resolved(BIND="127.0.0.1", TLS_BIND="0.0.0.0:443", ADMIN_BIND="127.0.0.1:5001")["api"]["environment"]
+    assert (api["PUBLISHED_ON"], api["ADMIN_PUBLISHED_ON"]) == ("127.0.0.1,0.0.0.0:443", "127.0.0.1:5001")
+    assert Settings.from_environ(api).published_on == ("127.0.0.1", "0.0.0.0")
+
+
+def test_a_port_alone_for_administration_which_docker_would_publish_everywhere_stops_the_api() -> None:
+    api = resolved(ADMIN_BIND="5001")["api"]["environment"]
+    with pytest.raises(SettingError, match="'5001' is not HOST:PORT"):
+        Settings.from_environ(api)
 
 
 def test_a_certificate_reaches_the_edge_and_https_is_published_where_it_is_asked_for() -> None:

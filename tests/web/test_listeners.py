@@ -3,6 +3,7 @@
 import pytest
 
 from app.web.app import OPERATIONS
+from tests.infra.repository import ROOT
 
 ADMIN_PORT = 5001
 HERE_ALONE = {
@@ -43,6 +44,13 @@ def test_a_proxy_with_two_listeners_says_which_one_it_was(client, operation):
 
 def test_without_a_listener_for_them_one_has_all_calls(client):
     assert all(offers(client, operation, 5000) for operation in OPERATIONS)
+
+
+def test_the_calls_that_are_not_offered_by_their_access_are_named_in_the_decision():
+    exceptions = {each.path for each in OPERATIONS if each.public is not None}
+    assert exceptions == {"/metrics", "/v2/repository/index"}
+    decision = (ROOT / "docs/adr/0039-two-listeners.md").read_text()
+    assert all(path in decision for path in exceptions)
 
 
 @pytest.mark.parametrize("port", [5000, ADMIN_PORT])

@@ -4,7 +4,8 @@ import json
 import pytest
 
 from app.services.serving.load_shedding import LoadShedding
-from app.web.allowed_hosts import AllowedHosts
+from app.settings import Settings
+from app.web.allowed_hosts import ListenerHosts
 from app.web.app import ALWAYS_ANSWERED, fast_lane
 from app.web.front import MOST_QUICK_BYTES, FastLane, Front
 from tests.web import fakes
@@ -64,7 +65,7 @@ def test_as_many_may_wait_as_the_limit_says(method, body):
 
 
 def test_a_request_to_another_name_gets_421_and_is_a_prediction_without_an_answer():
-    asked, metrics, hosts = Asked(), Metrics(), AllowedHosts(["good.example"])
+    asked, metrics, hosts = Asked(), Metrics(), ListenerHosts(Settings(allowed_hosts=("good.example",)))
     lane, load = FastLane({"/predict": asked.fast}), LoadShedding(lambda: 0, 64)
     front = Front(lane, asked.other, load, metrics, ALWAYS_ANSWERED, hosts=hosts)
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/predict", "HTTP_HOST": "evil.example"}
