@@ -27,10 +27,8 @@ ID_LENGTH, RAW_LENGTH = 64, 48
 SHORT_LENGTH = 36
 _BODY = struct.Struct(">7s4s3sBHIB6sd")
 _TAG_BYTES = 12
-_FORMAT_AT, _ORDINAL_AT, _FLAGS_AT = 14, slice(15, 17), 21
-_COUNT_AT, _ANSWER_AT = slice(11, 14), slice(28, 36)
-_LAST_COUNT = 0xFFFFFF
-_IDS_PER_PIECE = 4096
+_COUNT_AT, _FORMAT_AT, _ORDINAL_AT, _FLAGS_AT, _ANSWER_AT = slice(11, 14), 14, slice(15, 17), 21, slice(28, 36)
+_LAST_COUNT, _IDS_PER_PIECE = 0xFFFFFF, 4096
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64[:-2] + b"+/", _SORTED)
@@ -117,13 +115,11 @@ class SignedIds(Sequence[str]):
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
-        self._texts: list[str] | None = None
 
-    @property
+    @functools.cached_property
     def texts(self) -> list[str]:
         """The ids, as a list."""
-        self._texts = texts_of_ids(self.raw) if self._texts is None else self._texts
-        return self._texts
+        return texts_of_ids(self.raw)
 
     @property
     def joined(self) -> bytes:
@@ -134,11 +130,9 @@ class SignedIds(Sequence[str]):
         return len(self.raw) // RAW_LENGTH
 
     def __getitem__(self, place: Any) -> Any:
-        if not isinstance(place, slice):
+        if not isinstance(place, slice) or place.step not in (None, 1):
             return self.texts[place]
-        start, end, step = place.indices(len(self))
-        if step != 1:
-            return self.texts[place]
+        start, end, _ = place.indices(len(self))
         return SignedIds(self.raw[start * RAW_LENGTH : end * RAW_LENGTH])
 
     def __iter__(self) -> Iterator[str]:
@@ -300,10 +294,7 @@ def user_hash(salt: bytes, user_id: str) -> int:
 
 
 def _decoded(prediction_id: str) -> bytes:
-    try:
-        if len(prediction_id) != ID_LENGTH:
-            raise ValueError(prediction_id)
-        # Not by `base64`, whose own steps take longer than the decoding.
-        return binascii.a2b_base64(prediction_id.encode("ascii").translate(_TO_STANDARD), strict_mode=True)
-    except ValueError:
-        raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id") from None
+    raw = raw_ids([prediction_id])
+    if raw is None:
+        raise UnknownPrediction("that is not a prediction id of this service", field="prediction_id")
+    return raw
