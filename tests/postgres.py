@@ -108,8 +108,9 @@ class PostgresServer:
         return self.url(schema)
 
     def drop(self, url: str) -> None:
-        """Remove a schema."""
-        self.execute(f"DROP SCHEMA {url.rpartition('%3D')[2]} CASCADE")
+        """Remove a schema; a server that has just been told to stop may still read it."""
+        statement = f"DROP SCHEMA {url.rpartition('%3D')[2]} CASCADE"
+        eventually(lambda: self.execute(statement) is None, ignoring=psycopg.errors.DeadlockDetected)
 
     def execute(self, statement: str) -> None:
         """Carry out a statement as the superuser."""

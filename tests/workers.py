@@ -24,6 +24,8 @@ STARTED_FIRST = (
     "tests/e2e/test_experiment.py",
     "tests/e2e/test_overload.py",
     "tests/e2e/test_ui_idle.py",
+    "tests/e2e/test_docs_page.py",
+    "tests/e2e/test_ui_wide.py",
     # More than a minute each on two cores, the longest first, so that none is left to run alone at the end.
     "tests/e2e/test_jenkins_pipeline.py",
     "tests/e2e/test_deploy_rolls.py",

@@ -50,7 +50,9 @@ class ApiProcess:
 
         def answered():
             assert self.process.poll() is None, f"the api ended with {self.process.returncode}:\n{self.log_text()}"
-            return requests.get(self.url + path, timeout=5).status_code == status
+            answer = requests.get(self.url + path, timeout=5)
+            # Another test's server may have taken the port in between, and answer 200 to everything.
+            return answer.status_code == status and "X-Request-Id" in answer.headers
 
         eventually(
             answered,

@@ -51,6 +51,7 @@ def test_a_statement_is_understood(database, store_url, concern, name):
 TAILS = [
     ("monitor", "outcomes", "after"),
     ("monitor", "outcomes", "of_ids"),
+    ("monitor", "outcomes", "early_of_ids"),
     ("monitor", "corrections", "corrections_after"),
     ("logged", "old", "after"),
     ("logged", "packed", "after"),
