@@ -104,7 +104,7 @@ def _challengers(report: ApiExperiment) -> list[dict[str, object]]:
     if axis is None:
         return rows
     return [
-        {**row, title: Markup(picture or "")}  # noqa: S704 - our own drawing of numbers
+        {**row, title: Markup(picture or "")}  # noqa: S704 # nosec B704 - our own drawing of numbers
         for row, picture in zip(rows, pictures, strict=True)
     ]
 
@@ -124,7 +124,7 @@ def _comparison(each: ApiComparison, sources: Sources) -> dict[str, object]:
         "square": [{"rows": name, "count": number(n)} for name, n in tables.square(each, baseline) if n is not None],
         "others": [{"what else to know": name, "count": count} for name, count in tables.other_counts(each).items()],
         "warnings": [as_sentence(warning) for warning in each.warnings],
-        "chart": Markup(svg.improvement(points, scale, described)),  # noqa: S704 - escapes the names that it has
+        "chart": Markup(svg.improvement(points, scale, described)),  # noqa: S704 # nosec B704 - escapes its names
         "unit": scale.points.strip(),
         "described": described,
         "assumptions": tables.assumptions(each, report),
@@ -135,7 +135,7 @@ def _splits(sources: Sources, events: Sequence[Event], now: float) -> Markup:
     ended = None if sources.report.ended is None else unix_of(sources.report.ended)
     timeline = sources.timeline
     drawn = svg.splits(timeline.splits, events, now if ended is None else ended, shares_said(timeline))
-    return Markup(drawn)  # noqa: S704 - escapes the names that it has
+    return Markup(drawn)  # noqa: S704 # nosec B704 - escapes its names
 
 
 def _events(events: Sequence[Event]) -> list[dict[str, object]]:
