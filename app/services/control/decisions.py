@@ -156,25 +156,24 @@ class Decisions:
 
         None if the configuration in force is no longer the one that the monitor has `seen`.
         """
-        return _if_changed(
-            self._commit(
-                lambda latest: after if latest.epoch == seen.epoch else None,
-                _Reason(change.action, MONITOR, change.reason),
-                lambda _after: change.version,
-            )
-        )
+        return self._advance(seen, after, change, revision=True)
 
     def hold(self, seen: Configuration, after: Configuration, change: WeightChange) -> Decided | None:
         """Note why a step of the ramp waits: an entry in the audit log, and no revision.
 
         None if the configuration in force is no longer the one that the monitor has `seen`.
         """
+        return self._advance(seen, after, change, revision=False)
+
+    def _advance(
+        self, seen: Configuration, after: Configuration, change: WeightChange, *, revision: bool
+    ) -> Decided | None:
         return _if_changed(
             self._commit(
                 lambda latest: after if latest.epoch == seen.epoch else None,
                 _Reason(change.action, MONITOR, change.reason),
                 lambda _after: change.version,
-                revision=False,
+                revision=revision,
             )
         )
 

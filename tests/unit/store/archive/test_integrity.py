@@ -136,7 +136,8 @@ def outcome_of(small_log, row, value):
     return Outcome(row.prediction_id, "actual", value, small_log.signer.verify(row.prediction_id))
 
 
-def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_read(small_log, folder, caplog):
+def archived_and_fresh(small_log):
+    """A prediction that is archived, and one of two hours later that is not."""
     old = small_log.served({"v1": 0, "v2": 1})
     small_log.log(old)
     small_log.random_traffic(20)
@@ -144,6 +145,11 @@ def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_rea
     small_log.now_us += 2 * 3_600_000_000
     new = small_log.served({"v1": 0, "v2": 1})
     small_log.log(new)
+    return old, new
+
+
+def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_read(small_log, folder, caplog):
+    old, new = archived_and_fresh(small_log)
     log = FeedbackLog(small_log.database, small_log.clock)
     outcomes = [[outcome_of(small_log, row, 0)] for row in (old, new, old)]
     folder.rename(folder.with_name("away"))
@@ -157,13 +163,7 @@ def test_only_labels_that_may_be_archived_wait_for_an_archive_that_cannot_be_rea
 
 
 def test_without_the_archive_labels_that_may_be_in_it_are_left_until_it_has_failed(small_log, folder):
-    old = small_log.served({"v1": 0, "v2": 1})
-    small_log.log(old)
-    small_log.random_traffic(20)
-    small_log.archive()
-    small_log.now_us += 2 * 3_600_000_000
-    new = small_log.served({"v1": 0, "v2": 1})
-    small_log.log(new)
+    old, new = archived_and_fresh(small_log)
     log, label = FeedbackLog(small_log.database, small_log.clock), [outcome_of(small_log, old, 0)]
     left, receipt = log.commit([label, [outcome_of(small_log, new, 0)]], archive=False)
     assert isinstance(left, MayBeArchived)
@@ -179,13 +179,7 @@ def test_without_the_archive_labels_that_may_be_in_it_are_left_until_it_has_fail
 def test_an_archive_that_never_answers_leaves_threads_to_other_labels(small_log, s3, silent_server, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", silent_server.url)
     monkeypatch.setattr(feedback, "_ARCHIVE_S", 60.0)  # however long they wait
-    old = small_log.served({"v1": 0, "v2": 1})
-    small_log.log(old)
-    small_log.random_traffic(20)
-    small_log.archive()
-    small_log.now_us += 2 * 3_600_000_000
-    new = small_log.served({"v1": 0, "v2": 1})
-    small_log.log(new)
+    old, new = archived_and_fresh(small_log)
     log = FeedbackLog(small_log.database, lambda: small_log.now_us, archive=ArchivedLog("s3://logs/x"))
     service = Feedback(live_models(models_of(v1=None)), small_log.signer, log, OwnKeys(), float)
 
