@@ -39,6 +39,7 @@ from running import environment, monitor_process
 from servers import ROOT, ROW, SERVE, bakeoff, free_port, server
 
 CLIENTS, MOST, MODERATE = 4, 300.0, 40.0
+CATCHING_UP_S = 1800  # in which the monitor computes everything anew, before it takes old rows over
 PACKED = "app/store/migrations/0012_packed_log.sql"
 
 
@@ -187,6 +188,10 @@ def upgrade(run: Run) -> None:
             bakeoff(folder, "finish-migration", "--yes")
             phase("this release, packing", port)
             with monitor_process(env):
+                begun = time.perf_counter()
+                while not taken_over(folder) and time.perf_counter() - begun < CATCHING_UP_S:
+                    time.sleep(1)
+                print(f"| the first old rows were taken over after {time.perf_counter() - begun:.0f} s | | | | |")
                 first, started = taken_over(folder), time.perf_counter()
                 phase("old rows are taken over", port)
                 rate = (taken_over(folder) - first) / (time.perf_counter() - started)
