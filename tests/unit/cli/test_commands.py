@@ -50,3 +50,23 @@ def test_an_example_can_be_typed_as_it_stands(example: str) -> None:
 
 def test_every_command_has_an_example() -> None:
     assert all(command.examples for command in COMMANDS.values())
+
+
+@pytest.mark.parametrize(("name", "niced"), [("archive", [10]), ("doctor", [])])
+def test_what_may_take_minutes_gives_way_to_a_service(
+    name: str, niced: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("os.nice", given.append)
+    monkeypatch.setattr(f"app.cli.{name}.run", lambda _args: 0)
+    monkeypatch.setattr("sys.argv", ["bakeoff", name, *["--before=2026-11-01"][: name == "archive"]])
+    assert main() == 0
+    assert given == niced
+
+
+def test_within_another_process_no_command_changes_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("os.nice", given.append)
+    monkeypatch.setattr("app.cli.archive.run", lambda _args: 0)
+    assert main(["archive", "--before=2026-11-01"]) == 0
+    assert not given
