@@ -176,9 +176,10 @@ replace_others() {
   local service
   say "Replacing the monitor and the dashboard ..."
   OTHERS_TOUCHED=yes
+  # First what the others reach: a new dashboard may be on a network that the old edge proxy is not on.
+  for service in edge prometheus alertmanager; do update_config "$1" "$service" || return 1; done
   # `train` has nothing to do here. But with its old image, the next plain `up` would replace it and the api after it.
   quietly compose_as "$1" up -d --no-deps --no-build train monitor ui || return 1
-  for service in edge prometheus alertmanager; do update_config "$1" "$service" || return 1; done
   wait_healthy "$HEALTHY_SECONDS"
 }
 

@@ -62,9 +62,12 @@ def watched(stack_images: str) -> Iterator[tuple[Stack, AlertsReceived]]:
     """A stack whose Alertmanager notifies a receiver, and the alerts that arrived there."""
     with running(stack_images, NOTIFY_WEBHOOK_URL="http://receiver:8080/") as stack:
         name = f"{stack.project}-receiver"
-        where = ["--network", f"{stack.project}_default", "--network-alias", "receiver"]
+        where = ["--network", f"{stack.project}_alerts", "--network-alias", "receiver"]
         image = f"bakeoff-api:{stack_images}"
         output("docker", "run", "-d", "--init", "--name", name, *where, image, "python", "-c", RECEIVER)
+        output(
+            "docker", "network", "connect", "--alias", "receiver", f"{stack.project}_default", name
+        )  # for the monitor
         try:
             yield stack, AlertsReceived(name)
         finally:

@@ -69,6 +69,26 @@ def test_the_dashboard_answers_and_reaches_the_api(stack: Stack) -> None:
     assert stack.python("ui", "-c", program) == "200"
 
 
+REACHES = """
+import socket, sys
+for place in sys.argv[1:]:
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+        print(place)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("service", "reached"), [("ui", {"edge:5000"}), ("api", {"edge:5000", "api:5000", "prometheus:9090"})]
+)
+def test_a_part_reaches_no_more_than_it_needs(stack: Stack, service: str, reached: set[str]) -> None:
+    places = ("edge:5000", "api:5000", "prometheus:9090", "alertmanager:9093")
+    assert set(stack.python(service, "-c", REACHES, *places).split()) == reached
+
+
 def test_the_edge_answers_for_the_metrics(stack: Stack) -> None:
     assert "\nmodel_version_requests_total{" in requests.get(f"{stack.api}/metrics", timeout=10).text
 

@@ -79,6 +79,20 @@ def test_ports_are_published_for_this_host_only(services: dict[str, dict]) -> No
     assert {ip for ips in published.values() for ip in ips} == {"127.0.0.1"}
 
 
+def peers(services: dict[str, dict], name: str) -> set[str]:
+    """The services that share a network with this one."""
+    mine = set(services[name]["networks"])
+    return {other for other, service in services.items() if other != name and mine & set(service["networks"])}
+
+
+def test_the_dashboard_reaches_the_edge_alone_and_prometheus_alone_reaches_alertmanager(
+    services: dict[str, dict],
+) -> None:
+    assert peers(services, "ui") == {"edge"}
+    assert peers(services, "alertmanager") == {"prometheus"}
+    assert peers(services, "api") >= {"edge", "monitor", "prometheus"}
+
+
 def test_administration_is_published_where_it_is_asked_for() -> None:
     edge = resolved(BIND="0.0.0.0", ADMIN_BIND="10.1.2.3:5001")["edge"]
     ports = {port["target"]: (port["host_ip"], port["published"]) for port in edge["ports"]}
