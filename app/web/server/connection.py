@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
         while arrived and self._asked is None and not (self._paused or self._ended):
             request, self._last = (first := arrived.popleft()).request, first.last
             if isinstance(request, Refusal):
-                self._send(refused(request), _ANONYMOUS, close=True)
+                self._send(refused(request, first.known), _ANONYMOUS, close=True)
             else:
                 self._asked = request
                 self._clients.serve(request, self)

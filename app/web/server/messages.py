@@ -11,8 +11,8 @@ import msgspec
 from gunicorn import SERVER
 
 from app.errors import InvalidRequest, Overloaded, TooLarge
-from app.web.request import request_id_of
-from app.web.response import STATUS_LINES, Answer, Environ, ErrorBody, ErrorDetail, whole
+from app.web.protocols import table
+from app.web.response import STATUS_LINES, Answer, Environ, ErrorDetail, Problem
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_BODY = ("204", "304")
@@ -37,7 +37,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 NO_REQUEST = Refusal(400, InvalidRequest.code, "the bytes are not an HTTP/1.1 request (RFC 9112)")
-CUT_OFF = Refusal(400, InvalidRequest.code, "the body is shorter than its Content-Length")
+CUT_OFF = Refusal(400, InvalidRequest.code, "the body ends before its Content-Length or its last chunk")
 WRONG_VERSION = Refusal(400, InvalidRequest.code, "this server speaks HTTP/1.1")
 WRONG_CODING = Refusal(400, InvalidRequest.code, "the only transfer coding that this server reads is chunked")
 TWO_HOSTS = Refusal(400, InvalidRequest.code, "the request has more than one Host header (RFC 9112)")
@@ -54,10 +54,10 @@ BODIES_TOO_LARGE = Refusal(
 )
 
 
-def refused(refusal: Refusal) -> Answered:
-    """The whole answer for a refusal."""
-    record = ErrorBody(ErrorDetail(refusal.code, refusal.message))
-    return answered(whole(refusal.status, record, request_id_of({}), refusal.headers))
+def refused(refusal: Refusal, known: Environ) -> Answered:
+    """The whole answer for a refusal, in the shape of the protocol that the path belongs to, if that is known."""
+    problem = Problem(refusal.status, ErrorDetail(refusal.code, refusal.message), refusal.headers)
+    return answered(table.refused(problem, known))
 
 
 def answered(answer: Answer) -> Answered:

@@ -49,10 +49,14 @@ class Bodies:
 
 
 class Arrived(msgspec.Struct, frozen=True, gc=False):
-    """A whole request, or the refusal of what is none; after the `last` one, nothing more is read."""
+    """A whole request, or the refusal of what is none; after the `last` one, nothing more is read.
+
+    `known` is what had arrived of a request that is refused: its path says in whose shape errors are.
+    """
 
     request: Environ | Refusal
     last: bool
+    known: Environ = {}
 
 
 class RequestReader:
@@ -96,10 +100,13 @@ class RequestReader:
 
     def refuse(self, refusal: Refusal) -> None:
         """End the reading with an error, which comes after the requests before it."""
+        known = self._request if self.in_request else {}
+        if self.in_head and self._fields and self._url.startswith(b"/"):
+            _set_target(known, self._url)
         self.ended = True
         self.in_head = self.in_request = False
         self._body = []
-        self.arrived.append(Arrived(refusal, True))
+        self.arrived.append(Arrived(refusal, True, known))
 
     def release(self) -> None:
         """The bodies so far are no longer needed."""

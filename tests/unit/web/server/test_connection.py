@@ -152,6 +152,38 @@ def test_half_a_request_is_waited_for_and_then_refused(beginning):
     assert json.loads(server.transport.sent.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
 
 
+WRONG = {
+    "a coding": b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "a large header": b"X-Request-Id: r-1\r\nA: " + b"x" * 9000 + b"\r\n\r\n",
+    "a wrong length": b"X-Request-Id: r-1\r\nContent-Length: +3\r\n\r\nabc",
+    "a chunk": b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+FORMS = {
+    b"/predict": {"error"},
+    b"/v2/models/iris/infer": {"error"},
+    b"/v1/models/iris:predict": {"error"},
+    b"/invocations": {"error_code", "message"},
+    b"/endpoints/iris/invocations?a=b": {"code", "message"},
+    b"/ofrep/v1/evaluate/flags": {"errorCode", "errorDetails"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("path", FORMS)
+def test_a_refusal_has_the_form_of_the_path_that_it_is_for(path, wrong):
+    server = Server().receive(b"POST " + path + b" HTTP/1.1\r\nHost: here\r\n" + wrong)
+    head, _, body = server.transport.sent.partition(b"\r\n\r\n")
+    error = json.loads(body)
+    assert (server.statuses()[0] // 100, {*error}) == (4, FORMS[path])
+    assert type(next(iter(error.values()))) is (dict if path == b"/predict" else str)
+    assert b"X-Request-Id: r-1" in head or b"r-1" not in wrong
+
+
+def test_a_refusal_of_what_comes_next_has_nothing_of_the_request_before():
+    server = Server(prompt=True).receive(BODY.replace(b"/a", b"/v2/a") + b"{" * 9 + b"\x16\x03\r\n\r\n")
+    assert b'"code"' in server.transport.sent
+
+
 def test_a_byte_now_and_then_does_not_give_a_client_more_time():
     server = Server().receive(BODY)
     for _ in range(15):
