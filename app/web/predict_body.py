@@ -74,7 +74,12 @@ def batch_rows(
 def header_user(environ: dict[str, Any]) -> str | None:
     """The user id in `X-User-Id`, None without the header. Raises `InvalidRequest` unless it is 1 to 256 long."""
     text = environ.get("HTTP_X_USER_ID")
-    return None if text is None else _checked_user(_utf8(text), "X-User-Id")
+    return None if text is None else user_in_header(text, "X-User-Id")
+
+
+def user_in_header(text: str, header: str) -> str:
+    """The user id that a header has. Raises `InvalidRequest` that names the header unless it is 1 to 256 long."""
+    return _checked_user(_utf8(text), header)
 
 
 def header_key(environ: dict[str, Any]) -> str | None:
@@ -83,7 +88,12 @@ def header_key(environ: dict[str, Any]) -> str | None:
     Raises `InvalidRequest` unless it has 1 to 128 printable characters.
     """
     text = environ.get("HTTP_X_PREDICTION_KEY")
-    return None if text is None else _checked_key(_utf8(text), "X-Prediction-Key")
+    return None if text is None else key_in_header(text, "X-Prediction-Key")
+
+
+def key_in_header(text: str, header: str) -> str:
+    """The caller's own key that a header has. Raises `InvalidRequest` that names the header, as `header_key` does."""
+    return _checked_key(_utf8(text), header)
 
 
 def _user(body: dict[str, Any], environ: dict[str, Any]) -> str | None:

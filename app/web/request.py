@@ -123,17 +123,25 @@ def _read_raw(environ: dict[str, Any], limit: int) -> bytes:
 
 def decoded_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`, whatever its Content-Type. Raises `MalformedJson` and `InvalidRequest`."""
+    return object_of(_decoded(body))
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """The value, if it is a JSON object. Raises `InvalidRequest`."""
+    if type(value) is not dict:
+        raise InvalidRequest("the body must be a JSON object")
+    return value
+
+
+def _decoded(body: bytes) -> Any:
     try:
-        value = _decode(body)
+        return _decode(body)
     except RecursionError:
         raise MalformedJson("the JSON is nested too deeply") from None
     except UnicodeDecodeError:
         raise MalformedJson("the body is not valid UTF-8") from None
     except ValueError as error:  # msgspec's own errors, and those of int(), to which it leaves long numbers
         raise MalformedJson(_what_is_wrong(body, error)) from None
-    if type(value) is not dict:
-        raise InvalidRequest("the body must be a JSON object")
-    return value
 
 
 def nulls_for_nan(body: bytes) -> bytes:
@@ -143,14 +151,14 @@ def nulls_for_nan(body: bytes) -> bytes:
     )
 
 
-def decoded_with_nan(body: bytes) -> dict[str, Any]:
-    """The JSON object, in which NaN is null: the official clients of some protocols write it. Raises the same."""
+def decoded_with_nan(body: bytes) -> Any:
+    """The JSON, in which NaN is null: the official clients of some protocols write it. Raises `MalformedJson`."""
     try:
-        return decoded_object(body)
+        return _decoded(body)
     except MalformedJson:
         if (with_nulls := nulls_for_nan(body)) == body:
             raise
-        return decoded_object(with_nulls)
+        return _decoded(with_nulls)
 
 
 def _what_is_wrong(body: bytes, error: ValueError) -> str:

@@ -155,6 +155,18 @@ def test_the_examples_of_requests_fit_their_schema_and_work(described):
         check(document, operation["responses"]["200"]["content"]["application/json"]["schema"], answer.get_json())
 
 
+def test_an_array_alone_is_a_body_of_sagemaker_and_of_no_other_call(client):
+    document = client.get("/openapi.json").get_json()
+    fits = {
+        path: jsonschema.Draft202012Validator(
+            {**operation["requestBody"]["content"]["application/json"]["schema"], "components": document["components"]}
+        ).is_valid([[5.1, 3.5, 1.4, 0.2]])
+        for path, _, operation in calls(document)
+        if "requestBody" in operation
+    }
+    assert [path for path, is_body in fits.items() if is_body] == ["/endpoints/{model}/invocations"]
+
+
 def test_every_call_with_a_body_has_an_example_of_it(client):
     described = calls(client.get("/openapi.json").get_json())
     contents = [operation["requestBody"]["content"] for _, _, operation in described if "requestBody" in operation]

@@ -74,6 +74,35 @@ def test_an_array_is_the_rows(serve, space):
     assert services.recorder.exposures[0].rows.tolist() == BODY["instances"] * 2
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ('[[5.1, 3.5, 1.4, 0.2]], "params": {}', "trailing characters"),
+        ("[[5.1, x]]", "byte 7"),
+        ("[[1]]", "expected 4 features"),
+        ("[]", "empty"),
+    ],
+)
+def test_an_array_that_is_not_whole_is_refused_where_it_goes_wrong(serve, body, message):
+    client, services = serve()
+    answer = client.post(URL, data=body)
+    assert (answer.status_code, message in answer.get_json()["message"]) == (400, True), answer.text
+    assert not services.recorder.exposures
+
+
+@pytest.mark.parametrize("name", ["Session-Id", "Inference-Id"])
+def test_an_error_names_the_header_that_was_sent(client, name):
+    answer = client.post(URL, json=BODY, headers={header(name): "x" * 300})
+    assert answer.get_json()["message"].startswith(header(name))
+
+
+def test_a_key_in_another_script_is_the_one_that_feedback_names(serve):
+    client, services = serve()
+    headers = {header("Inference-Id"): "Größe-7".encode().decode("latin-1")}
+    assert client.post(URL, json=BODY, headers=headers).status_code == 200
+    assert services.recorder.exposures[0].keys == ("Größe-7",)
+
+
 WRONG = [
     ({"data": "{"}, 400),
     ({"json": {"instances": [[1]]}}, 400),

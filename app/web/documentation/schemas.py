@@ -55,6 +55,7 @@ def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature
         "PredictRequest": {"anyOf": forms},
         "BatchRequest": batch,
         "RowsRequest": _rows_request(),
+        "InvocationRequest": {"anyOf": [rows, _ref("RowsRequest")]},
         "InferRequest": _infer_request(),
         "RepositoryIndex": {"type": "array", "items": _ref("IndexEntry")},
         "Outcome": _outcome(contract),
@@ -96,6 +97,7 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
         single["flat"] = {"summary": "Flat", "value": by_name}
     actual = contract.classes[0] if contract.task == "classification" else 0.5
     outcome = {"prediction_id": SAMPLE_ID, "actual": actual}
+    rows_request = _rows_examples(row, by_name)
     return {
         **_EXAMPLES,
         "FeedbackRequest": {
@@ -104,22 +106,21 @@ def request_examples(contract: FeatureContract) -> dict[str, dict[str, Json]]:
             "key": {"summary": "By a key of your own", "value": {"id": "order-4711", "actual": actual}},
         },
         "PredictRequest": single,
-        "RowsRequest": {
-            "instances": {"summary": "Rows", "value": {"instances": [row, by_name]}},
-            "dataframe_split": {
-                "summary": "A data frame",
-                "value": {"dataframe_split": {"columns": list(by_name), "data": [row]}},
-            },
-            "inputs": {
-                "summary": "Columns, for a user",
-                "value": {
-                    "inputs": {name: [value] for name, value in by_name.items()},
-                    "params": {"user_id": "u-17", "ids": ["order-4711"]},
-                },
-            },
-        },
+        "RowsRequest": rows_request,
+        "InvocationRequest": {"array": {"summary": "Rows alone", "value": [row, row]}, **rows_request},
         "InferRequest": _infer_examples(contract, row),
         "BatchRequest": {"rows": {"summary": "Two rows", "value": {"instances": [row, by_name]}}},
+    }
+
+
+def _rows_examples(row: Sequence[Any], by_name: Json) -> dict[str, Json]:
+    columns = {name: [value] for name, value in by_name.items()}
+    split = {"columns": list(by_name), "data": [row]}
+    options = {"user_id": "u-17", "ids": ["order-4711"]}
+    return {
+        "instances": {"summary": "Rows", "value": {"instances": [row, by_name]}},
+        "dataframe_split": {"summary": "A data frame", "value": {"dataframe_split": split}},
+        "inputs": {"summary": "Columns, for a user", "value": {"inputs": columns, "params": options}},
     }
 
 

@@ -25,7 +25,7 @@ from app.tables.numbers import number_of
 from app.web.label_csv import csv_records, csv_text
 from app.web.predict_body import option_keys, option_user
 from app.web.protocols.asking import Question
-from app.web.request import decoded_with_nan
+from app.web.request import decoded_with_nan, object_of
 from app.web.response import JSON, Answer, Environ, whole
 
 CSV = "text/csv"
@@ -45,9 +45,12 @@ _PARAMETERS = ("params", "parameters")
 _UTF8 = re.compile(r'charset\s*=\s*"?(utf-?8|us-ascii)"?', re.IGNORECASE)
 
 
-def read_json(body: bytes, _columns: RequestColumns, _environ: Environ) -> Question:
-    """The question of a JSON body. Raises `MalformedJson` and `InvalidRequest`."""
+def read_json(body: bytes, _columns: RequestColumns, _environ: Environ, bare: bool = False) -> Question:
+    """The question of a JSON body; with `bare`, an array is the rows. Raises `MalformedJson` and `InvalidRequest`."""
     values = decoded_with_nan(body)
+    if bare and type(values) is list:
+        values = {"instances": values}
+    values = object_of(values)
     found = [form for form in _FORMS if form in values]
     if len(found) != 1:
         given = f"has {' and '.join(found)}" if found else "has none of them"
@@ -57,9 +60,14 @@ def read_json(body: bytes, _columns: RequestColumns, _environ: Environ) -> Quest
     return Question(rows=rows, count=len(rows), user_id=option_user(options), keys=option_keys(options, len(rows)))
 
 
-def read_rows(body: bytes, columns: RequestColumns, environ: Environ) -> Question:
-    """The question of a JSON or CSV body, by its content type. Raises `UnsupportedMedia`, and as the readers do."""
-    return (read_csv if _media_type(environ, (JSON, CSV)) == CSV else read_json)(body, columns, environ)
+def read_rows(body: bytes, columns: RequestColumns, environ: Environ, bare: bool = False) -> Question:
+    """The question of a JSON or CSV body, by its content type; `bare` as in `read_json`.
+
+    Raises `UnsupportedMedia`, and as the readers do.
+    """
+    if _media_type(environ, (JSON, CSV)) == CSV:
+        return read_csv(body, columns, environ)
+    return read_json(body, columns, environ, bare)
 
 
 def _media_type(environ: Environ, known: Sequence[str]) -> str:
@@ -88,7 +96,7 @@ def _options(values: dict[str, Any]) -> dict[str, Any]:
 def _instances(value: object, name: str = "instances") -> list[Any]:
     rows = _array(value, name)
     # TensorFlow Serving names the tensor of a model that has one: each row is then an object around an array.
-    if rows and all(type(row) is dict and len(row) == 1 for row in rows):
+    if rows and all(type(row) is dict and len(row) == 1 and row.keys() == rows[0].keys() for row in rows):
         arrays = [array for row in rows for array in row.values()]
         return arrays if all(type(array) is list for array in arrays) else rows
     return rows
@@ -136,14 +144,20 @@ def _split(value: object) -> list[Any]:
     names: Any = value.get("columns")
     data: list[Any] = value["data"]
     # A frame without names has the numbers of its columns in their place.
-    if names is None or (type(names) is list and names == list(range(len(names)))):
-        return data
+    if names is None or (type(names) is list and names and names == list(range(len(names)))):
+        return _of_width(data, names)
     if type(names) is not list or any(type(name) is not str for name in names) or len(set(names)) < len(names):
         raise InvalidRequest(f"{field}: columns must be an array of names, each once", field=field)
+    return [dict(zip(names, row, strict=True)) for row in _of_width(data, names)]
+
+
+def _of_width(data: list[Any], names: list[Any] | None) -> list[Any]:
+    """The rows of a data frame, if each has a value for each of its columns. Raises `InvalidRequest`."""
     for index, row in enumerate(data):
-        if type(row) is not list or len(row) != len(names):
-            raise InvalidRequest(f"{field}: row {index} must be an array of {len(names)} values", field=field)
-    return [dict(zip(names, row, strict=True)) for row in data]
+        if type(row) is not list or (names is not None and len(row) != len(names)):
+            width = "" if names is None else f" of {len(names)} values"
+            raise InvalidRequest(f"dataframe_split: row {index} must be an array{width}", field="dataframe_split")
+    return data
 
 
 _FORMS: dict[str, Callable[[Any], list[Any]]] = {

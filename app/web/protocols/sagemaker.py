@@ -14,12 +14,11 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.domain.layouts import RequestColumns
-from app.domain.prediction import is_own_key
-from app.errors import InvalidRequest, ModelFailed
+from app.errors import ModelFailed
 from app.services.serving.predictor import ServedPrediction
 from app.web.dependencies import Services
 from app.web.operations import Operation, Parameter
-from app.web.predict_body import header_user
+from app.web.predict_body import key_in_header, user_in_header
 from app.web.protocols.asking import MODEL, Chosen, Question, answer, key_of
 from app.web.protocols.contract import Protocol, Refusal
 from app.web.protocols.row_bodies import CSV, RowAnswers, csv_of, predictions_of, read_rows, write_rows
@@ -31,7 +30,7 @@ _VARIANT, _KEY, _SESSION = f"{_PREFIX}Target-Variant", f"{_PREFIX}Inference-Id",
 _ATTRIBUTES, _NEW_SESSION = f"{_PREFIX}Custom-Attributes", f"{_PREFIX}New-Session-Id"
 _INVOKED, _ERROR_TYPE = "x-Amzn-Invoked-Production-Variant", "x-amzn-errortype"
 _WANTS_SESSION = "NEW_SESSION"
-_LONGEST_ATTRIBUTES, _MOST_SPACE = 1024, 64
+_LONGEST_ATTRIBUTES = 1024
 # The codes that botocore has exceptions for; what the caller can mend is a ValidationError.
 _CODES = {401: "AccessDeniedException", 403: "AccessDeniedException", 500: "InternalFailure", 503: "ServiceUnavailable"}
 _MODEL_ERROR = 424
@@ -77,23 +76,19 @@ class _Call:
 
     def read(self, body: bytes, columns: RequestColumns, environ: Environ) -> Question:
         """The question. Raises `InvalidRequest`, `MalformedJson` and `UnsupportedMedia`."""
-        # An array, as the SDK's serializer of JSON sends it, is the rows.
-        array = body[:_MOST_SPACE].lstrip().startswith(b"[") and "csv" not in environ.get("CONTENT_TYPE", "")
-        body = b'{"instances": %b}' % body if array else body
-        question = read_rows(body, columns, environ)
+        question = read_rows(body, columns, environ, bare=True)
         changes: dict[str, Any] = {"user_id": question.user_id or self._user(environ)}
         key = _header(environ, _KEY)
         if key is not None and not question.keys and not key_of(environ, question.count):
-            if not is_own_key(key):
-                raise InvalidRequest(f"{_KEY} must have 1 to 64 printable characters", field=_KEY)
-            changes["keys"] = (key,) if question.count == 1 else ()
+            named = key_in_header(key, _KEY)
+            changes["keys"] = (named,) if question.count == 1 else ()
         return msgspec.structs.replace(question, **changes)
 
     def _user(self, environ: Environ) -> str | None:
         session = _header(environ, _SESSION)
         if session == _WANTS_SESSION:
             session = self._new_session = uuid.uuid4().hex
-        return None if session is None else header_user({"HTTP_X_USER_ID": session})
+        return None if session is None else user_in_header(session, _SESSION)
 
     def write(self, served: ServedPrediction, request_id: str) -> Answer:
         """The whole answer, as JSON or, if the client accepts that alone, as CSV."""
@@ -134,9 +129,10 @@ PROTOCOL = Protocol(
             path="/endpoints/{model}/invocations",
             tag="SageMaker",
             summary="Predict rows, as SageMaker's runtime does",
-            description="JSON as for `/invocations`, or CSV. `Accept: text/csv` asks for lines of prediction and id.",
+            description="JSON as for `/invocations`, an array of rows, or CSV. "
+            "`Accept: text/csv` asks for lines of prediction and id.",
             access="predict",
-            body="RowsRequest",
+            body="InvocationRequest",
             text_bodies={CSV: "5.1,3.5,1.4,0.2\n"},
             answer=RowAnswers,
             parameters=(
