@@ -145,6 +145,17 @@ def test_an_output_may_differ_from_the_request(serve):
     assert "data" in head["outputs"][0]
 
 
+@pytest.mark.parametrize("parameters", [{}, {"classification": 2}])
+def test_who_asks_a_version_without_probabilities_for_them_is_refused_and_nothing_is_recorded(serve, parameters):
+    runtime = fakes.ConstantRuntime(1, None)
+    client, services = serve(fakes.loaded_models(v1=runtime, v2=runtime))
+    wanted = [{"name": "predict"}, {"name": "predict_proba", "parameters": parameters}]
+    answer = client.post(URL, json={"inputs": [matrix(2)], "outputs": wanted})
+    assert (answer.status_code, "v1" in answer.get_json()["error"]) == (400, True)
+    assert (services.recorder.exposures, len(services.metrics.reasons)) == ([], 1)
+    assert client.post(URL, json={"inputs": [matrix(2)], "outputs": wanted[:1]}).status_code == 200
+
+
 HOUSES = fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=2.5))
 
 
@@ -222,6 +233,7 @@ WRONG = {
     "a negative shape": {"json": {"inputs": [matrix(shape=[-1, -4])]}},
     "an empty shape": {"json": {"inputs": [matrix(shape=[])]}},
     "three dimensions": {"json": {"inputs": [matrix(shape=[1, 4, 1])]}},
+    "a dimension without end": {"json": {"inputs": [matrix(shape=[10**4000, 10**4000])]}},
     "no row": {"json": {"inputs": [matrix(shape=[0, 4], data=[])]}},
     "no column": {"json": {"inputs": [matrix(shape=[3, 0], data=[])]}},
     "too many columns": {"json": {"inputs": [matrix(shape=[1, 5], data=[*ROW, 1])]}},
@@ -244,6 +256,18 @@ WRONG = {
     "different numbers of rows": {"json": {"inputs": [*columns()[1:], columns(2)[0]]}},
     "a matrix among features": {"json": {"inputs": [*columns(), matrix()]}},
     "a list as parameter": {"json": {"inputs": [matrix()], "parameters": {"ids": ["a"]}}},
+    "no truth value of binary_data_output": {
+        "json": {"inputs": [matrix()], "parameters": {"binary_data_output": "false"}}
+    },
+    "no truth value of binary_data": {
+        "json": {"inputs": [matrix()], "outputs": [{"name": "predict", "parameters": {"binary_data": 0}}]}
+    },
+    "shared memory for an output": {
+        "json": {
+            "inputs": [matrix()],
+            "outputs": [{"name": "predict", "parameters": {"shared_memory_region": "x"}}],
+        }
+    },
     "a number as id": {"json": {"inputs": [matrix()], "id": 7}},
     "a header beyond the body": {"data": b"{}", "headers": {"Inference-Header-Content-Length": "3"}},
     "a header that is no number": {"data": b"{}", "headers": {"Inference-Header-Content-Length": "-1"}},
@@ -354,6 +378,11 @@ def test_the_repository_lists_versions_and_loads(serve):
         ("v1", "READY", ""),
         ("v2", "UNAVAILABLE", "signed by nobody"),
     ]
+    ready = client.post("/v2/repository/index", json={"ready": True}).get_json()
+    assert [entry["version"] for entry in ready] == ["v1"]
+    for wrong in (b"{", b'{"ready": "yes"}'):
+        answer = client.post("/v2/repository/index", data=wrong)
+        assert (answer.status_code, type(answer.get_json()["error"])) == (400, str)
     for verb in ("load", "unload"):
         path = f"/v2/repository/models/iris/{verb}"
         assert client.post(path).status_code == 401

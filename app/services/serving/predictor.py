@@ -13,7 +13,7 @@ from app.domain.experiment import Configuration
 from app.domain.layouts import Layout
 from app.domain.prediction import CIRCUIT_OPEN, OWN_PROTOCOL, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
-from app.errors import InvalidFeatures, ModelFailed, NotReady
+from app.errors import InvalidFeatures, InvalidRequest, ModelFailed, NotReady
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
 from app.services.boundaries import attempt
@@ -30,7 +30,8 @@ class PredictionRequest(msgspec.Struct, frozen=True):
 
     `state` is the live state whose columns read the rows: the versions that answer must be those that `layout` knows,
     also if a reload has replaced the loaded models in between. `keys` are the caller's own keys, one for each row or
-    none at all; `protocol` is the label of the call in metrics.
+    none at all; `protocol` is the label of the call in metrics. With `needs_probabilities`, a version that gives none
+    is no answer.
     """
 
     rows: np.ndarray
@@ -42,6 +43,7 @@ class PredictionRequest(msgspec.Struct, frozen=True):
     synthetic: bool = False
     keys: tuple[str, ...] = ()
     protocol: str = OWN_PROTOCOL
+    needs_probabilities: bool = False
 
 
 class ServedPrediction(msgspec.Struct, frozen=True):
@@ -80,13 +82,19 @@ class Predictor:
         return self._live.state
 
     def predict(self, request: PredictionRequest) -> ServedPrediction:
-        """Answer the request and hand its record to the sink. Raises `UnknownVersion`, `NotReady` and `ModelFailed`."""
+        """Answer the request and hand its record to the sink.
+
+        Raises `UnknownVersion`, `NotReady`, `ModelFailed`, and `InvalidRequest` if probabilities are needed and the
+        version has none: then nothing is recorded, because nobody gets the answer.
+        """
         started = time.perf_counter()
         # Read once: a decision in the middle of a request must not mix two revisions in one record.
         configuration = self._live.configuration
         user = user_hash(self._salt, request.user_id) if request.user_id else 0
         choice = self._choose(request, configuration, user)
         version, outputs, failures = self._answer(request, configuration, choice)
+        if request.needs_probabilities and outputs.probabilities is None:
+            raise InvalidRequest(f"{version.name}, which this request would get, gives no probabilities")
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for.

@@ -25,7 +25,7 @@ MODEL = Parameter("model", "path", "The name of the served model (MODEL_NAME).")
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body asks: its rows, for whom, and the caller's own keys.
+    """What a body asks: its rows, for whom, the caller's own keys, and whether probabilities must be among the answers.
 
     Nothing of the `count` rows is checked yet. `rows` are arrays or objects; where they come as columns, `table` has
     them, by name or in the order of a row that is an array.
@@ -36,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     user_id: str | None = None
     keys: tuple[str, ...] = ()
+    needs_probabilities: bool = False
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,7 @@ def _served(
             is_synthetic(environ),
             question.keys or key_of(environ, question.count),
             protocol.name,
+            question.needs_probabilities,
         )
     )
 

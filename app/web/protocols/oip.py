@@ -20,7 +20,14 @@ from app.web.protocols.contract import Protocol, Refusal
 from app.web.protocols.kserve_v1 import VERSION
 from app.web.protocols.oip_metadata import OPERATIONS as METADATA
 from app.web.protocols.oip_metadata import TAG, InferenceError
-from app.web.protocols.oip_outputs import WantedOutput, output_of, outputs_of_a_row, require_outputs, wanted_of
+from app.web.protocols.oip_outputs import (
+    WantedOutput,
+    needs_probabilities,
+    output_of,
+    outputs_of_a_row,
+    require_outputs,
+    wanted_of,
+)
 from app.web.protocols.tensors import InputTensor, OutputTensor, Parameters
 from app.web.request import decoded_with_nan, nulls_for_nan
 from app.web.response import REQUEST_ID, Answer, Environ, Problem, encode, whole
@@ -76,15 +83,22 @@ class _Call:
         """The question. Raises `InvalidRequest` and `MalformedJson`."""
         size = _header_size(environ, len(body))
         request = self._request = _decoded(body if size is None else body[:size])
-        if request.outputs:
-            require_outputs(request.outputs, columns)
+        if request.outputs or request.parameters:
+            require_outputs(request.outputs, request.parameters, columns)
         given = tensors.tensors_of(request.inputs, b"" if size is None else body[size:])
         count, rows = tensors.rows_of(given, columns)
         table = None if rows is not None else _table(tensors.columns_of(given, columns), columns)
         if count == 1 and isinstance(table, dict):
             rows, table = [{name: _value(values) for name, values in table.items()}], None
         user = option_user(dict(request.parameters)) if request.parameters else None
-        return Question(rows=rows or [], table=table, count=count, user_id=user, keys=self._keys(environ, count))
+        return Question(
+            rows=rows or [],
+            table=table,
+            count=count,
+            user_id=user,
+            keys=self._keys(environ, count),
+            needs_probabilities=needs_probabilities(request.outputs),
+        )
 
     def _keys(self, environ: Environ, count: int) -> tuple[str, ...]:
         """The own key: of the header, else the request's id, which names its only row."""

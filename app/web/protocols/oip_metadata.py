@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from app import __version__
 from app.domain.classes import boolean_values
 from app.domain.contract import Feature, FeatureContract
+from app.errors import InvalidRequest
 from app.services.serving.reload import ReloadReport
 from app.web.dependencies import Services, require_ready
 from app.web.operations import Operation, Parameter
 from app.web.protocols.asking import MODEL, Chosen, forced_version, model_name, require_model
 from app.web.protocols.kserve_v1 import VERSION
-from app.web.request import read_body, request_id_of
+from app.web.request import decoded_object, read_body, request_id_of
 from app.web.response import Answer, Environ, whole
 
 TAG = "Open Inference Protocol"
@@ -133,13 +135,21 @@ def model_ready(services: Services, environ: Environ, model: str, version: str |
 
 
 def index(services: Services, environ: Environ) -> Answer:
-    """The versions that are loaded, and those that were refused."""
-    read_body(environ, services.settings.max_body_bytes)  # empty, or a filter that nobody needs here
+    """The versions that are loaded and, unless the body asks for those that are ready, the ones that were refused."""
+    body = read_body(environ, services.settings.max_body_bytes)
+    only_ready = bool(body) and _only_ready(decoded_object(body))
     state = services.live.state
     name = model_name(services, state)
     loaded = [IndexEntry(name, version, "READY") for version in state.loaded_models.versions]
     refused = [IndexEntry(name, each.name, "UNAVAILABLE", each.reason) for each in state.loaded_models.refused]
-    return whole(200, [*loaded, *refused], request_id_of(environ))
+    return whole(200, loaded if only_ready else [*loaded, *refused], request_id_of(environ))
+
+
+def _only_ready(wanted: dict[str, Any]) -> bool:
+    ready = wanted.get("ready", False)
+    if type(ready) is not bool:
+        raise InvalidRequest("ready must be true or false", field="ready")
+    return ready
 
 
 def reload(services: Services, environ: Environ, model: str) -> Answer:
@@ -237,8 +247,9 @@ OPERATIONS = (
         path="/v2/repository/index",
         tag=TAG,
         summary="The versions, and whether they are served",
+        description='The body may be empty; `{"ready": true}` asks for the versions that are served alone.',
         answer="RepositoryIndex",
-        problems=(413, 415),
+        problems=(400, 413, 415),
         error=InferenceError,
         fast=index,
         public=True,

@@ -36,13 +36,19 @@ class Wanted(NamedTuple):
     best: int | None = None
 
 
-def require_outputs(wanted: Sequence[WantedOutput], columns: RequestColumns) -> None:
+def require_outputs(
+    wanted: Sequence[WantedOutput] | None, parameters: Parameters | None, columns: RequestColumns
+) -> None:
     """Raise `InvalidRequest` for an output that no version gives, or not in the form that is asked for."""
+    _flag(parameters, "binary_data_output")
     known = output_names(columns)
-    for each in wanted:
+    for each in wanted or ():
         if each.name not in known:
             raise InvalidRequest(f"there is no output {each.name[:_LONG_TEXT]!r}; known are {', '.join(known)}")
         _best(each)
+        _flag(each.parameters, "binary_data")
+        if "shared_memory_region" in (each.parameters or {}):
+            raise InvalidRequest(f"output {each.name!r}: this service has no shared_memory_region")
 
 
 def output_names(columns: RequestColumns) -> tuple[str, ...]:
@@ -54,18 +60,16 @@ def output_names(columns: RequestColumns) -> tuple[str, ...]:
 def wanted_of(
     wanted: Sequence[WantedOutput] | None, parameters: Parameters | None, served: ServedPrediction
 ) -> list[Wanted]:
-    """The outputs to give: those that are wanted, or else all. Raises `InvalidRequest`."""
-    binary = bool(parameters and parameters.get("binary_data_output"))
-    there = _names(served)
+    """The outputs to give: those that are wanted, which `require_outputs` has checked, or else all."""
+    binary = _flag(parameters, "binary_data_output")
     if not wanted:
-        return [Wanted(name, binary) for name in there]
-    found = []
-    for each in wanted:
-        if each.name not in there:
-            gives = f"{served.version.name} gives {', '.join(there)}"
-            raise InvalidRequest(f"there is no output {each.name!r}: {gives}")
-        found.append(Wanted(each.name, bool((each.parameters or {}).get("binary_data", binary)), _best(each)))
-    return found
+        return [Wanted(name, binary) for name in _names(served)]
+    return [Wanted(each.name, _flag(each.parameters, "binary_data", binary), _best(each)) for each in wanted]
+
+
+def needs_probabilities(wanted: Sequence[WantedOutput] | None) -> bool:
+    """Whether only a version with probabilities can answer."""
+    return any(each.name == _PROBABILITIES for each in wanted or ())
 
 
 def _best(wanted: WantedOutput) -> int | None:
@@ -78,6 +82,16 @@ def _best(wanted: WantedOutput) -> int | None:
             f"output {wanted.name!r}: classification is a number of classes, and for {_PROBABILITIES} alone"
         )
     return count
+
+
+def _flag(parameters: Parameters | None, name: str, otherwise: bool = False) -> bool:
+    """A parameter that is true or false. Raises `InvalidRequest`."""
+    value = (parameters or {}).get(name)
+    if value is None:
+        return otherwise
+    if type(value) is not bool:
+        raise InvalidRequest(f"the parameter {name} must be true or false", field=name)
+    return value
 
 
 def _names(served: ServedPrediction) -> tuple[str, ...]:

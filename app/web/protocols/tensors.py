@@ -41,6 +41,7 @@ _JSON: dict[str, frozenset[type]] = {
 }
 _LONG_TEXT = 60
 _LENGTH_BYTES = 4
+_LARGEST_DIMENSION = 2**63 - 1
 Parameters = dict[str, str | int | float | bool | None]
 
 
@@ -96,7 +97,7 @@ def tensors_of(inputs: Sequence[InputTensor], raw: bytes) -> list[Tensor]:
         if each.data is not None:
             _refuse(each, "has both data and binary_data_size")
         if type(size) is not int or not 0 <= size <= len(raw) - start:
-            _refuse(each, f"has binary_data_size {size!r}, and {len(raw) - start} bytes are left behind the JSON")
+            _refuse(each, f"has binary_data_size {size!r:.60}, and {len(raw) - start} bytes are left behind the JSON")
         tensors.append(Tensor(each.name, each.shape, _unpacked(each, raw[start : start + size], count)))
         start += size
     if start != len(raw):
@@ -115,6 +116,9 @@ def _count(tensor: InputTensor) -> int:
         _refuse(tensor, f"has the datatype {tensor.datatype[:_LONG_TEXT]!r}; known are {', '.join(_JSON)}")
     if len(tensor.shape) not in (1, 2) or min(tensor.shape) < 0:
         _refuse(tensor, f"has the shape {str(tensor.shape)[:_LONG_TEXT]}: give one or two dimensions, none negative")
+    # Python does not write a number of thousands of digits into a message, and their product would be one.
+    if max(tensor.shape) > _LARGEST_DIMENSION:
+        _refuse(tensor, f"has the shape {str(tensor.shape)[:_LONG_TEXT]}: a dimension has at most 64 bits")
     return prod(tensor.shape)
 
 
