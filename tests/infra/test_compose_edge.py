@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.infra.edge_container import Edge
+from tests.infra.edge_container import IMAGE, Edge
 from tests.infra.fake_upstream import FakeUpstream
+from tests.infra.repository import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 
@@ -80,6 +82,19 @@ def test_the_api_is_told_of_the_public_listener_only_where_administration_has_it
         for url in (split.url, split.own_url):
             requests.get(f"{url}/config", headers={"X-Listener": "own"}, timeout=5)
     assert [asked.headers.get("x-listener") for asked in upstream.asked] == [None, "public", None]
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [("", True), ("127.0.0.1:5001", True), ("[::1]:5001", True), ("5001", False), ("127.0.0.1", False)],
+)
+def test_the_edge_does_not_start_with_an_address_of_administration_that_lacks_a_part(address: str, taken: bool) -> None:
+    mount = f"{ROOT / 'docker/haproxy.cfg'}:/usr/local/etc/haproxy/haproxy.cfg:ro"
+    command = ["docker", "run", "--rm", "-v", mount, "-e", f"ADMIN_BIND={address}", IMAGE]
+    check = ["haproxy", "-c", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+    done = subprocess.run([*command, *check], capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) is taken, done.stderr
+    assert taken or "ADMIN_BIND" in done.stderr
 
 
 def test_each_request_has_an_attempt_id_of_its_own(edge: Edge, upstream: FakeUpstream) -> None:

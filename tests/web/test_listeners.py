@@ -65,6 +65,16 @@ def test_the_start_page_links_to_what_its_listener_offers(serve, port):
     assert {"docs", "predict", "feedback", "health"} <= set(links)
 
 
+@pytest.mark.parametrize("port", [5000, ADMIN_PORT])
+def test_the_openapi_document_describes_what_its_listener_offers(serve, port):
+    client, _ = serve(admin_bind=("127.0.0.1", ADMIN_PORT))
+    for asked in (ADMIN_PORT, 5000, port):  # each listener keeps a document of its own
+        paths = client.get("/openapi.json", environ_overrides={"SERVER_PORT": str(asked)}).get_json()["paths"]
+    described = {f"{method.upper()} {path}" for path, calls in paths.items() for method in calls}
+    known = {f"{each.method.upper()} {each.path}" for each in OPERATIONS}
+    assert described == (known if port == ADMIN_PORT else known - HERE_ALONE)
+
+
 def test_the_refusal_is_true_of_what_the_public_listener_has_and_of_a_header_without_a_second_listener(client):
     message = client.get("/audit", headers={"X-Listener": "public"}).get_json()["error"]["message"]
     assert all(word in message for word in ("/docs", "ADMIN_BIND", "without the header X-Listener"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from flask import Blueprint, Response, abort, request, send_file
@@ -13,7 +13,7 @@ from app.domain.layouts import RequestColumns
 from app.web.dependencies import Services
 from app.web.documentation.openapi import document
 from app.web.documentation.page import FILES, HEADERS, read_page
-from app.web.operations import Operation, Parameter, is_offered
+from app.web.operations import Operation, Parameter, is_offered, is_public_listener
 from app.web.response import JSON, encode, json_answer
 
 
@@ -49,7 +49,7 @@ OPERATIONS = (
         method="get",
         path="/openapi.json",
         tag="Operating",
-        summary="This document",
+        summary="This document: the calls that the listener offers",
         access="open",
         answer=OpenApi,
     ),
@@ -112,8 +112,8 @@ def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprin
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        """The document for the reference version that is loaded."""
-        return Response(described(), content_type=JSON)
+        """The document for the reference version that is loaded, with the calls that this listener offers."""
+        return Response(described(request.environ), content_type=JSON)
 
     @routes.get("/docs")
     def docs() -> Response:
@@ -133,20 +133,22 @@ def blueprint(services: Services, operations: tuple[Operation, ...]) -> Blueprin
     return routes
 
 
-def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[], bytes]:
-    """Returns a function that makes the document anew only after the columns of requests have changed."""
-    # Compared by identity: columns are never changed, only replaced.
-    made: dict[int, tuple[RequestColumns | None, bytes]] = {}
+def _describer(services: Services, operations: tuple[Operation, ...]) -> Callable[[dict[str, Any]], bytes]:
+    """Returns a function that makes a listener's document anew only after the columns of requests have changed."""
+    # By whether it is the public listener. Compared by identity: columns are never changed, only replaced.
+    made: dict[bool, tuple[RequestColumns | None, bytes]] = {}
+    settings = services.settings
 
-    def described() -> bytes:
+    def described(environ: dict[str, Any]) -> bytes:
         state = services.live.state
         columns = None if state.loaded_models.reference is None else state.columns()
-        known = made.get(0)
+        public = is_public_listener(settings, environ)
+        known = made.get(public)
         if known is None or known[0] is not columns:
             contract, optional = (None, ()) if columns is None else (columns.contract, columns.optional)
-            model = services.settings.model_name or state.model_name
-            whole = document(operations, contract, services.settings, optional, model)
-            known = made[0] = (columns, encode(whole))
+            offered = [each for each in operations if is_offered(each, settings, environ)]
+            whole = document(offered, contract, settings, optional, settings.model_name or state.model_name)
+            known = made[public] = (columns, encode(whole))
         return known[1]
 
     return described
