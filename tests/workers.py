@@ -37,6 +37,7 @@ STARTED_FIRST = (
     "tests/e2e/test_postgres_stack.py",
     "tests/e2e/test_compose_alerts.py",
     "tests/e2e/test_compose_demo.py",
+    "tests/e2e/test_restore_drill.py",
 )
 
 

@@ -50,11 +50,12 @@ def store_complaint(database: Database) -> str | None:
 
 
 def host_condition(settings: Settings, database: Database) -> HostCondition:
-    """Whether the store can be written, the room on its disk, and the last backup and archive (None: unknown)."""
+    """Whether the store can be written, the room on its disk, the last backup, archive and drill (None: unknown)."""
     condition = HostCondition(
         store_writable=store_complaint(database) is None,
         backup_at_s=stamped_at_s(settings.data_dir, "backup"),
         archive_at_s=stamped_at_s(settings.data_dir, "archive"),
+        restore_drill_at_s=stamped_at_s(settings.data_dir, "restore_drill"),
     )
     try:
         room = shutil.disk_usage(settings.data_dir)

@@ -124,6 +124,12 @@ LAST_BACKUP = Definition(
 LAST_ARCHIVE = Definition(
     "last_archive_timestamp_seconds", "gauge", (), "When the log was last archived, in seconds since 1970."
 )
+LAST_RESTORE_DRILL = Definition(
+    "last_restore_drill_timestamp_seconds",
+    "gauge",
+    (),
+    "When a backup was last restored to prove that it can be, in seconds since 1970.",
+)
 
 WEIGHT = Definition(
     "experiment_weight", "gauge", ("version",), "Share of the traffic that the configuration gives to the version."
@@ -193,7 +199,7 @@ COUNTED = (
     *(PREDICTION_REQUESTS, VERSION_REQUESTS, LATENCY, ERRORS, EXPOSURES, SHADOW_ERRORS, BREAKER_OPEN, MODEL_INFO),
     *(SHED, WRONG_TOKENS, SHADOW_SHED, DROPPED, STORE_FAILURES, QUEUE_ROWS, STATE_FAILURES, WORKERS),
 )
-HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE)
+HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE, LAST_RESTORE_DRILL)
 DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
     *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),

@@ -30,7 +30,8 @@ class HostCondition(msgspec.Struct, frozen=True, kw_only=True):
     """The store and its disk; None: unknown.
 
     `store_writable`: whether the store accepts writes. `disk_…_bytes`: the room on the file system of DATA_DIR.
-    `backup_at_s`, `archive_at_s`: when the last backup and the last archive were completed, in seconds since 1970.
+    `backup_at_s`, `archive_at_s`, `restore_drill_at_s`: when the last backup, archive and restore drill were completed,
+    in seconds since 1970.
     """
 
     store_writable: bool | None = None
@@ -38,6 +39,7 @@ class HostCondition(msgspec.Struct, frozen=True, kw_only=True):
     disk_size_bytes: int | None = None
     backup_at_s: float | None = None
     archive_at_s: float | None = None
+    restore_drill_at_s: float | None = None
 
 
 class StateSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +154,7 @@ GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.DISK_SIZE, lambda state: state.host.disk_size_bytes),
     (catalogue.LAST_BACKUP, lambda state: state.host.backup_at_s),
     (catalogue.LAST_ARCHIVE, lambda state: state.host.archive_at_s),
+    (catalogue.LAST_RESTORE_DRILL, lambda state: state.host.restore_drill_at_s),
     (catalogue.WEIGHT, lambda state: state.weights),
     (catalogue.FEEDBACK, lambda state: state.monitor.feedback),
     (catalogue.LABELLED_MEAN, _experiment(_labelled_means)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Stamped = Literal["backup", "archive"]
+Stamped = Literal["backup", "archive", "restore_drill"]
 
 
 def stamp(data_dir: Path, what: Stamped) -> None:

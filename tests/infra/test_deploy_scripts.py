@@ -17,7 +17,7 @@ NEEDED = [
     *("gzip", "stat", "mkdir", "chmod", "flock", "wc", "getconf", "du", "sleep", "xargs", "find", "sort", "tr", "cut"),
     *("sha256sum", "tar", "touch"),
 ]
-SCRIPTS = ("deploy.sh", "rollback.sh", "backup.sh", "restore.sh", "smoke.sh")
+SCRIPTS = ("deploy.sh", "rollback.sh", "backup.sh", "restore.sh", "restore_drill.sh", "smoke.sh")
 WORKS = 'case "$*" in "image inspect"*) echo sha256:1 ;; "info -f"*) echo "$HERE" ;; *) ;; esac'
 OF_2_GB = 'case "$*" in *MemTotal*) echo 2147483648; exit ;; esac\n'
 NO_IMAGE = 'case "$*" in "image inspect"*) exit 1 ;; *) ;; esac'
@@ -68,7 +68,12 @@ def words_of(script: str, place: Path) -> list[str]:
     backup = place / "b.tar.gz"
     if not backup.exists():
         subprocess.run(["tar", "-C", str(place), "-czf", str(backup), "docker-compose.yml"], check=True)
-    given = {"deploy.sh": ["local"], "restore.sh": [str(backup)], "smoke.sh": ["http://127.0.0.1:1"]}
+    given = {
+        "deploy.sh": ["local"],
+        "restore.sh": [str(backup)],
+        "restore_drill.sh": [str(backup)],
+        "smoke.sh": ["http://127.0.0.1:1"],
+    }
     return given.get(script, [])
 
 
@@ -205,6 +210,71 @@ def test_litestream_without_a_bucket_stops_nothing(place: Path) -> None:
     assert done.returncode == 1
     assert "LITESTREAM_BUCKET is empty" in done.stderr
     assert not (place / "stopped").exists()
+
+
+# Notes what is run, with the settings that must not be the stack's, and restores a backup of long ago.
+DRILL = """
+note() { echo "$1|${COMPOSE_PROJECT_NAME:-}|${DATABASE_URL-stack}|${NOTIFY_WEBHOOK_URL-stack}"; }
+case "$*" in
+  "ps -aq"*--all=false*) echo running ;;
+  "exec running "*) note stamp >>"$HERE/calls" ;;
+  *" down "*) note down >>"$HERE/calls" ;;
+  *"app restore -") note restore >>"$HERE/calls"; cat >/dev/null
+    echo "Restored: 9 files of 2026-01-02T03:04:05Z, written by release 1." ;;
+  *"app monitor --rebuild") note rebuild >>"$HERE/calls"; [ ! -f "$HERE/differs" ] || exit 1 ;;
+  *"app smoke "*) note smoke >>"$HERE/calls" ;;
+esac
+"""
+
+
+def drill(place: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """A drill of a stack with its own database and receiver, and the calls that it made."""
+    (place / ".env").write_text("DATABASE_URL=postgresql://postgres/bakeoff\nNOTIFY_WEBHOOK_URL=http://people/\n")
+    fake(place, "docker", DRILL)
+    done = run(place, "restore_drill.sh", *(words or words_of("restore_drill.sh", place)))
+    calls = place / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def test_a_drill_restores_beside_the_stack_and_removes_its_copy(place: Path) -> None:
+    done, calls = drill(place)
+    assert done.returncode == 0, done.stderr
+    assert [call.split("|")[0] for call in calls] == ["down", "restore", "rebuild", "smoke", "stamp", "down"]
+    # Neither the stack's volumes nor its database nor its receivers.
+    assert {call.partition("|")[2] for call in calls} == {"bakeoff-restore-drill||"}
+    assert re.search(r"The backup is \d{4,} hours old", done.stdout)
+
+
+def test_a_drill_that_fails_says_so_removes_its_copy_and_is_not_stamped(place: Path) -> None:
+    (place / "differs").touch()
+    done, calls = drill(place)
+    assert done.returncode == 1
+    assert "differs from the restored evidence" in done.stderr
+    assert [call.split("|")[0] for call in calls] == ["down", "restore", "rebuild", "down"]
+
+
+def test_a_drill_wants_a_backup_that_is_new_enough(place: Path) -> None:
+    done, _ = drill(place, *words_of("restore_drill.sh", place), "--max-age", "48")
+    assert done.returncode == 1
+    assert "48 are allowed" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "there is no bakeoff-*.tar.gz"), ("b.tar.gz", "is damaged")])
+def test_a_drill_without_a_whole_backup_restores_nothing(place: Path, name: str, said: str) -> None:
+    (place / "b.tar.gz").write_bytes(b"cut short")
+    done, calls = drill(place, str(place / name))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not [call for call in calls if call.startswith("restore")]
+
+
+def test_a_drill_does_not_fill_the_disk(place: Path) -> None:
+    fake(place, "df", "echo head; echo '/dev/x 9 9 102400 9% /'")
+    (place / "root").mkdir()
+    fake(place, "docker", f'case "$*" in *DockerRootDir*) echo "{place}/root" ;; *) ;; esac')
+    done = run(place, "restore_drill.sh", *words_of("restore_drill.sh", place))
+    assert done.returncode == 1
+    assert "100 MB are free" in done.stderr
 
 
 def test_a_first_release_has_nothing_to_go_back_to(place: Path) -> None:

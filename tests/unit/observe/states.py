@@ -36,6 +36,7 @@ FULL = StateSnapshot(
         disk_size_bytes=2,
         backup_at_s=1_770_000_000.5,
         archive_at_s=1_780_000_000.0,
+        restore_drill_at_s=1_780_000_000.0,
     ),
     weights={"v1": 0.9, "v2": 0.1},
     monitor=MonitorSnapshot(feedback={"v1": 12}, report=EXPERIMENT, age_s=1.5),
