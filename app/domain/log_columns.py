@@ -16,7 +16,7 @@ import numpy as np
 
 from app.domain.log_event import PredictionRow
 from app.domain.prediction import REPORTED
-from app.domain.prediction_id import RAW_LENGTH, Marks, marks_of_raw, texts_of_ids
+from app.domain.prediction_id import marks_of_raw, texts_of_ids
 
 _ENCODE = msgspec.json.Encoder().encode
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
@@ -28,7 +28,6 @@ _COLUMNS = {
     "user_hash": "user_list",
     "latency_us": "latencies",
     "own_key": "own_keys",
-    "marks": "marks",
 }
 
 
@@ -96,6 +95,11 @@ class Block:
         """The rows, in order."""
         return [RowOfBlock(self, at, seq) for at, seq in enumerate(self.seqs)]
 
+    def row(self, at: int) -> RowOfBlock:
+        """A row: to make all of them for one takes long."""
+        made: list[RowOfBlock] | None = self.__dict__.get("rows")
+        return RowOfBlock(self, at, self.seqs[at]) if made is None else made[at]
+
     def column(self, name: str) -> Sequence[Any]:
         """A field of a `PredictionRow` of each row."""
         own = _COLUMNS.get(name)
@@ -105,12 +109,6 @@ class Block:
     def ids(self) -> list[str]:
         """The prediction ids."""
         return texts_of_ids(self.raw_ids.tobytes())
-
-    @functools.cached_property
-    def marks(self) -> list[Marks | None]:
-        """What the ids say of how the versions were chosen; None for an id of another format."""
-        raw = self.raw_ids.tobytes()
-        return [marks_of_raw(raw[start : start + RAW_LENGTH]) for start in range(0, len(raw), RAW_LENGTH)]
 
     @functools.cached_property
     def cells(self) -> list[list[Any]]:
@@ -195,7 +193,7 @@ class RowOfBlock:
     failed = property(lambda self: self.block.shared.failed)
     layout = property(lambda self: self.block.shared.layout)
     lacking = property(lambda self: self.block.shared.lacking)
-    marks = property(lambda self: self.block.marks[self.at])
+    marks = property(lambda self: marks_of_raw(self.block.raw_ids[self.at].tobytes()))
     is_reported = property(lambda self: self.block.shared.assignment == REPORTED)
 
     @property

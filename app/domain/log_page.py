@@ -51,7 +51,7 @@ class Rows(Sequence[PredictionRow]):
         if isinstance(place, slice):
             return Rows(self.blocks, self.of[place], self.at[place])
         # It has all that a `PredictionRow` has, and is no struct, whose fields would have to be made for every row.
-        return cast("PredictionRow", self.blocks[self.of[place]].rows[self.at[place]])
+        return cast("PredictionRow", self.blocks[self.of[place]].row(int(self.at[place])))
 
     def __iter__(self) -> Iterator[PredictionRow]:
         rows = [block.rows for block in self.blocks]

@@ -10,7 +10,7 @@ What is admitted depends on callers and the order of the log, never on values.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ REMEMBERED: Final = 2 * SPACING
 SPACED_FOR: Final = 50
 CLOSES_AFTER: Final = 500
 _MASK: Final = (1 << 64) - 1
+_ClosedBlock: TypeAlias = tuple[bytes, int, int, int, int]
 
 
 class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,12 +68,14 @@ class CrowdState(msgspec.Struct, frozen=True, kw_only=True):
 class ClosedBlocks(NamedTuple):
     """Consecutive closed blocks of one size: `bins`, shape (blocks, m, streams), uint8.
 
-    For each, `seen` rows had come when it closed, the last of them at `at_us` (µs); two arrays of shape (blocks,).
+    For each, `seen` rows had come when it closed, the last of them at `at_us` (µs); the row that closed it, which may
+    be one more, was number `after`. Three arrays of shape (blocks,).
     """
 
     bins: np.ndarray
     seen: np.ndarray
     at_us: np.ndarray
+    after: np.ndarray
 
 
 class Blocks:
@@ -91,7 +94,8 @@ class Blocks:
         self._gathered = state.gathered
         self._waiting = WaitingRows(state.waiting, state.one_in, state.skipped)
         self._last_at_us = state.last_at_us
-        self._closed: list[tuple[bytes, int, int, int]] = []
+        self._closed: list[_ClosedBlock] = []
+        self._row = 0
 
     @property
     def open_bins(self) -> np.ndarray:
@@ -128,10 +132,12 @@ class Blocks:
     def add(self, bins: np.ndarray, first: int, at_us: np.ndarray, callers: Callers) -> Iterator[ClosedBlocks]:
         """Add rows numbered from `first`; yields the blocks that close. `bins`, shape (n, streams), uint8."""
         columns = (at_us, callers.users, callers.begins, callers.alone, callers.keys)
-        for index, (time, user, begins, alone, key) in enumerate(
-            zip(*(each.tolist() for each in columns), strict=True)
+        lots = _lots(self._seed, first, len(bins))
+        for index, (lot, time, user, begins, alone, key) in enumerate(
+            zip(lots, *(each.tolist() for each in columns), strict=True)
         ):
             number = first + index
+            self._row = number + 1
             if begins:
                 self._begin(user, number, time)
             self._is_learning = not self._known.are_learnt
@@ -140,9 +146,7 @@ class Blocks:
             elif self._is_learning:
                 self._unlearnt += 1
             else:
-                row = WaitingRow(
-                    self._known.requests, _mixed(self._seed, number), self._known.caller(user), bins[index].tobytes()
-                )
+                row = WaitingRow(self._known.requests, lot, self._known.caller(user), bins[index].tobytes())
                 if alone:
                     self._arrive(row, number + 1, time)
                 else:
@@ -194,7 +198,7 @@ class Blocks:
             self._fill()
 
     def _close(self, seen: int, at_us: int) -> None:
-        self._closed.append((b"".join(self._open), len(self._open), seen, at_us))
+        self._closed.append((b"".join(self._open), len(self._open), seen, at_us, self._row))
         self._blocks += 1
         self._rows += len(self._open)
         self._open = []
@@ -266,9 +270,9 @@ def _remembered(admitted: dict[Caller, tuple[int, ...]], blocks: int) -> dict[Ca
     return {caller: of for caller, of in recent if of}
 
 
-def _by_size(closed: Iterable[tuple[bytes, int, int, int]], streams: int) -> Iterator[ClosedBlocks]:
+def _by_size(closed: Iterable[_ClosedBlock], streams: int) -> Iterator[ClosedBlocks]:
     """Closed blocks, in order, together with those after them of the same size."""
-    run: list[tuple[bytes, int, int, int]] = []
+    run: list[_ClosedBlock] = []
     for block in closed:
         if run and run[0][1] != block[1]:
             yield _joined(run, streams)
@@ -278,18 +282,20 @@ def _by_size(closed: Iterable[tuple[bytes, int, int, int]], streams: int) -> Ite
         yield _joined(run, streams)
 
 
-def _joined(run: list[tuple[bytes, int, int, int]], streams: int) -> ClosedBlocks:
+def _joined(run: list[_ClosedBlock], streams: int) -> ClosedBlocks:
     bins = np.frombuffer(b"".join(block[0] for block in run), dtype=np.uint8)
-    seen, at_us = (np.array([block[field] for block in run], dtype=np.int64) for field in (2, 3))
-    return ClosedBlocks(bins.reshape(len(run), run[0][1], streams), seen, at_us)
+    seen, at_us, after = (np.array([block[field] for block in run], dtype=np.int64) for field in (2, 3, 4))
+    return ClosedBlocks(bins.reshape(len(run), run[0][1], streams), seen, at_us, after)
 
 
-def _mixed(seed: int, number: int) -> int:
-    """A hash of the row's number: SplitMix64 (Steele, Lea & Flood 2014), upper bits.
+def _lots(seed: int, first: int, rows: int) -> list[int]:
+    """A hash of the numbers of rows from `first` on: SplitMix64 (Steele, Lea & Flood 2014), upper bits.
 
     Keyed by the reference's `seed`, which clients do not know: nobody can choose which of its rows count.
     """
-    state = (number * 0x9E3779B97F4A7C15 + (seed ^ 0x5DEECE66D)) & _MASK
-    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-    return (state ^ (state >> 31)) >> 20
+    state = np.arange(first, first + rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    state += np.uint64((seed ^ 0x5DEECE66D) & _MASK)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    found: list[int] = ((state ^ (state >> np.uint64(31))) >> np.uint64(20)).tolist()
+    return found

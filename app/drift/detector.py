@@ -23,7 +23,16 @@ from app.drift.crowds import (
     after_ordinary,
     is_ordinary,
 )
-from app.drift.detector_state import CEILING, CLEAN_BLOCKS, HEAD_START, DetectorState, Mode, RaisedStream, unpacked
+from app.drift.detector_state import (
+    CEILING,
+    CLEAN_BLOCKS,
+    HEAD_START,
+    DetectorState,
+    Mode,
+    Moments,
+    RaisedStream,
+    unpacked,
+)
 from app.drift.family import Family
 from app.drift.urn import block_e_values, urns_before
 
@@ -35,11 +44,12 @@ _CELLS_AT_ONCE: Final = 2000
 class BlockRun:
     """A `DetectorState` unpacked for one call of `advance`; `state` packs it again."""
 
-    def __init__(self, family: Family, state: DetectorState, level: float) -> None:
+    def __init__(self, family: Family, state: DetectorState, level: float, moments: Moments) -> None:
         streams = len(family.streams)
         self._before = state
         self._gaps, self._highest = family.gaps, family.highest
         self._level = level
+        self._moments = moments
         self._closed = state.closed_requests
         self._counts = unpacked(state.counts, "<i8", streams).copy()
         self._faded = unpacked(state.faded, "<f8", streams)
@@ -66,10 +76,15 @@ class BlockRun:
             absorbing = self._modes != Mode.ALARMING
             urns = urns_before(self._gaps + self._counts, self._faded, part, absorbing)
             ends = np.stack([closed.seen[start:], closed.at_us[start:]])
-            done = self._walk(block_e_values(urns, self._highest), size, ends)
+            done = self._walk(block_e_values(urns, self._highest), size, ends, closed.after[start:])
             self._counts += (urns.counts[:done].sum(axis=0) * absorbing[:, None]).astype(np.int64)
             self._faded = urns.recent[done]
             start += done
+
+    def note_moments(self, before: int) -> None:
+        """Note those that are due before so many requests, by what is known now."""
+        for requests in self._moments.before(before):
+            self._moments.note(requests, self._wealth, self._closed, alarm=Mode.ALARMING in self._modes)
 
     def state(self, *, requests: int, recent: bytes, pending: bytes, crowd: CrowdState) -> DetectorState:
         """The state packed again."""
@@ -92,12 +107,13 @@ class BlockRun:
             crowd=crowd,
         )
 
-    def _walk(self, e_values: np.ndarray, size: int, ends: np.ndarray) -> int:
+    def _walk(self, e_values: np.ndarray, size: int, ends: np.ndarray, after: np.ndarray) -> int:
         """Advance the wealth through the blocks until one changes a stream's mode; the number of blocks used.
 
         `e_values` becomes the wealth after each block. Blocks have `size` rows; `ends`, shape (2, blocks), are the rows
-        seen when each closed, and the time.
+        seen when each closed, and the time; `after` is that of `ClosedBlocks`.
         """
+        self.note_moments(int(after[0]))
         wealth = self._wealth
         for block in range(e_values.shape[1]):
             grown = (wealth + size) * e_values[:, block]
@@ -105,6 +121,10 @@ class BlockRun:
         # Python's sum adds in the order of the bets whatever the shape; numpy's order depends on it.
         means = sum(e_values[1:], start=e_values[0]) / BETS
         done = self._blocks_to_change(means)
+        for requests in self._moments.before(int(after[done - 1])):
+            block = int(after.searchsorted(requests, side="right"))
+            alarm = Mode.ALARMING in self._modes
+            self._moments.note(requests, e_values[:, block - 1], self._closed + size * block, alarm=alarm)
         self._wealth = e_values[:, done - 1].copy()
         self._note_onsets(means[:done], size, ends[:, :done])
         self._change_modes(means[done - 1], ends[:, done - 1])
@@ -170,8 +190,9 @@ def advance(
     level: float,
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
+    moments: Moments | None = None,
 ) -> DetectorState:
-    """The state after the rows with `keys`, shape (n, streams), in log order.
+    """The state after the rows with `keys`, shape (n, streams), in log order; notes the `moments` on the way.
 
     `level` is the mean wealth at which a stream alarms. `at_us`: when each row was served, µs since 1970. Without
     `callers` each row is a request of its own. The state does not depend on how the log is cut into calls, to the last
@@ -180,11 +201,15 @@ def advance(
     if not len(keys):
         return state
     bins = family.bins(keys, state.requests)
-    # Of many rows only the last ones are still in the window afterwards.
-    recent = _windowed(state, family.shown(keys[-state.window :], bins[-state.window :]), len(keys))
+    # Without moments only the last of many rows are still of use.
+    kept = slice(-state.window if moments is None else None, None)
+    shown = family.shown(keys[kept], bins[kept])
+    moments = Moments(()) if moments is None else moments
+    moments.follow(state, shown)
+    recent = _windowed(state, shown[-state.window :], len(keys))
     times = np.zeros(len(keys), dtype=np.int64) if at_us is None else np.asarray(at_us, dtype=np.int64)
     callers = each_alone(len(keys)) if callers is None else callers
-    run = BlockRun(family, state, level)
+    run = BlockRun(family, state, level, moments)
     if is_ordinary(state.crowd, callers):
         crowd, left = after_ordinary(state.crowd, len(keys), int(times[-1])), _close_by_count(run, state, bins, times)
     else:
@@ -192,6 +217,7 @@ def advance(
         for closed in blocks.add(bins, state.requests, times, callers):
             run.close(closed)
         crowd, left = blocks.state(), blocks.open_bins
+    run.note_moments(state.requests + len(keys) + 1)
     pending = np.zeros((BLOCK, bins.shape[1]), dtype=np.uint8)
     pending[: len(left)] = left
     return run.state(
@@ -229,6 +255,7 @@ def _close_by_count(run: BlockRun, state: DetectorState, bins: np.ndarray, times
     if closing:
         ends = np.arange(1, closing // BLOCK + 1) * BLOCK - before - 1
         blocks = rows[:closing].reshape(-1, BLOCK, rows.shape[1])
-        run.close(ClosedBlocks(blocks, state.requests + ends + 1, times[ends]))
+        after = state.requests + ends + 1
+        run.close(ClosedBlocks(blocks, after, times[ends], after))
     left: np.ndarray = rows[closing:]
     return left

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Final
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -104,10 +106,59 @@ def new_state(family: Family, window: int = WINDOW) -> DetectorState:
     )
 
 
+class Moment(NamedTuple):
+    """What is known after some requests: each stream's mean wealth, the rows in closed blocks, alarm and window.
+
+    `wealth` has shape (streams,), `window` is as `window_rows` gives it.
+    """
+
+    wealth: np.ndarray
+    closed_requests: int
+    alarm: bool
+    window: np.ndarray
+
+
+class Moments:
+    """The moments after these numbers of requests, ascending, which are noted as the detector passes them.
+
+    Its rows need not be cut at them: whole pages take a fraction of the time.
+    """
+
+    def __init__(self, due: Iterable[int]) -> None:
+        self._due = deque(due)
+        self._found: list[Moment] = []
+        self._shown, self._first, self._size = np.zeros((0, 0), np.uint8), 0, 0
+
+    def follow(self, state: DetectorState, shown: np.ndarray) -> None:
+        """Further rows come, of which the window shows this, shape (n, streams)."""
+        known = min(state.requests, state.window)
+        ring = unpacked(state.recent, "u1", state.window)
+        numbers = np.arange(state.requests - known, state.requests) % state.window
+        self._shown, self._size = np.concatenate([ring[numbers], shown]), state.window
+        self._first = state.requests - known
+
+    def before(self, requests: int) -> Iterator[int]:
+        """Those that are due before so many requests, each once: `note` has to follow."""
+        while self._due and self._due[0] < requests:
+            yield self._due.popleft()
+
+    def note(self, requests: int, wealth: np.ndarray, closed_requests: int, *, alarm: bool) -> None:
+        """Note the moment after so many requests; `wealth` has shape (bets, streams)."""
+        end = requests - self._first
+        window = self._shown[max(0, end - self._size) : end]
+        self._found.append(Moment(_mean(wealth.T), closed_requests, alarm, window))
+
+    def of(self, state: DetectorState) -> list[Moment]:
+        """All of them, where no further rows come: those that are left are that of the `state`."""
+        left = len(self._due)
+        self._due.clear()
+        last = Moment(stream_wealth(state), state.closed_requests, state.alarm, window_rows(state))
+        return [*self._found, *(last for _ in range(left))]
+
+
 def stream_wealth(state: DetectorState) -> np.ndarray:
     """The mean over the bets of each stream's wealth, shape (streams,)."""
-    wealth: np.ndarray = unpacked(state.wealth, "<f8", len(state.modes)).sum(axis=1) / BETS
-    return wealth
+    return _mean(unpacked(state.wealth, "<f8", len(state.modes)))
 
 
 def stream_onset(state: DetectorState) -> np.ndarray:
@@ -118,6 +169,13 @@ def stream_onset(state: DetectorState) -> np.ndarray:
 def window_rows(state: DetectorState) -> np.ndarray:
     """The window's contents, shape (min(requests, window), streams), uint8, in no particular order."""
     return unpacked(state.recent, "u1", state.window)[: state.requests]
+
+
+def _mean(wealth: np.ndarray) -> np.ndarray:
+    """The mean over the bets of `wealth`, shape (streams, bets)."""
+    # In one layout: the order in which numpy adds, and so the last digit, depends on it.
+    mean: np.ndarray = np.ascontiguousarray(wealth).sum(axis=1) / BETS
+    return mean
 
 
 def unpacked(data: bytes, kind: str, rows: int) -> np.ndarray:

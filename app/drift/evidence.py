@@ -81,6 +81,7 @@ def _outlier_gain(share: float, rows: int) -> float:
 UNCERTAINTY = 0.01
 
 
+@functools.lru_cache(maxsize=4096)
 def margin(reference_rows: int, live_rows: int, streams: int) -> float:
     """The largest distance that chance gives any of `streams` streams, in all but 1 % of windows.
 
@@ -92,36 +93,47 @@ def margin(reference_rows: int, live_rows: int, streams: int) -> float:
     return math.sqrt(0.5 * math.log(2 * max(streams, 1) / UNCERTAINTY) * (1 / reference_rows + 1 / live_rows))
 
 
-def distance(reference: Sequence[int], live: Sequence[int] | np.ndarray) -> float:
-    """The Kolmogorov–Smirnov distance of two histograms on the same ordered cells; 0 if one of them is empty."""
+def distances(reference: np.ndarray | Sequence[int], live: np.ndarray | Sequence[int]) -> np.ndarray:
+    """The Kolmogorov–Smirnov distance of each two histograms on the same ordered cells; 0 if one of them is empty.
+
+    Both have shape (…, cells), and the result has one less.
+    """
     counts = np.array([reference, live], dtype=np.float64)
-    totals = counts.sum(axis=1, keepdims=True)
-    if not totals.all():
-        return 0.0
-    shares = np.cumsum(counts, axis=1) / totals
-    return float(np.abs(shares[0] - shares[1]).max())
+    totals = counts.sum(axis=-1, keepdims=True)
+    shares = np.cumsum(counts, axis=-1) / np.where(totals, totals, 1.0)
+    found: np.ndarray = np.abs(shares[0] - shares[1]).max(axis=-1) * totals.all(axis=0)[..., 0]
+    return found
 
 
 def live_counts(family: Family, state: DetectorState) -> list[list[int]]:
     """The window's counts of each stream, on the same cells as `family.shown_reference`."""
-    rows = window_rows(state)
-    return [
-        np.bincount(rows[:, stream], minlength=len(reference)).tolist()
-        for stream, reference in enumerate(family.shown_reference)
-    ]
+    rows, width = window_rows(state), family.compared[0].shape[1]
+    streams = len(family.streams)
+    found = np.bincount((rows + np.arange(streams) * width).ravel(), minlength=streams * width)
+    counts = found.reshape(streams, width).tolist()
+    return [own[: len(reference)] for own, reference in zip(counts, family.shown_reference, strict=True)]
 
 
 def stream_scores(family: Family, state: DetectorState) -> list[float]:
-    """The score of each stream, 0 to 1: its distance less the margin for chance.
+    """The score of each stream, 0 to 1."""
+    scores: list[float] = scores_of(family, window_rows(state)).tolist()
+    return scores
 
-    The streams with cells share one allowance for chance, the joint streams another.
+
+def scores_of(family: Family, rows: np.ndarray) -> np.ndarray:
+    """The scores of streams whose window has these `rows`, shape (n, streams), as `Family.shown` gives them.
+
+    The first streams of a family may do. A score is the distance less the margin for chance, 0 to 1. The streams with
+    cells share one allowance for chance, the joint streams another.
     """
-    shown = len(family.cells)
-    scores = []
-    pairs = zip(family.compared, live_counts(family, state), strict=True)
-    for index, ((groups, reference), cells) in enumerate(pairs):
-        live = cells if groups is None else np.bincount(groups, cells, len(reference)).astype(int).tolist()
-        # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
-        union = shown if index < shown else len(family.streams) - shown
-        scores.append(max(0.0, distance(reference, live) - margin(sum(reference), sum(live), union)))
+    streams, shown = rows.shape[1], len(family.cells)
+    groups, reference = (each[:streams] for each in family.compared)
+    numbers = np.arange(streams)
+    found = groups.take(rows + numbers * groups.shape[1]) + numbers * reference.shape[1]
+    live = np.bincount(found.ravel(), minlength=reference.size).reshape(reference.shape)
+    # Two families, so that features do not lose sensitivity to the joint streams, of which there may be as many.
+    unions = (shown if stream < shown else len(family.streams) - shown for stream in range(streams))
+    known = reference.sum(axis=1).astype(int).tolist()
+    margins = [margin(total, len(rows), union) for total, union in zip(known, unions, strict=True)]
+    scores: np.ndarray = np.maximum(0.0, distances(reference, live) - margins)
     return scores

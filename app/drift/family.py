@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -70,15 +71,19 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return (*(cells.counts for cells in self.cells), *joint)
 
     @functools.cached_property
-    def compared(self) -> tuple[tuple[np.ndarray | None, tuple[int, ...]], ...]:
-        """For each stream what its score compares: the group of each shown value (None: itself), and the reference.
+    def compared(self) -> tuple[np.ndarray, np.ndarray]:
+        """What scores compare: the group of each value that `shown` gives, and the reference's count of each group.
 
-        All but the levels with a bin of their own are one group, weighed on the rows that weigh the bins.
+        Shape (streams, values) and (streams, groups), filled up with 0. All but the levels with a bin of their own are
+        one group, weighed on the rows that weigh the bins.
         """
-        parts: list[tuple[np.ndarray | None, tuple[int, ...]]] = []
+        parts: list[tuple[Sequence[int], tuple[int, ...]]] = []
         for stream, counts in zip(self.streams, self.shown_reference, strict=True):
-            parts.append((None, counts) if stream.levels is None else _grouped(stream, stream.levels, len(counts)))
-        return tuple(parts)
+            levels = stream.levels
+            parts.append((range(len(counts)), counts) if levels is None else _grouped(stream, levels, len(counts)))
+        width = max(len(groups) for groups, _ in parts)
+        groups = _padded([groups for groups, _ in parts], 0.0, width).astype(np.int64)
+        return groups, _padded([counts for _, counts in parts], 0.0, max(len(counts) for _, counts in parts))
 
     def _placed(self, keys: np.ndarray) -> np.ndarray:
         """`keys` in the order of the streams' bins."""
@@ -103,7 +108,7 @@ class Family(msgspec.Struct, frozen=True, dict=True):
         return edges.ravel(), ties.ravel(), np.arange(len(self.streams)) * width
 
 
-def _grouped(stream: Stream, levels: Levels, cells: int) -> tuple[np.ndarray, tuple[int, ...]]:
+def _grouped(stream: Stream, levels: Levels, cells: int) -> tuple[Sequence[int], tuple[int, ...]]:
     """The group of each of a categorical stream's cells, and the number of weighing rows in each group."""
     # A level's bin ends at its last weighing row, so a level that no such row has belongs to the bin after it.
     places = np.searchsorted(stream.edges, np.arange(levels.own))
@@ -112,10 +117,10 @@ def _grouped(stream: Stream, levels: Levels, cells: int) -> tuple[np.ndarray, tu
     groups[1 : 1 + levels.own] = places
     if levels.missing == FIRST_KEY:
         groups[-2] = 0
-    return groups, (*stream.gaps[:others], sum(stream.gaps[others:]) - 1)
+    return groups.tolist(), (*stream.gaps[:others], sum(stream.gaps[others:]) - 1)
 
 
-def _padded(rows: list[tuple[float, ...]] | list[tuple[int, ...]], filler: float, width: int) -> np.ndarray:
+def _padded(rows: Sequence[Sequence[float]], filler: float, width: int) -> np.ndarray:
     array = np.full((len(rows), width), filler)
     for index, row in enumerate(rows):
         array[index, : len(row)] = row

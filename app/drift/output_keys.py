@@ -88,8 +88,9 @@ def _rounded(outputs: Outputs, digits: int | None) -> np.ndarray:
 
 def class_names(classes: tuple[str, ...], class_ids: np.ndarray) -> np.ndarray:
     """The names of `class_ids`, an array of objects; an id without a class gets a name that is unseen."""
-    names = [classes[index] if 0 <= index < len(classes) else f"class {index}" for index in class_ids.tolist()]
-    return np.array(names, dtype=object)
+    known, places = np.unique(class_ids, return_inverse=True)
+    names = [classes[index] if 0 <= index < len(classes) else f"class {index}" for index in known.tolist()]
+    return np.array(names, dtype=object)[places]
 
 
 def significant(values: np.ndarray, digits: int = FINEST[PREDICTED_VALUE]) -> np.ndarray:

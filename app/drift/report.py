@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from app.drift.alarm_streams import ASSUMPTION, alarm_streams
 from app.drift.callers import STRETCH, STRETCHES, heaviest_share
 from app.drift.crowds import CLOSES_AFTER, CrowdState
+from app.drift.detector_state import Moment
+from app.drift.errors import ErrorState
 from app.drift.evidence import (
     PROMISED_REQUESTS,
     evidence,
     false_alarm_bound,
     least_detectable_outliers,
     least_detectable_shift,
-    stream_scores,
+    scores_of,
 )
 from app.drift.reference import DriftReference
 from app.drift.reference_notes import reference_notes
@@ -24,7 +26,6 @@ from app.drift.report_streams import (
     error_report,
     iso_time,
     joint_reports,
-    stream_evidence,
 )
 from app.drift.report_types import Crowds, DriftReport, FalseAlarmBound, JointReport, StreamReport
 from app.drift.watch import DriftState, watched_streams
@@ -78,16 +79,31 @@ def drift_report(version: str, reference: DriftReference, state: DriftState) -> 
     )
 
 
-def score_and_evidence(reference: DriftReference, state: DriftState) -> tuple[float, float]:
-    """The report's `score` and `evidence`, for a third of its cost."""
-    watched = watched_streams(reference)
-    found = stream_evidence(state.inputs, watched)
-    if reference.outputs is not None and state.outputs is not None:
-        found += stream_evidence(state.outputs, watched)[: len(reference.outputs.cells)]
-    if reference.errors is not None and state.errors is not None and state.errors.declared:
-        found.append(evidence(state.errors.mean_wealth, state.errors.seen, watched))
-    score = max(stream_scores(reference.inputs, state.inputs)[: len(reference.inputs.cells)])
-    return round(score, DECIMALS), max(found)
+class Standing(NamedTuple):
+    """What a part of the detection (inputs, outputs, errors) adds to `score`, `evidence` and `alarm` of a report."""
+
+    score: float
+    evidence: float
+    alarm: bool
+
+
+def inputs_standing(reference: DriftReference, moment: Moment) -> Standing:
+    """That of the inputs."""
+    scores = scores_of(reference.inputs, moment.window[:, : len(reference.inputs.cells)])
+    return outputs_standing(reference, moment)._replace(score=round(float(scores.max()), DECIMALS))
+
+
+def outputs_standing(reference: DriftReference, moment: Moment) -> Standing:
+    """That of the answers, which have no score."""
+    # Evidence grows with wealth.
+    found = evidence(float(moment.wealth.max()), moment.closed_requests, watched_streams(reference))
+    return Standing(0.0, found, moment.alarm)
+
+
+def errors_standing(reference: DriftReference, state: ErrorState) -> Standing:
+    """That of the errors: without a declaration they are no evidence."""
+    found = evidence(state.mean_wealth, state.seen, watched_streams(reference)) if state.declared else 0.0
+    return Standing(0.0, found, state.alarm)
 
 
 def output_reports(reference: DriftReference, state: DriftState) -> tuple[StreamReport, ...]:

@@ -9,7 +9,7 @@ from app.domain.timestamps import iso_utc
 from app.drift.cells import Cells
 from app.drift.detector_state import DetectorState, stream_onset, stream_wealth
 from app.drift.errors import ErrorState
-from app.drift.evidence import distance, evidence, live_counts, margin, stream_scores
+from app.drift.evidence import distances, evidence, live_counts, margin, stream_scores
 from app.drift.family import Family
 from app.drift.joint import DISTANCE, GIVEN_THE_OTHERS
 from app.drift.reference import LabelledErrors
@@ -57,7 +57,7 @@ def error_report(reference: LabelledErrors, state: ErrorState, watched: int) -> 
     live = (state.seen - state.seen_wrong, state.seen_wrong)
     found = evidence(state.mean_wealth, state.seen, watched)
     cells = Cells(name="errors", kind="categorical", bins=("right", "wrong"), counts=(0, *known, 0, 0, 0))
-    score = max(0.0, distance(known, live) - margin(reference.rows, state.seen, 1))
+    score = max(0.0, float(distances(known, live)) - margin(reference.rows, state.seen, 1))
     column = _column(cells, [0, *live, 0, 0, 0], score, found, state.onset_us)
     return column if state.declared else msgspec.structs.replace(column, assumption=EXOGENOUS)
 

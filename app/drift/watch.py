@@ -8,7 +8,7 @@ import numpy as np
 from app.domain.prediction import Outputs
 from app.drift.callers import Callers
 from app.drift.detector import acknowledge, advance
-from app.drift.detector_state import WINDOW, DetectorState, new_state
+from app.drift.detector_state import WINDOW, DetectorState, Moments, new_state
 from app.drift.errors import ErrorState, acknowledge_errors, advance_errors, declared_anew, new_errors
 from app.drift.evidence import alarm_wealth
 from app.drift.keys import category_keys, numeric_keys, row_keys
@@ -66,11 +66,12 @@ def update(
     outputs: Outputs | None = None,
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
+    moments: Moments | None = None,
 ) -> DriftState:
     """The state after `rows` (as `RowParser` gives them), in log order, served at `at_us` (µs since 1970).
 
     `outputs` are this version's answers to these rows, None if they are not known. Without `callers` each row is a
-    request of its own. The state does not depend on how the log is cut into calls.
+    request of its own. The state does not depend on how the log is cut into calls. `moments` are those of the inputs.
     """
     inputs, level = state.inputs, alarm_wealth(watched_streams(reference))
     for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -83,6 +84,7 @@ def update(
             level=level,
             at_us=None if at_us is None else at_us[part],
             callers=None if callers is None else callers.part(part),
+            moments=moments,
         )
     state = msgspec.structs.replace(state, inputs=inputs)
     return state if outputs is None else update_outputs(reference, state, outputs, at_us, callers)
@@ -94,6 +96,7 @@ def update_outputs(
     outputs: Outputs,
     at_us: np.ndarray | None = None,
     callers: Callers | None = None,
+    moments: Moments | None = None,
 ) -> DriftState:
     """The state after this version's answers, in log order; unchanged if the reference has none to compare with."""
     if reference.outputs is None or state.outputs is None:
@@ -103,7 +106,7 @@ def update_outputs(
     if keys.shape[1] != len(reference.outputs.streams):
         return state
     level = alarm_wealth(watched_streams(reference))
-    after = advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us, callers=callers)
+    after = advance(reference.outputs, state.outputs, keys, level=level, at_us=at_us, callers=callers, moments=moments)
     return msgspec.structs.replace(state, outputs=after)
 
 

@@ -7,10 +7,8 @@ champion's drift is known from the first moment.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -20,24 +18,13 @@ from app.domain.experiment import Configuration
 from app.domain.log_event import Event
 from app.domain.monitor_state import Changes
 from app.domain.timestamps import iso_utc
-from app.drift.detector_state import DetectorState
 from app.drift.reference_notes import later_reference_note
 from app.drift.report import drift_report
-from app.drift.watch import DriftState, acknowledge_all, fits, start, update, update_labels, update_outputs
+from app.drift.watch import DriftState, acknowledge_all, fits, start
 from app.monitor.drift.columns import RowColumns
 from app.monitor.drift.references import KnownReference
-from app.monitor.drift.samples import (
-    Samples,
-    answered_by,
-    callers_of,
-    epochs_of,
-    errors_of,
-    layouts_of,
-    outputs_of,
-    rows_of,
-    samples_of,
-)
-from app.monitor.drift.timeline import marks, point_of, timeline_after
+from app.monitor.drift.samples import Samples, epochs_of, layouts_of, samples_of
+from app.monitor.drift.timeline import InputsCache, processed, timeline_after
 from app.monitor.projection import DerivedReads
 from app.services.queries.drift_records import (
     NAME,
@@ -48,7 +35,6 @@ from app.services.queries.drift_records import (
 )
 
 _LOG = logging.getLogger(__name__)
-_DECLARED = attrgetter("declared")
 
 
 class ReferenceSource(Protocol):
@@ -85,10 +71,6 @@ class WatchedVersion(msgspec.Struct, frozen=True, kw_only=True):
         return (self.reference_number, self.reference_sha256) == (known.number, known.sha256)
 
 
-# States of the inputs before and after a run of requests, by the inputs' digest and the places of the requests.
-_InputsCache = dict[tuple[str, bytes], list[tuple[DetectorState, DetectorState]]]
-
-
 class DriftProjection:
     """Projects drift, as a `Projection`. Raises what its `acknowledged` raises."""
 
@@ -107,7 +89,7 @@ class DriftProjection:
         samples = samples.declared_in(declared)
         columns = RowColumns(self._references.features, reads.layouts(layouts_of(samples)))
         states: dict[str, str] = {}
-        cache: _InputsCache = {}  # of this call alone: a projection keeps nothing in memory
+        cache: InputsCache = {}  # of this call alone: a projection keeps nothing in memory
         for references in self._known(configurations.values()):
             first = references[0]
             own = samples.of(_revisions_with(first, configurations), first.version, first.width, columns)
@@ -120,7 +102,7 @@ class DriftProjection:
         return [references for references in map(self._references.of, names) if references]
 
     def _states_after(
-        self, references: Sequence[KnownReference], own: Samples, reads: DerivedReads, cache: _InputsCache
+        self, references: Sequence[KnownReference], own: Samples, reads: DerivedReads, cache: InputsCache
     ) -> dict[str, str]:
         """The state, report and timeline of a version after its samples, by name."""
         watched, known = _load(references, reads, own)
@@ -145,7 +127,7 @@ class DriftProjection:
         return states | timeline_after(known, watched.state, points, reads, begun_anew=begun_anew)
 
     def _advanced(
-        self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: _InputsCache
+        self, known: KnownReference, watched: WatchedVersion, own: Samples, cache: InputsCache
     ) -> tuple[WatchedVersion, list[DriftTimelinePoint]]:
         """The state after its samples and the acknowledgements among them; and the points that became due."""
         # An acknowledgement that no sample follows waits for the next batch: its place is the end of the log, and the
@@ -157,9 +139,9 @@ class DriftProjection:
             before, after = own.cut(acknowledgement.place)
             if not len(after):
                 break
-            state = acknowledge_all(_processed(known, state, before, cache, points), acknowledgement.at_us)
+            state = acknowledge_all(processed(known, state, before, cache, points), acknowledgement.at_us)
             own, seq = after, acknowledgement.seq
-        state = _processed(known, state, own, cache, points)
+        state = processed(known, state, own, cache, points)
         return msgspec.structs.replace(watched, acknowledged_seq=seq, state=state), points
 
 
@@ -229,46 +211,6 @@ def _log_anew(version: str, reason: str) -> None:
 
 def _named(known: KnownReference) -> str:
     return f"reference {known.number}" if known.number else "the reference of its publication"
-
-
-def _processed(
-    known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache, points: list[DriftTimelinePoint]
-) -> DriftState:
-    """The state after the samples; points that become due on the way are added to `points`."""
-    seen = state.inputs.requests
-    requests = own.requests
-    for last in [mark - seen - 1 for mark in marks(seen, requests.number)]:
-        before, own = own.cut(requests.place(last))
-        state = _updated(known, state, before, cache)
-        points.append(point_of(known.reference, state, int(requests.at_us[last])))
-    return _updated(known, state, own, cache)
-
-
-def _updated(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DriftState:
-    reference = known.reference
-    if own.requests.number:
-        state = msgspec.structs.replace(state, inputs=_inputs_after(known, state, own, cache))
-    answered = answered_by(own.requests, reference)
-    if answered.number and state.outputs is not None:
-        callers = callers_of(answered, state.outputs.crowd.last_at_us)
-        state = update_outputs(reference, state, outputs_of(answered, reference), answered.at_us, callers)
-    for declared, labels in itertools.groupby(own.labels, key=_DECLARED):
-        wrong, known_at_us = errors_of(list(labels), known.version)
-        state = update_labels(reference, state, wrong, known_at_us, declared=declared)
-    return state
-
-
-def _inputs_after(known: KnownReference, state: DriftState, own: Samples, cache: _InputsCache) -> DetectorState:
-    """The inputs' state after the requests."""
-    # Versions trained on the same data see the same requests, so that most of the work is done once for all of them.
-    key = known.inputs_digest, own.requests.seqs.tobytes()
-    for before, after in cache.setdefault(key, []):
-        if before == state.inputs:
-            return after
-    rows, callers = rows_of(own.requests, known.reference), callers_of(own.requests, state.inputs.crowd.last_at_us)
-    after = update(known.reference, state, rows, at_us=own.requests.at_us, callers=callers).inputs
-    cache[key].append((state.inputs, after))
-    return after
 
 
 def _reported(known: KnownReference, watched: WatchedVersion) -> WatchedReport:

@@ -111,6 +111,13 @@ class Samples(msgspec.Struct, frozen=True):
         labels = [replace(each, declared=True) if each.epoch in epochs else each for each in self.labels]
         return Samples(self.requests, labels)
 
+    def labels_before(self, numbers: np.ndarray) -> list[int]:
+        """How many labels there are up to the last of each of these numbers of requests."""
+        if not self.labels:
+            return [0] * numbers.size
+        places = (self.requests.place(number - 1) for number in numbers.tolist())
+        return [bisect_right(self.labels, place, key=_PLACE) for place in places]
+
     def cut(self, place: Place) -> tuple[Samples, Samples]:
         """The samples at `place` or before it, and those after it."""
         requests = int(np.searchsorted(self.requests.seqs, place[0], side="right"))
@@ -172,10 +179,11 @@ def rows_of(requests: Requests, reference: DriftReference) -> np.ndarray:
     return as_objects(features) if are_numbers else features
 
 
-def callers_of(requests: Requests, last_at_us: int) -> Callers:
+def callers_of(requests: Requests, last_at_us: int, ends: np.ndarray) -> Callers:
     """Who sent the rows. `last_at_us`: when the row before them was served.
 
-    A row of another time belongs to another request. Of the same time it may, so that the id must say.
+    A row of another time belongs to another request. Of the same time it may, so that the id must say. After so many
+    rows as `ends` says, and after all, a call may end, so that it must not matter what the next row is.
     """
     times = requests.at_us
     begins = np.concatenate([[last_at_us], times[:-1]]) != times
@@ -185,9 +193,10 @@ def callers_of(requests: Requests, last_at_us: int) -> Callers:
         begins[index] = marks is None or marks.first
     alone = begins.copy()
     alone[:-1] &= begins[1:]
-    # Whether the last row is the last one of its request, the next call would know.
-    marks = requests.rows[-1].marks
-    alone[-1] &= marks is None or not marks.of_several
+    # Whether such a row is the last one of its request, the next call would know.
+    for index in {each - 1 for each in (*ends.tolist(), requests.number) if each}:
+        marks = requests.rows[index].marks
+        alone[index] = begins[index] and (marks is None or not marks.of_several)
     return Callers(requests.users, begins, alone, requests.keys)
 
 
@@ -229,15 +238,6 @@ def outputs_of(answered: Requests, reference: DriftReference) -> Outputs:
     if TOP_PROBABILITY not in names:
         return Outputs(class_ids=classes)
     return Outputs(class_ids=classes, probabilities=tops[:, None])
-
-
-def errors_of(labels: Sequence[LoggedLabel], version: str) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the version's class was wrong, and when that was known (µs since 1970); two arrays of shape (n,)."""
-    given = answers_to([label.row for label in labels], version).classes
-    known = given >= 0
-    values = np.array([label.value for label in labels], dtype=np.float64)
-    times = np.array([label.at_us for label in labels], dtype=np.int64)
-    return (given != values)[known], times[known]
 
 
 def _counts(row: PredictionRow | Shared) -> bool:

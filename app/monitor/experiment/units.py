@@ -60,8 +60,13 @@ def outcome_identity(prediction_id: str, kind: OutcomeKind) -> int:
 
 
 def row_hash(row: PredictionRow) -> int:
-    """The unit that stands for all rows with these features, as they are logged."""
-    return _hash(b"r", row.features.encode())
+    """The unit that stands for all rows with its features."""
+    return features_hash(row.features)
+
+
+def features_hash(features: str) -> int:
+    """The unit that stands for all rows with these features (JSON), as they are logged."""
+    return _hash(b"r", features.encode())
 
 
 def _hash(kind: bytes, value: bytes) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from app.drift.callers import Acquaintance, callers_of_rows, each_alone, heaviest_share
 from app.drift.crowds import Blocks, CrowdState, after_ordinary
 from app.drift.detector import advance
-from app.drift.detector_state import DetectorState, new_state
+from app.drift.detector_state import DetectorState, Moments, new_state, stream_wealth, window_rows
 from app.drift.evidence import alarm_wealth
 from app.drift.family import Family
 from app.drift.streams import numeric_stream
@@ -172,6 +172,25 @@ def test_the_state_does_not_depend_on_how_the_log_is_cut(runs, cuts, seed):
         first += size
     assert state == whole
     assert len(whole.crowd.waiting) <= MOST_WAITING
+
+
+@settings(max_examples=60, deadline=None)
+@given(RUNS, st.lists(st.integers(0, 97), min_size=1, max_size=30), st.integers(0, 2**31))
+def test_a_moment_is_the_state_of_a_log_that_ends_there(runs, cuts, seed):
+    watched = family()
+    sizes = [size for _, size, times in runs for _ in range(times)]
+    users = [user for user, size, times in runs for _ in range(times * size)]
+    who, keys = callers(users, sizes), np.random.default_rng(seed).normal(size=(len(users), 1))
+    keys[len(keys) // 3 :] += 4
+    due = [end for end in np.cumsum(cuts).tolist() if end <= len(keys)]
+    moments, state, first = Moments(due), new_state(watched, 50), 0
+    whole = advance(watched, state, keys, level=alarm_wealth(1), callers=who, moments=moments)
+    for end, moment in zip(due, moments.of(whole), strict=True):
+        part = slice(first, end)
+        state, first = advance(watched, state, keys[part], level=alarm_wealth(1), callers=who.part(part)), end
+        assert moment.wealth.tobytes() == stream_wealth(state).tobytes()
+        assert (moment.closed_requests, moment.alarm) == (state.closed_requests, state.alarm)
+        assert sorted(moment.window.tolist()) == sorted(window_rows(state).tolist())
 
 
 def ever_alarms(users, sizes, keys, watched):

@@ -10,7 +10,7 @@ from sklearn.datasets import load_iris
 
 from app.drift.evidence import (
     alarm_wealth,
-    distance,
+    distances,
     evidence,
     false_alarm_bound,
     least_detectable_outliers,
@@ -30,7 +30,7 @@ SPREAD = IRIS.std(axis=0)
 def test_the_distance_of_two_shifted_normal_distributions_is_the_published_one(shift, expected):
     edges = np.arange(-10, 16.001, 0.005)
     reference, live = ([NormalDist(mean).cdf(edge) for edge in edges] for mean in (0, shift))
-    assert distance(np.diff(reference), np.diff(live)) == pytest.approx(expected, abs=1e-4)
+    assert distances(np.diff(reference), np.diff(live)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_margin_is_that_of_the_two_sample_bound():
@@ -39,7 +39,7 @@ def test_the_margin_is_that_of_the_two_sample_bound():
 
 @pytest.mark.parametrize(("reference", "live"), [([0, 0], [1, 2]), ([1, 2], [0, 0])])
 def test_without_values_there_is_no_distance(reference, live):
-    assert distance(reference, live) == 0.0
+    assert distances(reference, live) == 0.0
     assert margin(sum(reference), sum(live), 1) > 1
 
 
