@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
 
-from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, PairSeen, who_was_right
+from app.domain.disagreement import KEPT, Disagreement, LabelledDisagreement, PairSeen, Won, who_was_right
 from app.domain.experiment import Configuration
 from app.domain.log_columns import Block, block_of, place_in_block
 from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, PredictionRow
-from app.domain.log_page import epochs_in, events_of, in_blocks, taken, those
+from app.domain.log_page import Part, epochs_in, events_of, in_blocks, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
-from app.monitor.experiment.units import row_hash
+from app.monitor.experiment.units import features_hash, row_hash
 from app.monitor.projection import DerivedReads
 
 NAME = "disagreements"
 # Old rows are removed so many at a time: not in every batch, and not too many under the write lock.
 TRIM_AFTER = KEPT // 10
+# A row's place among those of a batch, and the number of the challenger.
+_Place: TypeAlias = tuple[int, int]
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -37,12 +40,28 @@ class _Seen(msgspec.Struct):
 
 
 class _Found(msgspec.Struct):
-    """What a batch has made of one experiment."""
+    """What a batch has made of one experiment; `met` are the pairs that were not seen before."""
 
     plan: ExperimentPlan
     seen: _Seen
-    rows: list[Disagreement] = msgspec.field(default_factory=list)
+    rows: list[tuple[_Place, Disagreement]] = msgspec.field(default_factory=list)
+    met: dict[str, tuple[_Place, PairSeen]] = msgspec.field(default_factory=dict)
     labels: list[LabelledDisagreement] = msgspec.field(default_factory=list)
+
+    def pair(self, challenger: str, place: _Place) -> PairSeen:
+        """What is remembered of a challenger, whose answer is met at that place."""
+        known = self.seen.pairs.get(challenger)
+        if known is None:
+            first, known = self.met.get(challenger, (place, PairSeen()))
+            self.met[challenger] = min(first, place), known
+        return known
+
+    def in_order(self) -> tuple[Disagreement, ...]:
+        """The disagreements in the order of the log, once all are found."""
+        # So are new pairs: the state must not depend on how the rows are packed.
+        first_met = sorted(self.met.items(), key=lambda item: item[1][0])
+        self.seen.pairs |= {name: pair for name, (_, pair) in first_met}
+        return tuple(row for _, row in sorted(self.rows, key=itemgetter(0)))
 
 
 _MISSING = _Answer()
@@ -68,25 +87,11 @@ class DisagreementProjection:
             for epoch, configuration in configurations.items()
             if configuration.experiment_id in parts
         }
-        for row in _looked_at(rows, of_epoch):
-            of_epoch[row.epoch].rows += _differing(row, of_epoch[row.epoch])
+        _find(rows, of_epoch)
         for row, label in labels:
             if row.epoch in of_epoch:
                 of_epoch[row.epoch].labels += _labelled(row, label, of_epoch[row.epoch])
         return _changes(parts)
-
-
-def _looked_at(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> Iterator[PredictionRow]:
-    """The rows on which versions may differ, and the first of each block: a pair is noted where it is met first."""
-    blocks, alone = in_blocks(rows)
-    found = [place for place in alone if rows[place].epoch in of_epoch]
-    for block, places, at in blocks:
-        part = of_epoch.get(block.shared.epoch)
-        if part is not None:
-            doubted = ~_agreeing(block, part.plan)[at]
-            doubted[0] = True
-            found += places[doubted].tolist()
-    return (rows[place] for place in sorted(found))
 
 
 def _label(event: Event) -> tuple[PredictionRow, str] | None:
@@ -125,37 +130,61 @@ def _answers(row: PredictionRow) -> dict[str, _Answer]:
     return found | dict.fromkeys(row.failed_versions, _MISSING)
 
 
-def _agreeing(block: Block, plan: ExperimentPlan) -> np.ndarray:
-    """Of which rows it is known that every version of the experiment named one class, and none failed."""
-    key = f"{NAME} {plan.experiment_id}"
-    found: np.ndarray | None = block.made.get(key)
-    if found is None:
-        asked = [block.answers[name].classes for name in plan.versions if name in block.answers]
-        classes = [each for each in asked if each is not None]
-        if block.shared.failed or len(classes) < len(asked) or not classes:
-            found = np.zeros(len(block.seqs), bool)
-        else:
-            found = (np.stack(classes) == classes[0]).all(axis=0)
-        block.made[key] = found
-    return found
+def _classes(block: Block, plan: ExperimentPlan) -> dict[str, np.ndarray] | None:
+    """The class ids of the experiment's versions that answered the rows; None where one failed, or gave no class."""
+    asked = {name: block.answers[name].classes for name in plan.versions if name in block.answers}
+    classes = {name: own for name, own in asked.items() if own is not None}
+    return None if block.shared.failed or len(classes) < len(asked) else classes
 
 
-def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[str, _Answer, _Answer]]:
-    """Each challenger that was asked beside the baseline, with the baseline's answer and its own."""
+def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[int, str, _Answer, _Answer]]:
+    """Each challenger that was asked beside the baseline, and its number, with the baseline's answer and its own."""
     answers = _answers(row)
     base = answers.get(plan.baseline)
-    for challenger in plan.challengers if base is not None else ():
+    for number, challenger in enumerate(plan.challengers if base is not None else ()):
         other = answers.get(challenger)
         if base is not None and other is not None:
-            yield challenger, base, other
+            yield number, challenger, base, other
 
 
-def _differing(row: PredictionRow, part: _Found) -> Iterator[Disagreement]:
-    for challenger, base, other in _pairs(row, part.plan):
+def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None:
+    """Find the disagreements among the rows: where all answers are classes, by the columns of blocks."""
+    blocks, alone = in_blocks(rows)
+    alone = [place for place in alone if rows[place].epoch in of_epoch]
+    for part in blocks:
+        found = of_epoch.get(part.block.shared.epoch)
+        if found is not None:
+            classes = _classes(part.block, found.plan)
+            if classes is None:
+                alone += part.places.tolist()
+            else:
+                _find_in_block(part, classes, found)
+    for place in sorted(alone):
+        _find_in_row(rows[place], place, of_epoch[rows[place].epoch])
+
+
+def _find_in_block(part: Part, classes: Mapping[str, np.ndarray], found: _Found) -> None:
+    block, places, at = part
+    base = classes.get(found.plan.baseline)
+    for number, challenger in enumerate(found.plan.challengers):
+        other = classes.get(challenger)
+        if base is None or other is None:
+            continue
+        different = np.flatnonzero(base[at] != other[at])
+        found.pair(challenger, (int(places[0]), number)).since_trim += different.size
+        for place, own in zip(places[different].tolist(), at[different].tolist(), strict=True):
+            disagreement = Disagreement(challenger, block.ids[own], "unlabelled", features_hash(block.features(own)))
+            found.rows.append(((place, number), disagreement))
+
+
+def _find_in_row(row: PredictionRow, place: int, found: _Found) -> None:
+    for number, challenger, base, other in _pairs(row, found.plan):
+        pair = found.pair(challenger, (place, number))
         failed = (base == _MISSING) != (other == _MISSING)
-        if failed or _differ(base, other, part.seen.pairs.setdefault(challenger, PairSeen())):
-            part.seen.pairs.setdefault(challenger, PairSeen()).since_trim += 1
-            yield Disagreement(challenger, row.prediction_id, "failed" if failed else "unlabelled", row_hash(row))
+        if failed or _differ(base, other, pair):
+            pair.since_trim += 1
+            won: Won = "failed" if failed else "unlabelled"
+            found.rows.append(((place, number), Disagreement(challenger, row.prediction_id, won, row_hash(row))))
 
 
 def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
@@ -168,10 +197,9 @@ def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
 
 def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[LabelledDisagreement]:
     """What the label says of each pair that may be stored: numbers are, if they were far apart when they came."""
-    block = block_of(row)
-    if block is not None and _agreeing(block, part.plan)[place_in_block(row)]:
+    if _is_agreed(row, part.plan):
         return
-    for challenger, base, other in _pairs(row, part.plan):
+    for _, challenger, base, other in _pairs(row, part.plan):
         if base == other:
             continue
         if _MISSING in (base, other):
@@ -182,7 +210,20 @@ def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[Labelled
             yield LabelledDisagreement(challenger, row.prediction_id, won, label)
 
 
+def _is_agreed(row: PredictionRow, plan: ExperimentPlan) -> bool:
+    """Whether it is known that every version of the experiment named one class, and none failed."""
+    block, key = block_of(row), f"{NAME} {plan.experiment_id}"
+    if block is None:
+        return False
+    if key not in block.made:
+        classes = [*(_classes(block, plan) or {}).values()]
+        agreed = np.stack(classes) == classes[0] if classes else np.zeros((1, len(block.seqs)), bool)
+        block.made[key] = agreed.all(axis=0).tolist()
+    return bool(block.made[key][place_in_block(row)])
+
+
 def _changes(parts: Mapping[str, _Found]) -> Changes:
+    rows = {name: part.in_order() for name, part in parts.items() if part.rows or part.met}
     trims = {}
     for experiment, part in parts.items():
         due = [challenger for challenger, seen in part.seen.pairs.items() if seen.since_trim >= TRIM_AFTER]
@@ -193,7 +234,7 @@ def _changes(parts: Mapping[str, _Found]) -> Changes:
             trims[experiment] = tuple(due)
     return Changes(
         states={experiment: msgspec.json.encode(part.seen).decode() for experiment, part in parts.items()},
-        disagreements={name: tuple(part.rows) for name, part in parts.items() if part.rows},
+        disagreements={name: found for name, found in rows.items() if found},
         labelled_disagreements={name: tuple(part.labels) for name, part in parts.items() if part.labels},
         trimmed_disagreements=trims,
     )
