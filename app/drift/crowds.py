@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from app.drift.callers import Acquaintance, Acquaintances, Caller, Callers
+from app.drift.streams import mixed
 from app.drift.waiting import EXPIRES_EVERY, WaitingRow, WaitingRows
 
 # One e-value per block and not per row: within a block the order does not matter (ADR 0008).
@@ -27,7 +28,6 @@ REMEMBERED: Final = 2 * SPACING
 # Requests after which a block that is not full takes waiting rows without spacing, and after which it closes.
 SPACED_FOR: Final = 50
 CLOSES_AFTER: Final = 500
-_MASK: Final = (1 << 64) - 1
 _ClosedBlock: TypeAlias = tuple[bytes, int, int, int, int]
 
 
@@ -289,13 +289,9 @@ def _joined(run: list[_ClosedBlock], streams: int) -> ClosedBlocks:
 
 
 def _lots(seed: int, first: int, rows: int) -> list[int]:
-    """A hash of the numbers of rows from `first` on: SplitMix64 (Steele, Lea & Flood 2014), upper bits.
+    """A hash of the numbers of rows from `first` on.
 
     Keyed by the reference's `seed`, which clients do not know: nobody can choose which of its rows count.
     """
-    state = np.arange(first, first + rows, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state += np.uint64((seed ^ 0x5DEECE66D) & _MASK)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    found: list[int] = ((state ^ (state >> np.uint64(31))) >> np.uint64(20)).tolist()
-    return found
+    lots: list[int] = (mixed(seed ^ 0x5DEECE66D, first, rows) >> np.uint64(20)).tolist()
+    return lots

@@ -78,13 +78,18 @@ def tie_breakers(seed: int, first: int, rows: int, streams: int) -> np.ndarray:
     """Jitter of requests `first`… (count from 0): integers below `TIE_RANGE`, shape (rows, streams).
 
     A hash of (seed, request, stream), so that the same log has the same jitter however it is cut into batches.
-    The mixing steps are those of SplitMix64 (Steele, Lea & Flood 2014).
     """
-    cell = np.arange(first * streams + 1, (first + rows) * streams + 1, dtype=np.uint64)
-    state = cell * _GOLDEN + np.uint64(seed % (1 << 64))
+    cells = mixed(seed, first * streams + 1, rows * streams)
+    return (cells >> np.uint64(40)).astype(np.int64).reshape(rows, streams)
+
+
+def mixed(seed: int, first: int, size: int) -> np.ndarray:
+    """A hash of each number from `first` on, uint64, shape (size,): SplitMix64 (Steele, Lea & Flood 2014)."""
+    state = np.arange(first, first + size, dtype=np.uint64) * _GOLDEN + np.uint64(seed % (1 << 64))
     state = (state ^ (state >> np.uint64(30))) * _MIX_1
     state = (state ^ (state >> np.uint64(27))) * _MIX_2
-    return ((state ^ (state >> np.uint64(31))) >> np.uint64(40)).astype(np.int64).reshape(rows, streams)
+    found: np.ndarray = state ^ (state >> np.uint64(31))
+    return found
 
 
 def _stream(name: str, keys: np.ndarray, jitter: np.random.Generator, cuts: object) -> Stream:
