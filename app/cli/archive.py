@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.store import kinds
 from app.store.engine import Database
 from app.store.stamps import stamp
+from app.tables.counts import counted
 
 if TYPE_CHECKING:
     from app.services.archive.manifest import ArchivedFile
@@ -109,7 +110,7 @@ def _checked(to: str) -> int:
         except ArchiveUnavailable as error:
             bad += 1
             print(error.message, file=sys.stderr)
-    print(f"{len(files):,} files in the archive at {place.text}; {bad:,} are missing or changed.")
+    print(f"{counted(len(files), 'file')} in the archive at {place.text}; {bad:,} are missing or changed.")
     return 1 if bad else 0
 
 
@@ -200,8 +201,8 @@ def _planned(plan: Plan, before_us: int, to: str) -> str:
     if not len(plan.span):
         return f"nothing from before {_time(before_us)} is left to archive{why}"
     return (
-        f"{until - after:,} predictions and {outcomes_until - outcomes_after:,} outcomes from before "
-        f"{_time(before_us)} would go to {to} (seqs up to {until:,} and {outcomes_until:,}){why}"
+        f"{counted(until - after, 'prediction')} and {counted(outcomes_until - outcomes_after, 'outcome')} from "
+        f"before {_time(before_us)} would go to {to} (seqs up to {until:,} and {outcomes_until:,}){why}"
     )
 
 
@@ -210,8 +211,8 @@ def _set_aside(files: Sequence[ArchivedFile], to: str) -> str:
         return f"the archive at {to} has no rows that the log does not know to be archived: nothing was moved"
     rows = {kind: sum(file.rows for file in files if file.kind == kind) for kind in ("predictions", "outcomes")}
     return (
-        f"{rows['predictions']:,} predictions and {rows['outcomes']:,} outcomes in {len(files):,} files moved to "
-        f"aside/ in {to}; the log goes on without them"
+        f"{counted(rows['predictions'], 'prediction')} and {counted(rows['outcomes'], 'outcome')} in "
+        f"{counted(len(files), 'file')} moved to aside/ in {to}; the log goes on without them"
     )
 
 
@@ -220,8 +221,8 @@ def _summary(done: Archived, before_us: int, to: str) -> str:
     if not done.files:
         return f"nothing from before {_time(before_us)} was left to archive{why}"
     return (
-        f"{done.predictions:,} predictions and {done.outcomes:,} outcomes from before {_time(before_us)} archived to "
-        f"{to}: {done.files:,} files, {done.bytes / 1e6:.1f} MB{why}"
+        f"{counted(done.predictions, 'prediction')} and {counted(done.outcomes, 'outcome')} from before "
+        f"{_time(before_us)} archived to {to}: {counted(done.files, 'file')}, {done.bytes / 1e6:.1f} MB{why}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from app.scoring.table import METRICS
+from app.tables.counts import counted
 
 UNKNOWN = "–"
 _ACTIONS = {
@@ -40,7 +41,7 @@ def signed(value: float | None) -> str:
 def votes(comparison: Mapping[str, Any]) -> str:
     """How many outcomes there are, and how many of them vote."""
     n, units, unit = comparison["n"], comparison.get("units"), comparison.get("unit")
-    outcomes = f"{n:,} outcome{'' if n == 1 else 's'}"
+    outcomes = counted(n, "outcome")
     if units is None or unit is None:
         return outcomes
     if unit == "request":
@@ -79,7 +80,8 @@ def improvement(comparison: Mapping[str, Any], shown: ShownAs = _AS_IT_IS) -> st
         return ""
     width = interval[1] - interval[0]
     middle, low, high = (shown.change(value, width) for value in (comparison["difference"], *interval))
-    return f"; improvement {middle}{shown.unit} ({low} … {high}), {p_value(comparison['p_value'])}"
+    unit = shown.unit.removesuffix("s") if middle in ("+1", "−1") else shown.unit
+    return f"; improvement {middle}{unit} ({low} … {high}), {p_value(comparison['p_value'])}"
 
 
 def labels_left(comparison: Mapping[str, Any]) -> str:
@@ -105,16 +107,12 @@ def counts(comparison: Mapping[str, Any], baseline: str | None) -> str:
     }
     parts = [f"{name} {count:,}" for name, count in right.items() if count is not None]
     if comparison.get("distinct_rows"):
-        parts.append(f"wins and losses from {_rows(comparison['distinct_rows'])}")
+        parts.append(f"wins and losses from {counted(comparison['distinct_rows'])}")
     if comparison.get("missing"):
-        parts.append(f"no answer of {challenger} to {_rows(comparison['missing'])}")
+        parts.append(f"no answer of {challenger} to {counted(comparison['missing'])}")
     if comparison.get("unlabelled_disagreements"):
         parts.append(f"disagreements without a label {comparison['unlabelled_disagreements']:,}")
     return "; ".join(parts)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def secondary(metric: Mapping[str, Any], known: Collection[str] = ()) -> list[str]:

@@ -22,6 +22,7 @@ from app.drift.report_types import AlarmStream, DriftReport, StreamReport
 from app.drift.watch import start, update
 from app.settings import Settings
 from app.simulation.rows import feature_cells, reading_of
+from app.tables.counts import counted
 from app.tables.meaning import TableReading
 
 _HEADINGS = ("FEATURE", "SCORE", "EVIDENCE", "MISSING", "UNSEEN", "OUT OF RANGE")
@@ -58,7 +59,7 @@ def lines_of(report: DriftReport, width: int | None = None, *, shuffled: bool = 
     joint = [f"  {part.explanation} (evidence {part.evidence:.2f})" for part in report.joint if part.evidence > 0]
     features = [_feature(feature) for feature in report.features]
     return [
-        f"{report.requests} rows compared with the {report.reference_rows} reference rows of {report.version}",
+        f"{counted(report.requests)} compared with {counted(report.reference_rows)} of {report.version}'s reference",
         "",
         _verdict(report, shuffled=shuffled),
         *_alarm_streams(report.alarm_streams, width),

@@ -22,6 +22,7 @@ from app.settings import Settings
 from app.store.engine import Database
 from app.store.keys import Keys, load_or_create
 from app.store.stamps import stamped_at_s
+from app.tables.counts import counted
 
 if TYPE_CHECKING:
     from app.services.archive.manifest import Manifest
@@ -222,7 +223,7 @@ def _lines(summary: _Summary, *, done: bool) -> Iterator[str]:
         yield from (f"  {line}" for line in _counts(summary))
     for name, (rows, outcomes) in summary.experiments.items():
         of = f"experiment {name}" if name else "no experiment"
-        yield f"  {of}: {rows:,} predictions, {outcomes:,} outcomes"
+        yield f"  {of}: {counted(rows, 'prediction')}, {counted(outcomes, 'outcome')}"
     if summary.experiments:
         yield (
             "What the monitor had counted of them stays in its counts and sums, which name nobody; "

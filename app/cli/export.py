@@ -32,6 +32,7 @@ from app.services.export.follow import Follower
 from app.services.export.rows import Selection, position_of
 from app.services.export.whole import Format, find, write
 from app.settings import Settings
+from app.tables.counts import counted
 
 if TYPE_CHECKING:
     from app.store.log_rows import LogRows
@@ -149,7 +150,7 @@ def _export(args: argparse.Namespace, form: Format, log: LogRows, contracts: Con
             place = error.filename or target or "standard output"
             raise InvalidRequest(f"{place}: {error.strerror or error}; no export was made") from error
     place = target or "standard output"
-    print(f"{rows:,} rows written to {place}; the log goes on after {found.end}", file=sys.stderr)
+    print(f"{counted(rows)} written to {place}; the log goes on after {found.end}", file=sys.stderr)
     return 0
 
 

@@ -18,6 +18,7 @@ from app.cli.access import ApiRefused, ask
 from app.cli.decide import user_name
 from app.errors import BakeoffError, DataRefused, InvalidRequest, Unavailable
 from app.settings import Settings
+from app.tables.counts import counted
 from app.tables.labels import BadLine, LabelColumns, LabelFile, by_of, in_order, label_file, likely_columns
 from app.tables.reading import read_table
 from app.tables.table import Table, TableRefused
@@ -229,7 +230,7 @@ def _add(answer: dict[str, Any], labels: LabelFile, summary: FeedbackSummary, st
 def _text(summary: FeedbackSummary) -> str:
     lines = [f"line {each.line}: {each.status}: {each.message}" for each in summary.refused[:_SHOWN_LINES]]
     if len(summary.refused) > _SHOWN_LINES:
-        lines.append(f"… and {len(summary.refused) - _SHOWN_LINES:,} more lines: --json lists all")
+        lines.append(f"… and {counted(len(summary.refused) - _SHOWN_LINES, 'more line')}: --json lists all")
     return "\n".join([_counts(summary), *lines])
 
 
@@ -237,8 +238,8 @@ def _counts(summary: FeedbackSummary) -> str:
     reasons = Counter(each.status for each in summary.refused)
     why = f" ({', '.join(f'{count:,} {status}' for status, count in reasons.items())})" if reasons else ""
     replaced = f" ({summary.corrected:,} of them replaced another)" if summary.corrected else ""
-    without = f"; {summary.without_label:,} rows have no label yet" if summary.without_label else ""
+    without = f"; no label yet in {counted(summary.without_label)}" if summary.without_label else ""
     return (
-        f"{summary.file}: {summary.rows:,} rows; {summary.accepted:,} outcomes accepted{replaced}, "
-        f"{summary.duplicates:,} known already, {len(summary.refused):,} lines not accepted{why}{without}"
+        f"{summary.file}: {counted(summary.rows)}; {counted(summary.accepted, 'outcome')} accepted{replaced}, "
+        f"{summary.duplicates:,} known already, {counted(len(summary.refused), 'line')} not accepted{why}{without}"
     )

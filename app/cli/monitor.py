@@ -20,6 +20,7 @@ from app.monitor.rebuild import Rebuilt
 from app.observe.logs import configure
 from app.settings import Settings
 from app.stats.evidence import percent
+from app.tables.counts import counted
 
 _WHY_OUTDATED = (
     "the state before was written by another release of bakeoff, which counted in another way. For example, labels of "
@@ -63,7 +64,7 @@ def _show_once(done: OnceDone, *, as_json: bool) -> int:
         _print_json({"rows": done.rows, "experiment": done.report})
     else:
         summary = _summary(done.report) if done.report else ["no experiment yet"]
-        print("\n".join([f"{done.rows:,} rows processed", *summary]))
+        print("\n".join([f"{counted(done.rows)} processed", *summary]))
     return 0
 
 
@@ -106,7 +107,7 @@ def _compared(done: Rebuilt) -> dict[str, Any]:
 
 
 def _rebuilt_lines(done: Rebuilt) -> list[str]:
-    lines = [f"{done.rows:,} rows processed again (each once for every projection)"]
+    lines = [f"{counted(done.rows)} processed again (each once for every projection)"]
     lines += [
         f"{c.experiment} {c.challenger}: ln E {_shown(c.before)} before, {_shown(c.after)} after, "
         f"{'equal' if c.equal else 'DIFFERENT'}"
@@ -123,12 +124,12 @@ def _summary(report: ExperimentReport) -> list[str]:
 
 
 def _variant(variant: VariantReport) -> str:
-    outcomes = f"{variant.rewards:,} rewards" if variant.rewards else f"{variant.labelled:,} labels"
+    outcomes = counted(variant.rewards, "reward") if variant.rewards else counted(variant.labelled, "label")
     means = "" if variant.mean_all is None else f"mean of all labelled rows {words.number(variant.mean_all)}, "
     share = variant.answerable_share
     part = "" if share is None or share == 1 else f"; could take part in {percent(share)} of the requests"
     served = f"as served {words.number(variant.mean)}"
-    return f"{variant.version}: {variant.requests:,} requests, {outcomes}; {means}{served}{part}"
+    return f"{variant.version}: {counted(variant.requests, 'request')}, {outcomes}; {means}{served}{part}"
 
 
 def _comparison(comparison: ComparisonReport, baseline: str | None) -> list[str]:

@@ -18,6 +18,7 @@ from app.domain.contract import Feature
 from app.domain.experiment import CaseFacts, SlowLimit, slow_limit
 from app.domain.timestamps import iso_utc
 from app.settings import Settings
+from app.tables.counts import counted
 from app.tables.model_columns import source_of
 
 if TYPE_CHECKING:  # for annotations only: these modules load scikit-learn
@@ -218,7 +219,7 @@ def _column_data(feature: Feature) -> dict[str, object]:
 
 
 def _report_lines(report: DataReport) -> list[str]:
-    title = f"Data checks: {report.rows} rows, {report.columns} feature{'s' if report.columns != 1 else ''}"
+    title = f"Data checks: {counted(report.rows)}, {counted(report.columns, 'feature')}"
     rows, passed = [], []
     for check in report.checks:
         sentences = _sentences(report.of(check))

@@ -18,6 +18,7 @@ from app.scoring.table import metric_of
 from app.stats.checks import CheckResult
 from app.stats.estimates import bar
 from app.stats.evidence import Evidence, LabelArrival, percent
+from app.tables.counts import counted
 
 # At a share of .52, labels that come twice as often after a wrong answer need 30,000 disagreements to mislead.
 BALANCED_WITHIN = 0.02
@@ -48,7 +49,8 @@ def unverified_assumptions(
         )
     if votes.few_wins is not None:
         wins, rows = votes.few_wins
-        reasons.append(f"the {wins:,} wins come from {rows:,} different rows: one case may be counted many times")
+        come = "win comes" if wins == 1 else "wins come"
+        reasons.append(f"the {wins:,} {come} from {counted(rows, 'different row')}: one case may be counted many times")
     remedy = label_remedy(evidence, terms, automatic=True) if evidence.n else None
     if remedy is not None:
         reasons.append(f"whether a label comes may depend on the answer that was served: {remedy}")
@@ -72,8 +74,7 @@ def label_remedy(evidence: Evidence, terms: ExperimentTerms, *, automatic: bool 
     if gate >= bar(terms.alpha):
         return None
     unlabelled = evidence.arrival.unlabelled
-    noun = "disagreement" if unlabelled == 1 else "disagreements"
-    more = f"label the remaining {unlabelled:,} {noun}" if unlabelled else "collect more labels"
+    more = f"label the remaining {counted(unlabelled, 'disagreement')}" if unlabelled else "collect more labels"
     return f"{more}, or {otherwise}"
 
 

@@ -6,6 +6,7 @@ from app.domain.experiment import ExperimentTerms
 from app.scoring.contract import Range
 from app.scoring.table import metric_of
 from app.stats.evidence import Evidence, Rewards, Votes, percent
+from app.tables.counts import counted
 
 # Fewer than one outcome in this many is a vote: somebody names users, or keys, that stand for many cases.
 _VOTES_AT_LEAST_ONE_IN = 20
@@ -55,12 +56,12 @@ def _of_votes(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
 
 def _few(side: str, few: tuple[int, int]) -> str:
     votes, rows = few
-    return f"all {votes:,} {side} come from {rows:,} {'row' if rows == 1 else 'rows'}"
+    return f"all {votes:,} {side} come from {counted(rows)}"
 
 
 def _missing(challenger: str, votes: Votes, terms: ExperimentTerms) -> str:
     metric = metric_of(terms)
-    said = f"{challenger} gave no answer to {votes.missing:,} of {votes.asked:,} rows that it was asked"
+    said = f"{challenger} gave no answer to {votes.missing:,} of {counted(votes.asked)} that it was asked"
     if metric.uses_rewards:
         # The reward of the answer that came instead counts for the version that chance chose.
         return said
@@ -76,7 +77,7 @@ def _of_labels(evidence: Evidence, terms: ExperimentTerms) -> list[str]:
     labelled = 0 if coverage is None else coverage.labelled + coverage.agreeing_labelled
     if evidence.form is not None and coverage is not None and labelled < coverage.both:
         found.append(
-            f"difference and interval are over all {coverage.both:,} rows that both versions answered: where they "
+            f"difference and interval are over all {counted(coverage.both)} that both versions answered: where they "
             "agree, the difference is 0 without a label; the versions' means are over the labelled rows only"
         )
     if evidence.form is None and coverage is not None and coverage.seeks_disagreements:

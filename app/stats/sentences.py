@@ -16,6 +16,7 @@ from app.stats.evidence import Evidence, percent
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
 from app.stats.verdict import Assessment
+from app.tables.counts import counted
 
 _CHECKS = {
     "sample_ratio": "the versions do not get the shares of the traffic that were set",
@@ -183,13 +184,11 @@ def crossed(guardrail: GuardrailResult, baseline: str) -> str:
 
 def _outcomes(evidence: Evidence, n: int | None = None) -> str:
     """`n` votes, by default all: of whom, and how many outcomes they have been told of."""
-    paired = evidence.method.startswith("paired")
-    votes = evidence.n if n is None else n
-    several, outcomes = _UNITS[evidence.votes.unit], "labelled requests" if paired else "outcomes"
-    if several is None:
-        return f"{votes:,} {outcomes}"
-    noun = several if votes != 1 else evidence.votes.unit
-    return f"{votes:,} {noun}" + (f" ({evidence.votes.outcomes:,} {outcomes})" if n is None else "")
+    votes, unit = evidence.n if n is None else n, evidence.votes.unit
+    outcome = "labelled request" if evidence.method.startswith("paired") else "outcome"
+    if _UNITS[unit] is None:
+        return counted(votes, outcome)
+    return counted(votes, unit) + (f" ({counted(evidence.votes.outcomes, outcome)})" if n is None else "")
 
 
 def _by_how_much(evidence: Evidence, terms: ExperimentTerms) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from app.domain.decision import CORRECT, Change
 from app.domain.outcome import Outcome
 from app.store.statements import statements
+from app.tables.counts import counted
 
 # An audit entry lists so many of the outcomes that one call replaced; `corrections` has all of them.
 _LISTED = 20
@@ -89,7 +90,7 @@ def _audited(connection: Connection, part: _Audited, corrections: Sequence[Corre
 
 
 def _note(replaced: int, put_back: int) -> str:
-    note = f"{replaced:,} outcome{'' if replaced == 1 else 's'} replaced"
+    note = f"{counted(replaced, 'outcome')} replaced"
     if put_back:
         note += f", {put_back:,} replaced and put back"
     if replaced > _LISTED:

@@ -14,11 +14,12 @@ import numpy as np
 
 from app.domain.contract import Task
 from app.errors import DataRefused
+from app.tables.counts import counted
 from app.tables.meaning import category_of, is_ambiguous
 from app.training import column_checks
 from app.training.columns import Column
 from app.training.dataset import Dataset
-from app.training.findings import DataReport, Finding, counted, refuse_if_any
+from app.training.findings import DataReport, Finding, refuse_if_any
 from app.training.task import Truth, rare_classes, task_of, truth_of
 
 # With a larger share of duplicates, equal rows are a property of the data and not an accident of recording.

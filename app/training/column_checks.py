@@ -7,10 +7,11 @@ from collections import Counter
 
 import numpy as np
 
+from app.tables.counts import counted
 from app.tables.meaning import is_ambiguous
 from app.tables.numbers import writing_of
 from app.training.columns import Column
-from app.training.findings import Finding, counted
+from app.training.findings import Finding
 
 # Categories are one-hot encoded: each becomes a column of the estimator, and all are listed in the contract.
 MOST_CATEGORIES = 1000

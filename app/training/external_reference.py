@@ -10,13 +10,14 @@ import numpy as np
 from app.domain.contract import Feature, FeatureContract
 from app.errors import DataRefused
 from app.inference.estimators import reads_texts
+from app.tables.counts import counted
 from app.tables.names import matching_columns, snake_case, unique_snake_case
 from app.training.columns import Column, known_categories, numeric
 from app.training.encoders import Encoding
 from app.training.external_model import ExternalModel
 from app.training.external_probes import answers_without, complete_row
 from app.training.features import feature_of, missing_in
-from app.training.findings import Finding, counted
+from app.training.findings import Finding
 
 
 class ChosenColumns(msgspec.Struct, frozen=True):

@@ -60,11 +60,6 @@ class DataReport(msgspec.Struct, frozen=True):
         return tuple(finding for finding in self.findings if finding.check == check)
 
 
-def counted(count: int, what: str = "row") -> str:
-    """`1 row`, `2 rows`."""
-    return f"1 {what}" if count == 1 else f"{count} {what}s"
-
-
 def refuse_if_any(findings: Sequence[Finding]) -> None:
     """Raise `DataRefused` that lists all refusals, if there is one; its field is the first column refused."""
     refused = [finding for finding in findings if finding.action == "refused"]

@@ -22,6 +22,7 @@ from app.inference.model_files import estimator_of
 from app.inference.publication import library_versions
 from app.inference.references import ReferenceDraft
 from app.inference.registry import ModelRegistry
+from app.tables.counts import counted
 from app.tables.meaning import dated
 from app.tables.model_columns import places_in_file
 from app.training.checks import labelled
@@ -31,7 +32,7 @@ from app.training.external_model import ExternalModel, ask, describe, of_graph, 
 from app.training.external_reference import extra_columns
 from app.training.external_session import Reference, ReferenceIs, reference_answers
 from app.training.features import digest, missing_in, rows_of
-from app.training.findings import DataReport, Finding, counted
+from app.training.findings import DataReport, Finding
 from app.training.session import Progress
 from app.training.task import Truth
 

@@ -34,6 +34,7 @@ from app.stats.forecast import Forecast
 from app.stats.guardrails import GuardrailResult
 from app.stats.strongest import p_value
 from app.stats.verdict import verdict
+from app.tables.counts import counted
 
 # exp overflows a float at 709.8, and JSON has no infinity.
 _LARGEST_LOG_E = 700.0
@@ -236,18 +237,14 @@ def _check(result: CheckResult, state: ExperimentState) -> CheckReport:
     ratio = ratios.get(result.name)
     if ratio is not None and not ratio.n:
         return CheckReport(name=result.name, ok=None, detail="nothing to check yet")
-    seen = None if ratio is None else f"{_counted(ratio.n, 'event')} in {_splits(ratio)}"
+    seen = None if ratio is None else f"{counted(ratio.n, 'event')} in {_splits(ratio)}"
     return CheckReport(name=result.name, ok=result.ok, p_value=result.p_value, detail=seen)
 
 
 def _splits(ratio: RatioState) -> str:
     """How many config revisions were checked; splits, where some of them are without a version that took no part."""
     reduced = any(number < 0 for number in ratio.epochs)
-    return _counted(len(ratio.epochs), "split" if reduced else "config revision")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return counted(len(ratio.epochs), "split" if reduced else "config revision")
 
 
 def _crossover_exclusion(state: ExperimentState) -> tuple[CheckReport, ...]:

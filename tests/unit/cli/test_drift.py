@@ -72,7 +72,7 @@ def report(capsys, *words: str) -> dict:
 def test_a_file_like_the_training_data_shows_no_drift(folder, capsys):
     assert main(["drift", csv(folder, rows(100)), "--version", "v1"]) == 0
     text = capsys.readouterr().out
-    assert text.startswith("100 rows compared with the 200 reference rows of v1\n\nNo change is proven")
+    assert text.startswith("100 rows compared with 200 rows of v1's reference\n\nNo change is proven")
 
 
 def test_a_file_with_a_shift_is_proven_to_have_changed(folder, capsys):

@@ -223,7 +223,7 @@ def test_a_request_is_erased_by_its_id(log, capsys):
     log.log(row)
     assert erase("--request-id", "call-of-ada", "--yes") == 0
     assert "call-of-ada" not in repr(tables(log))
-    assert "1 predictions" in capsys.readouterr().out
+    assert "1 prediction" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
