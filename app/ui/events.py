@@ -24,6 +24,11 @@ class Event(msgspec.Struct, frozen=True):
     entry: ApiAuditEntry | None = None
 
     @property
+    def key(self) -> str:
+        """What tells it from the others, in a list and in a chart."""
+        return f"{self.at} {self.kind} {'' if self.entry is None else self.entry.seq}"
+
+    @property
     def sign(self) -> str:
         """The sign of its kind in a chart."""
         return SIGNS[self.kind]
@@ -51,7 +56,9 @@ def older_decisions(audit: ApiAudit, experiment: str | None = None) -> str:
         return ""
     of_it = "" if experiment is None else f"&experiment={experiment}"
     path = f"/audit?before={audit.next}{of_it}"
-    return f"Only the newest {len(audit.entries)} decisions are shown here; `GET {path}` gives the ones before them."
+    shown = len(audit.entries)
+    newest = "decision is" if shown == 1 else f"{shown} decisions are"
+    return f"Only the newest {newest} shown here; `GET {path}` gives those before."
 
 
 def _of_entry(entry: ApiAuditEntry) -> list[Event]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from app.tables.counts import counted
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.wording import (
     UNKNOWN,
@@ -20,8 +21,6 @@ from app.ui.wording import (
 )
 
 VERDICTS = {"better": "✔ better", "worse": "✖ worse", "equivalent": "= equivalent", "undecided": "… undecided"}
-# Of each unit one outcome votes.
-UNITS = {"user": "users", "key": "own keys", "row": "rows", "request": "requests"}
 REWARD = "reward"
 # Fewer different rows than this may all be one case.
 FEW_ROWS = 10
@@ -37,6 +36,7 @@ _SAME = 5e-4
 _RATE_WINDOW_S = 86_400.0
 _AN_HOUR_S = 3600.0
 _DAY_S = 86_400.0
+_LEAST = "less than 1"
 # More digits of odds than this are a power of ten.
 _MOST_DIGITS = 4
 
@@ -105,14 +105,14 @@ def same_rows(each: ApiComparison, report: ApiExperiment) -> str:
         return votes_of(each)
     right = {report.baseline: counts[0] + counts[1], each.challenger: counts[0] + counts[2]}
     said = ", ".join(f"{version} right in {share(count / rows)}" for version, count in right.items())
-    return f"Of the same {rows:,} rows {said}."
+    return f"Of the same {counted(rows)} {said}."
 
 
 def votes_of(each: ApiComparison) -> str:
     """How many outcomes there are, and who votes."""
     if each.units is None or each.unit is None or each.units == each.n:
-        return f"{each.n:,} outcomes of both."
-    return f"{each.n:,} outcomes; {each.units:,} {UNITS.get(each.unit, each.unit)} have one vote each."
+        return f"{counted(each.n, 'outcome')} of both."
+    return f"{counted(each.n, 'outcome')}; one vote each for {counted(each.units, _unit(each.unit))}."
 
 
 def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None) -> tuple[str, str]:
@@ -122,12 +122,12 @@ def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None)
     if drift is not None and drift.alarm:
         against.append(_DRIFT_ALARM)
     if each.distinct_rows is not None and 0 < each.distinct_rows < FEW_ROWS:
-        against.append(f"only {each.distinct_rows} different rows decide")
+        against.append(f"decided by only {counted(each.distinct_rows, 'different row')}")
     waiting = [readable(check.name) for check in report.checks if check_state(check, report) is None]
     passed = sum(check_state(check, report) is True for check in _all_checks(report))
     seen = [f"{passed} of {len(_all_checks(report))} checks and guardrails passed"]
     seen += ["no drift alarm"] if drift is not None and not drift.alarm else []
-    seen += [] if each.distinct_rows is None else [f"{each.distinct_rows:,} different rows decide"]
+    seen += [] if each.distinct_rows is None else [f"decided by {counted(each.distinct_rows, 'different row')}"]
     seen += [f"limits: {len(each.warnings)}, listed below"] if each.warnings else []
     note = as_sentence("; ".join(seen))
     if against:
@@ -152,10 +152,10 @@ def check_state(check: ApiCheck, report: ApiExperiment) -> bool | None:
 def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint]) -> tuple[str, str]:
     """The 80 % range of the votes left until a decision, and how long they take at the present rate."""
     if each.verdict != "undecided":
-        return "none: it is decided", f"{number(each.n)} outcomes so far."
+        return "none: it is decided", f"{counted(each.n, 'outcome')} so far."
     low, high = each.remaining or (None, None)
     if low is None:
-        return "not known yet", f"{number(each.n)} outcomes so far."
+        return "not known yet", f"{counted(each.n, 'outcome')} so far."
     rate = vote_rate(points)
     waits = "The rate is not known yet."
     if rate:
@@ -168,8 +168,8 @@ def left_in_words(low: float, high: float | None, unit: str | None) -> str:
     """Votes that are left, such as `254–25,753 more labels`."""
     # Beyond a million the forecast is not made: it would be as good as never.
     upper = " to more than a million" if high is None else f"–{math.ceil(high):,}"
-    what = "labels" if unit in (None, "request") else f"labelled {UNITS.get(str(unit), unit)}"
-    return f"{math.ceil(low):,}{upper} more {what}"
+    what = "label" if unit in (None, "request") else f"labelled {_unit(str(unit))}"
+    return f"{math.ceil(low):,}{upper} more {what}s"
 
 
 def labels_left(each: ApiComparison) -> str | None:
@@ -186,14 +186,13 @@ def progress(each: ApiComparison, metric: str) -> str:
                 "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
             )
         return "**0 labelled outcomes.** Send true labels with `POST /feedback`, or a file of them on the Labels page."
-    outcomes = "outcomes" if metric == REWARD else "labelled outcomes"
-    counted = f"{each.n:,} {outcomes}{_votes(each)}."
+    outcomes = f"{counted(each.n, 'outcome' if metric == REWARD else 'labelled outcome')}{_votes(each)}."
     if each.verdict != "undecided":
-        return f"A verdict is on record; {counted}"
+        return f"A verdict is on record; {outcomes}"
     left = labels_left(each)
     if left is not None:
-        return f"**{left}** to a decision; {counted}"
-    return f"No verdict yet; {counted}"
+        return f"**{left}** to a decision; {outcomes}"
+    return f"No verdict yet; {outcomes}"
 
 
 def _votes(each: ApiComparison) -> str:
@@ -202,10 +201,10 @@ def _votes(each: ApiComparison) -> str:
         return ""
     if each.unit == "request" and each.units == each.n:
         return ", each with a vote"
-    return f", of which {each.units:,} vote (each {_single(each.unit)} once)"
+    return f", of which {each.units:,} vote (each {_unit(each.unit)} once)"
 
 
-def _single(unit: str) -> str:
+def _unit(unit: str) -> str:
     return "own key" if unit == "key" else unit
 
 
@@ -242,18 +241,23 @@ def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str
     low, high = each.interval
     if low <= 0 <= high:
         most = rate * max(high * baseline.weight, -low * challenger.weight)
-        return f"at most {_rounded(most)} wrong answers {said}", "Which one is worse is not known yet."
+        return f"at most {_wrong(most)} {said}", "Which one is worse is not known yet."
     worse = baseline if low > 0 else challenger
     gap = abs(each.difference)
     return (
-        f"about {_rounded(gap * rate * worse.weight)} wrong answers {said}",
+        f"about {_wrong(gap * rate * worse.weight)} {said}",
         f"About {_rounded(gap * worse.requests)} so far, by the share of the traffic that {worse.version} serves.",
     )
 
 
+def _wrong(count: float) -> str:
+    shown = _rounded(count)
+    return f"{shown} wrong answer{'' if shown in ('1', _LEAST) else 's'}"
+
+
 def _rounded(value: float) -> str:
     digits = 2 if value >= 10 else 1
-    return number(float(f"{value:.{digits}g}")) if value >= 1 else "less than 1"
+    return number(float(f"{value:.{digits}g}")) if value >= 1 else _LEAST
 
 
 def evidence_now(each: ApiComparison) -> str:

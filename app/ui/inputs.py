@@ -124,6 +124,11 @@ def _typical_value(feature: ModelColumn) -> Cell:
 
 
 def _draw_one(feature: ModelColumn, typed: bool) -> Cell:
+    """Draw the input, with its value in the session's state and as its default, too.
+
+    A page may be drawn twice before a browser shows it. It learns of a value that was put into the state the first time
+    only, and would show, and send back, the default: the first category.
+    """
     key = key_of(feature.name)
     if key not in st.session_state:
         # Streamlit forgets a widget's value when another page is shown, and when its kind changes.
@@ -136,13 +141,14 @@ def _draw_one(feature: ModelColumn, typed: bool) -> Cell:
     if not feature.nullable:
         return drawn
     st.session_state.setdefault(_none_key(feature.name), kept().get(feature.name, 0) is None)
-    return None if st.checkbox("no value", key=_none_key(feature.name)) else drawn
+    none = _none_key(feature.name)
+    return None if st.checkbox("no value", st.session_state[none], key=none) else drawn
 
 
 def _widget(feature: ModelColumn, typed: bool, key: str) -> Any:
     if feature.kind == "categorical" and feature.open_categories and not feature.categories:
         shown = f"A date or time like {feature.dates_like}" if feature.dates_like else None
-        return st.text_input(feature.name, key=key, help=shown)
+        return st.text_input(feature.name, st.session_state[key], key=key, help=shown)
     if feature.kind == "categorical" or feature.choices:
         return _choice(feature, key)
     if feature.boolean:
@@ -156,7 +162,11 @@ def _choice(feature: ModelColumn, key: str) -> Any:
     options: tuple[Any, ...] = feature.categories or feature.choices
     if st.session_state[key] not in options and not feature.open_categories:
         st.session_state[key] = options[0] if options else None
-    return st.selectbox(feature.name, options, key=key, accept_new_options=feature.open_categories)
+    value = st.session_state[key]
+    if value is not None and value not in options:
+        options = (*options, value)
+    place = None if value is None else options.index(value)
+    return st.selectbox(feature.name, options, place, key=key, accept_new_options=feature.open_categories)
 
 
 def _number(feature: ModelColumn, typed: bool, key: str) -> float:

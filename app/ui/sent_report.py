@@ -98,14 +98,13 @@ def _terms(sources: Sources) -> str:
 def _challengers(report: ApiExperiment) -> list[dict[str, object]]:
     """The page's table, with the intervals drawn on one axis."""
     axis = svg.axis_of(report.comparisons)
-    title = "" if axis is None else scale_of(report.metric).changes((axis.low, axis.high))
-    pictures = [svg.interval(each, axis) for each in report.comparisons]
     rows = tables.challengers(report)
     if axis is None:
         return rows
+    title = scale_of(report.metric).changes((axis.low, axis.high))
     return [
-        {**row, title: Markup(picture or "")}  # noqa: S704 # nosec B704 - our own drawing of numbers
-        for row, picture in zip(rows, pictures, strict=True)
+        {**row, title: Markup(svg.interval(each, axis))}  # noqa: S704 # nosec B704 - our own drawing of numbers
+        for row, each in zip(rows, report.comparisons, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.tables.counts import counted
 from app.ui.feed import FeedSnapshot
 from app.ui.file_job import FileJob
 from app.ui.records import ApiModel, ApiModels
@@ -124,7 +125,7 @@ def served_models(page: str) -> tuple[ApiModels, ApiModel] | None:
     return models, model
 
 
-def counted(what: str, key: str) -> bool:
+def counts_switch(what: str, key: str) -> bool:
     """A switch, off at first: whether what this page sends is evidence. What is tried out must not decide anything."""
     return st.toggle(
         f"Count {what} in the experiment and in drift",
@@ -155,8 +156,9 @@ def work_on(job: Job, progress: Callable[[Job], str], kept: str) -> None:
         st.rerun()
     if job.failure is not None:
         st.error(
-            f"**Stopped after {job.done:,} of {job.rows:,} rows.** {sentence(job.failure)}", icon=":material/power_off:"
+            f"**Stopped after {job.done:,} of {counted(job.rows)}.** {sentence(job.failure)}",
+            icon=":material/power_off:",
         )
         st.button("Continue", on_click=job.resume, icon=":material/refresh:")
     elif job.cancelled:
-        st.warning(f"**Cancelled after {job.done:,} of {job.rows:,} rows.** {kept}", icon=":material/front_hand:")
+        st.warning(f"**Cancelled after {job.done:,} of {counted(job.rows)}.** {kept}", icon=":material/front_hand:")

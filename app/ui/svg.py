@@ -52,18 +52,23 @@ def axis_of(comparisons: Sequence[ApiComparison]) -> Axis | None:
     return Axis(low, high, _EDGE, ROW_WIDTH - _EDGE)
 
 
-def interval(each: ApiComparison, axis: Axis | None) -> str | None:
-    """The interval of a comparison, with a dashed line at no difference; None where there is none."""
-    if axis is None or each.interval is None or each.difference is None:
-        return None
-    low, high, middle, zero = (axis.place(value) for value in (*each.interval, each.difference, 0.0))
-    centre = ROW_HEIGHT / 2
+def interval(each: ApiComparison, axis: Axis) -> str:
+    """The interval of a comparison, with a dashed line at no difference; the line alone where there is none."""
+    zero, centre = axis.place(0.0), ROW_HEIGHT / 2
     drawn = (
         f'<line x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{ROW_HEIGHT}" stroke="{NEUTRAL}" stroke-dasharray="4 3"/>'
+    )
+    if each.interval is not None and each.difference is not None:
+        drawn += _whisker(axis, each.interval, each.difference, centre)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{ROW_WIDTH}" height="{ROW_HEIGHT}">{drawn}</svg>'
+
+
+def _whisker(axis: Axis, pair: tuple[float, float], value: float, centre: float) -> str:
+    low, high, middle = (axis.place(each) for each in (*pair, value))
+    return (
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{centre}" y2="{centre}" stroke="{NEUTRAL}" stroke-width="3"/>'
         f'<circle cx="{middle:.1f}" cy="{centre}" r="5.5" fill="{DOT}"/>'
     )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{ROW_WIDTH}" height="{ROW_HEIGHT}">{drawn}</svg>'
 
 
 def improvement(points: Sequence[ApiPoint], scale: Scale, description: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from app.tables.counts import counted
 from app.ui.events import shares
 from app.ui.experiment_records import (
     ApiCheck,
@@ -46,7 +47,7 @@ def challengers(report: ApiExperiment) -> list[Row]:
             "improvement": scale.change(each.difference, each.interval),
             f"{level} interval": scale.changes(each.interval),
             "labels left": _left(each),
-            "outcomes": number(each.n),
+            "outcomes": each.n,
         }
         for each in report.comparisons
     ]
@@ -214,7 +215,7 @@ def figures(each: ApiComparison, report: ApiExperiment) -> list[Fact]:
     if each.wins is None:
         # Of losses the api gives the chance to win most rows, which says nothing of the mean.
         votes = number(each.units if each.units is not None else each.n)
-        return [*found, ("Votes", votes, f"of {each.n:,} outcomes")]
+        return [*found, ("Votes", votes, f"of {counted(each.n, 'outcome')}")]
     tally = f"votes: {number(each.wins)} won, {number(each.losses)} lost"
     return [*found, (f"Probability {each.challenger} is better", chance(each.probability_better), tally)]
 
@@ -243,11 +244,12 @@ def assumptions(each: ApiComparison, report: ApiExperiment) -> list[str]:
     """The method of a comparison, what its interval promises, and what is assumed: a sentence each."""
     said = [f"Method: {readable(each.method)}{', approximate' if each.asymptotic else ''}.", _level(report)]
     if report.metric == REWARD:
-        said.append(f"{each.n:,} answers entered; {each.unjoined:,} rewards wait for their row in the log.")
+        waiting = counted(each.unjoined, "reward")
+        said.append(f"{counted(each.n, 'answer')} entered; without its row in the log yet: {waiting}.")
     else:
         said.append(
-            f"{each.n:,} labelled outcomes entered; {each.unjoined:,} labels did not, because the answer of one "
-            "of the two versions is unknown."
+            f"{counted(each.n, 'labelled outcome')} entered; {counted(each.unjoined, 'label')} did not, because the "
+            "answer of one of the two versions is unknown."
         )
     if each.worst_case is not None:
         within = scale_of(report.metric).changes(each.worst_case)
@@ -269,7 +271,7 @@ def improvement_description(points: Sequence[ApiPoint], challenger: str, baselin
     """The newest point as a sentence."""
     last = points[-1]
     return (
-        f"Improvement of {challenger} over {baseline}: after {number(last.n)} votes it is "
+        f"Improvement of {challenger} over {baseline}: after {counted(last.n, 'vote')} it is "
         f"{scale.change(last.difference, last.interval)}, with the interval {scale.changes(last.interval)}."
     )
 

@@ -68,7 +68,10 @@ class Scale(NamedTuple):
 
     def change(self, value: float | None, pair: Pair | None = None) -> str:
         """A difference with its sign."""
-        return UNKNOWN if value is None else f"{self._digits(value, pair, '+')}{self.points}"
+        if value is None:
+            return UNKNOWN
+        shown = self._digits(value, pair, "+")
+        return f"{shown}{self.points.removesuffix('s') if shown in ('+1', '−1') else self.points}"
 
     def changes(self, pair: Pair | None) -> str:
         """Both ends of the interval of a difference."""

@@ -272,8 +272,8 @@ def test_sixty_columns_are_matched_by_hand(begin, page):
     boxes[0].set_value("col 0")
     checked(at.run())
     assert "col 0 is chosen for x0 and x59" in text_of(at).replace("**", "")
-    assert button(at, "Predict 1 rows").disabled
+    assert button(at, "Predict 1 row").disabled
     next(box for box in at.selectbox if box.label == "x0").set_value("col 59")
     checked(at.run())
-    checked(button(at, "Predict 1 rows").click().run())
+    checked(button(at, "Predict 1 row").click().run())
     assert api.sent("/predict/batch") == [{"instances": [[float(59 - place) for place in range(60)]]}]

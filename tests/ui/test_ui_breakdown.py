@@ -101,7 +101,7 @@ def test_a_feature_is_chosen_and_asked_for_once(opened):
     assert box.options == ["true class", "petal_width", "colour"]
     box.set_value("feature:petal_width")
     at = checked(checked(at.run()).run())
-    assert table_with(at, "only v2 right")["requests"].to_list() == ["500", "300", "200"]
+    assert table_with(at, "only v2 right")["requests"].to_list() == [500, 300, 200]
     assert api.paths().count(PATH) == 2
     assert not [each for each in at.dataframe if "v1: true ↓ answered →" in each.value.columns]
 

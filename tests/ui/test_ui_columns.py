@@ -197,7 +197,7 @@ def test_a_file_with_the_optional_column_is_sent_with_it(begin, page):
     api = begin(served())
     at = uploaded(page, f"{NAMES},Turbo", "5.1,3.5,1.4,0.2,7")
     assert "takes no part" not in text_of(at)
-    checked(button(at, "Predict 1 rows").click().run())
+    checked(button(at, "Predict 1 row").click().run())
     assert api.sent("/predict/batch") == [{"instances": [{**ROW, "turbo": 7.0}]}]
 
 
@@ -207,7 +207,7 @@ def test_an_optional_column_can_be_left_out_by_hand(begin, page):
     (box,) = [box for box in at.selectbox if box.label == "turbo (optional)"]
     checked(box.set_value(None).run())
     assert "v2 takes no part in these rows: no column is chosen for turbo." in text_of(at).replace("**", "")
-    checked(button(at, "Predict 1 rows").click().run())
+    checked(button(at, "Predict 1 row").click().run())
     assert api.sent("/predict/batch") == [{"instances": [list(answers.ROW)]}]
 
 
@@ -217,14 +217,14 @@ def test_a_column_does_not_stand_for_a_needed_feature_and_an_optional_one(begin,
     (box,) = [box for box in at.selectbox if box.label == "turbo (optional)"]
     checked(box.set_value("petal_width").run())
     assert "petal_width is chosen for petal_width and turbo" in text_of(at).replace("**", "")
-    assert button(at, "Predict 1 rows").disabled
+    assert button(at, "Predict 1 row").disabled
 
 
 def test_a_file_without_the_optional_column_goes_to_the_others(begin, page):
     api = begin(served())
     at = uploaded(page, NAMES, "5.1,3.5,1.4,0.2")
     assert "v2 takes no part in these rows: no column is chosen for turbo." in text_of(at).replace("**", "")
-    checked(button(at, "Predict 1 rows").click().run())
+    checked(button(at, "Predict 1 row").click().run())
     assert api.sent("/predict/batch") == [{"instances": [list(answers.ROW)]}]
 
 
@@ -234,7 +234,7 @@ def test_forcing_a_version_in_a_batch_needs_its_columns(begin, page):
     checked(at.selectbox[0].select("v2").run())
     assert "Choose a column for: turbo." in text_of(at)
     assert "takes no part" not in text_of(at)
-    assert button(at, "Predict 1 rows").disabled
+    assert button(at, "Predict 1 row").disabled
 
 
 def asked(at):

@@ -67,6 +67,13 @@ def test_figures_have_the_digits_that_their_interval_supports(metric, pair, chan
     assert (scale.change(0.021, pair), scale.mean(0.021, pair)) == (change, mean)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.01, "+1 point"), (-0.01, "−1 point"), (0.02, "+2 points"), (0.0, "0 points")]
+)
+def test_one_point_has_no_plural(value, said):
+    assert wording.scale_of("accuracy").change(value, (-0.5, 0.5)) == said
+
+
 def test_both_ends_of_an_interval_have_the_sign_and_the_unit_of_the_difference():
     assert wording.scale_of("accuracy").changes((-0.006, 0.036)) == "−0.6 to +3.6 points"
     assert wording.scale_of("cost").changes((-1.0, 2.0)) == "−1.0 to +2.0"

@@ -104,7 +104,7 @@ CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
         ({"guardrails": (ApiCheck(name="errors", ok=False),)}, None, "✖ errors failed"),
         ({}, ApiDrift(alarm=True), "✖ drift alarm"),
         ({"checks": (ApiCheck(name="drift", ok=False),)}, ApiDrift(alarm=True), "✖ drift alarm"),
-        ({"comparisons": (compared(distinct_rows=2),)}, None, "✖ only 2 different rows decide"),
+        ({"comparisons": (compared(distinct_rows=2),)}, None, "✖ decided by only 2 different rows"),
     ],
 )
 def test_what_speaks_against_the_figures_is_named(changes, drift, said):

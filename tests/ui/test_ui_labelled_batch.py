@@ -144,7 +144,8 @@ def test_the_page_says_what_will_be_sent_and_that_it_counts(uploaded):
     said = text_of(checked(at.toggle(key="batch.counts").set_value(True).run()))
     assert "Feedback with 2 labels will be sent" in said
     assert "These labels count in the running experiment" in said
-    assert "1 rows have no label and 1 have one that the model does not know (line 5: 'tulip' is no class" in said
+    assert "Only predicted: 1 row without a label and 1 row with one that the model does not know" in said
+    assert "(line 5: 'tulip' is no class" in said
     assert api.sent("/feedback") == []
     assert "do not count in the experiment" in text_of(choose(at, "Version", "v2"))
 
@@ -177,7 +178,7 @@ def test_labels_that_failed_are_said_and_sent_by_continue(uploaded):
     )
     at = choose(at, "True label (optional)", "species")
     at = checked(button(at, "Predict 2 rows and send 2 labels").click().run())
-    assert "2 labels are not recorded yet" in text_of(at)
+    assert "Not recorded yet: 2 labels" in text_of(at)
     api.routes["/feedback"] = RECEIPT
     at = checked(button(at, "Continue").click().run())
     assert "2 labels recorded" in text_of(at)
@@ -189,4 +190,4 @@ def test_a_feature_is_no_label(uploaded):
     at, _ = uploaded("5.1,3.5,1.4,0.2,setosa\n")
     at = choose(at, "True label (optional)", "petal_width")
     assert "petal_width is a feature" in text_of(at).replace("**", "")
-    assert button(at, "Predict 1 rows").disabled
+    assert button(at, "Predict 1 row").disabled

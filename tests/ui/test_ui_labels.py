@@ -116,11 +116,11 @@ def uploaded(begin, page):
 def test_a_file_is_shown_sent_and_reported(uploaded):
     at, api = uploaded("note,id,actual\nx,a,setosa\ny,b,virginica\nz,c,\n")
     text = text_of(at)
-    assert "2 rows will be sent, by your own keys. 1 rows have no label" in text
+    assert "2 rows will be sent, by your own keys. Left out: 1 row without a label" in text
     assert "virginica" in text
     text = text_of(checked(button(at, "Send 2 rows").click().run()))
     assert api.sent("/feedback") == ["id,actual\na,setosa\nb,virginica\n"]
-    assert "1 outcomes accepted, 0 known already, 1 lines not accepted. Reasons: 1 unknown" in text
+    assert "1 outcome accepted, 0 known already, 1 line not accepted. Reasons: 1 unknown" in text
     assert "no prediction has the id 'b'" in text
 
 
@@ -156,7 +156,7 @@ def test_an_outage_is_said_and_the_page_goes_on(uploaded):
     at = checked(button(at, "Send 2 rows").click().run())
     assert "Stopped after 0 of 2 rows.** Busy." in text_of(at)
     api.routes["/feedback"] = RECEIPT
-    assert "1 outcomes accepted" in text_of(checked(button(at, "Continue").click().run()))
+    assert "1 outcome accepted" in text_of(checked(button(at, "Continue").click().run()))
 
 
 def test_a_file_that_is_no_table_is_refused(uploaded):

@@ -123,7 +123,7 @@ def test_an_ended_experiment_without_decisions_says_so_once_and_not_yet():
 
 def test_it_says_that_there_are_older_decisions_than_the_api_gave():
     assert "Only the newest" not in words(made())
-    assert "Only the newest 1 decisions" in words(made(audit={**answers.AUDIT, "next": 7}))
+    assert "Only the newest decision" in words(made(audit={**answers.AUDIT, "next": 7}))
 
 
 def test_the_page_offers_the_report_and_makes_it_of_what_the_api_says(begin, page):

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from app.ui import events
+from app.ui.charts import timeline as charts
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAuditEntry
 from app.ui.tables import decision
@@ -110,6 +111,14 @@ def test_an_event_opens_its_entry_with_the_evidence_of_then(begin, page):
     assert "half and half" in text_of(at)
 
 
+def test_each_sign_in_the_chart_can_be_selected_and_names_its_event():
+    timeline, found = msgspec.convert({"splits": SPLITS}, ApiTimeline), events.events_of(REPORT, [entry()], None)
+    drawing = charts.split_drawing(charts.split_table(timeline.splits, found, 2e9))
+    [selection] = drawing.spec["params"]
+    assert (selection["name"], selection["select"]["fields"]) == (charts.MARK, ["event"])
+    assert list(drawing.data["event"].dropna()) == [found[0].key]
+
+
 def test_a_standing_alarm_opens_its_streams(begin, page):
     stream = {"name": "petal_width", "kind": "numeric", "evidence": 1.25, "requests": 300, "at": AT.format(0)}
     drift = {**answers.DRIFT, "since": AT.format(2), "alarm_streams": [stream]}
@@ -132,7 +141,7 @@ def test_the_timeline_asks_for_the_decisions_on_this_experiment_and_says_where_o
     api.routes["/audit"] = {**api.routes["/audit"], "next": 7}
     said = text_of(page("experiment"))
     assert {"limit": "200", "experiment": "e-1"} in api.queries("/audit")
-    assert "Only the newest 1 decisions are shown here; `GET /audit?before=7&experiment=e-1` gives" in said
+    assert "Only the newest decision is shown here; `GET /audit?before=7&experiment=e-1` gives" in said
 
 
 def test_an_ended_experiment_without_decisions_does_not_wait_for_them(begin, page):

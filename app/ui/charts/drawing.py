@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
 import streamlit as st
+
+from app.ui import grid
 
 # Between the backgrounds of both themes, at 3:1 or more from each.
 NEUTRAL = "#7d8590"
@@ -36,17 +38,22 @@ class Drawing(NamedTuple):
     data: pd.DataFrame
 
 
-def drawn(drawing: Drawing, table: pd.DataFrame, description: str, **column_config: Any) -> None:
+def drawn(drawing: Drawing, table: pd.DataFrame, description: str, **columns: Any) -> None:
     """Show the chart, and its figures as a table where somebody opens that; `description` is for screen readers."""
     st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description)
+    _figures(table, description, columns)
+
+
+def selectable(drawing: Drawing, table: pd.DataFrame, description: str, key: str, act: Callable[[], None]) -> None:
+    """The same, of a chart with a selection: `act` is called when it changes, and finds it in the state under `key`."""
+    st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description, key=key, on_select=act)
+    _figures(table, description, {})
+
+
+def _figures(table: pd.DataFrame, description: str, columns: Mapping[str, Any]) -> None:
     with st.expander("The figures of this chart as a table", type="compact"):
-        st.dataframe(
-            table,
-            hide_index=True,
-            column_config=column_config or None,
-            alt=f"Table: {description}",
-            height=TALL if len(table) > ROWS else "auto",
-        )
+        height = TALL if len(table) > ROWS else "auto"
+        grid.show(table, f"Table: {description}", columns=columns, height=height)
 
 
 def wrapped(name: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from app.tables.counts import counted
 from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, names_axis, spec_of, tallest_px, wrapped
 from app.ui.experiment_records import ApiDrift, ApiDriftPoint, ApiDriftTimeline, ApiStream
 from app.ui.wording import moment, number, share
@@ -35,7 +36,7 @@ def timeline_table(timeline: ApiDriftTimeline, report: ApiDrift) -> pd.DataFrame
 def timeline_drawing(frame: pd.DataFrame, timeline: ApiDriftTimeline) -> Drawing:
     """Two lines, distinguished by colour and dash, and the alarm line with its promise."""
     promise = timeline.false_alarm_probability
-    name = f"alarm: by chance at most {share(promise.at_most, 0)} within {promise.requests:,} requests"
+    name = f"alarm: by chance at most {share(promise.at_most, 0)} within {counted(promise.requests, 'request')}"
     long = frame.melt("requests", ["evidence", "score"], var_name="what", value_name="value").dropna()
     return Drawing(_timeline_spec(timeline.alarm_evidence, name), long)
 
@@ -62,7 +63,7 @@ def timeline_description(frame: pd.DataFrame, alarm: float) -> str:
     last = frame.iloc[0]
     alarms = frame[frame["alarm"] == ALARMS[True]]
     first = (
-        f" The first point with an alarm is {number(float(alarms['requests'].min()))} requests." if len(alarms) else ""
+        f" The first point with an alarm is {counted(int(alarms['requests'].min()), 'request')}." if len(alarms) else ""
     )
     return (
         f"Evidence and score over the requests: after {number(float(last['requests']))} the evidence is "

@@ -12,6 +12,7 @@ import altair as alt
 import msgspec
 import pandas as pd
 
+from app.tables.counts import counted
 from app.ui.charts.drawing import HEIGHT, NEUTRAL, Drawing, line_at, spec_of
 from app.ui.events import Event
 from app.ui.experiment_records import ApiPoint, ApiSplit
@@ -19,6 +20,9 @@ from app.ui.wording import Scale, number
 
 _LN10 = math.log(10)
 _AS_IT_IS = Scale()
+# The selection of an event in the chart of the shares, and where the signs are.
+MARK = "mark"
+_SIGN_Y_PX = -10
 _N = alt.X("votes:Q", title="votes", scale=alt.Scale(nice=False))
 
 
@@ -107,7 +111,8 @@ def evidence_description(frame: pd.DataFrame, alpha: float) -> str:
     last = frame.iloc[0]
     newest = None if pd.isna(last["log10 e"]) else 10 ** min(300.0, float(last["log10 e"]))
     needed = number(1 / alpha, 3)
-    return f"Evidence: {number(newest)} to 1 after {number(last['votes'])} votes; a decision needs {needed} to 1."
+    votes = counted(int(last["votes"]), "vote")
+    return f"Evidence: {number(newest)} to 1 after {votes}; a decision needs {needed} to 1."
 
 
 def split_table(splits: Sequence[ApiSplit], events: Sequence[Event], end_s: float) -> pd.DataFrame:
@@ -120,12 +125,14 @@ def split_table(splits: Sequence[ApiSplit], events: Sequence[Event], end_s: floa
         for version, weight in split.weights.items()
     ]
     begun = splits[0].at if splits else ""
-    rows += [{"at": each.at, "sign": each.sign, "what": each.text} for each in reversed(events) if each.at >= begun]
-    return pd.DataFrame(rows, columns=["at", "version", "share", "sign", "what"]).astype({"share": float})
+    shown = [each for each in reversed(events) if each.at >= begun]
+    rows += [{"at": each.at, "sign": each.sign, "what": each.text, "event": each.key} for each in shown]
+    columns = ["at", "version", "share", "sign", "what", "event"]
+    return pd.DataFrame(rows, columns=columns).astype({"share": float})
 
 
 def split_drawing(frame: pd.DataFrame) -> Drawing:
-    """Steps that differ in colour and dash, and a line with a sign for each event."""
+    """Steps that differ in colour and dash, and a line with a sign for each event, which can be selected."""
     return Drawing(_split_spec(), frame)
 
 
@@ -149,4 +156,8 @@ def _split_spec() -> dict[str, Any]:
     events = alt.Chart().transform_filter("isValid(datum.sign)").encode(x=at, tooltip=[when, "what:N"])
     lines = events.mark_rule(color=NEUTRAL, strokeDash=[2, 3])
     signs = events.mark_text(color=NEUTRAL, fontSize=15, baseline="bottom", dy=-2).encode(text="sign:N", y=alt.value(0))
-    return spec_of(alt.layer(lines, steps, signs).properties(height=HEIGHT))
+    # A sign is too small for a finger: what takes the click is a circle that nobody sees.
+    chosen = alt.selection_point(name=MARK, fields=["event"])
+    round_it = events.mark_point(filled=True, opacity=0, size=700, cursor="pointer", aria=False)
+    targets = round_it.encode(y=alt.value(_SIGN_Y_PX)).add_params(chosen)
+    return spec_of(alt.layer(lines, steps, signs, targets).properties(height=HEIGHT))

@@ -9,14 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from app.tables.counts import counted
 from app.tables.model_columns import ModelColumn, source_of
 from app.tables.table import Table, TableRefused
+from app.ui import grid
 from app.ui.batch import ROWS_PER_CALL, BatchJob, job_of, read_upload, template
 from app.ui.charts import predictions
 from app.ui.charts.drawing import drawn
 from app.ui.columns import PageColumns, columns_of
 from app.ui.records import ApiContract, ApiModel, ApiModels
-from app.ui.states import chosen_version, counted, served_models, work_on
+from app.ui.states import chosen_version, counts_switch, served_models, work_on
 from app.ui.true_labels import TrueLabels
 from app.ui.views import labelled
 
@@ -90,7 +92,7 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
         f"Each batch of {ROWS_PER_CALL:,} rows goes to one version. Predictions by a version you choose never count "
         "in the experiment.",
     )
-    counts = counted("this file", "batch.counts")
+    counts = counts_switch("this file", "batch.counts")
     asked = columns_of(models, model, version)
     found = matched(asked.contract, table.names)
     unmatched = [name for name, column in found.items() if column is None]
@@ -113,7 +115,8 @@ def _prepare(table: Table, model: ApiModel, models: ApiModels) -> None:
 
 
 def _what_happens(rows: int, labels: TrueLabels | None) -> str:
-    return f"Predict {rows:,} rows" + (f" and send {len(labels.by_line):,} labels" if labels is not None else "")
+    send = "" if labels is None else f" and send {counted(len(labels.by_line), 'label')}"
+    return f"Predict {counted(rows)}{send}"
 
 
 def _is_complete(asked: PageColumns, columns: dict[str, str | None]) -> bool:
@@ -166,7 +169,7 @@ def _work(job: BatchJob) -> None:
     labelled.unsent(job)
     if job.done == job.rows and not job.cancelled:
         st.success(
-            f"**Done:** {len(job.answered):,} rows predicted, {len(job.bad):,} failed.",
+            f"**Done:** {counted(len(job.answered))} predicted, {len(job.bad):,} failed.",
             icon=":material/check_circle:",
         )
     _bad_rows(job)
@@ -176,8 +179,8 @@ def _work(job: BatchJob) -> None:
 
 
 def _progress(job: BatchJob) -> str:
-    sent = "" if job.labels is None else f"; {job.labels.recorded:,} labels recorded"
-    return f"{job.done:,} of {job.rows:,} rows; {len(job.bad):,} failed{sent}"
+    sent = "" if job.labels is None else f"; {counted(job.labels.recorded, 'label')} recorded"
+    return f"{job.done:,} of {counted(job.rows)}; {len(job.bad):,} failed{sent}"
 
 
 def _bad_rows(job: BatchJob) -> None:
@@ -185,7 +188,7 @@ def _bad_rows(job: BatchJob) -> None:
         return
     st.subheader("Rows that failed")
     frame = pd.DataFrame([{"line": row.line, "reason": row.reason} for row in job.bad[:_MOST_BAD_SHOWN]])
-    st.dataframe(frame, hide_index=True, alt="The lines of the file that failed, with the reason.")
+    grid.show(frame, "The lines of the file that failed, with the reason.")
     if len(job.bad) > _MOST_BAD_SHOWN:
         st.caption(f"The first {_MOST_BAD_SHOWN:,} of {len(job.bad):,}.")
 
@@ -209,7 +212,7 @@ def _result(job: BatchJob) -> None:
     )
     spread = predictions.answer_table([each.answer.prediction for each in job.answered])
     drawn(predictions.answer_drawing(spread), spread, predictions.answer_description(spread))
-    st.dataframe(frame.head(200), hide_index=True, alt="The first 200 rows of the result.")
+    grid.show(frame.head(200), "The first 200 rows of the result.", are_counts=False)
 
 
 _UNIT = re.compile(r"[\(\[]([^\)\]]*)[\)\]]\s*$")

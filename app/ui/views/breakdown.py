@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from app.ui import grid
 from app.ui.charts import parts
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiExperiment
@@ -16,11 +17,12 @@ from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
 from app.ui.session import asked_once, client
 from app.ui.states import known
 from app.ui.views import disagreements
-from app.ui.wording import as_sentence, number, readable, scale_of, share
+from app.ui.wording import as_sentence, readable, scale_of, share
 
 _CLASS = "class"
 _FEATURE = "feature:"
 _FAILED = "no answer"
+_LONGEST_HEADING = 24
 
 
 def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
@@ -129,11 +131,8 @@ def _figures(found: ApiBreakdown) -> None:
     drawn(drawing, table, parts.part_description(rows, found.challenger, found.baseline, scale))
     st.caption(_meaning(found, rows))
     counted = [_row(row, found) for row in [found.all, *rows]]
-    st.dataframe(
-        pd.DataFrame(counted),
-        hide_index=True,
-        alt="For each part and for all, how many requests and labels there are, both means, and who was right.",
-    )
+    said = "For each part and for all, how many requests and labels there are, both means, and who was right."
+    grid.show(counted, said)
 
 
 def _meaning(found: ApiBreakdown, rows: list[ApiPart]) -> str:
@@ -149,18 +148,18 @@ def _meaning(found: ApiBreakdown, rows: list[ApiPart]) -> str:
 def _row(row: ApiPart, found: ApiBreakdown) -> dict[str, object]:
     shown: dict[str, object] = {"part": row.level}
     if found.all.requests is not None and found.by != _CLASS:
-        shown["requests"] = number(row.requests)
+        shown["requests"] = row.requests
     shown |= {
-        "labelled": number(row.labelled),
+        "labelled": row.labelled,
         found.baseline: scale_of(found.metric).mean(row.baseline_mean),
         found.challenger: scale_of(found.metric).mean(row.challenger_mean),
     }
     if found.all.both_right is not None:
         shown |= {
-            "both right": number(row.both_right),
-            f"only {found.baseline} right": number(row.only_baseline),
-            f"only {found.challenger} right": number(row.only_challenger),
-            "both wrong": number(row.both_wrong),
+            "both right": row.both_right,
+            f"only {found.baseline} right": row.only_baseline,
+            f"only {found.challenger} right": row.only_challenger,
+            "both wrong": row.both_wrong,
         }
     return shown
 
@@ -169,25 +168,29 @@ def _classes(versions: tuple[ApiVersionClasses, ...], classes: tuple[str, ...]) 
     """What each version answered to each true class, side by side, and its figures by class."""
     st.markdown("**Answers by true class** (all labelled rows on which the version's answer is known)")
     for place, version in zip(st.columns(len(versions)), versions, strict=True):
-        place.dataframe(
-            _confusion(version, classes),
-            hide_index=True,
-            alt=f"Confusion matrix of {version.version}: true classes are rows, answers are columns.",
-        )
+        said = f"Confusion matrix of {version.version}: true classes are rows, answers are columns."
+        grid.show(_confusion(version, classes), said, place=place)
     table = pd.DataFrame({"true class": classes})
     for name in ("precision", "recall", "f1"):
         for version in versions:
             values = getattr(version, name)
             table[f"{'F1' if name == 'f1' else name} {version.version}"] = [share(value) for value in values]
-    st.dataframe(table, hide_index=True, alt="Precision, recall and F1 of each version by class.")
+    grid.show(table, "Precision, recall and F1 of each version by class.")
 
 
 def _confusion(version: ApiVersionClasses, classes: tuple[str, ...]) -> pd.DataFrame:
-    """The matrix with the true classes down and the answers across; the corner says so, and names the version."""
-    frame = pd.DataFrame(version.confusion, columns=list(classes))
+    """The matrix with the true classes down and the answers across; the corner says so, and names the version.
+
+    A heading is one line: long names have numbers there, which the rows explain.
+    """
+    down, across = list(classes), list(classes)
+    if any(len(name) > _LONGEST_HEADING for name in classes):
+        down = [f"{place}: {name}" for place, name in enumerate(classes, 1)]
+        across = [str(place) for place, _ in enumerate(classes, 1)]
+    frame = pd.DataFrame(version.confusion, columns=across)
     if any(version.missing):
         frame[_FAILED] = version.missing
-    frame.insert(0, f"{version.version}: true ↓ answered →", classes)
+    frame.insert(0, f"{version.version}: true ↓ answered →", down)
     return frame
 
 

@@ -7,10 +7,10 @@ import base64
 import pandas as pd
 import streamlit as st
 
-from app.ui import svg, tables
+from app.ui import grid, svg, tables
 from app.ui.experiment_records import ApiComparison, ApiExperiment
 from app.ui.views.headline import CHALLENGER
-from app.ui.wording import Scale, scale_of
+from app.ui.wording import scale_of
 
 
 def show(report: ApiExperiment) -> None:
@@ -20,16 +20,19 @@ def show(report: ApiExperiment) -> None:
     scale = scale_of(report.metric)
     axis = svg.axis_of(report.comparisons)
     frame = pd.DataFrame(tables.challengers(report))
-    frame.insert(4, "drawn", [_picture(each, axis) for each in report.comparisons])
-    st.dataframe(
+    drawn = {}
+    if axis is not None:
+        frame.insert(4, "drawn", [_picture(each, axis) for each in report.comparisons])
+        heading = scale.changes((axis.low, axis.high))
+        drawn["drawn"] = st.column_config.ImageColumn(heading, width=svg.ROW_WIDTH + 20)
+    grid.show(
         frame,
-        hide_index=True,
+        "Each challenger against the baseline: verdict, improvement with its interval, and labels left.",
+        columns=drawn,
         row_height=40,
         key="challengers",
         on_select=_open,
         selection_mode="single-row",
-        alt="Each challenger against the baseline: verdict, improvement with its interval, and labels left.",
-        column_config={"drawn": st.column_config.ImageColumn(_axis_name(axis, scale), width=svg.ROW_WIDTH + 20)},
     )
     if len(report.comparisons) > 1:
         st.caption("Select a row to open it.")
@@ -43,13 +46,6 @@ def _open() -> None:
         st.query_params[CHALLENGER] = st.session_state["challengers-shown"][rows[0]]
 
 
-def _axis_name(axis: svg.Axis | None, scale: Scale) -> str:
-    if axis is None:
-        return "drawn"
-    return scale.changes((axis.low, axis.high))
-
-
-def _picture(each: ApiComparison, axis: svg.Axis | None) -> str | None:
+def _picture(each: ApiComparison, axis: svg.Axis) -> str:
     """The interval as a picture for a table."""
-    drawn = svg.interval(each, axis)
-    return None if drawn is None else f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode()}"
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.interval(each, axis).encode()).decode()}"

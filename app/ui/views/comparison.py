@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app.ui import tables
+from app.ui import grid, tables
 from app.ui.charts import timeline
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
@@ -57,7 +57,7 @@ def _rows(each: ApiComparison, baseline: str) -> None:
     if known_counts:
         said = "; ".join(f"{name}: {count}" for name, count in known_counts.items())
         table = pd.DataFrame({"what else to know": known_counts.keys(), "count": known_counts.values()})
-        others.dataframe(table, hide_index=True, alt=said)
+        grid.show(table, said, place=others)
 
 
 def _square(each: ApiComparison, baseline: str) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-from app.ui import tables
+from app.ui import grid, tables
 from app.ui.events import older_decisions, shares
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
@@ -241,9 +240,4 @@ def _show_audit(audit: ApiAudit) -> None:
         return
     if older := older_decisions(audit):
         st.caption(older)
-    st.dataframe(
-        pd.DataFrame([tables.decision(entry) for entry in audit.entries]),
-        hide_index=True,
-        alt="Decisions, newest first.",
-        column_config={"note": st.column_config.TextColumn(width="large")},
-    )
+    grid.show([tables.decision(entry) for entry in audit.entries], "Decisions, newest first.")

@@ -9,7 +9,8 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from app.ui import sharing
+from app.tables.counts import counted
+from app.ui import grid, sharing
 from app.ui.client import ApiClient
 from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
@@ -41,15 +42,12 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract, segments
         return
     if contract.classes:
         _changes(rows, baseline, challenger)
-    st.dataframe(
-        pd.DataFrame([_row(row, baseline, challenger) for row in rows]),
-        hide_index=True,
-        alt=f"The newest rows that {baseline} and {challenger} answered differently, with the label where it is known.",
-    )
+    said = f"The newest rows that {baseline} and {challenger} answered differently, with the label where it is known."
+    grid.show([_row(row, baseline, challenger) for row in rows], said, are_counts=False)
     margin = pages[0].margin
     apart = "" if margin is None else f" Rows whose answers are at least {number(margin)} apart are listed."
     st.caption(
-        f"Newest first: {len(rows):,} rows{' so far' if pages[-1].next else ''}. Times it came: how often a row with "
+        f"Newest first: {counted(len(rows))}{' so far' if pages[-1].next else ''}. Times it came: how often a row with "
         f"the same features is among the disagreements.{apart}"
     )
     with st.container(horizontal=True):
@@ -91,7 +89,7 @@ def _changes(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) ->
     )
     said = f"How the answers changed from {baseline} to {challenger} in the rows below, and who was right."
     st.markdown(f"**What {baseline} answered → what {challenger} answered** (the rows listed below)")
-    st.dataframe(frame, hide_index=True, alt=said)
+    grid.show(frame, said)
 
 
 def _replay(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) -> None:

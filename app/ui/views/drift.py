@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
+from app.tables.counts import counted
+from app.ui import grid
 from app.ui.charts import drift
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiStream
@@ -26,7 +27,7 @@ _KINDS = {
     "errors": "the errors",
 }
 # What the `requests` of a stream count.
-_COUNTED = {"outputs": "answers", "errors": "labels"}
+_COUNTED = {"outputs": "answer", "errors": "label"}
 
 
 def show() -> None:
@@ -91,11 +92,12 @@ def _headline(report: ApiDrift) -> None:
     _alarm_streams(report)
     promise = report.false_alarm_probability
     st.caption(
-        f"Compared with {report.reference_rows:,} reference rows of {report.version}. If nothing changes, the chance "
-        f"of any alarm within {promise.requests:,} requests is at most {share(promise.at_most, 0)}. The smallest shift "
-        f"these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard deviations, and the smallest "
-        f"share of outliers (at 8 standard deviations) is {share(report.least_detectable_outlier_share)}. Daily cycles "
-        f"and replayed requests count as changes. {_who_counts(report)}"
+        f"Compared with {counted(report.reference_rows, 'reference row')} of {report.version}. If nothing changes, the "
+        f"chance of any alarm within {counted(promise.requests, 'request')} is at most {share(promise.at_most, 0)}. "
+        f"The smallest shift these rows can prove is {number(report.least_detectable_shift_sd, 2)} standard "
+        "deviations, and the smallest share of outliers (at 8 standard deviations) is "
+        f"{share(report.least_detectable_outlier_share)}. Daily cycles and replayed requests count as changes. "
+        f"{_who_counts(report)}"
     )
 
 
@@ -108,13 +110,13 @@ def _alarm_streams(report: ApiDrift) -> None:
             "raised by": readable(each.name),
             "kind": _KINDS.get(each.kind, each.kind),
             "evidence then": each.evidence,
-            "after": f"{number(each.requests)} {_COUNTED.get(each.kind, 'requests')}",
+            "after": counted(each.requests, _COUNTED.get(each.kind, "request")),
             "at": UNKNOWN if each.at is None else moment(each.at),
         }
         for each in report.alarm_streams
     ]
     fine = {"evidence then": st.column_config.NumberColumn(format="%.3f")}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The streams that raised the alarm.", column_config=fine)
+    grid.show(rows, "The streams that raised the alarm.", columns=fine)
     if report.assumption:
         st.caption(report.assumption)
 
@@ -140,7 +142,7 @@ def _listed(parts: list[str]) -> str:
 
 def _figures(report: ApiDrift) -> None:
     score, evidence, requests, alarms = st.columns(4)
-    window = f"lower bound over {report.window:,} requests"
+    window = f"lower bound over {counted(report.window, 'request')}"
     figure(score, "Displaced traffic", share(report.score), window)
     figure(evidence, "Evidence", number(report.evidence, 3), "alarm at 1; log scale")
     figure(requests, "Requests processed", number(report.requests))
@@ -204,9 +206,7 @@ def _joint(report: ApiDrift) -> None:
         for each in sorted(report.joint, key=lambda each: -(each.evidence or 0))
     ]
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True, alt="Evidence from several features together.", column_config=fine
-    )
+    grid.show(rows, "Evidence from several features together.", columns=fine)
 
 
 def _acknowledge() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.tables.counts import counted
 from app.ui import tables
 from app.ui.client import ApiClient
 from app.ui.experiment_records import ApiExperiment
@@ -220,7 +221,7 @@ def _monitor_age(snapshot: FeedSnapshot[Any], report: ApiExperiment) -> None:
             icon=":material/history:",
         )
     elif report.lag is not None and report.lag.seconds >= LAG_SHOWN_S:
-        st.caption(f"The monitor is {report.lag.seconds:.0f} s behind ({report.lag.rows:,} rows).")
+        st.caption(f"The monitor is {report.lag.seconds:.0f} s behind ({counted(report.lag.rows)}).")
 
 
 def _fresh(report: ApiExperiment) -> bool:

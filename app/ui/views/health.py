@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 
-import pandas as pd
 import streamlit as st
 
+from app.tables.counts import counted
+from app.ui import grid
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
 from app.ui.feed import TICK_S, FeedSnapshot
@@ -88,7 +89,7 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
     for column, level in ((p50, 0.5), (p95, 0.95), (p99, 0.99)):
         value = quantile_s(scrape, level)
         figure(column, f"p{100 * level:.0f}", UNKNOWN if value is None else f"{number(1000 * value, 3)} ms")
-    dropped = f"; {number(scrape.dropped)} predictions were not logged" if scrape.dropped else ""
+    dropped = f"; not logged: {counted(int(scrape.dropped), 'prediction')}" if scrape.dropped else ""
     st.caption(
         f"Totals of all workers since the API started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
         "Latency is measured by the server and interpolated between histogram buckets."
@@ -126,7 +127,7 @@ def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
         )
     else:
         rows = [_version_row(model, report) for model in models.models]
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The versions with their state, figures and checksums.")
+        grid.show(rows, "The versions with their state, figures and checksums.")
     if models.retired():
         st.caption(
             "A retired version is not loaded and gets no traffic. Labels of its past predictions still count. "

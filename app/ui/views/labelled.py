@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import pandas as pd
 import streamlit as st
 
+from app.tables.counts import counted
 from app.tables.table import Table
+from app.ui import grid
 from app.ui.batch import ROWS_PER_CALL, BatchJob
 from app.ui.records import ApiContract
 from app.ui.true_labels import Judged, TrueLabels, by_version, true_labels
@@ -55,11 +56,12 @@ def _what_will_be_sent(labels: TrueLabels, version: str | None, counts: bool) ->
     else:
         why = "the switch above is off" if version is None else f"you chose {version}"
         weight = f"**These labels do not count in the experiment**, because {why}. They are kept with the predictions."
-    lacking = [f"{labels.without:,} rows have no label"] if labels.without else []
-    lacking += [f"{len(labels.bad):,} have one that the model does not know{_example(labels)}"] if labels.bad else []
-    rest = f" {' and '.join(lacking)}: they are only predicted." if lacking else ""
+    lacking = [f"{counted(labels.without)} without a label"] if labels.without else []
+    unknown = f"{counted(len(labels.bad))} with one that the model does not know{_example(labels)}"
+    lacking += [unknown] if labels.bad else []
+    rest = f" Only predicted: {' and '.join(lacking)}." if lacking else ""
     st.info(
-        f"Feedback with {len(labels.by_line):,} labels will be sent, by prediction id.{rest} {weight}",
+        f"Feedback with {counted(len(labels.by_line), 'label')} will be sent, by prediction id.{rest} {weight}",
         icon=":material/label:",
     )
 
@@ -74,8 +76,8 @@ def unsent(job: BatchJob) -> None:
     """Say which predictions were made whose labels are not sent, because the API failed between the two."""
     if job.unsent:
         st.warning(
-            f"**{job.unsent:,} labels are not recorded yet**, though their predictions were made. Continue sends them "
-            "without predicting again; another file drops them.",
+            f"**Not recorded yet: {counted(job.unsent, 'label')}**, though the predictions were made. Continue sends "
+            "what is left without predicting again; another file drops it.",
             icon=":material/label_off:",
         )
 
@@ -86,7 +88,7 @@ def report(job: BatchJob) -> None:
         return
     st.subheader("Right and wrong")
     refused = job.labels.not_recorded
-    said = f"{job.labels.recorded:,} labels recorded, {len(refused):,} not recorded."
+    said = f"{counted(job.labels.recorded, 'label')} recorded, {len(refused):,} not recorded."
     if refused:
         why = ", ".join(f"{count:,} {status}" for status, count in job.labels.reasons.items())
         st.warning(f"{said} Reasons: {why}.", icon=":material/rule:")
@@ -101,11 +103,8 @@ def report(job: BatchJob) -> None:
 def _versions(judged: list[Judged]) -> None:
     if not judged:
         return
-    st.dataframe(
-        pd.DataFrame([_row(each) for each in judged]),
-        hide_index=True,
-        alt="For each version that answered, how many labels are recorded, and how good its answers were.",
-    )
+    said = "For each version that answered, how many labels are recorded, and how good its answers were."
+    grid.show([_row(each) for each in judged], said)
     st.caption(
         "Of the rows of this file that the version answered. The versions answered different rows: the Experiment page "
         "compares them."

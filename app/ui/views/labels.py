@@ -10,8 +10,10 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app.tables.counts import counted
 from app.tables.labels import BadLine, LabelColumns, LabelFile, by_of, label_file, likely_columns
 from app.tables.table import Table, TableRefused
+from app.ui import grid
 from app.ui.batch import read_upload
 from app.ui.labels import LabelJob
 from app.ui.states import served_models, work_on
@@ -75,7 +77,7 @@ def _prepare(table: Table, target: str) -> None:
         return
     labels = label_file(table, columns)
     _preview(labels)
-    if st.button(f"Send {len(labels.rows):,} rows", type="primary", icon=":material/send:", disabled=not labels.rows):
+    if st.button(f"Send {counted(len(labels.rows))}", type="primary", icon=":material/send:", disabled=not labels.rows):
         st.session_state[_JOB] = LabelJob(labels)
 
 
@@ -113,13 +115,13 @@ def _column(place: DeltaGenerator, what: str, table: Table, likely: str | None) 
 def _preview(labels: LabelFile) -> None:
     """What will be sent."""
     st.caption(
-        f"{len(labels.rows):,} rows will be sent, by {_BY[labels.columns.by]}. {labels.without:,} rows have no label, "
-        f"and {len(labels.bad):,} are broken. Sending a row again is safe: it counts once."
+        f"{counted(len(labels.rows))} will be sent, by {_BY[labels.columns.by]}. Left out: {counted(labels.without)} "
+        f"without a label, and {counted(len(labels.bad), 'broken one')}. Sending a row again is safe: it counts once."
     )
     frame = pd.DataFrame(
         [(row.line, *row.cells) for row in labels.rows[:_PREVIEW]], columns=["line", *labels.columns.chosen]
     )
-    st.dataframe(frame, hide_index=True, alt="The first rows that will be sent.")
+    grid.show(frame, "The first rows that will be sent.", are_counts=False)
 
 
 def _work(job: LabelJob) -> None:
@@ -128,12 +130,15 @@ def _work(job: LabelJob) -> None:
 
 
 def _progress(job: LabelJob) -> str:
-    return f"{job.done:,} of {job.rows:,} rows; {len(job.refused):,} not accepted"
+    return f"{job.done:,} of {counted(job.rows)}; {len(job.refused):,} not accepted"
 
 
 def _report(job: LabelJob) -> None:
     refused = job.refused
-    said = f"{job.accepted:,} outcomes accepted, {job.duplicates:,} known already, {len(refused):,} lines not accepted."
+    said = (
+        f"{counted(job.accepted, 'outcome')} accepted, {job.duplicates:,} known already, "
+        f"{counted(len(refused), 'line')} not accepted."
+    )
     if job.done == job.rows and not refused:
         st.success(f"**Done:** {said}", icon=":material/check_circle:")
     elif job.done == job.rows:
@@ -157,6 +162,6 @@ def refused_lines(refused: list[BadLine], file_name: str, alt: str) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
-    st.dataframe(frame.head(_MOST_SHOWN), hide_index=True, alt=alt)
+    grid.show(frame.head(_MOST_SHOWN), alt)
     if len(refused) > _MOST_SHOWN:
         st.caption(f"The first {_MOST_SHOWN:,} of {len(refused):,}.")

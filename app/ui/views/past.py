@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
+from app.ui import grid
 from app.ui.records import Cell
 from app.ui.session import client, session_predictions
 from app.ui.states import explain
@@ -70,7 +70,7 @@ def _of_server() -> None:
 
 def _table(rows: list[dict[str, object]], description: str) -> None:
     confidence = st.column_config.NumberColumn(format="percent")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt=description, column_config={"confidence": confidence})
+    grid.show(rows, description, columns={"confidence": confidence})
 
 
 def _outcome(actual: str | float | None, reward: float | None) -> str:

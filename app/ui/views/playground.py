@@ -10,7 +10,7 @@ from app.ui import inputs, sharing
 from app.ui.columns import PageColumns, columns_of
 from app.ui.records import ApiContract, ApiModel, ApiModels, Cell
 from app.ui.session import SessionPrediction, client, remember, session_predictions
-from app.ui.states import chosen_version, counted, explain, served_models
+from app.ui.states import chosen_version, counts_switch, explain, served_models
 from app.ui.transport import NoResult
 from app.ui.views import answer, past
 
@@ -58,10 +58,11 @@ def _ask(model: ApiModel, models: ApiModels) -> None:
         version = chosen_version(
             models, "A prediction by a version you choose is logged, but never counts in the experiment."
         )
-    counts = counted("this page's predictions", "playground.counts")
+    counts = counts_switch("this page's predictions", "playground.counts")
     columns = columns_of(models, model, version)
     asked = columns.only({*columns.shown, *(columns.optional if _all_wanted(columns, version) else ())})
-    typed = st.toggle("Type the numbers", key=_TYPED, help="Allows values outside the training range.")
+    beyond = "Allows values outside the training range."
+    typed = st.toggle("Type the numbers", _switched(_TYPED), key=_TYPED, help=beyond)
     part = inputs.search(asked)
     with st.form("playground", border=False):
         values = inputs.draw(asked, typed, part)
@@ -77,13 +78,19 @@ def _all_wanted(columns: PageColumns, forced: str | None) -> bool:
     """Whether the columns that only some versions read are to be asked for, too; a switch where there are any."""
     if not columns.optional:
         return False
-    wanted = st.toggle("All columns", key=_OPTIONAL, help="Asks for the columns that only some versions read, too.")
+    more = "Asks for the columns that only some versions read, too."
+    wanted = st.toggle("All columns", _switched(_OPTIONAL), key=_OPTIONAL, help=more)
     readers = [
         f"{version} reads {', '.join(names)}, too" for version, names in columns.lacking(columns.optional).items()
     ]
     without = "" if forced else " A version takes part only in requests that have all of its columns."
     st.caption(f"{'; '.join(readers)}.{without}")
     return wanted
+
+
+def _switched(key: str) -> bool:
+    """The state of a switch, for its default: see `inputs`."""
+    return bool(st.session_state.get(key, False))
 
 
 def _presets(model: ApiModel) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
 
-from app.ui import tables
+from app.ui import grid, tables
 from app.ui.experiment_records import ApiExperiment
 
 
@@ -15,11 +14,8 @@ def show(challenger: str, report: ApiExperiment) -> None:
     if not rows:
         return
     st.markdown("**Other metrics** (not decided on)")
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        alt=f"The secondary metrics of {challenger}, with means, improvement and interval. They decide nothing.",
-    )
+    said = f"The secondary metrics of {challenger}, with means, improvement and interval. They decide nothing."
+    grid.show(rows, said)
     st.caption(
         "Means over all labelled rows where they are known, else as served. Improvement: positive is good for "
         f"{challenger}. The verdict, the recommendation and the guardrails do not use these metrics, and their "

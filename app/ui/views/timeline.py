@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from app.ui import tables
+from app.ui import grid, tables
 from app.ui.charts import timeline as charts
-from app.ui.charts.drawing import drawn
+from app.ui.charts.drawing import selectable
 from app.ui.events import (
     ALARM,
     Event,
@@ -24,7 +25,7 @@ from app.ui.events import (
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.findings import advised
 from app.ui.records import ApiAudit
-from app.ui.wording import as_sentence, moment, number, unix_of
+from app.ui.wording import as_sentence, literal, moment, number, unix_of
 
 
 def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | None, drift: ApiDrift | None) -> None:
@@ -39,14 +40,14 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
         if audit is not None:
             st.caption(nothing_decided(report))
         return
-    named = {_key(event): event for event in events}
+    named = {event.key: event for event in events}
     chosen = st.selectbox(
         "Open what happened",
         list(named),
         index=None,
         format_func=lambda key: _line(named[key]),
         placeholder="Open a decision, a step or an alarm, with the evidence of then …",
-        key=f"timeline-{report.id}",
+        key=_place(report),
     )
     if chosen is not None:
         with st.container(border=True):
@@ -56,12 +57,25 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
 def _shares(report: ApiExperiment, timeline: ApiTimeline, events: Sequence[Event]) -> None:
     ended = None if report.ended is None else unix_of(report.ended)
     frame = charts.split_table(timeline.splits, events, time.time() if ended is None else ended)
-    drawn(charts.split_drawing(frame), pd.DataFrame(split_rows(timeline)), shares_said(timeline))
-    st.caption("Target shares over time. ◆ decision, ▲ ramp step, ‖ ramp waits, ! alarm.")
+    chart, place = f"timeline-chart-{report.id}", _place(report)
+    table, act = pd.DataFrame(split_rows(timeline)), partial(_open_marked, chart, place)
+    selectable(charts.split_drawing(frame), table, shares_said(timeline), chart, act)
+    st.caption(
+        "Target shares over time. ◆ decision, ▲ ramp step, ‖ ramp waits, ! alarm: select a sign, or an entry of the "
+        "list, to open it."
+    )
 
 
-def _key(event: Event) -> tuple[str, str, int]:
-    return event.at, event.kind, 0 if event.entry is None else event.entry.seq
+def _open_marked(chart: str, place: str) -> None:
+    """Let the list choose the event whose sign was selected in the chart."""
+    marked = st.session_state[chart].selection.get(charts.MARK)
+    if marked:
+        st.session_state[place] = marked[0]["event"]
+
+
+def _place(report: ApiExperiment) -> str:
+    """Where the list of what happened keeps its choice."""
+    return f"timeline-{report.id}"
 
 
 def _line(event: Event) -> str:
@@ -75,22 +89,15 @@ def _opened(event: Event, drift: ApiDrift | None) -> None:
     if entry is None:
         _streams(event, drift)
         return
-    st.dataframe(
-        pd.DataFrame([{"field": name, "value": str(value)} for name, value in tables.decision(entry).items()]),
-        hide_index=True,
-        alt=f"The entry {entry.seq} of the audit log: {event.text}",
-    )
+    fields = tables.decision(entry).items()
+    st.markdown("\n".join(f"- {name}: {literal(str(value))}" for name, value in fields))
     evidence = evidence_of(entry)
     if evidence is None:
         st.caption("There was no report at that moment.")
         return
     st.markdown("**The evidence of then**")
     st.markdown(f"{advised(evidence)}. {as_sentence(evidence.recommendation.reason)}")
-    st.dataframe(
-        pd.DataFrame(tables.challengers(evidence)),
-        hide_index=True,
-        alt="Each challenger against the baseline at that moment.",
-    )
+    grid.show(tables.challengers(evidence), "Each challenger against the baseline at that moment.")
     st.caption(f"As computed {moment(evidence.computed_at)}.")
 
 
@@ -99,9 +106,9 @@ def _streams(event: Event, drift: ApiDrift | None) -> None:
     if event.kind != ALARM or drift is None:
         return
     rows = [
-        {"stream": each.name, "evidence": number(each.evidence), "after requests": number(each.requests)}
+        {"stream": each.name, "evidence": number(each.evidence), "after requests": each.requests}
         for each in drift.alarm_streams
     ]
     if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The streams that raised the alarm, with their evidence.")
+        grid.show(rows, "The streams that raised the alarm, with their evidence.")
     st.caption("The alarm stands: it has no entry before somebody acknowledges it, on the Drift page.")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import pandas as pd
 import streamlit as st
 
-from app.ui import findings, tables
+from app.ui import findings, grid, tables
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiExperiment
@@ -37,11 +36,7 @@ def show(report: ApiExperiment, retired: Collection[str]) -> None:
         )
     rewarded = report.metric == findings.REWARD
     _means(report, rewarded)
-    st.dataframe(
-        pd.DataFrame(tables.versions(report)),
-        hide_index=True,
-        alt="Each version with its requests, outcomes, errors and latency.",
-    )
+    grid.show(tables.versions(report), "Each version with its requests, outcomes, errors and latency.")
     if tables.some_lack(report):
         st.caption(
             "Could take part: the share of the requests that have every column that the version reads. Versions are "
@@ -52,11 +47,7 @@ def show(report: ApiExperiment, retired: Collection[str]) -> None:
 def _means(report: ApiExperiment, rewarded: bool) -> None:
     """Each version's mean over all labelled rows beside that over the answers it served."""
     known_all = any(variant.mean_all is not None for variant in report.variants)
-    st.dataframe(
-        pd.DataFrame(tables.means(report)),
-        hide_index=True,
-        alt=f"Each version's mean {readable(report.metric)}.",
-    )
+    grid.show(tables.means(report), f"Each version's mean {readable(report.metric)}.")
     name = f"{readable(report.metric)}{' (lower is better)' if lower_is_better(report.metric) else ''}"
     if rewarded:
         st.caption(f"Mean {name} of the answers that the version served.")
@@ -85,11 +76,4 @@ def checks(report: ApiExperiment) -> None:
     if not rows:
         st.caption("No check has started yet.")
         return
-    # In pixels: the details get what is left, so that they are not cut off.
-    widths = {"name": 150, "kind": 80, "state": 130, "p-value": 75}
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        alt="Each check and guardrail with its state.",
-        column_config={name: st.column_config.TextColumn(width=width) for name, width in widths.items()},
-    )
+    grid.show(rows, "Each check and guardrail with its state.")
