@@ -1,6 +1,7 @@
 """The page /docs in a real browser: its policy is enough for it, and what is tried out does not count."""
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 CALL = "#operations-Predicting-post_predict"
@@ -42,3 +43,20 @@ def test_each_call_shows_its_curl_and_fits_a_phone(page):
     assert f"curl -s '{api.url}/predict' -X POST" in tab.locator(CALL).locator(".curl pre").first.inner_text()
     execute(tab)
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious_on_an_opened_call(page, width, theme):
+    _, tab = page
+    tab.set_viewport_size({"width": width, "height": 1000})
+    tab.emulate_media(color_scheme=theme)
+    execute(tab)
+    found = Axe().run(tab).response["violations"]
+    assert [each for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_each_call_has_a_link_to_itself(page):
+    api, tab = page
+    link = tab.locator(CALL).get_by_role("link", name="Link to this call")
+    assert f"{api.url}/docs{link.get_attribute('href')}" == tab.url

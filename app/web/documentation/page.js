@@ -29,21 +29,53 @@ function curl(path, method, operation) {
   return parts.join(" \\\n  ");
 }
 
-/** A plugin of Swagger UI: each call has its curl before its responses; there is no other server to choose. */
+/** The address of a call on this page. */
+function linkTo(operation) {
+  return `#/${encodeURIComponent(operation.tags[0])}/${operation.operationId}`;
+}
+
+/**
+ * A plugin of Swagger UI: each call has its curl and its link before its responses; there is no other server to choose.
+ * Its path in the heading is no link, because the heading is a button, and a button may not have a link in it.
+ */
 function curlOf(description) {
   return ({ React: { createElement } }) => ({
-    components: { ServersContainer: () => null },
+    components: {
+      ServersContainer: () => null,
+      OperationSummaryPath: ({ operationProps }) => {
+        const path = operationProps.get("path");
+        return createElement("span", { className: "opblock-summary-path", "data-path": path }, path);
+      },
+    },
     wrapComponents: {
       responses: (Responses) => (props) => {
-        const text = curl(props.path, props.method, description.paths[props.path][props.method]);
+        const operation = description.paths[props.path][props.method];
+        const text = curl(props.path, props.method, operation);
         const heading = createElement("h4", { className: "opblock-title" }, "From a program of yours");
-        const header = createElement("div", { className: "opblock-section-header" }, heading);
+        const link = createElement("a", { href: linkTo(operation) }, "Link to this call");
+        const header = createElement("div", { className: "opblock-section-header" }, heading, link);
         const code = createElement("pre", { tabIndex: 0, "aria-label": "curl" }, text);
         const section = createElement("div", { className: "curl" }, header, code);
         return createElement("div", null, section, createElement(Responses, props));
       },
     },
   });
+}
+
+/** What an input is for: Swagger UI has the words beside it, and does not tie them to it. */
+function nameOf(input) {
+  const parameter = input.closest("[data-param-name]");
+  if (parameter) return parameter.dataset.paramName;
+  if (input.matches(".examples-select-element")) return "Example";
+  return input.closest(".opblock-section-request-body") ? "Request body" : "Value";
+}
+
+/** Lets the keyboard and screen readers use what Swagger UI has drawn: inputs get a name, code that scrolls the focus. */
+function mend() {
+  for (const code of document.querySelectorAll("#calls pre:not([tabindex])")) code.tabIndex = 0;
+  for (const input of document.querySelectorAll("#calls :is(input, select, textarea):not([aria-label])")) {
+    if (!input.labels.length) input.setAttribute("aria-label", nameOf(input));
+  }
 }
 
 function show(description) {
@@ -62,6 +94,8 @@ function show(description) {
     },
   });
 }
+
+new MutationObserver(mend).observe(document.getElementById("calls"), { childList: true, subtree: true });
 
 function follow(scheme) {
   document.documentElement.classList.toggle("dark-mode", scheme.matches);
