@@ -1,11 +1,12 @@
-"""Measure the dashboard's time per interaction, and whether its memory grows while pages refresh.
+"""Measure the dashboard's time per interaction, how often idle pages ask the api, and whether its memory grows.
 
     python bench/ui.py [--interactions 40] [--refreshes 1000] [--requests 20000]
 
 Runs a real `bakeoff ui` with a real api and monitor, and acts like a browser: one websocket session per page, in which
-the script is rerun. An interaction reruns the whole page; a refresh reruns only its live fragment (the whole page if it
-has none). Times are from sending the message to the last element, including transport on this host. Memory is the
-resident set of the dashboard's process, after the first 100 refreshes and at the end.
+the script is rerun. An interaction reruns the whole page; a refresh reruns its live fragments (the whole page without
+any). An idle page refreshes when a browser would; its calls are counted by a proxy in front of the api. Times are from
+sending the message to the last element, including transport on this host. Memory is the resident set of the
+dashboard's process, after the first 100 refreshes and at the end.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import argparse
 import asyncio
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import psutil
@@ -28,24 +31,30 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-PAGES = ("", "batch", "labels", "experiment", "drift", "health")
+PAGES = ("", "playground", "batch", "labels", "drift", "health")
 TARGET_MS, TARGET_MIB, WARM_UP = 150, 20, 100
+# An idle page makes one call in this time at most; it is watched for so many refreshes.
+CALL_S, IDLE_REFRESHES = 5.0, 6
 
 
 class Session:
-    """One open page. `live` is the id of its self-refreshing fragment; empty if it has none."""
+    """One open page. `live` has the ids of its self-refreshing fragments, with their period in seconds."""
 
     def __init__(self, page: str, socket: ClientConnection) -> None:
         self.page = page
-        self.live = ""
+        self.live: dict[str, float] = {}
         self._socket = socket
 
-    async def run(self, *, live: bool = False) -> float:
+    async def refresh(self) -> None:
+        """Rerun its fragments; the whole page if it has none."""
+        for fragment in list(self.live) or [""]:
+            await self.run(fragment)
+
+    async def run(self, fragment: str = "") -> float:
         """Rerun the script; returns the seconds it took. Raises `SystemExit` if the page raised an exception."""
         asked = BackMsg()
         asked.rerun_script.page_name = self.page
-        if live:
-            asked.rerun_script.fragment_id = self.live
+        asked.rerun_script.fragment_id = fragment
         started = time.perf_counter()
         await self._socket.send(asked.SerializeToString())
         await self._finished()
@@ -56,7 +65,7 @@ class Session:
             message = ForwardMsg.FromString(await self._socket.recv(decode=False))
             kind = message.WhichOneof("type")
             if kind == "auto_rerun":
-                self.live = message.auto_rerun.fragment_id
+                self.live[message.auto_rerun.fragment_id] = message.auto_rerun.interval
             if kind == "delta" and message.delta.new_element.WhichOneof("type") == "exception":
                 raise SystemExit(f"page {self.page!r}: {message.delta.new_element.exception.message}")
             if kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
@@ -82,7 +91,26 @@ async def refreshed(sessions: list[Session], count: int) -> None:
     """Refresh each page `count` times, in turn."""
     for _ in range(count):
         for session in sessions:
-            await session.run(live=bool(session.live))
+            await session.refresh()
+
+
+async def idle_calls(url: str, calls: list[str]) -> bool:
+    """Let live pages refresh as in an idle browser, and print how often they asked; returns whether seldom enough."""
+    print("\n| idle page | seconds | calls | target |\n|---|---|---|---|")
+    met = True
+    for page in PAGES:
+        session = await opened(url, page)
+        if not session.live:
+            continue
+        calls.clear()
+        started = time.perf_counter()
+        for _ in range(IDLE_REFRESHES):
+            await asyncio.sleep(max(session.live.values()))
+            await session.refresh()
+        elapsed, most = time.perf_counter() - started, IDLE_REFRESHES
+        met = met and len(calls) <= most and elapsed >= most * CALL_S
+        print(f"| {page or 'experiment'} | {elapsed:.0f} | {len(calls)} | ≤ {most} |")
+    return met
 
 
 async def measured(url: str, process: psutil.Process, interactions: int, refreshes: int) -> bool:
@@ -94,7 +122,7 @@ async def measured(url: str, process: psutil.Process, interactions: int, refresh
         found, used = await interactions_ms(session, process, interactions)
         p95 = float(np.quantile(found, 0.95))
         met = met and p95 <= TARGET_MS
-        print(f"| {session.page or 'playground'} | {np.median(found):.0f} | {p95:.0f} | ≤ {TARGET_MS} | {used:.0f} |")
+        print(f"| {session.page or 'experiment'} | {np.median(found):.0f} | {p95:.0f} | ≤ {TARGET_MS} | {used:.0f} |")
     await refreshed(sessions, WARM_UP // len(sessions))
     before = process.memory_info().rss
     await refreshed(sessions, refreshes // len(sessions))
@@ -104,10 +132,36 @@ async def measured(url: str, process: psutil.Process, interactions: int, refresh
 
 
 @contextmanager
-def dashboard(running: Service) -> Iterator[tuple[str, psutil.Process]]:
+def counting(api_url: str) -> Iterator[tuple[str, list[str]]]:
+    """The URL of a proxy for GET in front of the api, and the paths that were asked for."""
+    calls: list[str] = []
+
+    class Forward(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            calls.append(self.path)
+            answer = requests.get(f"{api_url}{self.path}", headers=dict(self.headers), timeout=60)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", calls
+    finally:
+        server.shutdown()
+
+
+@contextmanager
+def dashboard(running: Service, api_url: str) -> Iterator[tuple[str, psutil.Process]]:
     """The URL and the process of a dashboard for the service."""
     port = free_port()
-    env = environment(running.folder, running.port, UI_PORT=str(port), API_URL=running.url)
+    env = environment(running.folder, running.port, UI_PORT=str(port), API_URL=api_url)
     process = psutil.Popen([sys.executable, "-m", "app", "ui"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -147,9 +201,11 @@ def main() -> int:
     args = parser.parse_args()
     with service(monitor=True) as running:
         filled(running, args.requests)
-        with dashboard(running) as (url, process):
+        with dashboard(running, running.url) as (url, process):
             met = asyncio.run(measured(url, process, args.interactions, args.refreshes))
-    return 0 if met else 1
+        with counting(running.url) as (api_url, calls), dashboard(running, api_url) as (url, _):
+            seldom = asyncio.run(idle_calls(url, calls))
+    return 0 if met and seldom else 1
 
 
 if __name__ == "__main__":

@@ -110,11 +110,25 @@ def tab_through(tab, until, most=60):
     raise AssertionError(f"{until} is not reached by {most} presses of Tab")
 
 
-def sign_in(tab):
+def sign_in(tab, name="Ann"):
     tab.get_by_label("Administrative token").fill(TOKEN)
-    tab.get_by_label("Your name, for the audit log").fill("Ann")
+    tab.get_by_label("Your name, for the audit log").fill(name)
     tab.get_by_role("button", name="Sign in").click()
-    tab.get_by_text("Signed in as Ann").wait_for()
+    tab.get_by_text(f"Signed in as {name}").wait_for()
+
+
+def move_share(tab, key, percent):
+    slider = tab.get_by_role("slider", name="v2: percent of the requests")
+    slider.focus()
+    for _ in range(abs(percent - round(float(slider.input_value())))):
+        slider.press(key)
+    tab.get_by_text(f"Target share after: v1 {100 - percent}.0 % / v2 {percent}.0 %").wait_for()
+
+
+def save_share(tab, reason):
+    tab.get_by_role("textbox", name="Why", exact=True).first.fill(reason)
+    tab.get_by_text("Yes, change the split").click()
+    tab.get_by_role("button", name="Change the split").click()
 
 
 def choose(tab, box, option):
@@ -156,16 +170,28 @@ def test_the_split_is_changed_from_the_page(stack, visit):
     api, _ = stack
     tab = visit("Experiment")
     sign_in(tab)
-    slider = tab.get_by_role("slider", name="v2: percent of the requests")
-    slider.focus()
-    for _ in range(30):
-        slider.press("ArrowLeft")
-    tab.get_by_text("Target share after: v1 80.0 % / v2 20.0 %").wait_for()
-    tab.get_by_role("textbox", name="Why", exact=True).first.fill("less of v2")
-    tab.get_by_text("Yes, change the split").click()
-    tab.get_by_role("button", name="Change the split").click()
+    move_share(tab, "ArrowLeft", 20)
+    save_share(tab, "less of v2")
     tab.get_by_text("The target share is v1 80.0 % / v2 20.0 %").wait_for()
     eventually(lambda: api.get("/config").json()["weights"] == {"v1": 0.8, "v2": 0.2})
+    assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
+
+
+def test_of_two_people_who_edit_the_split_the_second_is_told_and_changes_nothing(stack, browser):
+    api, url = stack
+    ann, bob = (browser.new_context(viewport={"width": 1280, "height": 1000}).new_page() for _ in range(2))
+    for tab, name in ((ann, "Ann"), (bob, "Bob")):
+        tab.goto(url)
+        sign_in(tab, name)
+    move_share(bob, "ArrowLeft", 10)
+    move_share(ann, "ArrowRight", 60)
+    save_share(ann, "more of v2")
+    ann.get_by_text("The target share is v1 40.0 % / v2 60.0 %").wait_for()
+    save_share(bob, "less of v2")
+    bob.get_by_text("Yours, v1 90.0 % / v2 10.0 %, was not saved").wait_for()
+    for tab in (ann, bob):
+        tab.context.close()
+    assert api.get("/config").json()["weights"] == {"v1": 0.4, "v2": 0.6}
     assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
 
 

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 PAGES = ("Experiment", "Playground", "Batch", "Labels", "Drift", "Health")
-LOOKS = {"wide and light": (1280, "light"), "a phone in the dark": (390, "dark")}
+LOOKS = {f"{width} px, {theme}": (width, theme) for width in (1280, 390) for theme in ("light", "dark")}
 # Texts of which something is hidden by the element that has them or one around it, and which cannot be scrolled.
 CUT_OFF = """() => {
   const hides = each => ['hidden', 'clip'].includes(getComputedStyle(each).overflowX);
