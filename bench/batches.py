@@ -75,6 +75,11 @@ def measured(folder: Path, rows: int, form: str) -> dict[str, float]:
     predictor = Predictor(
         live, sink, Signer(b"k" * 32, b"host"), b"salt", random.random, lambda: time.time_ns() // 1000
     )
+
+    def answered(services: Any, environ: dict[str, Any]) -> Any:
+        status, headers, body = answer_predict_batch(services, environ)
+        return status, headers, body if isinstance(body, bytes) else [len(piece) for piece in body]
+
     settings = SimpleNamespace(max_body_bytes=10**9, api_token=None, predict_token=None, max_batch_rows=10**6)
     services: Any = SimpleNamespace(settings=settings, predictor=predictor, metrics=SimpleNamespace(refused=print))
     runtime, metrics = models.versions["v1"].runtime, Metrics()
@@ -87,7 +92,7 @@ def measured(folder: Path, rows: int, form: str) -> dict[str, float]:
         for place in range(4):
             raw = bodies(rows, form, models.versions["v1"].contract.names)
             environ = {"CONTENT_LENGTH": str(len(raw)), "wsgi.input": io.BytesIO(raw), "PATH_INFO": "/predict/batch"}
-            answering, (status, _, body) = timed(answer_predict_batch, services, environ)
+            answering, (status, _, body) = timed(answered, services, environ)
             assert status == 200, body
             recording, _ = timed(lambda: [processor.tick() for _ in iter(lambda: bool(processor.waiting), False)])
             cells = np.array([[*each.values()] if form == "objects" else each for each in json.loads(raw)["instances"]])

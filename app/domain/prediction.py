@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -76,6 +76,18 @@ class Exposure(msgspec.Struct, frozen=True):
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
+
+    def parts(self, rows: int) -> Iterator[Exposure]:
+        """The same as several of up to `rows` rows each, which share its arrays."""
+        for start in range(0, len(self), rows):
+            own = slice(start, start + rows)
+            yield msgspec.structs.replace(
+                self,
+                prediction_ids=self.prediction_ids[own],
+                rows=self.rows[own],
+                outputs=self.outputs.at(own),
+                keys=self.keys[own],
+            )
 
 
 class ReportedExposure(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ SHORT_LENGTH = 36
 _BODY = struct.Struct(">7s4s3sBHIB6sd")
 _TAG_BYTES = 12
 _COUNT_AT, _FORMAT_AT, _ORDINAL_AT, _FLAGS_AT, _ANSWER_AT = slice(11, 14), 14, slice(15, 17), 21, slice(28, 36)
-_LAST_COUNT, _IDS_PER_PIECE = 0xFFFFFF, 4096
+_LAST_COUNT, _IDS_PER_PIECE = 0xFFFFFF, 2048
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SORTED = bytes(sorted(_BASE64))
 _TO_SORTED = bytes.maketrans(_BASE64[:-2] + b"+/", _SORTED)
@@ -113,7 +113,7 @@ class SignedIds(Sequence[str]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes | memoryview) -> None:
         self.raw = raw
 
     @functools.cached_property
@@ -183,14 +183,20 @@ class Signer:
         body = _BODY.pack(when, self._nonce, number, FORMAT, version_ordinal, epoch, flags, user, answer)
         if len(answers) == 1:
             return texts_of_ids(body + self._tag(body))
-        raw = _unsigned(body, first, flags & ~(_RANDOMISED | _FIRST), answers)
+        raw = np.empty((len(answers), RAW_LENGTH), np.uint8)
+        raw[:, : len(body)] = np.frombuffer(body, np.uint8)
+        raw[1:, _FLAGS_AT] = flags & ~(_RANDOMISED | _FIRST)
         # Piece by piece: what is made on the way takes several times the memory of the ids.
         for start in range(0, len(raw), _IDS_PER_PIECE):
-            self._sign(raw[start:][:_IDS_PER_PIECE])
-        return SignedIds(raw.tobytes())
+            piece = slice(start, start + _IDS_PER_PIECE)
+            self._sign(raw[piece], first + start, answers[piece])
+        return SignedIds(raw.reshape(-1).data)
 
-    def _sign(self, raw: np.ndarray) -> None:
-        """Write the tags of the ids with these bytes, shape (n, 48)."""
+    def _sign(self, raw: np.ndarray, number: int, answers: np.ndarray) -> None:
+        """Write numbers from `number` on, the answers and the tags into the ids with these bytes, shape (n, 48)."""
+        counts = np.arange(number, number + len(answers)) & _LAST_COUNT
+        raw[:, _COUNT_AT] = counts.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
+        raw[:, _ANSWER_AT] = answers.astype(">f8").view(np.uint8).reshape(-1, 8)
         bodies = np.ascontiguousarray(raw[:, :-_TAG_BYTES]).view(f"V{_BODY.size}")[:, 0].tolist()
         raw[:, -_TAG_BYTES:] = np.frombuffer(b"".join(self._tags(bodies)), np.uint8).reshape(-1, _TAG_BYTES)
 
@@ -234,25 +240,10 @@ class Signer:
         return start
 
 
-def _unsigned(first: bytes, number: int, other_flags: int, answers: np.ndarray) -> np.ndarray:
-    """The bytes of a batch's ids, shape (n, 48), without their tags.
-
-    They say what `first` says, with numbers from `number` on and their own answers; behind the first one with other
-    flags.
-    """
-    raw = np.empty((len(answers), RAW_LENGTH), np.uint8)
-    raw[:, : len(first)] = np.frombuffer(first, np.uint8)
-    counts = np.arange(number, number + len(answers)) & _LAST_COUNT
-    raw[:, _COUNT_AT] = counts.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]
-    raw[:, _ANSWER_AT] = answers.astype(">f8").view(np.uint8).reshape(-1, 8)
-    raw[1:, _FLAGS_AT] = other_flags
-    return raw
-
-
 def raw_ids(ids: Sequence[str]) -> bytes | None:
     """The ids' bytes, `RAW_LENGTH` each, one behind the other; None unless `texts_of_ids` gives each of them back."""
     if isinstance(ids, SignedIds):
-        return ids.raw
+        return bytes(ids.raw)
     text = "".join(ids)
     if len(text) != len(ids) * ID_LENGTH or not text.isascii() or {*map(len, ids)} - {ID_LENGTH}:
         return None
@@ -263,7 +254,7 @@ def raw_ids(ids: Sequence[str]) -> bytes | None:
     return raw if len(raw) == len(ids) * RAW_LENGTH else None  # it is shorter where the last id ends in padding
 
 
-def texts_of_ids(raw: bytes) -> list[str]:
+def texts_of_ids(raw: bytes | memoryview) -> list[str]:
     """The ids with these bytes, `RAW_LENGTH` each."""
     # All in one call: 48 bytes are 64 characters without padding, so the text can be cut afterwards.
     text = _encoded(raw).decode("ascii")
@@ -281,7 +272,7 @@ def raw_bounds(beginning: str) -> tuple[bytes, bytes] | None:
     return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
 
 
-def _encoded(raw: bytes) -> bytes:
+def _encoded(raw: bytes | memoryview) -> bytes:
     return binascii.b2a_base64(raw, newline=False).translate(_TO_SORTED)
 
 

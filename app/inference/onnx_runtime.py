@@ -27,14 +27,17 @@ Answer = TypeVar("Answer")
 
 
 def in_parallel(answer: Callable[[np.ndarray], Answer], rows: np.ndarray, smallest: int) -> list[Answer]:
-    """`answer` of consecutive blocks of the rows, in order: one block per core, none smaller than `smallest` rows.
+    """`answer` of consecutive blocks of the rows, in order: at least one block per core, unless they are too small.
 
-    The caller's thread takes the first block. Threads help, because ONNX Runtime and NumPy release the interpreter's
-    lock while they compute. Raises what `answer` raises.
+    No block is smaller than `smallest` rows, nor larger than some thousands, which bounds the memory that a runtime
+    takes for one. The caller's thread takes one part of the blocks. Threads help, because ONNX Runtime and NumPy
+    release the interpreter's lock while they compute. Raises what `answer` raises.
     """
-    blocks = np.array_split(rows, max(1, min(_cores(), len(rows) // max(smallest, 1))))
-    others = [_pool(os.getpid()).submit(answer, block) for block in blocks[1:]]
-    return [answer(blocks[0]), *(other.result() for other in others)]
+    parts = max(1, min(_cores(), len(rows) // max(smallest, 1)))
+    blocks = np.array_split(rows, max(parts, -(-len(rows) // _LARGEST_BLOCK)))
+    own = -(-len(blocks) // parts)
+    others = [_pool(os.getpid()).submit(answer, block) for block in blocks[own:]]
+    return [*map(answer, blocks[:own]), *(other.result() for other in others)]
 
 
 @cache
@@ -49,6 +52,7 @@ def _pool(_process_id: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=_cores(), thread_name_prefix="inference")
 
 
+_LARGEST_BLOCK = 5000
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 

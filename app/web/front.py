@@ -142,4 +142,4 @@ class Front:
 def _started(answer: Answer, start_response: Callable[..., Any]) -> Iterable[bytes]:
     status, headers, body = answer
     start_response(STATUS_LINES[status], headers)
-    return [body]
+    return [body] if isinstance(body, bytes) else body

@@ -15,6 +15,7 @@ from app.domain.decision import MONITOR
 from app.errors import AdminDisabled, Forbidden, InvalidRequest, NotOffered, Unauthorised
 from app.settings import Settings
 from app.tokens import ADMIN, LONGEST_NAME, SCOPES, Scope
+from app.web.response import Answer
 
 # Open to all; or to whom a scope is open (`app.tokens`); or to administrators, who hold ADMIN_TOKEN.
 Access = Literal["open", "predict", "read", "feedback", "administrative"]
@@ -71,7 +72,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/json"
     other_answers: Mapping[int, type[msgspec.Struct] | None] = msgspec.field(default_factory=dict)
     error: type[msgspec.Struct] | None = None
-    fast: Callable[..., tuple[int, list[tuple[str, str]], bytes]] | None = None
+    fast: Callable[..., Answer] | None = None
     always: bool = False
     predicts: bool = True
     public: bool | None = None

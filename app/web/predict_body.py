@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
-from typing import Any
+import re
+from collections.abc import Callable, Container
+from typing import Any, TypeVar
 
 from app.domain.prediction import LONGEST_KEY, is_own_key
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, MalformedJson
+from app.web.request import decoded, decoded_object
 
 LONGEST_USER_ID = 256
 _LONG_TEXT = 60
@@ -14,6 +16,12 @@ _LONG_TEXT = 60
 _HEADERS = {"id": "X-Prediction-Key", "user_id": "X-User-Id"}
 _SINGLE_KEYS = frozenset(("features", *_HEADERS))
 _BATCH_KEYS = frozenset(("instances", "features", "ids", "user_id"))
+# The rows of a large body are decoded by blocks: as objects of Python, they take some ten times its memory.
+_BYTES_PER_BLOCK = 32 * 1024
+_ROWS_BEGIN = re.compile(rb'"(instances|features)"\s*:\s*\[\s*')
+# Stands for the name of the rows in front of the last ones. It can be written in one way only.
+_REST, _REST_IN_JSON = "\0", rb'"\u0000"'
+Block = TypeVar("Block")
 
 
 def single_row(
@@ -50,13 +58,45 @@ def _flat_row(
     return row, _user(options, environ), _key(options, environ)
 
 
+def rows_in_blocks(body: bytes, read: Callable[[list[Any]], Block]) -> tuple[list[Block], dict[str, Any]] | None:
+    """What `read` makes of the first rows of `{"instances": [...]}`, block by block, and the body with the other rows.
+
+    None for a body that is small or of another form: it is to be decoded as a whole. Raises what `decoded_object` and
+    `read` raise, perhaps for another fault than the first one.
+    """
+    found = _ROWS_BEGIN.search(body, 0, _BYTES_PER_BLOCK) if len(body) > 2 * _BYTES_PER_BLOCK else None
+    if found is None or _REST_IN_JSON in body:
+        return None
+    name, begin, blocks = found[1].decode(), found.end(), []
+    # Where decoding the beginning gives an empty array of that name as the last, the rows of the body begin here.
+    if [*decoded_object(body[:begin] + b"]}").items()][-1] != (name, []):
+        return None
+    closed = b"}" if body.startswith(b"{", begin) else b"]"
+    while len(body) - begin > _BYTES_PER_BLOCK:
+        end = body.rfind(closed + b",", begin, begin + _BYTES_PER_BLOCK) + 1
+        try:
+            # A cut within a row or a text, or behind the rows, leaves something that is no JSON.
+            rows = decoded(b"[%b]" % body[begin:end])
+        except MalformedJson:
+            break
+        if not rows:
+            break
+        blocks.append(read(rows))
+        begin = end + 1
+    rest = decoded_object(b"%b%b:[%b" % (body[: found.start()], _REST_IN_JSON, body[begin:])) if blocks else {}
+    # Nothing may follow a comma; and of rows that are given twice, the last ones are meant.
+    if not rest.get(_REST) or name in rest:
+        return None
+    return blocks, {name if key == _REST else key: value for key, value in rest.items()}
+
+
 def batch_rows(
-    body: dict[str, Any], columns: Container[str], environ: dict[str, Any]
+    body: dict[str, Any], columns: Container[str], environ: dict[str, Any], before: int = 0
 ) -> tuple[list[Any], str | None, tuple[str, ...]]:
     """The rows (not checked yet) of `{"instances": [...]}`, the user id, and the caller's own keys.
 
-    `features` is accepted as another name of `instances`. There is a key for each row, or none at all. Raises
-    `InvalidRequest`.
+    `features` is accepted as another name of `instances`. There is a key for each row, or none at all; `before` rows
+    are no longer in the array. Raises `InvalidRequest`.
     """
     _refuse_unknown(body, _BATCH_KEYS)
     _refuse_features(body, columns)
@@ -68,7 +108,7 @@ def batch_rows(
     rows = body[key]
     if type(rows) is not list:
         raise InvalidRequest(f"{key} must be an array of rows", field=key)
-    return rows, _user(body, environ), _keys(body, environ, len(rows))
+    return rows, _user(body, environ), _keys(body, environ, before + len(rows))
 
 
 def header_user(environ: dict[str, Any]) -> str | None:

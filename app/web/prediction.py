@@ -7,7 +7,7 @@ whatever can be built in advance is a constant of this module.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -15,19 +15,23 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from app.domain.layouts import Layout
 from app.domain.prediction import Assignment, Exposure, all_readable, readable
 from app.domain.timestamps import iso_utc
-from app.errors import TooLarge
-from app.services.serving.predictor import PredictionRequest, ServedPrediction
+from app.errors import BakeoffError, TooLarge
+from app.services.serving.live_models import LiveState
+from app.services.serving.predictor import PredictionRequest, Predictor, ServedPrediction
 from app.web.dependencies import Services
 from app.web.operations import require_scope
-from app.web.predict_body import batch_rows, single_row
+from app.web.predict_body import batch_rows, rows_in_blocks, single_row
 from app.web.request import decoded_object, read_body, request_id_of
-from app.web.response import JSON, Answer, Environ, body_of, encode, problem_of
+from app.web.response import JSON, Answer, Body, Environ, body_of, encode, problem_of
 
 _LOG = logging.getLogger(__name__)
 _CONTENT_TYPE = ("Content-Type", JSON)
-_ROWS_PER_PIECE = 4096
+# The answer to a larger batch is made while it is sent. A body that may be answered on the event loop has fewer rows.
+_MOST_ROWS_AT_ONCE = 2048
+_ROWS_PER_PIECE = 1024
 
 
 # gc=False: answers hold no reference cycles, so the garbage collector need not track them.
@@ -101,8 +105,8 @@ def answer_to_one(served: ServedPrediction) -> PredictionAnswer:
     )
 
 
-def answer_to_batch(served: ServedPrediction) -> bytes:
-    """The body of the answer to a batch: a `BatchAnswer`."""
+def answer_to_batch(served: ServedPrediction) -> Generator[bytes]:
+    """The body of the answer to a batch, a `BatchAnswer`, in pieces: as a whole it may be many megabytes."""
     exposure = served.exposure
     whole = BatchAnswer(
         predictions=[],
@@ -113,12 +117,12 @@ def answer_to_batch(served: ServedPrediction) -> bytes:
         timestamp=iso_utc(exposure.served_at_us),
     )
     before, after = encode(whole).split(b"[]", 1)
-    # Piece by piece: the objects of all rows at once would take more memory than the answer.
-    pieces: list[bytes | memoryview] = [before, b"["]
-    for start in range(0, len(exposure), _ROWS_PER_PIECE):
-        items = _items(exposure, served.version.contract.classes, slice(start, start + _ROWS_PER_PIECE))
-        pieces += (b"," if start else b"", memoryview(encode(items))[1:-1])
-    return b"".join((*pieces, b"]", after))
+    rows = len(exposure)
+    for start in range(0, rows, _ROWS_PER_PIECE):
+        end = start + _ROWS_PER_PIECE
+        items = encode(_items(exposure, served.version.contract.classes, slice(start, end)))
+        head, tail = b"," if start else before + b"[", b"]" + after if end >= rows else b""
+        yield b"".join((head, memoryview(items)[1:-1], tail))
 
 
 def latency_ms(exposure: Exposure) -> float:
@@ -173,20 +177,15 @@ def answer_predict_batch(services: Services, environ: Environ) -> Answer:
     return _respond(services, environ, _many)
 
 
-def _respond(
-    services: Services, environ: Environ, ask: Callable[[Services, Environ, str], tuple[str, bytes]]
-) -> Answer:
+def _respond(services: Services, environ: Environ, ask: Callable[[Services, Environ, str], tuple[str, Body]]) -> Answer:
     request_id = request_id_of(environ)
     try:
         version, body = ask(services, environ, request_id)
     except Exception as error:  # noqa: BLE001 - nothing above catches it; counted, and logged if unexpected
         return _refusal(services, environ, error, request_id)
-    headers = [
-        _CONTENT_TYPE,
-        ("Content-Length", str(len(body))),
-        ("X-Request-Id", request_id),
-        ("X-Model-Version", version),
-    ]
+    headers = [_CONTENT_TYPE, ("X-Request-Id", request_id), ("X-Model-Version", version)]
+    if isinstance(body, bytes):
+        headers.insert(1, ("Content-Length", str(len(body))))
     return 200, headers, body
 
 
@@ -205,23 +204,67 @@ def _one(services: Services, environ: Environ, request_id: str) -> tuple[str, by
     return served.version.name, encode(answer_to_one(served))
 
 
-def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, bytes]:
-    served = services.predictor.predict(_batch(services, environ, request_id))
-    return served.version.name, answer_to_batch(served)
+def _many(services: Services, environ: Environ, request_id: str) -> tuple[str, Body]:
+    request = _batch(services, environ, request_id)
+    if len(request.rows) <= _MOST_ROWS_AT_ONCE:
+        served = services.predictor.predict(request)
+        return served.version.name, b"".join(answer_to_batch(served))
+    served = services.predictor.answer(request)
+    pieces = _recorded_in_the_end(services.predictor, served)
+    next(pieces)  # one that has not begun would be closed without its end
+    return served.version.name, pieces
+
+
+def _recorded_in_the_end(predictor: Predictor, served: ServedPrediction) -> Generator[bytes]:
+    """The pieces of the answer, behind an empty one. The recorder, which needs the processor, waits for them."""
+    try:
+        yield b""
+        yield from answer_to_batch(served)
+    finally:
+        predictor.record(served)
+
+
+# Rows of shape (n, columns of the layout), the user id and the caller's own keys.
+_Batch = tuple[np.ndarray, Layout, str | None, tuple[str, ...]]
 
 
 def _batch(services: Services, environ: Environ, request_id: str) -> PredictionRequest:
-    """The request as arrays. The decoded rows, which take several times their memory, do not outlive this call."""
-    body = decoded_object(checked_body(services, environ))
+    """The request as arrays. The body and the decoded rows, which take more memory, do not outlive this call."""
+    body = checked_body(services, environ)
     forced = environ.get("HTTP_X_MODEL_VERSION")
     state = services.predictor.live_state()
-    columns = state.columns(forced)
-    instances, user_id, keys = batch_rows(body, columns, environ)
     limit = services.settings.max_batch_rows
-    if len(instances) > limit:
-        raise TooLarge(f"the batch has {len(instances)} rows; the limit is {limit}", field="instances")
-    rows, layout = columns.rows(instances)
+    batch = _large_batch(body, state, forced, environ, limit)
+    if batch is None:
+        values = decoded_object(body)
+        columns = state.columns(forced)
+        instances, user_id, keys = batch_rows(values, columns, environ)
+        if len(instances) > limit:
+            raise TooLarge(f"the batch has {len(instances)} rows; the limit is {limit}", field="instances")
+        batch = (*columns.rows(instances), user_id, keys)
+    rows, layout, user_id, keys = batch
     return PredictionRequest(rows, layout, state, request_id, forced, user_id, is_synthetic(environ), keys)
+
+
+def _large_batch(body: bytes, state: LiveState, forced: str | None, environ: Environ, limit: int) -> _Batch | None:
+    """The batch of a large body, whose rows are decoded block by block.
+
+    None where that cannot be done, as where a row is at fault: which one, only the whole body tells.
+    """
+    try:
+        columns = state.columns(forced)
+        found = rows_in_blocks(body, columns.rows)
+        if found is None:
+            return None
+        blocks, values = found
+        last, user_id, keys = batch_rows(values, columns, environ, sum(len(rows) for rows, _ in blocks))
+        blocks.append(columns.rows(last))
+    except BakeoffError:
+        return None
+    layout = blocks[0][1]
+    if sum(len(rows) for rows, _ in blocks) > limit or any(other is not layout for _, other in blocks):
+        return None
+    return np.concatenate([rows for rows, _ in blocks]), layout, user_id, keys
 
 
 def checked_body(services: Services, environ: Environ) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -77,6 +78,7 @@ def read_body(environ: dict[str, Any], limit: int) -> bytes:
     early, is wrongly framed or is not so encoded.
     """
     raw = _read_raw(environ, limit)
+    environ["wsgi.input"] = io.BytesIO()  # a large body is to live no longer than its reader needs it
     encoding = environ.get("HTTP_CONTENT_ENCODING")
     return raw if encoding is None else _decompressed(raw, encoding.strip().lower(), limit)
 
@@ -122,8 +124,8 @@ def _read_raw(environ: dict[str, Any], limit: int) -> bytes:
 
 
 def decoded_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, whatever its Content-Type. Raises `MalformedJson` and `InvalidRequest`."""
-    return object_of(_decoded(body))
+    """The JSON object in `body`. Raises `MalformedJson` and `InvalidRequest`."""
+    return object_of(decoded(body))
 
 
 def object_of(value: Any) -> dict[str, Any]:
@@ -133,7 +135,8 @@ def object_of(value: Any) -> dict[str, Any]:
     return value
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """The JSON value in `body`, whatever its Content-Type. Raises `MalformedJson`."""
     try:
         return _decode(body)
     except RecursionError:
@@ -154,11 +157,11 @@ def nulls_for_nan(body: bytes) -> bytes:
 def decoded_with_nan(body: bytes) -> Any:
     """The JSON, in which NaN is null: the official clients of some protocols write it. Raises `MalformedJson`."""
     try:
-        return _decoded(body)
+        return decoded(body)
     except MalformedJson:
         if (with_nulls := nulls_for_nan(body)) == body:
             raise
-        return _decoded(with_nulls)
+        return decoded(with_nulls)
 
 
 def _what_is_wrong(body: bytes, error: ValueError) -> str:

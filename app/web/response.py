@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -20,8 +20,10 @@ REQUEST_ID = "X-Request-Id"
 # The status as WSGI and HTTP write it: `200 OK`.
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 Environ = dict[str, Any]
+# A generator makes a large body while it is sent; it is closed in any case.
+Body = bytes | Generator[bytes]
 # Status, headers and body.
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Answer = tuple[int, list[tuple[str, str]], Body]
 encode = msgspec.json.Encoder().encode
 
 

@@ -1,7 +1,11 @@
+import io
+
 import msgspec
 import pytest
 
 from app.domain.prediction_id import read_marks
+from app.web.prediction import answer_predict_batch
+from tests import builders
 from tests.web import fakes
 
 ROW = [5.1, 3.5, 1.4, 0.2]
@@ -208,6 +212,48 @@ def test_ten_thousand_rows_are_one_batch(client):
     assert body["count"] == len(ids) == 10_000
     assert ids == sorted({*ids})
     assert [*body][:2] == ["predictions", "count"]
+
+
+def test_the_rows_of_a_large_batch_are_recorded_in_order_with_their_keys_and_answers(serve):
+    client, services = serve()
+    rows, keys = [[number, 3.5, 1.4, 0.2] for number in range(9000)], [f"order-{number}" for number in range(9000)]
+    answer = client.post("/predict/batch", json={"instances": rows, "ids": keys}).get_json()
+    [exposure] = services.recorder.exposures
+    assert (exposure.rows.tolist(), [*exposure.keys]) == (rows, keys)
+    assert [one["prediction_id"] for one in answer["predictions"]] == [*exposure.prediction_ids]
+
+
+@pytest.mark.parametrize("wrong", [[5.1, 3.5, 1.4], [5.1, 3.5, 1.4, "x"], {"sepal_length": 1}, 7])
+@pytest.mark.parametrize("place", [0, 4711, 8999])
+def test_the_error_of_a_large_batch_names_the_row(client, wrong, place):
+    rows = [ROW] * 9000
+    rows[place] = wrong
+    answer = client.post("/predict/batch", json={"instances": rows})
+    assert (answer.status_code, answer.get_json()["error"]["index"]) == (400, place)
+
+
+def test_a_large_batch_with_rows_that_lack_different_columns_has_those_that_all_have(serve):
+    more = msgspec.structs.replace(fakes.IRIS, features=(*fakes.IRIS.features, fakes.ACCOUNTS.features[0]))
+    versions = {"v1": fakes.IRIS, "v2": more}
+    loaded = [
+        fakes.loaded(name, at, each, fakes.ConstantRuntime()) for at, (name, each) in enumerate(versions.items(), 1)
+    ]
+    client, services = serve(builders.loaded_models(*loaded).led_by("v1"))
+    rows = [{**NAMED, "user_id": 7}] * 4000 + [NAMED] * 1000
+    assert client.post("/predict/batch", json={"instances": rows}).get_json()["count"] == 5000
+    assert services.recorder.exposures[0].rows.shape == (5000, 4)
+
+
+def test_a_large_batch_is_recorded_before_its_answer_ends_and_if_the_client_has_gone(serve):
+    _, services = serve()
+    body = msgspec.json.encode({"instances": [ROW] * 3000})
+    for recorded, leave in ((1, lambda pieces: [*pieces]), (2, lambda pieces: pieces.close())):
+        environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        _, headers, pieces = answer_predict_batch(services, environ)
+        assert "Content-Length" not in dict(headers)
+        assert len(services.recorder.exposures) == recorded - 1
+        leave(pieces)
+        assert len(services.recorder.exposures) == recorded
 
 
 @pytest.mark.parametrize("row", [[True, False, True], [1, "FALSE", 1.0], ["true", 0, True]])

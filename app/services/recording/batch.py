@@ -11,6 +11,7 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -19,16 +20,19 @@ from app.domain.logged_rows import LoggedPrediction
 from app.domain.prediction import CIRCUIT_OPEN, Exposure, ReportedExposure
 from app.services.boundaries import FaultBoundary, attempt
 from app.services.ports import ExposureLog, LoadedModels
-from app.services.recording.log_rows import log_rows, reported_rows
+from app.services.recording.log_rows import MOST_CALLS, log_rows, reported_rows
 from app.services.recording.retry_buffer import RetryBuffer, RetryBufferMetrics
 
 _LOG = logging.getLogger(__name__)
 # Large enough that the cost of a tick is spread over many rows, small enough that metrics lag by milliseconds only.
 ROWS_PER_TICK = 512
+# A larger batch is recorded in parts, a transaction each.
+_ROWS_PER_PART = 4096
 # Shadow versions are skipped while more than this fraction of the queue waits.
 _DEEP_FRACTION = 8
 _LOG_EVERY_S = 1.0
 _MODEL_FAILED = "model_failed"
+MakeRows = Callable[[Sequence[Exposure]], list[Sequence[LoggedPrediction]]]
 
 
 class RejectedRecords(msgspec.Struct, frozen=True):
@@ -246,12 +250,30 @@ class BatchProcessor:
             self._metrics.queue_rows(self._shown_rows)
 
     def _add_rows(self, exposures: Sequence[Exposure]) -> None:
-        if exposures:
-            for rows in self._rows(exposures, self._shadow_models(exposures)):
-                self._retry_buffer.add(rows)
+        small = [each for each in exposures if len(each) <= _ROWS_PER_PART]
+        if small:
+            self._add(small, partial(log_rows, loaded_models=self._models(small), on_failure=self._shadow_failed))
+        for large in exposures:
+            if len(large) > _ROWS_PER_PART:
+                self._add_parts(large)
         self._shadow_failures.report()
 
-    def _shadow_models(self, exposures: Sequence[Exposure]) -> LoadedModels:
+    def _add_parts(self, exposure: Exposure) -> None:
+        """Add the rows of a large batch part by part, so that what is made for one part is gone before the next."""
+        failed: set[str] = set()
+
+        def fail_once(version: str, error: Exception) -> None:
+            if version not in failed:
+                failed.add(version)
+                self._shadow_failed(version, error)
+
+        calls = MOST_CALLS * _ROWS_PER_PART // len(exposure)
+        make = partial(log_rows, loaded_models=self._models([exposure]), on_failure=fail_once, most_calls=calls)
+        for part in exposure.parts(_ROWS_PER_PART):
+            self._add([part], make)
+            self._retry_buffer.write()
+
+    def _models(self, exposures: Sequence[Exposure]) -> LoadedModels:
         """The loaded models; without compatible versions, which are the shadow's, if there is no time to run them."""
         loaded_models = self._loaded_models()
         if len(loaded_models.compatible) < 2 or not (
@@ -261,16 +283,18 @@ class BatchProcessor:
         self._metrics.shadow_shed(sum(map(len, exposures)))
         return msgspec.structs.replace(loaded_models, compatible=())
 
-    def _rows(self, exposures: Sequence[Exposure], loaded_models: LoadedModels) -> list[Sequence[LoggedPrediction]]:
-        """The rows to log, in batches; an exposure that cannot be encoded is dropped, and the others are kept."""
-        rows = attempt(log_rows, exposures, loaded_models, self._shadow_failed)
+    def _add(self, exposures: Sequence[Exposure], make: MakeRows) -> None:
+        """Keep the rows for the log; an exposure that cannot be encoded is dropped, and the others are kept."""
+        rows = attempt(make, exposures)
         if not isinstance(rows, Exception):
-            return rows
-        if len(exposures) == 1:
+            for batch in rows:
+                self._retry_buffer.add(batch)
+        elif len(exposures) == 1:
             _LOG.error("exposure_not_recorded", exc_info=rows)
             self._metrics.dropped(len(exposures[0]))
-            return []
-        return [rows for exposure in exposures for rows in self._rows([exposure], loaded_models)]
+        else:
+            for exposure in exposures:
+                self._add([exposure], make)
 
     def _shadow_failed(self, version: str, error: Exception) -> None:
         self._shadow_failures.add(version, f"{type(error).__name__}: {error}")

@@ -22,9 +22,9 @@ from app.services.ports import LoadedModels, LoadedVersion
 OnFailure = Callable[[str, Exception], None]
 # By row, the versions that were asked and gave no answer. Empty nearly always: rows that all answered are absent.
 Failed = dict[int, list[str]]
-# The most calls with which one version's failing rows are found: enough for each row of a batch of 2,048, and for a few
-# failing rows in any batch. Rows that these calls do not separate have failed together, as a served batch does.
-_MOST_CALLS = 4096
+# Enough calls for each row of a batch of 2,048, and for a few failing rows in any batch. Rows that these calls do not
+# separate have failed together, as a served batch does.
+MOST_CALLS = 4096
 
 
 class NotFinite(ValueError):
@@ -32,17 +32,18 @@ class NotFinite(ValueError):
 
 
 def log_rows(
-    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure
+    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure, most_calls: int = MOST_CALLS
 ) -> list[Sequence[LoggedPrediction]]:
     """A row of the log for each prediction, with the answers of all versions that can read it; a batch for each layout.
 
+    With up to `most_calls` calls, one version's failing rows are found; what these do not separate fails together.
     A missing value (NaN) is null in the log. Raises `ValueError` for outputs that are not those of the rows, and the
     encoder's errors for a value that JSON cannot express.
     """
     by_layout: dict[Layout, list[Exposure]] = {}
     for exposure in exposures:
         by_layout.setdefault(exposure.layout, []).append(exposure)
-    blocks = [_block(group, loaded_models, on_failure) for group in by_layout.values()]
+    blocks = [_block(group, loaded_models, on_failure, most_calls) for group in by_layout.values()]
     # Texts are made here for whatever is not an array of numbers: if they cannot be, the store never sees the row.
     return [LoggedBatch([block]) if _is_of_numbers(block) else block.rows() for block in blocks]
 
@@ -104,7 +105,9 @@ def _grouped(exposures: Sequence[Exposure]) -> _Group:
     return _Group(exposures, [*accumulate(map(len, exposures), initial=0)], raised, served)
 
 
-def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure) -> RowBlock:
+def _block(
+    exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failure: OnFailure, most_calls: int
+) -> RowBlock:
     """The rows of one layout, with the answers of the versions that served them, and of the others.
 
     Other versions are asked if the version that served is compatible and they have all of their columns in the layout.
@@ -113,7 +116,7 @@ def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failur
     answer here.
     """
     group = _grouped(exposures)
-    features = np.concatenate([exposure.rows for exposure in exposures])
+    features = exposures[0].rows if len(exposures) == 1 else np.concatenate([each.rows for each in exposures])
     failed = _by_row(group.raised, group.borders)
     readers, compatible = exposures[0].layout.readers, loaded_models.compatible
     # One that was loaded after the rows were parsed is not among the readers.
@@ -128,7 +131,7 @@ def _block(exposures: Sequence[Exposure], loaded_models: LoadedModels, on_failur
         rows = _rows_at(places, group.borders)
         borders = _borders([exposures[place] for place in places], len(rows))
         given = features if len(rows) == len(features) else features[rows]
-        parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), borders)
+        parts, errors = _ask(loaded_models.versions[name], readers[name].rows(given), borders, most_calls)
         answers[name] += [AnswersPart(rows[part.places], part.outputs) for part in parts]
         for row in errors:
             failed.setdefault(int(rows[row]), []).append(name)
@@ -177,7 +180,7 @@ def _by_row(raised: Mapping[int, Sequence[str]], borders: Sequence[int]) -> Fail
 
 
 def _ask(
-    version: LoadedVersion, rows: np.ndarray, borders: Sequence[int]
+    version: LoadedVersion, rows: np.ndarray, borders: Sequence[int], most_calls: int
 ) -> tuple[list[AnswersPart], dict[int, Exception]]:
     """The version's answers, in parts that cover the rows that it could answer, and the errors by row.
 
@@ -198,7 +201,7 @@ def _ask(
                 missing = set(range(start, end)).difference(places.tolist())
                 errors.update((row, NotFinite("NaN or infinity")) for row in sorted(missing))
             parts.append(AnswersPart(places, found.outputs))
-        elif end - start == 1 or calls + len(waiting) + 2 > _MOST_CALLS:
+        elif end - start == 1 or calls + len(waiting) + 2 > most_calls:
             errors.update(dict.fromkeys(range(start, end), found))
         else:
             middle = _middle(borders, start, end)
@@ -233,6 +236,8 @@ def _report(name: str, errors: Mapping[int, Exception], borders: Sequence[int], 
 
 def _merged(outputs: Sequence[Outputs]) -> Outputs:
     """One version's outputs, concatenated: one conversion of arrays to lists is several times cheaper than many."""
+    if len(outputs) == 1:
+        return outputs[0]
     return Outputs(
         class_ids=_joined([each.class_ids for each in outputs]),
         probabilities=_joined([each.probabilities for each in outputs]),

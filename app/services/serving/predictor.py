@@ -82,10 +82,20 @@ class Predictor:
         return self._live.state
 
     def predict(self, request: PredictionRequest) -> ServedPrediction:
-        """Answer the request and hand its record to the sink.
+        """Answer the request and hand its record to the sink. Raises what `answer` raises; then nothing is recorded."""
+        served = self.answer(request)
+        self.record(served)
+        return served
+
+    def record(self, served: ServedPrediction) -> None:
+        """Hand the record of an answer to the sink, before the client has the whole answer."""
+        self._sink.record(served.exposure)
+
+    def answer(self, request: PredictionRequest) -> ServedPrediction:
+        """Answer the request, which is to be recorded if the client gets the answer.
 
         Raises `UnknownVersion`, `NotReady`, `ModelFailed`, and `InvalidRequest` if probabilities are needed and the
-        version has none: then nothing is recorded, because nobody gets the answer.
+        version has none.
         """
         started = time.perf_counter()
         # Read once: a decision in the middle of a request must not mix two revisions in one record.
@@ -131,7 +141,6 @@ class Predictor:
             keys=request.keys,
             protocol=request.protocol,
         )
-        self._sink.record(exposure)
         return ServedPrediction(exposure=exposure, version=version)
 
     def _choose(self, request: PredictionRequest, configuration: Configuration, user: int) -> Choice:

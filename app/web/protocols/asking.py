@@ -58,7 +58,12 @@ def answer(
     request_id = request_id_of(environ)
     try:
         body = checked_body(services, environ)
-        return write(_served(protocol, services, environ, chosen, read, body, request_id), request_id)
+        served = _served(protocol, services, environ, chosen, read, body, request_id)
+        try:
+            return write(served, request_id)
+        finally:
+            # Behind the answer: the recorder needs the processor as well.
+            services.predictor.record(served)
     except Exception as error:  # noqa: BLE001 - nothing above catches it; counted, and logged if unexpected
         problem = problem_of(error, environ)
         services.metrics.refused(problem.detail.code, protocol.name)
@@ -75,7 +80,7 @@ def _served(
     question = read(body, columns, environ)
     require_rows(services, question.count)
     rows, layout = _checked(columns, question)
-    return services.predictor.predict(
+    return services.predictor.answer(
         PredictionRequest(
             rows,
             layout,

@@ -7,8 +7,9 @@ Everything else is called as WSGI in a thread, with a body that has arrived alre
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from app.web.response import Answer, Environ, problem_of
 from app.web.server.messages import Answered, answered
 from app.web.wrong_tokens import HOLD
 
+_LOG = logging.getLogger(__name__)
 # A turn of the loop answers so many requests; then it reads what has arrived meanwhile, and rejects what is too much.
 _ANSWERS_A_TURN = 8
 
@@ -89,11 +91,26 @@ class Bridge:
 
     def _call(self, environ: Environ, asker: Asker) -> None:
         try:
-            answer = _whole(self._front.unshed, environ)
+            answer = self._answer(environ)
         except Exception as error:  # noqa: BLE001 - as above
             answer = _failed(error, environ)
         with suppress(RuntimeError):  # the loop has ended: the worker did not wait any longer
             self._loop.call_soon_threadsafe(self._called, answer, environ, asker)
+
+    def _answer(self, environ: Environ) -> Answered:
+        """The answer of the application: as a whole, unless a generator makes its body."""
+        begun = _Begun()
+        parts = self._front.unshed(environ, begun.start_response)
+        # HTTP/1.0 knows no chunks.
+        if isinstance(parts, Generator) and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            return Answered(begun.status, begun.headers, MadePieces(parts, self._pool, self._loop))
+        try:
+            begun.written.extend(parts)
+        finally:
+            close = getattr(parts, "close", None)
+            if close is not None:
+                close()
+        return Answered(begun.status, begun.headers, b"".join(begun.written))
 
     def _called(self, answer: Answered, environ: Environ, asker: Asker) -> None:
         self._in_pool -= 1
@@ -108,26 +125,52 @@ class Bridge:
             self._loop.call_later(hold_s, asker.answer, answer)
 
 
-def _whole(application: Callable[..., Iterable[bytes]], environ: Environ) -> Answered:
-    """The answer of a WSGI application, which has the body as a whole in memory."""
-    begun: list[tuple[str, list[tuple[str, str]]]] = []
-    written: list[bytes] = []
+class _Begun:
+    """What a WSGI application says of its answer before the body, and what it writes itself."""
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
-        if begun and exc_info is None:
+    def __init__(self) -> None:
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.written: list[bytes] = []
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """As PEP 3333 has it."""
+        if self.status and exc_info is None:
             raise AssertionError("start_response was called twice")
-        begun[:] = [(status, headers)]
-        return written.append
+        self.status, self.headers = status, headers
+        return self.written.append
 
-    parts = application(environ, start_response)
-    try:
-        written.extend(parts)
-    finally:
-        close = getattr(parts, "close", None)
-        if close is not None:
-            close()
-    status, headers = begun[0]
-    return Answered(status, headers, b"".join(written))
+
+class MadePieces:
+    """The pieces that a generator makes, each in one of the pool's threads."""
+
+    def __init__(self, parts: Generator[bytes], pool: ThreadPoolExecutor, loop: asyncio.AbstractEventLoop) -> None:
+        self._parts = parts
+        self._pool = pool
+        self._loop = loop
+        self.broken = False
+
+    def next(self, give: Callable[[bytes | None], None]) -> None:
+        """See `Pieces`."""
+        with suppress(RuntimeError):  # the pool is closed: the worker has ended its connections
+            self._pool.submit(self._make, give)
+
+    def close(self) -> None:
+        """See `Pieces`."""
+        self._parts.close()
+
+    def _make(self, give: Callable[[bytes | None], None]) -> None:
+        try:
+            piece = next(self._parts, None)
+        except Exception:  # noqa: BLE001 - the connection must be told; logged here
+            _LOG.exception("answer_broken_off")
+            piece, self.broken = None, True
+        try:
+            self._loop.call_soon_threadsafe(give, piece)
+        except RuntimeError:  # the loop has ended: the worker did not wait any longer
+            self.close()
 
 
 def _failed(error: Exception, environ: Environ) -> Answered:

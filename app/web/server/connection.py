@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from app.web.response import Environ
-from app.web.server.messages import CONTINUE, CUT_OFF, TOO_SLOW, Answered, Refusal, as_bytes, refused
+from app.web.server.messages import CONTINUE, CUT_OFF, TOO_SLOW, Answered, Pieces, Refusal, as_bytes, chunk, refused
 from app.web.server.reading import Bodies, RequestReader
 
 # A request must have arrived this long after its first byte.
@@ -81,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._asked: Environ | None = None  # the request whose answer is due
         self._last = False  # whether it is the connection's last
+        self._pieces: Pieces | None = None  # the rest of the answer that is being sent
+        self._piece_due = False
         self._advancing = False
         self._arrive_by: float | None = None
         self._read_by = math.inf
@@ -102,6 +104,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """Forget everything; an answer that is still due is dropped."""
         self._transport = None
+        if self._pieces is not None and not self._piece_due:
+            self._pieces.close()
         self._reader.close()
         self._clients.open.discard(self)
         self._lost()
@@ -132,16 +136,54 @@ class Connection(asyncio.Protocol):
         self._paused = False
         if self._ended:
             self.wait()
+        self._make_piece()
         self._advance()
 
     def answer(self, answer: Answered) -> None:
-        """Send the answer to the request that was served last, and go on to the next one."""
-        request, self._asked = self._asked, None
+        """Send the answer to the request that was served last, or begin to, and go on to the next one."""
+        request, body = self._asked, answer.body
         if self._transport is None or request is None:
+            if not isinstance(body, bytes):
+                body.close()
             return
-        no_more = self._client_ended and not self._reader.arrived
-        self._send(answer, request, close=self._last or no_more or self._clients.draining())
-        self._advance()
+        close = self._last or self._no_more or self._clients.draining()
+        if isinstance(body, bytes):
+            self._asked = None
+            self._send(answer, request, close=close)
+            self._advance()
+        else:
+            self._pieces, self._last = body, close
+            self._write_answer(answer, request, close=close)
+            self._make_piece()
+
+    @property
+    def _no_more(self) -> bool:
+        """Whether the client sends no more requests."""
+        return self._client_ended and not self._reader.arrived
+
+    def _make_piece(self) -> None:
+        """Have the next piece of the answer made, unless one is, or the client does not read."""
+        if self._pieces is not None and not (self._piece_due or self._paused):
+            self._piece_due = True
+            self._pieces.next(self._give_piece)
+
+    def _give_piece(self, piece: bytes | None) -> None:
+        """Send a piece; None: the answer is complete, or it is broken off, which the client sees."""
+        pieces, self._piece_due = self._pieces, False
+        assert pieces is not None
+        if self._transport is None:
+            pieces.close()
+        elif piece is not None:
+            self._transport.write(chunk(piece))
+            self._make_piece()
+        elif pieces.broken:
+            self.abort()
+        else:
+            self._transport.write(chunk(b""))
+            self._pieces = self._asked = None
+            if self._last or self._no_more:
+                self._end()
+            self._advance()
 
     def wait(self) -> None:
         """Set the time by which the client must have done what is its turn now."""
@@ -200,11 +242,14 @@ class Connection(asyncio.Protocol):
             self._read_on(not (self._paused or arrived))
 
     def _send(self, answer: Answered, request: Environ, *, close: bool) -> None:
+        self._write_answer(answer, request, close=close)
+        if close:
+            self._end()
+
+    def _write_answer(self, answer: Answered, request: Environ, *, close: bool) -> None:
         assert self._transport is not None
         self._read_by = self._clients.now_s() + UNREAD_S
         self._transport.write(as_bytes(answer, request, close=close))
-        if close:
-            self._end()
 
     def _end(self) -> None:
         """Half-close, then close when the client does, or when it takes too long.

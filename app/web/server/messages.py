@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 from gunicorn import SERVER
@@ -18,12 +19,25 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WITHOUT_BODY = ("204", "304")
 
 
+class Pieces(Protocol):
+    """A body that is made piece by piece while it is sent."""
+
+    def next(self, give: Callable[[bytes | None], None], /) -> None:
+        """Have the next piece given, later: None at the end, or if it could not be made."""
+
+    @property
+    def broken(self) -> bool: ...
+
+    def close(self) -> None:
+        """No more pieces are wanted. Not while one is being made."""
+
+
 class Answered(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer: the status with its phrase (`200 OK`), headers and body."""
+    """An answer: the status with its phrase (`200 OK`), headers and body."""
 
     status: str
     headers: Sequence[tuple[str, str]]
-    body: bytes
+    body: bytes | Pieces
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -62,11 +76,15 @@ def refused(refusal: Refusal, known: Environ) -> Answered:
 
 def answered(answer: Answer) -> Answered:
     """An answer of the fast lane, with its status's phrase."""
-    return Answered(STATUS_LINES[answer[0]], answer[1], answer[2])
+    status, headers, body = answer
+    return Answered(STATUS_LINES[status], headers, body if isinstance(body, bytes) else b"".join(body))
 
 
 def as_bytes(answer: Answered, environ: Environ, *, close: bool) -> bytes:
-    """The bytes of a response to the request of `environ`; `close` announces that the connection ends with it."""
+    """The bytes of a response to the request of `environ`, without pieces, each of which is to be a `chunk`.
+
+    `close` announces that the connection ends with it.
+    """
     status, headers, body = answer.status, answer.headers, answer.body
     lines = [
         f"{environ['SERVER_PROTOCOL']} {status}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n"
@@ -80,13 +98,21 @@ def as_bytes(answer: Answered, environ: Environ, *, close: bool) -> bytes:
             if without_body:
                 continue
         lines.append(f"{name}: {value}\r\n")
-    if without_body:
+    if not isinstance(body, bytes):
+        lines.append("Transfer-Encoding: chunked\r\n")
+        body = b""
+    elif without_body:
         body = b""
     elif lengthless:
         lines.append(f"Content-Length: {len(body)}\r\n")
     lines.append("\r\n")
     head = "".join(lines).encode("latin-1")
     return head if environ["REQUEST_METHOD"] == "HEAD" else head + body
+
+
+def chunk(piece: bytes) -> bytes:
+    """A piece of a body as HTTP/1.1 sends one; an empty piece is the end."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,13 @@
+import json
+from itertools import chain
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
-from app.web.predict_body import batch_rows, header_key, header_user, single_row
+from app.web.predict_body import batch_rows, header_key, header_user, rows_in_blocks, single_row
+from app.web.request import decoded_object
 
 NAMES = ("a", "b")
 
@@ -178,3 +182,86 @@ def test_a_long_unknown_key_is_cut_in_the_message():
     with pytest.raises(InvalidRequest) as raised:
         single_row({"features": [1], "k" * 10_000: 1}, NAMES, {})
     assert len(raised.value.message) < 200
+
+
+def in_blocks(body, size=70):
+    """The body as `rows_in_blocks` finds it in blocks of so many bytes; None where it leaves that to others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.web.predict_body._BYTES_PER_BLOCK", size)
+        try:
+            found = rows_in_blocks(body, list)
+        except InvalidRequest:
+            return None
+    if found is None:
+        return None
+    blocks, rest = found
+    assert all(blocks)
+    name = "instances" if "instances" in rest else "features"
+    return {**rest, name: [*chain.from_iterable(blocks), *rest[name]]}
+
+
+ROWS = [[1.5, number, "]},[{"] for number in range(50)]
+OBJECTS = [{"a": number, 'b"': "}],[", "c": None} for number in range(50)]
+
+
+@pytest.mark.parametrize("spaces", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": ROWS},
+        {"features": OBJECTS},
+        {"instances": [*ROWS, *OBJECTS]},
+        {"user_id": "ann", "instances": ROWS, "ids": [f"],[{number}" for number in range(50)]},
+        {"instances": ROWS, "features": ROWS},
+        {"instances": OBJECTS, "unknown": [[1], [2]]},
+    ],
+)
+def test_the_rows_of_a_large_body_come_in_blocks(body, spaces):
+    assert in_blocks(json.dumps(body, separators=spaces).encode()) == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [[1], [2]]}',
+        b'{"instances": [%b], "instances": [[3]]}' % b",".join([b"[1]"] * 50),
+        b'{"instances": [[3]], "instances": [%b]}' % b",".join([b"[1]"] * 50),
+        b'{"instances": [%b], "\\u0000": [[3]]}' % b",".join([b"[1]"] * 50),
+        b'{"instances": [%b,]}' % b",".join([b"[1]"] * 50),
+        b'{"instances": [%b], "a": 1' % b",".join([b"[1]"] * 50),
+        b'{"instances": [%b]} []' % b",".join([b"[1]"] * 50),
+        b'{"nested": {"instances": [%b]}}' % b",".join([b"[1]"] * 50),
+        b'{"text": "instances\\": [%b"}' % b",".join([b"[1]"] * 50),
+        b'{"instances": [%b]}' % b",".join([b"1"] * 50),
+        b'["instances", [%b]]' % b",".join([b"[1]"] * 50),
+    ],
+)
+def test_what_is_small_or_strange_or_no_json_is_left_to_whoever_decodes_it_whole(body):
+    assert in_blocks(body) is None
+
+
+CELLS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 10**20)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "],[", "},{", '"', "\\", "é", "instances"])
+)
+SOME_ROWS = st.lists(st.lists(CELLS, max_size=3) | st.dictionaries(st.sampled_from("ab"), CELLS) | CELLS, max_size=30)
+PARTS = st.lists(
+    st.tuples(st.sampled_from(["instances", "features", "ids", "user_id", "\0"]), SOME_ROWS | CELLS), max_size=4
+)
+
+
+@given(PARTS, st.booleans(), st.integers(0, 10**6), st.sampled_from([None, "", ",", "]", "[", "}", '"', "\xff"]))
+def test_in_blocks_a_body_says_what_it_says_as_a_whole(parts, wide, place, put):
+    spaces = (", ", ": ") if wide else (",", ":")
+    pairs = (f"{json.dumps(name)}{spaces[1]}{json.dumps(value, separators=spaces)}" for name, value in parts)
+    text = f"{{{spaces[0].join(pairs)}}}"
+    if put is not None:
+        at = place % len(text)
+        text = text[:at] + put + text[at + 1 :]
+    body = text.encode("latin-1")
+    found = in_blocks(body, 10)
+    if found is not None:
+        assert found == decoded_object(body)

@@ -3,9 +3,11 @@ from __future__ import annotations
 import logging
 from array import array
 
+import numpy as np
+
 from app.domain.prediction import Failure
-from app.services.recording.batch import FailureReports, RecordQueue, count_served
-from tests.unit.services.recording.recorders import CountingMetrics, exposure, reported
+from app.services.recording.batch import BatchProcessor, FailureReports, RecordQueue, count_served
+from tests.unit.services.recording.recorders import Constant, CountingMetrics, MemoryLog, exposure, models_of, reported
 
 TWO_ROWS = [(1.0, 2.0), (3.0, 4.0)]
 
@@ -88,3 +90,39 @@ def test_what_was_not_logged_at_once_is_logged_when_it_is_due(caplog):
     now_s[0] = 2.0
     reports.report()
     assert [record.event_fields["reason"] for record in caplog.records] == ["first", "second"]
+
+
+def processed(asked, log, loaded_models):
+    """The metrics after a batch was recorded."""
+    metrics, queue = CountingMetrics(), RecordQueue(limit_rows=10**6)
+    processor = BatchProcessor(queue, log, metrics, lambda: loaded_models, 10**6)
+    queue.put(asked)
+    processor.tick()
+    assert not processor.waiting
+    return metrics
+
+
+def test_a_large_batch_is_recorded_in_parts_and_counted_as_one():
+    asked = exposure("v1", rows=[(float(number), 0.0) for number in range(10_000)], keys=tuple(map(str, range(10_000))))
+    shadow, log = Constant(1), MemoryLog()
+    metrics = processed(asked, log, models_of(v1=Constant(0), v2=shadow))
+    assert shadow.calls == [4096, 4096, 1808]
+    assert [*log.rows] == [*asked.prediction_ids]
+    assert [row.own_key for row in log.rows.values()] == [*asked.keys]
+    assert [row.features for row in log.rows.values()][4095:4097] == ["[4095.0,0.0]", "[4096.0,0.0]"]
+    assert (metrics.requests, metrics.latencies) == ({"v1": 1}, {"v1": 1})
+
+
+def test_a_shadow_fails_once_on_a_large_batch_and_the_calls_to_find_its_rows_stay_limited():
+    calls = []
+
+    class Fails:
+        def predict(self, rows):
+            calls.append(len(rows))
+            raise RuntimeError("no luck")
+
+    log = MemoryLog()
+    metrics = processed(exposure("v1", rows=np.zeros((20_000, 2))), log, models_of(v1=Constant(0), v2=Fails()))
+    assert metrics.counts["shadow_failed", "v2"] == 1
+    assert {row.failed for row in log.rows.values()} == {'["v2"]'}
+    assert 4000 < len(calls) <= 4096 + 5 * 20

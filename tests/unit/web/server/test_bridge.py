@@ -30,8 +30,20 @@ class Front:
     def fail(self, _environ):
         raise RuntimeError("the secret reason")
 
+    def pieces(self, broken):
+        try:
+            yield b"one"
+            if broken:
+                raise RuntimeError("the secret reason")
+            yield threading.current_thread().name[:5].encode()
+        finally:
+            self.closed = True
+
     def unshed(self, environ, start_response):
         self.go.wait(10)
+        if environ["PATH_INFO"].startswith("/pieces"):
+            start_response("200 OK", [])
+            return self.pieces(environ["PATH_INFO"] == "/pieces-broken")
         if environ["PATH_INFO"] == "/broken-wsgi":
             raise RuntimeError("the secret reason")
         start_response("404 NOT FOUND", [("X-A", "b")])(b"written, ")
@@ -58,7 +70,7 @@ def front():
 
 
 def environ(path):
-    return {"PATH_INFO": path, "REQUEST_METHOD": "POST"}
+    return {"PATH_INFO": path, "REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1"}
 
 
 def serve(front, *paths, threads=1):
@@ -88,6 +100,41 @@ def test_everything_else_is_called_as_wsgi_in_a_thread(front):
     [answer], _ = serve(front, "/models")
     assert (answer.status, answer.headers, answer.body) == ("404 NOT FOUND", [("X-A", "b")], b"written, from serve")
     assert front.closed
+
+
+def pieces_of(front, path, protocol="HTTP/1.1"):
+    """The pieces of an answer, up to None, and its body; of a whole one, the body alone."""
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        bridge, asker, given = Bridge(front, 1, loop), Asker(), []
+        front.go.set()
+        bridge.serve({**environ(path), "SERVER_PROTOCOL": protocol}, asker)
+        body = (await asyncio.wait_for(asker.answered, 10)).body
+        while not isinstance(body, bytes) and None not in given:
+            piece = loop.create_future()
+            body.next(piece.set_result)
+            given.append(await asyncio.wait_for(piece, 10))
+        bridge.close()
+        return given, body
+
+    return asyncio.run(run())
+
+
+def test_what_a_generator_makes_is_made_piece_by_piece_in_threads(front):
+    given, body = pieces_of(front, "/pieces")
+    assert (given, body.broken, front.closed) == ([b"one", b"serve", None], False, True)
+
+
+def test_a_client_of_http_1_0_gets_what_a_generator_makes_as_a_whole(front):
+    assert pieces_of(front, "/pieces", "HTTP/1.0") == ([], b"oneserve")
+    assert front.closed
+
+
+def test_a_body_that_cannot_be_made_to_its_end_is_broken_and_logged(front, caplog):
+    given, body = pieces_of(front, "/pieces-broken")
+    assert (given, body.broken) == ([b"one", None], True)
+    assert "answer_broken_off" in caplog.text
 
 
 def test_what_waits_for_the_loop_or_for_a_thread_is_counted_and_what_a_thread_does_is_not(front):

@@ -277,3 +277,89 @@ def test_an_answer_to_a_client_that_has_gone_is_dropped():
     server.answer()
     assert server.transport.sent == b""
     assert not server.clients.open
+
+
+class Pieces:
+    """Pieces that the test makes: `give` has what waits for the next one."""
+
+    def __init__(self):
+        self.give, self.asked, self.closed, self.broken = None, 0, False, False
+
+    def next(self, give):
+        self.give, self.asked = give, self.asked + 1
+
+    def close(self):
+        self.closed = True
+
+
+def in_pieces(request=REQUEST):
+    """A connection whose answer comes in pieces, and these."""
+    server, pieces = Server().receive(request), Pieces()
+    server.connection.answer(Answered("200 OK", [], pieces))
+    return server, pieces
+
+
+def test_an_answer_in_pieces_is_chunked_and_the_next_request_waits_for_its_end():
+    server, pieces = in_pieces(REQUEST + REQUEST.replace(b"/a", b"/b"))
+    pieces.give(b"first")
+    pieces.give(b"x" * 17)
+    assert server.asked == ["/a"]
+    pieces.give(None)
+    assert b"Transfer-Encoding: chunked\r\n" in server.transport.sent
+    assert server.transport.sent.endswith(b"\r\n\r\n5\r\nfirst\r\n11\r\n" + b"x" * 17 + b"\r\n0\r\n\r\n")
+    assert server.asked == ["/a", "/b"]
+    server.answer()
+    assert server.statuses() == [200, 200]
+
+
+def test_no_piece_is_made_while_the_client_does_not_read():
+    server, pieces = in_pieces()
+    server.connection.pause_writing()
+    server.transport.unsent = 1
+    pieces.give(b"first")
+    assert pieces.asked == 1
+    server.connection.resume_writing()
+    assert pieces.asked == 2
+    server.connection.pause_writing()
+    assert server.after(UNREAD_S).transport.ended == "aborted"
+
+
+def test_pieces_that_nobody_reads_are_closed_but_not_while_one_is_made():
+    server, pieces = in_pieces()
+    server.connection.connection_lost(None)
+    assert not pieces.closed
+    pieces.give(b"first")
+    assert pieces.closed
+    server, pieces = in_pieces()
+    server.connection.pause_writing()
+    pieces.give(b"first")
+    server.connection.connection_lost(None)
+    assert pieces.closed
+
+
+def test_pieces_for_a_client_that_has_gone_are_closed():
+    server, pieces = Server().receive(REQUEST), Pieces()
+    server.connection.connection_lost(None)
+    server.connection.answer(Answered("200 OK", [], pieces))
+    assert pieces.closed
+
+
+def test_an_answer_that_is_broken_off_does_not_look_complete():
+    server, pieces = in_pieces()
+    pieces.give(b"first")
+    pieces.broken = True
+    pieces.give(None)
+    assert server.transport.ended == "aborted"
+    assert b"0\r\n\r\n" not in server.transport.sent
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_behind_the_last_piece_of_a_last_answer_the_connection_ends(leaves):
+    server, pieces = in_pieces(REQUEST if leaves else LAST)
+    assert (b"Connection: close\r\n" in server.transport.sent) is not leaves
+    if leaves:
+        assert server.connection.eof_received()
+    pieces.give(b"first")
+    assert (server.transport.half_closed, server.transport.ended) == (False, None)
+    pieces.give(None)
+    assert server.transport.ended == "closed" if leaves else server.transport.half_closed
