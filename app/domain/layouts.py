@@ -102,6 +102,11 @@ class RequestColumns:
         """The columns of a row that is an array, in order."""
         return tuple(self._arrays)
 
+    @property
+    def arrays_are_rows(self) -> bool:
+        """Whether a row may be an array: it then has all columns that are required."""
+        return not self._lacking
+
     def feature(self, name: str) -> Feature | None:
         """The column that may be given under this name; None if there is none."""
         place = self._places.get(name)

@@ -36,6 +36,15 @@ class LoadedVersion(msgspec.Struct, frozen=True):
     sha256: str
     manifest: Mapping[str, object]
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether it answers with probabilities: without them there was no log loss to measure at publishing."""
+        measured = self.manifest.get("metrics")
+        parts = measured.values() if isinstance(measured, Mapping) else ()
+        return bool(self.contract.classes) and not any(
+            isinstance(part, Mapping) and part.get("log_loss", 0) is None for part in parts
+        )
+
 
 class RefusedVersion(msgspec.Struct, frozen=True):
     """A version in the model registry that may not be served, and why."""

@@ -13,6 +13,9 @@ from app.errors import BakeoffError, InvalidRequest
 _NAMES, _OUTCOMES = ("prediction_id", "id"), ("actual", "reward")
 _SEPARATORS = (",", ";", "\t")
 _LONG_TEXT = 60
+_LONGEST_FIELD = (
+    2**31 - 1
+)  # no limit: that of the body holds, and texts may be longer than the 128 KiB of Python's module
 EXAMPLE = "id,actual\norder-4711,setosa\n"
 
 
@@ -59,6 +62,7 @@ def _separator(text: str) -> str:
 
 def csv_records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each record with the line on which it begins. Raises `InvalidRequest` that names the line."""
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
     try:

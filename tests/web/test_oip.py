@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.domain.contract import Feature, FeatureContract
 from app.errors import InvalidRequest
 from app.web.app import create_flask
 from app.web.protocols import tensors
 from app.web.protocols.tensors import InputTensor
+from tests import builders
 from tests.web import fakes
 
 ROW = [5.1, 3.5, 1.4, 0.2]
@@ -218,6 +220,64 @@ def test_metadata_is_enough_to_build_a_request(client, serve):
     ]
     found = client.get("/v2/models/iris/versions/v2").get_json()
     assert (found["versions"], found["inputs"][0]["shape"]) == (["v1", "v2"], [-1, 4])
+
+
+def versions(**contracts):
+    """Versions of different columns, of which v1 is the champion."""
+    loaded = [
+        fakes.loaded(name, ordinal, contract, fakes.ConstantRuntime(value=2.5))
+        for ordinal, (name, contract) in enumerate(contracts.items(), 1)
+    ]
+    return builders.loaded_models(*loaded, aliases={"champion": "v1"}).led_by("v1")
+
+
+def reading(*names):
+    features = tuple(Feature(name=name) for name in names)
+    return FeatureContract(task="regression", target="y", features=features)
+
+
+def built(inputs):
+    """A row of ones for the tensors of a model's metadata."""
+    return [
+        {**each, "shape": [1, *each["shape"][1:]], "data": [1.0] * (each["shape"][1:] or [1])[0]} for each in inputs
+    ]
+
+
+def test_metadata_of_each_version_is_enough_to_build_a_request_for_it(serve):
+    contracts = {"v1": reading("a", "b"), "v2": reading("c", "b", "a"), "v3": reading("b")}
+    client, services = serve(versions(**contracts))
+    for version in contracts:
+        path = f"/v2/models/iris/versions/{version}"
+        answer = client.post(f"{path}/infer", json={"inputs": built(client.get(path).get_json()["inputs"])})
+        assert (answer.status_code, answer.get_json().get("model_version")) == (200, version), answer.text
+    assert len(services.recorder.exposures) == 3
+
+
+def test_metadata_has_the_outputs_that_can_be_asked_for(serve):
+    measured = {"v1": (fakes.ConstantRuntime(), 0.2), "v2": (fakes.ConstantRuntime(1, None), None)}
+    loaded = []
+    for name, (runtime, log_loss) in measured.items():
+        manifest = {"source": {"dataset": "iris"}, "metrics": {"holdout": {"log_loss": log_loss}}}
+        loaded.append(builders.loaded_version(name, runtime, fakes.IRIS, manifest=manifest))
+    client, _ = serve(builders.loaded_models(*loaded, aliases={"champion": "v1"}))
+    named = {
+        path: [each["name"] for each in client.get(f"/v2/models/iris{path}").get_json()["outputs"]]
+        for path in ("/versions/v1", "/versions/v2", "")
+    }
+    without = [name for name in OUTPUTS if name != "predict_proba"]
+    assert named == {"/versions/v1": OUTPUTS, "/versions/v2": without, "": without}
+    for path, names in named.items():
+        wanted = [{"name": name} for name in names]
+        answer = client.post(f"/v2/models/iris{path}/infer", json={"inputs": [matrix()], "outputs": wanted})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("name", ["input", "a"])
+def test_a_value_is_a_row_where_there_is_one_column(serve, name):
+    client, services = serve(versions(v1=reading("a")))
+    given = {"name": name, "shape": [3], "datatype": "FP64", "data": [1, 2, 3]}
+    assert client.post(URL, json={"inputs": [given]}).status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == [[1.0], [2.0], [3.0]]
 
 
 RAW = np.array([ROW], "<f8").tobytes()

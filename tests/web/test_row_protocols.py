@@ -75,6 +75,30 @@ def test_a_boolean_is_a_word_or_a_number_in_csv_too(serve):
     assert client.post("/invocations", data="lift\n2\n", content_type="text/csv").status_code == 400
 
 
+REVIEWS = FeatureContract(
+    task="regression",
+    target="stars",
+    features=(Feature(name="review", kind="categorical", categories=("fine",), open_categories=True),),
+)
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/endpoints/iris/invocations"])
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+def test_a_text_is_a_row_where_it_is_the_only_column(serve, path, form):
+    client, services = serve(fakes.loaded_models(REVIEWS, v1=fakes.ConstantRuntime(value=2.5)))
+    texts = ["a good film", "a bad film"]
+    for body in ({form: texts}, *([texts] if "endpoints" in path else [])):
+        assert client.post(path, data=json.dumps(body)).status_code == 200
+        assert services.recorder.exposures[-1].rows[:, 0].tolist() == texts
+
+
+def test_a_text_in_csv_may_be_as_long_as_in_json(serve):
+    client, services = serve(fakes.loaded_models(REVIEWS, v1=fakes.ConstantRuntime(value=2.5)))
+    text = "good " * 30_000
+    assert client.post("/invocations", data=f"review\n{text}\n", content_type="text/csv").status_code == 200
+    assert services.recorder.exposures[0].rows.tolist() == [[text]]
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_data_frame_may_have_missing_numbers_as_python_writes_them(serve, path):
     client, services = serve(fakes.loaded_models(fakes.HOUSES, v1=fakes.ConstantRuntime(value=2.5)))

@@ -54,8 +54,8 @@ def request_schemas(contract: FeatureContract | None, optional: Sequence[Feature
         "Row": _row(contract, optional),
         "PredictRequest": {"anyOf": forms},
         "BatchRequest": batch,
-        "RowsRequest": _rows_request(),
-        "InvocationRequest": {"anyOf": [rows, _ref("RowsRequest")]},
+        "RowsRequest": _rows_request(contract),
+        "InvocationRequest": {"anyOf": [_rows(contract), _ref("RowsRequest")]},
         "InferRequest": _infer_request(),
         "RepositoryIndex": {"type": "array", "items": _ref("IndexEntry")},
         "Outcome": _outcome(contract),
@@ -151,9 +151,15 @@ def example_item(contract: FeatureContract) -> Json:
     return item
 
 
-def _rows_request() -> Json:
+def _rows(contract: FeatureContract | None) -> Json:
+    """Rows as other servers take them: of one column, the value alone is a row, too."""
+    alone = [] if contract is None or len(contract.features) > 1 else [_value(contract.features[0])]
+    return {"type": "array", "items": {"anyOf": [_ref("Row"), *alone]}, "minItems": 1}
+
+
+def _rows_request(contract: FeatureContract | None) -> Json:
     """A body with rows in one of MLflow's forms; further keys are ignored, as other servers do."""
-    rows = {"type": "array", "items": _ref("Row"), "minItems": 1}
+    rows = _rows(contract)
     named: Json = {"type": "array", "items": {"type": "object"}, "minItems": 1}
     split = _object({"index": {}, "columns": {"type": "array"}, "data": {"type": "array", "minItems": 1}}, ["data"])
     parameters: Json = {

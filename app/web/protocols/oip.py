@@ -86,6 +86,8 @@ class _Call:
         if request.outputs or request.parameters:
             require_outputs(request.outputs, request.parameters, columns)
         given = tensors.tensors_of(request.inputs, b"" if size is None else body[size:])
+        if len(given[0].shape) == 1 and len(given) == len(columns.array_names) == 1:
+            given = [msgspec.structs.replace(given[0], shape=[given[0].rows, 1])]  # of one column, each value is a row
         count, rows = tensors.rows_of(given, columns)
         table = None if rows is not None else _table(tensors.columns_of(given, columns), columns)
         if count == 1 and isinstance(table, dict):

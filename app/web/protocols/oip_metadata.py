@@ -10,6 +10,7 @@ import msgspec
 from app import __version__
 from app.domain.classes import boolean_values
 from app.domain.contract import Feature, FeatureContract
+from app.domain.layouts import RequestColumns
 from app.errors import InvalidRequest
 from app.services.serving.reload import ReloadReport
 from app.web.dependencies import Services, require_ready
@@ -120,8 +121,12 @@ def metadata(services: Services, environ: Environ, model: str, version: str | No
     """The tensors of a request and of an answer. Raises `UnknownModel`, `UnknownVersion` and `NotReady`."""
     state = services.live.state
     require_model(services, state, model)
-    contract = state.columns(forced_version(services, state, Chosen(version=version), {})).contract
-    record = ModelMetadata(model, [*state.loaded_models.versions], "bakeoff", inputs_of(contract), outputs_of(contract))
+    forced, versions = forced_version(services, state, Chosen(version=version), {}), state.loaded_models.versions
+    columns = state.columns(forced)
+    # Without a version, chance may choose any of them.
+    scored = all(each.gives_probabilities for each in ([versions[forced]] if forced else versions.values()))
+    inputs, outputs = inputs_of(columns), outputs_of(columns.contract, scored)
+    record = ModelMetadata(model, [*versions], "bakeoff", inputs, outputs)
     return whole(200, record, request_id_of(environ))
 
 
@@ -159,11 +164,12 @@ def reload(services: Services, environ: Environ, model: str) -> Answer:
     return whole(200, services.reload.now(), request_id_of(environ))
 
 
-def inputs_of(contract: FeatureContract) -> list[TensorMetadata]:
-    """One tensor where all features are numbers; otherwise a tensor a feature."""
-    if contract.all_numeric:
-        return [TensorMetadata("input", "FP64", [-1, len(contract.features)])]
-    return [TensorMetadata(feature.name, _datatype(feature), [-1]) for feature in contract.features]
+def inputs_of(columns: RequestColumns) -> list[TensorMetadata]:
+    """One tensor where a row may be an array of numbers; otherwise a tensor a feature."""
+    in_arrays = [columns.feature(name) for name in columns.array_names]
+    if columns.arrays_are_rows and all(each is not None and each.kind == "numeric" for each in in_arrays):
+        return [TensorMetadata("input", "FP64", [-1, len(in_arrays)])]
+    return [TensorMetadata(feature.name, _datatype(feature), [-1]) for feature in columns.contract.features]
 
 
 def _datatype(feature: Feature) -> str:
@@ -172,16 +178,13 @@ def _datatype(feature: Feature) -> str:
     return "FP64" if feature.kind == "numeric" else "BYTES"
 
 
-def outputs_of(contract: FeatureContract) -> list[TensorMetadata]:
-    """The outputs; a version without probabilities gives no `predict_proba`."""
+def outputs_of(contract: FeatureContract, scored: bool) -> list[TensorMetadata]:
+    """The outputs; `scored`: there are probabilities."""
     if contract.task == "regression":
         answers = [TensorMetadata("predict", "FP64", [-1])]
     else:
-        answers = [
-            TensorMetadata("predict", "BYTES", [-1]),
-            TensorMetadata("predict_proba", "FP64", [-1, len(contract.classes)]),
-            TensorMetadata("class_id", "INT64", [-1]),
-        ]
+        scores = [TensorMetadata("predict_proba", "FP64", [-1, len(contract.classes)])] if scored else []
+        answers = [TensorMetadata("predict", "BYTES", [-1]), *scores, TensorMetadata("class_id", "INT64", [-1])]
     return [*answers, TensorMetadata("prediction_id", "BYTES", [-1])]
 
 

@@ -45,7 +45,7 @@ _PARAMETERS = ("params", "parameters")
 _UTF8 = re.compile(r'charset\s*=\s*"?(utf-?8|us-ascii)"?', re.IGNORECASE)
 
 
-def read_json(body: bytes, _columns: RequestColumns, _environ: Environ, bare: bool = False) -> Question:
+def read_json(body: bytes, columns: RequestColumns, _environ: Environ, bare: bool = False) -> Question:
     """The question of a JSON body; with `bare`, an array is the rows. Raises `MalformedJson` and `InvalidRequest`."""
     values = decoded_with_nan(body)
     if bare and type(values) is list:
@@ -56,6 +56,8 @@ def read_json(body: bytes, _columns: RequestColumns, _environ: Environ, bare: bo
         given = f"has {' and '.join(found)}" if found else "has none of them"
         raise InvalidRequest(f"the body {given}: give the rows as exactly one of {', '.join(_FORMS)}")
     rows = _FORMS[found[0]](values[found[0]])
+    if len(columns.array_names) == 1 and not any(type(row) in (list, dict) for row in rows):
+        rows = [[value] for value in rows]  # of one column, such as a text, each value is a row
     options = _options(values)
     return Question(rows=rows, count=len(rows), user_id=option_user(options), keys=option_keys(options, len(rows)))
 
