@@ -20,8 +20,20 @@ from tests.infra.repository import ROOT
 
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 
-# Where clients of other servers read `error` as a text.
-OF_TEXT = ("/v2", "/v2/models/iris/infer", "/v1/models/iris:predict")
+UNAVAILABLE = "no api is ready to answer"
+# What clients of other servers read of an error, by its path; the last one is this service's own shape.
+OF_TEXT = {"error": UNAVAILABLE, "code": "unavailable"}
+OF_MLFLOW = {"message": UNAVAILABLE, "error_code": "TEMPORARILY_UNAVAILABLE", "reason": "unavailable"}
+SHAPES = {
+    "/v2": OF_TEXT,
+    "/v2/models/iris/infer": OF_TEXT,
+    "/v1/models/iris:predict": OF_TEXT,
+    "/invocations": OF_MLFLOW,
+    "/ping": OF_MLFLOW,
+    "/endpoints/iris/invocations": {"message": UNAVAILABLE, "code": "ServiceUnavailable", "reason": "unavailable"},
+    "/ofrep/v1/evaluate/flags": {"errorDetails": UNAVAILABLE, "errorCode": "GENERAL", "reason": "unavailable"},
+    "/predict": {"error": {"message": UNAVAILABLE, "code": "unavailable"}},
+}
 UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -218,10 +230,10 @@ def test_without_an_api_the_answer_is_503_with_the_callers_id(tmp_path: Path) ->
     try:
         upstream.stop()
         answer = requests.get(f"{edge.url}/config", headers={"X-Request-Id": "q-1"}, timeout=30)
-        told = [requests.post(f"{edge.url}{path}", data="{}", timeout=30).json()["error"] for path in OF_TEXT]
+        told = {path: requests.post(f"{edge.url}{path}", data="{}", timeout=30).json() for path in SHAPES}
     finally:
         edge.stop()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
-    assert told == ["no api is ready to answer"] * len(OF_TEXT)
+    assert told == SHAPES
     assert answer.headers["Retry-After"] == "2"
     assert answer.headers["X-Request-Id"] == "q-1"
