@@ -39,6 +39,12 @@ _JSON: dict[str, frozenset[type]] = {
     "BOOL": frozenset((bool, int, _MISSING)),
     "BYTES": frozenset((str, _MISSING)),
 }
+# The least and the largest value of those that are whole numbers, or flags.
+_RANGES = {"BOOL": (0, 1)} | {
+    name: (int(np.iinfo(raw).min), int(np.iinfo(raw).max))
+    for name, raw in _RAW.items()
+    if raw.kind in "iu" and name != _HALF
+}
 _LONG_TEXT = 60
 _LENGTH_BYTES = 4
 _LARGEST_DIMENSION = 2**63 - 1
@@ -136,6 +142,9 @@ def _listed(tensor: InputTensor, count: int) -> list[Any]:
         _refuse(tensor, f"has {len(values)} values where its shape {tensor.shape} says {count}")
     if not _JSON[tensor.datatype].issuperset(map(type, values)):
         _refuse(tensor, f"has a value that is no {tensor.datatype}")
+    limits = _RANGES.get(tensor.datatype)
+    if limits is not None and not all(value is None or limits[0] <= value <= limits[1] for value in values):
+        _refuse(tensor, f"has a value out of the range of {tensor.datatype}: {limits[0]} to {limits[1]}")
     return values
 
 
