@@ -199,7 +199,7 @@ def model_name(env: Mapping[str, str], variable: str) -> str:
     """The name of a model in paths."""
     text = env[variable].strip()
     if not MODEL_NAME.fullmatch(text):
-        raise SettingError(variable, f"{text!r} is not a model name (letters, digits, . _ and -, at most 63)")
+        raise SettingError(variable, f"{text!r} is not a model name (ASCII letters, digits, . _ and -, at most 63)")
     return text
 
 
