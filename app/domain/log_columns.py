@@ -113,21 +113,21 @@ class Block:
     @functools.cached_property
     def cells(self) -> list[list[Any]]:
         """The features of each row."""
-        found: list[list[Any]] = [
-            [None if math.isnan(value) else value for value in row] if math.isnan(sum(row)) else row
-            for row in self.numbers.tolist()
-        ]
+        return [self._cells(at, numbers) for at, numbers in enumerate(self.numbers.tolist())]
+
+    def _cells(self, at: int, numbers: list[Any]) -> list[Any]:
+        cells = [None if math.isnan(each) else each for each in numbers] if math.isnan(sum(numbers)) else numbers
         for place, values in self.texts:
             # In ascending order, so that each finds its place.
-            for row, value in zip(found, values, strict=True):
-                row.insert(place, value)
-        return found
+            cells.insert(place, values[at])
+        return cells
 
     def features(self, at: int) -> str:
         """The features of a row as JSON, as they were logged."""
         found = self._features.get(at)
         if found is None:
-            self._features[at] = found = _ENCODE(self.cells[at]).decode()
+            # Of this row alone: few are asked for, and those of all may be many.
+            self._features[at] = found = _ENCODE(self._cells(at, self.numbers[at].tolist())).decode()
         return found
 
     @functools.cached_property

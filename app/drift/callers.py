@@ -113,10 +113,9 @@ class Acquaintances:
 
     def begin(self, user: int) -> None:
         """Another request, of that user (0: nobody)."""
-        before = self._stretch
         self.requests += 1
-        if self._stretch != before and (self._users or self._often):
-            self._end_stretch(before)
+        if (self.requests - 1) % STRETCH == 0 and (self._users or self._often):
+            self._end_stretch(self._stretch - 1)
         if user:
             self._users[user] += 1
             if user not in self._services:
@@ -125,6 +124,8 @@ class Acquaintances:
     @property
     def are_learnt(self) -> bool:
         """Whether it is known which users are services, as far as it matters."""
+        if self._most < _SUSPICIOUS:  # as nearly always, so that the share need not be known
+            return not self._was_suspicious
         so_far = self.requests - STRETCH * self._stretch
         return not self._was_suspicious and self._most < max(_SUSPICIOUS, _SUSPICIOUS_SHARE * so_far)
 

@@ -132,25 +132,28 @@ class Blocks:
     def add(self, bins: np.ndarray, first: int, at_us: np.ndarray, callers: Callers) -> Iterator[ClosedBlocks]:
         """Add rows numbered from `first`; yields the blocks that close. `bins`, shape (n, streams), uint8."""
         columns = (at_us, callers.users, callers.begins, callers.alone, callers.keys)
-        lots = _lots(self._seed, first, len(bins))
+        lots, bodies, width = _lots(self._seed, first, len(bins)), bins.tobytes(), self._streams
         for index, (lot, time, user, begins, alone, key) in enumerate(
             zip(lots, *(each.tolist() for each in columns), strict=True)
         ):
-            number = first + index
-            self._row = number + 1
+            self._row = number = first + index + 1
             if begins:
-                self._begin(user, number, time)
+                self._begin(user, number - 1, time)
             self._is_learning = not self._known.are_learnt
-            if self._known.is_repeat(key):
+            if key and self._known.is_repeat(key):
                 self._repeated += 1
             elif self._is_learning:
                 self._unlearnt += 1
             else:
-                row = WaitingRow(self._known.requests, lot, self._known.caller(user), bins[index].tobytes())
-                if alone:
-                    self._arrive(row, number + 1, time)
+                caller, own = self._known.caller(user), bodies[index * width : (index + 1) * width]
+                if alone and caller[0]:
+                    # As nearly all are: of a caller of one row, who neither waits nor has to.
+                    self._admit(caller, own)
+                    self._close_full(number, time)
+                elif alone:
+                    self._arrive(WaitingRow(self._known.requests, lot, caller, own), number, time)
                 else:
-                    self._gather(row)
+                    self._gather(WaitingRow(self._known.requests, lot, caller, own))
             self._last_at_us = time
         return _by_size(self._closed, self._streams)
 
@@ -175,7 +178,7 @@ class Blocks:
         if row.caller in self._waiting or not self._may_enter(row.caller, 0):
             self._waiting.put(row)
             return
-        self._admit(row)
+        self._admit(row.caller, row.bins)
         self._close_full(seen, at_us)
 
     def _wait(self, seen: int, at_us: int) -> None:
@@ -216,11 +219,11 @@ class Blocks:
                 return
             if self._may_enter(row.caller, waiting):
                 self._waiting.take(row)
-                self._admit(row)
+                self._admit(row.caller, row.bins)
 
-    def _admit(self, row: WaitingRow) -> None:
-        self._open.append(row.bins)
-        self._admitted[row.caller] = (*self._admitted.get(row.caller, ()), self._blocks)
+    def _admit(self, caller: Caller, bins: bytes) -> None:
+        self._open.append(bins)
+        self._admitted[caller] = (*self._admitted.get(caller, ()), self._blocks)
 
     def _may_enter(self, caller: Caller, waiting: int) -> bool:
         """Whether the open block may have a row of the caller, who has so many waiting."""

@@ -114,10 +114,10 @@ class BlockRun:
         seen when each closed, and the time; `after` is that of `ClosedBlocks`.
         """
         self.note_moments(int(after[0]))
-        wealth = self._wealth
-        for block in range(e_values.shape[1]):
-            grown = (wealth + size) * e_values[:, block]
-            wealth = np.minimum(grown, CEILING * self._level, out=e_values[:, block])
+        wealth, stakes = self._wealth, np.empty_like(self._wealth)
+        for grown in np.moveaxis(e_values, 1, 0):  # in place: the loop is a tenth of all work
+            grown *= np.add(wealth, size, out=stakes)
+            wealth = np.minimum(grown, CEILING * self._level, out=grown)
         # Python's sum adds in the order of the bets whatever the shape; numpy's order depends on it.
         means = sum(e_values[1:], start=e_values[0]) / BETS
         done = self._blocks_to_change(means)

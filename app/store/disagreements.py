@@ -28,7 +28,13 @@ def put_disagreements(connection: Connection, changes: Changes) -> None:
     named = statements("disagreements")
     numbers = _numbers(connection, concerned)
     rows = [
-        {"experiment": numbers[name], **msgspec.structs.asdict(each)}
+        {
+            "experiment": numbers[name],
+            "challenger": each.challenger,
+            "prediction_id": each.prediction_id,
+            "won": each.won,
+            "row_hash": each.row_hash,
+        }
         for name, some in changes.disagreements.items()
         for each in some
     ]

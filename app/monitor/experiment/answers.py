@@ -5,7 +5,7 @@ The first labelled row of a unit is its vote; later ones are counted and bet not
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from app.monitor.experiment.methods.contract import Observation
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.units import UnitLedger, identities, row_hash
 from app.stats import agreement
+from app.stats.all_traffic import Coverage
 
 Values = Mapping[str, float | None]
 
@@ -89,10 +90,14 @@ def apply_label(
         pair.kinds[kind] = pair.kinds.get(kind, 0) + 1
         if gain:
             pair.rows = pair.rows.add(row_hash(fact.row), gain)
-        found[challenger].append(Observation(place, fact.at_us, gain, coverage=pair.firsts.coverage()))
+        found[challenger].append(Observation(place, fact.at_us, gain, coverage=_fixed(pair.firsts.coverage())))
         # The baseline meets several challengers, and its unit votes for it once.
         voters |= {challenger} if any(before) else {challenger, plan.baseline}
     _score_all(state, plan, values, voters)
+
+
+def _fixed(coverage: Coverage) -> Callable[[], Coverage]:
+    return lambda: coverage
 
 
 def gain_of(plan: ExperimentPlan, values: Values, challenger: str) -> float | None:

@@ -103,7 +103,7 @@ def _is_of_all_traffic(coverage: Coverage, plan: ExperimentPlan) -> bool:
 
 def _look(pair: PairState, plan: ExperimentPlan, challenger: str, last: Observation) -> PlacedPoint:
     terms, method, at_us = plan.terms, pair.method, last.at_us
-    difference, interval, _ = shown(method, last.coverage, plan)
+    difference, interval, _ = shown(method, last.coverage and last.coverage(), plan)
     pair.conclusions = conclude(
         pair.conclusions, method.n, interval, margin=terms.equivalence_margin, min_effect=terms.min_effect
     )

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -57,6 +58,11 @@ class _PairColumns:
             "losses": losses,
             "agreeing_labelled": agreeing,
         }
+
+    def coverage(self, others: Sequence[int], place: tuple[int, int], labels: int) -> Coverage:
+        """What there is before a place (with how many requests at least) with so many labels, on top of `others`."""
+        counts = self.counts(bisect_left(self.places, *place), labels)
+        return Coverage(**{name: own + count for own, (name, count) in zip(others, counts.items(), strict=True)})
 
 
 class PlainOutcomes:
@@ -112,11 +118,7 @@ class PlainOutcomes:
             gain = columns.gains[number]
             if gain == gain:  # else it has none
                 label = self._labels[number]
-                earlier = bisect_left(columns.places, label.place, done)
-                counts = columns.counts(earlier, number + 1)
-                coverage = Coverage(
-                    **{name: own + count for own, (name, count) in zip(others, counts.items(), strict=True)}
-                )
+                coverage = partial(columns.coverage, others, (label.place, done), number + 1)
                 found.append(Observation(label.place, label.event.at_us, gain, coverage=coverage))
                 if gain:
                     added.append((row_hash(self._rows[number]), gain))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, Self
 
 import msgspec
@@ -20,8 +20,8 @@ class Observation(msgspec.Struct, frozen=True):
     challenger's gain over the baseline (`Metric.gain`; for accuracy 1, −1 or 0); for a two-sample method the outcome
     itself. `challenger`: whether it was the challenger's answer, which chance served with `propensity`. `informative`:
     the two versions gave different answers. `features`: the row as it is logged, a JSON array; empty where the
-    comparison does not predict rewards from features, or the row is not known. `coverage`: the first rows of units so
-    far, where the two versions' answers are compared.
+    comparison does not predict rewards from features, or the row is not known. `coverage` gives the first rows of units
+    so far, where the two versions' answers are compared; few are asked for.
     """
 
     place: int
@@ -31,7 +31,7 @@ class Observation(msgspec.Struct, frozen=True):
     propensity: float = 0.5
     informative: bool = True
     features: str = ""
-    coverage: Coverage | None = None
+    coverage: Callable[[], Coverage] | None = None
 
 
 class Comparison(Protocol):
