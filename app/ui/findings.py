@@ -37,15 +37,17 @@ _RATE_WINDOW_S = 86_400.0
 _AN_HOUR_S = 3600.0
 _DAY_S = 86_400.0
 _LEAST = "less than 1"
-# More digits of odds than this are a power of ten.
-_MOST_DIGITS = 4
+_OVER = "nothing: it has ended"
 
 
 def advised(report: ApiExperiment) -> str:
-    """What to do, in a few words."""
+    """What to do, in a few words; of an experiment that has ended what its last report advised."""
     advice = report.recommendation
+    if report.ended is not None and advice.action == "continue":
+        return "Ended without a verdict"
     verb = _VERBS.get(advice.action, readable(advice.action))
-    return f"{verb} {advice.version}" if advice.version and advice.action != "continue" else verb
+    said = f"{verb} {advice.version}" if advice.version and advice.action != "continue" else verb
+    return said if report.ended is None else f"Advice at the end: {said[:1].lower()}{said[1:]}"
 
 
 def chosen_of(report: ApiExperiment, wanted: str | None = None) -> ApiComparison | None:
@@ -81,6 +83,9 @@ def facts_of(
     `now` is Unix seconds.
     """
     scale = scale_of(report.metric)
+    left, cost = labels_to_come(each, points), cost_of(each, report, now)
+    if report.ended is not None:
+        left, cost = (_OVER, f"{counted(each.n, 'outcome')} in all."), (_OVER, "No decision is waited for.")
     return (
         (
             f"{each.challenger} against {report.baseline}, same rows",
@@ -88,8 +93,8 @@ def facts_of(
             f"{share(1 - report.alpha, 0)} interval {scale.changes(each.interval)}. {same_rows(each, report)}",
         ),
         ("Can it be trusted?", *trust_in(each, report, drift)),
-        ("Labels left", *labels_to_come(each, points)),
-        ("Waiting costs", *cost_of(each, report, now)),
+        ("Labels left", *left),
+        ("Waiting costs", *cost),
     )
 
 
@@ -178,21 +183,21 @@ def labels_left(each: ApiComparison) -> str | None:
     return None if low is None else f"{left_in_words(low, high, each.unit)} (80 % range)"
 
 
-def progress(each: ApiComparison, metric: str) -> str:
+def progress(each: ApiComparison, report: ApiExperiment) -> str:
     """How many outcomes there are, how many of them vote, and how many more a decision may need."""
     if each.n == 0:
-        if metric == REWARD:
+        if report.metric == REWARD:
             return (
                 "**No reward has entered yet.** Send them with `POST /feedback`; a version without traffic gets none."
             )
         return "**0 labelled outcomes.** Send true labels with `POST /feedback`, or a file of them on the Labels page."
-    outcomes = f"{counted(each.n, 'outcome' if metric == REWARD else 'labelled outcome')}{_votes(each)}."
+    outcomes = f"{counted(each.n, 'outcome' if report.metric == REWARD else 'labelled outcome')}{_votes(each)}."
     if each.verdict != "undecided":
         return f"A verdict is on record; {outcomes}"
     left = labels_left(each)
-    if left is not None:
+    if left is not None and report.ended is None:
         return f"**{left}** to a decision; {outcomes}"
-    return f"No verdict yet; {outcomes}"
+    return f"No verdict{' yet' if report.ended is None else ''}; {outcomes}"
 
 
 def _votes(each: ApiComparison) -> str:
@@ -258,15 +263,6 @@ def _wrong(count: float) -> str:
 def _rounded(value: float) -> str:
     digits = 2 if value >= 10 else 1
     return number(float(f"{value:.{digits}g}")) if value >= 1 else _LEAST
-
-
-def evidence_now(each: ApiComparison) -> str:
-    """The odds that the present evidence gives; large ones as a power of ten, which takes less room."""
-    log_e = each.present_log_e
-    if log_e is None:
-        return UNKNOWN
-    power = math.floor(log_e / math.log(10))
-    return f"10^{power} to 1" if power > _MOST_DIGITS else f"{number(math.exp(log_e), 3)} to 1"
 
 
 def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:

@@ -116,7 +116,7 @@ def _comparison(each: ApiComparison, sources: Sources) -> dict[str, object]:
     return {
         "title": f"{each.challenger} against {baseline}",
         "challenger": each.challenger,
-        "progress": findings.progress(each, report.metric).replace("**", ""),
+        "progress": findings.progress(each, report).replace("**", ""),
         "figures": tables.figures(each, report),
         "secondary": tables.secondary(each.challenger, report),
         "notes": [note.replace("**", "") for note in tables.secondary_notes(each.challenger, report)],

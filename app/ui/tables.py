@@ -16,7 +16,7 @@ from app.ui.experiment_records import (
     ApiPoint,
     ApiVariant,
 )
-from app.ui.findings import REWARD, VERDICTS, Fact, check_state, evidence_now, left_in_words
+from app.ui.findings import REWARD, VERDICTS, Fact, check_state, left_in_words
 from app.ui.records import ApiAuditEntry, ApiConfiguration
 from app.ui.wording import (
     UNKNOWN,
@@ -27,6 +27,7 @@ from app.ui.wording import (
     mark,
     moment,
     number,
+    odds,
     p_value,
     part,
     readable,
@@ -46,16 +47,18 @@ def challengers(report: ApiExperiment) -> list[Row]:
             "verdict": VERDICTS.get(each.verdict, readable(each.verdict)),
             "improvement": scale.change(each.difference, each.interval),
             f"{level} interval": scale.changes(each.interval),
-            "labels left": _left(each),
+            "labels left": _left(each, report),
             "outcomes": each.n,
         }
         for each in report.comparisons
     ]
 
 
-def _left(each: ApiComparison) -> str:
+def _left(each: ApiComparison, report: ApiExperiment) -> str:
     if each.verdict != "undecided":
         return "decided"
+    if report.ended is not None:
+        return "ended"
     low, high = each.remaining or (None, None)
     return UNKNOWN if low is None else left_in_words(low, high, each.unit).replace(" more", "")
 
@@ -210,7 +213,7 @@ def figures(each: ApiComparison, report: ApiExperiment) -> list[Fact]:
             scale.change(each.difference, each.interval),
             scale.changes(each.interval),
         ),
-        ("Evidence now", evidence_now(each), f"decision at {number(1 / report.alpha, 3)} to 1"),
+        ("Evidence now", odds(each.present_log_e), f"decision at {number(1 / report.alpha, 3)} to 1"),
     ]
     if each.wins is None:
         # Of losses the api gives the chance to win most rows, which says nothing of the mean.

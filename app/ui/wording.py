@@ -96,6 +96,18 @@ def scale_of(metric: str) -> Scale:
     return Scale(100.0, " %", " points") if metric in _SHARES else Scale()
 
 
+# More digits of odds than this are a power of ten, which takes less room.
+_MOST_DIGITS = 4
+
+
+def odds(log_e: float | None) -> str:
+    """Evidence as odds; `log_e` is its natural logarithm."""
+    if log_e is None:
+        return UNKNOWN
+    power = math.floor(log_e / math.log(10))
+    return f"10^{power} to 1" if power > _MOST_DIGITS else f"{number(math.exp(log_e), 3)} to 1"
+
+
 _LEAST_P = 1e-4
 
 

@@ -99,3 +99,12 @@ def test_forty_presses_of_tab_lead_through_the_experiment_and_into_no_chart(dash
         walked.append(tuple(tab.evaluate(FOCUSED)))
     assert not [name for name, charted in walked if charted]
     assert len(set(walked)) > 10
+
+
+def test_a_sign_in_the_chart_of_the_shares_opens_its_entry_of_the_audit_log(dashboard, browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    tab = context.new_page()
+    tab.goto(dashboard)
+    tab.locator(".st-key-timeline-chart-e-1 .mark-symbol.role-mark path").first.click(timeout=60_000)
+    tab.get_by_text("There was no report at that moment").wait_for()
+    context.close()

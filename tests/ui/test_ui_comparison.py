@@ -3,10 +3,10 @@
 import pytest
 
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint
-from app.ui.findings import at_one_moment, evidence_now, labels_left, progress
+from app.ui.findings import at_one_moment, labels_left, progress
 from app.ui.records import ApiConfiguration
 from app.ui.tables import terms_of
-from app.ui.wording import chance, p_value
+from app.ui.wording import chance, odds, p_value
 from tests.ui import answers
 from tests.ui.conftest import checked, text_of
 
@@ -129,7 +129,7 @@ def test_the_chart_ends_with_the_figures_beside_it():
     ("log_e", "said"), [(None, "–"), (9.5, "13,360 to 1"), (11.6, "10^5 to 1"), (5000.0, "10^2171 to 1")]
 )
 def test_the_evidence_fits_its_place(log_e, said):
-    assert evidence_now(ApiComparison(challenger="v2", log_e=log_e)) == said
+    assert odds(log_e) == said
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_evidence_fits_its_place(log_e, said):
     ],
 )
 def test_outcomes_are_told_from_votes(changes, metric, said):
-    assert said in progress(ApiComparison(challenger="v2", **changes), metric)
+    assert said in progress(ApiComparison(challenger="v2", **changes), ApiExperiment(id="e-1", metric=metric))
 
 
 def test_a_forecast_counts_units():

@@ -8,7 +8,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.ui import findings
-from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiVariant
+from app.ui.experiment_records import (
+    ApiCheck,
+    ApiComparison,
+    ApiDrift,
+    ApiExperiment,
+    ApiPoint,
+    ApiRecommendation,
+    ApiVariant,
+)
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
@@ -194,6 +202,17 @@ def test_an_experiment_that_has_ended_is_chosen_from_the_list_with_its_final_rep
     at = checked(at.selectbox(key="experiment-picked-e-1").set_value("e-0").run())
     assert "ran from 2026-11-20 12:00:00 UTC to 2026-11-20 11:00:00 UTC" in text_of(at)
     assert at.query_params["id"] in ("e-0", ["e-0"])
+
+
+@pytest.mark.parametrize(
+    ("action", "version", "said"),
+    [("continue", None, "Ended without a verdict"), ("promote", "v2", "Advice at the end: promote v2")],
+)
+def test_an_experiment_that_has_ended_advises_nothing_for_now(action, version, said):
+    over = report(ended=ago(3600), recommendation=ApiRecommendation(action=action, version=version))
+    assert findings.advised(over) == said
+    *_, labels, waiting = findings.facts_of(compared(remaining=(80, 900)), over, None, (), NOW)
+    assert labels[1] == waiting[1] == "nothing: it has ended"
 
 
 def test_nothing_can_be_decided_on_an_experiment_that_has_ended(begin, page):

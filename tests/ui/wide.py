@@ -80,6 +80,7 @@ EXPERIMENT = {
         for place, version in enumerate(VERSIONS[1:])
     ],
 }
+SPLITS = [{"epoch": 1, "at": "2026-11-20T12:00:00Z", "weights": dict.fromkeys(VERSIONS, 1 / 12)}]
 DISAGREEMENT = {
     "prediction_id": "id-9",
     "id": "an-own-key-of-the-caller-which-is-as-long-as-such-keys-are-in-practice-0000-4711",
@@ -134,6 +135,7 @@ WIDE = {
         "next": None,
     },
     "/experiment": EXPERIMENT,
+    "/experiment/timeline": {**answers.TIMELINE, "splits": SPLITS},
     "/experiment/e-1/breakdown": BREAKDOWN,
     "/experiment/e-1/disagreements": {
         "experiment": "e-1",

@@ -25,7 +25,7 @@ def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiT
     """The comparison; before its first outcome, how to send one."""
     baseline = report.baseline or "the baseline"
     st.subheader(f"{each.challenger} against {baseline}")
-    st.markdown(progress(each, report.metric))
+    st.markdown(progress(each, report))
     if each.n:
         _figures(each, report)
         _evidence_bar(each, report.alpha)
