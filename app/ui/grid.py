@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -59,18 +60,27 @@ def show(
 
 def _config(column: pd.Series[Any], longest: int, are_counts: bool) -> Any:
     """How a column is shown; None where Streamlit's own choice is right."""
-    if pd.api.types.is_bool_dtype(column):
-        return None
-    if pd.api.types.is_numeric_dtype(column):
-        return _COUNT if are_counts and (column.dropna() % 1 == 0).all() else None
+    if column.dtype.kind != "O":
+        return _COUNT if are_counts and _is_whole(column) else None
     heading = _columns_of(str(column.name))
     heading_px = round(_HEADING_PX * heading) + 40 if heading > _LONG_HEADING else 0
     width = max(_WRAPPED_PX if longest > LONG else 0, min(heading_px, _WIDEST_PX))
     return st.column_config.TextColumn(width=width) if width else None
 
 
+def _is_whole(column: pd.Series[Any]) -> bool:
+    """Whether the column has whole numbers; missing ones make its type a float."""
+    if column.dtype.kind != "f":
+        return column.dtype.kind in "iu"
+    values = column.to_numpy()
+    known = values[np.isfinite(values)]
+    return bool((known == np.floor(known)).all())
+
+
 def _longest(column: pd.Series[Any]) -> int:
     """The length of the longest text in the column, 0 where it has none."""
+    if column.dtype.kind != "O":
+        return 0
     return max((_columns_of(value) for value in column if isinstance(value, str)), default=0)
 
 

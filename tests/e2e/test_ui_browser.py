@@ -179,18 +179,18 @@ def test_the_split_is_changed_from_the_page(stack, visit):
 
 def test_of_two_people_who_edit_the_split_the_second_is_told_and_changes_nothing(stack, browser):
     api, url = stack
-    ann, bob = (browser.new_context(viewport={"width": 1280, "height": 1000}).new_page() for _ in range(2))
-    for tab, name in ((ann, "Ann"), (bob, "Bob")):
-        tab.goto(url)
-        sign_in(tab, name)
-    move_share(bob, "ArrowLeft", 10)
-    move_share(ann, "ArrowRight", 60)
-    save_share(ann, "more of v2")
-    ann.get_by_text("The target share is v1 40.0 % / v2 60.0 %").wait_for()
-    save_share(bob, "less of v2")
-    bob.get_by_text("Yours, v1 90.0 % / v2 10.0 %, was not saved").wait_for()
-    for tab in (ann, bob):
-        tab.context.close()
+    size = {"width": 1280, "height": 1000}
+    with browser.new_page(viewport=size) as ann, browser.new_page(viewport=size) as bob:
+        for tab, name in ((ann, "Ann"), (bob, "Bob")):
+            tab.set_default_timeout(PATIENCE_MS)
+            tab.goto(url)
+            sign_in(tab, name)
+        move_share(bob, "ArrowLeft", 10)
+        move_share(ann, "ArrowRight", 60)
+        save_share(ann, "more of v2")
+        ann.get_by_text("The target share is v1 40.0 % / v2 60.0 %").wait_for()
+        save_share(bob, "less of v2")
+        bob.get_by_text("Yours, v1 90.0 % / v2 10.0 %, was not saved").wait_for()
     assert api.get("/config").json()["weights"] == {"v1": 0.4, "v2": 0.6}
     assert api.get("/audit").json()["entries"][0]["actor"] == "Ann"
 
