@@ -105,6 +105,6 @@ def test_a_sign_in_the_chart_of_the_shares_opens_its_entry_of_the_audit_log(dash
     context = browser.new_context(viewport={"width": 1280, "height": 1000})
     tab = context.new_page()
     tab.goto(dashboard)
-    tab.locator(".st-key-timeline-chart-e-1 .mark-symbol.role-mark path").first.click(timeout=60_000)
+    tab.locator(".st-key-timeline-chart-e-1 .mark-symbol.role-mark path").last.click(timeout=60_000)
     tab.get_by_text("There was no report at that moment").wait_for()
     context.close()

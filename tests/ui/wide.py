@@ -68,7 +68,8 @@ def stream(name, place):
 
 def audit_entry(place):
     entry = answers.AUDIT["entries"][0]
-    return {**entry, "note": "a long reason, given by somebody who wanted to be understood next year as well, " * 2}
+    note = "a long reason, given by somebody who wanted to be understood next year as well, " * 2
+    return {**entry, "seq": place + 1, "at": f"2026-11-20T12:{place + 10}:00.000000Z", "note": note}
 
 
 EXPERIMENT = {
@@ -80,7 +81,7 @@ EXPERIMENT = {
         for place, version in enumerate(VERSIONS[1:])
     ],
 }
-SPLITS = [{"epoch": 1, "at": "2026-11-20T12:00:00Z", "weights": dict.fromkeys(VERSIONS, 1 / 12)}]
+SPLITS = [{"epoch": 1, "at": "2026-11-19T12:00:00.000000Z", "weights": dict.fromkeys(VERSIONS, 1 / 12)}]
 DISAGREEMENT = {
     "prediction_id": "id-9",
     "id": "an-own-key-of-the-caller-which-is-as-long-as-such-keys-are-in-practice-0000-4711",
