@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 def in_parallel(answer: Callable[[np.ndarray], Answer], rows: np.ndarray, smallest: int) -> list[Answer]:
     """`answer` of consecutive blocks of the rows, in order: at least one block per core, unless they are too small.
 
-    No block is smaller than `smallest` rows, nor larger than some thousands, which bounds the memory that a runtime
+    No block is smaller than `smallest` rows, nor larger than two thousand, which bounds the memory that a runtime
     takes for one. The caller's thread takes one part of the blocks. Threads help, because ONNX Runtime and NumPy
     release the interpreter's lock while they compute. Raises what `answer` raises.
     """
@@ -52,7 +52,7 @@ def _pool(_process_id: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=_cores(), thread_name_prefix="inference")
 
 
-_LARGEST_BLOCK = 5000
+_LARGEST_BLOCK = 2000
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 
 

@@ -64,7 +64,7 @@ def rows_in_blocks(body: bytes, read: Callable[[list[Any]], Block]) -> tuple[lis
     None for a body that is small or of another form: it is to be decoded as a whole. Raises what `decoded_object` and
     `read` raise, perhaps for another fault than the first one.
     """
-    found = _ROWS_BEGIN.search(body, 0, _BYTES_PER_BLOCK) if len(body) > 2 * _BYTES_PER_BLOCK else None
+    found = _ROWS_BEGIN.search(body) if len(body) > 2 * _BYTES_PER_BLOCK else None
     if found is None or _REST_IN_JSON in body:
         return None
     name, begin, blocks = found[1].decode(), found.end(), []

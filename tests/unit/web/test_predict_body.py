@@ -212,6 +212,7 @@ OBJECTS = [{"a": number, 'b"': "}],[", "c": None} for number in range(50)]
         {"features": OBJECTS},
         {"instances": [*ROWS, *OBJECTS]},
         {"user_id": "ann", "instances": ROWS, "ids": [f"],[{number}" for number in range(50)]},
+        {"ids": [f"],[{number}" for number in range(50)], "instances": ROWS},
         {"instances": ROWS, "features": ROWS},
         {"instances": OBJECTS, "unknown": [[1], [2]]},
     ],
