@@ -103,7 +103,7 @@ restore() {
 compare_evidence() {
   say "Computing its evidence anew ..."
   one_off monitor --rebuild </dev/null ||
-    fail "the evidence computed from the restored log differs from the restored evidence; see above."
+    fail "the evidence could not be computed from the restored log, or differs from the restored evidence; see above."
 }
 
 ask_an_api() {

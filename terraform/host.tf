@@ -10,6 +10,7 @@ locals {
     release_url    = var.release_url
     release_sha256 = var.release_sha256
     host_settings = {
+      NAME           = var.name
       REGION         = var.region
       IMAGE_REGISTRY = var.image_registry != null ? var.image_registry : ""
       BAKEOFF_TAG    = var.image_tag
@@ -19,6 +20,8 @@ locals {
       UI_OPEN        = length(var.ui_cidrs) > 0 ? "yes" : "no"
       SSH_LOGIN      = var.ssh_public_key != null ? "yes" : "no"
       LOG_GROUP      = aws_cloudwatch_log_group.host.name
+      SHIP_LOGS      = var.ship_logs ? "yes" : "no"
+      ALARMS         = var.alarms ? "yes" : "no"
       BACKUP_BUCKET  = aws_s3_bucket.backups.id
       BACKUP_TIME    = var.backup_time
       COMPOSE_URL    = var.compose_url != null ? var.compose_url : ""

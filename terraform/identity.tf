@@ -27,6 +27,16 @@ locals {
     Resource = "${aws_cloudwatch_log_group.host.arn}:*"
   }]
 
+  metrics_statements = [{
+    Sid      = "Metrics"
+    Effect   = "Allow"
+    Action   = ["cloudwatch:PutMetricData"]
+    Resource = "*" # this action does not support resource-level permissions, but a namespace
+    Condition = {
+      StringEquals = { "cloudwatch:namespace" = local.metrics_namespace }
+    }
+  }]
+
   # No permission to delete: an attacker who takes over the host cannot destroy earlier backups.
   backup_statements = [
     {
@@ -87,7 +97,8 @@ locals {
   # Encoded as JSON, because all objects in a Terraform list must have the same type.
   statements = concat(
     [for statement in local.session_statements : jsonencode(statement)],
-    [for statement in local.log_statements : jsonencode(statement)],
+    [for statement in local.log_statements : jsonencode(statement) if var.ship_logs],
+    [for statement in local.metrics_statements : jsonencode(statement) if var.alarms],
     [for statement in local.backup_statements : jsonencode(statement)],
     [for statement in local.release_statements : jsonencode(statement) if startswith(var.release_url, "s3://")],
     [for statement in local.secret_statements : jsonencode(statement) if length(var.secret_parameters) > 0],

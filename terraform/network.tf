@@ -2,6 +2,7 @@ locals {
   # One rule per port and network. AWS rejects duplicates, such as 10.0.0.0/8 beside 10.1.2.3/8.
   callers = merge(
     { for cidr in var.edge_cidrs : "edge ${cidr}" => { port = var.edge_port, cidr = cidr } },
+    { for cidr in var.edge_cidrs : "tls ${cidr}" => { port = var.tls_port, cidr = cidr } if var.tls_port != null },
     { for cidr in var.ui_cidrs : "ui ${cidr}" => { port = var.ui_port, cidr = cidr } },
     { for cidr in var.ssh_cidrs : "ssh ${cidr}" => { port = 22, cidr = cidr } },
   )

@@ -39,6 +39,11 @@ output "backup_bucket" {
   value       = aws_s3_bucket.backups.id
 }
 
+output "alarm_topic" {
+  description = "The SNS topic of the alarms, for further subscriptions; null without alarms."
+  value       = one(aws_sns_topic.alarms[*].arn)
+}
+
 output "log_group" {
   description = "The CloudWatch log group of the host and its containers."
   value       = aws_cloudwatch_log_group.host.name

@@ -97,6 +97,22 @@ variable "edge_port" {
   }
 }
 
+variable "tls_port" {
+  description = "The port of the edge proxy's own HTTPS, opened to edge_cidrs; null keeps it closed. The certificate is put on the host."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.tls_port == null || try(var.tls_port == floor(var.tls_port) && var.tls_port >= 1 && var.tls_port <= 65535, false)
+    error_message = "tls_port must be a port from 1 to 65535."
+  }
+
+  validation {
+    condition     = var.tls_port == null || !contains([var.edge_port, var.ui_port, 22, 5001, 9090, 9093, 3000], coalesce(var.tls_port, 0))
+    error_message = "tls_port must not be edge_port, ui_port, or the port of ssh (22), administration (5001), Prometheus (9090), Alertmanager (9093) or Grafana (3000)."
+  }
+}
+
 variable "ui_cidrs" {
   description = "Networks that may open the dashboard; [] means only through SSM. The whole internet is not allowed."
   type        = set(string)
@@ -239,6 +255,36 @@ variable "detailed_monitoring" {
   description = "Whether CloudWatch gets the host's metrics every minute, at a charge, instead of every five minutes."
   type        = bool
   default     = false
+  nullable    = false
+}
+
+variable "alarms" {
+  description = "Whether CloudWatch raises alarms for the host's status, disk, memory and missing backups, at a charge."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_email" {
+  description = "An address that gets the alarms once it has confirmed AWS's mail; null means that nobody does, unless the topic has other subscriptions."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null || can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alarm_email))
+    error_message = "alarm_email must be an e-mail address."
+  }
+
+  validation {
+    condition     = var.alarm_email == null || var.alarms
+    error_message = "alarm_email needs alarms = true."
+  }
+}
+
+variable "ship_logs" {
+  description = "Whether CloudWatch gets the logs of the containers, the journal and the first boot, at a charge."
+  type        = bool
+  default     = true
   nullable    = false
 }
 

@@ -5,12 +5,19 @@ umask 077
 
 RELEASE=/opt/bakeoff
 CONFIG=/etc/bakeoff
-REGION="" BACKUP_BUCKET=""
+REGION="" BACKUP_BUCKET="" NAME="" ALARMS=""
 WORK=""
 
 fail() {
   printf 'bakeoff backup: %s\n' "$*" >&2
   exit 1
+}
+
+# The alarm of terraform/alarms.tf fires where no night has told of its backup.
+tell_cloudwatch() {
+  [ "$ALARMS" = yes ] || return 0
+  aws cloudwatch put-metric-data --region "$REGION" --namespace Bakeoff --metric-name BackupUploaded \
+    --dimensions "Deployment=$NAME" --value 1 || fail "the backup is in the bucket, but CloudWatch was not told of it; see above."
 }
 
 main() {
@@ -32,6 +39,7 @@ main() {
   aws s3 cp --only-show-errors --region "$REGION" "$WORK/backup.tar.gz" "s3://$BACKUP_BUCKET/$name" ||
     fail "the upload to $BACKUP_BUCKET failed, and the backup was removed; see above. May the host's role write there?"
   printf 'bakeoff backup: s3://%s/%s\n' "$BACKUP_BUCKET" "$name"
+  tell_cloudwatch
 }
 
 main "$@"

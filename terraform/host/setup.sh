@@ -11,6 +11,7 @@ PROGRAMS=/usr/local/lib/bakeoff
 HEALTHY_SECONDS=300
 
 REGION="" IMAGE_REGISTRY="" BAKEOFF_TAG="" API_PORT="" UI_PORT="" ADMIN_PORT="5001" UI_OPEN="" SSH_LOGIN="" LOG_GROUP="" BACKUP_TIME=""
+ALARMS="no" SHIP_LOGS="yes"
 COMPOSE_URL="" COMPOSE_SHA256=""
 
 say() { printf 'bakeoff: %s\n' "$*"; }
@@ -25,8 +26,8 @@ usage() {
 Usage: terraform/host/setup.sh
 
 Sets up the host for the stack: Docker, .env, images, and the systemd units bakeoff.service (starts the stack at each
-boot) and bakeoff-backup.timer (uploads a backup to the bucket each night). Then starts the stack and waits until the
-API answers. The user data of terraform/ runs it at the first boot. Its settings are in /etc/bakeoff: host.conf,
+boot), bakeoff-backup.timer (uploads a backup to the bucket each night) and bakeoff-restore-drill.timer (restores the
+newest one each month to try it). Then starts the stack, waits until the API answers, and makes the first backup. The user data of terraform/ runs it at the first boot. Its settings are in /etc/bakeoff: host.conf,
 stack.env and secrets.conf.
 TEXT
 }
@@ -128,8 +129,10 @@ get_images() {
 # Installs copies, because a deployment may replace the files in the release's folder.
 install_units() {
   mkdir -p "$PROGRAMS"
-  install -m 755 "$HERE/stack.sh" "$HERE/nightly-backup.sh" "$PROGRAMS/"
-  install -m 644 "$HERE/bakeoff.service" "$HERE/bakeoff-backup.service" "$UNITS/"
+  # The journal has what other users of the host must not read.
+  install -d -m 700 /var/log/bakeoff
+  install -m 755 "$HERE/stack.sh" "$HERE/nightly-backup.sh" "$HERE/restore-drill.sh" "$HERE/unit-alert.sh" "$PROGRAMS/"
+  install -m 644 "$HERE"/bakeoff*.service "$HERE/bakeoff-restore-drill.timer" "$UNITS/"
   sed "s/@BACKUP_TIME@/$BACKUP_TIME/" "$HERE/bakeoff-backup.timer" >"$UNITS/bakeoff-backup.timer"
   chmod 755 "$PROGRAMS"
   chmod 644 "$UNITS/bakeoff-backup.timer"
@@ -137,16 +140,31 @@ install_units() {
 }
 
 # Amazon Linux has the agent as a package. Without the agent the logs stay on the host, which is not fatal.
-ship_logs() {
-  local settings="$CONFIG/logs.json" control=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+start_agent() {
+  local control=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+  [ "$ALARMS$SHIP_LOGS" != nono ] || return 0
   if [ ! -x "$control" ] && command -v dnf >/dev/null 2>&1; then dnf install -y -q amazon-cloudwatch-agent || true; fi
   if [ ! -x "$control" ]; then
-    say "the CloudWatch agent is not installed: logs stay on this host (docker compose logs, journalctl)."
+    say "the CloudWatch agent is not installed: logs stay on this host (docker compose logs, journalctl), and the alarms of
+  disk and memory have no data."
     return
   fi
-  sed -e "s|@LOG_GROUP@|$LOG_GROUP|" "$HERE/logs.json" >"$settings"
-  "$control" -a fetch-config -m ec2 -s -c "file:$settings" >/dev/null ||
-    say "the CloudWatch agent did not start: logs stay on this host."
+  rm -f "$CONFIG/agent.json"
+  if [ "$ALARMS" = yes ]; then use_agent_settings metrics.json; fi
+  if [ "$SHIP_LOGS" = yes ]; then
+    install -m 644 "$HERE/journal.logrotate" /etc/logrotate.d/bakeoff
+    systemctl enable --quiet --now bakeoff-journal.service
+    use_agent_settings logs.json
+  fi
+}
+
+# use_agent_settings FILE: the first one replaces what the agent has, a second one is added.
+use_agent_settings() {
+  local action=append-config
+  if [ ! -f "$CONFIG/agent.json" ]; then action=fetch-config; fi
+  sed -e "s|@LOG_GROUP@|$LOG_GROUP|" "$HERE/$1" >"$CONFIG/agent.json"
+  "$control" -a "$action" -m ec2 -s -c "file:$CONFIG/agent.json" >/dev/null ||
+    say "the CloudWatch agent did not start with $1: what it collects stays on this host."
 }
 
 wait_until_healthy() {
@@ -170,12 +188,14 @@ main() {
   get_images
   allow_deploys
   install_units
-  ship_logs
+  start_agent
   systemctl enable --quiet bakeoff.service
   systemctl start bakeoff.service || fail "the stack did not start: $(journalctl -u bakeoff --no-pager -n 20)"
-  systemctl enable --quiet --now bakeoff-backup.timer
+  systemctl enable --quiet --now bakeoff-backup.timer bakeoff-restore-drill.timer
   wait_until_healthy
   say "the API answers on port $API_PORT."
+  # Now, and not in the first night: then a backup that cannot be made is noticed while somebody is there.
+  systemctl start bakeoff-backup.service || say "the first backup failed: journalctl -u bakeoff-backup"
 }
 
 main "$@"

@@ -122,7 +122,7 @@ run "the_role_names_each_action_and_each_resource" {
   assert {
     condition = alltrue([
       for statement in jsondecode(aws_iam_role_policy.host.policy).Statement :
-      !contains(flatten([statement.Resource]), "*") || contains(["SessionManager", "ImageLogin"], statement.Sid)
+      !contains(flatten([statement.Resource]), "*") || contains(["SessionManager", "ImageLogin", "Metrics"], statement.Sid)
     ])
     error_message = "a statement applies to all resources although it could name them."
   }
@@ -147,11 +147,95 @@ run "the_role_names_each_action_and_each_resource" {
 }
 
 run "the_role_has_no_permissions_for_unused_features" {
+  variables {
+    alarms    = false
+    ship_logs = false
+  }
+
   assert {
     condition = toset([for statement in jsondecode(aws_iam_role_policy.host.policy).Statement : statement.Sid]) == toset(
-      ["Backups", "ListBackups", "Logs", "SessionManager"]
+      ["Backups", "ListBackups", "SessionManager"]
     )
     error_message = "the role has permissions that are not needed."
+  }
+}
+
+run "metrics_are_written_to_one_namespace_which_the_alarms_read" {
+  assert {
+    condition = one([
+      for statement in jsondecode(aws_iam_role_policy.host.policy).Statement : statement.Condition if statement.Sid == "Metrics"
+    ]).StringEquals == { "cloudwatch:namespace" = jsondecode(file("host/metrics.json")).metrics.namespace }
+    error_message = "the host can write other metrics of the account, or not those of its agent."
+  }
+
+  assert {
+    condition     = toset([for alarm in values(aws_cloudwatch_metric_alarm.host) : alarm.namespace]) == toset(["AWS/EC2", "Bakeoff"])
+    error_message = "an alarm reads metrics that nobody writes."
+  }
+}
+
+run "somebody_hears_of_a_host_that_is_gone_full_or_without_backups" {
+  variables {
+    alarm_email = "operator@example.com"
+  }
+
+  assert {
+    condition     = join(" ", keys(aws_cloudwatch_metric_alarm.host)) == "backup disk memory status"
+    error_message = "an alarm is missing."
+  }
+
+  # A host that does not run sends no data.
+  assert {
+    condition = alltrue([
+      for alarm in values(aws_cloudwatch_metric_alarm.host) : alltrue([
+        for actions in [alarm.alarm_actions, alarm.ok_actions, alarm.insufficient_data_actions] :
+        one(actions) == aws_sns_topic.alarms[0].arn
+      ])
+    ])
+    error_message = "nobody hears of an alarm, of its end, or of a host that sends no data."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.host["backup"].treat_missing_data == "breaching"
+    error_message = "a host that never made a backup raises no alarm."
+  }
+
+  assert {
+    condition     = one(aws_sns_topic_subscription.email[*].endpoint) == "operator@example.com"
+    error_message = "the address is not subscribed."
+  }
+}
+
+run "without_alarms_there_is_nothing_of_them" {
+  variables {
+    alarms = false
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.host) + length(aws_sns_topic.alarms) == 0 && output.alarm_topic == null
+    error_message = "there are alarms or a topic."
+  }
+
+  assert {
+    condition     = length(aws_sns_topic_subscription.email) == 0
+    error_message = "somebody is subscribed."
+  }
+}
+
+run "https_is_open_to_the_networks_of_the_api_where_it_has_a_port" {
+  variables {
+    edge_cidrs = ["203.0.113.0/24", "2001:db8::/32"]
+    tls_port   = 443
+  }
+
+  assert {
+    condition = toset([
+      for rule in values(aws_vpc_security_group_ingress_rule.callers) :
+      "${rule.from_port}-${rule.to_port} ${rule.cidr_ipv4 != null ? rule.cidr_ipv4 : rule.cidr_ipv6}"
+      ]) == toset([
+      "5000-5000 203.0.113.0/24", "5000-5000 2001:db8::/32", "443-443 203.0.113.0/24", "443-443 2001:db8::/32",
+    ])
+    error_message = "HTTPS is not open to the networks of the API, or another port or network is."
   }
 }
 

@@ -28,12 +28,21 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.docker, pytest.mark.e2e]
 NAME = f"bakeoff-user-data-{os.getpid()}"
 UPSTREAM = ["haproxy:2.6-bookworm", "prom/prometheus:v2.53.3", "prom/alertmanager:v0.28.1"]
-# Stands for the AWS CLI: a parameter store with one secret, and a bucket that is a folder.
+# Stands for the AWS CLI: a parameter store with one secret, a bucket that is a folder, and metrics in a file. While
+# /run/aws-is-away is there, it fails.
 AWS_CLI = """#!/bin/sh
+[ ! -f /run/aws-is-away ] || { echo "Could not connect to the endpoint URL" >&2; exit 255; }
+for last; do :; done
 case "$1 $2" in
   "ssm get-parameter") echo https://127.0.0.1:9/a-secret-from-the-store ;;
-  "s3 cp") for last; do :; done; mkdir -p "/var/lib/bucket/$(dirname "${last#s3://}")"
-    shift $(($# - 2)); cp "$1" "/var/lib/bucket/${2#s3://}" ;;
+  "s3 ls") ls -l "/var/lib/bucket/${last#s3://}" | tail -n +2 ;;
+  "s3 cp")
+    shift $(($# - 2))
+    case "$1" in
+      s3://*) cp "/var/lib/bucket/${1#s3://}" "$2" ;;
+      *) mkdir -p "/var/lib/bucket/$(dirname "${2#s3://}")"; cp "$1" "/var/lib/bucket/${2#s3://}" ;;
+    esac ;;
+  "cloudwatch put-metric-data") echo "$*" >>/var/lib/metrics ;;
   *) exit 1 ;;
 esac
 """
@@ -199,6 +208,43 @@ def test_the_nightly_backup_reaches_the_bucket(address: str) -> None:
     on_host("systemctl start bakeoff-backup.service || { journalctl -u bakeoff-backup -n 30 >&2; false; }")
     saved = on_host("find /var/lib/bucket -name '*.tar.gz' -size +1k")
     assert re.search(r"/bakeoff-backups-[^/]+/backups/20\d\d-\S+\.tar\.gz$", saved)
+
+
+def test_a_backup_that_arrived_is_told_to_cloudwatch(address: str) -> None:
+    told = on_host("cat /var/lib/metrics").splitlines()
+    assert "--namespace Bakeoff --metric-name BackupUploaded --dimensions Deployment=bakeoff --value 1" in told[-1]
+
+
+def test_the_newest_backup_of_the_bucket_is_restored_to_try_it(address: str) -> None:
+    assert on_host("systemctl is-active bakeoff-restore-drill.timer") == "active"
+    drill = "systemctl start bakeoff-restore-drill || { journalctl -u bakeoff-restore-drill -n 40 >&2; false; }"
+    on_host(drill)
+    assert "can be relied on" in on_host("journalctl -u bakeoff-restore-drill --output=cat")
+    eventually(lambda: "last_restore_drill_timestamp_seconds " in on_host("curl -sf http://127.0.0.1:5001/metrics"))
+
+
+def unit_alerts() -> list[str]:
+    """The units of which Alertmanager on the host has an alert."""
+    alerts = json.loads(on_host("curl -sf http://127.0.0.1:9093/api/v2/alerts"))
+    return [alert["labels"]["unit"] for alert in alerts if alert["labels"]["alertname"] == "UnitFailed"]
+
+
+def test_a_unit_that_fails_is_an_alert_until_it_succeeds(address: str) -> None:
+    assert unit_alerts() == []
+    on_host("touch /run/aws-is-away; ! systemctl start bakeoff-backup")
+    eventually(lambda: unit_alerts() == ["bakeoff-backup"])
+    assert "bakeoff-backup.service failed" in on_host("journalctl -p err --output=cat --boot")
+    on_host("rm /run/aws-is-away; systemctl start bakeoff-backup")
+    eventually(lambda: unit_alerts() == [])
+
+
+def test_the_journal_is_in_a_file_for_the_agent_that_root_alone_reads(address: str) -> None:
+    # Where no agent can be installed, nobody would read it and it does not run.
+    assert on_host("systemctl is-active bakeoff-journal || true") == "inactive"
+    on_host("systemctl start bakeoff-journal")
+    eventually(lambda: on_host("grep -c bakeoff /var/log/bakeoff/journal.log || true") not in ("", "0"))
+    assert on_host("stat -c '%a %U' /var/log/bakeoff") == "700 root"
+    on_host("systemctl stop bakeoff-journal")
 
 
 def test_where_a_key_was_given_the_login_user_may_deploy(address: str) -> None:

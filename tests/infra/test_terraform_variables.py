@@ -27,6 +27,9 @@ REFUSED = [
     ("edge_port", "edge_port = 70000"),
     ("edge_port", "edge_port = 9090"),
     ("edge_port", "edge_port = 8501"),
+    ("tls_port", "tls_port = 70000"),
+    ("tls_port", "tls_port = 5000"),
+    ("tls_port", "tls_port = 9093"),
     ("ui_cidrs", 'ui_cidrs = ["0.0.0.0/0"]'),
     ("ui_cidrs", 'ui_cidrs = ["0.0.0.0/0"]\nedge_open_to_world = true'),
     ("ui_port", "ui_port = 0"),
@@ -40,6 +43,8 @@ REFUSED = [
     ("volume_gb", "volume_gb = 5"),
     ("volume_gb", "volume_gb = 20.5"),
     ("elastic_ip", "elastic_ip = true\npublic_ip = false"),
+    ("alarm_email", 'alarm_email = "operator"'),
+    ("alarm_email", 'alarm_email = "operator@example.com"\nalarms = false'),
     ("log_retention_days", "log_retention_days = 31"),
     ("release_url", 'release_url = "ftp://releases.example.com/x.tar.gz"'),
     ("release_url", 'release_url = "https://releases.example.com/x\'; reboot #"'),
@@ -70,15 +75,18 @@ TAKEN = [
     'image_registry = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"',
     'subnet_id = "subnet-0a"\nvpc_id = "vpc-0a"',
     'settings = { MODEL_V1_WEIGHT = "90", REWARD_RANGE = "0,1" }\nsecret_parameters = { API_TOKEN = "/b/api-token" }',
-    'instance_type = "m7g.large"\npublic_ip = false\nedge_port = 80',
+    'instance_type = "m7g.large"\npublic_ip = false\nedge_port = 80\ntls_port = 443',
+    'alarm_email = "operator@example.com"\nship_logs = false',
 ]
-# A rule that looks at a second variable is not asked where that one is refused itself.
+# A rule that looks at other variables is not asked where one of those is refused itself.
 COMPARED_WITH = {
-    "edge_cidrs": "edge_open_to_world",
-    "edge_port": "ui_port",
-    "ssh_cidrs": "ssh_public_key",
-    "elastic_ip": "public_ip",
-    "compose_sha256": "compose_url",
+    "edge_cidrs": ("edge_open_to_world",),
+    "edge_port": ("ui_port",),
+    "tls_port": ("edge_port", "ui_port"),
+    "ssh_cidrs": ("ssh_public_key",),
+    "elastic_ip": ("public_ip",),
+    "compose_sha256": ("compose_url",),
+    "alarm_email": ("alarms",),
 }
 
 
@@ -87,7 +95,7 @@ def assigned(row: tuple[str, str]) -> set[str]:
     variable, assignments = row
     return {
         variable,
-        COMPARED_WITH.get(variable, variable),
+        *COMPARED_WITH.get(variable, ()),
         *(line.split(" = ")[0] for line in assignments.splitlines()),
     }
 

@@ -21,6 +21,9 @@ mock_resource "aws_s3_bucket" {
 mock_resource "aws_cloudwatch_log_group" {
   defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/bakeoff/bakeoff" }
 }
+mock_resource "aws_sns_topic" {
+  defaults = { arn = "arn:aws:sns:eu-central-1:123456789012:bakeoff-alarms-1" }
+}
 mock_resource "aws_instance" {
   defaults = { id = "i-0a", public_ip = "203.0.113.80", private_ip = "10.0.0.8" }
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Run by bakeoff-restore-drill.service: proves that the newest backup of the bucket can be restored.
+set -euo pipefail
+umask 077
+
+RELEASE=/opt/bakeoff
+CONFIG=/etc/bakeoff
+MAX_AGE_HOURS=48
+REGION="" BACKUP_BUCKET=""
+WORK=""
+
+fail() {
+  printf 'bakeoff restore drill: %s\n' "$*" >&2
+  exit 1
+}
+
+# Their names begin with the time.
+newest_backup() { aws s3 ls --region "$REGION" "s3://$BACKUP_BUCKET/backups/" | awk '{ print $NF }' | LC_ALL=C sort | tail -n 1; }
+
+main() {
+  if [ "${1:-}" = --help ]; then
+    printf 'Usage: restore-drill.sh\nRestores the newest backup of the bucket beside the stack, checks it and removes the copy.\n'
+    return
+  fi
+  [ -r "$CONFIG/host.conf" ] || fail "$CONFIG/host.conf is missing, or only root can read it. Run this as root."
+  # shellcheck source=/dev/null
+  . "$CONFIG/host.conf"
+  local name
+  name="$(newest_backup)" || fail "the backups of $BACKUP_BUCKET could not be listed; see above."
+  [ -n "$name" ] || fail "there is no backup in $BACKUP_BUCKET: systemctl start bakeoff-backup makes one."
+  WORK="$(mktemp -d /var/tmp/bakeoff-drill.XXXXXX)"
+  trap 'rm -rf "$WORK"' EXIT
+  aws s3 cp --only-show-errors --region "$REGION" "s3://$BACKUP_BUCKET/backups/$name" "$WORK/$name" ||
+    fail "$name could not be read from $BACKUP_BUCKET; see above."
+  "$RELEASE/docker/restore_drill.sh" "$WORK/$name" --max-age "$MAX_AGE_HOURS" ||
+    fail "the backup $name must not be relied on; see above, and docs/runbooks.md#restoredrillold."
+}
+
+main "$@"

@@ -1,0 +1,135 @@
+"""The units of terraform/host: systemd takes them, and a failure of any is told to somebody."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.infra.repository import ROOT
+
+HOST = ROOT / "terraform" / "host"
+UNITS = sorted([*HOST.glob("*.service"), *HOST.glob("*.timer")])
+TELLS = "bakeoff-alert@.service"
+FAILED = {"alertname": "UnitFailed", "severity": "critical", "unit": "bakeoff-backup", "host": os.uname().nodename}
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name)
+def test_a_failure_of_each_unit_is_told(unit: Path) -> None:
+    assert ("\nOnFailure=bakeoff-alert@%N.service\n" in unit.read_text()) is (unit.name != TELLS)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze: the units were not verified")
+def test_systemd_has_no_complaint_about_a_unit(tmp_path: Path) -> None:
+    for unit in UNITS:
+        text = re.sub(r"^(Exec\w+)=\S+", r"\1=/bin/true", unit.read_text(), flags=re.M)
+        # Docker is not on every machine that runs this, and an instance needs its name.
+        text = text.replace("@BACKUP_TIME@", "02:30").replace("Requires=docker.service", "Wants=docker.service")
+        (tmp_path / unit.name.replace("@.", "@bakeoff.")).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "bakeoff" in line]
+    assert (done.returncode, complaints) == (0, []), done.stderr
+
+
+class Receiver(ThreadingHTTPServer):
+    """Takes what is posted, and answers 200."""
+
+    def __init__(self) -> None:
+        self.posted: list[tuple[str, object]] = []
+        received = self.posted
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                received.append((self.path, json.loads(body)))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                """Nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def alert(folder: Path, *words: str, failed: bool = True, **settings: object) -> subprocess.CompletedProcess[str]:
+    """What unit-alert.sh did, for a stack with these settings and a unit in this state."""
+    text = (HOST / "unit-alert.sh").read_text()
+    assert "RELEASE=/opt/bakeoff\n" in text
+    script = folder / "unit-alert.sh"
+    script.write_text(text.replace("RELEASE=/opt/bakeoff\n", f"RELEASE={folder}\n").replace("--retry 2", "--retry 0"))
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    (folder / "systemctl").write_text(f"#!/bin/sh\nexit {0 if failed else 1}\n")
+    (folder / "systemctl").chmod(0o755)
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(["bash", str(script), *words], env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_a_failure_is_an_alert_of_alertmanager_and_a_line_of_the_journal(tmp_path: Path) -> None:
+    with receiver() as alertmanager:
+        done = alert(tmp_path, "bakeoff-backup", ALERTMANAGER_PORT=alertmanager.server_port)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<3>bakeoff: bakeoff-backup.service failed")
+    [(path, [posted])] = alertmanager.posted
+    assert (path, posted["labels"]) == ("/api/v2/alerts", FAILED)
+    assert posted["startsAt"] < posted["endsAt"]
+    assert {"summary", "description", "runbook"} == set(posted["annotations"])
+
+
+def test_once_the_unit_succeeds_the_alert_ends_and_nothing_is_said(tmp_path: Path) -> None:
+    with receiver() as alertmanager:
+        done = alert(tmp_path, "bakeoff-backup", failed=False, ALERTMANAGER_PORT=alertmanager.server_port)
+    assert (done.returncode, done.stdout) == (0, "")
+    [(_, [posted])] = alertmanager.posted
+    assert posted["labels"] == FAILED  # those of the failure, or it would be another alert
+    assert posted["startsAt"] <= posted["endsAt"]
+
+
+def test_where_alertmanager_does_not_answer_the_webhook_gets_what_alertmanager_would_send(tmp_path: Path) -> None:
+    with receiver() as webhook:
+        url = f"http://127.0.0.1:{webhook.server_port}/hook?key=secret"
+        done = alert(tmp_path, "bakeoff-backup", ALERTMANAGER_PORT=1, NOTIFY_WEBHOOK_URL=url)
+    assert done.returncode == 0, done.stderr
+    assert "NOTIFY_WEBHOOK_URL has the alert" in done.stdout
+    [(path, posted)] = webhook.posted
+    assert path == "/hook?key=secret"
+    assert [(each["status"], each["labels"]) for each in posted["alerts"]] == [("firing", FAILED)]
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_without_a_receiver_the_journal_says_that_nobody_hears(tmp_path: Path) -> None:
+    done = alert(tmp_path, "bakeoff", ALERTMANAGER_PORT=1)
+    assert "nobody hears of it but this journal" in done.stdout
+
+
+def test_a_receiver_that_takes_nothing_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    done = alert(tmp_path, "bakeoff", ALERTMANAGER_PORT=1, NOTIFY_WEBHOOK_URL="http://127.0.0.1:1/")
+    assert done.returncode == 1
+    assert "neither Alertmanager nor NOTIFY_WEBHOOK_URL took the alert" in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["no unit"], ['x", "y']])
+def test_it_wants_the_name_of_a_unit(tmp_path: Path, words: list[str]) -> None:
+    assert alert(tmp_path, *words).returncode == 2
