@@ -38,6 +38,7 @@ STARTED_FIRST = (
     "tests/e2e/test_compose_alerts.py",
     "tests/e2e/test_compose_demo.py",
     "tests/e2e/test_restore_drill.py",
+    "tests/e2e/test_runbook_commands.py",
 )
 
 
