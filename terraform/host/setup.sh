@@ -141,7 +141,7 @@ install_units() {
 
 # Amazon Linux has the agent as a package. Without the agent the logs stay on the host, which is not fatal.
 start_agent() {
-  local control=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl
+  local control=/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl action=fetch-config
   [ "$ALARMS$SHIP_LOGS" != nono ] || return 0
   if [ ! -x "$control" ] && command -v dnf >/dev/null 2>&1; then dnf install -y -q amazon-cloudwatch-agent || true; fi
   if [ ! -x "$control" ]; then
@@ -149,7 +149,6 @@ start_agent() {
   disk and memory have no data."
     return
   fi
-  rm -f "$CONFIG/agent.json"
   if [ "$ALARMS" = yes ]; then use_agent_settings metrics.json; fi
   if [ "$SHIP_LOGS" = yes ]; then
     install -m 644 "$HERE/journal.logrotate" /etc/logrotate.d/bakeoff
@@ -158,13 +157,13 @@ start_agent() {
   fi
 }
 
-# use_agent_settings FILE: the first one replaces what the agent has, a second one is added.
+# use_agent_settings FILE: the first one replaces what the agent has, a second one is added: under another name, because
+# the agent takes a further file of the same name for a new state of the first.
 use_agent_settings() {
-  local action=append-config
-  if [ ! -f "$CONFIG/agent.json" ]; then action=fetch-config; fi
-  sed -e "s|@LOG_GROUP@|$LOG_GROUP|" "$HERE/$1" >"$CONFIG/agent.json"
-  "$control" -a "$action" -m ec2 -s -c "file:$CONFIG/agent.json" >/dev/null ||
+  sed -e "s|@LOG_GROUP@|$LOG_GROUP|" "$HERE/$1" >"$CONFIG/agent-$1"
+  "$control" -a "$action" -m ec2 -s -c "file:$CONFIG/agent-$1" >/dev/null ||
     say "the CloudWatch agent did not start with $1: what it collects stays on this host."
+  action=append-config
 }
 
 wait_until_healthy() {

@@ -46,6 +46,49 @@ def test_systemd_has_no_complaint_about_a_unit(tmp_path: Path) -> None:
     assert (done.returncode, complaints) == (0, []), done.stderr
 
 
+def test_the_file_of_the_journal_can_be_cut_while_it_is_written() -> None:
+    assert "copytruncate" in (HOST / "journal.logrotate").read_text()
+    assert "\nStandardOutput=append:" in (HOST / "bakeoff-journal.service").read_text()
+
+
+# Stands for the control of CloudWatch's agent, which keeps settings by the names of their files.
+AGENT = """#!/bin/sh
+case "$*" in *"-a fetch-config "*) rm -f "$KEPT"/* ;; esac
+for last; do :; done
+cp "${last#file:}" "$KEPT/"
+"""
+
+
+@pytest.mark.parametrize(
+    ("alarms", "ship_logs", "collected"),
+    [
+        ("yes", "yes", {"metrics", "logs"}),
+        ("yes", "no", {"metrics"}),
+        ("no", "yes", {"logs"}),
+        ("no", "no", {"before"}),
+    ],
+)
+def test_the_agent_collects_what_alarms_and_logs_need(
+    tmp_path: Path, alarms: str, ship_logs: str, collected: set[str]
+) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "earlier.json").write_text('{"before": {}}')
+    for name, text in (("agent", AGENT), ("systemctl", "#!/bin/sh\n"), ("install", "#!/bin/sh\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    functions = (HOST / "setup.sh").read_text().replace('main "$@"', "")
+    functions = functions.replace(
+        "/opt/aws/amazon-cloudwatch-agent/bin/amazon-cloudwatch-agent-ctl", str(tmp_path / "agent")
+    )
+    (tmp_path / "setup.sh").write_text(functions)
+    settings = f"HERE={HOST} CONFIG={tmp_path} LOG_GROUP=/x ALARMS={alarms} SHIP_LOGS={ship_logs}"
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "KEPT": str(tmp_path / "kept")}
+    program = f". {tmp_path}/setup.sh; {settings}; start_agent"
+    subprocess.run(["bash", "-c", program], env=env, check=True, timeout=60)
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "kept").iterdir()]
+    assert {part for each in kept for part in each} - {"agent"} == collected
+
+
 class Receiver(ThreadingHTTPServer):
     """Takes what is posted, and answers 200."""
 
