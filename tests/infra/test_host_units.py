@@ -46,6 +46,12 @@ def test_systemd_has_no_complaint_about_a_unit(tmp_path: Path) -> None:
     assert (done.returncode, complaints) == (0, []), done.stderr
 
 
+@pytest.mark.parametrize("name", ["bakeoff", "bakeoff-backup", "bakeoff-restore-drill"])
+def test_a_success_ends_the_alert_of_a_unit_that_ends_or_starts_something(name: str) -> None:
+    ends = ("\nOnSuccess=bakeoff-alert@%N.service\n", f"\nExecStartPost=-/usr/local/lib/bakeoff/unit-alert.sh {name}\n")
+    assert [text in (HOST / f"{name}.service").read_text() for text in ends] == [name != "bakeoff", name == "bakeoff"]
+
+
 def test_the_file_of_the_journal_can_be_cut_while_it_is_written() -> None:
     assert "copytruncate" in (HOST / "journal.logrotate").read_text()
     assert "\nStandardOutput=append:" in (HOST / "bakeoff-journal.service").read_text()
