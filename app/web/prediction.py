@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 _CONTENT_TYPE = ("Content-Type", JSON)
 # The answer to a larger batch is made while it is sent. A body that may be answered on the event loop has fewer rows.
 _MOST_ROWS_AT_ONCE = 2048
-_ROWS_PER_PIECE = 1024
+_LEAST_PIECE, _MOST_PIECES = 1024, 24  # each piece passes from thread to thread, which waits for the interpreter's lock
 
 
 # gc=False: answers hold no reference cycles, so the garbage collector need not track them.
@@ -118,8 +118,9 @@ def answer_to_batch(served: ServedPrediction) -> Generator[bytes]:
     )
     before, after = encode(whole).split(b"[]", 1)
     rows = len(exposure)
-    for start in range(0, rows, _ROWS_PER_PIECE):
-        end = start + _ROWS_PER_PIECE
+    size = max(_LEAST_PIECE, -(-rows // _MOST_PIECES))
+    for start in range(0, rows, size):
+        end = start + size
         items = encode(_items(exposure, served.version.contract.classes, slice(start, end)))
         head, tail = b"," if start else before + b"[", b"]" + after if end >= rows else b""
         yield b"".join((head, memoryview(items)[1:-1], tail))
