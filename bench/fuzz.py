@@ -170,7 +170,7 @@ class Fuzzer:
         """The value with one of its parts replaced, removed, repeated or named otherwise."""
         places = [*_places(value)]
         if not places or self._rng.random() < 0.05:
-            return self._rng.choice(JUNK)
+            return copy.deepcopy(self._rng.choice(JUNK))  # a later change must not grow what all requests draw from
         holder, key = self._rng.choice(places)
         what = self._rng.randrange(5)
         if what == 0:
