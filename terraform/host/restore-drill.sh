@@ -14,8 +14,16 @@ fail() {
   exit 1
 }
 
-# Their names begin with the time.
-newest_backup() { aws s3 ls --region "$REGION" "s3://$BACKUP_BUCKET/backups/" | awk '{ print $NF }' | LC_ALL=C sort | tail -n 1; }
+# NAME BYTES of the newest one: their names begin with the time.
+newest_backup() { aws s3 ls --region "$REGION" "s3://$BACKUP_BUCKET/backups/" | awk '{ print $NF, $3 }' | LC_ALL=C sort | tail -n 1; }
+
+# require_room BYTES: the drill must not fill the disk of the stack. The room to unpack it checks docker/restore_drill.sh.
+require_room() {
+  local free_kb
+  free_kb="$(df -Pk /var/tmp | awk 'NR == 2 { print $4 }')"
+  [ "$free_kb" -ge $(($1 / 1024 + 512 * 1024)) ] ||
+    fail "$((free_kb / 1024)) MB are free in /var/tmp: this backup needs $(($1 / 1048576 + 512)) MB. Nothing was copied."
+}
 
 main() {
   if [ "${1:-}" = --help ]; then
@@ -25,9 +33,11 @@ main() {
   [ -r "$CONFIG/host.conf" ] || fail "$CONFIG/host.conf is missing, or only root can read it. Run this as root."
   # shellcheck source=/dev/null
   . "$CONFIG/host.conf"
-  local name
-  name="$(newest_backup)" || fail "the backups of $BACKUP_BUCKET could not be listed; see above."
+  local newest name bytes
+  newest="$(newest_backup)" || fail "the backups of $BACKUP_BUCKET could not be listed; see above."
+  read -r name bytes <<<"$newest"
   [ -n "$name" ] || fail "there is no backup in $BACKUP_BUCKET: systemctl start bakeoff-backup makes one."
+  require_room "$bytes"
   WORK="$(mktemp -d /var/tmp/bakeoff-drill.XXXXXX)"
   trap 'rm -rf "$WORK"' EXIT
   aws s3 cp --only-show-errors --region "$REGION" "s3://$BACKUP_BUCKET/backups/$name" "$WORK/$name" ||

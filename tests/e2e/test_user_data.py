@@ -35,7 +35,7 @@ AWS_CLI = """#!/bin/sh
 for last; do :; done
 case "$1 $2" in
   "ssm get-parameter") echo https://127.0.0.1:9/a-secret-from-the-store ;;
-  "s3 ls") ls -l "/var/lib/bucket/${last#s3://}" | tail -n +2 ;;
+  "s3 ls") ls -l "/var/lib/bucket/${last#s3://}" | awk 'NR > 1 { print "2026-01-02 03:04:05", $5, $NF }' ;;
   "s3 cp")
     shift $(($# - 2))
     case "$1" in

@@ -95,6 +95,40 @@ def test_the_agent_collects_what_alarms_and_logs_need(
     assert {part for each in kept for part in each} - {"agent"} == collected
 
 
+# Stands for the AWS CLI: a bucket with two backups.
+BUCKET = """#!/bin/sh
+case "$1 $2" in
+  "s3 ls")
+    echo "2026-11-28 02:30:09 1073741824 2026-11-28T023005Z-a.tar.gz"
+    echo "2026-11-27 02:30:09 9 2026-11-27T023005Z-a.tar.gz"
+    ;;
+  "s3 cp") for last; do :; done; echo copied >"$last" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("free_mb", "tried"), [(1600, True), (1500, False)])
+def test_a_drill_copies_the_newest_backup_where_there_is_room(tmp_path: Path, free_mb: int, tried: bool) -> None:
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "host.conf").write_text("REGION=eu-central-1 BACKUP_BUCKET=b\n")
+    script = (HOST / "restore-drill.sh").read_text()
+    for name, text in (
+        ("aws", BUCKET),
+        ("df", f"#!/bin/sh\necho head; echo /dev/x 9 9 {free_mb * 1024} 9% /\n"),
+        ("docker/restore_drill.sh", '#!/bin/sh\necho "tried ${1##*/}: $(cat "$1") $2 $3"\n'),
+        ("drill", script.replace("=/opt/bakeoff\n", f"={tmp_path}\n").replace("=/etc/bakeoff\n", f"={tmp_path}\n")),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([str(tmp_path / "drill")], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) is tried, done.stderr
+    if tried:
+        assert done.stdout == "tried 2026-11-28T023005Z-a.tar.gz: copied --max-age 48\n"
+    else:
+        assert "1500 MB are free in /var/tmp: this backup needs 1536 MB" in done.stderr
+
+
 class Receiver(ThreadingHTTPServer):
     """Takes what is posted, and answers 200."""
 
