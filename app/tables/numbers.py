@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 MOSTLY_NUMBERS = 0.9
+_LONGEST = 400  # of a float in full: what is longer is no number, unless a program has written it
 # (thousands separator, decimal mark)
 _FORMS = ((",", "."), (" ", "."), ("'", "."), (".", ","), (" ", ","), ("'", ","))
 _POINT = frozenset(index for index, (_, mark) in enumerate(_FORMS) if mark == ".")
@@ -29,10 +30,11 @@ _LEADING_ZERO = re.compile(r"\D*0")
 _SIGNS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code)) == "Sc", range(0x20, 0xFFFF))))
 _CODES = "AUD BRL CAD CHF CNY CZK DKK EUR GBP HUF INR JPY KRW MXN NOK NZD PLN RUB SEK SGD TRY USD ZAR Fr. kr zł Kč Ft"
 _CURRENCY = rf"(?:[A-Z]{{0,2}}[{re.escape(_SIGNS)}]|{'|'.join(map(re.escape, _CODES.split()))})"
+# Possessive, because cells come from strangers: spaces can be taken in one way only.
 _NUMBER = re.compile(
-    rf"(?P<open>\()? *(?P<sign>[+-]?) *(?P<before>{_CURRENCY})? *(?P<sign_after>[+-]?)"
-    r"(?P<body>[\d.,][\d.,' ]*?)(?P<exponent>[eE][+-]?\d+)?"
-    rf" *(?P<after>{_CURRENCY}|%|‰)? *(?P<close>\))?"
+    rf"(?P<open>\()? *+(?P<sign>[+-]?) *+(?P<before>{_CURRENCY})? *+(?P<sign_after>[+-]?)"
+    r"(?P<body>[\d.,](?:[\d.,']| ++(?=[\d.,']))*+)(?P<exponent>[eE][+-]?\d++)?"
+    rf" *+(?P<after>{_CURRENCY}|%|‰)? *+(?P<close>\))?"
 )
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 # Postcodes and article numbers: as numbers they would lose their zeros, and their order means nothing.
@@ -246,8 +248,13 @@ def _digits_alike(text: str) -> str:
     return shape.replace("9", "0", 1) if _LEADING_ZERO.match(text) else shape
 
 
-@lru_cache(maxsize=4096)
 def _shape(text: str) -> _Shape:
+    # Nor is a longer one kept.
+    return _shape_of_short(text) if len(text) <= _LONGEST else _Shape()
+
+
+@lru_cache(maxsize=4096)
+def _shape_of_short(text: str) -> _Shape:
     text = text.translate(_ALIKE)
     if _INFINITE.fullmatch(text):
         return _Shape(_ALL)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pandas as pd
 import pytest
 
 from app.domain.contract import Feature
 from app.tables.meaning import Numbers, TableReading, category_of
+from app.tables.numbers import number_of
 from app.tables.reading import read_table
 
 
@@ -45,6 +47,15 @@ def numbers(text: str, name: str, missing: tuple[str, ...] = ()) -> Numbers:
 @pytest.mark.parametrize("nothing", ["", " ", "?", "N/A", "n/a", "NA", "None", "null", "NULL", "nan", "#N/A", "<NA>"])
 def test_among_numbers_all_spellings_of_nothing_are_missing(nothing):
     assert numbers(f"a,b\n1,x\n{nothing},x\n", "a").values == (1.0, None)
+
+
+@pytest.mark.parametrize("spaced", ["1{}x", "({}", "1 000{}%{}x", "1{}"])
+def test_a_cell_costs_no_more_than_its_length_however_it_is_written(spaced):
+    started_s = time.thread_time()
+    for length in range(370, 390):
+        assert number_of(spaced.replace("{}", " " * length) + "x", ".") is None
+    assert number_of(spaced.replace("{}", " " * 10**5) + "x", ".") is None
+    assert time.thread_time() - started_s < 1
 
 
 def test_booleans_are_numbers_to_a_model_of_numbers():
