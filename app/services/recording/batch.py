@@ -271,7 +271,8 @@ class BatchProcessor:
         make = partial(log_rows, loaded_models=self._models([exposure]), on_failure=fail_once, most_calls=calls)
         for part in exposure.parts(_ROWS_PER_PART):
             self._add([part], make)
-            self._retry_buffer.write()
+            with self._boundary:
+                self._retry_buffer.write()
 
     def _models(self, exposures: Sequence[Exposure]) -> LoadedModels:
         """The loaded models; without compatible versions, which are the shadow's, if there is no time to run them."""

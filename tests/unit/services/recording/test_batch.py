@@ -6,6 +6,7 @@ from array import array
 import numpy as np
 
 from app.domain.prediction import Failure
+from app.errors import StoreUnavailable
 from app.services.recording.batch import BatchProcessor, FailureReports, RecordQueue, count_served
 from tests.unit.services.recording.recorders import Constant, CountingMetrics, MemoryLog, exposure, models_of, reported
 
@@ -111,6 +112,19 @@ def test_a_large_batch_is_recorded_in_parts_and_counted_as_one():
     assert [row.own_key for row in log.rows.values()] == [*asked.keys]
     assert [row.features for row in log.rows.values()][4095:4097] == ["[4095.0,0.0]", "[4096.0,0.0]"]
     assert (metrics.requests, metrics.latencies) == ({"v1": 1}, {"v1": 1})
+
+
+def test_a_metric_that_cannot_be_counted_keeps_no_part_of_a_large_batch_from_the_log():
+    class Failing(CountingMetrics):
+        def store_failed(self):
+            raise OSError("no space left")
+
+    queue, log = RecordQueue(limit_rows=10**6), MemoryLog()
+    processor = BatchProcessor(queue, log, Failing(), lambda: models_of(v1=Constant(0)), 10**6)
+    log.error = StoreUnavailable("full")
+    queue.put(exposure("v1", rows=np.zeros((10_000, 2))))
+    processor.tick()
+    assert processor.waiting == 10_000
 
 
 def test_a_shadow_fails_once_on_a_large_batch_and_the_calls_to_find_its_rows_stay_limited():
