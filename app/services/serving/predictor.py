@@ -13,7 +13,7 @@ from app.domain.experiment import Configuration
 from app.domain.layouts import Layout
 from app.domain.prediction import CIRCUIT_OPEN, OWN_PROTOCOL, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
-from app.errors import InvalidFeatures, InvalidRequest, ModelFailed, NotReady
+from app.errors import BakeoffError, InvalidFeatures, InvalidRequest, ModelFailed, NotReady
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
 from app.services.boundaries import attempt
@@ -95,7 +95,7 @@ class Predictor:
         """Answer the request, which is to be recorded if the client gets the answer.
 
         Raises `UnknownVersion`, `NotReady`, `ModelFailed`, and `InvalidRequest` if probabilities are needed and the
-        version has none.
+        chosen version has none.
         """
         started = time.perf_counter()
         # Read once: a decision in the middle of a request must not mix two revisions in one record.
@@ -104,7 +104,7 @@ class Predictor:
         choice = self._choose(request, configuration, user)
         version, outputs, failures = self._answer(request, configuration, choice)
         if request.needs_probabilities and outputs.probabilities is None:
-            raise InvalidRequest(f"{version.name}, which this request would get, gives no probabilities")
+            raise _without_probabilities(version, choice, failures)
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for.
@@ -189,7 +189,9 @@ class Predictor:
             if isinstance(outputs, Outputs):
                 return version, outputs, others
             failures = (*others, outputs)
-        raise NotReady(f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=5)
+        raise NotReady(
+            f"no loaded version can answer: {_described(failures)}; see GET /health", retry_after_s=_RETRY_AFTER_S
+        )
 
     def _asked(self, version: LoadedVersion, request: PredictionRequest) -> Outputs | Failure:
         """The version's outputs, or its failure, which is reported to its breaker and the sink."""
@@ -217,6 +219,14 @@ def _require_columns(forced: str, layout: Layout) -> None:
     column = layout.lacking.get(forced)
     if column is not None:
         raise InvalidFeatures(f"{forced} reads the column {column!r}, which is missing: give it by name", field=column)
+
+
+def _without_probabilities(version: LoadedVersion, choice: Choice, failures: Sequence[Failure]) -> BakeoffError:
+    """The error where only this version answers: the caller's, unless the chosen one failed, which may pass."""
+    if version.name == choice.version:
+        return InvalidRequest(f"{version.name}, which this request would get, gives no probabilities")
+    reason = f"{_described(failures)}, and {version.name}, which would answer instead, gives no probabilities"
+    return NotReady(f"{reason}; see GET /health", retry_after_s=_RETRY_AFTER_S)
 
 
 def _answers(outputs: Outputs) -> np.ndarray:

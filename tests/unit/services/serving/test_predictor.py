@@ -76,6 +76,13 @@ def test_another_version_answers_for_one_that_fails():
     assert sink.failures == [("v1", "RuntimeError: no luck")]
 
 
+def test_that_a_substitute_gives_no_probabilities_is_no_fault_of_the_request():
+    predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
+    with pytest.raises(NotReady, match="v1 raised RuntimeError, and v2, which would answer instead, gives no prob"):
+        predictor.predict(request_for(predictor, ROWS, needs_probabilities=True))
+    assert not sink.exposures
+
+
 def test_a_fallback_counts_for_labels_and_not_for_rewards():
     predictor, _ = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     served = predictor.predict(request_for(predictor, ROWS)).exposure
