@@ -78,6 +78,13 @@ use_scratch_project() {
   export DATABASE_URL="" LITESTREAM_BUCKET="" KEEP_LOG="" NOTIFY_WEBHOOK_URL="" HEARTBEAT_URL="" ADMIN_BIND=""
 }
 
+# Each drill removes what an earlier one has left: a second one at the same time would take the copy of the first.
+lock_drills() {
+  command -v flock >/dev/null 2>&1 || return 0
+  exec 9>"$PROJECT_ROOT/.restore_drill.lock" || fail "cannot write to $PROJECT_ROOT: run this as its owner."
+  flock -n 9 || fail "another restore drill is running in $PROJECT_ROOT: wait until it has finished."
+}
+
 # one_off COMMAND...: a command of bakeoff on the restored data.
 one_off() { compose run --rm --no-deps -T api python -m app "$@"; }
 
@@ -133,6 +140,7 @@ main() {
   choose_file
   require_room
   use_scratch_project
+  lock_drills
   trap remove_copy EXIT
   remove_copy
   restore

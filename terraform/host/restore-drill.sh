@@ -14,8 +14,13 @@ fail() {
   exit 1
 }
 
-# NAME BYTES of the newest one: their names begin with the time.
-newest_backup() { aws s3 ls --region "$REGION" "s3://$BACKUP_BUCKET/backups/" | awk '{ print $NF, $3 }' | LC_ALL=C sort | tail -n 1; }
+# NAME BYTES of the newest one: their names begin with the time. Nothing where there is none, which aws ends with 1.
+newest_backup() {
+  local found status=0
+  found="$(aws s3 ls --region "$REGION" "s3://$BACKUP_BUCKET/backups/")" || status=$?
+  [ "$status" -le 1 ] || return "$status"
+  awk 'NF { print $NF, $3 }' <<<"$found" | LC_ALL=C sort | tail -n 1
+}
 
 # require_room BYTES: the drill must not fill the disk of the stack. The room to unpack it checks docker/restore_drill.sh.
 require_room() {

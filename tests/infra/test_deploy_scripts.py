@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -262,6 +263,15 @@ def test_a_drill_does_not_call_evidence_equal_that_differs_for_a_known_reason(pl
     assert "state of experiment: DIFFERENT" in done.stdout
     assert "its evidence differs" in done.stdout
     assert "is equal" not in done.stdout
+
+
+def test_a_second_drill_leaves_the_copy_of_the_first_alone(place: Path) -> None:
+    with (place / ".restore_drill.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done, calls = drill(place)
+    assert done.returncode == 1
+    assert "another restore drill is running" in done.stderr
+    assert not calls
 
 
 def test_a_drill_wants_a_backup_that_is_new_enough(place: Path) -> None:

@@ -107,26 +107,38 @@ esac
 """
 
 
-@pytest.mark.parametrize(("free_mb", "tried"), [(1600, True), (1500, False)])
-def test_a_drill_copies_the_newest_backup_where_there_is_room(tmp_path: Path, free_mb: int, tried: bool) -> None:
-    (tmp_path / "docker").mkdir()
-    (tmp_path / "host.conf").write_text("REGION=eu-central-1 BACKUP_BUCKET=b\n")
+def monthly_drill(place: Path, bucket: str, free_mb: int) -> subprocess.CompletedProcess[str]:
+    """The host's restore drill with a stand-in for the AWS CLI and so much room."""
+    (place / "docker").mkdir()
+    (place / "host.conf").write_text("REGION=eu-central-1 BACKUP_BUCKET=b\n")
     script = (HOST / "restore-drill.sh").read_text()
     for name, text in (
-        ("aws", BUCKET),
+        ("aws", bucket),
         ("df", f"#!/bin/sh\necho head; echo /dev/x 9 9 {free_mb * 1024} 9% /\n"),
         ("docker/restore_drill.sh", '#!/bin/sh\necho "tried ${1##*/}: $(cat "$1") $2 $3"\n'),
-        ("drill", script.replace("=/opt/bakeoff\n", f"={tmp_path}\n").replace("=/etc/bakeoff\n", f"={tmp_path}\n")),
+        ("drill", script.replace("=/opt/bakeoff\n", f"={place}\n").replace("=/etc/bakeoff\n", f"={place}\n")),
     ):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([str(tmp_path / "drill")], env=env, capture_output=True, text=True, timeout=60)
+        (place / name).write_text(text)
+        (place / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}"}
+    return subprocess.run([str(place / "drill")], env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(("free_mb", "tried"), [(1600, True), (1500, False)])
+def test_a_drill_copies_the_newest_backup_where_there_is_room(tmp_path: Path, free_mb: int, tried: bool) -> None:
+    done = monthly_drill(tmp_path, BUCKET, free_mb)
     assert (done.returncode == 0) is tried, done.stderr
     if tried:
         assert done.stdout == "tried 2026-11-28T023005Z-a.tar.gz: copied --max-age 48\n"
     else:
         assert "1500 MB are free in /var/tmp: this backup needs 1536 MB" in done.stderr
+
+
+@pytest.mark.parametrize(("status", "said"), [(1, "there is no backup in b"), (254, "could not be listed")])
+def test_a_drill_tells_an_empty_bucket_from_one_that_cannot_be_read(tmp_path: Path, status: int, said: str) -> None:
+    done = monthly_drill(tmp_path, f"#!/bin/sh\nexit {status}\n", 1600)
+    assert done.returncode == 1
+    assert said in done.stderr
 
 
 class Receiver(ThreadingHTTPServer):
