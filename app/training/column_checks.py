@@ -28,7 +28,8 @@ _DATE = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2})?"
 )
 
-_NUMBER_AND_UNIT = re.compile(r"\s*[+-]?\d[\d.,' ]*\s*(?P<unit>[^\d\s.,'+-][^\d]*?)\s*")
+# Possessive: a long run of spaces is read once, and not in every way in which it can be cut.
+_NUMBER_AND_UNIT = re.compile(r"[+-]?\d[\d.,' ]*+\s*+(?P<unit>[^\d\s.,'+-]\D*+)")
 
 
 def infinities(column: Column) -> Finding | None:
@@ -182,7 +183,7 @@ def _quantity(distinct: set[str], identifies: bool) -> str | None:
     example = min(distinct)
     if identifies and writing_of(distinct).mostly_numbers:
         return f"holds numbers as text, such as {example!r}"
-    units = {found["unit"] if (found := _NUMBER_AND_UNIT.fullmatch(value)) else None for value in distinct}
+    units = {found["unit"] if (found := _NUMBER_AND_UNIT.fullmatch(value.strip())) else None for value in distinct}
     return f"writes a unit with each number, such as {example!r}" if len(units) == 1 and None not in units else None
 
 

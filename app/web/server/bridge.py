@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from app.web.wrong_tokens import HOLD
 _LOG = logging.getLogger(__name__)
 # A turn of the loop answers so many requests; then it reads what has arrived meanwhile, and rejects what is too much.
 _ANSWERS_A_TURN = 8
+# How long the end of a worker waits for pieces that are being made; each takes some milliseconds.
+_LAST_PIECES_S = 1.0
 
 
 class FrontDoor(Protocol):
@@ -50,6 +52,7 @@ class Bridge:
         self._pool = ThreadPoolExecutor(threads, "serve")
         self._in_pool = 0
         self._on_loop: deque[tuple[Callable[[Environ], Answer], Environ, Asker]] = deque()
+        self._in_pieces: set[MadePieces] = set()
 
     def waiting(self) -> int:
         """How many requests wait for the loop or for a thread."""
@@ -63,8 +66,7 @@ class Bridge:
             return
         quick = self._front.quick(environ)
         if quick is None:
-            self._in_pool += 1
-            self._pool.submit(self._call, environ, asker)
+            self.in_thread(self._call, environ, asker)
             return
         # Not at once: only in the queue can it be seen how many wait.
         self._on_loop.append((quick, environ, asker))
@@ -72,9 +74,28 @@ class Bridge:
             self._loop.call_soon(self._answer_some)
 
     def close(self) -> None:
-        """Begin no more requests."""
+        """Begin no more requests, and end what is made in pieces: whoever makes it may have to do so in any case."""
         self._on_loop.clear()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        unfinished = [*self._in_pieces]
+        wait([each.making for each in unfinished if each.making is not None], _LAST_PIECES_S)
+        for each in unfinished:
+            with suppress(ValueError):  # a piece is being made still
+                each.close()
+
+    def in_thread(self, work: Callable[..., None], *arguments: Any) -> Future[None]:
+        """Have work done in a thread, which calls `done` at its end. Raises `RuntimeError` once this is closed."""
+        future = self._pool.submit(work, *arguments)
+        self._in_pool += 1
+        return future
+
+    def done(self, then: Callable[..., None], *arguments: Any) -> None:
+        """Have the loop call `then`, from a thread. Raises `RuntimeError` where the loop has ended."""
+        self._loop.call_soon_threadsafe(self._done, then, arguments)
+
+    def _done(self, then: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        self._in_pool -= 1
+        then(*arguments)
 
     def _answer_some(self) -> None:
         waiting = self._on_loop
@@ -94,8 +115,11 @@ class Bridge:
             answer = self._answer(environ)
         except Exception as error:  # noqa: BLE001 - as above
             answer = _failed(error, environ)
-        with suppress(RuntimeError):  # the loop has ended: the worker did not wait any longer
-            self._loop.call_soon_threadsafe(self._called, answer, environ, asker)
+        try:
+            self.done(self._give, answer, environ, asker)
+        except RuntimeError:  # the loop has ended: the worker did not wait any longer
+            if not isinstance(answer.body, bytes):
+                answer.body.close()
 
     def _answer(self, environ: Environ) -> Answered:
         """The answer of the application: as a whole, unless a generator makes its body."""
@@ -103,7 +127,7 @@ class Bridge:
         parts = self._front.unshed(environ, begun.start_response)
         # HTTP/1.0 knows no chunks.
         if isinstance(parts, Generator) and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-            return Answered(begun.status, begun.headers, MadePieces(parts, self._pool, self._loop))
+            return Answered(begun.status, begun.headers, MadePieces(parts, self, self._in_pieces))
         try:
             begun.written.extend(parts)
         finally:
@@ -111,10 +135,6 @@ class Bridge:
             if close is not None:
                 close()
         return Answered(begun.status, begun.headers, b"".join(begun.written))
-
-    def _called(self, answer: Answered, environ: Environ, asker: Asker) -> None:
-        self._in_pool -= 1
-        self._give(answer, environ, asker)
 
     def _give(self, answer: Answered, environ: Environ, asker: Asker) -> None:
         """Answer at once, or when the application says (`app.web.wrong_tokens`): waiting on the loop costs nothing."""
@@ -144,22 +164,28 @@ class _Begun:
 
 
 class MadePieces:
-    """The pieces that a generator makes, each in one of the pool's threads."""
+    """The pieces that a generator makes, each in a thread of the bridge; among `in_pieces` until its end.
 
-    def __init__(self, parts: Generator[bytes], pool: ThreadPoolExecutor, loop: asyncio.AbstractEventLoop) -> None:
+    `making` is the piece that was asked for last.
+    """
+
+    def __init__(self, parts: Generator[bytes], bridge: Bridge, in_pieces: set[MadePieces]) -> None:
         self._parts = parts
-        self._pool = pool
-        self._loop = loop
+        self._bridge = bridge
+        self._in_pieces = in_pieces
+        self.making: Future[None] | None = None
         self.broken = False
+        in_pieces.add(self)
 
     def next(self, give: Callable[[bytes | None], None]) -> None:
         """See `Pieces`."""
-        with suppress(RuntimeError):  # the pool is closed: the worker has ended its connections
-            self._pool.submit(self._make, give)
+        with suppress(RuntimeError):  # the bridge is closed: the worker has ended its connections
+            self.making = self._bridge.in_thread(self._make, give)
 
     def close(self) -> None:
-        """See `Pieces`."""
+        """See `Pieces`. Raises `ValueError` while a piece is being made."""
         self._parts.close()
+        self._in_pieces.discard(self)
 
     def _make(self, give: Callable[[bytes | None], None]) -> None:
         try:
@@ -167,8 +193,10 @@ class MadePieces:
         except Exception:  # noqa: BLE001 - the connection must be told; logged here
             _LOG.exception("answer_broken_off")
             piece, self.broken = None, True
+        if piece is None:
+            self._in_pieces.discard(self)
         try:
-            self._loop.call_soon_threadsafe(give, piece)
+            self._bridge.done(give, piece)
         except RuntimeError:  # the loop has ended: the worker did not wait any longer
             self.close()
 

@@ -137,6 +137,38 @@ def test_a_body_that_cannot_be_made_to_its_end_is_broken_and_logged(front, caplo
     assert "answer_broken_off" in caplog.text
 
 
+def test_what_is_made_in_pieces_is_ended_with_the_worker(front):
+    async def run():
+        bridge, asker = Bridge(front, 1, asyncio.get_running_loop()), Asker()
+        front.go.set()
+        bridge.serve(environ("/pieces"), asker)
+        body = (await asyncio.wait_for(asker.answered, 10)).body
+        first = asyncio.get_running_loop().create_future()
+        body.next(first.set_result)
+        assert await asyncio.wait_for(first, 10) == b"one"
+        bridge.close()
+        return front.closed
+
+    assert asyncio.run(run())
+
+
+def test_a_piece_that_waits_for_a_thread_is_counted(front):
+    async def run():
+        bridge, asker = Bridge(front, 1, asyncio.get_running_loop()), Asker()
+        front.go.set()
+        bridge.serve(environ("/pieces"), asker)
+        body = (await asyncio.wait_for(asker.answered, 10)).body
+        front.go.clear()
+        bridge.serve(environ("/models"), Asker())
+        body.next(lambda _piece: None)
+        waiting = bridge.waiting()
+        front.go.set()
+        bridge.close()
+        return waiting
+
+    assert asyncio.run(run()) == 1
+
+
 def test_what_waits_for_the_loop_or_for_a_thread_is_counted_and_what_a_thread_does_is_not(front):
     _, waiting = serve(front, *["/quick"] * 3, *["/models"] * 5, threads=2)
     assert waiting == 3 + (5 - 2)
