@@ -13,7 +13,7 @@ from app.domain.experiment import Configuration
 from app.domain.layouts import Layout
 from app.domain.prediction import CIRCUIT_OPEN, OWN_PROTOCOL, Assignment, Exposure, Failure, Outputs
 from app.domain.prediction_id import Signer, user_hash
-from app.errors import BakeoffError, InvalidFeatures, InvalidRequest, ModelFailed, NotReady
+from app.errors import InvalidFeatures, InvalidRequest, ModelFailed, NotReady
 from app.routing.choice import Choice
 from app.routing.policies import policy_for
 from app.services.boundaries import attempt
@@ -30,8 +30,8 @@ class PredictionRequest(msgspec.Struct, frozen=True):
 
     `state` is the live state whose columns read the rows: the versions that answer must be those that `layout` knows,
     also if a reload has replaced the loaded models in between. `keys` are the caller's own keys, one for each row or
-    none at all; `protocol` is the label of the call in metrics. With `needs_probabilities`, a version that gives none
-    is no answer.
+    none at all; `protocol` is the label of the call in metrics. With `needs_probabilities` only versions that give them
+    can be chosen, as with a missing column.
     """
 
     rows: np.ndarray
@@ -94,8 +94,8 @@ class Predictor:
     def answer(self, request: PredictionRequest) -> ServedPrediction:
         """Answer the request, which is to be recorded if the client gets the answer.
 
-        Raises `UnknownVersion`, `NotReady`, `ModelFailed`, and `InvalidRequest` if probabilities are needed and the
-        chosen version has none.
+        Raises `UnknownVersion`, `NotReady`, `ModelFailed`, and `InvalidRequest` if probabilities are needed and neither
+        a forced version nor any other gives them.
         """
         started = time.perf_counter()
         # Read once: a decision in the middle of a request must not mix two revisions in one record.
@@ -104,7 +104,7 @@ class Predictor:
         choice = self._choose(request, configuration, user)
         version, outputs, failures = self._answer(request, configuration, choice)
         if request.needs_probabilities and outputs.probabilities is None:
-            raise _without_probabilities(version, choice, failures)
+            raise InvalidRequest(f"{version.name} gives no probabilities")
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
         # Revision 0 means that the store was away at start: no experiment to count for.
@@ -144,15 +144,20 @@ class Predictor:
         return ServedPrediction(exposure=exposure, version=version)
 
     def _choose(self, request: PredictionRequest, configuration: Configuration, user: int) -> Choice:
-        """The version that chance, a user or a header chooses among those that have all their columns."""
+        """The version that chance, a user or a header chooses among those that can answer the request."""
         state, layout = request.state, request.layout
         if request.forced is not None:
-            name = state.version(request.forced).name
-            _require_columns(name, layout)
-            return Choice(version=name, propensity=None, assignment="forced")
+            forced = state.version(request.forced)
+            _require_columns(forced.name, layout)
+            if request.needs_probabilities and not forced.gives_probabilities:
+                raise InvalidRequest(f"{forced.name} gives no probabilities")
+            return Choice(version=forced.name, propensity=None, assignment="forced")
         if not layout.able:
             raise state.not_ready()
-        return policy_for(configuration.policy, user)(configuration.weights, layout.able, self._draw(), user)
+        able = _able(request)
+        if not able:
+            raise InvalidRequest(f"no version that can read this request gives probabilities: {', '.join(layout.able)}")
+        return policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
 
     def _answer(
         self, request: PredictionRequest, configuration: Configuration, choice: Choice
@@ -221,14 +226,6 @@ def _require_columns(forced: str, layout: Layout) -> None:
         raise InvalidFeatures(f"{forced} reads the column {column!r}, which is missing: give it by name", field=column)
 
 
-def _without_probabilities(version: LoadedVersion, choice: Choice, failures: Sequence[Failure]) -> BakeoffError:
-    """The error where only this version answers: the caller's, unless the chosen one failed, which may pass."""
-    if version.name == choice.version:
-        return InvalidRequest(f"{version.name}, which this request would get, gives no probabilities")
-    reason = f"{_described(failures)}, and {version.name}, which would answer instead, gives no probabilities"
-    return NotReady(f"{reason}; see GET /health", retry_after_s=_RETRY_AFTER_S)
-
-
 def _answers(outputs: Outputs) -> np.ndarray:
     answers = outputs.class_ids if outputs.values is None else outputs.values
     assert answers is not None
@@ -243,8 +240,14 @@ def _described(failures: Sequence[Failure]) -> str:
     )
 
 
+def _able(request: PredictionRequest) -> Sequence[str]:
+    """The versions that have all their columns, and give probabilities if these are needed."""
+    able, versions = request.layout.able, request.state.loaded_models.versions
+    return [name for name in able if versions[name].gives_probabilities] if request.needs_probabilities else able
+
+
 def _by_weight(request: PredictionRequest, configuration: Configuration, but: str) -> tuple[LoadedVersion, ...]:
-    names = [name for name in request.layout.able if name != but]
+    names = [name for name in _able(request) if name != but]
     if len(names) > 1:
         names.sort(key=lambda name: -configuration.weights.get(name, 0.0))
     return tuple(request.state.loaded_models.versions[name] for name in names)

@@ -6,7 +6,7 @@ from sklearn.dummy import DummyRegressor
 from app.domain.contract import Feature, FeatureContract
 from app.domain.prediction import Outputs
 from app.domain.prediction_id import Signer
-from app.errors import ModelFailed, NotReady, UnknownVersion
+from app.errors import InvalidRequest, ModelFailed, NotReady, UnknownVersion
 from app.inference.sklearn_runtime import SklearnRuntime
 from app.services.serving.live_models import LiveModels
 from app.services.serving.predictor import Predictor
@@ -17,11 +17,12 @@ ROWS = np.array([[1.0], [2.0]])
 
 
 class Constant:
-    def __init__(self, class_id):
-        self.class_id = class_id
+    def __init__(self, class_id, probabilities=None):
+        self.class_id, self.probabilities = class_id, probabilities
 
     def predict(self, rows):
-        return Outputs(class_ids=np.full(len(rows), self.class_id))
+        shares = None if self.probabilities is None else np.tile(self.probabilities, (len(rows), 1))
+        return Outputs(class_ids=np.full(len(rows), self.class_id), probabilities=shares)
 
 
 class Failing:
@@ -76,10 +77,33 @@ def test_another_version_answers_for_one_that_fails():
     assert sink.failures == [("v1", "RuntimeError: no luck")]
 
 
-def test_that_a_substitute_gives_no_probabilities_is_no_fault_of_the_request():
-    predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
-    with pytest.raises(NotReady, match="v1 raised RuntimeError, and v2, which would answer instead, gives no prob"):
+def with_and_without_probabilities(v1, weights, draw=0.0):
+    """A predictor of v1, which gives probabilities, and v2, which gives none."""
+    metrics = {"hold_out": {"log_loss": None}}
+    versions = (loaded_version("v1", v1), loaded_version("v2", Constant(1), manifest={"metrics": metrics}))
+    live, sink = live_models(loaded_models(*versions), configuration(weights)), RememberingSink()
+    return Predictor(live, sink, Signer(KEY, b"proc"), b"salt", lambda: draw, lambda: 1_700_000_000_000_000), sink
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.99])
+def test_who_needs_probabilities_gets_a_version_that_gives_them_and_chance_refuses_nobody(draw):
+    predictor, _ = with_and_without_probabilities(Constant(0, (0.9, 0.1)), {"v1": 0.2, "v2": 0.8}, draw)
+    exposure = predictor.predict(request_for(predictor, ROWS, needs_probabilities=True)).exposure
+    assert (exposure.version, exposure.propensity, exposure.assignment) == ("v1", 1.0, "weighted")
+    assert predictor.predict(request_for(predictor, ROWS)).exposure.propensity == (0.2 if draw == 0.0 else 0.8)
+
+
+def test_no_version_without_probabilities_stands_in_for_one_that_must_give_them():
+    predictor, sink = with_and_without_probabilities(Failing(), {"v1": 1.0, "v2": 0.0})
+    with pytest.raises(NotReady, match="no loaded version can answer: v1 raised RuntimeError;"):
         predictor.predict(request_for(predictor, ROWS, needs_probabilities=True))
+    assert not sink.exposures
+
+
+def test_a_forced_version_without_probabilities_refuses_to_give_them():
+    predictor, sink = with_and_without_probabilities(Constant(0), {"v1": 1.0, "v2": 0.0})
+    with pytest.raises(InvalidRequest, match="v2 gives no probabilities"):
+        predictor.predict(request_for(predictor, ROWS, forced="v2", needs_probabilities=True))
     assert not sink.exposures
 
 
