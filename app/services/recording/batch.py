@@ -260,19 +260,16 @@ class BatchProcessor:
 
     def _add_parts(self, exposure: Exposure) -> None:
         """Add the rows of a large batch part by part, so that what is made for one part is gone before the next."""
-        failed: set[str] = set()
-
-        def fail_once(version: str, error: Exception) -> None:
-            if version not in failed:
-                failed.add(version)
-                self._shadow_failed(version, error)
-
+        failed: dict[str, Exception] = {}  # reported once, as of any batch
         calls = MOST_CALLS * _ROWS_PER_PART // len(exposure)
-        make = partial(log_rows, loaded_models=self._models([exposure]), on_failure=fail_once, most_calls=calls)
+        models, note = self._models([exposure]), failed.__setitem__
+        make = partial(log_rows, loaded_models=models, on_failure=note, most_calls=calls)
         for part in exposure.parts(_ROWS_PER_PART):
             self._add([part], make)
             with self._boundary:
                 self._retry_buffer.write()
+        for version, error in failed.items():
+            self._shadow_failed(version, error)
 
     def _models(self, exposures: Sequence[Exposure]) -> LoadedModels:
         """The loaded models; without compatible versions, which are the shadow's, if there is no time to run them."""

@@ -303,7 +303,7 @@ def test_a_report_to_send_is_one_file_with_the_apis_figures(environment, api, ca
     assert main(["report", "--html", str(target), *options]) == 0
     assert str(target) in capsys.readouterr().out
     document = target.read_text()
-    assert "Promote v2." in document
+    assert ("Advice at the end: promote v2." if options else "Promote v2.") in document
     assert report().recommendation.reason in html.unescape(document)
     assert "Terms · unit: user" in html.unescape(document)
     assert ("/drift" in [path for _, path, _, _ in api.asked]) == (not options)

@@ -20,6 +20,7 @@ OTHER_FIGURES = (
     "cli/published.py",
     "cli/models.py",
     "cli/comparing.py",
+    "services/ports.py",
     "ui/views/health.py",
 )
 
