@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from app.scoring.table import METRICS
-from app.tables.counts import counted
+from app.tables.counts import counted, noun_for
 
 UNKNOWN = "–"
 _ACTIONS = {
@@ -80,8 +80,7 @@ def improvement(comparison: Mapping[str, Any], shown: ShownAs = _AS_IT_IS) -> st
         return ""
     width = interval[1] - interval[0]
     middle, low, high = (shown.change(value, width) for value in (comparison["difference"], *interval))
-    unit = shown.unit.removesuffix("s") if middle in ("+1", "−1") else shown.unit
-    return f"; improvement {middle}{unit} ({low} … {high}), {p_value(comparison['p_value'])}"
+    return f"; improvement {middle}{noun_for(middle, shown.unit)} ({low} … {high}), {p_value(comparison['p_value'])}"
 
 
 def labels_left(comparison: Mapping[str, Any]) -> str:

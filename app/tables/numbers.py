@@ -30,7 +30,7 @@ _LEADING_ZERO = re.compile(r"\D*0")
 _SIGNS = "".join(map(chr, filter(lambda code: unicodedata.category(chr(code)) == "Sc", range(0x20, 0xFFFF))))
 _CODES = "AUD BRL CAD CHF CNY CZK DKK EUR GBP HUF INR JPY KRW MXN NOK NZD PLN RUB SEK SGD TRY USD ZAR Fr. kr zł Kč Ft"
 _CURRENCY = rf"(?:[A-Z]{{0,2}}[{re.escape(_SIGNS)}]|{'|'.join(map(re.escape, _CODES.split()))})"
-# Possessive, because cells come from strangers: spaces can be taken in one way only.
+# Possessive, because cells come from strangers: a run of spaces matches in one way only.
 _NUMBER = re.compile(
     rf"(?P<open>\()? *+(?P<sign>[+-]?) *+(?P<before>{_CURRENCY})? *+(?P<sign_after>[+-]?)"
     r"(?P<body>[\d.,](?:[\d.,']| ++(?=[\d.,']))*+)(?P<exponent>[eE][+-]?\d++)?"

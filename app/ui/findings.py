@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.tables.counts import counted
+from app.tables.counts import counted, noun_for
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.wording import (
     UNKNOWN,
@@ -36,7 +36,6 @@ _SAME = 5e-4
 _RATE_WINDOW_S = 86_400.0
 _AN_HOUR_S = 3600.0
 _DAY_S = 86_400.0
-_LEAST = "less than 1"
 _OVER = "nothing: it has ended"
 
 
@@ -257,12 +256,12 @@ def cost_of(each: ApiComparison, report: ApiExperiment, now: float) -> tuple[str
 
 def _wrong(count: float) -> str:
     shown = _rounded(count)
-    return f"{shown} wrong answer{'' if shown in ('1', _LEAST) else 's'}"
+    return f"{shown} {noun_for(shown, 'wrong answers')}"
 
 
 def _rounded(value: float) -> str:
     digits = 2 if value >= 10 else 1
-    return number(float(f"{value:.{digits}g}")) if value >= 1 else _LEAST
+    return number(float(f"{value:.{digits}g}")) if value >= 1 else "less than 1"
 
 
 def points_of(each: ApiComparison | None, report: ApiExperiment, timeline: ApiTimeline | None) -> list[ApiPoint]:

@@ -7,6 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from app.tables.counts import noun_for
+
 UNKNOWN = "–"
 PRINTABLE = 4
 
@@ -71,7 +73,7 @@ class Scale(NamedTuple):
         if value is None:
             return UNKNOWN
         shown = self._digits(value, pair, "+")
-        return f"{shown}{self.points.removesuffix('s') if shown in ('+1', '−1') else self.points}"
+        return f"{shown}{noun_for(shown, self.points)}"
 
     def changes(self, pair: Pair | None) -> str:
         """Both ends of the interval of a difference."""

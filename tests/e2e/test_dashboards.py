@@ -90,7 +90,7 @@ def test_every_rule_can_be_evaluated(stack):
     url, prometheus = stack
     traffic(url, 99)
     since = scraped_after(prometheus, time.time())
-    # Where in its interval a group is evaluated follows from a hash of its file's path: the slowest one takes 2 minutes.
+    # A hash of its file's path says where in its interval a group is evaluated: the slowest interval is 2 minutes.
     eventually(lambda: all(evaluated_at(group) > since for group in groups_of(prometheus)), timeout_s=240)
     rules = [rule for group in groups_of(prometheus) for rule in group["rules"]]
     assert [rule for rule in rules if rule["health"] != "ok"] == []
