@@ -10,16 +10,20 @@ source "$(dirname "${BASH_SOURCE[0]}")/database.sh"
 DRAFT=""
 TARGET="."
 PARTS=()
+STAMP=yes
 
 usage() {
   cat <<'TEXT'
-Usage: docker/backup.sh [--without-log] [FILE.tar.gz|FOLDER/]
+Usage: docker/backup.sh [--without-log] [--no-stamp] [FILE.tar.gz|FOLDER/]
+       docker/backup.sh --stamp
 
 Writes everything that cannot be recreated (the log, the deployment's key, the model registry) to FILE, or to a file in
 FOLDER named after the current time (default: the current folder). Nothing is stopped. Only you can read the file; keep
 it safe, because it contains the deployment's key.
 
   --without-log  only the key, the admin token and the model registry, for a log that Litestream copies
+  --no-stamp     do not tell the alerts on missing backups of this one: it has to be copied elsewhere first
+  --stamp        tell them now that a backup is where it should be; makes none
   --help         show this text
 TEXT
 }
@@ -54,6 +58,8 @@ parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
       --without-log) PARTS=(--without-log) ;;
+      --no-stamp) STAMP=no ;;
+      --stamp) STAMP=only ;;
       --help | -h)
         usage
         exit 0
@@ -68,9 +74,13 @@ parse_arguments() {
 main() {
   parse_arguments "$@"
   require_docker
+  if [ "$STAMP" = only ]; then
+    stamp
+    return
+  fi
   start_database
   write_backup "$(target_of "$TARGET")"
-  [ "${#PARTS[@]}" -gt 0 ] || stamp
+  [ "${#PARTS[@]}" -gt 0 ] || [ "$STAMP" = no ] || stamp
 }
 
 main "$@"

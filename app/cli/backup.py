@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from app import __version__
 from app.errors import BackupRefused
 from app.files import written_as_a_whole
 from app.inference.registry import registry_files
+from app.services.queries.doctor import LEAST_FREE_BYTES
 from app.settings import Settings
 from app.store.backup import (
     ARCHIVE_MANIFEST,
@@ -129,6 +131,8 @@ def _backup(
         raise BackupRefused(
             f"{places.data_dir} has no deployment key, so nothing was ever published with it: is DATA_DIR right?"
         )
+    if kind is not None and kind.file is not None:
+        _require_room(kind.file, scratch)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
         files = {name: places.data_dir / name for name in (KEY, TOKEN) if (places.data_dir / name).is_file()}
         # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
@@ -136,6 +140,17 @@ def _backup(
             files[STORE] = Path(folder) / STORE
         files |= {archived(name): path for name, path in registry_files(places.model_dir).items()}
         return write(out, files, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), __version__, log)
+
+
+def _require_room(store: Path, scratch: Path) -> None:
+    # The copy is often made on the disk of the service: full, that records nothing more.
+    log = sum(path.stat().st_size for path in (store, store.with_name(f"{store.name}-wal")) if path.exists())
+    needed, free = log + LEAST_FREE_BYTES, shutil.disk_usage(scratch).free
+    if free < needed:
+        raise BackupRefused(
+            f"{free / 1e6:,.0f} MB are free at {scratch}, and a copy of the log needs {needed / 1e6:,.0f} MB there; no "
+            "backup was made: free some space, archive older rows, or use a larger volume"
+        )
 
 
 def _failure(error: OSError, target: Path | None) -> str:

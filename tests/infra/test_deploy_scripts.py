@@ -150,13 +150,25 @@ def test_a_backup_that_fails_leaves_no_file(place: Path, body: str) -> None:
     assert not (place / "stamped").exists()
 
 
-@pytest.mark.parametrize(("words", "stamped"), [([], True), (["--without-log"], False)], ids=["all", "without the log"])
+@pytest.mark.parametrize(
+    ("words", "stamped"),
+    [([], True), (["--without-log"], False), (["--no-stamp"], False)],
+    ids=["all", "without the log", "to be copied first"],
+)
 def test_a_backup_is_stamped_once_it_is_complete_and_has_the_log(place: Path, words: list[str], stamped: bool) -> None:
     fake(place, "docker", GOOD_BACKUP)
     done = run(place, "backup.sh", *words, str(place / "b.tar.gz"))
     assert done.returncode == 0, done.stderr
     assert (place / "b.tar.gz").exists()
     assert (place / "stamped").exists() is stamped
+
+
+def test_a_backup_that_was_copied_elsewhere_is_stamped_without_another_one(place: Path) -> None:
+    fake(place, "docker", GOOD_BACKUP)
+    done = run(place, "backup.sh", "--stamp")
+    assert done.returncode == 0, done.stderr
+    assert (place / "stamped").exists()
+    assert not list(place.glob("*.tar.gz"))
 
 
 def test_a_backup_to_a_folder_that_is_not_there_is_refused(place: Path) -> None:

@@ -107,21 +107,28 @@ esac
 """
 
 
-def monthly_drill(place: Path, bucket: str, free_mb: int) -> subprocess.CompletedProcess[str]:
-    """The host's restore drill with a stand-in for the AWS CLI and so much room."""
+def on_a_host(
+    place: Path, script: str, bucket: str, free_mb: int, **of_docker: str
+) -> subprocess.CompletedProcess[str]:
+    """A script of the host with a stand-in for the AWS CLI, so much room, and these scripts in docker/."""
     (place / "docker").mkdir()
     (place / "host.conf").write_text("REGION=eu-central-1 BACKUP_BUCKET=b\n")
-    script = (HOST / "restore-drill.sh").read_text()
-    for name, text in (
-        ("aws", bucket),
-        ("df", f"#!/bin/sh\necho head; echo /dev/x 9 9 {free_mb * 1024} 9% /\n"),
-        ("docker/restore_drill.sh", '#!/bin/sh\necho "tried ${1##*/}: $(cat "$1") $2 $3"\n'),
-        ("drill", script.replace("=/opt/bakeoff\n", f"={place}\n").replace("=/etc/bakeoff\n", f"={place}\n")),
-    ):
-        (place / name).write_text(text)
+    text = (HOST / script).read_text().replace("=/opt/bakeoff\n", f"={place}\n")
+    for name, written in {
+        "aws": bucket,
+        "df": f"#!/bin/sh\necho head; echo /dev/x 9 9 {free_mb * 1024} 9% /\n",
+        "script": text.replace("=/etc/bakeoff\n", f"={place}\n"),
+        **{f"docker/{name}.sh": body for name, body in of_docker.items()},
+    }.items():
+        (place / name).write_text(written)
         (place / name).chmod(0o755)
     env = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}"}
-    return subprocess.run([str(place / "drill")], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([str(place / "script")], env=env, capture_output=True, text=True, timeout=60)
+
+
+def monthly_drill(place: Path, bucket: str, free_mb: int) -> subprocess.CompletedProcess[str]:
+    says = '#!/bin/sh\necho "tried ${1##*/}: $(cat "$1") $2 $3"\n'
+    return on_a_host(place, "restore-drill.sh", bucket, free_mb, restore_drill=says)
 
 
 @pytest.mark.parametrize(("free_mb", "tried"), [(1600, True), (1500, False)])
@@ -139,6 +146,45 @@ def test_a_drill_tells_an_empty_bucket_from_one_that_cannot_be_read(tmp_path: Pa
     done = monthly_drill(tmp_path, f"#!/bin/sh\nexit {status}\n", 1600)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+# Stands for docker/backup.sh of this release, and of the one before, which knows no words.
+MAKES = (
+    '#!/bin/sh\ncase "$1" in --stamp) echo stamped ;; --no-stamp) echo made; echo backup >"$2" ;; *) exit 2 ;; esac\n'
+)
+OLDER = '#!/bin/sh\ncase "$1" in -*) exit 2 ;; *) echo made and stamped; echo backup >"$1" ;; esac\n'
+TAKES = BUCKET.replace('echo copied >"$last"', "echo uploaded")
+TAKES_NONE = BUCKET.replace('"s3 cp") for', '"s3 cp") exit 1; for')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"), [(MAKES, ["made", "uploaded", "stamped"]), (OLDER, ["made and stamped", "uploaded"])]
+)
+def test_a_backup_is_stamped_once_it_is_in_the_bucket(tmp_path: Path, body: str, said: list[str]) -> None:
+    done = on_a_host(tmp_path, "nightly-backup.sh", TAKES, 2048, backup=body)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if "s3://" not in line] == said
+
+
+def test_a_backup_that_does_not_arrive_is_not_stamped(tmp_path: Path) -> None:
+    done = on_a_host(tmp_path, "nightly-backup.sh", TAKES_NONE, 2048, backup=MAKES)
+    assert (done.returncode, done.stdout) == (1, "made\n")
+    assert "the upload to b failed" in done.stderr
+
+
+def test_a_backup_that_would_fill_the_disk_is_not_begun(tmp_path: Path) -> None:
+    done = on_a_host(tmp_path, "nightly-backup.sh", TAKES, 2047, backup=MAKES)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "2047 MB are free in /var/tmp, and 2048 are needed" in done.stderr
+    assert "docker image prune" in done.stderr
+
+
+@pytest.mark.parametrize(("status", "made"), [(1, True), (254, False)])
+def test_a_first_backup_is_told_from_a_bucket_that_cannot_be_read(tmp_path: Path, status: int, made: bool) -> None:
+    bucket = f'#!/bin/sh\n[ "$2" != ls ] || exit {status}\n'
+    done = on_a_host(tmp_path, "nightly-backup.sh", bucket, 512, backup=MAKES)
+    assert (done.returncode == 0) is made, done.stderr
+    assert ("could not be read" in done.stderr) is not made
 
 
 class Receiver(ThreadingHTTPServer):

@@ -173,6 +173,17 @@ def test_only_a_complete_backup_in_a_file_is_stamped(here, backup, tmp_path, cap
     assert stamped_at_s(here.data, "backup") == 1
 
 
+def test_a_copy_of_the_log_that_would_fill_the_disk_is_not_begun(here, tmp_path, monkeypatch, capsys):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=200 * 1024**2 + 1))
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 1
+    said = capsys.readouterr().err
+    assert f"210 MB are free at {tmp_path}, and a copy of the log needs 210 MB there" in said
+    assert "free some space" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+    assert here.run("backup", "--without-log", "--to", str(tmp_path / "b.tar.gz")) == 0
+
+
 def test_a_backup_without_the_log_has_the_key_and_the_models(here, elsewhere, tmp_path, capsys):
     small = tmp_path / "small.tar.gz"
     assert here.run("backup", "--without-log", "--to", str(small)) == 0
