@@ -10,9 +10,10 @@
 
 The installations are made with `bench/large_log.py`: Iris, two versions, an experiment, half of the rows labelled
 (`--rows 2000000` takes some minutes and 1 to 2 GB in the folder for temporary files). In `--folder` they are kept, and
-those that are there are used; `archive` and `upgrade` use theirs up. Half load is half of what `wrk` reaches first, at
-most 300 requests/s, sent by four clients at fixed times; latency counts from the time at which a request was due. The
-upgrade has 40 predictions/s, each with its label. Compare only figures of one run: they depend on what else the machine
+those that are there are used; `archive` and `upgrade` use theirs up. Half load is half of what `wrk` reaches first,
+sent by `wrk` too, whose 64 connections wait before each request (`--rate` sets another); `wrk` needs a part of the
+machine as well. The upgrade has 40 predictions/s, each with its label, from four clients at fixed times, and latency
+counts from the time at which a request was due. Compare only figures of one run: they depend on what else the machine
 does, so the load is printed.
 """
 
@@ -34,11 +35,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from load import children_s, require_wrk, wrk
+from load import children_s, paced, require_wrk, wrk
 from running import environment, monitor_process
 from servers import ROOT, ROW, SERVE, bakeoff, free_port, server
 
-CLIENTS, MOST, MODERATE = 4, 300.0, 40.0
+CLIENTS, MODERATE = 4, 40.0
 CATCHING_UP_S = 1800  # in which the monitor computes everything anew, before it takes old rows over
 PACKED = "app/store/migrations/0012_packed_log.sql"
 
@@ -85,10 +86,6 @@ class Clients:
         failures = sum(status != 200 for _, status in some)
         return f"{len(some):,} | {cuts[49]:.1f} | {cuts[98]:.1f} | {failures}"
 
-    def p99_ms(self, start: float, end: float) -> float:
-        """The 99th percentile of what was due in this time."""
-        return statistics.quantiles([ms for ms, _ in self._due(start, end)], n=100)[98]
-
     def _due(self, start: float, end: float) -> list[tuple[float, int]]:
         return [(ms, status) for due, ms, status in self.answered if start <= due < end]
 
@@ -104,31 +101,33 @@ def _post(connection: http.client.HTTPConnection, path: str, body: object) -> tu
         return 0, {}
 
 
-def half_load(port: int, seconds: float, work: Callable[[], str]) -> None:
-    """Print what the clients saw for `seconds` before `work`, and while it ran, with its result."""
-    peak = wrk(port, 16, 4, seed=1)["rate"]
-    rate = min(MOST, peak / 2)
-    with Clients(port, rate) as clients:
-        time.sleep(2)
+def half_load(port: int, seconds: float, work: Callable[[], str], rate: float | None) -> None:
+    """Print what clients saw for `seconds` before `work`, and while it ran, with its result."""
+    print("| | requests/s | p50 ms | p99 ms | failures |\n|---|---|---|---|---|")
+    peak, said = wrk(port, 16, 4, seed=1)["rate"], ""
+    p99s = []
+    for name in ("before", "meanwhile"):
         started = time.perf_counter()
-        time.sleep(seconds)
-        begun = time.perf_counter()
-        said = work()
-        ended = time.perf_counter()
-    print("| | requests | p50 ms | p99 ms | failures |\n|---|---|---|---|---|")
-    print(f"| before | {clients.between(started, begun)} |")
-    print(f"| meanwhile | {clients.between(begun, ended)} |")
-    ratio = clients.p99_ms(begun, ended) / clients.p99_ms(started, begun)
-    print(f"p99 ratio {ratio:.2f}; {ended - begun:.0f} s; peak {peak:,.0f}, rate {rate:,.0f} requests/s; {said}")
+        with paced(port, rate or peak / 2, seed=1) as seen:
+            if name == "before":
+                time.sleep(seconds)
+            else:
+                said = work()
+        took_s = time.perf_counter() - started
+        p99s.append(seen["p99_ms"])
+        print(f"| {name} | {seen['rate']:,.0f} | {seen['p50_ms']:.1f} | {seen['p99_ms']:.1f} | {seen['errors']:.0f} |")
+    print(f"p99 ratio {p99s[1] / p99s[0]:.2f}; {took_s:.0f} s; peak {peak:,.0f} requests/s; {said}")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is asked for: rows in the log, seconds of each phase, and where installations are kept (None: nowhere)."""
+    """What is asked for: rows in the log, seconds of each phase, where installations are kept (None: nowhere), and
+    requests/s while rows are archived (None: half of the most)."""
 
     rows: int
     seconds: float
     folder: Path | None
+    rate: float | None
 
     @contextlib.contextmanager
     def installation(self, name: str, rows: int, checkout: Path = ROOT) -> Iterator[tuple[Path, dict[str, str], int]]:
@@ -239,7 +238,7 @@ def archive(run: Run) -> None:
         before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         words = ("archive", "--before", before, "--to", str(folder / "archive"), "--json")
         with serving(env, port):
-            half_load(port, run.seconds, lambda: " ".join(bakeoff(folder, *words).split()))
+            half_load(port, run.seconds, lambda: " ".join(bakeoff(folder, *words).split()), run.rate)
 
 
 LINES = {each.__name__: each for each in (start, rebuild, upgrade, archive)}
@@ -252,13 +251,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--seconds", type=float, default=60, help="how long a phase is, and what comes before the work")
     parser.add_argument("--folder", type=Path, help="where installations are kept (default: they are deleted)")
+    parser.add_argument("--rate", type=float, help="requests/s while rows are archived (default: half of the most)")
     args = parser.parse_args()
     if unknown := set(args.lines) - LINES.keys():
         parser.error(f"there is no line {', '.join(sorted(unknown))}")
     require_wrk()
     for name in args.lines or LINES:
         print(f"\n## {name}: {args.rows:,} rows, load {os.getloadavg()[0]:.1f}", flush=True)
-        LINES[name](Run(args.rows, args.seconds, args.folder and args.folder.absolute()))
+        LINES[name](Run(args.rows, args.seconds, args.folder and args.folder.absolute(), args.rate))
     return 0
 
 

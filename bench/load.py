@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parent / "opponents"
 _BODIES, _MOST_BYTES = 4096, 8_000_000
+_PACED = 64  # connections
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,25 @@ def started(port: int, connections: int, seconds: float, script: str, *words: st
     """`wrk` with one of the scripts in bench/opponents, while it runs."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{int(seconds)}s", "--timeout", "20s", "-s", str(SCRIPTS / script)]
     return subprocess.Popen([*command, f"http://127.0.0.1:{port}", "--", *words], stdout=subprocess.PIPE, text=True)
+
+
+@contextlib.contextmanager
+def paced(port: int, rate: float, seed: int, traffic: Traffic = IRIS) -> Iterator[dict[str, float]]:
+    """About `rate` requests/s from connections that wait between requests, while the block runs.
+
+    Afterwards the mapping has the figures of `ended`.
+    """
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        traffic.write(rows, seed)
+        wait_ms = str(round(1000 * _PACED / rate))
+        running = started(port, _PACED, 86_400, "rows.lua", traffic.path, str(rows), wait_ms)
+        try:
+            yield figures
+        finally:
+            running.send_signal(signal.SIGINT)
+            figures.update(ended(running))
 
 
 def ended(running: subprocess.Popen) -> dict[str, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from sqlalchemy import Connection, text
 
 from app.store.engine import Database
@@ -12,15 +15,17 @@ from app.store.predictions import PackedWrites
 from app.store.statements import statements
 
 _REWRITTEN = "rewritten"
-# Rows in one transaction: some tens of milliseconds under the write lock.
-_ROWS_AT_ONCE = 500
+# Rows in one transaction: some milliseconds under the write lock, which recorders and feedback wait for.
+_ROWS_AT_ONCE = 100
+_TRANSACTIONS_A_STEP = 5
 
 
 class OldRows:
     """The rows of `predictions`, for one thread. Every call raises `StoreUnavailable` where the store is away."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pause: Callable[[float], None] = time.sleep) -> None:
         self._database = database
+        self._pause = pause
         self._rows = LoggedRows()
         self._packed = PackedWrites()
 
@@ -42,11 +47,23 @@ class OldRows:
     def step(self) -> int:
         """Take over the next rows; returns how many were looked at, 0 where there is nothing to do.
 
-        Rows that would not come back as they are stay where they are.
+        Rows that would not come back as they are stay where they are. After each transaction the write lock is left to
+        others for as long as it took.
         """
         with self._database.begin(READING) as connection:
             if mark(connection, PACKED) is None or not self._next(connection, 1):
                 return 0
+        taken = 0
+        for _ in range(_TRANSACTIONS_A_STEP):
+            started_s = time.monotonic()
+            some = self._take_over()
+            taken += some
+            if some < _ROWS_AT_ONCE:
+                break
+            self._pause(time.monotonic() - started_s)
+        return taken
+
+    def _take_over(self) -> int:
         with self._database.begin(MONITORING) as connection:
             rows = self._next(connection, _ROWS_AT_ONCE)
             if not rows:

@@ -1,9 +1,14 @@
 -- Random requests: the arguments are a path and a file with one body a line. Requests are made before the measurement,
--- and each is one of them at random, so that the load generator does next to nothing while it measures.
+-- and each is one of them at random, so that the load generator does next to nothing while it measures. With a third
+-- argument each connection waits before each request, so many milliseconds on average.
 local made = {}
 
 function init(args)
   math.randomseed(1)
+  if args[3] then
+    local longest = 2 * tonumber(args[3])
+    function delay() return math.random(0, longest) end
+  end
   local headers = { ["Content-Type"] = "application/json" }
   for body in io.lines(args[2]) do made[#made + 1] = wrk.format("POST", args[1], headers, body) end
 end

@@ -57,6 +57,19 @@ def test_every_row_is_the_same_afterwards(log, old, database, rows):
     assert old.step() == 0
 
 
+def test_others_write_after_every_hundred_rows(log, database):
+    written = []
+
+    def pause(_seconds):
+        written.append(2000 + len(written))
+        log.append([logged(written[-1])])
+
+    old = OldRows(database, pause)
+    old.finish()
+    assert old.step() == 500
+    assert written == [2000, 2001, 2002, 2003, 2004]
+
+
 def test_readers_see_the_same_log_in_the_middle_of_it(log, old, database):
     history, keys, events = PredictionHistory(database), OwnKeys(database, lambda: SERVED_AT_US), EventLog(database)
     FeedbackLog(database, lambda: 1).commit([[Outcome(id_of(number), "actual", 0, FACT)] for number in (3, 600, 1100)])
