@@ -1,8 +1,9 @@
 """Measure the dashboard's time per interaction, how often idle pages ask the api, and whether its memory grows.
 
-    python bench/ui.py [--interactions 40] [--refreshes 1000] [--requests 20000]
+    python bench/ui.py [--interactions 40] [--refreshes 1000] [--requests 20000 | --wide]
 
-Runs a real `bakeoff ui` with a real api and monitor, and acts like a browser: one websocket session per page, in which
+Runs a real `bakeoff ui` with a real api and monitor (`--wide`: with canned answers on 12 versions, 60 features and 40
+classes), and acts like a browser: one websocket session per page, in which
 the script is rerun. An interaction reruns the whole page; a refresh reruns its live fragments (the whole page without
 any). An idle page refreshes when a browser would; its calls are counted by a proxy in front of the api. Times are from
 sending the message to the last element, including transport on this host. Memory is the resident set of the
@@ -25,12 +26,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import psutil
 import requests
-from running import Service, environment, service, wait_for
+from running import Service, service, wait_for
 from servers import ROOT, free_port
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
+
+sys.path.insert(0, str(ROOT))
+
+from tests.ui import wide
+from tests.ui.fake_api import FakeApi
 
 PAGES = ("", "playground", "batch", "labels", "drift", "health")
 TARGET_MS, TARGET_MIB, WARM_UP = 150, 20, 100
@@ -160,10 +166,28 @@ def counting(api_url: str) -> Iterator[tuple[str, list[str]]]:
 
 
 @contextmanager
-def dashboard(running: Service, api_url: str) -> Iterator[tuple[str, psutil.Process]]:
-    """The URL and the process of a dashboard for the service."""
+def filled_service(requests_: int) -> Iterator[str]:
+    """The URL of a real api with a monitor and labelled traffic."""
+    with service(monitor=True) as running:
+        filled(running, requests_)
+        yield running.url
+
+
+@contextmanager
+def wide_answers() -> Iterator[str]:
+    """The URL of an api that has canned answers on much of everything."""
+    api = FakeApi(wide.WIDE)
+    try:
+        yield api.url
+    finally:
+        api.stop()
+
+
+@contextmanager
+def dashboard(api_url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The URL and the process of a dashboard for the api."""
     port = free_port()
-    env = environment(running.folder, running.port, UI_PORT=str(port), API_URL=api_url)
+    env = {"UI_PORT": str(port), "API_URL": api_url}
     process = psutil.Popen([sys.executable, "-m", "app", "ui"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -200,12 +224,12 @@ def main() -> int:
     parser.add_argument("--interactions", type=int, default=40, help="interactions per page")
     parser.add_argument("--refreshes", type=int, default=1000, help="refreshes of all pages together")
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--wide", action="store_true", help="canned answers on many versions, features and classes")
     args = parser.parse_args()
-    with service(monitor=True) as running:
-        filled(running, args.requests)
-        with dashboard(running, running.url) as (url, process):
+    with wide_answers() if args.wide else filled_service(args.requests) as answered_by:
+        with dashboard(answered_by) as (url, process):
             met = asyncio.run(measured(url, process, args.interactions, args.refreshes))
-        with counting(running.url) as (api_url, calls), dashboard(running, api_url) as (url, _):
+        with counting(answered_by) as (api_url, calls), dashboard(api_url) as (url, _):
             seldom = asyncio.run(idle_calls(url, calls))
     return 0 if met and seldom else 1
 

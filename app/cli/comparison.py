@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from app.scoring.table import METRICS
-from app.tables.counts import counted, noun_for
+from app.tables.counts import as_sentence, counted, noun_for
 
 UNKNOWN = "–"
 _ACTIONS = {
-    "continue": "Keep running: no decision yet.",
     "promote": "Promote",
     "keep": "Keep",
     "rollback": "Roll back",
@@ -152,9 +151,14 @@ def advice(report: Mapping[str, Any]) -> list[str]:
     """What to do with the reason, and what keeps it from being done automatically."""
     advised = report["recommendation"]
     action, version = advised["action"], advised["version"]
-    what = _ACTIONS.get(action, str(action).upper())
-    if action != "continue":
-        what = f"{what} {version}:" if version else f"{what}:"
+    ended = report.get("ended") is not None
+    if action == "continue":
+        state = "Ended without a verdict" if ended else "Keep running: no decision yet"
+        said = f"{state}. {as_sentence(advised['reason'])}"
+    else:
+        what = _ACTIONS.get(action, str(action).upper())
+        said = f"{what} {version}: {advised['reason']}" if version else f"{what}: {advised['reason']}"
+        said = f"Advice at the end: {said[:1].lower()}{said[1:]}" if ended else said
     chosen = next((each for each in report["comparisons"] if each["challenger"] == version), None)
     reasons = (chosen or {}).get("assumptions", ())
-    return [f"{what} {advised['reason']}", *(f"not promoted automatically: {reason}" for reason in reasons)]
+    return [said, *(f"not promoted automatically: {reason}" for reason in reasons)]

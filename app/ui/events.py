@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from app.tables.counts import as_sentence
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiAuditEntry
-from app.ui.wording import as_sentence, moment, readable, share, unix_of
+from app.ui.wording import moment, readable, share, unix_of
 
 DECISION, STEP, HOLD, ALARM = "decision", "ramp step", "ramp waits", "alarm"
 SIGNS = {DECISION: "◆", STEP: "▲", HOLD: "‖", ALARM: "!"}
@@ -45,6 +46,11 @@ def events_of(report: ApiExperiment, audit: Sequence[ApiAuditEntry], drift: ApiD
     return [event for _, event in sorted(inside, key=lambda pair: pair[0], reverse=True)]
 
 
+def event_of(entry: ApiAuditEntry) -> Event:
+    """What was done, as an event."""
+    return Event(entry.at, _kind(entry), _text(entry), entry)
+
+
 def nothing_decided(report: ApiExperiment) -> str:
     """That nothing happened, as a sentence."""
     return "Nothing was decided yet." if report.ended is None else "Nothing was decided."
@@ -62,7 +68,7 @@ def older_decisions(audit: ApiAudit, experiment: str | None = None) -> str:
 
 
 def _of_entry(entry: ApiAuditEntry) -> list[Event]:
-    event = Event(entry.at, _kind(entry), _text(entry), entry)
+    event = event_of(entry)
     before = _part(entry, "drift_alarm", "before")
     since = before.get("since")
     return [event, Event(since, ALARM, "drift alarm", entry)] if isinstance(since, str) else [event]

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from app.tables.counts import counted, noun_for
+from app.tables.counts import as_sentence, counted, noun_for
 from app.ui.experiment_records import ApiCheck, ApiComparison, ApiDrift, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.wording import (
     UNKNOWN,
-    as_sentence,
-    duration,
     moment,
     number,
     readable,
     scale_of,
     seconds_since,
     share,
+    span,
     unix_of,
 )
 
@@ -163,8 +162,7 @@ def labels_to_come(each: ApiComparison, points: Sequence[ApiPoint]) -> tuple[str
     rate = vote_rate(points)
     waits = "The rate is not known yet."
     if rate:
-        upper = "unlimited" if high is None else duration(high / rate)
-        waits = f"{duration(low / rate)} to {upper} at the present rate."
+        waits = as_sentence(f"{span(low / rate, None if high is None else high / rate)} at the present rate")
     return left_in_words(low, high, each.unit), f"80 % range. {waits}"
 
 

@@ -15,11 +15,12 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from app.tables.counts import as_sentence
 from app.ui import findings, svg, tables
 from app.ui.events import Event, event_row, events_of, nothing_decided, older_decisions, shares_said
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiConfiguration
-from app.ui.wording import as_sentence, moment_of, number, scale_of, unix_of
+from app.ui.wording import moment_of, number, scale_of, unix_of
 
 _TEMPLATE = Path(__file__).with_name("sent_report.html")
 

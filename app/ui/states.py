@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.tables.counts import counted
+from app.tables.counts import as_sentence, counted
 from app.ui.feed import FeedSnapshot
 from app.ui.file_job import FileJob
 from app.ui.records import ApiModel, ApiModels
 from app.ui.session import client, feed
 from app.ui.transport import ApiDown, CallRefused, NoResult, NotNow, NotThere
-from app.ui.wording import as_sentence, clock, duration
+from app.ui.wording import clock, duration
 
 
 def figure(place: DeltaGenerator, name: str, value: str, note: str | None = None) -> None:
@@ -29,6 +30,34 @@ def fact(place: DeltaGenerator, name: str, value: str, note: str) -> None:
     place.caption(name)
     place.markdown(f"##### {value}")
     place.caption(note)
+
+
+# So many parts of pages are kept, the newest: each is some KB to some 100 KB.
+_MOST_KEPT = 100
+
+
+class _Part(msgspec.Struct, frozen=True):
+    """A part of a page: what draws it, and what it shows."""
+
+    draw: Callable[..., None]
+    records: tuple[object, ...]
+
+    def key(self) -> bytes:
+        """What tells it from all others."""
+        return msgspec.msgpack.encode((self.draw.__module__, self.draw.__qualname__, self.records))
+
+
+def drawn_once(draw: Callable[..., None], *records: object) -> None:
+    """`draw(*records)`, whose elements are made anew only for other records, and else sent as they were made.
+
+    Nothing in it may be an input, or depend on the time, the visitor or the theme: all visitors share what is kept.
+    """
+    _kept(_Part(draw, records))
+
+
+@st.cache_data(show_spinner=False, max_entries=_MOST_KEPT, hash_funcs={_Part: _Part.key})
+def _kept(part: _Part) -> None:
+    part.draw(*part.records)
 
 
 Value = TypeVar("Value")

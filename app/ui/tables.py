@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from app.tables.counts import counted
+from app.tables.counts import as_sentence, counted
 from app.ui.events import shares
 from app.ui.experiment_records import (
     ApiCheck,
@@ -21,7 +21,6 @@ from app.ui.records import ApiAuditEntry, ApiConfiguration
 from app.ui.wording import (
     UNKNOWN,
     Scale,
-    as_sentence,
     chance,
     duration,
     mark,

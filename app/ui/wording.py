@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from app.tables.counts import noun_for
+from app.tables.counts import counted, noun_for
 
 UNKNOWN = "–"
 PRINTABLE = 4
@@ -118,6 +118,32 @@ def p_value(p: float | None) -> str:
     return f"p < {_LEAST_P:.4f}" if p is not None and p < _LEAST_P else f"p = {number(p, 2)}"
 
 
+_SPANS = ((365 * 86400, "year"), (86400, "day"), (3600, "hour"), (60, "minute"))
+_LESS = "less than a minute"
+
+
+def span(low_s: float, high_s: float | None) -> str:
+    """From `low_s` to `high_s` seconds as people say it; `high_s` is None where there is no limit."""
+    low = _said(low_s)
+    if high_s is None:
+        return "a minute or more" if low == _LESS else f"{low} or more"
+    high = _said(high_s)
+    if low == high:
+        return low if low == _LESS else f"about {low}"
+    if low == _LESS:
+        return f"up to {high}"
+    count, unit = low.split(" ")
+    return f"{count} to {high}" if high.split(" ")[1].rstrip("s") == unit.rstrip("s") else f"{low} to {high}"
+
+
+def _said(seconds: float) -> str:
+    for size, unit in _SPANS:
+        # Fewer than two of a unit are too coarse, except of the smallest.
+        if seconds >= (size if size == 60 else 2 * size):
+            return counted(round(seconds / size), unit)
+    return _LESS
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the largest unit that makes sense."""
     if seconds is None:
@@ -151,6 +177,11 @@ def moment_of(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def minute(iso: str) -> str:
+    """An ISO 8601 moment to the minute, without its time zone: where there is little room."""
+    return f"{iso[:10]} {iso[11:16]}"
+
+
 def moment(iso: str | None) -> str:
     """An ISO 8601 moment without its fractions."""
     return f"{iso[:10]} {iso[11:19]} UTC" if iso and len(iso) >= 19 else UNKNOWN
@@ -160,14 +191,6 @@ def seconds_since(iso: str | None, now: float) -> float | None:
     """How many seconds before `now` (Unix) an ISO 8601 moment was; None where it is none."""
     at = None if iso is None else unix_of(iso)
     return None if at is None else now - at
-
-
-def as_sentence(text: str) -> str:
-    """The text with a full stop and, unless it begins with a version's name or the like, a capital."""
-    text = text.strip()
-    first = text.split(" ", 1)[0]
-    text = text[:1].upper() + text[1:] if first.isalpha() else text
-    return text if text.endswith((".", "!", "?", ")")) else f"{text}."
 
 
 def readable(name: str) -> str:

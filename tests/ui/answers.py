@@ -8,15 +8,8 @@ ROW = (5.1, 3.5, 1.4, 0.2)
 
 
 def feature(name, **changes):
-    base = {
-        "name": name,
-        "kind": "numeric",
-        "minimum": 0.1,
-        "maximum": 8.0,
-        "median": 3.0,
-        "source_name": f"{name} (cm)",
-    }
-    return {**base, **changes}
+    base = {"name": name, "source_name": f"{name} (cm)", "kind": "numeric"}
+    return {**base, "minimum": 0.1, "maximum": 8.0, "median": 3.0, **changes}
 
 
 def model(version, **changes):
@@ -151,6 +144,36 @@ AUDIT = {
     ],
     "next": None,
 }
+
+
+def part(level, **changes):
+    base = {"level": level, "kind": "value", "requests": None, "labelled": 134, "n": 134, "baseline_mean": 0.97}
+    base |= {"challenger_mean": 0.99, "improvement": 0.02, "interval": [-0.06, 0.1]}
+    base |= {"both_right": 129, "only_baseline": 1, "only_challenger": 4, "both_wrong": 0}
+    return {**base, **changes}
+
+
+def of_classes(version, **changes):
+    figures = {"precision": [1.0, None], "recall": [0.97, 0.96], "f1": [0.98, None]}
+    return {"version": version, "confusion": [[130, 4], [0, 128]], "missing": [0, 0], **figures, **changes}
+
+
+BREAKDOWN = {
+    "baseline": "v1",
+    "challenger": "v2",
+    "by": "class",
+    "metric": "accuracy",
+    "higher_is_better": True,
+    "exploratory": True,
+    "alpha": 0.05,
+    "note": "each labelled request counts",
+    "features": ["petal_width", "colour"],
+    "refused": {"comment": "is text"},
+    "rows": [part("setosa"), part("versicolor", improvement=None, interval=None), part("(other)", labelled=0, n=0)],
+    "all": part("all", interval=None, labelled=268),
+    "classes": ["setosa", "versicolor"],
+    "versions": [of_classes("v1"), of_classes("v2", missing=[0, 2])],
+}
 STREAM = {"score": 0.2, "evidence": 0.6, "missing": 0.0, "unseen": 0.0, "out_of_range": 0.1, "since": None}
 DRIFT = {
     "version": "v1",
@@ -246,28 +269,6 @@ NORMAL = {
     "/drift/timeline": DRIFT_TIMELINE,
     "/health": HEALTH,
     "/metrics": METRICS,
-}
-NOT_READY = (503, {"error": {"code": "not_ready", "message": "there is no experiment: no model is on the shelf"}})
-EMPTY = {
-    "/models": {"models": [], "aliases": {}, "refused": {}},
-    "/config": {"epoch": 0, "weights": {}},
-    "/experiment": NOT_READY,
-    "/experiment/timeline": {"experiment_id": "", "points": []},
-    "/audit": {"entries": []},
-    "/drift": {
-        **DRIFT,
-        "requests": 0,
-        "alarm": False,
-        "note": "the monitor has taken in no request for v1 yet: send some",
-        "score": 0.0,
-        "evidence": 0.0,
-        "features": [],
-        "joint": [],
-        "outputs": [],
-    },
-    "/drift/timeline": {"version": "v1", "points": [], "note": "the monitor has taken in no request for v1 yet"},
-    "/health": (503, {**HEALTH, "status": "unhealthy", "models": {}, "monitor": {"state": "absent", "age_s": None}}),
-    "/metrics": "",
 }
 # What may be missing is missing, and what may be null is null.
 PARTIAL = {

@@ -30,7 +30,7 @@ def begin(monkeypatch):
 
     def start(routes=answers.NORMAL):
         api = FakeApi(routes)
-        session._parts.clear()  # what is known of an earlier api, which may have had the same port
+        session._parts.cache_clear()  # what is known of an earlier api, which may have had the same port
         started.append(api)
         monkeypatch.setenv("API_URL", api.url)
         monkeypatch.delenv("API_TOKEN", raising=False)

@@ -10,42 +10,12 @@ from app.ui.row_records import ApiPart
 from app.ui.views.breakdown import first_by
 from app.ui.wording import Scale
 from tests.ui import answers
+from tests.ui.answers import BREAKDOWN, part
 from tests.ui.conftest import checked, text_of
 
 PATH = "/experiment/e-1/breakdown"
-CLASSES = ["setosa", "versicolor"]
-
-
-def part(level, **changes):
-    base = {"level": level, "kind": "value", "requests": None, "labelled": 134, "n": 134, "baseline_mean": 0.97}
-    base |= {"challenger_mean": 0.99, "improvement": 0.02, "interval": [-0.06, 0.1]}
-    base |= {"both_right": 129, "only_baseline": 1, "only_challenger": 4, "both_wrong": 0}
-    return {**base, **changes}
-
-
-def version(name, **changes):
-    figures = {"precision": [1.0, None], "recall": [0.97, 0.96], "f1": [0.98, None]}
-    return {"version": name, "confusion": [[130, 4], [0, 128]], "missing": [0, 0], **figures, **changes}
-
-
-BY_CLASS = {
-    "baseline": "v1",
-    "challenger": "v2",
-    "by": "class",
-    "metric": "accuracy",
-    "higher_is_better": True,
-    "exploratory": True,
-    "alpha": 0.05,
-    "note": "each labelled request counts",
-    "features": ["petal_width", "colour"],
-    "refused": {"comment": "is text"},
-    "rows": [part("setosa"), part("versicolor", improvement=None, interval=None), part("(other)", labelled=0, n=0)],
-    "all": part("all", interval=None, labelled=268),
-    "classes": CLASSES,
-    "versions": [version("v1"), version("v2", missing=[0, 2])],
-}
 BY_FEATURE = {
-    **BY_CLASS,
+    **BREAKDOWN,
     "by": "feature:petal_width",
     "classes": None,
     "versions": None,
@@ -58,7 +28,7 @@ BY_FEATURE = {
 def opened(begin, page):
     """The experiment page with the breakdown opened."""
 
-    def open_(answer=BY_CLASS):
+    def open_(answer=BREAKDOWN):
         api = begin({**answers.NORMAL, **({} if answer is None else {PATH: answer})})
         at = page("experiment")
         at.button_group(key="differences-part").set_value("Breakdown")
@@ -107,7 +77,7 @@ def test_a_feature_is_chosen_and_asked_for_once(opened):
 
 
 def test_without_labels_the_page_says_what_to_do(opened):
-    at, _ = opened({**BY_CLASS, "rows": [], "all": part("all", labelled=0), "features": [], "versions": None})
+    at, _ = opened({**BREAKDOWN, "rows": [], "all": part("all", labelled=0), "features": [], "versions": None})
     assert "No labels yet: send true labels with `POST /feedback`" in text_of(at).replace("**", "")
 
 

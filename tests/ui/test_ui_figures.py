@@ -88,6 +88,25 @@ def test_durations_take_the_unit_that_makes_sense(seconds, text):
 
 
 @pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0, 12, "less than a minute"),
+        (0, 60, "up to 1 minute"),
+        (20, 7300, "up to 2 hours"),
+        (119, 121, "about 2 minutes"),
+        (300, 660, "5 to 11 minutes"),
+        (7200, 86_400, "2 to 24 hours"),
+        (7200, 9 * 86_400, "2 hours to 9 days"),
+        (86_400, 3 * 365 * 86_400, "24 hours to 3 years"),
+        (0, None, "a minute or more"),
+        (7200, None, "2 hours or more"),
+    ],
+)
+def test_how_long_something_will_take_is_said_as_people_say_it(low, high, said):
+    assert wording.span(low, high) == said
+
+
+@pytest.mark.parametrize(
     ("remaining", "left"),
     [
         (None, None),

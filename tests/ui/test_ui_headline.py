@@ -92,7 +92,7 @@ def test_labels_left_are_given_as_time_at_the_present_rate():
     rate = points((86_400 * 9, 1), (86_400, 800), (0, 1000))
     assert findings.labels_to_come(waiting, rate) == (
         "200–2,000 more labels",
-        "80 % range. 24 h to 10 days at the present rate.",
+        "80 % range. 24 hours to 10 days at the present rate.",
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.ui import session
+from app.ui import session, states
 from tests.ui import answers
 from tests.ui.conftest import button, checked, text_of
 
@@ -33,10 +33,61 @@ PARTIAL = {
     "health": "The metrics: not available on this server",
 }
 
+NOT_READY = (503, {"error": {"code": "not_ready", "message": "there is no experiment: no model is loaded"}})
+NOTHING_YET = {
+    "/models": {"models": [], "aliases": {}, "refused": {}},
+    "/config": {"epoch": 0, "weights": {}},
+    "/experiment": NOT_READY,
+    "/experiment/timeline": {"experiment_id": "", "points": []},
+    "/audit": {"entries": []},
+    "/drift": {
+        **answers.DRIFT,
+        "requests": 0,
+        "alarm": False,
+        "note": "the monitor has taken in no request for v1 yet: send some",
+        "score": 0.0,
+        "evidence": 0.0,
+        "features": [],
+        "joint": [],
+        "outputs": [],
+    },
+    "/drift/timeline": {"version": "v1", "points": [], "note": "the monitor has taken in no request for v1 yet"},
+    "/health": (
+        503,
+        {**answers.HEALTH, "status": "unhealthy", "models": {}, "monitor": {"state": "absent", "age_s": None}},
+    ),
+    "/metrics": "",
+}
+
+
+DRAWN = """
+import streamlit as st
+from app.ui.states import drawn_once
+
+def draw(text):
+    st.session_state.setdefault("made", []).append(text)
+    with st.expander("More"):
+        st.dataframe({"text": [text]})
+    st.markdown(text)
+
+for text in st.session_state.get("texts", ["a"]):
+    drawn_once(draw, text)
+"""
+
+
+def test_a_part_of_a_page_is_made_once_for_the_same_records_and_shown_each_time():
+    states._kept.clear()
+    at = checked(AppTest.from_string(DRAWN).run().run())
+    at.session_state["texts"] = ["b", "a"]
+    at = checked(at.run())
+    assert at.session_state["made"] == ["a", "b"]
+    assert [each.value for each in at.markdown] == ["b", "a"]
+    assert [each.value["text"].to_list() for each in at.dataframe] == [["b"], ["a"]]
+
 
 @pytest.mark.parametrize("name", PAGES)
 def test_an_empty_service_is_said_to_be_empty(begin, page, name):
-    begin(answers.EMPTY)
+    begin(NOTHING_YET)
     assert EMPTY[name] in text_of(page(name))
 
 

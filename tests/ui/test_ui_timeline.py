@@ -111,6 +111,20 @@ def test_an_event_opens_its_entry_with_the_evidence_of_then(begin, page):
     assert "half and half" in text_of(at)
 
 
+def test_a_row_of_the_decisions_opens_its_entry_and_is_one_line_before(begin, page):
+    begin(with_evidence())
+    at = page("experiment")
+    (table,) = [each.value for each in at.dataframe if "when (UTC)" in each.value.columns]
+    assert table.to_numpy().tolist() == [
+        ["2026-11-20 12:00", "configure: v1 50.0 % / v2 50.0 %, by ann: half and half"]
+    ]
+    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" not in text_of(at)
+    at.session_state["decisions"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    said = text_of(checked(at.run())).replace("\\", "")
+    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" in said
+    assert "Promote v2. It was better." in said
+
+
 def test_each_sign_in_the_chart_can_be_selected_and_names_its_event():
     timeline, found = msgspec.convert({"splits": SPLITS}, ApiTimeline), events.events_of(REPORT, [entry()], None)
     drawing = charts.split_drawing(charts.split_table(timeline.splits, found, 2e9))

@@ -47,15 +47,14 @@ def comparison(version, place):
 
 
 def part(level, place=0):
-    found = {"level": level, "kind": "value", "requests": 900, "labelled": 134, "n": 134, "baseline_mean": 0.97}
-    found |= {"challenger_mean": 0.99, "improvement": 0.02 - place / 500, "interval": [-0.06 - place / 500, 0.1]}
-    return {**found, "both_right": 129, "only_baseline": 1, "only_challenger": 4, "both_wrong": 0}
+    improvement = {"improvement": 0.02 - place / 500, "interval": [-0.06 - place / 500, 0.1]}
+    return answers.part(level, requests=900, **improvement)
 
 
 def of_classes(version):
     square = [[130 if row == column else (row + column) % 3 for column in range(40)] for row in range(40)]
-    whole = {"confusion": square, "missing": [0] * 40, "precision": [0.9] * 40, "recall": [0.9] * 40, "f1": [0.9] * 40}
-    return {"version": version, **whole}
+    figures = {"precision": [0.9] * 40, "recall": [0.9] * 40, "f1": [0.9] * 40}
+    return answers.of_classes(version, confusion=square, missing=[0] * 40, **figures)
 
 
 def stream(name, place):
@@ -82,6 +81,12 @@ EXPERIMENT = {
     ],
 }
 SPLITS = [{"epoch": 1, "at": "2026-11-19T12:00:00.000000Z", "weights": dict.fromkeys(VERSIONS, 1 / 12)}]
+POINTS = [
+    {**point, "challenger": version, "n": hundred + point["n"]}
+    for version in VERSIONS[1:]
+    for hundred in range(0, 1000, 100)
+    for point in answers.TIMELINE["points"]
+]
 DISAGREEMENT = {
     "prediction_id": "id-9",
     "id": "an-own-key-of-the-caller-which-is-as-long-as-such-keys-are-in-practice-0000-4711",
@@ -97,14 +102,7 @@ DISAGREEMENT = {
     "came": 3,
 }
 BREAKDOWN = {
-    "baseline": "v1",
-    "challenger": "v2",
-    "by": "class",
-    "metric": "accuracy",
-    "higher_is_better": True,
-    "exploratory": True,
-    "alpha": 0.05,
-    "note": "each labelled request counts",
+    **answers.BREAKDOWN,
     "features": NAMES,
     "refused": {},
     "rows": [part(name, place) for place, name in enumerate(CLASSES)],
@@ -136,7 +134,8 @@ WIDE = {
         "next": None,
     },
     "/experiment": EXPERIMENT,
-    "/experiment/timeline": {**answers.TIMELINE, "splits": SPLITS},
+    "/experiments": {"experiments": []},
+    "/experiment/timeline": {"experiment_id": "e-1", "points": POINTS, "splits": SPLITS},
     "/experiment/e-1/breakdown": BREAKDOWN,
     "/experiment/e-1/disagreements": {
         "experiment": "e-1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import textwrap
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from app.ui import grid
+from app.ui.states import drawn_once
 
 # Between the backgrounds of both themes, at 3:1 or more from each.
 NEUTRAL = "#7d8590"
@@ -44,13 +45,17 @@ def drawn(drawing: Drawing, table: pd.DataFrame, description: str, **columns: An
     _figures(table, description, columns)
 
 
-def selectable(drawing: Drawing, table: pd.DataFrame, description: str, key: str, act: Callable[[], None]) -> None:
+def selectable(
+    drawing: Drawing, rows: Sequence[Mapping[str, object]], description: str, key: str, act: Callable[[], None]
+) -> None:
     """The same, of a chart with a selection: `act` is called when it changes, and finds it in the state under `key`."""
     st.vega_lite_chart(drawing.data, copy.deepcopy(drawing.spec), alt=description, key=key, on_select=act)
-    _figures(table, description, {})
+    drawn_once(_figures, rows, description, {})
 
 
-def _figures(table: pd.DataFrame, description: str, columns: Mapping[str, Any]) -> None:
+def _figures(
+    table: pd.DataFrame | Sequence[Mapping[str, object]], description: str, columns: Mapping[str, Any]
+) -> None:
     with st.expander("The figures of this chart as a table", type="compact"):
         height = TALL if len(table) > ROWS else "auto"
         grid.show(table, f"Table: {description}", columns=columns, height=height)

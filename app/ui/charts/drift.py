@@ -72,17 +72,22 @@ def timeline_description(frame: pd.DataFrame, alarm: float) -> str:
     )
 
 
-def ranking_table(streams: Sequence[ApiStream]) -> pd.DataFrame:
+def ranked(streams: Sequence[ApiStream]) -> list[ApiStream]:
     """Features by evidence, then by score."""
-    ranked = sorted(streams, key=lambda stream: (-(stream.evidence or 0), -(stream.score or 0), stream.name))
+    return sorted(streams, key=lambda stream: (-(stream.evidence or 0), -(stream.score or 0), stream.name))
+
+
+def ranking_table(streams: Sequence[ApiStream]) -> pd.DataFrame:
+    """A row for each feature, in their order by evidence."""
+    order = ranked(streams)
     return pd.DataFrame(
         {
-            "feature": [stream.name for stream in ranked],
-            "score": [stream.score for stream in ranked],
-            "evidence": [stream.evidence for stream in ranked],
-            "outside training": [stream.out_of_range for stream in ranked],
-            "missing": [stream.missing for stream in ranked],
-            "unseen": [stream.unseen for stream in ranked],
+            "feature": [stream.name for stream in order],
+            "score": [stream.score for stream in order],
+            "evidence": [stream.evidence for stream in order],
+            "outside training": [stream.out_of_range for stream in order],
+            "missing": [stream.missing for stream in order],
+            "unseen": [stream.unseen for stream in order],
         }
     )
 

@@ -119,16 +119,15 @@ def split_table(splits: Sequence[ApiSplit], events: Sequence[Event], end_s: floa
     """A row for each share from its moment on, repeated at `end_s` (Unix), and a row for each event."""
     end = datetime.fromtimestamp(end_s, UTC).isoformat()
     last = [] if not splits else [msgspec.structs.replace(splits[-1], at=end)]
-    rows: list[dict[str, object]] = [
-        {"at": split.at, "version": version, "share": weight}
+    rows: list[tuple[object, ...]] = [
+        (split.at, version, float(weight), None, None, None)
         for split in (*splits, *last)
         for version, weight in split.weights.items()
     ]
     begun = splits[0].at if splits else ""
     shown = [each for each in reversed(events) if each.at >= begun]
-    rows += [{"at": each.at, "sign": each.sign, "what": each.text, "event": each.key} for each in shown]
-    columns = ["at", "version", "share", "sign", "what", "event"]
-    return pd.DataFrame(rows, columns=columns).astype({"share": float})
+    rows += [(each.at, None, math.nan, each.sign, each.text, each.key) for each in shown]
+    return pd.DataFrame(rows, columns=["at", "version", "share", "sign", "what", "event"])
 
 
 def split_drawing(frame: pd.DataFrame) -> Drawing:

@@ -7,9 +7,9 @@ import streamlit as st
 from app.ui import sharing
 from app.ui.charts import predictions
 from app.ui.charts.drawing import drawn
-from app.ui.records import ApiContract
+from app.ui.records import ApiContract, ApiPrediction
 from app.ui.session import SessionPrediction, client, note_feedback
-from app.ui.states import figure, sentence
+from app.ui.states import drawn_once, figure, sentence
 from app.ui.transport import NoResult
 from app.ui.wording import number, share
 
@@ -42,13 +42,13 @@ def show(asked: SessionPrediction, contract: ApiContract) -> None:
             icon=":material/warning:",
         )
     if given.probabilities:
-        _probabilities(asked)
+        drawn_once(_probabilities, given)
     _was_it_right(asked, contract)
     _again(asked)
 
 
-def _probabilities(asked: SessionPrediction) -> None:
-    frame = predictions.probability_table(asked.answer.probabilities, str(asked.answer.prediction))
+def _probabilities(given: ApiPrediction) -> None:
+    frame = predictions.probability_table(given.probabilities, str(given.prediction))
     fine = st.column_config.NumberColumn(format="%.4f")
     drawn(predictions.probability_drawing(frame), frame, predictions.probability_description(frame), probability=fine)
 

@@ -7,6 +7,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui import grid
 from app.ui.charts import parts
 from app.ui.charts.drawing import drawn
@@ -15,9 +16,9 @@ from app.ui.findings import REWARD
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiBreakdown, ApiPart, ApiVersionClasses
 from app.ui.session import asked_once, client
-from app.ui.states import known
+from app.ui.states import drawn_once, known
 from app.ui.views import disagreements
-from app.ui.wording import as_sentence, readable, scale_of, share
+from app.ui.wording import readable, scale_of, share
 
 _CLASS = "class"
 _FEATURE = "feature:"
@@ -38,11 +39,11 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
     if not found.all.labelled:
         _empty(report)
     else:
-        _figures(found)
+        drawn_once(_figures, found)
         if found.by != _CLASS:
             _open_rows(found)
         if found.versions and found.classes:
-            _classes(found.versions, found.classes)
+            drawn_once(_classes, found.versions, found.classes)
     _refused(first)
 
 

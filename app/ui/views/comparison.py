@@ -7,15 +7,16 @@ import math
 import pandas as pd
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui import grid, tables
 from app.ui.charts import timeline
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiComparison, ApiExperiment, ApiPoint, ApiTimeline
 from app.ui.feed import FeedSnapshot
 from app.ui.findings import points_of, progress
-from app.ui.states import figure, known
+from app.ui.states import drawn_once, figure, known
 from app.ui.views import differences, disagreements, secondary
-from app.ui.wording import Scale, as_sentence, number, scale_of, share
+from app.ui.wording import Scale, number, scale_of, share
 
 # Whose rows a cell of the square opens; rows on which both are right are not kept.
 _WON = (None, "baseline", "challenger", "neither")
@@ -23,21 +24,25 @@ _WON = (None, "baseline", "challenger", "neither")
 
 def show(each: ApiComparison, report: ApiExperiment, snapshot: FeedSnapshot[ApiTimeline]) -> None:
     """The comparison; before its first outcome, how to send one."""
-    baseline = report.baseline or "the baseline"
-    st.subheader(f"{each.challenger} against {baseline}")
-    st.markdown(progress(each, report))
+    drawn_once(_verdict, each, report)
     if each.n:
-        _figures(each, report)
-        _evidence_bar(each, report.alpha)
-        secondary.show(each.challenger, report)
-        _rows(each, baseline)
+        _rows(each, report.baseline or "the baseline")
     _warnings(each)
     if not each.n:
         return
     timeline = known(snapshot, "The timeline", f"timeline-{each.challenger}")
     if timeline is not None:
-        _timeline(each, report, points_of(each, report, timeline))
+        drawn_once(_timeline, each, report, points_of(each, report, timeline))
     _small_print(each, report)
+
+
+def _verdict(each: ApiComparison, report: ApiExperiment) -> None:
+    st.subheader(f"{each.challenger} against {report.baseline or 'the baseline'}")
+    st.markdown(progress(each, report))
+    if each.n:
+        _figures(each, report)
+        _evidence_bar(each, report.alpha)
+        secondary.show(each.challenger, report)
 
 
 def _evidence_bar(each: ApiComparison, alpha: float) -> None:

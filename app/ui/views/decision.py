@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.ui import grid, tables
-from app.ui.events import older_decisions, shares
+from app.ui.events import shares
 from app.ui.experiment_records import ApiExperiment
 from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiAudit, ApiConfiguration, ApiModels
 from app.ui.session import actor, client
 from app.ui.states import known
-from app.ui.views import administration, ramp, terms
+from app.ui.views import administration, ramp, terms, timeline
 from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, split_of
 from app.ui.wording import UNKNOWN
 
@@ -226,18 +225,12 @@ def _asked_weights(drawn: ApiConfiguration) -> dict[str, float] | None:
     return {version: percent / total for version, percent in asked.items()}
 
 
+@st.fragment
 def audit(snapshot: FeedSnapshot[ApiAudit]) -> None:
     """Who decided what, when and why."""
     st.subheader("Decisions")
     log = known(snapshot, "The audit log", "audit")
-    if log is not None:
-        _show_audit(log)
-
-
-def _show_audit(audit: ApiAudit) -> None:
-    if not audit.entries:
+    if log is not None and not log.entries:
         st.caption("No decisions yet.")
-        return
-    if older := older_decisions(audit):
-        st.caption(older)
-    grid.show([tables.decision(entry) for entry in audit.entries], "Decisions, newest first.")
+    elif log is not None:
+        timeline.decisions(log)

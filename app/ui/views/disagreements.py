@@ -16,7 +16,7 @@ from app.ui.experiment_records import ApiExperiment
 from app.ui.records import ApiContract
 from app.ui.row_records import ApiDisagreement, ApiDisagreements, ApiVersionAnswer
 from app.ui.session import asked_once, client
-from app.ui.states import known
+from app.ui.states import drawn_once, known
 from app.ui.wording import UNKNOWN, moment, number, share
 
 PAGE = 100
@@ -41,9 +41,8 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract, segments
         _none(asked)
         return
     if contract.classes:
-        _changes(rows, baseline, challenger)
-    said = f"The newest rows that {baseline} and {challenger} answered differently, with the label where it is known."
-    grid.show([_row(row, baseline, challenger) for row in rows], said, are_counts=False)
+        drawn_once(_changes, rows, baseline, challenger)
+    drawn_once(_listed, rows, baseline, challenger)
     margin = pages[0].margin
     apart = "" if margin is None else f" Rows whose answers are at least {number(margin)} apart are listed."
     st.caption(
@@ -62,6 +61,11 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract, segments
             on_click="ignore",
         )
     _replay(rows, baseline, challenger)
+
+
+def _listed(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) -> None:
+    said = f"The newest rows that {baseline} and {challenger} answered differently, with the label where it is known."
+    grid.show([_row(row, baseline, challenger) for row in rows], said, are_counts=False)
 
 
 def _changes(rows: Sequence[ApiDisagreement], baseline: str, challenger: str) -> None:

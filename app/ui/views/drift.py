@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from app.tables.counts import counted
+from app.tables.counts import as_sentence, counted
 from app.ui import grid
 from app.ui.charts import drift
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiDrift, ApiDriftTimeline, ApiStream
 from app.ui.feed import TICK_S, FeedSnapshot
 from app.ui.session import admin_token, client, feed
-from app.ui.states import figure, known, refreshed, sentence, snapshots_of
+from app.ui.states import drawn_once, figure, known, refreshed, sentence, snapshots_of
 from app.ui.transport import NoResult
 from app.ui.views import administration
-from app.ui.wording import UNKNOWN, as_sentence, moment, number, readable, share
+from app.ui.wording import UNKNOWN, moment, number, readable, share
 
 NAMES = ("drift", "drift_timeline")
 SHOWN = "drift-alarm-shown"
@@ -50,6 +51,14 @@ def _live() -> None:
         return
     if report.alarm != st.session_state.get(SHOWN):
         st.rerun()  # the button that acknowledges it is outside of this part
+    drawn_once(_summary, report)
+    _timeline(report, timeline)
+    _streams("Features", report.features, "feature")
+    drawn_once(_joint, report)
+    _streams("Answers", report.outputs, "output")
+
+
+def _summary(report: ApiDrift) -> None:
     _headline(report)
     if report.note:
         st.info(f"**{as_sentence(report.note)}**", icon=":material/hourglass_empty:")
@@ -61,10 +70,6 @@ def _live() -> None:
     for note in report.notes:
         st.info(note, icon=":material/info:")
     _figures(report)
-    _timeline(report, timeline)
-    _streams("Features", report.features, "feature")
-    _joint(report)
-    _streams("Answers", report.outputs, "output")
 
 
 def _headline(report: ApiDrift) -> None:
@@ -154,6 +159,10 @@ def _timeline(report: ApiDrift, snapshot: FeedSnapshot[Any]) -> None:
     timeline: ApiDriftTimeline | None = known(snapshot, "The timeline", "drift-timeline")
     if timeline is None:
         return
+    drawn_once(_over_requests, timeline, report)
+
+
+def _over_requests(timeline: ApiDriftTimeline, report: ApiDrift) -> None:
     frame = drift.timeline_table(timeline, report)
     if frame.empty:
         st.caption(as_sentence(timeline.note or "The timeline has no points yet"))
@@ -167,6 +176,15 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     if not streams:
         return
     st.subheader(title)
+    drawn_once(_ranking, streams)
+    by_name = {stream.name: stream for stream in streams}
+    names = [stream.name for stream in drift.ranked(streams)]
+    chosen = st.selectbox(f"Inspect one {kind}", names, key=f"drift-{kind}")
+    if chosen in by_name and by_name[chosen].reference:
+        drawn_once(_histogram, by_name[chosen])
+
+
+def _ranking(streams: Sequence[ApiStream]) -> None:
     frame = drift.ranking_table(streams)
     fine = {name: st.column_config.NumberColumn(format="%.3f") for name in ("score", "evidence")}
     parts = {
@@ -175,10 +193,6 @@ def _streams(title: str, streams: tuple[ApiStream, ...], kind: str) -> None:
     if len(frame) > drift.MOST:
         st.caption(f"The {drift.MOST} with the most evidence of {len(frame)}; the table has all.")
     drawn(drift.ranking_drawing(frame), frame, drift.ranking_description(frame), **fine, **parts)
-    by_name = {stream.name: stream for stream in streams}
-    chosen = st.selectbox(f"Inspect one {kind}", list(frame["feature"]), key=f"drift-{kind}")
-    if chosen in by_name and by_name[chosen].reference:
-        _histogram(by_name[chosen])
 
 
 def _histogram(stream: ApiStream) -> None:

@@ -112,7 +112,6 @@ def _past(wanted: str, models: ApiModels | None) -> None:
         comparison.show(each, report, timeline)
     differences.show(report, models)
     versions.show(report, () if models is None else models.retired())
-    versions.checks(report)
     entries = asked_once(("past-audit", *place), partial(api.audit_of, wanted), "the decisions")
     happened.show(report, timeline.value, known(entries, "The audit log", "past-audit"), None)
 
@@ -199,7 +198,6 @@ def below() -> None:
     if report is None:
         return
     versions.show(report, models.value.retired() if models.value is not None else ())
-    versions.checks(report)
 
 
 @st.fragment(run_every=TICK_S)

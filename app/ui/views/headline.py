@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiPoint
 from app.ui.findings import advised, chosen_of, facts_of, small_print
 from app.ui.states import fact
-from app.ui.wording import as_sentence, literal
+from app.ui.wording import literal
 
 _LOOKS = {
     "continue": ("info", ":material/hourglass_empty:"),

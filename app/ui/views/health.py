@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 
 import streamlit as st
 
@@ -12,9 +13,9 @@ from app.ui import grid
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
 from app.ui.feed import TICK_S, FeedSnapshot
-from app.ui.records import ApiHealth, ApiModel, ApiModels
+from app.ui.records import ApiHealth, ApiModel, ApiModels, ApiVersionHealth
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
-from app.ui.states import figure, known, refreshed, snapshots_of
+from app.ui.states import drawn_once, figure, known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
 from app.ui.wording import UNKNOWN, duration, moment, number, readable
 
@@ -46,7 +47,9 @@ def _live() -> None:
     elif isinstance(health.failure, ApiDown):
         return
     _traffic(metrics)
-    _versions(report, known(models, "The model registry", "models"))
+    registry = known(models, "The model registry", "models")
+    if registry is not None:
+        drawn_once(_versions, {} if report is None else report.models, registry)
 
 
 def _state(report: ApiHealth) -> None:
@@ -94,6 +97,10 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
         f"Totals of all workers since the API started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
         "Latency is measured by the server and interpolated between histogram buckets."
     )
+    drawn_once(_rates, scrapes)
+
+
+def _rates(scrapes: list[Scrape]) -> None:
     frame = traffic.rate_table(scrapes)
     if frame.empty:
         st.caption("Rates appear with the second reading, in about ten seconds.")
@@ -116,9 +123,7 @@ def _rate(before: Scrape | None, after: Scrape, counter: str) -> str:
     return "rate unknown yet" if rate is None else f"{number(rate, 3)} / s now"
 
 
-def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
-    if models is None:
-        return
+def _versions(states: Mapping[str, ApiVersionHealth], models: ApiModels) -> None:
     st.subheader("Versions in the model registry")
     if not models.models:
         st.info(
@@ -126,7 +131,7 @@ def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
             icon=":material/extension:",
         )
     else:
-        rows = [_version_row(model, report) for model in models.models]
+        rows = [_version_row(model, states.get(model.version)) for model in models.models]
         grid.show(rows, "The versions with their state, figures and checksums.")
     if models.retired():
         st.caption(
@@ -141,8 +146,7 @@ def _versions(report: ApiHealth | None, models: ApiModels | None) -> None:
         st.error(f"**{name} is refused:** {reason}", icon=":material/error:")
 
 
-def _version_row(model: ApiModel, report: ApiHealth | None) -> dict[str, object]:
-    health = report.models.get(model.version) if report is not None else None
+def _version_row(model: ApiModel, health: ApiVersionHealth | None) -> dict[str, object]:
     breaker = health.circuit_breaker if health is not None else None
     return {
         "version": model.version,

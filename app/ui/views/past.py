@@ -7,7 +7,7 @@ import streamlit as st
 from app.ui import grid
 from app.ui.records import Cell
 from app.ui.session import client, session_predictions
-from app.ui.states import explain
+from app.ui.states import drawn_once, explain
 from app.ui.transport import NoResult
 from app.ui.wording import UNKNOWN, moment
 
@@ -41,7 +41,7 @@ def _of_session() -> None:
         }
         for each in asked
     ]
-    _table(rows, "The predictions of this session, newest first.")
+    drawn_once(_table, rows, "The predictions of this session, newest first.")
 
 
 def _of_server() -> None:
@@ -65,7 +65,7 @@ def _of_server() -> None:
         }
         for each in page.predictions
     ]
-    _table(rows, "The newest predictions of the server.")
+    drawn_once(_table, rows, "The newest predictions of the server.")
 
 
 def _table(rows: list[dict[str, object]], description: str) -> None:

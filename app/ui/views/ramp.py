@@ -6,11 +6,12 @@ import itertools
 
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui.records import ApiConfiguration, ApiRamp
 from app.ui.session import actor, client
 from app.ui.views import administration
 from app.ui.views.administration import carry_out, key_of, missing
-from app.ui.wording import as_sentence, duration, moment, share
+from app.ui.wording import duration, moment, share
 
 
 def sentence_of(ramp: ApiRamp) -> str:

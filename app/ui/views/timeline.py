@@ -6,15 +6,16 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-import pandas as pd
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui import grid, tables
 from app.ui.charts import timeline as charts
-from app.ui.charts.drawing import selectable
+from app.ui.charts.drawing import ROWS, TALL, selectable
 from app.ui.events import (
     ALARM,
     Event,
+    event_of,
     events_of,
     evidence_of,
     nothing_decided,
@@ -25,7 +26,9 @@ from app.ui.events import (
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.findings import advised
 from app.ui.records import ApiAudit
-from app.ui.wording import as_sentence, literal, moment, number, unix_of
+from app.ui.wording import literal, minute, moment, number, unix_of
+
+_DECISIONS = "decisions"
 
 
 def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | None, drift: ApiDrift | None) -> None:
@@ -58,8 +61,8 @@ def _shares(report: ApiExperiment, timeline: ApiTimeline, events: Sequence[Event
     ended = None if report.ended is None else unix_of(report.ended)
     frame = charts.split_table(timeline.splits, events, time.time() if ended is None else ended)
     chart, place = f"timeline-chart-{report.id}", _place(report)
-    table, act = pd.DataFrame(split_rows(timeline)), partial(_open_marked, chart, place)
-    selectable(charts.split_drawing(frame), table, shares_said(timeline), chart, act)
+    act = partial(_open_marked, chart, place)
+    selectable(charts.split_drawing(frame), split_rows(timeline), shares_said(timeline), chart, act)
     st.caption(
         "Target shares over time. ◆ decision, ▲ ramp step, ‖ ramp waits, ! alarm: select a sign, or an entry of the "
         "list, to open it."
@@ -80,6 +83,27 @@ def _place(report: ApiExperiment) -> str:
 
 def _line(event: Event) -> str:
     return f"{moment(event.at)} · {event.sign} {event.kind} · {event.text}"
+
+
+def decisions(audit: ApiAudit) -> None:
+    """The audit log, a line each; a click on one opens it."""
+    if older := older_decisions(audit):
+        st.caption(older)
+    found = [event_of(entry) for entry in audit.entries]
+    grid.show(
+        [{"when (UTC)": minute(each.at), "what": each.text} for each in found],
+        "Decisions, newest first. Select a row to open it.",
+        columns={"what": st.column_config.TextColumn(width="large")},
+        height=TALL if len(found) > ROWS else "auto",
+        key=_DECISIONS,
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    st.caption("Select a row to open it: all that changed, the reason, and the evidence of then.")
+    for place in st.session_state[_DECISIONS]["selection"]["rows"][:1]:
+        if place < len(found):
+            with st.container(border=True):
+                _opened(found[place], None)
 
 
 def _opened(event: Event, drift: ApiDrift | None) -> None:

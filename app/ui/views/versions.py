@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import streamlit as st
 
+from app.tables.counts import as_sentence
 from app.ui import findings, grid, tables
 from app.ui.charts import traffic
 from app.ui.charts.drawing import drawn
 from app.ui.experiment_records import ApiExperiment
-from app.ui.wording import as_sentence, lower_is_better, readable
+from app.ui.states import drawn_once
+from app.ui.wording import lower_is_better, readable
 
 
-def show(report: ApiExperiment, retired: Collection[str]) -> None:
-    """Each version's share, means, requests, outcomes, errors and latency, and which take no part."""
+def show(report: ApiExperiment, retired: Sequence[str]) -> None:
+    """Each version's share, means, requests, outcomes, errors and latency, and which take no part; then the checks."""
+    drawn_once(_versions, report, retired)
+    drawn_once(_checks, report)
+
+
+def _versions(report: ApiExperiment, retired: Sequence[str]) -> None:
     st.subheader("Versions")
     if not report.variants:
         st.info("No version is in the experiment yet.", icon=":material/extension:")
@@ -69,8 +76,7 @@ def _once(report: ApiExperiment) -> str:
     )
 
 
-def checks(report: ApiExperiment) -> None:
-    """Each check and guardrail with its state."""
+def _checks(report: ApiExperiment) -> None:
     st.subheader("Checks and guardrails")
     rows = tables.checks(report)
     if not rows:

@@ -191,9 +191,21 @@ def test_without_a_ramp_there_is_no_line_about_one(config):
 def test_without_figures_there_is_no_plot_and_no_number():
     shown = text(EMPTY)
     assert "No outcome yet against v1: v2\n" in shown
-    assert "Keep running: no decision yet. the monitor has not run yet" in shown
+    assert "Keep running: no decision yet. The monitor has not run yet" in shown
     assert "├" not in shown
     assert "None" not in shown
+
+
+@pytest.mark.parametrize(
+    ("action", "version", "said"),
+    [
+        ("continue", None, "Ended without a verdict. After 9 rows nothing is known."),
+        ("promote", "v2", "Advice at the end: promote v2: after 9 rows nothing is known"),
+    ],
+)
+def test_an_ended_experiment_advises_nothing_for_now(action, version, said):
+    advised = {"action": action, "version": version, "reason": "after 9 rows nothing is known"}
+    assert said in text({**msgspec.to_builtins(FULL), "ended": "2026-11-20T12:00:00Z", "recommendation": advised})
 
 
 @pytest.mark.parametrize("shown", [FULL, EMPTY], ids=["full", "empty"])
