@@ -14,6 +14,17 @@ def database(store_url):
     database.close()
 
 
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def empty_store(request, tmp_path_factory):
+    """A store of each kind with this release's schema, shared by all tests that only ask it to plan statements."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path_factory.mktemp('empty')}/bakeoff.sqlite")
+    else:
+        database = Database(request.getfixturevalue("postgres_server").fresh())
+    yield database
+    database.close()
+
+
 @pytest.fixture
 def path(tmp_path):
     """The file, where the store is SQLite's."""

@@ -54,8 +54,8 @@ def carry_out(database):
 
 
 @pytest.mark.parametrize(("release", "concern", "name"), STATEMENTS)
-def test_its_statements_are_understood(database, release, concern, name):
-    with database.begin(DURABLE) as connection:
+def test_its_statements_are_understood(empty_store, release, concern, name):
+    with empty_store.begin(DURABLE) as connection:
         kind = connection.dialect.name
         known = before(concern, release)
         statement = in_dialect(known[name], kind)
