@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from tests import postgres, stack, workers
 
+BEGUN = pytest.StashKey[float]()
+
 
 @pytest.fixture(scope="session")
 def stack_images() -> str:
@@ -64,6 +66,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The order in which workers take the files; one process alone keeps pytest's."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: workers.rank(item.nodeid))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Notes what the processor has done before the test's fixtures are made."""
+    item.stash[BEGUN] = workers.processor_s()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Adds to a test's last report what it took of the processor."""
+    if call.when == "teardown":
+        item.user_properties.append((workers.PROCESSOR_S, workers.processor_s() - item.stash[BEGUN]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The files that took longest, where workers shared them."""
+    if not config.getoption("numprocesses", None):
+        return
+    reports = (each for kind in terminalreporter.stats.values() for each in kind)
+    lines = workers.slowest_files(each for each in reports if isinstance(each, pytest.TestReport))
+    terminalreporter.section("slowest files: wall time, and processor time without containers")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 def pytest_xdist_auto_num_workers() -> int:

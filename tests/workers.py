@@ -1,4 +1,5 @@
-"""How tests share a machine: the order in which files start, the number of workers, and the host's network.
+"""How tests share a machine: the order in which files start, the number of workers, the host's network, and the time
+that each file takes of it.
 
 pytest-xdist hands out whole files (`--dist loadfile` in pyproject.toml), because costly fixtures live as long as their
 module, and in the order of collection (`--no-loadscope-reorder`). `--dist loadgroup` is no alternative: with pytest 9.2
@@ -10,12 +11,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.turns import in_turn
 
+PROCESSOR_S = "processor_s"  # the property of a test's last report
 STARTED_FIRST = (
     # The browser keeps containers from starting, so what runs beside it needs none.
     "tests/e2e/test_ui_browser.py",
@@ -66,3 +71,21 @@ def host_network(marks: set[str]) -> Iterator[None]:
         return
     with in_turn(Path(tempfile.gettempdir()) / f"bakeoff-network-{os.getuid()}.lock", shared="browser" not in marks):
         yield
+
+
+def processor_s() -> float:
+    """The processor time of this process and of those it has waited for, in seconds; containers are not among them."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def slowest_files(reports: Iterable[pytest.TestReport], count: int = 20) -> list[str]:
+    """A line for each of the files that took longest, fixtures included: seconds, those of the processor, and name."""
+    wall_s: dict[str, float] = defaultdict(float)
+    of_processor_s: dict[str, float] = defaultdict(float)
+    for report in reports:
+        file = report.nodeid.split("::", 1)[0]
+        wall_s[file] += report.duration
+        of_processor_s[file] += dict(report.user_properties).get(PROCESSOR_S, 0.0) if report.when == "teardown" else 0
+    longest = sorted(wall_s, key=wall_s.__getitem__, reverse=True)[:count]
+    return [f"{wall_s[file]:6.0f} s {of_processor_s[file]:6.0f} s  {file}" for file in longest]

@@ -69,3 +69,20 @@ def test_neither_containers_nor_another_browser_start_beside_a_browser(second: s
 def test_containers_run_side_by_side_and_other_servers_beside_a_browser(first: set[str], second: set[str]) -> None:
     with workers.host_network(first), workers.host_network(second):
         pass
+
+
+def report(file: str, when: str, duration_s: float, processor_s: float | None = None) -> pytest.TestReport:
+    properties = [] if processor_s is None else [(workers.PROCESSOR_S, processor_s)]
+    options = {"keywords": {}, "outcome": "passed", "longrepr": None, "when": when}
+    return pytest.TestReport(
+        f"{file}::test", (file, 0, "test"), duration=duration_s, user_properties=properties, **options
+    )
+
+
+def test_the_files_that_took_longest_are_listed_with_their_fixtures_and_their_processor_time() -> None:
+    reports = [report("a.py", "call", 1), report("a.py", "teardown", 0, 0.5), report("c.py", "call", 2)]
+    reports += [report("b.py", "setup", 4), report("b.py", "call", 3), report("b.py", "teardown", 5, 2)]
+    assert [line.split() for line in workers.slowest_files(reports, 2)] == [
+        ["12", "s", "2", "s", "b.py"],
+        ["2", "s", "0", "s", "c.py"],
+    ]
