@@ -1,6 +1,7 @@
 """Prometheus, Alertmanager, the edge and a receiver of alerts, as processes that run the configuration of `docker/`.
 
-Only addresses differ from what Compose mounts: the names of services become ports of this host.
+Only addresses differ from what Compose mounts, where the names of services become ports of this host, and the time
+between two evaluations of a rule: always that of the configuration, so that no test waits for a slow group.
 """
 
 from __future__ import annotations
@@ -104,13 +105,23 @@ def prometheus(folder: Path, api_port: int, **ports: int) -> Iterator[Running]:
     configuration["scrape_configs"] = [j for j in configuration["scrape_configs"] if j["job_name"] in {"api", *here}]
     targets = [{"targets": [f"127.0.0.1:{here['alertmanager']}"]}] if "alertmanager" in here else []
     configuration["alerting"]["alertmanagers"][0]["static_configs"] = targets
-    configuration["rule_files"] = [str(DOCKER / "prometheus" / "rules" / "*.yml")]
+    configuration["rule_files"] = [str(_often_evaluated(folder / "rules") / "*.yml")]
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration))
     options = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}"]
     command = [program, *options, f"--web.listen-address=127.0.0.1:{port}"]
     with running(command, port, folder / "prometheus.log", "/-/ready") as started:
         yield started
+
+
+def _often_evaluated(folder: Path) -> Path:
+    """The folder, with docker/prometheus/rules/ in it, of which no group has an interval of its own."""
+    folder.mkdir()
+    for path in (DOCKER / "prometheus" / "rules").glob("*.yml"):
+        groups = yaml.safe_load(path.read_text())["groups"]
+        often = [{name: value for name, value in group.items() if name != "interval"} for group in groups]
+        (folder / path.name).write_text(yaml.safe_dump({"groups": often}))
+    return folder
 
 
 @contextmanager
