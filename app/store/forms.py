@@ -1,11 +1,16 @@
-"""The forms of packed rows: what many rows of the table `log` share, each kept once in the table `forms`."""
+"""The forms of packed rows: what many rows of the table `log` share, each kept once in the table `forms`.
+
+And blocks of rows that have them, as they are written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 import msgspec
+import numpy as np
 from sqlalchemy import Connection, Engine, text
 
 from app.store.statements import statements
@@ -68,6 +73,10 @@ class Form(msgspec.Struct, frozen=True, array_like=True):
     answers: tuple[tuple[str, str, int], ...]
 
 
+# As `append_block` takes them apart: three numbers of so many bits are one of 63.
+_BITS = 21
+# The columns of `log`.
+COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
 _FORM = msgspec.json.Decoder(Form)
 
 
@@ -76,6 +85,74 @@ class KnownForm(NamedTuple):
 
     id: int
     version: int
+
+
+class PackedBlock(NamedTuple):
+    """The rows of a block to write: the forms that they have, and by row the place of its form and columns of `log`.
+
+    `keys` are bytes of the shape (rows, 14), and `bodies` of the shape (rows, those of the longest one), of which each
+    row has as many as `lengths` says.
+    """
+
+    forms: Sequence[Form]
+    form_of: np.ndarray
+    keys: np.ndarray
+    request_keys: Sequence[int | None]
+    own_keys: Sequence[str | None]
+    bodies: np.ndarray
+    lengths: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bodies)
+
+
+def parameters_of(
+    blocks: Iterable[PackedBlock], forms: Mapping[Form, KnownForm], first: int
+) -> Iterator[dict[str, object]]:
+    """What the statement `append_block` takes for each block, a few values for any number of rows, from `first` on."""
+    for block in blocks:
+        known = [forms[form] for form in block.forms]
+        yield {
+            "first": first,
+            "keys": block.keys.tobytes(),
+            "bodies": block.bodies.tobytes(),
+            "width": block.bodies.shape[1],
+            "rows": msgspec.json.encode(_numbers_of_rows(block, known)).decode(),
+        }
+        first += len(block)
+
+
+def _numbers_of_rows(block: PackedBlock, known: Sequence[KnownForm]) -> list[int] | list[tuple[object, ...]]:
+    """By row the version, form, length of the body, keys of the request and of the caller; one number where it can."""
+    largest = max(block.bodies.shape[1], *chain.from_iterable(known))
+    if largest < 1 << _BITS and block.request_keys.count(None) == block.own_keys.count(None) == len(block):
+        heads = np.array([form.version << 2 * _BITS | form.id << _BITS for form in known])
+        found: list[int] = (heads.take(block.form_of) | block.lengths).tolist()
+        return found
+    of, lengths = [known[at] for at in block.form_of.tolist()], block.lengths.tolist()
+    return [
+        (form.version, form.id, *others)
+        for form, *others in zip(of, lengths, block.request_keys, block.own_keys, strict=True)
+    ]
+
+
+def columns_of(blocks: Sequence[PackedBlock], forms: Mapping[Form, KnownForm], first: int) -> list[Sequence[Any]]:
+    """The values of `COLUMNS` of the blocks' rows, under numbers from `first` on."""
+    keys: list[bytes] = []
+    versions: list[int] = []
+    numbers: list[int] = []
+    request_keys: list[int | None] = []
+    own_keys: list[str | None] = []
+    bodies: list[bytes] = []
+    for block in blocks:
+        known = [forms[form] for form in block.forms]
+        keys += [key.tobytes() for key in block.keys]
+        versions += [known[at].version for at in block.form_of.tolist()]
+        numbers += [known[at].id for at in block.form_of.tolist()]
+        request_keys += block.request_keys
+        own_keys += block.own_keys
+        bodies += [body[:length].tobytes() for body, length in zip(block.bodies, block.lengths.tolist(), strict=True)]
+    return [range(first, first + len(keys)), keys, versions, numbers, request_keys, own_keys, bodies]
 
 
 class FormReads:

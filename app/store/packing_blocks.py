@@ -5,59 +5,49 @@ A block often has some tens of rows: then what counts is how often numpy is call
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from app.domain.logged_rows import RowBlock
 from app.domain.prediction_id import RAW_LENGTH, raw_ids
-from app.store.forms import Form, KnownForm
+from app.store.forms import Form, PackedBlock
 from app.store.packing import (
     ANSWER,
     KEY,
-    LATENCY_END,
     MARKS,
     REST,
     TAG,
-    TIME_LENGTH,
     USER,
     USER_END,
     Bytes,
     as_bytes,
     narrowed,
 )
-from app.store.packing_answers import PackedAnswers, all_answers
+from app.store.packing_answers import PackedAnswers, all_answers, served_answers
 from app.store.request_ids import bytes_of_requests, request_keys
 
-_TIME_END = 2 ** (8 * TIME_LENGTH)
-# The columns of `log`.
-COLUMNS = ("seq", "id", "version", "form", "request", "own_key", "body")
-_SAID = slice(USER.start, ANSWER.stop)
+# The bytes of an id as numbers. `time` has one byte too many behind it, and `user` two before it.
+_ID = np.dtype(
+    {
+        "names": ["time", "marks", "user", "answer"],
+        "formats": [">u8", ">i8", ">u8", ">u8"],
+        "offsets": [0, MARKS.start, USER.stop - 8, ANSWER.start],
+        "itemsize": RAW_LENGTH,
+    }
+)
 _OF_EXPOSURE = attrgetter("version", "chosen", "assignment", "epoch", "propensity", "counts", "synthetic")
-
-
-class PackedBlock(NamedTuple):
-    """The rows of a block to write: the forms that they have, and by row the place of its form and columns of `log`."""
-
-    forms: Sequence[Form]
-    form_of: Sequence[int]
-    keys: Sequence[bytes]
-    request_keys: Sequence[int | None]
-    own_keys: Sequence[str | None]
-    bodies: Sequence[bytes]
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
 
 class _Columns(NamedTuple):
     """Parts of the bodies of a block, by row, with what they have in common.
 
-    `of` is the exposure of each row, `requests` how the id of each exposure's request is written.
+    `of` is the exposure of each row, `requests` how the id of each exposure's request is written. `marks` are those of
+    the ids; `plain` has the rows whose ids say nothing but what the form, the user and the answer of the version say.
     """
 
     of: np.ndarray
@@ -70,6 +60,8 @@ class _Columns(NamedTuple):
     numbers: str
     digits: int
     answers: Mapping[str, PackedAnswers]
+    marks: np.ndarray
+    plain: np.ndarray
 
 
 def packed_block(block: RowBlock) -> PackedBlock | None:
@@ -79,69 +71,51 @@ def packed_block(block: RowBlock) -> PackedBlock | None:
     ids_of = [exposure.prediction_ids for exposure in exposures]
     raw = raw_ids(ids_of[0] if len(ids_of) == 1 else [*chain.from_iterable(ids_of)])
     answers = all_answers(block)
-    latencies = [round(exposure.latency_s * 1e6) for exposure in exposures]
-    users, times = [each.user_hash for each in exposures], [each.served_at_us for each in exposures]
-    if (
-        raw is None
-        or answers is None
-        or not (_are_within(latencies, LATENCY_END) and _are_within(users, USER_END) and _are_within(times, _TIME_END))
-    ):
+    if raw is None or answers is None:
+        return None
+    try:
+        # Negative numbers, and those that are too large, are errors.
+        times = np.array([each.served_at_us for each in exposures], np.uint64)
+        users = np.array([each.user_hash for each in exposures], np.uint64)
+        latencies = np.array([round(each.latency_s * 1e6) for each in exposures], "<u4")
+    except OverflowError:
         return None
     of = np.arange(rows)
     spread: slice | np.ndarray = slice(None)
     if len(exposures) < rows:
         spread = of = np.repeat(np.arange(len(exposures)), [len(exposure) for exposure in exposures])
-    ids = np.frombuffer(raw, np.uint8).reshape(-1, RAW_LENGTH)
-    if not (ids[:, :TIME_LENGTH] == as_bytes(np.array(times, ">u8"))[spread, -TIME_LENGTH:]).all():
+    ids = np.frombuffer(raw, _ID)
+    if not (ids["time"] >> 8 == times[spread]).all() or int(users.max()) >= USER_END:
         return None
     request_ids = [exposure.request_id for exposure in exposures]
     kinds, requests = bytes_of_requests(request_ids)
     found_by = request_keys(request_ids, kinds, requests, times)
     numbers, digits, features = narrowed(_with_nulls(block.features))
+    plain = _are_plain(ids, users[spread], served_answers(block, answers, of))
     columns = _Columns(
         of,
-        ids,
+        np.frombuffer(raw, np.uint8).reshape(rows, RAW_LENGTH),
         kinds,
         requests[spread],
-        as_bytes(np.array(users, ">u8"))[spread, 2:],
-        as_bytes(np.array(latencies, "<u4"))[spread],
+        as_bytes(users.astype(">u8"))[spread, 2:],
+        as_bytes(latencies)[spread],
         as_bytes(features),
         numbers,
         digits,
         answers,
+        ids["marks"] if plain.all() else np.where(plain, ids["marks"], 0),
+        plain,
     )
-    forms, form_of, bodies = _packed(block, columns)
+    forms, form_of, bodies, lengths = _packed(block, columns)
     return PackedBlock(
         forms,
         form_of,
-        _as_objects(ids[:, KEY]).tolist(),
+        columns.ids[:, KEY],
         found_by if len(exposures) == rows else [found_by[at] for at in of.tolist()],
         block.own_keys,
         bodies,
+        lengths,
     )
-
-
-def columns_of(blocks: Sequence[PackedBlock], forms: Mapping[Form, KnownForm], first: int) -> list[Sequence[Any]]:
-    """The values of `COLUMNS` of the blocks' rows, under numbers from `first` on."""
-    keys: list[bytes] = []
-    versions: list[int] = []
-    numbers: list[int] = []
-    request_keys: list[int | None] = []
-    own_keys: list[str | None] = []
-    bodies: list[bytes] = []
-    for block in blocks:
-        known = [forms[form] for form in block.forms]
-        keys += block.keys
-        versions += [known[at].version for at in block.form_of]
-        numbers += [known[at].id for at in block.form_of]
-        request_keys += block.request_keys
-        own_keys += block.own_keys
-        bodies += block.bodies
-    return [range(first, first + len(keys)), keys, versions, numbers, request_keys, own_keys, bodies]
-
-
-def _are_within(numbers: Sequence[int], end: int) -> bool:
-    return min(numbers) >= 0 and max(numbers) < end
 
 
 def _with_nulls(features: np.ndarray) -> np.ndarray:
@@ -151,27 +125,32 @@ def _with_nulls(features: np.ndarray) -> np.ndarray:
     return values if finite.all() else np.where(finite, values, np.nan)
 
 
-def _packed(block: RowBlock, columns: _Columns) -> tuple[list[Form], list[int], list[bytes]]:
-    """The forms of the rows, and by row which one it has, and its body."""
-    plain = _are_plain(block, columns)
+def _packed(block: RowBlock, columns: _Columns) -> tuple[list[Form], np.ndarray, Bytes, np.ndarray]:
+    """The forms of the rows, and by row which one it has, its body, and how long that is."""
     forms: list[Form] = []
-    form_of = np.zeros(len(block), np.intp)
-    bodies = np.empty(len(block), np.object_)
+    parts: list[tuple[np.ndarray, Bytes]] = []
+    form_of, lengths = np.zeros((2, len(block)), np.intp)
     heads: dict[tuple[bool, bool, bool], Bytes] = {}
-    for places in _alike(_facts(block, columns, plain)):
-        form = _form(block, columns, int(places[0]), bool(plain[places[0]]))
+    for places in _alike(block, columns):
+        form = _form(block, columns, int(places[0]))
         head = form.request != "text", form.marks != "", form.user
         if head not in heads:
             heads[head] = _heads(columns, *head)
         form_of[places] = len(forms)
         forms.append(form)
-        parts = [heads[head], *(columns.answers[version].body for version, _, _ in form.answers)]
-        own = _as_objects(np.concatenate([part[places] for part in parts], axis=1))
+        own = [heads[head], *(columns.answers[version].body for version, _, _ in form.answers)]
+        whole = np.concatenate([each.take(places, 0) for each in own], axis=1)
+        lengths[places] = whole.shape[1]
         if form.request == "text":
             ids = [block.exposures[at].request_id for at in columns.of[places].tolist()]
-            own += np.array([msgspec.json.encode([each]) for each in ids], np.object_)
-        bodies[places] = own
-    return forms, form_of.tolist(), bodies.tolist()
+            behind = [msgspec.json.encode([each]) for each in ids]
+            lengths[places] += [*map(len, behind)]
+            whole = np.concatenate([whole, as_bytes(np.array(behind))], axis=1)
+        parts.append((places, whole))
+    bodies = np.zeros((len(block), max(whole.shape[1] for _, whole in parts)), np.uint8)
+    for places, whole in parts:
+        bodies[places, : whole.shape[1]] = whole
+    return forms, form_of, bodies, lengths
 
 
 def _heads(columns: _Columns, is_short: bool, is_plain: bool, has_user: bool) -> Bytes:
@@ -182,62 +161,61 @@ def _heads(columns: _Columns, is_short: bool, is_plain: bool, has_user: bool) ->
     return np.concatenate([*parts, columns.features], axis=1)
 
 
-def _facts(block: RowBlock, columns: _Columns, plain: np.ndarray) -> np.ndarray:
-    """By row, numbers that are the same for rows of one form, and for no others."""
+def _alike(block: RowBlock, columns: _Columns) -> Iterator[np.ndarray]:
+    """The places of rows of one form, for each form."""
+    facts = _facts(block, columns)
+    single = len(block.exposures) == len(block)
+    marks: Iterable[int] = columns.marks.tolist() if single else repeat(0)
     numbers: dict[object, int] = {}
     shared = [
-        numbers.setdefault((_OF_EXPOSURE(each), each.user_hash != 0, kind), len(numbers))
-        for each, kind in zip(block.exposures, columns.requests, strict=True)
+        numbers.setdefault((_OF_EXPOSURE(each), each.user_hash != 0, kind, mark), len(numbers))
+        for each, kind, mark in zip(block.exposures, columns.requests, marks, strict=False)
     ]
-    marks = np.ascontiguousarray(columns.ids[:, MARKS]).view(">i8")[:, 0]
-    facts = [np.array(shared)[columns.of], marks if plain.all() else np.where(plain, marks, 0), plain]
+    number_of = np.array(shared)[columns.of]
+    for number in range(len(numbers)):
+        (places,) = (number_of == number).nonzero()
+        yield from _parted(places, facts)
+
+
+def _facts(block: RowBlock, columns: _Columns) -> list[np.ndarray]:
+    """Numbers by row, which are the same in rows of one form, beside what their exposures and the marks have."""
+    facts: list[np.ndarray] = []
+    if not columns.plain.all():
+        facts.append(columns.plain)
+    if len(block.exposures) < len(block):
+        facts.append(columns.marks)
     partly = [each.given for each in columns.answers.values() if each.given is not None]
     if partly:
-        facts.append(sum(given.astype(np.int64) << number for number, given in enumerate(partly)))
+        facts += [np.array(partly).T.dot(1 << np.arange(len(partly)))]
     if block.failed:
         failures: dict[tuple[str, ...], int] = {(): 0}
         failed = np.zeros(len(block), np.int64)
         for place, versions in block.failed.items():
             failed[place] = failures.setdefault(tuple(versions), len(failures))
         facts.append(failed)
-    found = np.empty((len(block), len(facts)), np.int64)
-    for at, fact in enumerate(facts):
-        found[:, at] = fact
-    return found
+    return facts
 
 
-def _alike(facts: np.ndarray) -> Iterator[np.ndarray]:
-    """The places of equal rows. A pass for each kind: there are few, and a step of Python for each row costs more."""
-    left = np.arange(len(facts))
-    while len(left):
-        of_left = facts[left]
-        same = (of_left == of_left[0]).all(axis=1)
-        yield left[same]
-        left = left[~same]
+def _parted(places: np.ndarray, facts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """The places by equal facts. A pass for each kind: there are few, and a step of Python for each row costs more."""
+    if not facts:
+        yield places
+        return
+    values = facts[0].take(places)
+    while len(places):
+        same = values == values[0]
+        yield from _parted(places[same], facts[1:])
+        places, values = places[~same], values[~same]
 
 
-def _are_plain(block: RowBlock, columns: _Columns) -> np.ndarray:
+def _are_plain(ids: np.ndarray, users: np.ndarray, served: np.ndarray) -> np.ndarray:
     """Whether each id says nothing but what the form, the user and the answer of the version say."""
-    rows = len(block)
-    served = np.empty((len(columns.answers), rows), ">f8")
-    for at, each in enumerate(columns.answers.values()):
-        served[at] = each.served
-    of_version = {version: at for at, version in enumerate(columns.answers)}
-    own = np.array([of_version[exposure.version] for exposure in block.exposures])[columns.of]
-    said = np.concatenate([columns.users, as_bytes(served[own, np.arange(rows)])], axis=1)
-    plain: np.ndarray = (columns.ids[:, _SAID] == said).all(axis=1)
-    return plain
+    said: np.ndarray = (ids["user"] & (USER_END - 1) == users) & (ids["answer"] == served.astype(">f8").view(">u8"))
+    return said
 
 
-def _as_objects(rows: Bytes) -> np.ndarray:
-    """The bytes of each row as one object."""
-    whole = np.ascontiguousarray(rows).view(f"V{rows.shape[1]}")[:, 0]
-    found: np.ndarray = whole.astype(np.object_)
-    return found
-
-
-def _form(block: RowBlock, columns: _Columns, place: int, is_plain: bool) -> Form:
-    """The form of the row at a place, whose id `is_plain`."""
+def _form(block: RowBlock, columns: _Columns, place: int) -> Form:
+    """The form of the row at a place."""
     at = int(columns.of[place])
     first = block.exposures[at]
     failed = block.failed.get(place)
@@ -258,7 +236,7 @@ def _form(block: RowBlock, columns: _Columns, place: int, is_plain: bool) -> For
         None if layout is None else layout.id,
         msgspec.json.encode(failed).decode() if failed else None,
         first.layout.lacking_text,
-        columns.ids[place, MARKS].tobytes().hex() if is_plain else "",
+        columns.ids[place, MARKS].tobytes().hex() if columns.plain[place] else "",
         first.user_hash != 0,
         columns.requests[at],
         block.features.shape[1],

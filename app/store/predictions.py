@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
@@ -16,12 +15,12 @@ from sqlalchemy.exc import DataError
 from app.domain.columns import LoggedLayout
 from app.domain.logged_rows import LoggedBatch, LoggedPrediction
 from app.store.engine import Database
-from app.store.forms import Form, FormWrites, KnownForm, StoredRow
+from app.store.forms import COLUMNS, Form, FormWrites, KnownForm, PackedBlock, StoredRow, columns_of, parameters_of
 from app.store.kinds import RECORDING
 from app.store.layouts import LayoutWrites
 from app.store.logged import LoggedRows
 from app.store.packing import PackedRow, Packer
-from app.store.packing_blocks import COLUMNS, PackedBlock, columns_of, packed_block
+from app.store.packing_blocks import packed_block
 from app.store.postgres.weeks import Weeks
 from app.store.sqlite import append_rows, driver_of
 from app.store.statements import statements
@@ -84,7 +83,7 @@ class PredictionLog:
             ends = _Ends(*driver.execute(statements("logged", "sqlite")["ends"]).fetchone())
             if forms is None or ends.old or not ends.packed or not self._layouts.has(engine, layouts):
                 return False
-            _append_packed_rows(driver, columns_of(blocks, forms, ends.last + 1))
+            driver.executemany(_append_block(), parameters_of(blocks, forms, ends.last + 1))
         return True
 
     def _append(self, rows: Sequence[LoggedPrediction], blocks: Sequence[PackedBlock] | None) -> None:
@@ -152,7 +151,10 @@ class PackedWrites:
     ) -> Mapping[Form, KnownForm]:
         """Add packed blocks under numbers from `first` on; returns their forms, for `committed`."""
         forms = self._forms.put(connection, {form for block in blocks for form in block.forms})
-        self._append(connection, columns_of(blocks, forms, first))
+        if connection.dialect.name == "sqlite":
+            driver_of(connection).executemany(_append_block(), parameters_of(blocks, forms, first))
+        else:
+            self._append(connection, columns_of(blocks, forms, first))
         return forms
 
     def known(self, engine: Engine, blocks: Sequence[PackedBlock]) -> Mapping[Form, KnownForm] | None:
@@ -255,13 +257,12 @@ def _append_values(connection: Connection, rows: Sequence[LoggedPrediction]) -> 
 
 
 def _append_packed_values(connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
-    _append_packed_rows(driver_of(connection), columns)
-
-
-def _append_packed_rows(driver: sqlite3.Connection, columns: Sequence[Sequence[Any]]) -> None:
-    """Add rows of these `COLUMNS` that are not in the log yet."""
     rows = [*zip(*columns, strict=True)]
-    append_rows(driver, statements("logged")["append_packed"], rows, _UNLESS_KNOWN.format("id"))
+    append_rows(driver_of(connection), statements("logged")["append_packed"], rows, _UNLESS_KNOWN.format("id"))
+
+
+def _append_block() -> str:
+    return statements("logged", "sqlite")["append_block"]
 
 
 def _append_arrays(connection: Connection, rows: Sequence[LoggedPrediction]) -> None:

@@ -62,17 +62,14 @@ def bytes_of_requests(ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
     return kinds, np.frombuffer(b"".join(parts), np.uint8).reshape(-1, REQUEST_BYTES)
 
 
-def request_keys(
-    ids: Sequence[str], kinds: Sequence[str], requests: np.ndarray, times: Sequence[int]
-) -> list[int | None]:
-    """By which each request is found, as `request_key` says it."""
-    padded = np.zeros((len(requests), 8), np.uint8)
-    padded[:, 1:] = requests[:, :_TIME_BYTES]
-    ages = np.array(times, np.int64) - padded.view(">i8")[:, 0]
-    by_time = (ages >= 0) & (ages < REQUEST_US)
+def request_keys(ids: Sequence[str], kinds: Sequence[str], requests: np.ndarray, times: np.ndarray) -> list[int | None]:
+    """By which each request is found, as `request_key` says it; `times` are uint64."""
+    # Seven of these eight bytes are the time. One before it becomes a great number, as nothing here is negative.
+    made_at = requests.view(">u8")[:, 0] >> 8 * (8 - _TIME_BYTES)
+    by_time = times - made_at < REQUEST_US
     if by_time.all() and {*kinds} == {"hex"}:
         return [None] * len(ids)
     return [
         None if is_recent and kind == "hex" else request_key(request_id, at_us)
-        for request_id, at_us, kind, is_recent in zip(ids, times, kinds, by_time.tolist(), strict=True)
+        for request_id, at_us, kind, is_recent in zip(ids, times.tolist(), kinds, by_time.tolist(), strict=True)
     ]

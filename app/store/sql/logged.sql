@@ -78,6 +78,25 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value
 -- name: append_packed
 INSERT INTO log (seq, id, version, form, request, own_key, body) VALUES
 
+-- name: append_block
+-- `rows` has for each the version, the form and the length of its body, as one number, or as an array with both keys.
+INSERT INTO log (seq, id, version, form, request, own_key, body)
+SELECT
+    :first + key,
+    substr(:keys, key * 14 + 1, 14),
+    CASE type WHEN 'integer' THEN value >> 42 ELSE json_extract(value, '$$[0]') END,
+    CASE type WHEN 'integer' THEN (value >> 21) & 2097151 ELSE json_extract(value, '$$[1]') END,
+    CASE type WHEN 'array' THEN json_extract(value, '$$[3]') END,
+    CASE type WHEN 'array' THEN json_extract(value, '$$[4]') END,
+    substr(
+        :bodies,
+        key * :width + 1,
+        CASE type WHEN 'integer' THEN value & 2097151 ELSE json_extract(value, '$$[2]') END
+    )
+FROM json_each(:rows)
+WHERE true
+ON CONFLICT (id) DO NOTHING
+
 -- name: append_packed_arrays
 INSERT INTO log (seq, id, version, form, request, own_key, body)
 SELECT seq, id, version, form, request, own_key, body

@@ -1,5 +1,8 @@
 """Blocks of columns are packed, and come back as the rows that the old way would have stored, to the last character."""
 
+import contextlib
+import sqlite3
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from app.domain.logged_rows import AnswersPart, LoggedBatch, RowBlock
 from app.domain.prediction import Exposure, Outputs
 from app.domain.prediction_id import Signer
 from app.errors import StoreUnavailable
-from app.store.forms import Form
+from app.store.forms import Form, KnownForm, columns_of, parameters_of
 from app.store.packing_blocks import packed_block
 from app.store.predictions import PredictionLog
+from app.store.statements import statements
 from app.store.unpacking import RawRow, unpacked
 from tests import builders
 from tests.unit.store.stored_rows import SQLITE_ONLY, as_stored, full_disk, log_of
@@ -99,10 +103,9 @@ def blocks(draw):
 def taken_back(block):
     """The rows of the block after packing and unpacking, by place."""
     packed = packed_block(block)
-    raw = [
-        RawRow(place, *values)
-        for place, values in enumerate(zip(packed.keys, packed.form_of, packed.own_keys, packed.bodies, strict=True))
-    ]
+    known = {form: KnownForm(at, at) for at, form in enumerate(packed.forms)}
+    seqs, keys, _, form_of, _, own_keys, bodies = columns_of([packed], known, 0)
+    raw = [RawRow(*values) for values in zip(seqs, keys, form_of, own_keys, bodies, strict=True)]
     forms = {at: msgspec.json.decode(msgspec.json.encode(form), type=Form) for at, form in enumerate(packed.forms)}
     return sorted(unpacked(raw, forms))
 
@@ -111,6 +114,19 @@ def taken_back(block):
 @given(blocks())
 def test_a_block_comes_back_as_its_rows(block):
     assert taken_back(block) == [as_stored(row, place) for place, row in enumerate(block.rows())]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(blocks(), st.sampled_from([1, 2**21 - 9, 2**21]))
+def test_the_statement_for_a_block_writes_the_columns_of_its_rows(block, first_form):
+    packed = packed_block(block)
+    known = {form: KnownForm(first_form + at, first_form) for at, form in enumerate(packed.forms)}
+    with contextlib.closing(sqlite3.connect(":memory:")) as driver:
+        driver.execute("CREATE TABLE log (seq INTEGER PRIMARY KEY, id UNIQUE, version, form, request, own_key, body)")
+        # Rows that are there already are ignored.
+        driver.executemany(statements("logged", "sqlite")["append_block"], parameters_of([packed, packed], known, 7))
+        written = driver.execute("SELECT * FROM log").fetchall()
+    assert written == [*zip(*columns_of([packed], known, 7), strict=True)]
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])

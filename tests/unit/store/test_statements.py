@@ -13,15 +13,13 @@ from app.store.statements import statements
 FOLDER = Path(module.__file__).parent / "sql"
 CONCERNS = sorted(path.stem for path in FOLDER.glob("*.sql"))
 FRAGMENT = re.compile(r"(WHERE|ORDER|GROUP)\b|.*\bVALUES\Z", re.DOTALL)
-OF_ONE_KIND = dict.fromkeys(
-    [
-        ("predictions", "append_arrays"),
-        ("feedback", "append_arrays"),
-        ("logged", "append_packed_arrays"),
-        ("logged", "reserve"),
-    ],
-    "postgresql",
-)
+OF_ONE_KIND = {
+    ("predictions", "append_arrays"): "postgresql",
+    ("feedback", "append_arrays"): "postgresql",
+    ("logged", "append_packed_arrays"): "postgresql",
+    ("logged", "append_block"): "sqlite",
+    ("logged", "reserve"): "postgresql",
+}
 # They are nothing without their tails.
 HALVES = {("logged", "count_old"), ("logged", "count_packed")}
 NAMED = [(concern, name) for concern in CONCERNS for name in statements(concern)]
