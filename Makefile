@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fast lint lint-all pipeline format train serve
+.PHONY: help install demo test fast lint lint-all pipeline format locks train serve
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ pipeline: ## run the Jenkinsfile on this machine, with a temporary stack and wit
 format: install ## format the Python code
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+locks: ## renew the checksums of all pinned packages, after a change of a pin
+	.ci/locks
 
 train: install ## train and publish (two versions if the model registry is empty, else the next one)
 	.venv/bin/bakeoff train

@@ -25,13 +25,13 @@ usage() {
 Usage: ./install.sh [--local | --host-only] [--dev] [--yes]
 
 Makes .venv beside this script and installs the packages of requirements.txt into it, with uv where it is found, else
-with pip; then installs what is missing of Docker and Compose, starts Docker, and lets this user use it. A Python that is
-recent enough is installed where there is none. It asks before each change to the system, and says what it did. A second
-run with nothing new to do ends at once.
+with pip, and only files whose checksums are in requirements.lock; then installs what is missing of Docker and Compose,
+starts Docker, and lets this user use it. A Python that is recent enough is installed where there is none. It asks before
+each change to the system, and says what it did. A second run with nothing new to do ends at once.
 
   --local      only .venv: needs no root and leaves the system alone
   --host-only  only Docker and Compose: for servers, where all else runs in containers
-  --dev        also install what tests and lint need (requirements-dev.txt)
+  --dev        also install what tests and lint need (requirements-dev.lock)
   --yes        change the system without asking
   --help       show this text
 
@@ -84,8 +84,9 @@ open_log() {
 
 # --- .venv -----------------------------------------------------------------------------------------------------------
 
+# The pins with the checksums of their files, made of the .txt beside it (.ci/locks).
 requirements_file() {
-  if [ "$DEV" = yes ]; then say "$ROOT/requirements-dev.txt"; else say "$ROOT/requirements.txt"; fi
+  if [ "$DEV" = yes ]; then say "$ROOT/requirements-dev.lock"; else say "$ROOT/requirements.lock"; fi
 }
 
 stamp_file() {
@@ -100,7 +101,7 @@ checksum() {
 current_stamp() {
   local version
   version="$("$VENV/bin/python" -I -S -c 'import sys; print(sys.version)' 2>/dev/null)" || return 0
-  { (cd "$VENV" && pwd -P) && say "$version" && cat "$ROOT/requirements.txt" "$(requirements_file)"; } | checksum
+  { (cd "$VENV" && pwd -P) && say "$version" && cat "$(requirements_file)"; } | checksum
 }
 
 # Whether .venv works where it lies now: the commands in it hold the path at which it was made.
@@ -168,7 +169,9 @@ make_venv() {
 # The log's end, with a word on the usual causes.
 explain_failure() {
   tail -n 15 "$LOG" >&2
-  if grep -qiE 'no space left|disk quota|enough free space|more space needed' "$LOG"; then
+  if grep -qE 'DO NOT MATCH THE HASHES|Hash mismatch for' "$LOG"; then
+    fail "$1: a downloaded file is not the one whose checksum is in ${2##*/}. Nothing of it was installed: look at the package index or mirror that it came from. The whole log: $LOG"
+  elif grep -qiE 'no space left|disk quota|enough free space|more space needed' "$LOG"; then
     fail "$1: the disk is full. The whole log: $LOG"
   elif grep -qiE 'name resolution|NewConnectionError|ConnectTimeout|Read timed out|ProxyError|SSLError|dns error|Network is unreachable|Temporary failure resolving|Could not (resolve|connect)|Failed to connect|Connection refused|Curl error|Cannot download' "$LOG"; then
     fail "$1: the package registry or server cannot be reached (network, proxy or certificates). The whole log: $LOG"
@@ -180,9 +183,9 @@ install_packages() {
   local file
   file="$(requirements_file)"
   say "Installing the packages of ${file##*/} (a few minutes the first time; log: ${LOG#"$ROOT"/}) ..."
-  if has uv && uv pip install --quiet --python "$VENV/bin/python" -r "$file" >>"$LOG" 2>&1; then return; fi
-  "$VENV/bin/python" -m pip install --disable-pip-version-check -r "$file" >>"$LOG" 2>&1 ||
-    explain_failure "could not install the packages"
+  if has uv && uv pip install --quiet --python "$VENV/bin/python" --require-hashes -r "$file" >>"$LOG" 2>&1; then return; fi
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$file" >>"$LOG" 2>&1 ||
+    explain_failure "could not install the packages" "$file"
 }
 
 # Installs the command `bakeoff` so that it runs the sources beside this script. Needs no network: setuptools is one of

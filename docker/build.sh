@@ -25,6 +25,8 @@ Builds bakeoff-api:TAG and bakeoff-ui:TAG.
   --help               show this text
 
 PIP_INDEX_URL: the package index to install from (default: pip's).
+PYTHON_IMAGE: the base image (default: the tag and digest in the Dockerfiles; where this host has that tag without a
+digest, because it was loaded and not pulled, that image).
 TEXT
 }
 
@@ -88,17 +90,32 @@ is_current() {
   [ "$(docker image inspect -f '{{ index .Config.Labels "bakeoff.sources" }}' "$1" 2>/dev/null)" = "$2" ]
 }
 
+# base_image DOCKERFILE: the image to build on in place of the Dockerfile's own; prints nothing where that one is to be
+# used. An image that was loaded or imported has no digest, by which the engine would find it.
+base_image() {
+  local pinned tag
+  pinned="$(sed -n 's/^ARG PYTHON_IMAGE=//p' "$PROJECT_ROOT/docker/$1")"
+  tag="${pinned%@*}"
+  if [ -n "${PYTHON_IMAGE:-}" ]; then
+    say "$PYTHON_IMAGE"
+  elif [ "$(docker image inspect -f '{{ len .RepoDigests }}' "$tag" 2>/dev/null)" = 0 ]; then
+    say "$tag"
+  fi
+}
+
 # build IMAGE DOCKERFILE HASH
 build() {
-  local image="$1:$TAG" arguments=()
+  local image="$1:$TAG" arguments=() base
   if [ "$IF_CHANGED" = yes ] && is_current "$image" "$3"; then
     say "$image is up to date."
     return
   fi
   [ -z "${PIP_INDEX_URL:-}" ] || arguments+=(--build-arg PIP_INDEX_URL)
   [ "$1" != bakeoff-api ] || [ -z "$BOOSTING" ] || arguments+=(--build-arg "BOOSTING=$BOOSTING")
+  base="$(base_image "$2")"
+  [ -z "$base" ] || arguments+=(--build-arg "PYTHON_IMAGE=$base")
   [ -z "${BUILD_NETWORK:-}" ] || arguments+=(--network "$BUILD_NETWORK")
-  say "Building $image ..."
+  say "Building $image${base:+ on $base, whose digest is not checked} ..."
   docker build --quiet -t "$image" -f "$PROJECT_ROOT/docker/$2" --label "bakeoff.sources=$3" \
     --build-arg "REVISION=$(revision)" --build-arg "VERSION=$(version)" \
     ${arguments[@]+"${arguments[@]}"} "$PROJECT_ROOT" >/dev/null || fail "$image could not be built; see above."

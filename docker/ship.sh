@@ -130,7 +130,7 @@ deploy_there() {
   send_files docker-compose.yml docker .env.example
   create_host_env
   if [ "$BUILD" = there ]; then
-    send_files app .streamlit .dockerignore requirements.txt requirements-boosting.txt training.toml pyproject.toml
+    send_files app .streamlit .dockerignore requirements.lock requirements-boosting.lock training.toml pyproject.toml
     options+=(--build)
   else
     send_images

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import subprocess
+import sys
 import tarfile
 import uuid
 from pathlib import Path
@@ -60,15 +61,13 @@ class CloudHost:
 def _clone() -> bytes:
     """The installer and the package that it installs. Of the requirements only what building the package takes, and one
     more: to install all of them would take minutes on each host."""
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    pins = "".join(
-        f"{line}\n" for line in ("packaging==24.2", *lines) if line.startswith(("packaging==24", "setuptools=="))
-    )
+    command = [sys.executable, "docker/locked.py", "requirements.lock", "packaging", "setuptools"]
+    pins = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in ("install.sh", "scripts", "pyproject.toml", "app"):
             archive.add(ROOT / name, name, filter=lambda each: None if "__pycache__" in each.name else each)
-        entry = tarfile.TarInfo("requirements.txt")
+        entry = tarfile.TarInfo("requirements.lock")
         entry.size = len(pins)
-        archive.addfile(entry, io.BytesIO(pins.encode()))
+        archive.addfile(entry, io.BytesIO(pins))
     return buffer.getvalue()

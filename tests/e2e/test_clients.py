@@ -39,7 +39,7 @@ for user in users:
 def client_python(pytestconfig, tmp_path_factory):
     """Python with the clients: `CLIENTS_PYTHON`, or a new environment, made once for all tests."""
     given = os.environ.get("CLIENTS_PYTHON")
-    return given or environment(pytestconfig, tmp_path_factory, "clients", "requirements-clients.txt")
+    return given or environment(pytestconfig, tmp_path_factory, "clients", "requirements-clients.lock")
 
 
 def environment(config, folders, name, requirements):
@@ -57,7 +57,7 @@ def environment(config, folders, name, requirements):
 def install(folder, requirements):
     """An environment with the requirements in the folder; else the file `problem`, with the reason."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python, wanted = str(folder / "bin" / "python"), ["-q", "-r", str(requirements)]
+    python, wanted = str(folder / "bin" / "python"), ["-q", "--require-hashes", "-r", str(requirements)]
     uv = shutil.which("uv")  # much quicker, and with a cache that CI keeps
     command = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
     done = subprocess.run([*command, *wanted], capture_output=True, text=True)
@@ -249,7 +249,7 @@ TENSORS = {"age": ("INT64", 67), "workclass": ("BYTES", " State-gov"), "hours": 
 
 @pytest.mark.parametrize("options", [[], ["--binary-data"], ["--batch-size", "2"]])
 def test_mlserver_sends_its_batches(pytestconfig, tmp_path_factory, tmp_path, adult, options):
-    requirements = "bench/opponents/requirements-mlserver.txt"
+    requirements = "bench/opponents/requirements-mlserver.lock"
     python = environment(pytestconfig, tmp_path_factory, "mlserver", requirements)
     inputs = [
         {"name": name, "shape": [1], "datatype": kind, "data": [value]} for name, (kind, value) in TENSORS.items()

@@ -31,7 +31,7 @@ class Host:
         self.calls = folder / "calls"
         for directory in (self.clone, self.bin):
             directory.mkdir()
-        for file in ("install.sh", "requirements.txt", "requirements-dev.txt"):
+        for file in ("install.sh", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / file, self.clone)
         shutil.copytree(ROOT / "scripts", self.clone / "scripts")
         self.links(*TOOLS)

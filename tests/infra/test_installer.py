@@ -23,7 +23,8 @@ def python_host(host: Host) -> Host:
 def test_packages_go_into_the_clone(python_host: Host) -> None:
     result = python_host.install("--local")
     assert result.returncode == 0, result.stderr
-    assert "requirements.txt" in python_host.called("pip install")[0]
+    assert "--require-hashes -r" in (asked := python_host.called("pip install")[0])
+    assert asked.endswith("/requirements.lock")
     assert {path.name for path in python_host.clone.parent.iterdir()} == {"clone", "bin", "calls"}
 
 
@@ -51,7 +52,7 @@ def test_a_command_that_is_missing_is_installed_again(python_host: Host) -> None
 def test_other_pins_are_installed_again(python_host: Host) -> None:
     python_host.install("--local")
     before = python_host.called("-r ")
-    with (python_host.clone / "requirements.txt").open("a") as pins:
+    with (python_host.clone / "requirements.lock").open("a") as pins:
         pins.write("another==1.0\n")
     python_host.install("--local")
     assert len(python_host.called("-r ")) == 2 * len(before)
@@ -97,6 +98,14 @@ def test_a_missing_network_is_distinguished_from_other_failures(python_host: Hos
     body = WORKING_PYTHON.replace('exit "${PIP_STATUS:-0}"', 'echo "Temporary failure in name resolution"; exit 1')
     python_host.has("python3.12", body)
     assert "cannot be reached (network" in python_host.install("--local").stderr
+
+
+def test_a_file_with_another_checksum_is_told_from_other_failures(python_host: Host) -> None:
+    said = "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE."
+    python_host.has("python3.12", WORKING_PYTHON.replace('exit "${PIP_STATUS:-0}"', f'echo "{said}"; exit 1'))
+    result = python_host.install("--local")
+    assert result.returncode == 1
+    assert "not the one whose checksum is in requirements.lock" in result.stderr
 
 
 def test_pip_takes_over_where_uv_fails(python_host: Host) -> None:

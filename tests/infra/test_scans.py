@@ -50,6 +50,7 @@ BAD_WORKFLOW = "on: push\njobs:\n  x:\n    runs-on: ubuntu-latest\n    steps:\n 
         ("compose-schema", "docker-compose.yml", "services: {api: {image: x, ports: 5}}\n"),
         ("workflow-schema", ".github/workflows/bad.yml", "on: push\njobs: {x: {steps: []}}\n"),
         ("actionlint", ".github/workflows/bad.yml", BAD_WORKFLOW),
+        ("renovate-schema", ".github/renovate.json", '{"pinDigests": "yes"}\n'),
         ("jenkinsfile", "Jenkinsfile", "pipeline { agent any\nstages { stage('x') { steps { shh 'ls' } } } }\n"),
         ("bandit", "app/bad.py", 'import subprocess\nsubprocess.run("ls " + input(), shell=True)\n'),
         ("secrets", "app/bad.py", f'KEY = "{AWS_KEY}"\n'),

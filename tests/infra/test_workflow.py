@@ -12,8 +12,8 @@ from tests.infra.repository import ROOT
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 
 
-@pytest.mark.parametrize("check", ["workflow-schema", "actionlint"])
-def test_the_workflow_is_valid(check: str) -> None:
+@pytest.mark.parametrize("check", ["workflow-schema", "actionlint", "renovate-schema"])
+def test_the_workflow_and_its_bot_are_valid(check: str) -> None:
     command = [str(ROOT / ".ci/lint"), check]
     result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
     if f"1 not run ({check})" in result.stdout:
@@ -29,16 +29,17 @@ def test_it_may_read_and_no_more() -> None:
     assert re.findall(r"^permissions:\n((?: +.*\n)+)", WORKFLOW, re.M) == ["  contents: read\n"]
 
 
-def test_every_action_has_a_version() -> None:
-    actions = re.findall(r"uses: (\S+)", WORKFLOW)
+def test_every_action_is_a_commit_with_its_version_beside_it() -> None:
+    actions = re.findall(r"uses: (.+)", WORKFLOW)
     assert actions
-    assert not [action for action in actions if not re.fullmatch(r"actions/[a-z-]+@v\d+", action)]
+    pinned = re.compile(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+    assert not [action for action in actions if not pinned.fullmatch(action)]
 
 
 def test_it_brings_the_images_that_the_stack_names() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     bases = "".join(path.read_text() for path in (ROOT / "docker").glob("Dockerfile.*"))
     named = set(re.findall(r"^ +image: ((?!bakeoff-)\S+)$", compose, re.M)) | set(
-        re.findall(r"^FROM (\S+)", bases, re.M)
+        re.findall(r"^ARG PYTHON_IMAGE=([^@\s]+)", bases, re.M)
     )
     assert named - {"grafana/grafana:11.6.0"} == set(re.findall(r"docker pull --quiet (\S+)", WORKFLOW))
