@@ -182,6 +182,14 @@ class RegistryConflict(BakeoffError):
     code = "version_exists"
 
 
+class AlreadyPublished(RegistryConflict):
+    """The same model is in the registry already, as `version`."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"the model is the same as {version}, to the last byte: it was not published again")
+        self.version = version
+
+
 class DataRefused(BakeoffError):
     """The data cannot be used for training, or for a contract or reference; the message says what to fix."""
 

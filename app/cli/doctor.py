@@ -145,7 +145,10 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
                     finding = Diagnosis(f"version {name}", "broken", error.message, advice)
                 else:
                     references.append(doctor.of_references(name, registry.reference_history(name)))
-                (unserved if name in retired else findings).append(finding)
+                if name in retired:
+                    unserved.append(doctor.unserved(finding, retired[name].candidate))
+                else:
+                    findings.append(finding)
             references += map(doctor.of_stray_reference, registry.stray_references())
             registry.aliases()
     except ArtefactRefused as error:  # of the tables: those of versions are findings already
@@ -158,7 +161,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     served = sum(finding.state != "broken" for finding in findings)
     yield doctor.of_registry(str(settings.model_dir), len(findings), served)
     yield from findings
-    yield from map(doctor.retired, unserved)
+    yield from unserved
     yield from filter(None, references)
 
 

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     form = _checked_format(args)
     settings = Settings.from_environ()
     contracts, ordinals = contracts_of(settings)
-    with _log(settings) as log:
+    with log_of(settings) as log:
         if args.follow:
             after = position_of(args.after) if args.after is not None else log.begin()
             return _follow(Follower(log, contracts, ordinals, sys.stdout.buffer, after, as_csv=form == "csv"))
@@ -115,7 +115,8 @@ def contracts_of(settings: Settings) -> tuple[Contracts, dict[int, str]]:
 
 
 @contextlib.contextmanager
-def _log(settings: Settings) -> Iterator[LogRows]:
+def log_of(settings: Settings) -> Iterator[LogRows]:
+    """The log of this installation. Raises `StoreUnavailable` if nothing was logged yet."""
     from app.store.archive.marks import last_mark
     from app.store.engine import Database
     from app.store.kinds import READING

@@ -70,9 +70,12 @@ def _aliases(registry: ModelRegistry) -> tuple[dict[str, str], str | None]:
 def _entry(
     registry: ModelRegistry, name: str, table: Mapping[str, str], retirement: Retirement | None
 ) -> dict[str, Any]:
-    """A version as plain data; `refused` is why it may not be served, `retired` who retired it, else None."""
+    """A version as plain data: `refused` is why it may not be served, `retired` who retired it, `candidate` who
+    published it to wait; else None."""
     aliases = sorted(alias for alias, version in table.items() if version == name)
-    retired = None if retirement is None else {"at": retirement.at, "by": retirement.by, "note": retirement.note}
+    entered = None if retirement is None else {"at": retirement.at, "by": retirement.by, "note": retirement.note}
+    waits = retirement is not None and retirement.candidate
+    state = {"retired": None if waits else entered, "candidate": entered if waits else None}
     try:
         manifest, history = registry.verified(name).manifest, registry.reference_history(name)
         reference = msgspec.to_builtins(reference_entry(manifest, history))
@@ -80,12 +83,12 @@ def _entry(
             "version": name,
             "aliases": aliases,
             "refused": None,
-            "retired": retired,
+            **state,
             **_described(manifest),
             "reference": reference,
         }
     except ArtefactRefused as error:
-        return {"version": name, "aliases": aliases, "refused": error.message, "retired": retired}
+        return {"version": name, "aliases": aliases, "refused": error.message, **state}
 
 
 def _described(manifest: Manifest) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _reference_lines(entry: Mapping[str, Any]) -> Iterator[str]:
 def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     holdout = entry["metrics"].get("holdout", {})
     return (
-        f"{entry['version']} (retired)" if entry["retired"] else entry["version"],
+        entry["version"] + (" (candidate)" if entry["candidate"] else " (retired)" if entry["retired"] else ""),
         ", ".join(entry["aliases"]) or "–",
         entry["estimator"],
         entry["variant"] or "–",

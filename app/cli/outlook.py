@@ -58,7 +58,7 @@ def outlook(registry: ModelRegistry, version: str) -> Outlook:
         answers=reference.outputs is not None,
         errors=reference.errors is not None,
     )
-    contracts = dict(_contracts(registry))
+    contracts = dict(_contracts(registry, version))
     beside = _reference_version(registry, contracts)
     if beside is None or beside == version:
         return facts
@@ -138,12 +138,12 @@ def _described(feature: Feature) -> str:
     return f"{feature.name}: {' '.join(notes)}" if notes else feature.name
 
 
-def _contracts(registry: ModelRegistry) -> Iterator[tuple[str, FeatureContract]]:
-    """The contracts of the versions that can be read and are not retired, oldest first."""
+def _contracts(registry: ModelRegistry, version: str) -> Iterator[tuple[str, FeatureContract]]:
+    """The contracts of `version`, which may be a candidate, and of those in service that can be read; oldest first."""
     from app.inference.retirement import served_names
 
     manifests = []
-    for name in served_names(registry):
+    for name in {*served_names(registry), version}:
         try:
             manifests.append(registry.manifest(name))
         except (ArtefactRefused, UnknownVersion):

@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "returns to. An experiment goes on without a version that was compared in shadow only."
     )
     add = parser.add_argument
-    add("versions", nargs="*", metavar="VERSION", help="the versions to retire, or with --undo to bring back")
+    add("versions", nargs="*", metavar="VERSION", help="the versions to retire, or with --undo to bring back or let in")
     add("--keep", type=_count, metavar="N", help="retire all but the newest N versions and those in use")
-    add("--undo", action="store_true", help="bring the versions back")
+    add("--undo", action="store_true", help="bring the versions back, or let in the candidate that waits")
     add("--note", metavar="TEXT", help="why, for the audit log")
     add("--actor", metavar="NAME", help="who decides (default: your user name)")
     add("--json", action="store_true", help="print the outcome as JSON")
@@ -72,7 +72,8 @@ def _retired(args: argparse.Namespace, settings: Settings, registry: ModelRegist
     at_us, actor, chosen, kept = now_us(), args.actor or user_name(), list[str](), dict[str, str]()
 
     def act(configuration: Configuration | None) -> Sequence[AuditNote]:
-        needed, already = _needed(configuration, registry), retired_versions(registry)
+        needed = _needed(configuration, registry)
+        already = {name for name, each in retired_versions(registry).items() if not each.candidate}
         wanted = _wanted(args, served_names(registry), needed)
         kept.update((name, needed[name]) for name in wanted if name in needed)
         chosen.extend(name for name in wanted if name not in needed and name not in already)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -19,7 +19,8 @@ from app.domain.cases import case_facts
 from app.domain.contract import FeatureContract
 from app.domain.manifest import MANIFEST_FORMAT, REFERENCE_FILE, WITHOUT_PICKLE_FORMAT, Manifest, Source
 from app.domain.prediction import Outputs
-from app.errors import DataRefused
+from app.errors import AlreadyPublished, DataRefused
+from app.inference.artefact import file_sum
 from app.inference.estimators import answers_scores
 from app.inference.export.choice import ChosenRuntime, by_sklearn, choose, only_by_sklearn
 from app.inference.export.parity import Standard, measure, not_measured, random_rows
@@ -60,16 +61,26 @@ class VersionDraft(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] | None = None
 
 
-def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, random: int = RANDOM_ROWS) -> Manifest:
+def publish(
+    registry: ModelRegistry,
+    estimator: Any,
+    draft: VersionDraft,
+    *,
+    random: int = RANDOM_ROWS,
+    candidate: Callable[[Manifest], None] | None = None,
+) -> Manifest:
     """The manifest of the version as published; it is served after the next reload or restart.
 
-    Parity with the estimator is measured on the training rows and on `random` random ones within their ranges.
-    Raises `RegistryConflict`, `InvalidRequest`, and `DataRefused` if the estimator does not fit the contract or does
-    not answer the training rows.
+    Parity with the estimator is measured on the training rows and on `random` random ones within their ranges. With
+    `candidate`, of `as_candidate`, the version waits to be let in. Raises `RegistryConflict`, `InvalidRequest`,
+    `DataRefused` if the estimator does not fit the contract or does not answer the training rows, and
+    `AlreadyPublished` for a candidate whose model is in the registry already.
     """
     # First, because measuring parity takes long, and a taken name is known at once.
     registry.reserve(draft.version)
     files = {ESTIMATOR: _pickled(estimator)} if draft.files is None else dict(draft.files)
+    if candidate is not None:
+        require_new(registry, file_sum(files[ESTIMATOR]).sha256)
     # Compared is what will be loaded, and making it single-threaded leaves the caller's estimator alone.
     copy = estimator_of(files)
     _fits(copy, draft.contract)
@@ -94,7 +105,15 @@ def publish(registry: ModelRegistry, estimator: Any, draft: VersionDraft, *, ran
         cases=case_facts(draft.contract, draft.training_rows),
         data_report=draft.data_report,
     )
-    return registry.publish(manifest, {**files, REFERENCE_FILE: draft.reference, **chosen.files}, draft.version)
+    all_files = {**files, REFERENCE_FILE: draft.reference, **chosen.files}
+    return registry.publish(manifest, all_files, draft.version, candidate)
+
+
+def require_new(registry: ModelRegistry, sha256: str) -> None:
+    """Raise `AlreadyPublished` if a version has a model file with this SHA-256 (hex), also a retired one."""
+    known = registry.holding(sha256)
+    if known is not None:
+        raise AlreadyPublished(known)
 
 
 def library_versions() -> dict[str, str]:

@@ -97,11 +97,18 @@ class ModelRegistry:
                 field="version",
             )
 
-    def publish(self, manifest: Manifest, files: Mapping[str, bytes], version: str | None = None) -> Manifest:
+    def publish(
+        self,
+        manifest: Manifest,
+        files: Mapping[str, bytes],
+        version: str | None = None,
+        before: Callable[[Manifest], None] | None = None,
+    ) -> Manifest:
         """Publish a version, completely or not at all, and return its manifest as published.
 
         The manifest's `version` (None: the next name), `ordinal`, `files` and `numbered_classes` are filled in here,
-        under the writers' lock. Raises `RegistryConflict` and `InvalidRequest`.
+        under the writers' lock. `before` is called with it, before any reader can see the version. Raises
+        `RegistryConflict` and `InvalidRequest`.
         """
         with folder_lock(self.root):
             self.reserve(version)
@@ -116,8 +123,18 @@ class ModelRegistry:
             )
             # Reserved before it is used: prediction ids carry it, and must never name another version (ADR 0003).
             replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
+            if before is not None:
+                before(final)
             self._place(self.root / final.version, {**files, **encoded(final, self._key)})
             return read_manifest(self.root / final.version, self._key, final.version)
+
+    def holding(self, sha256: str) -> str | None:
+        """The oldest version whose model file has this SHA-256 (hex); None if there is none."""
+        for name in self.names():
+            with contextlib.suppress(ArtefactRefused, UnknownVersion):
+                if self.manifest(name).model_sha256 == sha256:
+                    return name
+        return None
 
     def references(self, version: str) -> LaterReferences:
         """The drift references that the version got after its publication. Raises as `manifest` does."""

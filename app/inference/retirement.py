@@ -1,18 +1,20 @@
-"""Retired versions: they stay in their folders, signed, and are not loaded. One table beside the versions names them.
+"""Versions that are not loaded: retired ones, and the candidate that waits to be let in. They stay in their folders,
+signed, and one table beside the versions names them.
 
 Like the aliases, the table is not signed: it can only choose among versions, each of which is verified before it is
-used. Releases before this one do not read the table.
+used. A release that knows no candidates takes one for retired, which keeps it from being loaded too.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
 from app.domain.contract import FeatureContract
+from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
 from app.files import folder_lock, replace
 from app.inference.artefact import claimed_ordinal
@@ -23,7 +25,7 @@ _CHAMPION = "champion"
 
 
 class Retirement(msgspec.Struct, frozen=True, kw_only=True):
-    """When a version was retired (UTC), by whom and why.
+    """When a version was retired (UTC), by whom and why. A `candidate` was published so, and waits to be let in.
 
     `ordinal` is that of the version, None if its manifest could not be read: the table must not count for another
     version that gets the name after the folder was removed.
@@ -33,6 +35,7 @@ class Retirement(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     by: str
     note: str | None = None
+    candidate: bool = False
 
 
 _TABLE = msgspec.json.Decoder(dict[str, Retirement])
@@ -66,6 +69,32 @@ def served_names(registry: ModelRegistry) -> tuple[str, ...]:
     return tuple(name for name in registry.names() if name not in retired)
 
 
+def candidate_of(registry: ModelRegistry) -> str | None:
+    """The version that waits to be let in; None if none does. Raises `ArtefactRefused` if the table cannot be read."""
+    return next((name for name, each in retired_versions(registry).items() if each.candidate), None)
+
+
+def as_candidate(registry: ModelRegistry, by: str, at: str) -> Callable[[Manifest], None]:
+    """For `ModelRegistry.publish`: the version waits to be let in, and an older candidate is retired.
+
+    It is in the table before any process can see it, so none loads it. Called under the registry's lock. Raises
+    `RegistryConflict` if nothing is served yet: the first versions have nothing to wait for.
+    """
+
+    def enter(manifest: Manifest) -> None:
+        if not served_names(registry):
+            raise RegistryConflict("no version is in service yet, so none can wait: train without --candidate first")
+        table = retired_versions(registry)
+        for name, each in table.items():
+            if each.candidate:
+                note = f"{manifest.version} took its place before it was let in"
+                table[name] = Retirement(ordinal=each.ordinal, at=at, by=by, note=note)
+        table[manifest.version] = Retirement(ordinal=manifest.ordinal, at=at, by=by, candidate=True)
+        _write(registry.root, table)
+
+    return enter
+
+
 def retired_models(
     registry: ModelRegistry, before: LoadedModels | None, refused: list[RefusedVersion]
 ) -> dict[str, RetiredVersion]:
@@ -78,17 +107,17 @@ def retired_models(
     except ArtefactRefused as error:
         refused.append(RefusedVersion(name=RETIRED, reason=error.message))
         return {} if before is None else dict(before.retired)
-    return {name: _described(registry, name) for name in names}
+    return {name: _described(registry, name, each.candidate) for name, each in names.items()}
 
 
-def _described(registry: ModelRegistry, name: str) -> RetiredVersion:
+def _described(registry: ModelRegistry, name: str, candidate: bool) -> RetiredVersion:
     try:
         manifest = registry.manifest(name)
     except (ArtefactRefused, UnknownVersion):
-        return RetiredVersion(0, FeatureContract(task="classification", target="", features=()))
+        return RetiredVersion(0, FeatureContract(task="classification", target="", features=()), candidate)
     # As the log numbers the classes, which is how labels of its predictions are numbered too.
     contract = msgspec.structs.replace(manifest.contract, classes=registry.classes(manifest))
-    return RetiredVersion(manifest.ordinal, contract)
+    return RetiredVersion(manifest.ordinal, contract, candidate)
 
 
 def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: str | None, at: str) -> None:
@@ -109,7 +138,8 @@ def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: st
             raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
         for name in versions:
             ordinal = claimed_ordinal(registry.root / name)
-            table.setdefault(name, Retirement(ordinal=ordinal, at=at, by=by, note=note))
+            if name not in table or table[name].candidate:
+                table[name] = Retirement(ordinal=ordinal, at=at, by=by, note=note)
         _write(registry.root, table)
         # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
         kept = {alias: name for alias, name in aliases.items() if name not in versions}

@@ -56,11 +56,13 @@ class RefusedVersion(msgspec.Struct, frozen=True):
 class RetiredVersion(msgspec.Struct, frozen=True):
     """A retired version, which is not loaded: what reading its past predictions and their labels needs.
 
-    Where its manifest is refused, `ordinal` is 0, which no version has, and the contract is empty.
+    Where its manifest is refused, `ordinal` is 0, which no version has, and the contract is empty. A `candidate` was
+    never loaded: it waits to be let in.
     """
 
     ordinal: int
     contract: FeatureContract
+    candidate: bool = False
 
 
 class LoadedModels(msgspec.Struct, frozen=True):

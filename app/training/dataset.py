@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from sklearn import datasets
 
 from app.errors import DataRefused
@@ -110,6 +114,31 @@ def from_csv(path: Path, target: str | None, missing: tuple[str, ...] | None = N
     if not features:
         raise DataRefused(f"{path} has no column beside the target {target!r}: add the features")
     return Dataset(name=str(path), columns=features, target=found[0], missing=missing)
+
+
+def from_export(path: Path, columns: Mapping[str, str], target: str, classes: Sequence[str]) -> tuple[Dataset, int]:
+    """The labelled rows of an export as a data set, and the number of all rows in it.
+
+    `columns` are the names in training data by those of the export. `classes` are the names of the classes that the
+    labels have, none for a regression. Synthetic rows are left out. Raises `DataRefused`, if none has a label too.
+    """
+    table = pq.read_table(path)
+    wanted = pc.and_(pc.is_valid(table["actual"]), pc.invert(table["synthetic"]))
+    labelled = table.filter(wanted)
+    if not labelled.num_rows:
+        raise DataRefused(
+            f"none of the {table.num_rows} predictions in the log has a label: send some (POST /feedback)"
+        )
+    actual = labelled["actual"]
+    # As the training data had them, or the names of the classes would be the same and their kind another.
+    if classes and all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in classes):
+        actual = actual.cast(pa.int64())
+    known = {name: training for name, training in columns.items() if name in table.column_names}
+    rows = pa.table({training: labelled[name] for name, training in known.items()} | {target: actual})
+    with tempfile.TemporaryDirectory(prefix="bakeoff-log-") as folder:
+        file = Path(folder) / "rows.parquet"
+        pq.write_table(rows, file)
+        return msgspec.structs.replace(from_csv(file, target), name="log"), table.num_rows
 
 
 def _builtin(name: str, target: str | None) -> Dataset:

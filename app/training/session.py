@@ -9,14 +9,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from app.clock import now_us
 from app.domain.contract import Task
 from app.domain.manifest import Manifest, Source
+from app.domain.timestamps import iso_utc
 from app.drift.reference import ReferenceAnswers, build_reference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
 from app.inference.publication import VersionDraft, publish
 from app.inference.registry import ModelRegistry
+from app.inference.retirement import as_candidate
 from app.training.checks import CheckOptions, check
-from app.training.dataset import load
+from app.training.dataset import Dataset, load
 from app.training.evaluation import ClassFigures
 from app.training.features import digest, examples_of
 from app.training.findings import DataReport
@@ -78,10 +81,14 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `dataset` is the name of a built-in set or the path of a CSV or Parquet file, `target` its column; `missing` are the
     texts that mean a missing value in it (None: nothing was said). `version` and `variant` None: see
-    `versions_to_train`. `seed` is that of the split and of the models.
+    `versions_to_train`. `seed` is that of the split and of the models. `rows` are the data where they come from
+    elsewhere, as from the log. `candidate_by` is who publishes a version that waits to be let in (None: it is served
+    after the next reload).
     """
 
     dataset: str = "iris"
+    rows: Dataset | None = None
+    candidate_by: str | None = None
     target: str | None = None
     missing: tuple[str, ...] | None = None
     version: str | None = None
@@ -89,6 +96,14 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     options: CheckOptions = CheckOptions()
     gate: Gate = Gate()
+
+    def data(self) -> Dataset:
+        """The rows to train on. Raises `DataRefused`."""
+        return load(self.dataset, self.target, self.missing) if self.rows is None else self.rows
+
+    def entry(self, registry: ModelRegistry) -> Callable[[Manifest], None] | None:
+        """What makes a version wait as it is published; None if it is to be served."""
+        return None if self.candidate_by is None else as_candidate(registry, self.candidate_by, iso_utc(now_us()))
 
 
 class PublishedVersion(msgspec.Struct, frozen=True):
@@ -120,12 +135,13 @@ def train(
 ) -> SessionResult:
     """Train the versions and publish them if every one passes the gate. `progress` gets each step as a text.
 
-    Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`.
+    Raises `DataRefused`, `GateFailed`, `RegistryConflict`, `InvalidRequest`, `SettingError`, and `AlreadyPublished`
+    for a candidate whose model is in the registry already.
     """
     # Names first: a name that is taken must not cost an hour of fitting.
     planned = versions_to_train(request, registry, catalogue)
     progress(f"reading {request.dataset}")
-    dataset = load(request.dataset, request.target, request.missing)
+    dataset = request.data()
     progress("checking the data")
     checked = check(dataset, request.options)
     request.gate.fits(checked.truth.task)
@@ -139,8 +155,10 @@ def train(
     versions = []
     for version, result in fitted:
         progress(f"publishing {version}: converting to ONNX and measuring parity")
-        manifest = publish(registry, result.estimator, training_draft(version, result, prepared, request.seed))
-        versions.append(PublishedVersion(manifest, assign_alias(registry, version), result.warnings))
+        draft = training_draft(version, result, prepared, request.seed)
+        manifest = publish(registry, result.estimator, draft, candidate=request.entry(registry))
+        alias = assign_alias(registry, version) if request.candidate_by is None else None
+        versions.append(PublishedVersion(manifest, alias, result.warnings))
     return SessionResult(report=checked.report, versions=tuple(versions))
 
 

@@ -13,11 +13,10 @@ from app.errors import DataRefused, InvalidRequest, SettingError
 from app.inference.artefact import Artefact
 from app.inference.latency import beside_champion
 from app.inference.model_files import ESTIMATOR
-from app.inference.publication import publish
+from app.inference.publication import publish, require_new
 from app.inference.registry import ModelRegistry
 from app.training.checks import check
 from app.training.cross_validation import CrossValidated, Fold, Rank, cross_validated, folds_of, ranked
-from app.training.dataset import load
 from app.training.evaluation import ClassFigures, Figures
 from app.training.fit import Fitted, Prepared, fit, prepare
 from app.training.session import (
@@ -85,12 +84,14 @@ def train_several(
     """
     if top > len(names):
         raise InvalidRequest(f"--top {top} is more than the {len(names)} variants", field="top")
+    if request.candidate_by is not None and top > 1:
+        raise InvalidRequest("one candidate waits at most: add --top 1", field="top")
     if request.version is not None:
         if top > 1:
             raise InvalidRequest("--version names one version: add --top 1", field="version")
         require_free(registry, request.version)
     progress(f"reading {request.dataset}")
-    dataset = load(request.dataset, request.target, request.missing)
+    dataset = request.data()
     progress("checking the data")
     checked = check(dataset, request.options)
     request.gate.fits(checked.truth.task)
@@ -105,7 +106,7 @@ def train_several(
         )
         chosen = [rank.variant for rank in order[:top]]
         request.gate.check([(name, candidates[name].fitted) for name in chosen])
-        published = {name: _published(candidates[name], request.version, registry) for name in chosen}
+        published = {name: _published(candidates[name], request, registry) for name in chosen}
     variants = tuple(_compared(rank, candidates, published) for rank in order)
     return VariantComparison(variants, failed, SessionResult(checked.report, tuple(published.values())))
 
@@ -162,9 +163,13 @@ def _besides_serving(runtime: str) -> tuple[str, ...]:
     return (REFERENCE_FILE,) if runtime == "sklearn" else (REFERENCE_FILE, ESTIMATOR)
 
 
-def _published(candidate: _Candidate, version: str | None, registry: ModelRegistry) -> PublishedVersion:
-    manifest = registry.publish(candidate.artefact.manifest, candidate.artefact.files, version)
-    return PublishedVersion(manifest, assign_alias(registry, manifest.version), candidate.fitted.warnings)
+def _published(candidate: _Candidate, request: TrainingRequest, registry: ModelRegistry) -> PublishedVersion:
+    artefact, waits = candidate.artefact, request.entry(registry)
+    if waits is not None:
+        require_new(registry, artefact.manifest.model_sha256)
+    manifest = registry.publish(artefact.manifest, artefact.files, request.version, waits)
+    alias = assign_alias(registry, manifest.version) if waits is None else None
+    return PublishedVersion(manifest, alias, candidate.fitted.warnings)
 
 
 def _compared(

@@ -102,6 +102,7 @@ class ApiModel(msgspec.Struct, frozen=True, kw_only=True):
     serving: bool = False
     routed: bool = False
     retired: bool = False
+    candidate: bool = False
     created_at: str = ""
     variant: str | None = None
     estimator: str = ""

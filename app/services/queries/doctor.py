@@ -115,11 +115,11 @@ def of_stray_reference(folder: str) -> Diagnosis:
     return Diagnosis("references", "warn", detail, "restore the version's folder from a backup, or remove this one")
 
 
-def retired(finding: Diagnosis) -> Diagnosis:
-    """The finding about a version that is retired: whatever is wrong with it, the service works without it."""
+def unserved(finding: Diagnosis, candidate: bool) -> Diagnosis:
+    """The finding about a version that is retired or a candidate: whatever is wrong with it, the service works."""
     state: State = "ok" if finding.state == "ok" else "warn"
     advice = None if finding.advice is None else "bakeoff retire --undo would bring it back like this"
-    return Diagnosis(finding.name, state, f"retired; {finding.detail}", advice)
+    return Diagnosis(finding.name, state, f"{'candidate' if candidate else 'retired'}; {finding.detail}", advice)
 
 
 def of_table(reason: str, of_retired: bool) -> Diagnosis:

@@ -86,9 +86,10 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `sha256` is the checksum of the original model file. `serving`: it is loaded in this process. `routed`: requests
     that force no version may reach it, because it can be asked the same ones as the champion. `retired`: it was taken
-    out of service, and the last reload has dropped it. `runtime`: what runs it. `repeated_share`: the share of the
-    reference's rows that stand in it more than once, null for versions published by releases that did not count them.
-    `reference`: the drift reference that counts; null without one.
+    out of service, and the last reload has dropped it. `candidate`: it was published to wait, and was never loaded.
+    `runtime`: what runs it. `repeated_share`: the share of the reference's rows that stand in it more than once, null
+    for versions published by releases that did not count them. `reference`: the drift reference that counts; null
+    without one.
     """
 
     version: str
@@ -97,6 +98,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     serving: bool
     routed: bool
     retired: bool
+    candidate: bool
     created_at: str
     variant: str | None
     estimator: str
@@ -273,7 +275,8 @@ def _entry(
         aliases=tuple(sorted(alias for alias, target in aliases.items() if target == name)),
         serving=loaded is not None,
         routed=name in loaded_models.compatible,
-        retired=name in loaded_models.retired,
+        retired=name in loaded_models.retired and not loaded_models.retired[name].candidate,
+        candidate=name in loaded_models.retired and loaded_models.retired[name].candidate,
         created_at=manifest.created_at,
         variant=manifest.variant,
         estimator=manifest.estimator,

@@ -163,6 +163,8 @@ def _version_row(model: ApiModel, health: ApiVersionHealth | None) -> dict[str, 
 
 
 def _loaded(model: ApiModel) -> str:
+    if model.candidate:
+        return "waits to be let in"
     if model.retired:
         return "retired"
     if not model.serving:

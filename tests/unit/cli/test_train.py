@@ -7,6 +7,15 @@ from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 
 from app.cli import main
+from app.domain.outcome import Outcome
+from app.domain.prediction_id import ServedFact
+from app.inference.loader import load_models
+from app.inference.registry import ModelRegistry
+from app.store.engine import Database
+from app.store.keys import load_or_create
+from app.store.outcomes import FeedbackLog
+from app.store.predictions import PredictionLog
+from tests.unit.store.stored_rows import id_of, logged
 
 IRIS = load_iris(as_frame=True)
 
@@ -102,6 +111,94 @@ def test_a_folder_that_cannot_be_written_is_named(empty, monkeypatch, capsys):
     monkeypatch.setenv("MODEL_DIR", str(empty / "file" / "models"))
     assert main(["train", "--variant", "logistic_regression", "--version", "a"]) == 1
     assert capsys.readouterr().err.startswith("error: MODEL_DIR: ")
+
+
+@pytest.fixture
+def serving(empty):
+    """An installation with one version, of which nothing was served yet."""
+    assert main(["train", "--variant", "logistic_regression", "--version", "v1"]) == 0
+    return empty
+
+
+def retrained(capsys, *words):
+    capsys.readouterr()
+    assert main(["train", "--variant", "conservative", "--candidate", "--json", *words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def states(capsys):
+    capsys.readouterr()
+    assert main(["models", "--json"]) == 0
+    versions = json.loads(capsys.readouterr().out)["versions"]
+    return {each["version"]: "candidate" if each["candidate"] else bool(each["retired"]) for each in versions}
+
+
+def test_a_retrained_version_waits_and_the_same_model_is_not_published_again(serving, capsys):
+    (first,) = retrained(capsys)["versions"]
+    assert (first["version"], first["alias"]) == ("v2", None)
+    assert retrained(capsys) == {"versions": [], "unchanged": "v2"}
+    retrained(capsys, "--seed", "7")
+    assert states(capsys) == {"v1": False, "v2": True, "v3": "candidate"}
+    assert main(["models"]) == 0
+    assert "v3 (candidate)" in capsys.readouterr().out
+
+
+def test_of_several_variants_one_waits(serving, capsys):
+    assert main(["train", "--candidate", "--variants", "conservative,logistic_regression", "--top", "2"]) == 1
+    assert "one candidate waits at most: add --top 1" in capsys.readouterr().err
+    several = ["train", "--candidate", "--variants", "conservative,small_samples", "--json"]
+    assert main(several) == 0
+    assert [each["version"] for each in json.loads(capsys.readouterr().out)["versions"]] == ["v2"]
+    assert main(several) == 0
+    assert json.loads(capsys.readouterr().out)["unchanged"] == "v2"
+    assert states(capsys) == {"v1": False, "v2": "candidate"}
+
+
+def labelled(folder, rows, label_every=1):
+    """A log of these rows of iris, each served by v1, with the true species of every so-many-th."""
+    database = Database(f"sqlite:///{folder / 'data' / 'bakeoff.sqlite'}")
+    answers = '{"v1":{"c":0}}'
+    values = [[float(value) for value in IRIS.data.iloc[number]] for number in rows]
+    log = [
+        logged(number, features=json.dumps(row), answers=answers, synthetic=number == rows[0])
+        for number, row in zip(rows, values, strict=True)
+    ]
+    PredictionLog(database).append(log)
+    fact = ServedFact(served_at_us=1, version_ordinal=1, epoch=3, counts=True, randomised=True, user_hash=0, answer=0.0)
+    told = [Outcome(id_of(n), "actual", int(IRIS.target[n]), fact) for n in rows if n % label_every == 0]
+    FeedbackLog(database, lambda: 5).commit([told])
+    database.close()
+
+
+def test_the_log_is_a_data_set_of_its_labelled_rows(serving, capsys):
+    labelled(serving, range(150), label_every=2)
+    (version,) = retrained(capsys, "--from-log", "--min-accuracy", "0.5")["versions"]
+    assert (version["source"]["dataset"], version["source"]["rows"]) == ("log", 74)
+    main(["models", "--json"])
+    first, second = json.loads(capsys.readouterr().out)["versions"]
+    assert (first["dataset"], second["dataset"]) == ("iris", "log")
+    assert main(["retire", "--undo", "v2"]) == 0
+    registry = ModelRegistry(serving / "models", load_or_create(serving / "data").registry)
+    assert load_models(registry).compatible == ("v1", "v2")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--from-log"], "nothing has been logged yet"),
+        (["--from-log", "--target", "species"], "leave --target out"),
+        (["--since", "2026-11-01"], "--since needs --from-log"),
+    ],
+)
+def test_a_log_that_cannot_be_trained_on_is_refused(serving, capsys, words, complaint):
+    assert main(["train", *words]) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_log_without_labels_is_refused(serving, capsys):
+    labelled(serving, range(20), label_every=50)
+    assert main(["train", "--from-log"]) == 1
+    assert "none of the 20 predictions in the log has a label" in capsys.readouterr().err
 
 
 def test_models_of_an_empty_registry_says_what_to_run(empty, capsys):

@@ -10,7 +10,7 @@ from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
 from app.inference.loader import load_models
 from app.inference.publication import publish
 from app.inference.registry import ALIASES, RETIRED, ModelRegistry, registry_files
-from app.inference.retirement import restore, retire, retired_versions, served_names
+from app.inference.retirement import as_candidate, candidate_of, restore, retire, retired_versions, served_names
 from tests.unit.inference.published import KEY, VARIANTS, data, draft, manifest, numeric_contract
 
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
@@ -163,3 +163,61 @@ def test_a_retired_version_with_a_damaged_manifest_stops_nobody(loadable):
     retire(loadable, ["v2"], "ann", None, AT)
     (loadable.root / "v2" / "manifest.sig").write_bytes(b"")
     assert load_models(loadable).retired["v2"].contract.names == ()
+
+
+def publish_candidate(registry):
+    return registry.publish(manifest(), FILES, before=as_candidate(registry, "pipeline", AT)).version
+
+
+def test_a_candidate_is_published_and_not_served_until_it_is_let_in(registry):
+    assert publish_candidate(registry) == "v4"
+    assert served_names(registry) == ("v1", "v2", "v3")
+    assert candidate_of(registry) == "v4"
+    restore(registry, ["v4"])
+    assert served_names(registry) == ("v1", "v2", "v3", "v4")
+    assert candidate_of(registry) is None
+
+
+def test_no_reader_sees_a_candidate_before_the_table_has_it(registry, monkeypatch):
+    seen = []
+    place = ModelRegistry._place
+    monkeypatch.setattr(ModelRegistry, "_place", lambda *given: (seen.append(registry.names()), place(*given)))
+    publish_candidate(registry)
+    assert seen == [("v1", "v2", "v3")]
+    assert (registry.root / RETIRED).exists()
+
+
+def test_at_most_one_candidate_waits(registry):
+    first, second = publish_candidate(registry), publish_candidate(registry)
+    assert candidate_of(registry) == second
+    assert retired_versions(registry)[first].note == f"{second} took its place before it was let in"
+
+
+def test_a_publisher_that_dies_leaves_no_candidate_and_its_number_is_not_given_again(registry, monkeypatch):
+    monkeypatch.setattr(ModelRegistry, "_place", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        publish_candidate(registry)
+    monkeypatch.undo()
+    assert candidate_of(registry) is None
+    assert registry.publish(manifest(), FILES).ordinal == 5
+    assert served_names(registry) == ("v1", "v2", "v3", "v4")
+
+
+def test_a_candidate_can_be_retired(registry):
+    candidate = publish_candidate(registry)
+    retire(registry, [candidate], "ann", "no use", AT)
+    assert candidate_of(registry) is None
+    assert retired_versions(registry)[candidate].by == "ann"
+
+
+def test_the_first_versions_have_nothing_to_wait_for(tmp_path):
+    with pytest.raises(RegistryConflict, match="train without --candidate first"):
+        publish_candidate(ModelRegistry(tmp_path / "models", KEY))
+
+
+def test_a_reload_leaves_a_candidate_out(loadable):
+    before = load_models(loadable)
+    publish_candidate(loadable)
+    after = load_models(loadable, before)
+    assert after.versions.keys() == before.versions.keys()
+    assert after.retired["v4"].candidate
