@@ -24,7 +24,7 @@ lint-all: lint ## also lint scripts, Dockerfiles, YAML and pipelines, and scan f
 
 pipeline: ## run the Jenkinsfile on this machine, with a temporary stack and without a deployment
 	.ci/tools groovy
-	.ci/jenkins/run --with-changes --param BRANCH=HEAD
+	.ci/jenkins/run --with-changes
 
 format: install ## format the Python code
 	.venv/bin/ruff format .

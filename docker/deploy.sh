@@ -43,6 +43,8 @@ returns to the previous release.
   --dry-run          check everything and print what would be done; change nothing
   --ssh-option OPT   an option for ssh, such as -p2222 or -iKEY; may be repeated
   --no-compress      send the images uncompressed, for a fast network
+  --options WORDS    some of --smoke, --build-there, --no-backup, --no-compress and --dry-run in one text, for a pipeline:
+                     any other word in it is refused
   --help             show this text
 TEXT
 }
@@ -50,7 +52,7 @@ TEXT
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      --tag | --smoke | --ssh-option)
+      --tag | --smoke | --ssh-option | --options)
         [ $# -ge 2 ] || bad_usage "$1 needs a value"
         take_value "$1" "$2"
         shift
@@ -79,8 +81,33 @@ take_value() {
   case "$1" in
     --tag) TAG="$2" ;;
     --smoke) SMOKE="$2" ;;
-    --ssh-option) SSH_OPTIONS+=("$2") ;;
+    --ssh-option) take_ssh_option "$2" ;;
+    --options) take_options "$2" ;;
   esac
+}
+
+# take_options WORDS: for a pipeline, whose users choose among these options only, not the host, the tag or ssh's options.
+take_options() {
+  local words
+  read -r -d '' -a words <<<"$1" || true
+  set -- ${words[@]+"${words[@]}"}
+  while [ $# -gt 0 ]; do
+    case "$1 ${2:-}" in
+      "--smoke old" | "--smoke new")
+        SMOKE="$2"
+        shift
+        ;;
+      "--build-there "*) BUILD=there ;;
+      "--no-backup "*) BACKUP=no ;;
+      "--no-compress "*) COMPRESS=no ;;
+      "--dry-run "*) DRY_RUN=yes ;;
+      *)
+        bad_usage "--options: '$1' is none of --smoke old, --smoke new, --build-there, --no-backup, --no-compress and" \
+          "--dry-run"
+        ;;
+    esac
+    shift
+  done
 }
 
 check_arguments() {

@@ -27,7 +27,7 @@ parse_arguments() {
     case "$1" in
       --ssh-option)
         [ $# -ge 2 ] || bad_usage "--ssh-option needs a value"
-        SSH_OPTIONS+=("$2")
+        take_ssh_option "$2"
         shift
         ;;
       --help | -h)

@@ -34,7 +34,7 @@ parse_arguments() {
       --no-backup | --dry-run) OPTIONS+=("$1") ;;
       --ssh-option)
         [ $# -ge 2 ] || bad_usage "--ssh-option needs a value"
-        SSH_OPTIONS+=("$2")
+        take_ssh_option "$2"
         shift
         ;;
       --help | -h)

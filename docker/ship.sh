@@ -6,14 +6,29 @@ HOST_LEAST_FREE_MB="${HOST_LEAST_FREE_MB:-2000}"
 SSH_OPTIONS=()
 COMPRESS=yes
 
+HOST_NAME='([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.:-]*'
+# Options that can run no command. ssh has others that do: ProxyCommand, LocalCommand, -F with a file that has these, …
+SSH_OPTION="-[46C]|-p[0-9]+|-i[^[:cntrl:]]+|-J$HOST_NAME|-o((StrictHostKeyChecking|IdentitiesOnly|LogLevel)=[A-Za-z0-9-]+"
+SSH_OPTION+="|(ConnectTimeout|ServerAliveInterval|Port)=[0-9]+|(User|HostKeyAlias)=$HOST_NAME"
+SSH_OPTION+="|UserKnownHostsFile=[^[:cntrl:]]+)"
+
 # Rejects a TARGET that ssh could parse as an option, or that a shell could parse as more than a word.
 require_host_name() {
-  [[ "$TARGET" =~ ^[A-Za-z0-9_][A-Za-z0-9_.@:-]*$ ]] || bad_usage "'$TARGET' is not a host name"
+  [[ "$TARGET" =~ ^$HOST_NAME$ ]] || bad_usage "'$TARGET' is not a host name"
+}
+
+# take_ssh_option OPTION: adds it to ssh's options, or rejects it.
+take_ssh_option() {
+  [[ "$1" =~ ^($SSH_OPTION)$ ]] ||
+    bad_usage "--ssh-option '$1' is not one that is passed on (-4, -6, -C, -pPORT, -iKEY, -J[USER@]HOST, and -o with" \
+      "StrictHostKeyChecking, IdentitiesOnly, LogLevel, ConnectTimeout, ServerAliveInterval, Port, User, HostKeyAlias or" \
+      "UserKnownHostsFile): put others into ~/.ssh/config of the user who runs this"
+  SSH_OPTIONS+=("$1")
 }
 
 # on_host COMMAND...: the remote shell joins and parses the words again, so they must contain no unquoted input.
 on_host() {
-  ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} "$TARGET" "$@"
+  ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} -- "$TARGET" "$@"
 }
 
 # Runs on the host, as root or with sudo without a password: prints why a deployment is impossible, or nothing.

@@ -39,6 +39,8 @@ parse_arguments() {
     shift
   done
   [ -n "$TARGET" ] || bad_usage "give a URL, or a container of the stack"
+  [[ "$TARGET" =~ ^(https?://[][A-Za-z0-9.:_-]+(/[A-Za-z0-9./_-]*)?|[A-Za-z0-9][A-Za-z0-9_.-]*)$ ]] ||
+    bad_usage "'$TARGET' is neither a URL nor the name of a container"
 }
 
 # smoke_container NAME: tests a container of the stack from inside its network.

@@ -1,8 +1,8 @@
 """Administrative calls to the api. Runs in the api's own container, which has the token, and is piped to `python -`.
 
 `steer.py split v1=50 v2=50` changes the traffic split; `steer.py begin SHARE v3 alpha=0.01` loads v3 and gives it that
-share, in an experiment with these terms.
-Prints the active configuration as JSON. Exit status 1 with the api's error message if a call fails.
+share, in an experiment with these terms. Both print the active configuration as JSON. `steer.py running` prints why the
+running experiment has not ended, or nothing. Exit status 1 with the api's error message if a call fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-API = "http://127.0.0.1:5000"
+API = os.environ.get("STEER_API", "http://127.0.0.1:5000")
+# What a person or the monitor decides: each ends the experiment, and the next begins with all traffic on one version.
+DECISIONS = {"promote", "rollback", "keep"}
 
 
 def admin_token() -> str:
@@ -66,8 +68,32 @@ def begin(share: str, *given: str) -> dict:
     return call("PATCH", "/config", {**changes, "note": f"retrained: {', '.join(trained)}"}) if changes else before
 
 
+def running() -> str:
+    """Why the running experiment has not ended; empty if it has, so that nothing is lost if another one begins.
+
+    It has ended if nothing is compared, if every comparison is settled, or if it only began because the one before was
+    decided, and no challenger has had traffic since. A winner that nobody has promoted yet is waiting for a decision.
+    """
+    now, report = call("GET", "/config"), call("GET", "/experiment")
+    advice = report["recommendation"]
+    if not report["comparisons"] or advice["action"] == "keep" or _was_decided(now):
+        return ""
+    return f"experiment {now['experiment_id']} is running ({advice['action']}: {advice['reason']})"
+
+
+def _was_decided(now: dict) -> bool:
+    """Whether the experiment began by a decision on the one before, and all traffic still goes to one version."""
+    if sum(weight > 0 for weight in now["weights"].values()) > 1:
+        return False
+    newest = call("GET", "/experiments?limit=2")["experiments"]
+    return len(newest) == 2 and newest[0]["id"] == now["experiment_id"] and newest[1]["ended_by"] in DECISIONS
+
+
 def main(action: str, *arguments: str) -> None:
     """Carry out the action and print the active configuration."""
+    if action == "running":
+        sys.stdout.write(f"{running()}\n")
+        return
     after = {"split": split, "begin": begin}[action](*arguments)
     shown = {key: after[key] for key in ("experiment_id", "epoch", "baseline", "weights")}
     sys.stdout.write(json.dumps(shown) + "\n")

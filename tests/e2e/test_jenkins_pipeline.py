@@ -27,7 +27,6 @@ QUICK = {
     "LINT_CHECKS": "jenkinsfile compose-schema",
     "CONTRACT_EXAMPLES": "10",
     "DEPLOY_ARGUMENTS": "--no-compress",
-    "BRANCH": "HEAD",
 }
 Pipeline = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -57,6 +56,7 @@ def pipeline(host: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
     def carry_out(number: str, *options: str) -> subprocess.CompletedProcess[str]:
         command = [str(ROOT / ".ci/jenkins/run"), "--with-changes", "--number", number, *options]
+        command += ["--answer", "approve"]
         command += ["--credentials", str(folder / "credentials.json"), "--workspace", str(folder / "workspace")]
         command += ["--archive", str(folder / "archive"), "--param", f"DEPLOY_HOST=root@{host[1]}"]
         for parameter, value in QUICK.items():
@@ -108,25 +108,34 @@ def test_what_was_built_is_archived(
     assert f"flask=={flask['version']}" in pinned
 
 
-def test_a_nightly_build_begins_an_experiment_with_a_new_challenger(
+def test_a_nightly_build_publishes_a_candidate_that_a_parameter_lets_in(
     released: subprocess.CompletedProcess[str],
     pipeline: Pipeline,
     number: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    nightly = pipeline(str(int(number) + 1), "--cause", "timer")
+    archive = archive_of(tmp_path_factory) / "reports/retrained.json"
+    words = ["--cause", "timer", "--param", "NIGHTLY_DATASET=iris", "--param", "TRAIN_ARGUMENTS=--seed 7"]
+    nightly = pipeline(str(int(number) + 1), *words)
     assert nightly.returncode == 0, nightly.stdout[-6000:] + nightly.stderr[-2000:]
     assert "stage: Release: skipped" in nightly.stdout
-    began = json.loads((archive_of(tmp_path_factory) / "reports/retrained.json").read_text())
-    assert began["weights"]["v3"] == pytest.approx(0.1)
-    assert began["weights"][began["baseline"]] == pytest.approx(0.9)
+    done = json.loads(archive.read_text())
+    assert done["candidate"] == "v3"
+    assert done["waits_for"].startswith("experiment ")
+    again = pipeline(str(int(number) + 2), *words, "--param", "LET_IN=true")
+    assert again.returncode == 0, again.stdout[-6000:] + again.stderr[-2000:]
+    done = json.loads(archive.read_text())
+    assert done["unchanged"] == "v3"
+    weights = done["configuration"]["weights"]
+    assert weights["v3"] == pytest.approx(0.1)
+    assert weights[done["configuration"]["baseline"]] == pytest.approx(0.9)
 
 
 def test_a_release_that_is_not_healthy_on_the_host_is_rolled_back(
     released: subprocess.CompletedProcess[str], pipeline: Pipeline, host: tuple[str, str], number: str
 ) -> None:
     stages = [word for name in ("Check out", "Build", "To the host") for word in ("--only", name)]
-    flawed = pipeline(str(int(number) + 2), *stages, "--param", "HEALTH_URL=http://127.0.0.1:9")
+    flawed = pipeline(str(int(number) + 3), *stages, "--param", "HEALTH_URL=http://127.0.0.1:9")
     assert flawed.returncode == 1
     assert "was rolled back" in flawed.stdout, flawed.stdout[-6000:] + flawed.stderr[-2000:]
     assert tag_on(host[0]).startswith(f"bakeoff-api:build-{number}-")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.infra.jenkins_runs import WITHOUT_GROOVY, carried_out, pipeline, stage
+from tests.infra.jenkins_runs import WITHOUT_GROOVY, Ended, carried_out, pipeline, stage
 from tests.infra.repository import ROOT
 from tests.waiting import consistently
 
@@ -50,6 +51,94 @@ def test_steps_see_parameters_environment_and_output(tmp_path: Path) -> None:
     assert ended.status == 0, ended.output
     assert ended.said("\n<hello ann|2|ann|true>\n")
     assert ended.said("\ndry x4\n")
+
+
+def test_a_first_build_has_its_parameters_nowhere_but_in_params(tmp_path: Path) -> None:
+    before = """parameters { string(name: 'WHO', defaultValue: 'nobody')
+      string(name: 'HOW', defaultValue: 'well') }
+    environment { HOW = "${params.HOW}" }"""
+    steps = """sh 'echo "<$WHO|$HOW>"'
+    echo "(${params.WHO}|${env.WHO})" """
+    first = carried_out(tmp_path, pipeline(stage(steps), before))
+    assert first.said("\n<|well>\n")
+    assert first.said("\n(nobody|null)\n")
+    assert carried_out(tmp_path, pipeline(stage(steps), before), "--number", "2").said("\n<nobody|well>\n")
+
+
+def without_agent(stages: str) -> str:
+    return pipeline(stages).replace("agent any", "agent none", 1)
+
+
+@pytest.mark.parametrize("step", ["sh 'true'", "checkout scm", "readFile 'x'", "cleanWs()", "archiveArtifacts '**'"])
+def test_a_step_that_needs_a_workspace_fails_outside_of_an_agent(tmp_path: Path, step: str) -> None:
+    ended = carried_out(tmp_path, without_agent(stage(step)))
+    assert ended.status == 1
+    assert ended.said("needs a workspace, which only an agent has")
+
+
+def test_stages_and_node_have_agents_of_their_own(tmp_path: Path) -> None:
+    stages = stage("script { env.ON = env.NODE_NAME }\nsh 'echo in $WORKSPACE'", "A", 'agent { label "docker" }')
+    stages += stage("input 'outside?'\necho \"<${env.WORKSPACE}>\"", "B")
+    stages += stage("input 'inside?'", "C", 'agent { label "${env.ON}" }')
+    stages += stage("node('docker') { sh 'echo here' }", "D") + stage("echo 'no'", "E", 'agent { label "${env.GONE}" }')
+    ended = carried_out(tmp_path, without_agent(stages), "--answer", "approve")
+    assert ended.said(f"\nin {tmp_path}/workspace\n")
+    assert ended.said("input: outside?\n<null>\n")
+    assert ended.said("input: inside? (an agent waits too)")
+    assert ended.said("\nhere\n")
+    assert ended.said("no agent has the label 'null'")
+
+
+def test_a_stage_that_was_skipped_runs_no_post(tmp_path: Path) -> None:
+    skipped = stage("echo 'x'", more=f"when {{ expression {{ false }} }}\n{ENDINGS}")
+    assert not carried_out(tmp_path, pipeline(skipped)).said("ran always")
+
+
+def test_before_agent_no_agent_is_taken_for_a_stage_that_is_skipped(tmp_path: Path) -> None:
+    late, early = "when { expression { false } }", "when {\nbeforeAgent true\nexpression { false }\n}"
+    assert carried_out(tmp_path, without_agent(stage("echo 'x'", more=f"agent any\n{late}"))).said("agent: any")
+    assert not carried_out(tmp_path, without_agent(stage("echo 'x'", more=f"agent any\n{early}"))).said("agent: any")
+
+
+def own(tmp_path: Path, *options: str) -> Ended:
+    """The repository's own Jenkinsfile, where nothing is set up."""
+    return carried_out(tmp_path, (ROOT / "Jenkinsfile").read_text(), *options)
+
+
+def test_a_nightly_build_without_a_host_is_green_and_says_what_it_left_out(tmp_path: Path) -> None:
+    ended = own(tmp_path, "--cause", "timer")
+    assert ended.status == 0, ended.output
+    assert ended.said("left out: retraining, because there is no host")
+
+
+@pytest.mark.parametrize(("options", "cron"), [([], "H 3 * * *"), (["--multibranch", "main"], "H 3 * * *")])
+def test_the_main_branch_has_a_nightly_build(tmp_path: Path, options: list[str], cron: str) -> None:
+    assert own(tmp_path, "--cause", "timer", *options).said(f"trigger: cron '{cron}'")
+
+
+def test_another_branch_has_no_nightly_build_and_reaches_no_host(tmp_path: Path) -> None:
+    parameters = ("--param", "DEPLOY_HOST=web1", "--param", "TASK=retrain")
+    ended = own(tmp_path, "--multibranch", "feature", *parameters)
+    assert ended.status == 0, ended.output
+    assert ended.said("trigger: cron ''")
+    assert ended.said("left out: retraining, because there is no host")
+
+
+def test_the_environment_declares_every_parameter_that_scripts_read() -> None:
+    text = (ROOT / "Jenkinsfile").read_text()
+    declared = re.findall(r"(?:string|booleanParam)\(name: '(\w+)', defaultValue: '?([^',]*)'?", text)
+    fallbacks = dict(re.findall(r"^ {8}(\w+) = \"\$\{params\.\1 \?: .*?'?([^':]*?)'?\}\"$", text, re.MULTILINE))
+    read = {name for name, _ in declared if re.search(rf"\$\{{?{name}\b", text)}
+    assert len(read) > 12
+    assert {name: default for name, default in declared if name in read} == {name: fallbacks.get(name) for name in read}
+
+
+def test_the_approval_waits_outside_of_an_agent_and_not_for_ever() -> None:
+    text = (ROOT / "Jenkinsfile").read_text()
+    assert "\n    agent none\n" in text
+    approve = text[text.index("stage('Approve')") : text.index("stage('To the host')")]
+    assert re.search(r"timeout\(time: \d+, unit: 'HOURS'\)", approve)
+    assert "agent" not in approve
 
 
 def test_a_time_limit_ends_the_whole_process_group(tmp_path: Path) -> None:
@@ -165,7 +254,16 @@ def test_what_is_no_pipeline_is_refused(tmp_path: Path, jenkinsfile: str, compla
     assert ended.said(complaint)
 
 
-@pytest.mark.parametrize("options", [["--param", "X=1"], ["--only", "Gone"], ["--skip", "Gone"], ["--nonsense", "1"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--param", "X=1"],
+        ["--number", "1", "--param", "X=1"],
+        ["--only", "Gone"],
+        ["--skip", "Gone"],
+        ["--nonsense", "1"],
+    ],
+)
 def test_options_that_name_nothing_are_refused(tmp_path: Path, options: list[str]) -> None:
     assert carried_out(tmp_path, pipeline(stage("echo 'x'")), *options).status == 2
 
@@ -194,7 +292,11 @@ def test_parallel_stages_all_end_without_fail_fast(tmp_path: Path) -> None:
         ("not { expression { params.N == '2' } }", ["--param", "N=2"], False),
         ("anyOf {\ntriggeredBy 'TimerTrigger'\nexpression { false }\n}", ["--cause", "timer"], True),
         ("allOf {\ntriggeredBy 'TimerTrigger'\nexpression { true }\n}", [], False),
-        ("environment name: 'N', value: '1'", [], True),
+        ("environment name: 'N', value: '1'", ["--number", "2"], True),
+        ("environment name: 'N', value: '1'", [], False),
+        ("branch 'main'", ["--multibranch", "main"], True),
+        ("branch 'main'", ["--multibranch", "other"], False),
+        ("branch 'main'", ["--branch", "main"], False),
     ],
 )
 def test_when(tmp_path: Path, condition: str, options: list[str], runs: bool) -> None:

@@ -61,6 +61,44 @@ def test_terms_in_force_already_begin_no_other_experiment(steer):
     assert patch == {"weights": {"v1": 0.9, "v3": 0.1}, "note": "retrained: v3"}
 
 
+def report(action="continue", comparisons=({"challenger": "v2"},)):
+    return {"comparisons": list(comparisons), "recommendation": {"action": action, "reason": "it goes on"}}
+
+
+@pytest.mark.parametrize(
+    ("now", "weights", "ended_by", "ended"),
+    [
+        (report(), {"v1": 0.5, "v2": 0.5}, "shelf", False),
+        (report(), {"v1": 1.0, "v2": 0.0}, "shelf", False),
+        (report(), {"v1": 1.0, "v2": 0.0}, "promote", True),
+        (report(), {"v1": 1.0, "v2": 0.0}, "keep", True),
+        (report(), {"v1": 1.0, "v2": 0.0}, "configure", False),
+        (report(), {"v1": 0.9, "v2": 0.1}, "promote", False),
+        (report("promote"), {"v1": 0.5, "v2": 0.5}, "shelf", False),
+        (report("investigate"), {"v1": 0.5, "v2": 0.5}, "shelf", False),
+        (report("keep"), {"v1": 0.5, "v2": 0.5}, "shelf", True),
+        (report(comparisons=()), {"v1": 1.0}, "shelf", True),
+    ],
+)
+def test_when_the_running_experiment_has_ended(now, weights, ended_by, ended, monkeypatch, capsys):
+    answers = {
+        "/config": {**CONFIG, "weights": weights},
+        "/experiment": now,
+        "/experiments?limit=2": {"experiments": [{"id": "e2", "ended_by": None}, {"id": "e1", "ended_by": ended_by}]},
+    }
+
+    def urlopen(request, timeout):
+        return io.BytesIO(json.dumps(answers[request.full_url.partition(":5000")[2]]).encode())
+
+    monkeypatch.setenv("ADMIN_TOKEN", "t")
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr(sys, "argv", ["steer.py", "running"])
+    runpy.run_path(str(STEER), run_name="__main__")
+    said = capsys.readouterr().out.strip()
+    assert (said == "") is ended
+    assert ended or said.startswith("experiment e2 is running (")
+
+
 def test_the_token_may_be_in_a_file(steer, monkeypatch, tmp_path):
     (tmp_path / "token").write_text("from the file\n")
     monkeypatch.setenv("ADMIN_TOKEN_FILE", str(tmp_path / "token"))

@@ -28,11 +28,11 @@ class Build {
         shell = new Shell(log, scratch)
         displayName = "#$options.number"
         variables << [
-            WORKSPACE: workspace.path, WORKSPACE_TMP: scratch.path, HOME: System.getenv('HOME') ?: '/',
             BUILD_NUMBER: options.number, BUILD_ID: options.number, BUILD_URL: 'none',
             BUILD_TAG: "jenkins-$options.job-$options.number".toString(),
-            JOB_NAME: options.job, NODE_NAME: 'built-in', EXECUTOR_NUMBER: '0',
+            JOB_NAME: options.job,
         ]
+        if (options.multibranch) variables.BRANCH_NAME = options.multibranch
     }
 
     String getResult() { worst }
@@ -46,6 +46,13 @@ class Build {
     String getCurrentResult() { worst }
 
     int getNumber() { options.number as int }
+
+    /** What a block has on an agent, and nothing has outside of one: a folder, and the variables of its node. */
+    Map<String, Object> agent() {
+        Map<String, String> ofNode = [WORKSPACE: workspace.path, WORKSPACE_TMP: scratch.path, NODE_NAME: 'built-in',
+            EXECUTOR_NUMBER: '0', HOME: System.getenv('HOME') ?: '/']
+        return [folder: workspace, variables: ofNode] as Map<String, Object>
+    }
 
     static String resultOf(Throwable failure) { failure instanceof Interrupted ? 'ABORTED' : 'FAILURE' }
 

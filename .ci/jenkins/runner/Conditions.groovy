@@ -21,7 +21,7 @@ class Conditions {
         found << (bound.call() as boolean)
     }
 
-    void branch(String name) { found << (build.variables.GIT_BRANCH == name) }
+    void branch(String name) { found << (build.variables.BRANCH_NAME == name) }
 
     void environment(Map given) { found << (new Environment(build).all()[given.name] == given.value as String) }
 
@@ -54,7 +54,10 @@ class Parameters {
 
     Parameters(Build build) { this.build = build }
 
-    /** Fills `params` and the environment. Throws `InvalidInput` for an undeclared name or choice. */
+    /**
+     * Fills `params`, and except in a job's first build the environment: Jenkins learns the parameters from that build
+     * (JENKINS-41929). Throws `InvalidInput` for an undeclared name or choice.
+     */
     void take(Calls declared) {
         Map<String, String> given = build.options.params as Map
         List<Map> known = declared.made.collect { Map call -> [kind: call.name] + (call.arguments[0] as Map) }
@@ -64,7 +67,7 @@ class Parameters {
         }
         known.each { Map parameter ->
             build.params[parameter.name] = value(parameter, given)
-            build.variables[parameter.name] = build.params[parameter.name] as String
+            if (build.number > 1) build.variables[parameter.name] = build.params[parameter.name] as String
         }
     }
 

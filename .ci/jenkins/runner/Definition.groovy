@@ -50,11 +50,14 @@ class StageList {
     void stage(String name, Closure body) { stages << new Stage(name, body) }
 }
 
-/** The calls of an `options`, `parameters` or `triggers` block: name and arguments of each, in order. */
+/** The calls of an `options`, `parameters`, `triggers` or other block: name and arguments of each, in order. */
 class Calls {
     final List<Map> made = []
+    private final Steps steps
 
-    Calls(Closure body) {
+    /** `steps` has the values of `env` and `params`, where the block may use them. */
+    Calls(Closure body, Steps steps = null) {
+        this.steps = steps
         if (!body) return
         body.delegate = this
         body.resolveStrategy = Closure.DELEGATE_ONLY
@@ -65,6 +68,11 @@ class Calls {
         Map call = [name: name, arguments: given as List]
         made << call
         return call
+    }
+
+    def propertyMissing(String name) {
+        if (!steps) throw new MissingPropertyException(name, Calls)
+        return steps.propertyMissing(name)
     }
 
     Object argumentOf(String name) { made.find { it.name == name }?.arguments?.getAt(0) }

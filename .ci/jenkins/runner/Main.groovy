@@ -3,7 +3,7 @@ package runner
 /** The command: runs a Jenkinsfile. Exit status 0 for SUCCESS, 1 for another result, 2 for invalid input. */
 class Main {
     static final List<String> VALUES = ['file', 'scm', 'branch', 'workspace', 'archive', 'credentials', 'cause',
-        'answer', 'number']
+        'answer', 'number', 'multibranch']
 
     static void main(String[] arguments) {
         Log log = new Log(System.out)
@@ -39,7 +39,7 @@ class Main {
     }
 
     private static Map options(List<String> arguments) {
-        Map options = [file: 'Jenkinsfile', scm: '.', branch: 'HEAD', cause: 'user', number: '1', job: 'bakeoff',
+        Map options = [file: 'Jenkinsfile', scm: '.', branch: 'HEAD', cause: 'user', job: 'bakeoff',
             params: [:], only: [], skip: []]
         List<String> left = arguments.collect()
         while (left) {
@@ -48,6 +48,11 @@ class Main {
             else if (name == '--with-changes') options.changes = true
             else if (!left) throw new InvalidInput("$name is unknown or needs a value (--help)")
             else take(options, name, left.remove(0))
+        }
+        // On a first build Jenkins offers no parameters yet, so a build that has some is a later one.
+        options.number = options.number ?: (options.params ? '2' : '1')
+        if (options.number == '1' && options.params) {
+            throw new InvalidInput('a first build (--number 1) takes no parameters: Jenkins does not know them yet')
         }
         if (!options.check && !(options.workspace && options.archive)) {
             throw new InvalidInput('--workspace and --archive are required')

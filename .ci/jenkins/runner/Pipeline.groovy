@@ -22,14 +22,16 @@ class Pipeline {
         build.log.timestamps = options.has('timestamps')
         new Parameters(build).take(new Calls(definition.sections.parameters as Closure))
         refuseUnknownNames()
-        Context.within([folder: build.workspace, variables: build.variables]) {
+        Context.within([variables: build.variables]) {
+            new Calls(definition.sections.triggers as Closure, steps).made.each { Map trigger ->
+                build.log.say("trigger: $trigger.name '${trigger.arguments[0]}'")
+            }
             guarded('pipeline') {
-                within(definition, options) {
-                    if (!options.has('skipDefaultCheckout')) steps.checkout(steps.propertyMissing('scm') as Map)
-                    definition.stages.each { stage(it) }
+                onAgent(definition, options) {
+                    guarded('pipeline') { within(definition, options) { definition.stages.each { stage(it) } } }
+                    post(definition, 'pipeline', build.result)
                 }
             }
-            post(definition, 'pipeline', build.result)
         }
         timings.each { build.log.say(String.format('%-44s %8.1f s  %s', it.name, it.seconds, it.result)) }
         build.log.say("Finished: $build.result")
@@ -49,10 +51,15 @@ class Pipeline {
         if (reason) return skipped(stage, reason)
         long began = System.currentTimeMillis()
         build.log.say("stage: $stage.name")
-        String result = guarded(stage.name) {
-            within(stage, new Calls(stage.sections.options as Closure)) { body(stage, named) }
+        Calls limits = new Calls(stage.sections.options as Closure)
+        String after = 'SUCCESS'
+        boolean early = new Calls(stage.sections.when as Closure, steps).has('beforeAgent')
+        if (early && !holds(stage)) return skipped(stage, 'its condition does not hold')
+        onAgent(stage, limits) {
+            boolean ran = true
+            after = guarded(stage.name) { within(stage, limits) { ran = body(stage, named, early) } }
+            if (ran) after = post(stage, stage.name, after)
         }
-        String after = post(stage, stage.name, result)
         timings << [name: stage.name, seconds: (System.currentTimeMillis() - began) / 1000.0d, result: after]
         Context.now().check()
         if (after in ['FAILURE', 'ABORTED'] && Context.now().label) throw new StepFailed("stage '$stage.name' failed")
@@ -67,12 +74,18 @@ class Pipeline {
         return null
     }
 
-    private Object body(Stage stage, boolean named) {
-        boolean holds = new Conditions(build, steps).hold(stage.sections.when as Closure)
-        if (!holds) return skipped(stage, 'its condition does not hold')
-        if (stage.parallel) return sideBySide(stage, named)
-        stage.stages.each { this.stage(it, named) }
+    private boolean holds(Stage stage) { new Conditions(build, steps).hold(stage.sections.when as Closure) }
+
+    /** Whether the stage ran: `post` is for those that did. `known`: its condition was found to hold. */
+    private boolean body(Stage stage, boolean named, boolean known) {
+        if (!known && !holds(stage)) {
+            skipped(stage, 'its condition does not hold')
+            return false
+        }
+        if (stage.parallel) sideBySide(stage, named)
+        else stage.stages.each { this.stage(it, named) }
         if (stage.sections.steps) steps.script(stage.sections.steps as Closure)
+        return true
     }
 
     private Object sideBySide(Stage stage, boolean named) {
@@ -84,6 +97,24 @@ class Pipeline {
     private Object skipped(Stage stage, String reason) { build.log.say("stage: $stage.name: skipped, $reason") }
 
     // --- shared by pipelines and stages ------------------------------------------------------------------------------
+
+    /** Runs the body on the agent that the block asks for, with the sources; without one where it asks for none. */
+    private void onAgent(Block block, Calls limits, Closure body) {
+        Object asked = block.sections.agent
+        if (!asked || asked == 'none') {
+            body.call()
+            return
+        }
+        String label = asked instanceof Closure ? new Calls(asked as Closure, steps).argumentOf('label') : asked
+        if (!label || label == 'null') throw new StepFailed("no agent has the label '$label'")
+        build.log.say("agent: $label")
+        Context.within(build.agent()) {
+            if (!options.has('skipDefaultCheckout') && !limits.has('skipDefaultCheckout')) {
+                build.variables.putAll(steps.checkout(steps.propertyMissing('scm') as Map))
+            }
+            body.call()
+        }
+    }
 
     /** Runs the body with the environment, time limit and retries of the options. */
     private void within(Block block, Calls limits, Closure body) {

@@ -31,6 +31,7 @@ class Steps {
     def sh(Map given) {
         build.log.say("sh${given.label ? ": $given.label" : ''}")
         Map variables = new Environment(build).all()
+        here()
         Map result = build.shell.run(given.script as String, variables, given.returnStdout as boolean)
         if (given.returnStatus) return result.status
         if (result.status != 0) throw new StepFailed("script returned exit code $result.status")
@@ -58,7 +59,7 @@ class Steps {
         inside(body, [folder: folder])
     }
 
-    String pwd() { Context.now().folder.path }
+    String pwd() { here().path }
 
     boolean fileExists(String path) { file_(path).exists() }
 
@@ -70,26 +71,29 @@ class Steps {
         target.setText(given.text, 'UTF-8')
     }
 
-    void deleteDir() { Files.empty(Context.now().folder) }
+    void deleteDir() { Files.empty(here()) }
 
-    void cleanWs() { Files.empty(build.workspace) }
+    void cleanWs() {
+        here()
+        Files.empty(build.workspace)
+    }
 
     void stash(Map given) {
         File store = new File(build.scratch, "stash-$given.name")
         stashes[given.name] = store
-        Files.copy(Context.now().folder, some(given.includes ?: '**', given.allowEmpty, "stash '$given.name'"), store)
+        Files.copy(here(), some(given.includes ?: '**', given.allowEmpty, "stash '$given.name'"), store)
     }
 
     void unstash(String name) {
         if (!stashes.containsKey(name)) throw new StepFailed("nothing was stashed as '$name'")
-        if (stashes[name].exists()) Files.copy(stashes[name], Files.matching(stashes[name], '**'), Context.now().folder)
+        if (stashes[name].exists()) Files.copy(stashes[name], Files.matching(stashes[name], '**'), here())
     }
 
     def archiveArtifacts(String artifacts) { archiveArtifacts(artifacts: artifacts) }
 
     void archiveArtifacts(Map given) {
         List<String> paths = some(given.artifacts, given.allowEmptyArchive, 'archiveArtifacts')
-        Files.copy(Context.now().folder, paths, build.archive)
+        Files.copy(here(), paths, build.archive)
         build.log.say("archived ${paths.size()} files: ${paths.take(12).join(', ')}${paths.size() > 12 ? ' …' : ''}")
     }
 
@@ -119,6 +123,12 @@ class Steps {
                 build.log.say("attempt $attempt of $times failed: $failure.message")
             }
         }
+    }
+
+    /** A block on an agent, with the workspace as it is left there. */
+    def node(String label = 'any', Closure body) {
+        if (!label) throw new StepFailed("no agent has the label '$label'")
+        inside(body, build.agent())
     }
 
     def timeout(Map given, Closure body) { inside(body, [deadline: deadline(given)]) }
@@ -181,22 +191,28 @@ class Steps {
     /** The answer to an `input` step: that of --answer; without it the step fails. */
     void input(Object given) {
         String message = given instanceof Map ? given.message : given
-        build.log.say("input: $message")
+        build.log.say("input: $message${Context.now().folder ? ' (an agent waits too)' : ''}")
         if (build.options.answer == 'reject') throw new Interrupted("rejected: $message")
         if (build.options.answer != 'approve') {
             throw new StepFailed("no answer to the input '$message' (--answer approve|reject)")
         }
     }
 
-    /** Checks out the sources: `checkout scm`, or GitSCM with a branch. */
-    void checkout(Map given) {
+    /** Checks out the sources: `checkout scm`, or GitSCM with a branch. Returns what it found; `env` stays as it is. */
+    Map<String, String> checkout(Map given) {
         String branch = given.branches ? given.branches[0].name : build.options.branch
-        new Source(build.options, build.shell).into(Context.now().folder, branch - ~/^(\*|origin|refs\/heads)\//)
-        build.variables.GIT_BRANCH = branch
-        build.variables.GIT_COMMIT = sh(script: 'git rev-parse HEAD', returnStdout: true).trim()
+        new Source(build.options, build.shell).into(here(), branch - ~/^(\*|origin|refs\/heads)\//)
+        String commit = sh(script: 'git rev-parse HEAD', returnStdout: true)
+        return [GIT_BRANCH: branch as String, GIT_COMMIT: commit.trim()]
     }
 
     // --- internals ---------------------------------------------------------------------------------------------------
+
+    private static File here() {
+        File folder = Context.now().folder
+        if (!folder) throw new StepFailed('this step needs a workspace, which only an agent has: surround it with node')
+        return folder
+    }
 
     private Object inside(Closure body, Map changes = [:]) {
         Context.now().check()
@@ -216,11 +232,11 @@ class Steps {
 
     private File file_(String path) {
         File plain = new File(path)
-        return plain.absolute ? plain : new File(Context.now().folder, path)
+        return plain.absolute ? plain : new File(here(), path)
     }
 
     private List<String> some(String patterns, Object mayBeNone, String who) {
-        List<String> found = Files.matching(Context.now().folder, patterns)
+        List<String> found = Files.matching(here(), patterns)
         if (!found && !mayBeNone) throw new StepFailed("$who: no file matches '$patterns'")
         return found
     }
