@@ -1,6 +1,10 @@
 """Each page in each of its five states: no exception, and the state is said in words."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app.ui import session, states
@@ -58,6 +62,12 @@ NOTHING_YET = {
     ),
     "/metrics": "",
 }
+
+
+def test_streamlit_still_knows_the_option_without_which_each_redraw_collects_all_garbage():
+    given = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
+    assert {f"runner.{name}" for name in given["runner"]} <= config.get_config_options().keys()
+    assert given["runner"]["postScriptGC"] is False
 
 
 DRAWN = """
