@@ -29,6 +29,7 @@ from app.ui.records import ApiAudit
 from app.ui.wording import literal, minute, moment, number, unix_of
 
 _DECISIONS = "decisions"
+_COLUMNS_PX = {"when (UTC)": 130, "what": 700}
 
 
 def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | None, drift: ApiDrift | None) -> None:
@@ -93,7 +94,7 @@ def decisions(audit: ApiAudit) -> None:
     grid.show(
         [{"when (UTC)": minute(each.at), "what": each.text} for each in found],
         "Decisions, newest first. Select a row to open it.",
-        columns={"what": st.column_config.TextColumn(width="large")},
+        columns={name: st.column_config.TextColumn(width=px) for name, px in _COLUMNS_PX.items()},
         height=TALL if len(found) > ROWS else "auto",
         key=_DECISIONS,
         on_select="rerun",
