@@ -18,7 +18,8 @@ from app.domain.log_event import PredictionRow
 from app.domain.prediction import REPORTED
 from app.domain.prediction_id import marks_of_raw, texts_of_ids
 
-_ENCODE = msgspec.json.Encoder().encode
+_ENCODER = msgspec.json.Encoder()
+_ENCODE = _ENCODER.encode
 _VERSIONS = msgspec.json.Decoder(tuple[str, ...])
 # The fields of a `PredictionRow` that a block has as lists, with their names there.
 _COLUMNS = {
@@ -129,6 +130,11 @@ class Block:
             # Of this row alone: few are asked for, and those of all may be many.
             self._features[at] = found = _ENCODE(self._cells(at, self.numbers[at].tolist())).decode()
         return found
+
+    def features_of(self, at: np.ndarray) -> list[bytes]:
+        """The features of some rows as JSON, as they were logged."""
+        cells = [self._cells(*each) for each in zip(at.tolist(), self.numbers[at].tolist(), strict=True)]
+        return _ENCODER.encode_lines(cells).split(b"\n")[:-1]
 
     @functools.cached_property
     def answer_texts(self) -> list[str]:

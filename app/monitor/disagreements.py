@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter, itemgetter
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from app.domain.log_event import Event, OutcomeCorrected, OutcomeJoined, Predict
 from app.domain.log_page import Part, epochs_in, events_of, in_blocks, taken, those
 from app.domain.monitor_state import Changes
 from app.monitor.experiment.state import ExperimentPlan, plan_of
-from app.monitor.experiment.units import features_hash, row_hash
+from app.monitor.experiment.units import row_hash, row_hashes
 from app.monitor.projection import DerivedReads
 
 NAME = "disagreements"
@@ -24,6 +25,9 @@ NAME = "disagreements"
 TRIM_AFTER = KEPT // 10
 # A row's place among those of a batch, and the number of the challenger.
 _Place: TypeAlias = tuple[int, int]
+# A row with its label (JSON).
+_Label: TypeAlias = tuple[PredictionRow, str]
+_Record = TypeVar("_Record")
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -39,14 +43,32 @@ class _Seen(msgspec.Struct):
     pairs: dict[str, PairSeen] = msgspec.field(default_factory=dict)
 
 
-class _Found(msgspec.Struct):
+class _Placed(Generic[_Record]):
+    """Records that are found block by block, with the places of their rows, or of their labels, in a batch."""
+
+    def __init__(self) -> None:
+        self._places: list[int] = []
+        self._records: list[_Record] = []
+
+    def add(self, places: Sequence[int], records: Iterable[_Record]) -> None:
+        """Add a record for each of the places."""
+        self._places += places
+        self._records += records
+
+    def in_order(self) -> tuple[_Record, ...]:
+        """The records in the order of their places; those of one place in the order in which they were added."""
+        order = np.argsort(np.array(self._places, np.int64), kind="stable")
+        return tuple(map(self._records.__getitem__, order.tolist()))
+
+
+class _Found:
     """What a batch has made of one experiment; `met` are the pairs that were not seen before."""
 
-    plan: ExperimentPlan
-    seen: _Seen
-    rows: list[tuple[_Place, Disagreement]] = msgspec.field(default_factory=list)
-    met: dict[str, tuple[_Place, PairSeen]] = msgspec.field(default_factory=dict)
-    labels: list[LabelledDisagreement] = msgspec.field(default_factory=list)
+    def __init__(self, plan: ExperimentPlan, seen: _Seen) -> None:
+        self.plan, self.seen = plan, seen
+        self.rows = _Placed[Disagreement]()
+        self.labels = _Placed[LabelledDisagreement]()
+        self.met: dict[str, tuple[_Place, PairSeen]] = {}
 
     def pair(self, challenger: str, place: _Place) -> PairSeen:
         """What is remembered of a challenger, whose answer is met at that place."""
@@ -56,12 +78,24 @@ class _Found(msgspec.Struct):
             self.met[challenger] = min(first, place), known
         return known
 
-    def in_order(self) -> tuple[Disagreement, ...]:
-        """The disagreements in the order of the log, once all are found."""
-        # So are new pairs: the state must not depend on how the rows are packed.
+    def remember(self) -> None:
+        """Remember the new pairs in the order of the log: the state must not depend on how the rows are packed."""
         first_met = sorted(self.met.items(), key=lambda item: item[1][0])
         self.seen.pairs |= {name: pair for name, (_, pair) in first_met}
-        return tuple(row for _, row in sorted(self.rows, key=itemgetter(0)))
+
+
+class _Apart(NamedTuple):
+    """Rows of a block that the baseline and a challenger answered with different classes.
+
+    Their places among the rows that were given, and in the block; and both classes of each.
+    """
+
+    number: int
+    challenger: str
+    places: list[int]
+    at: np.ndarray
+    base: list[int]
+    other: list[int]
 
 
 _MISSING = _Answer()
@@ -88,13 +122,11 @@ class DisagreementProjection:
             if configuration.experiment_id in parts
         }
         _find(rows, of_epoch)
-        for row, label in labels:
-            if row.epoch in of_epoch:
-                of_epoch[row.epoch].labels += _labelled(row, label, of_epoch[row.epoch])
+        _find_labels(labels, of_epoch)
         return _changes(parts)
 
 
-def _label(event: Event) -> tuple[PredictionRow, str] | None:
+def _label(event: Event) -> _Label | None:
     """A row that counts with its label (JSON), where the event is that it is known now, or another one."""
     if isinstance(event, OutcomeJoined) and event.outcome.kind == "actual":
         return (event.row, event.outcome.present) if event.row.counts else None
@@ -147,10 +179,13 @@ def _pairs(row: PredictionRow, plan: ExperimentPlan) -> Iterator[tuple[int, str,
             yield number, challenger, base, other
 
 
-def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None:
-    """Find the disagreements among the rows: where all answers are classes, by the columns of blocks."""
+def _by_classes(
+    rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]
+) -> tuple[list[tuple[Part, _Found, list[_Apart]]], list[int]]:
+    """The rows by block, with those apart, where all answers are classes; and the places of all others, ascending."""
     blocks, alone = in_blocks(rows)
     alone = [place for place in alone if rows[place].epoch in of_epoch]
+    parts = []
     for part in blocks:
         found = of_epoch.get(part.block.shared.epoch)
         if found is not None:
@@ -158,23 +193,46 @@ def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None
             if classes is None:
                 alone += part.places.tolist()
             else:
-                _find_in_block(part, classes, found)
-    for place in sorted(alone):
+                parts.append((part, found, [*_apart(part, classes, found.plan)]))
+    return parts, sorted(alone)
+
+
+def _apart(part: Part, classes: Mapping[str, np.ndarray], plan: ExperimentPlan) -> Iterator[_Apart]:
+    """For each challenger that was asked beside the baseline, the rows that the two answered differently."""
+    for number, challenger in enumerate(plan.challengers if plan.baseline in classes else ()):
+        if challenger in classes:
+            base, other = classes[plan.baseline][part.at], classes[challenger][part.at]
+            own = np.flatnonzero(base != other)
+            at, places = part.at[own], part.places[own].tolist()
+            yield _Apart(number, challenger, places, at, base[own].tolist(), other[own].tolist())
+
+
+def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None:
+    """Find the disagreements among the rows."""
+    parts, alone = _by_classes(rows, of_epoch)
+    for (block, places, _), found, pairs in parts:
+        for each in pairs:
+            found.pair(each.challenger, (int(places[0]), each.number)).since_trim += len(each.places)
+            ids, hashes = map(block.ids.__getitem__, each.at.tolist()), row_hashes(block, each.at).tolist()
+            found.rows.add(each.places, map(Disagreement, repeat(each.challenger), ids, repeat("unlabelled"), hashes))
+    for place in alone:
         _find_in_row(rows[place], place, of_epoch[rows[place].epoch])
 
 
-def _find_in_block(part: Part, classes: Mapping[str, np.ndarray], found: _Found) -> None:
-    block, places, at = part
-    base = classes.get(found.plan.baseline)
-    for number, challenger in enumerate(found.plan.challengers):
-        other = classes.get(challenger)
-        if base is None or other is None:
-            continue
-        different = np.flatnonzero(base[at] != other[at])
-        found.pair(challenger, (int(places[0]), number)).since_trim += different.size
-        for place, own in zip(places[different].tolist(), at[different].tolist(), strict=True):
-            disagreement = Disagreement(challenger, block.ids[own], "unlabelled", features_hash(block.features(own)))
-            found.rows.append(((place, number), disagreement))
+def _find_labels(labels: Sequence[_Label], of_epoch: Mapping[int, _Found]) -> None:
+    """Find what the labels say of each pair that may be stored."""
+    parts, alone = _by_classes([row for row, _ in labels], of_epoch)
+    for (block, _, _), found, pairs in parts:
+        for each in pairs:
+            texts = [labels[place][1] for place in each.places]
+            won = map(who_was_right, each.base, each.other, map(float, texts))
+            ids = map(block.ids.__getitem__, each.at.tolist())
+            found.labels.add(each.places, map(LabelledDisagreement, repeat(each.challenger), ids, won, texts))
+    for place in alone:
+        row, label = labels[place]
+        found = of_epoch[row.epoch]
+        said = [*_labelled(row, label, found.plan)]
+        found.labels.add([place] * len(said), said)
 
 
 def _find_in_row(row: PredictionRow, place: int, found: _Found) -> None:
@@ -184,7 +242,7 @@ def _find_in_row(row: PredictionRow, place: int, found: _Found) -> None:
         if failed or _differ(base, other, pair):
             pair.since_trim += 1
             won: Won = "failed" if failed else "unlabelled"
-            found.rows.append(((place, number), Disagreement(challenger, row.prediction_id, won, row_hash(row))))
+            found.rows.add([place], [Disagreement(challenger, row.prediction_id, won, row_hash(row))])
 
 
 def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
@@ -195,11 +253,9 @@ def _differ(base: _Answer, other: _Answer, seen: PairSeen) -> bool:
     return distance > margin
 
 
-def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[LabelledDisagreement]:
-    """What the label says of each pair that may be stored: numbers are, if they were far apart when they came."""
-    if _is_agreed(row, part.plan):
-        return
-    for _, challenger, base, other in _pairs(row, part.plan):
+def _labelled(row: PredictionRow, label: str, plan: ExperimentPlan) -> Iterator[LabelledDisagreement]:
+    """What the label says of each pair: numbers may be stored, if they were far apart when they came."""
+    for _, challenger, base, other in _pairs(row, plan):
         if base == other:
             continue
         if _MISSING in (base, other):
@@ -210,22 +266,10 @@ def _labelled(row: PredictionRow, label: str, part: _Found) -> Iterator[Labelled
             yield LabelledDisagreement(challenger, row.prediction_id, won, label)
 
 
-def _is_agreed(row: PredictionRow, plan: ExperimentPlan) -> bool:
-    """Whether it is known that every version of the experiment named one class, and none failed."""
-    block, key = block_of(row), f"{NAME} {plan.experiment_id}"
-    if block is None:
-        return False
-    if key not in block.made:
-        classes = [*(_classes(block, plan) or {}).values()]
-        agreed = np.stack(classes) == classes[0] if classes else np.zeros((1, len(block.seqs)), bool)
-        block.made[key] = agreed.all(axis=0).tolist()
-    return bool(block.made[key][place_in_block(row)])
-
-
 def _changes(parts: Mapping[str, _Found]) -> Changes:
-    rows = {name: part.in_order() for name, part in parts.items() if part.rows or part.met}
     trims = {}
     for experiment, part in parts.items():
+        part.remember()
         due = [challenger for challenger, seen in part.seen.pairs.items() if seen.since_trim >= TRIM_AFTER]
         for challenger in due:
             # Not to zero: the state must be the same however the log was cut into batches.
@@ -234,7 +278,7 @@ def _changes(parts: Mapping[str, _Found]) -> Changes:
             trims[experiment] = tuple(due)
     return Changes(
         states={experiment: msgspec.json.encode(part.seen).decode() for experiment, part in parts.items()},
-        disagreements={name: found for name, found in rows.items() if found},
-        labelled_disagreements={name: tuple(part.labels) for name, part in parts.items() if part.labels},
+        disagreements={name: rows for name, part in parts.items() if (rows := part.rows.in_order())},
+        labelled_disagreements={name: labels for name, part in parts.items() if (labels := part.labels.in_order())},
         trimmed_disagreements=trims,
     )

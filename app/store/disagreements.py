@@ -14,6 +14,7 @@ from app.services.queries.disagreements import ListedRow
 from app.store.engine import Database
 from app.store.history import PredictionHistory
 from app.store.kinds import READING
+from app.store.sqlite import execute_all
 from app.store.statements import statements
 
 
@@ -38,15 +39,19 @@ def put_disagreements(connection: Connection, changes: Changes) -> None:
         for name, some in changes.disagreements.items()
         for each in some
     ]
-    if rows:
-        connection.execute(text(named["put"]), rows)
+    execute_all(connection, named["put"], rows)
     labels = [
-        {"experiment": numbers[name], **msgspec.structs.asdict(each)}
+        {
+            "experiment": numbers[name],
+            "challenger": each.challenger,
+            "prediction_id": each.prediction_id,
+            "won": each.won,
+            "label": each.label,
+        }
         for name, some in changes.labelled_disagreements.items()
         for each in some
     ]
-    if labels:
-        connection.execute(text(named["label"]), labels)
+    execute_all(connection, named["label"], labels)
     for name, challengers in changes.trimmed_disagreements.items():
         for challenger in challengers:
             values = {"experiment": numbers[name], "challenger": challenger, "kept": KEPT}

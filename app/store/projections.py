@@ -14,6 +14,7 @@ from app.store.disagreements import put_disagreements
 from app.store.engine import Database
 from app.store.kinds import MONITORING, READING, RECORDING
 from app.store.logged import mark
+from app.store.sqlite import execute_all
 from app.store.statements import CURSOR, ERASED, REBUILD, REPORTS, SIDE, statements
 from app.store.unit_rows import unit_body, unit_of, window_of, window_row
 
@@ -158,12 +159,10 @@ class ProjectionStore:
         units = sorted(
             (numbers[name], each.unit, unit_body(each)) for name in changes.units for each in changes.units[name]
         )
-        if units:
-            rows = [{"experiment": number, "unit": unit, "body": body} for number, unit, body in units]
-            connection.execute(text(named["put_unit"]), rows)
+        rows = [{"experiment": number, "unit": unit, "body": body} for number, unit, body in units]
+        execute_all(connection, named["put_unit"], rows)
         windows = [window_row(numbers[name], each) for name in changes.windows for each in changes.windows[name]]
-        if windows:
-            connection.execute(text(named["put_window"]), windows)
+        execute_all(connection, named["put_window"], windows)
         for name, seqs in changes.closed.items():
             connection.execute(text(named["close_windows"]), {"experiment": numbers[name], "seqs": _json(seqs)})
 
@@ -178,8 +177,7 @@ class ProjectionStore:
             }
             for placed in changes.points
         ]
-        if rows:
-            connection.execute(text(statements("monitor")["put_point"]), rows)
+        execute_all(connection, statements("monitor")["put_point"], rows)
 
     def _put_users(self, connection: Connection, users: Mapping[str, Sequence[UserFact]]) -> None:
         rows = [
@@ -187,8 +185,7 @@ class ProjectionStore:
             for experiment_id, facts in users.items()
             for fact in facts
         ]
-        if rows:
-            connection.execute(text(statements("monitor")["put_user"]), rows)
+        execute_all(connection, statements("monitor")["put_user"], rows)
 
 
 class NoticeState:

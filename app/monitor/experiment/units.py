@@ -7,12 +7,14 @@ that is its own unit needs no memory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 
 import msgspec
+import numpy as np
 
+from app.domain.log_columns import Block
 from app.domain.log_event import PredictionRow
 from app.domain.monitor_state import UnitFact, UnitPair
 from app.domain.outcome import OutcomeKind
@@ -61,13 +63,20 @@ def outcome_identity(prediction_id: str, kind: OutcomeKind) -> int:
 
 
 def row_hash(row: PredictionRow) -> int:
-    """The unit that stands for all rows with its features."""
-    return features_hash(row.features)
+    """The unit that stands for all rows with its features, as they are logged."""
+    return _hash(b"r", row.features.encode())
 
 
-def features_hash(features: str) -> int:
-    """The unit that stands for all rows with these features (JSON), as they are logged."""
-    return _hash(b"r", features.encode())
+def row_hashes(block: Block, at: np.ndarray) -> np.ndarray:
+    """The `row_hash` of those rows of a block; shape of `at`. Each is computed once."""
+    if "row_hashes" not in block.made:
+        block.made["row_hashes"] = np.zeros(len(block.seqs), np.int64), np.zeros(len(block.seqs), bool)
+    hashes, known = block.made["row_hashes"]
+    new = at[~known[at]]
+    if new.size:
+        hashes[new], known[new] = _hashes(b"r", block.features_of(new)), True
+    found: np.ndarray = hashes[at]
+    return found
 
 
 def _hash(kind: bytes, value: bytes) -> int:
@@ -75,6 +84,15 @@ def _hash(kind: bytes, value: bytes) -> int:
     found = _begun(kind).copy()
     found.update(value)
     return int.from_bytes(found.digest(), "big", signed=True)
+
+
+def _hashes(kind: bytes, values: Iterable[bytes]) -> np.ndarray:
+    begun, found = _begun(kind), list[bytes]()
+    for value in values:
+        one = begun.copy()
+        one.update(value)
+        found.append(one.digest())
+    return np.frombuffer(b"".join(found), ">i8")
 
 
 @cache
