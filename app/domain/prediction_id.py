@@ -96,6 +96,12 @@ def are_first_draws(raw: np.ndarray) -> np.ndarray:
     return found
 
 
+def are_sticky(raw: np.ndarray) -> np.ndarray:
+    """Of ids with these bytes, shape (n, 48), of this format, which have marks that say `sticky`; shape (n,)."""
+    found: np.ndarray = raw[:, _FLAGS_AT] & _STICKY != 0
+    return found
+
+
 @functools.lru_cache(4096)
 def _marks(ordinal: int, flags: int) -> Marks:
     return Marks(

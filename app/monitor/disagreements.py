@@ -98,6 +98,7 @@ class _Apart(NamedTuple):
     other: list[int]
 
 
+_UNLABELLED: Won = "unlabelled"
 _MISSING = _Answer()
 _ANSWERS = msgspec.json.Decoder(dict[str, _Answer])
 _SEEN = msgspec.json.Decoder(_Seen)
@@ -214,7 +215,8 @@ def _find(rows: Sequence[PredictionRow], of_epoch: Mapping[int, _Found]) -> None
         for each in pairs:
             found.pair(each.challenger, (int(places[0]), each.number)).since_trim += len(each.places)
             ids, hashes = map(block.ids.__getitem__, each.at.tolist()), row_hashes(block, each.at).tolist()
-            found.rows.add(each.places, map(Disagreement, repeat(each.challenger), ids, repeat("unlabelled"), hashes))
+            apart = map(Disagreement, repeat(each.challenger), ids, repeat(_UNLABELLED), hashes)
+            found.rows.add(each.places, apart)
     for place in alone:
         _find_in_row(rows[place], place, of_epoch[rows[place].epoch])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -70,6 +71,7 @@ def upper_end(summary: PairedSummary, alpha: float) -> float:
     """Where E_d rises to 1/α above the estimate; `summary` has at least one label."""
     threshold = bar(alpha)
 
+    @cache  # the search asks again for the ends that it was given, at a quarter of its cost
     def excess(d: float) -> float:
         return log_e_at(summary, d) - threshold
 

@@ -10,39 +10,32 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
-from app.domain.log_columns import Block
-from app.domain.log_event import PredictionRow
+from app.domain.log_page import Part, in_blocks
 from app.monitor.experiment.methods.contract import Observation
-from app.monitor.experiment.plain import Label, Plain, Requests, row_of, tells_apart
+from app.monitor.experiment.plain import Label, Plain, Requests, tells_apart
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState
 from app.monitor.experiment.traffic import Assigned
-from app.monitor.experiment.units import row_hash
+from app.monitor.experiment.units import UnitColumns, row_hashes, unit_of_user
 from app.scoring.contract import Answer
 from app.stats.all_traffic import Coverage
 
-# The block of a labelled row, the row's place there, and the row.
-_Labelled = tuple[Block, int, PredictionRow]
-
 
 class _PairColumns:
-    """The plain requests that both versions of a pair answered, and the plain labels, in order.
+    """The first plain requests of units that both versions of a pair answered, and the plain labels, in order.
 
     `places` and `differs`, shape (requests,); `labels`, shape (labels, 4), counts up to each label and with it those of
     different answers, wins, losses and equal answers; `gains`, shape (labels,), NaN where there is none. `done` of the
     requests are applied.
     """
 
-    def __init__(
-        self, requests: Sequence[tuple[np.ndarray, np.ndarray]], labels: np.ndarray, gains: np.ndarray
-    ) -> None:
-        places = _joined([each for each, _ in requests])
-        order = np.argsort(places)
-        self.places: list[int] = places[order].tolist()
+    def __init__(self, requests: tuple[np.ndarray, np.ndarray], labels: np.ndarray, gains: np.ndarray) -> None:
+        self.places: list[int] = requests[0].tolist()
         self.done = 0
-        self.differs: list[bool] = _joined([each for _, each in requests]).astype(bool)[order].tolist()
+        self.differs: list[bool] = requests[1].tolist()
         self.differ = [0, *np.cumsum(self.differs, dtype=np.int64).tolist()]
         self.labels: list[list[int]] = [[0] * 4, *np.cumsum(labels, axis=0, dtype=np.int64).tolist()]
         self.gains: list[float] = gains.tolist()
@@ -65,29 +58,47 @@ class _PairColumns:
         return Coverage(**{name: own + count for own, (name, count) in zip(others, counts.items(), strict=True)})
 
 
+class _LabelColumns(NamedTuple):
+    """Labels in order: places among the events, users, their units' numbers, and seqs of the predictions."""
+
+    places: np.ndarray
+    users: np.ndarray
+    units: np.ndarray
+    seqs: np.ndarray
+
+
 class PlainOutcomes:
     """The answers and labels of the plain events, in order. `rated` are the labels that the check of rates counts."""
 
-    def __init__(self, state: ExperimentState, plan: ExperimentPlan, plain: Plain) -> None:
+    def __init__(self, state: ExperimentState, plan: ExperimentPlan, plain: Plain, units: UnitColumns) -> None:
         self._state = state
-        self._labels = plain.labels
-        self._places = [each.place for each in plain.labels]
         self._done: tuple[float, int] = (0, 0)
         _count_received(state, plan, plain)
-        rows = [row_of(each) for each in plain.labels]
-        self._rows = [row for _, _, row in rows]
-        self.rated = self._rated(rows)
-        classes = _classes(rows, plan)
+        parts, _ = in_blocks([each.event.row for each in plain.labels])
+        labels = _labels_of(plain.labels, parts, units)
+        self._places: list[int] = labels.places.tolist()
+        self._at_us = [each.event.at_us for each in plain.labels]
+        self.rated = self._rated(parts, labels.places)
+        classes = _classes(parts, len(plain.labels), plan)
         values = _values(plan, classes, plain.labels)
+        requests = {
+            challenger: _count_answers(plan, plain.requests, (place, challenger, pair), units)
+            for place, (challenger, pair) in enumerate(state.pairs.items())
+        }
+        gains = np.array([_gains(plan, values, challenger) for challenger in state.pairs]).reshape(
+            len(state.pairs), len(labels.seqs)
+        )
+        votes, late = units.vote(labels.units, labels.seqs, ~np.isnan(gains))
+        voted = {plan.baseline: votes.any(axis=0) & ~late}
         self._pairs: dict[str, _PairColumns] = {}
-        voted = {plan.baseline: np.zeros(len(rows), bool)}
-        for challenger, pair in state.pairs.items():
-            requests = _count_answers(plan, plain.requests, challenger, pair)
-            labels, gains = _count_labels(plan, (classes, values), challenger, pair)
-            self._pairs[challenger] = _PairColumns(requests, labels, gains)
-            voted[challenger] = ~np.isnan(gains)
-            voted[plan.baseline] |= voted[challenger]
+        for place, (challenger, pair) in enumerate(state.pairs.items()):
+            counted = _count_labels(plan, (classes, values, gains[place]), (place, challenger, pair), labels, units)
+            _count_votes(pair, votes[place], labels, unit_of_user(plan))
+            entering = np.where(votes[place], gains[place], math.nan)
+            self._pairs[challenger] = _PairColumns(requests[challenger], counted, entering)
+            voted[challenger] = votes[place]
         _score(state, values, voted)
+        self._hashes: list[int] = _hashes(parts, (votes & (gains != 0)).any(axis=0)).tolist()
 
     def until(self, place: float, differs: Mapping[str, list[bool]], found: Mapping[str, list[Observation]]) -> None:
         """Apply what is before a place: appends to `differs` and `found`, by challenger, as single events do."""
@@ -117,11 +128,10 @@ class PlainOutcomes:
         for number in range(first, last):
             gain = columns.gains[number]
             if gain == gain:  # else it has none
-                label = self._labels[number]
-                coverage = partial(columns.coverage, others, (label.place, done), number + 1)
-                found.append(Observation(label.place, label.event.at_us, gain, coverage=coverage))
+                coverage = partial(columns.coverage, others, (self._places[number], done), number + 1)
+                found.append(Observation(self._places[number], self._at_us[number], gain, coverage=coverage))
                 if gain:
-                    added.append((row_hash(self._rows[number]), gain))
+                    added.append((self._hashes[number], gain))
         differs += columns.differs[done:requests]
         if added:
             pair.rows = pair.rows.add_all(added)
@@ -129,18 +139,31 @@ class PlainOutcomes:
             setattr(firsts, name, own + count)
         columns.done = requests
 
-    def _rated(self, rows: Sequence[_Labelled]) -> Assigned:
+    def _rated(self, parts: Sequence[Part], places: np.ndarray) -> Assigned:
         numbers = {version: number for number, version in enumerate(self._state.versions)}
-        kept = [
-            (place, block.shared.epoch, numbers[block.shared.version])
-            for place, (block, _, _) in zip(self._places, rows, strict=True)
-            if self._state.epochs[block.shared.epoch].get(block.shared.version, 0.0) > 0
-        ]
-        return Assigned(*np.array(kept, np.int64).reshape(-1, 3).T)
+        epochs, members = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
+        kept = np.zeros(len(places), bool)
+        for block, own, _ in parts:
+            epoch, version = block.shared.epoch, block.shared.version
+            epochs[own], members[own] = epoch, numbers[version]
+            kept[own] = self._state.epochs[epoch].get(version, 0.0) > 0
+        return Assigned(places[kept], epochs[kept], members[kept])
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+def _labels_of(labels: Sequence[Label], parts: Sequence[Part], units: UnitColumns) -> _LabelColumns:
+    places = np.array([each.place for each in labels], np.int64)
+    users, seqs = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+    for block, own, at in parts:
+        users[own], seqs[own] = block.users[at], np.array(block.seqs)[at]
+    return _LabelColumns(places, users, units.units_of(users), seqs)
+
+
+def _hashes(parts: Sequence[Part], wanted: np.ndarray) -> np.ndarray:
+    """The hashes of the wanted labels' rows, 0 for others; shape of `wanted`."""
+    found = np.zeros(len(wanted), np.int64)
+    for block, own, at in parts:
+        found[own[wanted[own]]] = row_hashes(block, at[wanted[own]])
+    return found
 
 
 def _count_received(state: ExperimentState, plan: ExperimentPlan, plain: Plain) -> None:
@@ -160,39 +183,36 @@ def _count_received(state: ExperimentState, plan: ExperimentPlan, plain: Plain) 
 
 
 def _count_answers(
-    plan: ExperimentPlan, requests: Sequence[Requests], challenger: str, pair: PairState
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    plan: ExperimentPlan, requests: Sequence[Requests], numbered: tuple[int, str, PairState], units: UnitColumns
+) -> tuple[np.ndarray, np.ndarray]:
     """Count the answers to a pair's requests; the places of the first rows of units, and whether answers differ."""
+    place, challenger, pair = numbered
     found = []
     for each in requests:
         pair.asked += len(each.places) * (challenger in each.block.answers)
         apart = tells_apart(plan.metric, each.block, plan.baseline, challenger)
         if apart is not None:
-            different = apart[each.at]
-            number = int(np.count_nonzero(different))
-            pair.both += len(different)
-            pair.differ += number
-            pair.gate.open += number
-            # In a comparison of rewards, the first row of a unit is its first answer that chance chose.
-            found += [] if plan.metric.uses_rewards else [(each.places, different)]
-    return found
+            found.append((each.places, apart[each.at], units.units_of(each.users), np.array(each.block.seqs)[each.at]))
+    if not found:
+        return np.zeros(0, np.int64), np.zeros(0, bool)
+    order = np.argsort(np.concatenate([places for places, *_ in found]))
+    places, different, of, seqs = (np.concatenate(column)[order] for column in zip(*found, strict=True))
+    pair.both += len(different)
+    pair.differ += int(np.count_nonzero(different))
+    pair.gate.open += int(np.count_nonzero(units.claim(place, "differs", of[different], seqs[different])))
+    # In a comparison of rewards, the first row of a unit is its first answer that chance chose.
+    firsts = np.zeros(len(of), bool) if plan.metric.uses_rewards else units.claim(place, "first", of, seqs)
+    return places[firsts], different[firsts]
 
 
-def _classes(rows: Sequence[_Labelled], plan: ExperimentPlan) -> dict[str, np.ndarray]:
+def _classes(parts: Sequence[Part], labels: int, plan: ExperimentPlan) -> dict[str, np.ndarray]:
     """The class id of each version's answer to the labelled rows, −1 where it was not asked; shape (labels,) each."""
-    found = {version: np.full(len(rows), -1, np.int64) for version in plan.versions}
-    places: dict[int, tuple[list[int], list[int]]] = {}
-    blocks = {}
-    for place, (block, at, _) in enumerate(rows):
-        own = places.setdefault(id(block), ([], []))
-        own[0].append(place)
-        own[1].append(at)
-        blocks[id(block)] = block
-    for key, (own_places, own_at) in places.items():
-        for version, answers in blocks[key].answers.items():
+    found = {version: np.full(labels, -1, np.int64) for version in plan.versions}
+    for block, own, at in parts:
+        for version, answers in block.answers.items():
             if version in found:
                 assert answers.classes is not None  # else it was not plain
-                found[version][own_places] = answers.classes[own_at]
+                found[version][own] = answers.classes[at]
     return found
 
 
@@ -211,41 +231,53 @@ def _values(plan: ExperimentPlan, classes: Mapping[str, np.ndarray], labels: Seq
     return found
 
 
-def _count_labels(
-    plan: ExperimentPlan,
-    known: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
-    challenger: str,
-    pair: PairState,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Count the labels of a pair; what each adds to the first rows of units, shape (labels, 4), and the gains."""
-    classes, values = known
-    (base_class, other_class), (base, other) = ((each[plan.baseline], each[challenger]) for each in (classes, values))
-    asked = (base_class >= 0) & (other_class >= 0)
-    different = asked & (base_class != other_class)
+def _gains(plan: ExperimentPlan, values: Mapping[str, np.ndarray], challenger: str) -> np.ndarray:
+    """The challenger's gain by each label, NaN where there is none; shape (labels,)."""
+    base, other = values[plan.baseline], values[challenger]
     scored = ~np.isnan(base) & ~np.isnan(other)
     table = np.array([[plan.metric.gain(plan.terms, b, o) for o in (0.0, 1.0)] for b in (0.0, 1.0)])
     gains = np.full(len(base), math.nan)
     gains[scored] = table[base[scored].astype(int), other[scored].astype(int)]
-    won, lost = gains > 0, gains < 0
-    _add(pair, different, won, lost)
-    number = int(np.count_nonzero(scored))
-    pair.outcomes += number
-    if number:
-        pair.kinds["request"] += number
+    return gains
+
+
+def _count_labels(
+    plan: ExperimentPlan,
+    known: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray], np.ndarray],
+    numbered: tuple[int, str, PairState],
+    labels: _LabelColumns,
+    units: UnitColumns,
+) -> np.ndarray:
+    """Count the labels of a pair, by `known` classes, values and gains; what each adds to the first rows of units.
+
+    The result has shape (labels, 4).
+    """
+    (classes, values, gains), (place, challenger, pair) = known, numbered
+    (base_class, other_class), (base, other) = ((each[plan.baseline], each[challenger]) for each in (classes, values))
+    asked = (base_class >= 0) & (other_class >= 0)
+    different, won, lost = asked & (base_class != other_class), gains > 0, gains < 0
+    pair.differ_labelled += int(np.count_nonzero(different))
+    opened = different & units.claimed(place, "differs", labels.units, labels.seqs)
+    pair.gate.open -= int(np.count_nonzero(opened))
+    pair.gate.wins += int(np.count_nonzero(opened & won))
+    pair.gate.losses += int(np.count_nonzero(opened & lost))
+    scored = ~np.isnan(gains)
+    pair.outcomes += int(np.count_nonzero(scored))
     sign = 1 if plan.metric.higher_is_better else -1
     pair.improvements += sign * float((other[scored] - base[scored]).sum())
     for name, right in (("both", (1, 1)), ("baseline", (1, 0)), ("challenger", (0, 1)), ("neither", (0, 0))):
         cells = int(np.count_nonzero((base == right[0]) & (other == right[1])))
         setattr(pair.cells, name, getattr(pair.cells, name) + cells)
-    return np.stack([different, won, lost, asked & ~different], axis=1), gains
+    first = units.claimed(place, "first", labels.units, labels.seqs)
+    counted: np.ndarray = np.stack([different, won, lost, asked & ~different], axis=1) & first[:, None]
+    return counted
 
 
-def _add(pair: PairState, different: np.ndarray, won: np.ndarray, lost: np.ndarray) -> None:
-    number = int(np.count_nonzero(different))
-    pair.differ_labelled += number
-    pair.gate.open -= number
-    pair.gate.wins += int(np.count_nonzero(different & won))
-    pair.gate.losses += int(np.count_nonzero(different & lost))
+def _count_votes(pair: PairState, votes: np.ndarray, labels: _LabelColumns, unit_of_user: str) -> None:
+    for kind, own in (("request", labels.users == 0), (unit_of_user, labels.users != 0)):
+        number = int(np.count_nonzero(votes & own))
+        if number:
+            pair.kinds[kind] += number
 
 
 def _score(state: ExperimentState, values: Mapping[str, np.ndarray], voted: Mapping[str, np.ndarray]) -> None:

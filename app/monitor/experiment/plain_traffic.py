@@ -11,13 +11,14 @@ import numpy as np
 from app.domain.experiment import slow_limit
 from app.monitor.experiment.plain import Plain, Requests
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState
-from app.monitor.experiment.traffic import Assigned, follow_slow, is_slow
+from app.monitor.experiment.traffic import Assigned, follow_slow, is_slow, naming_bit
+from app.monitor.experiment.units import UnitColumns
 
 
 class PlainTraffic:
     """The plain requests of a page, in order."""
 
-    def __init__(self, state: ExperimentState, plan: ExperimentPlan, plain: Plain) -> None:
+    def __init__(self, state: ExperimentState, plan: ExperimentPlan, plain: Plain, units: UnitColumns) -> None:
         self._state, self._plan = state, plan
         self._limit = slow_limit(plan.terms.guardrail_slow)
         requests = plain.requests
@@ -34,6 +35,10 @@ class PlainTraffic:
         self._versions = [*state.versions]
         self._places: list[int] = self.assigned.places.tolist()
         self._done = 0
+        users = np.concatenate([np.zeros(0, np.int64), *(each.users for each in requests)])[order]
+        # How many requests up to each name a user, and how many one who was not named before.
+        self._named = _sums(users != 0)
+        self._named_first = _sums(units.first_named(users, naming_bit(state)))
         for each in requests:
             _count_requests(state, each)
 
@@ -56,6 +61,8 @@ class PlainTraffic:
             if self._members[at] == base:
                 waiting.append(latency)
         self._observe(waiting)
+        self._state.named_requests += self._named[end] - self._named[self._done]
+        self._state.named_users += self._named_first[end] - self._named_first[self._done]
         self._done = end
 
     def _observe(self, latencies: list[int]) -> None:
@@ -66,6 +73,10 @@ class PlainTraffic:
         if is_slow(self._state, latency_us, self._limit):
             version = self._versions[self._members[at]]
             follow_slow(self._state, self._plan, (self._epochs[at], version), self._plan.challengers)
+
+
+def _sums(flags: np.ndarray) -> list[int]:
+    return [0, *np.cumsum(flags, dtype=np.int64).tolist()]
 
 
 def _count_requests(state: ExperimentState, requests: Requests) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from app.domain.experiment import Configuration
 from app.domain.log_event import Event, FeedbackReceived, PredictionLogged, PredictionRow, TimePassed
@@ -16,12 +17,22 @@ from app.monitor.experiment.draws import Draws, Rules, draws, sticky_users
 from app.monitor.experiment.events import CorrectedFact, Decode, Fact, FeedbackFact, fact_of, marks_of_row
 from app.monitor.experiment.methods.table import new_comparison
 from app.monitor.experiment.outcomes import Comparable, Observations, apply_outcomes
-from app.monitor.experiment.plain import Found, Opened, Plain, plain_of
+from app.monitor.experiment.plain import Found, Plain, plain_of
 from app.monitor.experiment.plain_outcomes import PlainOutcomes
+from app.monitor.experiment.plain_selection import Opened
 from app.monitor.experiment.plain_traffic import PlainTraffic
 from app.monitor.experiment.state import ExperimentPlan, ExperimentState, PairState, VersionTally, plan_of
 from app.monitor.experiment.traffic import Batch, apply_traffic
-from app.monitor.experiment.units import UnitLedger, identities, key_identity, outcome_identity, user_identity
+from app.monitor.experiment.units import (
+    UnitColumns,
+    UnitLedger,
+    identities,
+    key_identity,
+    outcome_identity,
+    unit_of_user,
+    user_identity,
+    user_units,
+)
 from app.monitor.experiment.windows import Windows, apply_windows, closing_reads
 from app.monitor.projection import DerivedReads
 from app.routing.policies import keeps_users
@@ -188,20 +199,23 @@ def _apply_to_one(opened: Opened, part: _Part, clock_us: int, reads: DerivedRead
     state.last_event_us = max(state.last_event_us, part.plain.last_at_us, *times, 0)
     sticky = frozenset(epoch for epoch, policy in state.policies.items() if keeps_users(policy))
     rules = Rules(plan.rewards_wait, plan.terms.unit is not None, sticky)
-    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, reads)
+    users = part.plain.users
+    found, ledger = _draws(plan, part.facts, rules, reads), _ledger(plan, facts, users, reads)
+    units = UnitColumns(users, ledger, len(state.pairs), units_are_users=unit_of_user(plan) == "user")
     for version, count in found.new_users.items():
         if version in state.versions:
             state.versions[version].users += count
     state.moved_users += found.moved
-    traffic = PlainTraffic(state, plan, part.plain)
+    traffic = PlainTraffic(state, plan, part.plain, units)
     apply_traffic(state, plan, part.facts, Batch(found.fresh, rules, ledger), traffic)
     observations: Observations = {challenger: [] for challenger in plan.challengers}
     comparable = Comparable(found.comparable, found.matched, ledger, rules)
-    outcomes = PlainOutcomes(state, plan, part.plain)
+    outcomes = PlainOutcomes(state, plan, part.plain, units)
     apply_outcomes(state, plan, part.facts, comparable, outcomes, observations)
     if plan.window_us is not None:
         clocks = [*part.clocks, clock_us]
         apply_windows(state, plan, part.facts, clocks, found.fresh, (windows, ledger, rules), observations)
+    units.remember()
     points = advance_all(state, plan, observations)
     return _Applied(state, points, tuple(found.changed.values()), tuple(ledger.changed.values()), windows)
 
@@ -212,8 +226,9 @@ def _draws(plan: ExperimentPlan, facts: Mapping[int, Fact], rules: Rules, reads:
     return draws(facts, reads.users(plan.experiment_id, hashes) if hashes else {}, rules)
 
 
-def _ledger(plan: ExperimentPlan, facts: Collection[Fact], reads: DerivedReads) -> UnitLedger:
-    wanted: set[int] = set()
+def _ledger(plan: ExperimentPlan, facts: Collection[Fact], users: np.ndarray, reads: DerivedReads) -> UnitLedger:
+    """What is known of the units of the facts, and of these users of plain events."""
+    wanted = {*user_units(users)}
     known = (fact.joined[0] if isinstance(fact, CorrectedFact) and fact.joined else fact for fact in facts)
     for fact in known:
         if not isinstance(fact, FeedbackFact | CorrectedFact) and fact.row.counts:

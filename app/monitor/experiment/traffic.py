@@ -155,7 +155,12 @@ def _count_user(state: ExperimentState, fact: PredictionFact, place: int, batch:
     if batch.rules.is_sticky(fact):
         state.named_users += place in batch.fresh
     else:
-        state.named_users += batch.ledger.is_first_of_kind(user_identity(fact.row), _BITS * len(state.pairs))
+        state.named_users += batch.ledger.is_first_of_kind(user_identity(fact.row), naming_bit(state))
+
+
+def naming_bit(state: ExperimentState) -> int:
+    """The number of the event that a user who is not sticky was named, among those that a unit contributes once."""
+    return _BITS * len(state.pairs)
 
 
 def _users_are_people(state: ExperimentState) -> bool:

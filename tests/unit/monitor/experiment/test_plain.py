@@ -1,14 +1,20 @@
-"""Plain events are projected as columns; what comes of it is in `test_same_state.py`."""
+"""Plain events are projected as columns, to the state that comes of them one by one; see also `test_same_state.py`."""
 
 import random
+import tempfile
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from app.domain.log_event import PredictionLogged
+from app.domain.log_event import OutcomeJoined, PredictionLogged
+from app.monitor.experiment import projection as module
 from app.monitor.experiment.events import fact_of
+from app.monitor.experiment.plain import Found, Plain
 from app.monitor.experiment.projection import ExperimentProjection
 from app.store.engine import Database
-from tests.unit.monitor.kinds_of_logs import TERMS, TWO, KindOfLog
+from tests.unit.monitor.kinds_of_logs import TERMS, THREE, TWO, KindOfLog
 
 
 @pytest.fixture
@@ -41,7 +47,14 @@ def test_requests_of_nobody_and_their_labels_are_no_single_events(log):
 
 @pytest.mark.parametrize(
     "options",
-    [{"own_key": "order-1"}, {"user": 7}, {"assignment": "forced"}, {"propensity": 0.3}, {"lacking": '["v2"]'}],
+    [
+        {"own_key": "order-1"},
+        {"user": 7, "assignment": "sticky"},
+        {"user": 7, "own_key": "order-1"},
+        {"assignment": "forced"},
+        {"propensity": 0.3},
+        {"lacking": '["v2"]'},
+    ],
 )
 def test_other_requests_are(log, options):
     assert decoded(log, **options).count(PredictionLogged) == 40
@@ -50,3 +63,62 @@ def test_other_requests_are(log, options):
 def test_a_count_that_is_new_is_begun_in_the_order_of_events(log):
     log.log(log.numbers(latency_us=5_000_000)(random.Random(1)))
     assert decoded(log) == [PredictionLogged]
+
+
+def test_requests_of_users_and_their_labels_are_none_once_a_user_has_voted(log):
+    assert OutcomeJoined in decoded(log, user=7)
+    assert decoded(log, user=8) == []
+
+
+def test_all_events_of_a_user_are_projected_one_by_one_where_one_is(log):
+    decoded(log, user=7)
+    case = log.numbers(latency_us=100, user=7, own_key="order-1")
+    log.log(case(random.Random(1)))
+    assert decoded(log, user=8) == [PredictionLogged]
+    log.log(case(random.Random(2)))
+    assert decoded(log, user=7).count(PredictionLogged) == 41
+
+
+def nothing_plain(events, _configurations, opened, _totals):
+    return Found({name: Plain() for name in opened}, np.arange(len(events)), {name: set() for name in opened})
+
+
+USERS = st.fixed_dictionaries({"users": st.sampled_from([0, 3, 40]), "keys": st.sampled_from([0, 0, 30])})
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 999),
+    rows=USERS,
+    fails=st.sampled_from([0.0, 0.02]),
+    split=st.sampled_from([TWO, THREE]),
+    terms=st.fixed_dictionaries(
+        {
+            "unit": st.sampled_from(["auto", "user", "key", None]),
+            "metric": st.sampled_from(["accuracy", "accuracy", "balanced_accuracy", "brier"]),
+            "equivalence_margin": st.sampled_from([None, 0.2]),
+        }
+    ),
+    page=st.sampled_from([60, 3000]),
+)
+def test_the_state_is_that_of_events_one_by_one(tmp_path, monkeypatch, seed, rows, fails, split, terms, page):
+    """Of random requests and labels: late, corrected and twice a prediction, of users and cases, in two experiments."""
+    log = KindOfLog(Database(f"sqlite:///{tempfile.mkdtemp(dir=tmp_path)}/log.sqlite"))
+    log.begin("one", weights=split, guardrail_slow="1.2x", **{**TERMS, **terms})
+    options = {"latency_us": 100, "propensity": None, "fails": fails}
+    log.write(seed, 230, log.numbers(tuple(split), **options, users=40))
+    log.write(seed + 1, 60, log.numbers(tuple(split), **options, **rows))
+    twice = [(row, 0.5, "reward") for row, _, _ in log.given[:9]]
+    log.give_all(twice)
+    log.correct(seed, 5)
+    log.begin("two", weights=split, **{**TERMS, **terms})
+    log.write(seed + 2, 20, log.numbers(tuple(split), **options, **rows))
+    states = []
+    for plain in (module.plain_of, nothing_plain):
+        log.forget()
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "plain_of", plain)
+            log.process(ExperimentProjection(), batch_rows=page)
+        states.append(log.derived())
+    log.database.close()
+    assert states[0] == states[1]
