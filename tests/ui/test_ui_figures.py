@@ -149,6 +149,13 @@ def test_open_ends_of_bins_are_named():
     assert drift.histogram_drawing(drift.histogram_table(stream)).spec["mark"]
 
 
+def test_two_categories_have_room_beside_legend_and_axis():
+    stream = ApiStream(
+        name="errors", kind="categorical", bins=("right", "wrong"), reference=(0.9, 0.1), live=(0.8, 0.2)
+    )
+    assert drift.histogram_drawing(drift.histogram_table(stream), "categorical").spec["height"] >= 240
+
+
 def test_layers_take_the_data_of_the_whole_and_lines_have_one_row_of_their_own():
     layers = timeline.evidence_drawing(timeline.evidence_table([ApiPoint(challenger="v2", n=1)]), 0.05).spec["layer"]
     assert [layer.get("data") for layer in layers] == [

@@ -17,6 +17,8 @@ from app.ui.wording import moment, number, share
 
 # So many names a chart has at most; its table has all.
 MOST = 20
+# The height of a chart is that of the whole: its legend and its axis take this.
+_AROUND_PX = 160
 ALARMS = {True: "✖ alarm", False: "–"}
 
 
@@ -132,7 +134,7 @@ def histogram_drawing(frame: pd.DataFrame, kind: str = "numeric") -> Drawing:
         return Drawing(_histogram_spec(), frame.melt("values", where, "where", "share").dropna())
     change = (frame["live"].astype(float) - frame["training"]).abs().fillna(0)
     first = frame.loc[change.sort_values(ascending=False, kind="stable").index[:MOST]] if len(frame) > MOST else frame
-    height = 90 + max(40, 6 + tallest_px(first["values"])) * len(first)
+    height = _AROUND_PX + max(40, 6 + tallest_px(first["values"])) * len(first)
     named = first.assign(values=first["values"].map(wrapped))
     return Drawing(_category_spec(height), named.melt("values", where, "where", "share").dropna())
 
