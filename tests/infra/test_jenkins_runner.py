@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,47 @@ def test_another_branch_has_no_nightly_build_and_reaches_no_host(tmp_path: Path)
     assert ended.status == 0, ended.output
     assert ended.said("trigger: cron ''")
     assert ended.said("left out: retraining, because there is no host")
+
+
+@pytest.fixture
+def deploying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Runs what follows a build of the repository's own Jenkinsfile, for this host; Docker does nothing."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("BAKEOFF_DEPLOY_HOST", "local")
+    stages = [word for name in ("Check out", "Approve", "To the host") for word in ("--only", name)]
+    key = {"bakeoff-deploy-key": {"kind": "ssh", "user": "root", "path": "/key"}}
+    text = (ROOT / "Jenkinsfile").read_text()
+    return lambda *options: carried_out(tmp_path, text, "--scm", str(ROOT), *stages, *options, credentials=key)
+
+
+def test_a_deployment_that_is_not_approved_does_not_begin(deploying: Callable[..., Ended]) -> None:
+    ended = deploying("--answer", "reject")
+    assert ended.said("input: Deploy build-1-")
+    assert not ended.said("an agent waits too")
+    assert not ended.said("docker/deploy.sh")
+    assert ended.said("docker image rm bakeoff-api:build-1-")
+    assert ended.said("Finished: ABORTED")
+
+
+def test_a_dry_run_needs_no_approval_and_deploys_nothing(deploying: Callable[..., Ended]) -> None:
+    ended = deploying("--param", "DRY_RUN=true", "--param", "DEPLOY_ARGUMENTS=--no-backup")
+    assert ended.status == 0, ended.output
+    assert ended.said("Would deploy bakeoff build-2-")
+
+
+def test_deploy_arguments_that_are_not_on_the_list_fail_the_build(deploying: Callable[..., Ended]) -> None:
+    ended = deploying("--param", "DRY_RUN=true", "--param", "DEPLOY_ARGUMENTS=--ssh-option -oProxyCommand=id")
+    assert ended.said("--options: '--ssh-option' is none of")
+    assert ended.said("Finished: FAILURE")
+
+
+def test_a_checkout_of_ones_own_sets_no_variables(tmp_path: Path) -> None:
+    steps = "checkout scm\necho \"<${env.GIT_COMMIT}>\"\nscript { echo 'is ' + checkout(scm).GIT_COMMIT.size() }"
+    ended = carried_out(tmp_path, pipeline(stage(steps)), "--scm", str(ROOT))
+    assert ended.said("\n<null>\n")
+    assert ended.said("\nis 40\n")
 
 
 def test_the_environment_declares_every_parameter_that_scripts_read() -> None:
