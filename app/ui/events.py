@@ -87,6 +87,8 @@ def _text(entry: ApiAuditEntry) -> str:
     weights, ramp = _part(entry, "weights", "after"), _part(entry, "ramp", "after")
     if entry.action == "configure" and ramp:
         what += f", a ramp of {ramp.get('version')}"
+    elif entry.action == "configure" and (ended := _part(entry, "ramp", "before")):
+        what += f", end of the ramp of {ended.get('version')}"
     if weights and entry.action not in _DECISIONS:
         what += f": {shares(weights)}"
     return f"{what}, by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"

@@ -36,6 +36,11 @@ def entry(**changes):
         ({"action": "promote", "version": "v2"}, events.DECISION, "promote v2, by ann"),
         ({"changes": {"ramp": {"before": None, "after": RAMP}}}, events.DECISION, "a ramp of v2"),
         (
+            {"changes": {"ramp": {"before": RAMP, "after": None}}},
+            events.DECISION,
+            "configure, end of the ramp of v2, by",
+        ),
+        (
             {
                 "action": "ramp",
                 "version": "v2",
