@@ -22,6 +22,7 @@ locals {
       LOG_GROUP      = aws_cloudwatch_log_group.host.name
       SHIP_LOGS      = var.ship_logs ? "yes" : "no"
       ALARMS         = var.alarms ? "yes" : "no"
+      DATA_VOLUME    = join("", aws_ebs_volume.data[*].id)
       BACKUP_BUCKET  = aws_s3_bucket.backups.id
       BACKUP_TIME    = var.backup_time
       COMPOSE_URL    = var.compose_url != null ? var.compose_url : ""
@@ -54,6 +55,8 @@ resource "aws_instance" "host" {
   key_name                    = one(aws_key_pair.login[*].key_name)
   associate_public_ip_address = var.public_ip
   disable_api_termination     = var.termination_protection
+  # Before it terminates the host, Terraform stops it and detaches the data volume: a refusal has to come before that.
+  disable_api_stop            = var.termination_protection
   monitoring                  = var.detailed_monitoring
   ebs_optimized               = true
   user_data                   = local.user_data
@@ -71,11 +74,12 @@ resource "aws_instance" "host" {
     volume_type = "gp3"
     volume_size = var.volume_gb
     encrypted   = true
+    tags        = var.data_volume_gb == null ? local.snapshot_tags : {}
   }
 
   lifecycle {
-    # The host stores the experiment's state. Image, subnet and user data matter at its creation only: a newer Amazon
-    # Linux must not replace the host, and changed user data would stop it, only to be ignored at the next boot.
+    # Image, subnet and user data matter at the host's creation only: a newer Amazon Linux must not replace the host
+    # unasked, and changed user data would stop it, only to be ignored at the next boot.
     ignore_changes = [ami, subnet_id, user_data]
 
     precondition {
@@ -84,8 +88,18 @@ resource "aws_instance" "host" {
     }
   }
 
-  # The first boot needs the role's permissions and internet access.
-  depends_on = [aws_iam_role_policy.host, aws_vpc_security_group_egress_rule.web]
+  # The first boot needs the role's permissions, internet access and the database.
+  depends_on = [
+    aws_iam_role_policy.host, aws_vpc_security_group_egress_rule.web, aws_vpc_security_group_egress_rule.database,
+  ]
+}
+
+# A warning of each plan, not an error: when the host is replaced is for you to choose.
+check "host_image" {
+  assert {
+    condition     = aws_instance.host.ami == local.ami_id
+    error_message = "The host runs ${aws_instance.host.ami}, and ${local.ami_id} is ${var.ami_id == null ? "the newest Amazon Linux" : "your ami_id"}: terraform/README.md, \"Patching\", says how to replace the host without losing its state."
+  }
 }
 
 resource "aws_eip" "host" {

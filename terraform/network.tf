@@ -6,6 +6,10 @@ locals {
     { for cidr in var.ui_cidrs : "ui ${cidr}" => { port = var.ui_port, cidr = cidr } },
     { for cidr in var.ssh_cidrs : "ssh ${cidr}" => { port = 22, cidr = cidr } },
   )
+  databases = toset(concat(tolist(var.database_cidrs == null ? [] : var.database_cidrs), var.database_security_group_id[*]))
+  needs_http = var.image_registry == null || var.ami_id != null || anytrue([
+    for url in [var.release_url, coalesce(var.compose_url, "none")] : startswith(url, "http://")
+  ])
   subnet_id = var.subnet_id != null ? var.subnet_id : sort(data.aws_subnets.candidates[0].ids)[0]
 }
 
@@ -80,13 +84,27 @@ resource "aws_vpc_security_group_ingress_rule" "callers" {
   cidr_ipv6         = strcontains(each.value.cidr, ":") ? each.value.cidr : null
 }
 
-# For packages, the release, SSM, CloudWatch, S3 and a webhook. The VPC's DNS and time servers need no rule.
+# For packages, the release, SSM, CloudWatch, S3 and a webhook, whose addresses nobody can list. HTTP only where Debian's
+# packages (in images that the host builds, or as its system), or a URL of yours need it. The VPC's DNS and time servers
+# need no rule.
 resource "aws_vpc_security_group_egress_rule" "web" {
-  for_each          = { https = 443, http = 80 }
+  for_each          = local.needs_http ? { https = 443, http = 80 } : { https = 443 }
   security_group_id = aws_security_group.host.id
   description       = each.key
   ip_protocol       = "tcp"
   from_port         = each.value
   to_port           = each.value
   cidr_ipv4         = "0.0.0.0/0"
+}
+
+resource "aws_vpc_security_group_egress_rule" "database" {
+  for_each                     = local.databases
+  security_group_id            = aws_security_group.host.id
+  description                  = "database"
+  ip_protocol                  = "tcp"
+  from_port                    = var.database_port
+  to_port                      = var.database_port
+  cidr_ipv4                    = can(regex("^[0-9.]+/", each.key)) ? each.key : null
+  cidr_ipv6                    = strcontains(each.key, ":") ? each.key : null
+  referenced_security_group_id = startswith(each.key, "sg-") ? each.key : null
 }

@@ -39,6 +39,11 @@ output "backup_bucket" {
   value       = aws_s3_bucket.backups.id
 }
 
+output "data_volume_id" {
+  description = "The EBS volume with the state; without a data volume, the host's own."
+  value       = local.state_volume_id
+}
+
 output "alarm_topic" {
   description = "The SNS topic of the alarms, for further subscriptions; null without alarms."
   value       = one(aws_sns_topic.alarms[*].arn)
@@ -52,4 +57,9 @@ output "log_group" {
 output "security_group_id" {
   description = "The host's security group."
   value       = aws_security_group.host.id
+}
+
+output "monthly_cost_usd" {
+  description = "What AWS charges a month by the list prices in prices.tf, in USD; null for a region or an instance type that is missing there."
+  value       = local.monthly_cost_usd
 }

@@ -184,6 +184,59 @@ variable "ssh_cidrs" {
   }
 }
 
+variable "database_port" {
+  description = "The port of a PostgreSQL server outside of the host, opened outwards to database_cidrs and database_security_group_id alone."
+  type        = number
+  default     = 5432
+  nullable    = false
+
+  validation {
+    condition     = var.database_port == floor(var.database_port) && var.database_port >= 1 && var.database_port <= 65535
+    error_message = "database_port must be a port from 1 to 65535, as in DATABASE_URL."
+  }
+
+  validation {
+    condition     = var.database_port == 5432 || var.database_cidrs != null || var.database_security_group_id != null
+    error_message = "database_port opens nothing alone: say where the server is, by database_cidrs or database_security_group_id."
+  }
+}
+
+variable "database_cidrs" {
+  description = "Networks of a PostgreSQL server outside of the host, for example [\"10.0.7.0/24\"]; [] or null: none."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for cidr in coalesce(var.database_cidrs, []) : can(cidrhost(cidr, 0))])
+    error_message = "database_cidrs must be networks in CIDR notation, for example 10.0.7.0/24; a host is 10.0.7.12/32."
+  }
+
+  validation {
+    condition = alltrue([
+      for cidr in coalesce(var.database_cidrs, []) : try(tonumber(split("/", cidr)[1]) >= (strcontains(cidr, ":") ? 16 : 8), true)
+    ])
+    error_message = "database_cidrs must not be the internet: name the networks of the server, or its database_security_group_id."
+  }
+
+  validation {
+    condition = (
+      !contains(keys(var.secret_parameters), "DATABASE_URL") || var.database_cidrs != null || var.database_security_group_id != null
+    )
+    error_message = "secret_parameters has DATABASE_URL, and the host may reach no database: set database_cidrs or database_security_group_id to where that server is, or database_cidrs = [] if it is the service postgres of the stack."
+  }
+}
+
+variable "database_security_group_id" {
+  description = "The security group of a PostgreSQL server outside of the host, as RDS has one; null means none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.database_security_group_id == null || can(regex("^sg-[0-9a-f]+$", var.database_security_group_id))
+    error_message = "database_security_group_id must look like sg-0123456789abcdef0."
+  }
+}
+
 # --- the host --------------------------------------------------------------------------------------------------------
 
 variable "instance_type" {
@@ -204,7 +257,7 @@ variable "instance_type" {
 }
 
 variable "ami_id" {
-  description = "The host's AMI; null means the newest Amazon Linux 2023 when the host is created."
+  description = "The host's AMI; null means the newest Amazon Linux 2023 when the host is created or replaced."
   type        = string
   default     = null
 
@@ -215,7 +268,7 @@ variable "ami_id" {
 }
 
 variable "volume_gb" {
-  description = "The size of the encrypted gp3 volume, in GB."
+  description = "The size of the encrypted gp3 volume with the system, in GB."
   type        = number
   default     = 20
   nullable    = false
@@ -223,6 +276,35 @@ variable "volume_gb" {
   validation {
     condition     = var.volume_gb == floor(var.volume_gb) && var.volume_gb >= 10 && var.volume_gb <= 1000
     error_message = "volume_gb must be a whole number from 10 to 1000."
+  }
+}
+
+variable "data_volume_gb" {
+  description = "The size of the encrypted gp3 volume with the state, which outlives the host, in GB; null keeps the state with the system."
+  type        = number
+  default     = 20
+
+  validation {
+    condition = var.data_volume_gb == null || try(
+      var.data_volume_gb == floor(var.data_volume_gb) && var.data_volume_gb >= 10 && var.data_volume_gb <= 16384, false
+    )
+    error_message = "data_volume_gb must be a whole number from 10 to 16384, or null for a host without a data volume."
+  }
+}
+
+variable "data_snapshot_id" {
+  description = "The snapshot from which the data volume is made when it is created; null makes an empty one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.data_snapshot_id == null || can(regex("^snap-[0-9a-f]+$", var.data_snapshot_id))
+    error_message = "data_snapshot_id must look like snap-0123456789abcdef0."
+  }
+
+  validation {
+    condition     = var.data_snapshot_id == null || var.data_volume_gb != null
+    error_message = "data_snapshot_id needs a data volume: set data_volume_gb, to the size of the snapshot or more."
   }
 }
 
@@ -245,9 +327,9 @@ variable "elastic_ip" {
 }
 
 variable "termination_protection" {
-  description = "Whether AWS refuses to terminate the host; before destroying it, set this to false and apply."
+  description = "Whether AWS refuses to stop or terminate the host; before replacing or destroying it, set this to false and apply."
   type        = bool
-  default     = false
+  default     = true
   nullable    = false
 }
 
@@ -449,9 +531,67 @@ variable "backup_time" {
   }
 }
 
+variable "snapshot_count" {
+  description = "How many snapshots of the volume with the state are kept; 0 makes none."
+  type        = number
+  default     = 7
+  nullable    = false
+
+  validation {
+    condition     = var.snapshot_count == floor(var.snapshot_count) && var.snapshot_count >= 0 && var.snapshot_count <= 1000
+    error_message = "snapshot_count must be a whole number from 0 (no snapshots) to 1000."
+  }
+}
+
+variable "snapshot_hours" {
+  description = "Hours from one snapshot to the next."
+  type        = number
+  default     = 24
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 2, 3, 4, 6, 8, 12, 24], var.snapshot_hours)
+    error_message = "snapshot_hours must be an interval that AWS offers: 1, 2, 3, 4, 6, 8, 12 or 24."
+  }
+}
+
+variable "snapshot_time" {
+  description = "The time of the first snapshot of a day, in UTC, as HH:MM; AWS begins within an hour of it."
+  type        = string
+  default     = "03:30"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]$", var.snapshot_time))
+    error_message = "snapshot_time must be HH:MM from 00:00 to 23:59."
+  }
+}
+
 variable "delete_backups" {
-  description = "Whether terraform destroy also deletes the bucket with all backups."
+  description = "Whether terraform destroy also deletes the bucket with all backups, and makes no last snapshot."
   type        = bool
   default     = false
   nullable    = false
+}
+
+# --- costs -----------------------------------------------------------------------------------------------------------
+
+variable "list_prices_usd" {
+  description = "Prices in place of those in prices.tf, or for a region or instance type that is missing there, for example { \"t3.large\" = 0.096 }."
+  type        = map(number)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for price in values(var.list_prices_usd) : price >= 0])
+    error_message = "list_prices_usd must be prices in USD, 0 or more, by the names that prices.tf has: gp3, address, …, or an instance type."
+  }
+
+  validation {
+    condition = alltrue([
+      for name in keys(var.list_prices_usd) :
+      contains(["gp3", "snapshot", "address", "alarm", "metric", "log", "backup"], name) || can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", name))
+    ])
+    error_message = "list_prices_usd has a name that nothing is priced by: use gp3, snapshot, address, alarm, metric, log, backup, or an instance type."
+  }
 }

@@ -25,7 +25,7 @@ usage() {
   cat <<'TEXT'
 Usage: terraform/host/setup.sh
 
-Sets up the host for the stack: Docker, .env, images, and the systemd units bakeoff.service (starts the stack at each
+Sets up the host for the stack: the data volume, Docker, .env, images, and the systemd units bakeoff.service (starts the stack at each
 boot), bakeoff-backup.timer (uploads a backup to the bucket each night) and bakeoff-restore-drill.timer (restores the
 newest one each month to try it). Then starts the stack, waits until the API answers, and makes the first backup. The
 user data of terraform/ runs it at the first boot. Its settings are in /etc/bakeoff: host.conf, stack.env and
@@ -43,6 +43,14 @@ read_config() {
 # Prometheus and other containers run as different users and must be able to read the configuration. If a release was
 # packed without its folders, tar creates them with our umask.
 make_configuration_readable() { find "$RELEASE/docker" ! -perm -044 -exec chmod go+rX {} +; }
+
+# Everything that outlives the host is on the data volume, the release of an earlier host too: it goes on from there.
+use_data_volume() {
+  "$HERE/data-volume.sh" || fail "the data volume cannot be used; see above."
+  if [ "${ON_DATA_VOLUME:-}" != yes ] && mountpoint -q "$RELEASE"; then
+    ON_DATA_VOLUME=yes exec "$RELEASE/terraform/host/setup.sh"
+  fi
+}
 
 install_docker() {
   local options=()
@@ -116,7 +124,9 @@ pull_images() {
   docker logout "$host" >/dev/null
 }
 
+# A deployment changes the tag in .env.
 get_images() {
+  BAKEOFF_TAG="$(sed -n 's/^BAKEOFF_TAG=//p' "$RELEASE/.env" | tail -n 1)"
   if have_image bakeoff-api && have_image bakeoff-ui; then return; fi
   if [ -n "$IMAGE_REGISTRY" ]; then
     pull_images
@@ -182,6 +192,7 @@ main() {
     return
   fi
   read_config
+  use_data_volume
   make_configuration_readable
   install_docker
   write_env

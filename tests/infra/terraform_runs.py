@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO
 
@@ -66,9 +69,60 @@ def variables(**values: str) -> list[str]:
     return [f"-var={name}={value}" for name, value in (GIVEN | values).items()]
 
 
+class _LifecycleManager(BaseHTTPRequestHandler):
+    """Data Lifecycle Manager, which moto lacks: policies are kept as they were given."""
+
+    protocol_version = "HTTP/1.1"
+    policies: dict[str, dict[str, object]]
+
+    def do_POST(self) -> None:
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = f"policy-{len(self.policies):017x}"
+        arn = f"arn:aws:dlm:us-east-1:123456789012:policy/{name}"
+        self.policies[name] = given | {"PolicyId": name, "PolicyArn": arn}
+        self._answer(200, {"PolicyId": name})
+
+    def do_GET(self) -> None:
+        known = self.policies.get(self.path.strip("/").split("/")[-1])
+        self._answer(*((404, {"Message": "no such policy"}) if known is None else (200, {"Policy": known})))
+
+    def do_DELETE(self) -> None:
+        self.policies.pop(self.path.strip("/").split("/")[-1])
+        self._answer(200, {})
+
+    def _answer(self, status: int, body: object) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        if status == 404:
+            self.send_header("X-Amzn-Errortype", "ResourceNotFoundException")
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def _lifecycle_manager() -> Iterator[str]:
+    handler = type("_Handler", (_LifecycleManager,), {"policies": {}})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @contextmanager
 def aws_stand_in() -> Iterator[str]:
     """The URL of a server that answers as AWS does and knows nothing yet; it ends with the block."""
+    with _lifecycle_manager() as snapshots, _moto() as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_DLM", snapshots)
+        yield url
+
+
+@contextmanager
+def _moto() -> Iterator[str]:
     port = _free_port()
     environment = os.environ | _DUMMY_AWS
     # To a file: it writes a line for each request, and stands still once nobody empties a pipe.

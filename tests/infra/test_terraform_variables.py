@@ -34,6 +34,12 @@ REFUSED = [
     ("ui_cidrs", 'ui_cidrs = ["0.0.0.0/0"]\nedge_open_to_world = true'),
     ("ui_port", "ui_port = 0"),
     ("ui_port", "ui_port = 5001"),
+    ("database_port", "database_port = 0\ndatabase_cidrs = []"),
+    ("database_port", "database_port = 6432"),
+    ("database_cidrs", 'database_cidrs = ["db.example.org"]'),
+    ("database_cidrs", 'database_cidrs = ["0.0.0.0/0"]'),
+    ("database_cidrs", 'secret_parameters = { DATABASE_URL = "/bakeoff/database-url" }'),
+    ("database_security_group_id", 'database_security_group_id = "default"'),
     ("ssh_public_key", 'ssh_public_key = "-----BEGIN OPENSSH"'),
     ("ssh_cidrs", 'ssh_cidrs = ["0.0.0.0/0"]\nssh_public_key = "ssh-ed25519 AAAA"'),
     ("ssh_cidrs", 'ssh_cidrs = ["203.0.113.7/32"]'),
@@ -42,6 +48,10 @@ REFUSED = [
     ("ami_id", 'ami_id = "debian"'),
     ("volume_gb", "volume_gb = 5"),
     ("volume_gb", "volume_gb = 20.5"),
+    ("data_volume_gb", "data_volume_gb = 5"),
+    ("data_volume_gb", "data_volume_gb = 20000"),
+    ("data_snapshot_id", 'data_snapshot_id = "latest"'),
+    ("data_snapshot_id", 'data_snapshot_id = "snap-0a"\ndata_volume_gb = null'),
     ("elastic_ip", "elastic_ip = true\npublic_ip = false"),
     ("alarm_email", 'alarm_email = "operator"'),
     ("alarm_email", 'alarm_email = "operator@example.com"\nalarms = false'),
@@ -65,6 +75,12 @@ REFUSED = [
     ("secret_parameters", 'secret_parameters = { ADMIN_TOKEN = "the token itself" }'),
     ("backup_days", "backup_days = 0"),
     ("backup_time", 'backup_time = "24:00"'),
+    ("snapshot_count", "snapshot_count = -1"),
+    ("snapshot_count", "snapshot_count = 1001"),
+    ("snapshot_hours", "snapshot_hours = 5"),
+    ("snapshot_time", 'snapshot_time = "3:30"'),
+    ("list_prices_usd", "list_prices_usd = { gp3 = -1 }"),
+    ("list_prices_usd", "list_prices_usd = { disk = 1 }"),
 ]
 TAKEN = [
     "edge_cidrs = []",
@@ -77,6 +93,11 @@ TAKEN = [
     'settings = { MODEL_V1_WEIGHT = "90", REWARD_RANGE = "0,1" }\nsecret_parameters = { API_TOKEN = "/b/api-token" }',
     'instance_type = "m7g.large"\npublic_ip = false\nedge_port = 80\ntls_port = 443',
     'alarm_email = "operator@example.com"\nship_logs = false',
+    'secret_parameters = { DATABASE_URL = "/b/url" }\ndatabase_cidrs = ["10.0.7.12/32"]\ndatabase_port = 6432',
+    'secret_parameters = { DATABASE_URL = "/b/url" }\ndatabase_cidrs = []',
+    'secret_parameters = { DATABASE_URL = "/b/url" }\ndatabase_security_group_id = "sg-0a"',
+    "data_volume_gb = null\nsnapshot_count = 0\ntermination_protection = false",
+    'data_snapshot_id = "snap-0a"\nsnapshot_hours = 1\nlist_prices_usd = { "t3.large" = 0.096, gp3 = 0 }',
 ]
 # A rule that looks at other variables is not asked where one of those is refused itself.
 COMPARED_WITH = {
@@ -87,6 +108,9 @@ COMPARED_WITH = {
     "elastic_ip": ("public_ip",),
     "compose_sha256": ("compose_url",),
     "alarm_email": ("alarms",),
+    "database_port": ("database_cidrs", "database_security_group_id", "secret_parameters"),
+    "database_cidrs": ("secret_parameters", "database_security_group_id"),
+    "data_snapshot_id": ("data_volume_gb",),
 }
 
 
