@@ -25,7 +25,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import requests
-from load import IRIS, ended, require_wrk, started, wrk
+from load import IRIS, ended, paced, require_wrk, started, wrk
+from running import monitor_process
 from servers import ROW, SERVE, bakeoff, family, free_port, places, server
 
 PEAK_CONNECTIONS, OVERLOAD = 16, 10
@@ -44,8 +45,9 @@ class Installation:
 
 
 def memory_mb(process: subprocess.Popen) -> float:
-    """Resident memory of all workers."""
-    return sum(worker.memory_info().rss for worker in family(process)[1:]) / 2**20
+    """Resident memory of all workers, or of a process that has none."""
+    first, *workers = family(process)
+    return sum(each.memory_info().rss for each in workers or [first]) / 2**20
 
 
 def overload(port: int, process: subprocess.Popen, seconds: float) -> dict:
@@ -163,12 +165,16 @@ def load(port: int) -> Iterator[list[int]]:
             counts[:] = [int(figures["errors"]), int(figures["requests"])]
 
 
-def soak(port: int, process: subprocess.Popen, seconds: float) -> dict:
-    """Memory growth over a long time at about half load: one connection for two workers."""
-    wrk(port, 1, 5, seed=0)
-    before = memory_mb(process)
-    figures = wrk(port, 1, int(seconds), seed=1)
-    return {"memory_growth": memory_mb(process) / before - 1, "requests": figures["requests"]}
+def soak(port: int, process: subprocess.Popen, place: Installation, seconds: float, rate: float) -> dict:
+    """Memory growth of the api and of a monitor over a long time at `rate` requests/s."""
+    env = {**place.environment, "API_PORT": str(port)}
+    with monitor_process(env) as monitor, paced(port, rate, seed=1) as figures:
+        time.sleep(60)
+        before = {"api": memory_mb(process), "monitor": memory_mb(monitor)}
+        time.sleep(seconds)
+        after = {"api": memory_mb(process), "monitor": memory_mb(monitor)}
+    growth = {name: after[name] / before[name] - 1 for name in before}
+    return {"memory_mb": before, "memory_growth": growth, **figures}
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -179,7 +185,7 @@ def run(args: argparse.Namespace) -> dict:
             result = {"overload": overload(port, process, args.seconds)}
             result["reloads"] = reloads(port, process, place, args.reloads)
             if args.soak:
-                result["soak"] = soak(port, process, args.soak)
+                result["soak"] = soak(port, process, place, args.soak, result["overload"]["peak_rate"] / 2)
             metrics = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
     result["counted"] = {
         line.split()[0]: float(line.split()[1])
@@ -194,7 +200,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--reloads", type=int, default=100)
-    parser.add_argument("--soak", type=float, default=0, help="seconds of the soak test; a full one takes 1800")
+    parser.add_argument(
+        "--soak", type=float, default=0, help="seconds of the soak test at half load; a full one takes 3600"
+    )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     require_wrk()
