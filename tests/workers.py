@@ -22,27 +22,15 @@ from tests.turns import in_turn
 
 PROCESSOR_S = "processor_s"  # the property of a test's last report
 STARTED_FIRST = (
-    # The browser keeps containers from starting, so what runs beside it needs none; so much stands between two files
-    # with a browser that the second finds the first one's end, and no worker waits for it.
+    # The browser keeps containers from starting, so what runs beside it needs none.
     "tests/e2e/test_ui_browser.py",
     "tests/e2e/test_thompson.py",
     "tests/e2e/test_postgres.py",
     "tests/e2e/test_experiment.py",
     "tests/e2e/test_overload.py",
-    "tests/e2e/test_alerts.py",
-    "tests/e2e/test_dashboards.py",
-    "tests/e2e/test_drift.py",
-    "tests/e2e/test_ui_wide.py",
-    "tests/e2e/test_serving.py",
-    "tests/e2e/test_clients.py",
-    "tests/e2e/test_labels.py",
-    "tests/e2e/test_server.py",
-    "tests/e2e/test_demo.py",
     "tests/e2e/test_ui_idle.py",
-    "tests/e2e/test_docs_commands.py",
-    "tests/e2e/test_mlflow_server.py",
-    "tests/e2e/test_litestream.py",
     "tests/e2e/test_docs_page.py",
+    "tests/e2e/test_ui_wide.py",
     # More than a minute each on two cores, the longest first, so that none is left to run alone at the end.
     "tests/e2e/test_jenkins_pipeline.py",
     "tests/e2e/test_deploy_rolls.py",
@@ -66,11 +54,9 @@ def rank(test_id: str) -> tuple[int, bool]:
     return at, not file.startswith("tests/e2e/")
 
 
-def count(cores: int | None = None, memory_gib: float | None = None) -> int:
-    """How many workers a machine bears: two a core, because tests with servers wait for most of their time; at most
-    nine, and so many that each has 1.5 GiB of memory for its servers and containers; at least two."""
-    memory_gib = memory_gib or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return max(2, min(2 * (cores or os.cpu_count() or 1), 9, int(memory_gib / 1.5)))
+def count(cores: int | None = None) -> int:
+    """How many workers a machine bears: one a core, and one more because most tests wait; at most nine."""
+    return min(cores or os.cpu_count() or 1, 8) + 1
 
 
 @contextmanager
