@@ -134,6 +134,7 @@ def script(stack_images: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
             tmp_path_factory.mktemp("terraform"),
             release_url=f"{url}/{archive.name}",
             release_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
+            data_volume_gb="null",  # the container that is the host has no such disk
             image_tag=stack_images,
             settings='{"MODEL_V1_WEIGHT": "80", "MODEL_V2_WEIGHT": "20"}',
             secret_parameters='{"NOTIFY_WEBHOOK_URL": "/bakeoff/webhook"}',
