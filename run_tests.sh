@@ -8,20 +8,28 @@ BIN="$ROOT/.venv/bin"
 FAST=no
 TESTS_ONLY=no
 LINT_ONLY=no
+ALL=no
+YES=no
 WORKERS=(-n auto) # pytest-xdist's; tests/workers.py says how many that are, and in which order they take the files
 PYTEST_ARGUMENTS=()
 FAILED="" # the checks before the tests that did not pass
+NOT_CHECKED=() # what this run leaves out, a line each, with the way to have it
 
 usage() {
   cat <<'TEXT'
 Usage: ./run_tests.sh [--fast] [--tests-only | --lint-only] [--serial] [pytest's own arguments]
+       ./run_tests.sh --all [--yes]
 
   --fast        leave out the tests that start real servers (marked e2e)
   --tests-only  leave out lint, types and the direction of imports
   --lint-only   leave out the tests
   --serial      one test after the other; so it is, too, where tests are picked by a path, -k or --last-failed
+  --all         first install what tests and lint need on Debian or Ubuntu, then leave nothing out (.ci/run). It asks
+                before it changes the system
+  --yes         with --all: do not ask
   --help        show this text
 
+What is not on this host is left out; the end of the run lists it, with the way to have it.
 All tests are shared out among workers that run side by side (-n NUMBER says how many).
 Exit status 0 only if everything passed, 3 if a check before the tests did not. For example: ./run_tests.sh --fast tests/unit -k routing
 TEXT
@@ -38,6 +46,8 @@ parse_arguments() {
       --tests-only) TESTS_ONLY=yes ;;
       --lint-only) LINT_ONLY=yes ;;
       --serial) WORKERS=() ;;
+      --all) ALL=yes ;;
+      --yes | -y) YES=yes ;;
       --help | -h)
         usage
         exit 0
@@ -75,21 +85,63 @@ lint() {
   check "shellcheck" "$BIN/shellcheck" -x install.sh run_demo.sh run_tests.sh .ci/run scripts/*.sh
 }
 
-# pytest's marker expression for what this host can run; says what it leaves out, and why.
+# pytest's marker expression for what this host can run; notes what it leaves out, and what tests will skip.
 choose_marked() {
   MARKED=""
-  if [ "$FAST" = yes ]; then leave_out e2e "--fast was given"; fi
-  if ! docker info >/dev/null 2>&1; then leave_out docker "no Docker engine answers"; fi
-  if ! has chromium && ! has google-chrome; then leave_out browser "no Chromium was found"; fi
-  local tool
-  for tool in promtool wrk; do
-    has "$tool" || say "not here: $tool; the tests that need it are skipped and say so"
-  done
+  if [ "$FAST" = yes ]; then leave_out e2e "tests that start real servers: run without --fast"; fi
+  if ! docker info >/dev/null 2>&1; then
+    leave_out docker "tests with containers, because no Docker engine answers: ./install.sh, or .ci/engine"
+  fi
+  if ! has chromium && ! has google-chrome; then
+    leave_out browser "tests in a browser: apt-get install chromium"
+  fi
+  needs promtool "rules of Prometheus" "apt-get install prometheus"
+  needs amtool "alerts" "apt-get install prometheus-alertmanager, then .ci/images tools"
+  needs haproxy "the edge proxy without containers" "apt-get install haproxy"
+  needs wrk "overload" "apt-get install wrk"
+  needs groovy "the Jenkinsfile" ".ci/tools groovy"
+  needs node "the workflow and the style of the Jenkinsfile" "apt-get install nodejs npm"
+  needs terraform "terraform/" "https://developer.hashicorp.com/terraform/install"
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres ||
+    NOT_CHECKED+=("PostgreSQL: apt-get install postgresql")
 }
 
 leave_out() {
   MARKED="${MARKED:+$MARKED and }not $1"
-  say "left out: tests marked $1, because $2"
+  NOT_CHECKED+=("$2")
+}
+
+# needs TOOL WHAT HOW: tests skip what needs the tool.
+needs() {
+  has "$1" || NOT_CHECKED+=("$2, for want of $1: $3")
+}
+
+report_not_checked() {
+  local line
+  [ "${#NOT_CHECKED[@]}" -gt 0 ] || return 0
+  say "== NOT CHECKED here"
+  for line in "${NOT_CHECKED[@]}"; do say "  - $line"; done
+  say "./run_tests.sh --all installs what Debian and Ubuntu have of it, and runs everything."
+}
+
+bad_usage() {
+  usage >&2
+  printf 'run_tests.sh: %s\n' "$*" >&2
+  exit 2
+}
+
+# CI on this host: it installs, starts a Docker engine if none answers, and runs lint and tests.
+run_all() {
+  [ "$FAST$TESTS_ONLY$LINT_ONLY${#PYTEST_ARGUMENTS[@]}" = nonono0 ] || bad_usage "--all leaves nothing out: give it alone"
+  if [ "$YES" = no ]; then
+    say "This installs Debian's packages of the missing tools (apt-get, as root), starts a Docker engine if none answers,"
+    say "and keeps images and tools in ${CI_CACHE:-$HOME/.cache/bakeoff-ci} (about 5 GB)."
+    [ -t 0 ] || bad_usage "nobody is here to ask: --yes does it without asking"
+    local answer
+    read -r -p "Go on? [y/N] " answer
+    case "$answer" in y | Y | yes) ;; *) say "Nothing was changed." && exit 1 ;; esac
+  fi
+  exec .ci/run
 }
 
 run_pytest() {
@@ -101,10 +153,12 @@ run_pytest() {
 main() {
   parse_arguments "$@"
   cd "$ROOT"
+  if [ "$ALL" = yes ]; then run_all; fi
   ./install.sh --local --dev
   if [ "$TESTS_ONLY" = no ]; then lint; fi
   local status=0
   if [ "$LINT_ONLY" = no ]; then run_pytest || status="$?"; fi
+  report_not_checked
   if [ -n "$FAILED" ]; then
     say "Failed before the tests:$FAILED" >&2
     exit 3

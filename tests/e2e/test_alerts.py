@@ -17,7 +17,10 @@ pytestmark = pytest.mark.e2e
 def receiver(start, watch, tmp_path):
     """A receiver of the alerts of a running service, and its api."""
     if watching.tool("prometheus") is None or watching.tool("alertmanager") is None:
-        pytest.skip("NOT CHECKED: no Prometheus, or no Alertmanager of 0.26 or later (.ci/images tools)")
+        pytest.skip(
+            "NOT CHECKED: no Prometheus, or no Alertmanager of 0.26 or later with its templates "
+            "(apt-get install prometheus-alertmanager, then .ci/images tools)"
+        )
     api = start(ADMIN_TOKEN="secret")
     watch()
     with watching.Receiver() as receiver, watching.alertmanager(tmp_path, receiver.url) as notifier:

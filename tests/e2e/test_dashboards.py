@@ -31,7 +31,10 @@ OF_THE_EDGE = {"Edge proxy"}
 def stack(start, watch, tmp_path):
     """An api, a monitor, Alertmanager, the edge where there is HAProxy, and the Prometheus that watches them."""
     if watching.tool("prometheus") is None or watching.tool("alertmanager") is None:
-        pytest.skip("NOT CHECKED: no Prometheus, or no Alertmanager of 0.26 or later (.ci/images tools)")
+        pytest.skip(
+            "NOT CHECKED: no Prometheus, or no Alertmanager of 0.26 or later with its templates "
+            "(apt-get install prometheus-alertmanager, then .ci/images tools)"
+        )
     api = start()
     watch()
     with ExitStack() as parts:

@@ -30,6 +30,8 @@ _UNPACKED = Path(os.environ.get("CI_CACHE", Path.home() / ".cache/bakeoff-ci")) 
 _NAMES = {"alertmanager": ("prometheus-alertmanager", "alertmanager")}
 # The oldest that read what we write: `url_file` came with 0.26, and amtool comes with it.
 _OLDEST = {"alertmanager": (0, 26), "amtool": (0, 26), "prometheus": (2, 42), "promtool": (2, 42)}
+# Debian's Alertmanager reads its templates from here, also where it was only unpacked; upstream's has them in itself.
+_TEMPLATES = Path("/usr/share/prometheus/alertmanager/default.tmpl")
 
 
 @cache
@@ -37,7 +39,11 @@ def tool(name: str) -> str | None:
     """Where the program is, if it is new enough; what `.ci/images tools` unpacked comes first."""
     names = _NAMES.get(name, (name,))
     found = [shutil.which(each, path=str(_UNPACKED)) for each in names] + [shutil.which(each) for each in names]
-    return next((path for path in found if path and _version(path) >= _OLDEST[name]), None)
+    return next((path for path in found if path and _has_its_files(path) and _version(path) >= _OLDEST[name]), None)
+
+
+def _has_its_files(path: str) -> bool:
+    return Path(path).name != "prometheus-alertmanager" or _TEMPLATES.exists()
 
 
 def _version(path: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e import watching
 from tests.e2e.watching import tool
 from tests.infra.repository import ROOT
 
@@ -105,3 +106,18 @@ def test_inhibition_names_alerts_that_exist() -> None:
     named = {n for text in matchers if text.startswith("alertname") for n in re.findall(r"[A-Z]\w+", text)}
     assert named <= alerts
     assert "ApiDown" in named
+
+
+def test_an_alertmanager_without_debians_templates_is_as_good_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that `.ci/images tools` unpacked on a machine without the package: its tests are skipped and say so."""
+    program = tmp_path / "prometheus-alertmanager"
+    program.write_text("#!/bin/sh\necho version 0.28.1\n")
+    program.chmod(0o755)
+    (tmp_path / "default.tmpl").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(watching, "_UNPACKED", tmp_path)
+    for templates, found in ((tmp_path / "default.tmpl", str(program)), (tmp_path / "gone", None)):
+        monkeypatch.setattr(watching, "_TEMPLATES", templates)
+        assert watching.tool.__wrapped__("alertmanager") == found

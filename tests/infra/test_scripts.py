@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -37,6 +38,64 @@ def test_a_script_is_executable_and_strict(script: Path) -> None:
 @pytest.mark.parametrize("script", COMMANDS, ids=name)
 def test_a_script_begins_in_its_main_function(script: Path) -> None:
     assert script.read_text().endswith('\nmain "$@"\n')
+
+
+BARE = "bash cat dirname mkdir"
+
+
+@pytest.fixture(params=["a folder", "tests", "docker"])
+def fresh_host(request: pytest.FixtureRequest, tmp_path: Path):
+    """Runs run_tests.sh of a clone in a folder of this name, with few tools; lint and pytest are stand-ins."""
+    clone, tools = tmp_path / request.param / "clone", tmp_path / "bin"
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".ci").mkdir()
+    tools.mkdir()
+    for tool in BARE.split():
+        (tools / tool).symlink_to(shutil.which(tool) or "missing")
+    shutil.copy(ROOT / "run_tests.sh", clone)
+    stand_ins = (clone / "install.sh", clone / ".ci/run", clone / ".venv/bin/python")
+    for path in (*stand_ins, *(clone / ".venv/bin" / lint for lint in ("ruff", "mypy", "lint-imports", "shellcheck"))):
+        path.write_text(f'#!/bin/bash\necho "{path.name} $*"\n')
+        path.chmod(0o755)
+
+    def tested(*arguments: str, **tools_here: str) -> subprocess.CompletedProcess[str]:
+        for name_of_tool, body in tools_here.items():
+            (tools / name_of_tool).write_text(f"#!/bin/bash\n{body}\n")
+            (tools / name_of_tool).chmod(0o755)
+        command, given = [str(clone / "run_tests.sh"), *arguments], {"PATH": str(tools), "HOME": str(tmp_path)}
+        done = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL, "timeout": 60}
+        return subprocess.run(command, env=given, cwd=tmp_path, **done)
+
+    return tested
+
+
+def test_a_host_without_tools_passes_and_is_told_what_was_not_checked(fresh_host) -> None:
+    result = fresh_host()
+    assert result.returncode == 0, result.stderr
+    assert "-m not docker and not browser " in result.stdout
+    _, listed = result.stdout.split("== NOT CHECKED here\n")
+    for want in ("containers", "browser", "promtool", "amtool", "haproxy", "wrk", "groovy", "node", "terraform"):
+        assert re.search(rf"^  - .*{want}.*: \S", listed, re.M), want
+
+
+@pytest.mark.parametrize("tool", ["promtool", "amtool", "haproxy", "wrk", "groovy", "node", "terraform", "docker"])
+def test_a_tool_that_is_here_is_not_listed(fresh_host, tool: str) -> None:
+    listed = fresh_host(**{tool: "exit 0"}).stdout.split("== NOT CHECKED here\n")[1]
+    assert ("no Docker engine" if tool == "docker" else f"for want of {tool}") not in listed
+
+
+def test_all_is_ci_and_is_asked_for_first(fresh_host) -> None:
+    refused = fresh_host("--all")
+    assert (refused.returncode, "run \n" in refused.stdout) == (2, False)
+    assert "--yes does it without asking" in refused.stderr
+    assert fresh_host("--all", "--yes").stdout == "run \n"
+
+
+@pytest.mark.parametrize("narrower", ["--fast", "--tests-only", "-x"])
+def test_all_leaves_nothing_out(fresh_host, narrower: str) -> None:
+    result = fresh_host("--all", "--yes", narrower)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--all leaves nothing out" in result.stderr
 
 
 @pytest.mark.parametrize("script", FOR_PEOPLE)

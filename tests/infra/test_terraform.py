@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -63,9 +64,32 @@ def test_the_scanner_finds_nothing() -> None:
     if "could not install" in result.stderr:
         pytest.skip(f"checkov could not be installed, terraform/ was not scanned: {result.stderr[-200:]}")
     report = json.loads(result.stdout)
+    assert "results" in report, f"nothing was scanned: {report}"
     assert [check["check_id"] for check in report["results"]["failed_checks"]] == []
     assert report["summary"]["parsing_errors"] == 0
     assert report["summary"]["passed"] > 30
+
+
+@pytest.mark.parametrize("name", ["tests", "a folder", "docker"])
+def test_the_scanner_gets_the_module_without_its_tests_wherever_the_clone_lies(tmp_path: Path, name: str) -> None:
+    """With a stand-in for checkov, which says what it is given."""
+    clone, state = tmp_path / name / "clone", tmp_path / name / "cache/terraform"
+    (clone / ".ci").mkdir(parents=True)
+    for file in ("terraform", "checkov.lock"):
+        shutil.copy(ROOT / ".ci" / file, clone / ".ci")
+    shutil.copytree(ROOT / "terraform", clone / "terraform", ignore=shutil.ignore_patterns(".terraform"))
+    (state / "checkov/bin").mkdir(parents=True)
+    (state / "checkov/.pin").write_text(f"{hashlib.sha256((clone / '.ci/checkov.lock').read_bytes()).hexdigest()}  -\n")
+    scanner = state / "checkov/bin/checkov"
+    scanner.write_text('#!/bin/sh\necho "$*" | grep -c -e --skip-path\ncd "$2" && find . -name "*.tf*"\nexit 1\n')
+    scanner.chmod(0o755)
+    command, environment = [str(clone / ".ci/terraform"), "checkov"], os.environ | {"CI_CACHE": str(state.parent)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    skips, *given = result.stdout.split()
+    assert result.returncode == 1, result.stderr  # the scanner's own status
+    assert skips == "0"
+    assert set(given) >= {f"./{path.name}" for path in MODULE}
+    assert not [path for path in given if "/tests/" in path]
 
 
 def test_every_skipped_check_has_a_reason() -> None:
