@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -37,16 +36,20 @@ class Stack:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._env = {**os.environ, **environment(folder, self.port)}
+        self._log = folder / "log"
         self.api = self._run("serve")
         self.monitor = self._run("monitor")
 
     def _run(self, command: str) -> subprocess.Popen:
-        words = [sys.executable, "-m", "app", command]
-        quiet = subprocess.DEVNULL
-        return subprocess.Popen(words, cwd=ROOT, env=self._env, stdout=quiet, stderr=quiet)
+        with self._log.open("ab") as log:
+            words = [sys.executable, "-m", "app", command]
+            return subprocess.Popen(words, cwd=ROOT, env=self._env, stdout=log, stderr=log)
 
     def ready(self) -> bool:
-        """Whether the api can serve."""
+        """Whether the api can serve. Raises `SystemExit` if the api or the monitor ended by itself."""
+        for name, process in (("api", self.api), ("monitor", self.monitor)):
+            if process.poll() is not None:
+                raise SystemExit(f"the {name} ended with status {process.returncode}:\n{self._log.read_text()[-2000:]}")
         try:
             return requests.get(self.url + "/health/ready", timeout=2).ok
         except requests.RequestException:
@@ -59,13 +62,15 @@ class Stack:
             self.monitor.wait()
             self.monitor = self._run("monitor")
             return
-        children = psutil.Process(self.api.pid).children()
-        if victim == "worker" and children:
-            children[0].send_signal(signal.SIGKILL)
+        master = psutil.Process(self.api.pid)
+        if victim == "worker" and (workers := master.children()):
+            workers[0].kill()
             return
-        for process in (psutil.Process(self.api.pid), *children):
+        # Stopped first: a worker that it starts after its children were listed would hold the port.
+        master.suspend()
+        for process in (*master.children(), master):
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                process.kill()
         self.api.wait()
         self.api = self._run("serve")
 
