@@ -84,6 +84,8 @@ def served(folder: Path) -> Iterator[str]:
 def user_data(folder: Path, **values: str) -> str:
     """What the stand-in for AWS has as the instance's user data, after Terraform made it."""
     module = module_copy(folder)
+    # The container that is the host has no such disk. On the command line null would be a text.
+    (module / "host.auto.tfvars").write_text("data_volume_gb = null\n")
     with aws_stand_in() as url:
         arguments = ["-auto-approve", "-target=aws_instance.host", *variables(**values)]
         result = terraform(module, "apply", *arguments, AWS_ENDPOINT_URL=url)
@@ -134,7 +136,6 @@ def script(stack_images: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
             tmp_path_factory.mktemp("terraform"),
             release_url=f"{url}/{archive.name}",
             release_sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
-            data_volume_gb="null",  # the container that is the host has no such disk
             image_tag=stack_images,
             settings='{"MODEL_V1_WEIGHT": "80", "MODEL_V2_WEIGHT": "20"}',
             secret_parameters='{"NOTIFY_WEBHOOK_URL": "/bakeoff/webhook"}',
