@@ -48,12 +48,10 @@ parse_arguments() {
 }
 
 main() {
-  local words
   parse_arguments "$@"
   if [ "$TARGET" = local ]; then exec "$PROJECT_ROOT/docker/${COMMAND[0]}" "${COMMAND[@]:1}"; fi
-  # Quote the words for the remote shell, because on_host_as_root joins them.
-  printf -v words '%q ' "docker/${COMMAND[0]}" "${COMMAND[@]:1}"
-  on_host_as_root "$words"
+  # Quoted, because on_host_as_root joins the words and the remote shell parses them again.
+  on_host_as_root "$(quoted "docker/${COMMAND[0]}" "${COMMAND[@]:1}")"
 }
 
 main "$@"

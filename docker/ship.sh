@@ -26,6 +26,13 @@ take_ssh_option() {
   SSH_OPTIONS+=("$1")
 }
 
+# quoted WORD...: the words for the shell on the host, each with a space after it. Not by printf's %q: it may write $'…',
+# which the sh of a login user does not read.
+quoted() {
+  local word escaped="'\\''"
+  for word; do printf "'%s' " "${word//"'"/$escaped}"; done
+}
+
 # on_host COMMAND...: the remote shell joins and parses the words again, so they must contain no unquoted input.
 on_host() {
   ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 ${SSH_OPTIONS[@]+"${SSH_OPTIONS[@]}"} -- "$TARGET" "$@"
@@ -124,7 +131,7 @@ send_images() {
 on_host_as_root() {
   local prefix="" name
   for name in HEALTHY_SECONDS DRAIN_SECONDS COMPOSE_COMMAND; do
-    [ -z "${!name:-}" ] || prefix+=" $(printf '%q' "$name=${!name}")"
+    [ -z "${!name:-}" ] || prefix+=" $(quoted "$name=${!name}")"
   done
   on_host "cd $HOST_FOLDER && if [ \$(id -u) = 0 ]; then env$prefix $*; else sudo -n env$prefix $*; fi"
 }
