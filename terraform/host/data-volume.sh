@@ -61,7 +61,7 @@ add_to_fstab() {
   local uuid folder
   uuid="$(blkid -s UUID -o value "$1")"
   {
-    grep -v '# bakeoff$' "$FSTAB" || true
+    grep -v '# bakeoff$' "$FSTAB" || [ "$?" = 1 ] # no other line
     printf 'UUID=%s %s ext4 defaults,noatime,nofail,x-systemd.growfs,x-systemd.device-timeout=2min 0 2 # bakeoff\n' "$uuid" "$PLACE"
     for folder in "$DOCKER" "$CONTAINERD" "$RELEASE"; do
       printf '%s %s none bind,nofail,x-systemd.requires-mounts-for=%s 0 0 # bakeoff\n' "$PLACE/${folder##*/}" "$folder" "$PLACE"
@@ -77,7 +77,17 @@ hold_docker_back() {
     mkdir -p "$UNITS/$unit.service.d"
     printf '[Unit]\nRequiresMountsFor=%s %s %s\n' "$DOCKER" "$CONTAINERD" "$RELEASE" >"$UNITS/$unit.service.d/bakeoff-data.conf"
   done
-  systemctl daemon-reload
+}
+
+# A Docker that came with the image would go on in the folders below the mounts, and write what it knows, nothing, over
+# what is on the volume. install.sh starts it again.
+stop_docker() {
+  local unit
+  for unit in docker.socket docker.service containerd.service; do
+    if systemctl is-active --quiet "$unit"; then
+      systemctl stop "$unit" || fail "$unit could not be stopped, so the volume was not mounted: stop it, then run this again."
+    fi
+  done
 }
 
 # The release that an earlier host ran goes on; a first one is copied to the volume.
@@ -106,13 +116,16 @@ main() {
   \"Hosts of earlier releases\"."
   fi
   found="$(wait_for_device)"
+  stop_docker
   if is_new "$found"; then format "$found"; fi
   mkdir -p "$PLACE"
   mountpoint -q "$PLACE" || mount "$found" "$PLACE" ||
     fail "$DATA_VOLUME ($found) cannot be mounted; nothing on it was changed. fsck -n $found may say why."
   move_release
-  add_to_fstab "$found"
+  # Before the mounts are in fstab: with them, a boot after an interruption completes the rest and this script ends early.
   hold_docker_back
+  add_to_fstab "$found"
+  systemctl daemon-reload
   bind "$DOCKER"
   bind "$CONTAINERD"
   bind "$RELEASE"

@@ -42,7 +42,11 @@ def data_volume(place: Path, then: str = "true") -> subprocess.CompletedProcess[
     (place / "etc/host.conf").write_text("DATA_VOLUME='vol-0a'\n")
     (place / "etc/fstab").touch()
     (place / "opt/bakeoff").mkdir(parents=True, exist_ok=True)
-    (place / "systemctl").write_text("#!/bin/sh\n")
+    # Each unit is active; noted is what was done to it, and whether Docker's folder was mounted already.
+    (place / "systemctl").write_text(
+        f"#!/bin/sh\nmountpoint -q {place}/docker && when=mounted || when=before\n"
+        f'[ "$1" = is-active ] || echo "$when: $*" >>{place}/systemctl.log\n'
+    )
     (place / "systemctl").chmod(0o755)
     (place / "data-volume.sh").write_text(script)
     env = {**os.environ, "PATH": f"{place}:{os.environ['PATH']}"}
@@ -89,6 +93,19 @@ def test_after_a_boot_docker_waits_for_the_volume_and_starts_empty_never(blank: 
     for unit in ("docker", "containerd"):
         drop_in = (blank / f"etc/units/{unit}.service.d/bakeoff-data.conf").read_text()
         assert drop_in == f"[Unit]\nRequiresMountsFor={blank}/docker {blank}/containerd {blank}/opt/bakeoff\n"
+
+
+def test_a_docker_that_came_with_the_image_is_stopped_before_its_folders_are_hidden(blank: Path) -> None:
+    assert data_volume(blank).returncode == 0
+    done = (blank / "systemctl.log").read_text().splitlines()
+    assert done[:3] == [f"before: stop {unit}" for unit in ("docker.socket", "docker.service", "containerd.service")]
+
+
+def test_docker_is_held_back_before_a_boot_could_complete_an_interrupted_run(blank: Path) -> None:
+    (blank / "etc/fstab.new").mkdir(parents=True)  # writing fstab fails
+    assert data_volume(blank).returncode == 1
+    assert (blank / "etc/fstab").read_text() == ""
+    assert (blank / "etc/units/docker.service.d/bakeoff-data.conf").exists()
 
 
 def test_a_volume_with_anything_else_on_it_is_not_formatted(blank: Path) -> None:
