@@ -29,7 +29,8 @@ gate is not published, nor one that the registry has already. Prints what was do
                         predictions of the log; without it nothing is trained, and a waiting candidate is looked after
   --enter               let the candidate in now: it ends the running experiment
   --share SHARE         the new version's share of the traffic, 0 to 1 (0.1); 0 leaves it in shadow
-  --min-accuracy SHARE  the quality gate: the lowest accuracy to publish (0.90), or none, for a regression
+  --min-accuracy SHARE  the quality gate: the lowest accuracy to publish (0.90), or none, for a regression; --min-r2 or
+                        --min-accuracy among the TRAIN-ARGUMENTs takes its place
   --alpha SHARE         the experiment's error rate (0.01): each candidate is another chance of error
   --margin NUMBER       its equivalence margin, in units of the metric (0.01), or none: versions that differ by less are
                         equivalent, which ends the comparison
@@ -89,7 +90,8 @@ parse_arguments() {
 train() {
   local data=(--dataset "$DATASET")
   [ "$DATASET" != log ] || data=(--from-log)
-  [ "$MIN_ACCURACY" = none ] || data+=(--min-accuracy "$MIN_ACCURACY")
+  # A gate among train's own arguments, such as --min-r2, takes its place: train takes that of its task alone.
+  [ "$MIN_ACCURACY" = none ] || [[ " ${TRAIN[*]-}" == *" --min-"* ]] || data+=(--min-accuracy "$MIN_ACCURACY")
   compose run --rm --no-deps -T api python -m app train --candidate --json "${data[@]}" \
     ${TRAIN[@]+"${TRAIN[@]}"} </dev/null || fail "no new version was published; see above. Nothing has changed."
 }

@@ -115,7 +115,7 @@ def test_a_nightly_build_publishes_a_candidate_that_a_parameter_lets_in(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     archive = archive_of(tmp_path_factory) / "reports/retrained.json"
-    words = ["--cause", "timer", "--param", "NIGHTLY_DATASET=iris", "--param", "TRAIN_ARGUMENTS=--seed 7"]
+    words = ["--param", "TASK=retrain", "--param", "NIGHTLY_DATASET=iris", "--param", "TRAIN_ARGUMENTS=--seed 7"]
     nightly = pipeline(str(int(number) + 1), *words)
     assert nightly.returncode == 0, nightly.stdout[-6000:] + nightly.stderr[-2000:]
     assert "stage: Release: skipped" in nightly.stdout

@@ -176,6 +176,21 @@ def test_the_environment_declares_every_parameter_that_scripts_read() -> None:
     assert {name: default for name, default in declared if name in read} == {name: fallbacks.get(name) for name in read}
 
 
+def test_a_timers_build_takes_no_parameters(tmp_path: Path) -> None:
+    ended = carried_out(tmp_path, pipeline(stage("echo 'x'")), "--cause", "timer", "--number", "2", "--param", "A=b")
+    assert ended.status == 2
+    assert ended.said("a timer's build (--cause timer) takes no parameters")
+
+
+def test_every_wait_for_an_agent_after_the_build_has_an_end() -> None:
+    """An agent that is gone by then would hold up this build, and with it all later ones, for ever."""
+    text = (ROOT / "Jenkinsfile").read_text()
+    assert re.search(r"agent \{ label \"\$\{env.BUILT_ON\}\" \}\n +options \{\n(?: +//.*\n)* +timeout\(", text)
+    nodes = re.findall(r"(.*)\n +node\(", text)
+    assert len(nodes) == 2
+    assert all("timeout(time: " in before for before in nodes)
+
+
 def test_the_approval_waits_outside_of_an_agent_and_not_for_ever() -> None:
     text = (ROOT / "Jenkinsfile").read_text()
     assert "\n    agent none\n" in text

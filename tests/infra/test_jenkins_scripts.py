@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -156,6 +157,20 @@ def test_the_tests_of_a_pipeline_are_chosen_by_what_runs_no_code(words: str, tri
     assert result.returncode == 2
     assert "neither --fast, --serial nor a path below tests/" in result.stderr
     assert not tripwire.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "gate"),
+    [([], ["--min-accuracy 0.90"]), (["--min-r2", "0.5"], ["--min-r2 0.5"]), (["--task", "regression"], [])],
+)
+def test_a_gate_among_the_arguments_of_train_takes_the_place_of_the_usual_one(words, gate, tripwire) -> None:
+    """A nightly build of a regression has no other parameter than its arguments of train."""
+    usual = ["--min-accuracy", "none"] if not gate else []
+    env = {"COMPOSE_PROJECT_NAME": "t", "API_CPUS": "1", "API_MEMORY": "1m"}
+    run("docker/retrain.sh", "--dataset", "log", *usual, "--", *words, **env)
+    (trained,) = [line for line in tripwire.read_text().splitlines() if "app train" in line]
+    assert re.findall(r"--min-\S+ \S+", trained) == gate
+    assert "--from-log" in trained
 
 
 @pytest.mark.parametrize("script", ["on_host.sh", "split.sh", "retrain.sh", "scan.sh"])

@@ -54,6 +54,9 @@ class Main {
         if (options.number == '1' && options.params) {
             throw new InvalidInput('a first build (--number 1) takes no parameters: Jenkins does not know them yet')
         }
+        if (options.cause == 'timer' && options.params) {
+            throw new InvalidInput("a timer's build (--cause timer) takes no parameters: each has its default")
+        }
         if (!options.check && !(options.workspace && options.archive)) {
             throw new InvalidInput('--workspace and --archive are required')
         }
