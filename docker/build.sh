@@ -103,6 +103,11 @@ base_image() {
   fi
 }
 
+other_base() {
+  say " If its base image could not be pulled: with PYTHON_IMAGE=NAME this builds on one that is here, whose digest is then"
+  say "not checked."
+}
+
 # build IMAGE DOCKERFILE HASH
 build() {
   local image="$1:$TAG" arguments=() base
@@ -118,7 +123,8 @@ build() {
   say "Building $image${base:+ on $base, whose digest is not checked} ..."
   docker build --quiet -t "$image" -f "$PROJECT_ROOT/docker/$2" --label "bakeoff.sources=$3" \
     --build-arg "REVISION=$(revision)" --build-arg "VERSION=$(version)" \
-    ${arguments[@]+"${arguments[@]}"} "$PROJECT_ROOT" >/dev/null || fail "$image could not be built; see above."
+    ${arguments[@]+"${arguments[@]}"} "$PROJECT_ROOT" >/dev/null ||
+    fail "$image could not be built; see above.$(if [ -z "$base" ]; then other_base; fi)"
 }
 
 main() {

@@ -79,6 +79,24 @@ def test_the_digest_of_the_base_image_is_left_out_only_where_the_image_has_none(
         assert ("PYTHON_IMAGE" in command) is bool(base)
 
 
+@pytest.mark.parametrize(("digests", "hint"), [("", True), ("0", False)])
+def test_a_base_image_that_cannot_be_pulled_is_told_of_with_the_way_out(tmp_path: Path, digests, hint) -> None:
+    (tmp_path / "docker").write_text(FAKE.replace('[ "$1" != build ] ||', '[ "$1" != build ] || exit 1;'))
+    (tmp_path / "docker").chmod(0o755)
+    env = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "DIGESTS": digests,
+        "PYTHON_IMAGE": "",
+        "BAKEOFF_TAG": "local",
+    }
+    command = [str(ROOT / "docker/build.sh")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    assert result.returncode == 1
+    assert "bakeoff-api:local could not be built; see above." in result.stderr
+    assert ("with PYTHON_IMAGE=NAME" in result.stderr) is hint
+
+
 @pytest.mark.parametrize("file", ["Dockerfile.api", "Dockerfile.streamlit"])
 def test_the_base_image_is_named_once_with_its_digest(file: str) -> None:
     text = (ROOT / "docker" / file).read_text()
