@@ -104,8 +104,8 @@ base_image() {
 }
 
 other_base() {
-  say " If its base image could not be pulled: with PYTHON_IMAGE=NAME this builds on one that is here, whose digest is then"
-  say "not checked."
+  say " If its base image could not be pulled: with PYTHON_IMAGE=NAME this builds on one that is here,"
+  say "whose digest is then not checked."
 }
 
 # build IMAGE DOCKERFILE HASH

@@ -57,6 +57,13 @@ def test_what_cannot_be_had_is_said_and_ends_nothing(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout) == (0, "NOT AVAILABLE: an engine\non\n")
 
 
+def test_a_package_that_the_archive_does_not_have_keeps_out_no_other(tmp_path: Path) -> None:
+    fakes = 'missing_packages() { printf "%s\\n" wrk chromium npm; }\nas_root() { echo "$*" >>calls; }\n'
+    result = bash(tmp_path, fakes + 'apt-cache() { [ "$2" != chromium ]; }\ninstall_tools')
+    assert "Not in apt's archive: chromium" in result.stdout
+    assert (tmp_path / "calls").read_text().splitlines()[-1].endswith("--no-install-recommends wrk npm")
+
+
 @pytest.mark.parametrize(
     ("failure", "status"), [("", 0), ("lint() { return 1; }", 1), ("all_tests() { return 3; }", 3)]
 )

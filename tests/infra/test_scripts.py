@@ -80,8 +80,14 @@ def test_a_host_without_tools_passes_and_is_told_what_was_not_checked(fresh_host
 
 @pytest.mark.parametrize("tool", ["promtool", "amtool", "haproxy", "wrk", "groovy", "node", "terraform", "docker"])
 def test_a_tool_that_is_here_is_not_listed(fresh_host, tool: str) -> None:
-    listed = fresh_host(**{tool: "exit 0"}).stdout.split("== NOT CHECKED here\n")[1]
+    body = "echo amtool, version 0.28.1" if tool == "amtool" else "exit 0"
+    listed = fresh_host(**{tool: body}).stdout.split("== NOT CHECKED here\n")[1]
     assert ("no Docker engine" if tool == "docker" else f"for want of {tool}") not in listed
+
+
+def test_a_tool_that_is_too_old_for_its_tests_is_listed(fresh_host) -> None:
+    """Debian 12 has it, and the tests of alerts are skipped."""
+    assert "for want of amtool 0.26" in fresh_host(amtool="echo amtool, version 0.25.0").stdout
 
 
 def test_all_is_ci_and_is_asked_for_first(fresh_host) -> None:
