@@ -163,7 +163,7 @@ main() {
     say "$candidate was let in." >&2
   fi
   report left_out "$left_out" trained "$versions" unchanged "$unchanged" candidate "$candidate" \
-    waits_for "$([ -n "$configuration" ] || say "$running")" configuration "$configuration"
+    waits_for "$([ -z "$candidate" ] || [ -n "$configuration" ] || say "$running")" configuration "$configuration"
 }
 
 main "$@"
