@@ -26,7 +26,8 @@ gate is not published, nor one that the registry has already. Prints what was do
 
   --dataset NAME|FILE|log
                         what to train on: a data set or a file as the api's container sees it, or the labelled
-                        predictions of the log; without it nothing is trained, and a waiting candidate is looked after
+                        predictions of the log; without it nothing is trained, and a candidate that waits is still let
+                        in where the experiment has ended
   --enter               let the candidate in now: it ends the running experiment
   --share SHARE         the new version's share of the traffic, 0 to 1 (0.1); 0 leaves it in shadow
   --min-accuracy SHARE  the quality gate: the lowest accuracy to publish (0.90), or none, for a regression; --min-r2 or

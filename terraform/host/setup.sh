@@ -25,9 +25,9 @@ usage() {
   cat <<'TEXT'
 Usage: terraform/host/setup.sh
 
-Sets up the host for the stack: the data volume, Docker, .env, images, and the systemd units bakeoff.service (starts the stack at each
-boot), bakeoff-backup.timer (uploads a backup to the bucket each night) and bakeoff-restore-drill.timer (restores the
-newest one each month to try it). Then starts the stack, waits until the API answers, and makes the first backup. The
+Sets up the host for the stack: the data volume, Docker, .env, images, and the systemd units bakeoff.service (starts the
+stack at each boot), bakeoff-backup.timer (uploads a backup to the bucket each night) and bakeoff-restore-drill.timer
+(restores the newest one each month to try it). Then starts the stack, waits until the API answers, and makes the first backup. The
 user data of terraform/ runs it at the first boot. Its settings are in /etc/bakeoff: host.conf, stack.env and
 secrets.conf.
 TEXT
