@@ -73,8 +73,8 @@ def _answers(versions: Mapping[str, Sequence[AnswersPart]], rows: int, dtype: st
     for field in record.fields or ():
         values = _joined(outputs, field)
         narrow = values.astype(record[field].base)
-        # NaN is not even itself.
-        if not (narrow == values).all() or (field == _CLASS and narrow.min() < 0):
+        # NaN is not even itself. No minimum: a version that had no finite answer has none.
+        if not (narrow == values).all() or (field == _CLASS and (narrow < 0).any()):
             return None
         if field != _CLASS and not np.isfinite(narrow).all():
             return None

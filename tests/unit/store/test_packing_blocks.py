@@ -93,8 +93,8 @@ def blocks(draw):
     for version, parts in answers.items():
         for of_part in (served < version, served > version):
             places = np.flatnonzero(of_part & draw(st.sampled_from([True, False])))
-            if len(places):
-                parts.append(AnswersPart(places, outputs_of(draw, kinds[version], len(places))))
+            # It may be of no row: where a version had no finite answer to any.
+            parts.append(AnswersPart(places, outputs_of(draw, kinds[version], len(places))))
     failed = draw(st.dictionaries(st.integers(0, len(served) - 1), st.just(["v2"])))
     features = np.concatenate([exposure.rows for exposure in exposures])
     return RowBlock(exposures, features, {name: parts for name, parts in answers.items() if parts}, failed)
@@ -113,6 +113,33 @@ def taken_back(block):
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(blocks())
 def test_a_block_comes_back_as_its_rows(block):
+    assert taken_back(block) == [as_stored(row, place) for place, row in enumerate(block.rows())]
+
+
+@pytest.mark.parametrize("shares", [0, 2])
+def test_a_version_without_a_finite_answer_to_any_row_does_not_keep_the_rows_from_the_log(shares):
+    served = Outputs(np.array([1]), np.array([[0.1, 0.9]]))
+    facts = {"served_at_us": SERVED_AT_US, "version_ordinal": 1, "epoch": 3, "counts": True, "randomised": True}
+    exposure = Exposure(
+        prediction_ids=SIGNER.sign_all(**facts, user_hash=0, answers=served.class_ids),
+        served_at_us=SERVED_AT_US,
+        request_id="a" * 32,
+        rows=np.zeros((1, 2)),
+        layout=LAYOUT,
+        version="v1",
+        chosen="v1",
+        assignment="weighted",
+        propensity=0.5,
+        epoch=3,
+        counts=True,
+        user_hash=0,
+        synthetic=False,
+        outputs=served,
+        latency_s=0.1,
+    )
+    nothing = Outputs(np.zeros(0, np.int64), np.zeros((0, shares)) if shares else None)
+    answers = {"v1": [AnswersPart(np.arange(1), served)], "v2": [AnswersPart(np.arange(0), nothing)]}
+    block = RowBlock([exposure], exposure.rows, answers, {0: ["v2"]})
     assert taken_back(block) == [as_stored(row, place) for place, row in enumerate(block.rows())]
 
 
