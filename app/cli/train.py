@@ -18,6 +18,7 @@ from app.cli.export import contracts_of, log_of, moment_of
 from app.cli.missing import add_missing
 from app.cli.outlook import outlook
 from app.cli.published import TO_SERVE, Measured, as_data, as_text, steps
+from app.domain.columns import union_of
 from app.errors import AlreadyPublished, InvalidRequest
 from app.settings import Settings
 from app.tables.model_columns import source_of
@@ -112,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequest("--since needs --from-log", field="since")
     if args.from_log and args.target is not None:
         raise InvalidRequest("--from-log has the champion's target: leave --target out", field="target")
+    if args.from_log and args.missing is not None:
+        raise InvalidRequest("the log has no texts that mean a missing value: leave --missing out", field="missing")
     try:
         if args.variants is None:
             with steps() as step:
@@ -204,7 +207,8 @@ def _labelled_rows(settings: Settings, since_us: int | None) -> Dataset:
         places = found.schema.columns.places(RowForm(champion, None)) or ()
         names = [found.schema.columns.columns[place].name for place in places]
         columns = {name: source_of(feature) for name, feature in zip(names, contract.features, strict=True)}
-        data, logged = from_export(Path(file.name), columns, contract.target, contract.classes)
+        versions = [*union_of(champion, contracts).contracts]
+        data, logged = from_export(Path(file.name), columns, contract.target, contract.classes, versions)
     print(f"{data.rows:,} of {logged:,} logged predictions have a label", file=sys.stderr)
     return data
 

@@ -116,25 +116,41 @@ def from_csv(path: Path, target: str | None, missing: tuple[str, ...] | None = N
     return Dataset(name=str(path), columns=features, target=found[0], missing=missing)
 
 
-def from_export(path: Path, columns: Mapping[str, str], target: str, classes: Sequence[str]) -> tuple[Dataset, int]:
-    """The labelled rows of an export as a data set, and the number of all rows in it.
+def from_export(
+    path: Path, columns: Mapping[str, str], target: str, classes: Sequence[str], versions: Sequence[str]
+) -> tuple[Dataset, int]:
+    """The labelled rows of an export as a data set, and the number of all rows in it that `versions` served.
 
     `columns` are the names in training data by those of the export. `classes` are the names of the classes that the
-    labels have, none for a regression. Synthetic rows are left out. Raises `DataRefused`, if none has a label too.
+    labels have, none for a regression. Synthetic rows are left out, and rows of other versions, whose labels mean
+    something else. Raises `DataRefused`, also if no row has a label, or one of the columns, or of the classes.
     """
-    table = pq.read_table(path)
-    wanted = pc.and_(pc.is_valid(table["actual"]), pc.invert(table["synthetic"]))
-    labelled = table.filter(wanted)
+    names = pq.read_schema(path).names
+    # What versions answered is most of the file.
+    known = [name for name in ("version", "synthetic", "actual", *columns) if name in names]
+    table = pq.read_table(path, columns=known)
+    table = table.filter(pc.is_in(table["version"], pa.array(versions)))
+    labelled = table.filter(pc.and_(pc.is_valid(table["actual"]), pc.invert(table["synthetic"])))
     if not labelled.num_rows:
         raise DataRefused(
-            f"none of the {table.num_rows} predictions in the log has a label: send some (POST /feedback)"
+            f"none of the {table.num_rows} predictions in the log of versions that can be compared with the champion "
+            "has a label: send some (POST /feedback)"
         )
     actual = labelled["actual"]
-    # As the training data had them, or the names of the classes would be the same and their kind another.
-    if classes and all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in classes):
+    lacking = [training for name, training in columns.items() if name not in names]
+    lacking += sorted(set(classes) - set(actual.unique().to_pylist()))
+    if lacking:
+        raise DataRefused(
+            f"no labelled prediction in the log has {lacking[0]!r}, a column or class of the champion, with which the "
+            "version could not be compared: take a longer time (--since), or wait for more labels"
+        )
+    if not classes:
+        # A text where the log has classes too.
+        actual = actual.cast(pa.float64())
+    elif all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in classes):
+        # As the training data had them, or the names of the classes would be the same and their kind another.
         actual = actual.cast(pa.int64())
-    known = {name: training for name, training in columns.items() if name in table.column_names}
-    rows = pa.table({training: labelled[name] for name, training in known.items()} | {target: actual})
+    rows = pa.table({training: labelled[name] for name, training in columns.items()} | {target: actual})
     with tempfile.TemporaryDirectory(prefix="bakeoff-log-") as folder:
         file = Path(folder) / "rows.parquet"
         pq.write_table(rows, file)

@@ -2,6 +2,8 @@ import json
 import sys
 
 import joblib
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
@@ -9,12 +11,14 @@ from sklearn.tree import DecisionTreeClassifier
 from app.cli import main
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
+from app.errors import DataRefused
 from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from app.store.outcomes import FeedbackLog
 from app.store.predictions import PredictionLog
+from app.training.dataset import from_export
 from tests.unit.store.stored_rows import id_of, logged
 
 IRIS = load_iris(as_frame=True)
@@ -187,6 +191,7 @@ def test_the_log_is_a_data_set_of_its_labelled_rows(serving, capsys):
     [
         (["--from-log"], "nothing has been logged yet"),
         (["--from-log", "--target", "species"], "leave --target out"),
+        (["--from-log", "--missing", "NA"], "leave --missing out"),
         (["--since", "2026-11-01"], "--since needs --from-log"),
     ],
 )
@@ -198,7 +203,35 @@ def test_a_log_that_cannot_be_trained_on_is_refused(serving, capsys, words, comp
 def test_a_log_without_labels_is_refused(serving, capsys):
     labelled(serving, range(20), label_every=50)
     assert main(["train", "--from-log"]) == 1
-    assert "none of the 20 predictions in the log has a label" in capsys.readouterr().err
+    assert "none of the 20 predictions in the log of versions that can be compared" in capsys.readouterr().err
+
+
+def exported(folder, labels, versions=("v1",), columns=("x",)):
+    """An export of a row for each label, served by these versions in turn."""
+    rows = range(len(labels))
+    table = {f"feature.{name}": [float(row) for row in rows] for name in columns}
+    table |= {"version": [versions[row % len(versions)] for row in rows], "synthetic": [False] * len(labels)}
+    path = folder / "export.parquet"
+    pq.write_table(pa.table({**table, "actual": labels}), path)
+    return path
+
+
+def test_rows_of_versions_for_another_task_are_not_trained_on(tmp_path):
+    path = exported(tmp_path, ["yes", "3.5", "no", "setosa"], ("v2", "v1"))
+    data, rows = from_export(path, {"feature.x": "x"}, "y", ("no", "yes"), ["v2", "v3"])
+    assert (data.target.values.tolist(), rows) == (["yes", "no"], 2)
+
+
+def test_labels_of_a_regression_are_numbers_in_a_log_that_has_classes_too(tmp_path):
+    path = exported(tmp_path, ["setosa", "3.5", "setosa", "4"], ("v1", "v2"))
+    data, _ = from_export(path, {"feature.x": "x"}, "y", (), ["v2"])
+    assert [float(value) for value in data.target.values] == [3.5, 4.0]
+
+
+@pytest.mark.parametrize(("columns", "classes", "lacks"), [("xz", ("a", "b"), "'z'"), ("x", ("a", "b", "c"), "'c'")])
+def test_a_log_without_a_column_or_a_class_of_the_champion_is_refused(tmp_path, columns, classes, lacks):
+    with pytest.raises(DataRefused, match=lacks):
+        from_export(exported(tmp_path, ["a", "b"]), {f"feature.{x}": x for x in columns}, "y", classes, ["v1"])
 
 
 def test_models_of_an_empty_registry_says_what_to_run(empty, capsys):
