@@ -21,6 +21,7 @@ from app.cli.published import TO_SERVE, Measured, as_data, as_text, steps
 from app.domain.columns import union_of
 from app.errors import AlreadyPublished, InvalidRequest
 from app.settings import Settings
+from app.tables.counts import counted
 from app.tables.model_columns import source_of
 from app.training.variants import read_catalogue, variants_named
 
@@ -198,7 +199,9 @@ def _labelled_rows(settings: Settings, since_us: int | None) -> Dataset:
     with registry_of(settings) as registry:
         champion = registry.aliases().get(CHAMPION, "")
     if champion not in contracts:
-        raise InvalidRequest("the registry has no champion, whose columns and target the rows have: train one first")
+        raise InvalidRequest(
+            "the registry has no champion that can be read, and the rows would have its columns: train one first"
+        )
     contract = contracts[champion]
     with log_of(settings) as log, tempfile.NamedTemporaryFile(prefix="bakeoff-log-", suffix=".parquet") as file:
         found = find(log, Selection(since_us=since_us), contracts)
@@ -209,7 +212,8 @@ def _labelled_rows(settings: Settings, since_us: int | None) -> Dataset:
         columns = {name: source_of(feature) for name, feature in zip(names, contract.features, strict=True)}
         versions = [*union_of(champion, contracts).contracts]
         data, logged = from_export(Path(file.name), columns, contract.target, contract.classes, versions)
-    print(f"{data.rows:,} of {logged:,} logged predictions have a label", file=sys.stderr)
+    served = f"{counted(logged, 'prediction')} by versions that can be compared with {champion}"
+    print(f"training on {counted(data.rows, 'labelled row')}, of {served}", file=sys.stderr)
     return data
 
 
