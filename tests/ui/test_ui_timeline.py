@@ -2,11 +2,12 @@
 
 import msgspec
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.ui import events
 from app.ui.charts import timeline as charts
 from app.ui.experiment_records import ApiDrift, ApiExperiment, ApiTimeline
-from app.ui.records import ApiAuditEntry
+from app.ui.records import ApiAudit, ApiAuditEntry
 from app.ui.tables import decision
 from tests.ui import answers
 from tests.ui.conftest import checked, text_of
@@ -116,6 +117,23 @@ def test_an_event_opens_its_entry_with_the_evidence_of_then(begin, page):
     assert "half and half" in text_of(at)
 
 
+DECISIONS = """
+import streamlit as st
+from app.ui.views import timeline
+timeline.decisions(st.session_state["audit"])
+"""
+FIRST_ROW = {"selection": {"rows": [0], "columns": [], "cells": []}}
+
+
+def test_a_newer_decision_is_not_opened_in_place_of_the_one_that_was():
+    at = AppTest.from_string(DECISIONS)
+    at.session_state["audit"], at.session_state["decisions-7"] = ApiAudit((entry(),)), FIRST_ROW
+    opened = "2026-11-21 12:00:00 UTC: decision"
+    assert opened in text_of(checked(at.run()))
+    at.session_state["audit"] = ApiAudit((entry(seq=8, at=AT.format(2)), entry()))
+    assert "2026-11-22 12:00:00 UTC: decision" not in text_of(checked(at.run()))
+
+
 def test_a_row_of_the_decisions_opens_its_entry_and_is_one_line_before(begin, page):
     begin(with_evidence())
     at = page("experiment")
@@ -124,7 +142,7 @@ def test_a_row_of_the_decisions_opens_its_entry_and_is_one_line_before(begin, pa
         ["2026-11-20 12:00", "configure: v1 50.0 % / v2 50.0 %, by ann: half and half"]
     ]
     assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" not in text_of(at)
-    at.session_state["decisions"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.session_state[f"decisions-{answers.AUDIT['entries'][0]['seq']}"] = FIRST_ROW
     said = text_of(checked(at.run())).replace("\\", "")
     assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" in said
     assert "Promote v2. It was better." in said

@@ -28,7 +28,6 @@ from app.ui.findings import advised
 from app.ui.records import ApiAudit
 from app.ui.wording import literal, minute, moment, number, unix_of
 
-_DECISIONS = "decisions"
 _COLUMNS_PX = {"when (UTC)": 130, "what": 700}
 
 
@@ -87,21 +86,23 @@ def _line(event: Event) -> str:
 
 
 def decisions(audit: ApiAudit) -> None:
-    """The audit log, a line each; a click on one opens it."""
+    """The audit log, which has entries, a line each; a click on one opens it."""
     if older := older_decisions(audit):
         st.caption(older)
     found = [event_of(entry) for entry in audit.entries]
+    # Streamlit keeps the number of the selected row, which is another decision's once there is a newer one.
+    key = f"decisions-{audit.entries[0].seq}"
     grid.show(
         [{"when (UTC)": minute(each.at), "what": each.text} for each in found],
         "Decisions, newest first. Select a row to open it.",
         columns={name: st.column_config.TextColumn(width=px) for name, px in _COLUMNS_PX.items()},
         height=TALL if len(found) > ROWS else "auto",
-        key=_DECISIONS,
+        key=key,
         on_select="rerun",
         selection_mode="single-row",
     )
     st.caption("Select a row to open it: all that changed, the reason, and the evidence of then.")
-    for place in st.session_state[_DECISIONS]["selection"]["rows"][:1]:
+    for place in st.session_state[key]["selection"]["rows"][:1]:
         if place < len(found):
             with st.container(border=True):
                 _opened(found[place], None)
