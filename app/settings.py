@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_dir: Path = Path("models")
     model_name: str | None = None
     data_dir: Path = Path("data")
+    deployment_key_file: Path | None = None
     database_url: str | None = None
     litestream_bucket: str | None = None
     archive_to: str | None = None
@@ -93,6 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return self.database_url
         query = f"?checkpoint_pages={_PAGES_BESIDE_LITESTREAM}" if self.litestream_bucket else ""
         return f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}{query}"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the deployment's key is, or would be made."""
+        return self.deployment_key_file or self.data_dir / "keys" / "deployment.key"
 
     @property
     def tokens(self) -> Tokens:
@@ -181,6 +187,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "model_dir": ("MODEL_DIR", environment.path),
     "model_name": ("MODEL_NAME", environment.model_name),
     "data_dir": ("DATA_DIR", environment.path),
+    "deployment_key_file": ("DEPLOYMENT_KEY_FILE", environment.path),
     "database_url": ("DATABASE_URL", environment.text_of),
     "litestream_bucket": ("LITESTREAM_BUCKET", environment.text_of),
     "archive_to": ("ARCHIVE_TO", environment.text_of),

@@ -32,7 +32,7 @@ _REPLACE = "publish a version in place of the refused ones, then POST /models/re
 
 def build_api(settings: Settings) -> Api:
     """The api, ready to be forked and started. Raises `SettingError`."""
-    keys = load_or_create(settings.data_dir)
+    keys = load_or_create(settings.data_dir, settings.deployment_key_file)
     shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), Database(settings.store_url))
     generation = generations(settings).current()  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)

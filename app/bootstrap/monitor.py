@@ -76,7 +76,8 @@ class Monitor:
         self._database = Database(settings.store_url)
         self.log = EventLog(self._database, ArchivedLog(settings.archive_to))
         self.live = self._space("")
-        registry = ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
+        keys = load_or_create(settings.data_dir, settings.deployment_key_file)
+        registry = ModelRegistry(settings.model_dir, keys.registry)
         drift, references = DriftTable(self._database), References(registry)
         self._experiments = ExperimentProjection()
         self.projections: Sequence[Projection] = (

@@ -106,7 +106,7 @@ def _refused(status: int, message: str) -> ApiRefused:
 
 @contextmanager
 def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
-    """The registry in `MODEL_DIR`, signed with the key in `DATA_DIR`, which is made if it is missing.
+    """The registry in `MODEL_DIR`, signed with the deployment's key, which is made in `DATA_DIR` if it is missing.
 
     An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so leave printing outside of it.
     """
@@ -114,7 +114,8 @@ def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     from app.inference.registry import ModelRegistry
 
     try:
-        yield ModelRegistry(settings.model_dir, load_or_create(settings.data_dir).registry)
+        keys = load_or_create(settings.data_dir, settings.deployment_key_file)
+        yield ModelRegistry(settings.model_dir, keys.registry)
     except OSError as error:
         place = error.filename or settings.model_dir
         raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error

@@ -107,7 +107,8 @@ def places_of_state() -> tuple[RestoreTargets, Kind]:
     settings = Settings.from_environ()
     kind = kind_of(settings.store_url)
     store = None if kind.file is None else kind.file.absolute()
-    return RestoreTargets(settings.data_dir.absolute(), store, settings.model_dir.absolute()), kind
+    named_key = settings.deployment_key_file
+    return RestoreTargets(settings.data_dir.absolute(), store, settings.model_dir.absolute(), named_key), kind
 
 
 def _stamp(data_dir: Path) -> None:
@@ -127,14 +128,17 @@ def _target(path: Path) -> Path:
 def _backup(
     places: RestoreTargets, kind: Kind | None, out: IO[bytes], scratch: Path, log: ArchivedLog | None
 ) -> BackupContents:
-    if not (places.data_dir / KEY).is_file():
+    key = places.named_key or places.data_dir / KEY
+    if not key.is_file():
+        variable = "DATA_DIR" if places.named_key is None else "DEPLOYMENT_KEY_FILE"
         raise BackupRefused(
-            f"{places.data_dir} has no deployment key, so nothing was ever published with it: is DATA_DIR right?"
+            f"there is no deployment key at {key}, so nothing was ever published with it: is {variable} right?"
         )
     if kind is not None and kind.file is not None:
         _require_room(kind.file, scratch)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=scratch) as folder:
-        files = {name: places.data_dir / name for name in (KEY, TOKEN) if (places.data_dir / name).is_file()}
+        files = {KEY: key, TOKEN: places.data_dir / TOKEN}
+        files = {name: path for name, path in files.items() if path.is_file()}
         # The log before the registry, which only ever gains versions: so every version in the log is in the backup.
         if kind is not None and kind.snapshot(Path(folder) / STORE):
             files[STORE] = Path(folder) / STORE

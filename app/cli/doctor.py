@@ -20,7 +20,6 @@ from app.errors import ArtefactRefused, BakeoffError
 from app.services.queries import doctor
 from app.services.queries.doctor import Diagnosis
 from app.settings import Settings
-from app.store.keys import FILE_NAME
 from app.store.stamps import Stamped, stamped_at_s
 
 if TYPE_CHECKING:
@@ -113,9 +112,11 @@ def _settings(settings: Settings) -> Diagnosis:
 
 def _registry(settings: Settings) -> Iterator[Diagnosis]:
     # Checked first, because opening the registry would make a key, and the doctor changes nothing.
-    if not (settings.data_dir / "keys" / FILE_NAME).exists():
-        detail = f"{settings.data_dir} has no deployment key, so no version in {settings.model_dir} can be verified"
+    if not settings.key_file.exists():
+        detail = f"there is no deployment key at {settings.key_file}, so no version can be verified"
         advice = "if versions were published before, restore their DATA_DIR or set it; otherwise run: bakeoff train"
+        if settings.deployment_key_file is not None:
+            advice = "mount the secret there; a service that has run before has its key in DATA_DIR/keys/deployment.key"
         yield Diagnosis(_SHELF, "broken", detail, advice)
         return
     yield from _versions(settings)

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if not any((args.user, args.key, args.request_id)) or "" in (*args.user, *args.key, *args.request_id):
         raise InvalidRequest("say whose rows: --user ID, --key KEY or --request-id ID")
     with existing_log(settings) as database, archive_lock(settings, database):
-        keys = load_or_create(settings.data_dir)
+        keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         wanted = _wanted(args, keys)
         work = _Work(settings, database, Tombstones(keys.erased), wanted)
         if args.dry_run or not args.yes:

@@ -16,6 +16,7 @@ from app.cli.backup import places_of_state
 from app.errors import BackupRefused, Contradiction
 from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
 from app.store.backup import (
+    KEY,
     STORE,
     BackupContents,
     RestoreTargets,
@@ -67,6 +68,7 @@ def _restored(
     given_away, stamp = last_ordinal(places.model_dir), _stamp()
     with staging(places):
         contents = _unpacked(source, places)
+        _require_named_key(places)
         with _server_restored(kind, places.staged(STORE), f"replaced-{stamp}") as commit:
             aside = [str(folder) for folder in put_in_place(places, contents.files, stamp, commit)]
     _keep_ordinal(places, given_away)
@@ -89,6 +91,18 @@ def _unpacked(source: IO[bytes], places: RestoreTargets) -> BackupContents:
         return unpack(source, places.staged)
     except BackupRefused as error:
         raise BackupRefused(f"{source.name}: {error.message}; nothing was changed") from error
+
+
+def _require_named_key(places: RestoreTargets) -> None:
+    """Raise `BackupRefused` where DEPLOYMENT_KEY_FILE names another key than the backup has."""
+    staged, named = places.staged(KEY), places.named_key
+    if named is None or not staged.is_file():
+        return
+    if staged.read_text().split() != named.read_text().split():
+        raise BackupRefused(
+            f"the backup was made with another key than {named}, which DEPLOYMENT_KEY_FILE names: mount the "
+            "key of that deployment. Nothing was changed"
+        )
 
 
 def _server_restored(kind: Kind, store: Path, aside: str) -> AbstractContextManager[Callable[[], None]]:

@@ -16,7 +16,6 @@ from app.inference.loader import known_answers
 from app.inference.retirement import served_names
 from app.settings import Settings
 from app.simulation.smoke import Smoke, SmokeCheck
-from app.store.keys import FILE_NAME
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +67,10 @@ def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
     """
     # Checked first, because `registry_of` would make a key: then every version would be refused, and for no fault of
     # its own.
-    if not (settings.data_dir / "keys" / FILE_NAME).exists():
+    if not settings.key_file.exists():
         raise NotReady(
-            f"{settings.data_dir} has no deployment key, so no version can be verified: set DATA_DIR to the API's, or "
-            "pass a file of known answers by --answers"
+            f"there is no deployment key at {settings.key_file}, so no version can be verified: set DATA_DIR, or "
+            "DEPLOYMENT_KEY_FILE, to the API's, or pass a file of known answers by --answers"
         )
     known, refused = [], []
     with registry_of(settings) as registry:

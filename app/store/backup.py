@@ -206,11 +206,13 @@ class _Summed:
 
 
 class RestoreTargets(msgspec.Struct, frozen=True):
-    """Where a deployment keeps its state: data folder, the store's file (None for a server), and model registry."""
+    """Where a deployment keeps its state: data folder, the store's file (None for a server), model registry, and the
+    file that DEPLOYMENT_KEY_FILE names (None: the key is in the data folder)."""
 
     data_dir: Path
     store: Path | None
     model_dir: Path
+    named_key: Path | None = None
 
     def of(self, name: str) -> tuple[Path, Path]:
         """The root folder, and the path below it, of the file that a backup calls `name`."""

@@ -91,6 +91,17 @@ def test_a_restore_gives_what_was_backed_up(here, backup, elsewhere):
     assert registry.aliases() == ModelRegistry(here.models, b"").aliases()
 
 
+def test_a_named_key_is_in_the_backup_and_no_backup_with_another_is_restored(here, elsewhere, tmp_path, monkeypatch):
+    named = (here.data / "keys" / "deployment.key").rename(tmp_path / "secret")
+    monkeypatch.setenv("DEPLOYMENT_KEY_FILE", str(named))
+    assert here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0
+    assert elsewhere.run("restore", str(tmp_path / "b.tar.gz")) == 0
+    assert (elsewhere.data / "keys" / "deployment.key").read_bytes() == named.read_bytes()
+    named.write_text("ab" * 32)
+    assert elsewhere.run("restore", "--force", str(tmp_path / "b.tar.gz")) == 1
+    assert ModelRegistry(elsewhere.models, load_or_create(elsewhere.data).registry).manifest("v1")
+
+
 def test_a_restore_gives_the_references_too_and_moves_the_former_ones_aside(here, elsewhere, tmp_path):
     refresh = ("publish", "--refresh-reference", "v1", "--reference", "iris")
     assert here.run(*refresh) == here.run("backup", "--to", str(tmp_path / "b.tar.gz")) == 0

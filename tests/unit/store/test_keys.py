@@ -61,3 +61,40 @@ def test_keys_do_not_show_in_logs(tmp_path):
     keys = load_or_create(tmp_path)
     assert "\\x" not in repr(keys)
     assert keys.registry.hex() not in f"{keys} {keys!r}"
+
+
+def test_a_named_file_gives_the_keys_that_the_same_secret_gives_in_data_dir(tmp_path):
+    made = load_or_create(tmp_path / "data")
+    named = (tmp_path / "data" / "keys" / FILE_NAME).rename(tmp_path / "secret")
+    assert load_or_create(tmp_path / "other", named) == made
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_named_file_that_is_missing_is_never_made(tmp_path):
+    with pytest.raises(SettingError, match=r"DEPLOYMENT_KEY_FILE: .*secret does not exist: mount the secret there"):
+        load_or_create(tmp_path, tmp_path / "secret")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_named_file_that_is_a_folder_as_docker_makes_of_a_missing_one_names_the_variable(tmp_path):
+    with pytest.raises(SettingError, match=r"DEPLOYMENT_KEY_FILE: .*cannot be read .*directory"):
+        load_or_create(tmp_path, tmp_path)
+
+
+def test_a_named_file_that_every_user_may_write_is_refused(tmp_path):
+    named = tmp_path / "secret"
+    named.write_text("ab" * 32)
+    named.chmod(0o644)
+    assert load_or_create(tmp_path, named)
+    named.chmod(0o666)
+    with pytest.raises(SettingError, match=r"DEPLOYMENT_KEY_FILE: every user may write to .*chmod 400"):
+        load_or_create(tmp_path, named)
+
+
+def test_the_fingerprint_tells_keys_apart_and_is_none_of_them(tmp_path):
+    one, other = load_or_create(tmp_path / "one"), load_or_create(tmp_path / "other")
+    assert one.fingerprint != other.fingerprint == load_or_create(tmp_path / "other").fingerprint
+    assert len(one.fingerprint) == 32
+    secret = (tmp_path / "one" / "keys" / FILE_NAME).read_text().strip()
+    hidden = [secret, *(key.hex() for key in (one.registry, one.predictions, one.salt, one.erased))]
+    assert not any(one.fingerprint in key or key in one.fingerprint for key in hidden)
