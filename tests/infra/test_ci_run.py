@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_all_is_shown_with_the_seconds_of_each_stage(tmp_path: Path) -> None:
     said = bash(tmp_path, f"{QUICK}main").stdout.splitlines()
     assert said[:3] == ["tested", "== lint", "linted"]
     assert said[-1].endswith(" s  lint")
+
+
+def test_python_compiles_once_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    tested = f'all_tests() {{ "{sys.executable}" -c "import sys; print(sys.dont_write_bytecode)"; }}'
+    assert bash(tmp_path, f"{QUICK}{tested}\nmain").stdout.startswith("False\n")
 
 
 def test_what_failed_is_asked_once_more_and_that_is_said(tmp_path: Path) -> None:
