@@ -8,10 +8,17 @@ import warnings
 from pathlib import Path
 
 from app.cli.access import registry_of
+from app.cli.decide import user_name
 from app.cli.missing import add_missing
 from app.cli.outlook import outlook
-from app.cli.published import TO_SERVE, Measured, as_data, as_text, reference_data, reference_text, steps
+from app.cli.published import TO_SERVE, Measured, as_data, as_text, figures_lines, reference_data, reference_text, steps
+from app.cli.train import TO_LET_IN, say_unchanged
+from app.cli.train_options import add_gate
+from app.errors import AlreadyPublished
 from app.settings import Settings
+from app.store.keys import load_or_create
+
+_MANIFEST = "manifest.json"  # what makes a folder a version
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "contract, accuracy figures and drift reference are computed from FILE, a CSV or Parquet file. Problems "
         "found in the data are reported, but no accuracy is required. With --refresh-reference, a version that is "
         "published already gets a drift reference of FILE. Its model, contract, checksums and aliases stay, and a "
-        "running experiment goes on."
+        "running experiment goes on. The folder of bakeoff train --to is published as it was trained, after the "
+        "quality gate; reference and target are its own. A model that the registry has already is then not published "
+        "again (exit status 0)."
     )
     add = parser.add_argument
     add(
@@ -31,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         metavar="MODEL",
-        help="the fitted model: a file of joblib.dump or pickle, a .skops file or a .onnx file",
+        help="the fitted model: a file of joblib.dump or pickle, a .skops file or a .onnx file; or the folder of "
+        "bakeoff train --to",
     )
     add(
         "--from-mlflow", metavar="URI", help="publish this registered model: models:/NAME@ALIAS or models:/NAME/VERSION"
@@ -69,6 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="give this published version a newer drift reference, and publish no model",
     )
+    add("--candidate", action="store_true", help="with the folder of train --to: publish it to wait until it is let in")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="with the folder of train --to: only print its figures and apply the quality gate; nothing is published",
+    )
+    add_gate(parser)
     add("--json", action="store_true", help="print the outcome as JSON")
     # Which arguments are required depends on what is published; argparse cannot say that.
     parser.set_defaults(wrong_usage=parser.error)
@@ -79,17 +96,30 @@ def run(args: argparse.Namespace) -> int:
     # What concerns the user is collected and said in the report; the rest would repeat itself for every call.
     warnings.simplefilter("ignore", UserWarning)
     if args.refresh_reference is not None:
-        if any(value is not None for value in (args.model, args.from_mlflow, args.code, args.version)):
+        own = (args.model, args.from_mlflow, args.code, args.version)
+        if _of_a_folder(args) or any(value is not None for value in own):
             args.wrong_usage(
-                "--refresh-reference takes no MODEL, --from-mlflow, --code or --version: the version keeps its own"
+                "--refresh-reference takes no MODEL, --from-mlflow, --code, --version, --candidate, --dry-run or gate: "
+                "the version keeps its own"
             )
         return _refresh(args)
+    if args.model is not None and (args.model / _MANIFEST).is_file():
+        return _publish_built(args)
     _require_usage(args)
     return _publish(args)
 
 
+def _of_a_folder(args: argparse.Namespace) -> bool:
+    return bool(args.candidate or args.dry_run or args.min_accuracy is not None or args.min_r2 is not None)
+
+
 def _require_usage(args: argparse.Namespace) -> None:
     """End with the usage, unless the arguments name one model and one reference."""
+    if _of_a_folder(args):
+        args.wrong_usage(
+            "--candidate, --dry-run, --min-accuracy and --min-r2 need as MODEL the folder of bakeoff train --to, and "
+            f"{args.model or args.from_mlflow} is none"
+        )
     needed = {
         "MODEL": args.model or args.from_mlflow,
         "--reference": args.reference or args.reference_artifact,
@@ -131,6 +161,38 @@ def _publish(args: argparse.Namespace) -> int:
     else:
         print(as_text(trained, measured, settings))
         print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {TO_SERVE}")
+    return 0
+
+
+def _publish_built(args: argparse.Namespace) -> int:
+    # Deferred, as above.
+    from app.inference.artefact import read_artefact
+    from app.inference.latency import timed_versions
+    from app.training.session import Gate, publish_built
+
+    if any((args.from_mlflow, args.code, args.reference, args.reference_artifact, args.target, args.missing)):
+        args.wrong_usage(f"{args.model} is a version with a reference of its own: give --version alone")
+    settings, gate = Settings.from_environ(), Gate(min_accuracy=args.min_accuracy, min_r2=args.min_r2)
+    artefact = read_artefact(args.model, load_or_create(settings.data_dir, settings.deployment_key_file).registry, None)
+    if args.dry_run:
+        figures = artefact.manifest.metrics
+        print(json.dumps(figures, indent=2) if args.json else "\n".join(figures_lines(figures)))
+        gate.check_built(artefact.manifest)
+        return 0
+    try:
+        with registry_of(settings) as registry, steps() as step:
+            trained = publish_built(artefact, registry, args.version, gate, user_name() if args.candidate else None)
+            timed = timed_versions(registry, trained.names, step)
+            measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
+    except AlreadyPublished as known:
+        return say_unchanged(known, as_json=args.json)
+    next_step = TO_LET_IN.format(trained.names[0]) if args.candidate else TO_SERVE
+    if args.json:
+        data = as_data(trained, measured, settings) | {"next": next_step}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        print(as_text(trained, measured, settings))
+        print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {next_step}")
     return 0
 
 

@@ -96,7 +96,7 @@ def as_data(trained: SessionResult, measured: Measured, settings: Settings) -> d
 
 def as_text(trained: SessionResult, measured: Measured, settings: Settings) -> str:
     """The report and the published versions as lines for people."""
-    lines = _report_lines(trained.report)
+    lines = report_lines(trained.report)
     for version in trained.versions:
         lines += ["", *_version_lines(version, measured, settings)]
     return "\n".join(lines)
@@ -125,7 +125,7 @@ def reference_text(refreshed: RefreshedReference) -> str:
     version, since = manifest.version, iso_utc(manifest.counts_from_us)
     return "\n".join(
         [
-            *_report_lines(refreshed.report),
+            *report_lines(refreshed.report),
             "",
             f"{version} has reference {manifest.number} now: {manifest.rows} rows of {manifest.source.dataset}",
             *(f"{_INDENT}drift: {note}" for note in refreshed.notes),
@@ -218,7 +218,8 @@ def _column_data(feature: Feature) -> dict[str, object]:
     }
 
 
-def _report_lines(report: DataReport) -> list[str]:
+def report_lines(report: DataReport) -> list[str]:
+    """What the data checks found, as lines for people."""
     title = f"Data checks: {counted(report.rows)}, {counted(report.columns, 'feature')}"
     rows, passed = [], []
     for check in report.checks:
@@ -248,7 +249,7 @@ def _version_lines(version: PublishedVersion, measured: Measured, settings: Sett
     manifest, facts = version.manifest, measured.outlook(version)
     named = [manifest.version, manifest.variant, manifest.estimator, version.alias]
     yield "  ".join(str(part) for part in named if part)
-    yield from _figures_lines(manifest.metrics)
+    yield from figures_lines(manifest.metrics)
     yield from _confusion_lines(manifest.metrics["holdout"].get("confusion_matrix"), manifest.contract.classes)
     yield f"{_INDENT}columns: {columns_text(manifest.contract.features)}"
     if facts is not None and facts.beside is not None:
@@ -273,7 +274,8 @@ def _served_lines(version: PublishedVersion, measured: Measured, settings: Setti
         yield drift_text(facts)
 
 
-def _figures_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+def figures_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The hold-out's figures, then the training's."""
     for side, title in (("holdout", "hold-out"), ("training", "training")):
         figures = metrics.get(side)
         if figures is not None:

@@ -5,7 +5,8 @@ The way: choose names and variants, read and check the data, split and fit, appl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -15,12 +16,12 @@ from app.domain.manifest import Manifest, Source
 from app.domain.timestamps import iso_utc
 from app.drift.reference import ReferenceAnswers, build_reference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest
-from app.inference.publication import VersionDraft, publish
+from app.inference.artefact import Artefact
+from app.inference.publication import VersionDraft, publish, require_new
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import as_candidate
-from app.training.checks import CheckOptions, check
+from app.training.checks import CheckedData, CheckOptions, check
 from app.training.dataset import Dataset, load
-from app.training.evaluation import ClassFigures
 from app.training.features import digest, examples_of
 from app.training.findings import DataReport
 from app.training.fit import Fitted, Prepared, fit, prepare
@@ -36,11 +37,12 @@ class Gate(msgspec.Struct, frozen=True):
     """The quality gate: the least hold-out figure with which a version is published.
 
     `min_accuracy` is for classifiers (None: 0.90), `min_r2` for regressors (None: no gate, because which R² is good
-    depends on the data).
+    depends on the data). `later`: what is None is not required, because the gate comes with the publication.
     """
 
     min_accuracy: float | None = None
     min_r2: float | None = None
+    later: bool = False
 
     def fits(self, task: Task) -> None:
         """Raise `DataRefused` if a figure was asked for that models of this task do not have."""
@@ -53,27 +55,37 @@ class Gate(msgspec.Struct, frozen=True):
 
     def check(self, named: Sequence[tuple[str, Fitted]]) -> None:
         """Raise `GateFailed` that lists every version below the gate; `named` are (version, fitted variant)."""
-        failures = [failure for version, fitted in named if (failure := self._failure(version, fitted))]
+        self._check([(version, fitted.variant, msgspec.to_builtins(fitted.holdout)) for version, fitted in named])
+
+    def check_built(self, manifest: Manifest) -> None:
+        """The same for a version that was trained into another registry, by the hold-out figures of its manifest."""
+        self.fits(manifest.contract.task)
+        if "holdout" not in manifest.metrics:
+            raise DataRefused(f"{manifest.version} has no hold-out figures for a gate: train it with bakeoff train")
+        self._check([(manifest.version, manifest.variant, manifest.metrics["holdout"])])
+
+    def _check(self, named: Sequence[tuple[str, str | None, Mapping[str, Any]]]) -> None:
+        failures = [failure for each in named if (failure := self._failure(*each))]
         if failures:
-            option = "--min-accuracy" if isinstance(named[0][1].holdout, ClassFigures) else "--min-r2"
+            option = "--min-accuracy" if "accuracy" in named[0][2] else "--min-r2"
             raise GateFailed(
                 "; ".join(failures)
                 + f": nothing was published. Train another --variant, or lower the quality gate ({option})"
             )
 
-    def _failure(self, version: str, fitted: Fitted) -> str | None:
-        figures = fitted.holdout
-        if isinstance(figures, ClassFigures):
-            name, value = "accuracy", figures.accuracy
-            least = MIN_ACCURACY if self.min_accuracy is None else self.min_accuracy
-        elif self.min_r2 is None:
-            return None
+    def _failure(self, version: str, variant: str | None, figures: Mapping[str, Any]) -> str | None:
+        least_accuracy = MIN_ACCURACY if self.min_accuracy is None and not self.later else self.min_accuracy
+        if "accuracy" in figures:
+            name, value, least = "accuracy", figures["accuracy"], least_accuracy
         else:
-            name, value, least = "R²", float("nan") if figures.r2 is None else figures.r2, self.min_r2
-        # Not `value < least`: an R² that cannot be estimated is NaN, and must fail.
-        if value >= least:
+            name, value, least = "R²", figures["r2"], self.min_r2
+        if least is None:
             return None
-        return f"{version} ({fitted.variant}): hold-out {name} {value:.6g} is below {least:g}"
+        # Not `value < least`: an R² that cannot be estimated is NaN, or null in a manifest, and must fail.
+        if value is not None and value >= least:
+            return None
+        shown = float("nan") if value is None else value
+        return f"{version} ({variant}): hold-out {name} {shown:.6g} is below {least:g}"
 
 
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +113,14 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The rows to train on. Raises `DataRefused`."""
         return load(self.dataset, self.target, self.missing) if self.rows is None else self.rows
 
-    def entry(self, registry: ModelRegistry) -> Callable[[Manifest], None] | None:
-        """What makes a version wait as it is published; None if it is to be served."""
-        return None if self.candidate_by is None else as_candidate(registry, self.candidate_by, iso_utc(now_us()))
+    def checked(self, progress: Progress) -> CheckedData:
+        """The rows, checked: what `train` trains on. Raises `DataRefused`."""
+        progress(f"reading {self.dataset}")
+        dataset = self.data()
+        progress("checking the data")
+        checked = check(dataset, self.options)
+        self.gate.fits(checked.truth.task)
+        return checked
 
 
 class PublishedVersion(msgspec.Struct, frozen=True):
@@ -140,11 +157,7 @@ def train(
     """
     # Names first: a name that is taken must not cost an hour of fitting.
     planned = versions_to_train(request, registry, catalogue)
-    progress(f"reading {request.dataset}")
-    dataset = request.data()
-    progress("checking the data")
-    checked = check(dataset, request.options)
-    request.gate.fits(checked.truth.task)
+    checked = request.checked(progress)
     prepared = prepare(checked, request.seed)
     fitted = []
     for version, variant in planned:
@@ -156,10 +169,33 @@ def train(
     for version, result in fitted:
         progress(f"publishing {version}: converting to ONNX and measuring parity")
         draft = training_draft(version, result, prepared, request.seed)
-        manifest = publish(registry, result.estimator, draft, candidate=request.entry(registry))
+        manifest = publish(registry, result.estimator, draft, candidate=entry(registry, request.candidate_by))
         alias = assign_alias(registry, version) if request.candidate_by is None else None
         versions.append(PublishedVersion(manifest, alias, result.warnings))
     return SessionResult(report=checked.report, versions=tuple(versions))
+
+
+def publish_built(
+    artefact: Artefact, registry: ModelRegistry, version: str | None, gate: Gate, candidate_by: str | None
+) -> SessionResult:
+    """Publish a version that was trained into another registry, if it passes the gate; nothing is fitted or unpickled.
+
+    `version` and `candidate_by` are as in `TrainingRequest`. Raises `GateFailed`, `AlreadyPublished` if the model is in
+    the registry already, `RegistryConflict`, `InvalidRequest`.
+    """
+    if version is not None:
+        require_free(registry, version)
+    gate.check_built(artefact.manifest)
+    require_new(registry, artefact.manifest.model_sha256)
+    manifest = registry.publish(artefact.manifest, artefact.files, version, entry(registry, candidate_by))
+    alias = assign_alias(registry, manifest.version) if candidate_by is None else None
+    report = msgspec.convert(artefact.manifest.data_report, DataReport)
+    return SessionResult(report=report, versions=(PublishedVersion(manifest, alias),))
+
+
+def entry(registry: ModelRegistry, candidate_by: str | None) -> Callable[[Manifest], None] | None:
+    """What makes a version of this publisher wait as it is published; None if it is to be served."""
+    return None if candidate_by is None else as_candidate(registry, candidate_by, iso_utc(now_us()))
 
 
 def versions_to_train(

@@ -15,7 +15,6 @@ from app.inference.latency import beside_champion
 from app.inference.model_files import ESTIMATOR
 from app.inference.publication import publish, require_new
 from app.inference.registry import ModelRegistry
-from app.training.checks import check
 from app.training.cross_validation import CrossValidated, Fold, Rank, cross_validated, folds_of, ranked
 from app.training.evaluation import ClassFigures, Figures
 from app.training.fit import Fitted, Prepared, fit, prepare
@@ -25,6 +24,7 @@ from app.training.session import (
     SessionResult,
     TrainingRequest,
     assign_alias,
+    entry,
     require_free,
     training_draft,
 )
@@ -90,11 +90,7 @@ def train_several(
         if top > 1:
             raise InvalidRequest("--version names one version: add --top 1", field="version")
         require_free(registry, request.version)
-    progress(f"reading {request.dataset}")
-    dataset = request.data()
-    progress("checking the data")
-    checked = check(dataset, request.options)
-    request.gate.fits(checked.truth.task)
+    checked = request.checked(progress)
     prepared = prepare(checked, request.seed)
     with tempfile.TemporaryDirectory(prefix="bakeoff-variants-") as folder:
         # Published there first: size and latency are those of what will serve, whichever variant is chosen.
@@ -164,7 +160,7 @@ def _besides_serving(runtime: str) -> tuple[str, ...]:
 
 
 def _published(candidate: _Candidate, request: TrainingRequest, registry: ModelRegistry) -> PublishedVersion:
-    artefact, waits = candidate.artefact, request.entry(registry)
+    artefact, waits = candidate.artefact, entry(registry, request.candidate_by)
     if waits is not None:
         require_new(registry, artefact.manifest.model_sha256)
     manifest = registry.publish(artefact.manifest, artefact.files, request.version, waits)
