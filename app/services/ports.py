@@ -71,7 +71,8 @@ class LoadedModels(msgspec.Struct, frozen=True):
     Requests that force no version are parsed against the contract of `reference`: the champion, or the first version.
     `compatible` are the versions that can be asked the same requests, the only ones that routing and shadow use; with
     at least one version, the reference is among them. `excluded` has the reason for each other loaded version.
-    `refused` are the versions that may not be served, `retired` those that are not to be.
+    `refused` are the versions that may not be served, `retired` those that are not to be. `removed` left the registry
+    before a reload that was asked for here, which takes them out of the split.
     """
 
     versions: Mapping[str, LoadedVersion]
@@ -81,6 +82,7 @@ class LoadedModels(msgspec.Struct, frozen=True):
     refused: tuple[RefusedVersion, ...] = ()
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
     retired: Mapping[str, RetiredVersion] = msgspec.field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
     def led_by(self, reference: str | None) -> LoadedModels:
         """The same versions with another reference, which decides who can be asked the same requests."""

@@ -81,3 +81,21 @@ def test_a_restart_serves_without_it_too(start, installation):
     again = start(MODEL_V1_WEIGHT="1", MODEL_V2_WEIGHT="0")
     assert again.get("/config").json()["experiment_id"] == experiment
     assert again.get("/config").json()["weights"] == {"v1": 1.0}
+
+
+def test_a_restart_without_a_version_that_has_traffic_ends_nothing_and_counts_nothing(start, installation, tmp_path):
+    first = start(WEB_CONCURRENCY="1")
+    before = first.get("/config").json()
+    first.stop()
+    (installation / "models" / "v2").rename(tmp_path / "v2")
+    again = start(ready=False, WEB_CONCURRENCY="1", ADMIN_TOKEN="secret").wait_until("/health/live")
+    refused = again.get("/health/ready")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+    assert "v2 has 50 % of the traffic and is not loaded here" in refused.json()["error"]["message"]
+    assert again.get("/config").json()["epoch"] == before["epoch"]
+    assert again.post("/predict", ROW).json()["assignment"] == "fallback"
+    (tmp_path / "v2").rename(installation / "models" / "v2")
+    assert reload(again)["served"]["v2"]["change"] == "loaded"
+    assert again.get("/health/ready").status_code == 200
+    after = again.get("/config").json()
+    assert (after["epoch"], after["experiment_id"]) == (before["epoch"], before["experiment_id"])

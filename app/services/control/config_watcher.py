@@ -132,6 +132,7 @@ def available_versions(loaded_models: LoadedModels) -> AvailableVersions:
         versions=tuple(loaded_models.versions),
         refused=tuple(refused.name for refused in loaded_models.refused),
         retired=tuple(loaded_models.retired),
+        removed=loaded_models.removed,
         eligible=loaded_models.compatible,
         excluded=loaded_models.excluded,
         champion=loaded_models.aliases.get("champion"),

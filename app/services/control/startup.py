@@ -1,8 +1,8 @@
 """The configuration that a start or a reload leads to: what the environment sets explicitly, what was decided, what is
 loaded. Pure.
 
-What was decided at run time holds until the environment sets the same thing to another value than before. So a restart
-with unchanged variables changes nothing, and an operator who edits one variable overrides that one decision only.
+What was decided at run time holds until the environment sets the same thing to another value than before: a restart
+with unchanged variables changes nothing, and an edited variable overrides that one decision only.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class AvailableVersions(msgspec.Struct, frozen=True):
 
     `versions` are loaded, by ordinal; `eligible` are those that can be asked the same requests, `excluded` has the
     reason for each of the others. `champion` is where the alias points. `refused` versions are in the registry but may
-    not be served, `retired` ones are not to be. `ordinals` are by name, and so are `cases`, what the manifests say of
-    the rows of their references, and `classes`.
+    not be served, `retired` ones are not to be, and `removed` ones have left it since the last reload. `ordinals` are
+    by name, and so are `cases`, what the manifests say of the rows of their references, and `classes`.
     """
 
     versions: tuple[str, ...]
@@ -70,6 +70,7 @@ class AvailableVersions(msgspec.Struct, frozen=True):
     task: Task
     refused: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     ordinals: Mapping[str, int] = msgspec.field(default_factory=dict)
     cases: Mapping[str, CaseFacts] = msgspec.field(default_factory=dict)
     excluded: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -79,6 +80,10 @@ class AvailableVersions(msgspec.Struct, frozen=True):
         """Why a loaded version cannot be asked what the others are asked, in a sentence."""
         reason = self.excluded.get(version, "cannot be asked the same requests as the others")
         return f"{version} takes no part in the experiment: it {reason}"
+
+    def lacked(self, configuration: Configuration) -> frozenset[str]:
+        """The versions of the split that the registry here does not know: it may be older than another host's."""
+        return configuration.weights.keys() - {*self.versions, *self.refused, *self.retired, *self.removed}
 
     def cases_of(self, version: str | None, otherwise: CaseFacts) -> CaseFacts:
         """The facts of that version's reference; `otherwise` where it is not loaded."""
@@ -95,19 +100,19 @@ def reconcile(
     """The next configuration (the store numbers it), or None if `latest` is still right.
 
     Other versions or other terms begin a new experiment; another split is a new revision of the same one. Nothing
-    changes while no version is loaded, nor for a new version that is refused; a known one that is refused keeps its
-    place, at weight 0. A retired version that was in shadow leaves the split of the same experiment.
+    changes while no version is loaded or one of the split is unknown here (ADR 42), nor for a new version that is
+    refused; a known one that is refused keeps its place, at weight 0. A retired version that was in shadow leaves the
+    split of the same experiment.
     Raises `SettingError` for a metric, or a term of it, or a baseline that does not fit the loaded versions.
     """
-    if not available.versions:
+    if not available.versions or (latest is not None and available.lacked(latest)):
         return None
     start = _start(settings, available, latest or _NOTHING_DECIDED)
     wanted = _in_same_experiment(start)
     before = start.before
     if _decides_otherwise(wanted, before) or set(start.versions) != before.weights.keys() - start.dropped:
         terms = with_classes(next_terms(wanted), available.classes)
-        unfit = metric_of(terms).unfit(terms)
-        if unfit is not None:
+        if (unfit := metric_of(terms).unfit(terms)) is not None:
             raise SettingError(unfit.variable, unfit.message)
         secondary = _secondary(start, terms, anew=True)
         wanted = replace(wanted, experiment_id=new_id(), ramp=None, terms=terms, secondary=secondary)
@@ -132,9 +137,8 @@ def next_terms(configuration: Configuration) -> ExperimentTerms:
 
 
 class _Start(msgspec.Struct, frozen=True):
-    """What a start is given: `changed` are the settings whose values differ from those that `before` was made with,
-    `versions` those of the split: the eligible ones, and those that were in it before. `dropped` are no longer in it,
-    because they were retired while they had no traffic."""
+    """What a start is given: `changed` settings differ from those that `before` was made with, `versions` are those of
+    the split: the eligible ones, and those that were in it. `dropped` left it: they were retired without traffic."""
 
     settings: Settings
     available: AvailableVersions
@@ -169,8 +173,8 @@ def _has_changed(name: str, value: object, before: Configuration) -> bool:
         return before.environment[name] != value
     if name == _METRICS:
         return bool(value)
-    # A setting that an older release did not store counts as changed, also if it is null now. Of the later terms only
-    # an explicit one does, and only if the experiment goes by another: an upgrade alone must end no experiment.
+    # A setting that an older release did not store counts as changed, also if null. Of the later terms only an explicit
+    # one does, and only if the experiment goes by another: an upgrade alone must end no experiment.
     return name not in _LATER_TERMS or value not in (_LATER_TERMS[name], getattr(before.terms, name))
 
 
@@ -243,11 +247,8 @@ def _terms(start: _Start) -> ExperimentTerms:
     """The terms with the environment's changes, a metric for the task, and no baseline that is not in the split."""
     changes = {name: getattr(start.settings, setting) for name, setting in _TERMS.items() if name in start.changed}
     terms: ExperimentTerms = replace(start.before.terms, **changes)
-    fitting: ExperimentTerms = replace(
-        terms,
-        metric=_metric(terms, start.available.task, start.changed),
-        baseline=_baseline(terms, start),
-    )
+    metric, baseline = _metric(terms, start.available.task, start.changed), _baseline(terms, start)
+    fitting: ExperimentTerms = replace(terms, metric=metric, baseline=baseline)
     return fitting
 
 
@@ -289,8 +290,7 @@ def _baseline(terms: ExperimentTerms, start: _Start) -> str | None:
         return terms.baseline
     # A version that is refused for now must not stop the start: the others can serve.
     if terms.baseline and "baseline" in start.changed and terms.baseline not in start.available.refused:
-        loaded = ", ".join(start.versions)
-        raise SettingError("BASELINE", f"no version {terms.baseline!r} is loaded; loaded: {loaded}")
+        raise SettingError("BASELINE", f"no version {terms.baseline!r} is loaded; loaded: {', '.join(start.versions)}")
     return None
 
 

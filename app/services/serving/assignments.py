@@ -13,10 +13,13 @@ import numpy as np
 
 from app.domain.prediction import ReportedExposure
 from app.domain.prediction_id import Signer, user_hash
+from app.errors import NotReady
 from app.routing import sticky
 from app.services.ports import Sink
-from app.services.serving.availability import unknown_version
+from app.services.serving.availability import lacking, of_lacking, unknown_version
 from app.services.serving.live_models import LiveModels
+
+_RETRY_AFTER_S = 5
 
 
 class AssignedVersion(msgspec.Struct, frozen=True):
@@ -90,7 +93,11 @@ class Assignments:
 
     def _assigned(self, user: int) -> AssignedVersion:
         # Each is read once: a decision in the middle must not mix two revisions.
-        configuration, able = self._live.configuration, self._live.state.columns().able
+        configuration, state = self._live.configuration, self._live.state
+        able, loaded = state.columns().able, state.loaded_models.versions
+        lacked = lacking(configuration, loaded)
+        if lacked is not None:
+            raise NotReady(of_lacking(lacked, configuration, loaded), retry_after_s=_RETRY_AFTER_S)
         choice = sticky.choose(configuration.weights, able, 0.0, user)
         assert choice.propensity is not None
         return AssignedVersion(choice.version, choice.propensity, configuration.experiment_id, configuration.epoch)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 
+from app.domain.experiment import Configuration
 from app.errors import UnknownVersion
 from app.services.ports import LoadedModels, RefusedVersion
 
@@ -34,6 +36,25 @@ def nothing_loaded(loaded_models: LoadedModels, published: PublishedNames) -> st
     return (
         "no model is loaded, and the model registry is empty: publish a version with `bakeoff train` or "
         f"`bakeoff publish`, then load it with {_LOAD}"
+    )
+
+
+def lacking(configuration: Configuration, loaded: Collection[str]) -> str | None:
+    """The first version with weight that is not loaded here; None if all are. Called in each request."""
+    for version, weight in configuration.weights.items():
+        if weight > 0 and version not in loaded:
+            return version
+    return None
+
+
+def of_lacking(version: str, configuration: Configuration, loaded: Collection[str]) -> str:
+    """Why a process without `version` takes no part in the experiment, and what to do."""
+    others = {name: share for name, share in configuration.weights.items() if share > 0 and name in loaded}
+    weights = others or dict.fromkeys(sorted(loaded)[:1], 1.0)
+    return (
+        f"{version} has {100 * configuration.weights[version]:.3g} % of the traffic and is not loaded here, so answers "
+        f"here do not count: put it into this host's model registry and load it with {_LOAD}; if it is gone for good, "
+        f"send its traffic to others: PATCH /config {json.dumps({'weights': weights})}"
     )
 
 

@@ -16,6 +16,7 @@ from app.domain.typical_row import typical_row
 from app.errors import NotReady
 from app.services.boundaries import attempt
 from app.services.ports import LoadedModels, LoadedVersion
+from app.services.serving.availability import lacking, of_lacking
 from app.services.serving.live_models import LiveModels
 from app.services.snapshot import CachedSnapshot
 
@@ -136,10 +137,12 @@ class Health:
         )
 
     def require_ready(self) -> None:
-        """Raise `NotReady` unless a version that routing uses answers and the store accepts writes."""
+        """Raise `NotReady` unless a version answers, all with traffic are loaded, and the store accepts writes."""
         probe = self._latest_probe()
         if not probe.loaded_models.compatible:
             raise self._live.not_ready()
+        for reason in self._lacking(probe.loaded_models).values():
+            raise NotReady(reason, retry_after_s=5)
         if not self._answers(probe):
             raise NotReady("no loaded version can answer: see GET /health", retry_after_s=5)
         if probe.store is not None:
@@ -172,7 +175,15 @@ class Health:
         }
         for refused in probe.loaded_models.refused:
             models.setdefault(refused.name, VersionHealth(loaded=False, error=refused.reason))
+        for name, reason in self._lacking(probe.loaded_models).items():
+            models.setdefault(name, VersionHealth(loaded=False, error=reason))
         return models
+
+    def _lacking(self, loaded_models: LoadedModels) -> dict[str, str]:
+        """The first version with traffic that is not loaded here, with what to do; nothing if all are."""
+        configuration, loaded = self._live.configuration, loaded_models.versions
+        name = lacking(configuration, loaded)
+        return {} if name is None else {name: of_lacking(name, configuration, loaded)}
 
     def _monitor(self) -> MonitorHealth:
         age_s = self._monitor_age_s()

@@ -18,6 +18,7 @@ from app.routing.choice import Choice
 from app.routing.policies import policy_for
 from app.services.boundaries import attempt
 from app.services.ports import LoadedVersion, Sink
+from app.services.serving.availability import lacking
 from app.services.serving.live_models import LiveModels, LiveState
 from app.services.serving.pace import Pace
 
@@ -107,8 +108,9 @@ class Predictor:
             raise InvalidRequest(f"{version.name} gives no probabilities")
         assignment: Assignment = choice.assignment if version.name == choice.version else "fallback"
         latency_s = time.perf_counter() - started
-        # Revision 0 means that the store was away at start: no experiment to count for.
-        counts = assignment != "forced" and configuration.epoch > 0 and not request.synthetic
+        # Revision 0 means that the store was away at start: no experiment to count for. Without a propensity no chance
+        # chose: the version was forced, or this process lacks one of the split.
+        counts = choice.propensity is not None and configuration.epoch > 0 and not request.synthetic
         served_at_us = self._now_us()
         exposure = Exposure(
             prediction_ids=self._signer.sign_all(
@@ -157,7 +159,11 @@ class Predictor:
         able = _able(request)
         if not able:
             raise InvalidRequest(f"no version that can read this request gives probabilities: {', '.join(layout.able)}")
-        return policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
+        choice = policy_for(configuration.policy, user)(configuration.weights, able, self._draw(), user)
+        if lacking(configuration, state.loaded_models.versions) is not None:
+            # What is left of the split is another split than the one in force, whose propensities the epoch gives.
+            return Choice(version=choice.version, propensity=None, assignment="fallback")
+        return choice
 
     def _answer(
         self, request: PredictionRequest, configuration: Configuration, choice: Choice

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from app.domain.experiment import Configuration
 from app.errors import BakeoffError, Contradiction, SettingError
@@ -111,7 +112,7 @@ class Reload:
         # One at a time: two reloads would load the same versions twice.
         with self._lock:
             before = self._loaded_models()
-            after, configuration = self._swap(before)
+            after, configuration = self._swap(before, asked=True)
             generation = self._announce()
         return ReloadReport(
             served={name: _served(name, before, after) for name in after.versions},
@@ -136,8 +137,10 @@ class Reload:
         except (BakeoffError, OSError) as error:
             _LOG.error("reload_not_followed", extra={"event_fields": {"reason": str(error)}})
 
-    def _swap(self, before: LoadedModels) -> tuple[LoadedModels, Configuration]:
+    def _swap(self, before: LoadedModels, *, asked: bool = False) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
+        if asked:  # by a person, who sees what is gone; a worker that follows may have an older registry
+            after = replace(after, removed=_removed(before, after))
         # An empty registry almost always means an unmounted volume: it must not stop the service (ADR 13).
         if before.versions and not after.versions:
             raise Contradiction(
@@ -172,6 +175,12 @@ class Reload:
             _LOG.exception("reload_not_awaited")
             return 0
         return behind
+
+
+def _removed(before: LoadedModels, after: LoadedModels) -> tuple[str, ...]:
+    known = {*before.versions, *(refused.name for refused in before.refused), *before.removed}
+    left = {*after.versions, *(refused.name for refused in after.refused), *after.retired}
+    return tuple(sorted(known - left))
 
 
 def _why(after: LoadedModels) -> str:

@@ -74,9 +74,16 @@ def test_a_retired_version_in_shadow_leaves_the_split_of_the_same_experiment(sta
     assert _after(without("v3", "v4"), after) is after
 
 
-def test_a_version_that_vanished_without_being_retired_still_ends_the_experiment(started):
-    after = _after(replace(without("v3"), retired=()), started)
+def test_a_start_whose_registry_lacks_a_version_of_the_split_ends_nothing(started):
+    assert _after(replace(without("v3"), retired=()), started) is started
+    newer = replace(without("v3"), versions=("v1", "v2", "v4", "v5"), eligible=("v1", "v2", "v4", "v5"), retired=())
+    assert _after(newer, started, weights={"v1": 1.0}) is started
+
+
+def test_a_version_that_left_the_registry_before_a_reload_ends_the_experiment(started):
+    after = _after(replace(without("v3"), retired=(), removed=("v3",)), started)
     assert after.experiment_id != started.experiment_id
+    assert "v3" not in after.weights
 
 
 def test_a_retired_version_that_was_given_traffic_meanwhile_ends_the_experiment(started):

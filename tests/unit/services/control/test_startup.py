@@ -96,7 +96,7 @@ def test_another_least_duration_is_another_revision_of_the_same_experiment(deplo
     ("available", "weights"),
     [
         (THREE, {"v1": 0.5, "v2": 0.5, "v3": 0.0}),
-        (replace(TWO, versions=("v1",), eligible=("v1",)), {"v1": 1.0}),
+        (replace(TWO, versions=("v1",), eligible=("v1",), removed=("v2",)), {"v1": 1.0}),
     ],
 )
 def test_other_loaded_versions_begin_an_experiment(deployment, available, weights):

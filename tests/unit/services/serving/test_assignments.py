@@ -124,3 +124,13 @@ def test_without_a_model_there_is_no_assignment():
     assignments = Assignments(live, RememberingSink(), SIGNER, b"salt", lambda: AT_US)
     with pytest.raises(NotReady):
         assignments.of("u-1")
+
+
+def test_a_worker_that_lacks_a_version_with_traffic_assigns_nobody():
+    assignments, _, sink, live = serve([1.0, 1.0, 0.0])
+    live.configure(configuration({"v1": 0.5, "v9": 0.5}))
+    with pytest.raises(NotReady, match="v9 has 50 % of the traffic"):
+        assignments.of("u1")
+    with pytest.raises(NotReady, match="v9 has 50 % of the traffic"):
+        assignments.expose("u1", "v1", "r")
+    assert sink.records == []

@@ -11,7 +11,7 @@ from app.services.ports import RefusedVersion
 from app.services.serving.breaker import Breaker
 from app.services.serving.health import Health
 from app.services.serving.live_models import LiveModels
-from tests.builders import CONTRACT, live_models, loaded_models, loaded_version
+from tests.builders import CONTRACT, configuration, live_models, loaded_models, loaded_version
 
 YES = Outputs(class_ids=np.array([1]), probabilities=np.array([[0.2, 0.8]]))
 
@@ -195,3 +195,19 @@ def test_uptime_runs_on_the_given_clock():
     health, place = check(loaded_models(version("v1", Asked())))
     place.time["s"] += 12.5
     assert health.report().uptime_s == 12.5
+
+
+def test_a_worker_without_a_version_that_has_traffic_is_not_ready_and_says_what_to_do():
+    health, place = check(loaded_models(version("v1", Asked()), version("v2", Asked())))
+    place.live.configure(configuration({"v1": 0.25, "v2": 0.5, "v3": 0.25}))
+    with pytest.raises(NotReady, match="v3 has 25 % of the traffic and is not loaded here") as refused:
+        health.require_ready()
+    assert 'PATCH /config {"weights": {"v1": 0.25, "v2": 0.5}}' in refused.value.message
+    report = health.report()
+    assert (report.status, report.models["v3"].loaded) == ("degraded", False)
+
+
+def test_a_version_in_shadow_that_is_not_loaded_keeps_no_worker_from_being_ready():
+    health, place = check(loaded_models(version("v1", Asked())))
+    place.live.configure(configuration({"v1": 1.0, "v3": 0.0}))
+    health.require_ready()

@@ -114,6 +114,17 @@ def test_a_fallback_counts_for_labels_and_not_for_rewards():
     assert (fact.counts, fact.randomised) == (True, False)
 
 
+@pytest.mark.parametrize("user", [None, "u7"])
+def test_a_worker_that_lacks_a_version_with_traffic_answers_and_counts_nothing(user):
+    weights = {"v1": 0.0, "v2": 0.0, "v3": 1.0}
+    predictor, sink = make({"v1": Constant(0), "v2": Constant(1)}, weights)
+    served = predictor.predict(request_for(predictor, ROWS, user_id=user)).exposure
+    fact = Signer(KEY, b"else").verify(served.prediction_ids[0])
+    assert (served.assignment, served.propensity, served.counts) == ("fallback", None, False)
+    assert not any((fact.counts, fact.randomised))
+    assert sink.exposures == [served]
+
+
 def test_after_three_failures_in_a_row_a_version_is_not_asked():
     predictor, sink = make({"v1": Failing(), "v2": Constant(1)}, {"v1": 1.0, "v2": 0.0})
     reasons = [predictor.predict(request_for(predictor, ROWS)).exposure.failures[0].reason for _ in range(5)]

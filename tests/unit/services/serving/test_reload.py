@@ -103,6 +103,22 @@ def test_the_other_workers_follow_once():
     assert host.confirmed == {"a": "+", "b": "+"}
 
 
+def test_only_the_worker_that_was_asked_takes_what_is_gone_out_of_the_split():
+    host = Host()
+    one, other = (Worker(loaded_models(version("v1")), loaded_models(version("v2")), host, name) for name in "ab")
+    one.reload.now()
+    other.reload.follow()
+    assert (one.loaded_models.removed, other.loaded_models.removed) == (("v1",), ())
+
+
+def test_a_version_that_was_refused_is_gone_too_and_stays_so():
+    broken = loaded_models(version("v1"), refused=(RefusedVersion("v2", "torn"),))
+    worker = Worker(broken, loaded_models(version("v1")))
+    for _ in range(2):
+        worker.reload.now()
+        assert worker.loaded_models.removed == ("v2",)
+
+
 def test_a_worker_that_cannot_follow_says_so_once_and_serves_on(caplog):
     host = Host()
     one, other = (
