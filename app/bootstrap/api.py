@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from typing import Any
 
 from app.bootstrap.parts import Shared, breaker, generations
 from app.bootstrap.worker import Worker
+from app.errors import StoreUnavailable
 from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import served_names
@@ -21,6 +23,7 @@ from app.services.serving.load_shedding import LoadShedding
 from app.services.serving.reload import Reload
 from app.settings import Settings
 from app.store.configurations import ConfigurationLog
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.keys import load_or_create
 from app.web.response import Environ
@@ -33,15 +36,19 @@ _REPLACE = "publish a version in place of the refused ones, then POST /models/re
 def build_api(settings: Settings) -> Api:
     """The api, ready to be forked and started. Raises `SettingError`."""
     keys = load_or_create(settings.data_dir, settings.deployment_key_file)
-    shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), Database(settings.store_url))
+    database = Database(settings.store_url)
+    key = DeploymentKey(database, keys.fingerprint)
+    with contextlib.suppress(StoreUnavailable):  # the workers ask again
+        key.require()
+    shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), database, key)
     generation = generations(settings).current()  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)
     for complaint in settings.tokens.complaints():
         _LOG.warning("tokens", extra={"event_fields": {"reason": complaint.detail, "do": complaint.advice}})
-    configurations = Configurations(ConfigurationLog(shared.database), settings)
+    configurations = Configurations(ConfigurationLog(database), settings, admit=key.admit)
     configurations.load(loaded_models)
-    shared.database.close()  # an open connection must not cross the fork
+    database.close()  # an open connection must not cross the fork
     return Api(shared, loaded_models, generation, configurations)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from app.clock import now_us
 from app.domain.report import ExperimentReport
-from app.errors import Contradiction
+from app.errors import Contradiction, StoreUnavailable
 from app.inference.registry import ModelRegistry
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.control.automatic import AutomaticDecisions
@@ -40,6 +40,7 @@ from app.settings import Settings
 from app.store import kinds, statements
 from app.store.archive.source import ArchivedLog
 from app.store.configurations import ConfigurationLog, DecisionTable
+from app.store.deployment import DeploymentKey
 from app.store.drift_reports import DriftTable
 from app.store.engine import Database
 from app.store.erasures import Erasures
@@ -77,6 +78,7 @@ class Monitor:
         self.log = EventLog(self._database, ArchivedLog(settings.archive_to))
         self.live = self._space("")
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
+        self._key = DeploymentKey(self._database, keys.fingerprint)
         registry = ModelRegistry(settings.model_dir, keys.registry)
         drift, references = DriftTable(self._database), References(registry)
         self._experiments = ExperimentProjection()
@@ -95,7 +97,12 @@ class Monitor:
         self._waits = False
 
     def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set, which is checked between ticks. Waits while another monitor runs on this data."""
+        """Run until `stop` is set, which is checked between ticks. Waits while another monitor runs on this data.
+
+        Raises `SettingError` where the store has another deployment's key.
+        """
+        with contextlib.suppress(StoreUnavailable):  # `_prepare` asks again
+            self._key.require()
         notifier = Notifier(self._settings.notify_webhook_url) if self._settings.notify_webhook_url else None
         loop = self._loop(notifier)
         with self._lock(kinds.MONITOR) as lock:
@@ -132,6 +139,7 @@ class Monitor:
         Raises `Contradiction` while another rebuild runs, and `StoreUnavailable`.
         """
         # A lock of its own: the running monitor need not stop.
+        self._key.require()
         with self._lock(kinds.REBUILD) as lock:
             if not lock.acquire():
                 raise Contradiction(f"{_ANOTHER_REBUILD}: wait for it, or stop it")
@@ -146,7 +154,11 @@ class Monitor:
             return msgspec.structs.replace(rebuilt, states_equal=equal, erased=erased)
 
     def _prepare(self, going_on: Callable[[], bool]) -> bool:
-        """Compute the experiments anew where another release wrote their state; false where that is not done yet."""
+        """Compute the experiments anew where another release wrote their state; false where that is not done yet.
+
+        Raises `StoreUnavailable`, also where the store has another deployment's key.
+        """
+        self._key.admit()
         if not is_outdated(self.live.states):
             return True
         with self._lock(kinds.REBUILD) as lock:

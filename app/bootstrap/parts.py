@@ -14,6 +14,7 @@ from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
 from app.services.serving.breaker import Breaker
 from app.settings import Settings
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.host_files import SharedGenerations
 from app.store.keys import Keys
@@ -28,6 +29,7 @@ class Shared(NamedTuple):
     keys: Keys
     registry: ModelRegistry
     database: Database
+    key: DeploymentKey
 
 
 def generations(settings: Settings) -> SharedGenerations:
@@ -40,19 +42,20 @@ def breaker(settings: Settings) -> Breaker:
     return Breaker(settings.breaker_failures, settings.breaker_open_s, time.monotonic)
 
 
-def store_complaint(database: Database) -> str | None:
+def store_complaint(database: Database, key: DeploymentKey) -> str | None:
     """Why the store cannot be written; None where it can be."""
     try:
+        key.admit()
         database.probe()
     except StoreUnavailable as error:
         return error.message
     return None
 
 
-def host_condition(settings: Settings, database: Database) -> HostCondition:
+def host_condition(settings: Settings, database: Database, key: DeploymentKey) -> HostCondition:
     """Whether the store can be written, the room on its disk, the last backup, archive and drill (None: unknown)."""
     condition = HostCondition(
-        store_writable=store_complaint(database) is None,
+        store_writable=store_complaint(database, key) is None,
         backup_at_s=stamped_at_s(settings.data_dir, "backup"),
         archive_at_s=stamped_at_s(settings.data_dir, "archive"),
         restore_drill_at_s=stamped_at_s(settings.data_dir, "restore_drill"),

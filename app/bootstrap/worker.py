@@ -120,7 +120,7 @@ class Worker:
         self._pace = Pace()
         self._reads = MonitorReads(database, now_us)
         self._drift = Drift(live, DriftTable(database), now_us, shared.registry.reference_history)
-        self._condition = partial(host_condition, shared.settings, database)
+        self._condition = partial(host_condition, shared.settings, database, shared.key)
         state: CachedSnapshot[StateSnapshot] = CachedSnapshot(time.monotonic, _STATE_TTL_S)
         self._metrics = Metrics(partial(state.get, self._state), shared_directory())
         self._recorder = Recorder(
@@ -162,7 +162,9 @@ class Worker:
             ),
             decisions=Decisions(DecisionTable(database), self._dependencies()),
             drift=self._drift,
-            health=Health(live, partial(store_complaint, database), __version__, monitor_age_s=age_s, monitor_lag=lag),
+            health=Health(
+                live, partial(store_complaint, database, shared.key), __version__, monitor_age_s=age_s, monitor_lag=lag
+            ),
             catalogue=ModelQueries(live, shared.registry),
             history=History(
                 PredictionHistory(database),

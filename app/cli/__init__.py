@@ -170,6 +170,11 @@ GROUPS = (
                 "restore a backup, while the service is stopped",
                 ("bakeoff restore backup.tar.gz", "bakeoff restore backup.tar.gz --force"),
             ),
+            "accept-key": Command(
+                "app.cli.accept_key",
+                "make this host's key the deployment's, where the one before is lost for good",
+                ("bakeoff accept-key", "bakeoff accept-key --yes"),
+            ),
             "finish-migration": Command(
                 "app.cli.finish_migration",
                 "let the log of an earlier release become compact; there is no way back to that release",

@@ -191,12 +191,27 @@ def _store(settings: Settings) -> Iterator[Diagnosis]:
         yield doctor.of_clock(at_us, None)
         return
     yield from _of_facts(facts, kind.place, at_us)
+    if facts.key is not None:
+        yield _key(settings, facts.key, kind.place)
     yield doctor.of_backup(_age_s(settings, "backup", at_us))
     if facts.open_erasure_us is not None:
         yield doctor.of_erasure(max(0, at_us - facts.open_erasure_us) / 1e6)
     archive_age_s = _age_s(settings, "archive", at_us)
     if archive_age_s is not None:
         yield doctor.of_archive(archive_age_s, _archive_complaint(settings, facts.archive))
+
+
+def _key(settings: Settings, known: str, place: str) -> Diagnosis:
+    from app.store.deployment import refusal
+    from app.store.keys import load_or_create
+
+    if not settings.key_file.exists():
+        return doctor.of_key(None, None)
+    try:
+        own = load_or_create(settings.data_dir, settings.deployment_key_file).fingerprint
+    except BakeoffError as error:
+        return Diagnosis("key", "broken", error.message, "restore it from a backup: bakeoff restore")
+    return doctor.of_key(own, None if own == known else refusal(known, own, place))
 
 
 def _archive_complaint(settings: Settings, mark: ArchiveMark | None) -> str | None:

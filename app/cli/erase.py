@@ -19,6 +19,7 @@ from app.domain.prediction_id import user_hash
 from app.domain.timestamps import iso_utc
 from app.errors import InvalidRequest
 from app.settings import Settings
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.keys import Keys, load_or_create
 from app.store.stamps import stamped_at_s
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidRequest("say whose rows: --user ID, --key KEY or --request-id ID")
     with existing_log(settings) as database, archive_lock(settings, database):
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
+        DeploymentKey(database, keys.fingerprint).require()  # with another key nothing of theirs would be found
         wanted = _wanted(args, keys)
         work = _Work(settings, database, Tombstones(keys.erased), wanted)
         if args.dry_run or not args.yes:

@@ -51,7 +51,7 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     cannot be the store. `server` is the version of a server, `wal_bytes` the size of SQLite's write-ahead log (None: a
     server). `risks` are settings of a server under which acknowledged data can be lost. `bytes_per_day` is how fast
     SQLite's file grows at the rate of the last day. `archive` is the last mark of what is archived.
-    `open_erasure_us` is when the first erasure that has not ended began.
+    `open_erasure_us` is when the first erasure that has not ended began. `key` is the fingerprint of the deployment's.
     """
 
     complaint: str | None
@@ -64,6 +64,7 @@ class StoreFacts(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_day: float | None = None
     archive: ArchiveMark | None = None
     open_erasure_us: int | None = None
+    key: str | None = None
 
 
 def unavailable(what: str, error: Exception) -> StoreUnavailable:

@@ -117,6 +117,7 @@ def examine(path: Path, within_s: float) -> StoreFacts | None:
                 bytes_per_day=bytes_per_day(connection, now_us()),
                 archive=_last_mark(connection),
                 open_erasure_us=_newest(connection, statements("erasing")["first_open"]),
+                key=_newest(connection, statements("deployment")["fingerprint"]),
             )
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error

@@ -33,6 +33,21 @@ def test_ids_given_out_before_are_still_believed_by_what_was_put_back(start, ins
     assert len(again.get("/predictions/history", params={"limit": 100}).json()["predictions"]) == 50
 
 
+def test_a_lost_key_stops_every_start_until_it_is_back(start, installation):
+    start().stop()
+    keys = installation / "data" / "keys"
+    keys.rename(installation / "keys")
+    api = start(ready=False)
+    assert api.process.wait(40) != 0
+    assert "is not that of the store at" in api.log_text()
+    assert "Traceback" not in api.log_text()
+    monitor = command(installation, "monitor")
+    assert (monitor.returncode, "bakeoff accept-key" in monitor.stderr) == (1, True)
+    shutil.rmtree(keys)
+    (installation / "keys").rename(keys)
+    start()
+
+
 def test_a_restore_is_refused_while_the_api_runs(start, installation, tmp_path):
     start().post("/predict", ROW)
     backup = tmp_path / "b.tar.gz"

@@ -44,7 +44,8 @@ def new_experiment_id() -> str:
 class Configurations:
     """The configuration of one process.
 
-    While the store cannot be used, its revision is 0: requests are answered and never counted.
+    While the store cannot be used, its revision is 0: requests are answered and never counted. `admit` is called before
+    a configuration is settled, and raises `StoreUnavailable` where the store is that of another deployment.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Configurations:
         settings: Settings,
         now_us: Callable[[], int] = now_us,
         new_id: Callable[[], str] = new_experiment_id,
+        admit: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._admit = admit
         self._settings = settings
         self._now_us = now_us
         self._new_id = new_id
@@ -91,6 +94,7 @@ class Configurations:
 
     def _settle(self) -> None:
         try:
+            self._admit()
             settled = self._store.settle(self._decide)
         except StoreUnavailable as error:
             self._log_away(error)

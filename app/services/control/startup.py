@@ -81,9 +81,9 @@ class AvailableVersions(msgspec.Struct, frozen=True):
         reason = self.excluded.get(version, "cannot be asked the same requests as the others")
         return f"{version} takes no part in the experiment: it {reason}"
 
-    def lacked(self, configuration: Configuration) -> frozenset[str]:
+    def lacked(self, configuration: Configuration) -> set[str]:
         """The versions of the split that the registry here does not know: it may be older than another host's."""
-        return configuration.weights.keys() - {*self.versions, *self.refused, *self.retired, *self.removed}
+        return set(configuration.weights) - {*self.versions, *self.refused, *self.retired, *self.removed}
 
     def cases_of(self, version: str | None, otherwise: CaseFacts) -> CaseFacts:
         """The facts of that version's reference; `otherwise` where it is not loaded."""

@@ -227,6 +227,18 @@ def of_server(server: str, complaint: str | None, risks: Sequence[str]) -> Diagn
     return Diagnosis("store", "ok", f"{server} can be the store")
 
 
+def of_key(own: str | None, refusal: str | None) -> Diagnosis:
+    """The key of this host, `own` its fingerprint (None: it has none), against that of the store."""
+    if own is None:
+        detail = "the store has one, and this host has none: a start would make another one, and be refused"
+        return Diagnosis(
+            "key", "broken", detail, "put the deployment's key there: bakeoff restore has that of a backup"
+        )
+    if refusal is not None:
+        return Diagnosis("key", "broken", refusal, "put the deployment's key there, or see bakeoff accept-key")
+    return Diagnosis("key", "ok", f"{own[:8]}…, that of the store")
+
+
 def of_monitor(age_s: float | None) -> Diagnosis:
     """How far behind the monitor is."""
     advice = "bakeoff monitor"

@@ -62,7 +62,8 @@ def examine(engine: Engine, place: str) -> StoreFacts:
                 newest_prediction_us=_newest_prediction(connection) if has_tables else None,
                 heartbeat_us=_figure(connection, "heartbeat") if has_tables else None,
                 archive=last_mark(connection) if inspect(connection).has_table("archive_marks") else None,
-                open_erasure_us=_open_erasure(connection) if inspect(connection).has_table("erasures") else None,
+                open_erasure_us=_first(connection, "erasures", statements("erasing")["first_open"]),
+                key=_first(connection, "deployment_keys", statements("deployment")["fingerprint"]),
             )
     except (SQLAlchemyError, psycopg.Error) as error:
         raise unavailable(place, error) from error
@@ -70,9 +71,9 @@ def examine(engine: Engine, place: str) -> StoreFacts:
         engine.dispose()
 
 
-def _open_erasure(connection: Connection) -> int | None:
-    found: int | None = connection.execute(text(statements("erasing")["first_open"])).scalar()
-    return found
+def _first(connection: Connection, table: str, question: str) -> Any:
+    """What the question finds first; None where the store of an earlier release has no such table."""
+    return connection.execute(text(question)).scalar() if inspect(connection).has_table(table) else None
 
 
 def _complaint(connection: Connection) -> str | None:

@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 
 from app.cli import main
+from app.store.deployment import DeploymentKey
 from app.store.engine import Database
 from app.store.stamps import stamp
 from tests.postgres import PASSWORD
@@ -113,6 +114,28 @@ def test_without_the_deployments_key_no_key_is_made(consult, tmp_path):
     findings, status = consult(DATA_DIR=tmp_path / "other")
     assert (status, findings["shelf"]["state"]) == (1, "broken")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_key_that_is_not_that_of_the_store_is_broken_until_it_is_accepted(consult, tmp_path, capsys):
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, "ab" * 16).require()
+    findings, status = consult()
+    assert (status, findings["key"]["state"]) == (1, "broken")
+    assert "(abababab…)" in findings["key"]["detail"]
+    assert main(["accept-key"]) == 1
+    assert "nothing was changed. With this key ids of earlier predictions are unknown" in capsys.readouterr().err
+    assert main(["accept-key", "--yes"]) == main(["accept-key"]) == 0
+    findings, status = consult()
+    assert (status, findings["key"]["state"]) == (0, "ok")
+
+
+def test_a_store_whose_key_is_lost_is_broken_and_no_key_is_made(consult, tmp_path):
+    with contextlib.closing(Database(f"sqlite:///{tmp_path / 'bakeoff.sqlite'}")) as database:
+        DeploymentKey(database, "ab" * 16).require()
+    (tmp_path / "keys").unlink()
+    findings, status = consult()
+    assert (status, findings["key"]["state"]) == (1, "broken")
+    assert not (tmp_path / "keys").exists()
 
 
 def test_backups_and_archives_have_an_age_once_there_is_a_log(consult, tmp_path):

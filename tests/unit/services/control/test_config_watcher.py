@@ -85,6 +85,14 @@ def test_a_store_that_goes_away_later_changes_nothing_and_is_logged_once(store, 
     assert [record.message for record in caplog.records] == ["configuration_unreachable"]
 
 
+def test_a_store_of_another_deployment_settles_nothing(store):
+    def admit():
+        raise StoreUnavailable("another key")
+
+    process = Configurations(store, Settings(), admit=admit)
+    assert (process.load(LOADED).epoch, process.poll(), store.rows) == (0, None, [])
+
+
 def test_settings_that_do_not_fit_the_loaded_models_stop_the_start_even_without_a_store(store):
     store.away = True
     with pytest.raises(SettingError, match="BASELINE"):

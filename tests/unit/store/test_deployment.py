@@ -1,0 +1,49 @@
+import multiprocessing
+
+import pytest
+
+from app.errors import SettingError, StoreUnavailable
+from app.store.deployment import DeploymentKey
+from app.store.engine import Database
+
+OURS, THEIRS = "a1" * 16, "b2" * 16
+
+
+def test_the_first_key_is_written_once_and_another_one_is_refused(database, rows):
+    for _ in range(2):
+        DeploymentKey(database, OURS, lambda: 7).require()
+    with pytest.raises(SettingError, match=r"key of this process \(b2b2b2b2…\) is not that of the store .*a1a1a1a1…"):
+        DeploymentKey(database, THEIRS).require()
+    assert rows("SELECT fingerprint, since_us FROM deployment_keys") == [(OURS, 7)]
+
+
+def test_a_running_process_with_another_key_cannot_use_the_store(database):
+    DeploymentKey(database, OURS).require()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="bakeoff accept-key"):
+            DeploymentKey(database, THEIRS).admit()
+
+
+def test_a_key_that_was_accepted_takes_the_place_of_the_one_before(database):
+    DeploymentKey(database, OURS).require()
+    DeploymentKey(database, THEIRS).accept()
+    DeploymentKey(database, THEIRS).require()
+    with pytest.raises(SettingError):
+        DeploymentKey(database, OURS).require()
+
+
+def _start(url, fingerprint, refused):
+    try:
+        DeploymentKey(Database(url), fingerprint).require()
+    except SettingError:
+        refused.put(fingerprint)
+
+
+def test_of_hosts_that_start_at_once_with_keys_of_their_own_one_is_the_first(store_url, rows):
+    context = multiprocessing.get_context("fork")
+    refused = context.Queue()
+    hosts = [context.Process(target=_start, args=(store_url, each, refused)) for each in (OURS, THEIRS)]
+    [host.start() for host in hosts]
+    [host.join() for host in hosts]
+    [(first,)] = rows("SELECT fingerprint FROM deployment_keys")
+    assert {first, refused.get(timeout=10)} == {OURS, THEIRS}
