@@ -124,13 +124,18 @@ def trust_in(each: ApiComparison, report: ApiExperiment, drift: ApiDrift | None)
     against = [_failed(check) for check in _all_checks(report) if check.ok is False]
     if drift is not None and drift.alarm:
         against.append(_DRIFT_ALARM)
-    if each.distinct_rows is not None and 0 < each.distinct_rows < FEW_ROWS:
-        against.append(f"decided by only {counted(each.distinct_rows, 'different row')}")
     waiting = [readable(check.name) for check in report.checks if check_state(check, report) is None]
+    if each.distinct_rows is not None and 0 < each.distinct_rows < FEW_ROWS:
+        few = f"only {counted(each.distinct_rows, 'different row')}"
+        if each.verdict == "undecided":
+            waiting.append(f"{few} so far")
+        else:
+            against.append(f"decided by {few}")
     passed = sum(check_state(check, report) is True for check in _all_checks(report))
     seen = [f"{passed} of {len(_all_checks(report))} checks and guardrails passed"]
     seen += ["no drift alarm"] if drift is not None and not drift.alarm else []
-    seen += [] if each.distinct_rows is None else [f"decided by {counted(each.distinct_rows, 'different row')}"]
+    if each.distinct_rows is not None:
+        seen.append(f"wins and losses come from {counted(each.distinct_rows, 'different row')}")
     seen += [f"limits: {len(each.warnings)}, listed below"] if each.warnings else []
     note = as_sentence("; ".join(seen))
     if against:

@@ -35,7 +35,7 @@ def main() -> None:
             st.Page(playground.show, title="Playground", icon=":material/science:", url_path="playground"),
             st.Page(batch.show, title="Batch", icon=":material/table_rows:", url_path="batch"),
             st.Page(labels.show, title="Labels", icon=":material/label:", url_path="labels"),
-            st.Page(drift.show, title="Drift", icon=":material/trending_up:", url_path="drift"),
+            drift.page(),
             st.Page(health.show, title="Health", icon=":material/monitor_heart:", url_path="health"),
         ],
         position="top",

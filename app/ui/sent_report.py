@@ -20,7 +20,7 @@ from app.ui import findings, svg, tables
 from app.ui.events import Event, event_row, events_of, nothing_decided, older_decisions, shares_said
 from app.ui.experiment_records import ApiComparison, ApiDrift, ApiExperiment, ApiTimeline
 from app.ui.records import ApiAudit, ApiConfiguration
-from app.ui.wording import moment_of, number, scale_of, unix_of
+from app.ui.wording import UNKNOWN, moment_of, number, scale_of, unix_of
 
 _TEMPLATE = Path(__file__).with_name("sent_report.html")
 
@@ -54,7 +54,6 @@ def html_of(sources: Sources, now: float) -> str:
     report = sources.report
     chosen = findings.chosen_of(report)
     events = events_of(report, sources.audit.entries, sources.drift)
-    of_audit = [entry for entry in sources.audit.entries if entry.experiment_id in (None, report.id)]
     known = [each for each in report.comparisons if each.n]
     points = findings.points_of(chosen, report, sources.timeline)
     facts = () if chosen is None or not chosen.n else findings.facts_of(chosen, report, sources.drift, points, now)
@@ -75,9 +74,8 @@ def html_of(sources: Sources, now: float) -> str:
         checks=tables.checks(report),
         splits=_splits(sources, events, now),
         events=_events(events),
-        decisions=[tables.decision(entry) for entry in of_audit],
         older=older_decisions(sources.audit, report.id).replace("`", ""),
-        nothing=nothing_decided(report),
+        nothing="" if any(each.entry for each in events) else nothing_decided(report),
         made=moment_of(now),
     )
 
@@ -139,4 +137,7 @@ def _splits(sources: Sources, events: Sequence[Event], now: float) -> Markup:
 
 
 def _events(events: Sequence[Event]) -> list[dict[str, object]]:
-    return [event_row(each) for each in events]
+    """What happened, each with what it changed."""
+    return [
+        {**event_row(each), "changed": UNKNOWN if each.entry is None else tables.changed(each.entry)} for each in events
+    ]

@@ -31,7 +31,7 @@ def opened(begin, page):
     def open_(answer=BREAKDOWN):
         api = begin({**answers.NORMAL, **({} if answer is None else {PATH: answer})})
         at = page("experiment")
-        at.button_group(key="differences-part").set_value("Breakdown")
+        at.button_group(key="tab").set_value("Breakdown")
         return checked(at.run()), api
 
     return open_
@@ -67,13 +67,19 @@ def test_the_answers_of_both_versions_stand_side_by_side_with_figures_by_class(o
 def test_a_feature_is_chosen_and_asked_for_once(opened):
     at, api = opened()
     api.routes[PATH] = BY_FEATURE
-    box = at.selectbox(key="breakdown-by-v2")
+    box = at.selectbox(key="by")
     assert box.options == ["true class", "petal_width", "colour"]
     box.set_value("feature:petal_width")
     at = checked(checked(at.run()).run())
     assert table_with(at, "only v2 right")["requests"].to_list() == [500, 300, 200]
     assert api.paths().count(PATH) == 2
     assert not [each for each in at.dataframe if "v1: true ↓ answered →" in each.value.columns]
+
+
+def test_a_link_opens_the_breakdown_by_a_feature(begin, page):
+    api = begin({**answers.NORMAL, PATH: BREAKDOWN})
+    page("experiment", tab="Breakdown", by="petal_width")
+    assert api.queries(PATH)[-1] == {"challenger": "v2", "by": "feature:petal_width"}
 
 
 def test_without_labels_the_page_says_what_to_do(opened):
@@ -111,8 +117,8 @@ def test_an_api_of_an_older_release_leaves_the_page_whole(opened):
 def test_a_segment_opens_its_disagreements(opened):
     at, api = opened(BY_FEATURE)
     at = checked(at.selectbox(key="breakdown-level").set_value("above 1").run())
-    assert at.selectbox(key="disagreements-segment").value == "petal_width"
-    assert at.selectbox(key="disagreements-level").value == "above 1"
+    assert at.selectbox(key="segment").value == "petal_width"
+    assert at.selectbox(key="level").value == "above 1"
     assert api.queries("/experiment/e-1/disagreements")[-1]["level"] == "above 1"
 
 

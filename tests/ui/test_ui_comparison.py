@@ -65,7 +65,7 @@ def test_the_square_of_right_and_wrong_opens_its_rows(begin, page):
     assert path not in api.paths()
     at = checked(at.button(key="square-challenger").click().run())
     assert path in api.paths()
-    assert at.selectbox(key="disagreements-won").value == "challenger"
+    assert at.selectbox(key="won").value == "challenger"
 
 
 def test_warnings_are_sentences_beside_the_comparison_and_no_errors(api, page):

@@ -38,7 +38,7 @@ def opened(begin, page):
 
 
 def show(at):
-    at.button_group(key="differences-part").set_value("Disagreements")
+    at.button_group(key="tab").set_value("Disagreements")
     return checked(at.run())
 
 
@@ -88,10 +88,10 @@ def test_what_was_answered_by_one_and_by_the_other_is_counted(opened):
 def test_the_rows_of_one_segment_are_asked_for(opened):
     parts = {"by": "feature:petal_width", "rows": [{"level": "0.1 to 1", "labelled": 3}, {"level": "from 1"}]}
     at, api = opened(**{"/experiment/e-1/breakdown": parts})
-    at = checked(at.selectbox(key="disagreements-segment").set_value("petal_width").run())
-    assert at.selectbox(key="disagreements-level").options == ["0.1 to 1"]
+    at = checked(at.selectbox(key="segment").set_value("petal_width").run())
+    assert at.selectbox(key="level").options == ["0.1 to 1"]
     queries = api.queries(PATH)
-    checked(at.selectbox(key="disagreements-level").set_value("0.1 to 1").run())
+    checked(at.selectbox(key="level").set_value("0.1 to 1").run())
     assert api.queries(PATH)[len(queries) :] == [
         {"challenger": "v2", "limit": "100", "by": "feature:petal_width", "level": "0.1 to 1"}
     ]
@@ -102,6 +102,19 @@ def test_a_row_is_replayed_in_the_playground(opened):
     at = checked(at.selectbox(key="disagreements-replay").set_value(0).run())
     (link,) = at.get("link_button")
     assert link.proto.url == "playground?sepal_length=6.3&label=null"
+
+
+def test_a_link_opens_the_rows_with_their_filters(begin, page):
+    api = begin({**answers.NORMAL, PATH: PAGE})
+    at = page("experiment", tab="Disagreements", won="v2 was right", **{"class": "setosa"})
+    assert len(rows_of(at)) == 1
+    assert api.queries(PATH) == [{"challenger": "v2", "limit": "100", "won": "challenger", "class": "setosa"}]
+
+
+@pytest.mark.parametrize("wrong", [{"tab": "Nothing"}, {"tab": "Disagreements", "won": "v9 was right", "class": "x"}])
+def test_a_link_that_names_what_is_not_there_opens_the_page_without_it(begin, page, wrong):
+    begin({**answers.NORMAL, PATH: PAGE})
+    assert "v2 against v1" in text_of(page("experiment", **wrong))
 
 
 def test_nothing_is_asked_until_the_part_is_opened_and_then_once(opened, begin, page):
@@ -126,14 +139,14 @@ def test_older_rows_come_below_by_the_next_of_the_page_before(opened):
 def test_an_empty_list_says_what_to_do(opened):
     at, _ = opened({**PAGE, "disagreements": []})
     assert "No disagreement yet" in text_of(at)
-    at.selectbox(key="disagreements-won").set_value("baseline")
+    at.selectbox(key="won").set_value("baseline")
     assert "Choose all rows, all classes and no segment" in text_of(checked(at.run()))
 
 
 def test_an_unlabelled_row_has_no_true_class_to_filter_by(opened):
     at, _ = opened()
-    at.selectbox(key="disagreements-won").set_value("unlabelled")
-    assert checked(at.run()).selectbox(key="disagreements-class").disabled
+    at.selectbox(key="won").set_value("unlabelled")
+    assert checked(at.run()).selectbox(key="class").disabled
 
 
 def test_an_api_of_an_older_release_leaves_the_page_whole(opened):

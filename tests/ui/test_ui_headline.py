@@ -112,7 +112,12 @@ CHECK = ApiCheck(name="sample_ratio", ok=True, p_value=1.0)
         ({"guardrails": (ApiCheck(name="errors", ok=False),)}, None, "✖ errors failed"),
         ({}, ApiDrift(alarm=True), "✖ drift alarm"),
         ({"checks": (ApiCheck(name="drift", ok=False),)}, ApiDrift(alarm=True), "✖ drift alarm"),
-        ({"comparisons": (compared(distinct_rows=2),)}, None, "✖ decided by only 2 different rows"),
+        (
+            {"comparisons": (compared(distinct_rows=2, verdict="better"),)},
+            None,
+            "✖ decided by only 2 different rows",
+        ),
+        ({"comparisons": (compared(distinct_rows=8),)}, None, "… not known yet: only 8 different rows so far"),
     ],
 )
 def test_what_speaks_against_the_figures_is_named(changes, drift, said):
@@ -120,6 +125,11 @@ def test_what_speaks_against_the_figures_is_named(changes, drift, said):
     words, note = findings.trust_in(found.comparisons[0], found, drift)
     assert words == said
     assert "alarm" not in note
+
+
+def test_what_is_not_decided_is_not_said_to_be_decided_by_its_rows():
+    found = report(compared(distinct_rows=40))
+    assert "wins and losses come from 40 different rows" in findings.trust_in(found.comparisons[0], found, None)[1]
 
 
 def test_a_check_without_data_has_not_passed():
@@ -141,6 +151,14 @@ def test_the_action_its_size_and_its_button_come_first(begin, page):
     assert "##### +2.1 points" in said
     assert "95 % interval +0.6 to +3.6 points" in said
     assert at.button[0].label == "Promote v2"
+
+
+@pytest.mark.parametrize(("failed", "links"), [("drift", ["See what has drifted"]), ("sample_ratio", [])])
+def test_where_a_drift_alarm_is_to_be_explained_the_page_leads_to_it(begin, page, failed, links):
+    advice = {"action": "investigate", "version": None, "reason": "the inputs have changed"}
+    changes = {"recommendation": advice, "checks": [{"name": failed, "ok": False}]}
+    begin({**answers.NORMAL, "/experiment": {**answers.EXPERIMENT, **changes}})
+    assert [each.proto.label for each in page("experiment").get("page_link")] == links
 
 
 def test_the_dashboard_opens_on_the_experiment(api):

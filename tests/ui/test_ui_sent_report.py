@@ -1,6 +1,7 @@
 """The report to send: one file without anything from outside, in the page's words, with the API's figures."""
 
 import html
+import re
 import time
 from html.parser import HTMLParser
 
@@ -119,6 +120,13 @@ def test_an_ended_experiment_without_decisions_says_so_once_and_not_yet():
     text = words(made(report=ended, timeline={}, audit={}, drift=None, config=None))
     assert text.count("Nothing was decided.") == 1
     assert "decided yet" not in text
+
+
+def test_a_decision_is_listed_once_with_what_it_changed():
+    text = words(made())
+    assert len(re.findall(r"<td[^>]*>[^<]*half and half", made())) == 1
+    assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" in text
+    assert "Nothing was decided" not in text
 
 
 def test_it_says_that_there_are_older_decisions_than_the_api_gave():

@@ -1,5 +1,6 @@
 """Each page in each of its five states: no exception, and the state is said in words."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -68,6 +69,11 @@ def test_streamlit_still_knows_the_option_without_which_each_redraw_collects_all
     given = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
     assert {f"runner.{name}" for name in given["runner"]} <= config.get_config_options().keys()
     assert given["runner"]["postScriptGC"] is False
+
+
+def test_the_metrics_say_at_which_time_they_were_read(begin, page):
+    begin(answers.NORMAL)
+    assert re.search(r"since the API started, read at \d\d:\d\d:\d\d UTC\.", text_of(page("health")))
 
 
 DRAWN = """

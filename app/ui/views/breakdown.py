@@ -32,7 +32,7 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
     if first is None:
         return
     options = list(dict.fromkeys([first.by, *(f"{_FEATURE}{name}" for name in first.features)]))
-    by = st.selectbox("Split by", options, format_func=_said, key=f"breakdown-by-{challenger}", width=320)
+    by = st.selectbox("Split by", options, format_func=_said, key="by", width=320, bind="query-params")
     found = first if by == first.by else asked_by(report, challenger, by)
     if found is None:
         return
@@ -63,7 +63,7 @@ def _open_rows(found: ApiBreakdown) -> None:
         level = st.session_state["breakdown-level"]
         st.session_state.update(
             {
-                "differences-part": "Disagreements",
+                "tab": "Disagreements",
                 disagreements.SEGMENT: found.by.removeprefix(_FEATURE),
                 disagreements.LEVEL: level,
             }

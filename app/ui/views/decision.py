@@ -10,7 +10,7 @@ from app.ui.feed import FeedSnapshot
 from app.ui.records import ApiAudit, ApiConfiguration, ApiModels
 from app.ui.session import actor, client
 from app.ui.states import known
-from app.ui.views import administration, ramp, terms, timeline
+from app.ui.views import administration, drift, ramp, terms, timeline
 from app.ui.views.administration import carried_out, carry_out, changed_since, key_of, missing, split_of
 from app.ui.wording import UNKNOWN
 
@@ -45,6 +45,8 @@ def offer(config: ApiConfiguration | None, report: ApiExperiment | None) -> None
     with st.container(horizontal=True, vertical_alignment="center"):
         if advised is not None:
             st.button(_name(advised), type="primary", icon=":material/flag:", on_click=_choose, args=(advised,))
+        elif report is not None and _drifted(report):
+            st.page_link(drift.page(), label="See what has drifted")
         st.selectbox(
             "Another decision",
             [choice for choice in _choices(config) if choice != advised],
@@ -70,6 +72,12 @@ def _advised(report: ApiExperiment | None) -> Choice | None:
     if advice is None or advice.action not in _NAMES:
         return None
     return advice.action, advice.version if advice.action == "promote" else None
+
+
+def _drifted(report: ApiExperiment) -> bool:
+    """Whether the first thing to do is to find out what a drift alarm is about."""
+    failed = any(check.name == "drift" and check.ok is False for check in report.checks)
+    return failed and report.recommendation.action == "investigate"
 
 
 def _choices(config: ApiConfiguration) -> list[Choice]:

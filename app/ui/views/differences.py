@@ -13,8 +13,8 @@ from app.ui.views import breakdown, disagreements, headline
 
 _PARTS, ROWS = "Breakdown", "Disagreements"
 _CHOICES = (_PARTS, ROWS)
-# The place of the choice, which other parts of the page set.
-PART = "differences-part"
+# The place of the choice, which other parts of the page set, and its name in the address.
+PART = "tab"
 
 
 @st.fragment
@@ -26,7 +26,7 @@ def show(report: ApiExperiment, models: ApiModels | None) -> None:
     challenger = each.challenger
     st.subheader(f"Why: where {challenger} and {report.baseline or 'the baseline'} differ")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        part = st.segmented_control("Show", _CHOICES, key=PART, label_visibility="collapsed")
+        part = st.segmented_control("Show", _CHOICES, key=PART, label_visibility="collapsed", bind="query-params")
         if part is not None:
             st.button("Refresh", on_click=ask_again, icon=":material/refresh:", key="differences-refresh")
     if part is None:

@@ -23,8 +23,8 @@ PAGE = 100
 MOST_IN_FILE = 1000
 _MOST_COUNTED = 100
 _ALL = "all"
-# The places of the filters, which other parts of the page set.
-WON, SEGMENT, LEVEL = "disagreements-won", "disagreements-segment", "disagreements-level"
+# The places of the filters, which other parts of the page set, and their names in the address.
+WON, CLASS, SEGMENT, LEVEL = "won", "class", "segment", "level"
 _MOST_CLASSES = 3
 
 
@@ -125,11 +125,11 @@ def _segment(contract: ApiContract, segments: Callable[[str], list[str]]) -> dic
     if not names:
         return {}
     left, right = st.columns(2)
-    feature = left.selectbox("Segment by", names, index=None, placeholder="all rows", key=SEGMENT)
+    feature = left.selectbox("Segment by", names, index=None, placeholder="all rows", key=SEGMENT, bind="query-params")
     if feature is None:
         return {}
     levels = segments(feature)
-    level = right.selectbox("Segment", levels, index=None, placeholder="all of them", key=LEVEL)
+    level = right.selectbox("Segment", levels, index=None, placeholder="all of them", key=LEVEL, bind="query-params")
     return {} if level is None else {"by": f"feature:{feature}", "level": level}
 
 
@@ -146,7 +146,7 @@ def _filters(baseline: str, challenger: str, contract: ApiContract) -> dict[str,
     if contract.task == "regression":
         names |= {"baseline": f"{baseline} was nearer", "challenger": f"{challenger} was nearer"}
     left, right = st.columns(2)
-    won = left.selectbox("Who was right", list(names), format_func=names.__getitem__, key=WON)
+    won = left.selectbox("Who was right", list(names), format_func=names.__getitem__, key=WON, bind="query-params")
     asked: dict[str, object] = {"challenger": challenger, "limit": PAGE}
     if won != _ALL:
         asked["won"] = won
@@ -157,7 +157,8 @@ def _filters(baseline: str, challenger: str, contract: ApiContract) -> dict[str,
             index=None,
             placeholder="all classes",
             disabled=won == "unlabelled",
-            key="disagreements-class",
+            key=CLASS,
+            bind="query-params",
         )
         if chosen is not None and won != "unlabelled":
             asked["class"] = chosen

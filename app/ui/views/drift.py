@@ -31,6 +31,11 @@ _KINDS = {
 _COUNTED = {"outputs": "answer", "errors": "label"}
 
 
+def page() -> st.Page:
+    """The page for the navigation and for links to it."""
+    return st.Page(show, title="Drift", icon=":material/trending_up:", url_path="drift")
+
+
 def show() -> None:
     """The whole page."""
     st.title("Drift")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Mapping
 
@@ -17,7 +16,7 @@ from app.ui.records import ApiHealth, ApiModel, ApiModels, ApiVersionHealth
 from app.ui.scrape import Scrape, quantile_s, rate_per_s
 from app.ui.states import drawn_once, figure, known, refreshed, snapshots_of
 from app.ui.transport import ApiDown
-from app.ui.wording import UNKNOWN, duration, moment, number, readable
+from app.ui.wording import UNKNOWN, clock, duration, moment, number, readable
 
 NAMES = ("health", "metrics", "models")
 _SCRAPES = "health.scrapes"
@@ -94,7 +93,7 @@ def _traffic(snapshot: FeedSnapshot[Scrape]) -> None:
         figure(column, f"p{100 * level:.0f}", UNKNOWN if value is None else f"{number(1000 * value, 3)} ms")
     dropped = f"; not logged: {counted(int(scrape.dropped), 'prediction')}" if scrape.dropped else ""
     st.caption(
-        f"Totals of all workers since the API started, read {duration(snapshot.age_s(time.time()))} ago{dropped}. "
+        f"Totals of all workers since the API started, read at {clock(scrape.at)}{dropped}. "
         "Latency is measured by the server and interpolated between histogram buckets."
     )
     drawn_once(_rates, scrapes)
