@@ -58,10 +58,12 @@ class Feed:
 
         `fresh`: also fetches all that were last asked for more than `FRESH_S` ago, as a page does when it is opened.
         """
-        down: NoResult | None = None
-        for name in self._due(tuple(names), fresh):
-            # One time-out shows that the API is down; trying the rest would keep the visitor waiting.
-            down = self._missed(name, down) if down is not None else self._ask(name)
+        due = self._due(tuple(names), fresh)
+        was_down = any(self._is_down(name) for name in due)
+        down = self._ask_all(due)
+        if was_down and down is None:
+            # It is back: what failed meanwhile is asked for as when the page is opened.
+            self._ask_all([name for name in names if self._is_down(name)])
         return [self._snapshots.get(name, FeedSnapshot()) for name in names]
 
     def last(self, name: str) -> Any | None:
@@ -73,6 +75,17 @@ class Feed:
         with self._lock:
             for name in self._sources if names is None else names:
                 self._tried_at.pop(name, None)
+
+    def _ask_all(self, names: Sequence[str]) -> NoResult | None:
+        """Fetch each; returns the failure if the API is down."""
+        down: NoResult | None = None
+        for name in names:
+            # One time-out shows that the API is down; trying the rest would keep the visitor waiting.
+            down = self._missed(name, down) if down is not None else self._ask(name)
+        return down
+
+    def _is_down(self, name: str) -> bool:
+        return isinstance(self._snapshots.get(name, FeedSnapshot()).failure, ApiDown)
 
     def _due(self, names: tuple[str, ...], fresh: bool) -> list[str]:
         """What to fetch now, marked as tried so that two visitors do not fetch it at once."""

@@ -72,3 +72,28 @@ def test_an_idle_page_asks_the_api_once_in_five_seconds_at_most(browser, dashboa
         tab.close()
     assert {page: count for page, count in calls.items() if count > 3} == {}
     assert min(calls[page] for page in LIVE) >= 2
+
+
+def test_an_open_page_keeps_its_figures_while_the_api_is_away_and_goes_on_when_it_is_back(browser):
+    from tests.ui import answers
+
+    api, port = FakeApi(answers.NORMAL), free_port()
+    process = begin(port, api.url)
+    tab = browser.new_page()
+    tab.set_default_timeout(60_000)
+    try:
+        health = f"http://127.0.0.1:{port}/_stcore/health"
+        eventually(lambda: requests.get(health, timeout=2).ok, ignoring=requests.RequestException)
+        tab.goto(f"http://127.0.0.1:{port}")
+        tab.get_by_label("Your name, for the audit log").fill("Ann")
+        api.stop()
+        tab.get_by_text("This page has stale figures").wait_for()
+        assert tab.get_by_text("Keep running: no decision yet").is_visible()
+        api = FakeApi(answers.NORMAL, api.port)
+        tab.get_by_text("This page has stale figures").wait_for(state="detached")
+        assert tab.get_by_label("Your name, for the audit log").input_value() == "Ann"
+    finally:
+        tab.close()
+        process.terminate()
+        process.wait(20)
+        api.stop()

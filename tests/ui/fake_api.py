@@ -7,9 +7,12 @@ from urllib.parse import parse_qsl
 
 
 class FakeApi:
-    """Answers `routes`: path -> body, (status, body), or a function of the request's body. The rest is 404."""
+    """Answers `routes`: path -> body, (status, body), or a function of the request's body. The rest is 404.
 
-    def __init__(self, routes):
+    `port` is one on which another of these has stopped; 0 for any.
+    """
+
+    def __init__(self, routes, port=0):
         self.routes = dict(routes)
         self.calls = []
         self.asked = []
@@ -20,6 +23,9 @@ class FakeApi:
             wbufsize = 1 << 16  # head and body in one packet: apart they wait 40 ms for each other
 
             def _answer(self):
+                if not fake._up:  # a connection from before it was stopped
+                    self.close_connection = True
+                    return
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path, _, query = self.path.partition("?")
                 fake.asked.append((path, dict(parse_qsl(query))))
@@ -40,11 +46,12 @@ class FakeApi:
             def log_message(self, *_):
                 """Nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         self._up = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self):
         """Nothing answers any more. Kept connections are dropped by the client's next call."""

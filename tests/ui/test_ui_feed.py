@@ -81,6 +81,24 @@ def test_a_failure_keeps_the_last_value_and_its_age(watched):
     assert (snapshot.value, snapshot.age_s(clock.now), snapshot.failure.message) == (1, 7, "gone")
 
 
+def test_an_api_that_is_back_is_asked_at_once_for_all_that_failed_meanwhile():
+    clock, away = Clock(), []
+
+    def ask():
+        return 1 if not away else (_ for _ in ()).throw(ApiDown("gone"))
+
+    feed = Feed({name: FeedSource(ask, period) for name, period in (("a", 5), ("b", 60), ("c", 60))}, clock)
+    feed.snapshots("abc")
+    away.append(1)
+    for _ in range(30):
+        clock.now += 5
+        last = feed.snapshots("abc")
+    assert all(snapshot.failure for snapshot in last)
+    away.clear()
+    clock.now += 5
+    assert [snapshot.failure for snapshot in feed.snapshots("abc")] == [None] * 3
+
+
 def test_an_api_that_is_away_is_asked_for_one_thing_only():
     calls = []
 
