@@ -83,15 +83,25 @@ def _kind(entry: ApiAuditEntry) -> str:
 
 def _text(entry: ApiAuditEntry) -> str:
     """What was done, by whom, and why."""
-    what = f"{readable(entry.action)} {entry.version}" if entry.version else readable(entry.action)
-    weights, ramp = _part(entry, "weights", "after"), _part(entry, "ramp", "after")
-    if entry.action == "configure" and ramp:
-        what += f", a ramp of {ramp.get('version')}"
-    elif entry.action == "configure" and (ended := _part(entry, "ramp", "before")):
-        what += f", end of the ramp of {ended.get('version')}"
+    what = _configured(entry) if entry.action == "configure" else readable(entry.action)
+    what += f" {entry.version}" if entry.version else ""
+    weights = _part(entry, "weights", "after")
     if weights and entry.action not in _DECISIONS:
         what += f": {shares(weights)}"
     return f"{what}, by {entry.actor or 'nobody known'}{f': {entry.note}' if entry.note else ''}"
+
+
+def _configured(entry: ApiAuditEntry) -> str:
+    """What a change of the configuration was."""
+    if "experiment_id" in entry.changes:
+        name = entry.changes.get("name")
+        named = name.get("after") if isinstance(name, dict) else None
+        return f"new experiment {named}" if named else "new experiment"
+    if ramp := _part(entry, "ramp", "after"):
+        return f"ramp of {ramp.get('version')}"
+    if ended := _part(entry, "ramp", "before"):
+        return f"end of the ramp of {ended.get('version')}"
+    return "split" if "weights" in entry.changes else "configuration"
 
 
 def _part(entry: ApiAuditEntry, name: str, side: str) -> dict[str, object]:

@@ -67,13 +67,18 @@ def test_the_answers_of_both_versions_stand_side_by_side_with_figures_by_class(o
 def test_a_feature_is_chosen_and_asked_for_once(opened):
     at, api = opened()
     api.routes[PATH] = BY_FEATURE
-    box = at.selectbox(key="by")
+    box = at.button_group(key="by")
     assert box.options == ["true class", "petal_width", "colour"]
     box.set_value("feature:petal_width")
     at = checked(checked(at.run()).run())
     assert table_with(at, "only v2 right")["requests"].to_list() == [500, 300, 200]
     assert api.paths().count(PATH) == 2
     assert not [each for each in at.dataframe if "v1: true ↓ answered →" in each.value.columns]
+
+
+def test_many_features_are_a_list(opened):
+    at, _ = opened({**BREAKDOWN, "features": [f"reading_{number}" for number in range(20)]})
+    assert len(at.selectbox(key="by").options) == 21
 
 
 def test_a_link_opens_the_breakdown_by_a_feature(begin, page):

@@ -143,6 +143,12 @@ def test_an_empty_list_says_what_to_do(opened):
     assert "Choose all rows, all classes and no segment" in text_of(checked(at.run()))
 
 
+def test_rows_on_which_both_gave_the_same_wrong_answer_are_said_to_be_no_disagreements(opened):
+    at, _ = opened({**PAGE, "disagreements": []})
+    at.selectbox(key="won").set_value("neither")
+    assert "they gave the same wrong answer" in text_of(checked(at.run()))
+
+
 def test_an_unlabelled_row_has_no_true_class_to_filter_by(opened):
     at, _ = opened()
     at.selectbox(key="won").set_value("unlabelled")

@@ -208,6 +208,7 @@ LISTING = {
             "baseline": "v1",
             "versions": ["v1", "v2"],
         },
+        {"id": "e-a", "started": "2026-11-12T12:00:00Z", "ended": "2026-11-13T12:00:00Z", "ended_by": "configure"},
     ]
 }
 PAST = {**answers.NORMAL, "/experiments": LISTING, "/experiments/e-0": ENDED}
@@ -216,7 +217,9 @@ PAST = {**answers.NORMAL, "/experiments": LISTING, "/experiments/e-0": ENDED}
 def test_an_experiment_that_has_ended_is_chosen_from_the_list_with_its_final_report(begin, page):
     begin(PAST)
     at = page("experiment")
-    assert "ended 2026-11-20 11:00:00 UTC by promote" in at.selectbox(key="experiment-picked-e-1").options[1]
+    _, promoted, replaced = at.selectbox(key="experiment-picked-e-1").options
+    assert "ended 2026-11-20 11:00:00 UTC by promote" in promoted
+    assert "ended 2026-11-13 12:00:00 UTC by a new experiment" in replaced
     at = checked(at.selectbox(key="experiment-picked-e-1").set_value("e-0").run())
     assert "ran from 2026-11-20 12:00:00 UTC to 2026-11-20 11:00:00 UTC" in text_of(at)
     assert at.query_params["id"] in ("e-0", ["e-0"])

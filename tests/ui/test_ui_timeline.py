@@ -32,15 +32,21 @@ def entry(**changes):
         (
             {"changes": {"weights": {"before": {"v1": 1.0}, "after": {"v1": 0.5, "v2": 0.5}}}, "note": "half"},
             events.DECISION,
-            "configure: v1 50.0 % / v2 50.0 %, by ann: half",
+            "split: v1 50.0 % / v2 50.0 %, by ann: half",
         ),
         ({"action": "promote", "version": "v2"}, events.DECISION, "promote v2, by ann"),
-        ({"changes": {"ramp": {"before": None, "after": RAMP}}}, events.DECISION, "a ramp of v2"),
+        ({"changes": {"ramp": {"before": None, "after": RAMP}}}, events.DECISION, "ramp of v2, by ann"),
         (
             {"changes": {"ramp": {"before": RAMP, "after": None}}},
             events.DECISION,
-            "configure, end of the ramp of v2, by",
+            "end of the ramp of v2, by",
         ),
+        (
+            {"changes": {"experiment_id": {"after": "e-2"}, "name": {"before": None, "after": "Autumn"}}},
+            events.DECISION,
+            "new experiment Autumn, by ann",
+        ),
+        ({"changes": {"unit": {"before": "auto", "after": "user"}}}, events.DECISION, "configuration, by ann"),
         (
             {
                 "action": "ramp",
@@ -138,9 +144,7 @@ def test_a_row_of_the_decisions_opens_its_entry_and_is_one_line_before(begin, pa
     begin(with_evidence())
     at = page("experiment")
     (table,) = [each.value for each in at.dataframe if "when (UTC)" in each.value.columns]
-    assert table.to_numpy().tolist() == [
-        ["2026-11-20 12:00", "configure: v1 50.0 % / v2 50.0 %, by ann: half and half"]
-    ]
+    assert table.to_numpy().tolist() == [["2026-11-20 12:00", "split: v1 50.0 % / v2 50.0 %, by ann: half and half"]]
     assert "weights: v1 100.0 % → v1 50.0 % / v2 50.0 %" not in text_of(at)
     at.session_state[f"decisions-{answers.AUDIT['entries'][0]['seq']}"] = FIRST_ROW
     said = text_of(checked(at.run())).replace("\\", "")

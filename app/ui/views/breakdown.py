@@ -24,6 +24,8 @@ _CLASS = "class"
 _FEATURE = "feature:"
 _FAILED = "no answer"
 _LONGEST_HEADING = 24
+# So many choices stand side by side.
+_MOST_SEEN = 8
 
 
 def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
@@ -32,7 +34,7 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
     if first is None:
         return
     options = list(dict.fromkeys([first.by, *(f"{_FEATURE}{name}" for name in first.features)]))
-    by = st.selectbox("Split by", options, format_func=_said, key="by", width=320, bind="query-params")
+    by = _split_by(options)
     found = first if by == first.by else asked_by(report, challenger, by)
     if found is None:
         return
@@ -45,6 +47,16 @@ def show(report: ApiExperiment, challenger: str, contract: ApiContract) -> None:
         if found.versions and found.classes:
             drawn_once(_classes, found.versions, found.classes)
     _refused(first)
+
+
+def _split_by(options: list[str]) -> str:
+    """What is chosen of the options: all are seen where they are few, a list takes a click more."""
+    if len(options) > _MOST_SEEN:
+        return st.selectbox("Split by", options, format_func=_said, key="by", width=320, bind="query-params")
+    chosen = st.segmented_control(
+        "Split by", options, default=options[0], format_func=_said, key="by", required=True, bind="query-params"
+    )
+    return chosen or options[0]
 
 
 def first_by(report: ApiExperiment, contract: ApiContract) -> str | None:

@@ -195,7 +195,13 @@ def _pages(api: ApiClient, experiment: str, asked: dict[str, object]) -> list[Ap
 
 
 def _none(asked: dict[str, object]) -> None:
-    if {"won", "class", "level"} & asked.keys():
+    if asked.get("won") == "neither":
+        st.info(
+            "**No such row.** Rows are listed where the two answers differ: where both were wrong, they gave the same "
+            "wrong answer.",
+            icon=":material/filter_alt:",
+        )
+    elif {"won", "class", "level"} & asked.keys():
         st.info(
             "**No such row.** Choose all rows, all classes and no segment to see all.",
             icon=":material/filter_alt:",

@@ -29,6 +29,8 @@ STALE_S = 30.0
 # Below this nobody decides otherwise for it.
 LAG_SHOWN_S = 10.0
 ID = "id"
+# What ends an experiment, where it is not said by its name.
+_ENDED_BY = {"configure": "a new experiment"}
 # What the parts that do not redraw themselves are of.
 SHOWN = "experiment-shown"
 
@@ -88,7 +90,8 @@ def _pick(name: str | None, running: str | None) -> None:
 
 
 def _entry(each: ApiExperimentEntry) -> str:
-    when = "running" if each.ended is None else f"ended {moment(each.ended)} by {each.ended_by or UNKNOWN}"
+    ended_by = each.ended_by or UNKNOWN
+    when = "running" if each.ended is None else f"ended {moment(each.ended)} by {_ENDED_BY.get(ended_by, ended_by)}"
     others = ", ".join(version for version in each.versions if version != each.baseline)
     named = f"{each.name} · " if each.name else ""
     return f"{named}{moment(each.started)}: {others or 'none'} against {each.baseline or UNKNOWN} · {when} · {each.id}"

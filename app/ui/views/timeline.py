@@ -49,7 +49,7 @@ def show(report: ApiExperiment, timeline: ApiTimeline | None, audit: ApiAudit | 
         list(named),
         index=None,
         format_func=lambda key: _line(named[key]),
-        placeholder="Open a decision, a step or an alarm, with the evidence of then …",
+        placeholder="Choose a decision, step or alarm",
         key=_place(report),
     )
     if chosen is not None:
