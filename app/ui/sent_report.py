@@ -138,6 +138,5 @@ def _splits(sources: Sources, events: Sequence[Event], now: float) -> Markup:
 
 def _events(events: Sequence[Event]) -> list[dict[str, object]]:
     """What happened, each with what it changed."""
-    return [
-        {**event_row(each), "changed": UNKNOWN if each.entry is None else tables.changed(each.entry)} for each in events
-    ]
+    changed = [UNKNOWN if each.entry is None else tables.decision(each.entry)["changed"] for each in events]
+    return [{**event_row(each), "changed": said} for each, said in zip(events, changed, strict=True)]

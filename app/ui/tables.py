@@ -177,13 +177,8 @@ def decision(entry: ApiAuditEntry) -> Row:
         "what": entry.action,
         "version": entry.version or UNKNOWN,
         "note": entry.note or UNKNOWN,
-        "changed": changed(entry),
+        "changed": "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN,
     }
-
-
-def changed(entry: ApiAuditEntry) -> str:
-    """What a decision changed: each setting with its value before and after."""
-    return "; ".join(_change(name, change) for name, change in entry.changes.items()) or UNKNOWN
 
 
 def _change(name: str, change: object) -> str:
