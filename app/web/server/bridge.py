@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -20,8 +21,10 @@ from app.web.server.messages import Answered, answered
 from app.web.wrong_tokens import HOLD
 
 _LOG = logging.getLogger(__name__)
-# A turn of the loop answers so many requests; then it reads what has arrived meanwhile, and rejects what is too much.
-_ANSWERS_A_TURN = 8
+# A turn of the loop answers so many requests, and begins none after so long; then it reads what has arrived meanwhile,
+# and rejects what is too much. Who is rejected and comes again at once costs half an answer a turn: so, few turns.
+_ANSWERS_A_TURN = 24
+_TURN_S = 0.01
 # How long the end of a worker waits for pieces that are being made; each takes some milliseconds.
 _LAST_PIECES_S = 1.0
 
@@ -45,14 +48,22 @@ class Asker(Protocol):
 class Bridge:
     """Serves the requests of one worker with up to `threads` threads beside the event loop."""
 
-    def __init__(self, front: FrontDoor, threads: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        front: FrontDoor,
+        threads: int,
+        loop: asyncio.AbstractEventLoop,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._front = front
+        self._now_s = now_s
         self._threads = threads
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, "serve")
         self._in_pool = 0
         self._on_loop: deque[tuple[Callable[[Environ], Answer], Environ, Asker]] = deque()
         self._in_pieces: set[MadePieces] = set()
+        self._turn_due = False
 
     def waiting(self) -> int:
         """How many requests wait for the loop or for a thread."""
@@ -70,8 +81,7 @@ class Bridge:
             return
         # Not at once: only in the queue can it be seen how many wait.
         self._on_loop.append((quick, environ, asker))
-        if len(self._on_loop) == 1:
-            self._loop.call_soon(self._answer_some)
+        self._have_answered()
 
     def close(self) -> None:
         """Begin no more requests, and end what is made in pieces: whoever makes it may have to do so in any case."""
@@ -97,18 +107,30 @@ class Bridge:
         self._in_pool -= 1
         then(*arguments)
 
-    def _answer_some(self) -> None:
-        waiting = self._on_loop
-        for _ in range(min(len(waiting), _ANSWERS_A_TURN)):
-            quick, environ, asker = waiting[0]
-            try:
-                answer = answered(quick(environ))
-            except Exception as error:  # noqa: BLE001 - the connection must get an answer; logged there
-                answer = _failed(error, environ)
-            waiting.popleft()
-            self._give(answer, environ, asker)
-        if waiting:
+    def _have_answered(self) -> None:
+        if self._on_loop and not self._turn_due:
+            self._turn_due = True
             self._loop.call_soon(self._answer_some)
+
+    def _answer_some(self) -> None:
+        waiting, ends_s = self._on_loop, self._now_s() + _TURN_S
+        try:
+            for _ in range(_ANSWERS_A_TURN):
+                if not waiting:
+                    break
+                quick, environ, asker = waiting[0]
+                try:
+                    answer = answered(quick(environ))
+                except Exception as error:  # noqa: BLE001 - the connection must get an answer; logged there
+                    answer = _failed(error, environ)
+                waiting.popleft()
+                self._give(answer, environ, asker)
+                if self._now_s() >= ends_s:
+                    break
+        finally:
+            # Only now: an answer may let the connection's next request in, which belongs to this turn still.
+            self._turn_due = False
+            self._have_answered()
 
     def _call(self, environ: Environ, asker: Asker) -> None:
         try:

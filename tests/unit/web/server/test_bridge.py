@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 import threading
 
 import pytest
@@ -100,6 +101,64 @@ def test_everything_else_is_called_as_wsgi_in_a_thread(front):
     [answer], _ = serve(front, "/models")
     assert (answer.status, answer.headers, answer.body) == ("404 NOT FOUND", [("X-A", "b")], b"written, from serve")
     assert front.closed
+
+
+def turns(front, count, answer_s):
+    """How many requests of `count` each turn of the loop answers, if an answer takes so long."""
+    clock = [0.0]
+
+    class Counted(Asker):
+        def answer(self, answer):
+            clock[0] += answer_s
+            super().answer(answer)
+
+    async def run():
+        bridge = Bridge(front, 1, asyncio.get_running_loop(), lambda: clock[0])
+        askers, counts = [Counted() for _ in range(count)], [0]
+        for asker in askers:
+            bridge.serve(environ("/quick"), asker)
+        while counts[-1] < count:
+            assert len(counts) <= count + 1
+            await asyncio.sleep(0)
+            counts.append(sum(asker.answered.done() for asker in askers))
+        bridge.close()
+        return [after - before for before, after in itertools.pairwise(counts) if after > before]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("answer_s", "expected"), [(0.0, [24, 24, 2]), (0.0011, [10, 10, 10, 10, 10])])
+def test_a_turn_of_the_loop_is_bounded_in_number_and_time(front, answer_s, expected):
+    assert turns(front, 50, answer_s) == expected
+
+
+def test_a_turn_of_the_loop_answers_one_request_at_least(front):
+    assert turns(front, 3, 0.02) == [1, 1, 1]
+
+
+def test_a_request_that_an_answer_lets_in_is_answered_in_the_same_turn_and_no_second_turn_is_begun(front):
+    answered, calls = [], []
+
+    class Pipelined(Asker):
+        def answer(self, answer):
+            super().answer(answer)
+            answered.append(len(answered))
+            if len(answered) < 4:
+                bridge.serve(environ("/quick"), Pipelined())
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        call_soon = loop.call_soon
+        loop.call_soon = lambda work, *rest, **more: (calls.append(work), call_soon(work, *rest, **more))[1]
+        nonlocal bridge
+        bridge = Bridge(front, 1, loop, lambda: 0.0)
+        bridge.serve(environ("/quick"), Pipelined())
+        await asyncio.sleep(0)
+        assert len(answered) == 4
+
+    bridge = None
+    asyncio.run(run())
+    assert calls.count(bridge._answer_some) == 1
 
 
 def pieces_of(front, path, protocol="HTTP/1.1"):
