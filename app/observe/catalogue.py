@@ -159,6 +159,15 @@ DIFFERENCE_HIGH = Definition(
     "experiment_difference_high", "gauge", ("challenger",), "Upper end of the confidence interval of the difference."
 )
 E_VALUE_NEEDED = Definition("experiment_e_value_needed", "gauge", (), "E-value at which a verdict is reached: 1/alpha.")
+UNITS = Definition(
+    "experiment_units", "gauge", ("challenger",), "Units that voted on the challenger against the baseline."
+)
+MISSING_ANSWERS = Definition(
+    "experiment_missing_answers",
+    "gauge",
+    ("challenger",),
+    "Rows of the experiment that the challenger was asked and failed to answer.",
+)
 SAMPLE_RATIO_OK = Definition(
     "experiment_sample_ratio_ok", "gauge", (), "0 once the actual split is proven to differ from the weights."
 )
@@ -202,7 +211,7 @@ COUNTED = (
 HOST = (STORE_WRITABLE, DISK_FREE, DISK_SIZE, LAST_BACKUP, LAST_ARCHIVE, LAST_RESTORE_DRILL)
 DERIVED = (
     *(WEIGHT, FEEDBACK, LABELLED_MEAN, DIFFERENCE, DIFFERENCE_LOW, DIFFERENCE_HIGH, E_VALUE, E_VALUE_NEEDED),
-    *(SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),
+    *(UNITS, MISSING_ANSWERS, SAMPLE_RATIO_OK, LABEL_RATE_OK, GUARDRAIL_OK),
     *(DRIFT_SCORE, FEATURE_DRIFT_SCORE, DRIFT_EVIDENCE, DRIFT_ALARM, DRIFT_ALARM_STREAMS, STATE_AGE),
     *(MONITOR_LAG_ROWS, MONITOR_LAG_SECONDS),
 )

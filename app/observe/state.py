@@ -163,6 +163,11 @@ GAUGES: tuple[tuple[Definition, Reading], ...] = (
     (catalogue.DIFFERENCE_HIGH, _experiment(_bounds(1))),
     (catalogue.E_VALUE, _experiment(_e_values)),
     (catalogue.E_VALUE_NEEDED, _experiment(lambda report: 1 / report.alpha)),
+    (catalogue.UNITS, _experiment(lambda report: {each.challenger: each.units for each in report.comparisons})),
+    (
+        catalogue.MISSING_ANSWERS,
+        _experiment(lambda report: {each.challenger: each.missing for each in report.comparisons}),
+    ),
     (catalogue.SAMPLE_RATIO_OK, _experiment(_check("sample_ratio"))),
     (catalogue.LABEL_RATE_OK, _experiment(_check("label_rate"))),
     (catalogue.GUARDRAIL_OK, _experiment(_guardrails)),

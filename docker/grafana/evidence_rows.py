@@ -17,6 +17,7 @@ EXPERIMENT = Row(
                 Query("max by (challenger) (experiment_difference_high)", "{{challenger}} at most"),
             ),
             lowest=None,
+            span=6,
         ),
         Panel(
             "Evidence",
@@ -28,12 +29,28 @@ EXPERIMENT = Row(
                 Query("log10(max(experiment_e_value_needed))", "needed"),
             ),
             lowest=None,
+            span=6,
         ),
         Panel(
             "Labelled answers",
             "Accepted feedback by the version that answered.",
             "short",
             (Query("max by (version) (experiment_feedback_total)", "{{version}}"),),
+            span=6,
+        ),
+        Panel(
+            "Units",
+            "Units (users, keys, rows or requests) that voted on each challenger against the baseline, each once.",
+            "short",
+            (Query("max by (challenger) (experiment_units)", "{{challenger}}"),),
+            span=6,
+        ),
+        Panel(
+            "Missing answers",
+            "Rows that a challenger was asked and failed to answer: they count against it.",
+            "short",
+            (Query("max by (challenger) (experiment_missing_answers)", "{{challenger}}"),),
+            span=6,
         ),
         Panel(
             "Mean of the metric",
@@ -41,6 +58,7 @@ EXPERIMENT = Row(
             "none",
             (Query("max by (version) (experiment_labelled_mean)", "{{version}}"),),
             lowest=None,
+            span=6,
         ),
         Panel(
             "Weights and traffic shares",
@@ -54,6 +72,7 @@ EXPERIMENT = Row(
                     "{{version}} answered",
                 ),
             ),
+            span=6,
         ),
         Panel(
             "Checks and guardrails",
@@ -64,6 +83,7 @@ EXPERIMENT = Row(
                 Query("min(experiment_label_rate_ok)", "label rate"),
                 Query("min by (version, guardrail) (experiment_guardrail_ok)", "{{version}} {{guardrail}}"),
             ),
+            span=6,
         ),
     ),
 )

@@ -20,12 +20,21 @@ MODEL = Row(
             "Predict requests per second, by the version that answered.",
             "reqps",
             (Query("sum by (version) (rate(model_version_requests_total[$__rate_interval]))", "{{version}}"),),
+            span=6,
+        ),
+        Panel(
+            "Requests by protocol",
+            "Predict requests per second, answered or rejected, by the protocol of the call.",
+            "reqps",
+            (Query("sum by (protocol) (rate(prediction_requests_total[$__rate_interval]))", "{{protocol}}"),),
+            span=6,
         ),
         Panel(
             "Requests without a prediction",
             "By reason; includes client errors.",
             "reqps",
             (Query('sum by (reason) (rate(prediction_errors_total{version="none"}[$__rate_interval]))', "{{reason}}"),),
+            span=6,
         ),
         Panel(
             "Service errors",
@@ -39,6 +48,7 @@ MODEL = Row(
                 ),
             ),
             limit=0.001,
+            span=6,
         ),
         Panel(
             "Failures by version",
@@ -115,6 +125,32 @@ INFRASTRUCTURE = Row(
             span=6,
         ),
         Panel(
+            "Rows that the monitor has not processed",
+            "Predictions and outcomes in the log behind the monitor, which reports are without.",
+            "short",
+            (Query("min(monitor_lag_rows)", "rows"),),
+            span=6,
+        ),
+        Panel(
+            "Lag of the monitor",
+            "How long the oldest of these rows has waited.",
+            "s",
+            (Query("min(monitor_lag_seconds)", "oldest row"),),
+            limit=60,
+            span=6,
+        ),
+        Panel(
+            "Age of backup and archive",
+            "Time since the last backup, archive and restore drill. One that was never made has no line.",
+            "s",
+            (
+                Query("time() - max(last_backup_timestamp_seconds)", "backup"),
+                Query("time() - max(last_archive_timestamp_seconds)", "archive"),
+                Query("time() - max(last_restore_drill_timestamp_seconds)", "restore drill"),
+            ),
+            span=6,
+        ),
+        Panel(
             "Recorder",
             "Queued rows, dropped rows, and rows logged without shadow predictions.",
             "short",
@@ -145,7 +181,7 @@ INFRASTRUCTURE = Row(
                 Query("min(store_writable)", "writable"),
             ),
             limit=0.1,
-            span=6,
+            span=12,
         ),
     ),
 )

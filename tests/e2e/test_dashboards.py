@@ -12,6 +12,7 @@ from datetime import datetime
 
 import pytest
 
+from app.store.stamps import stamp
 from tests.e2e import watching
 from tests.e2e.api_process import ROOT
 from tests.waiting import eventually
@@ -28,7 +29,7 @@ OF_THE_EDGE = {"Edge proxy"}
 
 
 @pytest.fixture
-def stack(start, watch, tmp_path):
+def stack(start, watch, installation, tmp_path):
     """An api, a monitor, Alertmanager, the edge where there is HAProxy, and the Prometheus that watches them."""
     if watching.tool("prometheus") is None or watching.tool("alertmanager") is None:
         pytest.skip(
@@ -36,6 +37,8 @@ def stack(start, watch, tmp_path):
             "(apt-get install prometheus-alertmanager, then .ci/images tools)"
         )
     api = start()
+    for what in ("backup", "archive", "restore_drill"):
+        stamp(installation / "data", what)
     watch()
     with ExitStack() as parts:
         ports = {"alertmanager": int(parts.enter_context(watching.alertmanager(tmp_path)).url.rsplit(":", 1)[1])}

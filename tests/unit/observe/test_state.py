@@ -32,7 +32,14 @@ def test_an_e_value_too_large_for_a_float_is_infinite() -> None:
 
 
 def test_a_comparison_or_guardrail_without_a_figure_has_no_series() -> None:
-    assert not {labels for _, labels in scraped(FULL) if "v3" in labels}
+    counts = {"experiment_units", "experiment_missing_answers"}
+    assert {name for name, labels in scraped(FULL) if "v3" in labels} == counts
+
+
+def test_units_and_missing_answers_are_those_of_the_comparison() -> None:
+    comparison, read = EXPERIMENT.comparisons[0], scraped(FULL)
+    assert read["experiment_units", (comparison.challenger,)] == comparison.units
+    assert read["experiment_missing_answers", (comparison.challenger,)] == comparison.missing
 
 
 def test_drift_is_the_champions_and_absent_where_nothing_is_known() -> None:
