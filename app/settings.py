@@ -25,6 +25,21 @@ _DEFAULT_WEIGHTS = {"v1": 50.0, "v2": 50.0}
 _PAGES_BESIDE_LITESTREAM = 65_536
 
 
+class MlflowSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The MLflow tracking server, what training is logged as there, and who logs it."""
+
+    uri: str
+    experiment: str
+    model: str
+    username: str | None = None
+    password: str | None = None
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        """Without what is secret: the address may hold a password."""
+        return f"MlflowSettings({self.experiment}, {self.model})"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting with its type and default. `.env.example` explains each variable."""
 
@@ -63,6 +78,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drift_threshold: float = 0.1
     auto_decide: str = "rollback"
     notify_webhook_url: str | None = None
+    mlflow_uri: str | None = None
+    mlflow_experiment: str = "bakeoff"
+    mlflow_model: str = "bakeoff"
+    mlflow_username: str | None = None
+    mlflow_password: str | None = None
+    mlflow_token: str | None = None
     labels_exogenous: bool = False
     log_level: str = "INFO"
     log_format: str = "auto"
@@ -99,6 +120,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def key_file(self) -> Path:
         """Where the deployment's key is, or would be made."""
         return self.deployment_key_file or self.data_dir / "keys" / "deployment.key"
+
+    @property
+    def mlflow(self) -> MlflowSettings | None:
+        """The MLflow tracking server that is told of trainings and promotions; None if none is set."""
+        if self.mlflow_uri is None:
+            return None
+        return MlflowSettings(
+            uri=self.mlflow_uri,
+            experiment=self.mlflow_experiment,
+            model=self.mlflow_model,
+            username=self.mlflow_username,
+            password=self.mlflow_password,
+            token=self.mlflow_token,
+        )
 
     @property
     def tokens(self) -> Tokens:
@@ -210,6 +245,12 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "drift_threshold": ("DRIFT_THRESHOLD", environment.real(0, 1)),
     "auto_decide": ("AUTO_DECIDE", environment.one_of(*AUTO_DECIDE)),
     "notify_webhook_url": ("NOTIFY_WEBHOOK_URL", environment.text_of),
+    "mlflow_uri": ("MLFLOW_TRACKING_URI", environment.text_of),
+    "mlflow_experiment": ("MLFLOW_EXPERIMENT_NAME", environment.text_of),
+    "mlflow_model": ("MLFLOW_REGISTERED_MODEL_NAME", environment.text_of),
+    "mlflow_username": ("MLFLOW_TRACKING_USERNAME", environment.text_of),
+    "mlflow_password": ("MLFLOW_TRACKING_PASSWORD", environment.text_of),
+    "mlflow_token": ("MLFLOW_TRACKING_TOKEN", environment.text_of),
     "labels_exogenous": ("LABELS_EXOGENOUS", environment.flag),
     "log_level": ("LOG_LEVEL", environment.one_of("DEBUG", "INFO", "WARNING", "ERROR", upper=True)),
     "log_format": ("LOG_FORMAT", environment.one_of("auto", "json", "text")),

@@ -15,6 +15,7 @@ import msgspec
 from app.clock import now_us
 from app.domain.report import ExperimentReport
 from app.errors import Contradiction, StoreUnavailable
+from app.inference.mlflow_server import MlflowServer
 from app.inference.registry import ModelRegistry
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.control.automatic import AutomaticDecisions
@@ -34,6 +35,7 @@ from app.monitor.publisher import DriftCheck, Publisher
 from app.monitor.rebuild import Rebuilt, Space, is_outdated, rebuild, recompute
 from app.monitor.secondary import SecondaryMetrics
 from app.monitor.webhook import Announcer, Notifier
+from app.services.control.aliases import CHAMPION, ChampionElsewhere
 from app.services.control.config_watcher import new_experiment_id
 from app.services.control.decisions import Decisions, Dependencies
 from app.settings import Settings
@@ -79,8 +81,8 @@ class Monitor:
         self.live = self._space("")
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         self._key = DeploymentKey(self._database, keys.fingerprint)
-        registry = ModelRegistry(settings.model_dir, keys.registry)
-        drift, references = DriftTable(self._database), References(registry)
+        self._registry = ModelRegistry(settings.model_dir, keys.registry)
+        drift, references = DriftTable(self._database), References(self._registry)
         self._experiments = ExperimentProjection()
         self.projections: Sequence[Projection] = (
             self._experiments,
@@ -108,11 +110,33 @@ class Monitor:
         with self._lock(kinds.MONITOR) as lock:
             if not wait_for(lock, stop):
                 return
-            with _sending(notifier), _archiving(self._settings):
+            with _sending(notifier), _archiving(self._settings), self._telling_mlflow():
                 loop.run(stop, lock.held)
                 # A server that was away has forgotten the lock, or has given it to another monitor.
                 while not stop.is_set() and wait_for(lock, stop):
                     loop.run(stop, lock.held)
+
+    @contextlib.contextmanager
+    def _telling_mlflow(self) -> Iterator[None]:
+        """Repeat the champion on the MLflow server within the block, where MLFLOW_TRACKING_URI is set."""
+        if self._settings.mlflow is None:
+            yield
+            return
+        server, registry = MlflowServer(self._settings.mlflow), self._registry
+
+        def point(version: str) -> str | None:
+            there = server.registered(registry.manifest(version))
+            if there is None:
+                return None
+            server.point(CHAMPION, there)
+            return f"{there.name} version {there.version}"
+
+        elsewhere = ChampionElsewhere(ConfigurationLog(self._database).latest, point)
+        elsewhere.start()
+        try:
+            yield
+        finally:
+            elsewhere.stop()
 
     def once(self) -> OnceDone:
         """Process all of the log, and publish.

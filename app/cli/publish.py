@@ -12,7 +12,7 @@ from app.cli.decide import user_name
 from app.cli.missing import add_missing
 from app.cli.outlook import outlook
 from app.cli.published import TO_SERVE, Measured, as_data, as_text, figures_lines, reference_data, reference_text, steps
-from app.cli.train import TO_LET_IN, say_unchanged
+from app.cli.train import TO_LET_IN, logged_to_mlflow, say_unchanged
 from app.cli.train_options import add_gate
 from app.errors import AlreadyPublished
 from app.settings import Settings
@@ -179,11 +179,15 @@ def _publish_built(args: argparse.Namespace) -> int:
         print(json.dumps(figures, indent=2) if args.json else "\n".join(figures_lines(figures)))
         gate.check_built(artefact.manifest)
         return 0
+    source, figures = artefact.manifest.source, {"min_accuracy": args.min_accuracy, "min_r2": args.min_r2}
+    given = {"variant": artefact.manifest.variant, "dataset": source.dataset, "target": source.target}
     try:
-        with registry_of(settings) as registry, steps() as step:
-            trained = publish_built(artefact, registry, args.version, gate, user_name() if args.candidate else None)
-            timed = timed_versions(registry, trained.names, step)
-            measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
+        with logged_to_mlflow(settings, artefact.manifest.variant or "training", given, figures) as published:
+            with registry_of(settings) as registry, steps() as step:
+                trained = publish_built(artefact, registry, args.version, gate, user_name() if args.candidate else None)
+                timed = timed_versions(registry, trained.names, step)
+                measured = Measured(timed, {name: outlook(registry, name) for name in trained.names})
+            published(trained)
     except AlreadyPublished as known:
         return say_unchanged(known, as_json=args.json)
     next_step = TO_LET_IN.format(trained.names[0]) if args.candidate else TO_SERVE

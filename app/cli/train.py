@@ -7,8 +7,8 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from app.cli.published import TO_SERVE, Measured, as_data, as_text, report_lines
 from app.cli.train_options import add_arguments as add_arguments
 from app.cli.train_options import require_fitting
 from app.domain.columns import union_of
-from app.errors import AlreadyPublished, InvalidRequest
+from app.errors import AlreadyPublished, DataRefused, GateFailed, InvalidRequest
 from app.settings import Settings
 from app.store.keys import load_or_create
 from app.tables.counts import counted
@@ -50,14 +50,16 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         return _check(args, settings)
     try:
-        if args.variants is None:
-            with steps() as step:
-                step("loading libraries")
-                trained, measured = _trained(args, settings, step)
-            compared = None
-        else:
-            compared, measured = _compared(args, settings)
-            trained = compared.session
+        with _tracked(args, settings) as published:
+            if args.variants is None:
+                with steps() as step:
+                    step("loading libraries")
+                    trained, measured = _trained(args, settings, step)
+                compared = None
+            else:
+                compared, measured = _compared(args, settings)
+                trained = compared.session
+            published(trained)
     except AlreadyPublished as known:
         return say_unchanged(known, as_json=args.json)
     next_step = TO_LET_IN.format(trained.names[0]) if args.candidate else TO_SERVE
@@ -92,6 +94,44 @@ def _check(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print("\n".join(report_lines(checked.report)))
     return 0
+
+
+def _tracked(args: argparse.Namespace, settings: Settings) -> AbstractContextManager[Callable[[SessionResult], None]]:
+    if args.to is not None:
+        return nullcontext(lambda _: None)  # `publish` logs the version
+    gate = {"min_accuracy": args.min_accuracy, "min_r2": args.min_r2}
+    name = args.variant or args.variants or "training"
+    given = {"variant": name, "dataset": args.dataset, "target": args.target, "seed": args.seed}
+    return logged_to_mlflow(settings, name, given, gate)
+
+
+@contextmanager
+def logged_to_mlflow(
+    settings: Settings, name: str, given: Mapping[str, object], gate: Mapping[str, object]
+) -> Iterator[Callable[[SessionResult], None]]:
+    """Logs a training in the block, where MLFLOW_TRACKING_URI is set: call what it gives with what was published.
+
+    A refusal is logged as a run `name` with the parameters `given`. What is logged, or what is not, is a line on
+    standard error.
+    """
+    if settings.mlflow is None:
+        yield lambda _: None
+        return
+    # Deferred: nobody else waits for these.
+    from app.inference.artefact import Artefact
+    from app.inference.mlflow_server import MlflowServer
+    from app.training.tracking import Tracking
+
+    def read(version: str) -> Artefact:
+        with registry_of(settings) as registry:
+            return registry.verified(version)
+
+    tracking = Tracking(MlflowServer(settings.mlflow), read_catalogue(), user_name())
+    try:
+        yield lambda trained: print(tracking.published(trained, read, gate), file=sys.stderr)
+    except (DataRefused, GateFailed) as refusal:
+        print(tracking.refused(name, {**given, **gate}, refusal.message), file=sys.stderr)
+        raise
 
 
 def _trained(args: argparse.Namespace, settings: Settings, step: Progress) -> tuple[SessionResult, Measured]:

@@ -1,125 +1,237 @@
-"""A real MLflow server: what its client says and where it puts files, which the stand-in of the unit tests repeats."""
+"""A real MLflow server: trained there and published here, trained here and registered there, promoted; and faults."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.request
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
-from app.errors import DataRefused
-from app.inference.registry import ModelRegistry
-from app.training.external_session import PublishRequest, publish_external
-from tests.e2e.api_process import free_port
+from tests.e2e.api_process import ROOT, free_port
+from tests.e2e.test_clients import environment
 from tests.waiting import eventually
 
-
-def _server_is_installed() -> bool:
-    # Not mlflow-skinny, which is the client alone.
-    try:
-        return bool(version("mlflow"))
-    except PackageNotFoundError:
-        return False
-
-
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(not _server_is_installed(), reason="NOT CHECKED: mlflow, with its server, is not installed"),
-]
+pytestmark = pytest.mark.e2e
 IRIS = load_iris(as_frame=True)
 ROWS: pd.DataFrame = IRIS.data.assign(species=IRIS.target_names[IRIS.target])
+TOKEN = "token-of-the-tests"
+# What a team has that knows nothing of this project: a run with its rows, and a registered model.
+THEIRS = """
+import sys
+import mlflow, mlflow.sklearn
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+rows = pd.read_csv(sys.argv[1])
+with mlflow.start_run():
+    mlflow.log_artifact(sys.argv[1], "data sets")
+    model = LogisticRegression(max_iter=500).fit(rows.drop(columns="species"), rows["species"])
+    mlflow.sklearn.log_model(model, name="model", registered_model_name="iris", pip_requirements=["scikit-learn"])
+mlflow.MlflowClient().set_registered_model_alias("iris", "challenger", "1")
+"""
+LOADED = """
+import mlflow.pyfunc, pandas as pd
+model = mlflow.pyfunc.load_model("models:/bakeoff@champion")
+columns = [column.name for column in model.metadata.signature.inputs]
+print(columns, model.predict(pd.DataFrame([[5.1, 3.5, 1.4, 0.2]], columns=columns)).tolist())
+"""
 
 
-def _answers(url: str) -> bool:
-    with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-        return bool(answer.status == 200)
+class Server:
+    """MLflow with one worker, which keeps all that it has in a folder."""
 
+    def __init__(self, python: str, folder: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log = folder / "log"
+        self.files = folder / "files"
+        stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(self.files)]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [python, "-m", "mlflow", "server", "--port", self.url.rpartition(":")[2], "--workers", "1", *stores],
+                cwd=folder,
+                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a server with one worker that keeps all that it has in a temporary folder."""
-    folder, url = tmp_path_factory.mktemp("mlflow"), f"http://127.0.0.1:{free_port()}"
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", url.rpartition(":")[2], "--workers", "1", *stores],
-            cwd=folder,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+    def get(self, path: str, **query: str) -> dict:
+        """What the REST API answers."""
+        answer = requests.get(f"{self.url}/api/2.0/mlflow/{path}", params=query, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    def wait(self) -> Server:
+        """Until it answers."""
+        eventually(
+            lambda: requests.get(f"{self.url}/health", timeout=2).ok,
+            180,
+            lambda: self.log.read_text()[-2000:],
+            ignoring=requests.RequestException,
         )
-    try:
-        eventually(lambda: _answers(url), 180, lambda: (folder / "log").read_text()[-2000:], ignoring=OSError)
-        yield url
-    finally:
-        # The server has processes of its own, which outlive it otherwise.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return self
+
+    def kill(self) -> None:
+        """The server has processes of its own, which outlive it otherwise."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
-def _mlflow() -> Any:
-    # Not an import: it is none of the packages that the tests need, and they are skipped without it.
-    importlib.import_module("mlflow.sklearn")
-    return importlib.import_module("mlflow")
+@pytest.fixture(scope="session")
+def server_python() -> str:
+    """Python with MLflow's server: `MLFLOW_PYTHON`, or the environment that .ci/tools keeps."""
+    given = os.environ.get("MLFLOW_PYTHON")
+    if given:
+        return given
+    made = subprocess.run([ROOT / ".ci/tools", "mlflow"], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"NOT CHECKED: MLflow's server cannot be installed: {made.stderr[-300:]}")
+    return f"{made.stdout.strip()}/python"
+
+
+@pytest.fixture(scope="session")
+def client_packages(pytestconfig, tmp_path_factory) -> str:
+    """The folder of the extra's packages, which stand beside those of this installation."""
+    python = environment(pytestconfig, tmp_path_factory, "mlflow", "requirements-mlflow.lock")
+    return subprocess.check_output(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    ).strip()
 
 
 @pytest.fixture(scope="module")
-def logged(server, tmp_path_factory):
-    """The server with a registered model `iris`, and its rows as an artefact in a folder of the run."""
-    mlflow = _mlflow()
-
-    rows = tmp_path_factory.mktemp("rows") / "rows.csv"
-    ROWS.iloc[::2].to_csv(rows, index=False)
-    mlflow.set_tracking_uri(server)
-    model = LogisticRegression(max_iter=500).fit(IRIS.data, ROWS["species"])
-    with mlflow.start_run():
-        mlflow.log_artifact(str(rows), "data sets")
-        mlflow.sklearn.log_model(model, name="model", registered_model_name="iris")
-    mlflow.MlflowClient().set_registered_model_alias("iris", "champion", "1")
-    return server
+def server(server_python, tmp_path_factory):
+    """The server of this file: starting one takes 17 s of a processor. Its files have little space, if that can be."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    (folder / "files").mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder / "files"]
+    mounted = subprocess.run(small, capture_output=True, check=False).returncode == 0
+    running = Server(server_python, folder)
+    yield running.wait()
+    running.kill()
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder / "files"], check=True)
 
 
 @pytest.fixture
-def publishes(tmp_path):
-    def publish(uri):
-        registry = ModelRegistry(tmp_path / "models", b"k" * 32)
-        wanted = PublishRequest(mlflow=uri, target="species", version="mine", reference_artifact="data sets/rows.csv")
-        publish_external(wanted, registry, lambda _: None)
-        return registry.manifest("mine")
+def command(installation, server, client_packages):
+    """Runs Python beside the server, with MLflow's client and this installation's folders."""
 
-    return publish
+    def run(*arguments: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        settings = {
+            "MODEL_DIR": str(installation / "models"),
+            "DATA_DIR": str(installation / "data"),
+            "MLFLOW_TRACKING_URI": server.url,
+            "PYTHONPATH": client_packages,
+            **more,
+        }
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stderr
+        return done
+
+    return run
 
 
-def test_a_registered_model_is_published_with_the_rows_of_its_run(logged, publishes):
-    manifest = publishes("models:/iris@champion")
-    source = manifest.source.mlflow
-    assert (source.tracking_uri, source.name, source.version, source.alias) == (logged, "iris", "1", "champion")
-    assert (manifest.runtime, manifest.contract.classes) == ("onnx", ("setosa", "versicolor", "virginica"))
-    assert manifest.source.rows == 75
+@pytest.fixture
+def rows(tmp_path):
+    """A CSV file of every second row."""
+    path = tmp_path / "rows.csv"
+    ROWS.iloc[::2].to_csv(path, index=False)
+    return str(path)
+
+
+TRAIN = ("-m", "app", "train", "--variant", "logistic_regression", "--json")
+
+
+def test_trained_there_published_here_promoted_here_alias_there(server, command, rows, start, watch):
+    command("-c", THEIRS, rows)
+    from_there = ("--from-mlflow", "models:/iris@challenger", "--reference-artifact", "data sets/rows.csv")
+    done = command("-m", "app", "publish", *from_there, "--target", "species", "--version", "theirs", "--json")
+    source = json.loads(done.stdout)["versions"][0]["source"]["mlflow"]
+    assert (source["name"], source["version"], source["alias"]) == ("iris", "1", "challenger")
+
+    trained = command(*TRAIN, "--version", "ours")
+    assert trained.stderr.strip() == f"MLflow at {server.url} has ours"
+    found = server.get("model-versions/search", filter="name = 'bakeoff'")["model_versions"][-1]
+    run = server.get("runs/get", run_id=found["run_id"])["run"]
+    figures = {figure["key"]: figure["value"] for figure in run["data"]["metrics"]}
+    published = json.loads(trained.stdout)["versions"][0]
+    assert figures["holdout_accuracy"] == published["metrics"]["holdout"]["accuracy"]
+    assert (run["info"]["status"], run["inputs"]["dataset_inputs"][0]["dataset"]["name"]) == ("FINISHED", "iris")
+
+    api = start(ADMIN_TOKEN=TOKEN)
+    watch(MLFLOW_TRACKING_URI=server.url)
+
+    def promote(version: str) -> None:
+        decision = {"action": "promote", "version": version, "note": "for the test"}
+        answer = api.post("/experiment/decision", json=decision, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200, answer.text
+
+    def champion(model: str) -> str | None:
+        aliases = server.get("registered-models/get", name=model)["registered_model"].get("aliases", [])
+        return next((each["version"] for each in aliases if each["alias"] == "champion"), None)
+
+    promote("theirs")
+    eventually(lambda: champion("iris") == "1")
+    promote("ours")
+    eventually(lambda: champion("bakeoff") == found["version"])
+    columns, classes = command("-c", LOADED).stdout.strip().rsplit(" ", 1)
+    assert columns == "['sepal_length', 'sepal_width', 'petal_length', 'petal_width']"
+    assert classes == "[0]"
 
 
 @pytest.mark.parametrize("uri", ["models:/iris@nobody", "models:/iris/9", "models:/none@champion"])
-def test_what_the_server_does_not_have_is_named(logged, publishes, uri):
-    with pytest.raises(DataRefused, match=f"MLflow at {logged} has no {uri}"):
-        publishes(uri)
+def test_what_the_server_does_not_have_is_named(server, command, rows, uri):
+    asked = ("publish", "--from-mlflow", uri, "--reference", rows, "--target", "species")
+    assert f"MLflow at {server.url} has no {uri}" in command("-m", "app", *asked, status=1).stderr
 
 
-def test_a_server_that_is_away_is_named_in_few_words(logged, publishes):
-    mlflow = _mlflow()
+def test_publishing_from_a_server_that_is_away_says_so_in_few_words(command, rows):
+    away = f"http://127.0.0.1:{free_port()}"
+    asked = ("publish", "--from-mlflow", "models:/iris@champion", "--reference", rows, "--target", "species")
+    done = command("-m", "app", *asked, status=1, MLFLOW_TRACKING_URI=away)
+    assert "it refuses connections; see that the server runs" in done.stderr
 
-    mlflow.set_tracking_uri(f"http://127.0.0.1:{free_port()}")
-    try:
-        with pytest.raises(DataRefused, match="it refuses connections; see that the server runs"):
-            publishes("models:/iris@champion")
-    finally:
-        mlflow.set_tracking_uri(logged)
+
+def test_an_artefact_store_without_space_is_a_warning_and_registers_nothing(server, command):
+    if not server.files.is_mount():
+        pytest.skip("NOT CHECKED: no small file system can be mounted here (needs root)")
+    filler = server.files / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"0" * 65536):
+            pass
+    done = command(*TRAIN, "--version", "v9", MLFLOW_REGISTERED_MODEL_NAME="none")
+    filler.unlink()
+    assert f"warning: MLflow at {server.url} lacks the " in done.stderr
+    assert "registered version, alias of v9: it answers with status 500" in done.stderr
+    assert json.loads(done.stdout)["versions"][0]["version"] == "v9"
+    names = [model["name"] for model in server.get("registered-models/search").get("registered_models", [])]
+    assert "none" not in names
+
+
+def test_a_server_that_dies_while_a_model_is_trained_is_a_warning(server, command):
+    """The last test of this file: no server is left."""
+
+    def has_begun() -> bool:
+        names = [each["name"] for each in server.get("experiments/search", max_results="99")["experiments"]]
+        return "short" in names
+
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(command, *TRAIN, "--dataset", "digits", MLFLOW_EXPERIMENT_NAME="short")
+        eventually(has_begun)
+        server.kill()
+    training = running.result()
+    assert f"warning: MLflow at {server.url} lacks the run," in training.stderr
+    assert "it refuses connections" in training.stderr
+    assert len(json.loads(training.stdout)["versions"]) == 1

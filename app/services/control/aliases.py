@@ -1,19 +1,23 @@
 """Keeps the registry's aliases in line with the configuration, which decides the champion.
 
-Aliases only repeat it, for people and tools that read the registry.
+Aliases only repeat it, for people and tools that read the registry, or an MLflow server.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from app.domain.experiment import Configuration
 from app.errors import ArtefactRefused, BakeoffError
+from app.services.boundaries import FaultBoundary
 
 _LOG = logging.getLogger(__name__)
 CHAMPION, CHALLENGER = "champion", "challenger"
+_POLL_S, _AGAIN_S, _END_S = 1.0, 30.0, 10.0
 
 
 class Aliases(Protocol):
@@ -75,3 +79,61 @@ class AliasKeeper:
             self._failing = True
         else:
             self._failing = False
+
+
+class ChampionElsewhere:
+    """Points the alias `champion` on another server at each new champion, in a thread that nothing waits for.
+
+    `point` moves it to a version of this registry and returns what that is called there; None if it is not there. It
+    raises `BakeoffError` where that cannot be done now: then it is tried again every 30 s. It is called once for the
+    champion of the start, too, which may have been promoted while this did not run. `clock` is in seconds.
+    """
+
+    def __init__(
+        self,
+        configuration: Callable[[], Configuration | None],
+        point: Callable[[str], str | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._configuration = configuration
+        self._point = point
+        self._clock = clock
+        self._done: str | None = None
+        self._failing = False
+        self._again_s = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look at the configuration."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End once a call that runs has ended, for which this waits a while."""
+        self._stopping.set()
+        self._thread.join(_END_S)
+
+    def tick(self) -> None:
+        """Move the alias if the champion is another one. Raises `StoreUnavailable`."""
+        configuration = self._configuration()
+        champion = None if configuration is None else configuration.champion
+        if champion in (None, self._done) or self._clock() < self._again_s:
+            return
+        try:
+            there = self._point(champion)
+        except BakeoffError as error:
+            if not self._failing:
+                _LOG.warning("mlflow_alias_not_moved", extra={"event_fields": {"reason": error.message}})
+            self._failing, self._again_s = True, self._clock() + _AGAIN_S
+            return
+        self._done, self._failing = champion, False
+        if there is None:
+            _LOG.warning("mlflow_lacks_champion", extra={"event_fields": {"champion": champion}})
+        else:
+            _LOG.info("mlflow_alias_moved", extra={"event_fields": {"champion": champion, "to": there}})
+
+    def _run(self) -> None:
+        boundary = FaultBoundary(_LOG, "mlflow_alias_failed", once=True)
+        while not self._stopping.wait(_POLL_S):
+            with boundary:
+                self.tick()

@@ -13,12 +13,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from app.domain.manifest import MlflowModel
 from app.errors import DataRefused
+from app.inference.mlflow_server import without_password
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))")
 # Of each flavour that is published: the key of its file in MLmodel.
@@ -104,16 +104,6 @@ def fetch(uri: str, folder: Path, reference_artifact: str | None = None) -> Fetc
         code=_code(folder / "model", flavours, uri),
         reference=reference,
         warnings=_warnings(flavours),
-    )
-
-
-def without_password(uri: str) -> str:
-    """The address without user, password and query, which may hold secrets."""
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    # Joined by hand, because `urlunsplit` drops the slashes of sqlite:///file.
-    return (
-        f"{parts.scheme}://{host}{parts.path}" if "://" in uri else urlunsplit((*parts[:1], host, parts.path, "", ""))
     )
 
 

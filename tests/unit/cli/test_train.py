@@ -100,6 +100,27 @@ def test_an_error_is_one_line_and_status_1(empty, capsys, arguments, complaint):
     assert captured.err.count("\n") == 1
 
 
+AWAY = "http://127.0.0.1:1"
+
+
+def test_a_tracking_server_that_is_away_changes_nothing_but_a_line(empty, monkeypatch, capsys):
+    arguments = ["train", "--version", "v1", "--variant", "logistic_regression"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"warning: MLflow at {AWAY} lacks the run, ")
+    assert "alias of v1: it refuses connections" in captured.err
+    assert "Published v1 in " in captured.out
+
+
+def test_a_refusal_stays_the_last_line_and_status_1_with_a_tracking_server(empty, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", AWAY)
+    assert main(["train", "--dataset", "no_such_file.csv", "--target", "y"]) == 1
+    warning, error = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: MLflow at {AWAY} lacks the run, parameters and figures of training: ")
+    assert error == "error: there is no file no_such_file.csv"
+
+
 @pytest.mark.parametrize(
     "arguments", [["--min-accuracy", "90"], ["--seed", "-1"], ["--min-r2", "nan"], ["--task", "clustering"]]
 )

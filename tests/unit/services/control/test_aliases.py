@@ -1,8 +1,8 @@
 import pytest
 from msgspec.structs import replace
 
-from app.errors import ArtefactRefused
-from app.services.control.aliases import AliasKeeper, aliases_after, reconcile_aliases
+from app.errors import ArtefactRefused, Unavailable
+from app.services.control.aliases import AliasKeeper, ChampionElsewhere, aliases_after, reconcile_aliases
 from tests.unit.services.control.deciders import BASE
 
 
@@ -79,3 +79,54 @@ def test_a_read_only_registry_is_logged_once_and_tried_again(caplog):
     registry.error = None
     keeper.keep(LED_BY_V2)
     assert registry.table == {"champion": "v2"}
+
+
+class Elsewhere:
+    """Another server, which raises `error`, or has `versions` under these names."""
+
+    def __init__(self, versions=("v1", "v2")):
+        self.versions, self.error, self.pointed, self.now_s = versions, None, [], 0.0
+        self.configuration = LED_BY_V2
+        self.keeper = ChampionElsewhere(lambda: self.configuration, self.point, lambda: self.now_s)
+
+    def point(self, version):
+        if self.error is not None:
+            raise self.error
+        self.pointed.append(version)
+        return f"iris version {version[1:]}" if version in self.versions else None
+
+    def promote(self, version):
+        self.configuration = replace(BASE, champion=version)
+        self.keeper.tick()
+
+
+def test_each_new_champion_is_pointed_at_once_elsewhere():
+    elsewhere = Elsewhere()
+    elsewhere.keeper.tick()
+    elsewhere.keeper.tick()
+    elsewhere.promote("v1")
+    elsewhere.promote(None)
+    assert elsewhere.pointed == ["v2", "v1"]
+
+
+def test_a_server_that_is_away_is_logged_once_and_asked_again_after_a_while(caplog):
+    elsewhere = Elsewhere()
+    elsewhere.error = Unavailable("it refuses connections")
+    for now_s in (0.0, 1.0, 30.0):
+        elsewhere.now_s = now_s
+        elsewhere.keeper.tick()
+    assert [record.message for record in caplog.records] == ["mlflow_alias_not_moved"]
+    elsewhere.error, elsewhere.now_s = None, 59.0
+    elsewhere.keeper.tick()
+    assert elsewhere.pointed == []
+    elsewhere.now_s = 60.0
+    elsewhere.keeper.tick()
+    assert elsewhere.pointed == ["v2"]
+
+
+def test_a_champion_that_the_other_server_lacks_is_logged(caplog):
+    elsewhere = Elsewhere(versions=())
+    elsewhere.keeper.tick()
+    elsewhere.keeper.tick()
+    assert [record.message for record in caplog.records] == ["mlflow_lacks_champion"]
+    assert elsewhere.pointed == ["v2"]

@@ -13,8 +13,9 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
 from app.errors import DataRefused
+from app.inference.mlflow_server import without_password
 from app.training.external_session import PublishRequest, publish_external
-from app.training.sources.mlflow_registry import fetch, without_password
+from app.training.sources.mlflow_registry import fetch
 from tests.unit.inference.published import data
 
 IRIS, SPECIES = data("iris")

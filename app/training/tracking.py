@@ -1,0 +1,240 @@
+"""Logs a training to an MLflow server. What the training itself does and returns never depends on it (ADR 45)."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import platform
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import msgspec
+
+from app import __version__
+from app.clock import now_us
+from app.domain.contract import FeatureContract
+from app.domain.manifest import Manifest, Source
+from app.domain.timestamps import iso_utc
+from app.errors import BakeoffError
+from app.inference.artefact import Artefact
+from app.inference.mlflow_server import MODEL_FOLDER, SHA256, VERSION, MlflowFailure, MlflowServer, Run, RunPlace
+from app.inference.model_files import estimator_of
+from app.services.boundaries import attempt
+from app.training.session import PublishedVersion, SessionResult
+from app.training.variants import VariantCatalogue
+
+Result = TypeVar("Result")
+# For all that is logged after a training; and a second more for each megabyte of the models.
+_PATIENCE_S, _S_PER_BYTE = 30.0, 1e-6
+_RUN, _FIGURES = "run", "parameters and figures"
+_PARTS = (_RUN, _FIGURES, "data set", "manifest", "model", "registered version", "alias")
+
+
+class Tracking:
+    """The log of one training, which begins when this is made. Its methods return a line for people and never raise.
+
+    The server is asked for its experiment beside the training, so that one that is away or slow costs no time after it.
+    `actor` is who trains.
+    """
+
+    def __init__(
+        self, server: MlflowServer, catalogue: VariantCatalogue, actor: str, patience_s: float = _PATIENCE_S
+    ) -> None:
+        self._server = server
+        self._catalogue = catalogue
+        self._actor = actor
+        self._patience_s = patience_s
+        self._started_ms = now_us() // 1000
+        self._experiment = _beside(server.experiment)
+
+    def published(self, session: SessionResult, read: Callable[[str], Artefact], gate: Mapping[str, object]) -> str:
+        """Log a run for each version with the figures of its `gate`, and register its model, which `read` gives."""
+        steps = {each.manifest.version: self._version(each, read, gate) for each in session.versions}
+        size = sum(file.bytes for each in session.versions for file in each.manifest.files.values())
+        return self._log(steps, _PARTS, self._patience_s + size * _S_PER_BYTE)
+
+    def refused(self, name: str, parameters: Mapping[str, object], reason: str) -> str:
+        """Log a failed run of a training that published nothing."""
+        run = self._run(name, parameters, {"bakeoff.refused": reason}, finished=False)
+        return self._log({name: self._begun(run)}, (_RUN, _FIGURES), self._patience_s)
+
+    def _log(self, steps: Mapping[str, Iterator[str]], parts: Sequence[str], patience_s: float) -> str:
+        done: dict[str, list[str]] = {name: [] for name in steps}
+
+        def log() -> None:
+            for name, step in steps.items():
+                for part in step:
+                    done[name].append(part)
+
+        failure = attempt(_beside(log).result, patience_s)
+        if failure is None:
+            return f"MLflow at {self._server.place} has {' and '.join(steps)}"
+        if isinstance(failure, TimeoutError):
+            failure = MlflowFailure(f"it took longer than {patience_s:.0f} s")
+        reason = failure.message if isinstance(failure, BakeoffError) else f"{type(failure).__name__}: {failure}"
+        lacking = [_lacking(name, [part for part in parts if part not in of]) for name, of in done.items()]
+        lacks = "; ".join(text for text in lacking if text)
+        return f"warning: MLflow at {self._server.place} lacks {lacks}: {reason}. Nothing else is missing"
+
+    def _version(
+        self, published: PublishedVersion, read: Callable[[str], Artefact], gate: Mapping[str, object]
+    ) -> Generator[str]:
+        """Log one part after the other, and say which it was."""
+        server, manifest = self._server, published.manifest
+        about = {VERSION: manifest.version, SHA256: manifest.model_sha256}
+        run = self._run(manifest.version, {**self._parameters(manifest), **gate}, about, finished=True)
+        place = yield from self._begun(msgspec.structs.replace(run, figures=figures_of(manifest)))
+        server.log_dataset(place, dataset_of(manifest.source))
+        yield "data set"
+        server.upload(place, "manifest.json", msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+        yield "manifest"
+        for name, content in model_files(read(manifest.version), place).items():
+            server.upload(place, f"{MODEL_FOLDER}/{name}", content)
+        yield "model"
+        registered = server.register(place, about)
+        yield "registered version"
+        if published.alias is not None:
+            server.point(published.alias, registered)
+        yield "alias"
+
+    def _begun(self, run: Run) -> Generator[str, None, RunPlace]:
+        place = self._server.begin(self._experiment.result(), run)
+        yield _RUN
+        self._server.log(place, run)
+        yield _FIGURES
+        return place
+
+    def _run(self, name: str, parameters: Mapping[str, object], about: Mapping[str, str], *, finished: bool) -> Run:
+        return Run(
+            name=name,
+            started_ms=self._started_ms,
+            ended_ms=now_us() // 1000,
+            finished=finished,
+            parameters={key: value for key, value in parameters.items() if value is not None},
+            tags={
+                "mlflow.user": self._actor,
+                "mlflow.source.name": "bakeoff train",
+                "mlflow.source.type": "LOCAL",
+                "bakeoff.release": __version__,
+                **about,
+            },
+        )
+
+    def _parameters(self, manifest: Manifest) -> dict[str, object]:
+        source, contract = manifest.source, manifest.contract
+        variant = self._catalogue.variants.get(manifest.variant or "")
+        given = {} if variant is None else variant.parameters
+        if variant and contract.task == "regression" and variant.regressor_parameters is not None:
+            given = variant.regressor_parameters
+        return {
+            **{f"parameters.{key}": value for key, value in given.items()},
+            "variant": manifest.variant,
+            "estimator": manifest.estimator,
+            "task": contract.task,
+            "dataset": source.dataset,
+            "target": source.target,
+            "seed": source.seed,
+            "rows": source.rows,
+            "holdout_rows": source.holdout_rows,
+            "features": len(contract.features),
+            "runtime": manifest.runtime,
+        }
+
+
+def figures_of(manifest: Manifest) -> dict[str, float]:
+    """The figures of the manifest as MLflow's metrics, such as `holdout_accuracy`."""
+    return {
+        f"{side}_{name}": float(value)
+        for side, figures in manifest.metrics.items()
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def dataset_of(source: Source) -> dict[str, str]:
+    """The data of a version as MLflow's `Dataset`."""
+    where = {"dataset": source.dataset, "target": source.target, "sha256": source.sha256}
+    return {
+        "name": source.dataset.rpartition("/")[2],
+        "digest": source.sha256,
+        "source_type": "bakeoff",
+        "source": json.dumps(where),
+        "profile": json.dumps({"num_rows": source.rows}),
+    }
+
+
+def model_files(artefact: Artefact, place: RunPlace) -> dict[str, bytes]:
+    """The estimator as a model of MLflow's flavours `sklearn` and `python_function`, by file name.
+
+    Source: https://mlflow.org/docs/latest/ml/model/, "Storage Format".
+    """
+    manifest = artefact.manifest
+    packages = {"scikit-learn": "", "numpy": ""} | dict(manifest.requires)
+    required = [f"{name}=={manifest.libraries.get(name) or packages[name]}" for name in packages]
+    described = {
+        "artifact_path": MODEL_FOLDER,
+        "run_id": place.id,
+        "utc_time_created": iso_utc(now_us()).replace("T", " ").rstrip("Z"),
+        "flavors": {
+            "python_function": {
+                "loader_module": "mlflow.sklearn",
+                "model_path": "model.pkl",
+                "predict_fn": "predict",
+                "env": {"virtualenv": "python_env.yaml"},
+                "python_version": platform.python_version(),
+            },
+            "sklearn": {
+                "pickled_model": "model.pkl",
+                "serialization_format": "pickle",
+                "sklearn_version": manifest.libraries.get("scikit-learn"),
+                "code": None,
+            },
+        },
+        "signature": {"inputs": json.dumps(_columns(manifest.contract)), "outputs": None, "params": None},
+    }
+    environment = {
+        "python": platform.python_version(),
+        "build_dependencies": ["pip"],
+        "dependencies": ["-r requirements.txt"],
+    }
+    return {
+        # Plain, because MLflow does not read joblib's own form of arrays.
+        "model.pkl": pickle.dumps(estimator_of(artefact.files)),
+        "requirements.txt": "".join(f"{line}\n" for line in [*required, "pandas"]).encode(),
+        # JSON is YAML.
+        "python_env.yaml": json.dumps(environment, indent=2).encode(),
+        "MLmodel": json.dumps(described, indent=2).encode(),
+    }
+
+
+def _columns(contract: FeatureContract) -> list[dict[str, Any]]:
+    """The columns of MLflow's signature, by the names that the estimator was fitted with."""
+    return [
+        {
+            "type": "double" if feature.kind == "numeric" else "string",
+            "name": feature.name,
+            "required": not feature.nullable,
+        }
+        for feature in contract.features
+    ]
+
+
+def _lacking(version: str, parts: Sequence[str]) -> str:
+    return f"the {', '.join(parts)} of {version}" if parts else ""
+
+
+def _beside(work: Callable[[], Result]) -> Future[Result]:
+    """What `work` returns or raises, from a thread that the end of the process does not wait for."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        done = attempt(work)
+        if isinstance(done, Exception):
+            future.set_exception(done)
+        else:
+            future.set_result(done)
+
+    threading.Thread(target=run, name="mlflow", daemon=True).start()
+    return future
