@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from app.bootstrap.parts import Shared, breaker, generations
+from app.bootstrap.parts import Shared, breaker, generation_now, generations
 from app.bootstrap.worker import Worker
 from app.errors import StoreUnavailable
 from app.inference.loader import load_models
@@ -41,7 +41,7 @@ def build_api(settings: Settings) -> Api:
     with contextlib.suppress(StoreUnavailable):  # the workers ask again
         key.require()
     shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), database, key)
-    generation = generations(settings).current()  # before loading: a reload in between is then noticed
+    generation = generation_now(settings, database)  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)
     for complaint in settings.tokens.complaints():
@@ -96,7 +96,7 @@ class Api:
             loaded_models=lambda: live.loaded_models,
             load=partial(load_models, shared.registry),
             serve=watcher.serve,
-            generations=generations(shared.settings),
+            generations=generations(shared.settings, shared.database),
             generation=self._generation,
         )
         del loaded_models

@@ -13,8 +13,9 @@ from app.errors import StoreUnavailable
 from app.inference.registry import ModelRegistry
 from app.observe.state import HostCondition
 from app.services.serving.breaker import Breaker
+from app.services.serving.reload import Generations
 from app.settings import Settings
-from app.store.deployment import DeploymentKey
+from app.store.deployment import DeploymentKey, StoredGenerations
 from app.store.engine import Database
 from app.store.host_files import SharedGenerations
 from app.store.keys import Keys
@@ -32,9 +33,19 @@ class Shared(NamedTuple):
     key: DeploymentKey
 
 
-def generations(settings: Settings) -> SharedGenerations:
-    """The files by which one worker makes all workers of the host load the model registry again."""
-    return SharedGenerations(settings.data_dir / "reload")
+def generations(settings: Settings, database: Database) -> Generations:
+    """By which one worker makes all others load the model registry again: those of the host, or of all on a server."""
+    return (
+        SharedGenerations(settings.data_dir / "reload") if database.kind.server is None else StoredGenerations(database)
+    )
+
+
+def generation_now(settings: Settings, database: Database) -> str:
+    """The generation of the models that are loaded next; empty where the store cannot be asked."""
+    try:
+        return generations(settings, database).current()
+    except StoreUnavailable:
+        return ""
 
 
 def breaker(settings: Settings) -> Breaker:

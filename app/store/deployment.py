@@ -1,7 +1,9 @@
-"""What the processes of all hosts share in the store beside the log: which key the deployment has."""
+"""What the processes of all hosts share in the store beside the log: which key the deployment has, and its reloads."""
 
 from __future__ import annotations
 
+import secrets
+import socket
 from collections.abc import Callable
 
 from sqlalchemy import Connection, text
@@ -10,10 +12,13 @@ from app.clock import now_us
 from app.errors import SettingError, StoreUnavailable
 from app.store.engine import Database
 from app.store.keys import FILE_NAME
-from app.store.kinds import DURABLE, READING
+from app.store.kinds import DURABLE, PROBING, READING
 from app.store.statements import statements
 
 _SHOWN = 8  # digits of a fingerprint
+# A live worker writes its row this often. One that has not for three times as long has ended.
+_SEEN_US, _ENDED_US = 5_000_000, 15_000_000
+_FORGOTTEN_US = 86_400_000_000
 WHAT_IS_LOST = (
     "ids of earlier predictions are unknown (404), so their labels are refused; named users change their version; and "
     "versions that the other key signed are refused until they are published again"
@@ -83,3 +88,54 @@ def refusal(known: str, own: str, place: str) -> str:
 def _newest(connection: Connection) -> str | None:
     found: str | None = connection.execute(text(statements("deployment")["fingerprint"])).scalar()
     return found
+
+
+class StoredGenerations:
+    """Generations of loaded models, by rows that the workers of all hosts share; one object a worker.
+
+    Making one touches nothing. Calls raise `StoreUnavailable`. A generation is a random name: a worker with another
+    one than the newest loads the model registry again.
+    """
+
+    def __init__(self, database: Database, clock_us: Callable[[], int] = now_us) -> None:
+        self._database = database
+        self._clock_us = clock_us
+        self._worker = secrets.token_hex(8)
+        self._confirmed: str | None = None
+        self._seen_us = 0
+
+    def current(self) -> str:
+        """The generation that every worker should have; empty before the first reload. A worker shows that it lives."""
+        if self._confirmed is not None and self._clock_us() - self._seen_us >= _SEEN_US:
+            self._put(self._confirmed)
+        with self._database.begin(READING) as connection:
+            found: str | None = connection.execute(text(statements("deployment")["generation"])).scalar()
+        return found or ""
+
+    def advance(self) -> str:
+        """Make and return a new generation, which every worker should have from now on."""
+        generation = secrets.token_hex(8)
+        with self._database.begin(DURABLE) as connection:
+            row = {"generation": generation, "at_us": self._clock_us()}
+            connection.execute(text(statements("deployment")["put_generation"]), row)
+        return generation
+
+    def confirm(self, generation: str) -> None:
+        """Record that this process has loaded `generation`."""
+        self._confirmed, self._seen_us = generation, 0
+        self._put(generation)
+
+    def behind(self, generation: str) -> int:
+        """The number of live workers of all hosts whose last confirmed generation is another."""
+        values = {"generation": generation, "since_us": self._clock_us() - _ENDED_US}
+        with self._database.begin(READING) as connection:
+            found: int = connection.execute(text(statements("deployment")["behind"]), values).scalar_one()
+        return found
+
+    def _put(self, generation: str) -> None:
+        at_us = self._clock_us()
+        row = {"worker": self._worker, "host": socket.gethostname(), "generation": generation, "seen_us": at_us}
+        with self._database.begin(PROBING) as connection:  # what a power cut takes is written again
+            connection.execute(text(statements("deployment")["put_worker"]), row)
+            connection.execute(text(statements("deployment")["drop_workers"]), {"before_us": at_us - _FORGOTTEN_US})
+        self._seen_us = at_us

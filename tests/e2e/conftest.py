@@ -48,11 +48,11 @@ def start(installation):
 
 @pytest.fixture
 def watch(installation):
-    """Starts monitors in `installation`; they are stopped at the end."""
+    """Starts monitors in `installation` (or another folder); they are stopped at the end."""
     started = []
 
-    def begin(**environment):
-        started.append(MonitorProcess(installation, **environment))
+    def begin(folder=installation, **environment):
+        started.append(MonitorProcess(folder, **environment))
         return started[-1]
 
     yield begin

@@ -1,5 +1,6 @@
 """The service on PostgreSQL: it counts as on SQLite, and outlives its server."""
 
+import shutil
 import signal
 import threading
 from functools import partial
@@ -48,6 +49,35 @@ def test_predictions_and_feedback_are_in_the_experiment(on_postgres, postgres_ur
     assert [row["prediction_id"] for row in page] == sorted(ids, reverse=True)
     assert {row["actual"] for row in page} == {"setosa"}
     assert api.get("/health").json()["status"] == "healthy"
+
+
+def test_two_hosts_follow_one_reload_and_the_second_monitor_leads_when_the_first_is_killed(
+    start, watch, installation, postgres_url, tmp_path
+):
+    other = tmp_path / "other"
+    folders = (installation, other)
+    (installation / "models" / "v2").rename(tmp_path / "v2")
+    shutil.copytree(installation, other)
+    own = {"DATABASE_URL": postgres_url, "WEB_CONCURRENCY": "1", "ADMIN_TOKEN": "token-of-the-tests"}
+    hosts = [start(folder, **own) for folder in folders]
+    monitors = [watch(folder, DATABASE_URL=postgres_url) for folder in folders]
+    for folder in folders:
+        shutil.copytree(tmp_path / "v2", folder / "models" / "v2")
+    report = hosts[0].post("/models/reload", headers={"Authorization": "Bearer token-of-the-tests"}).json()
+    assert report["served"]["v2"]["change"] == "loaded"
+    forced = {"X-Model-Version": "v2"}
+    eventually(lambda: hosts[1].post("/predict", ROW, headers=forced).status_code == 200, 20)
+    assert kept(postgres_url, "SELECT count(DISTINCT generation) FROM workers") == [1]
+    users = [f"u{number}" for number in range(20)]
+    answers = [[host.post("/predict", {**ROW, "user_id": user}).json() for user in users] for host in hosts]
+    assert [each["model_version"] for each in answers[0]] == [each["model_version"] for each in answers[1]]
+    eventually(lambda: any("monitor_waits" in monitor.log.read_text() for monitor in monitors))
+    leader = next(monitor for monitor in monitors if "monitor_waits" not in monitor.log.read_text())
+    leader.kill()
+    # To the host that did not give the ids.
+    labels = [{"prediction_id": each["prediction_id"], "actual": "setosa"} for each in answers[0]]
+    assert hosts[1].post("/feedback", {"feedback": labels}).json()["accepted"] == len(users)
+    eventually(lambda: labelled(hosts[1]) == len(users), 10)
 
 
 def test_a_split_that_is_patched_reaches_every_worker(on_postgres):

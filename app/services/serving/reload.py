@@ -1,7 +1,7 @@
 """Loads what has changed in the model registry while the process serves: verify, load, warm up, and only then replace.
 
-Every worker of the host follows. Replaced versions need no draining: a request holds the versions that it began with,
-and the last such request releases them.
+Every worker follows, those of other hosts too where they share a database server. Replaced versions need no draining: a
+request holds the versions that it began with, and the last such request releases them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ import msgspec
 from msgspec.structs import replace
 
 from app.domain.experiment import Configuration
-from app.errors import BakeoffError, Contradiction, SettingError
+from app.errors import BakeoffError, Contradiction, SettingError, StoreUnavailable
 from app.services.ports import LoadedModels
 
 _LOG = logging.getLogger(__name__)
 _FOLLOW_S = 2.0
 _POLL_S = 0.02
 
+_UNREACHABLE = (OSError, StoreUnavailable)
+# A worker that could not carry out a reload, perhaps because its registry could not be read just then, tries again.
+_RETRY_S, _LONGEST_RETRY_S = 5.0, 300.0
+
 Change = Literal["kept", "loaded", "replaced"]
 
 
 class Generations(Protocol):
-    """The generation of the loaded models, shared by the workers of a host. May raise `OSError`.
+    """The generation of the loaded models, shared by the workers that follow each other's reloads.
+
+    May raise `OSError` and `StoreUnavailable`.
 
     `advance` begins a new one, `confirm` reports that this worker has it, `behind` counts the workers that have not.
     """
@@ -71,6 +77,21 @@ class ReloadReport(msgspec.Struct, frozen=True, kw_only=True):
     workers_behind: int
 
 
+class _Failed(msgspec.Struct, frozen=True):
+    """A generation that could not be loaded, and when to try again (monotonic seconds)."""
+
+    generation: str
+    wait_s: float = _RETRY_S / 2
+    until_s: float = 0.0
+
+    def holds(self, generation: str, now_s: float) -> bool:
+        return generation == self.generation and now_s < self.until_s
+
+    def again(self, now_s: float) -> _Failed:
+        wait_s = min(2 * self.wait_s, _LONGEST_RETRY_S)
+        return _Failed(self.generation, wait_s, now_s + wait_s)
+
+
 class Reload:
     """The reloads of one worker.
 
@@ -92,6 +113,7 @@ class Reload:
         self._serve = serve
         self._generations = generations
         self._generation = generation
+        self._failed: _Failed | None = None
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -100,7 +122,7 @@ class Reload:
         self.follow()
         try:
             self._generations.confirm(self._generation)
-        except OSError:
+        except _UNREACHABLE:
             _LOG.exception("reload_not_confirmed")
 
     def now(self) -> ReloadReport:
@@ -125,17 +147,24 @@ class Reload:
         )
 
     def follow(self) -> None:
-        """Reload if another worker has since the last call. Cheap; raises nothing."""
+        """Reload if another worker has since the last call. Cheap; raises nothing. Tries again after a failure."""
+        generation = self._generation
         try:
             generation = self._generations.current()
-            if generation == self._generation:
+            failed = self._failed
+            if generation == self._generation or (failed and failed.holds(generation, time.monotonic())):
                 return
             with self._lock:
-                self._generation = generation  # also if it fails: one attempt and one log line are enough
                 self._swap(self._loaded_models())
+                self._generation = generation
             self._generations.confirm(generation)
+        except StoreUnavailable:
+            return  # logged by those who ask for the configuration
         except (BakeoffError, OSError) as error:
-            _LOG.error("reload_not_followed", extra={"event_fields": {"reason": str(error)}})
+            if self._failed is None or self._failed.generation != generation:
+                self._failed = _Failed(generation)
+                _LOG.error("reload_not_followed", extra={"event_fields": {"reason": str(error)}})
+            self._failed = self._failed.again(time.monotonic())
 
     def _swap(self, before: LoadedModels, *, asked: bool = False) -> tuple[LoadedModels, Configuration]:
         after = self._load(before)
@@ -161,7 +190,7 @@ class Reload:
         try:
             self._generation = self._generations.advance()
             self._generations.confirm(self._generation)
-        except OSError:
+        except _UNREACHABLE:
             _LOG.exception("reload_not_announced")
             return None
         return self._generation
@@ -171,7 +200,7 @@ class Reload:
         try:
             while (behind := self._generations.behind(generation)) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
-        except OSError:
+        except _UNREACHABLE:
             _LOG.exception("reload_not_awaited")
             return 0
         return behind

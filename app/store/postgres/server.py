@@ -231,6 +231,7 @@ def _limits(access: Access | None) -> dict[str, str]:
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25000",
         "synchronous_commit": "on" if access.durable else "off",
     }
     # Set whatever the server's defaults are. A writer must see everything that was committed before it got the lock; a

@@ -3,7 +3,7 @@ import multiprocessing
 import pytest
 
 from app.errors import SettingError, StoreUnavailable
-from app.store.deployment import DeploymentKey
+from app.store.deployment import DeploymentKey, StoredGenerations
 from app.store.engine import Database
 
 OURS, THEIRS = "a1" * 16, "b2" * 16
@@ -47,3 +47,37 @@ def test_of_hosts_that_start_at_once_with_keys_of_their_own_one_is_the_first(sto
     [host.join() for host in hosts]
     [(first,)] = rows("SELECT fingerprint FROM deployment_keys")
     assert {first, refused.get(timeout=10)} == {OURS, THEIRS}
+
+
+class Hosts:
+    """Workers on one store, and their clock (µs)."""
+
+    def __init__(self, database):
+        self.at_us = 1_000_000_000
+        self.a, self.b = (StoredGenerations(database, lambda: self.at_us) for _ in range(2))
+
+
+def test_a_reload_of_one_host_is_news_for_all_and_known_who_has_not_followed(database):
+    hosts = Hosts(database)
+    assert hosts.a.current() == hosts.b.current() == ""
+    hosts.a.confirm("")
+    hosts.b.confirm("")
+    generation = hosts.a.advance()
+    hosts.a.confirm(generation)
+    assert (hosts.b.current(), hosts.a.behind(generation)) == (generation, 1)
+    hosts.b.confirm(generation)
+    assert hosts.a.behind(generation) == 0
+    assert hosts.b.advance() != generation
+
+
+def test_a_worker_that_ended_is_not_waited_for_and_its_row_goes_after_a_day(database, rows):
+    hosts = Hosts(database)
+    hosts.a.confirm("")
+    hosts.b.confirm("")
+    hosts.at_us += 14_000_000
+    hosts.a.current()  # shows that it lives
+    hosts.at_us += 14_000_000
+    assert hosts.a.behind("new") == 1
+    hosts.at_us += 86_400_000_000
+    hosts.b.confirm("new")
+    assert rows("SELECT generation FROM workers") == [("new",)]

@@ -131,6 +131,22 @@ def test_a_worker_that_cannot_follow_says_so_once_and_serves_on(caplog):
     assert list(other.loaded_models.versions) == ["v1"]
 
 
+def test_a_worker_that_could_not_follow_tries_again(monkeypatch):
+    now = {"s": 100.0}
+    monkeypatch.setattr("app.services.serving.reload.time.monotonic", lambda: now["s"])
+    host = Host()
+    one, other = (Worker(loaded_models(version("v1")), loaded_models(version("v2")), host, name) for name in "ab")
+    one.reload.now()
+    registry, other.registry = other.registry, loaded_models()
+    other.reload.follow()
+    other.registry = registry
+    other.reload.follow()
+    assert list(other.loaded_models.versions) == ["v1"]
+    now["s"] += 6
+    other.reload.follow()
+    assert (list(other.loaded_models.versions), host.confirmed) == (["v2"], {"a": "+", "b": "+"})
+
+
 def test_a_new_worker_catches_up_before_it_serves():
     host = Host()
     host.wanted = "earlier"
