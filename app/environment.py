@@ -15,6 +15,7 @@ from app.scoring.cost import CostMatrix, cost_matrix
 _SPAN = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd]?)")
 _HOST_NAME = re.compile(r"\*|[\w.-]{1,253}|\[[0-9a-f:.]+\]")
 _ADDRESS = re.compile(r"(\[(?P<ipv6>[0-9a-fA-F:.]+)\]|(?P<host>[\w.-]+)):(?P<port>[0-9]{1,5})")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[\w.-]+)*", re.ASCII)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -64,6 +65,18 @@ def text_of(env: Mapping[str, str], variable: str) -> str:
 def path(env: Mapping[str, str], variable: str) -> Path:
     """The path."""
     return Path(env[variable].strip())
+
+
+def place(env: Mapping[str, str], variable: str) -> Path | str:
+    """The path of a folder, or `s3://BUCKET/PREFIX` as text."""
+    text = env[variable].strip()
+    if "://" not in text:
+        return Path(text)
+    if not _BUCKET.fullmatch(text.rstrip("/")):
+        raise SettingError(
+            variable, f"{text!r} is neither a folder nor s3://BUCKET/PREFIX, with letters, digits and _ . - / in PREFIX"
+        )
+    return text.rstrip("/")
 
 
 def flag(env: Mapping[str, str], variable: str) -> bool:

@@ -137,10 +137,13 @@ def lock_if_possible(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the writers' lock of `folder`, which is made if it is missing, for the block. Raises `OSError`."""
+def folder_lock(folder: Path, wait_s: float | None = None) -> Iterator[None]:
+    """Hold the writers' lock of `folder`, which is made if it is missing, for the block.
+
+    Raises `BlockingIOError` where it is not free within `wait_s` seconds (None: waits for ever), and `OSError`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder / _FOLDER_LOCK):
+    with lock(folder / _FOLDER_LOCK, wait_s=wait_s):
         yield
 
 

@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui_port: int = 8501
     prometheus_port: int = 9090
     model_dir: Path = Path("models")
+    model_bucket: str | None = None
+    aws: Mapping[str, str] = msgspec.field(default_factory=dict)
     model_name: str | None = None
     data_dir: Path = Path("data")
     deployment_key_file: Path | None = None
@@ -117,6 +119,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}{query}"
 
     @property
+    def registry(self) -> str:
+        """Where the model registry is, for messages. `model_dir` is where it is read: on S3 a copy."""
+        return self.model_bucket or str(self.model_dir)
+
+    @property
     def key_file(self) -> Path:
         """Where the deployment's key is, or would be made."""
         return self.deployment_key_file or self.data_dir / "keys" / "deployment.key"
@@ -169,6 +176,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingError(
                 "KEEP_LOG", "say with ARCHIVE_TO where rows go that are older: a folder, or s3://BUCKET/PREFIX"
             )
+        bucket = values.get("model_dir")
+        if isinstance(bucket, str):
+            values["model_dir"] = values.get("data_dir", Path("data")) / "registry"
+            values |= {"model_bucket": bucket, "aws": {name: env[name] for name in env if name.startswith("AWS_")}}
         place = values.get("archive_to")
         if place is not None and "://" in str(place) and not re.fullmatch(r"s3://[^/]+(/.*)?", str(place)):
             raise SettingError("ARCHIVE_TO", f"{place!r} is neither a folder nor s3://BUCKET/PREFIX")
@@ -219,7 +230,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "api_port": ("API_PORT", _PORT),
     "ui_port": ("UI_PORT", _PORT),
     "prometheus_port": ("PROMETHEUS_PORT", _PORT),
-    "model_dir": ("MODEL_DIR", environment.path),
+    "model_dir": ("MODEL_DIR", environment.place),
     "model_name": ("MODEL_NAME", environment.model_name),
     "data_dir": ("DATA_DIR", environment.path),
     "deployment_key_file": ("DEPLOYMENT_KEY_FILE", environment.path),

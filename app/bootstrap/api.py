@@ -15,6 +15,7 @@ from app.errors import StoreUnavailable
 from app.inference.loader import load_models
 from app.inference.registry import ModelRegistry
 from app.inference.retirement import served_names
+from app.inference.storage import storage_of
 from app.services.control.aliases import AliasKeeper
 from app.services.control.config_watcher import Configurations, ConfigWatcher
 from app.services.ports import LoadedModels
@@ -40,7 +41,7 @@ def build_api(settings: Settings) -> Api:
     key = DeploymentKey(database, keys.fingerprint)
     with contextlib.suppress(StoreUnavailable):  # the workers ask again
         key.require()
-    shared = Shared(settings, keys, ModelRegistry(settings.model_dir, keys.registry), database, key)
+    shared = Shared(settings, keys, ModelRegistry(storage_of(settings), keys.registry), database, key)
     generation = generation_now(settings, database)  # before loading: a reload in between is then noticed
     loaded_models = load_models(shared.registry)
     _log_loaded(loaded_models)

@@ -17,6 +17,7 @@ from app.domain.report import ExperimentReport
 from app.errors import Contradiction, StoreUnavailable
 from app.inference.mlflow_server import MlflowServer
 from app.inference.registry import ModelRegistry
+from app.inference.storage import storage_of
 from app.monitor.breakdown import BreakdownProjection
 from app.monitor.control.automatic import AutomaticDecisions
 from app.monitor.control.bandit import Bandit
@@ -81,7 +82,7 @@ class Monitor:
         self.live = self._space("")
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
         self._key = DeploymentKey(self._database, keys.fingerprint)
-        self._registry = ModelRegistry(settings.model_dir, keys.registry)
+        self._registry = ModelRegistry(storage_of(settings), keys.registry)
         drift, references = DriftTable(self._database), References(self._registry)
         self._experiments = ExperimentProjection()
         self.projections: Sequence[Projection] = (

@@ -36,6 +36,7 @@ from app.services.queries.models import ModelQueries
 from app.services.recording.feedback import Feedback
 from app.services.recording.recorder import Recorder
 from app.services.serving.assignments import Assignments
+from app.services.serving.availability import lacking
 from app.services.serving.breaker import BreakerWatch
 from app.services.serving.health import Health, failure_in
 from app.services.serving.live_models import LiveModels
@@ -64,6 +65,7 @@ from app.web.wrong_tokens import WrongTokens
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.25
+_REGISTRY_S = 5.0
 # However many scrape this worker, it reads the store for them once a second.
 _STATE_TTL_S = 1.0
 # Less than gunicorn's graceful timeout, which would kill the process in the middle of a write.
@@ -115,6 +117,7 @@ class Worker:
         self._live = live
         self._watcher = watcher
         self._reload = reload
+        self._registry, self._registry_is_shared = shared.registry, shared.settings.model_bucket is not None
         self._stopping = threading.Event()
         self._declared: Mapping[str, LoadedVersion] = {}
         self._pace = Pace()
@@ -192,6 +195,8 @@ class Worker:
         self._declare()
         self._recorder.start()
         threading.Thread(target=self._follow, name="follow", daemon=True).start()
+        if self._registry_is_shared:
+            threading.Thread(target=self._keep_up, name="registry", daemon=True).start()
 
     def stop(self) -> None:
         """Write the rows that are still queued, for up to `_STOP_S` seconds; rows beyond that are lost, and logged."""
@@ -213,6 +218,24 @@ class Worker:
                     memory.soon()
                 memory.tick()
                 breakers.check(self._live.breakers)
+
+    def _keep_up(self) -> None:
+        """Load the registry again where this process is behind it, as long as the process lives."""
+        # On a thread of its own: a bucket that does not answer must not hold up new configurations.
+        boundary = FaultBoundary(_LOG, "registry_not_read")
+        while not self._stopping.wait(_REGISTRY_S):
+            with boundary:
+                if self._is_behind():
+                    self._reload.again()
+
+    def _is_behind(self) -> bool:
+        """Whether a version with traffic is not loaded, and the registry can have it: it was away, or it has it now."""
+        models = self._live.loaded_models
+        refused = {each.name for each in models.refused}
+        lacked = lacking(self._live.configuration, models.versions)
+        if self._registry.storage.place in refused:
+            return lacked is not None or not models.versions
+        return lacked is not None and lacked not in refused and lacked in self._registry.names()
 
     def _declare(self) -> bool:
         """Declare the metric series of the loaded versions; whether they have changed since the last call."""

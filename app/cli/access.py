@@ -108,14 +108,18 @@ def _refused(status: int, message: str) -> ApiRefused:
 def registry_of(settings: Settings) -> Iterator[ModelRegistry]:
     """The registry in `MODEL_DIR`, signed with the deployment's key, which is made in `DATA_DIR` if it is missing.
 
-    An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so leave printing outside of it.
+    On S3 its copy here is made what it is now. An `OSError` in the block becomes a `SettingError` for `MODEL_DIR`, so
+    leave printing outside of it.
     """
     # Not at the top: most commands only call the API, and the registry takes as long to import as they take to start.
     from app.inference.registry import ModelRegistry
+    from app.inference.storage import storage_of
 
     try:
         keys = load_or_create(settings.data_dir, settings.deployment_key_file)
-        yield ModelRegistry(settings.model_dir, keys.registry)
+        registry = ModelRegistry(storage_of(settings), keys.registry)
+        registry.storage.fetch()
+        yield registry
     except OSError as error:
-        place = error.filename or settings.model_dir
+        place = error.filename or settings.registry
         raise SettingError("MODEL_DIR", f"{place}: {error.strerror or error}") from error

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO
 
 from app import __version__
+from app.cli.access import registry_of
 from app.errors import BackupRefused
 from app.files import written_as_a_whole
-from app.inference.registry import registry_files
+from app.inference.storage import registry_files
 from app.services.queries.doctor import LEAST_FREE_BYTES
 from app.settings import Settings
 from app.store.backup import (
@@ -57,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the backup and print what is in it. Raises `BackupRefused`, `StoreUnavailable` and `SettingError`."""
     places, kind = places_of_state()
+    settings = Settings.from_environ()
+    if settings.model_bucket is not None:
+        with registry_of(settings):
+            pass  # the copy of the registry is what the bucket has now
     log = _archive(args.archive)
     target = None if args.to == "-" else _target(Path(args.to))
     # Beside the backup, since /tmp can be smaller than the log.

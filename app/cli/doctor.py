@@ -126,8 +126,8 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
     # Deferred: it loads packages, and the doctor must be able to say that one is missing.
     from app.cli.access import registry_of
     from app.inference.model_files import missing_libraries
-    from app.inference.registry import RETIRED
     from app.inference.retirement import retired_versions
+    from app.inference.storage import RETIRED
 
     installed = _installed("scikit-learn") or ""
     findings: list[Diagnosis] = []
@@ -160,7 +160,7 @@ def _versions(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis(_SHELF, "broken", error.message, advice)
         return
     served = sum(finding.state != "broken" for finding in findings)
-    yield doctor.of_registry(str(settings.model_dir), len(findings), served)
+    yield doctor.of_registry(settings.registry, len(findings), served)
     yield from findings
     yield from unserved
     yield from filter(None, references)

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"versions": entries}, indent=2, ensure_ascii=False))
     elif not entries:
-        print(f"No version in {settings.model_dir}. To make the first two: bakeoff train")
+        print(f"No version in {settings.registry}. To make the first two: bakeoff train")
     else:
         print("\n".join(_lines(entries)))
     if unreadable:

@@ -160,7 +160,7 @@ def _publish(args: argparse.Namespace) -> int:
         print(json.dumps(as_data(trained, measured, settings), indent=2, ensure_ascii=False))
     else:
         print(as_text(trained, measured, settings))
-        print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {TO_SERVE}")
+        print(f"\nPublished {trained.names[0]} in {settings.registry}. {TO_SERVE}")
     return 0
 
 
@@ -196,7 +196,7 @@ def _publish_built(args: argparse.Namespace) -> int:
         print(json.dumps(data, indent=2, ensure_ascii=False))
     else:
         print(as_text(trained, measured, settings))
-        print(f"\nPublished {trained.names[0]} in {settings.model_dir}. {next_step}")
+        print(f"\nPublished {trained.names[0]} in {settings.registry}. {next_step}")
     return 0
 
 

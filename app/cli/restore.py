@@ -14,7 +14,8 @@ from typing import IO
 from app.cli import doctor
 from app.cli.backup import places_of_state
 from app.errors import BackupRefused, Contradiction
-from app.inference.registry import LAST_ORDINAL, keep_last_ordinal, last_ordinal
+from app.inference.storage import LAST_ORDINAL, keep_last_ordinal, last_ordinal
+from app.settings import Settings
 from app.store.backup import (
     KEY,
     STORE,
@@ -39,10 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restore the log, the key and the model registry, then check them as `bakeoff doctor` does.
 
-    The exit status is 1 if a check finds something broken. Raises `BackupRefused` if the backup is damaged, or if there
-    are data and no `--force`; `Contradiction` if a monitor or an API runs; `StoreUnavailable` and `SettingError`.
+    The exit status is 1 if a check finds something broken. Raises `BackupRefused` if the backup is damaged, if there
+    are data and no `--force`, or if the registry is on S3; `Contradiction` if a monitor or an API runs;
+    `StoreUnavailable` and `SettingError`.
     """
     places, kind = places_of_state()
+    bucket = Settings.from_environ().model_bucket
+    if bucket is not None:
+        raise BackupRefused(
+            f"the model registry is at {bucket}, where a restore could not put all files in place at once: set "
+            "MODEL_DIR to a folder for this command, and then copy that folder to the bucket"
+        )
     try:
         with _exclusive(places, kind), _opened(args.source) as source:
             contents, aside = _restored(places, kind, source, force=args.force)

@@ -84,7 +84,7 @@ def _from_registry(settings: Settings) -> Sequence[KnownAnswers]:
         print(warning, file=sys.stderr)
     if not known:
         found = "every version is refused" if names else "there is no version"
-        raise NotReady(f"{found} in {settings.model_dir}: pass a file of known answers by --answers")
+        raise NotReady(f"{found} in {settings.registry}: pass a file of known answers by --answers")
     return known
 
 

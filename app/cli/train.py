@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         if compared is not None:
             print("\n".join([*comparison_lines(compared), ""]))
         print(as_text(trained, measured, settings))
-        done = f"Published {' and '.join(trained.names)} in {settings.model_dir}." if args.to is None else "Trained."
+        done = f"Published {' and '.join(trained.names)} in {settings.registry}." if args.to is None else "Trained."
         print(f"\n{done} {next_step}")
     return 0
 

@@ -27,7 +27,7 @@ SIGNATURE = "manifest.sig"
 # The same key signs prediction ids too: with a context, a signature of one kind never passes for the other.
 _CONTEXT = b"bakeoff manifest\x00"
 # One component, which cannot start with a dot: a signed manifest of another deployment must not name `../../x`.
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
 _LARGEST_MANIFEST = 32 * 1024 * 1024
 _FORMATS = (MANIFEST_FORMAT, WITHOUT_PICKLE_FORMAT)
 _DECODER = msgspec.json.Decoder(Manifest)
@@ -146,7 +146,7 @@ def signed_manifest(folder: Path, descriptor: int, key: bytes, context: bytes = 
 
 def verified_file(folder: Path, descriptor: int, name: str, promised: FileSum) -> bytes:
     """The bytes of a file that a signed manifest lists. Raises `ArtefactRefused` if they are not those."""
-    if not _FILE_NAME.fullmatch(name):
+    if not FILE_NAME.fullmatch(name):
         raise ArtefactRefused(folder / MANIFEST, f"{name!r} is not a file name of an artefact")
     data = _content(folder, descriptor, name, promised.bytes)
     if len(data) != promised.bytes:

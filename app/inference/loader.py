@@ -19,13 +19,14 @@ from app.domain.manifest import Manifest
 from app.domain.prediction import Outputs
 from app.domain.rows import RowParser
 from app.domain.typical_row import typical_row
-from app.errors import ArtefactRefused, UnknownVersion
+from app.errors import ArtefactRefused, Unavailable, UnknownVersion
 from app.inference.artefact import Artefact
 from app.inference.builder import onnx_runtime, sklearn_runtime
 from app.inference.classes import renumbered
 from app.inference.model_files import MissingLibrary, is_graph_file, require_libraries
-from app.inference.registry import ALIASES, ModelRegistry
+from app.inference.registry import ModelRegistry
 from app.inference.retirement import retired_models
+from app.inference.storage import ALIASES
 from app.services.ports import LoadedModels, LoadedVersion, RefusedVersion, Runtime
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
     """
     loaded = before.versions if before is not None else {}
     versions: dict[str, LoadedVersion] = {}
-    refused: list[RefusedVersion] = []
+    refused = _of_fetching(registry, before)
     retired = retired_models(registry, before, refused)
     for name in registry.names():
         if name in retired:
@@ -102,6 +103,19 @@ def load_models(registry: ModelRegistry, before: LoadedModels | None = None) -> 
     in_order = dict(sorted(versions.items(), key=lambda item: item[1].ordinal))
     models = _loaded_models(in_order, aliases, tuple(refused))
     return msgspec.structs.replace(models, retired=retired)
+
+
+def _of_fetching(registry: ModelRegistry, before: LoadedModels | None) -> list[RefusedVersion]:
+    """The registry itself, where it cannot be read: then the copy of it is served. Raises `Unavailable` in a reload."""
+    place = registry.storage.place
+    try:
+        registry.storage.fetch()
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+        if before is not None:
+            raise Unavailable(f"the model registry at {place} {reason}; the loaded versions go on serving") from error
+        return [RefusedVersion(name=place, reason=f"{reason}; the copy in {registry.root} is used")]
+    return []
 
 
 def _same_ordinal(twin: str) -> str:

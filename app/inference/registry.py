@@ -1,6 +1,6 @@
 """The model registry: every published version in a folder of its own, never changed, and the aliases of versions.
 
-A version appears by one rename of a complete folder, so readers need no lock and never see half of it.
+A version appears as a whole, so readers need no lock and never see half of it: `storage.py` and `bucket.py` have how.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,7 +21,6 @@ from app.domain.contract import VERSION_NAME
 from app.domain.manifest import REFERENCE_FILE, REFERENCES, Manifest, ReferenceHistory, ReferenceManifest
 from app.domain.timestamps import iso_utc
 from app.errors import ArtefactRefused, InvalidRequest, RegistryConflict, UnknownVersion
-from app.files import folder_lock, replace, sync_folder, write_new
 from app.inference.artefact import Artefact, claimed_ordinal, encoded, file_sum, read_artefact, read_manifest
 from app.inference.references import (
     LEAD_US,
@@ -30,29 +29,29 @@ from app.inference.references import (
     encoded_reference,
     model_sum,
     read_references,
-    reference_files,
     reference_folders,
 )
+from app.inference.storage import ALIASES, LAST_ORDINAL, FolderStorage, Storage
 
-ALIASES = "aliases.json"
-# Without a dot in front, as it is restored from a backup by the release before, which does not read it.
-RETIRED = "retired.json"
-LAST_ORDINAL = ".last_ordinal"
-# Starts with a dot, so that no version can have the name: see `VERSION_NAME`.
-_INCOMING = ".incoming-"
 _LARGEST_ORDINAL = 0xFFFF  # prediction ids have two bytes for it
+_Read = TypeVar("_Read")
 _NUMBERED = re.compile(r"v([1-9][0-9]{0,17})")
 
 
 class ModelRegistry:
-    """The versions under `root` (MODEL_DIR), signed with `key`. Reading needs no lock and no write permission."""
+    """The versions in `storage` (MODEL_DIR), or in a folder, signed with `key`.
 
-    def __init__(self, root: Path, key: bytes) -> None:
-        self.root = root
+    Reading needs no lock and no write permission. `root` is where the files can be read.
+    """
+
+    def __init__(self, storage: Storage | Path, key: bytes) -> None:
+        self.storage = FolderStorage(storage) if isinstance(storage, Path) else storage
+        self.root = self.storage.folder
         self._key = key
 
     def names(self) -> tuple[str, ...]:
         """The names of all versions, broken ones too, in order of publication; those of unreadable manifests last."""
+        self.storage.refresh()
         if not self.root.is_dir():
             return ()
         folders = [path for path in self.root.iterdir() if VERSION_NAME.fullmatch(path.name) and path.is_dir()]
@@ -61,7 +60,7 @@ class ModelRegistry:
 
     def manifest(self, version: str) -> Manifest:
         """The manifest, its signature checked. Raises `UnknownVersion` and `ArtefactRefused`."""
-        return read_manifest(self._folder(version), self._key, version)
+        return self.repaired(version, lambda: read_manifest(self._folder(version), self._key, version))
 
     def classes(self, manifest: Manifest) -> tuple[str, ...]:
         """The version's classes as answers, log and outcomes name and number them.
@@ -73,11 +72,14 @@ class ModelRegistry:
 
     def verified(self, version: str) -> Artefact:
         """The manifest and the bytes of all its files, checked. Raises `UnknownVersion` and `ArtefactRefused`."""
-        return read_artefact(self._folder(version), self._key, version)
+        return self.repaired(version, lambda: read_artefact(self._folder(version), self._key, version))
 
-    def next_name(self) -> str:
-        """The name of a new version that was given none: `v` and the next number, `v1` in an empty registry."""
-        numbers = [int(match[1]) for name in self.names() if (match := _NUMBERED.fullmatch(name))]
+    def next_name(self, but: Collection[str] = ()) -> str:
+        """The name of a new version that was given none: `v` and the next number, `v1` in an empty registry.
+
+        It is none of `but`.
+        """
+        numbers = [int(match[1]) for name in (*self.names(), *but) if (match := _NUMBERED.fullmatch(name))]
         return f"v{max(numbers, default=0) + 1}"
 
     def reserve(self, version: str | None) -> None:
@@ -110,23 +112,28 @@ class ModelRegistry:
         under the writers' lock. `before` is called with it, before any reader can see the version. Raises
         `RegistryConflict` and `InvalidRequest`.
         """
-        with folder_lock(self.root):
-            self.reserve(version)
-            self._sweep()
-            ordinal = self._next_ordinal()
-            final = msgspec.structs.replace(
-                manifest,
-                version=version or self.next_name(),
-                ordinal=ordinal,
-                files={name: file_sum(data) for name, data in files.items()},
-                numbered_classes=self._numbered(manifest.contract.classes, ordinal),
-            )
-            # Reserved before it is used: prediction ids carry it, and must never name another version (ADR 0003).
-            replace(self.root / LAST_ORDINAL, f"{ordinal}\n".encode())
-            if before is not None:
-                before(final)
-            self._place(self.root / final.version, {**files, **encoded(final, self._key)})
-            return read_manifest(self.root / final.version, self._key, final.version)
+        claimed: list[str] = []
+        with self.storage.writing():
+            while True:
+                self.storage.fetch()
+                self.reserve(version)
+                ordinal = self._take_ordinal()
+                final = msgspec.structs.replace(
+                    manifest,
+                    version=version or self.next_name(claimed),
+                    ordinal=ordinal,
+                    files={name: file_sum(data) for name, data in files.items()},
+                    numbered_classes=self._numbered(manifest.contract.classes, ordinal),
+                )
+                enter = None if before is None else partial(before, final)
+                try:
+                    self.storage.put(final.version, {**files, **encoded(final, self._key)}, enter)
+                except FileExistsError as error:  # of a publisher on another host, which has no lock in common
+                    if version is not None:
+                        raise RegistryConflict(f"nothing was published: {error.strerror}", field="version") from error
+                    claimed.append(final.version)
+                else:
+                    return read_manifest(self.root / final.version, self._key, final.version)
 
     def holding(self, sha256: str) -> str | None:
         """The oldest version whose model file has this SHA-256 (hex); None if there is none."""
@@ -157,9 +164,9 @@ class ModelRegistry:
         `clock_us` is µs since 1970. Raises as `manifest` does, and `OSError`.
         """
         document = draft.reference.to_json()
-        with folder_lock(self.root):
+        with self.storage.writing():
+            self.storage.fetch()
             published, before = self.manifest(version), self.references(version).history.newest
-            self._sweep()
             # Above those that are refused too: their folders are there, and requests were compared with them.
             number = 1 + max((each for name, each, _ in reference_folders(self.root) if name == version), default=0)
             created_us = clock_us()
@@ -176,10 +183,7 @@ class ModelRegistry:
                 libraries=draft.libraries,
                 files={REFERENCE_FILE: file_sum(document)},
             )
-            folder = self.root / REFERENCES
-            folder.mkdir(exist_ok=True)
-            self._place(folder / f"{version}.{number}", encoded_reference(manifest, document, self._key))
-            sync_folder(self.root)
+            self.storage.put(f"{REFERENCES}/{version}.{number}", encoded_reference(manifest, document, self._key))
         return manifest
 
     def adopt(self, folder: Path, builder_key: bytes) -> Manifest:
@@ -192,9 +196,13 @@ class ModelRegistry:
 
     def aliases(self) -> dict[str, str]:
         """The version that each alias points at. Raises `ArtefactRefused` if the file cannot be read as a table."""
+        self.storage.refresh()
+        return self.repaired(ALIASES, self._aliases)
+
+    def _aliases(self) -> dict[str, str]:
         path = self.root / ALIASES
         try:
-            return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+            return _table(path.read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
@@ -205,33 +213,51 @@ class ModelRegistry:
         if not VERSION_NAME.fullmatch(alias):
             raise InvalidRequest(f"{alias!r} is not an alias: use lower-case letters, digits and _", field="alias")
         self.manifest(version)
-        with folder_lock(self.root):
-            try:
-                table = self.aliases()
-            except ArtefactRefused:
-                table = {}  # an unreadable table holds nothing to keep
-            table[alias] = version
-            replace(self.root / ALIASES, msgspec.json.encode(table, order="sorted"))
+        with self.storage.writing():
+            self.storage.swap(ALIASES, lambda data: _encoded({**_readable(data), alias: version}))
+
+    def unpoint(self, versions: Collection[str]) -> None:
+        """Remove the aliases that point at the versions. Only within `storage.writing`. Raises `OSError`."""
+
+        def without(data: bytes | None) -> bytes:
+            return _encoded({alias: name for alias, name in _readable(data).items() if name not in versions})
+
+        if not set(versions).isdisjoint(self.aliases().values()):
+            self.storage.swap(ALIASES, without)
+
+    def repaired(self, name: str, read: Callable[[], _Read]) -> _Read:
+        """What `read` returns, after another try if the file that it refuses was not what the registry has."""
+        try:
+            return read()
+        except ArtefactRefused:
+            if not self.storage.repair(name):
+                raise
+            return read()
 
     def _folder(self, version: str) -> Path:
+        self.storage.refresh()
         folder = self.root / version
         if not VERSION_NAME.fullmatch(version) or not folder.exists():
             raise UnknownVersion(f"there is no version {version[:64]!r} in the model registry", field="version")
         return folder
 
-    def _next_ordinal(self) -> int:
-        try:
-            last = int((self.root / LAST_ORDINAL).read_text())
-        except (FileNotFoundError, ValueError):
-            last = 0
+    def _take_ordinal(self) -> int:
+        """The next ordinal, nobody else's. Reserved before it is used: prediction ids carry it (ADR 3)."""
         # Both: the file may be older than the versions, if MODEL_DIR was restored from a copy of single folders.
-        ordinal = max([last, *self._signed_ordinals()]) + 1
-        if ordinal > _LARGEST_ORDINAL:
-            raise RegistryConflict(
-                f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
-                "publish into a new MODEL_DIR"
-            )
-        return ordinal
+        signed, taken = max(self._signed_ordinals(), default=0), 0
+
+        def following(data: bytes | None) -> bytes:
+            nonlocal taken
+            taken = max(_number(data), signed) + 1
+            if taken > _LARGEST_ORDINAL:
+                raise RegistryConflict(
+                    f"the model registry is full: prediction ids have room for {_LARGEST_ORDINAL} versions; "
+                    "publish into a new MODEL_DIR"
+                )
+            return f"{taken}\n".encode()
+
+        self.storage.swap(LAST_ORDINAL, following)
+        return taken
 
     def _signed_ordinals(self) -> Iterator[int]:
         for name in self.names():
@@ -247,53 +273,23 @@ class ModelRegistry:
                     return older.numbered_classes or older.contract.classes
         return classes
 
-    def _sweep(self) -> None:
-        """Remove the folders of publishers that died while writing. Only under the lock, which they held too."""
-        for left in self.root.glob(f"{_INCOMING}*"):
-            shutil.rmtree(left, ignore_errors=True)
 
-    def _place(self, target: Path, files: Mapping[str, bytes]) -> None:
-        incoming = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.root))
-        try:
-            for name, data in files.items():
-                write_new(incoming / name, data)
-            incoming.chmod(0o755)
-            sync_folder(incoming)
-            incoming.rename(target)
-        except BaseException:
-            shutil.rmtree(incoming, ignore_errors=True)
-            raise
-        sync_folder(target.parent)
-
-
-def registry_files(root: Path) -> dict[str, Path]:
-    """Every file of the versions and later references under `root`, broken ones too, and the registry's own, by path.
-
-    The paths are relative to `root`. Needs no lock: a version or a reference appears whole and never changes, and the
-    registry's own files are replaced by a rename.
-    """
-    if not root.is_dir():
-        return {}
-    own = [root / name for name in (ALIASES, RETIRED, LAST_ORDINAL) if (root / name).is_file()]
-    return {str(path.relative_to(root)): path for path in [*_version_files(root), *reference_files(root), *own]}
-
-
-def _version_files(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.iterdir()):
-        if VERSION_NAME.fullmatch(folder.name) and folder.is_dir():
-            yield from (path for path in sorted(folder.iterdir()) if path.is_file())
-
-
-def last_ordinal(root: Path) -> int:
-    """The largest ordinal that the registry under `root` has assigned; 0 if there is no record of it."""
+def _number(data: bytes | None) -> int:
     try:
-        return int((root / LAST_ORDINAL).read_text())
-    except (OSError, ValueError):
+        return int(data or b"")
+    except ValueError:
         return 0
 
 
-def keep_last_ordinal(root: Path, assigned: int) -> None:
-    """Make the registry assign only ordinals above `assigned`, for restoring a backup. Raises `OSError`."""
-    if assigned > last_ordinal(root):
-        with folder_lock(root):
-            replace(root / LAST_ORDINAL, f"{assigned}\n".encode())
+def _table(data: bytes) -> dict[str, str]:
+    return msgspec.json.decode(data, type=dict[str, str])
+
+
+def _encoded(table: dict[str, str]) -> bytes:
+    return msgspec.json.encode(table, order="sorted")
+
+
+def _readable(data: bytes | None) -> dict[str, str]:
+    with contextlib.suppress(msgspec.DecodeError):  # an unreadable table holds nothing to keep
+        return _table(data or b"{}")
+    return {}

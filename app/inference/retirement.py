@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
 
 import msgspec
 
 from app.domain.contract import FeatureContract
 from app.domain.manifest import Manifest
 from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
-from app.files import folder_lock, replace
 from app.inference.artefact import claimed_ordinal
-from app.inference.registry import ALIASES, RETIRED, ModelRegistry
+from app.inference.registry import ModelRegistry
+from app.inference.storage import RETIRED
 from app.services.ports import LoadedModels, RefusedVersion, RetiredVersion
 
 _CHAMPION = "champion"
@@ -46,7 +45,14 @@ def retired_versions(registry: ModelRegistry) -> dict[str, Retirement]:
 
     A version that became champion after it was retired is none of them.
     """
-    table = _read(registry.root)
+    registry.storage.refresh()
+    table = registry.repaired(RETIRED, lambda: _read(registry))
+    return _counting(registry, table)
+
+
+def _counting(registry: ModelRegistry, table: Mapping[str, Retirement]) -> dict[str, Retirement]:
+    """The entries that count: of versions that are there, and are not the champion."""
+    table = dict(table)
     if not table:
         return table
     with contextlib.suppress(ArtefactRefused):
@@ -77,20 +83,24 @@ def candidate_of(registry: ModelRegistry) -> str | None:
 def as_candidate(registry: ModelRegistry, by: str, at: str) -> Callable[[Manifest], None]:
     """For `ModelRegistry.publish`: the version waits to be let in, and an older candidate is retired.
 
-    It is in the table before any process can see it, so none loads it. Called under the registry's lock. Raises
+    It is in the table before any process can see it, so none loads it. Called within `storage.writing`. Raises
     `RegistryConflict` if nothing is served yet: the first versions have nothing to wait for.
     """
 
     def enter(manifest: Manifest) -> None:
         if not served_names(registry):
             raise RegistryConflict("no version is in service yet, so none can wait: train without --candidate first")
-        table = retired_versions(registry)
-        for name, each in table.items():
-            if each.candidate:
-                note = f"{manifest.version} took its place before it was let in"
-                table[name] = Retirement(ordinal=each.ordinal, at=at, by=by, note=note)
-        table[manifest.version] = Retirement(ordinal=manifest.ordinal, at=at, by=by, candidate=True)
-        _write(registry.root, table)
+        note = f"{manifest.version} took its place before it was let in"
+
+        def entered(data: bytes | None) -> bytes:
+            table = _kept(registry, data)
+            for name, each in table.items():
+                if each.candidate:
+                    table[name] = Retirement(ordinal=each.ordinal, at=at, by=by, note=note)
+            table[manifest.version] = Retirement(ordinal=manifest.ordinal, at=at, by=by, candidate=True)
+            return _encoded(table)
+
+        registry.storage.swap(RETIRED, entered)
 
     return enter
 
@@ -127,31 +137,38 @@ def retire(registry: ModelRegistry, versions: Collection[str], by: str, note: st
     `ArtefactRefused` for a table that cannot be read, and `RegistryConflict` if the champion is among them or no
     version would be left.
     """
-    with folder_lock(registry.root):
+    with registry.storage.writing():
+        registry.storage.fetch()
         _require_known(registry, versions)
-        table, aliases = retired_versions(registry), registry.aliases()
-        if aliases.get(_CHAMPION) in versions:
-            raise RegistryConflict(
-                f"{aliases[_CHAMPION]} is the champion, so nothing was retired: promote another first"
-            )
-        if not set(registry.names()) - table.keys() - set(versions):
+        retired, champion = retired_versions(registry), registry.aliases().get(_CHAMPION)
+        if champion in versions:
+            raise RegistryConflict(f"{champion} is the champion, so nothing was retired: promote another first")
+        if not set(registry.names()) - retired.keys() - set(versions):
             raise RegistryConflict("no version would be left to serve, so nothing was retired: publish another first")
-        for name in versions:
-            ordinal = claimed_ordinal(registry.root / name)
-            if name not in table or table[name].candidate:
-                table[name] = Retirement(ordinal=ordinal, at=at, by=by, note=note)
-        _write(registry.root, table)
+
+        def entered(data: bytes | None) -> bytes:
+            table = _kept(registry, data)
+            for name in versions:
+                if name not in table or table[name].candidate:
+                    ordinal = claimed_ordinal(registry.root / name)
+                    table[name] = Retirement(ordinal=ordinal, at=at, by=by, note=note)
+            return _encoded(table)
+
+        registry.storage.swap(RETIRED, entered)
         # Only then: a crash in between leaves an alias of a version that is not loaded, which nothing needs.
-        kept = {alias: name for alias, name in aliases.items() if name not in versions}
-        if kept != aliases:
-            replace(registry.root / ALIASES, msgspec.json.encode(kept, order="sorted"))
+        registry.unpoint(versions)
 
 
 def restore(registry: ModelRegistry, versions: Collection[str]) -> None:
     """Take the versions back into service. Durable on return. Raises as `retire` does, without `RegistryConflict`."""
-    with folder_lock(registry.root):
+
+    def left(data: bytes | None) -> bytes:
+        return _encoded({name: each for name, each in _kept(registry, data).items() if name not in versions})
+
+    with registry.storage.writing():
+        registry.storage.fetch()
         _require_known(registry, versions)
-        _write(registry.root, {name: each for name, each in retired_versions(registry).items() if name not in versions})
+        registry.storage.swap(RETIRED, left)
 
 
 def _require_known(registry: ModelRegistry, versions: Collection[str]) -> None:
@@ -161,16 +178,25 @@ def _require_known(registry: ModelRegistry, versions: Collection[str]) -> None:
         raise UnknownVersion(f"there is no version {unknown[0][:64]!r} in the model registry", field="version")
 
 
-def _read(root: Path) -> dict[str, Retirement]:
-    path = root / RETIRED
+def _read(registry: ModelRegistry) -> dict[str, Retirement]:
+    path = registry.root / RETIRED
+    return _decoded(registry, path.read_bytes() if path.exists() else None)
+
+
+def _decoded(registry: ModelRegistry, data: bytes | None) -> dict[str, Retirement]:
     try:
-        return _TABLE.decode(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, msgspec.DecodeError) as error:
-        raise ArtefactRefused(path, f"is not a table of retired versions: {error}") from error
+        return _TABLE.decode(data or b"{}")
+    except msgspec.DecodeError as error:
+        raise ArtefactRefused(registry.root / RETIRED, f"is not a table of retired versions: {error}") from error
 
 
-def _write(root: Path, table: Mapping[str, Retirement]) -> None:
-    text = msgspec.json.encode(dict(table), order="sorted")
-    replace(root / RETIRED, msgspec.json.format(text, indent=2))
+def _kept(registry: ModelRegistry, data: bytes | None) -> dict[str, Retirement]:
+    """The entries of the table that count, and those of versions that are not there: one may be a candidate that
+    another process is publishing."""
+    table, names = _decoded(registry, data), registry.names()
+    counting = _counting(registry, table)
+    return {name: each for name, each in table.items() if name in counting or name not in names}
+
+
+def _encoded(table: Mapping[str, Retirement]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(dict(table), order="sorted"), indent=2)

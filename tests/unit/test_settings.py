@@ -130,3 +130,18 @@ def test_a_cost_matrix_is_json_or_a_file_of_it(tmp_path):
     (tmp_path / "costs.json").write_text(document)
     for value in (document, str(tmp_path / "costs.json")):
         assert Settings.from_environ({"COST_MATRIX": value}).cost_matrix == {"yes": {"no": 10.0}}
+
+
+def test_a_model_registry_on_s3_is_read_from_a_copy_in_the_data_folder():
+    environ = {"MODEL_DIR": "s3://bucket/a/prefix/", "DATA_DIR": "/data", "AWS_REGION": "eu-west-1", "OTHER": "x"}
+    settings = Settings.from_environ(environ)
+    assert (settings.registry, settings.model_dir) == ("s3://bucket/a/prefix", Path("/data/registry"))
+    assert settings.aws == {"AWS_REGION": "eu-west-1"}
+    in_folder = Settings.from_environ({"MODEL_DIR": "/models", "AWS_REGION": "eu-west-1"})
+    assert (in_folder.registry, in_folder.model_bucket, in_folder.aws) == ("/models", None, {})
+
+
+@pytest.mark.parametrize("place", ["s3://", "s3://Bucket/x", "gs://bucket/x", "s3://bucket/a b", "s3://bucket//x"])
+def test_a_model_registry_elsewhere_is_refused(place):
+    with pytest.raises(SettingError, match=r"MODEL_DIR: .* is neither a folder nor s3://BUCKET/PREFIX"):
+        Settings.from_environ({"MODEL_DIR": place})

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Literal, Protocol
 
 import msgspec
@@ -145,6 +146,11 @@ class Reload:
             epoch=configuration.epoch,
             workers_behind=self._wait(generation) if generation else 0,
         )
+
+    def again(self) -> None:
+        """Load the registry again in this process alone, which lacks a version; raises nothing. `/health` has why."""
+        with suppress(BakeoffError, OSError), self._lock:
+            self._swap(self._loaded_models())
 
     def follow(self) -> None:
         """Reload if another worker has since the last call. Cheap; raises nothing. Tries again after a failure."""

@@ -14,7 +14,7 @@ from app.domain.contract import Feature, FeatureContract
 from app.domain.manifest import Source
 from app.drift.reference import build_reference
 from app.errors import ArtefactRefused, UnknownVersion
-from app.inference import registry as registry_module
+from app.inference import storage as storage_module
 from app.inference.artefact import file_sum
 from app.inference.references import (
     LEAD_US,
@@ -22,7 +22,8 @@ from app.inference.references import (
     encoded_reference,
     reference_folders,
 )
-from app.inference.registry import ModelRegistry, registry_files
+from app.inference.registry import ModelRegistry
+from app.inference.storage import registry_files
 from tests import builders
 from tests.unit.inference.published import KEY
 
@@ -223,7 +224,7 @@ def test_a_reference_that_cannot_be_written_leaves_nothing_behind(registry, monk
     def full(_path, _data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(registry_module, "write_new", full)
+    monkeypatch.setattr(storage_module, "write_new", full)
     with pytest.raises(OSError, match="No space left"):
         refresh(registry)
     assert list((registry.root / ".references").iterdir()) == []

@@ -7,10 +7,12 @@ import shutil
 import pytest
 
 from app.errors import ArtefactRefused, RegistryConflict, UnknownVersion
+from app.inference import storage
 from app.inference.loader import load_models
 from app.inference.publication import publish
-from app.inference.registry import ALIASES, RETIRED, ModelRegistry, registry_files
+from app.inference.registry import ModelRegistry
 from app.inference.retirement import as_candidate, candidate_of, restore, retire, retired_versions, served_names
+from app.inference.storage import ALIASES, RETIRED, registry_files
 from tests.unit.inference.published import KEY, VARIANTS, data, draft, manifest, numeric_contract
 
 FILES = {"model.joblib": b"weights", "reference.json": b"{}"}
@@ -180,8 +182,8 @@ def test_a_candidate_is_published_and_not_served_until_it_is_let_in(registry):
 
 def test_no_reader_sees_a_candidate_before_the_table_has_it(registry, monkeypatch):
     seen = []
-    place = ModelRegistry._place
-    monkeypatch.setattr(ModelRegistry, "_place", lambda *given: (seen.append(registry.names()), place(*given)))
+    place = storage.place_folder
+    monkeypatch.setattr(storage, "place_folder", lambda *given: (seen.append(registry.names()), place(*given)))
     publish_candidate(registry)
     assert seen == [("v1", "v2", "v3")]
     assert (registry.root / RETIRED).exists()
@@ -194,7 +196,7 @@ def test_at_most_one_candidate_waits(registry):
 
 
 def test_a_publisher_that_dies_leaves_no_candidate_and_its_number_is_not_given_again(registry, monkeypatch):
-    monkeypatch.setattr(ModelRegistry, "_place", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    monkeypatch.setattr(storage, "place_folder", lambda *_: (_ for _ in ()).throw(OSError("killed")))
     with pytest.raises(OSError, match="killed"):
         publish_candidate(registry)
     monkeypatch.undo()

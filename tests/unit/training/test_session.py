@@ -8,7 +8,8 @@ import pytest
 from app.domain.prediction import Outputs
 from app.drift.reference import DriftReference
 from app.errors import ArtefactRefused, DataRefused, GateFailed, InvalidRequest, RegistryConflict, SettingError
-from app.inference.registry import ALIASES, ModelRegistry
+from app.inference.registry import ModelRegistry
+from app.inference.storage import ALIASES
 from app.training.checks import CheckOptions, check
 from app.training.dataset import load
 from app.training.evaluation import ClassFigures, ValueFigures

@@ -89,7 +89,7 @@ class ArchivedSmallLog(SmallLog):
 def s3_server():
     """The address of a server with the bucket `logs`."""
     with aws_stand_in() as address:
-        requests.put(f"{address}/logs", timeout=5).raise_for_status()
+        requests.put(f"{address}/logs", timeout=60).raise_for_status()
         yield address
 
 
