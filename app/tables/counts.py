@@ -18,4 +18,4 @@ def as_sentence(text: str) -> str:
     text = text.strip()
     first = text.split(" ", 1)[0]
     text = text[:1].upper() + text[1:] if first.isalpha() else text
-    return text if text.endswith((".", "!", "?", ")")) else f"{text}."
+    return text if text.endswith((".", "!", "?", ".)")) else f"{text}."

@@ -11,7 +11,10 @@ from app.ui.views import batch, drift, experiment, health, labels, playground
 _ICON = Path(__file__).with_name("icon.svg")
 # What the theme cannot say: captions and switches in the colour of the text, at a contrast above 4.5:1, and in the
 # dark theme dark letters on the bright buttons.
-_CAPTIONS = '[data-testid="stCaptionContainer"] {color: inherit; opacity: 0.8}'
+_CAPTIONS = (
+    '[data-testid="stCaptionContainer"] {color: inherit; opacity: 0.8} '
+    '[data-testid="stCaptionContainer"] code {color: inherit}'
+)
 _UNFADED = '[data-testid="stExpander"] :is(summary, summary *) {opacity: 1}'
 # Names of classes and versions may be long: they wrap, and are not cut off.
 _NAMES = (

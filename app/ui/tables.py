@@ -256,7 +256,7 @@ def assumptions(each: ApiComparison, report: ApiExperiment) -> list[str]:
     if each.worst_case is not None:
         within = scale_of(report.metric).changes(each.worst_case)
         said.append(f"Whichever requests were labelled, the improvement over all requests is within {within}.")
-    return said + [f"Automatic promotion is blocked: {assumption}" for assumption in each.assumptions]
+    return said + [as_sentence(f"Automatic promotion is blocked: {assumption}") for assumption in each.assumptions]
 
 
 def _level(report: ApiExperiment) -> str:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from app.tables.counts import as_sentence
 from app.ui import tables, wording
 from app.ui.charts import drift, predictions, timeline, traffic
 from app.ui.experiment_records import ApiComparison, ApiPoint, ApiStream, ApiVariant
@@ -31,6 +32,19 @@ def test_a_rate_is_unknown_where_the_api_began_anew():
     assert rate_per_s(before, after, "requests") == 2.0
     assert rate_per_s(after, before, "requests") is None
     assert rate_per_s(scrape_of(METRICS, 1.0), scrape_of("", 2.0), "requests") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("it failed (p = 0.007)", "It failed (p = 0.007)."),
+        ("v2 is better", "v2 is better."),
+        ("(It is.)", "(It is.)"),
+        ("Is it?", "Is it?"),
+    ],
+)
+def test_a_sentence_ends_with_a_full_stop_also_after_a_bracket(text, sentence):
+    assert as_sentence(text) == sentence
 
 
 @pytest.mark.parametrize(

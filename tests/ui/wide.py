@@ -148,6 +148,8 @@ WIDE = {
     "/audit": {"entries": [audit_entry(place) for place in range(30)]},
     "/drift": {
         **answers.DRIFT,
+        "alarm_streams": [{"name": NAMES[0], "kind": "inputs", "evidence": 1.0, "requests": 3310, "at": NOW}],
+        "assumption": "The alarm takes requests for exchangeable: name users in `user_id`.",
         "features": [stream(name, place) for place, name in enumerate(NAMES)],
         "outputs": [
             {**stream("class", 3), "kind": "categorical", "bins": CLASSES, "reference": [0.025] * 40, "live": None}
