@@ -58,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path = Path("data")
     deployment_key_file: Path | None = None
     database_url: str | None = None
+    database_connections: int | None = None
     litestream_bucket: str | None = None
     archive_to: str | None = None
     keep_log_s: float | None = None
@@ -114,7 +115,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def store_url(self) -> str:
         """The URL of the store, for SQLAlchemy."""
         if self.database_url is not None:
-            return self.database_url
+            if self.database_connections is None or self.database_url.startswith("sqlite"):
+                return self.database_url
+            sign = "&" if "?" in self.database_url else "?"
+            return f"{self.database_url}{sign}connections={self.database_connections}"
         query = f"?checkpoint_pages={_PAGES_BESIDE_LITESTREAM}" if self.litestream_bucket else ""
         return f"sqlite:///{self.data_dir / 'bakeoff.sqlite'}{query}"
 
@@ -235,6 +239,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[Mapping[str, str], str], Any]]] = {
     "data_dir": ("DATA_DIR", environment.path),
     "deployment_key_file": ("DEPLOYMENT_KEY_FILE", environment.path),
     "database_url": ("DATABASE_URL", environment.text_of),
+    "database_connections": ("DATABASE_CONNECTIONS", environment.integer(1, 100)),
     "litestream_bucket": ("LITESTREAM_BUCKET", environment.text_of),
     "archive_to": ("ARCHIVE_TO", environment.text_of),
     "keep_log_s": ("KEEP_LOG", environment.kept),

@@ -49,6 +49,7 @@ class Database:
         self.kind: Kind = kind_of(url)
         self._failures: tuple[type[Exception], ...] = (SQLAlchemyError, OSError, *self.kind.failures)
         self._lock = threading.RLock()
+        self._make: Callable[[Access], Engine] = self.kind.engine
         self._engines: dict[Access, Engine] = {}
         self._pid = getpid()
         self._inherited: list[tuple[dict[Access, Engine], Driven | None]] = []
@@ -150,7 +151,7 @@ class Database:
             if not self._engines:
                 self._open_first()
             if access not in self._engines:
-                self._engines[access] = self.kind.engine(access)
+                self._engines[access] = self._make(access)
             return self._engines[access]
 
     def _open_first(self) -> None:
@@ -171,7 +172,8 @@ class Database:
             self.kind.make_folder()
             self._opened_before = True
         # Checked without the write lock first: a store that is only busy opens at once.
-        reader, writer = self.kind.engine(READING), self.kind.engine(REBUILDING)
+        self._make = self.kind.engines()
+        reader, writer = self._make(READING), self._make(REBUILDING)
         try:
             if pending(reader):
                 migrate(writer)

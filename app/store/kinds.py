@@ -149,6 +149,10 @@ class Kind(Protocol):
         """Connections for one way to use the store, none opened yet."""
         ...
 
+    def engines(self) -> Callable[[Access], Engine]:
+        """As `engine`, for a process that uses the store in several ways: they share what it may open at once."""
+        ...
+
     def make_folder(self) -> None:
         """Make the folder that the store needs, at the start of a process. Raises `OSError`."""
         ...

@@ -6,7 +6,7 @@ import contextlib
 import mmap
 import sqlite3
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -257,6 +257,10 @@ class SQLite:
             driver_of(connection).execute(BEGIN_WRITING if access.writes else "BEGIN")
 
         return engine
+
+    def engines(self) -> Callable[[Access], Engine]:
+        """`engine`: connections to a file are no scarce thing."""
+        return self.engine
 
     def is_program_error(self, error: Exception) -> bool:
         """Whether `error` is a violated constraint or an invalid statement."""

@@ -27,6 +27,8 @@ def test_checkpoints_of_the_log_are_left_to_litestream_where_it_is_used():
     assert Settings.from_environ({"DATA_DIR": "/data"}).store_url == "sqlite:////data/bakeoff.sqlite"
     server = {"LITESTREAM_BUCKET": "logs", "DATABASE_URL": "postgresql://h/n"}
     assert Settings.from_environ(server).store_url == "postgresql://h/n"
+    few = {"DATABASE_URL": "postgresql://h/n?sslmode=require", "DATABASE_CONNECTIONS": "2"}
+    assert Settings.from_environ(few).store_url == "postgresql://h/n?sslmode=require&connections=2"
 
 
 def test_the_ui_finds_the_api_at_its_port():

@@ -47,6 +47,15 @@ _DEFAULTS = {
 }
 
 
+# Sent with the connection request. A host that vanished must not keep its locks for two hours.
+_SESSION = (
+    "-c idle_in_transaction_session_timeout=60000 -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 "
+    "-c tcp_keepalives_count=3 -c tcp_user_timeout=25000"
+)
+_CONNECTIONS, _MOST, _KEPT = "connections", 8, 2
+_WAIT_S = 5.0  # for a connection, where all are in use
+
+
 def examine(engine: Engine, place: str) -> StoreFacts:
     """The condition of the server of `engine`, which is disposed of; `place` names it in errors.
 
@@ -102,7 +111,10 @@ def _figure(connection: Connection, name: str) -> int | None:
 
 
 class PostgreSQL:
-    """The kind of a `postgresql:` URL. Raises `SettingError` where it names no database, or an unknown option."""
+    """The kind of a `postgresql:` URL. Raises `SettingError` where it names no database, or an unknown option.
+
+    `?connections=N` in the URL: how many connections a process may open at once.
+    """
 
     failures = (psycopg.Error,)
     retry_after_s = (
@@ -118,7 +130,11 @@ class PostgreSQL:
             raise SettingError("DATABASE_URL", "write an @ in the password as %40")
         if not all(isinstance(value, str) for value in url.query.values()):
             raise SettingError("DATABASE_URL", "it names an option twice")
-        self._url = url.set(drivername="postgresql+psycopg")
+        most = str(url.query.get(_CONNECTIONS, _MOST))
+        if not most.isdecimal() or not int(most):
+            raise SettingError("DATABASE_URL", f"{_CONNECTIONS} must be a whole number of at least 1")
+        self._most = int(most)
+        self._url = url.set(drivername="postgresql+psycopg").difference_update_query([_CONNECTIONS])
         self.place = f"{url.host or 'the local socket'}:{url.port or 5432}/{url.database}"
         try:
             make_conninfo(**self.parameters())
@@ -130,12 +146,11 @@ class PostgreSQL:
         """This kind, which is a server."""
         return self
 
-    def parameters(self, access: Access | None = None) -> dict[str, Any]:
-        """Parameters for libpq, the password among them, with the limits of a way to use the store."""
+    def parameters(self) -> dict[str, Any]:
+        """Parameters for libpq, the password among them."""
         given: dict[str, Any] = dict(self._url.query)
         named = self._url.translate_connect_args(username="user", database="dbname")
-        settings = " ".join(f"-c {name}={value}" for name, value in _limits(access).items())
-        options = " ".join(filter(None, (given.pop("options", ""), settings)))
+        options = " ".join(filter(None, (given.pop("options", ""), _SESSION)))
         return {**_DEFAULTS, **named, **given, "client_encoding": "utf8", "options": options}
 
     def make_folder(self) -> None:
@@ -145,26 +160,36 @@ class PostgreSQL:
         """None: a server that is replaced ends its connections."""
 
     def engine(self, access: Access) -> Engine:
-        """A pool of connections; writers begin with the lock of all writers."""
-        engine = create_engine(
-            self._url,
-            pool_size=1 if access.writes else 2,
-            max_overflow=2 if access.writes else 6,  # more writers would only wait for each other
-            pool_timeout=access.busy_s,
-            pool_pre_ping=True,
+        """A pool of its own for one way to use the store."""
+        return self.engines()(access)
+
+    def engines(self) -> Callable[[Access], Engine]:
+        """Engines that share one pool; each begins its transactions with the limits of its way to use the store."""
+        kept = min(_KEPT, self._most)
+        shared = create_engine(
+            self._url, pool_size=kept, max_overflow=self._most - kept, pool_timeout=_WAIT_S, pool_pre_ping=True
         )
 
-        @event.listens_for(engine, "do_connect")
+        @event.listens_for(shared, "do_connect")
         def _connect(_dialect: object, _record: object, _args: object, _parameters: object) -> object:
-            return connect(access.answer_s, **self.parameters(access))
+            # Autocommit: `_begin` begins, in the same message that sets what holds for this transaction only.
+            return connect(READING.answer_s, autocommit=True, **self.parameters())
 
-        if access.writes:
+        def of(access: Access) -> Engine:
+            engine, beginning = shared.execution_options(), _beginning(access)
 
             @event.listens_for(engine, "begin")
             def _begin(connection: Connection) -> None:
-                connection.exec_driver_sql(_LOCK_WRITERS)
+                driver: Any = connection.connection.driver_connection
+                driver.answer_s = access.answer_s
+                try:
+                    driver.execute(beginning, prepare=False)  # several statements cannot be prepared
+                except psycopg.Error as error:
+                    raise DBAPIError.instance(beginning, None, error, psycopg.Error, dialect=engine.dialect) from error
 
-        return engine
+            return engine
+
+        return of
 
     def is_program_error(self, error: Exception) -> bool:
         """Whether `error` is a violated constraint or an invalid statement, and not a connection lost meanwhile."""
@@ -194,9 +219,7 @@ class PostgreSQL:
     def scrub(self, _texts: Collection[str]) -> str:
         """Free the room of deleted rows, so that others take it."""
         try:
-            with contextlib.closing(
-                connect(REBUILDING.answer_s, autocommit=True, **self.parameters(REBUILDING))
-            ) as own:
+            with contextlib.closing(connect(REBUILDING.answer_s, autocommit=True, **self.parameters())) as own:
                 own.execute(_VACUUM)
         except psycopg.Error as error:
             raise unavailable("the room of deleted rows cannot be freed", error) from error
@@ -207,7 +230,7 @@ class PostgreSQL:
 
     def lock(self, name: str) -> SessionLock:
         """An advisory lock, held by a session of its own."""
-        return SessionLock(self.parameters(READING), name)
+        return SessionLock(self.parameters(), name)
 
     def has_store(self) -> bool:
         """Whether any process has created the tables."""
@@ -218,24 +241,15 @@ class PostgreSQL:
         return transfer.restoring(self.engine(REBUILDING), backup, aside)
 
 
-def _limits(access: Access | None) -> dict[str, str]:
-    """Session settings for one way to use the store, as libpq's `options` take them: spaces are escaped."""
-    # Sent with the connection request, so that they cost no round trip.
-    if access is None:
-        return {}
-    limits = {
-        "lock_timeout": f"{access.busy_s * 1000:.0f}",
-        "statement_timeout": f"{access.answer_s * 1000:.0f}",
-        "idle_in_transaction_session_timeout": "60000",
-        # A host that vanished must not keep its locks for two hours.
-        "tcp_keepalives_idle": "10",
-        "tcp_keepalives_interval": "5",
-        "tcp_keepalives_count": "3",
-        "tcp_user_timeout": "25000",
-        "synchronous_commit": "on" if access.durable else "off",
-    }
+def _beginning(access: Access) -> str:
+    """The statements that begin a transaction of one way to use the store, sent as one message."""
     # Set whatever the server's defaults are. A writer must see everything that was committed before it got the lock; a
     # reader has one snapshot for all its statements, as with SQLite.
-    if access.writes:
-        return limits | {"default_transaction_isolation": "read\\ committed", "default_transaction_read_only": "off"}
-    return limits | {"default_transaction_isolation": "repeatable\\ read", "default_transaction_read_only": "on"}
+    mode = "READ COMMITTED READ WRITE" if access.writes else "REPEATABLE READ READ ONLY"
+    statements = [
+        f"BEGIN ISOLATION LEVEL {mode}",
+        f"SET LOCAL lock_timeout = {access.busy_s * 1000:.0f}",
+        f"SET LOCAL statement_timeout = {access.answer_s * 1000:.0f}",
+        f"SET LOCAL synchronous_commit = {'on' if access.durable else 'off'}",
+    ]
+    return "; ".join([*statements, _LOCK_WRITERS] if access.writes else statements)

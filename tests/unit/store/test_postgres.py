@@ -1,7 +1,9 @@
 """What only a server has: it can be away, frozen, or forbid something."""
 
+import secrets
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,12 +13,12 @@ from msgspec.structs import replace
 from sqlalchemy import text
 
 from app.domain.log_event import Cursor
-from app.errors import StoreUnavailable
+from app.errors import SettingError, StoreUnavailable
 from app.services.queries.history import Place
 from app.store.engine import Database, kind_of
 from app.store.event_log import EventLog
 from app.store.history import PredictionHistory
-from app.store.kinds import DURABLE, READING, RECORDING, Access
+from app.store.kinds import DURABLE, MONITORING, READING, RECORDING, Access
 from app.store.predictions import PredictionLog
 from tests.postgres import PASSWORD
 from tests.unit.store.stored_rows import POSTGRES_ONLY, log_of, logged, number_of
@@ -28,7 +30,7 @@ import sys
 sys.path.insert(0, "tests/unit/store")
 from app.domain.outcome import Outcome
 from app.domain.prediction_id import ServedFact
-from app.errors import StoreUnavailable
+from app.errors import SettingError, StoreUnavailable
 from app.store.engine import Database
 from app.store.event_log import EventLog
 from app.store.outcomes import FeedbackLog
@@ -211,7 +213,7 @@ def test_a_text_with_a_nul_is_kept_without_it(database, rows, change):
 
 
 def test_a_password_with_signs_and_the_options_of_the_url_arrive(postgres_server, store_url):
-    parameters = kind_of("postgresql://u%40x:p%2Fw%23@h:1/d?sslmode=require&application_name=mine").parameters(READING)
+    parameters = kind_of("postgresql://u%40x:p%2Fw%23@h:1/d?sslmode=require&application_name=mine").parameters()
     wanted = {"user": "u@x", "password": "p/w#", "host": "h", "port": 1, "sslmode": "require"}
     assert {**parameters, **wanted} == parameters
     assert parameters["application_name"] == "mine"
@@ -234,3 +236,48 @@ def test_a_lock_of_a_server_that_was_down_is_not_held_any_more(store_url, postgr
     assert not first.acquire()
     first.release()
     second.release()
+
+
+def test_fifty_workers_that_write_and_read_from_threads_have_a_connection_each(store_url, postgres_server):
+    """As many as a server of 100 has room for, beside a monitor."""
+    name = f"workers-{secrets.token_hex(4)}"
+    workers = [Database(f"{store_url}&connections=1&application_name={name}") for _ in range(50)]
+
+    def use(worker):
+        for access in (READING, RECORDING, DURABLE):
+            with worker.begin(replace(access, busy_s=10.0)) as connection:
+                connection.execute(text("SELECT count(*) FROM schema_version")).scalar_one()
+
+    workers[0].probe()
+    with ThreadPoolExecutor(20) as threads:
+        list(threads.map(use, workers * 2))
+    with workers[0].begin(READING) as connection:
+        asked = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name")
+        assert connection.execute(asked, {"name": name}).scalar_one() == len(workers)
+    for worker in workers:
+        worker.close()
+
+
+@pytest.mark.parametrize(
+    ("access", "expected"),
+    [
+        (READING, ("repeatable read", "on", "1s", "10s", "off")),
+        (DURABLE, ("read committed", "off", "5s", "10s", "on")),
+        (MONITORING, ("read committed", "off", "5s", "1min", "off")),
+    ],
+)
+def test_ways_to_use_the_store_share_connections_and_keep_their_own_limits(database, access, expected):
+    names = ("transaction_isolation", "transaction_read_only", "lock_timeout", "statement_timeout")
+    for other in (DURABLE, READING, access):
+        with database.begin(other) as connection:
+            found = [connection.execute(text(f"SHOW {name}")).scalar() for name in (*names, "synchronous_commit")]
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
+    assert tuple(found) == expected
+    with database.begin(READING) as connection:
+        assert connection.execute(text("SELECT pg_backend_pid()")).scalar() == pid
+
+
+@pytest.mark.parametrize("number", ["0", "many", "-1"])
+def test_a_wrong_number_of_connections_is_refused(store_url, number):
+    with pytest.raises(SettingError, match="connections must be a whole number"):
+        kind_of(f"{store_url}&connections={number}")
