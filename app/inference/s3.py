@@ -22,7 +22,8 @@ from app.clock import now_us
 from app.inference.aws import Credentials, CredentialSource
 
 _TRIES = 3
-_TIMEOUT_S = (2.0, 20.0)  # to connect, and between two pieces of an answer
+_CONNECT_S = 2.0
+_ANSWER_S = {"GET": 5.0, "PUT": 20.0}  # between two pieces; S3 answers a large PUT only after it has stored it
 _PAUSE_S = 0.2
 _AGAIN = (500, 502, 503, 504)
 _ADVICE = {
@@ -139,7 +140,7 @@ class S3Client:
                 f"{base}{path}" + (f"?{text}" if text else ""),
                 data=data or None,
                 headers={**headers, **signed},
-                timeout=_TIMEOUT_S,
+                timeout=(_CONNECT_S, _ANSWER_S.get(method, 5.0)),
                 allow_redirects=False,
                 verify=self._certificates,
             )

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from app.inference.s3 import S3Client
-from tests.e2e.api_process import ROOT, ROW, ApiProcess, MonitorProcess
+from tests.e2e.api_process import ROOT, ROW, ApiProcess, MonitorProcess, free_port
 from tests.unit.store.archive import conftest as archives
 from tests.waiting import eventually
 
@@ -27,10 +27,10 @@ ADMIN = {"Authorization": "Bearer token-of-the-tests"}
 class Relay:
     """Carries bytes to a port of this host; cut, it carries none and drops no connection, as a failing network does."""
 
-    def __init__(self, port):
-        self._target, self._carries = port, threading.Event()
+    def __init__(self, target, port=0):
+        self._target, self._carries = target, threading.Event()
         self._carries.set()
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket = socket.create_server(("127.0.0.1", port))
         self.port = self._socket.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -145,6 +145,23 @@ def published_elsewhere(folder, shared):
     command = [sys.executable, "-m", "app", "train", "--version", "v3", "--variant", "logistic_regression"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     return done.stdout + done.stderr
+
+
+def test_a_host_that_starts_without_the_bucket_says_why_and_later_needs_only_its_copy(shared, s3_server, tmp_path):
+    port = free_port()
+    shared["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    (tmp_path / "a").mkdir()
+    api = ApiProcess(tmp_path / "a", **shared).wait_until("/health/ready", 503)
+    assert "cannot be reached (ConnectionError)" in api.get("/health/ready").text
+    Relay(int(s3_server.rpartition(":")[2]), port)
+    api.wait_until("/health/ready")
+    assert api.post("/predict", ROW).ok
+    api.stop()
+    shared["AWS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+    api = ApiProcess(tmp_path / "a", **shared).wait_until("/health/ready")
+    assert versions(api) == {"v1", "v2"}
+    assert "the copy in" in api.get("/models").json()["refused"][shared["MODEL_DIR"]]
+    api.stop()
 
 
 class Players:
