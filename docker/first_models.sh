@@ -1,16 +1,29 @@
 #!/usr/bin/env bash
 # Runs in the api image before the api starts: trains two versions if the model registry is empty.
+# With --wait it trains nothing, and ends when there is a version, as pods of Kubernetes do.
 set -euo pipefail
 
 is_empty() {
-  python -I -c 'import json, sys; sys.exit(bool(json.loads(sys.argv[1])["versions"]))' "$1"
+  local published
+  published="$(python -m app models --json)"
+  python -I -c 'import json, sys; sys.exit(bool(json.loads(sys.argv[1])["versions"]))' "$published"
+}
+
+await_models() {
+  while is_empty; do
+    printf '%s\n' "The model registry is empty: waiting for the Job first-models."
+    sleep 2
+  done
 }
 
 main() {
-  local published
-  published="$(python -m app models --json)"
-  if is_empty "$published"; then exec python -m app train; fi
-  printf '%s\n' "The model registry already has versions: nothing to train."
+  if [ "${1:-}" = --wait ]; then
+    await_models
+  elif is_empty; then
+    exec python -m app train
+  else
+    printf '%s\n' "The model registry already has versions: nothing to train."
+  fi
 }
 
 main "$@"

@@ -12,7 +12,12 @@ from tests.infra.repository import ROOT
 
 # Written in halves, so that no scan finds them here.
 AWS_KEY = "AKIA" + "QWERTYUIOPASDFGH"
-CLONED = (".ci", "docker", ".github", "docker-compose.yml", "Jenkinsfile", "requirements.txt")
+OVERLAY = """resources: [../base]
+patches:
+  - target: {{kind: Deployment, name: ui}}
+    patch: '{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: ui}}, spec: {{{0}}}}}'
+"""
+CLONED = (".ci", "docker", "kubernetes", ".github", "docker-compose.yml", "Jenkinsfile", "requirements.txt")
 
 
 def lint(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +53,8 @@ BAD_WORKFLOW = "on: push\njobs:\n  x:\n    runs-on: ubuntu-latest\n    steps:\n 
         ("hadolint", "docker/Dockerfile.bad", "FROM python\nRUN cd /tmp && sudo ls\n"),
         ("yamllint", "docker/bad.yml", "a: 1\na: 2\n"),
         ("compose-schema", "docker-compose.yml", "services: {api: {image: x, ports: 5}}\n"),
+        ("kubernetes", "kubernetes/one-node/kustomization.yaml", OVERLAY.format("replicaz: 2")),
+        ("kubernetes", "kubernetes/one-node/kustomization.yaml", OVERLAY.format("template: {spec: {hostPID: true}}")),
         ("workflow-schema", ".github/workflows/bad.yml", "on: push\njobs: {x: {steps: []}}\n"),
         ("actionlint", ".github/workflows/bad.yml", BAD_WORKFLOW),
         ("renovate-schema", ".github/renovate.json", '{"pinDigests": "yes"}\n'),
