@@ -17,6 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/ship.sh"
 
 TARGET=""
 TAG=""
+REGISTRY=""
 BUILD=no
 DRY_RUN=no
 BACKUP=yes
@@ -35,6 +36,8 @@ returns to the previous release.
   local              deploy on this host, in the folder of docker-compose.yml
   [USER@]HOST        deploy over ssh, in /opt/bakeoff there; images that the host lacks are sent to it
   --tag TAG          the images' tag (default: BAKEOFF_TAG, from the environment or .env, or local)
+  --registry ECR     instead of sending our images, push them to this registry of ECR, and pull them where they are
+                     deployed: ACCOUNT.dkr.ecr.REGION.amazonaws.com, with a prefix where it has one
   --build            build the images on this machine first
   --build-there      send the sources and build the images on the host
   --no-backup        skip the backup of log, key and model registry (backups/ keeps the last five)
@@ -52,7 +55,7 @@ TEXT
 parse_arguments() {
   while [ $# -gt 0 ]; do
     case "$1" in
-      --tag | --smoke | --ssh-option | --options)
+      --tag | --registry | --smoke | --ssh-option | --options)
         [ $# -ge 2 ] || bad_usage "$1 needs a value"
         take_value "$1" "$2"
         shift
@@ -80,6 +83,7 @@ parse_arguments() {
 take_value() {
   case "$1" in
     --tag) TAG="$2" ;;
+    --registry) REGISTRY="$2" ;;
     --smoke) SMOKE="$2" ;;
     --ssh-option) take_ssh_option "$2" ;;
     --options) take_options "$2" ;;
@@ -115,6 +119,11 @@ check_arguments() {
   require_host_name
   [ -n "$TAG" ] || TAG="$(configured_tag)"
   [[ "$TAG" =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || bad_usage "--tag: '$TAG' is not a valid image tag"
+  if [ -n "$REGISTRY" ]; then
+    require_ecr "$REGISTRY"
+    [ "$BUILD" != there ] || bad_usage "--build-there builds the images on the host, which then pulls none: leave --registry out"
+    [ "$TARGET$BUILD" != localhere ] || bad_usage "local with --registry pulls the images: leave --build out"
+  fi
   [[ "$SMOKE" =~ ^(old|new)$ ]] || bad_usage "--smoke: expected old or new, got '$SMOKE'"
   if [ "$TARGET" = local ] && [ "$BUILD" = there ]; then BUILD=here; fi
 }
@@ -205,7 +214,8 @@ deploy_here() {
   local running
   require_docker
   if [ "$BUILD" = here ] && [ "$DRY_RUN" = no ]; then "$PROJECT_ROOT/docker/build.sh" --tag "$TAG"; fi
-  [ "$DRY_RUN$BUILD" = yeshere ] || require_images
+  if [ -n "$REGISTRY" ] && [ "$DRY_RUN" = no ]; then pull_images "$REGISTRY" "$TAG"; fi
+  [ "$DRY_RUN$BUILD" = yeshere ] || [ -n "$REGISTRY" ] || require_images
   require_room
   require_writable
   if [ "$DRY_RUN" = yes ]; then

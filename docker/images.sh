@@ -81,3 +81,52 @@ remove_image() {
   if [ "$(image_id "$1")" != "$2" ]; then reference="$2"; fi
   docker rmi "$reference" >/dev/null 2>&1
 }
+
+# require_ecr REGISTRY: rejects what is no registry of ECR. The pattern is that of terraform/ (image_registry).
+require_ecr() {
+  [[ "$1" =~ ^[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?(/[a-z0-9._/-]*[a-z0-9])?$ ]] ||
+    bad_usage "'$1' is no registry of ECR, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com/team"
+}
+
+# with_ecr REGISTRY COMMAND...: runs the command with a login to the registry, by the role of this host or the credentials
+# of its user, which is forgotten afterwards.
+with_ecr() {
+  local host="${1%%/*}" status=0
+  shift
+  command -v aws >/dev/null 2>&1 || fail "ECR needs the command aws, which is not installed here."
+  aws ecr get-login-password --region "$(cut -d. -f4 <<<"$host")" |
+    docker login --username AWS --password-stdin "$host" >/dev/null 2>&1 ||
+    fail "could not log in to $host: may this host's role, or its user's credentials, do ecr:GetAuthorizationToken?"
+  "$@" || status="$?"
+  docker logout "$host" >/dev/null 2>&1 || true
+  return "$status"
+}
+
+# push_images REGISTRY TAG: our two images, from here.
+push_images() {
+  say "Pushing bakeoff-api:$2 and bakeoff-ui:$2 to $1 ..."
+  with_ecr "$1" push_both "$1" "$2" || fail "the images could not be pushed to $1; see above. Each needs a repository there:
+aws ecr create-repository --repository-name $(sed 's|^[^/]*/*||; s|.$|&/|' <<<"$1")bakeoff-api, and the same for bakeoff-ui"
+}
+
+push_both() {
+  local image
+  for image in bakeoff-api bakeoff-ui; do
+    docker tag "$image:$2" "$1/$image:$2" && docker push --quiet "$1/$image:$2" >/dev/null || return
+    docker rmi "$1/$image:$2" >/dev/null || true # a name, not the image
+  done
+}
+
+# pull_images REGISTRY TAG: our two images, under the names that Compose has for them.
+pull_images() {
+  say "Pulling bakeoff-api:$2 and bakeoff-ui:$2 from $1 ..."
+  with_ecr "$1" pull_both "$1" "$2" || fail "the images could not be pulled from $1; see above."
+}
+
+pull_both() {
+  local image
+  for image in bakeoff-api bakeoff-ui; do
+    docker pull --quiet "$1/$image:$2" >/dev/null && docker tag "$1/$image:$2" "$image:$2" || return
+    docker rmi "$1/$image:$2" >/dev/null || true
+  done
+}

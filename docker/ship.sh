@@ -97,8 +97,7 @@ REMOTE
 
 # The stack's images that are on this machine: our own, and third-party ones, so that the host need not pull them.
 images_here() {
-  say "bakeoff-api:$TAG"
-  say "bakeoff-ui:$TAG"
+  if [ -z "$REGISTRY" ]; then printf '%s\n' "bakeoff-api:$TAG" "bakeoff-ui:$TAG"; fi
   compose_as "$TAG" config 2>/dev/null | sed -n 's/^ *image: *//p' | tr -d "'\"" | grep -v '^bakeoff-' | sort -u |
     while read -r image; do image_id "$image" >/dev/null && say "$image" || true; done
 }
@@ -155,6 +154,10 @@ deploy_there() {
     send_files app .streamlit .dockerignore requirements.lock requirements-boosting.lock training.toml pyproject.toml
     options+=(--build)
   else
+    if [ -n "$REGISTRY" ]; then
+      push_images "$REGISTRY" "$TAG"
+      options+=(--registry "$REGISTRY")
+    fi
     send_images
   fi
   say "Deploying on $TARGET ..."

@@ -140,6 +140,68 @@ def test_a_dry_run_changes_nothing(place: Path) -> None:
     assert sorted(place.iterdir()) == before
 
 
+ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
+RECORDED = 'echo "$*" >>"$HERE/calls"; case "$*" in FAILS) exit 1 ;; login*) cat >>"$HERE/calls" ;; *) ;; esac'
+AWS = '[ "$*" = "ecr get-login-password --region eu-west-1" ] && echo secret'
+
+
+def in_ecr(place: Path, call: str, fails: str = "nothing") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """What a function of images.sh says, and the calls of Docker."""
+    fake(place, "docker", RECORDED.replace("FAILS", fails))
+    fake(place, "aws", AWS)
+    (place / "docker/try.sh").write_text(
+        f"#!/usr/bin/env bash\nset -euo pipefail\ncd {place}/docker\nsource lib.sh\nsource images.sh\n{call}\n"
+    )
+    (place / "docker/try.sh").chmod(0o755)
+    done = run(place, "try.sh")
+    return done, (place / "calls").read_text().splitlines()
+
+
+def test_images_are_pushed_to_ecr_under_their_names_there(place: Path) -> None:
+    done, calls = in_ecr(place, f"push_images {ECR}/team v7")
+    assert done.returncode == 0, done.stderr
+    assert calls[:2] == [f"login --username AWS --password-stdin {ECR}", "secret"]
+    assert calls[2:4] == [f"tag bakeoff-api:v7 {ECR}/team/bakeoff-api:v7", f"push --quiet {ECR}/team/bakeoff-api:v7"]
+    assert f"push --quiet {ECR}/team/bakeoff-ui:v7" in calls
+    assert calls[-1] == f"logout {ECR}"
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_images_are_pulled_from_ecr_under_the_names_that_compose_has(place: Path) -> None:
+    done, calls = in_ecr(place, f"pull_images {ECR} v7")
+    assert done.returncode == 0, done.stderr
+    assert calls[2:4] == [f"pull --quiet {ECR}/bakeoff-api:v7", f"tag {ECR}/bakeoff-api:v7 bakeoff-api:v7"]
+    assert f"tag {ECR}/bakeoff-ui:v7 bakeoff-ui:v7" in calls
+    assert calls[-1] == f"logout {ECR}"
+
+
+@pytest.mark.parametrize(
+    ("call", "fails", "said"),
+    [
+        ("push_images", "login*", "could not log in to 1234"),
+        ("push_images", '"push "*', "--repository-name team/bakeoff-api"),
+        ("pull_images", '"pull "*ui*', "could not be pulled from 1234"),
+    ],
+)
+def test_a_registry_that_refuses_is_named_and_the_login_is_forgotten(
+    place: Path, call: str, fails: str, said: str
+) -> None:
+    done, calls = in_ecr(place, f"{call} {ECR}/team v7", fails)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "login" in fails or calls[-1] == f"logout {ECR}"
+
+
+def test_a_deployment_from_ecr_pulls_before_it_looks_for_images(place: Path) -> None:
+    fake(place, "docker", WORKS.replace("*) ;;", '"pull "*) echo "$*" >>"$HERE/calls" ;; "login "*) cat ;; *) ;;'))
+    fake(place, "aws", AWS)
+    fake(place, "df", "echo head; echo '/dev/x 9 9 10240 9% /'")
+    done = run(place, "deploy.sh", "local", "--tag", "v7", "--registry", ECR)
+    assert done.returncode == 1
+    assert "MB are free" in done.stderr
+    assert (place / "calls").read_text().splitlines()[0] == f"pull --quiet {ECR}/bakeoff-api:v7"
+
+
 @pytest.mark.parametrize("body", [NO_BACKUP, HALF_BACKUP], ids=["an error", "half a file"])
 def test_a_backup_that_fails_leaves_no_file(place: Path, body: str) -> None:
     fake(place, "docker", body)
@@ -396,6 +458,9 @@ def test_help_names_every_option(place: Path, script: str) -> None:
         "local web1",
         "-oProxyCommand=x",
         "local --smoke never",
+        "local --registry registry.example.com",
+        f"web1 --registry {ECR} --build-there",
+        f"local --registry {ECR} --build",
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_done(place: Path, words: str) -> None:
